@@ -1,0 +1,67 @@
+"""Every hook: a signature, its types, one sentence. Implement one with ``@bioclip_plugin.hookimpl``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bioclip_core.labels import LabelSet
+    from bioclip_plugin.answers import Answer
+    from bioclip_plugin.exports import Exporter
+    from bioclip_plugin.media import MediaItem, Place
+    from bioclip_plugin.models import ModelEntry
+    from bioclip_plugin.request import ClassifyRequest
+    from bioclip_plugin.sources import Source
+    from bioclip_plugin.store import Run
+
+PROJECT = "bioclip"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec(firstresult=True)
+def classify_images(items: Sequence[MediaItem | str], request: ClassifyRequest) -> list[Answer] | None:
+    """Answer a batch: one answer an item, in order; a bad image is an answer with a failure."""
+
+
+@hookspec(firstresult=True)
+def embed_images(items: Sequence[MediaItem | str], request: ClassifyRequest) -> list[NDArray[np.float16] | None] | None:
+    """Give each item's features as rows of regions (R×D, L2-normalised), None for an image that cannot be read."""
+
+
+@hookspec
+def register_models(register: Callable[[ModelEntry], None]) -> None:
+    """Add names that ``model=`` takes."""
+
+
+@hookspec
+def register_sources(register: Callable[[Source], None]) -> None:
+    """Add kinds of input: folders, tables, lists, files of other programs."""
+
+
+@hookspec
+def register_exporters(register: Callable[[Exporter], None]) -> None:
+    """Add formats that ``export --format`` takes."""
+
+
+@hookspec
+def register_commands(cli: click.Group) -> None:
+    """Add commands to ``bioclip-plugin``."""
+
+
+@hookspec
+def candidate_taxa(place: Place, labels: LabelSet) -> NDArray[np.float32] | None:
+    """Weigh every label for a place and month (N numbers, 0 = impossible), None to leave them as they are."""
+
+
+@hookspec
+def answers_stored(run: Run, answers: Sequence[Answer]) -> None:
+    """Hear of each batch after it was committed."""

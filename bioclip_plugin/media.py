@@ -1,0 +1,127 @@
+"""What flows in: a media item, its regions, and where and when it was taken."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from bioclip_core.errors import UsageError
+
+BOX_UNIT = 10_000  # stored boxes are whole numbers of 1/10,000 of the upright image
+WHOLE_BOX = (0, 0, BOX_UNIT, BOX_UNIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where, and in which month, an image was taken; each part None where it is not known."""
+
+    country: str | None = None
+    """ISO 3166-1 code of the country, two or three letters."""
+    region: str | None = None
+    """State or province, as the collection writes it."""
+    latitude: float | None = None
+    """Degrees north, -90 to 90."""
+    longitude: float | None = None
+    """Degrees east, -180 to 180."""
+    month: int | None = None
+    """1 to 12, from ``captured_at``."""
+
+    def __bool__(self) -> bool:
+        return any(part is not None for part in (self.country, self.region, self.latitude, self.longitude))
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A box in the EXIF-upright image: normalised x, y, width, height, origin at the top left."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+    detector: str = ""
+    detector_version: str = ""
+    category: str = ""
+    confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        box = (self.x, self.y, self.w, self.h)
+        inside = all(math.isfinite(v) and -1e-6 <= v <= 1 + 1e-6 for v in box)
+        if not inside or self.w <= 0 or self.h <= 0 or self.x + self.w > 1 + 1e-4 or self.y + self.h > 1 + 1e-4:
+            raise UsageError(
+                f"region {box}: a box is x, y, width, height between 0 and 1 of the upright image, with width and height above 0"
+            )
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """The box in 1/10,000 of the upright image, at least one unit wide and high: the key of its features."""
+        x, y = (min(round(v * BOX_UNIT), BOX_UNIT - 1) for v in (self.x, self.y))
+        return x, y, max(1, min(round(self.w * BOX_UNIT), BOX_UNIT - x)), max(1, min(round(self.h * BOX_UNIT), BOX_UNIT - y))
+
+    @property
+    def xywh(self) -> list[float]:
+        """``[x, y, w, h]``, as ``--json`` prints it."""
+        return [self.x, self.y, self.w, self.h]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaItem:
+    """One listed image. ``uri`` is its name everywhere; ``path`` is where its bytes are, where that is a file."""
+
+    uri: str
+    path: Path | None = None
+    frame: int = 0
+    captured_at: datetime | None = None
+    """Aware where the camera said its offset, else naive (wall-clock time of an unknown zone)."""
+    place: Place = Place()
+    deployment: str | None = None
+    sequence: str | None = None
+    regions: tuple[Region, ...] = ()
+    """Empty: the whole image."""
+    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Whatever else the source or the camera said; plain JSON values."""
+    data: bytes | None = field(default=None, repr=False, compare=False)
+    """The file's bytes, where they are at hand already."""
+
+
+def uri_of(path: str | os.PathLike[str]) -> str:
+    """The path as listed; only where its name is not UTF-8 are its bytes ``%``-escaped.
+
+    >>> uri_of("photos/ant 1.jpg")
+    'photos/ant 1.jpg'
+    """
+    text = os.fspath(path)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return quote_from_bytes(os.fsencode(text), safe="/ !#$&'()*+,:;=?@[]\\")
+    return text
+
+
+def path_of(uri: str) -> Path:
+    """The file that a uri names: the path as it stands, or with its escapes undone where only that exists."""
+    plain = Path(uri)
+    if "%" in uri and not plain.exists():
+        escaped = Path(os.fsdecode(unquote_to_bytes(uri)))
+        if escaped.exists():
+            return escaped
+    return plain
+
+
+def item_of(path: str | os.PathLike[str]) -> MediaItem:
+    """A media item for one file."""
+    return MediaItem(uri=uri_of(path), path=Path(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """Something that a source met and could not list: an unreadable folder, a table row without an image."""
+
+    uri: str
+    reason: str

@@ -1,0 +1,1 @@
+"""The model, the label space and the arithmetic between them: no database, no command line, no hooks."""

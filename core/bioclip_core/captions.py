@@ -1,0 +1,56 @@
+"""The sentences that a text tower reads: BioCLIP's five captions, and the 81 prompt templates."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import cache
+
+from bioclip_core.taxonomy import Taxon
+
+
+class Caption(StrEnum):
+    """The five captions that BioCLIP is trained on, and ``templates``, the mean over 81 prompts."""
+
+    SCIENTIFIC = "scientific"
+    COMMON = "common"
+    TAXONOMIC = "taxonomic"
+    SCIENTIFIC_COMMON = "scientific_common"
+    TAXONOMIC_COMMON = "taxonomic_common"
+    TEMPLATES = "templates"
+
+
+def caption_of(taxon: Taxon, kind: Caption = Caption.TAXONOMIC) -> str | None:
+    """One taxon's caption, or None where it would be degenerate (no common name, no scientific name).
+
+    Source: Stevens et al. 2024, section 3.2. "X with common name X" is never made.
+    """
+    scientific, taxonomic, common = taxon.scientific_name, taxon.taxonomic_name, taxon.common_name
+    if kind is Caption.COMMON:
+        return f"a photo of {common}." if common else None
+    name = scientific if kind in (Caption.SCIENTIFIC, Caption.SCIENTIFIC_COMMON) else taxonomic
+    if not name:
+        return None
+    if kind in (Caption.SCIENTIFIC_COMMON, Caption.TAXONOMIC_COMMON):
+        return f"a photo of {name} with common name {common}." if common else None
+    return f"a photo of {name}."
+
+
+def captions_for_labels(taxon: Taxon, kind: Caption = Caption.TAXONOMIC) -> list[str]:
+    """The captions whose mean names this taxon in a label set: one, or 81 for ``templates``.
+
+    A taxon without the name that ``kind`` asks for falls back to its taxonomic caption, and a custom label (no
+    lineage) to its own words, so that every label has an embedding.
+    """
+    if kind is Caption.TEMPLATES:
+        name = taxon.taxonomic_name or taxon.common_name
+        return [template.format(name) for template in templates()]
+    caption = caption_of(taxon, kind) or caption_of(taxon, Caption.TAXONOMIC)
+    return [caption or f"a photo of {taxon.common_name}."]
+
+
+@cache
+def templates() -> tuple[str, ...]:
+    """The 81 prompts of the BioCLIP papers, as format strings: ``a photo of {}.`` and OpenAI's 80 for ImageNet."""
+    from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+    return ("a photo of {}.", *(template("{}") for template in OPENAI_IMAGENET_TEMPLATES))

@@ -1,0 +1,1 @@
+"""From labelled items to a checkpoint, and how good it is."""
