@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bioclip_core.labels import LabelSet
+    from bioclip_core.models import ModelEntry
     from bioclip_plugin.answers import Answer
     from bioclip_plugin.exports import Exporter
     from bioclip_plugin.media import MediaItem, Place
-    from bioclip_plugin.models import ModelEntry
     from bioclip_plugin.request import ClassifyRequest
     from bioclip_plugin.sources import Source
     from bioclip_plugin.store import Run

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bioclip_core.taxonomy import Taxon
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.taxonomy import RANKS, Taxon
+
+if TYPE_CHECKING:
+    import torch
+
+    from bioclip_core.labels import Block, LabelSet, Spans
+
+CLASSIFY_VERSION = 1
+"""Part of every answer's identity: raise it when the same features and labels give other probabilities."""
+
+PRIOR_IGNORED = "prior_ignored"
+
+_RESIDENT_BYTES = (
+    256 << 20
+)  # a label set up to this size in fp32 stays converted; a larger one is converted a chunk at a time
+_CHUNK_BYTES = 32 << 20
+_WORKSPACE_BYTES = 256 << 20  # for the B×N probabilities (fp32) and their running sums (fp64) of one pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,4 +44,173 @@ class Candidate:
 
     def as_dict(self) -> dict[str, Any]:
         """``scientific_name``, ``rank``, ``probability``, the seven ranks and ``common_name``."""
-        return {"scientific_name": self.name, "rank": self.rank, "probability": self.probability, **self.taxon.as_dict()}
+        return {
+            "scientific_name": self.name,
+            "rank": self.rank,
+            "probability": self.probability,
+            **self.taxon.as_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What is kept of one row of features."""
+
+    by_rank: Mapping[str, tuple[Candidate, ...]]
+    """For the rank asked for the best ``top``, for every other rank the best one that has a name there."""
+    flags: tuple[str, ...] = ()
+
+
+def consensus_of(by_rank: Mapping[str, Sequence[Candidate]], threshold: float) -> Candidate | None:
+    """The most specific taxon whose summed probability reaches the threshold, None where none does.
+
+    Ranks are tried from the most specific; a candidate that stands at a rank for lack of a name there does not count.
+    """
+    for rank in ("label", "group", *reversed([rank.value for rank in RANKS])):
+        for candidate in by_rank.get(rank, ()):
+            if candidate.rank == rank:
+                if candidate.probability >= threshold:
+                    return candidate
+                break
+    return None
+
+
+class Classifier:
+    """A label set made ready on a device. May be called from several threads at once."""
+
+    def __init__(self, labels: LabelSet, device: str = "cpu") -> None:
+        self.labels = labels
+        self._device = device
+        on_device = device != "cpu"
+        self._resident: torch.Tensor | None = None
+        if on_device or len(labels) * labels.dimension * 4 <= _RESIDENT_BYTES:
+            whole_ND = self._tensor(labels.embeddings_ND)
+            self._resident = whole_ND if on_device else whole_ND.float()
+        self._spans = {level: _DeviceSpans(labels.spans(level), device) for level in labels.levels}
+        self._dropped_N = self._tensor(~labels.kept_N)
+
+    def classify(
+        self,
+        features_BD: NDArray[np.float16],
+        *,
+        rank: str = "species",
+        top: int = 5,
+        weights_N: NDArray[np.float32] | None = None,
+    ) -> list[Classification]:
+        """Classify B features.
+
+        Args:
+            features_BD: L2-normalised rows, as stored.
+            rank: the level whose ``top`` best candidates are kept; of every other level the best is kept.
+            top: how many.
+            weights_N: a factor a label (0 = impossible); where all kept labels are impossible it is ignored and flagged.
+
+        Raises:
+            UsageError: if the label set has no such level.
+        """
+        import torch
+
+        level = self.labels.level(rank)
+        rows = max(1, _WORKSPACE_BYTES // (12 * len(self.labels)))
+        log_weights_N, flags = self._log_weights(weights_N)
+        found: list[Classification] = []
+        with torch.inference_mode():
+            for start in range(0, len(features_BD), rows):
+                probabilities_BN = self._probabilities(features_BD[start : start + rows], log_weights_N)
+                found += [Classification(by_rank, flags) for by_rank in self._reduce(probabilities_BN, level, top)]
+        return found
+
+    def _log_weights(self, weights_N: NDArray[np.float32] | None) -> tuple[torch.Tensor | None, tuple[str, ...]]:
+        if weights_N is None:
+            return None, ()
+        if not (weights_N[self.labels.kept_N] > 0).any():
+            return None, (PRIOR_IGNORED,)
+        return self._tensor(np.asarray(weights_N, dtype=np.float32)).log(), ()
+
+    def _probabilities(self, features_BD: NDArray[np.float16], log_weights_N: torch.Tensor | None) -> torch.Tensor:
+        """The softmax over all kept labels, B×N in fp32 on the device."""
+        import torch
+
+        features = self._tensor(np.asarray(features_BD, dtype=np.float32))
+        logits_BN = torch.empty((len(features_BD), len(self.labels)), device=self._device)
+        for block in self.labels.blocks:
+            self._fill_logits(logits_BN, features, block)
+        logits_BN.masked_fill_(self._dropped_N, -torch.inf)
+        if log_weights_N is not None:
+            logits_BN += log_weights_N
+        return torch.softmax(logits_BN, dim=1, out=logits_BN)
+
+    def _fill_logits(self, logits_BN: torch.Tensor, features_BD: torch.Tensor, block: Block) -> None:
+        import torch
+
+        if block.feature_mean is not None:
+            features_BD = torch.nn.functional.normalize(
+                features_BD - torch.tensor(block.feature_mean, device=self._device), dim=1
+            )
+        scaled_BD = features_BD * block.scale
+        converted = self._resident is not None and self._device == "cpu"
+        step = len(self.labels) if converted else max(1, _CHUNK_BYTES // (4 * self.labels.dimension))
+        for start in range(block.start, block.stop, step):
+            stop = min(start + step, block.stop)
+            rows = self.labels.embeddings_ND[start:stop] if self._resident is None else self._resident[start:stop]
+            chunk_RD = (self._tensor(rows) if isinstance(rows, np.ndarray) else rows).float()
+            torch.matmul(scaled_BD, chunk_RD.T, out=logits_BN[:, start:stop])
+        if block.bias:
+            logits_BN[:, block.start : block.stop] += block.bias
+
+    def _reduce(self, probabilities_BN: torch.Tensor, asked: str, top: int) -> list[dict[str, tuple[Candidate, ...]]]:
+        """Each row's best candidates by level; one running sum serves all levels, since every taxon is a span."""
+        import torch
+
+        exact = torch.float32 if self._device == "mps" else torch.float64
+        running_BN = probabilities_BN.cumsum(dim=1, dtype=exact)
+        rows: list[dict[str, tuple[Candidate, ...]]] = [{} for _ in range(len(probabilities_BN))]
+        for level in self.labels.levels:
+            sums_BS = self._spans[level].sums(probabilities_BN, running_BN)
+            for row, candidates in zip(rows, self._best(sums_BS, level, top, level == asked), strict=True):
+                if candidates:
+                    row[level] = candidates
+        return rows
+
+    def _best(self, sums_BS: torch.Tensor, level: str, top: int, asked: bool) -> list[tuple[Candidate, ...]]:
+        """The best candidates of one level for each row, most probable first; impossible ones are left out."""
+        spans = self._spans[level]
+        if asked:
+            values, indices = sums_BS.topk(min(top, sums_BS.shape[1]), dim=1)
+        else:  # only a taxon that has a name at this level can be its best, and so the consensus
+            values, indices = sums_BS.masked_fill(spans.unnamed_S, -1.0).max(dim=1, keepdim=True)
+        starts_BK = spans.starts_S[indices].cpu().tolist()
+        return [
+            tuple(self._candidate(row, level, value) for row, value in zip(rows, row_values, strict=True) if value > 0)
+            for rows, row_values in zip(starts_BK, values.cpu().tolist(), strict=True)
+        ]
+
+    def _candidate(self, row: int, level: str, probability: float) -> Candidate:
+        taxon, rank = self.labels.taxon_at(row, level)
+        return Candidate(taxon, str(rank), min(1.0, probability))
+
+    def _tensor(self, values: NDArray[Any]) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+
+
+class _DeviceSpans:
+    """One level's spans on the device, and sums over them."""
+
+    def __init__(self, spans: Spans, device: str) -> None:
+        import torch
+
+        self.single = spans.single
+        self.starts_S = torch.from_numpy(spans.starts_S).to(device)
+        self.unnamed_S = torch.from_numpy(~spans.named_S).to(device)
+        self._last_S = torch.from_numpy(spans.ends_S - 1).to(device)
+
+    def sums(self, probabilities_BN: torch.Tensor, running_BN: torch.Tensor) -> torch.Tensor:
+        """B×S sums of runs of columns, as differences of the running sums (absolute error below 1e-12 in fp64)."""
+        import torch
+
+        if self.single:
+            return probabilities_BN
+        at_ends_BS = running_BN[:, self._last_S]
+        return torch.diff(at_ends_BS, dim=1, prepend=at_ends_BS.new_zeros((len(at_ends_BS), 1)))

@@ -61,7 +61,14 @@ class Preprocessing:
 
 
 # open_clip's own words for the parts of a contract, and ours.
-_FOLDER_KEYS = {"size": "size", "mean": "mean", "std": "std", "interpolation": "interpolation", "resize_mode": "resize_mode", "fill_color": "fill"}
+_FOLDER_KEYS = {
+    "size": "size",
+    "mean": "mean",
+    "std": "std",
+    "interpolation": "interpolation",
+    "resize_mode": "resize_mode",
+    "fill_color": "fill",
+}
 
 
 def preprocessing_of(
@@ -84,7 +91,9 @@ def preprocessing_of(
         "decode": "reduced",
     }  # fmt: skip
     said_by = dict.fromkeys(("mean", "std", "interpolation", "resize_mode"), "assumed")
-    translated = {_FOLDER_KEYS[key]: value for key, value in (folder or {}).items() if key in _FOLDER_KEYS and value is not None}
+    translated = {
+        _FOLDER_KEYS[key]: value for key, value in (folder or {}).items() if key in _FOLDER_KEYS and value is not None
+    }
     for origin, said in (("folder", translated), ("registry", registry or {}), ("option", options or {})):
         for key, value in said.items():
             values[key] = value
@@ -98,7 +107,9 @@ def preprocessing_of(
 def _one_size(size: Any) -> int:
     if isinstance(size, (list, tuple)):
         if len({int(side) for side in size}) != 1:
-            raise ModelError(f"preprocessing size {list(size)}: only square inputs are supported; export the model with one size")
+            raise ModelError(
+                f"preprocessing size {list(size)}: only square inputs are supported; export the model with one size"
+            )
         size = size[0]
     return int(size)
 
@@ -106,7 +117,9 @@ def _one_size(size: Any) -> int:
 def _three_floats(name: str, values: Any) -> tuple[float, float, float]:
     numbers = [float(value) for value in values] if isinstance(values, (list, tuple)) else [float(values)] * 3
     if len(numbers) != 3:
-        raise ModelError(f"preprocessing {name} {numbers}: three numbers are needed, one for each of red, green and blue")
+        raise ModelError(
+            f"preprocessing {name} {numbers}: three numbers are needed, one for each of red, green and blue"
+        )
     return numbers[0], numbers[1], numbers[2]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -64,6 +64,12 @@ class Taxon:
     common_name: str = ""
     source_id: str = ""
 
+    @classmethod
+    def of(cls, lineage: Sequence[str], common_name: str = "", source_id: str = "") -> Taxon:
+        """A taxon from the names of its ranks, kingdom first; names that are left off are not known."""
+        kingdom, phylum, class_, order, family, genus, species = (*lineage[:7], *[""] * (7 - len(lineage)))
+        return cls(kingdom, phylum, class_, order, family, genus, species, common_name, source_id)
+
     @property
     def lineage(self) -> tuple[str, str, str, str, str, str, str]:
         """The seven names, kingdom first; the whole of it is the taxon's key, never a name alone (hemihomonyms)."""
@@ -95,9 +101,8 @@ class Taxon:
         """The same lineage with every rank below ``rank`` removed; a species keeps its common name."""
         if rank is Rank.SPECIES:
             return self
-        kept = dict.fromkeys(_FIELDS, "")
-        kept.update(zip(_FIELDS[: rank.depth + 1], self.lineage, strict=False))
-        return Taxon(**kept, common_name=self.common_name if self.truncates_to_itself(rank) else "")
+        kept = self.lineage[: rank.depth + 1]
+        return Taxon.of(kept, self.common_name if self.truncates_to_itself(rank) else "")
 
     def truncates_to_itself(self, rank: Rank) -> bool:
         """Whether nothing is known below ``rank``."""
@@ -106,9 +111,6 @@ class Taxon:
     def as_dict(self) -> dict[str, str]:
         """The seven ranks by their names, then ``common_name``."""
         return {**{rank.value: self.lineage[rank.depth] for rank in RANKS}, "common_name": self.common_name}
-
-
-_FIELDS = ("kingdom", "phylum", "class_", "order", "family", "genus", "species")
 
 
 def clean_name(text: Any) -> str:
@@ -171,9 +173,11 @@ def taxon_from_row(row: Mapping[str, Any]) -> Taxon:
         genus, epithet = named_genus, named_epithet
     if not genus and not epithet:
         genus, epithet = _binomial_in(cells.get("species"))
-    common = next((clean_name(cells[k]) for k in ("vernacularname", "commonname", "common") if clean_name(cells.get(k))), "")
+    common = next(
+        (clean_name(cells[k]) for k in ("vernacularname", "commonname", "common") if clean_name(cells.get(k))), ""
+    )
     source_id = next((clean_name(cells[k]) for k in ("taxonid", "sourceid") if clean_name(cells.get(k))), "")
-    return Taxon(*upper, genus=genus, species=epithet, common_name=common, source_id=source_id)
+    return Taxon.of([*upper, genus, epithet], common, source_id)
 
 
 def _species_cell(cell: Any, genus: str) -> str:

@@ -1,0 +1,143 @@
+"""The geometry of a region: its box in the upright image, its pixels in the decoded one, its resize to the input."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from PIL import Image
+
+from bioclip_core.errors import UsageError
+from bioclip_core.preprocessing import Preprocessing
+
+Box = tuple[float, float, float, float]
+"""x, y, width, height as fractions of the EXIF-upright image, origin at the top left."""
+
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+
+_RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+# What makes each EXIF orientation upright, and how a box of the upright image lies in the stored one: whether x and y
+# change places, then whether the stored x and y count from the other end (Exif 2.32, tag 0x0112).
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAP_FLIP_X_FLIP_Y = {
+    1: (False, False, False),
+    2: (False, True, False),
+    3: (False, True, True),
+    4: (False, False, True),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Decoded pixels as they are stored: not turned upright, perhaps decoded at a fraction of their size."""
+
+    image: Image.Image
+    width: float
+    """Columns that the picture fills: a fraction where 4,001 of them were decoded at one eighth."""
+    height: float
+    orientation: int = 1
+    """EXIF's, 1 to 8."""
+    shift: float = 0.0
+    """Pixels of its own grid by which the content lies further to the right and bottom than after averaging."""
+
+    @property
+    def upright_size(self) -> tuple[float, float]:
+        """Width and height after turning upright."""
+        return upright(self.width, self.height, self.orientation)
+
+
+def upright(width: float, height: float, orientation: int) -> tuple[float, float]:
+    """Width and height of an image once its EXIF orientation is applied."""
+    return (height, width) if orientation >= 5 else (width, height)
+
+
+def checked(box: Box | None) -> Box:
+    """The box, None as the whole image.
+
+    Raises:
+        UsageError: if it does not overlap the image.
+    """
+    if box is None:
+        return WHOLE
+    x, y, w, h = box
+    if not all(math.isfinite(v) for v in box) or w <= 0 or h <= 0 or x >= 1 or y >= 1 or x + w <= 0 or y + h <= 0:
+        raise UsageError(
+            f"box {box}: x, y, width, height are fractions of the upright image, with width and height above 0"
+        )
+    return box
+
+
+def resized(picture: Picture, box: Box, preprocessing: Preprocessing) -> Image.Image:
+    """One region at the model's size, upright: size×size pixels in the mode of the picture.
+
+    The region is resized out of the stored pixels with a fractional box, and only the small result is turned: turning a
+    12-megapixel photo first costs more than everything else here.
+    """
+    width, height = picture.upright_size
+    x, y, w, h = box
+    part, out = _window(w * width, h * height, preprocessing)
+    sides = (x * width + part[0], y * height + part[1], part[2], part[3])
+    fractions = (sides[0] / width, sides[1] / height, sides[2] / width, sides[3] / height)
+    small = picture.image.resize(
+        (out[1], out[0]) if picture.orientation >= 5 else out,
+        _RESAMPLING[preprocessing.interpolation],
+        box=_stored_box(picture, fractions),
+    )
+    if picture.orientation in _TRANSPOSE:
+        small = small.transpose(_TRANSPOSE[picture.orientation])
+    return small
+
+
+def padded(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """An RGB image in the middle of a size×size canvas of the contract's fill; as it is where it fills that already."""
+    size = preprocessing.size
+    if image.size == (size, size):
+        return image
+    canvas = Image.new("RGB", (size, size), (preprocessing.fill,) * 3)
+    canvas.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
+    return canvas
+
+
+def _window(width: float, height: float, preprocessing: Preprocessing) -> tuple[Box, tuple[int, int]]:
+    """The part of a width×height region that the model sees (x, y, width, height in its pixels), and the size it gets.
+
+    The rounding is that of open_clip's transforms, so that the same pixels are cut off.
+    """
+    size = preprocessing.size
+    if preprocessing.resize_mode == "squash":
+        return (0.0, 0.0, width, height), (size, size)
+    if preprocessing.resize_mode == "longest":
+        ratio = max(width, height) / size
+        return (0.0, 0.0, width, height), (max(1, round(width / ratio)), max(1, round(height / ratio)))
+    scaled = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
+    step_x, step_y = width / scaled[0], height / scaled[1]
+    left, top = round((scaled[0] - size) / 2), round((scaled[1] - size) / 2)
+    return (left * step_x, top * step_y, size * step_x, size * step_y), (size, size)
+
+
+def _stored_box(picture: Picture, box: Box) -> tuple[float, float, float, float]:
+    """A box of the upright image as left, upper, right, lower in the stored pixels, kept inside them."""
+    swap, flip_x, flip_y = _SWAP_FLIP_X_FLIP_Y[picture.orientation]
+    x, y, w, h = (box[1], box[0], box[3], box[2]) if swap else box
+    x = 1 - x - w if flip_x else x
+    y = 1 - y - h if flip_y else y
+    left, right = (min(max(v * picture.width + picture.shift, 0.0), picture.image.width) for v in (x, x + w))
+    upper, lower = (min(max(v * picture.height + picture.shift, 0.0), picture.image.height) for v in (y, y + h))
+    return left, upper, right, lower

@@ -1,0 +1,268 @@
+"""The model: images and captions to L2-normalised features."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.device import Compute
+from bioclip_core.errors import ModelError, UnsafeWeights
+from bioclip_core.models import FoundModel
+from bioclip_core.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger("bioclip_plugin.encoder")
+
+ENCODE_VERSION = 1
+"""Part of every feature's identity: raise it when the same weights and pixels give other features."""
+
+_TRIM = 8  # captions are cut to a multiple of this many tokens
+_TRIM_TOLERANCE = 1e-4  # largest difference of a normalised feature that rounding in fp32 explains
+
+
+class Encoder(Protocol):
+    """What turns images, and perhaps captions, into features. May be called from several threads at once."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """``weights_sha256``, ``source`` and ``revision``."""
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What images must have gone through."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of a feature."""
+        ...
+
+    @property
+    def logit_scale(self) -> float:
+        """What cosines are multiplied by (not its logarithm)."""
+        ...
+
+    @property
+    def logit_bias(self) -> float:
+        """What is added to the product; 0 where the model has none."""
+        ...
+
+    def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """B RGB images of the contract's size to B×D features, L2-normalised in fp32 and then rounded to float16."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """N captions to N×D features, L2-normalised.
+
+        Raises:
+            NoTextTower: if the encoder is image-only.
+        """
+        ...
+
+
+def open_encoder(found: FoundModel, compute: Compute) -> Encoder:
+    """Open a found model on a device: a plugin's own encoder, or open_clip's.
+
+    Raises:
+        UnsafeWeights: if the weight file would have to run code.
+        ModelError: if weights and config do not fit.
+    """
+    if found.entry and found.entry.open_encoder:
+        return found.entry.open_encoder(compute)
+    return OpenClipEncoder(found, compute)
+
+
+class OpenClipEncoder:
+    """An open_clip model: the image tower in the chosen precision, the text tower in fp32 unless asked otherwise."""
+
+    def __init__(self, found: FoundModel, compute: Compute) -> None:
+        self._found = found
+        self._compute = compute
+        self._lock = threading.Lock()
+        self._trimming: bool | None = None  # None: not verified yet
+        model = _load(found).eval().requires_grad_(False).to(compute.device)
+        model.visual.to(_dtype(compute))
+        self._model = model
+        self._tokenizer: Any = None
+        self.dimension = _dimension(found, model)
+        self.logit_scale = float(model.logit_scale.exp())
+        self.logit_bias = float(model.logit_bias) if getattr(model, "logit_bias", None) is not None else 0.0
+        self._mean, self._std = _pixel_statistics(found.preprocessing, compute)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return self._found.identity()
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self._found.preprocessing
+
+    @property
+    def model(self) -> Any:
+        """The open_clip module itself, for training and export."""
+        return self._model
+
+    def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
+        import torch
+
+        with self._lock, torch.inference_mode():
+            pixels_BHWC = torch.from_numpy(np.ascontiguousarray(images_BHWC)).to(
+                self._compute.device, non_blocking=True
+            )
+            images_BCHW = (
+                pixels_BHWC.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std).to(_dtype(self._compute))
+            )
+            features_BD = torch.nn.functional.normalize(self._model.encode_image(images_BCHW).float(), dim=-1)
+            return features_BD.to(torch.float16).cpu().numpy()
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        import torch
+
+        unique = list(dict.fromkeys(texts))
+        with self._lock, torch.inference_mode():
+            tokens_BT = self._tokenize(unique)
+            features_BD = torch.nn.functional.normalize(self._encode_tokens(tokens_BT).float(), dim=-1).cpu().numpy()
+        row = {text: index for index, text in enumerate(unique)}
+        rows: NDArray[np.float32] = features_BD[[row[text] for text in texts]]
+        return rows
+
+    def _tokenize(self, texts: list[str]) -> torch.Tensor:
+        if self._tokenizer is None:
+            self._tokenizer = _tokenizer(self._found)
+        tokens: torch.Tensor = self._tokenizer(texts)
+        return tokens.to(self._compute.device)
+
+    def _encode_tokens(self, tokens_BT: torch.Tensor) -> torch.Tensor:
+        """Encode cut to the longest caption where that is exact; the first batch proves it against the whole length."""
+        if self._trimming is None:
+            whole_BD: torch.Tensor = self._model.encode_text(tokens_BT)
+            self._trimming = _is_causal_clip(self._model) and _same_direction(
+                whole_BD, _encode_trimmed(self._model, tokens_BT)
+            )
+            log.info(
+                "captions are %s",
+                "cut to the longest of a batch" if self._trimming else "encoded at their whole length",
+            )
+            return whole_BD
+        return _encode_trimmed(self._model, tokens_BT) if self._trimming else self._model.encode_text(tokens_BT)
+
+
+def _is_causal_clip(model: Any) -> bool:
+    """Whether what stands behind the end-of-text token cannot reach the feature: CLIP's own text tower, nothing else."""
+    from open_clip import CLIP
+
+    return (
+        isinstance(model, CLIP)
+        and getattr(model, "attn_mask", None) is not None
+        and getattr(model, "text_pool_type", "argmax") in {"argmax", "eos"}
+    )
+
+
+def _encode_trimmed(model: Any, tokens_BT: torch.Tensor) -> torch.Tensor:
+    """CLIP's text forward over the first T' tokens, T' the longest caption rounded up to a multiple of 8."""
+    from open_clip.transformer import text_global_pool
+
+    length = int(tokens_BT.argmax(dim=1).max()) + 1  # the end-of-text token has the highest number
+    length = min(-(-length // _TRIM) * _TRIM, tokens_BT.shape[1])
+    tokens_BT = tokens_BT[:, :length]
+    dtype = model.transformer.get_cast_dtype()
+    x_BTD = model.token_embedding(tokens_BT).to(dtype) + model.positional_embedding[:length].to(dtype)
+    x_BTD = model.ln_final(model.transformer(x_BTD, attn_mask=model.attn_mask[:length, :length]))
+    x_BD = text_global_pool(x_BTD, tokens_BT, model.text_pool_type, eos_token_id=getattr(model, "text_eos_id", None))
+    if model.text_projection is not None:
+        x_BD = model.text_projection(x_BD) if callable(model.text_projection) else x_BD @ model.text_projection
+    features_BD: torch.Tensor = x_BD
+    return features_BD
+
+
+def _same_direction(one_BD: torch.Tensor, other_BD: torch.Tensor) -> bool:
+    import torch
+
+    normalize = torch.nn.functional.normalize
+    return bool((normalize(one_BD.float(), dim=-1) - normalize(other_BD.float(), dim=-1)).abs().max() < _TRIM_TOLERANCE)
+
+
+def _load(found: FoundModel) -> Any:
+    """Create the architecture and read the weights, and leave the host's logging as it was."""
+    import open_clip
+
+    if found.weights is None:
+        raise ModelError(f"model {found.name!r} has no weights on this machine")
+    try:
+        with _root_logger_left_alone():
+            model = open_clip.create_model(
+                found.architecture or f"local-dir:{found.folder}",
+                load_weights=False, pretrained_image=False, pretrained_text=False,
+            )  # fmt: skip
+            open_clip.load_checkpoint(model, str(found.weights), weights_only=True)
+    except pickle.UnpicklingError:
+        raise UnsafeWeights(
+            f"model {found.name!r}: {found.weights} holds more than weights and would run code when read; it was not opened. "
+            "Ask its author for a safetensors file"
+        ) from None
+    except (
+        Exception
+    ) as error:  # open_clip, torch and safetensors each raise their own for a file that is not what it says
+        raise ModelError(f"model {found.name!r}: {found.weights} cannot be loaded: {_first_line(error)}") from error
+    return model
+
+
+@contextmanager
+def _root_logger_left_alone() -> Iterator[None]:
+    """open_clip logs through the root logger, which would install a handler on it and say that weights are random."""
+    root, nowhere = logging.getLogger(), logging.NullHandler()
+
+    def not_open_clip(record: logging.LogRecord) -> bool:
+        return "open_clip" not in record.pathname
+
+    root.addHandler(nowhere)
+    root.addFilter(not_open_clip)
+    try:
+        yield
+    finally:
+        root.removeFilter(not_open_clip)
+        root.removeHandler(nowhere)
+
+
+def _tokenizer(found: FoundModel) -> Any:
+    import open_clip
+
+    try:
+        with _root_logger_left_alone():
+            return open_clip.get_tokenizer(found.architecture or f"local-dir:{found.folder}")
+    except Exception as error:  # a hub tokenizer out of reach raises whatever the hub client raises
+        raise ModelError(f"model {found.name!r}: its tokenizer cannot be had: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _dtype(compute: Compute) -> torch.dtype:
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[compute.precision]
+
+
+def _dimension(found: FoundModel, model: Any) -> int:
+    return int(found.config.get("embed_dim") or model.visual.output_dim)
+
+
+def _pixel_statistics(preprocessing: Preprocessing, compute: Compute) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation on the scale of 0 to 255, shaped to broadcast over B×C×H×W."""
+    import torch
+
+    mean, std = (
+        torch.tensor(v, device=compute.device).view(1, 3, 1, 1) * 255 for v in (preprocessing.mean, preprocessing.std)
+    )
+    return mean, std
