@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from bioclip_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 BOX_UNIT = 10_000  # stored boxes are whole numbers of 1/10,000 of the upright image
 WHOLE_BOX = (0, 0, BOX_UNIT, BOX_UNIT)
@@ -62,7 +65,12 @@ class Region:
     def box(self) -> tuple[int, int, int, int]:
         """The box in 1/10,000 of the upright image, at least one unit wide and high: the key of its features."""
         x, y = (min(round(v * BOX_UNIT), BOX_UNIT - 1) for v in (self.x, self.y))
-        return x, y, max(1, min(round(self.w * BOX_UNIT), BOX_UNIT - x)), max(1, min(round(self.h * BOX_UNIT), BOX_UNIT - y))
+        return (
+            x,
+            y,
+            max(1, min(round(self.w * BOX_UNIT), BOX_UNIT - x)),
+            max(1, min(round(self.h * BOX_UNIT), BOX_UNIT - y)),
+        )
 
     @property
     def xywh(self) -> list[float]:
@@ -88,6 +96,8 @@ class MediaItem:
     """Whatever else the source or the camera said; plain JSON values."""
     data: bytes | None = field(default=None, repr=False, compare=False)
     """The file's bytes, where they are at hand already."""
+    image: Image.Image | None = field(default=None, repr=False, compare=False)
+    """The decoded image, where that is at hand instead of a file."""
 
 
 def uri_of(path: str | os.PathLike[str]) -> str:

@@ -1,0 +1,27 @@
+"""The built-in commands: one file each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import click
+
+# name, place of the click command, line in --help
+_COMMANDS = (
+    ("classify", "classify:classify", "Name what is in images and keep the answers."),
+    ("embed", "embed:embed", "Write images' features to a Parquet file."),
+    ("export", "export:export", "Write a run's results to a file."),
+    ("runs", "runs:runs", "List, show and verify runs."),
+    ("labels", "labels:labels", "Build, import, search and check label sets."),
+    ("models", "models:models", "List, describe and fetch models."),
+    ("store", "store:store", "Look after a result store."),
+    ("plugins", "plugins:plugins", "Show what is plugged in."),
+    ("demo", "demo:demo", "See the whole job on an invented camera trap, without network."),
+)
+
+
+def add_built_in_commands(cli: click.Group | Any) -> None:
+    """Add every built-in command by name; its module is imported when it is called."""
+    for name, place, short_help in _COMMANDS:
+        cli.add_lazy(name, f"bioclip_plugin.commands.{place}", short_help)

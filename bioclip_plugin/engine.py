@@ -1,0 +1,229 @@
+"""A request made ready: its model, labels and prior, identified without torch and opened when they are first needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from bioclip_core.classify import CLASSIFY_VERSION, consensus_of
+from bioclip_core.encoder import ENCODE_VERSION, Encoder, open_encoder
+from bioclip_core.errors import PluginError
+from bioclip_core.identity import settings_id
+from bioclip_core.models import find_model
+from bioclip_plugin import __version__
+from bioclip_plugin.label_choice import LabelChoice, choose_labels
+from bioclip_plugin.media import Place
+from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.request import ClassifyRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bioclip_core.classify import Candidate, Classification, Classifier
+    from bioclip_core.device import Compute, Precision
+
+log = logging.getLogger(__name__)
+
+CONSENSUS_VERSION = 1
+_REMEMBERED_PLACES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """The three nested identities of what an engine makes, each with the settings that it is the hash of."""
+
+    feature_id: str
+    feature_settings: Mapping[str, Any]
+    answer_id: str
+    answer_settings: Mapping[str, Any]
+    rule_id: str
+    rule_settings: Mapping[str, Any]
+
+
+class Engine:
+    """What one request needs to answer. Opening is lazy and safe from several threads."""
+
+    def __init__(self, request: ClassifyRequest, plugins: BioclipPluginManager) -> None:
+        self.request = request
+        self.plugins = plugins
+        self.model = find_model(request.model, plugins.models(), exact=request.exact)
+        self._recorded: Precision | None = None
+        self._lock = threading.RLock()
+        self._weights: dict[Place, NDArray[np.float32] | None] = {}
+
+    @cached_property
+    def labels(self) -> LabelChoice:
+        """The labels of the request, chosen but not opened."""
+        return choose_labels(self.request, self.model)
+
+    def keep_precision(self, recorded: Sequence[Mapping[str, Any]]) -> None:
+        """Use the precision that an earlier run over the same store recorded for the same model and preprocessing.
+
+        Args:
+            recorded: feature settings of earlier runs with these weights, the newest first.
+        """
+        if self.request.precision != "auto":
+            return
+        for settings in recorded:
+            if settings.get("preprocessing") == self.model.preprocessing.identity():
+                self._recorded = settings["precision"]
+                return
+
+    @cached_property
+    def compute(self) -> Compute:
+        """Device and precision, with the reason."""
+        from bioclip_core.device import choose_compute
+
+        return choose_compute(self.request.device, self.request.precision, self._recorded)
+
+    @property
+    def precision(self) -> Precision:
+        """The precision alone; torch is asked only where nobody said and nothing is recorded."""
+        from bioclip_core.device import checked_precision
+
+        if self.request.precision != "auto":
+            return checked_precision(self.request.precision)
+        return self._recorded or self.compute.precision
+
+    @cached_property
+    def identities(self) -> Identities:
+        """What features, answers and decisions are stored under."""
+        features = {
+            "weights_sha256": self.model.weights_sha256,
+            "preprocessing": self.model.preprocessing.identity(),
+            "precision": self.precision,
+            "encode_version": ENCODE_VERSION,
+        }
+        feature_id = settings_id(features)
+        answers = {
+            "feature_id": feature_id,
+            **self.labels.identity(),
+            "prior": self._prior_plugins(),
+            "rank": self.request.rank,
+            "top": self.request.top,
+            "classify_version": CLASSIFY_VERSION,
+        }
+        answer_id = settings_id(answers)
+        rules = {
+            "answer_id": answer_id,
+            "rules": [{"name": "consensus", "version": CONSENSUS_VERSION, "threshold": self.request.threshold}],
+        }
+        return Identities(feature_id, features, answer_id, answers, settings_id(rules), rules)
+
+    @property
+    def dimension(self) -> int:
+        """D, without opening the model where a file says it."""
+        return self.labels.dimension or int(self.model.config.get("embed_dim", 0)) or self.encoder.dimension
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The opened model."""
+        with self._lock:
+            if "encoder" in self.__dict__:  # another thread was first
+                return self.__dict__["encoder"]  # type: ignore[no-any-return]
+            log.info("opening %s on %s", self.model.name, self.compute.described())
+            return open_encoder(self.model, self.compute)
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The opened labels on the model's device."""
+        from bioclip_core.classify import Classifier
+
+        with self._lock:
+            if "classifier" in self.__dict__:
+                return self.__dict__["classifier"]  # type: ignore[no-any-return]
+            encoder = self.encoder if self.labels.folder is None else None
+            labels = self.labels.open(encoder, self.model)
+            labels.level(self.request.rank)
+            return Classifier(labels, self.compute.device)
+
+    @property
+    def level(self) -> str:
+        """The level that the requested rank means for these labels."""
+        custom = self.labels.folder is None
+        return "label" if custom and self.request.rank == "species" else self.request.rank
+
+    @property
+    def batch_size(self) -> int:
+        """Regions encoded at once."""
+        if self.request.batch_size:
+            return self.request.batch_size
+        return 128 if self.compute.device.startswith("cuda") else 16
+
+    @property
+    def workers(self) -> int:
+        """Decoding threads."""
+        return self.request.workers or min(16, os.cpu_count() or 1)
+
+    def classify(self, features_BD: NDArray[np.float16], places: Sequence[Place]) -> list[Classification]:
+        """Classify B features, each with the prior of its place (B of them)."""
+        weighed = bool(self._prior_plugins())
+        keys = [place if weighed and place else Place() for place in places]
+        found: list[Classification | None] = [None] * len(keys)
+        for place in dict.fromkeys(keys):
+            rows = [row for row, key in enumerate(keys) if key == place]
+            answers = self.classifier.classify(
+                features_BD[rows], rank=self.request.rank, top=self.request.top, weights_N=self._weights_of(place)
+            )
+            for row, answer in zip(rows, answers, strict=True):
+                found[row] = answer
+        return [answer for answer in found if answer is not None]
+
+    def consensus(self, by_rank: Mapping[str, Sequence[Candidate]]) -> Candidate | None:
+        """The most specific taxon that reaches the request's threshold."""
+        return consensus_of(by_rank, self.request.threshold)
+
+    def provenance(self) -> dict[str, Any]:
+        """What is worth knowing beside the identities; no secrets."""
+        entry = self.model.entry
+        return {
+            "bioclip_plugin": __version__,
+            "model": {**self.model.identity(), "name": self.model.name, "licence": entry.licence if entry else ""},
+            "precision": self.precision,
+            "precision_asked": self.request.precision,
+            "plugins": [f"{row['name']} ({row['distribution']})" for row in self.plugins.described()],
+            "packages": {name: version(name) for name in ("torch", "open_clip_torch", "pillow")},
+            "python": platform.python_version(),
+            "host": platform.node(),
+            "system": platform.platform(),
+        }
+
+    def _prior_plugins(self) -> list[str]:
+        """The plugins that weigh labels by place: part of every answer's identity."""
+        return sorted(
+            f"{impl.plugin_name} {self.plugins.distributions.get(impl.plugin_name, '')}".strip()
+            for impl in self.plugins.hook.candidate_taxa.get_hookimpls()
+        )
+
+    def _weights_of(self, place: Place) -> NDArray[np.float32] | None:
+        """The product of what all plugins say of a place, asked once a distinct place."""
+        if not place:
+            return None
+        with self._lock:
+            if place not in self._weights:
+                if len(self._weights) >= _REMEMBERED_PLACES:
+                    self._weights.pop(next(iter(self._weights)))
+                self._weights[place] = self._asked_weights(place)
+            return self._weights[place]
+
+    def _asked_weights(self, place: Place) -> NDArray[np.float32] | None:
+        import numpy as np
+
+        labels = self.classifier.labels
+        product: NDArray[np.float32] | None = None
+        for said in self.plugins.hook.candidate_taxa(place=place, labels=labels):
+            weights = np.asarray(said, dtype=np.float32)
+            if weights.shape != (len(labels),) or not np.isfinite(weights).all() or (weights < 0).any():
+                raise PluginError(
+                    f"candidate_taxa for {place}: a plugin gave {weights.shape} weights; needed are {len(labels)} finite numbers from 0"
+                )
+            product = weights if product is None else product * weights
+        return product

@@ -1,0 +1,206 @@
+"""Session: a model, a label set and a store, opened once, used per image or per stream, from any number of threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from bioclip_core.errors import UsageError
+from bioclip_plugin.answers import Answer, Failure
+from bioclip_plugin.engine import Engine
+from bioclip_plugin.media import MediaItem, Unlisted, item_of
+from bioclip_plugin.pipeline import Pipeline
+from bioclip_plugin.plugins import BioclipPluginManager, create_plugin_manager
+from bioclip_plugin.request import ClassifyRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from bioclip_plugin.store import Run, Store
+
+log = logging.getLogger(__name__)
+
+Classifiable = "str | os.PathLike[str] | bytes | Image.Image | MediaItem"
+
+_OWN_SOURCE = ("session",)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stream is."""
+
+    answered: int
+    """Items with an answer or a failure, of this call."""
+    failed: int
+    regions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One item's features: R rows, one a region; None with a failure."""
+
+    item: MediaItem
+    features_RD: NDArray[np.float16] | None
+    failure: Failure | None = None
+
+
+class Session:
+    """Classify images with one model and one label set, keeping results in a store or nowhere.
+
+    ``Session(model="bioclip-2", store="sqlite:///results.db")``; every field of :class:`ClassifyRequest` is an argument.
+    The model opens when the first image needs it. Close it after use, or use it in a ``with`` statement.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: str | os.PathLike[str] | None = None,
+        plugins: BioclipPluginManager | None = None,
+        **options: Any,
+    ) -> None:
+        """Find the model and open the store.
+
+        Raises:
+            UsageError: for an option that cannot be used as given.
+            ModelError, LabelSetError, StoreError: if one of the three cannot be had.
+        """
+        request = ClassifyRequest.from_mapping({**options, "store": os.fspath(store) if store is not None else None})
+        self._set_up(request, plugins)
+
+    @classmethod
+    def of(cls, request: ClassifyRequest, *, plugins: BioclipPluginManager | None = None) -> Session:
+        """The Session of a request, as the hooks make it."""
+        session = cls.__new__(cls)
+        session._set_up(request, plugins)
+        return session
+
+    def _set_up(self, request: ClassifyRequest, plugins: BioclipPluginManager | None) -> None:
+        self.request = request
+        self.plugins = plugins or create_plugin_manager()
+        self.engine = Engine(request, self.plugins)
+        _ = self.engine.labels  # a missing label set is said now, not at the first image
+        self.store: Store | None = None
+        self._run: Run | None = None
+        self._lock = threading.Lock()
+        if request.store is not None:
+            from bioclip_plugin.store import Store
+
+            self.store = Store.open(request.store)
+            self.engine.keep_precision(self.store.last_feature_settings(self.engine.model.weights_sha256))
+
+    def classify(self, image: str | os.PathLike[str] | bytes | Image.Image | MediaItem) -> Answer:
+        """Answer one image: a path, the bytes of a file, a PIL image or a media item.
+
+        A file that cannot be read is an answer with a ``failure``, not an exception.
+        """
+        return next(iter(self.classify_stream([image])))
+
+    def classify_stream(
+        self,
+        items: Iterable[str | os.PathLike[str] | bytes | Image.Image | MediaItem | Unlisted],
+        *,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Generator[Answer, None, None]:
+        """One answer an item, in input order, in flat memory; with a store, done items are answered from it.
+
+        Closing the generator cancels within a batch and keeps what is committed.
+        """
+        run = self._own_run()
+        pipeline = Pipeline(self.engine, self.store, run, on_stored=self._tell)
+        answered = failed = regions = 0
+        for answer in pipeline.answers(_as_item(item) for item in items):
+            answered += 1
+            failed += answer.failure is not None
+            regions += len(answer.regions)
+            if progress:
+                progress(Progress(answered, failed, regions))
+            yield answer
+
+    def embed_stream(
+        self, items: Iterable[str | os.PathLike[str] | bytes | Image.Image | MediaItem | Unlisted]
+    ) -> Iterator[Embedded]:
+        """Each item's features in input order; nothing is stored."""
+        import numpy as np
+
+        for answer, rows in Pipeline(self.engine, classify=False).features(_as_item(item) for item in items):
+            yield Embedded(answer.item, np.stack(rows) if rows and answer.failure is None else None, answer.failure)
+
+    def begin_run(self, sources: Sequence[str]) -> Run:
+        """Begin the run over these sources, or take it up where it was.
+
+        Raises:
+            UsageError: if the Session has no store.
+        """
+        from bioclip_plugin.store import RunPlan
+
+        if self.store is None:
+            raise UsageError("this Session has no store; open it with store=... to begin a run")
+        ids = self.engine.identities
+        return self.store.begin_run(
+            RunPlan(
+                sources=tuple(sources), settings=self.request.settings(), feature_id=ids.feature_id,
+                feature_settings=ids.feature_settings, dimension=self.engine.dimension, answer_id=ids.answer_id,
+                answer_settings=ids.answer_settings, rule_id=ids.rule_id, rule_settings=ids.rule_settings,
+                provenance={**self.engine.provenance(), "store": self.store.shown_address},
+            )
+        )  # fmt: skip
+
+    def pipeline(self, run: Run, *, repeat_done: bool = True) -> Pipeline:
+        """The pipeline of a run that :meth:`begin_run` gave."""
+        return Pipeline(self.engine, self.store, run, repeat_done=repeat_done, on_stored=self._tell)
+
+    def close(self) -> None:
+        """End the Session's own run and give back the store's connections."""
+        with self._lock:
+            if self.store is not None:
+                if self._run is not None:
+                    self.store.end_run(self._run, "finished", {})
+                    self._run = None
+                self.store.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _own_run(self) -> Run | None:
+        """The run that images classified one by one belong to."""
+        if self.store is None:
+            return None
+        with self._lock:
+            if self._run is None:
+                self._run = self.begin_run(_OWN_SOURCE)
+            return self._run
+
+    def _tell(self, run: Run, answers: Sequence[Answer]) -> None:
+        """Tell observers; what one of them raises is logged and never stops the run."""
+        try:
+            self.plugins.hook.answers_stored(run=run, answers=answers)
+        except Exception:
+            log.exception("an answers_stored hook failed; the answers are stored")
+
+
+def _as_item(image: str | os.PathLike[str] | bytes | Image.Image | MediaItem | Unlisted) -> MediaItem | Unlisted:
+    if isinstance(image, (MediaItem, Unlisted)):
+        return image
+    if isinstance(image, (str, Path)):
+        return item_of(image)
+    if isinstance(image, bytes):
+        return MediaItem(uri=f"memory:{uuid4()}", data=image)
+    if isinstance(image, os.PathLike):
+        return item_of(os.fspath(image))
+    if hasattr(image, "getexif") and hasattr(image, "mode"):
+        return replace(MediaItem(uri=f"memory:{uuid4()}"), image=image)
+    raise UsageError(f"{type(image).__name__} is not an image: give a path, bytes, a PIL image or a MediaItem")
