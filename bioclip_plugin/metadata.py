@@ -64,11 +64,24 @@ def read_metadata(data: bytes) -> CameraMetadata:
     # exifread takes milliseconds for maker notes, and knows those of trail cameras only as raw bytes.
     trail_camera = any(data.find(mark, 0, _HEAD) >= 0 for mark in _RECONYX)
     with _quiet():
-        try:
-            tags = exifread.process_file(io.BytesIO(data), details=trail_camera, extract_thumbnail=False)
-            return _from_tags(tags)
-        except Exception:  # whatever a damaged block does to the reader, the image is what counts
-            return CameraMetadata()
+        for with_notes in (True, False) if trail_camera else (False,):
+            try:
+                return _from_tags(exifread.process_file(_Bounded(data), details=with_notes, extract_thumbnail=False))
+            except Exception:  # whatever a damaged block does to the reader, the image is what counts
+                continue
+    return CameraMetadata()
+
+
+class _Bounded(io.BytesIO):
+    """A file that ends the reading of a damaged block: exifread believes a count of four thousand million values."""
+
+    reads_left = 20_000  # a trail camera's file with its maker note takes about 2,500
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise ValueError("the EXIF block announces more values than any camera writes")
+        return super().read(size)
 
 
 def with_metadata(item: MediaItem, data: bytes) -> MediaItem:

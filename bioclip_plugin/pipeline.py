@@ -281,7 +281,7 @@ class Pipeline:
                 if work.features is None:
                     first.setdefault(key, work)
         works = list(first.values())
-        size = self._engine.batch_size
+        size = self._engine.batch_size if works else 1
         for start in range(0, len(works), size):
             part = works[start : start + size]
             rows = self._engine.encoder.encode_images(np.stack([work.crop for work in part if work.crop is not None]))

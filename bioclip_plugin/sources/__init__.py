@@ -25,3 +25,13 @@ class Source(Protocol):
             SourceError: if the address as a whole cannot be read.
         """
         ...
+
+
+def built_in_sources() -> list[Source]:
+    """Standard input, folders, tables, single files: in the order in which they are asked."""
+    from bioclip_plugin.sources.files import FilesSource
+    from bioclip_plugin.sources.folder import FolderSource
+    from bioclip_plugin.sources.standard_input import StandardInputSource
+    from bioclip_plugin.sources.table import TableSource
+
+    return [StandardInputSource(), FolderSource(), TableSource(), FilesSource()]

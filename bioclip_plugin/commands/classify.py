@@ -1,0 +1,213 @@
+"""``bioclip-plugin classify``: the main job, from paths to stored answers."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bioclip_core.errors import BioclipError, SourceError, StoreError, UsageError
+from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
+from bioclip_plugin.commands.options import DEFAULT_STORE, compute_options, model_option, store_option
+from bioclip_plugin.commands.reporting import Report, console_for, count_in_background, log_lines, print_json_line
+from bioclip_plugin.media import MediaItem, Unlisted, uri_of
+from bioclip_plugin.request import ClassifyRequest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bioclip_plugin.session import Session
+    from bioclip_plugin.store import Run, Summary
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="PATHS...")
+@model_option
+@click.option("--labels", help="A label set's folder, or a .txt or .csv file of custom labels.  [default: the model's own]")
+@click.option("--taxa", multiple=True, help="Answer only with labels under this taxon, of any rank. May be given again.")
+@click.option("--rank", default="species", show_default=True, help="Rank of the candidates: kingdom to species, label or group.")
+@click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many candidates to keep.")
+@click.option(
+    "--threshold", type=float, default=0.65, show_default=True, help="Summed probability that the consensus needs."
+)
+@store_option
+@compute_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object an item on standard output, and nothing else there.")
+@click.pass_context
+def classify(ctx: click.Context, paths: tuple[str, ...], as_json: bool, **options: Any) -> int:
+    """Name what is in images: folders, files, tables with an image column, or - for paths on standard input.
+
+    Results are committed batch by batch. The same command after an interruption goes on where it was, retries what
+    failed, and picks up new and changed files; with other labels or another threshold it works from stored features
+    and opens no image. Without PATHS it works on every image that the store knows.
+
+    \b
+    bioclip-plugin classify photos/ --model demo
+    bioclip-plugin classify photos/ --labels my_labels/ --rank genus --store results.db
+    find . -name '*.JPG' | bioclip-plugin classify - --json
+    """
+    console = console_for(to_stderr=as_json)
+    request = ClassifyRequest(**options)
+    with log_lines(console), _terminated_like_interrupted():
+        return _Classification(ctx, paths, request, console, as_json).run()
+
+
+class _Classification:
+    """One call of the command."""
+
+    def __init__(
+        self, ctx: click.Context, paths: tuple[str, ...], request: ClassifyRequest, console: Console, as_json: bool
+    ) -> None:
+        self._plugins = plugins_of(ctx)
+        self._paths = paths
+        self._request = request
+        self._console = console
+        self._as_json = as_json
+
+    def run(self) -> int:
+        from bioclip_plugin.session import Session
+
+        self._check_paths()
+        session = Session.of(self._request, plugins=self._plugins)
+        try:
+            self._say_what_is_used(session)
+            return self._work(session)
+        finally:
+            session.close()
+
+    def _check_paths(self) -> None:
+        """Hear of a misspelt path before a model is opened; one that the store knows may be gone."""
+        if not self._paths and not _is_store(self._request.store):
+            raise UsageError("no PATHS: give folders, files or tables of images, or - for paths on standard input")
+
+    def _say_what_is_used(self, session: Session) -> None:
+        model, labels = session.engine.model, session.engine.labels
+        self._console.print(f"Model {model.name}: {model.preprocessing.described()}")
+        count = len(labels.words) if labels.manifest is None else labels.manifest["count"]
+        within = f" under {', '.join(labels.taxa)}" if labels.taxa else ""
+        self._console.print(f"Labels {labels.folder or 'of your own'}: {count}{within}")
+
+    def _work(self, session: Session) -> int:
+        assert session.store is not None
+        items = self._items(session)
+        run = session.begin_run([uri_of(path) for path in self._paths])
+        pipeline = session.pipeline(run, repeat_done=self._as_json)
+        report = Report("Classifying", console=self._console)
+        if "-" not in self._paths:
+            count_in_background(lambda: sum(1 for _ in self._items(session)), report)
+        try:
+            with report:
+                seen = 0
+                for answer in pipeline.answers(items):
+                    report.advance(1 + pipeline.already_done - seen if not self._as_json else 1)
+                    seen = pipeline.already_done
+                    if self._as_json:
+                        for row in answer.as_dicts():
+                            print_json_line(json.dumps(row, ensure_ascii=False))
+        except KeyboardInterrupt:
+            self._end(session, run, "interrupted")
+            self._console.print(f"Interrupted. What is done is committed in {session.store.shown_address}; go on with: {_command(self._request, session.store.shown_address)}")
+            return EXIT_INTERRUPTED
+        except BaseException as error:
+            self._end(session, run, "failed")
+            if isinstance(error, BioclipError):
+                raise type(error)(f"{error}. What is done is committed; go on with: {_command(self._request, session.store.shown_address)}") from error
+            raise
+        session.store.end_run(run, "finished", {"seconds": round(report.seconds, 1)})
+        return self._summarise(session, run, report, pipeline.already_done)
+
+    def _end(self, session: Session, run: Run, status: Any) -> None:
+        """Note how the run ended, where the database still takes it."""
+        assert session.store is not None
+        try:
+            session.store.end_run(run, status, {})
+        except StoreError:
+            return
+
+    def _items(self, session: Session) -> Iterable[MediaItem | Unlisted]:
+        """What PATHS name; a place that is gone or empty is answered for from the store's own listing."""
+        from bioclip_plugin.sources.listing import listed
+
+        assert session.store is not None
+        sources = self._plugins.sources()
+        if not self._paths:
+            yield from session.store.media_under(None)
+        for path in self._paths:
+            try:
+                items = iter(listed([path], sources))
+            except SourceError:
+                items = iter(())
+                if not _any(session.store.media_under(uri_of(path))):
+                    raise
+            first = next(items, None)
+            if first is not None:
+                yield first
+                yield from items
+            elif path != "-":
+                yield from session.store.media_under(uri_of(path))
+
+    def _summarise(self, session: Session, run: Run, report: Report, already_done: int) -> int:
+        assert session.store is not None
+        summary = session.store.summary(run)
+        new = summary.listed - already_done
+        if summary.listed == 0:
+            self._console.print("No images were found there.")
+        elif new <= 0 and not summary.failed:
+            self._console.print(f"All {summary.done} images were done already (run {run.id}).")
+        else:
+            self._console.print(
+                f"Run {run.id}: {summary.listed} images, {summary.done} done, {summary.failed} failed, {summary.regions} regions; "
+                f"{already_done} were done before; {report.count / max(report.seconds, 1e-9):.1f} images/s"
+            )
+        self._say_failures(session, run, summary)
+        where = session.store.shown_address
+        self._console.print(f"Results: {where}")
+        self._console.print(f"Next: bioclip-plugin export --store {where} --format csv --output results.csv")
+        return EXIT_WITH_FAILURES if summary.failed else EXIT_DONE
+
+    def _say_failures(self, session: Session, run: Run, summary: Summary) -> None:
+        assert session.store is not None
+        if summary.failed:
+            self._console.print("Failures, retried by the same command:")
+            for (stage, reason), count in list(session.store.failure_counts(run).items())[:10]:
+                self._console.print(f"  {count} x {stage}: {reason}")
+
+
+def _is_store(address: str | None) -> bool:
+    return address is not None and ("://" in address or Path(address).exists())
+
+
+def _any(items: Iterator[MediaItem]) -> bool:
+    return next(items, None) is not None
+
+
+def _command(request: ClassifyRequest, shown_address: str) -> str:
+    """This very command line, to be given again; a password in the store's address stays out of it."""
+    import shlex
+
+    given = [argument.replace(request.store or DEFAULT_STORE, shown_address) for argument in sys.argv[1:]]
+    return shlex.join(["bioclip-plugin", *given])
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Treat SIGTERM (a batch system's time limit) as Ctrl-C, so that the run ends tidily."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals belong to the main thread
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

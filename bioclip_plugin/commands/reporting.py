@@ -1,0 +1,142 @@
+"""What a long command says: progress with rate and time left on a terminal, plain lines when not, a summary at the end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+_PLAIN_EVERY_S = 10.0
+
+
+def console_for(*, to_stderr: bool = False) -> Console:
+    """A console that neither wraps paths nor paints names that look like markup."""
+    return Console(stderr=to_stderr, highlight=False, soft_wrap=True, markup=False)
+
+
+class Report:
+    """Counts and shows progress of one long piece of work. Use it in a ``with`` statement."""
+
+    def __init__(self, what: str, *, unit: str = "images", console: Console | None = None) -> None:
+        self.what = what
+        self.unit = unit
+        self.console = console or console_for(to_stderr=True)
+        self.count = 0
+        self.total: int | None = None
+        self._started_at = self._said_at = time.monotonic()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Report:
+        self._started_at = self._said_at = time.monotonic()
+        if self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(),
+                TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=self.console, transient=True,
+            )  # fmt: skip
+            self._bar.start()
+            self._task = self._bar.add_task(self.what, total=self.total, rate="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._started_at
+
+    @property
+    def rate(self) -> float:
+        """Units a second."""
+        return self.count / self.seconds if self.seconds > 0 else 0.0
+
+    def advance(self, by: int = 1) -> None:
+        """Count what was done."""
+        self.count += by
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.count, total=self.total, rate=f"{self.rate:.1f} {self.unit}/s")
+        elif time.monotonic() - self._said_at >= _PLAIN_EVERY_S:
+            self._said_at = time.monotonic()
+            self.console.print(self._plain())
+
+    def _plain(self) -> str:
+        line = f"{self.what}: {self.count} {self.unit}, {self.rate:.1f}/s"
+        if self.total:
+            left = max(0, self.total - self.count)
+            line = f"{self.what}: {self.count} of {self.total} {self.unit}, {self.rate:.1f}/s"
+            if self.rate > 0:
+                line += f", {duration(left / self.rate)} left"
+        return line
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people: "45 s", "3 min 20 s", "5 h 10 min".
+
+    >>> duration(200)
+    '3 min 20 s'
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def count_in_background(count: Callable[[], int], report: Report) -> None:
+    """Learn the total while the work goes on; a listing that cannot be counted leaves it unknown."""
+
+    def work() -> None:
+        try:
+            report.total = count()
+        except Exception:
+            logging.getLogger(__name__).debug("counting failed", exc_info=True)
+
+    threading.Thread(target=work, name="bioclip-count", daemon=True).start()
+
+
+@contextmanager
+def log_lines(console: Console) -> Iterator[None]:
+    """Show what the package logs (which device and why, plugins left out) as lines of this command."""
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            console.print(record.getMessage())
+
+    logger, handler = logging.getLogger("bioclip_plugin"), Lines(logging.INFO)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def print_table(console: Console, columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
+    """A table on a terminal; tab-separated lines for a program."""
+    if not console.is_terminal:
+        for row in rows:
+            console.print("\t".join(str(cell) for cell in row))
+        return
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console.print(table)
+
+
+def print_json_line(text: str) -> None:
+    """One line on standard output, where nothing else goes in ``--json`` mode; written out at once."""
+    click.echo(text)
+    sys.stdout.flush()

@@ -1,0 +1,34 @@
+"""The listing of what the user named: each address by the first source that takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from bioclip_core.errors import SourceError
+from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
+from bioclip_plugin.sources import Source
+
+
+def listed(addresses: Iterable[str], sources: Sequence[Source]) -> Iterator[MediaItem | Unlisted]:
+    """List every address, in the order given. Nothing is read before the first item is taken.
+
+    All addresses are looked at before this returns, so that a misspelt one is heard of now and not after a night's work.
+    An image that two addresses name is listed twice: the store, which knows what is done, tells them apart by uri.
+
+    Raises:
+        SourceError: if no source takes an address, or (while iterating) if one cannot be read as a whole.
+    """
+    pairs = [(address, _source_of(address, sources)) for address in addresses]
+    return (item for address, source in pairs for item in source.items(address))
+
+
+def _source_of(address: str, sources: Sequence[Source]) -> Source:
+    for source in sources:
+        if source.takes(address):
+            return source
+    shown = uri_of(address) or "(an empty address)"
+    names = ", ".join(source.name for source in sources)
+    if not Path(address).exists() and not path_of(address).exists():
+        raise SourceError(f"{shown} does not exist; give a path of one of these kinds: {names}")
+    raise SourceError(f"{shown} cannot be listed; give one of these kinds: {names}")

