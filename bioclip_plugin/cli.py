@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,8 @@ import click
 
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_plugin import __version__
+from bioclip_plugin.commands.config import CONFIG_FILE, ConfigFile
 from bioclip_plugin.plugins import BioclipPluginManager, create_plugin_manager
-
-CONFIG_FILE = "bioclip.toml"
 
 EXIT_DONE, EXIT_COULD_NOT_RUN, EXIT_USAGE, EXIT_WITH_FAILURES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -42,6 +41,16 @@ class CommandGroup(click.Group):
             known = getattr(import_module(module), attribute)
         return known
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the called command and give it its options from the options file, whoever added it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and command is not None:
+            config = ConfigFile.read(ctx.params.get("config"))
+            ctx.default_map = {name: config.defaults_for(self, name, command, ctx)}
+        return name, command, rest
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing those that were not called."""
         rows = []
@@ -59,57 +68,21 @@ class CommandGroup(click.Group):
 )
 @click.version_option(__version__, package_name="bioclip-plugin")
 @click.option(
-    "--config", type=click.Path(path_type=Path), help=f"Options file; without it, {CONFIG_FILE} of the working directory."
+    "--config",
+    type=click.Path(path_type=Path),
+    help=f"Options file; without it, {CONFIG_FILE} of the working directory.",
 )
-@click.pass_context
-def cli(ctx: click.Context, config: Path | None) -> None:
+def cli(config: Path | None) -> None:  # noqa: ARG001 - read where the command is resolved
     """Name the organisms in images with BioCLIP, and keep every result."""
-    ctx.default_map = _defaults(cli, read_config(config))
 
 
-def read_config(path: Path | None) -> dict[str, Any]:
-    """The options file as nested names and values; empty where there is none and none was asked for.
-
-    Raises:
-        UsageError: if the file cannot be read.
-    """
-    place = path or Path(os.environ.get("BIOCLIP_CONFIG", CONFIG_FILE))
-    if path is None and not place.is_file():
-        return {}
+def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | None = None) -> int:
+    """Run the command line and return its exit code; a host may give the plugin manager that it has."""
     try:
-        return tomllib.loads(place.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{place} cannot be read: {error}") from None
-
-
-def _defaults(group: click.Group, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Click's default map: what stands for all commands, and under each command's own name."""
-    common = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
-    sections = {key: value for key, value in config.items() if isinstance(value, Mapping)}
-    ctx = click.Context(group)
-    names = group.list_commands(ctx)
-    unknown = sorted(set(sections) - set(names))
-    if unknown:
-        raise UsageError(f"{CONFIG_FILE}: no command is called {', '.join(unknown)}; there are {', '.join(names)}")
-    return {name: {**common, **sections.get(name, {})} for name in names}
-
-
-def check_config(ctx: click.Context) -> None:
-    """Refuse a key of ``bioclip.toml`` that the called command does not know and no other does either."""
-    section = read_config(ctx.find_root().params.get("config")).get(ctx.command.name or "", {})
-    known = {parameter.name for parameter in ctx.command.params}
-    unknown = sorted(set(section) - known)
-    if unknown:
-        allowed = ", ".join(sorted(name for name in known if name))
-        raise UsageError(f"{CONFIG_FILE}, [{ctx.command.name}]: unknown {', '.join(unknown)}; allowed are {allowed}")
-
-
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
-    try:
-        manager = create_plugin_manager()
+        manager = manager or create_plugin_manager()
         manager.hook.register_commands(cli=cli)
         result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False, obj=manager)
+        sys.stdout.flush()  # while a broken pipe is still ours to handle
         return result if isinstance(result, int) else EXIT_DONE
     except click.ClickException as error:
         error.show()
@@ -123,9 +96,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output left; that is its right
+    except (BrokenPipeError, SystemExit) as error:
+        if not _is_broken_pipe(error):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
+
+
+def _is_broken_pipe(error: BaseException) -> bool:
+    """Whether the reader of our output left, which is its right; click and rich turn that into an exit of their own."""
+    cause = error.__context__ if isinstance(error, SystemExit) else error
+    return isinstance(cause, OSError) and cause.errno == errno.EPIPE
 
 
 def _say(error: BioclipError) -> None:

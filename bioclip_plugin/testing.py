@@ -57,7 +57,11 @@ class FakeModel:
     @hookimpl
     def register_models(self, register: Callable[[ModelEntry], None]) -> None:
         pinned = {"size": 8, "resize_mode": "squash"}
-        register(ModelEntry(self.name, self.name, "colours", preprocessing=pinned, open_encoder=self._open))
+        register(
+            ModelEntry(
+                self.name, self.name, "colours", preprocessing=pinned, open_encoder=self._open, dimension=FakeEncoder.dimension
+            )
+        )  # fmt: skip
 
     def _open(self, compute: Compute) -> FakeEncoder:  # noqa: ARG002 - the colours are the same on every device
         return self.encoder

@@ -37,10 +37,24 @@ store_option = click.option(
     help="Where results are kept: a path (SQLite) or a SQLAlchemy address such as postgresql+psycopg://USER@HOST/DATABASE.",
 )
 
+run_option = click.option(
+    "--run", type=click.IntRange(min=1), help="Number of the run, as `runs list` shows it.  [default: the latest]"
+)
+
+force_option = click.option("--force", is_flag=True, help="Replace the output if it exists.")
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON on standard output, and nothing else there."
+)
+
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+
 compute_options = _together(
-    click.option("--batch-size", type=click.IntRange(min=1), help="Regions encoded at once.  [default: 16, on a GPU 128]"),
+    click.option(
+        "--batch-size", type=click.IntRange(min=1), help="Regions encoded at once.  [default: 16, on a GPU 128]"
+    ),
     click.option("--workers", type=click.IntRange(min=1), help="Decoding threads.  [default: one a core, at most 16]"),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
+    device_option,
     click.option(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16", "fp16"]),

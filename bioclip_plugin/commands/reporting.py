@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+T = TypeVar("T")
 
 _PLAIN_EVERY_S = 10.0
 
@@ -30,6 +33,8 @@ class Report:
         self.unit = unit
         self.console = console or console_for(to_stderr=True)
         self.count = 0
+        self.already = 0
+        """What an earlier call had done: shown, but no part of the rate."""
         self.total: int | None = None
         self._started_at = self._said_at = time.monotonic()
         self._bar: Progress | None = None
@@ -58,7 +63,7 @@ class Report:
     @property
     def rate(self) -> float:
         """Units a second."""
-        return self.count / self.seconds if self.seconds > 0 else 0.0
+        return (self.count - self.already) / self.seconds if self.seconds > 0 else 0.0
 
     def advance(self, by: int = 1) -> None:
         """Count what was done."""
@@ -105,6 +110,13 @@ def count_in_background(count: Callable[[], int], report: Report) -> None:
     threading.Thread(target=work, name="bioclip-count", daemon=True).start()
 
 
+def passing(items: Iterable[T], report: Report) -> Iterator[T]:
+    """The same items, each counted when it is taken."""
+    for item in items:
+        report.advance()
+        yield item
+
+
 @contextmanager
 def log_lines(console: Console) -> Iterator[None]:
     """Show what the package logs (which device and why, plugins left out) as lines of this command."""
@@ -124,7 +136,9 @@ def log_lines(console: Console) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def print_table(console: Console, columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> None:
+def print_table(
+    console: Console, columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None
+) -> None:
     """A table on a terminal; tab-separated lines for a program."""
     if not console.is_terminal:
         for row in rows:

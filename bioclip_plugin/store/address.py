@@ -51,11 +51,10 @@ def parse_address(address: str | os.PathLike[str]) -> URL:
 
 
 def shown(url: URL) -> str:
-    """The address for messages and provenance: without a password, wherever it stands."""
-    hidden = url.set(query={name: "***" if name in _SECRET_OPTIONS else value for name, value in url.query.items()})
+    """The address for messages and provenance: without secrets, wherever they stand."""
     if url.get_backend_name() == "sqlite":
-        return f"sqlite:///{hidden.database}"
-    return hidden.render_as_string(hide_password=True)
+        return f"sqlite:///{url.database}"
+    return url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
 
 
 def secrets_of(url: URL) -> list[str]:

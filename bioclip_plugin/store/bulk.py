@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Table, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from bioclip_plugin.store.schema import Blob, Integer, Real
 from bioclip_plugin.store.values import clean_text
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 Row = Mapping[str, Any]
 Element = TypeVar("Element")
@@ -35,7 +37,13 @@ def chunked(elements: Iterable[Element], size: int = KEYS_A_QUERY) -> Iterator[l
 
 def insert_for(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An insert of the connection's own dialect, which knows ``on_conflict``."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # a tenth of a second that SQLite need not spend
+
+    return postgresql.insert(table)
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

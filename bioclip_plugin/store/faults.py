@@ -11,7 +11,7 @@ from bioclip_plugin.store.address import secrets_of, shown
 KEPT = "what was committed stays, and the same command goes on from there"
 
 # PostgreSQL's SQLSTATEs that pass: lost connections, shutdown and start, too many clients, deadlock, serialisation.
-_PASSING_STATES = ("08", "57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03", "25006")
+_PASSING_STATES = ("08", "57P01", "57P02", "57P03", "53300", "40001", "40P01", "55P03")
 _REFUSALS = (
     ("password authentication failed", "refuses the user name or the password: check both (PGPASSWORD, ~/.pgpass)"),
     ("no password supplied", "asks for a password: give it in PGPASSWORD or ~/.pgpass"),
@@ -40,7 +40,7 @@ def passes(error: BaseException, *, connected_before: bool) -> bool:
         return True
     state = getattr(cause, "sqlstate", None)
     if state is not None:
-        return str(state).startswith(_PASSING_STATES) and state != "25006"
+        return str(state).startswith(_PASSING_STATES)
     if "the database system is" in text:  # starting up, shutting down, in recovery
         return True
     lost = isinstance(error, DBAPIError) and error.connection_invalidated

@@ -230,7 +230,7 @@ def summary(connection: Connection, run: Run) -> Summary:
     """How many items are in which state."""
     listed, regions = schema.listing.c, schema.listed_regions.c
     query = select(listed.status, func.count()).where(listed.run == run.id).group_by(listed.status)
-    counts: dict[int, int] = {status: number for status, number in connection.execute(query)}
+    counts: dict[int, int] = {row[0]: row[1] for row in connection.execute(query)}
     answered = connection.execute(select(func.count()).select_from(schema.listed_regions).where(regions.run == run.id))
     todo, done, failed = (counts.get(status, 0) for status in range(3))
     return Summary(todo + done + failed, done, failed, todo, answered.scalar_one())

@@ -95,7 +95,9 @@ def _orphans(connection: Connection, run: Run) -> list[str]:
     )
     answer = exists().where(answers.answer_set == rows.answer_set, answers.region == rows.region)
     wrong: ColumnElement[bool] = or_(rows.probability < 0, rows.probability > 1.001)  # float32 sums overshoot a little
+    taxon = exists().where(schema.taxa.c.id == rows.taxon)
     found = [
+        _named(connection, "candidates have no taxon", base.where(~taxon)),
         _named(connection, "candidates belong to no answer", base.where(~answer)),
         _named(connection, "candidates have a probability outside 0 to 1", base.where(wrong)),
     ]

@@ -174,7 +174,8 @@ def _opened(data: bytes, frame: int) -> Image.Image:
         try:
             image.seek(frame)
         except EOFError:
-            count = getattr(image, "n_frames", 1)
+            fresh = _by_signature(io.BytesIO(data), data[:16])  # a reader that went too far miscounts
+            count = getattr(fresh, "n_frames", 1)
             raise ImageError(f"there is no frame {frame}: the file has {count}, counted from 0") from None
     return image
 
@@ -192,25 +193,41 @@ def _by_signature(stream: io.BytesIO, prefix: bytes) -> Image.Image:
 
 def _loaded(image: Image.Image, boxes: Sequence[Box], preprocessing: Preprocessing, max_pixels: int) -> Picture:
     """The picture with its pixels, decoded at the largest fraction that serves the smallest box."""
-    full_width, full_height = image.size
-    reducible = preprocessing.decode == "reduced" and image.format in ("JPEG", "JPEG2000")
-    if not reducible:
-        _check_budget(image, image.width * image.height, max_pixels)
+    size = image.size
+    if preprocessing.decode == "full" or image.format not in ("JPEG", "JPEG2000"):
+        _check_budget(size, size[0] * size[1], max_pixels)
         image.load()
-        image.info.pop("transparency", None) if image.mode not in ("P", "PA") else None
+        if image.mode not in ("P", "PA"):
+            image.info.pop("transparency", None)  # of no use, and Pillow warns about some of them
         return Picture(image, image.width, image.height, _orientation(image))
     orientation = _orientation(image)
-    width, height = upright(full_width, full_height, orientation)
-    smallest = min(min(w * width, h * height) for _, _, w, h in boxes) if boxes else min(width, height)
+    width, height = upright(*size, orientation)
+    smallest = min((min(w * width, h * height) for _, _, w, h in boxes), default=min(size))
     scale = _reduce(image, max(1, int(smallest / (_OVERSAMPLING * preprocessing.size))))
-    pixels = full_width * full_height
     # A progressive JPEG keeps every coefficient until its last scan, at whatever fraction it is decoded.
-    _check_budget(image, pixels if image.info.get("progressive") else pixels // scale**2, max_pixels, pixels)
+    decoded = size[0] * size[1] // (1 if image.info.get("progressive") else scale**2)
+    _check_budget(size, decoded, max_pixels)
     image.load()
+    picture = Picture(image, size[0] / scale, size[1] / scale, orientation)
+    if image.format == "JPEG" or scale == 1:
+        return picture
     # Of JPEG 2000's low-pass every scale-th sample is kept, where JPEG averages scale×scale pixels: sample i stands for
     # the middle of pixel i·scale, so that everything lies further to the right and bottom in the reduced grid.
-    shift = 0.5 - 0.5 / scale if image.format == "JPEG2000" else 0.0
-    return Picture(image, full_width / scale, full_height / scale, orientation, shift)
+    return replace(picture, image=_edges_repeated(resizable(image)), shift=0.5 - 0.5 / scale)
+
+
+def _edges_repeated(image: Image.Image) -> Image.Image:
+    """The image with its last column and row once more, for what a shift moves beyond them."""
+    width, height = image.size
+    larger = Image.new(image.mode, (width + 1, height + 1))
+    for at, strip, size in (
+        ((0, 0), (0, 0, width, height), (width, height)),
+        ((width, 0), (width - 1, 0, width, height), (1, height)),
+        ((0, height), (0, height - 1, width, height), (width, 1)),
+        ((width, height), (width - 1, height - 1, width, height), (1, 1)),
+    ):
+        larger.paste(image.resize(size, Image.Resampling.NEAREST, box=strip), at)
+    return larger
 
 
 def _reduce(image: Image.Image, scale: int) -> int:
@@ -241,11 +258,12 @@ def _wavelet_levels(image: Image.Image) -> int:
     return 0
 
 
-def _check_budget(image: Image.Image, decoded: int, max_pixels: int, listed: int = 0) -> None:
+def _check_budget(size: tuple[int, int], decoded: int, max_pixels: int) -> None:
+    listed = size[0] * size[1]
     if decoded > max_pixels or listed > MAX_LISTED_PIXELS:
         allowed = max_pixels if decoded > max_pixels else MAX_LISTED_PIXELS
         raise ImageError(
-            f"its header announces {image.width:,} × {image.height:,} pixels, which is over the budget of "
+            f"its header announces {size[0]:,} × {size[1]:,} pixels, which is over the budget of "
             f"{allowed / 1e6:,.0f} megapixels for this kind of file"
         )
 

@@ -61,6 +61,8 @@ class ModelEntry:
     labels: PublishedLabels | None = None
     open_encoder: Callable[[Compute], Encoder] | None = None
     """For encoders that open_clip does not load; ``source`` is then their identity."""
+    dimension: int | None = None
+    """D of such an encoder, so that finished work is recognised without opening it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ def find_model(name: str, entries: Mapping[str, ModelEntry], *, exact: bool = Fa
         contract = preprocessing_of(
             int(entry.preprocessing.get("size", 224)), registry=entry.preprocessing, options=options
         )
-        return FoundModel(name, source, entry.revision or "", settings_id({"source": source}), contract, entry=entry)
+        config = {"embed_dim": entry.dimension} if entry.dimension else {}
+        return FoundModel(name, source, entry.revision or "", settings_id({"source": source}), contract, config, entry=entry)
     if source.startswith("hf-hub:"):
         repository, _, revision = source.removeprefix("hf-hub:").partition("@")
         folder, revision = _hub_folder(repository, revision or (entry.revision if entry else None), fetch=fetch)

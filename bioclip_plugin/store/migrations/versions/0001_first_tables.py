@@ -21,6 +21,18 @@ BLOB = sa.LargeBinary()
 def upgrade() -> None:
     """Make the tables of version 0001."""
     op.create_table(
+        "bioclip_candidates",
+        sa.Column("answer_set", INTEGER, nullable=False),
+        sa.Column("region", INTEGER, nullable=False),
+        sa.Column("rank", INTEGER, nullable=False),
+        sa.Column("position", INTEGER, nullable=False),
+        sa.Column("taxon", INTEGER, nullable=False),
+        sa.Column("probability", REAL, nullable=False),
+        sa.PrimaryKeyConstraint("answer_set", "region", "rank", "position", name="pk_bioclip_candidates"),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "bioclip_contents",
         sa.Column("id", INTEGER, sa.Identity(), nullable=False),
         sa.Column("sha256", TEXT, nullable=False),
@@ -157,21 +169,6 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_bioclip_answers_region", "bioclip_answers", ["region"])
-    op.create_table(
-        "bioclip_candidates",
-        sa.Column("answer_set", INTEGER, nullable=False),
-        sa.Column("region", INTEGER, nullable=False),
-        sa.Column("rank", INTEGER, nullable=False),
-        sa.Column("position", INTEGER, nullable=False),
-        sa.Column("taxon", INTEGER, nullable=False),
-        sa.Column("probability", REAL, nullable=False),
-        sa.ForeignKeyConstraint(["answer_set"], ["bioclip_answer_sets.id"], name="fk_bioclip_candidates_answer_set"),
-        sa.ForeignKeyConstraint(["region"], ["bioclip_regions.id"], name="fk_bioclip_candidates_region"),
-        sa.ForeignKeyConstraint(["taxon"], ["bioclip_taxa.id"], name="fk_bioclip_candidates_taxon"),
-        sa.PrimaryKeyConstraint("answer_set", "region", "rank", "position", name="pk_bioclip_candidates"),
-        sqlite_strict=True,
-        sqlite_with_rowid=False,
-    )
     op.create_table(
         "bioclip_decisions",
         sa.Column("decision_set", INTEGER, nullable=False),

@@ -1,0 +1,167 @@
+"""``bioclip-plugin runs``: what was done, with which settings, and the proof that nothing is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE
+from bioclip_plugin.commands.options import json_option, store_option
+from bioclip_plugin.commands.reporting import console_for, print_json_line, print_table
+
+if TYPE_CHECKING:
+    from bioclip_plugin.store import Run, Store
+
+_MOMENT = "%Y-%m-%d %H:%M:%SZ"
+_number = click.argument("number", type=click.IntRange(min=1), required=False, metavar="[NUMBER]")
+
+
+@click.group()
+def runs() -> None:
+    """List, show and verify the runs of a store.
+
+    \b
+    bioclip-plugin runs list --store results.db
+    bioclip-plugin runs verify
+    """
+
+
+@runs.command("list")
+@store_option
+@json_option
+def list_runs(store: str, as_json: bool) -> int:
+    """List the runs, oldest first.
+
+    \b
+    bioclip-plugin runs list --store results.db
+    """
+    with _opened(store) as opened:
+        found = [(run, opened.summary(run)) for run in opened.runs()]
+    if as_json:
+        for run, counts in found:
+            print_json_line(json.dumps({**_brief(run), "listed": counts.listed, "done": counts.done,
+                                        "failed": counts.failed, "todo": counts.todo}, ensure_ascii=False))  # fmt: skip
+        return EXIT_DONE
+    rows = [
+        (run.id, run.status, run.begun_at.strftime(_MOMENT), _model(run), counts.listed, counts.done, counts.failed,
+         counts.todo, ", ".join(run.sources) or "the whole store")
+        for run, counts in found
+    ]  # fmt: skip
+    console = console_for()
+    if not rows:
+        console.print("No run was begun in this store yet; begin one with: bioclip-plugin classify PATHS")
+    print_table(console, ("run", "status", "begun", "model", "images", "done", "failed", "to do", "sources"), rows)
+    return EXIT_DONE
+
+
+@runs.command("show")
+@_number
+@store_option
+@json_option
+def show_run(number: int | None, store: str, as_json: bool) -> int:
+    """Show one run, the latest unless NUMBER is given: settings, identities, provenance, counts and failures by reason.
+
+    \b
+    bioclip-plugin runs show 3 --store results.db
+    """
+    with _opened(store) as opened:
+        run = opened.run(number)
+        counts, failures = opened.summary(run), opened.failure_counts(run)
+    if as_json:
+        whole = {**_brief(run), **_details(run), "listed": counts.listed, "done": counts.done, "failed": counts.failed,
+                 "todo": counts.todo, "regions": counts.regions,
+                 "failures": [{"stage": stage, "reason": reason, "count": count}
+                              for (stage, reason), count in failures.items()]}  # fmt: skip
+        print_json_line(json.dumps(whole, ensure_ascii=False))
+        return EXIT_DONE
+    console = console_for()
+    for name, value in _lines({**_brief(run), **_details(run)}):
+        console.print(f"{name}: {value}")
+    console.print(
+        f"images: {counts.listed} listed, {counts.done} done with {counts.regions} regions, {counts.failed} failed, {counts.todo} to do"
+    )
+    for (stage, reason), count in failures.items():
+        console.print(f"  {count} x {stage}: {reason}")
+    return EXIT_DONE
+
+
+@runs.command("verify")
+@_number
+@store_option
+@json_option
+def verify_run(number: int | None, store: str, as_json: bool) -> int:
+    """Prove that a run's listing equals its results and failures; exit code 1 where it does not, or work is left.
+
+    \b
+    bioclip-plugin runs verify --store results.db && echo complete
+    """
+    with _opened(store) as opened:
+        run = opened.run(number)
+        proof = opened.verify(run)
+    if as_json:
+        figures = {"run": run.id, "listed": proof.listed, "answered": proof.answered, "failed": proof.failed,
+                   "todo": proof.todo, "complete": proof.complete, "problems": proof.problems}  # fmt: skip
+        print_json_line(json.dumps(figures, ensure_ascii=False))
+        return EXIT_DONE if proof.complete else EXIT_COULD_NOT_RUN
+    console = console_for()
+    console.print(
+        f"Run {run.id}: {proof.listed} listed = {proof.answered} answered + {proof.failed} failed + {proof.todo} to do"
+    )
+    for problem in proof.problems:
+        console.print(f"Problem: {problem}")
+    if proof.todo:
+        console.print(
+            f"{proof.todo} images have neither a result nor a failure; the same classify command goes on there."
+        )
+    if proof.complete:
+        console.print("Complete: every listed image has a result or a reason.")
+    return EXIT_DONE if proof.complete else EXIT_COULD_NOT_RUN
+
+
+def _opened(address: str) -> Store:
+    from bioclip_plugin.store import Store
+
+    return Store.open(address, create=False)
+
+
+def _model(run: Run) -> str:
+    said = run.provenance.get("model")
+    return str(said.get("name", "")) if isinstance(said, Mapping) else ""
+
+
+def _brief(run: Run) -> dict[str, Any]:
+    return {
+        "run": run.id,
+        "status": run.status,
+        "sources": list(run.sources),
+        "created_at": run.created_at.isoformat(),
+        "begun_at": run.begun_at.isoformat(),
+        "ended_at": run.ended_at.isoformat() if run.ended_at else None,
+        "model": _model(run),
+    }
+
+
+def _details(run: Run) -> dict[str, Any]:
+    return {
+        "settings": dict(run.settings),
+        "feature_id": run.feature_id,
+        "feature_settings": dict(run.feature_settings),
+        "answer_id": run.answer_id,
+        "answer_settings": dict(run.answer_settings),
+        "rule_id": run.rule_id,
+        "rule_settings": dict(run.rule_settings),
+        "provenance": dict(run.provenance),
+        "earlier_provenance": [dict(entry) for entry in run.earlier_provenance],
+    }
+
+
+def _lines(values: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
+    """Nested values as dotted names; lists and texts as JSON has them."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _lines(value, f"{within}{name}.")
+        else:
+            yield f"{within}{name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
