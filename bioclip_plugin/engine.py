@@ -8,7 +8,6 @@ import platform
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -56,13 +55,22 @@ class Engine:
         self.plugins = plugins
         self.model = find_model(request.model, plugins.models(), exact=request.exact)
         self._recorded: Precision | None = None
+        # One lock for whatever is opened late; functools' cached_property has a lock of its own, and two would deadlock.
         self._lock = threading.RLock()
+        self._labels: LabelChoice | None = None
+        self._compute: Compute | None = None
+        self._encoder: Encoder | None = None
+        self._classifier: Classifier | None = None
+        self._identities: Identities | None = None
         self._weights: dict[Place, NDArray[np.float32] | None] = {}
 
-    @cached_property
+    @property
     def labels(self) -> LabelChoice:
         """The labels of the request, chosen but not opened."""
-        return choose_labels(self.request, self.model)
+        with self._lock:
+            if self._labels is None:
+                self._labels = choose_labels(self.request, self.model)
+            return self._labels
 
     def keep_precision(self, recorded: Sequence[Mapping[str, Any]]) -> None:
         """Use the precision that an earlier run over the same store recorded for the same model and preprocessing.
@@ -77,12 +85,20 @@ class Engine:
                 self._recorded = settings["precision"]
                 return
 
-    @cached_property
+    @property
     def compute(self) -> Compute:
-        """Device and precision, with the reason."""
+        """Device and precision, with the reason; imports torch."""
         from bioclip_core.device import choose_compute
 
-        return choose_compute(self.request.device, self.request.precision, self._recorded)
+        with self._lock:
+            if self._compute is None:
+                self._compute = choose_compute(self.request.device, self.request.precision, self._recorded)
+            return self._compute
+
+    @property
+    def is_computing(self) -> bool:
+        """Whether anything needed torch so far."""
+        return self._compute is not None
 
     @property
     def precision(self) -> Precision:
@@ -93,9 +109,15 @@ class Engine:
             return checked_precision(self.request.precision)
         return self._recorded or self.compute.precision
 
-    @cached_property
+    @property
     def identities(self) -> Identities:
         """What features, answers and decisions are stored under."""
+        with self._lock:
+            if self._identities is None:
+                self._identities = self._made_identities()
+            return self._identities
+
+    def _made_identities(self) -> Identities:
         features = {
             "weights_sha256": self.model.weights_sha256,
             "preprocessing": self.model.preprocessing.identity(),
@@ -123,27 +145,27 @@ class Engine:
         """D, without opening the model where a file says it."""
         return self.labels.dimension or int(self.model.config.get("embed_dim", 0)) or self.encoder.dimension
 
-    @cached_property
+    @property
     def encoder(self) -> Encoder:
         """The opened model."""
         with self._lock:
-            if "encoder" in self.__dict__:  # another thread was first
-                return self.__dict__["encoder"]  # type: ignore[no-any-return]
-            log.info("opening %s on %s", self.model.name, self.compute.described())
-            return open_encoder(self.model, self.compute)
+            if self._encoder is None:
+                log.info("Opening %s on %s", self.model.name, self.compute.described())
+                self._encoder = open_encoder(self.model, self.compute)
+            return self._encoder
 
-    @cached_property
+    @property
     def classifier(self) -> Classifier:
         """The opened labels on the model's device."""
         from bioclip_core.classify import Classifier
 
         with self._lock:
-            if "classifier" in self.__dict__:
-                return self.__dict__["classifier"]  # type: ignore[no-any-return]
-            encoder = self.encoder if self.labels.folder is None else None
-            labels = self.labels.open(encoder, self.model)
-            labels.level(self.request.rank)
-            return Classifier(labels, self.compute.device)
+            if self._classifier is None:
+                encoder = self.encoder if self.labels.folder is None else None
+                labels = self.labels.open(encoder, self.model)
+                labels.level(self.request.rank)
+                self._classifier = Classifier(labels, self.compute.device)
+            return self._classifier
 
     @property
     def level(self) -> str:

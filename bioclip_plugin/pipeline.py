@@ -68,7 +68,7 @@ class _Task:
     def is_done(self) -> bool:
         return self.listed is not None and self.listed.done
 
-    def keys(self) -> list[tuple[_RegionWork, FeatureKey]]:
+    def feature_keys(self) -> list[tuple[_RegionWork, FeatureKey]]:
         """The regions with the keys of their features; none for a content that is not known."""
         sha256 = self.content_sha256
         return [(work, (sha256, self.item.frame, work.box)) for work in self.regions] if sha256 else []
@@ -161,7 +161,7 @@ class Pipeline:
 
     def _ahead(self) -> int:
         """Images that may be decoded or in decoding; until the model is needed, so many as need no torch to know."""
-        batch = self._engine.batch_size if "compute" in self._engine.__dict__ else self._engine.request.batch_size or 16
+        batch = self._engine.batch_size if self._engine.is_computing else self._engine.request.batch_size or 16
         return 2 * batch + 2 * self._engine.workers
 
     def _listed(self, items: Iterable[MediaItem | Unlisted], writer: ThreadPoolExecutor) -> Iterator[_Task]:
@@ -215,7 +215,7 @@ class Pipeline:
 
     def _recall_features(self, tasks: Sequence[_Task]) -> None:
         """Fill in features that are stored or wait for the writer, so that equal contents are encoded once."""
-        wanted = [pair for task in tasks for pair in task.keys() if pair[0].stored is None and pair[0].features is None]
+        wanted = [pair for task in tasks for pair in task.feature_keys() if pair[0].stored is None and pair[0].features is None]
         if not wanted:
             return
         found: dict[FeatureKey, NDArray[np.float16]] = {}
@@ -277,7 +277,7 @@ class Pipeline:
         self._recall_features(fresh)
         first: dict[FeatureKey, _RegionWork] = {}
         for task in fresh:
-            for work, key in task.keys():
+            for work, key in task.feature_keys():
                 if work.features is None:
                     first.setdefault(key, work)
         works = list(first.values())
@@ -288,7 +288,7 @@ class Pipeline:
             for work, row in zip(part, rows, strict=True):
                 work.features, work.is_new = row, True
         for task in fresh:
-            for work, key in task.keys():
+            for work, key in task.feature_keys():
                 work.features = first[key].features if work.features is None else work.features
                 work.crop = None
         self._uncommitted.append({key: work.features for key, work in first.items() if work.features is not None})

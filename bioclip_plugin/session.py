@@ -116,9 +116,8 @@ class Session:
         """
         run = self._own_run()
         pipeline = Pipeline(self.engine, self.store, run, on_stored=self._tell)
-        answered = failed = regions = 0
-        for answer in pipeline.answers(_as_item(item) for item in items):
-            answered += 1
+        failed = regions = 0
+        for answered, answer in enumerate(pipeline.answers(_as_item(item) for item in items), start=1):
             failed += answer.failure is not None
             regions += len(answer.regions)
             if progress:

@@ -109,7 +109,7 @@ def test_done_items_are_answered_from_the_store_without_the_model(
     seen = model.encoder.images_encoded
     with session(manager, tmp_path / "r.db") as s:
         again = [a.as_dicts() for a in s.classify_stream(images)]
-        assert "encoder" not in s.engine.__dict__
+        assert not s.engine.is_computing
     assert model.encoder.images_encoded == seen == 12
     assert again == first
 
@@ -159,9 +159,7 @@ def test_an_image_that_is_listed_twice_is_one_row_and_two_answers(
     assert summary.listed == 12
 
 
-def test_a_changed_file_is_classified_again(
-    manager: BioclipPluginManager, images: list[Path], tmp_path: Path
-) -> None:
+def test_a_changed_file_is_classified_again(manager: BioclipPluginManager, images: list[Path], tmp_path: Path) -> None:
     with session(manager, tmp_path / "r.db") as s:
         list(s.classify_stream(images))
     images[0].write_bytes(images[2].read_bytes() + b"\0")

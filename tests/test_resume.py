@@ -46,7 +46,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 def command(folder: Path, *more: str) -> list[str]:
-    options = ["--model", "fake", "--labels", str(folder / "labels.txt"), "--store", str(folder / "r.db"), "--batch-size", "4"]
+    options = [
+        "--model",
+        "fake",
+        "--labels",
+        str(folder / "labels.txt"),
+        "--store",
+        str(folder / "r.db"),
+        "--batch-size",
+        "4",
+    ]
     return [sys.executable, "-c", SCRIPT, "classify", str(folder / "images"), *options, *more]
 
 

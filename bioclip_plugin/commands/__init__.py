@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import click
+from typing import Any
 
 # name, place of the click command, line in --help
 _COMMANDS = (
@@ -21,7 +18,11 @@ _COMMANDS = (
 )
 
 
-def add_built_in_commands(cli: click.Group | Any) -> None:
-    """Add every built-in command by name; its module is imported when it is called."""
+def add_built_in_commands(cli: Any) -> None:
+    """Add every built-in command by name; its module is imported when it is called.
+
+    Args:
+        cli: the :class:`bioclip_plugin.cli.CommandGroup` that ``register_commands`` was given.
+    """
     for name, place, short_help in _COMMANDS:
         cli.add_lazy(name, f"bioclip_plugin.commands.{place}", short_help)

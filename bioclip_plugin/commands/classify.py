@@ -30,18 +30,26 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("paths", nargs=-1, metavar="PATHS...")
 @model_option
-@click.option("--labels", help="A label set's folder, or a .txt or .csv file of custom labels.  [default: the model's own]")
-@click.option("--taxa", multiple=True, help="Answer only with labels under this taxon, of any rank. May be given again.")
-@click.option("--rank", default="species", show_default=True, help="Rank of the candidates: kingdom to species, label or group.")
+@click.option(
+    "--labels", help="A label set's folder, or a .txt or .csv file of custom labels.  [default: the model's own]"
+)
+@click.option(
+    "--taxa", multiple=True, help="Answer only with labels under this taxon, of any rank. May be given again."
+)
+@click.option(
+    "--rank", default="species", show_default=True, help="Rank of the candidates: kingdom to species, label or group."
+)
 @click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many candidates to keep.")
 @click.option(
     "--threshold", type=float, default=0.65, show_default=True, help="Summed probability that the consensus needs."
 )
 @store_option
 @compute_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object an item on standard output, and nothing else there.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object an item on standard output, and nothing else there."
+)
 @click.pass_context
-def classify(ctx: click.Context, paths: tuple[str, ...], as_json: bool, **options: Any) -> int:
+def classify(ctx: click.Context, /, paths: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Name what is in images: folders, files, tables with an image column, or - for paths on standard input.
 
     Results are committed batch by batch. The same command after an interruption goes on where it was, retries what
@@ -113,12 +121,16 @@ class _Classification:
                             print_json_line(json.dumps(row, ensure_ascii=False))
         except KeyboardInterrupt:
             self._end(session, run, "interrupted")
-            self._console.print(f"Interrupted. What is done is committed in {session.store.shown_address}; go on with: {_command(self._request, session.store.shown_address)}")
+            self._console.print(
+                f"Interrupted. What is done is committed in {session.store.shown_address}; go on with: {_command(self._request, session.store.shown_address)}"
+            )
             return EXIT_INTERRUPTED
         except BaseException as error:
             self._end(session, run, "failed")
             if isinstance(error, BioclipError):
-                raise type(error)(f"{error}. What is done is committed; go on with: {_command(self._request, session.store.shown_address)}") from error
+                raise type(error)(
+                    f"{error}. What is done is committed; go on with: {_command(self._request, session.store.shown_address)}"
+                ) from error
             raise
         session.store.end_run(run, "finished", {"seconds": round(report.seconds, 1)})
         return self._summarise(session, run, report, pipeline.already_done)

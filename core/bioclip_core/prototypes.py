@@ -15,9 +15,10 @@ from bioclip_core.label_building import write_label_set
 from bioclip_core.labels import Block, LabelSet
 from bioclip_core.taxonomy import Taxon
 
-# Twelve scales an octave-and-a-bit apart would be finer than a few thousand examples can tell; CLIP clamps its own at 100.
 SCALES: tuple[float, ...] = tuple(float(round(scale, 3)) for scale in np.geomspace(1.0, 100.0, 41))
-"""The scales tried, 12% apart."""
+"""The scales tried: 12% apart, which is finer than a few thousand examples can tell, up to 100, where CLIP clamps its own."""
+
+_UNFITTED = 10.0  # where no taxon has two examples; leaves and reef fish under a small CLIP model are likeliest at 16 and 11
 
 _ROWS_A_CHUNK = 1024
 
@@ -96,10 +97,6 @@ def fit_scale(centred_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], su
             totals_S[index] -= float((peak_R + np.log(np.exp(above_RC - peak_R[:, None]).sum(axis=1))).sum())
     best = int(totals_S.argmax())
     return ScaleFit(SCALES[best], len(rows), right / len(rows), float(totals_S[best] / len(rows)))
-
-
-_UNFITTED = 10.0
-"""Where no taxon has two examples. Two thousand leaves under a small CLIP model are likeliest at about this scale."""
 
 
 def _left_out_cosines(

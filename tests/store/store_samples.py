@@ -48,7 +48,9 @@ def region_record(region: Region | None = None, **changes: Any) -> RegionRecord:
 
 def record(listed: Listed, *regions: RegionRecord, sha256: str | None = None, **changes: Any) -> ItemRecord:
     """A successful record of one file; its content is named after its file unless said otherwise."""
-    whole = ItemRecord(listed, listed.item, STAT, sha256 or "sha-" + ascii(listed.item.uri[-30:]).strip("'"), STAT[0], regions)
+    whole = ItemRecord(
+        listed, listed.item, STAT, sha256 or "sha-" + ascii(listed.item.uri[-30:]).strip("'"), STAT[0], regions
+    )
     return replace(whole, **changes)
 
 

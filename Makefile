@@ -1,0 +1,59 @@
+# Every target sets up .venv itself: Python 3.11 with venv, git and make are enough to begin with.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# What cannot run here is left out by name and shown as deselected, not skipped in silence.
+BROWSER := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
+LEFT_OUT := $(strip $(if $(BIOCLIP_DATA),,shared_data) $(if $(BROWSER),,browser))
+OR := $(subst _, ,_or_)
+MARKERS := $(if $(LEFT_OUT),not ($(subst $() $(),$(OR),$(LEFT_OUT))))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help:
+	@echo "make demo    see BioCLIP classify an invented camera trap into a database, without network"
+	@echo "make test    run the tests"
+	@echo "make check   lint, types, import rules and the tests: what CI runs"
+	@echo "make bench   measure speed beside pybioclip (half an hour; BENCH_QUICK=1 for a first look)"
+	@echo "make clean   remove $(VENV)"
+
+demo: $(VENV)/installed
+	$(BIN)/bioclip-plugin demo
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest $(if $(MARKERS),-m "$(MARKERS)") $(PYTEST_ARGS)
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory test
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV)
+
+# venv repairs a half-made environment, so an interrupted set-up is simply run again. An environment with the developer's
+# tools serves the demo as well.
+$(VENV)/installed: pyproject.toml
+	$(call make_venv,.)
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml
+	$(call make_venv,.[dev])
+	@touch $(VENV)/installed $@
+
+define make_venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "Python 3.11 or later is needed, and $(PYTHON) is: $$($(PYTHON) --version 2>&1 | head -n 1); try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	echo "$(PYTHON) has no venv; on Debian: apt install python3-venv" >&2; exit 1; }
+$(PYTHON) -m venv $(VENV)
+$(BIN)/python -m pip install --disable-pip-version-check -e "$(1)"
+endef

@@ -1,0 +1,301 @@
+"""Opening a store: addresses, places that cannot hold one, versions and migrations."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+from store_samples import PLAN, answer_all, list_uris
+
+from bioclip_core.errors import StoreError
+from bioclip_plugin.store import Retry, Store, schema, versions
+from bioclip_plugin.store.address import network_file_system, parse_address, shown
+from bioclip_plugin.store.connection import Database
+
+MOUNTS = """\
+sysfs /sys sysfs rw 0 0
+/dev/sda1 / ext4 rw 0 0
+server:/export /mnt/nas nfs4 rw 0 0
+/dev/sdb1 /mnt/nas/local xfs rw 0 0
+//box/my\\040share /mnt/my\\040share cifs rw 0 0
+scratch@tcp:/lfs /scratch lustre rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/mnt/nas/results.db", "nfs4"),
+        ("/mnt/nas/local/results.db", None),
+        ("/mnt/nasty/results.db", None),
+        ("/mnt/my share/results.db", "cifs"),
+        ("/scratch/a/b/results.db", "lustre"),
+        ("/home/results.db", None),
+    ],
+)
+def test_network_file_systems_are_told_from_local_ones(path: str, kind: str | None) -> None:
+    assert network_file_system(Path(path), MOUNTS) == kind
+
+
+def test_nothing_is_known_of_mounts_where_there_is_no_list_of_them() -> None:
+    assert network_file_system(Path("/home/results.db"), "") is None
+
+
+def test_a_file_on_a_network_file_system_is_refused(tmp_path: Path) -> None:
+    from bioclip_plugin.store.address import check_place
+
+    url = parse_address(tmp_path / "results.db")
+    with pytest.raises(StoreError, match=r"network file system \(nfs\).*local disk, or use PostgreSQL"):
+        check_place(url, create=True, mounts=f"server:/x {tmp_path} nfs rw 0 0")
+    check_place(url, create=True, mounts=f"/dev/sda {tmp_path} ext4 rw 0 0")
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("results.db", "sqlite:///results.db"),
+        (Path("a/b.db"), "sqlite:///a/b.db"),
+        ("sqlite:////var/x.db", "sqlite:////var/x.db"),
+        ("postgresql://u@h/d", "postgresql+psycopg://u@h/d"),
+        ("postgres://u:secret@h:5433/d", "postgresql+psycopg://u:***@h:5433/d"),
+        ("postgresql+psycopg://h/d?password=secret", "postgresql+psycopg://h/d"),
+    ],
+)
+def test_addresses_take_one_form_and_are_shown_without_password(address: str | Path, url: str) -> None:
+    assert shown(parse_address(address)) == url
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("", "the store's address is empty"),
+        ("mysql://u:secret@h/d", "a store cannot be kept in mysql: a store is a path"),
+        ("postgresql+asyncpg://u:secret@h/d", r"cannot be kept in postgresql\+asyncpg"),
+        ("postgresql://u:secret@h:port/d", "cannot be read"),
+        ("postgresql://u:secret@h", r"names no database"),
+        ("sqlite://", "a store in memory is gone at the end"),
+        ("sqlite:///:memory:", "a store in memory is gone at the end"),
+        ("missing/folder/results.db", "the folder missing/folder of the store results.db does not exist"),
+    ],
+)
+def test_addresses_that_cannot_be_used_are_refused_in_one_line(address: str, sentence: str) -> None:
+    with pytest.raises(StoreError, match=sentence) as refusal:
+        Store.open(address)
+    assert "secret" not in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is a folder: give a file in it"):
+        Store.open(tmp_path)
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(b"\xff\xd8 not a database" * 100)
+    with pytest.raises(StoreError, match="is not an SQLite database"):
+        Store.open(file)
+    assert file.read_bytes().startswith(b"\xff\xd8 not a database")
+
+
+def test_a_place_without_a_store_is_refused_where_none_may_be_made(store_address: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"there is no store at|holds no store of ours"):
+        Store.open(store_address, create=False)
+    assert not list(tmp_path.glob("*.db"))
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs POSIX users")
+def test_a_read_only_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "results.db"
+    Store.open(file).close()
+    folders = [folder for folder in (tmp_path, *tmp_path.parents) if folder.stat().st_uid == os.geteuid()]
+    modes = {folder: folder.stat().st_mode for folder in folders}
+    nobody = os.geteuid() == 0  # the administrator may write everything: be somebody else for a moment
+    for folder in folders:
+        folder.chmod(0o555)
+    file.chmod(0o444)
+    try:
+        if nobody:
+            os.seteuid(65534)
+        with pytest.raises(StoreError, match=r"cannot be written|cannot be opened"):
+            Store.open(file)
+    finally:
+        if nobody:
+            os.seteuid(0)
+        for folder, mode in modes.items():
+            folder.chmod(mode)
+
+
+def test_a_new_store_is_made_once_and_opened_again(store_address: str) -> None:
+    with Store.open(store_address) as store:
+        run = store.begin_run(PLAN)
+        assert store.version() == versions.HEAD
+    with Store.open(store_address, create=False) as store:
+        assert store.run().id == run.id
+        assert store.upgraded_from is None
+        assert store.upgrade() == versions.HEAD
+
+
+def test_tables_of_the_host_stay_and_all_of_ours_carry_the_prefix(store_address: str) -> None:
+    engine = create_engine(parse_address(store_address))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('of the host')"))
+    Store.open(store_address).close()
+    tables = inspect(engine).get_table_names()
+    assert [name for name in tables if not name.startswith("bioclip_")] == ["alembic_version"]
+    assert "bioclip_alembic_version" in tables
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "of the host"
+    engine.dispose()
+
+
+def _set_version(address: str, version: str) -> None:
+    engine = create_engine(parse_address(address))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE bioclip_alembic_version SET version_num = :version"), {"version": version})
+    engine.dispose()
+
+
+def test_a_version_that_we_do_not_know_is_refused(store_address: str) -> None:
+    Store.open(store_address).close()
+    _set_version(store_address, "9999")
+    with pytest.raises(StoreError, match=r"another version of bioclip-plugin \(tables 9999, ours are"):
+        Store.open(store_address)
+    with pytest.raises(StoreError, match="tables 9999"):
+        Store.open(store_address, upgrade=True)
+
+
+def test_tables_without_a_version_are_refused(store_address: str) -> None:
+    Store.open(store_address).close()
+    engine = create_engine(parse_address(store_address))
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE bioclip_alembic_version"))
+    engine.dispose()
+    with pytest.raises(StoreError, match="does not say of which version"):
+        Store.open(store_address)
+
+
+def test_the_head_is_the_newest_migration() -> None:
+    assert versions.known_versions()[-1] == versions.HEAD
+    assert versions.known_versions()[0] == "0001"
+
+
+def _described(address: str) -> dict[str, object]:
+    engine = create_engine(parse_address(address))
+    inspector = inspect(engine)
+    found: dict[str, object] = {}
+    for table in sorted(set(inspector.get_table_names()) - {schema.VERSION_TABLE}):
+        columns = {c["name"]: (repr(c["type"]), c["nullable"]) for c in inspector.get_columns(table)}
+        indexes = sorted((i["name"] or "", tuple(i["column_names"]), i["unique"]) for i in inspector.get_indexes(table))
+        keys = sorted((k["constrained_columns"][0], k["referred_table"]) for k in inspector.get_foreign_keys(table))
+        unique = sorted(tuple(u["column_names"]) for u in inspector.get_unique_constraints(table))
+        primary = inspector.get_pk_constraint(table)["constrained_columns"]
+        options = inspector.get_table_options(table) if engine.dialect.name == "sqlite" else {}
+        found[table] = (columns, indexes, keys, unique, primary, options)
+    engine.dispose()
+    return found
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_schema(new_store_address: Callable[[], str]) -> None:
+    migrated, direct = new_store_address(), new_store_address()
+    Store.open(migrated).close()
+    engine = create_engine(parse_address(direct))
+    schema.metadata.create_all(engine)
+    engine.dispose()
+    assert _described(migrated) == _described(direct)
+    assert len(_described(migrated)) == len(schema.metadata.tables)
+
+
+# A row of each version's own tables, put in before the versions after it are run. Add one with every migration.
+ROWS = {
+    "0001": [
+        "INSERT INTO bioclip_media (id, uri, frame) VALUES (7, 'old.jpg', 0)",
+        "INSERT INTO bioclip_reviews (id, uid, kind, media, verdict, reviewer, reviewed_at, comment) "
+        "VALUES (3, 'u', 'media', 7, 'blank', 'Ann', '2020-01-02T03:04:05.000000+00:00', '')",
+    ],
+}
+
+
+def test_rows_of_every_version_survive_all_later_migrations(store_address: str) -> None:
+    assert list(ROWS) == versions.known_versions()
+    database = Database(parse_address(store_address), Retry())
+    for version, statements in ROWS.items():
+        database.write(lambda connection, version=version: versions.migrate(connection, version))
+        for statement in statements:
+            database.write(lambda connection, statement=statement: connection.execute(text(statement)))
+    database.close()
+    with Store.open(store_address, upgrade=True) as store:
+        assert [item.uri for item in store.media_under()] == ["old.jpg"]
+        assert [(review.id, review.verdict, review.reviewer) for review in store.reviews()] == [(3, "blank", "Ann")]
+
+
+def test_an_older_version_is_upgraded_on_sqlite_and_named_on_postgresql(
+    store_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store.open(store_address).close()
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "HEAD", "0002")  # as if this program were newer than the tables
+        patch.setattr(versions, "_migrate", lambda connection: None)
+        if store_address.startswith("sqlite"):
+            with Store.open(store_address) as store:
+                assert store.upgraded_from == "0001"
+        else:
+            with pytest.raises(StoreError, match="`bioclip-plugin store upgrade --store postgresql"):
+                Store.open(store_address)
+            with Store.open(store_address, upgrade=True) as store:
+                assert store.upgraded_from == "0001"
+
+
+def test_two_programs_may_make_the_same_store_at_once(store_address: str) -> None:
+    program = "import sys; from bioclip_plugin.store import Store; print(Store.open(sys.argv[1]).version())"
+    both = [
+        subprocess.Popen([sys.executable, "-c", program, store_address], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    assert [process.communicate(timeout=60)[0].strip() for process in both] == [versions.HEAD] * 2
+
+
+def test_opening_a_finished_store_imports_neither_alembic_nor_torch_nor_pandas(store_address: str) -> None:
+    with Store.open(store_address) as store:
+        run = store.begin_run(PLAN)
+        answer_all(store, run, list_uris(store, run, "a.jpg"))
+    program = """
+import sys
+from bioclip_plugin.media import MediaItem
+from bioclip_plugin.store import Store
+store = Store.open(sys.argv[1])
+print(store.list_items(store.run(), [MediaItem("a.jpg")], [(100, 1_700_000_000_000_000_000)])[0].done)
+print(sorted({"alembic", "torch", "open_clip", "pandas", "sqlalchemy.orm"} & set(sys.modules)))
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program, store_address], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert answer.stdout.split("\n")[:2] == ["True", "[]"]
+
+
+def test_the_package_can_be_imported_without_a_database() -> None:
+    program = "import sys, bioclip_plugin.store; print('sqlalchemy' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.strip() == "False"
+
+
+def test_an_sqlite_store_is_safe_against_power_cuts_and_wrong_types(tmp_path: Path) -> None:
+    file = tmp_path / "results.db"
+    with Store.open(file) as store:
+        pragmas = ("journal_mode", "synchronous", "foreign_keys")
+        found = [
+            store._database.read(lambda connection, name=name: connection.exec_driver_sql(f"PRAGMA {name}").scalar())
+            for name in pragmas
+        ]
+    assert found == ["wal", 2, 1]
+    plain = sqlite3.connect(file)
+    with pytest.raises(sqlite3.IntegrityError, match="cannot store TEXT value in INTEGER column"):
+        plain.execute("INSERT INTO bioclip_media (uri, frame) VALUES ('a', 'first')")
+    plain.close()

@@ -1,0 +1,323 @@
+"""Each hook through a real manager, with the colour model, whose answers can be worked out by hand."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+from PIL import Image
+
+from bioclip_core.errors import PluginError, UnknownModel
+from bioclip_plugin import Answer, ClassifyRequest, MediaItem, Place, create_plugin_manager, hookimpl, hookspecs
+from bioclip_plugin.cli import CommandGroup
+from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.sources.listing import listed
+from bioclip_plugin.store import Run, Store
+from bioclip_plugin.testing import FakeModel
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+FISH = ("a red fish", "a blue fish")
+LIKELY = math.e / (math.e + 1)  # the cosines are 1 and 0, the scale is 1
+TOLERANCE = 1e-6  # softmax in fp32; the features here are exact in float16
+
+
+@pytest.fixture
+def fake() -> FakeModel:
+    return FakeModel()
+
+
+@pytest.fixture
+def pm(fake: FakeModel) -> BioclipPluginManager:
+    manager = create_plugin_manager(installed=False)
+    manager.register(fake)
+    manager.check_pending()
+    return manager
+
+
+@pytest.fixture
+def request_for_fish() -> ClassifyRequest:
+    return ClassifyRequest(model="fake", labels=FISH)
+
+
+def picture(uri: str, colour: tuple[int, int, int], place: Place = Place()) -> MediaItem:  # noqa: B008 - it is frozen
+    return MediaItem(uri=uri, place=place, image=Image.new("RGB", (20, 10), colour))
+
+
+def probabilities(answer: Answer) -> dict[str, float]:
+    return {candidate.name: candidate.probability for candidate in answer.candidates}
+
+
+def test_every_hook_has_a_test_of_its_name() -> None:
+    hooks = [name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")]
+    assert len(hooks) >= 8
+    assert [name for name in hooks if not callable(globals().get(f"test_hook_{name}"))] == []
+
+
+def test_hook_classify_images(pm: BioclipPluginManager, request_for_fish: ClassifyRequest, tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing.jpg")
+    red, failed, blue = pm.hook.classify_images(
+        items=[picture("red", RED), missing, picture("blue", BLUE)], request=request_for_fish
+    )
+    assert probabilities(red) == pytest.approx({"a red fish": LIKELY, "a blue fish": 1 - LIKELY}, abs=TOLERANCE)
+    assert probabilities(blue) == pytest.approx({"a blue fish": LIKELY, "a red fish": 1 - LIKELY}, abs=TOLERANCE)
+    assert (red.item.uri, failed.item.uri, blue.item.uri) == ("red", missing, "blue")
+    assert failed.failure is not None
+    assert failed.failure.stage == "read"
+    assert "does not exist" in failed.failure.reason
+    assert failed.candidates == ()
+    # 0.73 reaches the default threshold of 0.65, and not 0.75
+    assert red.consensus is not None
+    assert red.consensus.name == "a red fish"
+    strict = ClassifyRequest(model="fake", labels=FISH, threshold=0.75)
+    assert pm.hook.classify_images(items=[picture("red", RED)], request=strict)[0].consensus is None
+
+
+def test_a_plugin_that_answers_itself_comes_before_the_built_in(
+    pm: BioclipPluginManager, request_for_fish: ClassifyRequest, fake: FakeModel
+) -> None:
+    class Oracle:
+        @hookimpl
+        def classify_images(self, items: Sequence[MediaItem | str], request: ClassifyRequest) -> list[Answer] | None:
+            return [Answer(item) for item in items if isinstance(item, MediaItem)] if request.top == 1 else None
+
+    pm.register(Oracle())
+    asked = ClassifyRequest(model="fake", labels=FISH, top=1)
+    assert pm.hook.classify_images(items=[picture("red", RED)], request=asked)[0].regions == ()
+    assert fake.encoder.images_encoded == 0
+    assert pm.hook.classify_images(items=[picture("red", RED)], request=request_for_fish)[0].best.name == "a red fish"
+
+
+def test_hook_embed_images(pm: BioclipPluginManager, request_for_fish: ClassifyRequest, tmp_path: Path) -> None:
+    red, failed, grey = pm.hook.embed_images(
+        items=[picture("red", RED), str(tmp_path / "missing.jpg"), picture("grey", (90, 90, 90))],
+        request=request_for_fish,
+    )
+    assert red.dtype == np.float16
+    assert red.tolist() == [[1.0, 0.0, 0.0]]
+    assert failed is None
+    # one third of the length squared each, rounded to float16 (11 bits: half a unit in the last place is 2.5e-4)
+    assert grey[0] == pytest.approx([3**-0.5] * 3, abs=2.5e-4)
+
+
+def test_hook_register_models(pm: BioclipPluginManager, request_for_fish: ClassifyRequest) -> None:
+    pm.register(FakeModel("other", logit_scale=2.0))
+    assert {"fake", "other", "bioclip-2", "demo"} <= set(pm.models())
+    other = ClassifyRequest(model="other", labels=FISH)
+    answer = pm.hook.classify_images(items=[picture("red", RED)], request=other)[0]
+    assert answer.best.probability == pytest.approx(math.e**2 / (math.e**2 + 1), abs=TOLERANCE)
+    with pytest.raises(UnknownModel, match="nobody"):
+        pm.hook.classify_images(items=[picture("red", RED)], request=ClassifyRequest(model="nobody", labels=FISH))
+
+
+def test_two_models_of_one_name_are_an_error(pm: BioclipPluginManager) -> None:
+    pm.register(FakeModel("fake"))
+    with pytest.raises(PluginError, match="'fake' is registered twice"):
+        pm.models()
+
+
+class Shelf:
+    """A source for addresses that begin with ``shelf:``, and for files that say so in their first line."""
+
+    name = "shelf"
+
+    def takes(self, address: str) -> bool:
+        return address.startswith("shelf:")
+
+    def items(self, address: str) -> Iterator[MediaItem]:
+        yield from (MediaItem(uri=f"{address}/{number}") for number in (1, 2))
+
+
+def test_hook_register_sources(pm: BioclipPluginManager, tmp_path: Path) -> None:
+    class Shelves:
+        @hookimpl
+        def register_sources(self, register: Callable[[Any], None]) -> None:
+            register(Shelf())
+
+    pm.register(Shelves())
+    names = [source.name for source in pm.sources()]
+    assert names[0] == "shelf"  # plugins are asked before the built-ins, of which one takes any file
+    assert len(names) > 1
+    (tmp_path / "ant.png").write_bytes(b"an image, for all that listing cares")
+    items = list(listed(["shelf:north", str(tmp_path / "ant.png")], pm.sources()))
+    assert [item.uri for item in items] == ["shelf:north/1", "shelf:north/2", str(tmp_path / "ant.png")]
+
+
+def test_hook_register_exporters(pm: BioclipPluginManager, request_for_fish: ClassifyRequest, tmp_path: Path) -> None:
+    class Tally:
+        name = "tally"
+        description = "One name a line."
+
+        def write(self, path: Path, run: Run, items: Iterator[Any]) -> int:
+            names = [item.regions[0].by_rank["label"][0].name for item in items]
+            path.write_text("\n".join([f"run {run.id}", *names]))
+            return len(names)
+
+    class Tallies:
+        @hookimpl
+        def register_exporters(self, register: Callable[[Any], None]) -> None:
+            register(Tally())
+
+    pm.register(Tallies())
+    assert {"tally", "csv", "parquet", "jsonl"} <= set(pm.exporters())
+    kept = ClassifyRequest(model="fake", labels=FISH, store=str(tmp_path / "results.db"))
+    pm.hook.classify_images(items=[picture("red", RED), picture("blue", BLUE)], request=kept)
+    with Store.open(tmp_path / "results.db") as store:
+        run = store.run()
+        assert pm.exporters()["tally"].write(tmp_path / "tally.txt", run, store.items_of(run)) == 2
+    assert (tmp_path / "tally.txt").read_text() == "run 1\na red fish\na blue fish"
+
+
+def test_hook_register_commands(pm: BioclipPluginManager) -> None:
+    class Greeter:
+        @hookimpl
+        def register_commands(self, cli: click.Group) -> None:
+            @cli.command()
+            def greet() -> None:
+                """Say something kind."""
+                click.echo("good morning")
+
+    pm.register(Greeter())
+    group = CommandGroup("bioclip-plugin")
+    pm.hook.register_commands(cli=group)
+    called = CliRunner().invoke(group, ["greet"])
+    assert (called.exit_code, called.output) == (0, "good morning\n")
+    overview = CliRunner().invoke(group, ["--help"]).output
+    assert "Say something kind." in overview
+    assert "classify" in overview  # the built-ins' own come through the same hook
+
+
+class Warden:
+    """Gives the same weights for a country, and counts how often it is asked."""
+
+    def __init__(self, country: str, weights: dict[str, float]) -> None:
+        self.country = country
+        self.weights = weights
+        self.asked: list[Place] = []
+
+    @hookimpl
+    def candidate_taxa(self, place: Place, labels: Any) -> NDArray[np.float32] | None:
+        self.asked.append(place)
+        if place.country != self.country:
+            return None
+        names = [labels.taxon(row).common_name for row in range(len(labels))]
+        return np.array([self.weights.get(name, 1.0) for name in names], dtype=np.float32)
+
+
+def test_hook_candidate_taxa(pm: BioclipPluginManager, request_for_fish: ClassifyRequest) -> None:
+    warden = Warden("NO", {"a red fish": 0.0})
+    pm.register(warden)
+    here, there = Place(country="NO", month=5), Place(country="SE", month=5)
+    items = [picture("1", RED, here), picture("2", RED, there), picture("3", BLUE, here), picture("4", RED)]
+    at_home, abroad, again, nowhere = pm.hook.classify_images(items=items, request=request_for_fish)
+    assert probabilities(at_home) == {"a blue fish": 1.0}  # what is impossible is no candidate
+    assert probabilities(again) == {"a blue fish": 1.0}
+    for untouched in (abroad, nowhere):
+        assert probabilities(untouched) == pytest.approx(
+            {"a red fish": LIKELY, "a blue fish": 1 - LIKELY}, abs=TOLERANCE
+        )
+    assert sorted(place.country or "" for place in warden.asked) == ["NO", "SE"]  # once a distinct place
+
+
+def test_the_weights_of_several_plugins_multiply(pm: BioclipPluginManager, request_for_fish: ClassifyRequest) -> None:
+    pm.register(Warden("NO", {"a red fish": 0.5}))
+    pm.register(Warden("NO", {"a red fish": 0.5}))
+    answer = pm.hook.classify_images(items=[picture("1", RED, Place(country="NO"))], request=request_for_fish)[0]
+    # e × ¼ against 1
+    assert probabilities(answer)["a red fish"] == pytest.approx(math.e / (math.e + 4), abs=TOLERANCE)
+
+
+def test_where_every_label_is_impossible_the_answer_stays_unweighted_and_is_flagged(
+    pm: BioclipPluginManager, request_for_fish: ClassifyRequest
+) -> None:
+    pm.register(Warden("NO", dict.fromkeys(FISH, 0.0)))
+    answer = pm.hook.classify_images(items=[picture("1", RED, Place(country="NO"))], request=request_for_fish)[0]
+    assert probabilities(answer) == pytest.approx({"a red fish": LIKELY, "a blue fish": 1 - LIKELY}, abs=TOLERANCE)
+    assert answer.regions[0].flags == ("prior_ignored",)
+
+
+def test_weights_of_another_length_are_the_plugins_error(
+    pm: BioclipPluginManager, request_for_fish: ClassifyRequest
+) -> None:
+    class Careless:
+        @hookimpl
+        def candidate_taxa(self, place: Place, labels: Any) -> NDArray[np.float32]:
+            return np.ones(len(labels) + 1, dtype=np.float32)
+
+    pm.register(Careless())
+    with pytest.raises(PluginError, match="needed are 2 finite numbers"):
+        pm.hook.classify_images(items=[picture("1", RED, Place(country="NO"))], request=request_for_fish)
+
+
+def test_hook_answers_stored(pm: BioclipPluginManager, tmp_path: Path) -> None:
+    """The observer reads the store itself: what it is told of must be there already."""
+    heard: list[tuple[int, list[str], int]] = []
+
+    class Observer:
+        @hookimpl
+        def answers_stored(self, run: Run, answers: Sequence[Answer]) -> None:
+            with Store.open(tmp_path / "results.db") as store:
+                summary = store.summary(run)
+            heard.append((run.id, [answer.item.uri for answer in answers], summary.done + summary.failed))
+
+    pm.register(Observer())
+    kept = ClassifyRequest(model="fake", labels=FISH, store=str(tmp_path / "results.db"), batch_size=2)
+    items = [picture("1", RED), picture("2", BLUE), picture("3", (0, 255, 0)), str(tmp_path / "missing.jpg")]
+    pm.hook.classify_images(items=items, request=kept)
+    assert [uri for _, uris, _ in heard for uri in uris] == ["1", "2", "3", str(tmp_path / "missing.jpg")]
+    assert heard[0] == (1, ["1", "2"], 2)  # told of the first batch when it was committed, not at the end
+    assert heard[-1][2] == 4
+    # Nothing is told where nothing is stored.
+    told = len(heard)
+    pm.hook.classify_images(items=items, request=ClassifyRequest(model="fake", labels=FISH))
+    assert len(heard) == told
+
+
+def test_an_observer_that_raises_is_logged_and_loses_no_answer(
+    pm: BioclipPluginManager, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Clumsy:
+        @hookimpl
+        def answers_stored(self, run: Run, answers: Sequence[Answer]) -> None:
+            raise OSError("the diary is full")
+
+    pm.register(Clumsy())
+    kept = ClassifyRequest(model="fake", labels=FISH, store=str(tmp_path / "results.db"))
+    answers = pm.hook.classify_images(items=[picture("1", RED)], request=kept)
+    assert answers[0].best.name == "a red fish"
+    assert "the diary is full" in caplog.text
+    with Store.open(tmp_path / "results.db") as store:
+        assert store.summary(store.run()).done == 1
+
+
+def test_hooks_may_be_called_from_an_observers_thread_without_a_deadlock(
+    pm: BioclipPluginManager, tmp_path: Path
+) -> None:
+    """An observer that asks for another classification: the writer's thread must not wait for itself."""
+    second: list[str] = []
+
+    class Curious:
+        @hookimpl
+        def answers_stored(self, run: Run, answers: Sequence[Answer]) -> None:
+            found = pm.hook.classify_images(
+                items=[picture("again", BLUE)], request=ClassifyRequest(model="fake", labels=FISH)
+            )
+            second.append(found[0].best.name)
+
+    pm.register(Curious())
+    kept = ClassifyRequest(model="fake", labels=FISH, store=str(tmp_path / "results.db"))
+    work = threading.Thread(
+        target=lambda: pm.hook.classify_images(items=[picture("1", RED)], request=kept), daemon=True
+    )
+    work.start()
+    work.join(timeout=60)
+    assert not work.is_alive()
+    assert second == ["a blue fish"]
