@@ -17,7 +17,7 @@ help:
 	@echo "make demo    see BioCLIP classify an invented camera trap into a database, without network"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, import rules and the tests: what CI runs"
-	@echo "make bench   measure speed beside pybioclip (half an hour; BENCH_QUICK=1 for a first look)"
+	@echo "make bench   measure speed beside pybioclip (about 20 minutes; BENCH_QUICK=1 for a first look)"
 	@echo "make clean   remove $(VENV)"
 
 demo: $(VENV)/installed

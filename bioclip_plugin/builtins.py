@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ class Builtins:
     def __init__(self, manager: BioclipPluginManager) -> None:
         self._manager = manager
         self._sessions: OrderedDict[ClassifyRequest, Session] = OrderedDict()
+        self._users: Counter[ClassifyRequest] = Counter()
         self._lock = threading.Lock()
 
     @hookimpl
@@ -87,24 +89,33 @@ class Builtins:
 
     @hookimpl(trylast=True)
     def classify_images(self, items: Sequence[MediaItem | str], request: ClassifyRequest) -> list[Answer]:
-        return list(self._session(request).classify_stream(items))
+        with self._session(request) as session:
+            return list(session.classify_stream(items))
 
     @hookimpl(trylast=True)
     def embed_images(
         self, items: Sequence[MediaItem | str], request: ClassifyRequest
     ) -> list[NDArray[np.float16] | None]:
-        return [embedded.features_RD for embedded in self._session(request).embed_stream(items)]
+        with self._session(request) as session:
+            return [embedded.features_RD for embedded in session.embed_stream(items)]
 
-    def _session(self, request: ClassifyRequest) -> Session:
-        """The open Session of a request; the least recently used one is let go when there are too many."""
+    @contextmanager
+    def _session(self, request: ClassifyRequest) -> Iterator[Session]:
+        """The open Session of a request; when there are too many, those used longest ago and by nobody now are closed."""
         from bioclip_plugin.session import Session
 
         with self._lock:
             session = self._sessions.pop(request, None) or Session.of(request, plugins=self._manager)
             self._sessions[request] = session
-            while len(self._sessions) > _OPEN_SESSIONS:
-                self._sessions.popitem(last=False)  # closes when its last user lets go of it
-            return session
+            self._users[request] += 1
+        try:
+            yield session
+        finally:
+            with self._lock:
+                self._users[request] -= 1
+                idle = [known for known in self._sessions if not self._users[known]]
+                for known in idle[: max(0, len(self._sessions) - _OPEN_SESSIONS)]:
+                    self._sessions.pop(known).close()
 
     def close(self) -> None:
         """Close every open Session."""

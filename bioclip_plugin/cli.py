@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,10 @@ from bioclip_plugin.commands.config import CONFIG_FILE, ConfigFile
 from bioclip_plugin.plugins import BioclipPluginManager, create_plugin_manager
 
 EXIT_DONE, EXIT_COULD_NOT_RUN, EXIT_USAGE, EXIT_WITH_FAILURES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class _ReaderLeft(Exception):
+    """Nobody reads our output any more (``| head``), which is everybody's right; click and rich would exit with 1."""
 
 
 class CommandGroup(click.Group):
@@ -51,6 +54,14 @@ class CommandGroup(click.Group):
             ctx.default_map = {name: config.defaults_for(self, name, command, ctx)}
         return name, command, rest
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (BrokenPipeError, SystemExit) as error:
+            if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
+                raise _ReaderLeft from None
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing those that were not called."""
         rows = []
@@ -72,7 +83,7 @@ class CommandGroup(click.Group):
     type=click.Path(path_type=Path),
     help=f"Options file; without it, {CONFIG_FILE} of the working directory.",
 )
-def cli(config: Path | None) -> None:  # noqa: ARG001 - read where the command is resolved
+def cli(config: Path | None) -> None:
     """Name the organisms in images with BioCLIP, and keep every result."""
 
 
@@ -81,7 +92,8 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
     try:
         manager = manager or create_plugin_manager()
         manager.hook.register_commands(cli=cli)
-        result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False, obj=manager)
+        given = list(arguments) if arguments is not None else None
+        result = cli.main(args=given, prog_name="bioclip-plugin", standalone_mode=False, obj=manager)
         sys.stdout.flush()  # while a broken pipe is still ours to handle
         return result if isinstance(result, int) else EXIT_DONE
     except click.ClickException as error:
@@ -96,17 +108,9 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return EXIT_INTERRUPTED
-    except (BrokenPipeError, SystemExit) as error:
-        if not _is_broken_pipe(error):
-            raise
+    except (_ReaderLeft, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
-
-
-def _is_broken_pipe(error: BaseException) -> bool:
-    """Whether the reader of our output left, which is its right; click and rich turn that into an exit of their own."""
-    cause = error.__context__ if isinstance(error, SystemExit) else error
-    return isinstance(cause, OSError) and cause.errno == errno.EPIPE
 
 
 def _say(error: BioclipError) -> None:

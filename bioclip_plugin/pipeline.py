@@ -170,20 +170,18 @@ class Pipeline:
             yield from (_new_task(item, None, None) for item in items)
             return
         entries = iter(items)
-        pending: deque[tuple[list[MediaItem | Unlisted], list[Stat | None], Future[list[Listed]]]] = deque()
+        pending: deque[tuple[list[Stat | None], Future[list[Listed]]]] = deque()
         size = self._engine.request.batch_size or 16  # the first chunk is small, so that work begins at once
         while chunk := list(islice(entries, size)):
             stats = [_stat(item) for item in chunk]
-            pending.append((chunk, stats, writer.submit(self._store.list_items, self._run, chunk, stats)))
+            pending.append((stats, writer.submit(self._store.list_items, self._run, chunk, stats)))
             size = _LISTED_AT_ONCE
             if len(pending) > 1:
                 yield from self._with_stored(*pending.popleft())
         while pending:
             yield from self._with_stored(*pending.popleft())
 
-    def _with_stored(
-        self, chunk: list[MediaItem | Unlisted], stats: list[Stat | None], listing: Future[list[Listed]]
-    ) -> Iterator[_Task]:
+    def _with_stored(self, stats: list[Stat | None], listing: Future[list[Listed]]) -> Iterator[_Task]:
         """The tasks of a listed chunk, with answers and features that the store has of them."""
         assert self._store is not None
         assert self._run is not None
@@ -215,7 +213,12 @@ class Pipeline:
 
     def _recall_features(self, tasks: Sequence[_Task]) -> None:
         """Fill in features that are stored or wait for the writer, so that equal contents are encoded once."""
-        wanted = [pair for task in tasks for pair in task.feature_keys() if pair[0].stored is None and pair[0].features is None]
+        wanted = [
+            pair
+            for task in tasks
+            for pair in task.feature_keys()
+            if pair[0].stored is None and pair[0].features is None
+        ]
         if not wanted:
             return
         found: dict[FeatureKey, NDArray[np.float16]] = {}
@@ -281,6 +284,8 @@ class Pipeline:
                 if work.features is None:
                     first.setdefault(key, work)
         works = list(first.values())
+        if works and self._classify:
+            _ = self._engine.classifier  # labels that cannot be used are heard of before the model has worked for them
         size = self._engine.batch_size if works else 1
         for start in range(0, len(works), size):
             part = works[start : start + size]

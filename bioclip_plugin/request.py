@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from bioclip_core.errors import UsageError
+from bioclip_core.taxonomy import RANKS
 
 DEFAULT_MODEL = "bioclip-2"
+_RANKS = (*(rank.value for rank in RANKS), "label", "group")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class ClassifyRequest:
     def __post_init__(self) -> None:
         if not self.model.strip():
             raise UsageError("model is empty: give a name such as bioclip-2 or demo, or local-dir:FOLDER")
+        if self.rank not in _RANKS:
+            raise UsageError(f"rank {self.rank!r}: allowed are {', '.join(_RANKS)}")
         if not 1 <= self.top <= 1000:
             raise UsageError(f"top {self.top}: allowed are 1 to 1000 candidates")
         if not (math.isfinite(self.threshold) and 0 < self.threshold <= 1):

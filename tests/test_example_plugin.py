@@ -60,7 +60,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation",
                "--disable-pip-version-check", "--target", str(base / "site"), str(source)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return base / "site"
 
@@ -90,7 +90,12 @@ def reply(installed: Path, card: Path) -> dict[str, Any]:
     paths = [str(installed), *(path for path in sys.path if path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "FIELD_STATION_DIARY": str(card / "diary.jsonl")}
     done = subprocess.run(
-        [sys.executable, "-c", HOST, str(card)], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", HOST, str(card)],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

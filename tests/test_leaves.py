@@ -54,7 +54,9 @@ def plain_open_clip(paths: list[Path]) -> list[dict[str, float]]:
     from PIL import Image
 
     names = {
-        " ".join(row[r] for r in "kingdom phylum class order family genus specificEpithet".split() if row[r]): row["scientificName"]
+        " ".join(row[r] for r in "kingdom phylum class order family genus specificEpithet".split() if row[r]): row[
+            "scientificName"
+        ]
         for row in rows("leaves") + rows("reef_fish")
     }
     source = model_name()

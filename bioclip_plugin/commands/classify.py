@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 import threading
@@ -121,16 +122,16 @@ class _Classification:
                             print_json_line(json.dumps(row, ensure_ascii=False))
         except KeyboardInterrupt:
             self._end(session, run, "interrupted")
+            go_on = _command(self._request, session.store.shown_address)
             self._console.print(
-                f"Interrupted. What is done is committed in {session.store.shown_address}; go on with: {_command(self._request, session.store.shown_address)}"
+                f"Interrupted. What is done is committed in {session.store.shown_address}; go on with: {go_on}"
             )
             return EXIT_INTERRUPTED
         except BaseException as error:
             self._end(session, run, "failed")
-            if isinstance(error, BioclipError):
-                raise type(error)(
-                    f"{error}. What is done is committed; go on with: {_command(self._request, session.store.shown_address)}"
-                ) from error
+            if isinstance(error, BioclipError) and report.count:
+                go_on = _command(self._request, session.store.shown_address)
+                raise type(error)(f"{error}. What is done is committed; go on with: {go_on}") from error
             raise
         session.store.end_run(run, "finished", {"seconds": round(report.seconds, 1)})
         return self._summarise(session, run, report, pipeline.already_done)
@@ -181,7 +182,9 @@ class _Classification:
         self._say_failures(session, run, summary)
         where = session.store.shown_address
         self._console.print(f"Results: {where}")
-        self._console.print(f"Next: bioclip-plugin export --store {where} --format csv --output results.csv")
+        self._console.print(
+            f"Next: bioclip-plugin export --store {shlex.quote(where)} --format csv --output results.csv"
+        )
         return EXIT_WITH_FAILURES if summary.failed else EXIT_DONE
 
     def _say_failures(self, session: Session, run: Run, summary: Summary) -> None:
@@ -202,8 +205,6 @@ def _any(items: Iterator[MediaItem]) -> bool:
 
 def _command(request: ClassifyRequest, shown_address: str) -> str:
     """This very command line, to be given again; a password in the store's address stays out of it."""
-    import shlex
-
     given = [argument.replace(request.store or DEFAULT_STORE, shown_address) for argument in sys.argv[1:]]
     return shlex.join(["bioclip-plugin", *given])
 

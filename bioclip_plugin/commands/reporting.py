@@ -98,6 +98,15 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def size_of(count: int) -> str:
+    """A number of bytes for people.
+
+    >>> size_of(28_350_000)
+    '28.4 MB'
+    """
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
 def count_in_background(count: Callable[[], int], report: Report) -> None:
     """Learn the total while the work goes on; a listing that cannot be counted leaves it unknown."""
 
@@ -139,10 +148,10 @@ def log_lines(console: Console) -> Iterator[None]:
 def print_table(
     console: Console, columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None
 ) -> None:
-    """A table on a terminal; tab-separated lines for a program."""
+    """A table on a terminal; tab-separated lines, the columns' names first, for a program."""
     if not console.is_terminal:
-        for row in rows:
-            console.print("\t".join(str(cell) for cell in row))
+        for row in (columns, *rows):
+            click.echo("\t".join(str(cell) for cell in row), file=console.file)  # rich would make spaces of tabs
         return
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:

@@ -96,7 +96,7 @@ def verify_run(number: int | None, store: str, as_json: bool) -> int:
     """Prove that a run's listing equals its results and failures; exit code 1 where it does not, or work is left.
 
     \b
-    bioclip-plugin runs verify --store results.db && echo complete
+    bioclip-plugin runs verify --store results.db
     """
     with _opened(store) as opened:
         run = opened.run(number)

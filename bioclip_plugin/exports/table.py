@@ -41,7 +41,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class CsvExporter:
-    """Comma-separated, UTF-8, numbers with six significant digits."""
+    """As RFC 4180 has it, UTF-8; probabilities with six significant digits, coordinates with seven decimals."""
 
     name = "csv"
     description = "a table for spreadsheets, one row a region or failure"
@@ -49,10 +49,10 @@ class CsvExporter:
     def write(self, path: Path, run: Run, items: Iterator[StoredItem]) -> int:
         count = 0
         with path.open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
+            table = csv.writer(file)
             table.writerow(COLUMNS)
             for row in table_rows(run, items):
-                table.writerow([_csv_cell(row.get(name)) for name in COLUMNS])
+                table.writerow([_csv_cell(name, row.get(name)) for name in COLUMNS])
                 count += 1
         return count
 
@@ -129,10 +129,14 @@ def _named(candidate: Candidate) -> str:
     return f"{candidate.name} ({candidate.probability:.3f})"
 
 
-def _csv_cell(value: Any) -> Any:
+def _csv_cell(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return spreadsheet_safe(value)
-    return f"{value:.6g}" if isinstance(value, float) else value
+    if isinstance(
+        value, float
+    ):  # float32 carries no more of a probability; seven decimals of a degree are a centimetre
+        return f"{value:.6g}" if name.endswith("probability") else round(value, 7)
+    return value
 
 
 def spreadsheet_safe(text: str) -> str:

@@ -20,7 +20,7 @@ class Caption(StrEnum):
 
 
 def caption_of(taxon: Taxon, kind: Caption = Caption.TAXONOMIC) -> str | None:
-    """One taxon's caption, or None where it would be degenerate (no common name, no scientific name).
+    """One taxon's caption, or None where it would be degenerate (no common name, no scientific name, both the same).
 
     Source: Stevens et al. 2024, section 3.2. "X with common name X" is never made.
     """
@@ -31,7 +31,8 @@ def caption_of(taxon: Taxon, kind: Caption = Caption.TAXONOMIC) -> str | None:
     if not name:
         return None
     if kind in (Caption.SCIENTIFIC_COMMON, Caption.TAXONOMIC_COMMON):
-        return f"a photo of {name} with common name {common}." if common else None
+        repeated = common.lower() in ("", scientific.lower(), taxonomic.lower())
+        return None if repeated else f"a photo of {name} with common name {common}."
     return f"a photo of {name}."
 
 

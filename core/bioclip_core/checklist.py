@@ -21,36 +21,39 @@ class NameIndex:
 
     def __init__(self, labels: LabelSet) -> None:
         self._labels = labels
-        self._books: dict[str, dict[str, int]] = {}
+        self._books: dict[str, dict[str, list[int]]] = {}
         self._orders: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def rows(self, name: str) -> NDArray[np.int64] | None:
         """The rows under a name of any rank; None where no label has it."""
+        if self._labels.is_custom:  # the user's own words: nothing about them is to be cleaned
+            return self._column_rows("common_name", name.strip())
         text = clean_name(name)
         genus, epithet = parse_binomial(text)
-        if self._labels.is_custom:
-            return self._column_rows("common_name", text) if text else None
-        if epithet:
-            return self._binomial_rows(genus, epithet)
+        if epithet and (rows := self._binomial_rows(genus, epithet)) is not None:
+            return rows
         found = [rows for rank in RANKS[:-1] if (rows := self._column_rows(rank.value, text)) is not None]
-        return np.unique(np.concatenate(found)) if found else None
+        if found:
+            return np.unique(np.concatenate(found))
+        genus, epithet = parse_binomial(text.lower())  # TURDUS MERULA, whose second word looked like an author
+        return self._binomial_rows(genus, epithet) if epithet else None
 
     def _binomial_rows(self, genus: str, epithet: str) -> NDArray[np.int64] | None:
         of_genus = self._column_rows("genus", genus)
-        code = self._codes("species").get(epithet.lower())
-        if of_genus is None or code is None:
+        codes = self._codes("species").get(epithet.lower())
+        if of_genus is None or codes is None:
             return None
-        rows = of_genus[self._labels.codes("species")[of_genus] == code]
+        rows = of_genus[np.isin(self._labels.codes("species")[of_genus], codes)]
         return rows if len(rows) else None
 
     def _column_rows(self, column: str, name: str) -> NDArray[np.int64] | None:
-        code = self._codes(column).get(name.lower())
-        if code is None:
+        codes = self._codes(column).get(name.lower())
+        if codes is None:
             return None
         order, bounds = self._sorted(column)
-        return order[bounds[code] : bounds[code + 1]]
+        return np.sort(np.concatenate([order[bounds[code] : bounds[code + 1]] for code in codes]))
 
-    def _codes(self, column: str) -> dict[str, int]:
+    def _codes(self, column: str) -> dict[str, list[int]]:
         if column not in self._books:
             self._books[column] = _book(self._labels, column)
         return self._books[column]
@@ -67,8 +70,13 @@ class NameIndex:
         return self._orders[column]
 
 
-def _book(labels: LabelSet, column: str) -> dict[str, int]:
-    return {name.lower(): code for code, name in enumerate(labels.column(column).dictionary.to_pylist()) if name}
+def _book(labels: LabelSet, column: str) -> dict[str, list[int]]:
+    """The codes of each name in lower case: several where names differ in nothing else."""
+    book: dict[str, list[int]] = {}
+    for code, name in enumerate(labels.column(column).dictionary.to_pylist()):
+        if name:
+            book.setdefault(name.lower(), []).append(code)
+    return book
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ class Finding:
 def check_names(labels: LabelSet, names: Iterable[str]) -> list[Finding]:
     """How much of a checklist a label set can name, a finding a name, in order."""
     index = NameIndex(labels)
-    return [_finding(labels, index, name) for name in names if clean_name(name)]
+    return [_finding(labels, index, name) for name in names if (name.strip() if labels.is_custom else clean_name(name))]
 
 
 def _finding(labels: LabelSet, index: NameIndex, name: str) -> Finding:

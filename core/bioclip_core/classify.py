@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ _RESIDENT_BYTES = (
     256 << 20
 )  # a label set up to this size in fp32 stays converted; a larger one is converted a chunk at a time
 _CHUNK_BYTES = 32 << 20
+_REMEMBERED_TAXA = 65_536  # a deployment's images have the same few thousand candidates over and over
 _WORKSPACE_BYTES = 256 << 20  # for the B×N probabilities (fp32) and their running sums (fp64) of one pass
 
 
@@ -88,6 +90,7 @@ class Classifier:
             self._resident = whole_ND if on_device else whole_ND.float()
         self._spans = {level: _DeviceSpans(labels.spans(level), device) for level in labels.levels}
         self._dropped_N = self._tensor(~labels.kept_N)
+        self._taxon_at = lru_cache(maxsize=_REMEMBERED_TAXA)(labels.taxon_at)
 
     def classify(
         self,
@@ -186,7 +189,7 @@ class Classifier:
         ]
 
     def _candidate(self, row: int, level: str, probability: float) -> Candidate:
-        taxon, rank = self.labels.taxon_at(row, level)
+        taxon, rank = self._taxon_at(row, level)
         return Candidate(taxon, str(rank), min(1.0, probability))
 
     def _tensor(self, values: NDArray[Any]) -> torch.Tensor:

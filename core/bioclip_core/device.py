@@ -79,7 +79,7 @@ def _device(device: str) -> tuple[str, str]:
         raise UsageError(
             f"device {device!r} is not there; this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}"
         )
-    return device, ""
+    return "cpu" if kind == "cpu" else device, ""  # "cpu:0" is the same place
 
 
 def _native_precision(device: str) -> tuple[Precision, str]:

@@ -25,6 +25,7 @@ log = logging.getLogger("bioclip_plugin.encoder")
 ENCODE_VERSION = 1
 """Part of every feature's identity: raise it when the same weights and pixels give other features."""
 
+_TEXTS_A_BATCH = 256  # a long list is not one batch: its activations would need gigabytes, and images would wait for it
 _TRIM = 8  # captions are cut to a multiple of this many tokens
 _TRIM_TOLERANCE = 1e-4  # largest difference of a normalised feature that rounding in fp32 explains
 
@@ -115,6 +116,8 @@ class OpenClipEncoder:
     def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
         import torch
 
+        if not len(images_BHWC):
+            return np.empty((0, self.dimension), dtype=np.float16)
         with self._lock, torch.inference_mode():
             pixels_BHWC = torch.from_numpy(np.ascontiguousarray(images_BHWC)).to(
                 self._compute.device, non_blocking=True
@@ -129,11 +132,16 @@ class OpenClipEncoder:
         import torch
 
         unique = list(dict.fromkeys(texts))
-        with self._lock, torch.inference_mode():
-            tokens_BT = self._tokenize(unique)
-            features_BD = torch.nn.functional.normalize(self._encode_tokens(tokens_BT).float(), dim=-1).cpu().numpy()
+        features_UD = np.empty((len(unique), self.dimension), dtype=np.float32)
+        for start in range(0, len(unique), _TEXTS_A_BATCH):
+            batch = unique[start : start + _TEXTS_A_BATCH]
+            with self._lock, torch.inference_mode():
+                features_BD = self._encode_tokens(self._tokenize(batch)).float()
+                features_UD[start : start + len(batch)] = (
+                    torch.nn.functional.normalize(features_BD, dim=-1).cpu().numpy()
+                )
         row = {text: index for index, text in enumerate(unique)}
-        rows: NDArray[np.float32] = features_BD[[row[text] for text in texts]]
+        rows: NDArray[np.float32] = features_UD[[row[text] for text in texts]]
         return rows
 
     def _tokenize(self, texts: list[str]) -> torch.Tensor:
@@ -146,14 +154,14 @@ class OpenClipEncoder:
         """Encode cut to the longest caption where that is exact; the first batch proves it against the whole length."""
         if self._trimming is None:
             whole_BD: torch.Tensor = self._model.encode_text(tokens_BT)
-            self._trimming = _is_causal_clip(self._model) and _same_direction(
-                whole_BD, _encode_trimmed(self._model, tokens_BT)
-            )
+            trimmed_BD = _encode_trimmed(self._model, tokens_BT) if _is_causal_clip(self._model) else None
+            self._trimming = trimmed_BD is not None and _same_direction(whole_BD, trimmed_BD)
             log.info(
                 "captions are %s",
                 "cut to the longest of a batch" if self._trimming else "encoded at their whole length",
             )
-            return whole_BD
+            # The two differ in the last bits: a batch gives the same whether it is the first of a process or not.
+            return whole_BD if trimmed_BD is None or not self._trimming else trimmed_BD
         return _encode_trimmed(self._model, tokens_BT) if self._trimming else self._model.encode_text(tokens_BT)
 
 
@@ -195,11 +203,13 @@ def _same_direction(one_BD: torch.Tensor, other_BD: torch.Tensor) -> bool:
 def _load(found: FoundModel) -> Any:
     """Create the architecture and read the weights, and leave the host's logging as it was."""
     import open_clip
+    import torch
 
     if found.weights is None:
         raise ModelError(f"model {found.name!r} has no weights on this machine")
     try:
-        with _root_logger_left_alone():
+        # open_clip draws random weights before it reads the real ones; the host's random numbers stay what they were.
+        with _root_logger_left_alone(), torch.random.fork_rng(devices=[]):
             model = open_clip.create_model(
                 found.architecture or f"local-dir:{found.folder}",
                 load_weights=False, pretrained_image=False, pretrained_text=False,

@@ -125,8 +125,9 @@ class LabelSet:
         try:
             embeddings_ND = np.load(folder / EMBEDDINGS, mmap_mode="c")  # private: torch wants memory it could write to
             table = _read_table(folder / TAXA)
-        except (OSError, ValueError) as error:
-            raise LabelSetError(f"label set {folder} is damaged: {error}; build or import it again") from None
+        except (OSError, ValueError, KeyError, EOFError) as error:  # KeyError: a column is not there
+            reason = " ".join(str(error).split())[:200]  # pyarrow writes paragraphs
+            raise LabelSetError(f"label set {folder} is damaged: {reason}; build or import it again") from None
         shape = (manifest["count"], manifest["dimension"])
         if embeddings_ND.shape != shape or embeddings_ND.dtype != np.float16 or table.num_rows != shape[0]:
             raise LabelSetError(
@@ -151,13 +152,19 @@ class LabelSet:
 
     def taxon(self, row: int) -> Taxon:
         """The taxon of one row."""
-        values = {name: self.column(name).dictionary[int(self.codes(name)[row])].as_py() for name in COLUMNS[1:]}
-        values["class_"] = values.pop("class")
-        return Taxon(**values)
+        *lineage, common_name, source_id = (self._name(column, row) for column in COLUMNS[1:])
+        return Taxon.of(lineage, common_name, source_id)
 
     def group(self, row: int) -> str:
         """The group of a custom label; empty where it has none."""
-        return str(self.column(GROUP).dictionary[int(self.codes(GROUP)[row])].as_py())
+        return self._name(GROUP, row)
+
+    def _name(self, column: str, row: int) -> str:
+        return str(self._dictionaries[column][int(self._codes[column][row])].as_py())
+
+    @cached_property
+    def _dictionaries(self) -> dict[str, Any]:
+        return {name: self.column(name).dictionary for name in COLUMNS}  # to fetch one anew costs more than to use it
 
     def taxon_at(self, row: int, level: str) -> tuple[Taxon, str]:
         """The taxon of a row's span at a level, and its own rank (the level, or nearest named ancestor's)."""
@@ -265,12 +272,14 @@ def custom_labels(labels: Sequence[str], encoder: Any, groups: Sequence[str] | N
     """A label set of the user's own words, embedded by the encoder's text tower with ``a photo of {label}.``
 
     Raises:
-        UsageError: if there are no labels.
+        UsageError: if there are no labels, one stands there twice, or the groups are not as many.
         NoTextTower: if the encoder is image-only.
     """
     words = [label.strip() for label in labels]
-    if not words or not all(words):
-        raise UsageError("custom labels: give at least one, none of them empty")
+    if not words or not all(words) or len(set(words)) != len(words):
+        raise UsageError("custom labels: give at least one, none of them empty, each once")
+    if groups is not None and len(groups) != len(words):
+        raise UsageError(f"custom labels: {len(groups)} groups for {len(words)} labels; give one each, empty for none")
     embeddings_ND = encoder.encode_texts([f"a photo of {word}." for word in words])
     block = Block(0, len(words), "text", encoder.logit_scale, encoder.logit_bias)
     taxa = [Taxon(common_name=word) for word in words]
@@ -340,12 +349,29 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise LabelSetError(f"label set {folder} {say}") from None
     except (OSError, ValueError) as error:
         raise LabelSetError(f"label set {folder}: {MANIFEST} cannot be read ({error})") from None
-    version = manifest.get("format_version")
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if version != FORMAT_VERSION:
         raise LabelSetError(
             f"label set {folder} has format {version!r}; this version reads {FORMAT_VERSION}: upgrade, or build it again"
         )
+    if problem := _fault_of(manifest):
+        raise LabelSetError(f"label set {folder} is damaged: {MANIFEST} {problem}; build or import it again")
     return manifest
+
+
+def _fault_of(manifest: dict[str, Any]) -> str | None:
+    """What a manifest lacks; None where it says all that is needed, and its blocks are all rows in order."""
+    missing = [key for key in ("count", "dimension", "encoder", "blocks", "id") if key not in manifest]
+    if missing:
+        return f"has no {', '.join(missing)}"
+    stop = 0
+    for block in manifest["blocks"]:
+        if block.get("start") != stop or not {"stop", "kind", "scale"} <= set(block):
+            return f"has a block of rows that does not begin at {stop} or says no scale"
+        if len(block.get("feature_mean") or [None] * manifest["dimension"]) != manifest["dimension"]:
+            return f"has a block whose feature mean is not {manifest['dimension']} numbers"
+        stop = block["stop"]
+    return None if stop == manifest["count"] else f"has blocks of {stop} rows for {manifest['count']} labels"
 
 
 def _tuple(values: Sequence[float] | None) -> tuple[float, ...] | None:

@@ -117,7 +117,9 @@ def find_model(name: str, entries: Mapping[str, ModelEntry], *, exact: bool = Fa
             int(entry.preprocessing.get("size", 224)), registry=entry.preprocessing, options=options
         )
         config = {"embed_dim": entry.dimension} if entry.dimension else {}
-        return FoundModel(name, source, entry.revision or "", settings_id({"source": source}), contract, config, entry=entry)
+        return FoundModel(
+            name, source, entry.revision or "", settings_id({"source": source}), contract, config, entry=entry
+        )
     if source.startswith("hf-hub:"):
         repository, _, revision = source.removeprefix("hf-hub:").partition("@")
         folder, revision = _hub_folder(repository, revision or (entry.revision if entry else None), fetch=fetch)
@@ -128,22 +130,25 @@ def find_model(name: str, entries: Mapping[str, ModelEntry], *, exact: bool = Fa
 
 
 def _from_path(name: str, source: str, entries: Mapping[str, ModelEntry], options: Mapping[str, Any]) -> FoundModel:
-    architecture, _, file_name = source.partition("=")
-    path = Path(file_name or source).expanduser()
+    entry = entries.get(name)
+    path, architecture = Path(source).expanduser(), ""
+    if "=" in source and not path.exists():  # a path may have the sign in it too
+        architecture, _, file_name = source.partition("=")
+        path = Path(file_name).expanduser()
     if path.is_dir():
-        return _from_folder(name, f"local-dir:{path}", path, None, options)
+        return _from_folder(name, f"local-dir:{path}", path, entry, options)
     if path.is_file() and path.suffix in _WEIGHT_SUFFIXES:
-        if (path.parent / CONFIG).is_file() and not file_name:
-            return _from_folder(name, str(path), path.parent, None, options, weights=path)
-        if not file_name:
+        if (path.parent / CONFIG).is_file() and not architecture:
+            return _from_folder(name, str(path), path.parent, entry, options, weights=path)
+        if not architecture:
             raise ModelError(
                 f"model {name!r}: {CONFIG} is not beside the file, so its architecture is unknown; write ARCHITECTURE={path}, "
                 "for example ViT-B-16=weights.safetensors"
             )
-        return _from_bare_weights(name, architecture, path, options)
-    known = ", ".join(sorted(entries))
+        return _from_bare_weights(name, architecture, path, entry, options)
+    known = "".join(f"{entry_name}, " for entry_name in sorted(entries))
     raise UnknownModel(
-        f"model {name!r} is not known: use one of {known}, hf-hub:ORG/NAME, local-dir:FOLDER, or the path of a weight file"
+        f"model {name!r} is not known: use one of {known}hf-hub:ORG/NAME, local-dir:FOLDER, or the path of a weight file"
     )
 
 
@@ -172,7 +177,9 @@ def _from_folder(
     )  # fmt: skip
 
 
-def _from_bare_weights(name: str, architecture: str, path: Path, options: Mapping[str, Any]) -> FoundModel:
+def _from_bare_weights(
+    name: str, architecture: str, path: Path, entry: ModelEntry | None, options: Mapping[str, Any]
+) -> FoundModel:
     from open_clip import get_model_config, list_models
 
     config = get_model_config(architecture)
@@ -181,10 +188,11 @@ def _from_bare_weights(name: str, architecture: str, path: Path, options: Mappin
             f"model {name!r}: open_clip knows no architecture {architecture!r}; some that it knows: "
             f"{', '.join([m for m in list_models() if m.startswith('ViT')][:8])}"
         )
-    contract = preprocessing_of(_side(config["vision_cfg"].get("image_size", 224)), options=options)
+    pinned = entry.preprocessing if entry else None
+    contract = preprocessing_of(_side(config["vision_cfg"].get("image_size", 224)), registry=pinned, options=options)
     return FoundModel(
         name=name, source=str(path), revision="", weights_sha256=file_sha256(path), preprocessing=contract, config=config,
-        weights=path, architecture=architecture,
+        weights=path, architecture=architecture, entry=entry,
     )  # fmt: skip
 
 
@@ -209,17 +217,18 @@ def _read_config(name: str, path: Path) -> dict[str, Any]:
 def _hub_folder(repository: str, revision: str | None, *, fetch: bool) -> tuple[Path, str]:
     """The folder of a hub model's snapshot, from the cache where it is there; its name is the commit."""
     config = hub_file(repository, CONFIG, revision=revision, fetch=fetch)
+    commit = config.parent.name  # the weights are of the config's commit, also where the branch has moved on since
     if not any((config.parent / weights).is_file() for weights in WEIGHTS):
         last: ModelError | None = None
         for weights in (WEIGHTS[0], WEIGHTS[2]):
             try:
-                hub_file(repository, weights, revision=revision, fetch=fetch)
+                hub_file(repository, weights, revision=commit, fetch=fetch)
                 break
             except ModelUnavailable as error:
                 last = error
         else:
             raise last or ModelUnavailable(f"{repository} has no weights that open_clip reads")
-    return config.parent, config.parent.name
+    return config.parent, commit
 
 
 def hub_file(

@@ -18,6 +18,7 @@ Decode = Literal["reduced", "full"]
 
 INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic")
 RESIZE_MODES: tuple[ResizeMode, ...] = ("squash", "shortest", "longest")
+DECODES: tuple[Decode, ...] = ("reduced", "full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,16 @@ class Preprocessing:
             raise ModelError(
                 f"preprocessing with size {self.size}, interpolation {self.interpolation!r}, resize mode {self.resize_mode!r}: "
                 f"allowed are a size above 0, {', '.join(INTERPOLATIONS)}, and {', '.join(RESIZE_MODES)}"
+            )
+        if (
+            self.decode not in DECODES
+            or not isinstance(self.fill, int)
+            or not 0 <= self.fill <= 255
+            or min(self.std) <= 0
+        ):
+            raise ModelError(
+                f"preprocessing with decode {self.decode!r}, fill {self.fill!r}, std {self.std}: "
+                f"allowed are {', '.join(DECODES)}, a fill of 0 to 255, and numbers above 0"
             )
 
     def identity(self) -> dict[str, Any]:
@@ -115,10 +126,13 @@ def _one_size(size: Any) -> int:
 
 
 def _three_floats(name: str, values: Any) -> tuple[float, float, float]:
-    numbers = [float(value) for value in values] if isinstance(values, (list, tuple)) else [float(values)] * 3
+    try:
+        numbers = [float(value) for value in values] if isinstance(values, (list, tuple)) else [float(values)] * 3
+    except (TypeError, ValueError):
+        numbers = []
     if len(numbers) != 3:
         raise ModelError(
-            f"preprocessing {name} {numbers}: three numbers are needed, one for each of red, green and blue"
+            f"preprocessing {name} {values!r}: three numbers are needed, one for each of red, green and blue"
         )
     return numbers[0], numbers[1], numbers[2]
 

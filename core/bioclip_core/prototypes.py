@@ -18,7 +18,9 @@ from bioclip_core.taxonomy import Taxon
 SCALES: tuple[float, ...] = tuple(float(round(scale, 3)) for scale in np.geomspace(1.0, 100.0, 41))
 """The scales tried: 12% apart, which is finer than a few thousand examples can tell, up to 100, where CLIP clamps its own."""
 
-_UNFITTED = 10.0  # where no taxon has two examples; leaves and reef fish under a small CLIP model are likeliest at 16 and 11
+_UNFITTED = (
+    10.0  # where no taxon has two examples; leaves and reef fish under a small CLIP model are likeliest at 16 and 11
+)
 
 _ROWS_A_CHUNK = 1024
 

@@ -44,7 +44,8 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]{0,60}>")
 # The letter x is a hybrid mark only where it stands alone (Xanthium, xiphium); the sign × always is.
 _HYBRID = re.compile(r"^(?:[×✕]\s*|[xX]\s+)(?=[^\W\d_])")
 _INFRASPECIFIC = re.compile(r"\s(?:subsp|ssp|var|subvar|f|forma|cv|aff|cf)\.?(?:\s|$)", re.IGNORECASE)
-_EPITHET = re.compile(r"^[^\W\d_][\w.\-']*$")
+_EPITHET = re.compile(r"^[^\W\d_](?:[\w.\-']*\w)?$")  # a word that ends in a full stop is an abbreviation
+_SUBGENUS = re.compile(r"^\([^()]*\)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +116,26 @@ class Taxon:
 
 def clean_name(text: Any) -> str:
     """One cell as a name: tags and stray white space removed; the words collections use for "nothing" are empty."""
-    if text is None or text != text:  # NaN is not equal to itself
+    if _is_missing(text):
         return ""
     name = _TAG.sub("", unicodedata.normalize("NFC", str(text))).replace("_", " ")
     name = " ".join(name.replace("\x00", "").split())
     return "" if name.lower() in _NOTHING or name.lower().replace(" ", "_") in _NOTHING else name
 
 
+def _is_missing(cell: Any) -> bool:
+    try:
+        return cell is None or bool(cell != cell)  # NaN is not equal to itself
+    except TypeError:  # pandas' NA is neither
+        return True
+
+
 def clean_epithet(text: Any, genus: str) -> str:
-    """A species cell as an epithet: genus, authority, year and infraspecific names removed, the hybrid mark made ``× ``."""
+    """A species cell as an epithet: genus, subgenus, authority, year and infraspecific names removed, the hybrid mark made ``× ``."""
     name = clean_name(text)
     if not name:
         return ""
-    bare_genus = genus.removeprefix("× ")
-    if bare_genus and name.lower().startswith(bare_genus.lower() + " "):
-        name = name[len(bare_genus) + 1 :]
+    name = _SUBGENUS.sub("", _without_genus(name, genus.removeprefix("× ")))
     name = _INFRASPECIFIC.split(" " + name)[0].strip() or ""
     hybrid = bool(_HYBRID.match(name))
     words = _HYBRID.sub("", name, count=1).split() if hybrid else name.split()
@@ -137,6 +143,13 @@ def clean_epithet(text: Any, genus: str) -> str:
         return ""
     epithet = words[0].lower()
     return f"× {epithet}" if hybrid else epithet
+
+
+def _without_genus(name: str, genus: str) -> str:
+    """A species cell without the genus, whole or abbreviated, that it may begin with."""
+    first, _, rest = _HYBRID.sub("", name).partition(" ")
+    abbreviated = len(first) == 2 and first[1] == "." and first[0].lower() == genus[:1].lower()
+    return rest if rest and genus and (abbreviated or first.lower() == genus.lower()) else name
 
 
 def parse_binomial(text: Any) -> tuple[str, str]:
@@ -151,7 +164,7 @@ def parse_binomial(text: Any) -> tuple[str, str]:
     nothogenus = bool(_HYBRID.match(name))
     words = (_HYBRID.sub("", name, count=1) if nothogenus else name).split()
     genus = ("× " if nothogenus else "") + words[0][:1].upper() + words[0][1:].lower()
-    rest = words[1:]
+    rest = _SUBGENUS.sub("", " ".join(words[1:])).split()
     if rest and (rest[0].lower() == "x" or rest[0][0] in "×✕" or rest[0][0].islower()):
         return genus, clean_epithet(" ".join(rest), "")
     return genus, ""
@@ -198,7 +211,7 @@ def _genus(cell: Any) -> str:
 
 
 def _capitalised(name: str) -> str:
-    return name[:1].upper() + name[1:]
+    return name.capitalize() if name.isupper() else name[:1].upper() + name[1:]
 
 
 def with_common_name(taxon: Taxon, common_name: str) -> Taxon:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.errors import SourceError
-from bioclip_plugin import Answer, MediaItem, Place, hookimpl
+from bioclip_plugin import MediaItem, Place, hookimpl
 from bioclip_plugin.media import Unlisted, uri_of
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bioclip_core.labels import LabelSet
+    from bioclip_plugin import Answer
     from bioclip_plugin.sources import Source
     from bioclip_plugin.store import Run
 

@@ -1,0 +1,187 @@
+"""``bioclip-plugin models``: which models there are, what is known of each, and fetching them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bioclip_core.errors import BioclipError, ModelUnavailable
+from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
+from bioclip_plugin.commands.options import device_option
+from bioclip_plugin.commands.reporting import console_for, log_lines, print_table, size_of
+from bioclip_plugin.request import DEFAULT_MODEL, ClassifyRequest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bioclip_core.models import FoundModel, ModelEntry
+    from bioclip_core.preprocessing import Preprocessing
+    from bioclip_plugin.plugins import BioclipPluginManager
+
+
+@click.group()
+def models() -> None:
+    """List, describe and fetch models.
+
+    \b
+    bioclip-plugin models list
+    bioclip-plugin models fetch bioclip-2
+    """
+
+
+@models.command("list")
+@click.pass_context
+def list_models(ctx: click.Context) -> int:
+    """List the names that --model takes, and whether each is on this machine. Asks no network.
+
+    \b
+    bioclip-plugin models list
+    """
+    entries = plugins_of(ctx).models().values()
+    rows = [(entry.name, _whereabouts(entry), entry.licence, entry.source, entry.description) for entry in entries]
+    console = console_for()
+    print_table(console, ("model", "on this machine", "licence", "source", "description"), rows)
+    console.print(
+        f"The default is {DEFAULT_MODEL}. --model also takes hf-hub:ORG/NAME, local-dir:FOLDER and weight files."
+    )
+    return EXIT_DONE
+
+
+@models.command("info")
+@click.argument("name")
+@device_option
+@click.pass_context
+def info(ctx: click.Context, name: str, device: str) -> int:
+    """Show a model's source, weights, preprocessing and who said each part of it, labels, licence, device and precision.
+
+    NAME is anything that --model takes. Asks no network.
+
+    \b
+    bioclip-plugin models info demo
+    """
+    from bioclip_core.device import choose_compute
+    from bioclip_core.models import find_model
+
+    entries = plugins_of(ctx).models()
+    console, entry = console_for(), entries.get(name)
+    if entry is not None:
+        for title, text in (
+            ("description", entry.description),
+            ("licence", entry.licence),
+            ("citation", entry.citation),
+        ):
+            console.print(f"{title}: {text or 'not stated'}")
+    try:
+        found = find_model(name, entries, fetch=False)
+    except ModelUnavailable:
+        if entry is None:
+            raise
+        console.print(f"source: {entry.source}")
+        console.print(f"Not on this machine; fetch it with: bioclip-plugin models fetch {name}")
+        return EXIT_DONE
+    for title, text in _facts(found):
+        console.print(f"{title}: {text}")
+    console.print(f"runs on: {choose_compute(device).described()}")
+    return EXIT_DONE
+
+
+@models.command("fetch")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.pass_context
+def fetch(ctx: click.Context, names: tuple[str, ...]) -> int:
+    """Fetch models and their label sets into this machine's cache, for work without network.
+
+    \b
+    bioclip-plugin models fetch bioclip-2 hf-hub:imageomics/bioclip
+    """
+    console, plugins = console_for(), plugins_of(ctx)
+    failed: list[BioclipError] = []
+    for name in names:
+        try:
+            with log_lines(console):
+                _fetch(console, plugins, name)
+        except BioclipError as error:
+            failed.append(error)
+            console_for(to_stderr=True).print(f"Error: {name}: {error}")
+    if failed:
+        return EXIT_COULD_NOT_RUN if len(failed) == len(names) else EXIT_WITH_FAILURES
+    return EXIT_DONE
+
+
+def _fetch(console: Console, plugins: BioclipPluginManager, name: str) -> None:
+    from bioclip_core.models import find_model
+    from bioclip_plugin.label_choice import choose_labels
+
+    found = find_model(name, plugins.models())
+    console.print(f"{name}: {found.folder or found.weights or 'nothing to fetch'}, weights {found.weights_sha256[:12]}")
+    if label_folder_here(found) is None and (found.entry is None or found.entry.labels is None):
+        console.print(
+            f"{name}: no label set belongs to it; make one with: bioclip-plugin labels build TABLE --model {name} --output FOLDER"
+        )
+        return
+    labels = choose_labels(ClassifyRequest(model=name), found)
+    console.print(f"{name}: label set {labels.folder}")
+
+
+def label_folder_here(found: FoundModel) -> Path | None:
+    """The label set that belongs to a model, where it is on this machine; asks no network."""
+    from bioclip_core.identity import settings_id, user_cache
+    from bioclip_core.labels import MANIFEST
+
+    published = found.entry.labels if found.entry else None
+    if found.own_label_set or published is None:
+        return found.own_label_set
+    key = {"of": found.weights_sha256, "from": published.repository, "at": published.revision}
+    folder = user_cache() / "label_sets" / settings_id(key)
+    return folder if (folder / MANIFEST).is_file() else None
+
+
+def _whereabouts(entry: ModelEntry) -> str:
+    if _is_here(entry):
+        return "here"
+    return "not fetched" if entry.source.startswith("hf-hub:") else "missing"
+
+
+def _is_here(entry: ModelEntry) -> bool:
+    """Whether a registered model's config and weights are on this machine; their content is not looked at."""
+    from bioclip_core.models import CONFIG, WEIGHTS, hub_file
+
+    if entry.open_encoder is not None:
+        return True
+    if not entry.source.startswith("hf-hub:"):
+        place = Path(entry.source.removeprefix("local-dir:").rpartition("=")[2]).expanduser()
+        return place.is_file() or ((place / CONFIG).is_file() and any((place / name).is_file() for name in WEIGHTS))
+    repository, _, revision = entry.source.removeprefix("hf-hub:").partition("@")
+    try:
+        config = hub_file(repository, CONFIG, revision=revision or entry.revision, fetch=False)
+    except ModelUnavailable:
+        return False
+    return any((config.parent / name).is_file() for name in WEIGHTS)
+
+
+def _facts(found: FoundModel) -> Iterator[tuple[str, str]]:
+    yield "source", found.source
+    yield "revision", found.revision or "none"
+    yield "weights", f"{found.weights or 'none'}"
+    yield "weights sha256", found.weights_sha256
+    if found.weights is not None:
+        yield "size", size_of(found.weights.stat().st_size)
+    yield "dimension", str(found.config.get("embed_dim", "known when it is opened"))
+    yield from (("preprocessing", line) for line in _contract(found.preprocessing))
+    folder = label_folder_here(found)
+    published = found.entry.labels if found.entry else None
+    missing = (
+        f"{published.repository}, not fetched" if published else "none; make one with: bioclip-plugin labels build"
+    )
+    yield "label set", str(folder or missing)
+
+
+def _contract(preprocessing: Preprocessing) -> Iterator[str]:
+    """Each part of the contract and who said it."""
+    for name, value in preprocessing.identity().items():
+        shown = " ".join(f"{number:.6g}" for number in value) if isinstance(value, list) else str(value)
+        default = "the model's config" if name == "size" else "default"
+        yield f"{name} {shown} ({preprocessing.said_by.get(name, default)})"

@@ -1,0 +1,100 @@
+"""The command line over a fake model that sees colours, in a working directory of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bioclip_plugin import create_plugin_manager
+from bioclip_plugin.cli import run
+from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.testing import FakeModel
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one call of the command line left."""
+
+    code: int
+    out: str
+    err: str
+
+
+Bioclip = Callable[..., Outcome]
+
+
+@pytest.fixture
+def model() -> FakeModel:
+    return FakeModel(logit_scale=10.0)
+
+
+@pytest.fixture
+def manager(model: FakeModel) -> BioclipPluginManager:
+    manager = create_plugin_manager(installed=False)
+    manager.register(model)
+    return manager
+
+
+@pytest.fixture
+def bioclip(
+    manager: BioclipPluginManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Bioclip:
+    """The command line as a function, run in ``tmp_path``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BIOCLIP_CONFIG", raising=False)
+    monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "cache"))
+
+    def call(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments], manager=manager)
+        said = capsys.readouterr()
+        return Outcome(code, said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three images, a red, a green and a blue one, and an empty file."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, colour in COLOURS.items():
+        Image.new("RGB", (20, 10), colour).save(folder / f"{name}.png")
+    (folder / "zero.jpg").touch()
+    return folder
+
+
+@pytest.fixture
+def taxa(tmp_path: Path) -> Path:
+    """Three species whose genera are colours, which is what the fake text tower reads; one stands there twice."""
+    table = tmp_path / "taxa.csv"
+    table.write_text(
+        "kingdom,family,genus,specificEpithet,vernacularName,note\n"
+        "Fictia,Warmidae,Red,fictus,scarlet invention,a\n"
+        "Fictia,Coldidae,Green,fictus,,b\n"
+        "Fictia,Coldidae,Blue,pictus,azure invention,c\n"
+        "Fictia,Coldidae,Green,fictus,leafy invention,d\n"
+        ",,,,,e\n"
+    )
+    return table
+
+
+@pytest.fixture
+def labels(bioclip: Bioclip, taxa: Path) -> str:
+    """The label set of the three species."""
+    assert bioclip("labels", "build", taxa, "--model", "fake", "--output", "labels").code == 0
+    return "labels"
+
+
+@pytest.fixture
+def classified(bioclip: Bioclip, photos: Path, labels: str) -> str:
+    """A store with a finished run over the photos."""
+    outcome = bioclip("classify", "photos", "--model", "fake", "--labels", labels, "--store", "results.db")
+    assert outcome.code == 3  # the empty file
+    return "results.db"

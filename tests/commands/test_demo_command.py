@@ -1,0 +1,53 @@
+"""``demo``: the whole job, twice, in a folder of its own."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from conftest import Bioclip
+
+from bioclip_core.errors import BioclipError
+from bioclip_plugin.commands.demo import _prepared
+
+
+def test_the_demo_draws_classifies_shows_and_exports_and_does_nothing_twice(bioclip: Bioclip) -> None:
+    first = bioclip("demo", "--folder", "look")
+    with Path("look/results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    failed = [row for row in rows if row["status"] == "failed"]
+    assert first.code == 0
+    assert len(rows) == 24
+    assert len(failed) == 1
+    assert f"Failed: {failed[0]['uri']}: {failed[0]['failure_reason']}" in first.out
+    assert all(row["captured_at"].endswith("-03:00") and row["latitude"] for row in rows if row["status"] == "done")
+    assert all(row["scientific_name"].startswith("Fict") for row in rows if row["status"] == "done")
+    second = bioclip("demo", "--folder", "look")
+    assert second.code == 0
+    assert "All 23 were done by an earlier demo" in second.out
+    assert "Drawing" not in second.out
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(bioclip: Bioclip) -> None:
+    Path("mine").mkdir()
+    Path("mine/diary.txt").write_text("dear diary")
+    refused = bioclip("demo", "--folder", "mine", "--fresh")
+    assert refused.code == 1
+    assert "--folder" in refused.err
+    assert [path.name for path in Path("mine").iterdir()] == ["diary.txt"]
+
+
+def test_a_fresh_demo_removes_only_what_a_demo_made(tmp_path: Path) -> None:
+    photos, store, table = _prepared(tmp_path / "demo", fresh=False)
+    photos.mkdir()
+    for path in (store, table, tmp_path / "demo" / "notes.txt"):
+        path.touch()
+    _prepared(tmp_path / "demo", fresh=True)
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == [".bioclip-demo", "notes.txt"]
+
+
+def test_a_demo_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "demo").touch()
+    with pytest.raises(BioclipError, match="something else"):
+        _prepared(tmp_path / "demo", fresh=False)

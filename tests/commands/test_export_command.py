@@ -1,0 +1,277 @@
+"""``export``: every listed image is in the file, whole or not at all, twice the same."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Bioclip
+from pyarrow import parquet
+
+from bioclip_core.classify import Candidate
+from bioclip_core.errors import BioclipError
+from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.answers import Failure
+from bioclip_plugin.exports import built_in_exporters
+from bioclip_plugin.exports.atomic import whole_file
+from bioclip_plugin.exports.table import COLUMNS
+from bioclip_plugin.media import MediaItem, Place, Region
+from bioclip_plugin.store import Run, StoredItem, StoredRegion
+
+LYNX = Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Lynx", "fictus", "invented lynx")
+FELIDAE = Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae")
+EXPORTERS = {exporter.name: exporter for exporter in built_in_exporters()}
+
+
+def run_of(**answer_settings: Any) -> Run:
+    moment = datetime(2031, 1, 1, tzinfo=UTC)
+    settings = {"rank": "species", **answer_settings}
+    return Run(
+        id=1, key="k", sources=("photos",), created_at=moment, begun_at=moment, ended_at=moment, status="finished",
+        resumed=False, settings={}, provenance={}, earlier_provenance=(), feature_set=1, answer_set=1, decision_set=1,
+        feature_id="f", answer_id="a", rule_id="r", feature_settings={}, answer_settings=settings, rule_settings={},
+        dimension=3, counts={},
+    )  # fmt: skip
+
+
+def region(box: Region | None = None, *, flags: tuple[str, ...] = ()) -> StoredRegion:
+    lynx, family = Candidate(LYNX, "species", 0.75), Candidate(FELIDAE, "family", 0.125)
+    return StoredRegion(box, 1, {"species": (lynx, family), "family": (Candidate(FELIDAE, "family", 0.875),)}, flags,
+                        True, Candidate(FELIDAE, "family", 0.875))  # fmt: skip
+
+
+def item(
+    uri: str = "a.jpg", *regions: StoredRegion, status: Any = "done", failure: Failure | None = None, **about: Any
+) -> StoredItem:
+    return StoredItem(MediaItem(uri, **about), status, failure, list(regions))
+
+
+def written(tmp_path: Path, name: str, *items: StoredItem, run: Run | None = None) -> tuple[int, Path]:
+    path = tmp_path / f"out.{name}"
+    return EXPORTERS[name].write(path, run or run_of(), iter(items)), path
+
+
+def csv_rows(tmp_path: Path, *items: StoredItem, run: Run | None = None) -> list[dict[str, str]]:
+    _, path = written(tmp_path, "csv", *items, run=run)
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_holds_the_best_candidate_the_others_and_the_consensus(tmp_path: Path) -> None:
+    (row,) = csv_rows(tmp_path, item("a.jpg", region(flags=("prior_ignored",))))
+    assert (row["scientific_name"], row["rank"], row["probability"]) == ("Lynx fictus", "species", "0.75")
+    assert (row["kingdom"], row["genus"], row["species"], row["common_name"]) == (
+        "Animalia",
+        "Lynx",
+        "fictus",
+        "invented lynx",
+    )
+    assert row["other_candidates"] == "Felidae (0.125)"
+    assert (row["consensus_scientific_name"], row["consensus_rank"], row["consensus_probability"]) == (
+        "Felidae",
+        "family",
+        "0.875",
+    )
+    assert (row["status"], row["flags"], row["region_x"], row["failure_reason"]) == ("done", "prior_ignored", "", "")
+
+
+def test_the_best_candidate_is_of_the_rank_that_the_run_asked_for(tmp_path: Path) -> None:
+    (row,) = csv_rows(tmp_path, item("a.jpg", region()), run=run_of(rank="family"))
+    assert (row["scientific_name"], row["rank"], row["probability"], row["genus"]) == ("Felidae", "family", "0.875", "")
+
+
+def test_custom_labels_are_exported_by_their_own_words(tmp_path: Path) -> None:
+    fox = Candidate(Taxon(common_name="a red fox"), "label", 0.5)
+    stored = StoredRegion(None, 1, {"label": (fox,)}, (), True, None)
+    (row,) = csv_rows(tmp_path, item("a.jpg", stored), run=run_of(words=["a red fox"]))
+    assert (row["scientific_name"], row["rank"], row["consensus_scientific_name"]) == ("a red fox", "label", "")
+
+
+def test_every_region_is_a_row_and_so_is_an_item_without_any(tmp_path: Path) -> None:
+    rows = csv_rows(
+        tmp_path,
+        item("two.jpg", region(Region(0.1, 0.2, 0.3, 0.4)), region(Region(0.5, 0.5, 0.25, 0.25)), frame=7),
+        item("empty.jpg"),
+        item("broken.jpg", status="failed", failure=Failure("decode", "the file is cut off")),
+        item("later.jpg", status="todo"),
+    )
+    assert [row["uri"] for row in rows] == ["two.jpg", "two.jpg", "empty.jpg", "broken.jpg", "later.jpg"]
+    assert [rows[0][f"region_{side}"] for side in "xywh"] == ["0.1", "0.2", "0.3", "0.4"]
+    assert rows[0]["frame"] == "7"
+    assert [row["status"] for row in rows] == ["done", "done", "done", "failed", "todo"]
+    assert (rows[2]["flags"], rows[4]["flags"]) == ("no_regions", "")
+    assert (rows[3]["failure_stage"], rows[3]["failure_reason"]) == ("decode", "the file is cut off")
+
+
+def test_a_time_has_an_offset_only_where_it_is_known(tmp_path: Path) -> None:
+    zone = timezone(timedelta(hours=-3))
+    rows = csv_rows(
+        tmp_path,
+        item("naive.jpg", region(), captured_at=datetime(2031, 3, 2, 5, 40, 1)),
+        item("aware.jpg", region(), captured_at=datetime(2031, 3, 2, 5, 40, 1, tzinfo=zone)),
+    )
+    assert [row["captured_at"] for row in rows] == ["2031-03-02T05:40:01", "2031-03-02T05:40:01-03:00"]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_text_that_begins_like_a_formula_is_escaped_in_csv(tmp_path: Path, start: str) -> None:
+    (row,) = csv_rows(tmp_path, item("a.jpg", region(), deployment=f"{start}1+1"))
+    assert row["deployment"] == f"'{start}1+1"
+
+
+def test_negative_coordinates_stay_numbers(tmp_path: Path) -> None:
+    (row,) = csv_rows(tmp_path, item("a.jpg", region(), place=Place("GB", None, -1.5, -134.48752777777778)))
+    assert (row["latitude"], row["longitude"], row["country"]) == ("-1.5", "-134.4875278", "GB")
+
+
+def test_parquet_has_types_and_nulls_and_the_same_columns(tmp_path: Path) -> None:
+    count, path = written(
+        tmp_path, "parquet", item("-a.jpg", region(), place=Place(latitude=-1.5, longitude=2.0)),
+        item("b.jpg", status="failed", failure=Failure("read", "gone")),
+    )  # fmt: skip
+    table = parquet.read_table(path)
+    rows = table.to_pylist()
+    assert (count, tuple(table.column_names)) == (2, COLUMNS)
+    assert (rows[0]["uri"], rows[0]["latitude"], rows[0]["probability"]) == ("-a.jpg", -1.5, 0.75)
+    assert (rows[0]["region_x"], rows[1]["probability"], rows[1]["failure_reason"]) == (None, None, "gone")
+
+
+def test_json_lines_are_what_classify_prints(bioclip: Bioclip, classified: str, photos: Path) -> None:
+    printed = bioclip(
+        "classify", photos.name, "--model", "fake", "--labels", "labels", "--store", classified, "--json"
+    ).out
+    assert bioclip("export", "--store", classified, "--format", "jsonl", "--output", "r.jsonl").code == 0
+    assert Path("r.jsonl").read_text("utf-8") == printed
+
+
+def test_json_lines_name_what_is_still_to_do(tmp_path: Path) -> None:
+    count, path = written(tmp_path, "jsonl", item("later.jpg", status="todo"), item("empty.jpg"))
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"uri": "later.jpg", "status": "todo"},
+        {"uri": "empty.jpg", "status": "done"},
+    ]
+    assert count == 2
+
+
+@pytest.mark.parametrize("name", ["csv", "parquet", "jsonl"])
+def test_the_same_results_give_the_same_bytes(bioclip: Bioclip, classified: str, name: str) -> None:
+    for output in ("one", "two"):
+        assert bioclip("export", "--store", classified, "--format", name, "--output", output).code == 0
+    assert Path("one").read_bytes() == Path("two").read_bytes()
+
+
+class Regions(list[StoredRegion]):
+    """An item's regions, which know how many like them are in memory."""
+
+    alive = most_alive = 0
+
+    def __init__(self) -> None:
+        super().__init__([region()])
+        Regions.alive += 1
+        Regions.most_alive = max(Regions.alive, Regions.most_alive)
+
+    def __del__(self) -> None:
+        Regions.alive -= 1
+
+
+@pytest.mark.parametrize("name", ["csv", "parquet", "jsonl"])
+def test_a_long_run_is_written_item_by_item(tmp_path: Path, name: str) -> None:
+    Regions.most_alive = 0
+    items = (StoredItem(MediaItem(f"{n}.jpg"), "done", None, Regions()) for n in range(2000))
+    assert EXPORTERS[name].write(tmp_path / "out", run_of(), items) == 2000
+    assert Regions.most_alive <= 2  # the one at hand, and the next one
+
+
+def test_parquet_holds_one_row_group_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bioclip_plugin.exports.table._ROWS_A_GROUP", 100)
+    _, path = written(tmp_path, "parquet", *(item(f"{n}.jpg", region()) for n in range(250)))
+    metadata = parquet.read_metadata(path)
+    assert [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)] == [100, 100, 50]
+
+
+def test_the_latest_run_is_exported_unless_another_is_named(bioclip: Bioclip, classified: str, photos: Path) -> None:
+    bioclip("classify", photos.name, "--model", "fake", "--labels", "labels", "--rank", "genus", "--store", classified)
+    bioclip("export", "--store", classified, "--output", "latest.csv")
+    bioclip("export", "--store", classified, "--run", "1", "--output", "first.csv")
+    assert ",Blue pictus,species," in Path("first.csv").read_text()
+    assert ",Blue,genus," in Path("latest.csv").read_text()
+    refused = bioclip("export", "--store", classified, "--run", "9", "--output", "x.csv")
+    assert refused.code == 1
+    assert "no run 9" in refused.err
+
+
+def test_it_says_how_many_rows_and_where(bioclip: Bioclip, classified: str) -> None:
+    said = bioclip("export", "--store", classified, "--output", "r.csv")
+    assert (said.code, said.out) == (0, "Run 1: 4 images, 4 rows (csv)\nOutput: r.csv\n")
+
+
+def test_an_existing_output_is_replaced_only_by_force(bioclip: Bioclip, classified: str) -> None:
+    Path("r.csv").write_text("mine")
+    refused = bioclip("export", "--store", classified, "--output", "r.csv")
+    assert (refused.code, Path("r.csv").read_text()) == (1, "mine")
+    assert "--force" in refused.err
+    assert bioclip("export", "--store", classified, "--output", "r.csv", "--force").code == 0
+    assert Path("r.csv").read_text().startswith("uri,")
+
+
+def test_a_format_that_is_not_known_is_refused_with_those_that_are(bioclip: Bioclip, classified: str) -> None:
+    refused = bioclip("export", "--store", classified, "--format", "docx", "--output", "r.docx")
+    assert refused.code == 2
+    assert all(name in refused.err for name in ("docx", "csv", "parquet", "jsonl"))
+
+
+def test_a_store_that_is_not_there_is_named_and_not_made(bioclip: Bioclip, tmp_path: Path) -> None:
+    refused = bioclip("export", "--store", "nowhere.db", "--output", "r.csv")
+    assert refused.code == 1
+    assert "nowhere.db" in refused.err
+    assert not (tmp_path / "nowhere.db").exists()
+
+
+def test_a_damaged_store_leaves_no_file(bioclip: Bioclip, classified: str, tmp_path: Path) -> None:
+    with sqlite3.connect(classified) as connection:
+        connection.execute("DROP TABLE bioclip_candidates")
+    refused = bioclip("export", "--store", classified, "--output", "r.csv")
+    assert refused.code == 1
+    assert not [path.name for path in tmp_path.iterdir() if "r.csv" in path.name]
+
+
+def full_disk(draft: Path) -> None:
+    draft.write_text("half")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def interrupted(draft: Path) -> None:
+    draft.write_text("half")
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("trouble", "raised"), [(full_disk, BioclipError), (interrupted, KeyboardInterrupt)])
+def test_a_draft_is_removed_whatever_ends_the_writing(
+    tmp_path: Path, trouble: Callable[[Path], None], raised: type[BaseException]
+) -> None:
+    with pytest.raises(raised), whole_file(tmp_path / "r.csv") as draft:
+        trouble(draft)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("output", ["missing/r.csv", "folder"])
+def test_an_output_that_cannot_be_is_refused_before_the_work(tmp_path: Path, output: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(BioclipError, match=r"does not exist|is a folder"), whole_file(tmp_path / output, force=True):
+        pytest.fail("the work was begun")
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real" / "r.csv")
+    with whole_file(tmp_path / "link.csv") as draft:
+        draft.write_text("whole")
+    assert (tmp_path / "real" / "r.csv").read_text() == "whole"
+    assert (tmp_path / "link.csv").is_symlink()

@@ -1,0 +1,141 @@
+"""What shows only in a process of its own: imports, exit codes, signals, a reader who leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+PROGRAM = """
+import os, sys, time
+from bioclip_plugin import create_plugin_manager
+from bioclip_plugin.cli import run
+from bioclip_plugin.testing import FakeEncoder, FakeModel
+
+class SlowEncoder(FakeEncoder):
+    def encode_images(self, images_BHWC):
+        time.sleep(float(os.environ["SLOWLY"]))
+        return super().encode_images(images_BHWC)
+
+model = FakeModel(logit_scale=10.0)
+model.encoder = SlowEncoder("fake", logit_scale=10.0)
+manager = create_plugin_manager(installed=False)
+manager.register(model, name="slow")
+codes = [run(command.split(), manager=manager) for command in os.environ.get("COMMANDS", "").split(";") if command]
+code = max(codes) if codes else run(manager=manager)
+sys.stderr.write(f"encoded={model.encoder.images_encoded} torch={'torch' in sys.modules} open_clip={'open_clip' in sys.modules}\\n")
+sys.exit(code)
+"""
+NUMBER = 24
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twenty-four images, each with a content of its own."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for n in range(NUMBER):
+        Image.new("RGB", (8, 8), (255 - n, 0, 0)).save(folder / f"{n:02}.png")
+    (tmp_path / "words.txt").write_text("a red fish\na blue fish\n")
+    return folder
+
+
+def start(tmp_path: Path, *arguments: str, slowly: float = 0.0, commands: str = "") -> subprocess.Popen[str]:
+    environment = {**os.environ, "BIOCLIP_CACHE": str(tmp_path / "cache"), "SLOWLY": str(slowly), "COMMANDS": commands}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments], cwd=tmp_path, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+CLASSIFY = (
+    "classify",
+    "photos",
+    "--model",
+    "fake",
+    "--labels",
+    "words.txt",
+    "--batch-size",
+    "2",
+    "--precision",
+    "fp32",
+)
+
+
+def done_rows(store: Path) -> int:
+    if not store.exists():
+        return 0
+    with sqlite3.connect(store, timeout=10) as connection:
+        try:
+            return int(connection.execute("SELECT count(*) FROM bioclip_listing WHERE status = 1").fetchone()[0])
+        except sqlite3.OperationalError:  # the tables are being made
+            return 0
+
+
+def test_an_interrupted_run_keeps_what_is_done_and_goes_on_with_the_same_command(tmp_path: Path, photos: Path) -> None:
+    store = tmp_path / "bioclip.db"
+    process = start(tmp_path, *CLASSIFY, slowly=0.2)
+    deadline = time.monotonic() + 40
+    while done_rows(store) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    code, out, _ = finish(process)
+    before = done_rows(store)
+    assert code == 130
+    assert "go on with: bioclip-plugin classify photos" in out
+    assert 4 <= before < NUMBER
+    code, out, err = finish(start(tmp_path, *CLASSIFY))
+    assert code == 0
+    assert f"{NUMBER} images, {NUMBER} done, 0 failed" in out
+    assert f"encoded={NUMBER - before} " in err
+    assert finish(start(tmp_path, "runs", "verify"))[0] == 0
+
+
+def test_a_second_run_over_finished_work_imports_neither_torch_nor_open_clip(tmp_path: Path, photos: Path) -> None:
+    assert finish(start(tmp_path, *CLASSIFY))[0] == 0
+    code, out, err = finish(start(tmp_path, *CLASSIFY))
+    assert code == 0
+    assert f"All {NUMBER} images were done already" in out
+    assert "encoded=0 torch=False open_clip=False" in err
+
+
+def test_help_exports_and_views_import_no_torch(tmp_path: Path, photos: Path) -> None:
+    finish(start(tmp_path, *CLASSIFY))
+    groups = ("", "classify", "embed", "export", "runs", "labels", "labels build", "models", "store", "plugins", "demo")
+    helps = [f"{command} --help" for command in groups]
+    works = ["export --output r.csv", "export --format parquet --output r.parquet", "runs list", "runs show", "runs verify",
+             "store upgrade", "plugins", "models list"]  # fmt: skip
+    code, _, err = finish(start(tmp_path, commands=";".join([*helps, *works])))
+    assert code == 0
+    assert "torch=False open_clip=False" in err
+
+
+def test_a_reader_who_leaves_ends_the_work_without_a_traceback(tmp_path: Path, photos: Path) -> None:
+    process = start(tmp_path, *CLASSIFY, "--json", slowly=0.05)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith('{"uri": "photos/00.png"')
+    process.stdout.close()
+    assert process.stderr is not None
+    said = process.stderr.read()
+    assert process.wait(timeout=60) == 0
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+
+
+def test_misuse_exits_with_two_and_one_line_or_the_usage(tmp_path: Path) -> None:
+    assert finish(start(tmp_path, commands="classify;no-such-command;runs list --nothing"))[0] == 2
+    code, _, err = finish(start(tmp_path, "classify", "nowhere", "--model", "no-such-model"))
+    assert code == 1
+    assert err.startswith("Error: model 'no-such-model' is not known")
