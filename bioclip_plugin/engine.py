@@ -117,13 +117,18 @@ class Engine:
                 self._identities = self._made_identities()
             return self._identities
 
-    def _made_identities(self) -> Identities:
-        features = {
+    @property
+    def feature_settings(self) -> dict[str, Any]:
+        """What decides features, whatever the labels; its hash is the ``feature_id``."""
+        return {
             "weights_sha256": self.model.weights_sha256,
             "preprocessing": self.model.preprocessing.identity(),
             "precision": self.precision,
             "encode_version": ENCODE_VERSION,
         }
+
+    def _made_identities(self) -> Identities:
+        features = self.feature_settings
         feature_id = settings_id(features)
         answers = {
             "feature_id": feature_id,
@@ -142,8 +147,8 @@ class Engine:
 
     @property
     def dimension(self) -> int:
-        """D, without opening the model where a file says it."""
-        return self.labels.dimension or int(self.model.config.get("embed_dim", 0)) or self.encoder.dimension
+        """D, without opening the model where its config says it."""
+        return int(self.model.config.get("embed_dim") or 0) or self.encoder.dimension
 
     @property
     def encoder(self) -> Encoder:

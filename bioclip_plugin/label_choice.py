@@ -37,11 +37,6 @@ class LabelChoice:
         assert self.manifest is not None
         return {"label_set": self.manifest["id"], "blocks": self.manifest["blocks"], "subset": sorted(self.taxa)}
 
-    @property
-    def dimension(self) -> int | None:
-        """D of the embeddings, where it is known without opening the model."""
-        return int(self.manifest["dimension"]) if self.manifest else None
-
     def open(self, encoder: Encoder | None, model: FoundModel) -> LabelSet:
         """The label set, ready for a classifier; words need the encoder's text tower.
 

@@ -71,7 +71,7 @@ class Session:
 
         Raises:
             UsageError: for an option that cannot be used as given.
-            ModelError, LabelSetError, StoreError: if one of the three cannot be had.
+            ModelError, StoreError: if one of them cannot be had. Labels are looked for when something is to be named.
         """
         request = ClassifyRequest.from_mapping({**options, "store": os.fspath(store) if store is not None else None})
         self._set_up(request, plugins)
@@ -87,7 +87,6 @@ class Session:
         self.request = request
         self.plugins = plugins or create_plugin_manager()
         self.engine = Engine(request, self.plugins)
-        _ = self.engine.labels  # a missing label set is said now, not at the first image
         self.store: Store | None = None
         self._run: Run | None = None
         self._lock = threading.Lock()
@@ -114,6 +113,7 @@ class Session:
 
         Closing the generator cancels within a batch and keeps what is committed.
         """
+        _ = self.engine.labels  # a missing label set is heard of before any image is read
         run = self._own_run()
         pipeline = Pipeline(self.engine, self.store, run, on_stored=self._tell)
         failed = regions = 0

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import sys
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +14,14 @@ import click
 from bioclip_core.errors import BioclipError, SourceError, StoreError, UsageError
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import DEFAULT_STORE, compute_options, model_option, store_option
-from bioclip_plugin.commands.reporting import Report, console_for, count_in_background, log_lines, print_json_line
+from bioclip_plugin.commands.reporting import (
+    Report,
+    console_for,
+    count_in_background,
+    log_lines,
+    print_json_line,
+    terminated_like_interrupted,
+)
 from bioclip_plugin.media import MediaItem, Unlisted, uri_of
 from bioclip_plugin.request import ClassifyRequest
 
@@ -64,7 +68,7 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], as_json: bool, **opt
     """
     console = console_for(to_stderr=as_json)
     request = ClassifyRequest(**options)
-    with log_lines(console), _terminated_like_interrupted():
+    with log_lines(console), terminated_like_interrupted():
         return _Classification(ctx, paths, request, console, as_json).run()
 
 
@@ -207,20 +211,3 @@ def _command(request: ClassifyRequest, shown_address: str) -> str:
     """This very command line, to be given again; a password in the store's address stays out of it."""
     given = [argument.replace(request.store or DEFAULT_STORE, shown_address) for argument in sys.argv[1:]]
     return shlex.join(["bioclip-plugin", *given])
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Treat SIGTERM (a batch system's time limit) as Ctrl-C, so that the run ends tidily."""
-
-    def interrupt(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals belong to the main thread
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

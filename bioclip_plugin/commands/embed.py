@@ -14,7 +14,13 @@ import click
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import compute_options, force_option, model_option
-from bioclip_plugin.commands.reporting import Report, console_for, count_in_background, log_lines
+from bioclip_plugin.commands.reporting import (
+    Report,
+    console_for,
+    count_in_background,
+    log_lines,
+    terminated_like_interrupted,
+)
 from bioclip_plugin.request import ClassifyRequest
 
 if TYPE_CHECKING:
@@ -61,7 +67,7 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     report = Report("Embedding", console=console)
     if "-" not in paths:
         count_in_background(lambda: sum(1 for _ in listed(paths, plugins.sources())), report)
-    with log_lines(console), whole_file(output, force=force) as draft, report:
+    with log_lines(console), terminated_like_interrupted(), whole_file(output, force=force) as draft, report:
         features = _Features(engine, items, report)
         rows = features.write(draft)
     return _summarise(console, features, rows, output)
@@ -115,18 +121,6 @@ def row_uuid(item: MediaItem, region: Region | None) -> str:
     return str(uuid5(NAMESPACE_URL, f"{item.uri}#frame={item.frame}&box={box}"))
 
 
-def feature_settings(engine: Engine) -> dict[str, Any]:
-    """What decides the features, as the store keeps it beside them."""
-    from bioclip_core.encoder import ENCODE_VERSION
-
-    return {
-        "weights_sha256": engine.model.weights_sha256,
-        "preprocessing": engine.model.preprocessing.identity(),
-        "precision": engine.precision,
-        "encode_version": ENCODE_VERSION,
-    }
-
-
 def _schema(engine: Engine) -> Any:
     """``emb`` is a list of float32, what readers of features (emb-explorer among them) expect; float16 few can read."""
     import pyarrow as pa
@@ -134,11 +128,11 @@ def _schema(engine: Engine) -> Any:
     from bioclip_core.identity import settings_id
     from bioclip_plugin import __version__
 
-    settings = feature_settings(engine)
+    settings = engine.feature_settings
     about = {
         "feature_id": settings_id(settings),
         "feature_settings": settings,
-        "dimension": int(engine.model.config.get("embed_dim", 0)) or engine.encoder.dimension,
+        "dimension": engine.dimension,
         "model": {**engine.model.identity(), "name": engine.model.name},
         "bioclip_plugin": __version__,
     }

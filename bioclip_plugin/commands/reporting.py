@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import threading
 import time
@@ -153,7 +154,9 @@ def print_table(
         for row in (columns, *rows):
             click.echo("\t".join(str(cell) for cell in row), file=console.file)  # rich would make spaces of tabs
         return
-    table = Table(*columns, title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")  # a name is shown whole
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     console.print(table)
@@ -163,3 +166,20 @@ def print_json_line(text: str) -> None:
     """One line on standard output, where nothing else goes in ``--json`` mode; written out at once."""
     click.echo(text)
     sys.stdout.flush()
+
+
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Treat SIGTERM (a batch system's time limit) as Ctrl-C, so that the run ends tidily."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals belong to the main thread
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -17,6 +17,8 @@ from bioclip_core.errors import SourceError
 from bioclip_core.labels import LabelSet
 from bioclip_plugin.commands.label_views import find_labels
 from bioclip_plugin.commands.taxon_tables import read_checklist, read_taxa
+from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.testing import FakeModel
 
 
 def test_a_label_set_is_built_from_a_table_and_says_what_it_read(bioclip: Bioclip, taxa: Path) -> None:
@@ -38,6 +40,28 @@ def test_several_tables_of_several_kinds_are_joined(bioclip: Bioclip, taxa: Path
     assert "8 rows read: 6 distinct taxa" in said.out
     assert names == {"Red fictus", "Green fictus", "Blue pictus", "Green viridis", "Blue caerulea", "Red ruber"}
     assert "masked vectors, which are never an answer: 3 duplicate" in said.out  # the fake tower reads colours alone
+
+
+def test_an_interrupted_build_goes_on_with_the_same_command(bioclip: Bioclip, taxa: Path, model: FakeModel) -> None:
+    def interrupted(_texts: object) -> None:
+        raise KeyboardInterrupt
+
+    whole = model.encoder.encode_texts
+    model.encoder.encode_texts = interrupted  # type: ignore[method-assign,assignment]
+    said = bioclip("labels", "build", taxa, "--model", "fake", "--output", "labels")
+    assert (said.code, "The same command goes on" in said.out) == (130, True)
+    assert bioclip("labels", "show", "labels").code == 1
+    model.encoder.encode_texts = whole  # type: ignore[method-assign]
+    assert bioclip("labels", "build", taxa, "--model", "fake", "--output", "labels").code == 0
+
+
+def test_a_model_without_a_text_tower_is_refused_in_one_line(
+    bioclip: Bioclip, taxa: Path, manager: BioclipPluginManager
+) -> None:
+    manager.register(FakeModel("blind", text_tower=False), name="blind")
+    refused = bioclip("labels", "build", taxa, "--model", "blind", "--output", "labels")
+    assert (refused.code, len(refused.err.splitlines())) == (1, 1)
+    assert "prototypes" in refused.err
 
 
 def test_a_table_without_ranks_is_refused_with_the_columns_it_has(bioclip: Bioclip) -> None:
