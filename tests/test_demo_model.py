@@ -23,14 +23,15 @@ from bioclip_training.biosphere import Biosphere, render_scene
 from bioclip_training.demo_checkpoint.__main__ import main, make
 from bioclip_training.demo_checkpoint.captions import CaptionTable, encode_captions
 from bioclip_training.demo_checkpoint.evaluation import agreement, open_demo
-from bioclip_training.demo_checkpoint.recipe import DemoRecipe
+from bioclip_training.demo_checkpoint.recipe import DemoRecipe, Phase
 from bioclip_training.demo_checkpoint.training import contrastive_loss, learning_rate, new_model
 from bioclip_training.demo_checkpoint.writing import put_in_place
 
 DEMO = Path(str(files("bioclip_plugin") / "demo_model"))
 WEIGHTS = DEMO / "open_clip_model.safetensors"
 TINY = DemoRecipe(
-    families=2, species=4, scenes=8, steps=2, batch_size=4, image_size=24, vision_layers=1, vision_width=64,
+    families=2, species=4, scenes=8, night_scenes=4, first=Phase(2, 0.001), second=Phase(1, 0.001),
+    batch_size=4, image_size=24, vision_layers=1, vision_width=64,
     text_layers=1, text_width=64, embed_dim=16,
 )  # fmt: skip
 
@@ -96,10 +97,10 @@ def test_pairs_of_one_taxon_are_positives_and_never_negatives() -> None:
 
 
 def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
-    recipe = DemoRecipe(steps=110, warmup_steps=10, learning_rate=1.0)
-    assert [learning_rate(recipe, step) for step in (0, 9, 10)] == pytest.approx([0.1, 1.0, 1.0])
-    assert learning_rate(recipe, 60) == pytest.approx(0.5)
-    assert learning_rate(recipe, 109) < 0.001
+    phase = Phase(steps=110, warmup_steps=10, learning_rate=1.0)
+    assert [learning_rate(phase, step) for step in (0, 9, 10)] == pytest.approx([0.1, 1.0, 1.0])
+    assert learning_rate(phase, 60) == pytest.approx(0.5)
+    assert learning_rate(phase, 109) < 0.001
 
 
 def test_captions_drawn_for_a_batch_belong_to_it_and_are_of_all_five_kinds(biosphere: Biosphere) -> None:
@@ -167,3 +168,5 @@ def test_the_script_refuses_to_replace_a_folder_that_is_no_checkpoint(
 def test_a_recipe_that_cannot_be_trained_is_refused() -> None:
     with pytest.raises(UsageError, match="an image size that the patch divides"):
         DemoRecipe(image_size=70)
+    with pytest.raises(UsageError, match="0 steps"):
+        Phase(steps=0, learning_rate=0.1)

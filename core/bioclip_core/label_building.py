@@ -81,12 +81,13 @@ def build_label_set(
         "taxa": _digest(ordered),
         "format_version": FORMAT_VERSION,
     }
-    if _is_finished(folder, recipe):
-        return Built(LabelSet.open(folder), merged, empty, len(ordered))
+    if (finished := _finished(folder, recipe)) is not None:
+        return Built(finished, merged, empty, len(ordered))
     draft, resumed_at = _open_draft(folder, recipe, (len(ordered), encoder.dimension))
     _embed_into(draft, folder, recipe, ordered, encoder, caption, resumed_at, progress)
+    del draft  # Windows renames no file that is mapped
     block = Block(0, len(ordered), "text", encoder.logit_scale, encoder.logit_bias)
-    _finish(folder, table.take(order), draft, recipe, block, {"captions": caption.value})
+    _finish(folder, table.take(order), recipe, block, {"captions": caption.value})
     return Built(LabelSet.open(folder), merged, empty, resumed_at)
 
 
@@ -103,8 +104,8 @@ def import_label_set(
     recipe = {
         "encoder": encoder.identity, "imported": [_file_key(embeddings), _file_key(names)], "format_version": FORMAT_VERSION,
     }  # fmt: skip
-    if _is_finished(folder, recipe):
-        return LabelSet.open(folder)
+    if (finished := _finished(folder, recipe)) is not None:
+        return finished
     table = table_of(taxa)
     order = np.asarray(taxonomic_order(table))
     place_N = np.empty(len(taxa), dtype=np.int64)
@@ -115,8 +116,9 @@ def import_label_set(
         draft[place_N[columns]] = _normalised(np.asarray(vectors_DN[:, columns], dtype=np.float32).T)
         if progress:
             progress(columns.stop, len(taxa))
+    del draft
     block = Block(0, len(taxa), "text", encoder.logit_scale, encoder.logit_bias)
-    _finish(folder, table.take(order), draft, recipe, block, {"captions": "as published"})
+    _finish(folder, table.take(order), recipe, block, {"captions": "as published"})
     return LabelSet.open(folder)
 
 
@@ -128,13 +130,24 @@ def write_label_set(
     block: Block,
     notes: dict[str, Any],
 ) -> LabelSet:
-    """Write N labels that are in memory already, for example prototypes."""
+    """Write N labels that are in memory already, for example prototypes; a folder that holds just these is left as it is.
+
+    Raises:
+        LabelSetError: if the folder holds another label set or cannot be written.
+    """
     table = table_of(taxa)
     order = np.asarray(taxonomic_order(table))
-    recipe = {"encoder": encoder, "taxa": _digest(taxa), "notes": notes, "format_version": FORMAT_VERSION}
-    draft, _ = _open_draft(folder, recipe, (len(taxa), int(embeddings_ND.shape[1])), resume=False)
-    draft[:] = np.asarray(embeddings_ND, dtype=np.float16)[order]
-    _finish(folder, table.take(order), draft, recipe, block, notes)
+    rows_ND = np.asarray(embeddings_ND, dtype=np.float16)[order]
+    recipe = {
+        "encoder": encoder, "taxa": _digest(taxa), "embeddings": hashlib.sha256(np.ascontiguousarray(rows_ND).data).hexdigest(),
+        "block": asdict(block), "notes": notes, "format_version": FORMAT_VERSION,
+    }  # fmt: skip
+    if (finished := _finished(folder, recipe)) is not None:
+        return finished
+    draft, _ = _open_draft(folder, recipe, rows_ND.shape, resume=False)
+    draft[:] = rows_ND
+    del draft
+    _finish(folder, table.take(order), recipe, block, notes)
     return LabelSet.open(folder)
 
 
@@ -165,17 +178,22 @@ def _embed_into(
     start: int,
     progress: Progress | None,
 ) -> None:
-    """Fill the draft's rows from ``start`` on, saving how far it is every few seconds."""
+    """Fill the draft's rows from ``start`` on, saving how far it is every few seconds and when it is interrupted."""
     step = max(1, _CAPTIONS_A_BATCH // len(captions_for_labels(taxa[0], caption)))
     saved_at = time.monotonic()
-    for row in range(start, len(taxa), step):
-        batch = taxa[row : row + step]
-        draft[row : row + len(batch)] = _mean_features(batch, encoder, caption)
-        if progress:
-            progress(row + len(batch), len(taxa))
-        if time.monotonic() - saved_at > _SAVE_EVERY_S:
-            _save_state(folder, draft, recipe, row + len(batch))
-            saved_at = time.monotonic()
+    row = start
+    try:
+        for row in range(start, len(taxa), step):
+            batch = taxa[row : row + step]
+            draft[row : row + len(batch)] = _mean_features(batch, encoder, caption)
+            if progress:
+                progress(row + len(batch), len(taxa))
+            if time.monotonic() - saved_at > _SAVE_EVERY_S:
+                _save_state(folder, draft, recipe, row + len(batch))
+                saved_at = time.monotonic()
+    except BaseException:  # an interrupt too
+        _save_state(folder, draft, recipe, row)
+        raise
 
 
 def _mean_features(taxa: Sequence[Taxon], encoder: Encoder, caption: Caption) -> NDArray[np.float32]:
@@ -187,9 +205,11 @@ def _mean_features(taxa: Sequence[Taxon], encoder: Encoder, caption: Caption) ->
 
 
 def _normalised(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-    norms = np.linalg.norm(rows_ND, axis=1, keepdims=True)
+    """L2-normalised rows; a row of zeros stays zeros, one with a NaN or an infinity becomes NaN, so that each is found."""
     out: NDArray[np.float32] = np.zeros_like(rows_ND)
-    np.divide(rows_ND, norms, out=out, where=norms > 0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        norms = np.linalg.norm(rows_ND, axis=1, keepdims=True)
+        np.divide(rows_ND, norms, out=out, where=norms != 0)
     return out
 
 
@@ -200,14 +220,22 @@ def _open_draft(
     path = folder / f"{EMBEDDINGS}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        state = json.loads((folder / _STATE).read_text("utf-8")) if resume and (folder / _STATE).is_file() else {}
-        if state.get("recipe") == settings_id(recipe) and path.is_file():
+        if resume and (rows := _rows_done(folder, recipe)):
             draft = np.lib.format.open_memmap(path, mode="r+")
-            if draft.shape == shape:
-                return draft, int(state["rows"])
+            if draft.shape == shape and draft.dtype == np.float16:
+                return draft, rows
+    except (OSError, ValueError):  # a draft that cannot be read is made anew
+        pass
+    try:
         return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape), 0
     except OSError as error:
         raise LabelSetError(f"label set {folder} cannot be written: {error}") from None
+
+
+def _rows_done(folder: Path, recipe: dict[str, Any]) -> int:
+    """How many rows of the draft an interrupted build of just this label set had done."""
+    state = json.loads((folder / _STATE).read_text("utf-8")) if (folder / _STATE).is_file() else {}
+    return int(state["rows"]) if state.get("recipe") == settings_id(recipe) else 0
 
 
 def _save_state(folder: Path, draft: NDArray[np.float16], recipe: dict[str, Any], rows: int) -> None:
@@ -216,35 +244,38 @@ def _save_state(folder: Path, draft: NDArray[np.float16], recipe: dict[str, Any]
     _write_atomically(folder / _STATE, json.dumps({"recipe": settings_id(recipe), "rows": rows}))
 
 
-def _is_finished(folder: Path, recipe: dict[str, Any]) -> bool:
-    """Whether the folder holds just this label set.
+def _finished(folder: Path, recipe: dict[str, Any]) -> LabelSet | None:
+    """The label set that the folder holds, if it is just this one and whole; a damaged one is cleared for another build.
 
     Raises:
-        LabelSetError: if it holds another one.
+        LabelSetError: if the folder holds another label set.
     """
     if not (folder / MANIFEST).is_file():
-        return False
-    if json.loads((folder / MANIFEST).read_text("utf-8")).get("recipe") == settings_id(recipe):
-        return True
-    raise LabelSetError(
-        f"{folder} holds a label set made from other names, captions or another model; choose another --output"
-    )
+        return None
+    try:
+        made_from = json.loads((folder / MANIFEST).read_text("utf-8")).get("recipe")
+    except (OSError, ValueError, AttributeError):
+        made_from = None
+    if made_from != settings_id(recipe):
+        raise LabelSetError(
+            f"{folder} holds a label set made from other names, captions or another model; choose another --output"
+        )
+    try:
+        return LabelSet.open(folder)
+    except LabelSetError:
+        (folder / MANIFEST).unlink()
+        return None
 
 
-def _finish(
-    folder: Path, table: Any, draft: NDArray[np.float16], recipe: dict[str, Any], block: Block, notes: dict[str, Any]
-) -> None:
+def _finish(folder: Path, table: Any, recipe: dict[str, Any], block: Block, notes: dict[str, Any]) -> None:
     """Check the vectors, write the names and last the manifest: a folder with a manifest is whole."""
     import pyarrow.parquet as pq
 
-    masked_by = _unusable_rows(draft)
-    if isinstance(draft, np.memmap):
-        draft.flush()
-    (folder / f"{EMBEDDINGS}.part").replace(folder / EMBEDDINGS)
+    draft = folder / f"{EMBEDDINGS}.part"
+    (count, dimension), masked_by = _examined(draft)
     pq.write_table(encoded(table), folder / f"{TAXA}.part")
     (folder / f"{TAXA}.part").replace(folder / TAXA)
-    digests = {name: _sha256(folder / name) for name in (TAXA, EMBEDDINGS)}
-    count, dimension = draft.shape
+    digests = {TAXA: _sha256(folder / TAXA), EMBEDDINGS: _sha256(draft)}
     manifest = {
         "format_version": FORMAT_VERSION, "count": count, "dimension": dimension, "encoder": recipe["encoder"], **notes,
         "blocks": [asdict(block)], "masked": sorted({row for rows in masked_by.values() for row in rows}),
@@ -252,8 +283,15 @@ def _finish(
         "recipe": settings_id(recipe), "id": settings_id({"sha256": digests, "encoder": recipe["encoder"]["weights_sha256"]}),
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
+    draft.replace(folder / EMBEDDINGS)  # late, so that an interrupt before it repeats none of the encoding
     _write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1))
     (folder / _STATE).unlink(missing_ok=True)
+
+
+def _examined(draft: Path) -> tuple[tuple[int, int], dict[str, list[int]]]:
+    """N and D of a filled draft, and its unusable rows; the file is let go of."""
+    vectors_ND = np.load(draft, mmap_mode="r")
+    return vectors_ND.shape, _unusable_rows(vectors_ND)
 
 
 def _unusable_rows(vectors_ND: NDArray[np.float16]) -> dict[str, list[int]]:
@@ -292,27 +330,38 @@ def _duplicates(vectors_ND: NDArray[np.float16], hashes_N: NDArray[np.uint64], k
 def _read_published_names(path: Path) -> list[Taxon]:
     try:
         entries = json.loads(path.read_text("utf-8"))
-        return [Taxon.of([str(name or "").strip() for name in lineage], str(common or "").strip())
-                for lineage, common in entries]  # fmt: skip
+        taxa = [_published_taxon(lineage, common) for lineage, common in entries]
+        if not taxa:
+            raise ValueError("it is empty")
+        return taxa
     except (OSError, ValueError, TypeError) as error:
         raise LabelSetError(
             f"{path} cannot be read as label names ({error}); expected a JSON list of [[seven ranks], common name]"
         ) from None
 
 
+def _published_taxon(lineage: Any, common_name: Any) -> Taxon:
+    if not isinstance(lineage, list) or len(lineage) != 7:
+        raise ValueError(f"{str(lineage)[:80]!r} is not a list of seven ranks")
+    return Taxon.of([str(name or "").strip() for name in lineage], str(common_name or "").strip())
+
+
 def _read_published_vectors(path: Path, count: int, dimension: int) -> NDArray[Any]:
     try:
         vectors = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise LabelSetError(
             f"{path} cannot be read as label embeddings ({error}); expected a .npy array of D x N"
         ) from None
+    if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
+        held = f"numbers of type {vectors.dtype}" if isinstance(vectors, np.ndarray) else "several arrays"
+        raise LabelSetError(f"{path} holds {held}; expected a .npy array of D x N floating-point numbers")
     if vectors.shape != (dimension, count):
         raise LabelSetError(
             f"{path} has shape {'x'.join(map(str, vectors.shape))}; expected {dimension}x{count}: "
             f"{dimension} numbers for the model's features, and {count} columns as the names file has entries"
         )
-    return vectors  # type: ignore[no-any-return]
+    return vectors
 
 
 def _file_key(path: Path) -> list[Any]:

@@ -12,7 +12,9 @@ VISION = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_s
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 
 
-def save_model(folder: Path, config: dict[str, Any], preprocess: dict[str, Any] | None = None, *, seed: int = 7) -> Path:
+def save_model(
+    folder: Path, config: dict[str, Any], preprocess: dict[str, Any] | None = None, *, seed: int = 7
+) -> Path:
     """A folder with the config and random weights of a model of that config."""
     import open_clip
     import torch
@@ -36,7 +38,12 @@ def save_model(folder: Path, config: dict[str, Any], preprocess: dict[str, Any] 
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CLIP of 1.6 million parameters, whose text tower is causal and pools at the end of the text."""
     config = {"embed_dim": 24, "vision_cfg": VISION, "text_cfg": TEXT}
-    contract = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "interpolation": "bilinear", "resize_mode": "squash"}
+    contract = {
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.25, 0.25, 0.25],
+        "interpolation": "bilinear",
+        "resize_mode": "squash",
+    }
     return save_model(tmp_path_factory.mktemp("models") / "clip", config, contract)
 
 

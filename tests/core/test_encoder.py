@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
+import subprocess
+import sys
 import threading
 import warnings
 from pathlib import Path
@@ -64,7 +67,9 @@ def test_image_features_are_open_clips_own_rounded_to_float16(clip: OpenClipEnco
     found = clip.encode_images(images)
     assert found.dtype == np.float16
     assert found.shape == (5, clip.dimension) == (5, 24)
-    np.testing.assert_allclose(found.astype(np.float32), expected, atol=6e-4)  # half a step of float16 below 1 is 2.4e-4
+    np.testing.assert_allclose(
+        found.astype(np.float32), expected, atol=6e-4
+    )  # half a step of float16 below 1 is 2.4e-4
 
 
 def test_caption_features_are_open_clips_own(clip: OpenClipEncoder, clip_folder: Path) -> None:
@@ -191,6 +196,32 @@ def test_opening_a_model_leaves_the_hosts_logging_threads_and_warnings_alone(
     assert {record.name for record in caplog.records if record.levelno >= logging.INFO} <= {"bioclip_plugin.encoder"}
 
 
+AS_A_HOST = """
+import logging, sys, warnings
+import torch, open_clip
+threads, filters = torch.get_num_threads(), list(warnings.filters)
+assert logging.getLogger().handlers == []
+from bioclip_core.device import Compute
+from bioclip_core.encoder import open_encoder
+from bioclip_core.models import find_model
+open_encoder(find_model(f"local-dir:{sys.argv[1]}", {}), Compute("cpu", "fp32", "test")).encode_texts(["leaf"])
+assert logging.getLogger().handlers == [], logging.getLogger().handlers
+assert logging.getLogger().filters == []
+assert torch.get_num_threads() == threads
+assert list(warnings.filters) == filters
+"""
+
+
+def test_opening_a_model_in_a_host_without_logging_leaves_no_handler_and_says_nothing(clip_folder: Path) -> None:
+    """In a process of its own: under pytest the root logger has handlers already, so open_clip would add none."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [sys.executable, "-c", AS_A_HOST, str(clip_folder)], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
 class RunsCode:
     def __init__(self, touched: Path) -> None:
         self.touched = touched
@@ -208,9 +239,9 @@ def test_weights_that_want_to_run_code_are_refused_and_do_not_run_it(
     if written_by == "torch":
         torch.save(trap, weights)
     else:
-        weights.write_bytes(pickle.dumps(trap))
+        weights.write_bytes(pickle.dumps(trap, protocol=2))
     (tmp_path / "open_clip_config.json").write_bytes((clip_folder / "open_clip_config.json").read_bytes())
-    with pytest.raises(UnsafeWeights, match="run code.*safetensors") as refusal:
+    with pytest.raises(UnsafeWeights, match=r"run code.*safetensors") as refusal:
         opened(tmp_path)
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "touched").exists()
@@ -229,7 +260,9 @@ def test_a_damaged_weight_file_is_called_damaged_and_not_dangerous(
     assert "\n" not in str(failure.value)
 
 
-def test_weights_of_another_architecture_are_one_readable_line(siglip_folder: Path, clip_folder: Path, tmp_path: Path) -> None:
+def test_weights_of_another_architecture_are_one_readable_line(
+    siglip_folder: Path, clip_folder: Path, tmp_path: Path
+) -> None:
     name = "open_clip_model.safetensors"
     (tmp_path / name).write_bytes((siglip_folder / name).read_bytes())
     (tmp_path / "open_clip_config.json").write_bytes((clip_folder / "open_clip_config.json").read_bytes())
@@ -238,11 +271,17 @@ def test_weights_of_another_architecture_are_one_readable_line(siglip_folder: Pa
     assert "\n" not in str(failure.value)
 
 
-def test_a_plugins_own_encoder_is_opened_by_the_plugin() -> None:
+def test_a_plugins_own_encoder_is_opened_by_the_plugin_on_the_device_that_was_chosen() -> None:
     from bioclip_plugin.testing import FakeEncoder
 
     fake = FakeEncoder("own")
-    entry = ModelEntry("own", "own", open_encoder=lambda compute: fake if compute is FP32 else None)  # type: ignore[return-value,arg-type]
-    found = find_model("own", {"own": entry})
+    asked: list[Compute] = []
+
+    def open_own(compute: Compute) -> FakeEncoder:
+        asked.append(compute)
+        return fake
+
+    found = find_model("own", {"own": ModelEntry("own", "own", open_encoder=open_own)})
     assert open_encoder(found, FP32) is fake
+    assert asked == [FP32]
     assert found.identity() == fake.identity

@@ -1,0 +1,66 @@
+"""Tests of the choice of device and precision, and of the reason that is given for it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bioclip_core.device import PRECISIONS, choose_compute
+from bioclip_core.errors import UsageError
+
+
+def test_a_processor_computes_in_bf16_only_where_it_multiplies_it_natively() -> None:
+    compute = choose_compute("cpu")
+    native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    assert compute.device == "cpu"
+    assert compute.precision == ("bf16" if native else "fp32")
+    assert "this CPU has" in compute.reason
+    assert compute.described() == f"cpu, {compute.precision} ({compute.reason})"
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx512", "precision", "reason"),
+    [(True, True, "bf16", "this CPU has AMX"), (False, True, "bf16", "this CPU has AVX512-bf16"),
+     (False, False, "fp32", "this CPU has neither AMX nor AVX512-bf16")],
+)  # fmt: skip
+def test_the_processors_units_decide(
+    amx: bool, avx512: bool, precision: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    compute = choose_compute("cpu")
+    assert (compute.precision, compute.reason) == (precision, reason)
+
+
+def test_what_an_earlier_run_recorded_is_kept_and_what_is_asked_for_goes_before_it() -> None:
+    for recorded in PRECISIONS:
+        compute = choose_compute("cpu", recorded=recorded)
+        assert (compute.precision, compute.reason) == (recorded, "as recorded by an earlier run in this store")
+    asked = choose_compute("cpu", "fp32", recorded="bf16")
+    assert (asked.precision, asked.reason) == ("fp32", "as asked for")
+
+
+def test_auto_takes_the_accelerator_where_there_is_one() -> None:
+    expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert choose_compute("auto").device == expected
+
+
+def test_an_unknown_precision_lists_what_is_allowed() -> None:
+    with pytest.raises(UsageError, match="precision 'fp8': allowed are auto, fp32, bf16, fp16"):
+        choose_compute("cpu", "fp8")
+
+
+@pytest.mark.parametrize("device", ["", "gpu", "cpu:x", "tpu:0:0"])
+def test_a_device_that_torch_cannot_spell_lists_what_is_allowed(device: str) -> None:
+    with pytest.raises(UsageError, match="allowed are auto, cpu, cuda, cuda:N and mps"):
+        choose_compute(device)
+
+
+@pytest.mark.parametrize("device", ["meta", "xpu", "cuda:99"])
+def test_a_device_that_is_not_there_lists_what_this_machine_has(device: str) -> None:
+    with pytest.raises(UsageError, match=r"is not there.*this machine has.*(cpu|cuda:0)"):
+        choose_compute(device)
+
+
+def test_the_processor_has_one_name() -> None:
+    assert choose_compute("cpu:0").device == "cpu"  # elsewhere "cpu" is compared as a word

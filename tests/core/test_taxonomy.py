@@ -1,0 +1,123 @@
+"""Tests of names: the ranks, binomials, hybrids, lineages with holes, and what collections write in their tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bioclip_core.taxonomy import RANKS, Rank, Taxon, clean_epithet, clean_name, parse_binomial, taxon_from_row
+
+MAPLE = Taxon(
+    "Plantae", "Tracheophyta", "Magnoliopsida", "Sapindales", "Sapindaceae", "Acer", "palmatum", "Japanese maple"
+)
+
+
+def test_a_species_is_named_by_genus_and_epithet_and_its_path_by_every_rank() -> None:
+    assert MAPLE.rank is Rank.SPECIES
+    assert MAPLE.scientific_name == "Acer palmatum"
+    assert MAPLE.taxonomic_name == "Plantae Tracheophyta Magnoliopsida Sapindales Sapindaceae Acer palmatum"
+    assert [MAPLE.name_at(rank) for rank in RANKS] == [*MAPLE.lineage[:6], "Acer palmatum"]
+    assert MAPLE.as_dict() == {
+        "kingdom": "Plantae", "phylum": "Tracheophyta", "class": "Magnoliopsida", "order": "Sapindales", "family": "Sapindaceae",
+        "genus": "Acer", "species": "palmatum", "common_name": "Japanese maple",
+    }  # fmt: skip
+
+
+def test_a_label_above_species_has_its_own_rank_and_name() -> None:
+    family = Taxon.of(MAPLE.lineage[:5], "maples")
+    assert (family.rank, family.scientific_name) == (Rank.FAMILY, "Sapindaceae")
+    assert family.name_at(Rank.SPECIES) == ""
+    assert family.truncated(Rank.FAMILY) == family.truncated(Rank.SPECIES) == family
+    assert family.truncated(Rank.ORDER) == Taxon.of(MAPLE.lineage[:4])
+
+
+def test_a_cut_above_species_loses_the_common_name_of_the_species() -> None:
+    assert MAPLE.truncated(Rank.GENUS) == Taxon.of(MAPLE.lineage[:6])
+    assert MAPLE.truncated(Rank.SPECIES) == MAPLE
+
+
+def test_a_hole_in_a_lineage_is_passed_over() -> None:
+    taxon = Taxon("Animalia", "", "Mammalia", "", "", "Platypoda")
+    assert taxon.rank is Rank.GENUS
+    assert taxon.taxonomic_name == "Animalia Mammalia Platypoda"
+    assert taxon.truncated(Rank.FAMILY).scientific_name == "Mammalia"
+    assert taxon.truncated(Rank.FAMILY).rank is Rank.CLASS
+    assert taxon.name_at(Rank.PHYLUM) == ""
+
+
+def test_an_epithet_without_a_genus_is_named_alone_and_a_custom_label_has_no_rank() -> None:
+    assert Taxon(kingdom="Fungi", species="muscaria").scientific_name == "muscaria"
+    custom = Taxon(common_name="empty")
+    assert (custom.rank, custom.scientific_name, custom.taxonomic_name) == (None, "", "")
+
+
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [
+        ("  <i>Acer</i>\tpalmatum ", "Acer palmatum"), ("Acer_palmatum", "Acer palmatum"), ("a\x00b", "ab"),
+        ("Unknown", ""), ("n/a", ""), ("sp.", ""), ("not_classified", ""), ("?", ""), ("", ""), (None, ""),
+        (float("nan"), ""), (pd.NA, ""), (pd.NaT, ""), (12, "12"), ("Mu\u0308ller", "M\u00fcller"), ("a < b", "a < b"),
+    ],
+)  # fmt: skip
+def test_a_cell_is_cleaned_and_the_words_for_nothing_are_nothing(cell: Any, name: str) -> None:
+    assert clean_name(cell) == name
+
+
+@pytest.mark.parametrize(
+    ("cell", "genus", "epithet"),
+    [
+        ("palmatum", "Acer", "palmatum"), ("Acer palmatum", "Acer", "palmatum"), ("Palmatum", "Acer", "palmatum"),
+        ("palmatum Thunb., 1784", "Acer", "palmatum"), ("saccharum subsp. nigrum", "Acer", "saccharum"),
+        ("saccharum var nigrum", "Acer", "saccharum"), ("x schmittii", "Prunus", "× schmittii"),
+        ("×schmittii", "Prunus", "× schmittii"), ("xiphium", "Iris", "xiphium"), ("sp.", "Acer", ""), ("sp. 3", "Acer", ""),
+        ("cf. palmatum", "Acer", ""), ("novae-angliae", "Aster", "novae-angliae"), ("l'herminieri", "Puffinus", "l'herminieri"),
+        ("A. palmatum", "Acer", "palmatum"), ("B. palmatum", "Acer", ""), ("Carabus (Carabus) granulatus", "Carabus", "granulatus"),
+        ("× Cuprocyparis leylandii", "× Cuprocyparis", "leylandii"), ("Cuprocyparis leylandii", "× Cuprocyparis", "leylandii"),
+    ],
+)  # fmt: skip
+def test_an_epithet_is_found_among_genus_authority_and_marks(cell: str, genus: str, epithet: str) -> None:
+    assert clean_epithet(cell, genus) == epithet
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Acer palmatum", ("Acer", "palmatum")), ("acer palmatum Thunb.", ("Acer", "palmatum")), ("Acer", ("Acer", "")),
+        ("Acer Thunb.", ("Acer", "")), ("Acer sp.", ("Acer", "")), ("Prunus x schmittii Rehder", ("Prunus", "× schmittii")),
+        ("Prunus × schmittii", ("Prunus", "× schmittii")), ("× Cuprocyparis leylandii", ("× Cuprocyparis", "leylandii")),
+        ("X Cuprocyparis leylandii", ("× Cuprocyparis", "leylandii")), ("Xanthium strumarium", ("Xanthium", "strumarium")),
+        ("Carabus (Carabus) granulatus Linnaeus, 1758", ("Carabus", "granulatus")), ("", ("", "")), ("×", ("×", "")),
+        ("Vulpes vulpes fulva", ("Vulpes", "vulpes")),
+    ],
+)  # fmt: skip
+def test_a_scientific_name_gives_genus_and_epithet(text: str, names: tuple[str, str]) -> None:
+    assert parse_binomial(text) == names
+
+
+@pytest.mark.parametrize(
+    ("row", "lineage"),
+    [
+        ({"kingdom": "Plantae", "genus": "Acer", "specificEpithet": "palmatum"}, ("Plantae", "", "", "", "", "Acer", "palmatum")),
+        ({"Kingdom": "metazoa", "Family": "scaridae"}, ("Animalia", "", "", "", "Scaridae", "", "")),
+        ({"genus": "Acer", "species": "Acer palmatum"}, ("", "", "", "", "", "Acer", "palmatum")),
+        ({"species": "Acer palmatum"}, ("", "", "", "", "", "Acer", "palmatum")),
+        ({"scientific_name": "Acer palmatum Thunb."}, ("", "", "", "", "", "Acer", "palmatum")),
+        ({"genus": "Acer", "scientificName": "Acer palmatum"}, ("", "", "", "", "", "Acer", "palmatum")),
+        ({"genus": "Acer", "scientificName": "Prunus avium"}, ("", "", "", "", "", "Acer", "")),
+        ({"class": "AVES", "genus": "TURDUS", "species": "merula"}, ("", "", "Aves", "", "", "Turdus", "merula")),
+        ({"genus": "Acer", "species": "sp."}, ("", "", "", "", "", "Acer", "")),
+        ({"order": "unknown", "genus": "nan", "species": float("nan")}, ("", "", "", "", "", "", "")),
+    ],
+)  # fmt: skip
+def test_a_row_of_a_table_is_a_taxon(row: dict[str, Any], lineage: tuple[str, ...]) -> None:
+    assert taxon_from_row(row).lineage == lineage
+
+
+def test_a_row_brings_its_common_name_and_its_identifier() -> None:
+    taxon = taxon_from_row(
+        {"genus": "Acer", "vernacularName": " red  maple ", "common_name": "other", "taxonID": "gbif:1"}
+    )
+    assert (taxon.common_name, taxon.source_id) == ("red maple", "gbif:1")
+    assert taxon_from_row({"genus": "Acer", "vernacularName": "", "common_name": "maple"}).common_name == "maple"
