@@ -72,26 +72,33 @@ class CommandGroup(click.Group):
             formatter.write_dl(rows)
 
 
-@click.group(
-    cls=CommandGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Every option can stand in bioclip.toml: a key for all commands, or under [COMMAND]. Start with: bioclip-plugin demo",
-)
-@click.version_option(__version__, package_name="bioclip-plugin")
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help=f"Options file; without it, {CONFIG_FILE} of the working directory.",
-)
-def cli(config: Path | None) -> None:
-    """Name the organisms in images with BioCLIP, and keep every result."""
+def command_line(manager: BioclipPluginManager) -> CommandGroup:
+    """The command line with the commands of this manager's plugins."""
+
+    @click.group(
+        cls=CommandGroup,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        epilog="Every option can stand in bioclip.toml: a key for all commands, or under [COMMAND]. Start with: bioclip-plugin demo",
+    )
+    @click.version_option(__version__, package_name="bioclip-plugin")
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        help=f"Options file; without it, {CONFIG_FILE} of the working directory.",
+    )
+    def cli(config: Path | None) -> None:
+        """Name the organisms in images with BioCLIP, and keep every result."""
+
+    assert isinstance(cli, CommandGroup)
+    manager.hook.register_commands(cli=cli)
+    return cli
 
 
 def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | None = None) -> int:
     """Run the command line and return its exit code; a host may give the plugin manager that it has."""
     try:
         manager = manager or create_plugin_manager()
-        manager.hook.register_commands(cli=cli)
+        cli = command_line(manager)
         given = list(arguments) if arguments is not None else None
         result = cli.main(args=given, prog_name="bioclip-plugin", standalone_mode=False, obj=manager)
         sys.stdout.flush()  # while a broken pipe is still ours to handle

@@ -19,7 +19,7 @@ from PIL import Image
 
 import bioclip_plugin
 from bioclip_plugin import ClassifyRequest, hookspecs
-from bioclip_plugin.cli import cli
+from bioclip_plugin.cli import command_line
 from bioclip_plugin.plugins import create_plugin_manager
 from bioclip_plugin.testing import FakeModel
 
@@ -71,7 +71,7 @@ def test_each_public_name_is_explained_to_hosts() -> None:
 def commands() -> Iterator[tuple[str, click.Command]]:
     """Every command with its whole name, those of groups too."""
     manager = create_plugin_manager(installed=False)
-    manager.hook.register_commands(cli=cli)
+    cli = command_line(manager)
     context = click.Context(cli)
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)

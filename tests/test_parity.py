@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -68,7 +67,6 @@ def answered(answer: Answer, ranks: int) -> dict[tuple[str, ...], float]:
 
 def opened(folder: Path) -> tuple[Any, Any]:
     """open_clip's own model and transform for a folder."""
-    logging.getLogger().setLevel(logging.ERROR)
     model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}", return_transform=True)
     return model.eval(), transform
 

@@ -8,7 +8,7 @@ import click
 import pytest
 from conftest import Bioclip
 
-from bioclip_plugin.cli import cli
+from bioclip_plugin.cli import command_line
 from bioclip_plugin.plugins import create_plugin_manager
 
 
@@ -25,9 +25,7 @@ def all_commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[s
 
 
 def built_in() -> list[tuple[str, ...]]:
-    manager = create_plugin_manager(installed=False)
-    manager.hook.register_commands(cli=cli)
-    return all_commands(cli)
+    return all_commands(command_line(create_plugin_manager(installed=False)))
 
 
 @pytest.mark.parametrize("command", built_in(), ids=" ".join)
@@ -43,6 +41,7 @@ def test_help_shows_a_command_that_can_be_given(bioclip: Bioclip, command: tuple
 
 def resolve(given: list[str]) -> None:
     """Parse an example as click does when it is given, without running it."""
+    cli = command_line(create_plugin_manager(installed=False))
     command: click.Command = cli
     with click.Context(cli) as ctx:
         while isinstance(command, click.Group):
