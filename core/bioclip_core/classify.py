@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -25,9 +25,11 @@ PRIOR_IGNORED = "prior_ignored"
 _RESIDENT_BYTES = (
     256 << 20
 )  # a label set up to this size in fp32 stays converted; a larger one is converted a chunk at a time
-_CHUNK_BYTES = 32 << 20
+_CHUNK_BYTES = 32 << 20  # of labels converted at once
+_PASS_BYTES = 96 << 20  # of B×N probabilities (fp32) that one pass over the labels fills
+_RUNNING_BYTES = 64 << 20  # of their running sums (fp64) at once
+_BLOCK = 64  # columns whose maximum is looked at before they are
 _REMEMBERED_TAXA = 65_536  # a deployment's images have the same few thousand candidates over and over
-_WORKSPACE_BYTES = 256 << 20  # for the B×N probabilities (fp32) and their running sums (fp64) of one pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Classifier:
         import torch
 
         level = self.labels.level(rank)
-        rows = max(1, _WORKSPACE_BYTES // (12 * len(self.labels)))
+        rows = max(1, _PASS_BYTES // (4 * len(self.labels)))
         log_weights_N, flags = self._log_weights(weights_N)
         found: list[Classification] = []
         with torch.inference_mode():
@@ -151,37 +153,52 @@ class Classifier:
                 features_BD - torch.tensor(block.feature_mean, device=self._device), dim=1
             )
         scaled_BD = features_BD * block.scale
-        converted = self._resident is not None and self._device == "cpu"
-        step = len(self.labels) if converted else max(1, _CHUNK_BYTES // (4 * self.labels.dimension))
-        for start in range(block.start, block.stop, step):
-            stop = min(start + step, block.stop)
-            rows = self.labels.embeddings_ND[start:stop] if self._resident is None else self._resident[start:stop]
-            chunk_RD = (self._tensor(rows) if isinstance(rows, np.ndarray) else rows).float()
-            torch.matmul(scaled_BD, chunk_RD.T, out=logits_BN[:, start:stop])
+        for start, chunk_RD in self._converted(block.start, block.stop):
+            torch.matmul(scaled_BD, chunk_RD.T, out=logits_BN[:, start : start + len(chunk_RD)])
         if block.bias:
             logits_BN[:, block.start : block.stop] += block.bias
+
+    def _converted(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """Runs of label rows in fp32 on the device; one buffer serves all of them, so a chunk must be used before the next."""
+        import torch
+
+        if self._resident is not None and self._resident.dtype == torch.float32:
+            yield start, self._resident[start:stop]
+            return
+        rows = min(stop - start, max(1, _CHUNK_BYTES // (4 * self.labels.dimension)))
+        buffer_RD = torch.empty((rows, self.labels.dimension), device=self._device)
+        for first in range(start, stop, rows):
+            last = min(first + rows, stop)
+            stored = self._resident if self._resident is not None else torch.from_numpy(self.labels.embeddings_ND)
+            yield first, buffer_RD[: last - first].copy_(stored[first:last])
 
     def _reduce(self, probabilities_BN: torch.Tensor, asked: str, top: int) -> list[dict[str, tuple[Candidate, ...]]]:
         """Each row's best candidates by level; one running sum serves all levels, since every taxon is a span."""
         import torch
 
         exact = torch.float32 if self._device == "mps" else torch.float64
-        running_BN = probabilities_BN.cumsum(dim=1, dtype=exact)
-        rows: list[dict[str, tuple[Candidate, ...]]] = [{} for _ in range(len(probabilities_BN))]
-        for level in self.labels.levels:
-            sums_BS = self._spans[level].sums(probabilities_BN, running_BN)
-            for row, candidates in zip(rows, self._best(sums_BS, level, top, level == asked), strict=True):
-                if candidates:
-                    row[level] = candidates
-        return rows
+        step = max(1, _RUNNING_BYTES // (8 * len(self.labels)))
+        found: list[dict[str, tuple[Candidate, ...]]] = []
+        for start in range(0, len(probabilities_BN), step):
+            part_BN = probabilities_BN[start : start + step]
+            running_BN = part_BN.cumsum(dim=1, dtype=exact)
+            rows: list[dict[str, tuple[Candidate, ...]]] = [{} for _ in range(len(part_BN))]
+            for level in self.labels.levels:
+                sums_BS = self._spans[level].sums(part_BN, running_BN)
+                for row, candidates in zip(rows, self._best(sums_BS, level, top, level == asked), strict=True):
+                    if candidates:
+                        row[level] = candidates
+            found += rows
+        return found
 
     def _best(self, sums_BS: torch.Tensor, level: str, top: int, asked: bool) -> list[tuple[Candidate, ...]]:
         """The best candidates of one level for each row, most probable first; impossible ones are left out."""
         spans = self._spans[level]
-        if asked:
-            values, indices = sums_BS.topk(min(top, sums_BS.shape[1]), dim=1)
-        else:  # only a taxon that has a name at this level can be its best, and so the consensus
-            values, indices = sums_BS.masked_fill(spans.unnamed_S, -1.0).max(dim=1, keepdim=True)
+        if (
+            not asked and spans.has_unnamed
+        ):  # only a taxon with a name at this level can be its best, and so the consensus
+            sums_BS = sums_BS.masked_fill(spans.unnamed_S, -1.0)
+        values, indices = _largest(sums_BS, top if asked else 1)
         starts_BK = spans.starts_S[indices].cpu().tolist()
         return [
             tuple(self._candidate(row, level, value) for row, value in zip(rows, row_values, strict=True) if value > 0)
@@ -207,6 +224,7 @@ class _DeviceSpans:
         self.single = spans.single
         self.starts_S = torch.from_numpy(spans.starts_S).to(device)
         self.unnamed_S = torch.from_numpy(~spans.named_S).to(device)
+        self.has_unnamed = not bool(spans.named_S.all())
         self._last_S = torch.from_numpy(spans.ends_S - 1).to(device)
 
     def sums(self, probabilities_BN: torch.Tensor, running_BN: torch.Tensor) -> torch.Tensor:
@@ -217,3 +235,25 @@ class _DeviceSpans:
             return probabilities_BN
         at_ends_BS = running_BN[:, self._last_S]
         return torch.diff(at_ends_BS, dim=1, prepend=at_ends_BS.new_zeros((len(at_ends_BS), 1)))
+
+
+def _largest(values_BS: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The largest values of each row and their columns, largest first: ``topk``, with most columns never looked at.
+
+    The k largest values stand in the k blocks of columns whose maxima are largest, so only those blocks and the columns
+    behind the last whole block are sorted.
+    """
+    import torch
+
+    rows, columns = values_BS.shape
+    count, blocks = min(count, columns), columns // _BLOCK
+    if blocks <= 4 * count:
+        return values_BS.topk(count, dim=1)
+    device = values_BS.device
+    maxima_BK = values_BS[:, : blocks * _BLOCK].view(rows, blocks, _BLOCK).amax(dim=2)
+    best_BK = maxima_BK.topk(count, dim=1).indices
+    inside_BC = (best_BK.unsqueeze(2) * _BLOCK + torch.arange(_BLOCK, device=device)).flatten(1)
+    behind_BC = torch.arange(blocks * _BLOCK, columns, device=device).expand(rows, -1)
+    looked_at_BC = torch.cat([inside_BC, behind_BC], dim=1)
+    values, places = values_BS.gather(1, looked_at_BC).topk(count, dim=1)
+    return values, looked_at_BC.gather(1, places)

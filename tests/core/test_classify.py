@@ -209,9 +209,12 @@ def big_enough() -> tuple[LabelSet, NDArray[np.float16], NDArray[np.float32]]:
         {"_RESIDENT_BYTES": 0},
         {"_RESIDENT_BYTES": 0, "_CHUNK_BYTES": 1},  # one row at a time
         {"_RESIDENT_BYTES": 0, "_CHUNK_BYTES": 7 * 32},  # 7 rows of 8 numbers in fp32; 200 is no multiple of 7
-        {"_WORKSPACE_BYTES": 1},  # one feature at a time
-        {"_WORKSPACE_BYTES": 12 * 200 * 5},  # 5 features at a time, then 3
-        {"_RESIDENT_BYTES": 0, "_CHUNK_BYTES": 7 * 32, "_WORKSPACE_BYTES": 12 * 200 * 5},
+        {"_PASS_BYTES": 1},  # one feature at a time
+        {"_PASS_BYTES": 4 * 200 * 5},  # 5 features at a time, then 3
+        {"_RUNNING_BYTES": 8 * 200 * 3},  # sums of 3 features at a time
+        {"_BLOCK": 4},  # 50 blocks of columns, more than the 20 from which on only the best blocks are sorted
+        {"_BLOCK": 3},  # 66 blocks, and two columns behind the last one
+        {"_RESIDENT_BYTES": 0, "_CHUNK_BYTES": 7 * 32, "_PASS_BYTES": 4 * 200 * 5, "_RUNNING_BYTES": 1, "_BLOCK": 4},
     ],
 )
 def test_resident_chunked_and_split_batches_give_the_same_answers(
