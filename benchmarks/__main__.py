@@ -1,0 +1,44 @@
+"""Every benchmark beside pybioclip, the parity check, the profile, and the page that shows them: ``make bench``.
+
+python -m benchmarks                 all of it; writes benchmarks/results/*.json and benchmarks/RESULTS.md
+BENCH_QUICK=1 python -m benchmarks   a first look with few rounds, on the screen alone
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks import fixtures
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+RESULTS = HERE / "results"
+
+
+def main() -> int:
+    """Run the parts one after the other; 0 unless a benchmark or the parity check failed. A missed mark is no failure."""
+    RESULTS.mkdir(exist_ok=True)
+    prefix = "quick-" if fixtures.QUICK else ""
+    bench, profile, parity = (RESULTS / f"{prefix}{name}.json" for name in ("bench", "profile", "parity"))
+    suites = sorted(str(path.relative_to(ROOT)) for path in HERE.glob("bench_*.py"))
+    failed = _python("pytest", "-q", *suites, "--benchmark-disable-gc", f"--benchmark-json={bench.relative_to(ROOT)}")
+    if not bench.exists() or bench.stat().st_size == 0:
+        return failed or 1
+    _python("benchmarks.profile_stages", f"--bench={bench}", f"--output={profile}")
+    page = [] if fixtures.QUICK else [f"--output={HERE / 'RESULTS.md'}"]
+    _python("benchmarks.table", str(bench), f"--profile={profile}", f"--parity={parity}", *page)
+    return failed
+
+
+def _python(module: str, *arguments: str) -> int:
+    """Run a module from the repository's root, with our source roots on the path whether installed or not."""
+    roots = os.pathsep.join(str(ROOT / part) for part in (".", "core", "training"))
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": roots}  # as our command line sets it
+    return subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""What every benchmark runs on: a ViT-B/16 with random weights, photographs and label files, made once and cached."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import photos, taxa
+from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD
+
+QUICK = os.environ.get("BENCH_QUICK", "") not in ("", "0")
+ARCHITECTURE = "ViT-B-16"
+DIMENSION = 512
+LOGIT_SCALE = 100.0  # what CLIP training ends at, BioCLIP's too
+SMALL = (500, 375)
+LARGE = (4000, 3000)  # 12 megapixels
+LABEL_COUNTS = (1_000, 50_000) if QUICK else (1_000, 50_000, 400_000)
+_CENTRING_SEED = 900_000  # photos whose mean feature the model is centred on; benchmarks use none of them
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """How much one round of a benchmark does: enough to outlast timer noise, little enough for five pairs."""
+
+    small: int = 12 if QUICK else 32
+    """500×375 photos a round."""
+    large: int = 4 if QUICK else 12
+    """12-megapixel photos a round."""
+    grouped: int = 1 if QUICK else 2
+    """Photos a round that the peer answers at genus rank over the largest label file (seconds each)."""
+    pairs: int = 2 if QUICK else 5
+    """Rounds of each side."""
+
+
+WORKLOAD = Workload()
+
+
+def cache() -> Path:
+    """Where fixtures are kept: ``BIOCLIP_BENCH_CACHE``, or ``benchmarks/.cache``."""
+    named = os.environ.get("BIOCLIP_BENCH_CACHE")
+    folder = Path(named) if named else Path(__file__).parent / ".cache"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def small_photos(count: int = WORKLOAD.small) -> list[Path]:
+    return photos.write_photos(cache() / "photos-500x375", count, *SMALL)
+
+
+def large_photos(count: int = WORKLOAD.large) -> list[Path]:
+    return photos.write_photos(cache() / "photos-12mp", count, *LARGE)
+
+
+def label_files(count: int, dimension: int = DIMENSION) -> Path:
+    """The folder of a TreeOfLife-shaped label file with random unit vectors."""
+    return taxa.random_label_files(cache() / f"labels-{count}x{dimension}", count, dimension)
+
+
+def model_folder() -> Path:
+    """A ViT-B/16 at 224 px with random weights, as an open_clip folder that says squash, bilinear, OpenAI mean and std.
+
+    A random network gives nearly the same feature for every photo. The bias of its last normalisation is therefore set
+    so that the features of some photographs are zero in the mean: answers then differ by photo, at no cost in speed.
+    """
+    folder = cache() / "vit-b-16-random"
+    if (folder / "open_clip_config.json").exists():
+        return folder
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    logging.getLogger("open_clip").setLevel(logging.ERROR)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(16)
+    model = open_clip.create_model(ARCHITECTURE, device="cpu").eval()
+    with torch.no_grad():
+        model.logit_scale.fill_(math.log(LOGIT_SCALE))
+        _centre(model)
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
+        folder / "open_clip_model.safetensors",
+    )
+    preprocess = {
+        "size": 224,
+        "mean": OPENAI_MEAN,
+        "std": OPENAI_STD,
+        "interpolation": "bilinear",
+        "resize_mode": "squash",
+    }
+    config = {"model_cfg": open_clip.get_model_config(ARCHITECTURE), "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    return folder
+
+
+def _centre(model: Any, count: int = 48) -> None:
+    """Set ``ln_post.bias`` to the negated mean of its output over ``count`` photos."""
+    import torch
+
+    seen: list[Any] = []
+    hook = model.visual.ln_post.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    paths = photos.write_photos(cache() / "photos-centring", count, *SMALL, first_seed=_CENTRING_SEED)
+    for start in range(0, count, 16):
+        model.encode_image(torch.from_numpy(model_inputs(paths[start : start + 16])))
+    hook.remove()
+    outputs = torch.cat(seen)
+    pooled = outputs[:, 0] if outputs.ndim == 3 else outputs
+    model.visual.ln_post.bias.copy_(-pooled.mean(0))
+
+
+def model_inputs(paths: Sequence[Path], size: int = 224) -> NDArray[np.float32]:
+    """Photos squashed to ``size`` pixels and normalised: a model's input, by the plainest way there is."""
+    from PIL import Image
+
+    mean, std = (np.asarray(values, dtype=np.float32) for values in (OPENAI_MEAN, OPENAI_STD))
+    rows = []
+    for path in paths:
+        with Image.open(path) as image:
+            small = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+        rows.append((np.asarray(small, dtype=np.float32) / 255 - mean) / std)
+    return np.ascontiguousarray(np.stack(rows).transpose(0, 3, 1, 2), dtype=np.float32)

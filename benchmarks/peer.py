@@ -1,0 +1,113 @@
+"""The peer: an environment of its own with pybioclip 2.1.6, and the process in it that the benchmarks talk to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from benchmarks import fixtures
+
+PYBIOCLIP = "pybioclip==2.1.6"
+VENV = Path(__file__).parent / ".venv-peer"
+# The same numerics on both sides: only the program differs.
+_SHARED = ("torch", "torchvision", "open_clip_torch", "pillow", "numpy")
+
+
+class PeerFailed(RuntimeError):
+    """pybioclip or its process could not do what was asked; the text has its own words."""
+
+
+def peer_python() -> Path:
+    """The interpreter that has pybioclip: ``BIOCLIP_PEER_PYTHON``, else ``benchmarks/.venv-peer``, made if it is not there."""
+    named = os.environ.get("BIOCLIP_PEER_PYTHON")
+    if named:
+        return Path(named)
+    python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    ready = VENV / "ready"
+    if not ready.exists():
+        print(f"making {VENV} with {PYBIOCLIP} (some minutes, once)", file=sys.stderr)
+        venv.create(VENV, with_pip=True, clear=True)
+        pins = [f"{name}=={version(name).partition('+')[0]}" for name in _SHARED]
+        subprocess.run([python, "-m", "pip", "install", "--quiet", PYBIOCLIP, *pins], check=True)
+        ready.write_text(PYBIOCLIP + "\n")
+    return python
+
+
+class Peer:
+    """A process with pybioclip that keeps its model and labels open between calls. Use it in a ``with``."""
+
+    def __init__(self) -> None:
+        self._log = (fixtures.cache() / "peer.log").open("w", encoding="utf-8")
+        self._process = subprocess.Popen(
+            [str(peer_python()), str(Path(__file__).with_name("peer_worker.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=_environment(),
+        )
+        self._labels: Path | None = None
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait(timeout=60)
+        self._log.close()
+
+    def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """One operation of ``peer_worker.py``; its reply has ``seconds`` where it was timed.
+
+        Raises:
+            PeerFailed: with pybioclip's own message.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps({"op": operation, **arguments}) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise PeerFailed(f"pybioclip's process ended during {operation!r}; its last words are in {self._log.name}")
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise PeerFailed(f"pybioclip, {operation}: {reply['error']} (see {self._log.name})")
+        return reply
+
+    def open(self, model: Path, labels: Path, *, preprocessing: str = "published") -> None:
+        """Load a model folder with a label folder."""
+        self.call("load", model=str(model), labels=str(labels), preprocessing=preprocessing)
+        self._labels = labels
+
+    def use_labels(self, labels: Path) -> None:
+        """Change the label folder, if it is another one."""
+        if labels != self._labels:
+            self.call("labels", labels=str(labels))
+            self._labels = labels
+
+
+if __name__ == "__main__":
+    print(peer_python())
+
+
+def _environment() -> dict[str, str]:
+    """The peer's process as its users start it: none of our settings, and no network."""
+    ours = {"OMP_WAIT_POLICY", "PYTHONPATH"}
+    return {**{name: value for name, value in os.environ.items() if name not in ours}, "HF_HUB_OFFLINE": "1"}

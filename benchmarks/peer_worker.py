@@ -1,0 +1,177 @@
+"""pybioclip at work: runs in the peer's own environment and answers one JSON line for each JSON line on standard input.
+
+Its arithmetic is never touched. What is replaced is where it fetches from: a local model folder and a local label file
+stand in for the hub, registered under the names that give the folder the treatment of the published BioCLIP models.
+
+    .venv-peer/bin/python benchmarks/peer_worker.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+State = dict[str, Any]
+
+
+def load(state: State, *, model: str, labels: str, preprocessing: str = "published") -> dict[str, Any]:
+    """Open a model folder and a label folder.
+
+    ``preprocessing``: ``published`` is what pybioclip does for BioCLIP and BioCLIP 2 (the whole photo as a tensor, then
+    resized), ``folder`` what it does for other checkpoints (the folder's ``preprocess_cfg``, by open_clip).
+    """
+    import bioclip.predict as peer  # type: ignore[import-not-found]  # only in the peer's environment
+
+    name = f"local-dir:{model}"
+    peer.TOL_MODELS[name] = "local"
+    peer.hf_hub_download = _from(labels)
+    started = time.perf_counter()
+    classifier = peer.TreeOfLifeClassifier(model_str=name)
+    if preprocessing == "folder":
+        import open_clip
+
+        _, classifier.preprocess = open_clip.create_model_from_pretrained(name, return_transform=True)
+    state["classifier"] = classifier
+    return {"seconds": time.perf_counter() - started, "labels": len(classifier.txt_names)}
+
+
+def labels(state: State, *, labels: str) -> dict[str, Any]:
+    """Other labels for the model that is open."""
+    import bioclip.predict as peer
+
+    peer.hf_hub_download = _from(labels)
+    classifier = state["classifier"]
+    classifier.txt_embeddings = classifier.txt_names = None  # the old ones go before the new ones come
+    started = time.perf_counter()
+    classifier.txt_embeddings = classifier.get_txt_emb()
+    classifier.txt_names = classifier.get_txt_names()
+    return {"seconds": time.perf_counter() - started, "labels": len(classifier.txt_names)}
+
+
+def _from(folder: str) -> Callable[..., str]:
+    """What stands in for the hub's download: the file of the same name in a folder."""
+    return lambda filename, **_where: str(Path(folder) / Path(filename).name)
+
+
+def classify(state: State, *, images: list[str], rank: str, k: int = 5, batch_size: int = 10) -> dict[str, Any]:
+    """``predict``, with pybioclip's own defaults: decode, encode, probabilities, and the best ``k`` at one rank."""
+    from bioclip import Rank
+
+    started = time.perf_counter()
+    rows = state["classifier"].predict(
+        images, rank=Rank[rank.upper()], k=k, batch_size=batch_size, callback=lambda _done, _total: None
+    )
+    return {"seconds": time.perf_counter() - started, "rows": rows}
+
+
+def answers(state: State, *, images: list[str], ranks: list[str], k: int, batch_size: int = 10) -> dict[str, Any]:
+    """The rows of ``predict`` for several ranks, from probabilities that are computed once; not timed."""
+    from bioclip import Rank
+
+    classifier = state["classifier"]
+    probabilities = classifier.create_batched_probabilities_for_images(
+        images, classifier.get_txt_embeddings(), batch_size=batch_size, callback=lambda _done, _total: None
+    )
+    rows: dict[str, list[dict[str, Any]]] = {rank: [] for rank in ranks}
+    for image in images:
+        for rank in ranks:
+            if rank == "species":
+                rows[rank] += classifier.format_species_probs(image, probabilities[image], k)
+            else:
+                rows[rank] += classifier.format_grouped_probs(image, probabilities[image], Rank[rank.upper()], 1e-9, k)
+    return {"rows": rows}
+
+
+def decode(state: State, *, images: list[str]) -> dict[str, Any]:
+    """From file to the model's input, for each image in turn."""
+    classifier = state["classifier"]
+    started = time.perf_counter()
+    for image in images:
+        classifier.preprocess(classifier.ensure_rgb_image(image))
+    return {"seconds": time.perf_counter() - started}
+
+
+def encode(state: State, *, batch: int, size: int = 224) -> dict[str, Any]:
+    """Features of one batch of ready inputs."""
+    import torch
+
+    images = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(1))
+    started = time.perf_counter()
+    with torch.no_grad():
+        torch.nn.functional.normalize(state["classifier"].model.encode_image(images), dim=-1)
+    return {"seconds": time.perf_counter() - started}
+
+
+def reduce(state: State, *, features: str, rank: str, k: int = 5) -> dict[str, Any]:
+    """From stored features (a ``.npy``, B×D) to the best ``k`` of each row."""
+    import numpy as np
+    import torch
+    from bioclip import Rank
+
+    classifier, wanted = state["classifier"], Rank[rank.upper()]
+    rows = torch.from_numpy(np.load(features))
+    started = time.perf_counter()
+    with torch.no_grad():
+        probabilities = classifier.create_probabilities(rows, classifier.get_txt_embeddings())
+        for index, row in enumerate(probabilities):
+            if wanted is Rank.SPECIES:
+                classifier.format_species_probs(str(index), row, k)
+            else:
+                classifier.format_grouped_probs(str(index), row, wanted, 1e-9, k)
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "above_min_prob": int((probabilities > 1e-9).sum(dim=1).float().median())}
+
+
+def write(_state: State, *, rows: list[dict[str, Any]], output: str) -> dict[str, Any]:
+    """Results to a CSV file, the only store that pybioclip has."""
+    from bioclip.commands import write_results  # type: ignore[import-not-found]
+
+    started = time.perf_counter()
+    write_results(rows, "csv", output)
+    return {"seconds": time.perf_counter() - started}
+
+
+def memory(_state: State) -> dict[str, Any]:
+    """Private memory of this process in bytes, without mapped files."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return {"private_bytes": int(line.split()[1]) * 1024}
+    return {"private_bytes": 0}
+
+
+def versions(_state: State) -> dict[str, Any]:
+    """What runs here."""
+    from importlib.metadata import version
+
+    import torch
+
+    found = {name: version(name) for name in ("pybioclip", "torch", "open_clip_torch", "pillow", "numpy")}
+    return {"versions": found, "threads": torch.get_num_threads()}
+
+
+OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
+    operation.__name__: operation
+    for operation in (load, labels, classify, answers, decode, encode, reduce, write, memory, versions)
+}
+
+
+def main() -> None:
+    """Answer until standard input ends; what libraries print goes to standard error."""
+    replies, sys.stdout = sys.stdout, sys.stderr
+    state: State = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            reply = OPERATIONS[request.pop("op")](state, **request)
+        except Exception as error:  # the benchmark reports it; the worker stays
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Where the time goes: processor time a stage, the machine's arithmetic ceiling, and what each missed mark would need.
+
+python -m benchmarks.profile_stages [--bench FILE.json] [--output FILE.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import fixtures, machine, ours, taxa
+from benchmarks.store_load import StoreLoad
+from bioclip_core.device import choose_compute
+from bioclip_core.images import decode_regions, read_bytes
+from bioclip_plugin.media import item_of
+from bioclip_plugin.metadata import with_metadata
+from bioclip_plugin.store import Store
+
+BATCH = 16
+REPEATS = 3
+STORED = 320
+# A ViT-B/16 at 224 px: 12 layers of 197 tokens × 768; a multiplication and its addition are two operations.
+_TOKENS, _WIDTH, _LAYERS, _PATCHES = 197, 768, 12, 196
+GFLOP_PER_IMAGE = 1e-9 * (
+    _LAYERS * (24 * _TOKENS * _WIDTH**2 + 4 * _TOKENS**2 * _WIDTH) + 2 * _PATCHES * _WIDTH * 3 * 16**2
+)
+
+
+def cpu_ms(work: Callable[[], object], items: int) -> float:
+    """Processor time of all threads in milliseconds an item: the least of some repeats, after one to warm up."""
+    work()
+    found = []
+    for _ in range(REPEATS):
+        started = time.process_time()
+        work()
+        found.append(time.process_time() - started)
+    return 1000 * min(found) / items
+
+
+def stages() -> dict[str, dict[str, float]]:
+    """Milliseconds of processor time an image, by workload and stage, each stage alone."""
+    common = {"encode": _encode_ms(), "store (SQLite)": _store_ms()}
+    middle, most = fixtures.LABEL_COUNTS[1], fixtures.LABEL_COUNTS[-1]
+    small, large = _files_ms(fixtures.small_photos()), _files_ms(fixtures.large_photos())
+    species, genus = _classify_ms(middle, "species"), _classify_ms(most, "genus")
+    return {
+        f"500×375, species, {middle:,} labels": {**small, **common, "classify": species},
+        f"12 MP, species, {middle:,} labels": {**large, **common, "classify": species},
+        f"500×375, genus, {most:,} labels": {**small, **common, "classify": genus},
+    }
+
+
+def _files_ms(paths: Sequence[Path]) -> dict[str, float]:
+    contract = ours.preprocessing()
+    contents = [read_bytes(path) for path in paths]
+
+    def metadata() -> None:
+        for path, content in zip(paths, contents, strict=True):
+            with_metadata(item_of(path), content)
+
+    return {
+        "read": cpu_ms(lambda: [read_bytes(path) for path in paths], len(paths)),
+        "metadata": cpu_ms(metadata, len(paths)),
+        "decode, resize": cpu_ms(lambda: [decode_regions(data, [None], contract) for data in contents], len(paths)),
+    }
+
+
+def _encode_ms() -> float:
+    images_BHWC = np.random.default_rng(1).integers(0, 256, size=(BATCH, 224, 224, 3), dtype=np.uint8)
+    return cpu_ms(lambda: ours.encoder().encode_images(images_BHWC), BATCH)
+
+
+def _classify_ms(count: int, rank: str) -> float:
+    classifier = ours.classifier(fixtures.label_files(count))
+    features_BD = taxa.random_units(BATCH, fixtures.DIMENSION, seed=5).astype(np.float16)
+    return cpu_ms(lambda: classifier.classify(features_BD, rank=rank), BATCH)
+
+
+def _store_ms() -> float:
+    load = StoreLoad.of(STORED)
+    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "profile.db") as store:
+        return cpu_ms(lambda: load.write(store), STORED)
+
+
+def ceiling() -> dict[str, float]:
+    """10⁹ operations a second in the model's own matrix products, by number format."""
+    return {"fp32": machine.gemm_gflops("float32"), "bf16": machine.gemm_gflops("bfloat16", images=4, repeats=2)}
+
+
+def findings(
+    stage_ms: dict[str, dict[str, float]], gflops: dict[str, float], bench: dict[str, Any] | None
+) -> list[str]:
+    """The measured figures as sentences, then what each missed mark would need."""
+    compute = choose_compute()
+    best = gflops[compute.precision] if compute.precision in gflops else gflops["fp32"]
+    most = best / GFLOP_PER_IMAGE
+    lines = [
+        f"- A ViT-B/16 takes {GFLOP_PER_IMAGE:.1f}·10⁹ operations an image. In the model's own matrix products this machine does "
+        f"{gflops['fp32']:,.0f}·10⁹ a second in fp32 and {gflops['bf16']:,.0f}·10⁹ in bf16. Chosen: {compute.described()}.",
+        f"- So no program encodes more than {most:.1f} images/s here in {compute.precision}, whatever it does beside.",
+    ]
+    for workload, parts in stage_ms.items():
+        top = max(parts, key=lambda name: parts[name])
+        lines.append(f"- {workload}: {top} takes {parts[top] / sum(parts.values()):.0%} of our processor time.")
+    for entry in (bench or {}).get("benchmarks", []):
+        info = entry["extra_info"]
+        if info.get("mark") and info["ratio"]["median"] < info["mark"]:
+            lines.append(_missed(info, most))
+    return lines
+
+
+def _missed(info: dict[str, Any], most: float) -> str:
+    peer, mark = info["peer"]["median"], info["mark"]
+    needed = mark * peer
+    verdict = (
+        f"out of reach here: the encoder's ceiling of {most:.1f} images/s is {most / peer:.1f}× pybioclip"
+        if needed > most
+        else f"within the encoder's ceiling of {most:.1f} images/s: the rest is ours to save"
+    )
+    return (
+        f"- **{info['title']}**: {mark:g}× pybioclip's {peer:.2f} images/s is {needed:.1f} images/s, which takes "
+        f"{needed * GFLOP_PER_IMAGE:,.0f}·10⁹ operations a second for encoding alone. That is {verdict}."
+    )
+
+
+def tables(stage_ms: dict[str, dict[str, float]], bench: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Processor time by stage, and beside its sum what a whole run measured."""
+    measured = [
+        1000 / entry["extra_info"]["ours"]["median"]
+        for entry in (bench or {}).get("benchmarks", [])
+        if entry["group"] == "end to end"
+    ]
+    cores = os.cpu_count() or 1
+    rows = [
+        [name, *(f"{parts[name]:.1f} ({parts[name] / sum(parts.values()):.0%})" for parts in stage_ms.values())]
+        for name in next(iter(stage_ms.values()))
+    ]
+    rows.append(["sum", *(f"{sum(parts.values()):.1f}" for parts in stage_ms.values())])
+    rows.append([f"sum over {cores} cores", *(f"{sum(parts.values()) / cores:.1f}" for parts in stage_ms.values())])
+    if len(measured) == len(stage_ms):
+        rows.append(["measured end to end, wall clock", *(f"{value:.1f}" for value in measured)])
+    title = "Our stages, each alone: milliseconds of processor time an image (share)"
+    return [{"title": title, "columns": ["", *stage_ms], "rows": rows}]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bench", type=Path, help="the benchmark's JSON, to explain its missed marks")
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    bench = json.loads(arguments.bench.read_text()) if arguments.bench and arguments.bench.exists() else None
+    stage_ms, gflops = stages(), ceiling()
+    said = findings(stage_ms, gflops, bench)
+    profile = {
+        "findings": said,
+        "tables": tables(stage_ms, bench),
+        "stages_cpu_ms": stage_ms,
+        "gflops": gflops,
+    }
+    print("\n".join(said))
+    if arguments.output:
+        arguments.output.write_text(json.dumps(profile, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Answers to write: what the store benchmark and the profile put into a database, batch by batch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import fixtures, taxa
+from bioclip_core.classify import Candidate
+from bioclip_core.taxonomy import RANKS, Rank, Taxon
+from bioclip_plugin.media import MediaItem
+from bioclip_plugin.store import ItemRecord, RegionRecord, RunPlan, Store
+
+BATCH = 16
+_run = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLoad:
+    """Features and answers of some images, as the pipeline hands them to the store."""
+
+    features_BD: NDArray[np.float16]
+    answers: list[Mapping[str, tuple[Candidate, ...]]]
+    """By rank: the best five species, and the best one of every other rank."""
+
+    @classmethod
+    def of(cls, images: int) -> StoreLoad:
+        species = taxa.invented_taxa(1_000)
+        features_BD = taxa.random_units(images, fixtures.DIMENSION).astype(np.float16)
+        return cls(features_BD, [_by_rank(species, index) for index in range(images)])
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The same answers as pybioclip's result rows: five species an image."""
+        return [
+            {"file_name": f"photo_{index}.jpg", **candidate.taxon.as_dict(), "score": candidate.probability}
+            for index, by_rank in enumerate(self.answers)
+            for candidate in by_rank["species"]
+        ]
+
+    def write(self, store: Store) -> None:
+        """A whole run under new names: list, commit a batch at a time, end."""
+        number = next(_run)
+        run = store.begin_run(_plan(number))
+        for start in range(0, len(self), BATCH):
+            places = range(start, min(start + BATCH, len(self)))
+            items = [MediaItem(uri=f"run_{number}/photo_{place}.jpg") for place in places]
+            listed = store.list_items(run, items, [(1, 1)] * len(items), start + 1)
+            records = [
+                ItemRecord(
+                    listed=one,
+                    item=one.item,
+                    stat=(1, 1),
+                    content_sha256=f"{number:032x}{place:032x}",
+                    content_size=1,
+                    regions=(RegionRecord(None, self.features_BD[place], self.answers[place]),),
+                )
+                for place, one in zip(places, listed, strict=True)
+            ]
+            store.commit(run, records)
+        store.end_run(run, "finished", {})
+
+
+def _by_rank(species: list[Taxon], index: int) -> dict[str, tuple[Candidate, ...]]:
+    picked = [species[(index * 7 + place) % len(species)] for place in range(5)]
+    best: dict[str, tuple[Candidate, ...]] = {
+        rank.value: (_candidate(picked[0].truncated(rank), rank, 0.9),) for rank in RANKS[:-1]
+    }
+    best["species"] = tuple(_candidate(taxon, Rank.SPECIES, 0.5 / (place + 1)) for place, taxon in enumerate(picked))
+    return best
+
+
+def _candidate(taxon: Taxon, rank: Rank, probability: float) -> Candidate:
+    return Candidate(taxon, (taxon.rank or rank).value, probability)
+
+
+def _plan(number: int) -> RunPlan:
+    return RunPlan(
+        sources=(f"run_{number}",),
+        settings={},
+        feature_id="feature",
+        feature_settings={"weights_sha256": "0" * 64},
+        dimension=fixtures.DIMENSION,
+        answer_id="answer",
+        answer_settings={},
+        rule_id="rule",
+        rule_settings={},
+        provenance={},
+    )

@@ -1,0 +1,88 @@
+"""Invented trees of life and label files in TreeOfLife's shape (``txt_emb_species.npy`` D×N and its ``.json``)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.taxonomy import Taxon
+
+NPY = "txt_emb_species.npy"
+JSON = "txt_emb_species.json"
+
+_SYLLABLES = [a + b for a in "bcdfglmnprstvz" for b in "aeiou"]
+_ENDINGS = ("ia", "ophyta", "opsida", "ales", "idae", "us", "ensis")  # kingdom … epithet
+# Mean number of children a parent has, kingdom to genus, near TreeOfLife's.
+_CHILDREN = {"genus": 5, "family": 12, "order": 8, "class": 8, "phylum": 8, "kingdom": 8}
+_HOLES = 0.03  # the share of orders whose name is missing, since real lineages have holes
+
+
+def invented_taxa(count: int, *, seed: int = 0) -> list[Taxon]:
+    """``count`` species with whole lineages, no two alike, in random order (as TreeOfLife's files are)."""
+    rng = np.random.default_rng([21, seed])
+    parents = _parents(rng, count)
+    names = [
+        _names(rng, len(set(level)) if depth < 6 else count, _ENDINGS[depth]) for depth, level in enumerate(parents)
+    ]
+    unnamed_orders = set(np.flatnonzero(rng.random(len(names[3])) < _HOLES).tolist())
+    taxa = []
+    for index in range(count):
+        places = [int(level[index]) for level in parents]
+        lineage = [
+            "" if depth == 3 and place in unnamed_orders else names[depth][place] for depth, place in enumerate(places)
+        ]
+        lineage[6] = lineage[6].lower()
+        common = f"{names[6][index][:-5].lower()} thing" if rng.random() < 0.5 else ""
+        taxa.append(Taxon.of(lineage, common))
+    return [taxa[index] for index in rng.permutation(count)]
+
+
+def write_label_files(folder: Path, taxa: list[Taxon], vectors_ND: NDArray[np.float32]) -> Path:
+    """Both files, as the published ones are: float32 D×N with unit columns, and ``[[seven names], common name]`` a taxon."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / NPY, np.ascontiguousarray(vectors_ND.T, dtype=np.float32))
+    rows = [[list(taxon.lineage), taxon.common_name] for taxon in taxa]
+    (folder / JSON).write_text(json.dumps(rows), encoding="utf-8")
+    return folder
+
+
+def random_label_files(folder: Path, count: int, dimension: int = 512) -> Path:
+    """Label files with random unit vectors: for speed, where the answers mean nothing."""
+    if not (folder / JSON).exists():
+        write_label_files(folder, invented_taxa(count), random_units(count, dimension))
+    return folder
+
+
+def random_units(rows: int, dimension: int, *, seed: int = 0) -> NDArray[np.float32]:
+    """``rows`` × ``dimension`` vectors of length 1 in random directions."""
+    vectors = np.random.default_rng([22, seed]).standard_normal((rows, dimension), dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def _parents(rng: np.random.Generator, count: int) -> list[NDArray[np.int64]]:
+    """For each species, the number of its taxon at each of the seven ranks; a few parents have most of the children."""
+    levels = [np.arange(count)]
+    for mean in _CHILDREN.values():
+        children = levels[0]
+        size = int(children.max()) + 1
+        wanted = max(1, round(size / mean))
+        weights = rng.pareto(1.5, size=wanted) + 0.2
+        drawn = np.concatenate([np.arange(wanted), rng.choice(wanted, size=size - wanted, p=weights / weights.sum())])
+        levels.insert(0, np.sort(drawn)[children])
+    return levels
+
+
+def _names(rng: np.random.Generator, count: int, ending: str) -> list[str]:
+    """``count`` different names: a number written in syllables."""
+    base, digits = len(_SYLLABLES), 2
+    while base**digits < 4 * count:
+        digits += 1
+    numbers = rng.permutation(base**digits)[:count] if base**digits < 10**7 else rng.permutation(4 * count)[:count]
+    return [
+        "".join(_SYLLABLES[number // base**d % base] for d in range(digits)).capitalize() + ending
+        for number in numbers.tolist()
+    ]

@@ -1,0 +1,96 @@
+"""A carapace seen from the front on eight legs, with two claws; the carapace's edge and the claws by style."""
+
+from __future__ import annotations
+
+import math
+
+from bioclip_training.biosphere.pose import Pose
+from bioclip_training.biosphere.shapes import Point, Shape, ellipse, limb, polygon
+from bioclip_training.biosphere.traits import Traits
+
+_SIDES = (-1, 1)
+
+
+def outline(traits: Traits, pose: Pose) -> list[Shape]:
+    """A crab-like animal that faces the camera."""
+    wide = 0.42 + 0.14 * traits.proportion("neck")
+    tall = 0.2 + 0.16 * traits.proportion("girth")
+    legs = (0.3 + 0.3 * traits.proportion("legs")) * pose.leg_factor
+    shapes = [_leg(side, index, wide, legs, pose.stride) for side in _SIDES for index in range(4)]
+    shapes += _EDGES[traits.tail_style](wide, tall)
+    shapes += [
+        ellipse("body", (0.0, 0.0), (wide, tall)),
+        ellipse("belly", (0.0, tall * 0.62), (wide * 0.72, tall * 0.36)),
+    ]
+    for side in _SIDES:
+        shapes += _claw(traits.ornament_style, side, wide, pose)
+    head = 0.06 * pose.head_factor
+    for side in _SIDES:
+        eye = (side * 0.13, -tall - 0.08 - 0.1 * traits.proportion("head"))
+        shapes += [limb("head", [(side * 0.1, -tall * 0.7), eye], (0.09, 0.08)), ellipse("head", eye, (head, head))]
+        shapes += [ellipse("eye", eye, (head * 0.5, head * 0.5))]
+    return shapes
+
+
+def _leg(side: int, index: int, wide: float, length: float, stride: float) -> Shape:
+    angle = (0.0, 0.3, 0.6, 0.9)[index]
+    knee = (side * (wide * 0.8 + length * 0.6 * math.cos(angle)), -0.06 + 0.1 * index + 0.2 * stride)
+    foot = (side * (wide * 0.8 + length * math.cos(angle) + 0.04), 0.12 + length * (0.35 + 0.5 * math.sin(angle)))
+    return limb("leg", [(side * wide * 0.7, 0.05), knee, foot], (0.1, 0.075, 0.03), 0.7 if index % 2 else 1.0)
+
+
+def _thorns(wide: float, tall: float) -> list[Shape]:
+    half = [(wide * 0.8, -tall * 0.5), (wide + 0.28, -tall * 0.7), (wide * 0.85, tall * 0.3)]
+    return [polygon("tail", [(side * x, y) for x, y in half]) for side in _SIDES]
+
+
+def _hump(wide: float, tall: float) -> list[Shape]:
+    return [ellipse("tail", (0.0, -tall * 0.75), (wide * 0.6, tall * 0.75))]
+
+
+def _teeth(_wide: float, tall: float) -> list[Shape]:
+    base, tip = -tall * 0.6, -tall - 0.24
+    return [polygon("tail", [(x - 0.09, base), (x, tip), (x + 0.09, base)]) for x in (-0.3, 0.0, 0.3)]
+
+
+def _skirt(wide: float, tall: float) -> list[Shape]:
+    return [ellipse("tail", (0.0, tall * 0.5), (wide * 1.12, tall * 0.75))]
+
+
+def _lobes(wide: float, tall: float) -> list[Shape]:
+    return [ellipse("tail", (side * wide * 0.85, -tall * 0.55), (0.2, 0.16)) for side in _SIDES]
+
+
+def _claw(style: int, side: int, wide: float, pose: Pose) -> list[Shape]:
+    """One arm and its claw. In style 1 one claw is giant and the other small."""
+    lift = 0.25 + 0.3 * pose.head_lift
+    elbow, hand = (side * (wide + 0.12), 0.02), (side * (wide * 0.72 + 0.2), -lift)
+    size = 0.16 * pose.ornament_factor * ({-1: 0.5, 1: 1.6}[side] if style == 1 else 1.0)
+    arm = limb("ornament", [(side * wide * 0.7, 0.05), elbow, hand], (0.1, 0.1, 0.08))
+    return [arm, *_HANDS[style](hand, size, side, pose.ornament_factor)]
+
+
+def _pincers(hand: Point, size: float, _side: int, _factor: float) -> list[Shape]:
+    x, y = hand
+    paths = [[hand, (x + dx, y - size), (x + 0.3 * dx, y - 1.9 * size)] for dx in (-0.9 * size, 0.9 * size)]
+    return [
+        ellipse("ornament", hand, (size * 0.9, size * 0.8)),
+        *(limb("ornament", path, (0.12, 0.1, 0.03)) for path in paths),
+    ]
+
+
+def _paddles(hand: Point, size: float, side: int, _factor: float) -> list[Shape]:
+    return [ellipse("ornament", hand, (size * 0.8, size * 1.7), side * 0.4)]
+
+
+def _forceps(hand: Point, _size: float, _side: int, factor: float) -> list[Shape]:
+    tips = [(hand[0] + dx, hand[1] - 0.42 * factor) for dx in (-0.1, 0.1)]
+    return [limb("ornament", [hand, tip], (0.08, 0.03)) for tip in tips]
+
+
+def _hammers(hand: Point, size: float, _side: int, _factor: float) -> list[Shape]:
+    return [ellipse("ornament", (hand[0], hand[1] - 0.05), (size * 1.5, size * 0.7))]
+
+
+_EDGES = (_thorns, _hump, _teeth, _skirt, _lobes)
+_HANDS = (_pincers, _pincers, _paddles, _forceps, _hammers)

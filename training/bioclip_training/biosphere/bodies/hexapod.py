@@ -1,0 +1,104 @@
+"""Head, thorax and abdomen on six bent legs; the abdomen's end and the feelers by style."""
+
+from __future__ import annotations
+
+import math
+
+from bioclip_training.biosphere.pose import Pose
+from bioclip_training.biosphere.shapes import Point, Shape, ellipse, limb, polygon
+from bioclip_training.biosphere.traits import Traits
+
+_END = -0.58  # of the abdomen
+_FEET = ((-0.28, -0.2), (0.12, 0.0), (0.34, 0.22))  # where a leg begins, and how far it reaches forward
+
+
+def outline(traits: Traits, pose: Pose) -> list[Shape]:
+    """A large insect, seen from its right side."""
+    depth = 0.3 + 0.22 * traits.proportion("girth")
+    legs = (0.28 + 0.3 * traits.proportion("legs")) * pose.leg_factor
+    head = (0.12 + 0.07 * traits.proportion("head")) * pose.head_factor
+    head_at = (0.5 + 0.5 * head, -0.04 - 0.08 * pose.head_lift)
+    length, reach = (
+        0.2 + 0.25 * traits.proportion("tail"),
+        (0.25 + 0.15 * traits.proportion("neck")) * pose.ornament_factor,
+    )
+    shapes = [_leg(x + 0.05, forward - pose.stride, legs, 0.65) for x, forward in _FEET]
+    shapes += _TAILS[traits.tail_style](depth, length, pose.tail_wave)
+    shapes += [
+        ellipse("body", (-0.2, 0.0), (0.42, depth / 2), -0.05),
+        ellipse("belly", (-0.2, depth * 0.3), (0.34, depth * 0.18)),
+        ellipse("body", (0.26, -0.04), (0.22, depth * 0.38)),
+    ]
+    shapes += [_leg(x, forward + pose.stride, legs, 1.0) for x, forward in _FEET]
+    shapes += _ORNAMENTS[traits.ornament_style](head_at, head, reach, pose.ornament_factor)
+    shapes += [ellipse("head", head_at, (head, head))]
+    return [*shapes, ellipse("eye", (head_at[0] + head * 0.35, head_at[1] - head * 0.3), (head * 0.28, head * 0.28))]
+
+
+def _leg(x: float, reach: float, length: float, shade: float) -> Shape:
+    knee = (x + 0.8 * reach, 0.05 - length * 0.15)
+    return limb("leg", [(x, 0.08), knee, (x + 1.5 * reach, 0.1 + length)], (0.08, 0.065, 0.035), shade)
+
+
+def _sting(_depth: float, length: float, wave: float) -> list[Shape]:
+    arch = [(_END - 0.2, -0.2), (_END - 0.1, -0.25 - length), (_END + 0.2, -0.3 - length + wave * 0.5)]
+    return [limb("tail", [(_END, 0.0), *arch], (0.16, 0.13, 0.1, 0.03))]
+
+
+def _bristles(_depth: float, length: float, wave: float) -> list[Shape]:
+    tips = [(_END - 1.6 * length, dy + wave) for dy in (-0.15, 0.1)]
+    return [limb("tail", [(_END, 0.0), tip], (0.07, 0.025)) for tip in tips]
+
+
+def _wings(_depth: float, length: float, _wave: float) -> list[Shape]:
+    return [ellipse("tail", (_END + 0.12 - 0.3 * length, -0.14), (0.3 + 0.4 * length, 0.13), -0.25)]
+
+
+def _second_abdomen(depth: float, _length: float, _wave: float) -> list[Shape]:
+    return [ellipse("tail", (_END - 0.1, 0.02), (0.2, depth * 0.3))]
+
+
+def _fan(depth: float, length: float, _wave: float) -> list[Shape]:
+    edge = [(_END - length, -0.2), (_END - length * 0.7, 0.0), (_END - length, 0.2)]
+    return [polygon("tail", [(_END + 0.1, -depth * 0.3), *edge, (_END + 0.1, depth * 0.3)])]
+
+
+def _threads(at: Point, head: float, reach: float, _factor: float) -> list[Shape]:
+    x, y = at
+    paths = [
+        [(x, y - head * 0.6), (x + 0.1, y - head - reach), (x + dx, y - head - 1.5 * reach)] for dx in (-0.25, 0.05)
+    ]
+    return [limb("ornament", path, (0.05, 0.035)) for path in paths]
+
+
+def _clubs(at: Point, head: float, reach: float, _factor: float) -> list[Shape]:
+    x, y = at
+    shapes = []
+    for tip in ((x + reach * 0.4, y - head - reach * 0.8), (x + reach * 0.9, y - head - reach * 0.35)):
+        shapes += [
+            limb("ornament", [(x, y - head * 0.5), tip], (0.045, 0.045)),
+            ellipse("ornament", tip, (0.075, 0.075)),
+        ]
+    return shapes
+
+
+def _mandibles(at: Point, head: float, _reach: float, factor: float) -> list[Shape]:
+    (x, y), tip = at, at[0] + head + 0.3 * factor
+    paths = [[(x + head * 0.6, y + dy * 0.4), (x + head + 0.12, y + dy), (tip, y + dy * 0.35)] for dy in (-0.13, 0.15)]
+    return [limb("ornament", path, (0.1, 0.09, 0.03)) for path in paths]
+
+
+def _great_horn(at: Point, head: float, reach: float, _factor: float) -> list[Shape]:
+    x, y = at
+    bend, tip = (x + head + reach * 0.5, y - head - reach * 0.3), (x + head + reach * 0.7, y - head - reach * 1.2)
+    return [limb("ornament", [(x, y - head * 0.5), bend, tip], (0.14, 0.1, 0.03))]
+
+
+def _comb(at: Point, head: float, reach: float, _factor: float) -> list[Shape]:
+    root = (at[0], at[1] - head * 0.4)
+    tips = [(root[0] + reach * math.cos(turn), root[1] - reach * math.sin(turn)) for turn in (0.4, 0.8, 1.2, 1.6, 2.0)]
+    return [limb("ornament", [root, tip], (0.05, 0.05)) for tip in tips]
+
+
+_TAILS = (_sting, _bristles, _wings, _second_abdomen, _fan)
+_ORNAMENTS = (_threads, _clubs, _mandibles, _great_horn, _comb)

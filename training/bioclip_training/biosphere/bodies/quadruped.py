@@ -1,0 +1,123 @@
+"""Four legs under a barrel; tail and ears or horns by style."""
+
+from __future__ import annotations
+
+import math
+
+from bioclip_training.biosphere.pose import Pose
+from bioclip_training.biosphere.shapes import Point, Shape, ellipse, limb
+from bioclip_training.biosphere.traits import Traits
+
+# Of two ears or horns, the far one stands a little forward and in shade.
+_PAIR_SHADES = (0.75, 1.0)
+
+
+def outline(traits: Traits, pose: Pose) -> list[Shape]:
+    """A standing or walking animal, seen from its right side."""
+    depth = 0.34 + 0.24 * traits.proportion("girth")
+    legs = (0.22 + 0.5 * traits.proportion("legs")) * pose.leg_factor
+    neck = 0.12 + 0.5 * traits.proportion("neck")
+    head = (0.13 + 0.08 * traits.proportion("head")) * pose.head_factor
+    lift = 0.9 + pose.head_lift
+    head_at = (0.42 + neck * math.cos(lift), -0.1 - neck * math.sin(lift))
+    hip, shoulder = -0.38, 0.36
+    length = 0.3 + 0.5 * traits.proportion("tail")
+    shapes = [
+        _leg(x, depth, legs, swing, 0.72) for x, swing in ((hip + 0.1, -pose.stride), (shoulder - 0.08, pose.stride))
+    ]
+    shapes += _TAILS[traits.tail_style]((-0.5, -depth * 0.15), length, pose.tail_wave)
+    shapes += [
+        ellipse("body", (0.0, 0.0), (0.55, depth / 2), 0.05),
+        limb("body", [(0.35, 0.02), head_at], (depth * 0.75, head * 1.1)),
+        ellipse("belly", (0.0, depth * 0.3), (0.4, depth * 0.2)),
+    ]
+    shapes += [_leg(x, depth, legs, swing, 1.0) for x, swing in ((hip, pose.stride), (shoulder, -pose.stride))]
+    shapes += _ORNAMENTS[traits.ornament_style](head_at, head, pose.ornament_factor)
+    muzzle = (head_at[0] + head * 1.5, head_at[1] + head * 0.45)
+    shapes += [
+        limb("head", [head_at, muzzle], (head * 1.5, head * 0.75)),
+        ellipse("head", head_at, (head, head * 0.85)),
+    ]
+    return [*shapes, ellipse("eye", (head_at[0] + head * 0.35, head_at[1] - head * 0.2), (head * 0.16, head * 0.16))]
+
+
+def _leg(x: float, depth: float, length: float, swing: float, shade: float) -> Shape:
+    knee = (x + 0.3 * swing, depth * 0.3 + length * 0.5)
+    return limb("leg", [(x, depth * 0.1), knee, (x + swing, depth * 0.35 + length)], (0.17, 0.1, 0.085), shade)
+
+
+def _whip(root: Point, length: float, wave: float) -> list[Shape]:
+    x, y = root
+    tip = (x - 0.25 * length - 0.1, y + length * (0.9 + wave))
+    return [limb("tail", [root, (x - 0.18, y + 0.1), tip], (0.08, 0.05, 0.05)), ellipse("tail", tip, (0.07, 0.12))]
+
+
+def _brush(root: Point, length: float, wave: float) -> list[Shape]:
+    x, y = root
+    tip = (x - length, y + length * (0.35 + wave))
+    return [limb("tail", [root, (x - 0.5 * length, y + 0.05), tip], (0.1, 0.3, 0.26, 0.04))]
+
+
+def _plume(root: Point, length: float, wave: float) -> list[Shape]:
+    x, y = root
+    tip = (x - 0.15 * length, y - length * (1.15 + wave))
+    return [limb("tail", [root, (x - 0.45 * length, y - 0.3 * length), tip], (0.1, 0.24, 0.3, 0.1))]
+
+
+def _bob(root: Point, _length: float, _wave: float) -> list[Shape]:
+    return [ellipse("tail", (root[0] - 0.06, root[1] - 0.04), (0.13, 0.12))]
+
+
+def _paddle(root: Point, length: float, wave: float) -> list[Shape]:
+    end = (root[0] - length * 0.95, root[1] + 0.1 + 0.3 * wave)
+    return [limb("tail", [root, end], (0.12, 0.1)), ellipse("tail", end, (0.24, 0.11), -0.1 - wave)]
+
+
+def _round_ears(at: Point, head: float, _factor: float) -> list[Shape]:
+    places = (at[0] + 0.1 * head, at[0] - 0.5 * head)
+    radii = (head * 0.55, head * 0.55)
+    pairs = zip(places, _PAIR_SHADES, strict=True)
+    return [ellipse("ornament", (x, at[1] - head * 0.85), radii, 0, shade) for x, shade in pairs]
+
+
+def _long_ears(at: Point, head: float, _factor: float) -> list[Shape]:
+    root, tip = at[1] - head * 0.5, at[1] - head * 2.4
+    widths = (head * 0.35, head * 0.55, head * 0.2)
+    pairs = zip((at[0] + 0.25 * head, at[0] - 0.2 * head), _PAIR_SHADES, strict=True)
+    return [limb("ornament", [(x, root), (x - head * 0.6, tip)], widths, shade) for x, shade in pairs]
+
+
+def _straight_horns(at: Point, head: float, factor: float) -> list[Shape]:
+    reach, root = head * 2.2 * factor, at[1] - head * 0.6
+    widths = (head * 0.4, head * 0.08)
+    pairs = zip((at[0] + 0.35 * head, at[0] - 0.15 * head), _PAIR_SHADES, strict=True)
+    return [limb("ornament", [(x, root), (x + reach * 0.45, root - reach)], widths, shade) for x, shade in pairs]
+
+
+def _curled_horn(at: Point, head: float, factor: float) -> list[Shape]:
+    (x, y), reach = at, head * 1.5 * factor
+    curl = [
+        (x - reach * 0.5, y - head - reach * 0.7),
+        (x - reach * 1.5, y - head - reach * 0.1),
+        (x - reach * 1.1, y - head * 0.1),
+    ]
+    return [limb("ornament", [(x, y - head * 0.6), *curl], (head * 0.55, head * 0.4, head * 0.1))]
+
+
+def _antlers(at: Point, head: float, factor: float) -> list[Shape]:
+    (x, y), reach = at, head * 2.6 * factor
+    top = (x - reach * 0.35, y - head * 0.5 - reach)
+    ends = [
+        (x + reach * 0.3, y - head - reach * 0.65),
+        (x - reach * 0.75, y - head - reach * 0.55),
+        (x + reach * 0.25, y - head - reach),
+    ]
+    stem = limb(
+        "ornament", [(x, y - head * 0.5), (x - reach * 0.25, y - head - reach * 0.4), top], (head * 0.3, head * 0.22)
+    )
+    fork = (x - reach * 0.22, y - head - reach * 0.3)
+    return [stem, *(limb("ornament", [fork, end], (head * 0.22, head * 0.12)) for end in ends)]
+
+
+_TAILS = (_whip, _brush, _plume, _bob, _paddle)
+_ORNAMENTS = (_round_ears, _long_ears, _straight_horns, _curled_horn, _antlers)

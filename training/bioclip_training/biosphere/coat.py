@@ -1,0 +1,196 @@
+"""Paints an animal: its outlines in the colours and the pattern of its species, as a picture with transparency."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw
+
+from bioclip_training.biosphere.bodies import outline
+from bioclip_training.biosphere.pose import Pose
+from bioclip_training.biosphere.shapes import Points
+from bioclip_training.biosphere.traits import Traits
+
+Colour = tuple[int, int, int]
+
+_PATTERNED = ("body", "back")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """From the animal's coordinates to pixels: turned by ``lean``, mirrored, scaled, moved."""
+
+    scale: float
+    """Pixels a unit."""
+    mirror: bool = False
+    lean: float = 0.0
+    origin: tuple[float, float] = (0.0, 0.0)
+    """Where the animal's (0, 0) lies, in pixels."""
+
+    def pixels(self, points: Points) -> Points:
+        cos, sin = np.cos(self.lean), np.sin(self.lean)
+        x, y = points[:, 0] * cos + points[:, 1] * sin, points[:, 1] * cos - points[:, 0] * sin
+        turned = np.stack([(-x if self.mirror else x), y], axis=1)
+        moved: Points = turned * self.scale + np.asarray(self.origin)
+        return moved
+
+
+def painted(
+    traits: Traits, pose: Pose, placement: Placement, size: tuple[int, int], rng: np.random.Generator
+) -> Image.Image:
+    """The animal on a transparent ground of ``size`` pixels (width, height), as RGBA. ``rng`` shifts the pattern a little."""
+    colours = _colours(traits, pose)
+    picture, alpha, coat = Image.new("RGB", size), Image.new("L", size), Image.new("L", size)
+    on_picture, on_alpha, on_coat = ImageDraw.Draw(picture), ImageDraw.Draw(alpha), ImageDraw.Draw(coat)
+    for shape in outline(traits, pose):
+        vertices = [(float(x), float(y)) for x, y in placement.pixels(shape.points)]
+        on_picture.polygon(vertices, fill=_shaded(colours[shape.part], shape.shade))
+        on_alpha.polygon(vertices, fill=255)
+        on_coat.polygon(vertices, fill=255 if shape.part in _PATTERNED else 0)
+    marks = _marks(traits, placement, size, rng)
+    picture.paste(tone_colour(traits), mask=ImageChops.multiply(coat, marks))
+    picture = _lit_from_above(picture, alpha)
+    picture.putalpha(alpha)
+    return picture
+
+
+def tone_colour(traits: Traits) -> Colour:
+    """The colour of the marks and of the accent."""
+    if traits.tone == "dark":
+        return (28, 22, 20)
+    if traits.tone == "pale":
+        return (244, 240, 224)
+    return _rgb(traits.hue + 0.5, 0.58, 0.9)
+
+
+def _colours(traits: Traits, pose: Pose) -> dict[str, Colour]:
+    saturation = 0.5 if pose.sex == "male" else 0.42
+    light = traits.lightness + (0.05 if pose.life_stage == "juvenile" else 0.0)
+    base = _rgb(traits.hue, light, saturation)
+    colours = {
+        "body": base,
+        "back": base,
+        "head": base,
+        "tail": _shaded(base, 0.92),
+        "leg": _shaded(base, 0.8),
+        "belly": _rgb(traits.hue, min(0.85, light + 0.18), 0.3),
+        "ornament": _rgb(traits.hue + 0.08, 0.74, 0.4),
+        "beak": (226, 166, 66),
+        "eye": (12, 10, 10),
+    }
+    if traits.accent != "none":
+        colours[traits.accent] = tone_colour(traits)
+    return colours
+
+
+def _rgb(hue: float, lightness: float, saturation: float) -> Colour:
+    red, green, blue = (round(255 * value) for value in colorsys.hls_to_rgb(hue % 1.0, lightness, saturation))
+    return red, green, blue
+
+
+def _shaded(colour: Colour, shade: float) -> Colour:
+    red, green, blue = (min(255, round(value * shade)) for value in colour)
+    return red, green, blue
+
+
+def _lit_from_above(picture: Image.Image, alpha: Image.Image) -> Image.Image:
+    """Brighter at the animal's top, darker at its feet, with a soft rim."""
+    box = alpha.getbbox()
+    if box is None:
+        return picture
+    light = np.full(picture.height, 1.0)
+    light[box[1] : box[3]] = np.linspace(1.15, 0.78, box[3] - box[1])
+    lit = np.asarray(picture, dtype=np.float32) * light[:, None, None]
+    return Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))
+
+
+def _marks(traits: Traits, placement: Placement, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+    """The pattern over the whole animal, as a mask of 0 and 255."""
+    mask = Image.new("L", size)
+    brush = _Brush(ImageDraw.Draw(mask), placement)
+    period = 1.15 / traits.pattern_count
+    shift = float(rng.uniform(-0.15, 0.15)) * period
+    _PAINTERS[traits.pattern](brush, period, shift)
+    return mask
+
+
+@dataclass(frozen=True, slots=True)
+class _Brush:
+    """Draws marks given in the animal's coordinates."""
+
+    on: ImageDraw.ImageDraw
+    placement: Placement
+
+    def area(self, points: list[tuple[float, float]]) -> None:
+        self.on.polygon([(float(x), float(y)) for x, y in self.placement.pixels(np.asarray(points))], fill=255)
+
+    def line(self, points: list[tuple[float, float]], width: float) -> None:
+        pixels = [(float(x), float(y)) for x, y in self.placement.pixels(np.asarray(points))]
+        self.on.line(pixels, fill=255, width=max(1, round(width * self.placement.scale)), joint="curve")
+
+    def disc(self, x: float, y: float, radius: float, fill: int = 255) -> None:
+        (centre,) = self.placement.pixels(np.asarray([[x, y]]))
+        reach = radius * self.placement.scale
+        self.on.ellipse((centre[0] - reach, centre[1] - reach, centre[0] + reach, centre[1] + reach), fill=fill)
+
+
+def _steps(period: float, shift: float) -> list[float]:
+    """Places along the trunk and neck, tail end first."""
+    return [float(x) for x in np.arange(-0.8 + shift, 1.1, period)]
+
+
+def _grid(period: float, shift: float) -> list[tuple[float, float]]:
+    rows = enumerate(np.arange(-1.1, 0.6, period * 0.8))
+    return [(x + (row % 2) * period / 2, float(y)) for row, y in rows for x in _steps(period, shift)]
+
+
+def _bars(brush: _Brush, period: float, shift: float) -> None:
+    for x in _steps(period, shift):
+        brush.line([(x - 0.15, -1.2), (x + 0.08, 0.6)], period * 0.45)
+
+
+def _stripes(brush: _Brush, period: float, shift: float) -> None:
+    for y in np.arange(-1.15 + shift, 0.6, period * 0.6):
+        brush.line([(-0.9, float(y) + 0.05), (0.0, float(y) - 0.02), (1.1, float(y))], period * 0.28)
+
+
+def _spots(brush: _Brush, period: float, shift: float) -> None:
+    for x, y in _grid(period, shift):
+        brush.disc(x, y, period * 0.28)
+
+
+def _rings(brush: _Brush, period: float, shift: float) -> None:
+    wide = max(period, 0.2)
+    for x, y in _grid(wide, shift):
+        brush.disc(x, y, wide * 0.38)
+        brush.disc(x, y, wide * 0.2, 0)
+
+
+def _saddle(brush: _Brush, period: float, shift: float) -> None:
+    brush.area([(-0.3 + shift, 0.12), (-0.42, -0.6), (0.16, -0.6), (0.06 + shift, 0.12)] if period > 0.2
+               else [(-0.6, -0.02), (-0.6, -0.6), (0.4, -0.6), (0.4, -0.02)])  # fmt: skip
+
+
+def _halves(brush: _Brush, period: float, shift: float) -> None:
+    edge = shift if period > 0.2 else 0.1 + shift
+    brush.area([(-1.0, 1.0), (-1.0, -1.2), (edge - 0.08, -1.2), (edge + 0.08, 1.0)])
+
+
+def _net(brush: _Brush, period: float, shift: float) -> None:
+    for x in [*_steps(period * 1.2, shift), 1.1 + shift, 1.4 + shift]:
+        brush.line([(x - 0.9, -1.0), (x + 0.6, 0.5)], period * 0.24)
+        brush.line([(x + 0.6, -1.0), (x - 0.9, 0.5)], period * 0.24)
+
+
+def _chevrons(brush: _Brush, period: float, shift: float) -> None:
+    for x in _steps(period * 1.1, shift):
+        brush.line([(x - 1.0, -1.0), (x + 0.02, 0.0), (x - 0.5, 0.5)], period * 0.42)
+
+
+_PAINTERS: dict[str, Callable[[_Brush, float, float], None]] = {
+    "bars": _bars, "stripes": _stripes, "spots": _spots, "rings": _rings, "saddle": _saddle, "halves": _halves, "net": _net,
+    "chevrons": _chevrons,
+}  # fmt: skip

@@ -1,0 +1,175 @@
+"""Where the camera stands: six habitats as pictures without an animal, and the grass that grows before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Habitat:
+    """One kind of place: colours as RGB, 0 to 255."""
+
+    name: str
+    sky: tuple[Colour, Colour]
+    """At the top and at the horizon."""
+    ground: tuple[Colour, Colour]
+    """At the horizon and at the camera's feet."""
+    blade: Colour
+    """Of grass or reeds."""
+    feature: str
+    """What stands in the distance: trunks, bushes, reeds, rocks or firs."""
+    feature_colour: Colour
+
+
+HABITATS = (
+    Habitat(
+        "forest", ((92, 116, 92), (150, 168, 132)), ((84, 82, 52), (66, 58, 38)), (58, 86, 40), "trunks", (58, 48, 40)
+    ),
+    Habitat(
+        "savanna",
+        ((150, 182, 206), (224, 214, 184)),
+        ((178, 152, 88), (142, 112, 60)),
+        (170, 146, 72),
+        "bushes",
+        (104, 108, 56),
+    ),
+    Habitat(
+        "wetland",
+        ((146, 168, 178), (192, 204, 200)),
+        ((104, 124, 104), (70, 84, 66)),
+        (88, 116, 62),
+        "reeds",
+        (96, 112, 66),
+    ),
+    Habitat(
+        "heath",
+        ((166, 178, 192), (212, 208, 204)),
+        ((128, 106, 100), (98, 84, 74)),
+        (112, 96, 76),
+        "bushes",
+        (118, 88, 104),
+    ),
+    Habitat(
+        "tundra",
+        ((178, 192, 206), (222, 228, 232)),
+        ((206, 212, 216), (184, 190, 196)),
+        (136, 134, 116),
+        "firs",
+        (70, 86, 80),
+    ),
+    Habitat(
+        "scree",
+        ((138, 166, 200), (206, 208, 206)),
+        ((152, 142, 130), (120, 110, 100)),
+        (124, 120, 84),
+        "rocks",
+        (112, 104, 98),
+    ),
+)
+
+
+def backdrop(habitat: Habitat, horizon: float, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+    """The place with nobody in it; ``horizon`` from 0 (top) to 1. Lengths are shares of the width, so any size looks the same."""
+    width, height = size
+    picture = Image.fromarray(_gradients(habitat, horizon, size, rng))
+    draw = ImageDraw.Draw(picture)
+    for _ in range(int(rng.integers(4, 11))):
+        _feature(draw, habitat, float(rng.uniform(0, width)), horizon * height, width, rng)
+    _blades(draw, habitat.blade, (horizon * height, height), 60, 0.05, size, rng)
+    return picture.filter(ImageFilter.GaussianBlur(width / 500))
+
+
+def foreground(picture: Image.Image, habitat: Habitat, ground: float, amount: float, rng: np.random.Generator) -> None:
+    """Grass in front of the animal's feet, in place; ``amount`` from 0 to 1, ``ground`` where the feet are (0 to 1)."""
+    height = picture.height
+    rows = (min(0.99, ground + 0.01) * height, height * 1.06)
+    _blades(ImageDraw.Draw(picture), habitat.blade, rows, round(45 * amount), 0.11, picture.size, rng)
+
+
+def _gradients(habitat: Habitat, horizon: float, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Sky and ground with mottling, H×W×3 uint8."""
+    width, height = size
+    edge = max(1, min(height - 1, round(horizon * height)))
+    rows = np.concatenate([_ramp(*habitat.sky, edge), _ramp(*habitat.ground, height - edge)])
+    mottle = np.zeros((height, width), dtype=np.float32)
+    for cells, strength in ((6, 0.10), (20, 0.09), (60, 0.07)):
+        coarse = rng.normal(0, strength, (max(2, cells * 3 // 4), cells)).astype(np.float32)
+        mottle += np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC))
+    mottle[:edge] *= 0.35
+    return np.clip(rows[:, None, :] * (1 + mottle[:, :, None]), 0, 255).astype(np.uint8)
+
+
+def _ramp(start: Colour, end: Colour, steps: int) -> np.ndarray:
+    return np.linspace(start, end, steps, dtype=np.float32)
+
+
+def _varied(colour: Colour, rng: np.random.Generator) -> Colour:
+    shade = float(rng.uniform(0.75, 1.25))
+    red, green, blue = (max(0, min(255, round(value * shade))) for value in colour)
+    return red, green, blue
+
+
+def _feature(
+    draw: ImageDraw.ImageDraw, habitat: Habitat, x: float, y: float, width: int, rng: np.random.Generator
+) -> None:
+    """One thing on the horizon at pixel (x, y)."""
+    unit = width * float(rng.uniform(0.5, 1.3))
+    colour = _varied(habitat.feature_colour, rng)
+    if habitat.feature == "trunks":
+        girth = 0.025 * unit
+        draw.polygon(
+            [(x - girth, -5), (x + girth, -5), (x + 1.6 * girth, y + 0.12 * unit), (x - 1.6 * girth, y + 0.12 * unit)],
+            fill=colour,
+        )
+    elif habitat.feature == "bushes":
+        for _ in range(5):
+            cx, cy, reach = (
+                x + float(rng.normal(0, 0.04)) * unit,
+                y + float(rng.normal(0, 0.015)) * unit,
+                float(rng.uniform(0.03, 0.06)) * unit,
+            )
+            draw.ellipse((cx - reach, cy - reach * 0.8, cx + reach, cy + reach * 0.8), fill=_varied(colour, rng))
+    elif habitat.feature == "reeds":
+        for _ in range(9):
+            foot, tip = x + float(rng.normal(0, 0.03)) * unit, x + float(rng.normal(0, 0.04)) * unit
+            draw.line(
+                [(foot, y + 0.06 * unit), (tip, y - float(rng.uniform(0.05, 0.16)) * unit)],
+                fill=colour,
+                width=max(1, round(0.006 * unit)),
+            )
+    elif habitat.feature == "firs":
+        draw.polygon(
+            [(x - 0.05 * unit, y + 0.02 * unit), (x, y - 0.17 * unit), (x + 0.05 * unit, y + 0.02 * unit)], fill=colour
+        )
+    else:
+        corners = zip(np.sort(rng.uniform(0, 2 * np.pi, 7)), rng.uniform(0.03, 0.08, 7) * unit, strict=True)
+        draw.polygon(
+            [(x + float(r * np.cos(t)), y + 0.03 * unit + float(0.7 * r * np.sin(t))) for t, r in corners],
+            fill=colour,
+        )
+
+
+def _blades(
+    draw: ImageDraw.ImageDraw,
+    colour: Colour,
+    rows: tuple[float, float],
+    number: int,
+    tall: float,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+) -> None:
+    """Grass rooted between two pixel rows, the nearer the taller; ``tall`` as a share of the width."""
+    width = size[0]
+    roots = np.sort(rng.uniform(rows[0], rows[1], number))
+    for y in roots:
+        x, nearness = float(rng.uniform(-0.02, 1.02)) * width, (float(y) - rows[0]) / (rows[1] - rows[0])
+        reach = tall * width * (0.4 + 0.6 * nearness) * float(rng.uniform(0.6, 1.2))
+        lean, half = float(rng.normal(0, 0.35)) * reach, 0.0035 * width * (0.5 + nearness)
+        draw.polygon(
+            [(x - half, float(y)), (x + lean, float(y) - reach), (x + half, float(y))], fill=_varied(colour, rng)
+        )

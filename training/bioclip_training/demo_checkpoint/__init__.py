@@ -1,0 +1,1 @@
+"""The demo model: trained from nothing on rendered scenes of the fictional biosphere."""
