@@ -50,6 +50,7 @@ def write_checkpoint(folder: Path, recipe: DemoRecipe, model: Any, table: torch.
 
     folder.mkdir(parents=True)
     save_file(_weights(model, table, captions), folder / WEIGHTS[0], metadata={"format": "pt"})
+    (folder / WEIGHTS[0]).chmod(0o644)  # safetensors makes it private; the wheel is for everybody
     config = {"model_cfg": recipe.model_cfg(), "preprocess_cfg": recipe.preprocess_cfg()}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     biosphere = Biosphere.grow(seed=recipe.biosphere_seed, families=recipe.families, species=recipe.species)
