@@ -36,7 +36,7 @@ def main() -> int:
 def _python(module: str, *arguments: str) -> int:
     """Run a module from the repository's root, with our source roots on the path whether installed or not."""
     roots = os.pathsep.join(str(ROOT / part) for part in (".", "core", "training"))
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": roots}  # as our command line sets it
+    environment = {"GOMP_SPINCOUNT": "1000", **os.environ, "PYTHONPATH": roots}  # as our command line sets it
     return subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=False).returncode
 
 

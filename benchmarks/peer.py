@@ -109,5 +109,5 @@ if __name__ == "__main__":
 
 def _environment() -> dict[str, str]:
     """The peer's process as its users start it: none of our settings, and no network."""
-    ours = {"OMP_WAIT_POLICY", "PYTHONPATH"}
+    ours = {"GOMP_SPINCOUNT", "PYTHONPATH"}
     return {**{name: value for name, value in os.environ.items() if name not in ours}, "HF_HUB_OFFLINE": "1"}
