@@ -87,6 +87,7 @@ class Pipeline:
         run: Run | None = None,
         *,
         repeat_done: bool = True,
+        rehash: bool = False,
         classify: bool = True,
         on_stored: Callable[[Run, Sequence[Answer]], None] | None = None,
     ) -> None:
@@ -96,6 +97,7 @@ class Pipeline:
             engine: model and labels, opened when they are first needed.
             store: where results are kept, with ``run``; None keeps nothing.
             repeat_done: whether items that the run had done before are answered again from the store.
+            rehash: whether every file is read again and known by its bytes, instead of by size and modification time.
             classify: False stops at features.
             on_stored: called after each committed batch, on the writer's thread.
         """
@@ -103,6 +105,7 @@ class Pipeline:
         self._store = store
         self._run = run
         self._repeat_done = repeat_done
+        self._rehash = rehash
         self._classify = classify
         self._on_stored = on_stored
         self._in_flight: dict[int, _Task] = {}
@@ -187,6 +190,8 @@ class Pipeline:
         assert self._run is not None
         tasks = []
         for listed, stat in zip(listing.result(), stats, strict=True):
+            if self._rehash and stat is not None:
+                listed = replace(listed, done=False, content_sha256=None)
             task = _new_task(listed.item, listed, stat)
             first = self._in_flight.get(listed.media_id)
             if listed.done:

@@ -153,9 +153,9 @@ class Session:
             )
         )  # fmt: skip
 
-    def pipeline(self, run: Run, *, repeat_done: bool = True) -> Pipeline:
+    def pipeline(self, run: Run, *, repeat_done: bool = True, rehash: bool = False) -> Pipeline:
         """The pipeline of a run that :meth:`begin_run` gave."""
-        return Pipeline(self.engine, self.store, run, repeat_done=repeat_done, on_stored=self._tell)
+        return Pipeline(self.engine, self.store, run, repeat_done=repeat_done, rehash=rehash, on_stored=self._tell)
 
     def close(self) -> None:
         """End the Session's own run and give back the store's connections."""

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from bioclip_plugin import MediaItem, Region, Session, create_plugin_manager
+from bioclip_plugin.media import item_of
 from bioclip_plugin.plugins import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
 
@@ -166,6 +167,25 @@ def test_a_changed_file_is_classified_again(manager: BioclipPluginManager, image
     os.utime(images[0], ns=(0, 1))
     with session(manager, tmp_path / "r.db") as s:
         assert names(s.classify_stream(images[:1])) == ["a blue fish"]
+
+
+def test_rehash_finds_a_change_that_size_and_time_hide_and_encodes_nothing_else_again(
+    manager: BioclipPluginManager, model: FakeModel, tmp_path: Path
+) -> None:
+    files = [tmp_path / "a.ppm", tmp_path / "b.ppm"]
+    for file, colour in zip(files, [(255, 0, 0), (0, 255, 0)], strict=True):
+        Image.new("RGB", (8, 8), colour).save(file)
+    with session(manager, tmp_path / "r.db") as s:
+        run = s.begin_run(["files"])
+        assert names(s.pipeline(run).answers(map(item_of, files))) == ["a red fish", "a green fish"]
+        stat = files[0].stat()
+        Image.new("RGB", (8, 8), (0, 0, 255)).save(files[0])  # PPM: as many bytes as before
+        os.utime(files[0], ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        assert names(s.pipeline(run).answers(map(item_of, files))) == ["a red fish", "a green fish"]
+        assert names(s.pipeline(run, rehash=True).answers(map(item_of, files))) == ["a blue fish", "a green fish"]
+        assert s.store is not None
+        assert s.store.verify(run).problems == []
+    assert model.encoder.images_encoded == 3
 
 
 def test_closing_the_generator_keeps_what_is_committed_and_a_second_call_does_the_rest(

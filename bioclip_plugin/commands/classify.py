@@ -51,10 +51,13 @@ if TYPE_CHECKING:
 @store_option
 @compute_options
 @click.option(
+    "--rehash", is_flag=True, help="Read every file again, also where size and modification time are unchanged."
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object an item on standard output, and nothing else there."
 )
 @click.pass_context
-def classify(ctx: click.Context, /, paths: tuple[str, ...], as_json: bool, **options: Any) -> int:
+def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_json: bool, **options: Any) -> int:
     """Name what is in images: folders, files, tables with an image column, or - for paths on standard input.
 
     Results are committed batch by batch. The same command after an interruption goes on where it was, retries what
@@ -69,19 +72,27 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], as_json: bool, **opt
     console = console_for(to_stderr=as_json)
     request = ClassifyRequest(**options)
     with log_lines(console), terminated_like_interrupted():
-        return _Classification(ctx, paths, request, console, as_json).run()
+        return _Classification(ctx, paths, request, console, rehash=rehash, as_json=as_json).run()
 
 
 class _Classification:
     """One call of the command."""
 
     def __init__(
-        self, ctx: click.Context, paths: tuple[str, ...], request: ClassifyRequest, console: Console, as_json: bool
+        self,
+        ctx: click.Context,
+        paths: tuple[str, ...],
+        request: ClassifyRequest,
+        console: Console,
+        *,
+        rehash: bool,
+        as_json: bool,
     ) -> None:
         self._plugins = plugins_of(ctx)
         self._paths = paths
         self._request = request
         self._console = console
+        self._rehash = rehash
         self._as_json = as_json
 
     def run(self) -> int:
@@ -111,7 +122,7 @@ class _Classification:
         assert session.store is not None
         items = self._items(session)
         run = session.begin_run([uri_of(path) for path in self._paths])
-        pipeline = session.pipeline(run, repeat_done=self._as_json)
+        pipeline = session.pipeline(run, repeat_done=self._as_json, rehash=self._rehash)
         report = Report("Classifying", console=self._console)
         if "-" not in self._paths:
             count_in_background(lambda: sum(1 for _ in self._items(session)), report)
