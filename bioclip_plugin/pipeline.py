@@ -3,75 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bioclip_core.errors import ImageError, UsageError
-from bioclip_plugin.answers import Answer, Failure, RegionAnswer
-from bioclip_plugin.media import WHOLE_BOX, MediaItem, Place, Region, Unlisted, path_of
-from bioclip_plugin.store.records import FeatureKey, ItemRecord, Listed, RegionRecord, Run, Stat, StoredRegion
+from bioclip_plugin.answers import Answer, Failure
+from bioclip_plugin.media import WHOLE_BOX, MediaItem, Unlisted
+from bioclip_plugin.store.records import FeatureKey, Listed, Run, Stat
+from bioclip_plugin.tasks import (
+    RegionWork,
+    Task,
+    answer_of,
+    decoded_box,
+    is_known,
+    new_task,
+    path_of_item,
+    place_of,
+    record_of,
+    stat_of,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bioclip_core.classify import Classification
     from bioclip_plugin.engine import Engine
     from bioclip_plugin.store import Store
-
-log = logging.getLogger(__name__)
 
 _LISTED_AT_ONCE = 512  # items put down in the listing in one transaction
 _ITEMS_A_BATCH = 256  # a batch of items that need no model is committed at this size
 _UNCOMMITTED_BATCHES = 2  # finished batches that may wait for the writer
-
-
-@dataclass(eq=False)
-class _RegionWork:
-    """One region on its way: it needs what is still None."""
-
-    region: Region | None
-    crop: NDArray[np.uint8] | None = None
-    features: NDArray[np.float16] | None = None
-    is_new: bool = False
-    """Whether the features are not stored yet."""
-    classification: Classification | None = None
-    stored: StoredRegion | None = None
-
-    @property
-    def box(self) -> tuple[int, int, int, int]:
-        return self.region.box if self.region else WHOLE_BOX
-
-
-@dataclass(eq=False)
-class _Task:
-    """One item on its way."""
-
-    item: MediaItem
-    listed: Listed | None = None
-    stat: Stat | None = None
-    regions: list[_RegionWork] = field(default_factory=list)
-    reading: Future[None] | None = None
-    content_sha256: str | None = None
-    content_size: int | None = None
-    failure: Failure | None = None
-    answer: Answer | None = None
-    original: _Task | None = None
-    """The same item listed again while the first is on its way: it gets the first one's answer."""
-
-    @property
-    def is_done(self) -> bool:
-        return self.listed is not None and self.listed.done
-
-    def feature_keys(self) -> list[tuple[_RegionWork, FeatureKey]]:
-        """The regions with the keys of their features; none for a content that is not known."""
-        sha256 = self.content_sha256
-        return [(work, (sha256, self.item.frame, work.box)) for work in self.regions] if sha256 else []
 
 
 class Pipeline:
@@ -108,7 +73,7 @@ class Pipeline:
         self._rehash = rehash
         self._classify = classify
         self._on_stored = on_stored
-        self._in_flight: dict[int, _Task] = {}
+        self._in_flight: dict[int, Task] = {}
         self._uncommitted: deque[dict[FeatureKey, NDArray[np.float16]]] = deque(maxlen=_UNCOMMITTED_BATCHES + 2)
         self.already_done = 0
         """Items that the run had done before."""
@@ -117,7 +82,7 @@ class Pipeline:
         """One answer an item, in input order, each after its batch was committed."""
         for task in self._finished(items):
             if task.original is not None:
-                task.answer = replace(task.original.answer or _answer_of(task.original), item=task.item)
+                task.answer = replace(task.original.answer or answer_of(task.original), item=task.item)
             if task.answer is not None:
                 yield task.answer
 
@@ -126,10 +91,10 @@ class Pipeline:
         for task in self._finished(items):
             yield Answer(task.item, failure=task.failure), [w.features for w in task.regions if w.features is not None]
 
-    def _finished(self, items: Iterable[MediaItem | Unlisted]) -> Iterator[_Task]:
+    def _finished(self, items: Iterable[MediaItem | Unlisted]) -> Iterator[Task]:
         decoders = ThreadPoolExecutor(self._engine.workers, thread_name_prefix="bioclip-decode")
         writer = ThreadPoolExecutor(1, thread_name_prefix="bioclip-store")
-        waiting: deque[tuple[Future[None], list[_Task]]] = deque()
+        waiting: deque[tuple[Future[None], list[Task]]] = deque()
         try:
             for batch in self._batches(self._read_ahead(items, decoders, writer)):
                 self._encode(batch)
@@ -147,12 +112,12 @@ class Pipeline:
 
     def _read_ahead(
         self, items: Iterable[MediaItem | Unlisted], decoders: ThreadPoolExecutor, writer: ThreadPoolExecutor
-    ) -> Iterator[_Task]:
+    ) -> Iterator[Task]:
         """Tasks in input order, with so many in decoding that the model never waits and memory stays bounded."""
-        queue: deque[_Task] = deque()
+        queue: deque[Task] = deque()
         decoding = 0
         for task in self._listed(items, writer):
-            if not task.is_done and task.failure is None and task.original is None and not _is_known(task):
+            if not task.is_done and task.failure is None and task.original is None and not is_known(task):
                 task.reading = decoders.submit(self._read, task)
                 decoding += 1
             queue.append(task)
@@ -167,16 +132,16 @@ class Pipeline:
         batch = self._engine.batch_size if self._engine.is_computing else self._engine.request.batch_size or 16
         return 2 * batch + 2 * self._engine.workers
 
-    def _listed(self, items: Iterable[MediaItem | Unlisted], writer: ThreadPoolExecutor) -> Iterator[_Task]:
+    def _listed(self, items: Iterable[MediaItem | Unlisted], writer: ThreadPoolExecutor) -> Iterator[Task]:
         """Tasks with what the store knows of them; chunks are listed one ahead of the work."""
         if self._store is None or self._run is None:
-            yield from (_new_task(item, None, None) for item in items)
+            yield from (new_task(item, None, None) for item in items)
             return
         entries = iter(items)
         pending: deque[tuple[list[Stat | None], Future[list[Listed]]]] = deque()
         size = self._engine.request.batch_size or 16  # the first chunk is small, so that work begins at once
         while chunk := list(islice(entries, size)):
-            stats = [_stat(item) for item in chunk]
+            stats = [stat_of(item) for item in chunk]
             pending.append((stats, writer.submit(self._store.list_items, self._run, chunk, stats)))
             size = _LISTED_AT_ONCE
             if len(pending) > 1:
@@ -184,7 +149,7 @@ class Pipeline:
         while pending:
             yield from self._with_stored(*pending.popleft())
 
-    def _with_stored(self, stats: list[Stat | None], listing: Future[list[Listed]]) -> Iterator[_Task]:
+    def _with_stored(self, stats: list[Stat | None], listing: Future[list[Listed]]) -> Iterator[Task]:
         """The tasks of a listed chunk, with answers and features that the store has of them."""
         assert self._store is not None
         assert self._run is not None
@@ -192,7 +157,7 @@ class Pipeline:
         for listed, stat in zip(listing.result(), stats, strict=True):
             if self._rehash and stat is not None:
                 listed = replace(listed, done=False, content_sha256=None)
-            task = _new_task(listed.item, listed, stat)
+            task = new_task(listed.item, listed, stat)
             first = self._in_flight.get(listed.media_id)
             if listed.done:
                 self.already_done += 1
@@ -205,7 +170,7 @@ class Pipeline:
         self._recall_features([t for t in tasks if t.original is None and not t.is_done])
         yield from tasks
 
-    def _recall_answers(self, tasks: Sequence[_Task]) -> None:
+    def _recall_answers(self, tasks: Sequence[Task]) -> None:
         assert self._store is not None
         assert self._run is not None
         known = [task for task in tasks if task.listed and task.content_sha256]
@@ -216,7 +181,7 @@ class Pipeline:
             for work in task.regions:
                 work.stored = regions.get(work.box)
 
-    def _recall_features(self, tasks: Sequence[_Task]) -> None:
+    def _recall_features(self, tasks: Sequence[Task]) -> None:
         """Fill in features that are stored or wait for the writer, so that equal contents are encoded once."""
         wanted = [
             pair
@@ -234,13 +199,13 @@ class Pipeline:
                 if key in known:
                     work.features = known[key]
 
-    def _read(self, task: _Task) -> None:
+    def _read(self, task: Task) -> None:
         """On a decoding thread: bytes, hash, camera metadata, crops. A failure is the item's own."""
         from bioclip_core.images import decode_regions, prepare, read_bytes
         from bioclip_plugin.metadata import with_metadata
 
         preprocessing = self._engine.model.preprocessing
-        boxes = [_quantised(work.region) for work in task.regions]
+        boxes = [decoded_box(work.region) for work in task.regions]
         try:
             if task.item.image is not None:
                 image = task.item.image
@@ -248,7 +213,7 @@ class Pipeline:
                 task.content_sha256 = hashlib.sha256(f"{image.mode}{image.size}".encode() + content).hexdigest()
                 crops = prepare(image, boxes, preprocessing)
             else:
-                content = task.item.data if task.item.data is not None else read_bytes(_path(task.item))
+                content = task.item.data if task.item.data is not None else read_bytes(path_of_item(task.item))
                 task.content_sha256 = hashlib.sha256(content).hexdigest()
                 task.item = with_metadata(task.item, content)
                 crops = decode_regions(content, boxes, preprocessing, frame=task.item.frame)
@@ -264,9 +229,9 @@ class Pipeline:
 
     # Model and labels
 
-    def _batches(self, tasks: Iterable[_Task]) -> Iterator[list[_Task]]:
+    def _batches(self, tasks: Iterable[Task]) -> Iterator[list[Task]]:
         """Consecutive tasks, closed when enough regions wait for the model or enough items for the writer."""
-        batch: list[_Task] = []
+        batch: list[Task] = []
         to_encode = 0
         for task in tasks:
             batch.append(task)
@@ -277,13 +242,13 @@ class Pipeline:
         if batch:
             yield batch
 
-    def _encode(self, batch: Sequence[_Task]) -> None:
+    def _encode(self, batch: Sequence[Task]) -> None:
         """Features for every region that has none; equal contents of a batch are encoded once."""
         import numpy as np
 
         fresh = [task for task in batch if task.reading is not None and task.failure is None]
         self._recall_features(fresh)
-        first: dict[FeatureKey, _RegionWork] = {}
+        first: dict[FeatureKey, RegionWork] = {}
         for task in fresh:
             for work, key in task.feature_keys():
                 if work.features is None:
@@ -303,7 +268,7 @@ class Pipeline:
                 work.crop = None
         self._uncommitted.append({key: work.features for key, work in first.items() if work.features is not None})
 
-    def _answer(self, batch: Sequence[_Task]) -> None:
+    def _answer(self, batch: Sequence[Task]) -> None:
         """Classifications for every region that has features and no stored answer, then the answers."""
         unanswered = [(task, work) for task in batch for work in task.regions
                          if work.stored is None and work.features is not None and task.failure is None]  # fmt: skip
@@ -311,21 +276,21 @@ class Pipeline:
             import numpy as np
 
             features_BD = np.stack([work.features for _, work in unanswered if work.features is not None])
-            found = self._engine.classify(features_BD, [_place(task.item) for task, _ in unanswered])
+            found = self._engine.classify(features_BD, [place_of(task.item) for task, _ in unanswered])
             for (_, work), classification in zip(unanswered, found, strict=True):
                 work.classification = classification
         for task in batch:
             if self._classify and task.original is None and (self._repeat_done or not task.is_done):
-                task.answer = _answer_of(task, self._engine)
+                task.answer = answer_of(task, self._engine)
 
     # Storing
 
-    def _commit(self, batch: Sequence[_Task]) -> None:
+    def _commit(self, batch: Sequence[Task]) -> None:
         """On the writer's thread: one transaction for the batch, then those who want to know."""
         if self._store is None or self._run is None:
             return
         written = [task for task in batch if task.listed and not task.is_done and task.original is None]
-        self._store.commit(self._run, [_record(task, self._engine) for task in written])
+        self._store.commit(self._run, [record_of(task, self._engine) for task in written])
         for task in written:
             if task.listed:
                 self._in_flight.pop(task.listed.media_id, None)
@@ -333,92 +298,13 @@ class Pipeline:
             self._on_stored(self._run, [task.answer for task in written if task.answer])
 
 
-def _new_task(item: MediaItem | Unlisted, listed: Listed | None, stat: Stat | None) -> _Task:
-    if isinstance(item, Unlisted):
-        return _Task(MediaItem(uri=item.uri), failure=Failure("list", item.reason))
-    task = _Task(item, listed, stat, [_RegionWork(region) for region in item.regions] or [_RegionWork(None)])
-    if listed is not None:
-        task.content_sha256 = listed.content_sha256
-        task.failure = listed.failure
-    return task
-
-
-def _is_known(task: _Task) -> bool:
-    """Whether the store has answers or features for every region, so that neither image nor model is needed."""
-    return all(work.stored is not None or work.features is not None for work in task.regions)
-
-
-def _read_through(task: _Task) -> _Task:
+def _read_through(task: Task) -> Task:
     if task.reading is not None:
         task.reading.result()
     return task
 
 
-def _committed(waiting: tuple[Future[None], list[_Task]]) -> list[_Task]:
+def _committed(waiting: tuple[Future[None], list[Task]]) -> list[Task]:
     future, batch = waiting
     future.result()
     return batch
-
-
-def _stat(item: MediaItem | Unlisted) -> Stat | None:
-    """Size and modification time of the item's file; None where there is none (any more)."""
-    if isinstance(item, Unlisted) or item.data is not None or item.image is not None:
-        return None
-    try:
-        stat = _path(item).stat()
-    except (OSError, ValueError):
-        return None
-    return stat.st_size, stat.st_mtime_ns
-
-
-def _path(item: MediaItem) -> Any:
-    return item.path if item.path is not None else path_of(item.uri)
-
-
-def _quantised(region: Region | None) -> tuple[float, float, float, float] | None:
-    """The box that the features are keyed by, so that equal keys mean equal pixels."""
-    if region is None:
-        return None
-    x, y, w, h = (value / WHOLE_BOX[2] for value in region.box)
-    return x, y, w, h
-
-
-def _place(item: MediaItem) -> Place:
-    if item.place.month is None and item.captured_at is not None:
-        return replace(item.place, month=item.captured_at.month)
-    return item.place
-
-
-def _answer_of(task: _Task, engine: Engine | None = None) -> Answer:
-    if task.failure is not None:
-        return Answer(task.item, failure=task.failure)
-    return Answer(task.item, tuple(_region_answer(work, engine) for work in task.regions if engine))
-
-
-def _region_answer(work: _RegionWork, engine: Engine) -> RegionAnswer:
-    if work.stored is not None:
-        by_rank, flags = work.stored.by_rank, work.stored.flags
-    else:
-        assert work.classification is not None
-        by_rank, flags = work.classification.by_rank, work.classification.flags
-    return RegionAnswer(work.region, tuple(by_rank.get(engine.level, ())), engine.consensus(by_rank), tuple(flags))
-
-
-def _record(task: _Task, engine: Engine) -> ItemRecord:
-    assert task.listed is not None
-    if task.failure is not None:
-        return ItemRecord(task.listed, task.item, task.stat, failure=task.failure)
-    regions = [
-        RegionRecord(
-            work.region,
-            work.features if work.is_new else None,
-            work.classification.by_rank if work.classification else None,
-            work.classification.flags if work.classification else (),
-            answer.consensus,
-        )
-        for work, answer in zip(task.regions, (task.answer or _answer_of(task, engine)).regions, strict=True)
-    ]
-    read = task.reading is not None
-    return ItemRecord(
-        task.listed, task.item, task.stat if read else None, task.content_sha256, task.content_size, tuple(regions)
-    )
