@@ -63,6 +63,7 @@ class Task:
 
 
 def new_task(item: MediaItem | Unlisted, listed: Listed | None, stat: Stat | None) -> Task:
+    """A task for a listed item (None: without a store), with one piece of work a region."""
     if isinstance(item, Unlisted):
         return Task(MediaItem(uri=item.uri), failure=Failure("list", item.reason))
     task = Task(item, listed, stat, [RegionWork(region) for region in item.regions] or [RegionWork(None)])
