@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -100,27 +101,32 @@ class MediaItem:
     """The decoded image, where that is at hand instead of a file."""
 
 
-def uri_of(path: str | os.PathLike[str]) -> str:
-    """The path as listed; only where its name is not UTF-8 are its bytes ``%``-escaped.
+# An escaped byte that is not UTF-8. A name that holds such characters itself gets its percent sign escaped, so that no two
+# names have one uri.
+_LOOKS_ESCAPED = re.compile(r"%(?=25|[89A-Fa-f][0-9A-Fa-f])")
 
-    >>> uri_of("photos/ant 1.jpg")
-    'photos/ant 1.jpg'
+
+def uri_of(path: str | os.PathLike[str]) -> str:
+    """The path as listed; only bytes that are not UTF-8 are ``%``-escaped, and percent signs that look like such an escape.
+
+    >>> uri_of("photos/ant 1.jpg"), uri_of("100% wool.jpg"), uri_of("x%E9.jpg")
+    ('photos/ant 1.jpg', '100% wool.jpg', 'x%25E9.jpg')
     """
     text = os.fspath(path)
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
         return quote_from_bytes(os.fsencode(text), safe="/ !#$&'()*+,:;=?@[]\\")
-    return text
+    return _LOOKS_ESCAPED.sub("%25", text)
 
 
 def path_of(uri: str) -> Path:
-    """The file that a uri names: the path as it stands, or with its escapes undone where only that exists."""
+    """The file that a uri names: its escapes undone where it has some and that file is there, else the path as it stands."""
     plain = Path(uri)
-    if "%" in uri and not plain.exists():
-        escaped = Path(os.fsdecode(unquote_to_bytes(uri)))
-        if escaped.exists():
-            return escaped
+    if _LOOKS_ESCAPED.search(uri):
+        unescaped = Path(os.fsdecode(unquote_to_bytes(uri)))
+        if unescaped.exists() or not plain.exists():
+            return unescaped
     return plain
 
 

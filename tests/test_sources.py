@@ -371,3 +371,9 @@ def test_the_collections_list_every_image() -> None:
         assert len(folder) == count
         assert len(from_table) == count
         assert set(from_table) == folder
+
+
+def test_a_table_with_half_a_box_is_refused_instead_of_giving_whole_images(tmp_path: Path) -> None:
+    (tmp_path / "boxes.csv").write_text("image,bboxX,bboxY,bboxWidht,bboxHeight\na.jpg,0.1,0.1,0.5,0.5\n")
+    with pytest.raises(SourceError, match="only bboxX, bboxY, bboxHeight"):
+        list(TableSource().items(str(tmp_path / "boxes.csv")))

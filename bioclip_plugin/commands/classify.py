@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from bioclip_plugin.commands.reporting import (
     count_in_background,
     log_lines,
     print_json_line,
+    printable,
     terminated_like_interrupted,
 )
 from bioclip_plugin.media import MediaItem, Unlisted, uri_of
@@ -208,6 +210,10 @@ class _Classification:
             self._console.print("Failures, retried by the same command:")
             for (stage, reason), count in list(session.store.failure_counts(run).items())[:10]:
                 self._console.print(f"  {count} x {stage}: {reason}")
+            for failed in islice(session.store.failures(run), 5):
+                self._console.print(f"  {printable(failed.item.uri)}")
+            if summary.failed > 5:
+                self._console.print(f"  and {summary.failed - 5} more; export lists them all")
 
 
 def _is_store(address: str | None) -> bool:

@@ -13,7 +13,7 @@ from bioclip_core.errors import BioclipError
 from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.classify import classify
 from bioclip_plugin.commands.export import export
-from bioclip_plugin.commands.reporting import console_for, print_table
+from bioclip_plugin.commands.reporting import console_for, print_table, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -114,7 +114,7 @@ def _show(console: Console, store: Path) -> int:
     print_table(console, columns, (row for item in items for row in _rows(item)))
     failed = [item for item in items if item.failure is not None]
     for item in failed:
-        console.print(f"Failed: {item.item.uri}: {item.failure.reason if item.failure else ''}")
+        console.print(f"Failed: {printable(item.item.uri)}: {item.failure.reason if item.failure else ''}")
     return len(failed)
 
 

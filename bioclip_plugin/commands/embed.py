@@ -19,6 +19,7 @@ from bioclip_plugin.commands.reporting import (
     console_for,
     count_in_background,
     log_lines,
+    printable,
     terminated_like_interrupted,
 )
 from bioclip_plugin.request import ClassifyRequest
@@ -112,7 +113,7 @@ class _Features:
     def _note(self, answer: Answer, failure: Failure) -> None:
         self.failures[failure.stage, failure.reason] += 1
         if self.failures.total() <= _SHOWN_FAILURES:
-            self.report.console.print(f"Failed: {answer.item.uri}: {failure.reason}")
+            self.report.console.print(f"Failed: {printable(answer.item.uri)}: {failure.reason}")
 
 
 def row_uuid(item: MediaItem, region: Region | None) -> str:

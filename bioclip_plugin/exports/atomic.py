@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bioclip_core.errors import BioclipError
@@ -45,7 +45,8 @@ def whole_file(path: Path, *, force: bool = False) -> Iterator[Path]:
             raise  # another file's trouble
         raise BioclipError(f"{path} cannot be written: {error.strerror or error}; nothing was kept") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written there is nothing to remove either
+            draft.unlink(missing_ok=True)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -29,7 +29,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "deployment": ("deployment", "deploymentID"),
     "sequence": ("sequence", "sequenceID", "eventID"),
 }
-_BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
+BOX_COLUMNS = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def columns_of(header: Sequence[str]) -> Columns | None:
     fields = {
         field: tuple(by_name[n.lower()] for n in names if n.lower() in by_name) for field, names in _FIELDS.items()
     }
-    box = tuple(by_name[name.lower()] for name in _BOX if name.lower() in by_name)
-    return Columns(image, fields, box if len(box) == len(_BOX) else ())
+    box = tuple(by_name[name.lower()] for name in BOX_COLUMNS if name.lower() in by_name)
+    return Columns(image, fields, box)
 
 
 def items_of(rows: Sequence[Row], folder: Path, table: str) -> Iterator[MediaItem | Unlisted]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bioclip_core.errors import SourceError
 from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
-from bioclip_plugin.sources.rows import IMAGE_COLUMNS, Columns, Row, columns_of, items_of, latin_1
+from bioclip_plugin.sources.rows import BOX_COLUMNS, IMAGE_COLUMNS, Columns, Row, columns_of, items_of, latin_1
 
 _SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".parquet"})
 _PARQUET = b"PAR1"
@@ -140,6 +140,10 @@ def _columns(header: list[str], table: str) -> Columns:
         shown = ", ".join(name for name in header if name) or "no columns"
         raise SourceError(
             f"the table {table} has no image column: it has {latin_1(shown)}; one must be called {', '.join(IMAGE_COLUMNS)}"
+        )
+    if columns.box and len(columns.box) != len(BOX_COLUMNS):  # a misspelt one would silently give the whole image
+        raise SourceError(
+            f"the table {table} has of a box's columns only {', '.join(columns.box)}; needed are {', '.join(BOX_COLUMNS)}, or none"
         )
     return columns
 

@@ -156,7 +156,7 @@ class OpenClipEncoder:
             whole_BD: torch.Tensor = self._model.encode_text(tokens_BT)
             trimmed_BD = _encode_trimmed(self._model, tokens_BT) if _is_causal_clip(self._model) else None
             self._trimming = trimmed_BD is not None and _same_direction(whole_BD, trimmed_BD)
-            log.info(
+            log.debug(
                 "captions are %s",
                 "cut to the longest of a batch" if self._trimming else "encoded at their whole length",
             )

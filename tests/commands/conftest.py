@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command_samples import Bioclip, Outcome
 from PIL import Image
 
 from bioclip_plugin import create_plugin_manager
@@ -15,18 +14,6 @@ from bioclip_plugin.plugins import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one call of the command line left."""
-
-    code: int
-    out: str
-    err: str
-
-
-Bioclip = Callable[..., Outcome]
 
 
 @pytest.fixture

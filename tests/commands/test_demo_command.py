@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from conftest import Bioclip
+from command_samples import Bioclip
 
 from bioclip_core.errors import BioclipError
 from bioclip_plugin.commands.demo import _prepared

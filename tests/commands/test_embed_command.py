@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Bioclip
+from command_samples import Bioclip
 from pyarrow import parquet
 
 from bioclip_core.errors import BioclipError

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bioclip
+from command_samples import Bioclip
 from pyarrow import parquet
 
 from bioclip_core.classify import Candidate

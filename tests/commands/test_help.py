@@ -6,7 +6,7 @@ import shlex
 
 import click
 import pytest
-from conftest import Bioclip
+from command_samples import Bioclip
 
 from bioclip_plugin.cli import command_line
 from bioclip_plugin.plugins import create_plugin_manager

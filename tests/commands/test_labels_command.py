@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import Bioclip
+from command_samples import Bioclip
 from pyarrow import parquet
 
 from bioclip_core.checklist import check_names

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 import pytest
-from conftest import Bioclip, Outcome
+from command_samples import Bioclip, Outcome
 
 from bioclip_plugin import hookimpl
 from bioclip_plugin.plugins import BioclipPluginManager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bioclip
+from command_samples import Bioclip
 
 from bioclip_core.models import ModelEntry, PublishedLabels, find_model
 from bioclip_plugin import hookimpl
