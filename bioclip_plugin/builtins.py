@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.request import ClassifyRequest
     from bioclip_plugin.session import Session
     from bioclip_plugin.sources import Source
+    from bioclip_training.recipe import TrainConfig, TrainResult
 
 _OPEN_SESSIONS = 4  # a host that alternates between more requests than this reopens models
 
@@ -98,6 +99,12 @@ class Builtins:
     ) -> list[NDArray[np.float16] | None]:
         with self._session(request) as session:
             return [embedded.features_RD for embedded in session.embed_stream(items)]
+
+    @hookimpl(trylast=True)
+    def train_model(self, config: TrainConfig) -> TrainResult:
+        from bioclip_training.run import train
+
+        return train(config, self._manager.models())
 
     @contextmanager
     def _session(self, request: ClassifyRequest) -> Iterator[Session]:

@@ -169,7 +169,7 @@ class Engine:
                 encoder = self.encoder if self.labels.folder is None else None
                 labels = self.labels.open(encoder, self.model)
                 labels.level(self.request.rank)
-                self._classifier = Classifier(labels, self.compute.device)
+                self._classifier = Classifier(labels, self.compute.device, temperature=self.labels.temperature or 1.0)
             return self._classifier
 
     @property

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.request import ClassifyRequest
     from bioclip_plugin.sources import Source
     from bioclip_plugin.store import Run
+    from bioclip_training.recipe import TrainConfig, TrainResult
 
 PROJECT = "bioclip"
 
@@ -35,6 +36,11 @@ def classify_images(items: Sequence[MediaItem | str], request: ClassifyRequest) 
 @hookspec(firstresult=True)
 def embed_images(items: Sequence[MediaItem | str], request: ClassifyRequest) -> list[NDArray[np.float16] | None] | None:
     """Give each item's features as rows of regions (R×D, L2-normalised), None for an image that cannot be read."""
+
+
+@hookspec(firstresult=True)
+def train_model(config: TrainConfig) -> TrainResult | None:
+    """Retrain a model on a collection, or go on where an interrupted call was; the result is a checkpoint's folder."""
 
 
 @hookspec

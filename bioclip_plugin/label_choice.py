@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.calibration import find_calibration
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError, ModelUnavailable, UsageError
 from bioclip_core.identity import settings_id, user_cache
@@ -29,13 +30,17 @@ class LabelChoice:
     taxa: tuple[str, ...] = ()
     """The subset in use, empty for all."""
     manifest: dict[str, Any] | None = None
+    temperature: float | None = None
+    """What was fitted for the model with this label set; None where nothing was."""
 
     def identity(self) -> dict[str, Any]:
         """What answers are tied to beside the features: the label set and the subset in use."""
         if self.folder is None:
             return {"words": list(self.words), "groups": list(self.groups), "subset": sorted(self.taxa)}
         assert self.manifest is not None
-        return {"label_set": self.manifest["id"], "blocks": self.manifest["blocks"], "subset": sorted(self.taxa)}
+        identity = {"label_set": self.manifest["id"], "blocks": self.manifest["blocks"], "subset": sorted(self.taxa)}
+        # Only where there is one: what was answered before temperatures were known of stays answered.
+        return identity if self.temperature is None else {**identity, "temperature": self.temperature}
 
     def open(self, encoder: Encoder | None, model: FoundModel) -> LabelSet:
         """The label set, ready for a classifier; words need the encoder's text tower.
@@ -113,7 +118,9 @@ def _folder_choice(folder: Path, request: ClassifyRequest, model: FoundModel) ->
     made_for = manifest.get("encoder", {}).get("weights_sha256")
     if made_for != model.weights_sha256:
         LabelSet.open(folder).check_encoder(model.identity())
-    return LabelChoice(folder, taxa=request.taxa, manifest=manifest)
+    calibration = find_calibration(model, manifest["id"]) if "id" in manifest else None
+    temperature = calibration.temperature if calibration else None
+    return LabelChoice(folder, taxa=request.taxa, manifest=manifest, temperature=temperature)
 
 
 def _default_folder(model: FoundModel) -> Path:

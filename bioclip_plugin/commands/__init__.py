@@ -11,6 +11,8 @@ _COMMANDS = (
     ("export", "export:export", "Write a run's results to a file."),
     ("runs", "runs:runs", "List, show and verify runs."),
     ("labels", "labels:labels", "Build, import, search and check label sets."),
+    ("shards", "shards:shards", "Write and check shards of labelled images."),
+    ("train", "train:train", "Train a model on labelled images."),
     ("models", "models:models", "List, describe and fetch models."),
     ("store", "store:store", "Look after a result store."),
     ("plugins", "plugins:plugins", "Show what is plugged in."),

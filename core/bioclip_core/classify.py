@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from bioclip_core.taxonomy import RANKS, Taxon
 if TYPE_CHECKING:
     import torch
 
-    from bioclip_core.labels import Block, LabelSet, Spans
+    from bioclip_core.labels import Kind, LabelSet, Spans
 
 CLASSIFY_VERSION = 1
 """Part of every answer's identity: raise it when the same features and labels give other probabilities."""
@@ -80,10 +80,14 @@ def consensus_of(by_rank: Mapping[str, Sequence[Candidate]], threshold: float) -
 
 
 class Classifier:
-    """A label set made ready on a device. May be called from several threads at once."""
+    """A label set made ready on a device. May be called from several threads at once.
 
-    def __init__(self, labels: LabelSet, device: str = "cpu") -> None:
+    ``temperature`` divides every logit: what :mod:`bioclip_core.calibration` keeps for a model and a label set.
+    """
+
+    def __init__(self, labels: LabelSet, device: str = "cpu", *, temperature: float = 1.0) -> None:
         self.labels = labels
+        self.temperature = temperature
         self._device = device
         on_device = device != "cpu"
         self._resident: torch.Tensor | None = None
@@ -125,6 +129,29 @@ class Classifier:
                 found += [Classification(by_rank, flags) for by_rank in self._reduce(probabilities_BN, level, top)]
         return found
 
+    def sums(self, features_BD: NDArray[np.float16]) -> Iterator[tuple[int, Callable[[str], torch.Tensor]]]:
+        """Every probability at every level, for evaluation: runs of rows, so that memory stays bounded.
+
+        Yields:
+            The number of a run's first row, and a function from a level to the run's probabilities there, on the device:
+            a column a span of ``labels.spans(level)``. It is to be used before the next run is asked for.
+        """
+        import torch
+
+        rows = max(1, _PASS_BYTES // (4 * len(self.labels)))
+        for start in range(0, len(features_BD), rows):
+            with torch.inference_mode():
+                probabilities_BN = self._probabilities(features_BD[start : start + rows], None)
+            for first, sums_at in self._summed(probabilities_BN):
+                yield start + first, sums_at
+
+    def logits(self, features_BD: NDArray[np.float16]) -> torch.Tensor:
+        """B×N logits in fp32 on the device, minus infinity for labels that are not in use. B is the caller's to bound."""
+        import torch
+
+        with torch.inference_mode():
+            return self._logits(features_BD)
+
     def _log_weights(self, weights_N: NDArray[np.float32] | None) -> tuple[torch.Tensor | None, tuple[str, ...]]:
         if weights_N is None:
             return None, ()
@@ -136,27 +163,48 @@ class Classifier:
         """The softmax over all kept labels, B×N in fp32 on the device."""
         import torch
 
-        features = self._tensor(np.asarray(features_BD, dtype=np.float32))
-        logits_BN = torch.empty((len(features_BD), len(self.labels)), device=self._device)
-        for block in self.labels.blocks:
-            self._fill_logits(logits_BN, features, block)
-        logits_BN.masked_fill_(self._dropped_N, -torch.inf)
+        logits_BN = self._logits(features_BD)
         if log_weights_N is not None:
             logits_BN += log_weights_N
         return torch.softmax(logits_BN, dim=1, out=logits_BN)
 
-    def _fill_logits(self, logits_BN: torch.Tensor, features_BD: torch.Tensor, block: Block) -> None:
+    def _logits(self, features_BD: NDArray[np.float16]) -> torch.Tensor:
         import torch
 
-        if block.feature_mean is not None:
-            features_BD = torch.nn.functional.normalize(
-                features_BD - torch.tensor(block.feature_mean, device=self._device), dim=1
-            )
-        scaled_BD = features_BD * block.scale
-        for start, chunk_RD in self._converted(block.start, block.stop):
-            torch.matmul(scaled_BD, chunk_RD.T, out=logits_BN[:, start : start + len(chunk_RD)])
-        if block.bias:
-            logits_BN[:, block.start : block.stop] += block.bias
+        features = self._tensor(np.asarray(features_BD, dtype=np.float32))
+        logits_BN = torch.empty((len(features_BD), len(self.labels)), device=self._device)
+        self._fill_logits(logits_BN, features)
+        if self.temperature != 1.0:  # each kind's scale and bias alike
+            logits_BN /= self.temperature
+        return logits_BN.masked_fill_(self._dropped_N, -torch.inf)
+
+    def _fill_logits(self, logits_BN: torch.Tensor, features_BD: torch.Tensor) -> None:
+        """Each kind of rows on its own scale. A joined set has many short blocks: the kind of most rows is computed for
+        all of them, in one product, and the rows of the others are written over it."""
+        import torch
+
+        common, *others = self.labels.kinds
+        common_BD = self._query(features_BD, common)
+        others_BD = [self._query(features_BD, kind) for kind in others]
+        for start, chunk_RD in self._converted(0, len(self.labels)):
+            part_BR = logits_BN[:, start : start + len(chunk_RD)]
+            torch.matmul(common_BD, chunk_RD.T, out=part_BR)
+            if common.bias:
+                part_BR += common.bias
+            for kind, query_BD in zip(others, others_BD, strict=True):
+                first, last = np.searchsorted(kind.rows_R, [start, start + len(chunk_RD)])
+                if first < last:
+                    rows = self._tensor(kind.rows_R[first:last] - start)
+                    part_BR[:, rows] = query_BD @ chunk_RD[rows].T + kind.bias
+
+    def _query(self, features_BD: torch.Tensor, kind: Kind) -> torch.Tensor:
+        """Features as a kind of rows is compared with: centred where it was, and scaled."""
+        import torch
+
+        if kind.feature_mean is not None:
+            mean_D = torch.tensor(kind.feature_mean, device=self._device)
+            features_BD = torch.nn.functional.normalize(features_BD - mean_D, dim=1)
+        return features_BD * kind.scale
 
     def _converted(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor]]:
         """Runs of label rows in fp32 on the device; one buffer serves all of them, so a chunk must be used before the next."""
@@ -173,23 +221,33 @@ class Classifier:
             yield first, buffer_RD[: last - first].copy_(stored[first:last])
 
     def _reduce(self, probabilities_BN: torch.Tensor, asked: str, top: int) -> list[dict[str, tuple[Candidate, ...]]]:
-        """Each row's best candidates by level; one running sum serves all levels, since every taxon is a span."""
+        """Each row's best candidates by level."""
+        found: list[dict[str, tuple[Candidate, ...]]] = [{} for _ in range(len(probabilities_BN))]
+        for start, sums_at in self._summed(probabilities_BN):
+            for level in self.labels.levels:
+                best = self._best(sums_at(level), level, top, level == asked)
+                for row, candidates in enumerate(best, start):
+                    if candidates:
+                        found[row][level] = candidates
+        return found
+
+    def _summed(self, probabilities_BN: torch.Tensor) -> Iterator[tuple[int, Callable[[str], torch.Tensor]]]:
+        """Runs of rows whose sums at any level can be asked for; one running sum serves all, since every taxon is a span."""
         import torch
 
         exact = torch.float32 if self._device == "mps" else torch.float64
         step = max(1, _RUNNING_BYTES // (8 * len(self.labels)))
-        found: list[dict[str, tuple[Candidate, ...]]] = []
         for start in range(0, len(probabilities_BN), step):
             part_BN = probabilities_BN[start : start + step]
-            running_BN = part_BN.cumsum(dim=1, dtype=exact)
-            rows: list[dict[str, tuple[Candidate, ...]]] = [{} for _ in range(len(part_BN))]
-            for level in self.labels.levels:
-                sums_BS = self._spans[level].sums(part_BN, running_BN)
-                for row, candidates in zip(rows, self._best(sums_BS, level, top, level == asked), strict=True):
-                    if candidates:
-                        row[level] = candidates
-            found += rows
-        return found
+            with torch.inference_mode():
+                running_BN = part_BN.cumsum(dim=1, dtype=exact)
+            yield start, partial(self._sums, part_BN, running_BN)
+
+    def _sums(self, part_BN: torch.Tensor, running_BN: torch.Tensor, level: str) -> torch.Tensor:
+        import torch
+
+        with torch.inference_mode():
+            return self._spans[level].sums(part_BN, running_BN)
 
     def _best(self, sums_BS: torch.Tensor, level: str, top: int, asked: bool) -> list[tuple[Candidate, ...]]:
         """The best candidates of one level for each row, most probable first; impossible ones are left out."""

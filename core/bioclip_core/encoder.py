@@ -91,7 +91,7 @@ class OpenClipEncoder:
         self._compute = compute
         self._lock = threading.Lock()
         self._trimming: bool | None = None  # None: not verified yet
-        model = _load(found).eval().requires_grad_(False).to(compute.device)
+        model = load_model(found).eval().requires_grad_(False).to(compute.device)
         model.visual.to(_dtype(compute))
         self._model = model
         self._tokenizer: Any = None
@@ -146,7 +146,7 @@ class OpenClipEncoder:
 
     def _tokenize(self, texts: list[str]) -> torch.Tensor:
         if self._tokenizer is None:
-            self._tokenizer = _tokenizer(self._found)
+            self._tokenizer = tokenizer_of(self._found)
         tokens: torch.Tensor = self._tokenizer(texts)
         return tokens.to(self._compute.device)
 
@@ -200,8 +200,13 @@ def _same_direction(one_BD: torch.Tensor, other_BD: torch.Tensor) -> bool:
     return bool((normalize(one_BD.float(), dim=-1) - normalize(other_BD.float(), dim=-1)).abs().max() < _TRIM_TOLERANCE)
 
 
-def _load(found: FoundModel) -> Any:
-    """Create the architecture and read the weights, and leave the host's logging as it was."""
+def load_model(found: FoundModel) -> Any:
+    """The open_clip module of a found model in fp32 on the CPU; the host's logging and random numbers stay as they were.
+
+    Raises:
+        UnsafeWeights: if the weight file would have to run code.
+        ModelError: if weights and config do not fit.
+    """
     import open_clip
     import torch
 
@@ -244,7 +249,12 @@ def _root_logger_left_alone() -> Iterator[None]:
         root.removeHandler(nowhere)
 
 
-def _tokenizer(found: FoundModel) -> Any:
+def tokenizer_of(found: FoundModel) -> Any:
+    """The tokenizer that the model's config names: texts to B×T token ids.
+
+    Raises:
+        ModelError: if it cannot be had, for example from a hub out of reach.
+    """
     import open_clip
 
     try:

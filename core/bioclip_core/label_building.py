@@ -21,6 +21,7 @@ from bioclip_core.identity import settings_id
 from bioclip_core.labels import (
     EMBEDDINGS,
     FORMAT_VERSION,
+    JOINED_VERSION,
     MANIFEST,
     TAXA,
     Block,
@@ -81,13 +82,13 @@ def build_label_set(
         "taxa": _digest(ordered),
         "format_version": FORMAT_VERSION,
     }
-    if (finished := _finished(folder, recipe)) is not None:
+    if (finished := finished_label_set(folder, recipe)) is not None:
         return Built(finished, merged, empty, len(ordered))
     draft, resumed_at = _open_draft(folder, recipe, (len(ordered), encoder.dimension))
     _embed_into(draft, folder, recipe, ordered, encoder, caption, resumed_at, progress)
     del draft  # Windows renames no file that is mapped
     block = Block(0, len(ordered), "text", encoder.logit_scale, encoder.logit_bias)
-    _finish(folder, table.take(order), recipe, block, {"captions": caption.value})
+    finish_label_set(folder, table.take(order), recipe, block, {"captions": caption.value})
     return Built(LabelSet.open(folder), merged, empty, resumed_at)
 
 
@@ -104,7 +105,7 @@ def import_label_set(
     recipe = {
         "encoder": encoder.identity, "imported": [_file_key(embeddings), _file_key(names)], "format_version": FORMAT_VERSION,
     }  # fmt: skip
-    if (finished := _finished(folder, recipe)) is not None:
+    if (finished := finished_label_set(folder, recipe)) is not None:
         return finished
     table = table_of(taxa)
     order = np.asarray(taxonomic_order(table))
@@ -118,7 +119,7 @@ def import_label_set(
             progress(columns.stop, len(taxa))
     del draft
     block = Block(0, len(taxa), "text", encoder.logit_scale, encoder.logit_bias)
-    _finish(folder, table.take(order), recipe, block, {"captions": "as published"})
+    finish_label_set(folder, table.take(order), recipe, block, {"captions": "as published"})
     return LabelSet.open(folder)
 
 
@@ -142,12 +143,12 @@ def write_label_set(
         "encoder": encoder, "taxa": _digest(taxa), "embeddings": hashlib.sha256(np.ascontiguousarray(rows_ND).data).hexdigest(),
         "block": asdict(block), "notes": notes, "format_version": FORMAT_VERSION,
     }  # fmt: skip
-    if (finished := _finished(folder, recipe)) is not None:
+    if (finished := finished_label_set(folder, recipe)) is not None:
         return finished
     draft, _ = _open_draft(folder, recipe, rows_ND.shape, resume=False)
     draft[:] = rows_ND
     del draft
-    _finish(folder, table.take(order), recipe, block, notes)
+    finish_label_set(folder, table.take(order), recipe, block, notes)
     return LabelSet.open(folder)
 
 
@@ -244,7 +245,7 @@ def _save_state(folder: Path, draft: NDArray[np.float16], recipe: dict[str, Any]
     _write_atomically(folder / _STATE, json.dumps({"recipe": settings_id(recipe), "rows": rows}))
 
 
-def _finished(folder: Path, recipe: dict[str, Any]) -> LabelSet | None:
+def finished_label_set(folder: Path, recipe: dict[str, Any]) -> LabelSet | None:
     """The label set that the folder holds, if it is just this one and whole; a damaged one is cleared for another build.
 
     Raises:
@@ -267,7 +268,9 @@ def _finished(folder: Path, recipe: dict[str, Any]) -> LabelSet | None:
         return None
 
 
-def _finish(folder: Path, table: Any, recipe: dict[str, Any], block: Block, notes: dict[str, Any]) -> None:
+def finish_label_set(
+    folder: Path, table: Any, recipe: dict[str, Any], blocks: Block | Sequence[Block], notes: dict[str, Any]
+) -> None:
     """Check the vectors, write the names and last the manifest: a folder with a manifest is whole."""
     import pyarrow.parquet as pq
 
@@ -276,11 +279,15 @@ def _finish(folder: Path, table: Any, recipe: dict[str, Any], block: Block, note
     pq.write_table(encoded(table), folder / f"{TAXA}.part")
     (folder / f"{TAXA}.part").replace(folder / TAXA)
     digests = {TAXA: _sha256(folder / TAXA), EMBEDDINGS: _sha256(draft)}
+    about = _about_blocks(blocks)
+    # The id of a set of one kind is of the files alone, as it always was.
+    scales = {"kinds": about["kinds"]} if "kinds" in about else {}
     manifest = {
-        "format_version": FORMAT_VERSION, "count": count, "dimension": dimension, "encoder": recipe["encoder"], **notes,
-        "blocks": [asdict(block)], "masked": sorted({row for rows in masked_by.values() for row in rows}),
+        **about, "count": count, "dimension": dimension, "encoder": recipe["encoder"], **notes,
+        "masked": sorted({row for rows in masked_by.values() for row in rows}),
         "masked_by": {reason: len(rows) for reason, rows in masked_by.items()}, "sha256": digests,
-        "recipe": settings_id(recipe), "id": settings_id({"sha256": digests, "encoder": recipe["encoder"]["weights_sha256"]}),
+        "recipe": settings_id(recipe),
+        "id": settings_id({"sha256": digests, "encoder": recipe["encoder"]["weights_sha256"], **scales}),
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
     draft.replace(folder / EMBEDDINGS)  # late, so that an interrupt before it repeats none of the encoding
@@ -288,20 +295,35 @@ def _finish(folder: Path, table: Any, recipe: dict[str, Any], block: Block, note
     (folder / _STATE).unlink(missing_ok=True)
 
 
+def _about_blocks(blocks: Block | Sequence[Block]) -> dict[str, Any]:
+    """What the manifest says of scales: a single block whole, many of them by their place and the number of their kind."""
+    if isinstance(blocks, Block):
+        return {"format_version": FORMAT_VERSION, "blocks": [asdict(blocks)]}
+    kinds: list[dict[str, Any]] = []
+    places = []
+    for block in blocks:
+        kind = {name: value for name, value in asdict(block).items() if name not in ("start", "stop")}
+        if kind not in kinds:
+            kinds.append(kind)
+        places.append([block.start, block.stop, kinds.index(kind)])
+    return {"format_version": JOINED_VERSION, "kinds": kinds, "blocks": places}
+
+
 def _examined(draft: Path) -> tuple[tuple[int, int], dict[str, list[int]]]:
     """N and D of a filled draft, and its unusable rows; the file is let go of."""
-    vectors_ND = np.load(draft, mmap_mode="r")
-    return vectors_ND.shape, _unusable_rows(vectors_ND)
+    return np.load(draft, mmap_mode="r").shape, _unusable_rows(draft)
 
 
-def _unusable_rows(vectors_ND: NDArray[np.float16]) -> dict[str, list[int]]:
+def _unusable_rows(draft: Path) -> dict[str, list[int]]:
     """Rows that cannot be an answer: zero, not a number, or the same vector as an earlier row."""
+    vectors_ND = np.load(draft, mmap_mode="r")
     count, dimension = vectors_ND.shape
     odd = np.random.default_rng(0).integers(0, 2**63, dimension, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     hashes_N = np.empty(count, dtype=np.uint64)
     zero: list[int] = []
     broken: list[int] = []
     for start in range(0, count, _ROWS_A_CHUNK):
+        vectors_ND = np.load(draft, mmap_mode="r")  # mapped anew, so that what was read counts as our memory no longer
         chunk = np.ascontiguousarray(vectors_ND[start : start + _ROWS_A_CHUNK])
         hashes_N[start : start + len(chunk)] = (chunk.view(np.uint16).astype(np.uint64) * odd).sum(
             axis=1, dtype=np.uint64

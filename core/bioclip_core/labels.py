@@ -19,6 +19,9 @@ from bioclip_core.taxonomy import RANKS, Rank, Taxon
 
 MANIFEST, TAXA, EMBEDDINGS = "label_set.json", "taxa.parquet", "embeddings.npy"
 FORMAT_VERSION = 1
+JOINED_VERSION = 2
+"""Of a manifest whose blocks are ``[start, stop, place in "kinds"]``; the scales stand in ``kinds``, once each."""
+
 GROUP, LABEL = "group", "label"
 COLUMNS = (GROUP, *(rank.value for rank in RANKS), "common_name", "source_id")
 
@@ -35,6 +38,17 @@ class Block:
     bias: float = 0.0
     feature_mean: tuple[float, ...] | None = None
     """Subtracted from a feature (D numbers, then L2 again) before the cosine; for prototypes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The R rows, wherever they stand, whose similarities are on one scale."""
+
+    scale: float
+    bias: float
+    feature_mean: tuple[float, ...] | None
+    rows_R: NDArray[np.int64]
+    """Ascending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,7 @@ class LabelSet:
         self.embeddings_ND = embeddings_ND
         self.manifest = manifest
         self.folder = folder
-        self.blocks = tuple(Block(**{**b, "feature_mean": _tuple(b.get("feature_mean"))}) for b in manifest["blocks"])
+        self.blocks = _blocks(manifest)
         self.usable_N = np.ones(len(self), dtype=bool)
         self.usable_N[manifest.get("masked", [])] = False
         self.kept_N = self.usable_N if kept_N is None else self.usable_N & kept_N
@@ -111,7 +125,19 @@ class LabelSet:
         subset = None
         if not np.array_equal(self.kept_N, self.usable_N):
             subset = hashlib.sha256(np.packbits(self.kept_N).tobytes()).hexdigest()
-        return {"label_set": self.manifest["id"], "subset": subset, "blocks": [asdict(block) for block in self.blocks]}
+        joined = "kinds" in self.manifest  # then the id holds the scales, and the mean would stand here for every block
+        blocks = self.manifest["blocks"] if joined else [asdict(block) for block in self.blocks]
+        return {"label_set": self.manifest["id"], "subset": subset, "blocks": blocks}
+
+    @cached_property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The rows by their scale, the kind of most rows first; together they are all N."""
+        runs: dict[tuple[Any, ...], list[NDArray[np.int64]]] = {}
+        for block in self.blocks:
+            key = (block.scale, block.bias, block.feature_mean)
+            runs.setdefault(key, []).append(np.arange(block.start, block.stop))
+        kinds = [Kind(scale, bias, mean, np.concatenate(rows)) for (scale, bias, mean), rows in runs.items()]
+        return tuple(sorted(kinds, key=lambda kind: -len(kind.rows_R)))
 
     @classmethod
     def open(cls, folder: str | Path) -> LabelSet:
@@ -353,9 +379,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise LabelSetError(f"label set {folder}: {MANIFEST} cannot be read ({error})") from None
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in (FORMAT_VERSION, JOINED_VERSION):
         raise LabelSetError(
-            f"label set {folder} has format {version!r}; this version reads {FORMAT_VERSION}: upgrade, or build it again"
+            f"label set {folder} has format {version!r}; this version reads {FORMAT_VERSION} and {JOINED_VERSION}: "
+            "upgrade, or build it again"
         )
     if problem := _fault_of(manifest):
         raise LabelSetError(f"label set {folder} is damaged: {MANIFEST} {problem}; build or import it again")
@@ -367,14 +394,26 @@ def _fault_of(manifest: dict[str, Any]) -> str | None:
     missing = [key for key in ("count", "dimension", "encoder", "blocks", "id") if key not in manifest]
     if missing:
         return f"has no {', '.join(missing)}"
+    try:
+        blocks = _blocks(manifest)
+    except (TypeError, KeyError, IndexError, ValueError):
+        return "has a block of rows that says no place or no scale"
     stop = 0
-    for block in manifest["blocks"]:
-        if block.get("start") != stop or not {"stop", "kind", "scale"} <= set(block):
-            return f"has a block of rows that does not begin at {stop} or says no scale"
-        if len(block.get("feature_mean") or [None] * manifest["dimension"]) != manifest["dimension"]:
+    for block in blocks:
+        if block.start != stop:
+            return f"has a block of rows that does not begin at {stop}"
+        if len(block.feature_mean or [None] * manifest["dimension"]) != manifest["dimension"]:
             return f"has a block whose feature mean is not {manifest['dimension']} numbers"
-        stop = block["stop"]
+        stop = block.stop
     return None if stop == manifest["count"] else f"has blocks of {stop} rows for {manifest['count']} labels"
+
+
+def _blocks(manifest: dict[str, Any]) -> tuple[Block, ...]:
+    """A manifest's blocks: each whole, or (joined sets) its place and the number of its kind."""
+    if "kinds" not in manifest:
+        return tuple(Block(**{**b, "feature_mean": _tuple(b.get("feature_mean"))}) for b in manifest["blocks"])
+    kinds = [{**kind, "feature_mean": _tuple(kind.get("feature_mean"))} for kind in manifest["kinds"]]
+    return tuple(Block(start, stop, **kinds[kind]) for start, stop, kind in manifest["blocks"])
 
 
 def _tuple(values: Sequence[float] | None) -> tuple[float, ...] | None:

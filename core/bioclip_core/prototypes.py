@@ -18,7 +18,7 @@ from bioclip_core.taxonomy import Taxon
 SCALES: tuple[float, ...] = tuple(float(round(scale, 3)) for scale in np.geomspace(1.0, 100.0, 41))
 """The scales tried: 12% apart, which is finer than a few thousand examples can tell, up to 100, where CLIP clamps its own."""
 
-_UNFITTED = (
+UNFITTED = (
     10.0  # where no taxon has two examples; leaves and reef fish under a small CLIP model are likeliest at 16 and 11
 )
 
@@ -60,16 +60,16 @@ def build_prototypes(
     Raises:
         LabelSetError: if rows and taxa do not fit, a row is unusable or has no taxon, or fewer than two taxa have examples.
     """
-    features = _checked(features_ND, taxa)
-    labels, label_of_N = _labels_of(taxa)
+    features = checked_examples(features_ND, taxa)
+    labels, label_of_N = labels_of(taxa)
     mean_D = features.mean(axis=0)
-    centred_ND = _unit(features - mean_D)
+    centred_ND = unit_rows(features - mean_D)
     sums_CD = np.zeros((len(labels), features.shape[1]), dtype=np.float32)
     np.add.at(sums_CD, label_of_N, centred_ND)
     fit = fit_scale(centred_ND, label_of_N, sums_CD)
     block = Block(0, len(labels), "prototype", fit.scale, 0.0, tuple(float(value) for value in mean_D))
     notes = {"captions": None, "examples": len(features), "scale_fit": asdict(fit)}
-    return write_label_set(folder, labels, _unit(sums_CD), encoder_identity, block, notes)
+    return write_label_set(folder, labels, unit_rows(sums_CD), encoder_identity, block, notes)
 
 
 def fit_scale(centred_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], sums_CD: NDArray[np.float32]) -> ScaleFit:
@@ -83,13 +83,13 @@ def fit_scale(centred_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], su
     counts_C = np.bincount(label_of_N, minlength=len(sums_CD))
     rows = np.flatnonzero(counts_C[label_of_N] > 1)
     if not len(rows):
-        return ScaleFit(_UNFITTED, 0, None, None)
-    prototypes_CD = _unit(sums_CD)
+        return ScaleFit(UNFITTED, 0, None, None)
+    prototypes_CD = unit_rows(sums_CD)
     totals_S = np.zeros(len(SCALES))
     right = 0
     for start in range(0, len(rows), _ROWS_A_CHUNK):
         chunk = rows[start : start + _ROWS_A_CHUNK]
-        cosines_RC = _left_out_cosines(centred_ND[chunk], label_of_N[chunk], sums_CD, prototypes_CD)
+        cosines_RC = left_out_cosines(centred_ND[chunk], label_of_N[chunk], sums_CD, prototypes_CD)
         own_R = cosines_RC[np.arange(len(chunk)), label_of_N[chunk]]
         right += int((cosines_RC.argmax(axis=1) == label_of_N[chunk]).sum())
         for index, scale in enumerate(SCALES):
@@ -101,7 +101,7 @@ def fit_scale(centred_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], su
     return ScaleFit(SCALES[best], len(rows), right / len(rows), float(totals_S[best] / len(rows)))
 
 
-def _left_out_cosines(
+def left_out_cosines(
     queries_RD: NDArray[np.float32],
     own_R: NDArray[np.int64],
     sums_CD: NDArray[np.float32],
@@ -109,12 +109,17 @@ def _left_out_cosines(
 ) -> NDArray[np.float64]:
     """R×C cosines; each query's own prototype is made of the other examples of its taxon."""
     cosines_RC = (queries_RD @ prototypes_CD.T).astype(np.float64)
-    others_RD = _unit(sums_CD[own_R] - queries_RD)
+    others_RD = unit_rows(sums_CD[own_R] - queries_RD)
     cosines_RC[np.arange(len(queries_RD)), own_R] = (queries_RD * others_RD).sum(axis=1)
     return cosines_RC
 
 
-def _checked(features_ND: NDArray[Any], taxa: Sequence[Taxon]) -> NDArray[np.float32]:
+def checked_examples(features_ND: NDArray[Any], taxa: Sequence[Taxon], *, least: int = 2) -> NDArray[np.float32]:
+    """The examples' features in fp32.
+
+    Raises:
+        LabelSetError: if rows and taxa do not fit, a row is unusable or has no taxon, or fewer than ``least`` taxa have examples.
+    """
     if features_ND.ndim != 2 or len(features_ND) != len(taxa):
         raise LabelSetError(
             f"prototypes: {len(taxa)} taxa for features of shape {'x'.join(map(str, features_ND.shape))}; "
@@ -133,14 +138,17 @@ def _checked(features_ND: NDArray[Any], taxa: Sequence[Taxon]) -> NDArray[np.flo
             f"prototypes: {len(nameless)} of {len(taxa)} examples have no name at any rank, first in row {nameless[0]}; "
             "leave these examples out, or name them"
         )
-    if len({taxon.lineage for taxon in taxa}) < 2:
+    if len({taxon.lineage for taxon in taxa}) < least:
+        if least == 1:
+            raise LabelSetError("prototypes: there are no examples; give at least two images of one taxon")
         raise LabelSetError(
-            "prototypes: examples of at least two taxa are needed, since a single one would always be the answer; add a taxon"
+            "prototypes: examples of at least two taxa are needed, since a single one would always be the answer; add a taxon, "
+            "or join the prototype to a text label set"
         )
     return features
 
 
-def _labels_of(taxa: Sequence[Taxon]) -> tuple[list[Taxon], NDArray[np.int64]]:
+def labels_of(taxa: Sequence[Taxon]) -> tuple[list[Taxon], NDArray[np.int64]]:
     """The distinct lineages in order of their first example, and the number of each row's."""
     number: dict[tuple[str, ...], int] = {}
     labels: list[Taxon] = []
@@ -154,7 +162,7 @@ def _labels_of(taxa: Sequence[Taxon]) -> tuple[list[Taxon], NDArray[np.int64]]:
     return labels, label_of_N
 
 
-def _unit(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit_rows(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
     """L2-normalised rows; a row that is the mean itself stays zero, and the label set masks it."""
     norms = np.linalg.norm(rows_ND, axis=1, keepdims=True)
     out: NDArray[np.float32] = np.zeros_like(rows_ND, dtype=np.float32)

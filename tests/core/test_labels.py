@@ -183,7 +183,7 @@ def drop_a_column(folder: Path) -> None:
     [
         (lambda folder: (folder / "label_set.json").unlink(), "has no label_set.json"),
         (lambda folder: (folder / "label_set.json").write_text("{"), "label_set.json cannot be read"),
-        (lambda folder: (folder / "label_set.json").write_text("[]"), "format None; this version reads 1"),
+        (lambda folder: (folder / "label_set.json").write_text("[]"), "format None; this version reads 1 and 2"),
         (lambda folder: (folder / "embeddings.npy").unlink(), "is damaged"),
         (lambda folder: (folder / "taxa.parquet").unlink(), "is damaged"),
         (lambda folder: (folder / "taxa.parquet").write_bytes(b"not parquet"), "is damaged"),
@@ -195,7 +195,7 @@ def drop_a_column(folder: Path) -> None:
         (lambda folder: np.save(folder / "embeddings.npy", np.zeros((5, 4), np.float32)), "is damaged: .*float32"),
         (cut, "is damaged"),
         (drop_a_column, "is damaged: .*genus"),
-        (edit(lambda manifest: manifest.update(format_version=2)), "format 2; this version reads 1: upgrade"),
+        (edit(lambda manifest: manifest.update(format_version=3)), "format 3; this version reads 1 and 2: upgrade"),
         (edit(lambda manifest: manifest.pop("count")), "is damaged: label_set.json has no count"),
         (edit(lambda manifest: manifest["blocks"][0].update(stop=3)), "blocks of 3 rows for 5 labels"),
         (edit(lambda manifest: manifest["blocks"][0].update(start=1)), "does not begin at 0"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from bioclip_core.captions import Caption
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import BioclipError, UsageError
 from bioclip_training.catalog.rows import DEV_FRACTION
 
 Method = Literal["full", "lora"]
@@ -29,6 +30,23 @@ CAPTION_MIX: Mapping[str, float] = MappingProxyType(
     }
 )
 """How often each caption is drawn for a sample; taxonomic most, since label sets are made of it."""
+
+
+class TrainingStopped(BioclipError):
+    """The run was asked to stop; its state is saved and the same command goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is heard of a run after each step, and when there is something to say."""
+
+    step: int
+    total: int
+    loss: float | None = None
+    learning_rate: float | None = None
+    samples_per_s: float | None = None
+    dev_top1: float | None = None
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +127,15 @@ class TrainConfig:
     cache_mb: int = 2048
     """Decoded images kept in memory."""
     seed: int = 0
+    tell: Callable[[Progress], None] | None = field(default=None, compare=False, repr=False)
+    """Hears of each step; not stored."""
+    should_stop: Callable[[], bool] | None = field(default=None, compare=False, repr=False)
+    """Asked before each step; True saves the state and raises :class:`TrainingStopped`. Not stored."""
 
     def __post_init__(self) -> None:
+        for name in ("data", "start", "output", "replay"):
+            if isinstance(value := getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, os.fspath(value))
         for name, kind in (
             ("method", Method), ("loss", Loss), ("augmentation", Augmentation), ("balance", Balance), ("replay_projection", ReplayProjection),
         ):  # fmt: skip
@@ -142,19 +167,22 @@ class TrainConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, as they are stored."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _NOT_STORED}
         return {**values, "captions": dict(self.captions), "betas": list(self.betas)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
         """What :meth:`as_dict` gave; names that this version does not know are refused."""
-        known = {item.name for item in fields(cls)}
+        known = {item.name for item in fields(cls)} - _NOT_STORED
         unknown = sorted(set(values) - known)
         if unknown:
-            raise UsageError(f"training options {', '.join(unknown)} are not known; known are {', '.join(sorted(known))}")
+            raise UsageError(
+                f"training options {', '.join(unknown)} are not known; known are {', '.join(sorted(known))}"
+            )
         return cls(**{**values, "betas": tuple(values.get("betas", (0.9, 0.98)))})
 
 
+_NOT_STORED = frozenset({"tell", "should_stop"})
 _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("replay_ratio", 0.01, 100), ("replay_weight", 0, 1000), ("lora_rank", 1, 1024), ("lora_alpha", 0.01, 10_000), ("steps", 1, 1e9),
     ("epochs", 0.001, 1e6), ("batch_size", 2, 1e7), ("accumulate", 1, 1e6), ("learning_rate", 0, 10), ("weight_decay", 0, 10),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from bioclip_core.errors import SourceError
 from bioclip_core.identity import file_sha256
 from bioclip_core.taxonomy import RANKS, Taxon
+from bioclip_training.catalog.uris import file_of
 
 Box = tuple[float, float, float, float]
 """x, y, width, height as fractions of the upright image, origin top left."""
 
 DEV_FRACTION = 0.1
 """Of the groups of ``train``, cut out as ``dev`` for choosing the best step, interpolation and temperature."""
+
+FACTS = b"bioclip_catalog"
+"""The key in the Parquet file's metadata under which ``catalog build`` leaves what it did, as JSON."""
 
 _BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 TEXT_COLUMNS = (
@@ -142,46 +146,50 @@ class Catalog:
         return self._labels[0]
 
     @property
-    def taxon_of_N(self) -> NDArray[np.int64]:
+    def taxon_of_N(self) -> NDArray[np.int64]:  # noqa: N802
         """For each row the place of its taxon in ``taxa``."""
         return self._labels[1]
 
     @cached_property
     def _labels(self) -> tuple[tuple[Taxon, ...], NDArray[np.int64]]:
-        return distinct_taxa([self.taxon(row) for row in range(len(self))])
+        return _distinct_rows(self.table)
 
     @cached_property
-    def _texts(self) -> dict[str, list[str]]:
-        return {name: self.table.column(name).to_pylist() for name in TEXT_COLUMNS}
+    def facts(self) -> Mapping[str, Any]:
+        """What ``catalog build`` recorded beside the rows: its options, and the counts of what it met. Empty where nothing is."""
+        stored = (self.table.schema.metadata or {}).get(FACTS)
+        return json.loads(stored) if stored else {}
 
     @cached_property
-    def _boxes(self) -> list[tuple[float | None, ...]]:
-        return list(zip(*(self.table.column(name).to_pylist() for name in _BOX), strict=True))
+    def _lists(self) -> dict[str, list[Any]]:
+        return {}
 
     @cached_property
-    def _frames(self) -> list[int]:
-        frames: list[int] = self.table.column("frame").to_pylist()
-        return frames
+    def _columns(self) -> dict[str, Any]:
+        """Each column in one piece, of which single values are quickly had without a list of millions of objects."""
+        return {name: _one_piece(self.table.column(name)) for name in (*TEXT_COLUMNS, "frame", *_BOX)}
 
     def column(self, name: str) -> list[str]:
         """One of ``TEXT_COLUMNS``, a text a row."""
-        return self._texts[name]
+        if name not in self._lists:
+            self._lists[name] = self._columns[name].to_pylist()
+        return self._lists[name]
 
     def taxon(self, row: int) -> Taxon:
-        lineage = [self._texts[rank.value][row] or "" for rank in RANKS]
-        return Taxon.of(lineage, self._texts["common_name"][row] or "")
+        """The row's own lineage, with the common name that stands in it."""
+        common_name = self._columns["common_name"][row].as_py() or ""
+        return Taxon.of(self.taxa[self.taxon_of_N[row]].lineage, common_name)
 
     def path(self, row: int) -> Path:
         """The image's file; a relative uri is relative to the catalog's folder."""
-        # What is not UTF-8 in a name is %-escaped in a uri.
-        return self.file.parent / _unescaped(self._texts["uri"][row])
+        return file_of(self._columns["uri"][row].as_py(), self.file.parent)
 
     def frame(self, row: int) -> int:
-        return self._frames[row]
+        return int(self._columns["frame"][row].as_py())
 
     def box(self, row: int) -> Box | None:
         """None is the whole image."""
-        x, y, w, h = self._boxes[row]
+        x, y, w, h = (self._columns[name][row].as_py() for name in _BOX)
         return None if x is None or y is None or w is None or h is None else (x, y, w, h)
 
     def rows_of(self, part: str, *, dev_fraction: float = DEV_FRACTION) -> NDArray[np.int64]:
@@ -189,13 +197,16 @@ class Catalog:
 
         ``dev`` is what the table itself calls so; where it does not, it is cut out of ``train`` by the hash of the group.
         """
-        splits = np.array(self._texts["split"], dtype=object)
         if part == "all":
             return np.arange(len(self))
-        if part not in ("train", "dev") or (splits == "dev").any():
-            return np.flatnonzero(splits == part)
-        train = np.flatnonzero(splits == "train")
-        groups = [self._texts["group"][row] or f"row {row}" for row in train]
+        splits = self._columns["split"].fill_null("").dictionary_encode()
+        words = {word: code for code, word in enumerate(splits.dictionary.to_pylist())}
+        split_of_N = splits.indices.to_numpy(zero_copy_only=False)
+        if part not in ("train", "dev") or "dev" in words:
+            return np.flatnonzero(split_of_N == words.get(part, -1))
+        train = np.flatnonzero(split_of_N == words.get("train", -1))
+        group = self._columns["group"]
+        groups = [group[row].as_py() or f"row {row}" for row in train.tolist()]
         is_dev = dev_part(groups, self.taxon_of_N[train], dev_fraction)
         return train[is_dev] if part == "dev" else train[~is_dev]
 
@@ -212,13 +223,19 @@ def distinct_taxa(taxa: Sequence[Taxon]) -> tuple[tuple[Taxon, ...], NDArray[np.
 
 
 def dev_part(groups: Sequence[str], taxon_of_N: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
-    """Which rows are ``dev``: a group whose hash falls below ``fraction``, unless a taxon would have no group left.
+    """Which rows are ``dev``: those of :func:`held_out` under the word "dev"."""
+    return held_out("dev", groups, taxon_of_N, fraction)
 
-    The same on every machine and whatever the order of rows; a group is whole on one side.
+
+def held_out(word: str, groups: Sequence[Any], taxon_of_N: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
+    """Which rows are held out: a group whose hash falls below ``fraction``, unless a taxon would have no group left.
+
+    The same on every machine and whatever the order of rows; a group is whole on one side. Another ``word`` gives
+    another choice.
     """
-    share = {group: hashed_share(f"dev {group}") for group in set(groups)}
+    share = {group: hashed_share(f"{word} {group}") for group in set(groups)}
     cut = {group for group, value in share.items() if value < fraction}
-    of_taxon: dict[int, set[str]] = {}
+    of_taxon: dict[int, set[Any]] = {}
     for group, taxon in zip(groups, taxon_of_N.tolist(), strict=True):
         of_taxon.setdefault(taxon, set()).add(group)
     for own in of_taxon.values():
@@ -233,7 +250,30 @@ def hashed_share(text: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _unescaped(uri: str) -> str:
-    from urllib.parse import unquote_to_bytes
+def _distinct_rows(table: Any) -> tuple[tuple[Taxon, ...], NDArray[np.int64]]:
+    """As :func:`distinct_taxa`, of a table's columns: objects are made for distinct lineages only, so millions of rows are quick."""
+    codes_N = np.zeros(table.num_rows, dtype=np.int64)
+    for rank in RANKS:
+        column = _one_piece(table.column(rank.value)).fill_null("").dictionary_encode()
+        codes_N = codes_N * max(1, len(column.dictionary)) + column.indices.to_numpy(zero_copy_only=False)
+        codes_N = np.unique(codes_N, return_inverse=True)[1]  # small again, so that the next product stays small
+    first_T = np.unique(codes_N, return_index=True)[1]
+    found = [tuple(table.column(rank.value)[row].as_py() or "" for rank in RANKS) for row in first_T.tolist()]
+    order = sorted(range(len(found)), key=found.__getitem__)
+    place_T = np.empty(len(found), dtype=np.int64)
+    place_T[order] = np.arange(len(found))
+    taxon_of_N: NDArray[np.int64] = place_T[codes_N] if found else codes_N
+    names = _one_piece(table.column("common_name")).fill_null("")
+    with_name = np.flatnonzero(np.asarray(names.to_numpy(zero_copy_only=False) != ""))
+    taxa, first = np.unique(taxon_of_N[with_name], return_index=True)
+    common = {int(taxon): names[int(with_name[at])].as_py() for taxon, at in zip(taxa, first, strict=True)}
+    lineages = [found[old] for old in order]
+    return tuple(Taxon.of(lineage, common.get(place, "")) for place, lineage in enumerate(lineages)), taxon_of_N
 
-    return os.fsdecode(unquote_to_bytes(uri)) if "%" in uri else uri
+
+def _one_piece(column: Any) -> Any:
+    """A chunked column of pyarrow as one array."""
+    import pyarrow as pa
+
+    whole = column.combine_chunks()
+    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole

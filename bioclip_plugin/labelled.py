@@ -1,0 +1,262 @@
+"""Labelled items for training, from what the sources list: tables, folder trees named by taxon, reviews of a store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from bioclip_core.errors import SourceError
+from bioclip_core.taxonomy import RANKS, clean_name, parse_binomial
+from bioclip_plugin.media import MediaItem, Region, Unlisted, path_of, uri_of
+from bioclip_plugin.sources.folder import FolderSource
+from bioclip_plugin.sources.rows import Row, items_of
+from bioclip_plugin.sources.table import TableSource, _beginning, _parquet_rows, _text_rows
+from bioclip_training.catalog.rows import Box, LabelledItem
+from bioclip_training.catalog.sources import LabelledSource, LeftOut
+
+if TYPE_CHECKING:
+    from bioclip_plugin.store import Review
+
+NOT_LISTED = "not listed"
+_PARQUET = b"PAR1"
+_SQLITE = b"SQLite format 3\x00"
+_STORE_SUFFIXES = frozenset({".db", ".sqlite", ".sqlite3"})
+_STORE_ADDRESS = re.compile(r"^(sqlite|postgres(ql)?)(\+\w+)?:", re.IGNORECASE)
+# iNat21's folders: number, six ranks and the epithet, which may have underscores of its own.
+_INAT21 = re.compile(r"^\d{5}_(?P<kingdom>[^_]+)_(?P<phylum>[^_]+)_(?P<class>[^_]+)_(?P<order>[^_]+)_(?P<family>[^_]+)_(?P<genus>[^_]+)_(?P<epithet>.+)$")
+_SPLITS = frozenset({"train", "val", "test", "dev", "unseen", "training", "validation", "valid", "testing"})
+
+
+def labelled_sources(addresses: Sequence[str]) -> list[LabelledSource]:
+    """What a user named as sources of a catalog, each under the shortest name that tells it from the others.
+
+    Raises:
+        SourceError: for an address that is no table, no folder and no store.
+    """
+    kinds = [_kind_of(address) for address in addresses]
+    names = _short_names(addresses)
+    return [_source(address, kind, name) for address, kind, name in zip(addresses, kinds, names, strict=True)]
+
+
+def _kind_of(address: str) -> str:
+    if _STORE_ADDRESS.match(address):
+        return "reviews"
+    path = path_of(address)
+    if path.is_dir():
+        return "folder"
+    if not path.exists():
+        raise SourceError(f"{uri_of(address)} does not exist; give a table (.csv, .tsv, .parquet), a folder tree named by taxon, or a store")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_SQLITE))
+    except OSError as error:
+        raise SourceError(f"{uri_of(address)} cannot be read: {error.strerror or error}") from error
+    if start == _SQLITE or path.suffix.lower() in _STORE_SUFFIXES:
+        return "reviews"
+    if TableSource().takes(address):
+        return "table"
+    raise SourceError(f"{uri_of(address)} is no table, folder or store; give a .csv, .tsv or .parquet file, a folder tree named by taxon, or a store")
+
+
+def _short_names(addresses: Sequence[str]) -> list[str]:
+    """The last part of each address, with as many before it as tell it from the others."""
+    names = []
+    parts = [PurePath(path_of(address).absolute()).parts if not _STORE_ADDRESS.match(address) else (_without_secret(address),) for address in addresses]
+    for own in parts:
+        count = 1
+        while count < len(own) and sum(other[-count:] == own[-count:] for other in parts) > 1:
+            count += 1
+        names.append(uri_of("/".join(part.strip("/\\") for part in own[-count:])))
+    if len(set(names)) < len(names):
+        raise SourceError(f"a source is named twice: {', '.join(sorted({name for name in names if names.count(name) > 1}))}; name each once")
+    return names
+
+
+def _without_secret(address: str) -> str:
+    from bioclip_plugin.store.address import parse_address, shown
+
+    return shown(parse_address(address))
+
+
+def _source(address: str, kind: str, name: str) -> LabelledSource:
+    if kind == "table":
+        return LabelledSource(name, "table", lambda: table_items(address, name))
+    if kind == "folder":
+        return LabelledSource(name, "folder", lambda: folder_items(address, name))
+    return LabelledSource(name, "reviews", lambda: review_items(address, name))
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def table_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
+    """One labelled item a row, since the rows of one image may have labels of their own.
+
+    Raises:
+        SourceError: if the table cannot be read or has no image column.
+    """
+    path, shown = path_of(address), uri_of(address)
+    try:
+        start = _beginning(path)
+        rows = _parquet_rows(path, shown) if start.startswith(_PARQUET) else _text_rows(path, start, shown)
+        for row in rows:
+            yield from _row_items(row, path.parent, shown, source)
+    except OSError as error:
+        raise SourceError(f"the table {shown} cannot be read: {error.strerror or error}") from error
+
+
+def _row_items(row: Row | Unlisted, folder: Path, table: str, source: str) -> Iterator[LabelledItem | LeftOut]:
+    if isinstance(row, Unlisted):
+        yield LeftOut(row.uri, source, NOT_LISTED, row.reason)
+        return
+    if not row.image.strip():
+        yield LeftOut(f"{table}#row={row.number}", source, NOT_LISTED, f"row {row.number} names no image in column {row.columns.image!r}")
+        return
+    cells = {name: value for name, value in row.values.items() if name != row.columns.image}
+    for item in items_of([row], folder, table):
+        if isinstance(item, Unlisted):
+            yield LeftOut(row.image, source, NOT_LISTED, item.reason)
+        else:
+            yield _labelled(item, cells, source, _frame(cells), item.regions[0] if item.regions else None)
+
+
+def _labelled(item: MediaItem, cells: Mapping[str, Any], source: str, frame: int, region: Region | None) -> LabelledItem:
+    box: Box | None = None if region is None else (region.x, region.y, region.w, region.h)
+    return LabelledItem(item.uri, item.path, cells, source, frame, box)
+
+
+def _frame(cells: Mapping[str, Any]) -> int:
+    """A table's ``frame``, from 0, as our exports and catalogs write it."""
+    cell = next((value for name, value in cells.items() if name.strip().lower() == "frame"), 0)
+    try:
+        return max(0, int(float(cell)))
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+# -- folder trees ------------------------------------------------------------------------------------------------------
+
+
+def folder_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
+    """The images of a folder tree whose folders are named by taxa, from the top down.
+
+    Read are a folder a rank or some of them (``Fagaceae/Quercus/robur``), binomials (``Quercus_robur``) and iNat21's
+    ``00001_Animalia_…_epithet``. A folder called train, val or test gives the split, and one below the taxon's the group.
+    """
+    root = path_of(address)
+    known: dict[Path, dict[str, str]] = {}
+    for item in FolderSource().items(address):
+        if isinstance(item, Unlisted):
+            yield LeftOut(item.uri, source, NOT_LISTED, item.reason)
+            continue
+        assert item.path is not None
+        folder = item.path.parent
+        if folder not in known:
+            known = {folder: taxon_of_folders(_below(folder, root))}  # a folder's files stand together
+        yield LabelledItem(item.uri, item.path, known[folder], source)
+
+
+def _below(folder: Path, root: Path) -> tuple[str, ...]:
+    """The names of the folders from the root down; the root's own where the images lie in it."""
+    below = folder.relative_to(root).parts
+    return below or (root.resolve().name,)
+
+
+def taxon_of_folders(names: Sequence[str]) -> dict[str, str]:
+    """The cells that folders' names say, as a table's row would: ranks, ``split``, and ``group`` for what is below the taxon.
+
+    >>> taxon_of_folders(["train", "Quercus_robur", "tree 7"])
+    {'split': 'train', 'verbatimScientificName': 'Quercus robur', 'genus': 'Quercus', 'specificEpithet': 'robur', 'group': 'train/Quercus_robur/tree 7'}
+    """
+    cells: dict[str, str] = {}
+    rest: list[str] = []
+    for place, name in enumerate(names):
+        if not rest and name.lower() in _SPLITS and "split" not in cells and "genus" not in cells:
+            cells["split"] = name
+        elif "specificEpithet" in cells:
+            rest.append("/".join(names[: place + 1]))
+        elif found := _INAT21.match(name):
+            cells |= {**found.groupdict(), "specificEpithet": found["epithet"].replace("_", " "), "verbatimScientificName": name}
+            del cells["epithet"]
+        else:
+            _add_name(cells, name)
+    if rest:
+        cells["group"] = rest[0]
+    return cells
+
+
+# Endings that a family or order has in each of the codes of nomenclature.
+_ENDINGS = (("idae", "family"), ("aceae", "family"), ("iformes", "order"), ("ales", "order"), ("optera", "order"))
+_KINGDOMS = frozenset("animalia plantae fungi chromista protozoa bacteria archaea viruses metazoa viridiplantae archaeplastida chloroplastida".split())
+
+
+def _add_name(cells: dict[str, str], name: str) -> None:
+    """One folder's name: a binomial, an epithet below its genus, or a name at the rank that its ending or its place tells."""
+    words = clean_name(name)
+    if not words:
+        return
+    genus, epithet = parse_binomial(words)
+    if not epithet and words[:1].islower() is False and len(words.split()) == 2 and words.split()[1][0].isupper():
+        epithet = ""
+    if epithet:
+        cells |= {"verbatimScientificName": words, "genus": genus, "specificEpithet": epithet}
+    elif "genus" in cells and words[:1].islower():
+        cells |= {"verbatimScientificName": f"{cells['genus']} {words}", "specificEpithet": words}
+    elif words.lower() in _KINGDOMS:
+        cells["kingdom"] = words
+    else:
+        ending = next((rank for end, rank in _ENDINGS if words.lower().endswith(end)), None)
+        cells[ending or _next_rank(cells)] = words
+
+
+def _next_rank(cells: Mapping[str, str]) -> str:
+    """The rank of a name that has no ending of a family or order: between those that are known, or the genus."""
+    deepest = max((rank.depth for rank in RANKS[:6] if rank.value in cells), default=-1)
+    if deepest in (0, 1):  # kingdom/phylum/class are told apart by their place alone
+        return RANKS[deepest + 1].value
+    return "genus"
+
+
+# -- reviews of a store ------------------------------------------------------------------------------------------------
+
+
+def review_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
+    """What people said in a store: the newest review of each image or region, where it names a taxon.
+
+    Raises:
+        StoreError: if the store cannot be opened.
+    """
+    from bioclip_plugin.store import Store
+
+    store = Store.open(address, create=False)
+    try:
+        newest: dict[Any, Review] = {}
+        for review in store.reviews():
+            target = review.target
+            key = (target.kind == "event" and target.event, target.uri, target.frame, target.region and target.region.box)
+            if key not in newest or (review.reviewed_at, review.id) >= (newest[key].reviewed_at, newest[key].id):
+                newest[key] = review
+        wanted = {review.target.uri for review in newest.values()}
+        media = {item.uri: item for item in store.media_under() if item.uri in wanted} if wanted else {}
+    finally:
+        store.close()
+    for review in sorted(newest.values(), key=lambda said: (said.target.uri or "", said.target.frame, said.id)):
+        yield _review_item(review, media.get(review.target.uri or ""), source)
+
+
+def _review_item(review: Review, item: MediaItem | None, source: str) -> LabelledItem | LeftOut:
+    target = review.target
+    if target.kind == "event" or target.uri is None:
+        return LeftOut(f"event {target.event}", source, "no image", "a review of an event says nothing of a single image")
+    if review.verdict != "taxon" or review.taxon is None:
+        return LeftOut(target.uri, source, "no taxon", f"the review says {review.verdict.replace('_', ' ')}")
+    taxon = review.taxon
+    cells: dict[str, Any] = {rank.value: taxon.lineage[rank.depth] for rank in RANKS if taxon.lineage[rank.depth]}
+    cells |= {"verbatimScientificName": taxon.scientific_name, "vernacularName": taxon.common_name}
+    if item is not None:
+        cells |= {key: value for key, value in item.metadata.items() if key not in cells}
+        cells |= {"sequence": item.sequence or "", "deployment": item.deployment or ""}
+    path = path_of(target.uri)
+    return _labelled(MediaItem(target.uri, path), cells, source, target.frame, target.region)

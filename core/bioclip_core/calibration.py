@@ -1,0 +1,110 @@
+"""The temperature of a model with a label set: kept beside the checkpoint, or in the user's cache where that is not ours."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bioclip_core.errors import BioclipError, ModelError
+from bioclip_core.identity import user_cache
+from bioclip_core.models import FoundModel
+
+CALIBRATION = "calibration.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A temperature that was fitted once, and how."""
+
+    temperature: float
+    """Every logit is divided by it; above 1 where the model is too sure of itself."""
+    weights_sha256: str
+    label_set: str
+    """The id of the label set."""
+    fitted_on: Mapping[str, Any]
+    """Data, part, rows, and what it did to the figures."""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.temperature, (int, float)) and math.isfinite(self.temperature) and self.temperature > 0):
+            raise ModelError(f"temperature {self.temperature!r}: a number above 0 is needed; run bioclip-plugin calibrate again")
+
+
+def find_calibration(model: FoundModel, label_set: str) -> Calibration | None:
+    """The temperature of a pair: from the model's folder, else from the user's cache; None where it was never fitted.
+
+    Raises:
+        ModelError: if a file of temperatures is damaged.
+    """
+    for place in _places(model):
+        entry = _read(place).get(label_set)
+        # A folder may hold other weights by now; theirs are other features.
+        if entry is not None and entry.get("weights_sha256") == model.weights_sha256:
+            try:
+                return Calibration(**entry)
+            except TypeError as error:
+                raise ModelError(f"{place} is damaged ({error}); remove it, or run bioclip-plugin calibrate again") from None
+    return None
+
+
+def keep_calibration(model: FoundModel, calibration: Calibration) -> Path:
+    """Store a temperature for its pair; returns the file.
+
+    A model that came from the hub or with a plugin lies in a folder that is not ours: its temperature is in the user's
+    cache, as is that of a folder that cannot be written.
+
+    Raises:
+        BioclipError: if nothing can be written, or an older temperature stands in the way.
+    """
+    *own, cache = _places(model)
+    if own and model.entry is None and not model.source.startswith("hf-hub:"):
+        with suppress(OSError):
+            return _write(own[0], calibration)
+    if own and calibration.label_set in _read(own[0]):
+        raise BioclipError(
+            f"{own[0]} holds a temperature for this label set and cannot be written; make it writable, or copy the model's folder"
+        )
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        return _write(cache, calibration)
+    except OSError as error:
+        raise BioclipError(
+            f"the temperature cannot be kept: {cache}: {error.strerror or error}; set BIOCLIP_CACHE to a folder that can be written"
+        ) from error
+
+
+def _places(model: FoundModel) -> list[Path]:
+    """The files that may hold a model's temperatures, the first that has one wins; the last is the user's cache."""
+    cache = user_cache() / "calibrations" / f"{model.weights_sha256}.json"
+    return [model.folder / CALIBRATION, cache] if model.folder else [cache]
+
+
+def _read(place: Path) -> dict[str, dict[str, Any]]:
+    try:
+        written = json.loads(place.read_text("utf-8"))
+        if written["format_version"] != FORMAT_VERSION:
+            raise ValueError(f"format {written['format_version']!r}, this version reads {FORMAT_VERSION}")
+        found: dict[str, dict[str, Any]] = {key: dict(value) for key, value in written["label_sets"].items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # Answering without it would be another answer than yesterday's, and nobody would know.
+        raise ModelError(f"{place} cannot be read ({error}); remove it, and run bioclip-plugin calibrate again") from None
+    return found
+
+
+def _write(place: Path, calibration: Calibration) -> Path:
+    kept = {**_read(place), calibration.label_set: asdict(calibration)}
+    draft = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        draft.write_text(json.dumps({"format_version": FORMAT_VERSION, "label_sets": kept}, indent=1) + "\n", "utf-8")
+        draft.replace(place)
+    finally:
+        draft.unlink(missing_ok=True)
+    return place

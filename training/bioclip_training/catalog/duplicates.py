@@ -1,0 +1,112 @@
+"""Duplicates among many regions: equal ones by their bytes, near ones by perceptual hashes, found without comparing all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEAR_DISTANCE = 10
+"""Of the 256 bits of a hash. Measured: a copy saved again as JPEG of quality 50, at half the size or a tenth brighter differs in 0
+to 12 bits, a crop by 1% on each side in 6 to 34, and different specimens of 990 leaves and 1,302 fish in 17 and more."""
+# Beside the bits, mean colours of a 4 × 4 grid must agree: 255 levels; a tenth brighter is up to 18 on average.
+_COLOUR_MEAN = 24.0
+_COLOUR_MOST = 64
+_PAIRS_AT_ONCE = 1 << 20
+
+
+def near_pairs(
+    hashes_NB: NDArray[np.uint8], colours_NC: NDArray[np.uint8], distance: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """Pairs of rows whose hashes differ in at most ``distance`` bits and whose colours agree, in chunks, each pair once.
+
+    The bits are cut into ``distance`` + 1 bands: two hashes within the distance are equal in one band at least, so only rows
+    that share a band are compared.
+
+    Args:
+        hashes_NB: perceptual hashes, B bytes each.
+        colours_NC: mean colours of a grid of cells, 0 to 255.
+        distance: in bits, 0 and more.
+
+    Yields:
+        Rows i < j, and how many bits they differ in.
+    """
+    bits_NK = np.unpackbits(hashes_NB, axis=1)
+    bands = np.array_split(np.arange(bits_NK.shape[1]), distance + 1)
+    keys_NB = [np.ascontiguousarray(np.packbits(bits_NK[:, band], axis=1)) for band in bands]
+    del bits_NK
+    for number, keys in enumerate(keys_NB):
+        for left, right in _sharing(keys):
+            far = _differing_bits(hashes_NB, left, right)
+            close = far <= distance
+            left, right, far = left[close], right[close], far[close]
+            for earlier in keys_NB[:number]:  # found by an earlier band already
+                fresh = (earlier[left] != earlier[right]).any(axis=1)
+                left, right, far = left[fresh], right[fresh], far[fresh]
+            alike = _alike(colours_NC, left, right)
+            yield np.minimum(left, right)[alike], np.maximum(left, right)[alike], far[alike]
+
+
+def _sharing(keys_NB: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Pairs of rows with one key, in chunks: each row with the 1st, 2nd, 3rd … row behind it among those of its key."""
+    if not len(keys_NB):
+        return
+    order = np.lexsort(keys_NB.T[::-1])
+    ordered = keys_NB[order]
+    new = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])
+    number_of_N = np.cumsum(new)
+    step = 1
+    here = np.arange(len(order))
+    while True:
+        here = here[here + step < len(order)]
+        here = here[number_of_N[here] == number_of_N[here + step]]
+        if not len(here):
+            return
+        for start in range(0, len(here), _PAIRS_AT_ONCE):
+            part = here[start : start + _PAIRS_AT_ONCE]
+            yield order[part], order[part + step]
+        step += 1
+
+
+def _differing_bits(
+    hashes_NB: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    bits: NDArray[np.int64] = _BITS_SET[hashes_NB[left] ^ hashes_NB[right]].sum(axis=1, dtype=np.int64)
+    return bits
+
+
+_BITS_SET = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
+
+
+def _alike(colours_NC: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
+    apart = np.abs(colours_NC[left].astype(np.int16) - colours_NC[right])
+    alike: NDArray[np.bool_] = (apart.mean(axis=1) <= _COLOUR_MEAN) & (apart.max(axis=1, initial=0) <= _COLOUR_MOST)
+    return alike
+
+
+class Joined:
+    """Sets that are joined (a union-find): each member is in the set of its smallest member."""
+
+    def __init__(self, count: int) -> None:
+        self._parent = np.arange(count)
+
+    def join(self, one: int, other: int) -> None:
+        one, other = self.root(one), self.root(other)
+        self._parent[max(one, other)] = min(one, other)
+
+    def root(self, member: int) -> int:
+        parent = self._parent
+        while parent[member] != member:
+            parent[member] = parent[parent[member]]
+            member = int(parent[member])
+        return int(member)
+
+    def roots(self) -> NDArray[np.int64]:
+        """The smallest member of each one's set."""
+        parent = self._parent
+        while True:
+            above = parent[parent]
+            if np.array_equal(above, parent):
+                return np.asarray(parent)
+            parent = self._parent = above

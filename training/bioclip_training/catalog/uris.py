@@ -1,0 +1,55 @@
+"""Addresses of images in a catalog: relative to its folder, and back to files."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+# The escapes of a listed uri: bytes that are not UTF-8, and percent signs that would look like one.
+_LOOKS_ESCAPED = re.compile(r"%(?=25|[89A-Fa-f][0-9A-Fa-f])")
+
+
+def file_of(uri: str, folder: Path) -> Path:
+    """The file that a catalog's uri names: its escapes undone where it has some and that file is there, else as it stands.
+
+    Args:
+        uri: as in the catalog; a relative one is relative to ``folder``.
+        folder: the catalog's.
+    """
+    plain = folder / uri
+    if _LOOKS_ESCAPED.search(uri):
+        unescaped = folder / os.fsdecode(unquote_to_bytes(uri))
+        if unescaped.exists() or not plain.exists():
+            return unescaped
+    return plain
+
+
+class RelativeUris:
+    """Files' addresses relative to one folder, with ``/`` between names; absolute only where there is no relative one."""
+
+    def __init__(self, folder: Path) -> None:
+        # Links are followed on both sides, since ".." behind a link leads to where the link points.
+        self._folder = os.path.realpath(folder)
+        self._relative: dict[Path, str] = {}
+
+    def of(self, file: Path) -> str:
+        """The uri of a file, with the escapes of every listed uri."""
+        parent = file.parent
+        if parent not in self._relative:
+            real = os.path.realpath(parent)
+            try:
+                self._relative[parent] = os.path.relpath(real, self._folder)
+            except ValueError:  # another drive of Windows
+                self._relative[parent] = real
+        return escaped((Path(self._relative[parent]) / file.name).as_posix())
+
+
+def escaped(name: str) -> str:
+    """A file's name as a uri: bytes that are not UTF-8 are ``%``-escaped, and percent signs that look like such an escape."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return quote_from_bytes(os.fsencode(name), safe="/ !#$&'()*+,:;=?@[]\\")
+    return _LOOKS_ESCAPED.sub("%25", name)

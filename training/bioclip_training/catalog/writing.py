@@ -1,0 +1,94 @@
+"""Catalog rows to Parquet in parts of a fixed size, so that memory is flat and the same rows give the same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_training.catalog.rows import FACTS, CatalogRow, table_from
+
+_ROWS_A_PART = 20_000
+
+
+class DraftWriter:
+    """A Parquet file that rows are added to. Use it in a ``with`` statement."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._waiting: list[CatalogRow] = []
+        self._writer: Any = None
+
+    def __enter__(self) -> DraftWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self._waiting:
+            self._write()
+        if self._writer is not None:
+            self._writer.close()
+
+    def add(self, row: CatalogRow) -> None:
+        self._waiting.append(row)
+        if len(self._waiting) == _ROWS_A_PART:
+            self._write()
+
+    def _write(self) -> None:
+        from pyarrow import parquet
+
+        table = table_from(self._waiting)
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self._file, table.schema, compression="zstd")
+        self._writer.write_table(table)
+        self._waiting = []
+
+
+def parts(file: Path, columns: list[str] | None = None) -> Iterator[tuple[int, Any]]:
+    """The record batches of a draft, each with the number of its first row."""
+    from pyarrow import parquet
+
+    start = 0
+    with parquet.ParquetFile(file) as source:
+        for batch in source.iter_batches(batch_size=_ROWS_A_PART, columns=columns):
+            yield start, batch
+            start += batch.num_rows
+
+
+def write_final(
+    draft: Path,
+    file: Path,
+    keep_N: NDArray[np.bool_],
+    texts: Mapping[str, Callable[[slice], list[str]]],
+    facts: Mapping[str, Any],
+) -> None:
+    """A draft's kept rows with some columns replaced, and the facts in the file's metadata.
+
+    Args:
+        texts: for a column the texts of a slice of the draft's rows.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    writer: Any = None
+    try:
+        for start, batch in parts(draft):
+            here = slice(start, start + batch.num_rows)
+            table = pa.Table.from_batches([batch])
+            for name, text in texts.items():
+                table = table.set_column(table.column_names.index(name), name, pa.array(text(here), pa.string()))
+            table = table.filter(pa.array(keep_N[here]))
+            if writer is None:
+                stored = json.dumps(facts, sort_keys=True, ensure_ascii=False)
+                schema = table.schema.with_metadata({FACTS: stored.encode()})
+                writer = parquet.ParquetWriter(file, schema, compression="zstd")
+            writer.write_table(table.replace_schema_metadata(schema.metadata))
+    finally:
+        if writer is not None:
+            writer.close()

@@ -1,0 +1,87 @@
+"""Which way to compute a block is fastest here: measured once at the start of a run, on one block, at the run's shapes.
+
+On some processors the ways differ several times over, most of all backwards and in bf16 (small products of attention,
+transposed operands of weight gradients), and which wins cannot be read from the processor's name.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import statistics
+import time
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from bioclip_core.device import Compute
+from bioclip_training.blocks import DTYPES, Kernels, run_block
+
+log = logging.getLogger("bioclip_plugin.training")
+
+_REPEATS = 3
+
+
+def probed_kernels(block: nn.Module, sequences: int, tokens: int, compute: Compute, *, causal: bool) -> Kernels:
+    """The fastest kernels for forward and backward of a block over sequences×tokens at the compute's precision.
+
+    Off the CPU nothing is measured: torch's fused attention and autograd's products are what those devices are tuned for.
+    The attention is chosen first and the linear layers with it, so a handful of runs is enough.
+    """
+    start = Kernels("bf16", "plain", "fused", "bf16") if compute.precision == "bf16" else Kernels()
+    if not compute.device.startswith("cpu"):
+        return start
+    with torch.random.fork_rng(devices=[]):
+        bench = _Bench(block, sequences, tokens, causal)
+        best = bench.fastest(_attentions(start))
+        best = bench.fastest([best, *_linears(best)])
+    log.info(
+        "a block of %d sequences of %d tokens takes %.1f ms: %s",
+        sequences, tokens, 1000 * bench.seconds[best], ", ".join(f"{name} {value}" for name, value in best.as_dict().items()),
+    )  # fmt: skip
+    return best
+
+
+def _attentions(start: Kernels) -> list[Kernels]:
+    kinds = [replace(start, attention="fused"), replace(start, attention="explicit")]
+    if start.activations == "bf16":
+        kinds += [replace(kernels, attention_in="fp32") for kernels in kinds]
+    return kinds
+
+
+def _linears(best: Kernels) -> list[Kernels]:
+    kinds = [replace(best, linear="contiguous")]
+    if best.activations == "bf16" and hasattr(torch.backends.mkldnn, "matmul"):
+        kinds.append(replace(best, activations="fp32", attention_in="fp32", linear="mixed"))
+    return kinds
+
+
+class _Bench:
+    """Forward and backward of a copy of a block, timed."""
+
+    def __init__(self, block: nn.Module, sequences: int, tokens: int, causal: bool) -> None:
+        self._block = copy.deepcopy(block)
+        width = next(parameter.shape[-1] for parameter in block.parameters() if parameter.ndim == 2)
+        self._x_BTD = torch.randn(sequences, tokens, width)
+        self._mask_TT = torch.full((tokens, tokens), float("-inf")).triu_(1) if causal else None
+        self.seconds: dict[Kernels, float] = {}
+
+    def fastest(self, choices: list[Kernels]) -> Kernels:
+        for kernels in choices:
+            if kernels not in self.seconds:
+                self.seconds[kernels] = self._time(kernels)
+                log.debug("%.1f ms: %s", 1000 * self.seconds[kernels], kernels)
+        return min(choices, key=self.seconds.__getitem__)
+
+    def _time(self, kernels: Kernels) -> float:
+        """The median of some runs after one that prepares kernels and memory."""
+        times = []
+        for _ in range(_REPEATS + 1):
+            x_BTD = self._x_BTD.to(DTYPES[kernels.activations], copy=True).requires_grad_()
+            start = time.perf_counter()
+            y_BTD = run_block(self._block, x_BTD, kernels, causal_mask_TT=self._mask_TT)
+            torch.autograd.backward(y_BTD, x_BTD.detach())
+            times.append(time.perf_counter() - start)
+            self._block.zero_grad()
+        return statistics.median(times[1:])

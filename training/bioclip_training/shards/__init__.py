@@ -1,0 +1,1 @@
+"""Labelled images as WebDataset tars: written, read at random, and checked."""

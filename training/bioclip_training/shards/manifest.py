@@ -1,0 +1,135 @@
+"""What a folder of shards says about itself: ``shards.json``, and the names of the files beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bioclip_core.errors import SourceError
+from bioclip_core.taxonomy import RANKS, Taxon
+
+MANIFEST_FILE = "shards.json"
+INDEX_FILE = "index.parquet"
+"""A row a sample, in the order of the shards: the columns of a catalog, then ``shard``, ``member``, ``offset``, ``bytes``."""
+SKIPPED_FILE = "skipped.csv"
+UNFINISHED_FOLDER = "unfinished"
+"""A record for each shard that is done, until all are."""
+
+FORMAT, VERSION = "bioclip-shards", 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One tar."""
+
+    file: str
+    split: str
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """``shards.json``."""
+
+    settings: Mapping[str, Any]
+    """What the shards were written from and how; the same settings are never written twice."""
+    shards: tuple[Shard, ...]
+    taxa: tuple[Taxon, ...]
+    """Of the whole catalog, also of splits that were not written."""
+    skipped: int
+    """Rows whose image could not be read; ``skipped.csv`` lists them."""
+    index_sha256: str
+
+    @property
+    def samples(self) -> int:
+        return sum(shard.samples for shard in self.shards)
+
+    @property
+    def bytes(self) -> int:
+        return sum(shard.bytes for shard in self.shards)
+
+    def samples_of_splits(self) -> dict[str, int]:
+        """How many samples each split has."""
+        counts: dict[str, int] = {}
+        for shard in self.shards:
+            counts[shard.split] = counts.get(shard.split, 0) + shard.samples
+        return counts
+
+    def write(self, folder: Path) -> None:
+        """Write it, all or nothing."""
+        described = {
+            "format": FORMAT,
+            "version": VERSION,
+            "settings": dict(self.settings),
+            "samples": self.samples,
+            "bytes": self.bytes,
+            "splits": self.samples_of_splits(),
+            "skipped": self.skipped,
+            "index_sha256": self.index_sha256,
+            "shards": [asdict(shard) for shard in self.shards],
+            "taxa": {"columns": [*(rank.value for rank in RANKS), "common_name"],
+                     "rows": [[*taxon.lineage, taxon.common_name] for taxon in self.taxa]},
+        }  # fmt: skip
+        write_atomically(folder / MANIFEST_FILE, (json.dumps(described, ensure_ascii=False, indent=1) + "\n").encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """The manifest of a folder.
+
+        Raises:
+            SourceError: if there is none, or one that cannot be used.
+        """
+        file = folder / MANIFEST_FILE
+        try:
+            described = json.loads(file.read_text("utf-8"))
+        except OSError as error:
+            raise SourceError(_no_manifest(folder, error)) from error
+        except ValueError as error:
+            raise SourceError(f"{file} is damaged: {error}; write the shards anew with --force") from error
+        if not isinstance(described, dict) or described.get("format") != FORMAT:
+            raise SourceError(f"{file} does not describe shards; make them with: bioclip-plugin shards write CATALOG")
+        if described.get("version") != VERSION:
+            raise SourceError(
+                f"{file} is of version {described.get('version')}, and this program reads version {VERSION}; "
+                "write the shards anew, or use the program that wrote them"
+            )
+        try:
+            return cls(
+                settings=described["settings"],
+                shards=tuple(Shard(**shard) for shard in described["shards"]),
+                taxa=tuple(Taxon.of(row[:7], row[7]) for row in described["taxa"]["rows"]),
+                skipped=int(described["skipped"]),
+                index_sha256=str(described["index_sha256"]),
+            )
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            raise SourceError(f"{file} is damaged: {error!r}; write the shards anew with --force") from error
+
+
+def _no_manifest(folder: Path, error: OSError) -> str:
+    if (folder / UNFINISHED_FOLDER).is_dir():
+        return f"the shards in {folder} are not finished; the command that began them goes on where it was"
+    if not folder.is_dir():
+        return f"there is no folder {folder}; make shards with: bioclip-plugin shards write CATALOG --output {folder}"
+    tars = len(list(folder.glob("*.tar")))
+    held = f"it has {tars} tars but no {MANIFEST_FILE}" if tars else f"it has no {MANIFEST_FILE}"
+    reason = "" if isinstance(error, FileNotFoundError) else f" that can be read ({error.strerror or error})"
+    return (
+        f"the folder {folder} holds no shards: {held}{reason}; "
+        f"make them with: bioclip-plugin shards write CATALOG --output {folder}"
+    )
+
+
+def write_atomically(file: Path, data: bytes) -> None:
+    """Write a file under another name, flush it to the disk, and rename it."""
+    draft = file.with_name(file.name + ".draft")
+    with draft.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.replace(file)

@@ -1,0 +1,97 @@
+"""Opening a folder of shards, and reading single samples out of it by their place, whatever their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bioclip_core.errors import ImageError, SourceError
+from bioclip_core.identity import file_sha256
+from bioclip_training.catalog.rows import Catalog
+from bioclip_training.data import Block, group_of_row, key_of_row
+from bioclip_training.regions import EncodedRegion
+from bioclip_training.shards.manifest import INDEX_FILE, MANIFEST_FILE, Manifest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """A folder of shards that is open: no image is read yet."""
+
+    folder: Path
+    manifest: Manifest
+    catalog: Catalog
+    """The index as a catalog of its own: the same rows, in the order of the shards."""
+
+
+def open_index(folder: Path) -> ShardIndex:
+    """Open a finished folder of shards.
+
+    Raises:
+        SourceError: if it is none, not finished, or its index is damaged.
+    """
+    manifest = Manifest.read(folder)
+    file = folder / INDEX_FILE
+    if not file.is_file() or file_sha256(file) != manifest.index_sha256:
+        raise SourceError(
+            f"{file} is {'damaged' if file.is_file() else 'missing'}: see bioclip-plugin shards check {folder}; "
+            "shards write --force makes all anew"
+        )
+    return ShardIndex(folder, manifest, Catalog.open(file))
+
+
+class ShardImages:
+    """A part of a folder of shards, read from local tars by offset and size."""
+
+    def __init__(self, index: ShardIndex, rows: NDArray[np.int64], longest: int) -> None:
+        self.index = index
+        self.rows = rows
+        self.taxa = index.manifest.taxa
+        place = {taxon.lineage: number for number, taxon in enumerate(self.taxa)}
+        own = np.array([place[taxon.lineage] for taxon in index.catalog.taxa], dtype=np.int64)
+        self.taxon_of_N: NDArray[np.int64] = own[index.catalog.taxon_of_N[rows]]
+        table = index.catalog.table
+        codes = table.column("shard").combine_chunks().dictionary_encode()
+        self._files: list[str] = codes.dictionary.to_pylist()
+        self._shard_of = codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)[rows]
+        self._offsets = table.column("offset").to_numpy()[rows]
+        self._bytes = table.column("bytes").to_numpy()[rows]
+        edges = np.flatnonzero(np.diff(self._shard_of)) + 1
+        stops = [int(edge) for edge in (*edges, len(rows))]
+        self.blocks: tuple[Block, ...] = tuple(zip([0, *stops[:-1]], stops, strict=True))
+        self._longest = longest
+
+    @property
+    def identity(self) -> str:
+        return file_sha256(self.index.folder / MANIFEST_FILE)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def key(self, index: int) -> str:
+        return key_of_row(self.index.catalog, int(self.rows[index]))
+
+    def group(self, index: int) -> str:
+        return group_of_row(self.index.catalog, int(self.rows[index]))
+
+    def encoded(self, index: int) -> EncodedRegion:
+        name = self._files[int(self._shard_of[index])]
+        size = int(self._bytes[index])
+        try:
+            with (self.index.folder / name).open("rb") as shard:
+                shard.seek(int(self._offsets[index]))
+                data = shard.read(size)
+        except OSError as error:
+            raise ImageError(f"shard {name} cannot be read: {error.strerror or error}", stage="read") from error
+        if len(data) < size:
+            raise ImageError(f"shard {name} is truncated: it ends before this image does", stage="read")
+        return EncodedRegion(data)
+
+    def open(self, index: int) -> Image.Image:
+        return self.encoded(index).image(longest=self._longest)

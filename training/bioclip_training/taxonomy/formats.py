@@ -1,0 +1,287 @@
+"""The checklists that an index is made from: which of four kinds a source is, and its rows one by one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO
+from xml.etree import ElementTree
+
+from bioclip_core.errors import SourceError
+from bioclip_training.taxonomy.metadata import Described, described
+
+_TEXT_SUFFIXES = (".tsv", ".csv", ".txt", ".tab")
+_LIKELY = ("taxon", "nameusage", "taxa", "species", "checklist")
+_UNDECODED = re.compile("[\udc80-\udcff]")
+_RANKS = frozenset(("kingdom", "phylum", "class", "order", "family", "genus", "species"))
+_NAMES = frozenset(("scientificname", "canonicalname", "specificepithet"))
+
+
+@dataclass
+class Checklist:
+    """One source, opened: what it is, its columns, and its rows as lists of cells."""
+
+    path: Path
+    kind: str
+    """``gbif``, ``coldp``, ``darwin-core`` or ``table``."""
+    columns: dict[str, int]
+    """Column names in small letters without prefix and underscores, each with its place."""
+    description: Described
+    odd: Counter[str] = field(default_factory=Counter)
+    """What was odd about lines, counted while they are read."""
+    _layout: Layout = field(repr=False, default_factory=lambda: Layout(""))
+
+    def rows(self) -> Iterator[list[str]]:
+        """Every row, in file order, at least as long as the header.
+
+        Raises:
+            SourceError: if the file cannot be read to its end.
+        """
+        width = max(self.columns.values()) + 1
+        with _reading(self.path), _member(self.path, self._layout.member) as file:
+            for cells in _split(_lines(file, self._layout, self.odd), self._layout):
+                if len(cells) < width:
+                    if not any(cells):
+                        continue
+                    self.odd["lines with fewer cells than the header"] += 1
+                    cells += [""] * (width - len(cells))
+                yield cells
+
+    def vernaculars(self) -> Iterator[tuple[str, str]]:
+        """Pairs of a taxon's id and its English name, from the file of vernacular names beside the core, if there is one."""
+        layout = self._layout.vernaculars
+        if layout is None:
+            return
+        with _reading(self.path), _member(self.path, layout.member) as file:
+            for cells in _split(_lines(file, layout, Counter()), layout):
+                of, name, language = (_cell(cells, layout.columns.get(c)) for c in ("taxonid", "name", "language"))
+                if of and name and language.lower() in ("", "en", "eng", "english"):
+                    yield of, name
+
+    @property
+    def bytes_to_read(self) -> int:
+        """Size of the text, uncompressed."""
+        return _size(self.path, self._layout.member)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one text file is written."""
+
+    member: str
+    """Its name within a folder or zip; empty where the source is the file itself."""
+    separator: str = "\t"
+    quote: str = ""
+    """Empty where a quotation mark is a letter like any other, as in GBIF's files."""
+    header_lines: int = 1
+    encoding: str = "utf-8"
+    columns: dict[str, int] = field(default_factory=dict)
+    vernaculars: Layout | None = None
+
+
+def open_checklist(path: Path) -> Checklist:
+    """Find out by its content what a source is.
+
+    Args:
+        path: a text file, or a folder or zip that holds a Darwin Core archive, a ColDP package or a single table.
+
+    Raises:
+        SourceError: if it is missing, cannot be read, or holds no table of names.
+    """
+    with _reading(path):
+        layout = _layout_of(path)
+        columns = layout.columns or _header(path, layout)
+        kind = _kind_of(columns)
+        if kind is None:
+            raise SourceError(
+                f"{path} is no checklist that can be read: the columns of {layout.member or path.name} are "
+                f"{', '.join(columns) or 'none'}; read are GBIF's Taxon.tsv, ColDP's NameUsage.tsv, Darwin Core (taxonID, "
+                "scientificName), and tables with columns of ranks (kingdom to species)"
+            )
+        return Checklist(path, kind, columns, described(path), _layout=layout)
+
+
+def _kind_of(columns: dict[str, int]) -> str | None:
+    if {"id", "scientificname"} <= columns.keys() and columns.keys() & {"parentid", "status"}:
+        return "coldp"
+    if "taxonid" in columns and columns.keys() & _NAMES:
+        return "gbif" if "canonicalname" in columns and "acceptednameusageid" in columns else "darwin-core"
+    return "table" if columns.keys() & (_RANKS | _NAMES) else None
+
+
+def _layout_of(path: Path) -> Layout:
+    if not path.exists():
+        raise SourceError(f"the checklist {path} does not exist: give a file, folder or zip")
+    if not path.is_dir() and not zipfile.is_zipfile(path):
+        return _guessed(path, "")
+    names = _members(path)
+    meta = next((name for name in names if PurePosixPath(name).name.lower() == "meta.xml"), None)
+    if meta is not None:
+        return _from_meta(path, meta, names)
+    tables = [name for name in names if PurePosixPath(name).suffix.lower() in _TEXT_SUFFIXES]
+    for wanted in ("nameusage", "taxon"):
+        exact = [name for name in tables if PurePosixPath(name).stem.lower() == wanted]
+        if exact:
+            layout = _guessed(path, exact[0])
+            beside = next((n for n in tables if PurePosixPath(n).stem.lower() == "vernacularname"), None)
+            return _with_vernaculars(layout, _guessed_vernaculars(path, beside) if beside else None)
+    likely = [name for name in tables if any(word in name.lower() for word in _LIKELY)] or tables
+    if len(likely) != 1:
+        raise SourceError(
+            f"{path} holds {len(likely)} tables that may be the checklist ({', '.join(likely[:4]) or 'no .tsv, .csv or .txt'}); "
+            "give the file of names itself"
+        )
+    return _guessed(path, likely[0])
+
+
+def _with_vernaculars(layout: Layout, vernaculars: Layout | None) -> Layout:
+    return Layout(
+        layout.member, layout.separator, layout.quote, layout.header_lines, layout.encoding, layout.columns, vernaculars
+    )
+
+
+def _guessed(path: Path, member: str) -> Layout:
+    """A file without a description: separated by what its header holds most of; tab-separated text does not quote."""
+    with _member(path, member) as file:
+        first = file.readline(1_000_000)
+    if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise SourceError(f"{path} is UTF-16: save it as UTF-8 and try again")
+    separator = max(("\t", ",", ";"), key=lambda s: first.count(s.encode()))
+    return Layout(member, separator, "" if separator == "\t" else '"')
+
+
+def _guessed_vernaculars(path: Path, member: str) -> Layout:
+    layout = _guessed(path, member)
+    found = _header(path, layout)
+    columns = {"taxonid": found.get("taxonid"), "name": found.get("vernacularname", found.get("name")), "language": found.get("language")}
+    kept = {name: place for name, place in columns.items() if place is not None}
+    return Layout(member, layout.separator, layout.quote, columns=kept)
+
+
+def _header(path: Path, layout: Layout) -> dict[str, int]:
+    with _member(path, layout.member) as file:
+        first = next(_lines(file, Layout(layout.member, layout.separator, layout.quote, 0), Counter()), "")
+    cells = next(_split(iter([first]), layout), [])
+    return {plain_column(cell): place for place, cell in reversed(list(enumerate(cells))) if cell.strip()}
+
+
+def plain_column(name: str) -> str:
+    """A column's name as it is compared: the last part of a term's address or prefix, small, without underscores.
+
+    >>> plain_column("col:parentID"), plain_column("http://rs.tdwg.org/dwc/terms/taxonID")
+    ('parentid', 'taxonid')
+    """
+    last: str = re.split(r"[/#:]", name.strip().strip('"'))[-1]
+    return last.strip().lower().replace("_", "").replace(" ", "")
+
+
+def _from_meta(path: Path, meta: str, names: list[str]) -> Layout:
+    """The layout that an archive's ``meta.xml`` states; columns are given by it, never guessed from positions."""
+    with _member(path, meta) as file:
+        text = file.read(1_000_000)
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise SourceError(f"{path}: its meta.xml declares entities, which no Darwin Core archive needs; it is not read")
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise SourceError(f"{path}: its meta.xml cannot be read: {error}") from None
+    folder = str(PurePosixPath(meta).parent)
+    parts = {tag: [e for e in root.iter() if e.tag.split("}")[-1] == tag] for tag in ("core", "extension")}
+    if not parts["core"]:
+        raise SourceError(f"{path}: its meta.xml names no core file")
+    core = _described_file(parts["core"][0], folder, names, path)
+    vernacular = next((e for e in parts["extension"] if e.get("rowType", "").endswith("VernacularName")), None)
+    if vernacular is None:
+        return core
+    beside = _described_file(vernacular, folder, names, path)
+    columns = {"taxonid": beside.columns.get("taxonid"), "name": beside.columns.get("vernacularname"), "language": beside.columns.get("language")}  # fmt: skip
+    kept = {name: place for name, place in columns.items() if place is not None}
+    return _with_vernaculars(
+        core, Layout(beside.member, beside.separator, beside.quote, beside.header_lines, beside.encoding, kept)
+    )
+
+
+def _described_file(element: ElementTree.Element, folder: str, names: list[str], path: Path) -> Layout:
+    def said(attribute: str, otherwise: str) -> str:
+        return (element.get(attribute) or otherwise).replace("\\t", "\t").replace("\\n", "\n").replace("\\r", "\r")
+
+    location = next((e.text or "" for e in element.iter() if e.tag.split("}")[-1] == "location"), "").strip()
+    member = location if folder == "." else f"{folder}/{location}"
+    if member not in names:
+        raise SourceError(f"{path}: its meta.xml names {location or 'no file'}, which is not in it")
+    columns: dict[str, int] = {}
+    for part in element.iter():
+        tag, place = part.tag.split("}")[-1], part.get("index")
+        if place is not None and place.isdecimal():
+            columns.setdefault("taxonid" if tag in ("id", "coreid") else plain_column(part.get("term", "")), int(place))
+    header_lines = int(said("ignoreHeaderLines", "0")) if said("ignoreHeaderLines", "0").isdecimal() else 0
+    quote = element.get("fieldsEnclosedBy", '"')
+    encoding = said("encoding", "utf-8").lower()
+    return Layout(member, said("fieldsTerminatedBy", ","), quote, header_lines, encoding, columns)
+
+
+def _members(path: Path) -> list[str]:
+    if path.is_dir():
+        return sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    with zipfile.ZipFile(path) as archive:
+        return [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
+
+
+@contextmanager
+def _member(path: Path, member: str) -> Iterator[IO[bytes]]:
+    if not member or path.is_dir():
+        with (path / member if member else path).open("rb") as file:
+            yield file
+        return
+    with zipfile.ZipFile(path) as archive, archive.open(member) as packed:
+        yield packed
+
+
+def _size(path: Path, member: str) -> int:
+    if not member or path.is_dir():
+        return (path / member if member else path).stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return archive.getinfo(member).file_size
+
+
+def _lines(file: IO[bytes], layout: Layout, odd: Counter[str]) -> Iterator[str]:
+    """Lines without their ends. One that is not UTF-8 is read as Latin-1 (Windows' form of it) and counted, not fatal."""
+    encoding = "utf-8" if layout.encoding.replace("-", "") in ("utf8", "") else layout.encoding
+    # Only line feeds end a line: names may hold the other characters that Python counts as ends.
+    text = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="\n")
+    for number, line in enumerate(text):
+        if number == 0:
+            line = line.removeprefix("\ufeff")
+        if number < layout.header_lines:
+            continue
+        if not line.isascii() and _UNDECODED.search(line):
+            odd["lines that are not UTF-8, read as Latin-1"] += 1
+            line = line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+        yield line if layout.quote else line.rstrip("\r\n")
+
+
+def _split(lines: Iterator[str], layout: Layout) -> Iterator[list[str]]:
+    if layout.quote:
+        return csv.reader(lines, delimiter=layout.separator, quotechar=layout.quote)
+    separator = layout.separator
+    return (line.split(separator) for line in lines)
+
+
+def _cell(cells: list[str], place: int | None) -> str:
+    return cells[place].strip() if place is not None and place < len(cells) else ""
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, zipfile.BadZipFile, LookupError, csv.Error, UnicodeError, RuntimeError) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SourceError(f"the checklist {path} cannot be read: {said}; get it again, or give its file of names") from error

@@ -1,0 +1,51 @@
+"""The name and version that a checklist gives itself, in ColDP's ``metadata.yaml`` or Darwin Core's ``eml.xml``."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+_LIMIT = 2_000_000  # bytes; the Catalogue of Life's metadata names thousands of sources after its own title
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a source says of itself; empty where it says nothing."""
+
+    checklist: str = ""
+    version: str = ""
+
+
+def described(path: Path) -> Described:
+    """Read the metadata that lie in a folder or zip, or in the folder of a GBIF or ColDP file."""
+    texts = _metadata_files(path)
+    if text := texts.get("metadata.yaml") or texts.get("metadata.yml"):
+        top = {match[1].lower(): match[2].strip().strip("'\"") for match in re.finditer(r"^(\w+):[ \t]*(\S.*)$", text, re.M)}
+        return Described(top.get("alias") or top.get("title", ""), top.get("version") or top.get("issued", ""))
+    if text := texts.get("eml.xml") or texts.get("metadata.xml"):
+        title = re.search(r"<title[^>]*>\s*([^<]+?)\s*</title>", text)
+        date = re.search(r"<pubDate>\s*([^<]+?)\s*</pubDate>", text)
+        return Described(title[1] if title else "", date[1] if date else "")
+    return Described()
+
+
+def _metadata_files(path: Path) -> dict[str, str]:
+    """The texts of the metadata files by their names."""
+    wanted = ("metadata.yaml", "metadata.yml", "eml.xml", "metadata.xml")
+    if not path.is_dir() and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = {PurePosixPath(name).name.lower(): name for name in reversed(archive.namelist())}
+            return {
+                known: archive.open(names[known]).read(_LIMIT).decode("utf-8-sig", "replace") for known in wanted if known in names
+            }
+    folder = path if path.is_dir() else path.parent
+    if not path.is_dir() and path.stem.lower() not in ("taxon", "nameusage"):
+        return {}
+    found = {}
+    for known in wanted:
+        if (folder / known).is_file():
+            with (folder / known).open("rb") as file:
+                found[known] = file.read(_LIMIT).decode("utf-8-sig", "replace")
+    return found

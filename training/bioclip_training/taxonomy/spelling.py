@@ -1,0 +1,69 @@
+"""How far apart two spellings are, and which ones count as the same: gender endings and their like."""
+
+from __future__ import annotations
+
+# Endings that an epithet takes with the gender of its genus, and i/ii, which authors confuse.
+_ENDINGS: tuple[tuple[str, ...], ...] = (
+    ("us", "a", "um"),
+    ("er", "ra", "rum", "era", "erum"),
+    ("is", "e"),
+    ("ior", "ius"),
+    ("i", "ii"),
+    ("ae", "iae"),
+)
+
+MOST_EDITS = 2
+_SHORTEST, _SHORTEST_FOR_TWO = 5, 8  # letters of a word that may hold one error, and two
+
+
+def equal_endings(epithet: str) -> list[str]:
+    """The same epithet with the other endings of its class: "albus" gives "alba" and "album".
+
+    >>> equal_endings("albus")
+    ['alba', 'album']
+    """
+    found: list[str] = []
+    for endings in _ENDINGS:
+        for ending in endings:
+            stem = epithet.removesuffix(ending)
+            if stem != epithet and len(stem) > 2:
+                found += [stem + other for other in endings if other != ending]
+    return [other for other in dict.fromkeys(found) if other != epithet]
+
+
+def edits_allowed(word: str) -> int:
+    """How many errors a word of this length may hold before it could be any word."""
+    if len(word) < _SHORTEST:
+        return 0
+    return MOST_EDITS if len(word) >= _SHORTEST_FOR_TWO else 1
+
+
+def letters_of(word: str) -> int:
+    """The letters of a word as bits. An error changes at most two of them, so distant words are told apart in no time."""
+    bits = 0
+    for letter in word:
+        bits |= 1 << (ord(letter) & 31)
+    return bits
+
+
+def distance(one: str, other: str, most: int) -> int:
+    """Errors between two words (a letter lost, added, changed, or two neighbours exchanged); ``most + 1`` where there are more.
+
+    Optimal string alignment, the restricted Damerau-Levenshtein distance.
+    """
+    if one == other:
+        return 0
+    if abs(len(one) - len(other)) > most or (letters_of(one) ^ letters_of(other)).bit_count() > 2 * most:
+        return most + 1
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, start=1):
+        two_before, before, row = before, row, [i]
+        for j, opposite in enumerate(other, start=1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != opposite))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == opposite:
+                cost = min(cost, two_before[j - 2] + 1)
+            row.append(cost)
+        if min(row) > most and min(before) >= most:  # an exchange reaches back two rows
+            return most + 1
+    return min(row[-1], most + 1)
