@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,8 @@ _PARQUET = b"PAR1"
 _SQLITE = b"SQLite format 3\x00"
 _STORE_SUFFIXES = frozenset({".db", ".sqlite", ".sqlite3"})
 _STORE_ADDRESS = re.compile(r"^(sqlite|postgres(ql)?)(\+\w+)?:", re.IGNORECASE)
-# iNat21's folders: number, six ranks and the epithet, which may have underscores of its own.
-_INAT21 = re.compile(r"^\d{5}_(?P<kingdom>[^_]+)_(?P<phylum>[^_]+)_(?P<class>[^_]+)_(?P<order>[^_]+)_(?P<family>[^_]+)_(?P<genus>[^_]+)_(?P<epithet>.+)$")
+# iNat21's folders: a number, six ranks and the epithet, which may have underscores of its own.
+_INAT21 = re.compile(r"^\d{5}_" + "_".join(f"(?P<{rank.value}>[^_]+)" for rank in RANKS[:6]) + r"_(?P<epithet>.+)$")
 _SPLITS = frozenset({"train", "val", "test", "dev", "unseen", "training", "validation", "valid", "testing"})
 
 
@@ -47,7 +48,9 @@ def _kind_of(address: str) -> str:
     if path.is_dir():
         return "folder"
     if not path.exists():
-        raise SourceError(f"{uri_of(address)} does not exist; give a table (.csv, .tsv, .parquet), a folder tree named by taxon, or a store")
+        raise SourceError(
+            f"{uri_of(address)} does not exist; give a table (.csv, .tsv, .parquet), a folder tree named by taxon, or a store"
+        )
     try:
         with path.open("rb") as file:
             start = file.read(len(_SQLITE))
@@ -57,20 +60,29 @@ def _kind_of(address: str) -> str:
         return "reviews"
     if TableSource().takes(address):
         return "table"
-    raise SourceError(f"{uri_of(address)} is no table, folder or store; give a .csv, .tsv or .parquet file, a folder tree named by taxon, or a store")
+    raise SourceError(
+        f"{uri_of(address)} is no table, folder or store; give a .csv, .tsv or .parquet file, a folder tree named by taxon, or a store"
+    )
 
 
 def _short_names(addresses: Sequence[str]) -> list[str]:
     """The last part of each address, with as many before it as tell it from the others."""
     names = []
-    parts = [PurePath(path_of(address).absolute()).parts if not _STORE_ADDRESS.match(address) else (_without_secret(address),) for address in addresses]
+    parts = [
+        PurePath(path_of(address).absolute()).parts
+        if not _STORE_ADDRESS.match(address)
+        else (_without_secret(address),)
+        for address in addresses
+    ]
     for own in parts:
         count = 1
         while count < len(own) and sum(other[-count:] == own[-count:] for other in parts) > 1:
             count += 1
         names.append(uri_of("/".join(part.strip("/\\") for part in own[-count:])))
     if len(set(names)) < len(names):
-        raise SourceError(f"a source is named twice: {', '.join(sorted({name for name in names if names.count(name) > 1}))}; name each once")
+        raise SourceError(
+            f"a source is named twice: {', '.join(sorted({name for name in names if names.count(name) > 1}))}; name each once"
+        )
     return names
 
 
@@ -82,9 +94,9 @@ def _without_secret(address: str) -> str:
 
 def _source(address: str, kind: str, name: str) -> LabelledSource:
     if kind == "table":
-        return LabelledSource(name, "table", lambda: table_items(address, name))
+        return LabelledSource(name, "table", lambda: table_items(address, name), path_of(address).parent)
     if kind == "folder":
-        return LabelledSource(name, "folder", lambda: folder_items(address, name))
+        return LabelledSource(name, "folder", lambda: folder_items(address, name), path_of(address), moment_of)
     return LabelledSource(name, "reviews", lambda: review_items(address, name))
 
 
@@ -112,7 +124,12 @@ def _row_items(row: Row | Unlisted, folder: Path, table: str, source: str) -> It
         yield LeftOut(row.uri, source, NOT_LISTED, row.reason)
         return
     if not row.image.strip():
-        yield LeftOut(f"{table}#row={row.number}", source, NOT_LISTED, f"row {row.number} names no image in column {row.columns.image!r}")
+        yield LeftOut(
+            f"{table}#row={row.number}",
+            source,
+            NOT_LISTED,
+            f"row {row.number} names no image in column {row.columns.image!r}",
+        )
         return
     cells = {name: value for name, value in row.values.items() if name != row.columns.image}
     for item in items_of([row], folder, table):
@@ -122,7 +139,9 @@ def _row_items(row: Row | Unlisted, folder: Path, table: str, source: str) -> It
             yield _labelled(item, cells, source, _frame(cells), item.regions[0] if item.regions else None)
 
 
-def _labelled(item: MediaItem, cells: Mapping[str, Any], source: str, frame: int, region: Region | None) -> LabelledItem:
+def _labelled(
+    item: MediaItem, cells: Mapping[str, Any], source: str, frame: int, region: Region | None
+) -> LabelledItem:
     box: Box | None = None if region is None else (region.x, region.y, region.w, region.h)
     return LabelledItem(item.uri, item.path, cells, source, frame, box)
 
@@ -167,56 +186,76 @@ def _below(folder: Path, root: Path) -> tuple[str, ...]:
 def taxon_of_folders(names: Sequence[str]) -> dict[str, str]:
     """The cells that folders' names say, as a table's row would: ranks, ``split``, and ``group`` for what is below the taxon.
 
-    >>> taxon_of_folders(["train", "Quercus_robur", "tree 7"])
-    {'split': 'train', 'verbatimScientificName': 'Quercus robur', 'genus': 'Quercus', 'specificEpithet': 'robur', 'group': 'train/Quercus_robur/tree 7'}
+    >>> taxon_of_folders(["Quercus_robur", "tree 7"])
+    {'verbatimScientificName': 'Quercus robur', 'genus': 'Quercus', 'specificEpithet': 'robur', 'group': 'Quercus_robur/tree 7'}
     """
     cells: dict[str, str] = {}
     rest: list[str] = []
     for place, name in enumerate(names):
-        if not rest and name.lower() in _SPLITS and "split" not in cells and "genus" not in cells:
+        if name.lower() in _SPLITS and "split" not in cells and "genus" not in cells:
             cells["split"] = name
         elif "specificEpithet" in cells:
             rest.append("/".join(names[: place + 1]))
         elif found := _INAT21.match(name):
-            cells |= {**found.groupdict(), "specificEpithet": found["epithet"].replace("_", " "), "verbatimScientificName": name}
-            del cells["epithet"]
-        else:
-            _add_name(cells, name)
+            cells |= {rank.value: found[rank.value] for rank in RANKS[:6]}
+            cells["specificEpithet"] = found["epithet"].replace("_", " ")
+        elif name.lower() not in _NO_TAXA and _WORDS.match(words := clean_name(name)):
+            _add_name(cells, words, next_is_epithet=place + 1 < len(names) and bool(_EPITHET.match(names[place + 1])))
     if rest:
         cells["group"] = rest[0]
     return cells
 
 
-# Endings that a family or order has in each of the codes of nomenclature.
+# Endings that a family or order has in the codes of nomenclature, and kingdoms, which need none.
 _ENDINGS = (("idae", "family"), ("aceae", "family"), ("iformes", "order"), ("ales", "order"), ("optera", "order"))
-_KINGDOMS = frozenset("animalia plantae fungi chromista protozoa bacteria archaea viruses metazoa viridiplantae archaeplastida chloroplastida".split())
+_KINGDOMS = frozenset(
+    "animalia plantae fungi chromista protozoa bacteria archaea viruses metazoa viridiplantae archaeplastida chloroplastida".split()
+)
+# Phyla, since a name below a kingdom is a genus as often.
+_PHYLA = frozenset("annelida arthropoda bryozoa chordata cnidaria echinodermata mollusca nematoda platyhelminthes porifera".split())
+_PHYLUM_ENDINGS = ("phyta", "mycota")
+# Folders that a collection has for other reasons.
+_NO_TAXA = frozenset(
+    "images image imgs img photos photo pictures media data dataset raw files jpg jpeg png tif misc other others unsorted".split()
+)
+_WORDS = re.compile(r"^[^\W\d_][^\d]*$")
+_EPITHET = re.compile(r"^[^\W\d_A-Z][\w-]*$")
 
 
-def _add_name(cells: dict[str, str], name: str) -> None:
+def _add_name(cells: dict[str, str], words: str, *, next_is_epithet: bool) -> None:
     """One folder's name: a binomial, an epithet below its genus, or a name at the rank that its ending or its place tells."""
-    words = clean_name(name)
-    if not words:
-        return
     genus, epithet = parse_binomial(words)
-    if not epithet and words[:1].islower() is False and len(words.split()) == 2 and words.split()[1][0].isupper():
-        epithet = ""
     if epithet:
         cells |= {"verbatimScientificName": words, "genus": genus, "specificEpithet": epithet}
-    elif "genus" in cells and words[:1].islower():
+    elif "genus" in cells and words[0].islower():
         cells |= {"verbatimScientificName": f"{cells['genus']} {words}", "specificEpithet": words}
     elif words.lower() in _KINGDOMS:
         cells["kingdom"] = words
+    elif next_is_epithet and words.lower() not in _SPLITS:
+        cells["genus"] = words
     else:
-        ending = next((rank for end, rank in _ENDINGS if words.lower().endswith(end)), None)
+        is_phylum = words.lower() in _PHYLA or words.lower().endswith(_PHYLUM_ENDINGS)
+        ending = next((rank for end, rank in _ENDINGS if words.lower().endswith(end)), "phylum" if is_phylum else "")
         cells[ending or _next_rank(cells)] = words
 
 
 def _next_rank(cells: Mapping[str, str]) -> str:
-    """The rank of a name that has no ending of a family or order: between those that are known, or the genus."""
-    deepest = max((rank.depth for rank in RANKS[:6] if rank.value in cells), default=-1)
-    if deepest in (0, 1):  # kingdom/phylum/class are told apart by their place alone
-        return RANKS[deepest + 1].value
-    return "genus"
+    """The rank of a name that no ending tells: the next one in a path with every rank from kingdom and phylum on, else the genus."""
+    known = [rank.value in cells for rank in RANKS[:6]]
+    unbroken = known[0] and known[1] and all(known[: sum(known)])
+    return RANKS[min(sum(known), 5)].value if unbroken else "genus"
+
+
+def moment_of(data: bytes) -> tuple[str, float] | None:
+    """The camera of an image and when it was taken, in seconds; None where the file does not say when."""
+    from bioclip_plugin.metadata import read_metadata
+
+    said = read_metadata(data)
+    if said.captured_at is None:
+        return None
+    wall_clock = said.captured_at.replace(tzinfo=UTC)  # one camera does not change its zone within a burst
+    camera = " ".join(filter(None, (said.camera_make, said.camera_model, said.camera_serial_number)))
+    return camera, wall_clock.timestamp()
 
 
 # -- reviews of a store ------------------------------------------------------------------------------------------------
@@ -235,7 +274,12 @@ def review_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
         newest: dict[Any, Review] = {}
         for review in store.reviews():
             target = review.target
-            key = (target.kind == "event" and target.event, target.uri, target.frame, target.region and target.region.box)
+            key = (
+                target.kind == "event" and target.event,
+                target.uri,
+                target.frame,
+                target.region and target.region.box,
+            )
             if key not in newest or (review.reviewed_at, review.id) >= (newest[key].reviewed_at, newest[key].id):
                 newest[key] = review
         wanted = {review.target.uri for review in newest.values()}
@@ -249,7 +293,9 @@ def review_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
 def _review_item(review: Review, item: MediaItem | None, source: str) -> LabelledItem | LeftOut:
     target = review.target
     if target.kind == "event" or target.uri is None:
-        return LeftOut(f"event {target.event}", source, "no image", "a review of an event says nothing of a single image")
+        return LeftOut(
+            f"event {target.event}", source, "no image", "a review of an event says nothing of a single image"
+        )
     if review.verdict != "taxon" or review.taxon is None:
         return LeftOut(target.uri, source, "no taxon", f"the review says {review.verdict.replace('_', ' ')}")
     taxon = review.taxon

@@ -15,19 +15,26 @@ from bioclip_core.errors import LabelSetError
 from bioclip_core.label_building import Progress
 from bioclip_core.label_merging import mapped_rows, row_of, write_merged
 from bioclip_core.labels import Block, LabelSet
-from bioclip_core.prototypes import SCALES, UNFITTED, checked_examples, labels_of, left_out_cosines, unit_rows
+from bioclip_core.prototypes import UNFITTED, checked_examples, labels_of, left_out_cosines, unit_rows
 from bioclip_core.taxonomy import Taxon
+
+JOINED_SCALES: tuple[float, ...] = tuple(float(round(scale, 3)) for scale in np.geomspace(1.0, 400.0, 27))
+"""The scales tried, 26% apart. Features are not centred here, so that their cosines lie closer together than centred ones:
+the mean of the examples is that of new taxa, and taken off it would hide how far from all of them an image of an old one is."""
 
 ENOUGH_OLD = 20
 """With fewer examples of taxa that keep their text row, examples whose own prototype is taken away are counted as such too."""
 
 _REPLACES = math.log(10)  # a taxon's examples must be ten times as likely under its prototype as under its text row
-_SHARE_OF_OTHERS = 0.1  # what prototypes may take of images of other taxa, where no example can be left out to weigh it
+_SHARE_OF_OTHERS = (
+    0.25  # what prototypes may take of images of other taxa, where no example can be left out to weigh it
+)
 _SHARE_OF_OWN = 0.75  # what a lone prototype gets of images of its own, where nothing says what other images look like
 _EXAMPLES_A_TAXON = 10  # more of them tell no more about a text row
 _ROWS = 4000  # examples that text rows are compared with, unless there are more than 2,000 taxa
 _CELLS = 2_000_000  # of examples × prototypes in the fit
 _ROWS_A_CHUNK = 8192  # text rows in fp32 at once
+_MOST_ALIKE = 10_000  # rows under one name that are looked through for the name's own
 _NEVER = -1e9  # the logit of a row that is not there
 
 
@@ -38,8 +45,6 @@ class JoinFit:
     scale: float
     bias: float
     """Of the prototypes: logit = scale * cosine + bias. The text rows keep their own."""
-    centred: bool
-    """Whether the mean of all examples is taken off a feature first, as it is where that makes the examples likelier."""
     added: int
     """Prototypes of taxa that the text set has no row of."""
     replaced: int
@@ -139,25 +144,21 @@ def join_prototypes(
     if len(features) < 2:
         raise LabelSetError("prototypes: a single example says nothing of how alike images are; give at least two")
     labels, label_of_N = labels_of(taxa)
-    rows, places = _fit_rows(label_of_N), _places(text, labels)
+    rows, places = _fit_rows(label_of_N), matching_rows(text, labels)
     text_side = text_side_of(text, features[rows], places[label_of_N[rows]])
-    means = (None, features.mean(axis=0))
-    firsts = [_first_fit(_evidence(features, label_of_N, rows, mean_D), text_side) for mean_D in means]
-    centred = firsts[1][0] > firsts[0][0]
-    mean_D = means[centred]
-    evidence = _evidence(features, label_of_N, rows, mean_D)
-    used_C = _chosen(evidence, text_side, *firsts[centred][1:], usable_C=(places >= 0))
-    remaining = text_side_of(text, features[rows], places[label_of_N[rows]], without=places[used_C & (places >= 0)])
+    evidence = _evidence(features, label_of_N, rows)
+    has_row_C = places >= 0
+    used_C = _chosen(evidence, text_side, *_first_fit(evidence, text_side), has_row_C)
+    remaining = text_side_of(text, features[rows], places[label_of_N[rows]], without=places[used_C & has_row_C])
     scale, bias, counts = _final_fit(evidence, text_side, remaining, used_C)
-    fit = JoinFit(
-        scale, bias, centred, int((used_C & (places < 0)).sum()), int((used_C & (places >= 0)).sum()),
-        tuple(label.scientific_name for label, used in zip(labels, used_C, strict=True) if not used), *counts,
-    )  # fmt: skip
-    prototypes_CD = unit_rows(_sums(unit_rows(features - (0 if mean_D is None else mean_D)), label_of_N, len(labels)))
-    scales = Block(0, 0, "prototype", scale, bias, None if mean_D is None else tuple(float(v) for v in mean_D))
+    kept = tuple(label.scientific_name for label, used in zip(labels, used_C, strict=True) if not used)
+    fit = JoinFit(scale, bias, int((used_C & ~has_row_C).sum()), int((used_C & has_row_C).sum()), kept, *counts)
+    prototypes_CD = unit_rows(_sums(features, label_of_N, len(labels)))
+    scales = Block(0, 0, "prototype", scale, bias)
     notes = {"captions": text.manifest.get("captions"), "examples": len(features), "join_fit": asdict(fit),
              "joined_to": text.manifest["id"]}  # fmt: skip
-    chosen = [label for label, used in zip(labels, used_C, strict=True) if used]
+    chosen = [label if place < 0 else text.taxon(place) for label, place in zip(labels, places.tolist(), strict=True)]
+    chosen = [label for label, used in zip(chosen, used_C, strict=True) if used]
     return write_merged(folder, text, chosen, prototypes_CD[used_C], scales, notes, progress=progress), fit
 
 
@@ -215,10 +216,35 @@ def _fit_rows(label_of_N: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.sort(np.concatenate(picked))
 
 
-def _places(text: LabelSet, labels: Sequence[Taxon]) -> NDArray[np.int64]:
-    """For each taxon its usable row in the text set, -1 where it has none."""
-    rows = [row_of(text, label) for label in labels]
-    return np.array([-1 if row is None or not text.kept_N[row] else row for row in rows], dtype=np.int64)
+def matching_rows(text: LabelSet, taxa: Sequence[Taxon]) -> NDArray[np.int64]:
+    """For each taxon its usable row in a label set, -1 where it has none.
+
+    A row matches by its whole lineage; where higher ranks differ, by its name, if just one row of the same rank and no
+    other kingdom has it.
+    """
+    from bioclip_core.checklist import NameIndex
+
+    index = NameIndex(text)
+    rows_C = np.full(len(taxa), -1, dtype=np.int64)
+    for place, taxon in enumerate(taxa):
+        row = row_of(text, taxon)
+        found = [row] if row is not None else _named_alike(text, taxon, index.rows(taxon.scientific_name))
+        usable = [row for row in found if text.kept_N[row]]
+        if len(usable) == 1:
+            rows_C[place] = usable[0]
+    return rows_C
+
+
+def _named_alike(text: LabelSet, taxon: Taxon, rows: NDArray[np.int64] | None) -> list[int]:
+    if rows is None or len(rows) > _MOST_ALIKE:  # a family has many rows, of which one may be the family's own
+        rows = np.empty(0, dtype=np.int64) if rows is None else rows[:_MOST_ALIKE]
+    found = []
+    for row in rows.tolist():
+        other = text.taxon(row)
+        same_kingdom = not (taxon.kingdom and other.kingdom) or taxon.kingdom == other.kingdom
+        if same_kingdom and other.rank == taxon.rank and other.scientific_name == taxon.scientific_name:
+            found.append(row)
+    return found
 
 
 def _sums(unit_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], count: int) -> NDArray[np.float32]:
@@ -227,21 +253,15 @@ def _sums(unit_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], count: in
     return sums_CD
 
 
-def _evidence(
-    features_ND: NDArray[np.float32],
-    label_of_N: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    mean_D: NDArray[np.float32] | None,
-) -> _Evidence:
-    unit_ND = unit_rows(features_ND - (0 if mean_D is None else mean_D))
+def _evidence(features_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], rows: NDArray[np.int64]) -> _Evidence:
     counts_C = np.bincount(label_of_N)
-    sums_CD = _sums(unit_ND, label_of_N, len(counts_C))
-    cosines_RC = left_out_cosines(unit_ND[rows], label_of_N[rows], sums_CD, unit_rows(sums_CD))
+    sums_CD = _sums(features_ND, label_of_N, len(counts_C))
+    cosines_RC = left_out_cosines(features_ND[rows], label_of_N[rows], sums_CD, unit_rows(sums_CD))
     return _Evidence(cosines_RC, label_of_N[rows], counts_C)
 
 
-def _first_fit(evidence: _Evidence, text: TextSide) -> tuple[float, float, float]:
-    """Log likelihood, scale and bias where every text row stays, but for each example its own taxon's."""
+def _first_fit(evidence: _Evidence, text: TextSide) -> tuple[float, float]:
+    """Scale and bias where every text row stays, but for each example its own taxon's."""
     is_new_R = evidence.counts_C[evidence.label_of_R] > 1
     new = _Side(evidence.cosines_RC[is_new_R], text.others_R[is_new_R], evidence.own[is_new_R])
     old = _Side(evidence.without_own, np.logaddexp(text.others_R, text.own_R), evidence.own)
@@ -249,7 +269,7 @@ def _first_fit(evidence: _Evidence, text: TextSide) -> tuple[float, float, float
 
 
 def _chosen(
-    evidence: _Evidence, text: TextSide, scale: float, bias: float, *, usable_C: NDArray[np.bool_]
+    evidence: _Evidence, text: TextSide, scale: float, bias: float, has_row_C: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Which of the C taxa get their prototype: those without a text row, and those whose examples are likelier under it."""
     others_R = np.logaddexp(text.others_R, _log_sum(scale * evidence.without_own) + bias)
@@ -258,7 +278,7 @@ def _chosen(
         text.own_R - np.logaddexp(others_R, text.own_R)
     )
     gain_C = np.bincount(evidence.label_of_R, gain_R, len(evidence.counts_C))
-    chosen: NDArray[np.bool_] = ~usable_C | ((gain_C > _REPLACES) & (evidence.counts_C > 1))
+    chosen: NDArray[np.bool_] = ~has_row_C | ((gain_C > _REPLACES) & (evidence.counts_C > 1))
     return chosen
 
 
@@ -290,24 +310,24 @@ def _final_fit(
         np.concatenate([remaining_R[is_old_R], text_of_stand_in_R[stands_in_R]]),
         np.empty(0),
     )
-    _, scale, bias = _likeliest(new, old)
+    scale, bias = _likeliest(new, old)
     return scale, bias, (int(is_new_R.sum()), int(is_old_R.sum()), int(stands_in_R.sum()))
 
 
-def _likeliest(new: _Side, old: _Side) -> tuple[float, float, float]:
-    """Mean log likelihood, scale and bias; new and old taxa weigh the same, however many images each has."""
+def _likeliest(new: _Side, old: _Side) -> tuple[float, float]:
+    """Scale and bias; new and old taxa weigh the same, however many images each has."""
     if not len(new.text_R) or not len(old.text_R):
-        return 0.0, UNFITTED, _bias(new, old, UNFITTED)
+        return UNFITTED, _bias(new, old, UNFITTED)
     new, old = _thinned(new), _thinned(old)
     best = (-np.inf, UNFITTED, 0.0)
-    for scale in SCALES[::2]:
+    for scale in JOINED_SCALES:
         bias = _bias(new, old, scale)
         new_R, old_R = (_log_sum(scale * side.cosines_RC) + bias for side in (new, old))
         own_R = scale * new.own_R + bias
         # What the right text row of an old image weighs is no matter of scale and bias: it is left out.
         likelihood = np.mean(own_R - np.logaddexp(new.text_R, new_R)) - np.mean(np.logaddexp(0, old_R - old.text_R))
         best = max(best, (float(likelihood), scale, bias))
-    return best
+    return best[1:]
 
 
 def _bias(new: _Side, old: _Side, scale: float) -> float:

@@ -99,9 +99,8 @@ def _crop(variation: Variation, rng: np.random.Generator) -> Box:
     """A part of at least ``crop`` of the area, its aspect changed as far as it still fits inside."""
     area = rng.uniform(variation.crop, 1.0)
     widest = -math.log(max(variation.aspect, area))
-    stretch = math.exp(rng.uniform(-widest, widest) / 2)
-    w, h = math.sqrt(area) * stretch, math.sqrt(area) / stretch
-    w, h = min(w, 1.0), min(h, 1.0)
+    stretch = math.exp((rng.random() - 0.5) * widest)
+    w, h = min(math.sqrt(area) * stretch, 1.0), min(math.sqrt(area) / stretch, 1.0)
     return rng.uniform(0, 1 - w), rng.uniform(0, 1 - h), w, h
 
 

@@ -21,13 +21,22 @@ class CaptionDrawing:
         self._taxa = taxa
         self._mix = shares_of(mix)
 
+    def check(self, taxa: Iterable[int]) -> None:
+        """Make sure that each of these taxa can be captioned.
+
+        Raises:
+            SourceError: if one of them has no name at all.
+        """
+        if any(not possible_captions(self._taxa[taxon], self._mix) for taxon in taxa):
+            raise SourceError(
+                "there are samples without a name at any rank and without a common name, and nothing can be their caption; "
+                "leave such rows out of the catalog"
+            )
+
     def draw(self, taxon: int, chance: float) -> str:
         """The caption of ``taxa[taxon]`` that an evenly spread number from 0 to 1 picks.
 
         The shares of captions that would be degenerate go to the others; a taxon with none of them has its taxonomic one.
-
-        Raises:
-            SourceError: for a taxon with no name at all.
         """
         captions = possible_captions(self._taxa[taxon], self._mix)
         aim = chance * sum(share for _, share in captions)
@@ -39,20 +48,12 @@ class CaptionDrawing:
 
 
 def possible_captions(taxon: Taxon, mix: Mapping[Caption, float]) -> list[tuple[str, float]]:
-    """The captions that a taxon can get, each with its share (not renormalised); never empty.
-
-    Raises:
-        SourceError: for a taxon with no name at all.
-    """
+    """The captions that a taxon can get, each with its share (not renormalised); none for a taxon with no name at all."""
     found = [(text, share) for kind, share in mix.items() if (text := caption_of(taxon, kind)) is not None]
     if found:
         return found
-    for kind in (Caption.TAXONOMIC, Caption.COMMON):
-        if (text := caption_of(taxon, kind)) is not None:
-            return [(text, 1.0)]
-    raise SourceError(
-        "a sample has no name at any rank and no common name: nothing can be its caption; leave such rows out of the catalog"
-    )
+    others = (caption_of(taxon, kind) for kind in (Caption.TAXONOMIC, Caption.COMMON))
+    return [(text, 1.0) for text in others if text is not None][:1]
 
 
 def all_captions(taxa: Iterable[Taxon], mix: Mapping[str, float]) -> list[str]:

@@ -124,7 +124,7 @@ def open_images(
 
 
 def check_part(catalog: Catalog, rows: Sequence[int] | NDArray[np.int64], part: str, what: str) -> None:
-    """Refuse an empty part, and samples without any name.
+    """Refuse an empty part.
 
     Raises:
         SourceError: saying which parts there are.
@@ -134,9 +134,12 @@ def check_part(catalog: Catalog, rows: Sequence[int] | NDArray[np.int64], part: 
     counts = Counter(word or "(no split)" for word in catalog.column("split"))
     if not counts:
         raise SourceError(f"{what} is empty: it has no rows at all")
-    parts = ", ".join(f"{word} ({count})" for word, count in sorted(counts.items()))
-    cut = "; dev is cut out of train by the hash of the group" if part == "dev" and "train" in counts else ""
-    raise SourceError(f"{what} has nothing in its part {part!r}: there are {parts}, and all ({len(catalog)}){cut}")
+    parts = [f"{word} ({count})" for word, count in sorted(counts.items())]
+    if "train" in counts and "dev" not in counts:
+        parts.append("dev (cut out of train by the hash of the group)")
+    raise SourceError(
+        f"{what} has nothing in its part {part!r}: there are {', '.join(parts)}, and all ({len(catalog)})"
+    )
 
 
 def key_of_row(catalog: Catalog, row: int) -> str:

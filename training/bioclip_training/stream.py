@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -86,6 +86,7 @@ class TrainingStream:
 
         Raises:
             UsageError: if the batch cannot be divided, or an augmentation or caption is not known.
+            SourceError: if a sample has no name of which a caption could be made.
         """
         _check_world(batch_size, rank, world)
         self.images = images
@@ -93,6 +94,7 @@ class TrainingStream:
         self._preprocessing = replace(preprocessing, size=size)
         self._variation = variation_of(augmentation)
         self._captions = CaptionDrawing(images.taxa, captions)
+        self._captions.check(np.unique(images.taxon_of_N).tolist())
         self._order: SampleOrder = (
             BalancedOrder(images.taxon_of_N, seed) if balance == "sampling" else ShuffledOrder(images.blocks, seed)
         )
@@ -107,7 +109,7 @@ class TrainingStream:
     def batches_per_epoch(self) -> float:
         return len(self.images) / self.batch_size
 
-    def batches(self, first: int = 0) -> Iterator[Batch]:
+    def batches(self, first: int = 0) -> Generator[Batch, None, None]:
         """Batch number ``first``, ``first + 1``, … without end. Closing the iterator ends its threads.
 
         Raises:

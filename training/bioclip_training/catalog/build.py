@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.errors import BioclipError, SourceError
-from bioclip_core.taxonomy import Taxon
-from bioclip_training.catalog.fingerprints import Fingerprint, check_library, fingerprint
-from bioclip_training.catalog.finishing import Finished, finish
-from bioclip_training.catalog.labelling import Label, Labeller, Resolver, given_split, licence, source_id
+from bioclip_core.errors import SourceError
+from bioclip_training.catalog.fingerprints import check_library
+from bioclip_training.catalog.finishing import finish
+from bioclip_training.catalog.labelling import Labeller, Resolver, given_split, licence, source_id
 from bioclip_training.catalog.ledger import Ledger
-from bioclip_training.catalog.names import plain_cells
-from bioclip_training.catalog.options import BuildOptions
-from bioclip_training.catalog.rows import CatalogRow, LabelledItem
+from bioclip_training.catalog.options import FOLDER, IMAGE, BuildOptions
+from bioclip_training.catalog.reading import Read, read
+from bioclip_training.catalog.rows import CatalogRow
 from bioclip_training.catalog.sources import LabelledSource, LeftOut
 from bioclip_training.catalog.survey import Survey, group_of, survey
 from bioclip_training.catalog.uris import RelativeUris, escaped
@@ -51,19 +48,10 @@ class _Tally:
 
     rows: int = 0
     changed: int = 0
+    in_bursts: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
-    unresolved: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
-    resolved: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True, slots=True)
-class _Labelled:
-    """An item on its way: its label, and what its source's cells said."""
-
-    item: LabelledItem
-    label: Label
-    cells: dict[str, Any]
+    """The first row that was left out, by kind."""
 
 
 def build_catalog(
@@ -79,7 +67,7 @@ def build_catalog(
     """Make a catalog of labelled sources.
 
     Rows are kept in the order of the sources. The same sources and options give the same bytes. In memory are some 150 bytes
-    a row and each distinct name, group and licence once; everything else is streamed.
+    a row and each distinct name and group once; everything else is streamed.
 
     Args:
         folder: where the catalog will lie, since its uris are relative to it.
@@ -99,12 +87,11 @@ def build_catalog(
     if started is not None:
         started(known.rows)
     ledger, tally = Ledger(), _Tally()
-    removed = work / "removed.csv"
     with ExitStack() as stack:
         draft = stack.enter_context(DraftWriter(work / "draft.parquet"))
-        listed = csv.writer(stack.enter_context(removed.open("w", encoding="utf-8", newline="")))
+        listed = csv.writer(stack.enter_context((work / "removed.csv").open("w", encoding="utf-8", newline="")))
         listed.writerow(REMOVED_COLUMNS)
-        for row in _rows(sources, known, labeller, options, ledger, tally, RelativeUris(folder)):
+        for row in _rows(sources, known, labeller, options, RelativeUris(folder), ledger, tally):
             if isinstance(row, LeftOut):
                 _note(row, tally, listed)
             else:
@@ -113,9 +100,11 @@ def build_catalog(
                 progress(1)
     if not len(ledger):
         raise SourceError(_nothing_left(tally))
-    facts = {**known.facts(), **options.as_facts(), "rows_read": tally.rows, "names_changed": tally.changed}
+    counts = {"rows_read": tally.rows, "names_changed": tally.changed, "rows_in_bursts": tally.in_bursts}
+    facts = {**known.facts(), **options.as_facts(), **counts, **labeller.facts()}
     done = finish(work, ledger, options, known, facts, tally.left_out)
-    return _built(work, done, tally)
+    removed = work / "removed.csv" if sum(done.facts["left_out"].values()) else None
+    return Built(done.catalog, removed, _unresolved(work, labeller), done.duplicates, done.facts)
 
 
 def _rows(
@@ -123,130 +112,45 @@ def _rows(
     known: Survey,
     labeller: Labeller,
     options: BuildOptions,
+    uris: RelativeUris,
     ledger: Ledger,
     tally: _Tally,
-    uris: RelativeUris,
 ) -> Iterator[CatalogRow | LeftOut]:
-    """Every row of every source in order, as a row of the catalog or with the reason why it is none."""
+    """Every row of every source in order, those of the catalog entered into the ledger."""
     for source in sources:
-        labelled = _labelled(source, labeller, options, tally)
-        for one, print_ in _fingerprinted(labelled, options):
-            if isinstance(one, LeftOut) or isinstance(print_, LeftOut):
-                yield one if isinstance(one, LeftOut) else print_  # type: ignore[misc]
+        column = known.group_columns[source.name]
+        for found in read(source, labeller, options, bursts=column not in (IMAGE, FOLDER)):
+            tally.rows += 1
+            if isinstance(found, LeftOut):
+                yield found
                 continue
-            sha256, look = print_
-            item = one.item
-            assert item.path is not None
-            group = group_of(known.group_columns[source.name], one.cells, item) or f"image {sha256[:16]}"
-            row = _catalog_row(one, uris.of(item.path), group, sha256, look.hashed.hex())
-            ledger.add(row.taxon, group, row.split, sha256, item.frame, item.box, look)
+            tally.in_bursts += bool(found.burst)
+            group = group_of(column, found.labelled.cells, found.labelled.item, source.root) or found.burst
+            row = _catalog_row(found, uris, group or f"image {found.sha256[:16]}")
             tally.changed += bool(row.changes)
+            ledger.add(row.taxon, row.group, row.split, row.sha256, row.frame, row.box, found.look)
             yield row
 
 
-def _catalog_row(one: _Labelled, uri: str, group: str, sha256: str, phash: str) -> CatalogRow:
+def _catalog_row(found: Read, uris: RelativeUris, group: str) -> CatalogRow:
+    item, label, cells = found.labelled.item, found.labelled.label, found.labelled.cells
+    assert item.path is not None
     return CatalogRow(
-        uri=uri,
-        taxon=one.label.taxon,
-        verbatim_name=one.label.verbatim,
-        source=one.item.source,
-        source_id=source_id(one.cells),
-        taxon_id=one.label.taxon_id,
-        licence=licence(one.cells),
+        uri=uris.of(item.path),
+        taxon=label.taxon,
+        verbatim_name=label.verbatim,
+        source=item.source,
+        source_id=source_id(cells),
+        taxon_id=label.taxon_id,
+        licence=licence(cells),
         group=group,
-        split=given_split(one.cells),
-        sha256=sha256,
-        phash=phash,
-        frame=one.item.frame,
-        box=one.item.box,
-        changes=one.label.changes,
+        split=given_split(cells),
+        sha256=found.sha256,
+        phash=found.look.hashed.hex(),
+        frame=item.frame,
+        box=item.box,
+        changes=label.changes,
     )
-
-
-# -- names -------------------------------------------------------------------------------------------------------------
-
-
-def _labelled(
-    source: LabelledSource, labeller: Labeller, options: BuildOptions, tally: _Tally
-) -> Iterator[_Labelled | LeftOut]:
-    for item in source.items():
-        tally.rows += 1
-        if isinstance(item, LeftOut):
-            yield item
-            continue
-        cells = plain_cells(item.cells)
-        label = labeller.label(cells)
-        if label.outcome:
-            tally.resolved[label.outcome] += 1
-        if label.unresolved:
-            key = (label.verbatim, label.taxon.scientific_name, label.outcome, label.unresolved)
-            tally.unresolved[key] = tally.unresolved.get(key, 0) + 1
-        if label.taxon.rank is None:
-            said = (
-                f"it has no name that can be used ({label.verbatim!r})"
-                if label.verbatim
-                else "it has no name at any rank"
-            )
-            yield LeftOut(item.uri, item.source, "no name", said)
-        elif label.unresolved and options.only_resolved:
-            yield LeftOut(item.uri, item.source, "not resolved", label.unresolved, label.taxon.scientific_name)
-        elif item.path is None:
-            yield LeftOut(
-                item.uri, item.source, "no file", "its image is no file on this machine", label.taxon.scientific_name
-            )
-        else:
-            yield _Labelled(item, label, cells)
-
-
-# -- images ------------------------------------------------------------------------------------------------------------
-
-_Print = tuple[str, Any]
-
-
-def _fingerprinted(
-    labelled: Iterator[_Labelled | LeftOut], options: BuildOptions
-) -> Iterator[tuple[_Labelled | LeftOut, _Print | LeftOut]]:
-    """Each row with its image's sha256 and how its region looks, in order; rows of one image that stand together read it once."""
-    waiting: deque[tuple[list[_Labelled | LeftOut], Future[Fingerprint] | None]] = deque()
-    with ThreadPoolExecutor(options.threads, thread_name_prefix="bioclip-catalog") as pool:
-        try:
-            for path, together in groupby(labelled, key=_image_of):
-                rows = list(together)
-                future = None if path is None else pool.submit(_fingerprint_of, rows, options.near_distance > 0)
-                waiting.append((rows, future))
-                if len(waiting) > options.threads * 8:
-                    yield from _taken(*waiting.popleft())
-            while waiting:
-                yield from _taken(*waiting.popleft())
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _image_of(row: _Labelled | LeftOut) -> tuple[Path, int] | None:
-    return None if isinstance(row, LeftOut) or row.item.path is None else (row.item.path, row.item.frame)
-
-
-def _fingerprint_of(rows: Sequence[Any], perceptual: bool) -> Fingerprint:
-    first = rows[0].item
-    return fingerprint(first.path, [row.item.box for row in rows], first.frame, perceptual=perceptual)
-
-
-def _taken(
-    rows: Sequence[_Labelled | LeftOut], future: Future[Fingerprint] | None
-) -> Iterator[tuple[_Labelled | LeftOut, _Print | LeftOut]]:
-    if future is None:
-        yield from ((row, row) for row in rows if isinstance(row, LeftOut))
-        return
-    try:
-        found = future.result()
-    except BioclipError as error:
-        for row in rows:
-            assert isinstance(row, _Labelled)
-            kind = "missing image" if getattr(error, "stage", "") == "read" else "broken image"
-            yield row, LeftOut(row.item.uri, row.item.source, kind, str(error), row.label.taxon.scientific_name)
-        return
-    for row, look in zip(rows, found.looks, strict=True):
-        yield row, (found.sha256, look)
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------
@@ -262,28 +166,18 @@ def _nothing_left(tally: _Tally) -> str:
     if not tally.rows:
         return "the sources have no rows: give a table with images and names, a folder tree named by taxon, or a store with reviews"
     counts = ", ".join(f"{count} {kind}" for kind, count in tally.left_out.most_common())
-    first = "; ".join(tally.first.values())
-    return f"none of {tally.rows} rows can be used ({counts}); the first of each kind: {first}"
-
-
-def _built(work: Path, done: Finished, tally: _Tally) -> Built:
-    facts = done.facts
-    unresolved = None
-    if tally.unresolved:
-        unresolved = work / "unresolved.csv"
-        with unresolved.open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(UNRESOLVED_COLUMNS)
-            table.writerows((*key, rows) for key, rows in sorted(tally.unresolved.items()))
-    return Built(
-        done.catalog,
-        work / "removed.csv" if sum(facts["left_out"].values()) else None,
-        unresolved,
-        done.duplicates,
-        facts,
+    return (
+        f"none of {tally.rows} rows can be used ({counts}); the first of each kind: {'; '.join(tally.first.values())}"
     )
 
 
-def labels_of(rows: Sequence[CatalogRow]) -> list[Taxon]:
-    """The taxa of rows, without their sources' ids."""
-    return [replace(row.taxon, source_id="") for row in rows]
+def _unresolved(work: Path, labeller: Labeller) -> Path | None:
+    if not labeller.unresolved:
+        return None
+    file = work / "unresolved.csv"
+    with file.open("w", encoding="utf-8", newline="") as out:
+        table = csv.writer(out)
+        table.writerow(UNRESOLVED_COLUMNS)
+        for label, rows in sorted(labeller.unresolved.items(), key=lambda one: (-one[1], one[0].verbatim)):
+            table.writerow([label.verbatim, label.taxon.scientific_name, label.outcome, label.unresolved, rows])
+    return file

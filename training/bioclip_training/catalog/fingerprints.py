@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,9 +40,18 @@ class Fingerprint:
 
     sha256: str
     looks: tuple[Look, ...]
+    moment: tuple[str, float] | None = None
+    """Its camera, and when it was taken, in seconds; where it was asked for and the file says so."""
 
 
-def fingerprint(file: Path, boxes: Sequence[Box | None], frame: int, *, perceptual: bool) -> Fingerprint:
+def fingerprint(
+    file: Path,
+    boxes: Sequence[Box | None],
+    frame: int,
+    *,
+    perceptual: bool,
+    moment_of: Callable[[bytes], tuple[str, float] | None] | None = None,
+) -> Fingerprint:
     """Read and decode an image once; every region is decoded, so that one that cannot be is heard of now.
 
     Raises:
@@ -52,7 +61,7 @@ def fingerprint(file: Path, boxes: Sequence[Box | None], frame: int, *, perceptu
     data = read_bytes(file)
     crops = decode_regions(data, boxes, _LOOK_AT, frame=frame)
     looks = tuple(_look(crop) for crop in crops) if perceptual else (Look(),) * len(crops)
-    return Fingerprint(hashlib.sha256(data).hexdigest(), looks)
+    return Fingerprint(hashlib.sha256(data).hexdigest(), looks, moment_of(data) if moment_of else None)
 
 
 def check_library() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from bioclip_core.taxonomy import Taxon, clean_name
+from bioclip_core.taxonomy import RANKS, Taxon, clean_name
 from bioclip_training.catalog.names import NAME_COLUMNS, cleaned
 from bioclip_training.catalog.splits import split_word
 
@@ -56,6 +57,10 @@ class Labeller:
     def __init__(self, resolver: Resolver | None = None) -> None:
         self._resolver = resolver
         self._known: dict[tuple[tuple[str, str], ...], Label] = {}
+        self.outcomes: Counter[str] = Counter()
+        """Rows by what resolving their names came to."""
+        self.unresolved: Counter[Label] = Counter()
+        """Rows of each label that no accepted name was found for."""
 
     def label(self, cells: Mapping[str, Any]) -> Label:
         """The label of a row whose cells :func:`~bioclip_training.catalog.names.plain_cells` gave."""
@@ -67,19 +72,39 @@ class Labeller:
             known = self._known[key] = self._resolved(cells)
         return known
 
+    def count(self, label: Label) -> None:
+        """Count one row of a label."""
+        if label.outcome:
+            self.outcomes[label.outcome] += 1
+        if label.unresolved:
+            self.unresolved[label] += 1
+
+    def facts(self) -> dict[str, Any]:
+        """As stored with the catalog; nothing without a taxonomy."""
+        if self._resolver is None:
+            return {}
+        unresolved = {"names": len(self.unresolved), "rows": self.unresolved.total()}
+        return {"resolved": dict(sorted(self.outcomes.items())), "unresolved": unresolved}
+
     def _resolved(self, cells: Mapping[str, Any]) -> Label:
         named = cleaned(cells)
         label = Label(replace(named.taxon, source_id=""), named.verbatim, named.changes)
-        if self._resolver is None or label.taxon.rank is None:
+        if self._resolver is None or (label.taxon.rank is None and not label.verbatim):
             return label
         found = self._resolver.resolve(label.taxon, label.verbatim)
         if found.taxon is None:
-            return replace(label, outcome=found.outcome, unresolved=found.reason or found.outcome)
+            return replace(label, outcome=str(found.outcome), unresolved=found.reason or str(found.outcome))
         taxon = replace(found.taxon, common_name=label.taxon.common_name or found.taxon.common_name, source_id="")
-        said = (found.reason,) if taxon.lineage != label.taxon.lineage and found.reason else ()
-        return replace(
-            label, taxon=taxon, changes=(*label.changes, *said), taxon_id=found.taxon_id, outcome=found.outcome
-        )
+        changes = (*label.changes, *_resolving_changes(label.taxon, taxon, found.reason))
+        return replace(label, taxon=taxon, changes=changes, taxon_id=found.taxon_id, outcome=str(found.outcome))
+
+
+def _resolving_changes(before: Taxon, after: Taxon, reason: str) -> list[str]:
+    """What a taxonomy changed: names with its reason, ranks that it filled by name."""
+    pairs = list(zip(RANKS, before.lineage, after.lineage, strict=True))
+    said = [reason] if any(old and old != new for _, old, new in pairs) or before.rank != after.rank else []
+    filled = [f"{rank.value} {new}" for rank, old, new in pairs if new and not old]
+    return [*said, *([f"filled in: {', '.join(filled)}"] if filled else [])]
 
 
 def source_id(cells: Mapping[str, Any]) -> str:

@@ -38,9 +38,14 @@ class Named:
     changes: tuple[str, ...]
 
 
+def plain_name(column: Any) -> str:
+    """A column's name without case, underscores and the prefix of a vocabulary: ``dwc:scientific_name`` is ``scientificname``."""
+    return str(column).strip().lower().replace("_", "").rpartition(":")[2]
+
+
 def plain_cells(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Cells by their columns' names without case, underscores and the prefix of a vocabulary (``dwc:Genus`` is ``genus``)."""
-    return {str(key).strip().lower().replace("_", "").rpartition(":")[2]: value for key, value in cells.items()}
+    """Cells by the plain names of their columns."""
+    return {plain_name(column): value for column, value in cells.items()}
 
 
 def cleaned(cells: Mapping[str, Any]) -> Named:

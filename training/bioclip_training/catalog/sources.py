@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from bioclip_training.catalog.rows import LabelledItem
@@ -35,3 +36,7 @@ class LabelledSource:
     Raises:
         SourceError: if the source as a whole cannot be read.
     """
+    root: Path | None = None
+    """The folder of a table or tree; None where there is none."""
+    moment_of: Callable[[bytes], tuple[str, float] | None] | None = None
+    """For a source that does not say which images belong together: an image's camera and when it was taken, in seconds."""

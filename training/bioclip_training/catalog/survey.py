@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 from typing import Any
 
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.labelling import Labeller, clean_name_kept, given_split
-from bioclip_training.catalog.names import plain_cells
-from bioclip_training.catalog.options import FOLDER, IMAGE, BuildOptions
+from bioclip_training.catalog.names import plain_cells, plain_name
+from bioclip_training.catalog.options import BURST, FOLDER, IMAGE, BuildOptions
 from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import LabelledSource, LeftOut
 from bioclip_training.catalog.splits import GROUP_COLUMNS, chosen_species
@@ -25,6 +27,8 @@ class _Seen:
     without_split: int = 0
     columns: dict[str, int] = field(default_factory=dict)
     """How many rows have a value, by plain name."""
+    written: dict[str, str] = field(default_factory=dict)
+    """The columns' own names by their plain ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +37,17 @@ class Survey:
 
     rows: int
     group_columns: Mapping[str, str]
-    """For each source the plain name of the column that its groups are of, ``image`` or ``folder``."""
+    """For each source the plain name of the column that its groups are of, or one of ``image``, ``folder``, ``burst``."""
     held_species: tuple[Taxon, ...]
-    counts: Mapping[str, tuple[str, int, int]]
-    """For each source its kind, its rows, and how many have a value in the group's column."""
+    counts: Mapping[str, tuple[str, int, int, str]]
+    """For each source its kind, its rows, how many have a value in the group's column, and that column's own name."""
 
     def facts(self) -> dict[str, Any]:
         """As stored with the catalog."""
         return {
             "sources": [
-                {
-                    "name": name,
-                    "kind": kind,
-                    "rows": rows,
-                    "group_by": self.group_columns[name],
-                    "rows_with_group": grouped,
-                }
-                for name, (kind, rows, grouped) in self.counts.items()
+                {"name": name, "kind": kind, "rows": rows, "group_by": column, "rows_with_group": grouped}
+                for name, (kind, rows, grouped, column) in self.counts.items()
             ],
             "held_species": [taxon.scientific_name for taxon in self.held_species],
         }
@@ -71,43 +69,49 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
                 continue
             cells = plain_cells(item.cells)
             own.without_split += not given_split(cells)
-            for name, value in cells.items():
+            for written, value in item.cells.items():
                 if clean_name_kept(value):
+                    name = plain_name(written)
                     own.columns[name] = own.columns.get(name, 0) + 1
+                    own.written.setdefault(name, str(written))
             taxon = labeller.label(cells).taxon
             taxa.setdefault(taxon.lineage, taxon)
     chosen = {name: _group_column(own, options) for name, own in seen.items()}
     _check_groups(seen, chosen, options)
     held = chosen_species(list(taxa.values()), options.holdout_share, options.holdout_names)
-    counts = {name: (own.kind, own.rows, own.columns.get(chosen[name] or "", 0)) for name, own in seen.items()}
-    return Survey(
-        sum(own.rows for own in seen.values()),
-        {name: column or IMAGE for name, column in chosen.items()},
-        tuple(held),
-        counts,
-    )
+    columns = {name: column or IMAGE for name, column in chosen.items()}
+    counts = {
+        name: (own.kind, own.rows, own.columns.get(columns[name], 0), own.written.get(columns[name], columns[name]))
+        for name, own in seen.items()
+    }
+    return Survey(sum(own.rows for own in seen.values()), columns, tuple(held), counts)
 
 
-def group_of(column: str, cells: Mapping[str, Any], item: LabelledItem) -> str:
-    """What a row's group is called; empty where nothing is known and its image stands alone."""
-    if column == IMAGE:
+def group_of(column: str, cells: Mapping[str, Any], item: LabelledItem, root: Path | None) -> str:
+    """What a row's group is called; empty where nothing is known and its image stands alone.
+
+    Args:
+        root: the source's folder, so that the name of a group is the same wherever the collection lies.
+    """
+    if column in (IMAGE, BURST):
         return ""
     if column == FOLDER:
-        return f"folder {item.uri.rpartition('/')[0]}"
+        folder = Path(item.path or item.uri).parent
+        return f"folder {PurePath(os.path.relpath(folder, root) if root else folder).as_posix()}"
     return clean_name_kept(cells.get(column))
 
 
 def _group_column(own: _Seen, options: BuildOptions) -> str | None:
     if options.group_by is None:
-        return next((name for name in GROUP_COLUMNS if name in own.columns), None)
-    wanted = plain_cells({options.group_by: ""})
-    name = next(iter(wanted))
+        column = next((name for name in GROUP_COLUMNS if name in own.columns), None)
+        return column or (BURST if own.kind == "folder" else None)
+    name = plain_name(options.group_by)
     return name if name in (IMAGE, FOLDER) or name in own.columns else None
 
 
 def _check_groups(seen: Mapping[str, _Seen], chosen: Mapping[str, str | None], options: BuildOptions) -> None:
     if options.group_by is not None and not any(chosen.values()):
-        columns = sorted({column for own in seen.values() for column in own.columns})
+        columns = sorted({column for own in seen.values() for column in own.written.values()})
         raise UsageError(
             f"--group-by {options.group_by}: no source has values in such a column; there are {', '.join(columns) or 'none'}, "
             f"and beside them {IMAGE} (each file alone) and {FOLDER} (the files of a folder)"
@@ -122,6 +126,6 @@ def _check_groups(seen: Mapping[str, _Seen], chosen: Mapping[str, str | None], o
         ):
             raise UsageError(
                 f"{name}: nothing says which images belong together, so frames of a burst or photos of a specimen would stand on "
-                f"both sides of the split: name its column with --group-by COLUMN (there are {', '.join(sorted(own.columns))}), "
+                f"both sides of the split: name its column with --group-by COLUMN (there are {', '.join(own.written.values())}), "
                 f"give the table a split column, or say --group-by {IMAGE} if every image is of another individual"
             )

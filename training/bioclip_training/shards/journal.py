@@ -81,8 +81,7 @@ class Journal:
         Raises:
             UsageError: if it holds something else, or shards of other settings (unless forced).
         """
-        if force and not self._is_of(settings):
-            self._remove_shards()
+        removed = force and not self._is_of(settings) and self._remove_shards()
         if (self.folder / MANIFEST_FILE).exists():
             manifest = Manifest.read(self.folder)
             self._check_same(manifest.settings, settings)
@@ -93,7 +92,7 @@ class Journal:
             self._check_same(self._begun_with(), settings)
             self._records = self._read_records()
             return None
-        if self.folder.exists() and any(self.folder.iterdir()):
+        if not removed and self.folder.exists() and any(self.folder.iterdir()):
             raise UsageError(
                 f"the folder {self.folder} is not empty and holds no shards of this program; give a new one"
             )
@@ -144,8 +143,7 @@ class Journal:
 
         members = [(record.file, member) for record in self._records for member in record.members]
         rows = [member.row for _, member in members]
-        table = catalog.table.select([name for name in catalog.table.column_names if name not in ("phash", "changes")])
-        table = table.take(pa.array(rows, pa.int64()))
+        table = catalog.table.take(pa.array(rows, pa.int64()))
         groups = pa.array([group_of_row(catalog, row) for row in rows], pa.string())
         table = table.set_column(table.column_names.index("group"), "group", groups)
         table = table.append_column("shard", pa.array([file for file, _ in members], pa.string()))
@@ -212,13 +210,14 @@ class Journal:
                     f"bioclip-plugin shards check {self.folder}; --force writes all shards anew"
                 )
 
-    def _remove_shards(self) -> None:
-        """Remove what a folder of shards holds, the manifest first, and nothing else."""
-        if not self.folder.is_dir() or not ((self.folder / MANIFEST_FILE).exists() or self._unfinished.is_dir()):
-            return
+    def _remove_shards(self) -> bool:
+        """Remove what a folder of shards holds, the manifest first, and nothing else; whether it held any."""
+        if not ((self.folder / MANIFEST_FILE).exists() or self._unfinished.is_dir()):
+            return False
         for name in (MANIFEST_FILE, INDEX_FILE, SKIPPED_FILE):
             (self.folder / name).unlink(missing_ok=True)
         for file in self.folder.iterdir():
             if _OURS.fullmatch(file.name):
                 file.unlink()
         shutil.rmtree(self._unfinished, ignore_errors=True)
+        return True

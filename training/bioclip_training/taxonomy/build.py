@@ -17,6 +17,7 @@ from bioclip_training.taxonomy.checks import check
 from bioclip_training.taxonomy.formats import Checklist, open_checklist
 from bioclip_training.taxonomy.rows import HIGHER, Lineages, NameRow, name_rows
 from bioclip_training.taxonomy.schema import APPLICATION_ID, FORMAT, INDEXES, TABLES
+from bioclip_training.taxonomy.spelling import letters_of
 
 _BATCH = 20_000  # rows a statement; more gains nothing
 
@@ -41,7 +42,12 @@ class BuiltTaxonomy:
 
 
 def build_taxonomy(
-    sources: Path | Iterable[Path], output: Path, *, checklist: str = "", version: str = "", progress: Progress | None = None
+    sources: Path | Iterable[Path],
+    output: Path,
+    *,
+    checklist: str = "",
+    version: str = "",
+    progress: Progress | None = None,
 ) -> BuiltTaxonomy:
     """Make an index of one checklist, in memory that does not grow with its names.
 
@@ -58,7 +64,9 @@ def build_taxonomy(
     started_at = time.monotonic()
     paths = [sources] if isinstance(sources, Path) else list(sources)
     if not paths:
-        raise UsageError("no checklist was given to make a taxonomy of: give GBIF's Taxon.tsv, a ColDP or Darwin Core checklist, or a table")
+        raise UsageError(
+            "no checklist was given to make a taxonomy of: give GBIF's Taxon.tsv, a ColDP or Darwin Core checklist, or a table"
+        )
     opened = [open_checklist(path) for path in paths]
     name, dated = _called(opened, checklist, version)
     draft = output.resolve().with_name(f".{output.name}.{os.getpid()}.part")
@@ -97,6 +105,7 @@ def _fill(
     for source in opened:
         _load(database, _watched(name_rows(source, lineages), words, progress))
         _load_vernaculars(database, source)
+    database.execute("INSERT OR IGNORE INTO vernaculars SELECT id, vernacular FROM names WHERE vernacular != ''")
     rows = [(number, *path) for path, number in lineages.numbers.items()]
     database.executemany("INSERT INTO lineages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
     database.executescript(INDEXES)
@@ -105,11 +114,13 @@ def _fill(
     if not has_parents:
         _add_ancestors(database, lineages, words)
     odd += check(database)
-    listed = [(word, word[0], len(word)) for word in sorted(words) if word]
-    database.executemany("INSERT OR IGNORE INTO words VALUES (?, ?, ?)", listed)
+    listed = sorted((word[0], len(word), word, letters_of(word)) for word in words if word)
+    database.executemany("INSERT INTO words VALUES (?, ?, ?, ?)", listed)
     known = {"checklist": checklist, "version": version, "source": ", ".join(source.path.name for source in opened)}
     known["ranks"] = " ".join(_ranks_known(database))
-    database.executemany("INSERT INTO meta VALUES (?, ?)", [*known.items(), *((f"odd: {k}", str(n)) for k, n in odd.items())])
+    database.executemany(
+        "INSERT INTO meta VALUES (?, ?)", [*known.items(), *((f"odd: {k}", str(n)) for k, n in odd.items())]
+    )
     database.execute("ANALYZE")
     database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     database.execute(f"PRAGMA user_version = {FORMAT}")
@@ -167,7 +178,7 @@ def _add_ancestor(database: sqlite3.Connection, path: tuple[str, ...], rank: str
     words.add(key.partition(" ")[0])
     full = (*path, *[""] * (len(HIGHER) - len(path)))
     number = database.execute(
-        "SELECT number FROM lineages WHERE (kingdom, phylum, class, \"order\", family, genus) = (?, ?, ?, ?, ?, ?)", full
+        'SELECT number FROM lineages WHERE (kingdom, phylum, class, "order", family, genus) = (?, ?, ?, ?, ?, ?)', full
     ).fetchone()
     if number is None:
         number = (database.execute("INSERT INTO lineages VALUES (NULL, ?, ?, ?, ?, ?, ?)", full).lastrowid,)
@@ -181,7 +192,10 @@ def _ranks_known(database: sqlite3.Connection) -> list[str]:
         rank.value
         for rank in RANKS
         if database.execute("SELECT 1 FROM names WHERE rank = ? LIMIT 1", (rank.value,)).fetchone()
-        or (rank.value in HIGHER and database.execute(f'SELECT 1 FROM lineages WHERE "{rank.value}" != \'\' LIMIT 1').fetchone())
+        or (
+            rank.value in HIGHER
+            and database.execute(f"SELECT 1 FROM lineages WHERE \"{rank.value}\" != '' LIMIT 1").fetchone()
+        )
     ]
 
 

@@ -18,7 +18,10 @@ def check(database: sqlite3.Connection) -> Counter[str]:
         ("ids that several names have", "SELECT count(*) FROM (SELECT 1 FROM names GROUP BY id HAVING count(*) > 1)"),
         ("parents that are missing", _missing("parent")),
         ("accepted ids that point nowhere", _missing("accepted")),
-        ("synonyms without an accepted name", "SELECT count(*) FROM names WHERE status NOT IN ('accepted', 'doubtful') AND accepted = ''"),
+        (
+            "synonyms without an accepted name",
+            "SELECT count(*) FROM names WHERE status NOT IN ('accepted', 'doubtful') AND accepted = ''",
+        ),
     ):
         odd[what] = database.execute(question).fetchone()[0]
     odd["names in a circle of parents"] = _in_circles(_parents(database))
@@ -55,24 +58,24 @@ def _settle_names(database: sqlite3.Connection) -> int:
         ).fetchall()
         ids = {own for own, of in found if len(found) == 1 or of == kingdom}
         lost += len(ids) != 1
-        database.execute("UPDATE names SET accepted = ? WHERE rowid = ?", (ids.pop() if len(ids) == 1 else reference, rowid))
+        database.execute(
+            "UPDATE names SET accepted = ? WHERE rowid = ?", (ids.pop() if len(ids) == 1 else reference, rowid)
+        )
     database.commit()
     return lost
 
 
 def _remove_repeated(database: sqlite3.Connection) -> int:
     """Remove rows that say the same as an earlier one of their id."""
-    repeated = database.execute(
-        "SELECT max(rowid), count(*) FROM names GROUP BY id, key, authorship, rank, status, accepted, parent HAVING count(*) > 1"
-    ).fetchall() if database.execute("SELECT 1 FROM names GROUP BY id HAVING count(*) > 1 LIMIT 1").fetchone() else []
-    for _, _count in repeated:
-        pass
-    if repeated:
-        database.execute(
-            "DELETE FROM names WHERE rowid NOT IN (SELECT min(rowid) FROM names GROUP BY id, key, authorship, rank, status, accepted, parent)"
-        )
-        database.commit()
-    return sum(count - 1 for _, count in repeated)
+    if database.execute("SELECT 1 FROM names GROUP BY id HAVING count(*) > 1 LIMIT 1").fetchone() is None:
+        return 0
+    same = "id, key, authorship, rank, status, accepted, parent"
+    removed = database.execute(
+        f"DELETE FROM names WHERE id IN (SELECT id FROM names GROUP BY id HAVING count(*) > 1) "
+        f"AND rowid NOT IN (SELECT min(rowid) FROM names GROUP BY {same})"
+    ).rowcount
+    database.commit()
+    return removed
 
 
 def _parents(database: sqlite3.Connection) -> dict[str, str]:

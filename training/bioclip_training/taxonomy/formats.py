@@ -9,7 +9,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 from xml.etree import ElementTree
@@ -39,7 +39,7 @@ class Checklist:
     _layout: Layout = field(repr=False, default_factory=lambda: Layout(""))
 
     def rows(self) -> Iterator[list[str]]:
-        """Every row, in file order, at least as long as the header.
+        """Every row, in file order, at least as long as the header, and then an empty cell: what a missing column gives.
 
         Raises:
             SourceError: if the file cannot be read to its end.
@@ -52,6 +52,7 @@ class Checklist:
                         continue
                     self.odd["lines with fewer cells than the header"] += 1
                     cells += [""] * (width - len(cells))
+                cells.append("")
                 yield cells
 
     def vernaculars(self) -> Iterator[tuple[str, str]]:
@@ -131,7 +132,7 @@ def _layout_of(path: Path) -> Layout:
         if exact:
             layout = _guessed(path, exact[0])
             beside = next((n for n in tables if PurePosixPath(n).stem.lower() == "vernacularname"), None)
-            return _with_vernaculars(layout, _guessed_vernaculars(path, beside) if beside else None)
+            return replace(layout, vernaculars=_guessed_vernaculars(path, beside) if beside else None)
     likely = [name for name in tables if any(word in name.lower() for word in _LIKELY)] or tables
     if len(likely) != 1:
         raise SourceError(
@@ -139,12 +140,6 @@ def _layout_of(path: Path) -> Layout:
             "give the file of names itself"
         )
     return _guessed(path, likely[0])
-
-
-def _with_vernaculars(layout: Layout, vernaculars: Layout | None) -> Layout:
-    return Layout(
-        layout.member, layout.separator, layout.quote, layout.header_lines, layout.encoding, layout.columns, vernaculars
-    )
 
 
 def _guessed(path: Path, member: str) -> Layout:
@@ -159,10 +154,18 @@ def _guessed(path: Path, member: str) -> Layout:
 
 def _guessed_vernaculars(path: Path, member: str) -> Layout:
     layout = _guessed(path, member)
-    found = _header(path, layout)
-    columns = {"taxonid": found.get("taxonid"), "name": found.get("vernacularname", found.get("name")), "language": found.get("language")}
-    kept = {name: place for name, place in columns.items() if place is not None}
-    return Layout(member, layout.separator, layout.quote, columns=kept)
+    columns = _vernacular_columns(_header(path, layout))
+    return replace(layout, columns=columns)
+
+
+def _vernacular_columns(found: dict[str, int]) -> dict[str, int]:
+    """Where the id, the name and the language stand in a file of common names, Darwin Core's or ColDP's."""
+    places = (
+        ("taxonid", found.get("taxonid")),
+        ("name", found.get("vernacularname", found.get("name"))),
+        ("language", found.get("language")),
+    )
+    return {name: place for name, place in places if place is not None}
 
 
 def _header(path: Path, layout: Layout) -> dict[str, int]:
@@ -201,11 +204,7 @@ def _from_meta(path: Path, meta: str, names: list[str]) -> Layout:
     if vernacular is None:
         return core
     beside = _described_file(vernacular, folder, names, path)
-    columns = {"taxonid": beside.columns.get("taxonid"), "name": beside.columns.get("vernacularname"), "language": beside.columns.get("language")}  # fmt: skip
-    kept = {name: place for name, place in columns.items() if place is not None}
-    return _with_vernaculars(
-        core, Layout(beside.member, beside.separator, beside.quote, beside.header_lines, beside.encoding, kept)
-    )
+    return replace(core, vernaculars=replace(beside, columns=_vernacular_columns(beside.columns)))
 
 
 def _described_file(element: ElementTree.Element, folder: str, names: list[str], path: Path) -> Layout:
@@ -284,4 +283,6 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except (OSError, EOFError, zipfile.BadZipFile, LookupError, csv.Error, UnicodeError, RuntimeError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise SourceError(f"the checklist {path} cannot be read: {said}; get it again, or give its file of names") from error
+        raise SourceError(
+            f"the checklist {path} cannot be read: {said}; get it again, or give its file of names"
+        ) from error

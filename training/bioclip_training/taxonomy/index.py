@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
 from bioclip_core.errors import SourceError
-from bioclip_core.taxonomy import Rank, Taxon, taxon_from_row
+from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_training.taxonomy.matching import NameCandidate, find_candidates
-from bioclip_training.taxonomy.names import parse_name
+from bioclip_training.taxonomy.names import kingdom_named, parse_name
 from bioclip_training.taxonomy.resolving import Resolution, resolve
 from bioclip_training.taxonomy.rows import HIGHER, NameRow
 from bioclip_training.taxonomy.schema import APPLICATION_ID, FORMAT
-from bioclip_training.taxonomy.spelling import distance
+from bioclip_training.taxonomy.spelling import distance, letters_of
 
 _DEPTH = {rank: depth for depth, rank in enumerate((*HIGHER, "species"))}
 _NO_NAMES = frozenset(("incertae sedis", "not assigned", "unassigned", "unclassified", "biota", "unknown"))
 _DEEPEST = 100  # steps to the root; the Catalogue of Life has about 30
 _REMEMBERED = 300_000  # lineages of higher taxa in memory
+_ANSWERS_REMEMBERED = 20_000  # a catalog asks for the same name once an image
 _COLUMNS = "id, key, name, authorship, rank, status, accepted, parent, lineage, vernacular"
 
 Lineage = tuple[tuple[str, ...], tuple[str, ...]]
@@ -39,6 +39,7 @@ class TaxonomyIndex:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._higher: dict[str, Lineage] = {}
+        self._resolved: dict[tuple[Taxon, str, Rank | None], Resolution] = {}
         self._meta = self._check()
         self.checklist = self._meta["checklist"]
         """The checklist that the ids belong to."""
@@ -65,7 +66,9 @@ class TaxonomyIndex:
     def __enter__(self) -> TaxonomyIndex:
         return self
 
-    def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None) -> None:
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
         self.close()
 
     @property
@@ -86,14 +89,21 @@ class TaxonomyIndex:
         """
         return find_candidates(self, parse_name(name), kingdom=kingdom, rank=rank, authorship=authorship)
 
-    def resolve(self, taxon: Taxon, verbatim: str = "") -> Resolution:
+    def resolve(self, taxon: Taxon, verbatim: str = "", *, rank: Rank | None = None) -> Resolution:
         """The accepted name of a taxon with its ranks filled, or none where it is not certain, and why.
 
         Args:
             taxon: what is known; ranks above the name tell homonyms apart. Its common name is kept.
-            verbatim: what the source wrote, for what a taxon cannot hold: authors, "cf.", subspecies.
+            verbatim: what the source wrote, for what a taxon cannot hold: authors, "cf.", subspecies. Alone it is the name.
+            rank: of the name, where the taxon holds only ranks above it.
         """
-        return resolve(self, taxon, verbatim)
+        asked = (taxon, verbatim, rank)
+        known = self._resolved.get(asked)
+        if known is None:
+            if len(self._resolved) >= _ANSWERS_REMEMBERED:
+                self._resolved.clear()
+            known = self._resolved[asked] = resolve(self, taxon, verbatim, rank)
+        return known
 
     def rows(self, key: str) -> list[NameRow]:
         """The names of a key, in the checklist's order."""
@@ -127,9 +137,6 @@ class TaxonomyIndex:
 
     def vernacular(self, taxon_id: str) -> str:
         """The common name that the checklist has for an id, or nothing."""
-        row = self.row(taxon_id)
-        if row is not None and row.vernacular:
-            return row.vernacular
         if not self._has_vernaculars:
             return ""
         found = self._database.execute("SELECT name FROM vernaculars WHERE id = ?", (taxon_id,)).fetchone()
@@ -140,10 +147,12 @@ class TaxonomyIndex:
         near = [(word, 0)]
         if most:
             listed = self._database.execute(
-                "SELECT word FROM words WHERE first = ? AND length BETWEEN ? AND ?",
+                "SELECT word, letters FROM words WHERE first = ? AND length BETWEEN ? AND ?",
                 (word[:1], len(word) - most, len(word) + most),
             )
-            near += [(other, away) for (other,) in listed if other != word and (away := distance(word, other, most)) <= most]
+            own = letters_of(word)
+            alike = [other for other, letters in listed if (letters ^ own).bit_count() <= 2 * most and other != word]
+            near += [(other, away) for other in alike if (away := distance(word, other, most)) <= most]
         return near
 
     def keys_under(self, first_word: str) -> list[str]:
@@ -189,11 +198,11 @@ class TaxonomyIndex:
             raise SourceError(f"{self.path} is no taxonomy: {error}; {make}") from error
 
     def _lineage(self, row: NameRow, steps: int) -> Lineage:
-        """Names and ids from a name upwards: its parents first, then the columns of ranks of its own row for what they lack."""
+        """Names and ids from a name upwards: its parents, or where there is none the columns of ranks of its own row."""
         above, above_ids = self._of_parent(row.parent, steps + 1) if row.parent else _NOTHING
         names, ids = list(above), list(above_ids)
         own = _DEPTH.get(row.rank, 7)
-        if row.lineage is not None and not all(names[: min(own, 6)]):
+        if row.lineage is not None and not any(above):
             for depth, name in enumerate(self._columns(row.lineage)[: min(own, 6)]):
                 names[depth] = names[depth] or name
         words = parse_name(row.name)
@@ -235,9 +244,3 @@ def _clean(name: str, depth: int) -> str:
     if name.lower() in _NO_NAMES:
         return ""
     return kingdom_named(name) if depth == 0 else name
-
-
-@lru_cache(maxsize=1000)
-def kingdom_named(name: str) -> str:
-    """A kingdom under the name that it has here: "Metazoa" is Animalia."""
-    return taxon_from_row({"kingdom": name}).kingdom

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from bioclip_core.taxonomy import Rank, Taxon, taxon_from_row
-from bioclip_training.taxonomy.names import WrittenName, folded, key_of, same_authorship
+from bioclip_core.taxonomy import Rank, Taxon
+from bioclip_training.taxonomy.names import WrittenName, folded, key_of, kingdom_named, same_authorship
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, MISAPPLIED, PRO_PARTE, NameRow
 from bioclip_training.taxonomy.spelling import distance, edits_allowed, equal_endings
 
@@ -34,6 +34,9 @@ class Outcome(StrEnum):
     NONE = "none"
 
 
+_OF_STATUS = {
+    ACCEPTED: Outcome.EXACT, DOUBTFUL: Outcome.DOUBTFUL, PRO_PARTE: Outcome.PRO_PARTE, MISAPPLIED: Outcome.MISAPPLIED,
+}  # fmt: skip
 _ORDER = {outcome: place for place, outcome in enumerate(Outcome)}
 
 
@@ -72,11 +75,12 @@ def find_candidates(
 ) -> list[NameCandidate]:
     """Every taxon that a name may mean, best first; one with the outcome "none" where there is not any."""
     authorship = authorship or name.authorship
-    hits = _hits(index, name, rank, authorship)
-    found = [_candidate(index, name, hit, rank) for hit in dict.fromkeys(hits)]
+    found = [_candidate(index, name, hit, rank) for hit in _hits(index, name, rank, authorship)]
     if not found:
         return [_nothing(index, name)]
-    found = _told_apart(found, taxon_from_row({"kingdom": kingdom}).kingdom if kingdom else "")
+    found = _told_apart(found, kingdom_named(kingdom))
+    if len(found) == 1:
+        return found
 
     def order(candidate: NameCandidate) -> tuple[int, int, bool, bool, str]:
         other_mark = ("× " in candidate.name) != (name.hybrid or name.hybrid_genus)
@@ -92,7 +96,9 @@ def _hits(index: TaxonomyIndex, name: WrittenName, rank: Rank | None, authorship
         note = f"{name.text} is written as an epithet, which names nothing without its genus"
         return [_Hit(row, Outcome.WRONG_RANK, note=note) for row in index.rows(folded(name.text))]
     if name.doubt:
-        literal = [_Hit(row, Outcome.EXACT) for row in index.rows(key_of(name.text))]  # a formula that the checklist has
+        literal = [
+            _Hit(row, Outcome.EXACT) for row in index.rows(key_of(name.text))
+        ]  # a formula that the checklist has
         return literal or _genus_hits(index, genus_key, f"{name.text} names no species for certain")
     if name.reading:
         return _hits_of_capitalised(index, name, rank, authorship)
@@ -107,12 +113,18 @@ def _hits(index: TaxonomyIndex, name: WrittenName, rank: Rank | None, authorship
     if not name.genus:
         return []
     near = _near_binomials(index, name) if name.epithet else _near_words(index, genus_key)
-    genus = _genus_hits(index, genus_key, f"{name.canonical} is not listed; {name.genus} is its genus") if name.epithet else []
+    genus = (
+        _genus_hits(index, genus_key, f"{name.canonical} is not listed; {name.genus} is its genus")
+        if name.epithet
+        else []
+    )
     return [*near, *genus]
 
 
 def _genus_hits(index: TaxonomyIndex, genus_key: str, note: str) -> list[_Hit]:
-    return [_Hit(row, Outcome.HIGHER_RANK, note=note) for row in index.rows(genus_key) if row.rank in ("genus", *_ANY_RANK)]
+    return [
+        _Hit(row, Outcome.HIGHER_RANK, note=note) for row in index.rows(genus_key) if row.rank in ("genus", *_ANY_RANK)
+    ]
 
 
 def _hits_of_capitalised(index: TaxonomyIndex, name: WrittenName, rank: Rank | None, authorship: str) -> list[_Hit]:
@@ -207,9 +219,7 @@ def _is_rank(row: NameRow, rank: Rank, name: WrittenName) -> bool:
 
 
 def _outcome_of(row: NameRow) -> Outcome:
-    return {
-        ACCEPTED: Outcome.EXACT, DOUBTFUL: Outcome.DOUBTFUL, PRO_PARTE: Outcome.PRO_PARTE, MISAPPLIED: Outcome.MISAPPLIED,
-    }.get(row.status, Outcome.SYNONYM)  # fmt: skip
+    return _OF_STATUS.get(row.status, Outcome.SYNONYM)
 
 
 def _standing(row: NameRow, accepted_row: NameRow | None, accepted: Taxon | None) -> str:
@@ -245,7 +255,9 @@ def _told_apart(found: list[NameCandidate], kingdom: str) -> list[NameCandidate]
             reason = f"homonym ({len(distinct)}): {candidate.reason}; it stands in {_place(candidate)}"
             candidate = replace(candidate, outcome=Outcome.HOMONYM, reason=reason)
         elif candidate.outcome in standing and len(everywhere) > 1:
-            candidate = replace(candidate, reason=f"{candidate.reason}; homonym ({len(everywhere)}), told apart by {kingdom}")
+            candidate = replace(
+                candidate, reason=f"{candidate.reason}; homonym ({len(everywhere)}), told apart by {kingdom}"
+            )
         told.append(candidate)
     return told
 
@@ -262,7 +274,9 @@ def _place(candidate: NameCandidate) -> str:
 
 
 def _nothing(index: TaxonomyIndex, name: WrittenName) -> NameCandidate:
-    if name.epithet_alone:
+    if not name.text:
+        reason = "no name was given"
+    elif name.epithet_alone:
         reason = f"{name.text} is an epithet without its genus, which names nothing"
     else:
         reason = f"{name.canonical or 'an empty name'} is not in {index.label}, nor is a name like it"

@@ -22,7 +22,10 @@ def described(path: Path) -> Described:
     """Read the metadata that lie in a folder or zip, or in the folder of a GBIF or ColDP file."""
     texts = _metadata_files(path)
     if text := texts.get("metadata.yaml") or texts.get("metadata.yml"):
-        top = {match[1].lower(): match[2].strip().strip("'\"") for match in re.finditer(r"^(\w+):[ \t]*(\S.*)$", text, re.M)}
+        top = {
+            match[1].lower(): match[2].strip().strip("'\"")
+            for match in re.finditer(r"^(\w+):[ \t]*(\S.*)$", text, re.M)
+        }
         return Described(top.get("alias") or top.get("title", ""), top.get("version") or top.get("issued", ""))
     if text := texts.get("eml.xml") or texts.get("metadata.xml"):
         title = re.search(r"<title[^>]*>\s*([^<]+?)\s*</title>", text)
@@ -38,7 +41,9 @@ def _metadata_files(path: Path) -> dict[str, str]:
         with zipfile.ZipFile(path) as archive:
             names = {PurePosixPath(name).name.lower(): name for name in reversed(archive.namelist())}
             return {
-                known: archive.open(names[known]).read(_LIMIT).decode("utf-8-sig", "replace") for known in wanted if known in names
+                known: archive.open(names[known]).read(_LIMIT).decode("utf-8-sig", "replace")
+                for known in wanted
+                if known in names
             }
     folder = path if path.is_dir() else path.parent
     if not path.is_dir() and path.stem.lower() not in ("taxon", "nameusage"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from bioclip_core.taxonomy import clean_name
+from bioclip_core.taxonomy import clean_name, taxon_from_row
 
 _PLAIN = re.compile(r"([A-Z][a-z]+)(?: ([a-z]{3,}))?(?: ([a-z]{3,}))?", re.ASCII)
 _WORD = re.compile(r"[^\W\d_][^\W_]*(?:[-'’.][^\W_]+)*")
@@ -16,9 +17,13 @@ _INFRASPECIFIC = frozenset(
 )
 _DOUBT = frozenset("cf aff nr near prox".split())
 _NO_EPITHET = re.compile(r"(?:spp?|spec|species|indet|undet|ined|gen|n|nov)\.?\d*$|sp\.?\s*\d+$")
-_PARTICLES = frozenset("de da do del della der den des di du la le van von zu zur ex et and in al auct non sensu nec".split())
+_PARTICLES = frozenset(
+    "de da do del della der den des di du la le van von zu zur ex et and in al auct non sensu nec".split()
+)
 _SIGNS = "×✕"
-_LETTERS = str.maketrans({"æ": "ae", "œ": "oe", "ß": "ss", "ø": "o", "ł": "l", "ı": "i", "đ": "d", "-": "", "'": "", "’": ""})
+_LETTERS = str.maketrans(
+    {"æ": "ae", "œ": "oe", "ß": "ss", "ø": "o", "ł": "l", "ı": "i", "đ": "d", "-": "", "'": "", "’": ""}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,13 @@ def _with_infraspecific(name: WrittenName, rest: str) -> WrittenName:
     return replace(name, authorship=rest)
 
 
+@lru_cache(maxsize=1000)
+def kingdom_named(name: str) -> str:
+    """A kingdom under the name that it has here: "Metazoa" is Animalia."""
+    return taxon_from_row({"kingdom": name}).kingdom
+
+
+@lru_cache(maxsize=10_000)
 def same_authorship(one: str, other: str) -> bool:
     """Whether two authorships may be the same: their years agree, and the first author of one begins the other's.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_training.taxonomy.matching import NameCandidate, Outcome, find_candidates, places_of
-from bioclip_training.taxonomy.names import WrittenName, folded, parse_name, same_authorship
+from bioclip_training.taxonomy.names import WrittenName, folded, kingdom_named, parse_name, same_authorship
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL
 
 if TYPE_CHECKING:
@@ -36,23 +36,25 @@ class Resolution:
         return self.taxon is not None
 
 
-def resolve(index: TaxonomyIndex, given: Taxon, verbatim: str = "") -> Resolution:
+def resolve(index: TaxonomyIndex, given: Taxon, verbatim: str = "", rank: Rank | None = None) -> Resolution:
     """The accepted taxon of a given one; see :meth:`TaxonomyIndex.resolve`."""
-    written = parse_name(verbatim) if verbatim else WrittenName("")
+    written = parse_name(verbatim)
     if given.genus:
-        name = _with_verbatim(parse_name(given.scientific_name), written)
-        rank = Rank.SPECIES if given.species or name.epithet else Rank.GENUS
-        return _decided(index, given, name, rank)
+        whole = given.scientific_name
+        name = _with_verbatim(parse_name(whole), written) if verbatim != whole else written
+        return _decided(index, given, name, Rank.SPECIES if given.species or name.epithet else Rank.GENUS)
     if given.species and folded(written.epithet) != folded(given.species.removeprefix("× ")):
         reason = f"{given.species} is an epithet without its genus, which names nothing"
         return Resolution(None, Outcome.NONE, reason)
-    if written.genus and (written.epithet or written.reading or written.doubt or not given.rank):
-        found = _decided(index, given, written, Rank.SPECIES if written.epithet else None)
-        if found.resolved or not given.rank or given.species:
+    if written.text and folded(written.genus) != folded(given.scientific_name):
+        found = _decided(index, given, written, rank or (Rank.SPECIES if written.epithet else None))
+        if found.resolved or given.species or given.rank in (None, Rank.KINGDOM):
             return found
+        own = _decided(index, given, parse_name(given.scientific_name), given.rank)
+        outcome = Outcome.HIGHER_RANK if own.resolved else found.outcome
+        return replace(own, outcome=outcome, reason=f"{found.reason}; {own.reason}", candidates=found.candidates)
     if given.rank is None:
-        reason = f"{verbatim} is an epithet without its genus, which names nothing" if written.epithet_alone else "no name was given"
-        return Resolution(None, Outcome.NONE, reason)
+        return Resolution(None, Outcome.NONE, "no name was given")
     return _decided(index, given, parse_name(given.scientific_name), given.rank)
 
 
@@ -61,10 +63,16 @@ def _with_verbatim(name: WrittenName, written: WrittenName) -> WrittenName:
     if folded(written.genus) != folded(name.genus):
         return name
     if not name.epithet:
-        return written if written.epithet or written.reading or written.doubt else replace(name, authorship=written.authorship)
+        return (
+            written
+            if written.epithet or written.reading or written.doubt
+            else replace(name, authorship=written.authorship)
+        )
     if folded(written.epithet) != folded(name.epithet):
         return name
-    return replace(name, infraspecific=written.infraspecific, authorship=written.authorship, hybrid=name.hybrid or written.hybrid)
+    return replace(
+        name, infraspecific=written.infraspecific, authorship=written.authorship, hybrid=name.hybrid or written.hybrid
+    )
 
 
 def _decided(index: TaxonomyIndex, given: Taxon, name: WrittenName, rank: Rank | None) -> Resolution:
@@ -72,14 +80,19 @@ def _decided(index: TaxonomyIndex, given: Taxon, name: WrittenName, rank: Rank |
     candidates = tuple(find_candidates(index, name, kingdom=given.kingdom, rank=asked_rank))
     usable = [c for c in candidates if c.accepted is not None and c.taxon_id and _counts(c, name)]
     if not usable:
-        return Resolution(None, candidates[0].outcome, candidates[0].reason, "", candidates)
+        first = candidates[0]
+        outcome: Outcome = (
+            Outcome.NONE if first.outcome is Outcome.HIGHER_RANK else first.outcome
+        )  # the genus is no answer
+        return Resolution(None, outcome, first.reason, "", candidates)
     agreeing = [c for c in usable if not _contradicts(given, c.accepted or Taxon(), name)]
     if not agreeing:
         reason = f"{name.canonical} is listed only as {places_of(usable)}, which contradicts the given {_above(given)}: a homonym"
         return Resolution(None, Outcome.HOMONYM, reason, "", candidates)
-    chosen = _chosen(given, name, agreeing)
+    chosen = _chosen(given, name, agreeing) if len(agreeing) > 1 else agreeing
     if len({c.taxon_id for c in chosen}) > 1:
-        outcome = chosen[0].outcome if chosen[0].outcome is not Outcome.EXACT else Outcome.HOMONYM
+        first = chosen[0]
+        outcome = Outcome.HOMONYM if first.outcome is Outcome.EXACT else first.outcome
         reason = f"{name.canonical} is ambiguous: it may be {places_of(chosen)} ({index.label})"
         return Resolution(None, outcome, reason, "", candidates)
     best = chosen[0]
@@ -90,24 +103,31 @@ def _decided(index: TaxonomyIndex, given: Taxon, name: WrittenName, rank: Rank |
 
 
 def _resolved(
-    index: TaxonomyIndex, given: Taxon, name: WrittenName, best: NameCandidate, usable: list[NameCandidate], candidates: tuple[NameCandidate, ...]
+    index: TaxonomyIndex,
+    given: Taxon,
+    name: WrittenName,
+    best: NameCandidate,
+    usable: list[NameCandidate],
+    candidates: tuple[NameCandidate, ...],
 ) -> Resolution:
     accepted = best.accepted
     assert accepted is not None
-    outcome, notes = best.outcome, [best.reason]
+    notes = [best.reason]
+    outcome: Outcome = best.outcome
     if outcome is Outcome.HOMONYM:  # told apart by a rank below the kingdom
         outcome = Outcome.DOUBTFUL if best.status == DOUBTFUL else Outcome.EXACT
     if name.infraspecific and outcome is Outcome.EXACT:
         outcome = Outcome.HIGHER_RANK
-    others = {c.taxon_id: c for c in usable if c.taxon_id != best.taxon_id and c.outcome is not Outcome.HIGHER_RANK}
+    others = {c.taxon_id: c for c in usable if c is not best and c.taxon_id != best.taxon_id}
     if others:
         notes.append(f"not {places_of(others.values())}")
     for rank in _different(given, accepted):
         notes.append(f"the given {rank} {given.lineage[rank.depth]} is {accepted.lineage[rank.depth]} there")
-    filled = Taxon.of([there if rank.value in index.ranks else here for rank, here, there in zip(RANKS, given.lineage, accepted.lineage, strict=True)])
+    # A rank that the checklist has nowhere is no statement of it; one that it leaves out here is.
+    pairs = zip(RANKS, given.lineage, accepted.lineage, strict=True)
+    lineage = [there if there or rank.value in index.ranks else here for rank, here, there in pairs]
     common = given.common_name or index.vernacular(best.taxon_id.removeprefix(f"{index.checklist}:"))
-    filled = replace(filled, common_name=common, source_id=given.source_id)
-    return Resolution(filled, outcome, "; ".join(notes), best.taxon_id, candidates)
+    return Resolution(Taxon.of(lineage, common, given.source_id), outcome, "; ".join(notes), best.taxon_id, candidates)
 
 
 def _counts(candidate: NameCandidate, name: WrittenName) -> bool:
@@ -150,7 +170,11 @@ def _above(given: Taxon) -> str:
 def _both(given: Taxon, there: Taxon) -> list[tuple[Rank, bool]]:
     """The ranks from kingdom to family that both have, above the name itself, and whether they agree."""
     pairs = zip(RANKS[:5], given.lineage, there.lineage, strict=False)
-    return [(rank, one.lower() == other.lower()) for rank, one, other in pairs if one and other and rank is not given.rank]
+    return [
+        (rank, one == other or kingdom_named(one).lower() == other.lower())
+        for rank, one, other in pairs
+        if one and other and rank is not given.rank
+    ]
 
 
 def _same(given: Taxon, there: Taxon) -> list[Rank]:

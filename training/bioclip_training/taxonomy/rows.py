@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 from bioclip_core.taxonomy import clean_name
@@ -13,14 +15,21 @@ from bioclip_training.taxonomy.names import WrittenName, key_of, parse_name
 ACCEPTED, DOUBTFUL, SYNONYM, PRO_PARTE, MISAPPLIED = "accepted", "doubtful", "synonym", "pro parte", "misapplied"
 STATUSES = (ACCEPTED, DOUBTFUL, SYNONYM, PRO_PARTE, MISAPPLIED)
 
+_NAME_PARTS = (("genus", "genericname"), ("specificepithet",), ("infraspecificepithet",))
+_NO_PATH = ("",) * 6
+
 HIGHER = ("kingdom", "phylum", "class", "order", "family", "genus")
 BY_NAME = "="
 """Begins a reference to an accepted name by its key, in tables that know no ids."""
 
 _SIMPLE = re.compile(r"[A-Z][a-z]+(?: [a-z]{3,}){0,2}", re.ASCII)
-_RANK_WORDS = {"regnum": "kingdom", "divisio": "phylum", "division": "phylum", "classis": "class", "ordo": "order", "familia": "family",
-               "sp": "species", "spec": "species", "ssp": "subspecies", "subsp": "subspecies", "var": "variety", "f": "form", "gen": "genus",
-               "forma": "form", "varietas": "variety", "speciesaggregate": "species aggregate", "aggregate": "species aggregate"}  # fmt: skip
+_RANK_WORDS = dict(
+    pair.split(":")
+    for pair in (
+        "regnum:kingdom divisio:phylum division:phylum classis:class ordo:order familia:family gen:genus nothogenus:genus "
+        "sp:species spec:species nothospecies:species ssp:subspecies subsp:subspecies var:variety varietas:variety f:form forma:form"
+    ).split()
+)
 
 
 class NameRow(NamedTuple):
@@ -56,6 +65,11 @@ def name_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
         yield from _listed_rows(checklist, lineages)
 
 
+def _place(columns: dict[str, int], *names: str) -> int:
+    """Where the first of these columns is that there is; a missing one is the last cell, which is always empty."""
+    return next((columns[name] for name in names if name in columns), -1)
+
+
 def _reader(columns: dict[str, int], *names: str) -> Callable[[list[str]], str]:
     """A function that gives a row's first cell under one of these names."""
     places = [columns[name] for name in names if name in columns]
@@ -71,33 +85,30 @@ def _listed_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
     """Rows of GBIF, ColDP and Darwin Core: every name has an id, and says by id what it belongs to."""
     columns, odd = checklist.columns, checklist.odd
     is_coldp = checklist.kind == "coldp"
-    id_of = _reader(columns, "id" if is_coldp else "taxonid")
-    parent_of = _reader(columns, "parentid" if is_coldp else "parentnameusageid")
-    accepted_of = _reader(columns, "acceptednameusageid")
-    written_of = _reader(columns, "canonicalname", "scientificname")
-    parts = [_reader(columns, *names) for names in (("genus", "genericname"), ("specificepithet",), ("infraspecificepithet",))]
-    authorship_of = _reader(columns, "scientificnameauthorship", "authorship")
-    rank_of, status_of = _reader(columns, "taxonrank", "rank"), _reader(columns, "taxonomicstatus", "status")
-    vernacular_of = _reader(columns, "vernacularname", "commonname")
-    path_of = _path_reader(columns)
+    wanted = [
+        ("id",) if is_coldp else ("taxonid",), ("parentid",) if is_coldp else ("parentnameusageid",), ("acceptednameusageid",),
+        ("canonicalname",), ("scientificname",), ("scientificnameauthorship", "authorship"), ("taxonrank", "rank"),
+        ("taxonomicstatus", "status"), ("vernacularname", "commonname"),
+    ]  # fmt: skip
+    cells_of = itemgetter(*(_place(columns, *names) for names in wanted))
+    parts_of = itemgetter(*(_place(columns, *names) for names in _NAME_PARTS))
+    path_of = itemgetter(*(_place(columns, rank) for rank in HIGHER))
     for cells in checklist.rows():
-        own_id, written = id_of(cells), written_of(cells)
-        if not written:
-            written = " ".join(part(cells) for part in parts if part(cells))
+        own_id, parent, accepted, canonical, scientific, authorship, rank, word, vernacular = cells_of(cells)
+        written = canonical or scientific or " ".join(part for part in parts_of(cells) if part)
         if not own_id or not written:
             odd["rows without a name" if own_id else "rows without an id"] += 1
             continue
         key, name, author = _name_parts(written)
-        parent, accepted = parent_of(cells), accepted_of(cells)
-        status = status_named(status_of(cells), points_away=bool(accepted) and accepted != own_id)
+        status = status_named(word, points_away=bool(accepted) and accepted != own_id)
         if status in (ACCEPTED, DOUBTFUL):
             accepted = ""
         elif is_coldp:
             accepted, parent = parent, ""
         path = path_of(cells)
         yield NameRow(
-            own_id, key, name, authorship_of(cells) or author, rank_named(rank_of(cells)), status,
-            accepted, "" if parent == own_id else parent, lineages.number(path) if path else None, vernacular_of(cells),
+            own_id, key, name, authorship or author, rank_named(rank), status, accepted, "" if parent == own_id else parent,
+            lineages.number(path) if path != _NO_PATH else None, vernacular,
         )  # fmt: skip
 
 
@@ -109,19 +120,6 @@ def _name_parts(written: str) -> tuple[str, str, str]:
     if name.doubt or not name.genus:  # hybrid formulas, barcodes and "sp. 3" are found as they are written
         return key_of(name.text), name.text, ""
     return name.key, name.canonical, name.authorship
-
-
-def _path_reader(columns: dict[str, int]) -> Callable[[list[str]], tuple[str, ...]]:
-    """A function that gives a row's own columns of ranks, kingdom to genus; empty where it has none."""
-    places = [columns.get(rank) for rank in HIGHER]
-    if all(place is None for place in places):
-        return lambda _cells: ()
-
-    def path(cells: list[str]) -> tuple[str, ...]:
-        found = tuple("" if place is None else cells[place] for place in places)
-        return found if any(found) else ()
-
-    return path
 
 
 def _table_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
@@ -152,12 +150,16 @@ def _table_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
         number = lineages.number(path)
         author = author_of(cells) or name.authorship
         accepted = "" if status in (ACCEPTED, DOUBTFUL) else accepted
-        yield NameRow(own_id, name.key, name.canonical, author, rank, status, accepted, "", number, vernacular_of(cells))
+        yield NameRow(
+            own_id, name.key, name.canonical, author, rank, status, accepted, "", number, vernacular_of(cells)
+        )
         for written in re.split(r"[;|]", synonyms_of(cells)):
             other = parse_name(written)
             if other.key and other.key != name.key:
                 synonym_id = f"{own_id}|synonym|{other.canonical}"
-                yield NameRow(synonym_id, other.key, other.canonical, other.authorship, rank, SYNONYM, own_id, "", number, "")
+                yield NameRow(
+                    synonym_id, other.key, other.canonical, other.authorship, rank, SYNONYM, own_id, "", number, ""
+                )
 
 
 def _depth(rank: str) -> int:
@@ -166,32 +168,40 @@ def _depth(rank: str) -> int:
 
 def _table_name(path: tuple[str, ...], species: str, whole: str) -> WrittenName | None:
     """The name that a row of ranks is about: its species, else its scientific name, else its lowest rank."""
-    epithet, genus = clean_name(species), path[5]
-    if epithet and genus:
-        written = parse_name(epithet)
-        bare = genus.removeprefix("× ")
-        repeated = written.genus == bare.capitalize() and bool(written.epithet)
-        return parse_name(epithet if repeated else f"{genus} {epithet}")
-    if epithet and parse_name(epithet).epithet:
-        return parse_name(epithet)
-    lowest = next((name for name in reversed(path) if name), "")
-    written = clean_name(whole) or lowest
-    return parse_name(written) if written else None
+    cell, genus = clean_name(species), path[5]
+    if cell:
+        alone = parse_name(cell)
+        repeated = alone.genus == genus.removeprefix("× ") and bool(alone.epithet or alone.reading)
+        name = alone if repeated or not genus else parse_name(f"{genus} {cell}")
+        name = name.read_as_binomial() if name.reading else name
+        if name.epithet:
+            return name
+    text = clean_name(whole) or next((name for name in reversed(path) if name), "")
+    return parse_name(text) if text else None
 
 
 def _rank_in(path: tuple[str, ...], name: WrittenName) -> str:
     """The rank of a name by the column that it stands in."""
     if name.epithet:
         return "subspecies" if name.infraspecific else "species"
-    return next((rank for rank, cell in zip(HIGHER, path, strict=True) if cell and key_of(*cell.removeprefix("× ").split()) == name.key), "")
+    return next(
+        (
+            rank
+            for rank, cell in zip(HIGHER, path, strict=True)
+            if cell and key_of(*cell.removeprefix("× ").split()) == name.key
+        ),
+        "",
+    )
 
 
+@lru_cache(maxsize=1000)
 def rank_named(word: str) -> str:
     """A rank's word in small letters; the abbreviations and Latin words of checklists in English."""
     plain = word.strip().lower().rstrip(".").replace("_", " ")
     return _RANK_WORDS.get(plain, plain)
 
 
+@lru_cache(maxsize=1000)
 def status_named(word: str, *, points_away: bool) -> str:
     """One of ``STATUSES`` for a checklist's own word.
 

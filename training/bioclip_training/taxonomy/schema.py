@@ -13,7 +13,9 @@ CREATE TABLE names (
     accepted TEXT NOT NULL, parent TEXT NOT NULL, lineage INTEGER, vernacular TEXT NOT NULL);
 CREATE TABLE lineages (number INTEGER PRIMARY KEY, kingdom TEXT, phylum TEXT, class TEXT, "order" TEXT, family TEXT, genus TEXT);
 CREATE TABLE vernaculars (id TEXT PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE words (word TEXT PRIMARY KEY, first TEXT NOT NULL, length INTEGER NOT NULL);
+CREATE TABLE words (
+    first TEXT NOT NULL, length INTEGER NOT NULL, word TEXT NOT NULL, letters INTEGER NOT NULL, PRIMARY KEY (first, length, word))
+    WITHOUT ROWID;
 """
 
 # After the load: an index that grows with its table takes several times as long.

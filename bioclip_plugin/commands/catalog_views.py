@@ -1,0 +1,190 @@
+"""What ``catalog build`` says at its end and ``catalog show`` prints: a catalog in numbers, its taxa, its changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bioclip_plugin.commands.options import json_option
+from bioclip_plugin.commands.reporting import console_for, print_json_line, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bioclip_core.taxonomy import Taxon
+    from bioclip_training.catalog.overview import Overview
+    from bioclip_training.catalog.rows import Catalog
+
+_HOW = {
+    "image": "each image is a group of its own",
+    "folder": "the images of a folder are a group",
+    "burst": "images of one folder and camera taken within 5 minutes are a group, others stand alone",
+}
+_LISTED = 5  # names in a line of the summary
+
+
+@click.command("show")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--taxa", is_flag=True, help="List every taxon with its rows and groups in each split.")
+@click.option("--changes", is_flag=True, help="List what was changed in names, and on how many rows.")
+@json_option
+def show(file: Path, taxa: bool, changes: bool, as_json: bool) -> None:
+    """Show what a catalog holds: splits, taxa, duplicates, what was left out.
+
+    \b
+    bioclip-plugin catalog show collection.parquet --taxa
+    """
+    from bioclip_training.catalog.overview import overview
+    from bioclip_training.catalog.rows import Catalog
+
+    opened = Catalog.open(file)
+    counted = overview(opened)
+    if as_json:
+        print_json_line(json.dumps(_as_json(opened, counted, taxa, changes), ensure_ascii=False))
+        return
+    console = console_for()
+    if taxa:
+        _say_taxa(console, counted)
+    if changes:
+        _say_changes(console, opened)
+    if not taxa and not changes:
+        say_overview(console, counted, {})
+
+
+def _as_json(opened: Catalog, counted: Overview, taxa: bool, changes: bool) -> dict[str, Any]:
+    from bioclip_training.catalog.overview import changes_of
+
+    said = {"file": str(opened.file), "id": opened.identity, **counted.as_dict()}
+    if taxa:
+        said["by_taxon"] = [
+            {
+                "name": one.taxon.scientific_name,
+                "rank": one.taxon.rank.value if one.taxon.rank else "",
+                **one.taxon.as_dict(),
+                "rows": dict(one.rows),
+                "groups": dict(one.groups),
+            }
+            for one in counted.taxa
+        ]
+    if changes:
+        said["changes"] = [
+            {"verbatim_name": verbatim, "name": name, "changes": list(done), "rows": rows}
+            for verbatim, name, done, rows in changes_of(opened)
+        ]
+    return said
+
+
+def say_overview(console: Console, counted: Overview, lists: Mapping[str, Path]) -> None:
+    """A catalog in numbers, and the files beside it that list what is not in it."""
+    facts = counted.facts
+    left_out = facts.get("left_out", {})
+    read = facts.get("rows_read", counted.rows)
+    console.print(
+        f"{read} rows read: {counted.rows} in the catalog ({counted.images} distinct images), {sum(left_out.values())} left out"
+    )
+    for kind, count in left_out.items():
+        console.print(f"  left out: {count} {kind}")
+    if "removed" in lists:
+        console.print(f"  listed with their reasons in {lists['removed']}")
+    _say_splits(console, counted)
+    ranks = ", ".join(f"{count} at {rank}" for rank, count in counted.taxa_by_rank.items())
+    console.print(f"{len(counted.taxa)} taxa ({ranks}); {counted.without_common_name} without a common name")
+    console.print(f"Names: {counted.names_changed} rows changed, see: bioclip-plugin catalog show FILE --changes")
+    if facts.get("unresolved"):
+        where = f", listed in {lists['unresolved']}" if "unresolved" in lists else ""
+        console.print(
+            f"Not resolved: {facts['unresolved']['names']} names on {facts['unresolved']['rows']} rows{where}"
+        )
+    _say_duplicates(console, facts.get("duplicates", {}), lists)
+    for said in warnings_of(counted):
+        console.print(f"Note: {said}")
+
+
+def _say_splits(console: Console, counted: Overview) -> None:
+    for word, (rows, groups, taxa) in counted.splits.items():
+        console.print(f"  {word or '(no split)'}: {rows} rows, {groups} groups, {taxa} taxa")
+    for source in counted.facts.get("sources", ()):
+        column = source["group_by"]
+        how = _HOW.get(column, f"groups by {column}")
+        if column not in _HOW and source["rows_with_group"] < source["rows"]:
+            how += f", of which {source['rows'] - source['rows_with_group']} of {source['rows']} rows have none and stand alone"
+        console.print(f"  {printable(source['name'])}: {source['rows']} rows, {how}")
+
+
+def _say_duplicates(console: Console, found: Mapping[str, int], lists: Mapping[str, Path]) -> None:
+    if not found:
+        return
+    where = f", listed in {lists['duplicates']}" if "duplicates" in lists else ""
+    console.print(
+        f"Duplicates: {found['equal_groups']} regions stand there more than once byte for byte, {found['near_pairs']} pairs are "
+        f"nearly equal; {found['equal_pairs_across']} and {found['near_pairs_across']} pairs stand across splits, "
+        f"{found['removed']} rows removed from training{where}"
+    )
+
+
+def warnings_of(counted: Overview) -> list[str]:
+    """What a curator should know before training."""
+    facts, said = counted.facts, []
+    found = facts.get("duplicates", {})
+    if found.get("conflicting"):
+        said.append(f"{found['conflicting']} identical images have labels that cannot both be true")
+    if found.get("near_pairs_of_other_taxa"):
+        said.append(f"{found['near_pairs_of_other_taxa']} pairs of nearly equal images have different labels")
+    if facts.get("groups_on_both_sides"):
+        said.append(
+            f"{facts['groups_on_both_sides']} groups stand on both sides of the "
+            f" sources' own splits, so that what is held out looks easier than it is"
+        )
+    if facts.get("moved_to_val"):
+        said.append(
+            f"{facts['moved_to_val']} rows went from train to val, since their groups hold a species that is kept unseen"
+        )
+    if counted.scattered:
+        said.append(
+            f"{len(counted.scattered)} names stand under several lineages, since ranks are missing in some rows "
+            f"({', '.join(counted.scattered[:_LISTED])}): they count as different taxa; fill the ranks, or give --taxonomy FILE"
+        )
+    if counted.single:
+        said.append(
+            f"{len(counted.single)} taxa have a single example or group in train, so none is held out: {_names(counted.single)}"
+        )
+    if counted.not_trained and "train" in counted.splits:
+        said.append(f"{len(counted.not_trained)} taxa have no row in train: {_names(counted.not_trained)}")
+    alone = ("image",) if facts.get("rows_in_bursts") else ("image", "burst")
+    if facts.get("drawn") and all(source["group_by"] in alone for source in facts.get("sources", ())):
+        said.append(
+            "the split was drawn by image: photos of one individual or moment may stand on both sides unless they are near duplicates"
+        )
+    return said
+
+
+def _names(taxa: Sequence[Taxon]) -> str:
+    shown = ", ".join(taxon.scientific_name for taxon in taxa[:_LISTED])
+    return shown if len(taxa) <= _LISTED else f"{shown} and {len(taxa) - _LISTED} more"
+
+
+def _say_taxa(console: Console, counted: Overview) -> None:
+    from rich.table import Table
+
+    words = list(counted.splits)
+    table = Table("taxon", "rank", "common name", *(f"{word or 'no split'} rows (groups)" for word in words))
+    for one in counted.taxa:
+        cells = [f"{one.rows.get(word, 0)} ({one.groups.get(word, 0)})" if one.rows.get(word) else "" for word in words]
+        rank = one.taxon.rank.value if one.taxon.rank else ""
+        table.add_row(printable(one.taxon.scientific_name), rank, printable(one.taxon.common_name), *cells)
+    console.print(table)
+
+
+def _say_changes(console: Console, opened: Catalog) -> None:
+    from bioclip_training.catalog.overview import changes_of
+
+    count = 0
+    for verbatim, name, done, rows in changes_of(opened):
+        console.print(f"{printable(verbatim)} → {printable(name)} ({rows} rows): {'; '.join(map(printable, done))}")
+        count += 1
+    if not count:
+        console.print("No name was changed.")

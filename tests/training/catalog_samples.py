@@ -1,0 +1,72 @@
+"""Small labelled collections with invented names and drawn images, for the tests of catalogs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bioclip_training.catalog.build import Built, build_catalog
+from bioclip_training.catalog.options import BuildOptions
+from bioclip_training.catalog.rows import Catalog, LabelledItem
+from bioclip_training.catalog.sources import LabelledSource
+
+LYNX = {"kingdom": "Animalia", "family": "Fictidae", "genus": "Lynx", "specificEpithet": "fictus"}
+MOTH = {"kingdom": "Animalia", "family": "Invenidae", "genus": "Invenia", "specificEpithet": "alba"}
+
+
+def picture(seed: int, size: tuple[int, int] = (96, 80)) -> Image.Image:
+    """Soft blotches of colour: each seed looks like no other."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def save(folder: Path, *seeds: int) -> None:
+    """One PNG a seed, called by it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        picture(seed).save(folder / f"{seed}.png")
+
+
+def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """A CSV with every column that a row has."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with file.open("w", encoding="utf-8", newline="") as out:
+        table = csv.DictWriter(out, columns)
+        table.writeheader()
+        table.writerows(rows)
+    return file
+
+
+def source_of(folder: Path, rows: Sequence[Mapping[str, Any]], name: str = "table.csv", kind: Any = "table") -> LabelledSource:
+    """Rows as a source; ``image`` is a file of the folder, ``box`` its region."""
+
+    def items() -> Iterator[LabelledItem]:
+        for row in rows:
+            cells = {key: value for key, value in row.items() if key not in ("image", "box")}
+            yield LabelledItem(str(row["image"]), folder / str(row["image"]), cells, name, 0, row.get("box"))
+
+    return LabelledSource(name, kind, items, folder)
+
+
+def build(folder: Path, *sources: LabelledSource, resolver: Any = None, **options: Any) -> tuple[Catalog, Built]:
+    """A catalog in ``folder`` of some sources, every row its own group where nothing is said."""
+    work = folder / "work"
+    work.mkdir(exist_ok=True)
+    asked = BuildOptions(**{"group_by": "image", "workers": 2, **options})
+    built = build_catalog(list(sources), folder, work, asked, resolver=resolver)
+    catalog = Catalog.open(built.catalog)
+    catalog.file = folder / "catalog.parquet"
+    return catalog, built
+
+
+def listed(file: Path | None) -> list[dict[str, str]]:
+    """The rows of a list beside a catalog; none where there is no list."""
+    if file is None:
+        return []
+    with file.open(encoding="utf-8", newline="") as text:
+        return list(csv.DictReader(text))

@@ -1,0 +1,96 @@
+"""Names on their way into a catalog: what stands, and a sentence for everything that was changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bioclip_core.taxonomy import Rank
+from bioclip_training.catalog.names import cleaned, plain_cells
+
+
+def said(**cells: Any) -> tuple[str, tuple[str, ...]]:
+    named = cleaned(plain_cells(cells))
+    return named.taxon.scientific_name, named.changes
+
+
+@pytest.mark.parametrize(
+    ("written", "stands", "changes"),
+    [
+        ("Lynx fictus", "Lynx fictus", ()),
+        ("Lynx fictus Rehder", "Lynx fictus", ("authority 'Rehder' removed",)),
+        ("Lynx fictus (L., 1758) van der Berg", "Lynx fictus", ("authority '(L., 1758) van der Berg' removed",)),
+        ("Lynx fictus Hook. f.", "Lynx fictus", ("authority 'Hook. f.' removed",)),
+        (
+            "Lynx fictus L. subsp. minor Hara",
+            "Lynx fictus",
+            ("authority 'L.' removed", "cut at subsp.: 'subsp. minor Hara' removed"),
+        ),
+        ("Lynx fictus minor", "Lynx fictus", ("cut below the species: 'minor' removed",)),
+        ("Lynx x fictus", "Lynx × fictus", ("hybrid mark 'x' written ×",)),
+        ("Lynx (Falsia) fictus", "Lynx fictus", ("subgenus (Falsia) removed",)),
+        ("<i>Lynx fictus</i>", "Lynx fictus", ("markup removed",)),
+        ("LYNX FICTUS", "Lynx fictus", ("'LYNX' written Lynx", "'FICTUS' written fictus")),
+        ("Lynx cf. fictus", "Lynx", ("scientificName 'Lynx' taken as a genus", "cut at cf.: 'cf. fictus' removed")),
+        ("Fictidae", "Fictidae", ("scientificName 'Fictidae' taken as a family by its ending",)),
+    ],
+)
+def test_a_scientific_name_is_cleaned_and_every_change_is_said(
+    written: str, stands: str, changes: tuple[str, ...]
+) -> None:
+    assert said(scientificName=written) == (stands, changes)
+
+
+def test_kingdoms_of_other_taxonomies_become_ours_and_the_trace_says_so() -> None:
+    named = cleaned(plain_cells({"kingdom": "Metazoa", "family": "FICTIDAE", "order": "unknown", "genus": "Lynx"}))
+    assert named.taxon.lineage == ("Animalia", "", "", "", "Fictidae", "Lynx", "")
+    assert named.changes == (
+        "kingdom Metazoa became Animalia",
+        "order 'unknown' left empty: it is no name",
+        "family FICTIDAE became Fictidae",
+    )
+
+
+def test_the_genus_and_the_author_leave_the_species_column() -> None:
+    assert said(genus="Lynx", species="L. fictus Rehder 1901") == (
+        "Lynx fictus",
+        ("'L.' written Lynx", "authority 'Rehder 1901' removed"),
+    )
+
+
+def test_what_the_source_repaired_itself_is_told_from_what_we_did() -> None:
+    repaired = said(verbatimScientificName="Lynks fictus", genus="Lynx", specificEpithet="fictus")
+    assert repaired == ("Lynx fictus", ("'Lynks fictus' stands as 'Lynx fictus' in the source's other columns",))
+    capital = said(verbatimScientificName="Lynx Fictus", genus="Lynx", specificEpithet="fictus")
+    assert capital == ("Lynx fictus", ("'Fictus' written fictus",))
+    marked = said(verbatimScientificName="Lynx Fictus", scientificName="Lynx × fictus")
+    assert marked[1] == ("hybrid mark × added by the source's other columns", "'Fictus' written fictus")
+
+
+def test_an_epithet_with_a_capital_is_one_where_the_rank_is_the_species_and_an_author_elsewhere() -> None:
+    assert said(scientificName="Lynx Fictus", taxonRank="species") == ("Lynx fictus", ("'Fictus' written fictus",))
+    assert said(scientificName="Lynx Linnaeus")[0] == "Lynx"
+
+
+def test_an_epithet_without_its_genus_names_nothing() -> None:
+    named = cleaned(plain_cells({"family": "Fictidae", "species": "rufipes"}))
+    assert named.taxon.rank is Rank.FAMILY
+    assert named.changes[0] == "epithet 'rufipes' removed: without its genus it names nothing"
+    assert cleaned(plain_cells({"species": "rufipes"})).taxon.rank is None
+
+
+def test_a_name_of_one_word_goes_to_the_rank_that_the_row_states() -> None:
+    named = cleaned(plain_cells({"kingdom": "Animalia", "scientificName": "Fictiformia", "taxonRank": "class"}))
+    assert named.taxon.lineage == ("Animalia", "", "Fictiformia", "", "", "", "")
+    assert named.changes == ("scientificName 'Fictiformia' taken as a class, as taxonRank says",)
+
+
+@pytest.mark.parametrize("cells", [{}, {"scientificName": "unknown"}, {"genus": "", "species": "sp."}, {"label": "cat"}])
+def test_a_row_without_a_name_has_an_empty_taxon(cells: dict[str, str]) -> None:
+    assert cleaned(plain_cells(cells)).taxon.rank is None
+
+
+def test_columns_are_found_without_case_underscores_and_prefixes() -> None:
+    named = cleaned(plain_cells({"dwc:Genus": "Lynx", "specific_epithet": "fictus", "Common_Name": "invented lynx"}))
+    assert (named.taxon.scientific_name, named.taxon.common_name) == ("Lynx fictus", "invented lynx")

@@ -1,0 +1,112 @@
+"""The consensus at each threshold: how many images get one, and how often it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.labels import LabelSet
+from bioclip_training.evaluation.truth import LevelTruth
+from bioclip_training.evaluation.zero_shot import LevelScores
+
+THRESHOLDS: tuple[float, ...] = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.97, 0.99)
+
+JUDGED = (
+    "A consensus is right if it is the truth's taxon of its rank. One that is more specific than the label on the image is judged "
+    "at the label's own rank."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """What N images get at one threshold."""
+
+    level_N: NDArray[np.int64]
+    """The place of its level in ``levels``, most specific first; -1 where there is no consensus."""
+    row_N: NDArray[np.int64]
+    """A label of its taxon."""
+    probability_N: NDArray[np.float32]
+    right_N: NDArray[np.bool_]
+    levels: tuple[str, ...]
+
+    @property
+    def given_N(self) -> NDArray[np.bool_]:
+        """Which images get one."""
+        given: NDArray[np.bool_] = self.level_N >= 0
+        return given
+
+
+def consensus_at(
+    threshold: float, scores: Mapping[str, LevelScores], taxon_N: NDArray[np.int64], labels: LabelSet
+) -> Consensus:
+    """For each image the most specific taxon whose probability reaches the threshold, as ``classify.consensus_of``."""
+    levels = tuple(reversed(labels.levels))
+    count = len(taxon_N)
+    level_N, row_N = np.full(count, -1), np.full(count, -1)
+    probability_N, right_N = np.zeros(count, np.float32), np.zeros(count, bool)
+    for place, level in enumerate(levels):
+        found = scores[level]
+        new_N = (level_N < 0) & (found.best_named_probability_N >= threshold)
+        level_N[new_N] = place
+        row_N[new_N] = labels.spans(level).starts_S[found.best_named_N[new_N]]
+        probability_N[new_N] = found.best_named_probability_N[new_N]
+    truths = {level: scores[level].truth for level in levels}
+    right_N = _judged(level_N, row_N, taxon_N, levels, truths, labels)
+    return Consensus(level_N, row_N, probability_N, right_N, levels)
+
+
+def _judged(
+    level_N: NDArray[np.int64],
+    row_N: NDArray[np.int64],
+    taxon_N: NDArray[np.int64],
+    levels: Sequence[str],
+    truths: Mapping[str, LevelTruth],
+    labels: LabelSet,
+) -> NDArray[np.bool_]:
+    """Whether each consensus agrees with the truth, at its own level or at the most specific one that the truth has above it."""
+    right_N = np.zeros(len(level_N), dtype=bool)
+    open_N = level_N >= 0
+    for place, level in enumerate(levels):
+        truth = truths[level]
+        now_N = open_N & (level_N <= place) & truth.named_C[taxon_N]
+        span_N = np.searchsorted(labels.spans(level).starts_S, row_N[now_N], side="right") - 1
+        right_N[now_N] = (truth.spans_CK[taxon_N[now_N]] == span_N[:, None]).any(axis=1)
+        open_N &= ~now_N
+    return right_N
+
+
+def curve(
+    scores: Mapping[str, LevelScores], taxon_N: NDArray[np.int64], labels: LabelSet, asked: float
+) -> list[dict[str, float]]:
+    """Coverage against accuracy: a row a threshold, the one that was asked for among them."""
+    rows = []
+    finest = labels.levels[-1]
+    for threshold in sorted({*THRESHOLDS, asked}):
+        found = consensus_at(threshold, scores, taxon_N, labels)
+        given_N, finest_N = found.given_N, found.level_N == 0
+        rows.append(
+            {
+                "threshold": threshold,
+                "coverage": _mean(given_N),
+                "accuracy": _mean(found.right_N[given_N]),
+                f"coverage_{finest}": _mean(finest_N),
+                f"accuracy_{finest}": _mean(found.right_N[finest_N]),
+            }
+        )
+    return rows
+
+
+def by_rank(found: Consensus) -> dict[str, dict[str, float]]:
+    """How many consensuses stand at each level, and how many of them are right; the most general level first."""
+    at = {level: found.level_N == place for place, level in enumerate(found.levels)}
+    return {
+        level: {"images": int(here_N.sum()), "accuracy": _mean(found.right_N[here_N])}
+        for level, here_N in reversed(at.items())
+    }
+
+
+def _mean(values: NDArray[np.bool_]) -> float:
+    return float(values.mean()) if len(values) else float("nan")

@@ -1,0 +1,160 @@
+"""Few-shot classification by SimpleShot: a few example images of each taxon, and the nearest of their means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_training.evaluation.scores import macro_mean
+
+_QUERIES_A_PASS_BYTES = 64 << 20
+
+
+class Features(Protocol):
+    """Features of a catalog's rows."""
+
+    def of(self, rows_N: NDArray[np.int64]) -> NDArray[np.float16]: ...
+
+    def usable(self, rows_N: NDArray[np.int64]) -> NDArray[np.bool_]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What the examples of one taxon are drawn from."""
+
+    taxon: int
+    rows: NDArray[np.int64]
+    most: int
+    """Examples that may be drawn: an unseen taxon's are its queries, of which one must be left."""
+
+    def drawn(self, shots: int, draw: int, seed: int) -> NDArray[np.int64]:
+        """Rows in the order in which they are used: the first k of a draw are the k-shot support."""
+        order = np.random.default_rng([seed, draw, self.taxon]).permutation(self.rows)
+        return order[: min(shots, self.most)]
+
+
+@dataclass(frozen=True, slots=True)
+class FewShot:
+    """The figures of k example images a taxon."""
+
+    shots: int
+    accuracy_R: tuple[float, ...]
+    """Share of right answers in each of R draws."""
+    macro_R: tuple[float, ...]
+    queries: float
+    """Images classified, a mean over draws."""
+    taxa: int
+    """Classified among."""
+    short: int
+    """Taxa with fewer than ``shots`` examples; all that they have are used."""
+
+    def as_dict(self) -> dict[str, float]:
+        """Mean and spread (standard deviation over draws) of the accuracy, and what it is over."""
+        mean, macro = float(np.mean(self.accuracy_R)), float(np.mean(self.macro_R))
+        spread = float(np.std(self.accuracy_R, ddof=1)) if len(self.accuracy_R) > 1 else 0.0
+        return {"top1": mean, "spread": spread, "macro": macro, "queries": self.queries, "taxa": self.taxa, "short": self.short}
+
+
+def support_pools(
+    query_rows: NDArray[np.int64], train_rows: NDArray[np.int64], taxon_of_row: NDArray[np.int64]
+) -> list[Pool]:
+    """What each taxon of the queries may have as examples: its rows in ``train``, else (an unseen one) of the queries."""
+    pools = []
+    for taxon in np.unique(taxon_of_row[query_rows]).tolist():
+        own = train_rows[taxon_of_row[train_rows] == taxon]
+        queries = query_rows[taxon_of_row[query_rows] == taxon]
+        inside = np.isin(own, queries).all()  # also where there are none in train, and where train itself is asked
+        rows = own if len(own) else queries
+        pools.append(Pool(taxon, rows, len(rows) - 1 if inside else len(rows)))
+    return pools
+
+
+def nearest_centroid(
+    queries_QD: NDArray[np.float32], support_SD: NDArray[np.float32], class_S: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """The class of each query by SimpleShot's CL2N (Wang et al. 2019): centred on the support's mean, L2, nearest centroid.
+
+    |q - c|² = |q|² - 2 q·c + |c|², of which |q|² is the same for all classes: one matrix product, and nothing of size
+    classes × queries × D.
+
+    Args:
+        queries_QD: features.
+        support_SD: features of the examples.
+        class_S: the class of each example, 0 to ``classes`` - 1; every class has one.
+    """
+    mean_D = support_SD.mean(axis=0)
+    support_SD, queries_QD = _unit(support_SD - mean_D), _unit(queries_QD - mean_D)
+    centroids_CD = np.zeros((classes, support_SD.shape[1]), dtype=np.float32)
+    np.add.at(centroids_CD, class_S, support_SD)
+    centroids_CD /= np.bincount(class_S, minlength=classes)[:, None]
+    half_C = 0.5 * (centroids_CD**2).sum(axis=1)
+    step = max(1, _QUERIES_A_PASS_BYTES // (4 * classes))
+    parts = [
+        (queries_QD[start : start + step] @ centroids_CD.T - half_C).argmax(axis=1) for start in range(0, len(queries_QD), step)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+
+def few_shot(
+    shots: int,
+    pools: Sequence[Pool],
+    query_rows: NDArray[np.int64],
+    taxon_of_row: NDArray[np.int64],
+    group_of_row: NDArray[np.int64],
+    features: Features,
+    *,
+    draws: int,
+    seed: int,
+) -> FewShot:
+    """Classify the queries by ``shots`` examples of each taxon, drawn ``draws`` times.
+
+    An example is no query, and neither is another frame of its group. Queries of taxa without an example are left out.
+    """
+    queries = query_rows[features.usable(query_rows)]
+    found = []
+    taxa = short = 0
+    for draw in range(draws):
+        support = [pool.drawn(shots, draw, seed) for pool in pools]
+        support = [rows[features.usable(rows)] for rows in support]
+        taxa, short = sum(len(rows) > 0 for rows in support), sum(0 < len(rows) < shots for rows in support)
+        right = _one_draw(np.concatenate(support), queries, taxon_of_row, group_of_row, features) if taxa else None
+        if right is not None:
+            found.append(right)
+    if not found:
+        nan = (float("nan"),)
+        return FewShot(shots, nan, nan, 0.0, taxa, short)
+    return FewShot(
+        shots, tuple(float(hits.mean()) for hits, _ in found), tuple(macro_mean(hits, own) for hits, own in found),
+        float(np.mean([len(hits) for hits, _ in found])), taxa, short,
+    )  # fmt: skip
+
+
+def _one_draw(
+    support: NDArray[np.int64],
+    queries: NDArray[np.int64],
+    taxon_of_row: NDArray[np.int64],
+    group_of_row: NDArray[np.int64],
+    features: Features,
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]] | None:
+    """Whether each query was right, and its taxon; None where no query is left."""
+    present_C, class_S = np.unique(taxon_of_row[support], return_inverse=True)
+    asked = queries[
+        ~np.isin(group_of_row[queries], group_of_row[support]) & np.isin(taxon_of_row[queries], present_C)
+    ]
+    if not len(asked):
+        return None
+    support_SD, queries_QD = (features.of(rows).astype(np.float32) for rows in (support, asked))
+    nearest = nearest_centroid(queries_QD, support_SD, class_S, len(present_C))
+    own = taxon_of_row[asked]
+    return present_C[nearest] == own, own
+
+
+def _unit(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+    """L2-normalised rows; a row of zeros (one example alone is the mean) stays zero."""
+    norms = np.linalg.norm(rows_ND, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = rows_ND / np.maximum(norms, 1e-12)
+    return unit

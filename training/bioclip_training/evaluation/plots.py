@@ -1,0 +1,102 @@
+"""The pictures of a report, as PNG bytes: accuracy by rank, reliability, coverage against accuracy, confusions."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_training.evaluation.scores import Reliability
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK, _BLUE, _ORANGE, _GREY = "#1b1b1b", "#1f5a93", "#b4540a", "#8a8f94"
+_DPI = 150
+_LONGEST_NAME = 28
+
+
+def accuracy_by_level(zero_shot: Mapping[str, Any]) -> bytes:
+    """Top-1 with its interval and top-5 at every level."""
+    figure, axes = _new(6.4, 3.4)
+    levels = list(zero_shot)
+    top1 = np.array([zero_shot[level]["top1"] for level in levels])
+    low, high = np.array([zero_shot[level]["top1_ci95"] for level in levels]).T
+    x = np.arange(len(levels))
+    axes.bar(x, top1, 0.6, color=_BLUE, label="top-1, 95% interval")
+    axes.errorbar(x, top1, yerr=np.clip([top1 - low, high - top1], 0, None), fmt="none", ecolor=_INK, capsize=3, linewidth=1)
+    axes.plot(x, [zero_shot[level]["top5"] for level in levels], "o", color=_ORANGE, markersize=5, label="top-5")
+    axes.set_xticks(x, levels, rotation=30, ha="right")
+    axes.set_ylim(0, 1.02)
+    axes.set_ylabel("share of images")
+    _legend_below(axes)
+    return _png(figure)
+
+
+def reliability_diagram(found: Reliability) -> bytes:
+    """Accuracy against probability, a point a bin."""
+    figure, axes = _new(4.4, 4.2)
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="as sure as it is right")
+    axes.vlines(found.probability_B, found.probability_B, found.accuracy_B, color=_ORANGE, linewidth=1, label="gap")
+    axes.plot(found.probability_B, found.accuracy_B, "o-", color=_BLUE, markersize=4, linewidth=1, label="bins of equal mass")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the best answer", ylabel="share that is right")
+    axes.set_aspect("equal")
+    _legend_below(axes)
+    return _png(figure)
+
+
+def coverage_curve(points: Sequence[Mapping[str, float]], finest: str, threshold: float) -> bytes:
+    """Accuracy of the consensus against the share of images that get one, over thresholds."""
+    figure, axes = _new(6.0, 3.8)
+    for name, colour, suffix in (("any rank", _BLUE, ""), (f"at {finest}", _ORANGE, f"_{finest}")):
+        rows = [point for point in points if point[f"accuracy{suffix}"] is not None]
+        x, y = ([point[f"{what}{suffix}"] for point in rows] for what in ("coverage", "accuracy"))
+        axes.plot(x, y, "o-", color=colour, markersize=3, linewidth=1, label=f"consensus {name}")
+        for point in rows:
+            if point["threshold"] == threshold:
+                place = (point[f"coverage{suffix}"], point[f"accuracy{suffix}"])
+                axes.plot(*place, "o", color=colour, markersize=9, fillstyle="none")
+                axes.annotate(f"{threshold:g}", place, textcoords="offset points", xytext=(6, 7), fontsize=8)
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of images with a consensus (coverage)", ylabel="share of them that is right")
+    _legend_below(axes)
+    return _png(figure)
+
+
+def confusion_map(counts_TA: NDArray[np.float64], truths: Sequence[str], answers: Sequence[str]) -> bytes:
+    """Shares of each true taxon's images (rows) that were answered with each taxon (columns)."""
+    side = 0.23 * max(len(truths), 8)
+    figure, axes = _new(min(2.6 + 0.23 * max(len(answers), 8), 11), min(2.2 + side, 11))
+    shown = axes.imshow(counts_TA, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(np.arange(len(answers)), [_short(name) for name in answers], rotation=90, fontsize=7)
+    axes.set_yticks(np.arange(len(truths)), [_short(name) for name in truths], fontsize=7)
+    axes.set(xlabel="answer", ylabel="truth")
+    figure.colorbar(shown, ax=axes, shrink=0.6, label="share of the true taxon's images")
+    return _png(figure)
+
+
+def _new(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")  # not pyplot's: no state of the process is touched
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _legend_below(axes: Axes) -> None:
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, fontsize=8)
+
+
+def _short(name: str) -> str:
+    name = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    return name.replace("$", r"\$")  # matplotlib would set it as mathematics
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()

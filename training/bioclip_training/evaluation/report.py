@@ -1,0 +1,308 @@
+"""``report.html``: one file with its pictures inside, readable on a phone and on paper, without scripts or network."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bioclip_training.evaluation import plots
+from bioclip_training.evaluation.consensus import JUDGED
+from bioclip_training.evaluation.figures import answer_name, taxa_table
+from bioclip_training.evaluation.scores import BINS, rank_hits, reliability
+from bioclip_training.evaluation.truth import EXACT
+from bioclip_training.evaluation.zero_shot import level_name
+
+if TYPE_CHECKING:
+    from bioclip_training.evaluation.run import Outcome
+
+_MOST_TAXA, _MOST_FAILURES, _MOST_PAIRS, _MAP = 300, 200, 25, 25
+
+_STYLE = """
+:root { color-scheme: light; }
+body { background: #fff; color: #1b1b1b; font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-bottom: 1px solid #c9cdd1; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0; }
+th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #e2e5e8; vertical-align: top; }
+td.n, th.n { text-align: right; white-space: nowrap; } img { max-width: 100%; height: auto; }
+p.note { color: #4a4f54; } td, dd { overflow-wrap: anywhere; } td.n { overflow-wrap: normal; }
+dl { display: grid; grid-template-columns: minmax(7rem, auto) 1fr; gap: .2rem 1rem; } dt { color: #4a4f54; } dd { margin: 0; }
+"""
+
+
+def report_html(outcome: Outcome) -> str:
+    """The whole report as a text."""
+    config = outcome.config
+    title = f"{config.model} on {', '.join(config.splits)} of {outcome.catalog.file.name}"
+    parts = [
+        f"<h1>{escape(title)}</h1>", _summary(outcome), _by_level(outcome), _parts_table(outcome), _comparison(outcome), _few_shot(outcome),
+        _confusions(outcome), _calibration(outcome), _consensus(outcome), _retrieval(outcome), _taxa(outcome), _failures(outcome),
+        _provenance(outcome),
+    ]  # fmt: skip
+    body = "\n".join(part for part in parts if part)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _summary(outcome: Outcome) -> str:
+    images, exact = outcome.metrics["images"], outcome.metrics["zero_shot"][EXACT]
+    lines = [
+        f"{images['n']} images of {images['taxa']} taxa in {images['groups']} groups, classified among "
+        f"{escape(outcome.answers.question.described)}. The best answer is the exact taxon for <strong>{percent(exact['top1'])}</strong> "
+        f"of them (95% interval {interval(exact['top1_ci95'])})."
+    ]
+    if exact["unanswerable"]:
+        lines.append(
+            f"{exact['unanswerable']} of them are of taxa that the label set does not have (not in the label set), so no answer can be right; of "
+            f"the other {exact['answerable']['n']}, {percent(exact['answerable']['top1'])} are right."
+        )
+    if images["failed"]:
+        lines.append(f"{images['failed']} images could not be used; they are listed below and part of no figure.")
+    if images["without_name"]:
+        lines.append(f"{images['without_name']} rows have no name to compare with and are part of no figure.")
+    return "".join(f"<p>{line}</p>" for line in lines)
+
+
+def _by_level(outcome: Outcome) -> str:
+    zero_shot = outcome.metrics["zero_shot"]
+    custom = outcome.answers.labels.is_custom
+    named = {level_name(level, custom=custom): figures for level, figures in zero_shot.items()}
+    rows = [
+        [
+            name, figures["n"], percent(figures["top1"]), interval(figures["top1_ci95"]), percent(figures["top3"]), percent(figures["top5"]),
+            percent(figures["macro"]["top1"]), interval(figures["macro"]["top1_ci95"]), figures["unanswerable"],
+            percent(figures["answerable"]["top1"]),
+        ]
+        for name, figures in named.items()
+    ]  # fmt: skip
+    header = ["rank", "images", "top-1", "95%", "top-3", "top-5", "macro top-1", "95%", "not in label set", "top-1 of the others"]
+    note = (
+        "An image counts at a rank where its label has a name there; the probability of a taxon is the sum over its labels. Macro is the mean "
+        "over taxa. Intervals are of 1,000 or so bootstrap resamples of whole groups, since frames of one group are not independent: "
+        f"{outcome.config.resamples} resamples here. Exact taxon is the whole label, whatever its rank."
+    )
+    return _section("Zero-shot accuracy", _image(plots.accuracy_by_level(named), "accuracy by rank") + _table(header, rows) + _note(note))
+
+
+def _parts_table(outcome: Outcome) -> str:
+    zero_shot = outcome.metrics["zero_shot"]
+    custom = outcome.answers.labels.is_custom
+    rows: list[list[Any]] = []
+    for level in [level for level in (EXACT, "genus", "family") if level in zero_shot]:
+        figures, name = zero_shot[level], level_name(level, custom=custom)
+        for part in ("seen", "unseen"):
+            rows.append([name, f"{part} in train", *_share(figures[part])])
+        for kind in ("split", "source"):
+            rows += [[name, f"{kind} {key}", *_share(share)] for key, share in figures[f"by_{kind}"].items()]
+    note = "Seen are taxa with rows in the catalog's train; whether this model was trained on that catalog, the catalog cannot say."
+    return _section("By part", _table(["rank", "part", "images", "top-1", "95%"], [row for row in rows if row[2]]) + _note(note))
+
+
+def _share(share: Mapping[str, Any]) -> list[Any]:
+    return [share["n"], percent(share["top1"]), interval(share["top1_ci95"])]
+
+
+def _comparison(outcome: Outcome) -> str:
+    compared = outcome.metrics.get("comparison")
+    if not compared:
+        return ""
+    rows = [
+        [
+            level, row["n"], percent(row["top1"]), percent(row["other_top1"]), points(row["difference"]),
+            f"{points(row['difference_ci95'][0])} to {points(row['difference_ci95'][1])}", row["gained"], row["lost"],
+        ]
+        for level, row in compared["by_rank"].items()
+    ]  # fmt: skip
+    note = (
+        f"Over the images that both have; {compared['only_here']} are only here and {compared['only_there']} only there. The interval is of the "
+        "difference, image by image, resampled by group: where it does not contain 0, the difference is more than chance."
+    )
+    header = ["rank", "images", "here", "there", "points", "95%", "only right here", "only right there"]
+    title = f"Beside {compared['other_model']} ({compared['other']})"
+    return _section(title, _table(header, rows) + _note(note))
+
+
+def _few_shot(outcome: Outcome) -> str:
+    found = outcome.metrics["few_shot"]
+    if not found:
+        return ""
+    rows = [
+        [
+            shots, percent(found[f"k{shots}"]), points(found[f"k{shots}_spread"], sign=False), percent(found[f"k{shots}_macro"]),
+            found[f"k{shots}_taxa"], f"{found[f'k{shots}_queries']:.0f}", found[f"k{shots}_short"],
+        ]
+        for shots in (1, 5)
+    ]  # fmt: skip
+    header = ["examples a taxon", "top-1", "spread", "macro", "taxa", "queries", "taxa with fewer examples"]
+    note = (
+        f"SimpleShot (centred, L2, nearest mean) over {found['draws']} draws of examples from train; a taxon that is not in train gives examples of "
+        "the images themselves, which are then no queries, and neither are other images of their groups. Spread is the standard deviation over "
+        "draws. The taxa are those of the part alone, so this is no comparison with zero-shot among all labels."
+    )
+    return _section("Few-shot accuracy", _table(header, rows) + _note(note))
+
+
+def _confusions(outcome: Outcome) -> str:
+    pairs = outcome.metrics["confusions"]
+    if not pairs:
+        return ""
+    rows = [[pair["truth"], pair["answer"], pair["images"], pair["of"]] for pair in pairs[:_MOST_PAIRS]]
+    table = _table(["truth", "best answer", "images", "of"], rows)
+    return _section("What is confused", _image(_confusion_map(outcome), "confusions of the most confused taxa") + table)
+
+
+def _confusion_map(outcome: Outcome) -> bytes:
+    """The taxa of which most images are wrong, against their own and their most frequent answers."""
+    answers = outcome.answers
+    exact = answers.scores[EXACT]
+    starts_S = answers.labels.spans(exact.truth.level).starts_S
+    wrong = Counter(answers.truth_N[exact.place_N != 0].tolist())
+    truths = sorted(truth for truth, _ in wrong.most_common(_MAP))
+    inside = np.isin(answers.truth_N, truths)
+    given = Counter(exact.top_NK[inside, 0].tolist())
+    spans = [span for span, _ in given.most_common(_MAP + 5)]
+    spans.sort()
+    counts_TA = np.zeros((len(truths), len(spans)))
+    column = {span: place for place, span in enumerate(spans)}
+    row = {truth: place for place, truth in enumerate(truths)}
+    for truth, span in zip(answers.truth_N[inside].tolist(), exact.top_NK[inside, 0].tolist(), strict=True):
+        if span in column:
+            counts_TA[row[truth], column[span]] += 1
+    totals = np.array([(answers.truth_N == truth).sum() for truth in truths])
+    names = [answer_name(answers.labels, int(starts_S[span]), exact.truth.level) for span in spans]
+    return plots.confusion_map(counts_TA / totals[:, None], [answers.question.names[truth] for truth in truths], names)
+
+
+def _calibration(outcome: Outcome) -> str:
+    found, exact = outcome.metrics["calibration"], outcome.answers.scores[EXACT]
+    bins = reliability(exact.probability_NK[:, 0], rank_hits(exact.place_N, 1))
+    temperature = found["temperature"]
+    said = f"with the temperature {temperature:.3g} of calibrate" if temperature else "without a temperature (calibrate fits one)"
+    text = (
+        f"<p>Expected calibration error {percent(found['ece'])} over {min(BINS, len(bins.count_B))} bins of equal mass, exact taxon, {said}. "
+        f"Negative log-likelihood of the truth: {number(found['nll'])} nats.</p>"
+    )
+    rows = [[level_name(level, custom=outcome.answers.labels.is_custom), percent(ece)] for level, ece in found["by_rank"].items()]
+    table = _table(["rank", "calibration error"], rows)
+    return _section("How sure it may be", text + _image(plots.reliability_diagram(bins), "reliability diagram") + table)
+
+
+def _consensus(outcome: Outcome) -> str:
+    found = outcome.metrics["consensus"]
+    finest = outcome.answers.labels.levels[-1]
+    header = ["threshold", "coverage", "accuracy", f"coverage at {finest}", f"accuracy at {finest}"]
+    names = ["coverage", "accuracy", f"coverage_{finest}", f"accuracy_{finest}"]
+    rows = [[f"{point['threshold']:g}", *(percent(point[name]) for name in names)] for point in found["curve"]]
+    at = [[level, row["images"], percent(row["accuracy"])] for level, row in found["by_rank"].items() if row["images"]]
+    threshold = outcome.config.threshold
+    picture = _image(plots.coverage_curve(found["curve"], finest, threshold), "coverage against accuracy")
+    tables = _table([f"rank at {threshold:g}", "images", "accuracy"], at) + _table(header, rows)
+    return _section("Consensus", picture + _note(JUDGED) + tables)
+
+
+def _retrieval(outcome: Outcome) -> str:
+    found = outcome.metrics["retrieval"]
+    named = {"image_to_image": "image to images of its taxon", "text_to_image": "label to its images"}
+    rows = [[named[name], percent(row["r_at_1"]), percent(row["map_at_r"]), row["queries"]] for name, row in found.items()]
+    note = "Other images of the query's own group are not looked for. mAP@R is the mean precision over the first R places, R the number of right ones."
+    return _section("Retrieval", _table(["from, to", "R@1", "mAP@R", "queries"], rows) + _note(note))
+
+
+def _taxa(outcome: Outcome) -> str:
+    listed = taxa_table(outcome.answers)
+    rows = [
+        [row["taxon"], row["images"], percent(row["top1"]), percent(row["top5"]), _yes(row["seen"]), _yes(row["in_label_set"])]
+        for row in listed[:_MOST_TAXA]
+    ]
+    more = _note(f"{len(listed) - _MOST_TAXA} more taxa are better than these; examples.parquet has all.") if len(listed) > _MOST_TAXA else ""
+    header = ["taxon", "images", "top-1", "top-5", "in train", "in label set"]
+    return _section("Every taxon, the worst first", _table(header, rows) + more)
+
+
+def _failures(outcome: Outcome) -> str:
+    if not outcome.failures:
+        return ""
+    uris = outcome.catalog.column("uri")
+    rows = [[uris[row], reason] for row, reason in list(outcome.failures.items())[:_MOST_FAILURES]]
+    more = len(outcome.failures) - len(rows)
+    note = _note(f"and {more} more; examples.parquet has all that were asked about.") if more > 0 else ""
+    return _section(f"{len(outcome.failures)} images could not be used", _table(["image", "reason"], rows) + note)
+
+
+def _provenance(outcome: Outcome) -> str:
+    found = outcome.metrics["provenance"]
+    model, labels, catalog = found["model"], found["labels"], found["catalog"]
+    revision = f", revision {model['revision']}" if model["revision"] else ""
+    options = ", ".join(f"{name} {value}" for name, value in found["options"].items() if value not in (None, [], ()))
+    rows = {
+        "model": f"{model['source']}{revision}",
+        "weights": model["weights_sha256"],
+        "preprocessing": ", ".join(f"{name} {value}" for name, value in found["preprocessing"].items()),
+        "computed on": found["device"],
+        "labels": labels["described"],
+        "label set": labels["id"],
+        "truth": found["truths"],
+        "catalog": f"{catalog['file']}, {catalog['rows']} rows",
+        "catalog sha256": catalog["sha256"],
+        "options": options,
+        "versions": ", ".join(f"{name} {value}" for name, value in found["versions"].items()),
+        "made": f"{found['made_at']}, in {outcome.metrics['seconds']['all']} s",
+    }
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in rows.items())
+    return _section("What was evaluated", f"<dl>{listed}</dl>")
+
+
+def _section(title: str, body: str) -> str:
+    return f"<h2>{escape(title)}</h2>\n{body}"
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def _image(png: bytes, described: str) -> str:
+    return f'<p><img alt="{escape(described)}" src="data:image/png;base64,{b64encode(png).decode()}"></p>'
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    listed = list(rows)
+    # A column is of numbers where its first cell looks like one.
+    numeric = [bool(listed) and str(listed[0][column])[:1] in "0123456789+-–.−" for column in range(len(header))]
+    kinds = [' class="n"' if yes else "" for yes in numeric]
+    head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, header, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{kind}>{escape(str(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>" for row in listed
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def percent(share: float | None) -> str:
+    """A share for people: "49.4%"; a dash where there is none."""
+    return "–" if share is None or share != share else f"{100 * share:.1f}%"
+
+
+def points(share: float | None, *, sign: bool = True) -> str:
+    """A difference of shares in percentage points: "+3.2"."""
+    return "–" if share is None or share != share else f"{100 * share:{'+' if sign else ''}.1f}"
+
+
+def interval(ends: Sequence[float | None] | None) -> str:
+    """The ends of an interval: "41.8–57.1%"."""
+    if ends is None or ends[0] is None or ends[1] is None:
+        return "–"
+    return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}%"
+
+
+def number(value: float | None) -> str:
+    """A number of three digits; a dash where there is none."""
+    return "–" if value is None or value != value else f"{value:.3g}"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
