@@ -16,6 +16,8 @@ _COMMANDS = (
     ("catalog", "catalog:catalog", "Build and show catalogs of labelled images, for training."),
     ("taxonomy", "taxonomy:taxonomy", "Index a checklist and resolve names against it, offline."),
     ("prototypes", "prototypes:prototypes", "Make label sets of example images: what to try before training."),
+    ("evaluate", "evaluate:evaluate", "Measure a model on held-out images, with a report."),
+    ("calibrate", "calibrate:calibrate", "Fit how sure a model may be, on the dev part of a catalog."),
     ("models", "models:models", "List, describe and fetch models."),
     ("store", "store:store", "Look after a result store."),
     ("plugins", "plugins:plugins", "Show what is plugged in."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.catalog_views import say_overview, show
 from bioclip_plugin.commands.options import force_option
@@ -68,10 +68,10 @@ catalog.add_command(show)
 )
 @click.option(
     "--near-distance",
-    type=click.IntRange(0, 64),
-    default=10,
+    type=click.IntRange(0, 32),
+    default=8,
     show_default=True,
-    help="Bits of 256 in which two near duplicates may differ; 0 finds equal files only.",
+    help="Bits of 144 in which two near duplicates may differ; 0 finds equal files only.",
 )
 @click.option(
     "--keep-duplicates", is_flag=True, help="Leave duplicates on both sides of a split; they are only reported."
@@ -131,6 +131,8 @@ def build(
     except KeyboardInterrupt:
         console.print("Interrupted. Nothing was kept.")
         return EXIT_INTERRUPTED
+    except OSError as error:
+        raise SourceError(f"the catalog {output} cannot be written: {error.strerror or error}; nothing was kept") from error
     _summarise(console, output, lists)
     failed = any(built.facts["left_out"].get(kind) for kind in _REPAIRABLE)
     return EXIT_WITH_FAILURES if failed else EXIT_DONE

@@ -54,7 +54,7 @@ def show(ctx: click.Context, folder: Path | None, model: str | None) -> int:
         ("distinct", named),
         ("captions", manifest.get("captions", "none")),
         ("model", f"{made_for['source']} (weights {made_for['weights_sha256'][:12]})"),
-        *(("block", f"rows {b.start} to {b.stop}, {b.kind}, scale {b.scale:.6g}, bias {b.bias:.6g}") for b in labels.blocks),
+        *_scales_of(labels),
         ("masked", masked or "none"),
         ("size", size_of(size)),
         ("made at", manifest.get("made_at", "unknown")),
@@ -62,6 +62,20 @@ def show(ctx: click.Context, folder: Path | None, model: str | None) -> int:
     ):  # fmt: skip
         console.print(f"{name}: {value}")
     return EXIT_DONE
+
+
+def _scales_of(labels: LabelSet) -> list[tuple[str, str]]:
+    """A line a block; of a joined set, which has hundreds of short ones, a line a kind."""
+    blocks = {kind: [block for block in labels.blocks if block.kind == kind] for kind in ("text", "prototype")}
+    lines = []
+    for kind, own in blocks.items():
+        if not own:
+            continue
+        rows = f"rows {own[0].start} to {own[0].stop}"
+        if len(own) > 1:
+            rows = f"{sum(block.stop - block.start for block in own)} rows in {len(own)} runs"
+        lines.append(("block", f"{rows}, {kind}, scale {own[0].scale:.6g}, bias {own[0].bias:.6g}"))
+    return lines
 
 
 @click.command()

@@ -71,7 +71,7 @@ def prototypes() -> None:
 @force_option
 @click.pass_context
 def build(
-    ctx: click.Context, data: Path, model: str, output: Path, split: str, join: str | None, **options: Any
+    ctx: click.Context, /, data: Path, model: str, output: Path, split: str, join: str | None, **options: Any
 ) -> int:
     """Build a label set whose labels are the mean features of example images, one of each taxon.
 
@@ -152,7 +152,7 @@ def _build_joined(
             progress=lambda done, _total: report.advance(done - report.count),
         )
     _say_join(console, text, joined, fit)
-    _say_accuracy(console, compare_joined(text, joined, examples, held_out, device=device), held_out)
+    _say_accuracy(console, compare_joined(text, joined, held_out, device=device), held_out)
 
 
 def _folder_to_join(join: str | None, found: FoundModel) -> LabelSet | None:

@@ -32,8 +32,12 @@ class Calibration:
     """Data, part, rows, and what it did to the figures."""
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.temperature, (int, float)) and math.isfinite(self.temperature) and self.temperature > 0):
-            raise ModelError(f"temperature {self.temperature!r}: a number above 0 is needed; run bioclip-plugin calibrate again")
+        if not (
+            isinstance(self.temperature, (int, float)) and math.isfinite(self.temperature) and self.temperature > 0
+        ):
+            raise ModelError(
+                f"temperature {self.temperature!r}: a number above 0 is needed; run bioclip-plugin calibrate again"
+            )
 
 
 def find_calibration(model: FoundModel, label_set: str) -> Calibration | None:
@@ -49,7 +53,9 @@ def find_calibration(model: FoundModel, label_set: str) -> Calibration | None:
             try:
                 return Calibration(**entry)
             except TypeError as error:
-                raise ModelError(f"{place} is damaged ({error}); remove it, or run bioclip-plugin calibrate again") from None
+                raise ModelError(
+                    f"{place} is damaged ({error}); remove it, or run bioclip-plugin calibrate again"
+                ) from None
     return None
 
 
@@ -95,7 +101,9 @@ def _read(place: Path) -> dict[str, dict[str, Any]]:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         # Answering without it would be another answer than yesterday's, and nobody would know.
-        raise ModelError(f"{place} cannot be read ({error}); remove it, and run bioclip-plugin calibrate again") from None
+        raise ModelError(
+            f"{place} cannot be read ({error}); remove it, and run bioclip-plugin calibrate again"
+        ) from None
     return found
 
 

@@ -31,6 +31,9 @@ _SHARE_OF_OTHERS = (
 )
 _SHARE_OF_OWN = 0.75  # what a lone prototype gets of images of its own, where nothing says what other images look like
 _EXAMPLES_A_TAXON = 10  # more of them tell no more about a text row
+_AS_GOOD = (
+    0.02  # nats: of scales as likely as that the smallest is taken, since few examples, well apart, set no limit to it
+)
 _ROWS = 4000  # examples that text rows are compared with, unless there are more than 2,000 taxa
 _CELLS = 2_000_000  # of examples × prototypes in the fit
 _ROWS_A_CHUNK = 8192  # text rows in fp32 at once
@@ -319,15 +322,16 @@ def _likeliest(new: _Side, old: _Side) -> tuple[float, float]:
     if not len(new.text_R) or not len(old.text_R):
         return UNFITTED, _bias(new, old, UNFITTED)
     new, old = _thinned(new), _thinned(old)
-    best = (-np.inf, UNFITTED, 0.0)
+    tried = []
     for scale in JOINED_SCALES:
         bias = _bias(new, old, scale)
         new_R, old_R = (_log_sum(scale * side.cosines_RC) + bias for side in (new, old))
         own_R = scale * new.own_R + bias
         # What the right text row of an old image weighs is no matter of scale and bias: it is left out.
         likelihood = np.mean(own_R - np.logaddexp(new.text_R, new_R)) - np.mean(np.logaddexp(0, old_R - old.text_R))
-        best = max(best, (float(likelihood), scale, bias))
-    return best[1:]
+        tried.append((float(likelihood), scale, bias))
+    good = max(tried)[0] - _AS_GOOD
+    return next((scale, bias) for likelihood, scale, bias in tried if likelihood >= good)
 
 
 def _bias(new: _Side, old: _Side, scale: float) -> float:

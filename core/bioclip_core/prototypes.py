@@ -39,23 +39,6 @@ class ScaleFit:
     """Mean natural logarithm of the probability of their own taxon, at ``scale``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Centroids:
-    """C prototypes of centred examples."""
-
-    taxa: tuple[Taxon, ...]
-    """In order of their first example."""
-    rows_CD: NDArray[np.float32]
-    mean_D: NDArray[np.float32]
-    """Of all examples; taken off a feature before it is compared."""
-    fit: ScaleFit
-
-    def logits(self, features_BD: NDArray[np.float32]) -> NDArray[np.float32]:
-        """B×C: the scale times the cosine of a centred feature and a prototype."""
-        logits_BC: NDArray[np.float32] = self.fit.scale * (unit_rows(features_BD - self.mean_D) @ self.rows_CD.T)
-        return logits_BC
-
-
 def build_prototypes(
     features_ND: NDArray[Any], taxa: Sequence[Taxon], encoder_identity: dict[str, str], folder: Path
 ) -> LabelSet:
@@ -77,25 +60,16 @@ def build_prototypes(
     Raises:
         LabelSetError: if rows and taxa do not fit, a row is unusable or has no taxon, or fewer than two taxa have examples.
     """
-    made = centroids_of(features_ND, taxa)
-    block = Block(0, len(made.taxa), "prototype", made.fit.scale, 0.0, tuple(float(value) for value in made.mean_D))
-    notes = {"captions": None, "examples": len(features_ND), "scale_fit": asdict(made.fit)}
-    return write_label_set(folder, made.taxa, made.rows_CD, encoder_identity, block, notes)
-
-
-def centroids_of(features_ND: NDArray[Any], taxa: Sequence[Taxon], *, least: int = 2) -> Centroids:
-    """The prototypes that :func:`build_prototypes` writes, in memory.
-
-    Raises:
-        LabelSetError: as there, with ``least`` taxa.
-    """
-    features = checked_examples(features_ND, taxa, least=least)
+    features = checked_examples(features_ND, taxa)
     labels, label_of_N = labels_of(taxa)
     mean_D = features.mean(axis=0)
     centred_ND = unit_rows(features - mean_D)
     sums_CD = np.zeros((len(labels), features.shape[1]), dtype=np.float32)
     np.add.at(sums_CD, label_of_N, centred_ND)
-    return Centroids(tuple(labels), unit_rows(sums_CD), mean_D, fit_scale(centred_ND, label_of_N, sums_CD))
+    fit = fit_scale(centred_ND, label_of_N, sums_CD)
+    block = Block(0, len(labels), "prototype", fit.scale, 0.0, tuple(float(value) for value in mean_D))
+    notes = {"captions": None, "examples": len(features), "scale_fit": asdict(fit)}
+    return write_label_set(folder, labels, unit_rows(sums_CD), encoder_identity, block, notes)
 
 
 def fit_scale(centred_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], sums_CD: NDArray[np.float32]) -> ScaleFit:

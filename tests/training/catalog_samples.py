@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from bioclip_training.catalog.build import Built, build_catalog
 from bioclip_training.catalog.options import BuildOptions
@@ -20,9 +20,14 @@ MOTH = {"kingdom": "Animalia", "family": "Invenidae", "genus": "Invenia", "speci
 
 
 def picture(seed: int, size: tuple[int, int] = (96, 80)) -> Image.Image:
-    """Soft blotches of colour: each seed looks like no other."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+    """Blotches of colour with edges: each seed looks like no other, and its colours leave room for more light."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("RGB", size, tuple(rng.integers(60, 160, 3).tolist()))
+    draw = ImageDraw.Draw(image)
+    for _ in range(14):
+        x, y, r = rng.integers(0, size[0]), rng.integers(0, size[1]), rng.integers(4, 24)
+        draw.ellipse((int(x - r), int(y - r), int(x + r), int(y + r)), fill=tuple(rng.integers(20, 220, 3).tolist()))
+    return image
 
 
 def save(folder: Path, *seeds: int) -> None:

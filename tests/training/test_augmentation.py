@@ -95,6 +95,19 @@ def test_light_keeps_colours_and_changes_brightness_within_its_limit() -> None:
     assert 124 < max(means) <= 131
 
 
+def test_saturation_moves_colours_to_and_from_their_grey_and_leaves_grey_alone() -> None:
+    even = np.full((32, 32, 3), (200, 100, 100), dtype=np.uint8)  # its grey is 0.299·200 + 0.701·100 = 129.9
+    spreads = []
+    for out in draws(Variation(saturation=0.5), even, 100):
+        red, green, _ = out[5, 5].astype(float)
+        assert abs(0.299 * red + 0.701 * green - 129.9) < 1
+        spreads.append(red - green)
+    assert 49 <= min(spreads) < 60
+    assert 140 < max(spreads) <= 151
+    grey = np.full((32, 32, 3), 90, dtype=np.uint8)
+    assert all((out == 90).all() for out in draws(Variation(saturation=0.5), grey, 5))
+
+
 def edge_width(pixels: Pixels) -> int:
     """Grey values between black and white, counted along the middle row and column."""
     grey = pixels[..., 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,9 +78,9 @@ def test_a_missing_file_and_a_damaged_one_are_image_errors(tmp_path: Path) -> No
         images.open(1)
 
 
-def encoded(image: Image.Image, format_: str = "PNG", **options: object) -> bytes:
+def encoded(image: Image.Image, format_: str = "PNG", **options: Any) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, format_, **options)  # type: ignore[arg-type]
+    image.save(stream, format_, **options)
     return stream.getvalue()
 
 
@@ -104,7 +105,7 @@ def test_a_region_that_is_small_enough_keeps_its_own_pixels(size: tuple[int, int
         ({"longest": 33}, (33, 16)),  # 16.5 rounds to the even number
     ],
 )
-def test_a_larger_region_is_reduced_with_its_aspect(limits: dict[str, int], expected: tuple[int, int]) -> None:
+def test_a_larger_region_is_reduced_with_its_aspect(limits: dict[str, Any], expected: tuple[int, int]) -> None:
     region = EncodedRegion(encoded(Image.new("RGB", (400, 200), (10, 200, 90))))
     pixels = region.pixels(**limits)
     assert (pixels.shape[1], pixels.shape[0]) == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import tarfile
 import threading
 from pathlib import Path
@@ -387,3 +388,24 @@ def test_a_truncated_jpeg_is_not_stored(tmp_path: Path) -> None:
     data = saved(noise(60, 40), "JPEG")
     with pytest.raises(ImageError, match="truncated"):
         image_member(EncodedRegion(data[: len(data) // 2]), max_side=64, quality=92)
+
+
+@pytest.mark.shared_data
+def test_real_camera_trap_photos_of_all_kinds_lie_upright_and_in_colour_in_shards(tmp_path: Path) -> None:
+    folder = Path(os.environ["BIOCLIP_DATA"]).resolve() / "data" / "camera_trap_samples"
+    rows = [CatalogRow(uri=str(file), taxon=TAXA[0], split="train") for file in sorted(folder.glob("*.jpg"))]
+    written = write(tmp_path, rows, tmp_path / "shards", max_side=256)
+    assert [Path(key).name for key, _ in written.skipped] == ["african_elephants_truncated_file.jpg"]
+    images = open_images(tmp_path / "shards", "all")
+    of_files = open_images(tmp_path / "catalog.parquet", "all")
+    place = {of_files.key(index): index for index in range(len(of_files))}
+    sizes = {}
+    for index in range(len(images)):
+        stored = images.encoded(index).pixels()
+        expected = of_files.encoded(place[images.key(index)]).pixels(longest=256)
+        sizes[Path(images.key(index)).stem] = (stored.shape[1], stored.shape[0])
+        # a JPEG of quality 92 leaves 1 to 3 grey values on photographs of grass; a wrong turn or colour is tens
+        assert np.abs(stored.astype(int) - expected).mean() < 4
+    assert sizes["african_elephants"] == sizes["african_elephants_cmyk"] == (256, 192)
+    assert sizes["african_elephants_with_exif_orientation"] == (256, 192)  # stored 1536×2048, and turned by its EXIF
+    assert len(sizes) == 13

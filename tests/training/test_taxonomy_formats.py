@@ -51,7 +51,10 @@ def test_a_quotation_mark_in_gbifs_file_is_a_letter(tmp_path: Path) -> None:
     names = [*FLORA, ("20", "6", "", "Fictomala citata", "Inv.", "species", "accepted")]
     text = gbif_text(names, id_8={"taxonRemarks": 'a "remark'}, id_20={"namePublishedIn": '"Names'})
     index = opened(tmp_path, text)
-    assert [index.candidates(name)[0].taxon_id for name in ("Fictomala rubescens", "Fictomala citata")] == ["Inventa:8", "Inventa:20"]
+    assert [index.candidates(name)[0].taxon_id for name in ("Fictomala rubescens", "Fictomala citata")] == [
+        "Inventa:8",
+        "Inventa:20",
+    ]
 
 
 def test_windows_line_ends_and_a_byte_order_mark_are_no_part_of_names(tmp_path: Path) -> None:
@@ -70,8 +73,14 @@ def test_bytes_that_are_not_utf_8_are_read_as_latin_1_and_counted(tmp_path: Path
 
 
 def test_a_hybrid_and_a_barcode_without_canonical_names_are_found(tmp_path: Path) -> None:
-    names = [*FLORA, ("20", "6", "", "", "Mak.", "species", "accepted"), ("21", "6", "", "", "", "unranked", "accepted")]
-    text = gbif_text(names, id_20={"scientificName": "Fictomala × mixta Mak."}, id_21={"scientificName": "BOLD:FIC0001"})
+    names = [
+        *FLORA,
+        ("20", "6", "", "", "Mak.", "species", "accepted"),
+        ("21", "6", "", "", "", "unranked", "accepted"),
+    ]
+    text = gbif_text(
+        names, id_20={"scientificName": "Fictomala × mixta Mak."}, id_21={"scientificName": "BOLD:FIC0001"}
+    )
     index = opened(tmp_path, text)
     assert index.candidates("Fictomala x mixta")[0].name == "Fictomala × mixta"
     barcode = index.candidates("BOLD:FIC0001")[0]
@@ -85,6 +94,15 @@ def test_synonyms_of_synonyms_lead_to_the_accepted_name(tmp_path: Path) -> None:
     built = build_taxonomy(source, tmp_path / "made.taxonomy", checklist="Inventa")
     assert built.odd == {"synonyms of synonyms": 1}
     assert TaxonomyIndex.open(built.path).resolve(Taxon(), "Fictomala nivea").taxon_id == "Inventa:7"
+
+
+def test_a_parent_that_is_a_synonym_stands_for_its_accepted_name(tmp_path: Path) -> None:
+    names = [
+        *FLORA, ("20", "", "6", "Fictopyrus", "", "genus", "synonym"), ("21", "20", "", "Fictomala errans", "", "species", "accepted"),
+    ]  # fmt: skip
+    found = opened(tmp_path, gbif_text(names)).resolve(Taxon(), "Fictomala errans").taxon
+    assert found is not None
+    assert found.taxonomic_name == LINEAGE.replace("alba", "errans")
 
 
 def test_circles_missing_parents_and_dangling_ids_are_counted_and_never_fatal(tmp_path: Path) -> None:
@@ -139,8 +157,12 @@ def test_a_name_that_is_in_part_a_synonym_of_two_is_not_resolved(tmp_path: Path)
 def test_a_coldp_zip_says_its_own_name_version_and_english_names(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "col.zip", "w") as archive:
         archive.writestr("NameUsage.tsv", COLDP.format(p="col:"))
-        archive.writestr("metadata.yaml", "title: Catalogue of Invention\nalias: CoI\nversion: '2024.1'\nsource:\n  - title: other\n")
-        archive.writestr("VernacularName.tsv", "col:taxonID\tcol:name\tcol:language\nd\tFikt\tdeu\nd\twhite invention\teng\n")
+        archive.writestr(
+            "metadata.yaml", "title: Catalogue of Invention\nalias: CoI\nversion: '2024.1'\nsource:\n  - title: other\n"
+        )
+        archive.writestr(
+            "VernacularName.tsv", "col:taxonID\tcol:name\tcol:language\nd\tFikt\tdeu\nd\twhite invention\teng\n"
+        )
     built = build_taxonomy(tmp_path / "col.zip", tmp_path / "made.taxonomy")
     assert (built.checklist, built.version) == ("CoI", "2024.1")
     index = TaxonomyIndex.open(built.path)
@@ -177,4 +199,142 @@ META = """<archive xmlns="http://rs.tdwg.org/dwc/text/"><core encoding="UTF-8" f
 def test_the_columns_of_an_archive_are_those_that_its_meta_xml_states(tmp_path: Path) -> None:
     folder = archive_with(META.format(quote=""), "Fictomala alba|7||species\nFictomala candida|9|7|species\n", tmp_path)
     built = build_taxonomy(folder, tmp_path / "made.taxonomy", checklist="Inventa")
-    assert (built.kind, built.names) == ("darwin-core", 3)  # and the genus? no: no column of ranks, so two names
+    assert (built.kind, built.names) == ("darwin-core", 2)
+    assert TaxonomyIndex.open(built.path).resolve(Taxon(), "Fictomala candida").taxon_id == "Inventa:7"
+
+
+def test_an_archive_that_encloses_cells_is_read_with_its_quotation_marks(tmp_path: Path) -> None:
+    folder = archive_with(META.format(quote="&quot;"), '"Fictomala alba"|"7"||"species"\n', tmp_path)
+    (folder / "eml.xml").write_text(
+        "<eml><dataset><title>Invented &amp; listed</title><pubDate>2023</pubDate></dataset></eml>"
+    )
+    built = build_taxonomy(folder, tmp_path / "made.taxonomy")
+    assert (built.checklist, built.version) == ("Invented & listed", "2023")
+    assert TaxonomyIndex.open(built.path).candidates("Fictomala alba")[0].outcome == Outcome.EXACT
+
+
+def test_a_table_of_ranks_gives_every_rank_and_its_synonyms(tmp_path: Path) -> None:
+    text = (
+        "kingdom;phylum;class;order;family;genus;species;synonyms;common_name\n"
+        "Fictoplantae;;;;Fictaceae;Fictomala;alba;Fictomala candida|Fictomala nivea Mak.;white invention\n"
+        "Fictoplantae;;;;Fictaceae;Fictomala;Fictomala Rubra;;\n"
+        ";;;;;;;;\n"
+    )
+    index = opened(tmp_path, text, "list.csv")
+    found = index.resolve(Taxon(), "Fictomala nivea")
+    assert found.taxon == Taxon("Fictoplantae", "", "", "", "Fictaceae", "Fictomala", "alba", "white invention")
+    assert found.taxon_id == "Inventa:Fictoplantae||||Fictaceae|Fictomala|Fictomala alba"
+    assert index.candidates("Fictomala rubra")[0].outcome == Outcome.EXACT
+    assert [(c.rank, c.outcome) for c in index.candidates("Fictomala")] == [("genus", Outcome.EXACT)]
+    assert index.ranks == {"kingdom", "family", "genus", "species"}
+
+
+def test_a_table_may_name_the_accepted_name_of_a_synonym(tmp_path: Path) -> None:
+    text = (
+        "kingdom,genus,species,acceptedName\n"
+        "Fictoplantae,Fictomala,candida,Fictomala alba\n"
+        "Fictoplantae,Fictomala,alba,Fictomala alba\n"
+        "Fictanimalia,Fictomala,alba,\n"
+        "Fictoplantae,Fictomala,vana,Fictomala nusquam\n"
+    )
+    (tmp_path / "list.csv").write_text(text)
+    built = build_taxonomy(tmp_path / "list.csv", tmp_path / "made.taxonomy", checklist="Inventa")
+    assert built.odd == {"accepted names by name that are not listed": 1, "accepted ids that point nowhere": 1}
+    found = TaxonomyIndex.open(built.path).resolve(Taxon(), "Fictomala candida")
+    assert found.taxon is not None
+    assert found.taxon.kingdom == "Fictoplantae"  # not the animal of the same name
+
+
+def test_a_rank_that_the_checklist_knows_nothing_of_stays_as_it_was_given(tmp_path: Path) -> None:
+    index = opened(tmp_path, "genus,species\nFictomala,alba\n", "list.csv")
+    found = index.resolve(plant("Fictomala", "alba", family="Fictaceae")).taxon
+    assert found == plant("Fictomala", "alba", family="Fictaceae")
+
+
+def test_rows_listed_twice_and_short_lines_are_counted(tmp_path: Path) -> None:
+    source = tmp_path / "list.csv"
+    source.write_text("kingdom,genus,species\nFictoplantae,Fictomala,alba\nFictoplantae,Fictomala,alba\nFictoplantae\n")
+    built = build_taxonomy(source, tmp_path / "made.taxonomy")
+    assert built.odd == {"rows that are listed twice": 1, "lines with fewer cells than the header": 1}
+    assert built.by_rank == {"species": 1, "kingdom": 1, "genus": 1}
+
+
+def test_several_files_are_parts_of_one_checklist(tmp_path: Path) -> None:
+    for name, names in (("flora.tsv", FLORA), ("fauna.tsv", FAUNA)):
+        (tmp_path / name).write_text(gbif_text(names), "utf-8")
+    built = build_taxonomy([tmp_path / "flora.tsv", tmp_path / "fauna.tsv"], tmp_path / "made.taxonomy")
+    assert (built.names, built.odd) == (21, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("nowhere.tsv", None, "does not exist"),
+        ("a.csv", b"image,colour\na.jpg,red\n", "image, colour"),
+        ("a.csv", b"", "none"),
+        ("a.csv", b"genus,species\n", "holds no names"),
+        ("a.csv", "genus,species\nFictomala,alba\n".encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_what_is_no_checklist_is_refused_by_name_and_nothing_is_left(
+    tmp_path: Path, name: str, content: bytes | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=said) as refused:
+        build_taxonomy(tmp_path / name, tmp_path / "made.taxonomy")
+    assert str(tmp_path / name) in str(refused.value)
+    assert [path.name for path in tmp_path.iterdir()] == ([name] if content is not None else [])
+
+
+def test_a_failed_build_leaves_the_old_file_as_it_was(tmp_path: Path) -> None:
+    opened(tmp_path, gbif_text(FLORA)).close()
+    (tmp_path / "empty.csv").write_text("genus,species\n")
+    with pytest.raises(SourceError):
+        build_taxonomy(tmp_path / "empty.csv", tmp_path / "made.taxonomy")
+    assert TaxonomyIndex.open(tmp_path / "made.taxonomy").candidates("Fictomala alba")[0].outcome == Outcome.EXACT
+
+
+def test_a_file_that_is_no_taxonomy_or_of_another_version_is_refused_in_one_line(tmp_path: Path) -> None:
+    opened(tmp_path, gbif_text(FLORA)).close()
+    later = tmp_path / "made.taxonomy"
+    with sqlite3.connect(later) as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    later_bytes = later.read_bytes()
+    other = tmp_path / "other.db"
+    with sqlite3.connect(other) as database:
+        database.execute("CREATE TABLE t (x)")
+    database.close()
+    whole = opened(tmp_path, gbif_text(FLORA), "Taxon2.tsv").path
+    (tmp_path / "cut.taxonomy").write_bytes(whole.read_bytes()[:-4096])
+    whole.unlink()
+    later.write_bytes(later_bytes)
+    (tmp_path / "text.taxonomy").write_text("this is no database, whatever its name says")
+    for name, said in (
+        ("made.taxonomy", "version 99"), ("other.db", "no taxonomy"), ("text.taxonomy", "no taxonomy"), ("gone.taxonomy", "does not exist"),
+        ("cut.taxonomy", "damaged|no taxonomy"),
+    ):  # fmt: skip
+        with pytest.raises(SourceError, match=said) as refused:
+            TaxonomyIndex.open(tmp_path / name)
+        assert name in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+def test_an_index_answers_several_threads_and_writes_nothing(tmp_path: Path) -> None:
+    index = opened(tmp_path, gbif_text(FLORA))
+    before = (tmp_path / "made.taxonomy").read_bytes()
+    answers: list[str] = []
+
+    def ask() -> None:
+        answers.extend(index.candidates(name)[0].taxon_id for name in ("Fictomala alba", "Fictomala candida") * 20)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == ["Inventa:7"] * 160
+    index.close()
+    assert (tmp_path / "made.taxonomy").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["Taxon.tsv", "made.taxonomy"]

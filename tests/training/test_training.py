@@ -287,6 +287,22 @@ def test_replay_has_a_loss_of_its_own_and_a_share_of_each_batch(config: TrainCon
     assert not same_weights(replace(config, output=str(tmp_path / "second")), replace(config, output=str(tmp_path / "shared")))
 
 
+def test_lora_trains_additions_to_the_vision_tower_and_merges_them(config: TrainConfig, tmp_path: Path) -> None:
+    train(replace(config, steps=4, wise_ft=False), {})
+    start = f"local-dir:{config.output}"
+    run = replace(config, start=start, method="lora", output=str(tmp_path / "lora"), lock_text=True, learning_rate=0.01, wise_ft=False)
+    result = train(run, {})
+    old, new = (load_file(Path(folder) / WEIGHTS) for folder in (config.output, run.output))
+    assert set(old) == set(new)
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    if result.best_step:
+        assert {"visual.proj", "visual.transformer.resblocks.0.mlp.c_fc.weight", "visual.transformer.resblocks.1.mlp.c_proj.weight"} <= changed
+    assert all(name.startswith("visual.") or name == "logit_scale" for name in changed)
+    assert "visual.transformer.resblocks.0.attn.in_proj_weight" not in changed
+    best = load_file(next((Path(run.output) / "training").glob("best-*.safetensors")))
+    assert all(torch.equal(best[name], new[name]) for name in new)
+
+
 def test_hook_train_model(config: TrainConfig) -> None:
     manager = create_plugin_manager(installed=False)
     result = manager.hook.train_model(config=replace(config, steps=4))

@@ -36,13 +36,17 @@ class Variation:
     mirror: float = 0.0
     """Probability of left for right."""
     rotate: float = 0.0
-    """Probability of a turn by any angle; what comes in from outside has the colour of the edge."""
+    """Probability of a turn; what comes in from outside has the colour of the edge."""
+    angle: float = 180.0
+    """Degrees of a turn to either side, at most."""
     night: float = 0.0
     """Probability of an infrared night picture: grey, another exposure, dark corners, noise."""
     blur: float = 0.0
     """Probability of a blur, one half of them along a line."""
     light: float = 0.0
     """Brightness and contrast are multiplied by 1 ± this at most."""
+    saturation: float = 0.0
+    """Saturation is multiplied by 1 ± this at most."""
     tint: float = 0.0
     """Each colour channel is multiplied by 1 ± this at most."""
     jpeg: float = 0.0
@@ -53,8 +57,12 @@ VARIATIONS: Mapping[str, Variation | None] = MappingProxyType(
     {
         "none": None,
         "recipe": Variation(crop=0.9),
-        "camera": Variation(crop=0.6, mirror=0.5, night=0.25, blur=0.2, light=0.3, tint=0.05, jpeg=0.2),
-        "specimen": Variation(crop=0.7, mirror=0.5, rotate=0.9, light=0.1, tint=0.05),
+        "camera": Variation(
+            crop=0.5, aspect=5 / 6, mirror=0.5, night=0.15, blur=0.2, light=0.3, saturation=0.3, tint=0.1, jpeg=0.1
+        ),
+        "specimen": Variation(
+            crop=0.5, aspect=5 / 6, mirror=0.5, rotate=0.9, angle=20, light=0.3, saturation=0.3, tint=0.1
+        ),
     }
 )
 """By the names that ``--augmentation`` takes. ``recipe``: Stevens et al. 2024, RandomResizedCrop of 0.9 to 1 of the area."""
@@ -80,7 +88,9 @@ def varied(
     """
     image = Image.fromarray(pixels_HWC)
     if rng.random() < variation.rotate:
-        image = _rotated(image, rng.uniform(0, 360), _edge_colour(pixels_HWC), preprocessing.size)
+        image = _rotated(
+            image, rng.uniform(-variation.angle, variation.angle), _edge_colour(pixels_HWC), preprocessing.size
+        )
     picture = Picture(image, image.width, image.height)
     small = padded(resized(picture, _crop(variation, rng), preprocessing), preprocessing)
     if rng.random() < variation.mirror:
@@ -88,7 +98,7 @@ def varied(
     if rng.random() < variation.blur:
         small = _blurred(small, rng)
     out = np.asarray(small)
-    if variation.night or variation.light or variation.tint:
+    if variation.night or variation.light or variation.saturation or variation.tint:
         out = _lit(out, variation, rng)
     if rng.random() < variation.jpeg:
         out = _compressed(out, int(rng.integers(25, 76)))
@@ -135,7 +145,7 @@ def _blurred(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _lit(pixels_HWC: NDArray[np.uint8], variation: Variation, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Under another light: night infrared, or another brightness, contrast and tint by day."""
+    """Under another light: night infrared, or another brightness, contrast, saturation and tint by day."""
     if rng.random() < variation.night:
         return _as_infrared(pixels_HWC, rng)
     brightness = 1 + rng.uniform(-variation.light, variation.light)
@@ -145,7 +155,12 @@ def _lit(pixels_HWC: NDArray[np.uint8], variation: Variation, rng: np.random.Gen
     # Each channel is a function of its own value alone, and a table of 256 values is quicker than arithmetic on pixels.
     values = np.arange(256, dtype=np.float64)[:, None]
     table = np.clip((middle + (values - middle) * contrast) * gain + 0.5, 0, 255).astype(np.uint8)
-    return np.stack([table[:, channel][pixels_HWC[..., channel]] for channel in range(3)], axis=-1)
+    lit = np.stack([table[:, channel][pixels_HWC[..., channel]] for channel in range(3)], axis=-1)
+    if not variation.saturation:
+        return lit
+    share = 1 + rng.uniform(-variation.saturation, variation.saturation)
+    grey: Floats = (lit @ _LUMA)[..., None]
+    return np.clip(grey + (lit - grey) * np.float32(share) + 0.5, 0, 255).astype(np.uint8)
 
 
 def _as_infrared(pixels_HWC: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

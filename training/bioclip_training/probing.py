@@ -21,21 +21,31 @@ from bioclip_training.blocks import DTYPES, Kernels, run_block
 log = logging.getLogger("bioclip_plugin.training")
 
 _REPEATS = 3
+_CLEARLY = 0.85  # another way is taken only if it needs less than this share of the time: noise must not decide
+_WORTH_OPERATIONS = (
+    2e10  # additions and multiplications of a block, forward and backward, below which nothing is gained
+)
 
 
 def probed_kernels(block: nn.Module, sequences: int, tokens: int, compute: Compute, *, causal: bool) -> Kernels:
     """The fastest kernels for forward and backward of a block over sequences×tokens at the compute's precision.
 
-    Off the CPU nothing is measured: torch's fused attention and autograd's products are what those devices are tuned for.
-    The attention is chosen first and the linear layers with it, so a handful of runs is enough.
+    Only bf16 on a CPU is measured: in fp32 all ways take the same time (the products are nine tenths of it), and GPUs are
+    made for torch's own. The attention is chosen first and the linear layers with it, so a handful of runs is enough.
     """
-    start = Kernels("bf16", "plain", "fused", "bf16") if compute.precision == "bf16" else Kernels()
+    if compute.precision == "fp32":
+        return Kernels()
     if not compute.device.startswith("cpu"):
+        return Kernels("bf16", "plain", "fused", "bf16")
+    # Attention of short sequences is thousands of small products, each with the cost of starting a bf16 kernel.
+    start = Kernels("bf16", "plain", "fused", "fp32")
+    weights = sum(parameter.numel() for parameter in block.parameters())
+    if 6 * weights * sequences * tokens < _WORTH_OPERATIONS:
         return start
     with torch.random.fork_rng(devices=[]):
         bench = _Bench(block, sequences, tokens, causal)
         best = bench.fastest(_attentions(start))
-        best = bench.fastest([best, *_linears(best)])
+        best = bench.fastest(_linears(best))
     log.info(
         "a block of %d sequences of %d tokens takes %.1f ms: %s",
         sequences, tokens, 1000 * bench.seconds[best], ", ".join(f"{name} {value}" for name, value in best.as_dict().items()),
@@ -44,15 +54,13 @@ def probed_kernels(block: nn.Module, sequences: int, tokens: int, compute: Compu
 
 
 def _attentions(start: Kernels) -> list[Kernels]:
-    kinds = [replace(start, attention="fused"), replace(start, attention="explicit")]
-    if start.activations == "bf16":
-        kinds += [replace(kernels, attention_in="fp32") for kernels in kinds]
-    return kinds
+    explicit = replace(start, attention="explicit")
+    return [start, explicit, replace(start, attention_in="bf16"), replace(explicit, attention_in="bf16")]
 
 
 def _linears(best: Kernels) -> list[Kernels]:
-    kinds = [replace(best, linear="contiguous")]
-    if best.activations == "bf16" and hasattr(torch.backends.mkldnn, "matmul"):
+    kinds = [best, replace(best, linear="contiguous")]
+    if hasattr(torch.backends.mkldnn, "matmul"):  # torch 2.9 and later
         kinds.append(replace(best, activations="fp32", attention_in="fp32", linear="mixed"))
     return kinds
 
@@ -68,11 +76,13 @@ class _Bench:
         self.seconds: dict[Kernels, float] = {}
 
     def fastest(self, choices: list[Kernels]) -> Kernels:
+        """The first of the choices, or one that is clearly faster."""
         for kernels in choices:
             if kernels not in self.seconds:
                 self.seconds[kernels] = self._time(kernels)
                 log.debug("%.1f ms: %s", 1000 * self.seconds[kernels], kernels)
-        return min(choices, key=self.seconds.__getitem__)
+        best = min(choices, key=self.seconds.__getitem__)
+        return best if self.seconds[best] < _CLEARLY * self.seconds[choices[0]] else choices[0]
 
     def _time(self, kernels: Kernels) -> float:
         """The median of some runs after one that prepares kernels and memory."""

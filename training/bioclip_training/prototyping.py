@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from bioclip_core.captions import captions_for_labels
 from bioclip_core.errors import SourceError
-from bioclip_core.joining import matching_rows, text_side_of
+from bioclip_core.joining import matching_rows
 from bioclip_core.labels import Block, LabelSet, in_memory
-from bioclip_core.prototypes import centroids_of
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_training.catalog.rows import Catalog, hashed_share
 from bioclip_training.evaluation.features import FeatureBook, Progress, silent
@@ -165,43 +164,34 @@ def compare_alone(
 
 
 def compare_joined(
-    text: LabelSet, joined: LabelSet, examples: Sample, held_out: Sequence[Sample], *, device: str = "cpu"
+    text: LabelSet, joined: LabelSet, held_out: Sequence[Sample], *, device: str = "cpu"
 ) -> list[Accuracy]:
-    """Text alone, prototypes stacked upon it as they are, and joined: on held-out images of old and of new taxa.
+    """Text alone, prototypes stacked upon it on its own scale, and joined: on held-out images of old and of new taxa.
 
     New taxa are those that have a prototype in the joined set, old ones all others of the text set.
     """
-    rows = {row for block in joined.blocks if block.kind == "prototype" for row in range(block.start, block.stop)}
+    is_prototype_N = _are_prototypes(joined)
+    sets = {"text": text, "stacked": _stacked(text, joined), "joined": joined}
     found = []
     for sample in held_out:
-        places = matching_rows(joined, sample.taxa)
-        is_new = [place in rows for place in places.tolist()]
-        is_old = [place >= 0 and not new for place, new in zip(places.tolist(), is_new, strict=True)]
-        for taxa, wanted in (("old", is_old), ("new", is_new)):
-            part = sample.where(wanted)
+        rows_N = matching_rows(joined, sample.taxa)
+        is_new_N = (rows_N >= 0) & is_prototype_N[rows_N]
+        for taxa, wanted_N in (("old", (rows_N >= 0) & ~is_new_N), ("new", is_new_N)):
+            part = sample.where(wanted_N)
             if len(part):
-                found += [
-                    accuracy_of(text, part, "text", taxa, device=device),
-                    _stacked(text, joined, rows, examples, part, taxa),
-                    accuracy_of(joined, part, "joined", taxa, device=device),
-                ]
+                found += [accuracy_of(labels, part, answers, taxa, device=device) for answers, labels in sets.items()]
     return found
 
 
-def _stacked(
-    text: LabelSet, joined: LabelSet, prototype_rows: set[int], examples: Sample, sample: Sample, taxa: str
-) -> Accuracy:
-    """What prototypes on their own scale, put beside the text rows without a fit, would have answered."""
-    made = centroids_of(examples.features_ND, examples.taxa, least=1)
-    places = matching_rows(joined, made.taxa)
-    stands_C = np.array([place in prototype_rows for place in places.tolist()], dtype=bool)
-    replaced = matching_rows(text, [taxon for taxon, stands in zip(made.taxa, stands_C, strict=True) if stands])
-    features = sample.features_ND.astype(np.float32)
-    nowhere = np.full(len(sample), -1)
-    side = text_side_of(text, features, nowhere, without=replaced[replaced >= 0])
-    logits_BC = np.where(stands_C, made.logits(features), -np.inf)
-    prototype_wins = logits_BC.max(axis=1) > side.best_R
-    wanted = matching_rows(joined, sample.taxa)
-    text_wanted = matching_rows(text, sample.taxa)
-    right = np.where(prototype_wins, places[logits_BC.argmax(axis=1)] == wanted, side.best_row_R == text_wanted)
-    return Accuracy("stacked", sample.part, taxa, len(sample), float(right.mean()))
+def _are_prototypes(labels: LabelSet) -> NDArray[np.bool_]:
+    are_N = np.zeros(len(labels), dtype=bool)
+    for block in labels.blocks:
+        are_N[block.start : block.stop] = block.kind == "prototype"
+    return are_N
+
+
+def _stacked(text: LabelSet, joined: LabelSet) -> LabelSet:
+    """The joined set without its fit: every row on the scale of text, as if a prototype were one more caption."""
+    scales = {"scale": text.blocks[0].scale, "bias": text.blocks[0].bias}
+    kinds = [{**kind, **scales} for kind in joined.manifest["kinds"]]
+    return LabelSet(joined.table, joined.embeddings_ND, {**joined.manifest, "kinds": kinds}, folder=joined.folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from bioclip_core.device import Compute, choose_compute
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.models import ModelEntry
+from bioclip_core.taxonomy import Taxon
 from bioclip_training.checkpoint import RunFolder
 from bioclip_training.distributed import World, joined_world
 from bioclip_training.recipe import Progress, TrainConfig, TrainResult
@@ -97,6 +98,10 @@ def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compu
         _say(f"going on after step {trainer.step} of {total}", config, world, total)
     world.agreed(None)
     trainer.run()
+    if config.method == "lora" and world.is_first:  # what is kept has the additions in its matrices
+        plain = open_start(config.start, models, config.seed)
+        taxa = [*images.taxa, *(replay.taxa if replay else ())]
+        trainer.towers = build_towers(replace(config, method="full"), plain, taxa, compute, World(), replayed=replay is not None)
     return finish(trainer, start, images, replay, settings)
 
 
@@ -135,23 +140,15 @@ def build_trainer(
     folder: RunFolder, total: int,
 ) -> Trainer:  # fmt: skip
     """A trainer that is ready to run or to be restored."""
-    from bioclip_training.caption_drawing import all_captions
-    from bioclip_training.kernel_book import KernelBook
+    from bioclip_training.lora import add_low_rank, freeze_all_but_additions
     from bioclip_training.optimizer import Optimizer
-    from bioclip_training.towers import Towers
-    from bioclip_training.validation import label_captions
 
     taxa = [*images.taxa, *(replay.taxa if replay else ())]
-    captions = list(dict.fromkeys([*all_captions(taxa, config.captions), *label_captions(taxa)]))
-    book = KernelBook(start, config, compute)
-    towers = Towers(
-        start.model, start.tokenizer, captions=captions, preprocessing=start.preprocessing, compute=compute,
-        replay_projection=replay is not None and config.replay_projection == "second",
-        gradient_checkpointing=config.gradient_checkpointing, lock_image=config.lock_image, lock_text=config.lock_text,
-        drop_path=config.drop_path, compile=config.compile, kernels=world.agreed(book.remembered()),
-        images=max(1, config.batch_size // config.accumulate // world.size),
-    )  # fmt: skip
-    book.remember(towers.kernels)
+    if config.method == "lora":
+        add_low_rank(start.model, config.lora_rank, config.lora_alpha)
+    towers = build_towers(config, start, taxa, compute, world, replayed=replay is not None)
+    if config.method == "lora":
+        freeze_all_but_additions(start.model)
     world.same_everywhere_([item.parameter for item in towers.trainable()])
     optimizer = Optimizer(towers, config, total)
     replay_source = (
@@ -160,13 +157,34 @@ def build_trainer(
     data_source = _source(images, config, start, world, weight=1.0, of_replay=False)
     trainer = Trainer(config, towers, optimizer, data_source, replay_source, folder, world, total)
     if world.is_first and not start.is_random:
-        trainer.starting_weights = towers.export_state()
+        trainer.starting_weights = trainer.weights()
     if world.is_first:
         trainer.held_out = held_out_of(config.data, config, start, trainer.quarantined)
         trainer.held_out_of_replay = (
             held_out_of(config.replay, config, start, trainer.quarantined) if config.replay else None
         )
     return trainer
+
+
+def build_towers(
+    config: TrainConfig, start: Start, taxa: Sequence[Taxon], compute: Compute, world: World, *, replayed: bool
+) -> Towers:
+    """The towers of a start, for these taxa."""
+    from bioclip_training.caption_drawing import all_captions
+    from bioclip_training.kernel_book import KernelBook
+    from bioclip_training.towers import Towers
+    from bioclip_training.validation import label_captions
+
+    book = KernelBook(start, config, compute)
+    towers = Towers(
+        start.model, start.tokenizer, captions=list(dict.fromkeys([*all_captions(taxa, config.captions), *label_captions(taxa)])),
+        preprocessing=start.preprocessing, compute=compute, replay_projection=replayed and config.replay_projection == "second",
+        gradient_checkpointing=config.gradient_checkpointing, lock_image=config.lock_image, lock_text=config.lock_text,
+        drop_path=config.drop_path, compile=config.compile, kernels=world.agreed(book.remembered()),
+        images=max(1, config.batch_size // config.accumulate // world.size),
+    )  # fmt: skip
+    book.remember(towers.kernels)
+    return towers
 
 
 def held_out_of(address: str, config: TrainConfig, start: Start, bad: Callable[[str, str], None]) -> HeldOut | None:

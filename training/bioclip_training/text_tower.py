@@ -67,6 +67,10 @@ class TextTower(nn.Module):
             return self._looked_up(captions)
         return self._encoded(captions)
 
+    def forget(self) -> None:
+        """The weights were changed from outside: features of a locked tower are computed anew."""
+        self._features.clear()
+
     @property
     def fast(self) -> bool:
         """Whether captions are cut to the longest and only their own tokens are trained."""
@@ -112,12 +116,8 @@ class TextTower(nn.Module):
 
     def _cut_forward(self, text: Any, captions: Sequence[str]) -> torch.Tensor:
         tokens_UT, end_U = self._cut_tokens(captions)
-        whole_VD = text.token_embedding.weight
-        if self.table is None:
-            x_UTD = nn.functional.embedding(tokens_UT, whole_VD)
-        else:
-            x_UTD = self.table(tokens_UT, whole_VD)
-        length = tokens_UT.shape[1]
+        length, whole_VD = tokens_UT.shape[1], text.token_embedding.weight
+        x_UTD = text.token_embedding(tokens_UT) if self.table is None else self.table(tokens_UT, whole_VD)
         x_UTD = (x_UTD + text.positional_embedding[:length]).to(DTYPES[self.kernels.activations])
         mask_TT = text.attn_mask[:length, :length]
         blocks = text.transformer.resblocks

@@ -40,6 +40,10 @@ class TokenTable(nn.Module):
         known_BTD = nn.functional.embedding(compact_BT.clamp_min(0), self.rows)
         return torch.where(unknown_BT[..., None], nn.functional.embedding(tokens_BT, whole_VD), known_BTD)
 
+    def fill(self, whole_VD: torch.Tensor) -> None:
+        """Take the rows of a whole embedding."""
+        self.rows.detach().copy_(whole_VD[torch.tensor(self.used, device=whole_VD.device)])
+
     def restored(self, whole_VD: torch.Tensor) -> torch.Tensor:
         """The whole embedding V×D with the trained rows in their places, on the device and of the type of ``whole_VD``."""
         filled_VD = whole_VD.detach().clone()

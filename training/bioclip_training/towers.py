@@ -24,6 +24,10 @@ _NEVER_DECAYED = (
 )  # fmt: skip
 
 
+PAIRWISE_BIAS = -10.0
+"""The logit bias that a model without one begins with: of B×B pairs nearly all are false (Zhai et al. 2023)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trainable:
     """A parameter that a step changes."""
@@ -43,6 +47,7 @@ class Towers:
 
     Args:
         replay_projection: copy the visual projection for replayed images (BioCLIP 2, Gu et al. 2025).
+        pairwise: the loss is of pairs (``siglip``), so a model without a logit bias gets one.
         kernels: of an earlier part of the same run, as ``kernels`` gave them; None measures which are fastest.
         images: of a forward pass, for that measurement.
 
@@ -63,7 +68,8 @@ class Towers:
         lock_image: bool = False,
         lock_text: bool = False,
         drop_path: float = 0.0,
-        compile: bool = False,
+        compile: bool = False,  # noqa: A002 -- the name of the option
+        pairwise: bool = False,
         kernels: Mapping[str, Mapping[str, Any]] | None = None,
         images: int = 64,
     ) -> None:
@@ -71,7 +77,11 @@ class Towers:
             raise UsageError(
                 "precision fp16 in training: allowed are fp32 and bf16, whose range gradients do not leave"
             )
-        self.model = model.to(compute.device).float().requires_grad_(True)
+        self.model = model.to(compute.device).float()
+        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+            self.model.requires_grad_(True)  # as an encoder leaves it; else a fixed part is meant to stay fixed
+        if pairwise and getattr(self.model, "logit_bias", None) is None:
+            self.model.logit_bias = nn.Parameter(torch.tensor(PAIRWISE_BIAS, device=compute.device))
         self.compute = compute
         self._lock_image, self._lock_text = lock_image, lock_text
         self.vision = VisionTower(
@@ -153,12 +163,11 @@ class Towers:
         return state
 
     def load_export(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take weights as :meth:`export_state` gave them, for validation; the replay projection stays as it is."""
-        own = {name: value for name, value in state.items() if name != self.text.embedding_name or self.text.table is None}
-        self.model.load_state_dict(own, strict=False)
+        """Take weights as :meth:`export_state` gives them, for validation; the replay projection stays as it is."""
+        self.model.load_state_dict(state)
         if self.text.table is not None:
-            rows_UD = state[self.text.embedding_name][torch.tensor(self.text.table.used)]
-            self.text.table.rows.data.copy_(rows_UD)
+            self.text.table.fill(state[self.text.embedding_name])
+        self.text.forget()
 
     def training_state(self) -> dict[str, torch.Tensor]:
         """Copies of all that steps change, on the CPU: the rest is the starting model's."""
@@ -182,6 +191,7 @@ class Towers:
                 )
         for name, target in targets.items():
             target.copy_(state[name])
+        self.text.forget()
 
     def train(self) -> None:
         """As in training: stochastic depth and dropout are on, but for locked towers."""

@@ -18,6 +18,7 @@ from bioclip_core.errors import BioclipError
 from bioclip_training.checkpoint import RunFolder
 from bioclip_training.distributed import World
 from bioclip_training.journal import Journal
+from bioclip_training.lora import merged
 from bioclip_training.memory import out_of_memory_message
 from bioclip_training.optimizer import learning_rate
 from bioclip_training.recipe import Progress, TrainConfig, TrainingStopped
@@ -82,7 +83,7 @@ class Trainer:
         """Batches taken from the data: the steps, and batches that were left out."""
         self.best: Best | None = None
         self.journal = Journal(folder.metrics, folder.quarantine, enabled=world.is_first)
-        self._tell = config.tell or _to_nobody
+        self._tell = (config.tell if world.is_first else None) or _to_nobody
         self._should_stop = config.should_stop or _never
         self._recent: list[float] = []
         self._bad_in_a_row = 0
@@ -250,7 +251,7 @@ class Trainer:
             is_best, self.best = True, Best(self.step, (0.0, 0.0))  # nothing to choose on: the last is the best
         if is_best and self.world.is_first and self.step > 0:
             with self.optimizer.averaged():
-                self.folder.save_best(self.step, self.towers.export_state())
+                self.folder.save_best(self.step, self.weights())
 
     def _save(self) -> None:
         """Save the state of this step, unless it is saved already."""
@@ -259,6 +260,11 @@ class Trainer:
             self.folder.save_state(self.step, self.state())
             self.folder.drop_other_bests({self.best.step} if self.best else set())
         self._saved_at = self.step
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The model's weights as open_clip loads them, with LoRA's additions in their matrices."""
+        state = self.towers.export_state()
+        return merged(state, self.config.lora_rank, self.config.lora_alpha) if self.config.method == "lora" else state
 
     def state(self) -> dict[str, Any]:
         """All that decides the rest of the run."""

@@ -43,7 +43,7 @@ class VisionTower(nn.Module):
         locked: bool,
         checkpointing: bool,
         drop_path: float,
-        compile: bool,
+        compile: bool,  # noqa: A002 -- the name of the option
     ) -> None:
         super().__init__()
         # In a tuple, so that the model's parameters are not listed a second time under this module.

@@ -15,9 +15,9 @@ from bioclip_core.images import decode_regions, read_bytes
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.catalog.rows import Box
 
-HASH_SIDE = 16
-"""The hash holds the 16 × 16 lowest frequencies. With 8 × 8, which is the library's default, silhouettes of leaves of
-different species are equal; with 16 × 16 no two of 990 differ in fewer than 17 of the 256 bits."""
+HASH_SIDE = 12
+"""The hash holds the 12 × 12 lowest frequencies. With 8 × 8, the library's default, silhouettes of leaves of different species have
+equal hashes; with 16 × 16, copies of smooth images differ as much as other images do."""
 HASH_BYTES = HASH_SIDE * HASH_SIDE // 8
 COLOUR_SIDE = 4
 """Cells on each side of the grid of mean colours, since the perceptual hash sees greys only."""

@@ -27,7 +27,7 @@ class BuildOptions:
     holdout_names: tuple[str, ...] = ()
     """Species or higher taxa that are kept unseen."""
     near_distance: int = NEAR_DISTANCE
-    """Bits of 256 in which two near duplicates may differ; 0 looks at equal files only."""
+    """Bits of 144 in which two near duplicates may differ; 0 looks at equal files only."""
     keep_duplicates: bool = False
     """Leave duplicates on both sides of a split (they are reported)."""
     only_resolved: bool = False
@@ -39,7 +39,7 @@ class BuildOptions:
         for name, low, high in (
             ("val", 0, 0.9),
             ("holdout_share", 0, 0.9),
-            ("near_distance", 0, 64),
+            ("near_distance", 0, 32),
             ("workers", 0, 1024),
         ):
             value = getattr(self, name)

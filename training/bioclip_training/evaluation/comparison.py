@@ -82,7 +82,13 @@ def compare_with(folder: Path, catalog: Catalog, answers: Answers, config: Evalu
         if both:
             other = np.array([there[keys[place]][level] for place in both], dtype=bool)
             differences.append(_difference(level, hits_N[both], other, answers.group_N[both], config))
-    return Comparison(str(folder), model, tuple(differences), len(keys) - len(common), len(there) - len({keys[place] for place in common}))
+    return Comparison(
+        str(folder),
+        model,
+        tuple(differences),
+        len(keys) - len(common),
+        len(there) - len({keys[place] for place in common}),
+    )
 
 
 def read_hits(folder: Path) -> tuple[str, dict[tuple[str, int, str], dict[str, bool | None]]]:
@@ -101,7 +107,9 @@ def read_hits(folder: Path) -> tuple[str, dict[tuple[str, int, str], dict[str, b
         model = str(metrics["provenance"]["model"]["name"])
     except (OSError, ValueError, KeyError, TypeError, ArrowException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SourceError(f"compare {folder}: it is no evaluation ({reason}); give the --output folder of an earlier evaluate") from error
+        raise SourceError(
+            f"compare {folder}: it is no evaluation ({reason}); give the --output folder of an earlier evaluate"
+        ) from error
     return model, {
         (row["uri"], row["frame"], row["region"]): {level: row[f"hit_{level}"] for level in levels}
         for row in rows
@@ -110,7 +118,11 @@ def read_hits(folder: Path) -> tuple[str, dict[tuple[str, int, str], dict[str, b
 
 
 def _difference(
-    level: str, here_N: NDArray[np.bool_], there_N: NDArray[np.bool_], group_N: NDArray[np.int64], config: EvaluationConfig
+    level: str,
+    here_N: NDArray[np.bool_],
+    there_N: NDArray[np.bool_],
+    group_N: NDArray[np.int64],
+    config: EvaluationConfig,
 ) -> Difference:
     change_N = here_N.astype(np.float64) - there_N
     interval = bootstrap_interval(change_N, numbered(group_N.tolist()), seed=config.seed, resamples=config.resamples)

@@ -33,7 +33,7 @@ class Consensus:
     levels: tuple[str, ...]
 
     @property
-    def given_N(self) -> NDArray[np.bool_]:
+    def given(self) -> NDArray[np.bool_]:
         """Which images get one."""
         given: NDArray[np.bool_] = self.level_N >= 0
         return given
@@ -86,7 +86,7 @@ def curve(
     finest = labels.levels[-1]
     for threshold in sorted({*THRESHOLDS, asked}):
         found = consensus_at(threshold, scores, taxon_N, labels)
-        given_N, finest_N = found.given_N, found.level_N == 0
+        given_N, finest_N = found.given, found.level_N == 0
         rows.append(
             {
                 "threshold": threshold,

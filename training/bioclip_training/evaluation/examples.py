@@ -18,7 +18,12 @@ from bioclip_training.evaluation.truth import EXACT
 
 
 def write_examples(
-    catalog: Catalog, answers: Answers, consensus: Consensus, failures: Mapping[int, str], file: Path, rows_Q: NDArray[np.int64]
+    catalog: Catalog,
+    answers: Answers,
+    consensus: Consensus,
+    failures: Mapping[int, str],
+    file: Path,
+    rows_Q: NDArray[np.int64],
 ) -> None:
     """Write Q rows in the order of the catalog.
 
@@ -34,13 +39,23 @@ def write_examples(
 
     place_Q = np.full(len(rows_Q), -1, dtype=np.int64)
     place_Q[np.searchsorted(rows_Q, answers.rows_N)] = np.arange(len(answers.rows_N))
-    columns = {**_catalog_columns(catalog, rows_Q), **_answer_columns(answers), **_consensus_columns(answers, consensus)}
+    columns = {
+        **_catalog_columns(catalog, rows_Q),
+        **_answer_columns(answers),
+        **_consensus_columns(answers, consensus),
+    }
     table: dict[str, Any] = {}
     for name, values in columns.items():
-        own = values if len(values) == len(rows_Q) and name in _CATALOG else [values[place] if place >= 0 else None for place in place_Q]
+        own = (
+            values
+            if len(values) == len(rows_Q) and name in _CATALOG
+            else [values[place] if place >= 0 else None for place in place_Q]
+        )
         table[name] = pa.array(own)
     no_name = "it has no name in the catalog that the labels are held against"
-    reasons = [None if place >= 0 else failures.get(row, no_name) for row, place in zip(rows_Q.tolist(), place_Q, strict=True)]
+    reasons = [
+        None if place >= 0 else failures.get(row, no_name) for row, place in zip(rows_Q.tolist(), place_Q, strict=True)
+    ]
     table["failure"] = pa.array(reasons, pa.string())
     parquet.write_table(pa.table(table), file)
 
@@ -76,20 +91,30 @@ def _answer_columns(answers: Answers) -> dict[str, list[Any]]:
     for level, scores in answers.scores.items():
         counted_N, hits_N = scores.counted(answers.truth_N), rank_hits(scores.place_N, 1)
         if counted_N.any():
-            columns[f"hit_{level}"] = [bool(hit) if counted else None for hit, counted in zip(hits_N, counted_N, strict=True)]
+            columns[f"hit_{level}"] = [
+                bool(hit) if counted else None for hit, counted in zip(hits_N, counted_N, strict=True)
+            ]
     possible = (exact.place_N >= 0).tolist()
-    columns["truth_probability"] = [own if can else None for own, can in zip(exact.own_N.tolist(), possible, strict=True)]
-    columns["truth_place"] = [place + 1 if can else None for place, can in zip(exact.place_N.tolist(), possible, strict=True)]
+    columns["truth_probability"] = [
+        own if can else None for own, can in zip(exact.own_N.tolist(), possible, strict=True)
+    ]
+    columns["truth_place"] = [
+        place + 1 if can else None for place, can in zip(exact.place_N.tolist(), possible, strict=True)
+    ]
     return columns
 
 
 def _consensus_columns(answers: Answers, consensus: Consensus) -> dict[str, list[Any]]:
     levels = [consensus.levels[level] if level >= 0 else None for level in consensus.level_N.tolist()]
     named = zip(consensus.row_N.tolist(), levels, strict=True)
-    given = consensus.given_N.tolist()
+    given = consensus.given.tolist()
     return {
         "consensus": [answer_name(answers.labels, row, level) if level else None for row, level in named],
         "consensus_rank": levels,
-        "consensus_probability": [p if have else None for p, have in zip(consensus.probability_N.tolist(), given, strict=True)],
-        "consensus_right": [right if have else None for right, have in zip(consensus.right_N.tolist(), given, strict=True)],
+        "consensus_probability": [
+            p if have else None for p, have in zip(consensus.probability_N.tolist(), given, strict=True)
+        ],
+        "consensus_right": [
+            right if have else None for right, have in zip(consensus.right_N.tolist(), given, strict=True)
+        ],
     }

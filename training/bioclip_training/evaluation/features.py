@@ -35,7 +35,13 @@ class FeatureBook:
     """Features of a catalog's rows, each encoded once; a row whose image cannot be read has a reason instead."""
 
     def __init__(
-        self, catalog: Catalog, encoder: Encoder, compute: Compute, *, batch_size: int | None = None, workers: int | None = None
+        self,
+        catalog: Catalog,
+        encoder: Encoder,
+        compute: Compute,
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
     ) -> None:
         self.failures: dict[int, str] = {}
         """By row, why its image could not be used."""

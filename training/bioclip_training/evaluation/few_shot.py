@@ -56,7 +56,14 @@ class FewShot:
         """Mean and spread (standard deviation over draws) of the accuracy, and what it is over."""
         mean, macro = float(np.mean(self.accuracy_R)), float(np.mean(self.macro_R))
         spread = float(np.std(self.accuracy_R, ddof=1)) if len(self.accuracy_R) > 1 else 0.0
-        return {"top1": mean, "spread": spread, "macro": macro, "queries": self.queries, "taxa": self.taxa, "short": self.short}
+        return {
+            "top1": mean,
+            "spread": spread,
+            "macro": macro,
+            "queries": self.queries,
+            "taxa": self.taxa,
+            "short": self.short,
+        }
 
 
 def support_pools(
@@ -94,7 +101,8 @@ def nearest_centroid(
     half_C = 0.5 * (centroids_CD**2).sum(axis=1)
     step = max(1, _QUERIES_A_PASS_BYTES // (4 * classes))
     parts = [
-        (queries_QD[start : start + step] @ centroids_CD.T - half_C).argmax(axis=1) for start in range(0, len(queries_QD), step)
+        (queries_QD[start : start + step] @ centroids_CD.T - half_C).argmax(axis=1)
+        for start in range(0, len(queries_QD), step)
     ]
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
@@ -142,9 +150,7 @@ def _one_draw(
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]] | None:
     """Whether each query was right, and its taxon; None where no query is left."""
     present_C, class_S = np.unique(taxon_of_row[support], return_inverse=True)
-    asked = queries[
-        ~np.isin(group_of_row[queries], group_of_row[support]) & np.isin(taxon_of_row[queries], present_C)
-    ]
+    asked = queries[~np.isin(group_of_row[queries], group_of_row[support]) & np.isin(taxon_of_row[queries], present_C)]
     if not len(asked):
         return None
     support_SD, queries_QD = (features.of(rows).astype(np.float32) for rows in (support, asked))

@@ -71,9 +71,15 @@ def zero_shot(answers: Answers, bootstrap: Bootstrap) -> dict[str, Any]:
 
 def _level(scores: LevelScores, answers: Answers, bootstrap: Bootstrap) -> dict[str, Any]:
     counted_N = scores.counted(answers.truth_N)
-    place_N, truth_N, group_N = scores.place_N[counted_N], _truths_at(scores, answers, counted_N), answers.group_N[counted_N]
+    place_N, truth_N, group_N = (
+        scores.place_N[counted_N],
+        _truths_at(scores, answers, counted_N),
+        answers.group_N[counted_N],
+    )
     hits_NT = np.stack([rank_hits(place_N, top) for top in TOPS], axis=1)
-    intervals = bootstrap_intervals(hits_NT.astype(float), numbered(group_N.tolist()), seed=bootstrap.seed, resamples=bootstrap.resamples)
+    intervals = bootstrap_intervals(
+        hits_NT.astype(float), numbered(group_N.tolist()), seed=bootstrap.seed, resamples=bootstrap.resamples
+    )
     figures: dict[str, Any] = {"n": int(counted_N.sum())}
     for column, (top, interval) in enumerate(zip(TOPS, intervals, strict=True)):
         figures[f"top{top}"] = float(hits_NT[:, column].mean())
@@ -96,7 +102,12 @@ def _truths_at(scores: LevelScores, answers: Answers, counted_N: NDArray[np.bool
     """The number of each image's true taxon of this level: what a macro mean is over."""
     truth_N = answers.truth_N[counted_N]
     spans_N = scores.truth.spans_CK[truth_N, 0]
-    return numbered([("span", span) if span >= 0 else ("own", own) for span, own in zip(spans_N.tolist(), truth_N.tolist(), strict=True)])
+    return numbered(
+        [
+            ("span", span) if span >= 0 else ("own", own)
+            for span, own in zip(spans_N.tolist(), truth_N.tolist(), strict=True)
+        ]
+    )
 
 
 def _share(scores: LevelScores, answers: Answers, part_N: NDArray[np.bool_], bootstrap: Bootstrap) -> dict[str, Any]:
@@ -124,7 +135,9 @@ def calibration(answers: Answers, temperature: float | None) -> dict[str, Any]:
     for level, scores in answers.scores.items():
         counted_N = scores.counted(answers.truth_N)
         if counted_N.any():
-            by_level[level] = reliability(scores.probability_NK[counted_N, 0], rank_hits(scores.place_N[counted_N], 1)).ece
+            by_level[level] = reliability(
+                scores.probability_NK[counted_N, 0], rank_hits(scores.place_N[counted_N], 1)
+            ).ece
     return {
         "ece": by_level[EXACT],
         "nll": mean_nll(exact.own_N[possible_N]),

@@ -28,7 +28,9 @@ def accuracy_by_level(zero_shot: Mapping[str, Any]) -> bytes:
     low, high = np.array([zero_shot[level]["top1_ci95"] for level in levels]).T
     x = np.arange(len(levels))
     axes.bar(x, top1, 0.6, color=_BLUE, label="top-1, 95% interval")
-    axes.errorbar(x, top1, yerr=np.clip([top1 - low, high - top1], 0, None), fmt="none", ecolor=_INK, capsize=3, linewidth=1)
+    axes.errorbar(
+        x, top1, yerr=np.clip([top1 - low, high - top1], 0, None), fmt="none", ecolor=_INK, capsize=3, linewidth=1
+    )
     axes.plot(x, [zero_shot[level]["top5"] for level in levels], "o", color=_ORANGE, markersize=5, label="top-5")
     axes.set_xticks(x, levels, rotation=30, ha="right")
     axes.set_ylim(0, 1.02)
@@ -42,7 +44,9 @@ def reliability_diagram(found: Reliability) -> bytes:
     figure, axes = _new(4.4, 4.2)
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="as sure as it is right")
     axes.vlines(found.probability_B, found.probability_B, found.accuracy_B, color=_ORANGE, linewidth=1, label="gap")
-    axes.plot(found.probability_B, found.accuracy_B, "o-", color=_BLUE, markersize=4, linewidth=1, label="bins of equal mass")
+    axes.plot(
+        found.probability_B, found.accuracy_B, "o-", color=_BLUE, markersize=4, linewidth=1, label="bins of equal mass"
+    )
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the best answer", ylabel="share that is right")
     axes.set_aspect("equal")
     _legend_below(axes)
@@ -61,7 +65,12 @@ def coverage_curve(points: Sequence[Mapping[str, float]], finest: str, threshold
                 place = (point[f"coverage{suffix}"], point[f"accuracy{suffix}"])
                 axes.plot(*place, "o", color=colour, markersize=9, fillstyle="none")
                 axes.annotate(f"{threshold:g}", place, textcoords="offset points", xytext=(6, 7), fontsize=8)
-    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="share of images with a consensus (coverage)", ylabel="share of them that is right")
+    axes.set(
+        xlim=(0, 1.02),
+        ylim=(0, 1.02),
+        xlabel="share of images with a consensus (coverage)",
+        ylabel="share of them that is right",
+    )
     _legend_below(axes)
     return _png(figure)
 

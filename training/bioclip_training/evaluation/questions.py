@@ -89,7 +89,9 @@ def ask(
         return _words(config, catalog, encoder)
     labels, described = _taxa(config, catalog, found, encoder, folder, progress)
     taxa = catalog.taxa
-    truth_of_row = np.array([-1 if taxon.rank is None else number for number, taxon in enumerate(taxa)])[catalog.taxon_of_N]
+    truth_of_row = np.array([-1 if taxon.rank is None else number for number, taxon in enumerate(taxa)])[
+        catalog.taxon_of_N
+    ]
     names = tuple(taxon.scientific_name for taxon in taxa)
     return Question(labels, described, truths_of(taxa, labels), truth_of_row, names)
 
@@ -105,14 +107,21 @@ def _taxa(
 
     try:
         built = build_label_set(
-            catalog.taxa, encoder, folder, caption=Caption(config.caption), progress=lambda *done: progress("Labels", *done)
+            catalog.taxa,
+            encoder,
+            folder,
+            caption=Caption(config.caption),
+            progress=lambda *done: progress("Labels", *done),
         )
     except NoTextTower as error:
         raise NoTextTower(
             f"{config.model} makes no labels of names ({error}); give --labels with a label set made of example images: "
             f"bioclip-plugin prototypes build --data {config.data} --model {config.model} --output FOLDER"
         ) from error
-    return built.labels, f"every taxon of the catalog, all splits: {len(built.labels)} labels ({config.caption} captions)"
+    return (
+        built.labels,
+        f"every taxon of the catalog, all splits: {len(built.labels)} labels ({config.caption} captions)",
+    )
 
 
 def _words(config: EvaluationConfig, catalog: Catalog, encoder: Encoder) -> Question:
@@ -126,13 +135,15 @@ def _words(config: EvaluationConfig, catalog: Catalog, encoder: Encoder) -> Ques
     if not any(row >= 0 for row in rows):
         raise UsageError(
             f"none of {len(labels)} labels stands in the column {config.truth_column} of {catalog.file}, which has "
-            f"{', '.join(distinct[:5]) or 'nothing'}; give --truth another column, or the labels' words as they stand there"
+            f"{', '.join(distinct[:5]) or 'nothing'}; give --truth-column another one, or the labels' words as they stand there"
         )
     groups = labels.spans(GROUP)
     group_of = [int(np.searchsorted(groups.starts_S, row, side="right")) - 1 for row in rows]
     grouped = np.array([row < 0 or bool(groups.named_S[group]) for row, group in zip(rows, group_of, strict=True)])
     truths = {
-        GROUP: LevelTruth(GROUP, padded([[group] if row >= 0 else [] for row, group in zip(rows, group_of, strict=True)]), grouped),
+        GROUP: LevelTruth(
+            GROUP, padded([[group] if row >= 0 else [] for row, group in zip(rows, group_of, strict=True)]), grouped
+        ),
         LABEL: LevelTruth(LABEL, padded([[row] if row >= 0 else [] for row in rows]), np.ones(len(rows), dtype=bool)),
     }
     if not config.groups:

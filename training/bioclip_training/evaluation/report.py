@@ -59,7 +59,7 @@ def _summary(outcome: Outcome) -> str:
     ]
     if exact["unanswerable"]:
         lines.append(
-            f"{exact['unanswerable']} of them are of taxa that the label set does not have (not in the label set), so no answer can be right; of "
+            f"{exact['unanswerable']} of them are of taxa that are not in the label set, so no answer can be right; of "
             f"the other {exact['answerable']['n']}, {percent(exact['answerable']['top1'])} are right."
         )
     if images["failed"]:
@@ -75,19 +75,33 @@ def _by_level(outcome: Outcome) -> str:
     named = {level_name(level, custom=custom): figures for level, figures in zero_shot.items()}
     rows = [
         [
-            name, figures["n"], percent(figures["top1"]), interval(figures["top1_ci95"]), percent(figures["top3"]), percent(figures["top5"]),
-            percent(figures["macro"]["top1"]), interval(figures["macro"]["top1_ci95"]), figures["unanswerable"],
+            name, figures["n"], percent(figures["top1"]), interval(figures["top1_ci95"]), percent(figures["top3"]),
+            percent(figures["top5"]), percent(figures["macro"]["top1"]), interval(figures["macro"]["top1_ci95"]), figures["unanswerable"],
             percent(figures["answerable"]["top1"]),
         ]
         for name, figures in named.items()
     ]  # fmt: skip
-    header = ["rank", "images", "top-1", "95%", "top-3", "top-5", "macro top-1", "95%", "not in label set", "top-1 of the others"]
+    header = [
+        "rank",
+        "images",
+        "top-1",
+        "95%",
+        "top-3",
+        "top-5",
+        "macro top-1",
+        "95%",
+        "not in label set",
+        "top-1 of the others",
+    ]
     note = (
-        "An image counts at a rank where its label has a name there; the probability of a taxon is the sum over its labels. Macro is the mean "
-        "over taxa. Intervals are of 1,000 or so bootstrap resamples of whole groups, since frames of one group are not independent: "
-        f"{outcome.config.resamples} resamples here. Exact taxon is the whole label, whatever its rank."
+        "An image counts at a rank where its label has a name there; the probability of a taxon is the sum over its labels. "
+        f"Macro is the mean over taxa. Intervals are of {outcome.config.resamples} bootstrap resamples of whole groups, "
+        "since images of one group are not independent. Exact taxon is the whole label, whatever its rank."
     )
-    return _section("Zero-shot accuracy", _image(plots.accuracy_by_level(named), "accuracy by rank") + _table(header, rows) + _note(note))
+    return _section(
+        "Zero-shot accuracy",
+        _image(plots.accuracy_by_level(named), "accuracy by rank") + _table(header, rows) + _note(note),
+    )
 
 
 def _parts_table(outcome: Outcome) -> str:
@@ -99,9 +113,12 @@ def _parts_table(outcome: Outcome) -> str:
         for part in ("seen", "unseen"):
             rows.append([name, f"{part} in train", *_share(figures[part])])
         for kind in ("split", "source"):
-            rows += [[name, f"{kind} {key}", *_share(share)] for key, share in figures[f"by_{kind}"].items()]
+            shares = figures[f"by_{kind}"]
+            rows += [[name, f"{kind} {key}", *_share(share)] for key, share in shares.items() if len(shares) > 1]
     note = "Seen are taxa with rows in the catalog's train; whether this model was trained on that catalog, the catalog cannot say."
-    return _section("By part", _table(["rank", "part", "images", "top-1", "95%"], [row for row in rows if row[2]]) + _note(note))
+    return _section(
+        "By part", _table(["rank", "part", "images", "top-1", "95%"], [row for row in rows if row[2]]) + _note(note)
+    )
 
 
 def _share(share: Mapping[str, Any]) -> list[Any]:
@@ -120,8 +137,9 @@ def _comparison(outcome: Outcome) -> str:
         for level, row in compared["by_rank"].items()
     ]  # fmt: skip
     note = (
-        f"Over the images that both have; {compared['only_here']} are only here and {compared['only_there']} only there. The interval is of the "
-        "difference, image by image, resampled by group: where it does not contain 0, the difference is more than chance."
+        f"Over the images that both have; {compared['only_here']} are only here and {compared['only_there']} only there. "
+        "The interval is of the difference, image by image, resampled by group: "
+        "where it does not contain 0, the difference is more than chance."
     )
     header = ["rank", "images", "here", "there", "points", "95%", "only right here", "only right there"]
     title = f"Beside {compared['other_model']} ({compared['other']})"
@@ -141,9 +159,10 @@ def _few_shot(outcome: Outcome) -> str:
     ]  # fmt: skip
     header = ["examples a taxon", "top-1", "spread", "macro", "taxa", "queries", "taxa with fewer examples"]
     note = (
-        f"SimpleShot (centred, L2, nearest mean) over {found['draws']} draws of examples from train; a taxon that is not in train gives examples of "
-        "the images themselves, which are then no queries, and neither are other images of their groups. Spread is the standard deviation over "
-        "draws. The taxa are those of the part alone, so this is no comparison with zero-shot among all labels."
+        f"SimpleShot (centred, L2, nearest mean) over {found['draws']} draws of examples from train; a taxon that is not in train "
+        "gives examples of the images themselves, which are then no queries, and neither are other images of their groups. "
+        "Spread is the standard deviation over draws. The taxa are those of the part alone, "
+        "so this is no comparison with zero-shot among all labels."
     )
     return _section("Few-shot accuracy", _table(header, rows) + _note(note))
 
@@ -183,12 +202,19 @@ def _calibration(outcome: Outcome) -> str:
     found, exact = outcome.metrics["calibration"], outcome.answers.scores[EXACT]
     bins = reliability(exact.probability_NK[:, 0], rank_hits(exact.place_N, 1))
     temperature = found["temperature"]
-    said = f"with the temperature {temperature:.3g} of calibrate" if temperature else "without a temperature (calibrate fits one)"
-    text = (
-        f"<p>Expected calibration error {percent(found['ece'])} over {min(BINS, len(bins.count_B))} bins of equal mass, exact taxon, {said}. "
-        f"Negative log-likelihood of the truth: {number(found['nll'])} nats.</p>"
+    said = (
+        f"with the temperature {temperature:.3g} of calibrate"
+        if temperature
+        else "without a temperature (calibrate fits one)"
     )
-    rows = [[level_name(level, custom=outcome.answers.labels.is_custom), percent(ece)] for level, ece in found["by_rank"].items()]
+    text = (
+        f"<p>Expected calibration error {percent(found['ece'])} over {min(BINS, len(bins.count_B))} bins of equal mass, exact taxon, "
+        f"{said}. Negative log-likelihood of the truth: {number(found['nll'])} nats.</p>"
+    )
+    rows = [
+        [level_name(level, custom=outcome.answers.labels.is_custom), percent(ece)]
+        for level, ece in found["by_rank"].items()
+    ]
     table = _table(["rank", "calibration error"], rows)
     return _section("How sure it may be", text + _image(plots.reliability_diagram(bins), "reliability diagram") + table)
 
@@ -209,18 +235,34 @@ def _consensus(outcome: Outcome) -> str:
 def _retrieval(outcome: Outcome) -> str:
     found = outcome.metrics["retrieval"]
     named = {"image_to_image": "image to images of its taxon", "text_to_image": "label to its images"}
-    rows = [[named[name], percent(row["r_at_1"]), percent(row["map_at_r"]), row["queries"]] for name, row in found.items()]
-    note = "Other images of the query's own group are not looked for. mAP@R is the mean precision over the first R places, R the number of right ones."
+    rows = [
+        [named[name], percent(row["r_at_1"]), percent(row["map_at_r"]), row["queries"]] for name, row in found.items()
+    ]
+    note = (
+        "Other images of the query's own group are not looked for. mAP@R is the mean precision over the first R places, "
+        "R the number of right ones."
+    )
     return _section("Retrieval", _table(["from, to", "R@1", "mAP@R", "queries"], rows) + _note(note))
 
 
 def _taxa(outcome: Outcome) -> str:
     listed = taxa_table(outcome.answers)
     rows = [
-        [row["taxon"], row["images"], percent(row["top1"]), percent(row["top5"]), _yes(row["seen"]), _yes(row["in_label_set"])]
+        [
+            row["taxon"],
+            row["images"],
+            percent(row["top1"]),
+            percent(row["top5"]),
+            _yes(row["seen"]),
+            _yes(row["in_label_set"]),
+        ]
         for row in listed[:_MOST_TAXA]
     ]
-    more = _note(f"{len(listed) - _MOST_TAXA} more taxa are better than these; examples.parquet has all.") if len(listed) > _MOST_TAXA else ""
+    more = (
+        _note(f"{len(listed) - _MOST_TAXA} more taxa are better than these; examples.parquet has all.")
+        if len(listed) > _MOST_TAXA
+        else ""
+    )
     header = ["taxon", "images", "top-1", "top-5", "in train", "in label set"]
     return _section("Every taxon, the worst first", _table(header, rows) + more)
 
@@ -277,7 +319,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     kinds = [' class="n"' if yes else "" for yes in numeric]
     head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, header, strict=True))
     body = "".join(
-        "<tr>" + "".join(f"<td{kind}>{escape(str(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>" for row in listed
+        "<tr>" + "".join(f"<td{kind}>{escape(str(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
+        for row in listed
     )
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 

@@ -209,7 +209,11 @@ def _provenance(
         "preprocessing": found.preprocessing.identity(),
         "device": compute.described(),
         "precision": compute.precision,
-        "labels": {"described": question.described, "id": question.labels.manifest["id"], "count": len(question.labels)},
+        "labels": {
+            "described": question.described,
+            "id": question.labels.manifest["id"],
+            "count": len(question.labels),
+        },
         "truths": "the words as they stand, without case" if config.words else RULE,
         "temperature": temperature,
         "catalog": {"file": str(catalog.file), "sha256": catalog.identity, "rows": len(catalog)},
@@ -231,7 +235,9 @@ def _write(outcome: Outcome, folder: Path) -> None:
     from bioclip_training.evaluation.examples import write_examples
     from bioclip_training.evaluation.report import report_html
 
-    write_examples(outcome.catalog, outcome.answers, outcome.consensus, outcome.failures, folder / EXAMPLES, _query(outcome))
+    write_examples(
+        outcome.catalog, outcome.answers, outcome.consensus, outcome.failures, folder / EXAMPLES, _query(outcome)
+    )
     (folder / METRICS).write_text(json.dumps(outcome.metrics, indent=1, allow_nan=False) + "\n", "utf-8")
     (folder / REPORT).write_text(report_html(outcome), "utf-8")
 
@@ -242,7 +248,9 @@ def _query(outcome: Outcome) -> Any:
 
 def _check_plots() -> None:
     if find_spec("matplotlib") is None:
-        raise UsageError("evaluate draws its report with matplotlib, which is not installed; install it with: pip install 'bioclip-plugin[train]'")
+        raise UsageError(
+            "evaluate draws its report with matplotlib, which is not installed; install it with: pip install 'bioclip-plugin[train]'"
+        )
 
 
 def _check_output(output: Path, *, force: bool) -> None:
@@ -252,7 +260,9 @@ def _check_output(output: Path, *, force: bool) -> None:
     if not force:
         raise UsageError(f"--output {output} exists; give another folder, or --force to replace it")
     if not (output / METRICS).is_file() or not (output / EXAMPLES).is_file():
-        raise UsageError(f"--output {output} exists and is no evaluation, so --force does not replace it; give another folder")
+        raise UsageError(
+            f"--output {output} exists and is no evaluation, so --force does not replace it; give another folder"
+        )
 
 
 @contextmanager

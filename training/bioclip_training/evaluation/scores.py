@@ -75,7 +75,12 @@ def bootstrap_intervals(
 
 
 def macro_interval(
-    hits_N: NDArray[Any], taxon_N: NDArray[np.int64], groups_N: NDArray[np.int64], *, seed: int = 0, resamples: int = 1000
+    hits_N: NDArray[Any],
+    taxon_N: NDArray[np.int64],
+    groups_N: NDArray[np.int64],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
 ) -> Interval:
     """The 95% percentile interval of :func:`macro_mean`; a taxon that a resample lacks is no part of that one's mean."""
     if not len(hits_N):

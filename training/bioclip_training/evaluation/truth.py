@@ -32,12 +32,6 @@ class LevelTruth:
     named_C: NDArray[np.bool_]
     """Whether the taxon has a name at this level, so that its images count."""
 
-    @property
-    def possible_C(self) -> NDArray[np.bool_]:
-        """Whether an answer of the label set can be right."""
-        possible: NDArray[np.bool_] = (self.spans_CK >= 0).any(axis=1)
-        return possible
-
 
 def truths_of(taxa: Sequence[Taxon], labels: LabelSet) -> dict[str, LevelTruth]:
     """The right spans at ``label`` (the whole lineage) and at each rank, by the rule ``RULE``.
@@ -57,7 +51,9 @@ def _exact(taxa: Sequence[Taxon], labels: LabelSet) -> LevelTruth:
     """At the level of species every lineage is a span of its own, also one that ends at a genus."""
     index = {rank: _NameIndex(taxa, labels, rank, Rank.SPECIES) for rank in {taxon.rank for taxon in taxa} if rank}
     spans = [index[taxon.rank].spans(taxon) if taxon.rank else [] for taxon in taxa]
-    return LevelTruth(Rank.SPECIES.value, padded(spans), np.array([taxon.rank is not None for taxon in taxa], dtype=bool))
+    return LevelTruth(
+        Rank.SPECIES.value, padded(spans), np.array([taxon.rank is not None for taxon in taxa], dtype=bool)
+    )
 
 
 class _NameIndex:
@@ -89,12 +85,18 @@ class _NameIndex:
         if path:
             return path
         named = self._by_name.get(self._name(taxon.lineage), [])
-        fitting = [(kingdom, span) for kingdom, span in named if not (kingdom and taxon.kingdom) or kingdom == taxon.kingdom]
+        fitting = [
+            (kingdom, span) for kingdom, span in named if not (kingdom and taxon.kingdom) or kingdom == taxon.kingdom
+        ]
         kingdoms = {kingdom for kingdom, _ in fitting if kingdom}
         return [span for _, span in fitting] if len(kingdoms) <= 1 else []
 
     def _name(self, lineage: Sequence[str]) -> tuple[str, ...]:
-        return (lineage[Rank.GENUS.depth], lineage[Rank.SPECIES.depth]) if self._rank is Rank.SPECIES else (lineage[self._rank.depth],)
+        return (
+            (lineage[Rank.GENUS.depth], lineage[Rank.SPECIES.depth])
+            if self._rank is Rank.SPECIES
+            else (lineage[self._rank.depth],)
+        )
 
 
 def _has_one_of(labels: LabelSet, rank: Rank, names: set[str]) -> NDArray[np.bool_]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,13 +72,13 @@ def score(
 class _Sums:
     """A run's probabilities by level, each made when it is first asked for and let go with the next."""
 
-    def __init__(self, sums_at: object) -> None:
+    def __init__(self, sums_at: Callable[[str], torch.Tensor]) -> None:
         self._sums_at = sums_at
         self._last: tuple[str, torch.Tensor] | None = None
 
     def __getitem__(self, level: str) -> torch.Tensor:
         if self._last is None or self._last[0] != level:
-            self._last = (level, self._sums_at(level))  # type: ignore[operator]
+            self._last = (level, self._sums_at(level))
         return self._last[1]
 
 
@@ -113,22 +113,22 @@ def _scored(
     named_BS = sums_BS.masked_fill(unnamed_S.to(device), -1.0)
     named_value_B, named_B = named_BS.max(dim=1)
     return LevelScores(
-        truth, _array(top_BK), _array(values_BK.float()), _array(place_B), _array(own_B.clamp(min=0).float()),
-        _array(named_B), _array(named_value_B.float()),
+        truth, _array(top_BK), _array(values_BK.clamp(max=1).float()), _array(place_B), _array(own_B.clamp(0, 1).float()),
+        _array(named_B), _array(named_value_B.clamp(max=1).float()),
     )  # fmt: skip
 
 
 def _joined(truth: LevelTruth, parts: list[LevelScores]) -> LevelScores:
-    def column(name: str) -> NDArray[np.generic]:
-        joined: NDArray[np.generic] = np.concatenate([getattr(part, name) for part in parts])
+    def column(name: str) -> NDArray[Any]:
+        joined: NDArray[Any] = np.concatenate([getattr(part, name) for part in parts])
         return joined
 
     names = ("top_NK", "probability_NK", "place_N", "own_N", "best_named_N", "best_named_probability_N")
-    return LevelScores(truth, **{name: column(name) for name in names})  # type: ignore[arg-type]
+    return LevelScores(truth, **{name: column(name) for name in names})
 
 
-def _array(tensor: torch.Tensor) -> NDArray[np.generic]:
-    array: NDArray[np.generic] = tensor.cpu().numpy()
+def _array(tensor: torch.Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.cpu().numpy()
     return array
 
 

@@ -85,7 +85,9 @@ def build_taxonomy(
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
-    return BuiltTaxonomy(output, opened[0].kind, name, dated, *summary, dict(odd), time.monotonic() - started_at)
+    return BuiltTaxonomy(
+        output, opened[0].kind, name, dated, *summary, dict(odd.most_common()), time.monotonic() - started_at
+    )
 
 
 def _called(opened: list[Checklist], checklist: str, version: str) -> tuple[str, str]:
@@ -110,8 +112,7 @@ def _fill(
     database.executemany("INSERT INTO lineages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
     database.executescript(INDEXES)
     odd: Counter[str] = sum((source.odd for source in opened), Counter())
-    has_parents = any(source.columns.keys() & {"parentid", "parentnameusageid"} for source in opened)
-    if not has_parents:
+    if database.execute("SELECT 1 FROM names WHERE parent != '' LIMIT 1").fetchone() is None:
         _add_ancestors(database, lineages, words)
     odd += check(database)
     listed = sorted((word[0], len(word), word, letters_of(word)) for word in words if word)
@@ -121,7 +122,6 @@ def _fill(
     database.executemany(
         "INSERT INTO meta VALUES (?, ?)", [*known.items(), *((f"odd: {k}", str(n)) for k, n in odd.items())]
     )
-    database.execute("ANALYZE")
     database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     database.execute(f"PRAGMA user_version = {FORMAT}")
     database.commit()

@@ -172,7 +172,11 @@ def _header(path: Path, layout: Layout) -> dict[str, int]:
     with _member(path, layout.member) as file:
         first = next(_lines(file, Layout(layout.member, layout.separator, layout.quote, 0), Counter()), "")
     cells = next(_split(iter([first]), layout), [])
-    return {plain_column(cell): place for place, cell in reversed(list(enumerate(cells))) if cell.strip()}
+    columns: dict[str, int] = {}
+    for place, cell in enumerate(cells):
+        if name := plain_column(cell):
+            columns.setdefault(name, place)
+    return columns
 
 
 def plain_column(name: str) -> str:

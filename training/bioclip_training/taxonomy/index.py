@@ -193,7 +193,15 @@ class TaxonomyIndex:
                     f"the taxonomy {self.path} is of version {format_}, and this program reads version {FORMAT}; build it again with: "
                     f"bioclip-plugin taxonomy build CHECKLIST --output {self.path} --force"
                 )
-            return dict(self._database.execute("SELECT name, value FROM meta").fetchall())
+            meta = dict(self._database.execute("SELECT name, value FROM meta").fetchall())
+            pages, size = (
+                self._database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+            )
+            if self.path.stat().st_size < pages * size or not {"checklist", "version", "ranks"} <= meta.keys():
+                raise SourceError(
+                    f"the taxonomy {self.path} is damaged: it has {self.path.stat().st_size} of {pages * size} bytes; copy it again, or {make}"
+                )
+            return meta
         except (sqlite3.Error, OSError) as error:
             raise SourceError(f"{self.path} is no taxonomy: {error}; {make}") from error
 
@@ -216,6 +224,7 @@ class TaxonomyIndex:
         known = self._higher.get(parent)
         if known is None:
             row = self.row(parent) if steps < _DEEPEST else None  # a circle ends here
+            row = self.accepted_row(row) or row if row is not None else None  # a few parents are synonyms
             known = self._lineage(row, steps) if row is not None else _NOTHING
             if len(self._higher) >= _REMEMBERED:
                 self._higher.clear()

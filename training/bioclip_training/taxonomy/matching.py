@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_training.taxonomy.names import WrittenName, folded, key_of, kingdom_named, same_authorship
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, MISAPPLIED, PRO_PARTE, NameRow
-from bioclip_training.taxonomy.spelling import distance, edits_allowed, equal_endings
+from bioclip_training.taxonomy.spelling import MOST_EDITS, distance, edits_allowed, equal_endings
 
 if TYPE_CHECKING:
     from bioclip_training.taxonomy.index import TaxonomyIndex
@@ -74,18 +74,22 @@ def find_candidates(
     index: TaxonomyIndex, name: WrittenName, *, kingdom: str = "", rank: Rank | None = None, authorship: str = ""
 ) -> list[NameCandidate]:
     """Every taxon that a name may mean, best first; one with the outcome "none" where there is not any."""
+    if name.epithet_alone and rank not in (None, Rank.SPECIES):  # said to be no epithet
+        name = replace(name, genus=name.text.capitalize(), epithet_alone=False)
     authorship = authorship or name.authorship
     found = [_candidate(index, name, hit, rank) for hit in _hits(index, name, rank, authorship)]
     if not found:
         return [_nothing(index, name)]
-    found = _told_apart(found, kingdom_named(kingdom))
+    kingdom = kingdom_named(kingdom)
+    found = _told_apart(found, kingdom)
     if len(found) == 1:
         return found
 
-    def order(candidate: NameCandidate) -> tuple[int, int, bool, bool, str]:
+    def order(candidate: NameCandidate) -> tuple[int, bool, int, bool, bool, str]:
         other_mark = ("× " in candidate.name) != (name.hybrid or name.hybrid_genus)
         other_author = bool(authorship) and not same_authorship(candidate.authorship, authorship)
-        return (_ORDER[candidate.outcome], candidate.distance, other_author, other_mark, candidate.taxon_id)
+        elsewhere = not _in_kingdom(candidate, kingdom)
+        return (_ORDER[candidate.outcome], elsewhere, candidate.distance, other_author, other_mark, candidate.taxon_id)
 
     return sorted(found, key=order)
 
@@ -166,12 +170,13 @@ def _errors(epithet: str, other: str, away: int) -> int | None:
     """Errors of a whole name whose genus is ``away`` already, at most two; None where the epithet is too far."""
     if other[:1] != epithet[:1]:
         return None
-    most = min(edits_allowed(epithet), 2 - away)
+    most = min(edits_allowed(epithet), MOST_EDITS - away)
     between = distance(epithet, other, most)
-    if between > most and away <= 1 and other in equal_endings(epithet):  # misspelt genus, and its gender with it
-        between = 1
-        most = 1
-    return away + between if between <= most else None
+    if between <= most:
+        return away + between
+    return (
+        away + 1 if away == 1 and other in equal_endings(epithet) else None
+    )  # the genus is misspelt, and its gender with it
 
 
 def _near_words(index: TaxonomyIndex, word: str) -> list[_Hit]:
@@ -196,7 +201,7 @@ def _candidate(index: TaxonomyIndex, name: WrittenName, hit: _Hit, rank: Rank | 
     standing = _standing(row, accepted_row, accepted)
     if hit.how is Outcome.EXACT:
         if rank is not None and not _is_rank(row, rank, name):
-            outcome, reason = Outcome.WRONG_RANK, f"{row.name} is a {row.rank or 'name'} and no {rank}"
+            outcome, reason = Outcome.WRONG_RANK, f"{row.name} is listed as {row.rank or 'a name'}, not as {rank}"
         else:
             outcome, reason = _outcome_of(row), standing
     elif row.status not in (ACCEPTED,):
@@ -247,10 +252,11 @@ def _told_apart(found: list[NameCandidate], kingdom: str) -> list[NameCandidate]
     everywhere = {c.taxon_id for c in found if c.outcome in standing}
     told = []
     for candidate in found:
-        if not _in_kingdom(candidate, kingdom) and candidate.outcome not in (Outcome.WRONG_RANK, Outcome.NONE):
+        if not _in_kingdom(candidate, kingdom):
             there = candidate.accepted.kingdom if candidate.accepted else ""
             reason = f"{candidate.name} is a name in {there}, not in {kingdom} as given: a homonym in another kingdom"
-            candidate = replace(candidate, outcome=Outcome.HOMONYM, reason=reason)
+            is_answer = candidate.outcome not in (Outcome.WRONG_RANK, Outcome.HIGHER_RANK, Outcome.MISAPPLIED)
+            candidate = replace(candidate, outcome=Outcome.HOMONYM if is_answer else candidate.outcome, reason=reason)
         elif candidate.outcome in standing and len(distinct) > 1:
             reason = f"homonym ({len(distinct)}): {candidate.reason}; it stands in {_place(candidate)}"
             candidate = replace(candidate, outcome=Outcome.HOMONYM, reason=reason)

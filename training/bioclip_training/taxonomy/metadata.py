@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import zipfile
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ def described(path: Path) -> Described:
     if text := texts.get("eml.xml") or texts.get("metadata.xml"):
         title = re.search(r"<title[^>]*>\s*([^<]+?)\s*</title>", text)
         date = re.search(r"<pubDate>\s*([^<]+?)\s*</pubDate>", text)
-        return Described(title[1] if title else "", date[1] if date else "")
+        return Described(html.unescape(title[1]) if title else "", date[1] if date else "")
     return Described()
 
 

@@ -46,7 +46,7 @@ def resolve(index: TaxonomyIndex, given: Taxon, verbatim: str = "", rank: Rank |
     if given.species and folded(written.epithet) != folded(given.species.removeprefix("× ")):
         reason = f"{given.species} is an epithet without its genus, which names nothing"
         return Resolution(None, Outcome.NONE, reason)
-    if written.text and folded(written.genus) != folded(given.scientific_name):
+    if written.text and (not written.genus or folded(written.genus) != folded(given.scientific_name)):
         found = _decided(index, given, written, rank or (Rank.SPECIES if written.epithet else None))
         if found.resolved or given.species or given.rank in (None, Rank.KINGDOM):
             return found
@@ -173,7 +173,7 @@ def _both(given: Taxon, there: Taxon) -> list[tuple[Rank, bool]]:
     return [
         (rank, one == other or kingdom_named(one).lower() == other.lower())
         for rank, one, other in pairs
-        if one and other and rank is not given.rank
+        if one and other and rank is not there.rank
     ]
 
 

@@ -1,0 +1,242 @@
+"""The temperature of a model with a label set, fitted by likelihood on images that it was not trained on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.calibration import Calibration, keep_calibration
+from bioclip_core.errors import UsageError
+from bioclip_core.models import FoundModel, ModelEntry, find_model
+from bioclip_training.catalog.rows import Catalog, hashed_share
+from bioclip_training.evaluation.features import FeatureBook, Progress, silent
+from bioclip_training.evaluation.questions import query_rows
+from bioclip_training.evaluation.scores import mean_nll, reliability
+from bioclip_training.evaluation.truth import EXACT, padded, truths_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from bioclip_core.classify import Classifier
+    from bioclip_core.labels import LabelSet
+
+TEMPERATURES = np.geomspace(0.1, 10.0, 61)
+"""Tried, 8% apart; between them the likelihood is so smooth that a parabola finds its top to a thousandth."""
+
+FOLDS = 5
+_FEWEST = 10
+_KEPT_OUT: Mapping[str, str] = {
+    "val": "val is what evaluate measures on, and a temperature that has seen it makes its figures too good",
+    "unseen": "unseen is what evaluate measures on, and a temperature that has seen it makes its figures too good",
+    "test": "test is what is measured on, and a temperature that has seen it makes its figures too good",
+    "train": "the model was trained on train and is more sure of it than of new images",
+    "all": "all holds the images that the model was trained on and those that evaluate measures on",
+}
+_PASS_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrateConfig:
+    """What a temperature is fitted on."""
+
+    data: str
+    """A catalog (``.parquet``)."""
+    model: str
+    """A registered name, ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, or a weight file."""
+    labels: str
+    """The label set's folder."""
+    split: str = "dev"
+    """Part of the catalog; never one that is trained on or measured on."""
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.split in _KEPT_OUT:
+            raise UsageError(
+                f"split {self.split!r}: {_KEPT_OUT[self.split]}; use dev, or a part of your own that is for nothing else"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Sureness:
+    """How well probabilities fit, over the same images."""
+
+    nll: float
+    """Mean negative natural logarithm of the truth's probability."""
+    ece: float
+    """Expected calibration error of the best answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A temperature, and what it does."""
+
+    temperature: float
+    images: int
+    groups: int
+    left_out: int
+    """Images that could not be read or whose taxon the label set does not have."""
+    top1: float
+    before: Sureness
+    after: Sureness
+    """On the images that it was fitted on."""
+    cross_validated: Sureness | None
+    """Each fifth of the groups with the temperature of the other four: what to expect of new images; None for one group."""
+    file: Path
+    """Where it is kept."""
+
+    @property
+    def at_the_end(self) -> bool:
+        """Whether the best temperature lies at an end of what is tried."""
+        return not TEMPERATURES[1] <= self.temperature <= TEMPERATURES[-2]
+
+
+def calibrate(
+    config: CalibrateConfig, entries: Mapping[str, ModelEntry] | None = None, progress: Progress = silent
+) -> Fitted:
+    """Fit one temperature for a model and a label set (Guo et al. 2017) and keep it for the main job.
+
+    Raises:
+        UsageError: for a part that must not be fitted on, or that has too few images.
+        LabelSetError: if the label set is another model's.
+        BioclipError: if the temperature cannot be kept.
+    """
+    from bioclip_core.classify import Classifier
+    from bioclip_core.device import choose_compute
+    from bioclip_core.encoder import open_encoder
+    from bioclip_core.labels import LabelSet
+
+    catalog = Catalog.open(config.data)
+    rows = query_rows(catalog, [config.split])
+    found = find_model(config.model, entries or {})
+    labels = LabelSet.open(config.labels)
+    labels.check_encoder(found.identity())
+    right_CK = own_rows(catalog, labels)
+    named = rows[right_CK[catalog.taxon_of_N[rows], 0] >= 0]
+    _check_enough(len(named), len(rows), config)
+    compute = choose_compute(config.device, config.precision)
+    book = FeatureBook(
+        catalog, open_encoder(found, compute), compute, batch_size=config.batch_size, workers=config.workers
+    )
+    book.encode(named, "Encoding", progress)
+    kept = named[book.usable(named)]
+    _check_enough(len(kept), len(rows), config)
+    names = [catalog.column("group")[row] or f"row {row}" for row in kept.tolist()]
+    likelihood = Likelihood(Classifier(labels, compute.device), book.of(kept), right_CK[catalog.taxon_of_N[kept]])
+    return _kept(config, catalog, found, labels, likelihood, names, len(rows) - len(kept))
+
+
+def _kept(
+    config: CalibrateConfig,
+    catalog: Catalog,
+    found: FoundModel,
+    labels: LabelSet,
+    likelihood: Likelihood,
+    groups: list[str],
+    left_out: int,
+) -> Fitted:
+    curve_NT = likelihood.curve()
+    temperature = best_temperature(curve_NT.mean(axis=0))
+    count = len(curve_NT)
+    before, hits = likelihood.sureness(np.ones(count))
+    after, _ = likelihood.sureness(np.full(count, temperature))
+    fold_N = np.array([int(hashed_share(f"fold {group}") * FOLDS) for group in groups])
+    apart = None
+    if len(set(fold_N.tolist())) > 1:
+        folds = {fold: best_temperature(curve_NT[fold_N != fold].mean(axis=0)) for fold in set(fold_N.tolist())}
+        apart, _ = likelihood.sureness(np.array([folds[fold] for fold in fold_N.tolist()]))
+    said = {
+        "catalog_sha256": catalog.identity, "split": config.split, "images": count, "groups": len(set(groups)),
+        "before": asdict(before), "after": asdict(after), "cross_validated": asdict(apart) if apart else None,
+        "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }  # fmt: skip
+    file = keep_calibration(found, Calibration(temperature, found.weights_sha256, labels.manifest["id"], said))
+    return Fitted(temperature, count, len(set(groups)), left_out, float(hits.mean()), before, after, apart, file)
+
+
+def own_rows(catalog: Catalog, labels: LabelSet) -> NDArray[np.int64]:
+    """For each taxon of a catalog the label rows that are it, -1 where there are fewer."""
+    truth = truths_of(catalog.taxa, labels)[EXACT]
+    spans = labels.spans(truth.level)
+    rows = [
+        [row for span in own if span >= 0 for row in range(int(spans.starts_S[span]), int(spans.ends_S[span]))]
+        for own in truth.spans_CK.tolist()
+    ]
+    return padded(rows)
+
+
+class Likelihood:
+    """How likely N true taxa are under any temperature. Logits are made anew for each pass where they would not fit."""
+
+    def __init__(self, classifier: Classifier, features_ND: NDArray[np.float16], right_NK: NDArray[np.int64]) -> None:
+        self._classifier = classifier
+        self._features_ND = features_ND
+        self._right_NK = right_NK
+
+    def curve(self) -> NDArray[np.float64]:
+        """N×T negative log-likelihoods, a column a temperature of ``TEMPERATURES``."""
+        found = np.empty((len(self._features_ND), len(TEMPERATURES)))
+        for rows, logits_BN, right_BK in self._parts():
+            for column, temperature in enumerate(TEMPERATURES.tolist()):
+                found[rows, column] = _nll(logits_BN / temperature, right_BK / temperature)
+        return found
+
+    def sureness(self, temperature_N: NDArray[np.float64]) -> tuple[Sureness, NDArray[np.bool_]]:
+        """NLL and calibration error with a temperature for each image, and whether its best answer is right."""
+        nll_N, best_N = np.empty(len(temperature_N)), np.empty(len(temperature_N))
+        hits_N = np.empty(len(temperature_N), dtype=bool)
+        for rows, logits_BN, right_BK in self._parts():
+            import torch
+
+            warmth_B1 = torch.from_numpy(temperature_N[rows]).to(logits_BN)[:, None]
+            scaled_BN, own_BK = logits_BN / warmth_B1, right_BK / warmth_B1
+            nll_N[rows] = _nll(scaled_BN, own_BK)
+            best_N[rows] = torch.exp(scaled_BN.amax(dim=1) - scaled_BN.logsumexp(dim=1)).clamp(max=1).cpu().numpy()
+            hits_N[rows] = (right_BK.amax(dim=1) >= logits_BN.amax(dim=1)).cpu().numpy()
+        return Sureness(mean_nll(np.exp(-nll_N)), reliability(best_N, hits_N).ece), hits_N
+
+    def _parts(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+        """Rows, their logits over all labels, and the logits of their own labels (minus infinity where there are fewer)."""
+        import torch
+
+        step = max(1, _PASS_BYTES // (4 * len(self._classifier.labels)))
+        for start in range(0, len(self._features_ND), step):
+            rows = slice(start, min(start + step, len(self._features_ND)))
+            with torch.inference_mode():
+                logits_BN = self._classifier.logits(self._features_ND[rows])
+                right_BK = torch.from_numpy(self._right_NK[rows]).to(logits_BN.device)
+                own_BK = logits_BN.gather(1, right_BK.clamp(min=0)).masked_fill(right_BK < 0, -torch.inf)
+                yield rows, logits_BN, own_BK
+
+
+def _nll(logits_BN: torch.Tensor, own_BK: torch.Tensor) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = (logits_BN.logsumexp(dim=1) - own_BK.logsumexp(dim=1)).double().cpu().numpy()
+    return found
+
+
+def best_temperature(nll_T: NDArray[np.float64]) -> float:
+    """The temperature at which a curve over ``TEMPERATURES`` is lowest, by a parabola through the three lowest points."""
+    lowest = int(nll_T.argmin())
+    if lowest in (0, len(nll_T) - 1):
+        return float(TEMPERATURES[lowest])
+    left, middle, right = nll_T[lowest - 1 : lowest + 2]
+    bend = left - 2 * middle + right
+    shift = 0.5 * (left - right) / bend if bend > 0 else 0.0
+    step = np.log(TEMPERATURES[1] / TEMPERATURES[0])
+    return float(np.exp(np.log(TEMPERATURES[lowest]) + shift * step))
+
+
+def _check_enough(images: int, asked: int, config: CalibrateConfig) -> None:
+    if images < _FEWEST:
+        raise UsageError(
+            f"split {config.split!r}: {images} of its {asked} images can be used, that is can be read and are of a taxon in the label set "
+            f"{config.labels}; a temperature needs at least {_FEWEST}: give a catalog with more, or --labels that have its taxa"
+        )
