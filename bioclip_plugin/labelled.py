@@ -97,7 +97,7 @@ def _source(address: str, kind: str, name: str) -> LabelledSource:
         return LabelledSource(name, "table", lambda: table_items(address, name), path_of(address).parent)
     if kind == "folder":
         return LabelledSource(name, "folder", lambda: folder_items(address, name), path_of(address), moment_of)
-    return LabelledSource(name, "reviews", lambda: review_items(address, name))
+    return LabelledSource(name, "reviews", lambda: review_items(address, name), moment_of=moment_of)
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -212,7 +212,9 @@ _KINGDOMS = frozenset(
     "animalia plantae fungi chromista protozoa bacteria archaea viruses metazoa viridiplantae archaeplastida chloroplastida".split()
 )
 # Phyla, since a name below a kingdom is a genus as often.
-_PHYLA = frozenset("annelida arthropoda bryozoa chordata cnidaria echinodermata mollusca nematoda platyhelminthes porifera".split())
+_PHYLA = frozenset(
+    "annelida arthropoda bryozoa chordata cnidaria echinodermata mollusca nematoda platyhelminthes porifera".split()
+)
 _PHYLUM_ENDINGS = ("phyta", "mycota")
 # Folders that a collection has for other reasons.
 _NO_TAXA = frozenset(

@@ -132,7 +132,9 @@ def build(
         console.print("Interrupted. Nothing was kept.")
         return EXIT_INTERRUPTED
     except OSError as error:
-        raise SourceError(f"the catalog {output} cannot be written: {error.strerror or error}; nothing was kept") from error
+        raise SourceError(
+            f"the catalog {output} cannot be written: {error.strerror or error}; nothing was kept"
+        ) from error
     _summarise(console, output, lists)
     failed = any(built.facts["left_out"].get(kind) for kind in _REPAIRABLE)
     return EXIT_WITH_FAILURES if failed else EXIT_DONE
@@ -194,7 +196,7 @@ def _summarise(console: Console, output: Path, lists: dict[str, Path]) -> None:
     from bioclip_training.catalog.rows import Catalog
 
     made = overview(Catalog.open(output))
-    say_overview(console, made, lists)
+    say_overview(console, output, made, lists)
     console.print(f"Catalog: {output}")
     held_out = next((word for word in ("val", "test", "unseen") if word in made.splits), None)
     if not made.splits.get("train"):

@@ -52,7 +52,7 @@ def show(file: Path, taxa: bool, changes: bool, as_json: bool) -> None:
     if changes:
         _say_changes(console, opened)
     if not taxa and not changes:
-        say_overview(console, counted, {})
+        say_overview(console, file, counted, {})
 
 
 def _as_json(opened: Catalog, counted: Overview, taxa: bool, changes: bool) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _as_json(opened: Catalog, counted: Overview, taxa: bool, changes: bool) -> d
     return said
 
 
-def say_overview(console: Console, counted: Overview, lists: Mapping[str, Path]) -> None:
+def say_overview(console: Console, file: Path, counted: Overview, lists: Mapping[str, Path]) -> None:
     """A catalog in numbers, and the files beside it that list what is not in it."""
     facts = counted.facts
     left_out = facts.get("left_out", {})
@@ -93,7 +93,7 @@ def say_overview(console: Console, counted: Overview, lists: Mapping[str, Path])
     _say_splits(console, counted)
     ranks = ", ".join(f"{count} at {rank}" for rank, count in counted.taxa_by_rank.items())
     console.print(f"{len(counted.taxa)} taxa ({ranks}); {counted.without_common_name} without a common name")
-    console.print(f"Names: {counted.names_changed} rows changed, see: bioclip-plugin catalog show FILE --changes")
+    console.print(f"Names: {counted.names_changed} rows changed; see: bioclip-plugin catalog show {file} --changes")
     if facts.get("unresolved"):
         where = f", listed in {lists['unresolved']}" if "unresolved" in lists else ""
         console.print(
@@ -154,10 +154,14 @@ def warnings_of(counted: Overview) -> list[str]:
         )
     if counted.not_trained and "train" in counted.splits:
         said.append(f"{len(counted.not_trained)} taxa have no row in train: {_names(counted.not_trained)}")
-    alone = ("image",) if facts.get("rows_in_bursts") else ("image", "burst")
-    if facts.get("drawn") and all(source["group_by"] in alone for source in facts.get("sources", ())):
+    if facts.get("trained_above_held_species"):
         said.append(
-            "the split was drawn by image: photos of one individual or moment may stand on both sides unless they are near duplicates"
+            f"{facts['trained_above_held_species']} rows of train are labelled above the species and may show one that is kept unseen"
+        )
+    if facts.get("drawn") and sum(groups for _, groups, _ in counted.splits.values()) == counted.images > 1:
+        said.append(
+            "every group is a single image, so the split is one by image: photos of one individual or moment stand on both sides, "
+            "unless they are near duplicates; where a column says what belongs together, name it with --group-by"
         )
     return said
 

@@ -126,7 +126,7 @@ def _choice(name: str, default: str, text: str) -> Callable[[Any], Any]:
     "--json", "as_json", is_flag=True, help="Print the result as JSON on standard output, and nothing else there."
 )
 @click.pass_context
-def train(ctx: click.Context, as_json: bool, captions: str | None, **options: Any) -> int:
+def train(ctx: click.Context, /, as_json: bool, captions: str | None, **options: Any) -> int:
     """Train a model on labelled images; the result is a checkpoint with its label set, ready for classify.
 
     Weights are chosen on a dev part that is cut out of train; val and unseen are never looked at, they are for evaluate.

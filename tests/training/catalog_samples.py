@@ -47,7 +47,9 @@ def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     return file
 
 
-def source_of(folder: Path, rows: Sequence[Mapping[str, Any]], name: str = "table.csv", kind: Any = "table") -> LabelledSource:
+def source_of(
+    folder: Path, rows: Sequence[Mapping[str, Any]], name: str = "table.csv", kind: Any = "table"
+) -> LabelledSource:
     """Rows as a source; ``image`` is a file of the folder, ``box`` its region."""
 
     def items() -> Iterator[LabelledItem]:

@@ -16,7 +16,9 @@ _GENERA = {"Rubra": (200, 40, 40), "Viridia": (40, 180, 60), "Caerula": (50, 60,
 _SPECIES = {"parva": 7, "magna": 14}
 
 TAXA = tuple(
-    Taxon.of(["Fictalia", "Fictozoa", "Fictia", "Fictales", "Fictidae", genus, species], f"{species} {genus.lower()} disc")
+    Taxon.of(
+        ["Fictalia", "Fictozoa", "Fictia", "Fictales", "Fictidae", genus, species], f"{species} {genus.lower()} disc"
+    )
     for genus in _GENERA
     for species in _SPECIES
 )

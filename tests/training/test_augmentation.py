@@ -63,6 +63,15 @@ def test_the_recipe_keeps_90_to_100_percent_of_the_area() -> None:
     assert 0.935 < shares.mean() < 0.965
 
 
+def test_padding_keeps_the_fill_of_the_contract() -> None:
+    contract = Preprocessing(size=32, resize_mode="longest", fill=200)
+    for name in ("recipe", "camera"):
+        variation = VARIATIONS[name]
+        assert variation is not None
+        for out in draws(variation, gradient(160, 32), 20, contract):
+            assert (out[[0, -1]] == 200).all()
+
+
 def test_a_mirrored_image_has_left_for_right() -> None:
     plain = draws(Variation(), gradient(), 1)[0]
     assert all((out == plain[:, ::-1]).all() for out in draws(Variation(mirror=1.0), gradient(), 3))

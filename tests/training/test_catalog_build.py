@@ -111,7 +111,9 @@ def test_a_taxon_of_one_group_stays_in_train_and_is_reported(tmp_path: Path) -> 
 def test_a_table_that_says_nothing_of_groups_is_refused_unless_asked_for(tmp_path: Path) -> None:
     save(tmp_path, 1, 2)
     rows = [{"image": "1.png", **LYNX}, {"image": "2.png", **MOTH}]
-    with pytest.raises(UsageError, match=r"which images belong together.*--group-by COLUMN \(there are kingdom, family"):
+    with pytest.raises(
+        UsageError, match=r"which images belong together.*--group-by COLUMN \(there are kingdom, family"
+    ):
         build(tmp_path, source_of(tmp_path, rows), group_by=None)
     for allowed in ({"group_by": "image"}, {"group_by": None, "val": 0.0}):
         assert len(build(tmp_path, source_of(tmp_path, rows), **allowed)[0]) == 2
@@ -142,12 +144,14 @@ def test_held_out_species_are_in_no_training_group(tmp_path: Path) -> None:
     save(tmp_path, *range(30))
     rows = [{"image": f"{seed}.png", **species(seed % 10), "eventID": f"e{seed}"} for seed in range(30)]
     rows[1]["eventID"] = "e0"  # a photo with another species of the same event
+    rows[5] = {"image": "5.png", "family": "Fictidae", "genus": "Lynx", "eventID": "e5"}  # it may be any of them
     name = "Lynx fictusa"
     catalog, built = build(tmp_path, source_of(tmp_path, rows), group_by=None, val=0.0, holdout_names=(name,))
     split_of = dict(zip(catalog.column("uri"), catalog.column("split"), strict=True))
     assert {uri for uri, split in split_of.items() if split == "unseen"} == {"0.png", "10.png", "20.png"}
     assert split_of["1.png"] == "val"
     assert (built.facts["held_species"], built.facts["moved_to_val"]) == ([name], 1)
+    assert built.facts["trained_above_held_species"] == 1
 
 
 def test_a_share_of_the_species_is_held_out_by_the_hash_of_their_lineage(tmp_path: Path) -> None:
@@ -155,7 +159,8 @@ def test_a_share_of_the_species_is_held_out_by_the_hash_of_their_lineage(tmp_pat
     rows = [{"image": f"{seed}.png", **species(seed)} for seed in range(20)]
     catalog, _ = build(tmp_path, source_of(tmp_path, rows), holdout_share=0.3)
     expected = [
-        "unseen" if hashed_share(f"unseen ||||Fictidae|Lynx|{row['specificEpithet']}") < 0.3 else "train" for row in rows
+        "unseen" if hashed_share(f"unseen ||||Fictidae|Lynx|{row['specificEpithet']}") < 0.3 else "train"
+        for row in rows
     ]
     assert catalog.column("split") == expected
     assert len(set(expected)) == 2
@@ -284,7 +289,9 @@ def test_names_are_resolved_and_what_could_not_be_is_listed(tmp_path: Path) -> N
     ]  # fmt: skip
     assert catalog.column("taxon_id") == ["made-up:7", "", ""]
     assert catalog.taxon(1).scientific_name == "Invenia alba"
-    assert [(row["name"], row["outcome"], row["rows"]) for row in listed(built.unresolved)] == [("Invenia alba", "none", "2")]
+    assert [(row["name"], row["outcome"], row["rows"]) for row in listed(built.unresolved)] == [
+        ("Invenia alba", "none", "2")
+    ]
     assert built.facts["resolved"] == {"none": 2, "synonym": 1}
     only, told = build(tmp_path, source_of(tmp_path, rows), resolver=OneSynonym(), only_resolved=True)
     assert (len(only), told.facts["left_out"]) == (1, {"not resolved": 2})

@@ -86,7 +86,9 @@ def test_a_name_of_one_word_goes_to_the_rank_that_the_row_states() -> None:
     assert named.changes == ("scientificName 'Fictiformia' taken as a class, as taxonRank says",)
 
 
-@pytest.mark.parametrize("cells", [{}, {"scientificName": "unknown"}, {"genus": "", "species": "sp."}, {"label": "cat"}])
+@pytest.mark.parametrize(
+    "cells", [{}, {"scientificName": "unknown"}, {"genus": "", "species": "sp."}, {"label": "cat"}]
+)
 def test_a_row_without_a_name_has_an_empty_taxon(cells: dict[str, str]) -> None:
     assert cleaned(plain_cells(cells)).taxon.rank is None
 

@@ -81,6 +81,24 @@ def test_a_sample_carries_its_own_image_taxon_and_caption(images: LabelledImages
             assert batch.captions[at] == captions_for_labels(taxon)[0]
 
 
+def test_each_time_that_a_sample_comes_it_is_varied_and_captioned_anew(images: LabelledImages) -> None:
+    batches = taken(stream(images, 23), 12)
+    seen: dict[str, set[bytes]] = {}
+    captions: dict[str, Counter[str]] = {}
+    for batch in batches:
+        for key, pixels, caption in zip(batch.keys, batch.images_BHWC, batch.captions, strict=True):
+            seen.setdefault(key, set()).add(pixels.tobytes())
+            captions.setdefault(key, Counter())[caption] += 1
+    assert min(len(versions) for versions in seen.values()) >= 9  # an even picture may be left as it is twice
+    named = Counter(
+        caption == "a photo of inventia."
+        for key in captions
+        for caption in captions[key].elements()
+        if int(key[:3]) % 3 == 2
+    )
+    assert abs(named[True] - 42) < 23  # 84 draws of one half: 42 ± 5 standard deviations
+
+
 @pytest.mark.parametrize("other", [{"workers": 1}, {"workers": 5}, {"cache_mb": 0}])
 def test_threads_and_the_cache_change_nothing(images: LabelledImages, other: dict[str, Any]) -> None:
     assert same(taken(stream(images), 9), taken(stream(images, **other), 9))
@@ -188,6 +206,8 @@ def test_balanced_sampling_draws_every_taxon_equally_often_and_each_of_its_sampl
     assert all(sorted(taxon_of_N[drawn[at : at + 3]].tolist()) == [0, 3, 5] for at in range(0, 42, 3))
     assert Counter(drawn) == {**dict.fromkeys(range(7), 2), 7: 7, 8: 7, 9: 14}
     assert [order.index_at(position) for position in reversed(range(42))] == drawn[::-1]
+    rounds = [tuple(taxon_of_N[drawn[at : at + 3]].tolist()) for at in range(0, 42, 3)]
+    assert len(set(rounds)) > 2
 
 
 def test_shards_are_mixed_within_windows_and_the_windows_change_each_epoch() -> None:

@@ -87,6 +87,12 @@ def test_a_hybrid_and_a_barcode_without_canonical_names_are_found(tmp_path: Path
     assert (barcode.taxon_id, barcode.accepted and barcode.accepted.genus) == ("Inventa:6", "Fictomala")
 
 
+def test_a_hybrid_formula_that_the_checklist_lists_is_found_with_either_mark(tmp_path: Path) -> None:
+    names = [*FLORA, ("20", "6", "", "", "", "species", "accepted")]
+    index = opened(tmp_path, gbif_text(names, id_20={"scientificName": "Fictomala alba × Fictomala rubescens"}))
+    assert index.candidates("Fictomala alba x Fictomala rubescens")[0].name == "Fictomala alba × Fictomala rubescens"
+
+
 def test_synonyms_of_synonyms_lead_to_the_accepted_name(tmp_path: Path) -> None:
     names = [*FLORA, ("20", "6", "9", "Fictomala nivea", "Mak.", "species", "synonym")]
     source = tmp_path / "Taxon.tsv"
@@ -180,6 +186,14 @@ def test_a_darwin_core_table_without_parents_gets_its_lineage_from_its_columns(t
     family = index.resolve(Taxon(family="Fictaceae")).taxon  # listed in a column only
     assert family is not None
     assert family.taxonomic_name == "Fictoplantae Fictaceae"
+
+
+def test_a_darwin_core_table_may_name_the_accepted_name_instead_of_its_id(tmp_path: Path) -> None:
+    text = (
+        "taxonID\tscientificName\tacceptedNameUsage\ttaxonomicStatus\n"
+        "1\tFictomala alba Inv.\tFictomala alba Inv.\taccepted\n2\tFictomala candida Mak.\tFictomala alba Inv.\tsynonym\n"
+    )
+    assert opened(tmp_path, text, "list.txt").resolve(Taxon(), "Fictomala candida").taxon_id == "Inventa:1"
 
 
 def archive_with(meta: str, text: str, folder: Path) -> Path:

@@ -101,7 +101,7 @@ def test_the_only_hit_in_another_kingdom_is_not_taken(index: TaxonomyIndex) -> N
     found = index.resolve(plant("Rufictipes", "volans"))
     assert (found.taxon, found.outcome) == (None, Outcome.HOMONYM)
     assert "Fictanimalia" in found.reason
-    assert "Fictoplantae" in found.reason
+    assert "the given Fictoplantae: a homonym in another kingdom" in found.reason
 
 
 def test_a_genus_of_another_class_is_not_taken_for_it(index: TaxonomyIndex) -> None:
@@ -205,6 +205,11 @@ def test_what_is_sure_of_its_genus_only_becomes_the_genus(index: TaxonomyIndex, 
     assert found.taxon is not None
     assert (found.taxon.scientific_name, found.outcome) == ("Fictomala", Outcome.HIGHER_RANK)
     assert written in found.reason
+
+
+def test_a_family_with_sp_is_the_family_and_a_misspelt_genus_with_sp_the_genus(index: TaxonomyIndex) -> None:
+    assert index.resolve(Taxon(), "Fictaceae sp.").taxon_id == "Inventa:5"
+    assert index.resolve(Taxon(), "Fictophildelphus sp. 2").taxon_id == "Inventa:25"
 
 
 def test_a_subspecies_becomes_its_species_and_says_so(index: TaxonomyIndex) -> None:

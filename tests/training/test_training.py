@@ -59,7 +59,15 @@ def test_a_run_learns_and_makes_a_checkpoint_that_the_main_job_opens(config: Tra
     assert result.dev_top1 is not None
     assert result.dev_top1 >= 0.5  # a sixth by chance
     folder = Path(config.output)
-    for name in ("label_set", "metrics.jsonl", "curves.png", "ladder.json", "leakage.json", "README.md", "training/settings.json"):
+    for name in (
+        "label_set",
+        "metrics.jsonl",
+        "curves.png",
+        "ladder.json",
+        "leakage.json",
+        "README.md",
+        "training/settings.json",
+    ):
         assert (folder / name).exists(), name
     with Session(model=f"local-dir:{folder}", device="cpu") as session:
         answers = [session.classify(catalog.parent / f"{taxon.genus}-{taxon.species}-0.png") for taxon in TAXA]
@@ -81,7 +89,9 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights_bit_for_bit(config
     whole = replace(config, output=str(tmp_path / "whole"), drop_path=0.2, average=0.9, augmentation="camera")
     train(whole, {})
     steps: list[int] = []
-    stopped = replace(whole, output=str(tmp_path / "stopped"), tell=lambda p: steps.append(p.step), should_stop=lambda: 6 in steps)
+    stopped = replace(
+        whole, output=str(tmp_path / "stopped"), tell=lambda p: steps.append(p.step), should_stop=lambda: 6 in steps
+    )
     with pytest.raises(TrainingStopped, match="stopped after step 6 of 12"):
         train(stopped, {})
     train(replace(stopped, should_stop=None), {})
@@ -90,11 +100,15 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights_bit_for_bit(config
     assert numbers == list(range(1, 13))
 
 
-def test_a_run_killed_with_sigkill_goes_on_and_ends_with_the_same_weights_bit_for_bit(config: TrainConfig, tmp_path: Path) -> None:
+def test_a_run_killed_with_sigkill_goes_on_and_ends_with_the_same_weights_bit_for_bit(
+    config: TrainConfig, tmp_path: Path
+) -> None:
     whole = replace(config, output=str(tmp_path / "whole"), steps=40)
     train(whole, {})
     killed = replace(whole, output=str(tmp_path / "killed"))
-    process = subprocess.Popen(command_of(killed), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command_of(killed), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     wait_for(lambda: list((Path(killed.output) / "training").glob("state-0000*[48].pt")), process)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -105,7 +119,9 @@ def test_a_run_killed_with_sigkill_goes_on_and_ends_with_the_same_weights_bit_fo
 
 def test_sigterm_saves_and_says_how_to_go_on(config: TrainConfig) -> None:
     long = replace(config, steps=4000, validate_every=2000, save_every=2000)
-    process = subprocess.Popen(command_of(long), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command_of(long), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     wait_for(lambda: (Path(long.output) / "metrics.jsonl").exists() and len(lines_of(long)) > 20, process)
     process.terminate()
     said, _ = process.communicate(timeout=60)
@@ -117,7 +133,9 @@ def test_sigterm_saves_and_says_how_to_go_on(config: TrainConfig) -> None:
 
 
 def command_of(config: TrainConfig) -> list[str]:
-    options = {name: value for name, value in config.as_dict().items() if name not in {"captions", "betas", "eps", "wise_ft"}}
+    options = {
+        name: value for name, value in config.as_dict().items() if name not in {"captions", "betas", "eps", "wise_ft"}
+    }
     given = [
         part
         for name, value in options.items()
@@ -128,7 +146,11 @@ def command_of(config: TrainConfig) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OMP_WAIT_POLICY": "PASSIVE"}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
 
 
 def wait_for(condition: Callable[[], Any], process: subprocess.Popen[Any]) -> None:
@@ -151,7 +173,7 @@ def test_a_finished_run_is_left_as_it_is(config: TrainConfig) -> None:
 def test_other_settings_in_the_same_folder_are_refused_by_name(config: TrainConfig) -> None:
     with pytest.raises(TrainingStopped):
         train(replace(config, should_stop=lambda: True), {})
-    with pytest.raises(UsageError, match="config.learning_rate was 0.002 and is now 0.1"):
+    with pytest.raises(UsageError, match=r"config\.learning_rate was 0.002 and is now 0\.1"):
         train(replace(config, learning_rate=0.1), {})
     train(replace(config, workers=2, cache_mb=10), {})  # these change nothing but speed
 
@@ -193,7 +215,9 @@ def test_a_run_that_never_recovers_ends_with_advice(config: TrainConfig, monkeyp
     assert sum("going back to the weights of step 0" in progress.message for progress in heard) == 5
 
 
-def test_a_batch_whose_loss_is_not_a_number_is_left_out_and_said(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_whose_loss_is_not_a_number_is_left_out_and_said(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from bioclip_training.towers import Towers
 
     calls = []
@@ -247,7 +271,7 @@ def test_out_of_memory_says_which_batch_would_fit(config: TrainConfig, monkeypat
         return own(self, images, replay_from=replay_from)
 
     monkeypatch.setattr(Towers, "image_features", small)
-    with pytest.raises(BioclipError, match="out of memory with 12 images at once; 3 fit.*--accumulate 4"):
+    with pytest.raises(BioclipError, match=r"out of memory with 12 images at once; 3 fit.*--accumulate 4"):
         train(replace(config, dev_fraction=0), {})
 
 
@@ -259,7 +283,13 @@ def test_a_disk_that_fills_keeps_the_last_state(config: TrainConfig) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     done = subprocess.run(
-        command_of(config), env=environment(), capture_output=True, text=True, timeout=120, check=False, preexec_fn=limited
+        command_of(config),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=limited,
     )
     assert done.returncode == 1
     assert "cannot be written" in done.stderr
@@ -278,25 +308,41 @@ def test_replay_has_a_loss_of_its_own_and_a_share_of_each_batch(config: TrainCon
     new = make_catalog(tmp_path / "new", taxa=TAXA[4:])
     old = make_catalog(tmp_path / "old", taxa=TAXA[:4])
     for projection in ("second", "shared"):
-        run = replace(config, data=str(new), replay=str(old), replay_projection=projection, output=str(tmp_path / projection))  # type: ignore[arg-type]
+        run = replace(
+            config, data=str(new), replay=str(old), replay_projection=projection, output=str(tmp_path / projection)
+        )  # type: ignore[arg-type]
         train(run, {})
         steps = [line for line in lines_of(run) if line["kind"] == "step"]
         assert all(line["loss"] == pytest.approx(line["loss_of_data"] + line["loss_of_replay"]) for line in steps)
         names = json.loads((Path(run.output) / "label_set" / "label_set.json").read_text("utf-8"))
         assert names["count"] == 6
-    assert not same_weights(replace(config, output=str(tmp_path / "second")), replace(config, output=str(tmp_path / "shared")))
+    assert not same_weights(
+        replace(config, output=str(tmp_path / "second")), replace(config, output=str(tmp_path / "shared"))
+    )
 
 
 def test_lora_trains_additions_to_the_vision_tower_and_merges_them(config: TrainConfig, tmp_path: Path) -> None:
     train(replace(config, steps=4, wise_ft=False), {})
     start = f"local-dir:{config.output}"
-    run = replace(config, start=start, method="lora", output=str(tmp_path / "lora"), lock_text=True, learning_rate=0.01, wise_ft=False)
+    run = replace(
+        config,
+        start=start,
+        method="lora",
+        output=str(tmp_path / "lora"),
+        lock_text=True,
+        learning_rate=0.01,
+        wise_ft=False,
+    )
     result = train(run, {})
     old, new = (load_file(Path(folder) / WEIGHTS) for folder in (config.output, run.output))
     assert set(old) == set(new)
     changed = {name for name in old if not torch.equal(old[name], new[name])}
     if result.best_step:
-        assert {"visual.proj", "visual.transformer.resblocks.0.mlp.c_fc.weight", "visual.transformer.resblocks.1.mlp.c_proj.weight"} <= changed
+        assert {
+            "visual.proj",
+            "visual.transformer.resblocks.0.mlp.c_fc.weight",
+            "visual.transformer.resblocks.1.mlp.c_proj.weight",
+        } <= changed
     assert all(name.startswith("visual.") or name == "logit_scale" for name in changed)
     assert "visual.transformer.resblocks.0.attn.in_proj_weight" not in changed
     best = load_file(next((Path(run.output) / "training").glob("best-*.safetensors")))

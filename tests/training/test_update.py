@@ -79,7 +79,10 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole_batch(loss: Loss, parts:
 
 def test_the_same_paths_are_dropped_in_both_passes_over_a_part() -> None:
     """With other paths in the second pass the gradient would be of another loss: the same seeds give the same gradient."""
-    one, other = gradients(range(8), World(), accumulate=2, seeds=7), gradients(range(8), World(), accumulate=2, seeds=7)
+    one, other = (
+        gradients(range(8), World(), accumulate=2, seeds=7),
+        gradients(range(8), World(), accumulate=2, seeds=7),
+    )
     third = gradients(range(8), World(), accumulate=2, seeds=900)
     assert one[0] == other[0]
     assert all(torch.equal(one[1][name], other[1][name]) for name in one[1])
@@ -101,8 +104,9 @@ with joined_world("cpu") as world:
 def test_the_gradient_of_two_processes_is_that_of_one_on_the_joined_batch(loss: Loss, tmp_path: Path) -> None:
     (tmp_path / "two.py").write_text(TWO_PROCESSES, "utf-8")
     path = os.pathsep.join([str(Path(__file__).parent), *(part for part in sys.path if part)])
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "two.py"), str(tmp_path), loss],
+        [*launcher, str(tmp_path / "two.py"), str(tmp_path), loss],
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -92,7 +92,7 @@ def varied(
             image, rng.uniform(-variation.angle, variation.angle), _edge_colour(pixels_HWC), preprocessing.size
         )
     picture = Picture(image, image.width, image.height)
-    small = padded(resized(picture, _crop(variation, rng), preprocessing), preprocessing)
+    small = resized(picture, _crop(variation, rng), preprocessing)
     if rng.random() < variation.mirror:
         small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if rng.random() < variation.blur:
@@ -102,7 +102,7 @@ def varied(
         out = _lit(out, variation, rng)
     if rng.random() < variation.jpeg:
         out = _compressed(out, int(rng.integers(25, 76)))
-    return out
+    return np.asarray(padded(Image.fromarray(out), preprocessing))  # last, so that the padding is the contract's own
 
 
 def _crop(variation: Variation, rng: np.random.Generator) -> Box:

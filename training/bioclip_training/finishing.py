@@ -117,14 +117,14 @@ def leakage_of(address: str) -> dict[str, Any]:
 
 def _model_card(result: TrainResult, settings: Mapping[str, Any], ladder: Mapping[str, Any]) -> str:
     config = settings["config"]
+    replayed = f" with replay of `{config['replay']}`" if config["replay"] else ""
     lines = [
         "# A model trained by bioclip-plugin", "",
-        f"Started from `{config['start']}`, trained on `{config['data']}`"
-        + (f" with replay of `{config['replay']}`" if config["replay"] else "") + f": {result.steps} steps of {config['batch_size']} images.",
-        "", "Open it with `--model local-dir:` and this folder. `training/settings.json` has every setting, `metrics.jsonl` every step,",
-        "`leakage.json` what held-out images share with the training data.", "",
-        "On held-out images of `train` (`dev`), on which the steps and the interpolation were chosen; `evaluate --split val` says more:", "",
-        "| | right | images |", "|---|---|---|",
+        f"Started from `{config['start']}`, trained on `{config['data']}`{replayed}: {result.steps} steps of {config['batch_size']} images.",
+        "", "Open it with `--model local-dir:` and this folder. `training/settings.json` has every setting, `metrics.jsonl`",
+        "every step, `leakage.json` what held-out images share with the training data.", "",
+        "On held-out images of `train` (`dev`), on which steps and interpolation were chosen; `evaluate --split val` says more:",
+        "", "| | right | images |", "|---|---|---|",
     ]  # fmt: skip
     lines += [
         f"| {rung['name']} | {rung['top1']:.1%} ({rung['top1_ci95'][0]:.1%} to {rung['top1_ci95'][1]:.1%}) | {rung['images']} |"

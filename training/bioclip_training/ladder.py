@@ -168,7 +168,7 @@ def prototype_logits(
     centred_MD, centred_ND = _unit(features_MD - mean_D), _unit(queries_ND - mean_D)
     sums_CD = np.zeros((taxa, features_MD.shape[1]), dtype=np.float32)
     np.add.at(sums_CD, taxon_M, centred_MD)
-    logits_NC: NDArray[np.float32] = 10.0 * centred_ND @ _unit(sums_CD).T
+    logits_NC = (10.0 * centred_ND @ _unit(sums_CD).T).astype(np.float32)
     logits_NC[:, np.bincount(taxon_M, minlength=taxa) == 0] = -1e4
     return logits_NC
 

@@ -24,15 +24,22 @@ def add_low_rank(model: Any, rank: int, alpha: float) -> None:
         UsageError: if the extra ``lora`` is not installed, or the tower has no layer to add to.
     """
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        from peft import inject_adapter_in_model
     except ImportError:
         raise UsageError("method lora needs the extra lora: pip install 'bioclip-plugin[lora]'") from None
     try:
-        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=_TARGETS, lora_dropout=0.0), model.visual)
+        inject_adapter_in_model(_config(rank, alpha), model.visual)
     except ValueError as error:
         raise UsageError(
             f"method lora: this vision tower ({type(model.visual).__name__}) has no layers that LoRA knows; use --method full"
         ) from error
+
+
+def _config(rank: int, alpha: float) -> Any:
+    from peft import LoraConfig
+
+    # peft says int, and divides by the rank all the same
+    return LoraConfig(r=rank, lora_alpha=alpha, target_modules=_TARGETS, lora_dropout=0.0)  # type: ignore[arg-type]
 
 
 def freeze_all_but_additions(model: Any) -> None:

@@ -70,6 +70,11 @@ class Optimizer:
         self.zero_grad()
         return norm
 
+    @property
+    def groups(self) -> list[list[torch.Tensor]]:
+        """The parameters in the order in which ``state_dict()["adam"]`` numbers them, those that decay first."""
+        return [list(group["params"]) for group in self._adam.param_groups]
+
     def zero_grad(self) -> None:
         """Forget all gradients."""
         self._adam.zero_grad(set_to_none=True)

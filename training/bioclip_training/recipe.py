@@ -136,9 +136,7 @@ class TrainConfig:
         for name in ("data", "start", "output", "replay"):
             if isinstance(value := getattr(self, name), os.PathLike):
                 object.__setattr__(self, name, os.fspath(value))
-        for name, kind in (
-            ("method", Method), ("loss", Loss), ("augmentation", Augmentation), ("balance", Balance), ("replay_projection", ReplayProjection),
-        ):  # fmt: skip
+        for name, kind in _WORDS:
             if getattr(self, name) not in get_args(kind):
                 raise UsageError(f"{name} {getattr(self, name)!r}: allowed are {', '.join(get_args(kind))}")
         self._check_numbers()
@@ -182,6 +180,9 @@ class TrainConfig:
         return cls(**{**values, "betas": tuple(values.get("betas", (0.9, 0.98)))})
 
 
+_WORDS: tuple[tuple[str, Any], ...] = (
+    ("method", Method), ("loss", Loss), ("augmentation", Augmentation), ("balance", Balance), ("replay_projection", ReplayProjection),
+)  # fmt: skip
 _NOT_STORED = frozenset({"tell", "should_stop"})
 _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("replay_ratio", 0.01, 100), ("replay_weight", 0, 1000), ("lora_rank", 1, 1024), ("lora_alpha", 0.01, 10_000), ("steps", 1, 1e9),

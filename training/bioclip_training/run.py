@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bioclip_training.data import LabelledImages
     from bioclip_training.start import Start
     from bioclip_training.stream import Batch, TrainingStream
+    from bioclip_training.towers import Towers
     from bioclip_training.update import Side
     from bioclip_training.validation import HeldOut
 
@@ -72,7 +73,7 @@ def _own_device(compute: Compute, world: World) -> Compute:
 
 def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compute, world: World) -> TrainResult:
     from bioclip_training.finishing import finish, finished_result
-    from bioclip_training.start import open_start
+    from bioclip_training.start import open_start, with_pairwise_bias
 
     folder = RunFolder(Path(config.output))
     if (done := finished_result(folder)) is not None:
@@ -82,6 +83,8 @@ def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compu
     check_world(config, world)
     images, replay = _open_data(config)
     start = open_start(config.start, models, config.seed)
+    if config.loss == "siglip":
+        start = with_pairwise_bias(start)
     total = config.steps or max(1, round(config.epochs * len(images) / config.batch_size))
     settings = _settings(config, start, images, replay, compute, total, world)
     if world.is_first:
@@ -100,8 +103,11 @@ def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compu
     trainer.run()
     if config.method == "lora" and world.is_first:  # what is kept has the additions in its matrices
         plain = open_start(config.start, models, config.seed)
+        plain = with_pairwise_bias(plain) if config.loss == "siglip" else plain
         taxa = [*images.taxa, *(replay.taxa if replay else ())]
-        trainer.towers = build_towers(replace(config, method="full"), plain, taxa, compute, World(), replayed=replay is not None)
+        trainer.towers = build_towers(
+            replace(config, method="full"), plain, taxa, compute, World(), replayed=replay is not None
+        )
     return finish(trainer, start, images, replay, settings)
 
 
@@ -208,9 +214,10 @@ def _source(
 
     size = round(config.batch_size * config.replay_ratio) if of_replay else config.batch_size
     stream: TrainingStream = TrainingStream(
-        images, batch_size=max(1, size), size=start.preprocessing.size, preprocessing=start.preprocessing, augmentation=config.augmentation, captions=config.captions,
-        balance="sampling" if config.balance == "sampling" else "none", seed=config.seed + (1 if of_replay else 0),
-        workers=workers_of(config), cache_mb=config.cache_mb, rank=world.rank, world=world.size,
+        images, batch_size=max(1, size), size=start.preprocessing.size, preprocessing=start.preprocessing,
+        augmentation=config.augmentation, captions=config.captions, balance="sampling" if config.balance == "sampling" else "none",
+        seed=config.seed + (1 if of_replay else 0), workers=workers_of(config), cache_mb=config.cache_mb, rank=world.rank,
+        world=world.size,
     )  # fmt: skip
     prior = log_priors(images.taxon_of_N, len(images.taxa)) if config.balance == "logits" else None
     ancestors = Ancestors([taxon.lineage for taxon in images.taxa])
@@ -222,6 +229,7 @@ def _source(
 
 
 def workers_of(config: TrainConfig) -> int:
+    """Decoding threads."""
     return config.workers or min(16, os.cpu_count() or 1)
 
 
@@ -268,7 +276,7 @@ def _check_finished(folder: RunFolder, config: TrainConfig) -> None:
 
 def _bytes_needed(start: Start) -> int:
     """Three states (weights and two moments, each in fp32) and three copies of the weights."""
-    numbers = sum(parameter.numel() for parameter in start.model.parameters())
+    numbers: int = sum(parameter.numel() for parameter in start.model.parameters())
     return 4 * numbers * (3 * 3 + 3)
 
 

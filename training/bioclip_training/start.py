@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,19 @@ def open_start(name: str, entries: Mapping[str, ModelEntry], seed: int) -> Start
     start = _new(name, seed) if name.startswith(NEW) else _existing(name, entries)
     _check_tokenizer(name, start)
     return start
+
+
+def with_pairwise_bias(start: Start) -> Start:
+    """The same start with the bias that the pairwise loss needs, where it has none (Zhai et al. 2023: -10, and a scale of 10)."""
+    import torch
+
+    if getattr(start.model, "logit_bias", None) is not None:
+        return start
+    start.model.logit_bias = torch.nn.Parameter(torch.tensor(-10.0))
+    with torch.no_grad():
+        start.model.logit_scale.fill_(math.log(10.0))
+    config = {**start.model_cfg, "init_logit_bias": -10.0}
+    return replace(start, model_cfg=config)
 
 
 def _existing(name: str, entries: Mapping[str, ModelEntry]) -> Start:
@@ -171,9 +185,12 @@ def _new_tokenizer(config: Mapping[str, Any]) -> Any:
     text = config["text_cfg"]
     named = text.get("hf_tokenizer_name")
     if named:
-        return open_clip.tokenizer.HFTokenizer(
-            named, context_length=text.get("context_length", 77), **text.get("tokenizer_kwargs", {})
-        )
+        try:
+            return open_clip.tokenizer.HFTokenizer(
+                named, context_length=text.get("context_length", 77), **text.get("tokenizer_kwargs", {})
+            )
+        except Exception as error:  # a hub out of reach raises whatever the hub client raises
+            raise ModelError(f"the tokenizer {named} of this config cannot be had: {_first_line(error)}") from error
     return open_clip.SimpleTokenizer(context_length=text.get("context_length", 77))
 
 

@@ -209,9 +209,9 @@ class Trainer:
             for batch in data:
                 yield batch, next(replay) if replay else None
         finally:
-            for stream in (data, replay):
-                if hasattr(stream, "close"):
-                    stream.close()
+            data.close()
+            if replay:
+                replay.close()
 
     def _note(self, outcome: tuple[Loss, float], batch: Batch, replay: Batch | None, seconds: float) -> None:
         """Write the step down and tell the caller."""
@@ -269,7 +269,8 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """All that decides the rest of the run."""
         return {
-            "step": self.step, "position": self.position, "kernels": self.towers.kernels, "towers": self.towers.training_state(), "optimizer": self.optimizer.state_dict(),
+            "step": self.step, "position": self.position, "kernels": self.towers.kernels,
+            "towers": self.towers.training_state(), "optimizer": self.optimizer.state_dict(),
             "recent": self._recent, "times_back": self._times_back,
             "best": None if self.best is None else {"step": self.best.step, "score": list(self.best.score)},
         }  # fmt: skip

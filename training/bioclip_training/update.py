@@ -242,7 +242,7 @@ def _loss_of_features(
 
 
 def _side_loss(
-    towers: Towers, side: Side, images_BD: torch.Tensor, texts_BD: torch.Tensor, scalars: list[torch.Tensor], config: TrainConfig,
+    towers: Towers, side: Side, images_BD: torch.Tensor, texts_BD: torch.Tensor, scalars: Sequence[torch.Tensor], config: TrainConfig,
     world: World,
 ) -> tuple[float, torch.Tensor, torch.Tensor, list[torch.Tensor]]:  # fmt: skip
     """One side's loss over all processes, and its gradient with respect to this process's features and the scalars."""
@@ -278,6 +278,7 @@ def _chosen_loss(
     if config.loss == "clip":
         return clip_loss(images_ND, texts_ND, towers.log_scale, rows=own)
     if config.loss == "siglip":
+        assert towers.bias is not None, "the start gives the pairwise loss its bias"
         return siglip_loss(images_ND, texts_ND, towers.log_scale, towers.bias, taxa_N, captions_N, rows=own)
     device = images_ND.device
     related = side.ancestors.related(taxa_N.cpu().numpy())

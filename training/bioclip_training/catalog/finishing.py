@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_core.taxonomy import Rank
 from bioclip_training.catalog.duplicates import Joined, near_pairs
 from bioclip_training.catalog.ledger import Ledger, compatible
 from bioclip_training.catalog.options import BuildOptions
@@ -67,6 +68,7 @@ def finish(
         "left_out": {kind: count for kind, count in sorted(left_out.items()) if count},
         "drawn": sides.drawn,
         "moved_to_val": sides.moved_to_val,
+        "trained_above_held_species": _above_held(ledger, sides, trained_N & ~removed_N),
         "groups_on_both_sides": _on_both_sides(sides, trained_N & ~removed_N, ~trained_N & ~removed_N),
         "duplicates": {
             "equal_groups": pairs.equal_groups,
@@ -122,6 +124,20 @@ def _sides(ledger: Ledger, pairs: _Pairs, options: BuildOptions, known: Survey) 
 def _on_both_sides(sides: Sides, trained_N: NDArray[np.bool_], held_N: NDArray[np.bool_]) -> int:
     """Groups with rows that are trained on and rows that are not."""
     return len(np.intersect1d(sides.group_of_N[trained_N], sides.group_of_N[held_N]))
+
+
+def _above_held(ledger: Ledger, sides: Sides, trained_N: NDArray[np.bool_]) -> int:
+    """Rows of training that are labelled above the species and may show one that is kept unseen."""
+    may_show = [
+        taxon.rank is not None
+        and taxon.rank is not Rank.SPECIES
+        and any(
+            taxon.name_at(taxon.rank) == held.name_at(taxon.rank) and compatible(taxon, held)
+            for held in sides.held_species
+        )
+        for taxon in ledger.taxa
+    ]
+    return int((np.array(may_show, dtype=bool)[ledger.taxon_numbers] & trained_N).sum())
 
 
 def _conflicts(ledger: Ledger, pairs: _Pairs) -> int:

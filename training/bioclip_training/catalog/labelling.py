@@ -89,7 +89,7 @@ class Labeller:
     def _resolved(self, cells: Mapping[str, Any]) -> Label:
         named = cleaned(cells)
         label = Label(replace(named.taxon, source_id=""), named.verbatim, named.changes)
-        if self._resolver is None or (label.taxon.rank is None and not label.verbatim):
+        if self._resolver is None or (label.taxon.rank is None and not clean_name(label.verbatim)):
             return label
         found = self._resolver.resolve(label.taxon, label.verbatim)
         if found.taxon is None:

@@ -10,8 +10,8 @@ from bioclip_core.errors import UsageError
 from bioclip_training.catalog.duplicates import NEAR_DISTANCE
 
 IMAGE, FOLDER, BURST = "image", "folder", "burst"
-"""What ``group_by`` takes beside a column's name; ``burst`` is what a folder tree has where nothing is said: the images of one
-folder and camera that were taken shortly after each other."""
+"""What ``group_by`` takes beside a column's name; ``burst`` is what folder trees and reviews have where nothing is said: the
+images of one folder and camera that were taken shortly after each other."""
 
 
 @dataclass(frozen=True, slots=True)

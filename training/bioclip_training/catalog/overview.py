@@ -70,9 +70,15 @@ class Overview:
 
 def overview(catalog: Catalog) -> Overview:
     """Count a catalog."""
+    from pyarrow import compute
+
+    changes = compute.list_value_length(catalog.table.column("changes"))
     taxa = catalog.taxa
-    split_of_N, words = _numbered(catalog.column("split"))
-    group_of_N, _ = _numbered([group or f"row {row}" for row, group in enumerate(catalog.column("group"))])
+    split_of_N, words = catalog.numbered("split")
+    group_of_N, names = catalog.numbered("group")
+    if "" in names:  # a row without a group stands alone
+        alone = np.flatnonzero(group_of_N == names.index(""))
+        group_of_N[alone] = len(names) + np.arange(len(alone))
     taxon_of_N = catalog.taxon_of_N
     counts = _counts(taxon_of_N, split_of_N, len(taxa), len(words))
     distinct = np.unique(np.stack([taxon_of_N, split_of_N, group_of_N]), axis=1)
@@ -82,7 +88,7 @@ def overview(catalog: Catalog) -> Overview:
     ranks = Counter(taxon.rank.value if taxon.rank else "none" for taxon in taxa)
     return Overview(
         rows=len(catalog),
-        images=len(set(catalog.column("sha256"))),
+        images=int(compute.count_distinct(catalog.table.column("sha256")).as_py()),
         splits={
             word: (
                 int(counts[:, at].sum()),
@@ -102,7 +108,7 @@ def overview(catalog: Catalog) -> Overview:
         not_trained=tuple(taxa[place] for place in np.flatnonzero(in_train_T == 0).tolist()),
         scattered=tuple(_scattered(taxa)),
         without_common_name=sum(not taxon.common_name for taxon in taxa),
-        names_changed=sum(bool(said) for said in catalog.table.column("changes").to_pylist()),
+        names_changed=int(compute.sum(compute.greater(changes, 0)).as_py() or 0),
         facts=catalog.facts,
     )
 
@@ -132,12 +138,6 @@ def changes_of(catalog: Catalog) -> Iterator[tuple[str, str, tuple[str, ...], in
     )
     for (verbatim, name, changes), rows in sorted(found.items(), key=lambda one: (-one[1], one[0])):
         yield verbatim, name, changes, rows
-
-
-def _numbered(texts: Sequence[str]) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[str]]:
-    numbers: dict[str, int] = {}
-    places = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
-    return places, list(numbers)
 
 
 def _counts(

@@ -87,7 +87,7 @@ def _labelled(source: LabelledSource, labeller: Labeller, options: BuildOptions)
             written = (
                 f"it has no name that can be used ({label.verbatim!r})"
                 if label.verbatim
-                else "it has no name at any rank"
+                else "it has no name in a column of a rank or in scientificName"
             )
             yield LeftOut(item.uri, item.source, "no name", "; ".join(filter(None, (written, label.unresolved))))
         elif label.unresolved and options.only_resolved:

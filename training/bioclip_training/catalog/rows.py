@@ -175,6 +175,11 @@ class Catalog:
             self._lists[name] = self._columns[name].to_pylist()
         return self._lists[name]
 
+    def numbered(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
+        """For each row the place of its text among the distinct texts of a column, and those; no list of all rows is made."""
+        column = self._columns[name].fill_null("").dictionary_encode()
+        return column.indices.to_numpy(zero_copy_only=False).astype(np.int64), column.dictionary.to_pylist()
+
     def taxon(self, row: int) -> Taxon:
         """The row's own lineage, with the common name that stands in it."""
         common_name = self._columns["common_name"][row].as_py() or ""
@@ -199,9 +204,8 @@ class Catalog:
         """
         if part == "all":
             return np.arange(len(self))
-        splits = self._columns["split"].fill_null("").dictionary_encode()
-        words = {word: code for code, word in enumerate(splits.dictionary.to_pylist())}
-        split_of_N = splits.indices.to_numpy(zero_copy_only=False)
+        split_of_N, texts = self.numbered("split")
+        words = {word: code for code, word in enumerate(texts)}
         if part not in ("train", "dev") or "dev" in words:
             return np.flatnonzero(split_of_N == words.get(part, -1))
         train = np.flatnonzero(split_of_N == words.get("train", -1))

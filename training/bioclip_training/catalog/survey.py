@@ -104,7 +104,7 @@ def group_of(column: str, cells: Mapping[str, Any], item: LabelledItem, root: Pa
 def _group_column(own: _Seen, options: BuildOptions) -> str | None:
     if options.group_by is None:
         column = next((name for name in GROUP_COLUMNS if name in own.columns), None)
-        return column or (BURST if own.kind == "folder" else None)
+        return column or (None if own.kind == "table" else BURST)
     name = plain_name(options.group_by)
     return name if name in (IMAGE, FOLDER) or name in own.columns else None
 

@@ -7,36 +7,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from bioclip_core.captions import Caption
 from bioclip_core.errors import UsageError
 from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD
+from bioclip_training.recipe import Augmentation
 
-CAPTION_MIX = {
-    Caption.TAXONOMIC: 0.5,
-    Caption.SCIENTIFIC: 0.15,
-    Caption.COMMON: 0.15,
-    Caption.SCIENTIFIC_COMMON: 0.1,
-    Caption.TAXONOMIC_COMMON: 0.1,
-}
-"""How often each caption is drawn for a sample; taxonomic most, since label sets are made of it."""
-
-END_OF_TEXT = 49407
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """One stretch of training with a learning rate that rises and falls."""
-
-    steps: int
-    learning_rate: float
-    """At its highest."""
-    warmup_steps: int = 0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or not 0 <= self.warmup_steps <= self.steps:
-            raise UsageError(
-                f"{self.steps} steps of which {self.warmup_steps} warm up: at least one step is needed, and no more warm-up"
-            )
+_VOCABULARY = 49408  # of CLIP's tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +22,23 @@ class DemoRecipe:
     families: int = 24
     species: int = 72
     scenes: int = 14_400
-    """Rendered for the first phase, equally many a species, infrared at its ordinary share."""
+    """Rendered for training, the species in turn, infrared at its ordinary share."""
     night_scenes: int = 7_200
-    """Infrared ones that the second phase adds: after the first, colour decides, and four in ten night scenes are right."""
+    """Infrared ones beside them: at the ordinary share colour decides, and four in ten night scenes are right."""
+    dev_scenes: int = 720
+    """On which the best step is chosen, infrared at its ordinary share."""
     scenes_seed: int = 11
     weights_seed: int = 3
-    first: Phase = Phase(steps=1500, learning_rate=1.5e-3, warmup_steps=100)
-    second: Phase = Phase(steps=500, learning_rate=8e-4, warmup_steps=50)
+    """Of the first weights and of everything random in training."""
+    steps: int = 2000
     batch_size: int = 96
+    learning_rate: float = 1.5e-3
+    """At its highest."""
+    warmup_steps: int = 100
     weight_decay: float = 0.05
+    average: float = 0.99
+    """Decay a step of the running average of the weights that is validated and kept."""
+    augmentation: Augmentation = "recipe"
     image_size: int = 72
     patch_size: int = 12
     vision_layers: int = 6
@@ -65,10 +48,14 @@ class DemoRecipe:
     embed_dim: int = 192
 
     def __post_init__(self) -> None:
-        if self.scenes < self.batch_size or self.night_scenes < 0 or self.image_size % self.patch_size:
+        if self.scenes < self.batch_size or min(self.night_scenes, self.dev_scenes) < 0:
             raise UsageError(
-                f"{self.scenes} scenes and {self.night_scenes} by night, images of {self.image_size} px in patches of "
-                f"{self.patch_size}: needed are scenes for a batch ({self.batch_size}) and an image size that the patch divides"
+                f"{self.scenes} scenes, {self.night_scenes} by night and {self.dev_scenes} to choose on: "
+                f"needed are scenes for a batch ({self.batch_size}) and no number below 0"
+            )
+        if self.image_size % self.patch_size:
+            raise UsageError(
+                f"images of {self.image_size} px in patches of {self.patch_size}: an image size that the patch divides is needed"
             )
 
     def model_cfg(self) -> dict[str, Any]:
@@ -80,7 +67,7 @@ class DemoRecipe:
                 "patch_size": self.patch_size,
             },
             "text_cfg": {
-                "context_length": 77, "vocab_size": END_OF_TEXT + 1, "width": self.text_width, "heads": self.text_width // 64,
+                "context_length": 77, "vocab_size": _VOCABULARY, "width": self.text_width, "heads": self.text_width // 64,
                 "layers": self.text_layers,
             },
         }  # fmt: skip

@@ -76,18 +76,23 @@ def build_taxonomy(
         with closing(sqlite3.connect(draft)) as database:
             odd = _fill(database, opened, name, dated, progress)
             summary = _summary(database)
-            if not summary[0]:
-                raise SourceError(f"{paths[0]} holds no names: {_said(odd) or 'it is empty'}; nothing was written")
-        draft.replace(output.resolve())
+        if not summary[0]:
+            raise SourceError(f"{paths[0]} holds no names: {_said(odd) or 'it is empty'}; nothing was written")
+        _put_in_place(draft, output.resolve())
     except (sqlite3.Error, OSError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise SourceError(f"the taxonomy {output} cannot be written: {said}; nothing was kept") from error
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
-    return BuiltTaxonomy(
-        output, opened[0].kind, name, dated, *summary, dict(odd.most_common()), time.monotonic() - started_at
-    )
+    seconds = time.monotonic() - started_at
+    return BuiltTaxonomy(output, opened[0].kind, name, dated, *summary, dict(odd.most_common()), seconds)
+
+
+def _put_in_place(draft: Path, target: Path) -> None:
+    with draft.open("rb+") as file:
+        os.fsync(file.fileno())
+    draft.replace(target)
 
 
 def _called(opened: list[Checklist], checklist: str, version: str) -> tuple[str, str]:

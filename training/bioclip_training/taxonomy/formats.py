@@ -18,6 +18,7 @@ from bioclip_core.errors import SourceError
 from bioclip_training.taxonomy.metadata import Described, described
 
 _TEXT_SUFFIXES = (".tsv", ".csv", ".txt", ".tab")
+_ENGLISH = frozenset(("en", "eng", "english"))
 _LIKELY = ("taxon", "nameusage", "taxa", "species", "checklist")
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _RANKS = frozenset(("kingdom", "phylum", "class", "order", "family", "genus", "species"))
@@ -63,7 +64,7 @@ class Checklist:
         with _reading(self.path), _member(self.path, layout.member) as file:
             for cells in _split(_lines(file, layout, Counter()), layout):
                 of, name, language = (_cell(cells, layout.columns.get(c)) for c in ("taxonid", "name", "language"))
-                if of and name and language.lower() in ("", "en", "eng", "english"):
+                if of and name and (language.lower() in _ENGLISH or "language" not in layout.columns):
                     yield of, name
 
     @property

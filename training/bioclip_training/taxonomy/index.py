@@ -10,7 +10,7 @@ from types import TracebackType
 from bioclip_core.errors import SourceError
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_training.taxonomy.matching import NameCandidate, find_candidates
-from bioclip_training.taxonomy.names import kingdom_named, parse_name
+from bioclip_training.taxonomy.names import WrittenName, kingdom_named, parse_name
 from bioclip_training.taxonomy.resolving import Resolution, resolve
 from bioclip_training.taxonomy.rows import HIGHER, NameRow
 from bioclip_training.taxonomy.schema import APPLICATION_ID, FORMAT
@@ -194,12 +194,13 @@ class TaxonomyIndex:
                     f"bioclip-plugin taxonomy build CHECKLIST --output {self.path} --force"
                 )
             meta = dict(self._database.execute("SELECT name, value FROM meta").fetchall())
-            pages, size = (
+            pages, page = (
                 self._database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
             )
-            if self.path.stat().st_size < pages * size or not {"checklist", "version", "ranks"} <= meta.keys():
+            size = self.path.stat().st_size
+            if size < pages * page or not {"checklist", "version", "ranks"} <= meta.keys():
                 raise SourceError(
-                    f"the taxonomy {self.path} is damaged: it has {self.path.stat().st_size} of {pages * size} bytes; copy it again, or {make}"
+                    f"the taxonomy {self.path} is damaged: it has {size} of {pages * page} bytes; copy it again, or {make}"
                 )
             return meta
         except (sqlite3.Error, OSError) as error:
@@ -215,7 +216,7 @@ class TaxonomyIndex:
                 names[depth] = names[depth] or name
         words = parse_name(row.name)
         if words.epithet:
-            _set_species(names, ids, row)
+            _set_species(names, ids, row, words)
         elif own < 7:
             names[own:], ids[own:] = [_clean(row.name, own), *[""] * (6 - own)], [row.id, *[""] * (6 - own)]
         return tuple(names), tuple(ids)
@@ -238,9 +239,8 @@ class TaxonomyIndex:
         return [_clean(name or "", depth) for depth, name in enumerate(found)] if found else [""] * 6
 
 
-def _set_species(names: list[str], ids: list[str], row: NameRow) -> None:
+def _set_species(names: list[str], ids: list[str], row: NameRow, written: WrittenName) -> None:
     """Genus and epithet of a name of two or three words; a subspecies is under the species that is its parent."""
-    written = parse_name(row.name)
     below_species = bool(written.infraspecific) and bool(names[6])
     if below_species:
         return

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from bioclip_core.taxonomy import Rank, Taxon
-from bioclip_training.taxonomy.names import WrittenName, folded, key_of, kingdom_named, same_authorship
+from bioclip_training.taxonomy.names import WrittenName, folded, key_of, kingdom_named, literal_key, same_authorship
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, MISAPPLIED, PRO_PARTE, NameRow
 from bioclip_training.taxonomy.spelling import MOST_EDITS, distance, edits_allowed, equal_endings
 
@@ -100,10 +100,10 @@ def _hits(index: TaxonomyIndex, name: WrittenName, rank: Rank | None, authorship
         note = f"{name.text} is written as an epithet, which names nothing without its genus"
         return [_Hit(row, Outcome.WRONG_RANK, note=note) for row in index.rows(folded(name.text))]
     if name.doubt:
-        literal = [
-            _Hit(row, Outcome.EXACT) for row in index.rows(key_of(name.text))
-        ]  # a formula that the checklist has
-        return literal or _genus_hits(index, genus_key, f"{name.text} names no species for certain")
+        listed = index.rows(literal_key(name.text))  # a few checklists hold hybrid formulas and "sp. 3"
+        note = f"{name.text} names nothing below {name.genus} for certain"
+        above = [_Hit(row, Outcome.HIGHER_RANK, note=note) for row in index.rows(genus_key)]
+        return [_Hit(row, Outcome.EXACT) for row in listed] or above or _near_words(index, genus_key)
     if name.reading:
         return _hits_of_capitalised(index, name, rank, authorship)
     rows = index.rows(name.key)
@@ -117,11 +117,8 @@ def _hits(index: TaxonomyIndex, name: WrittenName, rank: Rank | None, authorship
     if not name.genus:
         return []
     near = _near_binomials(index, name) if name.epithet else _near_words(index, genus_key)
-    genus = (
-        _genus_hits(index, genus_key, f"{name.canonical} is not listed; {name.genus} is its genus")
-        if name.epithet
-        else []
-    )
+    note = f"{name.canonical} is not listed; {name.genus} is its genus"
+    genus = _genus_hits(index, genus_key, note) if name.epithet else []
     return [*near, *genus]
 
 

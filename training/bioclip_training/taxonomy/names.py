@@ -20,6 +20,8 @@ _NO_EPITHET = re.compile(r"(?:spp?|spec|species|indet|undet|ined|gen|n|nov)\.?\d
 _PARTICLES = frozenset(
     "de da do del della der den des di du la le van von zu zur ex et and in al auct non sensu nec".split()
 )
+_SPECIAL = _INFRASPECIFIC | _DOUBT | _PARTICLES | frozenset("sp spp spec species indet undet ined gen nov".split())
+"""Words in small letters that are no epithet."""
 _SIGNS = "×✕"
 _LETTERS = str.maketrans(
     {"æ": "ae", "œ": "oe", "ß": "ss", "ø": "o", "ł": "l", "ı": "i", "đ": "d", "-": "", "'": "", "’": ""}
@@ -83,6 +85,11 @@ def key_of(*words: str) -> str:
     return joined.lower() if joined.isascii() and joined.replace(" ", "").isalpha() else folded(joined)
 
 
+def literal_key(text: str) -> str:
+    """The key of what is no plain name: a hybrid formula, a barcode, "sp. 3"."""
+    return folded(text.replace("×", "x"))
+
+
 def parse_name(text: str) -> WrittenName:
     """Take a name apart. What is no name ("BOLD:AAA0001") has no genus and is looked up as it is written.
 
@@ -90,16 +97,12 @@ def parse_name(text: str) -> WrittenName:
     'Prunus × schmittii'
     """
     plain = _PLAIN.fullmatch(text)
-    if plain and not _is_special(plain[2]) and not _is_special(plain[3]):
+    if plain and plain[2] not in _SPECIAL and plain[3] not in _SPECIAL:
         return WrittenName(text, plain[1], plain[2] or "", plain[3] or "")
     cleaned = clean_name(text).lstrip("†?[\"“' ").rstrip("]\"”'? ")
     if cleaned.isupper() and " " in cleaned:
         cleaned = cleaned.capitalize()
     return _taken_apart(cleaned) if cleaned else WrittenName("")
-
-
-def _is_special(word: str | None) -> bool:
-    return bool(word) and (word in _INFRASPECIFIC or word in _DOUBT or word in _PARTICLES or _is_unnamed(word or ""))
 
 
 def _is_unnamed(word: str) -> bool:
@@ -160,7 +163,7 @@ def _with_infraspecific(name: WrittenName, rest: str) -> WrittenName:
             author = " ".join(words[place + 2 :] or words[:place])
             return replace(name, infraspecific=words[place + 1].lower(), authorship=author)
     first = words[0] if words else ""
-    if len(first) > 2 and first[0].islower() and first not in _PARTICLES and first.isalpha() and not _is_special(first):
+    if len(first) > 2 and first[0].islower() and first not in _PARTICLES and first.isalpha() and first not in _SPECIAL:
         return replace(name, infraspecific=first, authorship=" ".join(words[1:]))
     return replace(name, authorship=rest)
 

@@ -87,7 +87,9 @@ def _decided(index: TaxonomyIndex, given: Taxon, name: WrittenName, rank: Rank |
         return Resolution(None, outcome, first.reason, "", candidates)
     agreeing = [c for c in usable if not _contradicts(given, c.accepted or Taxon(), name)]
     if not agreeing:
-        reason = f"{name.canonical} is listed only as {places_of(usable)}, which contradicts the given {_above(given)}: a homonym"
+        elsewhere = all(Rank.KINGDOM in _different(given, c.accepted or Taxon()) for c in usable)
+        reason = f"{name.canonical} is listed only as {places_of(usable)}, which contradicts the given {_above(given)}"
+        reason += f": a homonym{' in another kingdom' if elsewhere else ''} ({index.label})"
         return Resolution(None, Outcome.HOMONYM, reason, "", candidates)
     chosen = _chosen(given, name, agreeing) if len(agreeing) > 1 else agreeing
     if len({c.taxon_id for c in chosen}) > 1:

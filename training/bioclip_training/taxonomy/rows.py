@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from bioclip_core.taxonomy import clean_name
 from bioclip_training.taxonomy.formats import Checklist
-from bioclip_training.taxonomy.names import WrittenName, key_of, parse_name
+from bioclip_training.taxonomy.names import WrittenName, key_of, literal_key, parse_name
 
 ACCEPTED, DOUBTFUL, SYNONYM, PRO_PARTE, MISAPPLIED = "accepted", "doubtful", "synonym", "pro parte", "misapplied"
 STATUSES = (ACCEPTED, DOUBTFUL, SYNONYM, PRO_PARTE, MISAPPLIED)
@@ -88,18 +88,20 @@ def _listed_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
     wanted = [
         ("id",) if is_coldp else ("taxonid",), ("parentid",) if is_coldp else ("parentnameusageid",), ("acceptednameusageid",),
         ("canonicalname",), ("scientificname",), ("scientificnameauthorship", "authorship"), ("taxonrank", "rank"),
-        ("taxonomicstatus", "status"), ("vernacularname", "commonname"),
+        ("taxonomicstatus", "status"), ("vernacularname", "commonname"), ("acceptednameusage",),
     ]  # fmt: skip
     cells_of = itemgetter(*(_place(columns, *names) for names in wanted))
     parts_of = itemgetter(*(_place(columns, *names) for names in _NAME_PARTS))
     path_of = itemgetter(*(_place(columns, rank) for rank in HIGHER))
     for cells in checklist.rows():
-        own_id, parent, accepted, canonical, scientific, authorship, rank, word, vernacular = cells_of(cells)
+        own_id, parent, accepted, canonical, scientific, authorship, rank, word, vernacular, by_name = cells_of(cells)
         written = canonical or scientific or " ".join(part for part in parts_of(cells) if part)
         if not own_id or not written:
             odd["rows without a name" if own_id else "rows without an id"] += 1
             continue
         key, name, author = _name_parts(written)
+        if by_name and not accepted and (other := parse_name(by_name).key) != key:
+            accepted = f"{BY_NAME}{other}"
         status = status_named(word, points_away=bool(accepted) and accepted != own_id)
         if status in (ACCEPTED, DOUBTFUL):
             accepted = ""
@@ -118,7 +120,7 @@ def _name_parts(written: str) -> tuple[str, str, str]:
         return written.lower(), written, ""
     name = parse_name(written)
     if name.doubt or not name.genus:  # hybrid formulas, barcodes and "sp. 3" are found as they are written
-        return key_of(name.text), name.text, ""
+        return literal_key(name.text), name.text, ""
     return name.key, name.canonical, name.authorship
 
 
