@@ -83,8 +83,9 @@ def say_overview(console: Console, file: Path, counted: Overview, lists: Mapping
     facts = counted.facts
     left_out = facts.get("left_out", {})
     read = facts.get("rows_read", counted.rows)
+    images = _many(counted.images, "distinct image")
     console.print(
-        f"{read} rows read: {counted.rows} in the catalog ({counted.images} distinct images), {sum(left_out.values())} left out"
+        f"{_many(read, 'row')} read: {counted.rows} in the catalog ({images}), {sum(left_out.values())} left out"
     )
     for kind, count in left_out.items():
         console.print(f"  left out: {count} {kind}")
@@ -92,12 +93,16 @@ def say_overview(console: Console, file: Path, counted: Overview, lists: Mapping
         console.print(f"  listed with their reasons in {lists['removed']}")
     _say_splits(console, counted)
     ranks = ", ".join(f"{count} at {rank}" for rank, count in counted.taxa_by_rank.items())
-    console.print(f"{len(counted.taxa)} taxa ({ranks}); {counted.without_common_name} without a common name")
-    console.print(f"Names: {counted.names_changed} rows changed; see: bioclip-plugin catalog show {file} --changes")
+    console.print(
+        f"{_many(len(counted.taxa), 'taxon', 'taxa')} ({ranks}); {counted.without_common_name} without a common name"
+    )
+    console.print(
+        f"Names: {_many(counted.names_changed, 'row')} changed; see: bioclip-plugin catalog show {file} --changes"
+    )
     if facts.get("unresolved"):
         where = f", listed in {lists['unresolved']}" if "unresolved" in lists else ""
         console.print(
-            f"Not resolved: {facts['unresolved']['names']} names on {facts['unresolved']['rows']} rows{where}"
+            f"Not resolved: {_many(facts['unresolved']['names'], 'name')} on {_many(facts['unresolved']['rows'], 'row')}{where}"
         )
     _say_duplicates(console, facts.get("duplicates", {}), lists)
     for said in warnings_of(counted):
@@ -106,13 +111,14 @@ def say_overview(console: Console, file: Path, counted: Overview, lists: Mapping
 
 def _say_splits(console: Console, counted: Overview) -> None:
     for word, (rows, groups, taxa) in counted.splits.items():
-        console.print(f"  {word or '(no split)'}: {rows} rows, {groups} groups, {taxa} taxa")
+        numbers = (_many(rows, "row"), _many(groups, "group"), _many(taxa, "taxon", "taxa"))
+        console.print(f"  {word or '(no split)'}: {', '.join(numbers)}")
     for source in counted.facts.get("sources", ()):
         column = source["group_by"]
         how = _HOW.get(column, f"groups by {column}")
-        if column not in _HOW and source["rows_with_group"] < source["rows"]:
-            how += f", of which {source['rows'] - source['rows_with_group']} of {source['rows']} rows have none and stand alone"
-        console.print(f"  {printable(source['name'])}: {source['rows']} rows, {how}")
+        if column not in _HOW and source["rows_without_group"]:
+            how += f"; {_many(source['rows_without_group'], 'row')} without one stand alone"
+        console.print(f"  {printable(source['name'])}: {_many(source['rows'], 'row')}, {how}")
 
 
 def _say_duplicates(console: Console, found: Mapping[str, int], lists: Mapping[str, Path]) -> None:
@@ -120,45 +126,42 @@ def _say_duplicates(console: Console, found: Mapping[str, int], lists: Mapping[s
         return
     where = f", listed in {lists['duplicates']}" if "duplicates" in lists else ""
     console.print(
-        f"Duplicates: {found['equal_groups']} regions stand there more than once byte for byte, {found['near_pairs']} pairs are "
-        f"nearly equal; {found['equal_pairs_across']} and {found['near_pairs_across']} pairs stand across splits, "
-        f"{found['removed']} rows removed from training{where}"
+        f"Duplicates: {_many(found['equal_groups'], 'group')} of identical regions, {_many(found['near_pairs'], 'pair')} of nearly "
+        f"equal ones{where}; across splits {found['equal_pairs_across']} and {found['near_pairs_across']} pairs, "
+        f"{_many(found['removed'], 'row')} removed from training"
     )
+
+
+def _many(count: int, one: str, many: str = "") -> str:
+    """A number with its noun.
+
+    >>> _many(1, "taxon", "taxa"), _many(2, "row")
+    ('1 taxon', '2 rows')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def warnings_of(counted: Overview) -> list[str]:
     """What a curator should know before training."""
-    facts, said = counted.facts, []
+    facts = counted.facts
     found = facts.get("duplicates", {})
-    if found.get("conflicting"):
-        said.append(f"{found['conflicting']} identical images have labels that cannot both be true")
-    if found.get("near_pairs_of_other_taxa"):
-        said.append(f"{found['near_pairs_of_other_taxa']} pairs of nearly equal images have different labels")
-    if facts.get("groups_on_both_sides"):
-        said.append(
-            f"{facts['groups_on_both_sides']} groups stand on both sides of the "
-            f" sources' own splits, so that what is held out looks easier than it is"
-        )
-    if facts.get("moved_to_val"):
-        said.append(
-            f"{facts['moved_to_val']} rows went from train to val, since their groups hold a species that is kept unseen"
-        )
-    if counted.scattered:
-        said.append(
-            f"{len(counted.scattered)} names stand under several lineages, since ranks are missing in some rows "
-            f"({', '.join(counted.scattered[:_LISTED])}): they count as different taxa; fill the ranks, or give --taxonomy FILE"
-        )
-    if counted.single:
-        said.append(
-            f"{len(counted.single)} taxa have a single example or group in train, so none is held out: {_names(counted.single)}"
-        )
-    if counted.not_trained and "train" in counted.splits:
-        said.append(f"{len(counted.not_trained)} taxa have no row in train: {_names(counted.not_trained)}")
-    if facts.get("trained_above_held_species"):
-        said.append(
-            f"{facts['trained_above_held_species']} rows of train are labelled above the species and may show one that is kept unseen"
-        )
-    if facts.get("drawn") and sum(groups for _, groups, _ in counted.splits.values()) == counted.images > 1:
+    counts = (
+        ("identical images whose labels cannot both be true", found.get("conflicting")),
+        ("pairs of nearly equal images with different labels", found.get("near_pairs_of_other_taxa")),
+        ("groups on both sides of the sources' own splits, so that the held-out rows look easier", facts.get("groups_on_both_sides")),
+        ("rows moved from train to val, since their groups hold a species that is kept unseen", facts.get("moved_to_val")),
+        ("rows of train labelled above the species that may show one that is kept unseen", facts.get("trained_above_held_species")),
+    )  # fmt: skip
+    said = [f"{what}: {count}" for what, count in counts if count]
+    names = (
+        ("names under several lineages, since ranks are missing in some rows (fill them, or give --taxonomy FILE)", counted.scattered),
+        ("taxa with a single example or group in train, of which nothing is held out", _names_of(counted.single)),
+        ("taxa without a row in train", _names_of(counted.not_trained) if "train" in counted.splits else ()),
+    )  # fmt: skip
+    said += [f"{what}: {len(which)} ({_shortened(which)})" for what, which in names if which]
+    if "train" in counted.splits and not set(counted.splits) - {"train", "dev"}:
+        said.append("no row is held out, so nothing can be evaluated: give a larger --val, or a split column")
+    elif facts.get("drawn") and counted.by_image:
         said.append(
             "every group is a single image, so the split is one by image: photos of one individual or moment stand on both sides, "
             "unless they are near duplicates; where a column says what belongs together, name it with --group-by"
@@ -166,9 +169,13 @@ def warnings_of(counted: Overview) -> list[str]:
     return said
 
 
-def _names(taxa: Sequence[Taxon]) -> str:
-    shown = ", ".join(taxon.scientific_name for taxon in taxa[:_LISTED])
-    return shown if len(taxa) <= _LISTED else f"{shown} and {len(taxa) - _LISTED} more"
+def _names_of(taxa: Sequence[Taxon]) -> Sequence[str]:
+    return [taxon.scientific_name for taxon in taxa]
+
+
+def _shortened(names: Sequence[str]) -> str:
+    shown = ", ".join(map(printable, names[:_LISTED]))
+    return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"
 
 
 def _say_taxa(console: Console, counted: Overview) -> None:

@@ -22,6 +22,9 @@ JOINED_SCALES: tuple[float, ...] = tuple(float(round(scale, 3)) for scale in np.
 """The scales tried, 26% apart. Features are not centred here, so that their cosines lie closer together than centred ones:
 the mean of the examples is that of new taxa, and taken off it would hide how far from all of them an image of an old one is."""
 
+OLD_WEIGHS = 2.0
+"""An answer that an old taxon loses counts as much as two that a new one misses: who joins labels has the old answers already."""
+
 ENOUGH_OLD = 20
 """With fewer examples of taxa that keep their text row, examples whose own prototype is taken away are counted as such too."""
 
@@ -125,7 +128,7 @@ def join_prototypes(
 
     Cosines of two images and of an image and a caption are on different scales, so that rows of both kinds, stacked as
     they are, take each other's answers. The logits of text stay as they are. Scale and bias of the prototypes are those
-    under which images are likeliest, old and new taxa weighing the same: new ones are the examples, each left out of its
+    under which images are likeliest, old taxa weighing twice as much as new ones: new ones are the examples, each left out of its
     own prototype; old ones are the examples of taxa that keep their text row and, where those are few, examples whose
     whole prototype is taken away: for them the text rows should win, as they should for any taxon without examples.
 
@@ -318,7 +321,7 @@ def _final_fit(
 
 
 def _likeliest(new: _Side, old: _Side) -> tuple[float, float]:
-    """Scale and bias; new and old taxa weigh the same, however many images each has."""
+    """Scale and bias; the two sides weigh 1 and ``OLD_WEIGHS``, however many images each has."""
     if not len(new.text_R) or not len(old.text_R):
         return UNFITTED, _bias(new, old, UNFITTED)
     new, old = _thinned(new), _thinned(old)
@@ -328,21 +331,24 @@ def _likeliest(new: _Side, old: _Side) -> tuple[float, float]:
         new_R, old_R = (_log_sum(scale * side.cosines_RC) + bias for side in (new, old))
         own_R = scale * new.own_R + bias
         # What the right text row of an old image weighs is no matter of scale and bias: it is left out.
-        likelihood = np.mean(own_R - np.logaddexp(new.text_R, new_R)) - np.mean(np.logaddexp(0, old_R - old.text_R))
+        likelihood = np.mean(own_R - np.logaddexp(new.text_R, new_R)) - OLD_WEIGHS * np.mean(
+            np.logaddexp(0, old_R - old.text_R)
+        )
         tried.append((float(likelihood), scale, bias))
     good = max(tried)[0] - _AS_GOOD
     return next((scale, bias) for likelihood, scale, bias in tried if likelihood >= good)
 
 
 def _bias(new: _Side, old: _Side, scale: float) -> float:
-    """The likeliest bias at a scale: what new images lose to text is what old ones lose to prototypes, found by halving."""
+    """The likeliest bias at a scale: new images lose to text ``OLD_WEIGHS`` times what old ones lose to prototypes."""
     new_R, old_R = (_log_sum(scale * side.cosines_RC) - side.text_R for side in (new, old))
     low, high = -2000.0, 2000.0
     for _ in range(60):
         bias = (low + high) / 2
         lost = 1 - _share(new_R + bias) if len(new_R) else _SHARE_OF_OTHERS
         taken = _share(old_R + bias) if len(old_R) else 1 - _SHARE_OF_OWN
-        low, high = (bias, high) if lost > taken else (low, bias)
+        weight = OLD_WEIGHS if len(new_R) and len(old_R) else 1.0
+        low, high = (bias, high) if lost > weight * taken else (low, bias)
     return (low + high) / 2
 
 

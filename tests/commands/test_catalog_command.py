@@ -98,7 +98,7 @@ def test_taxa_are_held_out_by_a_file_of_names(bioclip: Bioclip, table: Path) -> 
     Path("rare.txt").write_text("Lynx fictus\n")
     outcome = bioclip("catalog", "build", table, "--output", "c.parquet", "--holdout-taxa", "rare.txt", "--val", 0)
     assert "unseen: 5 rows" in outcome.out
-    assert "5 rows went from train to val, since their groups hold a species that is kept unseen" in outcome.out
+    assert "Note: rows moved from train to val, since their groups hold a species that is kept unseen: 5" in outcome.out
 
 
 def test_names_are_resolved_by_a_taxonomy_file(bioclip: Bioclip, table: Path) -> None:
@@ -110,7 +110,7 @@ def test_names_are_resolved_by_a_taxonomy_file(bioclip: Bioclip, table: Path) ->
     )
     assert bioclip("taxonomy", "build", "names.csv", "--output", "names.taxonomy").code == 0
     outcome = bioclip("catalog", "build", table, "--output", "c.parquet", "--taxonomy", "names.taxonomy")
-    assert "Not resolved: 1 names on 6 rows, listed in c.unresolved.csv" in outcome.out
+    assert "Not resolved: 1 name on 6 rows, listed in c.unresolved.csv" in outcome.out
     names = {taxon.scientific_name: taxon.phylum for taxon in Catalog.open("c.parquet").taxa}
     assert names == {"Fictidae": "Chordata", "Lynx verus": "Chordata", "Vulpes ficta": ""}
     only = bioclip(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bioclip_core import classify as classify_module
 from bioclip_core.classify import Classifier
 from bioclip_core.errors import LabelSetError
-from bioclip_core.joining import JOINED_SCALES, join_prototypes, matching_rows
+from bioclip_core.joining import JOINED_SCALES, OLD_WEIGHS, join_prototypes, matching_rows
 from bioclip_core.label_building import write_label_set
 from bioclip_core.label_merging import row_of, write_merged
 from bioclip_core.labels import Block, LabelSet, custom_labels
@@ -157,7 +157,7 @@ def test_scale_and_bias_are_the_likeliest_for_left_out_examples_and_stand_ins(tm
             text_weight = float(np.exp(12.0 * rows[row, :5]).sum())
             weights = {name: float(np.exp(logit)) for name, logit in logits.items()}
             total += np.log(weights[own] / (text_weight + sum(weights.values())))
-            total += np.log(text_weight / (text_weight + sum(weights.values()) - weights[own]))
+            total += OLD_WEIGHS * np.log(text_weight / (text_weight + sum(weights.values()) - weights[own]))
         return total
 
     grid = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,26 @@ def test_a_table_that_says_nothing_of_groups_is_refused_unless_asked_for(tmp_pat
     assert len(build(tmp_path, source_of(tmp_path, own), group_by=None)[0]) == 2
 
 
+def test_a_row_without_an_event_is_grouped_by_what_else_it_has(tmp_path: Path) -> None:
+    save(tmp_path, *range(5))
+    said = (
+        {"eventID": "e", "occurrenceID": "o1"},
+        {"eventID": "e"},
+        {"occurrenceID": "o2"},
+        {"occurrenceID": "o2"},
+        {},
+    )
+    source = source_of(tmp_path, [{"image": f"{seed}.png", **LYNX, **cells} for seed, cells in enumerate(said)])
+    catalog, built = build(tmp_path, source, group_by=None)
+    groups = catalog.column("group")
+    assert groups[:4] == ["e", "e", "o2", "o2"]
+    assert groups[4] == f"image {catalog.column('sha256')[4][:16]}"
+    assert built.facts["sources"][0]["group_by"] == "eventID or occurrenceID"
+    assert built.facts["sources"][0]["rows_without_group"] == 1
+    one, _ = build(tmp_path, source, group_by="eventID")
+    assert len(set(one.column("group"))) == 4
+
+
 def test_a_column_that_no_source_has_is_refused_with_those_there_are(tmp_path: Path) -> None:
     save(tmp_path, 1)
     with pytest.raises(UsageError, match=r"--group-by eventId.*there are family, genus.*image .*folder"):
@@ -152,6 +173,16 @@ def test_held_out_species_are_in_no_training_group(tmp_path: Path) -> None:
     assert split_of["1.png"] == "val"
     assert (built.facts["held_species"], built.facts["moved_to_val"]) == ([name], 1)
     assert built.facts["trained_above_held_species"] == 1
+
+
+def test_near_duplicates_need_a_library_that_is_asked_for_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 1)
+    monkeypatch.setitem(sys.modules, "imagehash", None)  # as if it were not installed
+    with pytest.raises(UsageError, match=r"pip install 'bioclip-plugin\[train\]'.*--near-distance 0"):
+        build(tmp_path, source_of(tmp_path, [{"image": "1.png", **LYNX}]))
+    assert len(build(tmp_path, source_of(tmp_path, [{"image": "1.png", **LYNX}]), near_distance=0)[0]) == 1
 
 
 def test_a_share_of_the_species_is_held_out_by_the_hash_of_their_lineage(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ class Rows:
         return self.features[rows_N]
 
     def usable(self, rows_N: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return self.features[rows_N].any(axis=1)
+        usable: NDArray[np.bool_] = self.features[rows_N].any(axis=1)
+        return usable
 
 
 def test_the_nearest_centroid_is_that_of_all_distances_written_out() -> None:
@@ -32,7 +33,9 @@ def test_the_nearest_centroid_is_that_of_all_distances_written_out() -> None:
     classes = np.repeat(np.arange(4), 3)
 
     def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        long: NDArray[np.float32] = np.linalg.norm(rows, axis=1, keepdims=True)
+        unit_rows: NDArray[np.float32] = rows / long
+        return unit_rows
 
     centred, asked = unit(support - support.mean(axis=0)), unit(queries - support.mean(axis=0))
     centroids = np.stack([centred[classes == one].mean(axis=0) for one in range(4)])

@@ -38,14 +38,24 @@ def test_the_whole_lineage_comes_first() -> None:
 
 
 def test_other_higher_ranks_are_passed_over_where_the_name_is_the_same() -> None:
-    labels = label_set([Taxon.of(["Plantae", "", "", "", "Beechaceae", "Quercus", "robur"]), Taxon.of(["Plantae", "", "", "", "", "Acer"])])
+    labels = label_set(
+        [
+            Taxon.of(["Plantae", "", "", "", "Beechaceae", "Quercus", "robur"]),
+            Taxon.of(["Plantae", "", "", "", "", "Acer"]),
+        ]
+    )
     assert right_names(OAK, labels, "species") == {"Plantae/Beechaceae/Quercus robur"}
     assert right_names(OAK, labels, "genus") == {"Plantae/Beechaceae/Quercus"}
     assert right_names(OAK, labels, "family") == set()
 
 
 def test_a_genus_under_two_families_is_right_under_both() -> None:
-    labels = label_set([Taxon.of(["Plantae", *[""] * 3, "A", "Quercus", "rubra"]), Taxon.of(["Plantae", *[""] * 3, "B", "Quercus", "alba"])])
+    labels = label_set(
+        [
+            Taxon.of(["Plantae", *[""] * 3, "A", "Quercus", "rubra"]),
+            Taxon.of(["Plantae", *[""] * 3, "B", "Quercus", "alba"]),
+        ]
+    )
     assert right_names(OAK, labels, "genus") == {"Plantae/A/Quercus", "Plantae/B/Quercus"}
 
 
@@ -59,7 +69,9 @@ def test_a_homonym_of_another_kingdom_is_never_right() -> None:
 
 
 def test_a_name_without_a_kingdom_is_found_where_there_is_one_of_it() -> None:
-    assert right_names(Taxon.of([*[""] * 5, "Quercus", "robur"]), label_set([OAK]), "species") == {"Plantae/Fagaceae/Quercus robur"}
+    assert right_names(Taxon.of([*[""] * 5, "Quercus", "robur"]), label_set([OAK]), "species") == {
+        "Plantae/Fagaceae/Quercus robur"
+    }
 
 
 def test_the_exact_taxon_of_a_genus_is_the_genus_and_none_of_its_species() -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.errors import BioclipError
+from bioclip_training.caption_drawing import duplicate_share
 from bioclip_training.checkpoint import RunFolder
 from bioclip_training.distributed import World
 from bioclip_training.journal import Journal
@@ -228,7 +229,7 @@ class Trainer:
         self.journal.step(
             step=self.step, epoch=round(batch.epoch, 4), loss=loss.total, loss_of_data=loss.of_data, loss_of_replay=loss.of_replay,
             learning_rate=rate, gradient_norm=norm, logit_scale=float(self.towers.log_scale.detach().exp()),
-            duplicate_captions=1 - len(set(batch.captions)) / len(batch.captions), samples_per_s=round(samples_per_s, 2),
+            duplicate_captions=duplicate_share(batch.captions), samples_per_s=round(samples_per_s, 2),
         )  # fmt: skip
         self._tell(Progress(self.step, self.total, loss.total, rate, samples_per_s))
 

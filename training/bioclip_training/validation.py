@@ -125,10 +125,8 @@ def label_captions(taxa: Sequence[Taxon]) -> list[str]:
 
 
 def _decoded(images: LabelledImages, row: int, preprocessing: Preprocessing) -> NDArray[np.uint8] | str:
-    from bioclip_core.images import prepare
-
     try:
-        return prepare(images.open(row), [None], preprocessing)[0]
+        return images.encoded(row).model_input(preprocessing)
     except ImageError as error:
         return str(error)
 

@@ -118,14 +118,14 @@ def _rows(
 ) -> Iterator[CatalogRow | LeftOut]:
     """Every row of every source in order, those of the catalog entered into the ledger."""
     for source in sources:
-        column = known.group_columns[source.name]
-        for found in read(source, labeller, options, bursts=column not in (IMAGE, FOLDER)):
+        columns = known.group_columns[source.name]
+        for found in read(source, labeller, options, bursts=columns[0] not in (IMAGE, FOLDER)):
             tally.rows += 1
             if isinstance(found, LeftOut):
                 yield found
                 continue
             tally.in_bursts += bool(found.burst)
-            group = group_of(column, found.labelled.cells, found.labelled.item, source.root) or found.burst
+            group = group_of(columns, found.labelled.cells, found.labelled.item, source.root) or found.burst
             row = _catalog_row(found, uris, group or f"image {found.sha256[:16]}")
             tally.changed += bool(row.changes)
             ledger.add(row.taxon, row.group, row.split, row.sha256, row.frame, row.box, found.look)

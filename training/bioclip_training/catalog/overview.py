@@ -33,6 +33,8 @@ class Overview:
     rows: int
     images: int
     """Distinct files."""
+    by_image: bool
+    """No group holds more than one image."""
     splits: Mapping[str, tuple[int, int, int]]
     """For each split its rows, groups and taxa."""
     taxa_by_rank: Mapping[str, int]
@@ -86,9 +88,12 @@ def overview(catalog: Catalog) -> Overview:
     trained = np.array([is_training(word) for word in words], dtype=bool)
     in_train_T, groups_T = counts[:, trained].sum(axis=1), groups[:, trained].sum(axis=1)
     ranks = Counter(taxon.rank.value if taxon.rank else "none" for taxon in taxa)
+    sha_of_N, shas = catalog.numbered("sha256")
+    pairs = np.unique(group_of_N * max(1, len(shas)) + sha_of_N)
     return Overview(
         rows=len(catalog),
-        images=int(compute.count_distinct(catalog.table.column("sha256")).as_py()),
+        images=len(shas),
+        by_image=len(pairs) == len(np.unique(group_of_N)),
         splits={
             word: (
                 int(counts[:, at].sum()),

@@ -21,7 +21,8 @@ GROUP_COLUMNS = (
     "group", "organismid", "individualid", "individual", "specimenid", "sequenceid", "sequence", "eventid", "event", "burst",
     "occurrenceid", "catalognumber", "deploymentid", "deployment",
 )  # fmt: skip
-"""Columns that say which images belong together, the first that a table has values in is taken (names as plain cells have them)."""
+"""Columns that say which images belong together: a row's group is in the first that it has a value in (names as plain cells have
+them). A table's own ``image`` column is none of them."""
 
 
 def split_word(cell: object) -> str:

@@ -24,6 +24,10 @@ class _Seen:
 
     kind: str
     rows: int = 0
+    labelled: int = 0
+    """Rows that are not left out from the beginning."""
+    grouped: int = 0
+    """Rows with a value in a column that groups are of."""
     without_split: int = 0
     columns: dict[str, int] = field(default_factory=dict)
     """How many rows have a value, by plain name."""
@@ -36,18 +40,19 @@ class Survey:
     """What is known of the sources before any image is read."""
 
     rows: int
-    group_columns: Mapping[str, str]
-    """For each source the plain name of the column that its groups are of, or one of ``image``, ``folder``, ``burst``."""
+    group_columns: Mapping[str, tuple[str, ...]]
+    """For each source the plain names of the columns that its groups are of, the first that a row has a value in; or one of
+    ``image``, ``folder`` and ``burst``."""
     held_species: tuple[Taxon, ...]
     counts: Mapping[str, tuple[str, int, int, str]]
-    """For each source its kind, its rows, how many have a value in the group's column, and that column's own name."""
+    """For each source its kind, its rows, how many have no value in those columns, and the columns' own names."""
 
     def facts(self) -> dict[str, Any]:
         """As stored with the catalog."""
         return {
             "sources": [
-                {"name": name, "kind": kind, "rows": rows, "group_by": column, "rows_with_group": grouped}
-                for name, (kind, rows, grouped, column) in self.counts.items()
+                {"name": name, "kind": kind, "rows": rows, "group_by": columns, "rows_without_group": alone}
+                for name, (kind, rows, alone, columns) in self.counts.items()
             ],
             "held_species": [taxon.scientific_name for taxon in self.held_species],
         }
@@ -59,6 +64,7 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
     Raises:
         UsageError: if ``group_by`` names no column, nothing says which images belong together, or no species would be left.
     """
+    asked = GROUP_COLUMNS if options.group_by is None else (plain_name(options.group_by),)
     seen: dict[str, _Seen] = {}
     taxa: dict[tuple[str, ...], Taxon] = {}
     for source in sources:
@@ -67,8 +73,10 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
             own.rows += 1
             if isinstance(item, LeftOut):
                 continue
+            own.labelled += 1
             cells = plain_cells(item.cells)
             own.without_split += not given_split(cells)
+            own.grouped += any(clean_name_kept(cells.get(name)) for name in asked)
             for written, value in item.cells.items():
                 if clean_name_kept(value):
                     name = plain_name(written)
@@ -76,40 +84,49 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
                     own.written.setdefault(name, str(written))
             taxon = labeller.label(cells).taxon
             taxa.setdefault(taxon.lineage, taxon)
-    chosen = {name: _group_column(own, options) for name, own in seen.items()}
+    chosen = {name: _group_columns(own, options) for name, own in seen.items()}
     _check_groups(seen, chosen, options)
     held = chosen_species(list(taxa.values()), options.holdout_share, options.holdout_names)
-    columns = {name: column or IMAGE for name, column in chosen.items()}
+    columns = {name: found or (IMAGE,) for name, found in chosen.items()}
     counts = {
-        name: (own.kind, own.rows, own.columns.get(columns[name], 0), own.written.get(columns[name], columns[name]))
+        name: (
+            own.kind,
+            own.rows,
+            own.labelled - own.grouped,
+            " or ".join(own.written.get(c, c) for c in columns[name]),
+        )
         for name, own in seen.items()
     }
     return Survey(sum(own.rows for own in seen.values()), columns, tuple(held), counts)
 
 
-def group_of(column: str, cells: Mapping[str, Any], item: LabelledItem, root: Path | None) -> str:
+def group_of(columns: Sequence[str], cells: Mapping[str, Any], item: LabelledItem, root: Path | None) -> str:
     """What a row's group is called; empty where nothing is known and its image stands alone.
 
     Args:
         root: the source's folder, so that the name of a group is the same wherever the collection lies.
     """
-    if column in (IMAGE, BURST):
-        return ""
-    if column == FOLDER:
+    if columns[0] == FOLDER:
         folder = Path(item.path or item.uri).parent
         return f"folder {PurePath(os.path.relpath(folder, root) if root else folder).as_posix()}"
-    return clean_name_kept(cells.get(column))
+    return next((text for column in columns if (text := clean_name_kept(cells.get(column)))), "")
 
 
-def _group_column(own: _Seen, options: BuildOptions) -> str | None:
-    if options.group_by is None:
-        column = next((name for name in GROUP_COLUMNS if name in own.columns), None)
-        return column or (None if own.kind == "table" else BURST)
-    name = plain_name(options.group_by)
-    return name if name in (IMAGE, FOLDER) or name in own.columns else None
+def _group_columns(own: _Seen, options: BuildOptions) -> tuple[str, ...]:
+    """The columns of a source's groups; where none was asked for, each that has values, up to one that every row has."""
+    if options.group_by is not None:
+        name = plain_name(options.group_by)
+        return (name,) if name in (IMAGE, FOLDER) or name in own.columns else ()
+    found: list[str] = []
+    for name in GROUP_COLUMNS:
+        if name in own.columns:
+            found.append(name)
+            if own.columns[name] == own.labelled:
+                break
+    return tuple(found) or (() if own.kind == "table" else (BURST,))
 
 
-def _check_groups(seen: Mapping[str, _Seen], chosen: Mapping[str, str | None], options: BuildOptions) -> None:
+def _check_groups(seen: Mapping[str, _Seen], chosen: Mapping[str, tuple[str, ...]], options: BuildOptions) -> None:
     if options.group_by is not None and not any(chosen.values()):
         columns = sorted({column for own in seen.values() for column in own.written.values()})
         raise UsageError(
@@ -118,7 +135,7 @@ def _check_groups(seen: Mapping[str, _Seen], chosen: Mapping[str, str | None], o
         )
     for name, own in seen.items():
         if (
-            chosen[name] is None
+            not chosen[name]
             and own.kind == "table"
             and own.without_split
             and options.val > 0

@@ -21,9 +21,9 @@ class DemoRecipe:
     biosphere_seed: int = 2
     families: int = 24
     species: int = 72
-    scenes: int = 14_400
+    scenes: int = 10_080
     """Rendered for training, the species in turn, infrared at its ordinary share."""
-    night_scenes: int = 7_200
+    night_scenes: int = 5_040
     """Infrared ones beside them: at the ordinary share colour decides, and four in ten night scenes are right."""
     dev_scenes: int = 720
     """On which the best step is chosen, infrared at its ordinary share."""

@@ -39,19 +39,9 @@ def write_examples(
 
     place_Q = np.full(len(rows_Q), -1, dtype=np.int64)
     place_Q[np.searchsorted(rows_Q, answers.rows_N)] = np.arange(len(answers.rows_N))
-    columns = {
-        **_catalog_columns(catalog, rows_Q),
-        **_answer_columns(answers),
-        **_consensus_columns(answers, consensus),
-    }
-    table: dict[str, Any] = {}
-    for name, values in columns.items():
-        own = (
-            values
-            if len(values) == len(rows_Q) and name in _CATALOG
-            else [values[place] if place >= 0 else None for place in place_Q]
-        )
-        table[name] = pa.array(own)
+    found = {**_answer_columns(answers), **_consensus_columns(answers, consensus)}
+    columns = {**_catalog_columns(catalog, rows_Q), **{name: _spread(found[name], place_Q) for name in found}}
+    table = {name: pa.array(values, _type(name)) for name, values in columns.items()}
     no_name = "it has no name in the catalog that the labels are held against"
     reasons = [
         None if place >= 0 else failures.get(row, no_name) for row, place in zip(rows_Q.tolist(), place_Q, strict=True)
@@ -61,6 +51,21 @@ def write_examples(
 
 
 _CATALOG = ("uri", "frame", "region", "split", "group", "source", *(rank.value for rank in RANKS), "common_name")
+
+
+def _spread(values: list[Any], place_Q: NDArray[np.int64]) -> list[Any]:
+    """Values of the answered images in the rows of all, empty in the others."""
+    return [values[place] if place >= 0 else None for place in place_Q.tolist()]
+
+
+def _type(name: str) -> Any:
+    import pyarrow as pa
+
+    if name in ("frame", "truth_place"):
+        return pa.int64()
+    if name.startswith("hit_") or name == "consensus_right":
+        return pa.bool_()
+    return pa.float32() if name.endswith("_probability") else pa.string()
 
 
 def _catalog_columns(catalog: Catalog, rows_Q: NDArray[np.int64]) -> dict[str, list[Any]]:

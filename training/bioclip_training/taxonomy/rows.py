@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from operator import itemgetter
@@ -54,7 +55,11 @@ class Lineages:
         self.numbers: dict[tuple[str, ...], int] = {}
 
     def number(self, path: tuple[str, ...]) -> int:
-        return self.numbers.setdefault(path, len(self.numbers) + 1)
+        known = self.numbers.get(path)
+        if known is None:
+            known = len(self.numbers) + 1
+            self.numbers[tuple(map(sys.intern, path))] = known  # families stand in as many paths as they have genera
+        return known
 
 
 def name_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:

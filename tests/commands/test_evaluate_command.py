@@ -1,0 +1,122 @@
+"""``evaluate`` on the command line: what it prints, its exit codes, its errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command_samples import Bioclip
+from PIL import Image
+from pyarrow import parquet
+
+from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.testing import FakeModel
+from bioclip_training.catalog.rows import CatalogRow, table_from
+
+TAXA = {
+    "red": Taxon.of(["Fictia", "", "", "", "Warmidae", "Red", "fictus"], "scarlet invention"),
+    "green": Taxon.of(["Fictia", "", "", "", "Coldidae", "Green", "fictus"], "leafy invention"),
+}
+
+
+@pytest.fixture
+def catalog(bioclip: Bioclip, tmp_path: Path) -> str:
+    """Red and green images, three of each in train; in val one of each, and a red one that is said to be green."""
+    rows = []
+    for number, (colour, truth, split) in enumerate(
+        [*[(colour, colour, "train") for colour in ("red", "green") * 3], ("red", "red", "val"), ("green", "green", "val"),
+         ("red", "green", "val")]
+    ):  # fmt: skip
+        Image.new("RGB", (12, 10), colour if colour == "red" else (0, 255, 0)).save(f"{number}.png")
+        rows.append(CatalogRow(f"{number}.png", TAXA[truth], split=split, group=f"g{number}"))
+    parquet.write_table(table_from(rows), "catalog.parquet")
+    return "catalog.parquet"
+
+
+def test_the_summary_has_every_rank_and_says_where_the_report_is(bioclip: Bioclip, catalog: str) -> None:
+    said = bioclip("evaluate", "--data", catalog, "--model", "fake", "--output", "out")
+    assert said.code == 0, said.err
+    lines = dict(line.split("\t", 1) for line in said.out.splitlines() if "\t" in line)
+    assert lines["species"].startswith("66.7%\t")
+    assert lines["species"].endswith("\t100.0%\t3")
+    assert "every taxon of the catalog, all splits: 2 labels" in said.out
+    assert "Few-shot over 5 draws, 2 taxa: 1 example: 66.7% ± 0.0%" in said.out
+    assert "Calibration error: " in said.out
+    assert f"Report: {Path('out/report.html')}" in said.out
+    assert Path("out/report.html").read_text("utf-8").startswith("<!doctype html>")
+    metrics = json.loads(Path("out/metrics.json").read_text("utf-8"))
+    assert metrics["zero_shot"]["species"]["top1"] == pytest.approx(2 / 3)
+    assert len(metrics["zero_shot"]["species"]["top1_ci95"]) == 2
+    assert 0 <= metrics["calibration"]["ece"] <= 1
+    assert metrics["few_shot"]["k1"] == pytest.approx(2 / 3)
+
+
+def test_images_that_cannot_be_read_give_the_exit_code_of_failures(bioclip: Bioclip, catalog: str) -> None:
+    Path("7.png").unlink()
+    said = bioclip("evaluate", "--data", catalog, "--model", "fake", "--output", "out", "--no-few-shot")
+    assert said.code == 3
+    assert "1 could not be used" in said.out
+
+
+def test_a_comparison_is_printed(bioclip: Bioclip, catalog: str) -> None:
+    assert bioclip("evaluate", "--data", catalog, "--model", "fake", "--output", "one", "--no-few-shot").code == 0
+    said = bioclip(
+        "evaluate", "--data", catalog, "--model", "fake", "--output", "two", "--no-few-shot", "--compare", "one"
+    )
+    assert said.code == 0
+    assert "Beside fake (one)" in said.out
+    assert "species\t66.7%\t66.7%\t+0.0\t+0.0 to +0.0\t3" in said.out
+
+
+def test_words_of_ones_own_are_measured_against_a_column(bioclip: Bioclip, catalog: str) -> None:
+    said = bioclip(
+        "evaluate",
+        "--data",
+        catalog,
+        "--model",
+        "fake",
+        "--output",
+        "out",
+        "--label",
+        "red",
+        "--label",
+        "green",
+        "--truth-column",
+        "genus",
+    )
+    assert said.code == 0, said.err
+    assert "label\t66.7%" in said.out
+    Path("words.csv").write_text("label,group\nred,warm\ngreen,cold\nblue,cold\n")
+    said = bioclip(
+        "evaluate", "--data", catalog, "--model", "fake", "--output", "grouped", "--labels", "words.csv", "--truth-column", "genus",
+    )  # fmt: skip
+    assert "group\t66.7%" in said.out
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (("--split", "unseen"), "it has train 6 (of which dev"),
+        (("--labels", "nowhere"), "no such folder"),
+        (("--threshold", "2"), "threshold 2.0"),
+        (("--data", "missing.parquet"), "catalog build"),
+        (("--label", "red", "--labels", "nowhere"), "one kind of label"),
+        (("--label", "red", "--truth-column", "colour"), "allowed are kingdom"),
+    ],
+)
+def test_bad_input_is_one_line_that_says_what_to_do(
+    bioclip: Bioclip, catalog: str, options: tuple[str, ...], wanted: str
+) -> None:
+    said = bioclip("evaluate", "--data", catalog, "--model", "fake", "--output", "out", *options)
+    assert said.code in (1, 2)
+    assert (wanted in said.err, len(said.err.splitlines())) == (True, 1), said.err
+    assert not Path("out").exists()
+
+
+def test_an_image_only_model_needs_labels(bioclip: Bioclip, catalog: str, manager: BioclipPluginManager) -> None:
+    manager.register(FakeModel("blind", text_tower=False), name="blind")
+    said = bioclip("evaluate", "--data", catalog, "--model", "blind", "--output", "out")
+    assert said.code == 1
+    assert "prototypes build" in said.err
