@@ -13,7 +13,7 @@ from bioclip_core.taxonomy import RANKS, clean_name, parse_binomial
 from bioclip_plugin.media import MediaItem, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.sources.folder import FolderSource
 from bioclip_plugin.sources.rows import Row, items_of
-from bioclip_plugin.sources.table import TableSource, _beginning, _parquet_rows, _text_rows
+from bioclip_plugin.sources.table import TableSource
 from bioclip_training.catalog.rows import Box, LabelledItem
 from bioclip_training.catalog.sources import LabelledSource, LeftOut
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from bioclip_plugin.store import Review
 
 NOT_LISTED = "not listed"
-_PARQUET = b"PAR1"
 _SQLITE = b"SQLite format 3\x00"
 _STORE_SUFFIXES = frozenset({".db", ".sqlite", ".sqlite3"})
 _STORE_ADDRESS = re.compile(r"^(sqlite|postgres(ql)?)(\+\w+)?:", re.IGNORECASE)
@@ -109,14 +108,9 @@ def table_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
     Raises:
         SourceError: if the table cannot be read or has no image column.
     """
-    path, shown = path_of(address), uri_of(address)
-    try:
-        start = _beginning(path)
-        rows = _parquet_rows(path, shown) if start.startswith(_PARQUET) else _text_rows(path, start, shown)
-        for row in rows:
-            yield from _row_items(row, path.parent, shown, source)
-    except OSError as error:
-        raise SourceError(f"the table {shown} cannot be read: {error.strerror or error}") from error
+    folder, shown = path_of(address).parent, uri_of(address)
+    for row in TableSource().rows(address):
+        yield from _row_items(row, folder, shown, source)
 
 
 def _row_items(row: Row | Unlisted, folder: Path, table: str, source: str) -> Iterator[LabelledItem | LeftOut]:

@@ -150,7 +150,7 @@ def _words(words: tuple[str, ...], labels: str | None) -> tuple[tuple[str, ...],
 
 
 def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
-    from bioclip_training.evaluation.report import interval, percent
+    from bioclip_training.evaluation.markup import interval, percent
     from bioclip_training.evaluation.zero_shot import level_name
 
     images, found = metrics["images"], metrics["provenance"]
@@ -195,7 +195,7 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
 
 
 def _compared(console: Console, comparison: Mapping[str, Any] | None) -> None:
-    from bioclip_training.evaluation.report import percent, points
+    from bioclip_training.evaluation.markup import percent, points
 
     if not comparison:
         return

@@ -132,11 +132,11 @@ def train(ctx: click.Context, /, as_json: bool, captions: str | None, **options:
     Weights are chosen on a dev part that is cut out of train; val and unseen are never looked at, they are for evaluate.
     Ctrl-C saves the state, and the same command goes on, step for step as if it had not been interrupted.
 
+    Before it: catalog build; after it: evaluate --split val, and classify.
+
     \b
-    bioclip-plugin catalog build collection.csv --output collection.parquet
     bioclip-plugin train --data collection.parquet --start bioclip-2 --output my_model
-    bioclip-plugin evaluate --data collection.parquet --split val --model local-dir:my_model --output report
-    bioclip-plugin classify photos/ --model local-dir:my_model
+    bioclip-plugin train --data collection.parquet --start bioclip-2 --replay old.parquet --output my_model
     """
     from bioclip_training.recipe import CAPTION_MIX, TrainConfig, TrainingStopped
 

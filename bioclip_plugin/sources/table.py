@@ -43,12 +43,18 @@ class TableSource:
         return len(header) > 1 and columns_of(header) is not None
 
     def items(self, address: str) -> Iterator[MediaItem | Unlisted]:
-        path = path_of(address)
-        shown = uri_of(address)
+        yield from _items(self.rows(address), path_of(address).parent, uri_of(address))
+
+    def rows(self, address: str) -> Iterator[Row | Unlisted]:
+        """The table's rows one by one, for those who want each label of an image that has several.
+
+        Raises:
+            SourceError: if the table cannot be read, or has no image column.
+        """
+        path, shown = path_of(address), uri_of(address)
         try:
             start = _beginning(path)
-            rows = _parquet_rows(path, shown) if start.startswith(_PARQUET) else _text_rows(path, start, shown)
-            yield from _items(rows, path.parent, shown)
+            yield from _parquet_rows(path, shown) if start.startswith(_PARQUET) else _text_rows(path, start, shown)
         except OSError as error:
             raise SourceError(f"the table {shown} cannot be read: {error.strerror or error}") from error
 

@@ -38,6 +38,7 @@ _AS_GOOD = (
     0.02  # nats: of scales as likely as that the smallest is taken, since few examples, well apart, set no limit to it
 )
 _ROWS = 4000  # examples that text rows are compared with, unless there are more than 2,000 taxa
+_PRODUCTS = 400_000_000  # of those examples and text rows: beside a million labels, 400 examples
 _CELLS = 2_000_000  # of examples × prototypes in the fit
 _ROWS_A_CHUNK = 8192  # text rows in fp32 at once
 _MOST_ALIKE = 10_000  # rows under one name that are looked through for the name's own
@@ -150,7 +151,7 @@ def join_prototypes(
     if len(features) < 2:
         raise LabelSetError("prototypes: a single example says nothing of how alike images are; give at least two")
     labels, label_of_N = labels_of(taxa)
-    rows, places = _fit_rows(label_of_N), matching_rows(text, labels)
+    rows, places = _fit_rows(label_of_N, len(text)), matching_rows(text, labels)
     text_side = text_side_of(text, features[rows], places[label_of_N[rows]])
     evidence = _evidence(features, label_of_N, rows)
     has_row_C = places >= 0
@@ -212,10 +213,10 @@ def _check_text(text: LabelSet) -> None:
         )
 
 
-def _fit_rows(label_of_N: NDArray[np.int64]) -> NDArray[np.int64]:
+def _fit_rows(label_of_N: NDArray[np.int64], text_rows: int) -> NDArray[np.int64]:
     """The examples that take part in the fit: some of each taxon, evenly spread over its own."""
     counts = np.bincount(label_of_N)
-    most = int(np.clip(_ROWS // len(counts), 2, _EXAMPLES_A_TAXON))
+    most = int(np.clip(min(_ROWS, _PRODUCTS // text_rows) // len(counts), 2, _EXAMPLES_A_TAXON))
     order = np.argsort(label_of_N, kind="stable")
     picked = [own[np.linspace(0, len(own) - 1, min(most, len(own))).astype(np.int64)]
               for own in np.split(order, np.cumsum(counts)[:-1])]  # fmt: skip

@@ -23,7 +23,7 @@ class Rows:
         return self.features[rows_N]
 
     def usable(self, rows_N: NDArray[np.int64]) -> NDArray[np.bool_]:
-        usable: NDArray[np.bool_] = self.features[rows_N].any(axis=1)
+        usable: NDArray[np.bool_] = np.asarray(self.features[rows_N].any(axis=1))
         return usable
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bioclip_core.errors import UsageError
 from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD
+from bioclip_training.biosphere import Biosphere
 from bioclip_training.recipe import Augmentation
 
 _VOCABULARY = 49408  # of CLIP's tokenizer
@@ -57,6 +58,10 @@ class DemoRecipe:
             raise UsageError(
                 f"images of {self.image_size} px in patches of {self.patch_size}: an image size that the patch divides is needed"
             )
+
+    def biosphere(self) -> Biosphere:
+        """The tree of life that the model knows."""
+        return Biosphere.grow(seed=self.biosphere_seed, families=self.families, species=self.species)
 
     def model_cfg(self) -> dict[str, Any]:
         """``model_cfg`` of ``open_clip_config.json``."""

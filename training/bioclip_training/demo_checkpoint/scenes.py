@@ -1,15 +1,15 @@
-"""Renders the scenes that the demo model is trained on, at a small size, with a pool of processes, and writes their catalog."""
+"""Renders the scenes that the demo model is trained and measured on, with a pool of processes; folders that are there stay."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -18,80 +18,130 @@ from bioclip_training.catalog.rows import CatalogRow, table_from
 from bioclip_training.checkpoint import whole
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say, time_left
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
+UNSEEN_SEED = 2031
+"""Of the scenes that the figures are for; no training scene has it."""
 
-_A_JOB = 240  # scenes that one folder holds and one process renders in one go
+_A_FOLDER = 240  # scenes that one folder holds and one process renders in one go
+_AN_UNSEEN_FOLDER = 36  # those are of a camera's size and take longer
 _RENDER_SIZE = (144, 108)  # scenes look the same at any size; this is enough for an input of 72 pixels
-_SOURCE = "biosphere"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderJob:
+    """The scenes ``first`` to ``last`` (exclusive), species in turn, to be rendered into a folder."""
+
+    recipe: DemoRecipe
+    folder: Path
+    first: int
+    last: int
+
+    def file(self, number: int) -> Path:
+        """Where a scene lies."""
+        return self.folder / f"{number:06d}.jpg"
 
 
 def write_scenes(recipe: DemoRecipe, work: Path, workers: int) -> Path:
-    """Render all scenes of the recipe into ``work/scenes``, but for those that are there, and write ``work/catalog.parquet``.
+    """Render the scenes for training into ``work/scenes`` and list them in ``work/catalog.parquet``, whose path is given back.
 
     The last scenes, ``dev_scenes`` of them, are the catalog's ``dev``; those before are ``train``.
     """
     from pyarrow import parquet
 
     total = recipe.scenes + recipe.night_scenes + recipe.dev_scenes
-    jobs = [(recipe, work, first, min(total, first + _A_JOB)) for first in range(0, total, _A_JOB)]
-    missing = [job for job in jobs if not _folder(work, job[2]).is_dir()]
-    started = time.monotonic()
-    for done, _ in enumerate(in_order(render_folder, missing, workers), 1):
-        if done % 10 == 0 or done == len(missing):
-            count = min(total, (len(jobs) - len(missing) + done) * _A_JOB)
-            say(f"rendered {count} of {total} scenes, {time_left(started, done / len(missing))} left")
+    jobs = _jobs(recipe, work / "scenes", total, _A_FOLDER)
+    _render(render_folder, jobs, workers, "scenes for training")
     catalog = work / "catalog.parquet"
-    with whole(catalog) as draft:
-        parquet.write_table(table_from(catalog_rows(recipe)), draft)
+    if not catalog.is_file():  # the run remembers its bytes, and another pyarrow may write others
+        with whole(catalog) as draft:
+            parquet.write_table(table_from(_rows(recipe, work, jobs)), draft)
     return catalog
 
 
-def catalog_rows(recipe: DemoRecipe) -> list[CatalogRow]:
-    """One row a scene, in the order of their numbers."""
-    taxa = Biosphere.grow(seed=recipe.biosphere_seed, families=recipe.families, species=recipe.species).taxa
-    for_training = recipe.scenes + recipe.night_scenes
+def write_unseen(recipe: DemoRecipe, work: Path, images: int, workers: int) -> list[Path]:
+    """Render that many scenes as a camera writes them into ``work/unseen``, and give their files in the order of their numbers."""
+    jobs = _jobs(recipe, work / "unseen", images, _AN_UNSEEN_FOLDER)
+    _render(render_unseen_folder, jobs, workers, "unseen scenes")
+    return [job.file(number) for job in jobs for number in range(job.first, job.last)]
+
+
+def is_infrared(number: int) -> bool:
+    """Whether an unseen scene was taken by night."""
+    return Setting.drawn(_unseen_rng(number)).infrared  # a photograph draws its setting first
+
+
+def render_folder(job: FolderJob) -> None:
+    """Small scenes for training, infrared at the ordinary share or, in the recipe's night scenes, always."""
+    species = job.recipe.biosphere().species
+    by_night = range(job.recipe.scenes, job.recipe.scenes + job.recipe.night_scenes)
+    with _whole_folder(job.folder) as draft:
+        for number in range(job.first, job.last):
+            rng = np.random.default_rng([job.recipe.scenes_seed, number])
+            setting = Setting.drawn(rng)
+            if number in by_night:
+                setting = replace(setting, infrared=True)
+            scene = photograph(species[number % len(species)], rng, _RENDER_SIZE, setting=setting).image
+            # Finer than a camera writes: the blocks of a JPEG are large in so small a scene.
+            scene.save(draft / job.file(number).name, "JPEG", quality=95, subsampling=0)
+
+
+def render_unseen_folder(job: FolderJob) -> None:
+    """Scenes of a camera's size and compression."""
+    species = job.recipe.biosphere().species
+    with _whole_folder(job.folder) as draft:
+        for number in range(job.first, job.last):
+            scene = photograph(species[number % len(species)], _unseen_rng(number)).image
+            scene.save(draft / job.file(number).name, "JPEG", quality=88)
+
+
+def _unseen_rng(number: int) -> np.random.Generator:
+    return np.random.default_rng([UNSEEN_SEED, number])
+
+
+def _jobs(recipe: DemoRecipe, folder: Path, total: int, size: int) -> list[FolderJob]:
+    starts = range(0, total, size)
+    # The number of scenes is in the name, so that a folder of fewer is not taken for one of more.
     return [
-        CatalogRow(
-            uri=_uri(index), taxon=taxa[index % len(taxa)], verbatim_name=taxa[index % len(taxa)].scientific_name,
-            source=_SOURCE, source_id=str(index), group=f"scene {index}", split="train" if index < for_training else "dev",
-        )
-        for index in range(for_training + recipe.dev_scenes)
-    ]  # fmt: skip
+        FolderJob(recipe, folder / f"{first:06d}-{min(total, first + size):06d}", first, min(total, first + size))
+        for first in starts
+    ]
 
 
-def render_folder(job: tuple[DemoRecipe, Path, int, int]) -> None:
-    """Render the scenes ``first`` to ``last`` (species in turn) into a folder that appears when all of them are there."""
-    recipe, work, first, last = job
-    species = Biosphere.grow(seed=recipe.biosphere_seed, families=recipe.families, species=recipe.species).species
-    folder = _folder(work, first)
-    draft = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    by_night = range(recipe.scenes, recipe.scenes + recipe.night_scenes)
-    for index in range(first, last):
-        rng = np.random.default_rng([recipe.scenes_seed, index])
-        setting = Setting.drawn(rng)
-        if index in by_night:
-            setting = replace(setting, infrared=True)
-        scene = photograph(species[index % len(species)], rng, _RENDER_SIZE, setting=setting).image
-        # Finer than a camera writes: the blocks of a small JPEG are large beside the animal.
-        scene.save(draft / Path(_uri(index)).name, "JPEG", quality=95, subsampling=0)
-    draft.replace(folder)
+def _rows(recipe: DemoRecipe, work: Path, jobs: list[FolderJob]) -> Iterator[CatalogRow]:
+    taxa, for_training = recipe.biosphere().taxa, recipe.scenes + recipe.night_scenes
+    for job in jobs:
+        for number in range(job.first, job.last):
+            yield CatalogRow(
+                uri=job.file(number).relative_to(work).as_posix(), taxon=taxa[number % len(taxa)], source="biosphere",
+                source_id=str(number), group=f"scene {number}", split="train" if number < for_training else "dev",
+            )  # fmt: skip
 
 
-def in_order(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> Iterator[Result]:
-    """The results of all jobs, in their order, from a pool of processes, or from this one where ``workers`` is 1."""
-    if workers == 1:
-        yield from map(work, jobs)
+def _render(work: Callable[[FolderJob], None], jobs: list[FolderJob], workers: int, what: str) -> None:
+    """Do the jobs whose folders are not there, in a pool of processes, or in this one where ``workers`` is 1."""
+    missing = [job for job in jobs if not job.folder.is_dir()]
+    started = time.monotonic()
+    for done, job in enumerate(_done(work, missing, workers), 1):
+        if done % 10 == 0 or done == len(missing):
+            say(f"rendered {job.last} of {jobs[-1].last} {what}, {time_left(started, done / len(missing))} left")
+
+
+def _done(work: Callable[[FolderJob], None], jobs: list[FolderJob], workers: int) -> Iterator[FolderJob]:
+    """The jobs in their order, each when it is done."""
+    if workers == 1 or len(jobs) < 2:
+        for job in jobs:
+            work(job)
+            yield job
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, jobs)
+        for job, _ in zip(jobs, pool.map(work, jobs), strict=True):
+            yield job
 
 
-def _folder(work: Path, first: int) -> Path:
-    return work / "scenes" / f"{first:06d}"
-
-
-def _uri(index: int) -> str:
-    return f"scenes/{index // _A_JOB * _A_JOB:06d}/{index:06d}.jpg"
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """A draft to fill, which takes the folder's name once all is in it."""
+    draft = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)  # of a call that was interrupted
+    draft.mkdir(parents=True)
+    yield draft
+    draft.replace(folder)

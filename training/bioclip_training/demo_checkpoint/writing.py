@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bioclip_core.label_building import build_label_set
-from bioclip_core.models import CONFIG, WEIGHTS
-from bioclip_training.biosphere import Biosphere
-from bioclip_training.demo_checkpoint.captions import CaptionTable
+from bioclip_core.models import WEIGHTS
+from bioclip_training.checkpoint import write_model
 from bioclip_training.demo_checkpoint.evaluation import Accuracy, open_demo
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe
+from bioclip_training.recipe import TrainConfig
 
 if TYPE_CHECKING:
     import torch
 
+_TOKENS = "token_embedding.weight"
 _README = """\
 # The demo model
 
@@ -29,8 +29,8 @@ a fox with an invented species. Use `bioclip-2` for real images.
 
 - Images: {image_size} × {image_size} pixels, squashed. Vision transformer of {vision_layers} layers, width {vision_width},
   patch {patch_size}; text transformer of {text_layers} layers, width {text_width}; CLIP's tokenizer. float16.
-- Trained from nothing on scenes rendered by `bioclip_training.biosphere`: {first_steps} steps of {batch_size} on {scenes} scenes,
-  then {second_steps} steps with {night_scenes} infrared scenes added.
+- Trained from nothing by this package's own trainer on scenes rendered by `bioclip_training.biosphere`: {steps} steps of {batch_size}
+  on {scenes} scenes and {night_scenes} infrared ones beside them; step {best_step}, chosen on {dev_scenes} others. Seed {weights_seed}.
 - Made by `python -m bioclip_training.demo_checkpoint --output bioclip_plugin/demo_model`.
 - `label_set/` holds the taxonomic captions of all its species. Licence: MIT, as the software.
 
@@ -44,34 +44,42 @@ Species on the infrared scenes alone, which have no colour: {infrared:.1%}.
 """
 
 
-def write_checkpoint(folder: Path, recipe: DemoRecipe, model: Any, table: torch.Tensor, captions: CaptionTable) -> None:
-    """Weights, config and label set into a new folder."""
-    from safetensors.torch import save_file
+def write_checkpoint(folder: Path, recipe: DemoRecipe, run: TrainConfig) -> None:
+    """Weights, config and label set of a finished training run into a new folder."""
+    import torch
+    from safetensors.torch import load_file
 
-    folder.mkdir(parents=True)
-    save_file(_weights(model, table, captions), folder / WEIGHTS[0], metadata={"format": "pt"})
-    (folder / WEIGHTS[0]).chmod(0o644)  # safetensors makes it private; the wheel is for everybody
-    config = {"model_cfg": recipe.model_cfg(), "preprocess_cfg": recipe.preprocess_cfg()}
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    biosphere = Biosphere.grow(seed=recipe.biosphere_seed, families=recipe.families, species=recipe.species)
-    build_label_set(biosphere.taxa, open_demo(folder), folder / "label_set")
+    weights = load_file(Path(run.output) / WEIGHTS[0])
+    weights[_TOKENS] = packable(weights[_TOKENS], _first_tokens(run))
+    halved = {name: tensor.to(torch.float16) for name, tensor in weights.items()}
+    write_model(folder, halved, recipe.model_cfg(), recipe.preprocess_cfg())
+    build_label_set(recipe.biosphere().taxa, open_demo(folder), folder / "label_set")
 
 
-def _weights(model: Any, table: torch.Tensor, captions: CaptionTable) -> dict[str, torch.Tensor]:
-    """The model's tensors as float16, the trained token rows back in their places."""
+def packable(trained_VD: torch.Tensor, first_VD: torch.Tensor) -> torch.Tensor:
+    """A token table whose rows that training left as they were at first are ±0.02 in place of noise.
+
+    No caption of the biosphere uses those rows, which are nearly all. They are distinct as before and of the size that
+    CLIP begins with, and git and the wheel pack the file to less than half.
+    """
     import torch
 
-    whole = table.clone()
-    whole[torch.from_numpy(captions.used)] = model.token_embedding.weight.detach()
-    state = {**model.state_dict(), "token_embedding.weight": whole}
-    return {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in state.items()}
+    untouched_V1 = (trained_VD == first_VD).all(dim=1, keepdim=True)
+    return torch.where(untouched_V1, torch.where(first_VD < 0, -0.02, 0.02), trained_VD)
 
 
-def write_readme(folder: Path, recipe: DemoRecipe, accuracy: Accuracy) -> None:
+def _first_tokens(run: TrainConfig) -> torch.Tensor:
+    """The token table before the first step."""
+    from bioclip_training.start import open_start
+
+    table: torch.Tensor = open_start(run.start, {}, run.seed).model.state_dict()[_TOKENS]
+    return table
+
+
+def write_readme(folder: Path, recipe: DemoRecipe, best_step: int, accuracy: Accuracy) -> None:
     """What the model is, how it was made and how good it is."""
     rows = "\n".join(f"| {rank} | {share:.1%} |" for rank, share in accuracy.by_rank.items())
-    steps = {"first_steps": recipe.first.steps, "second_steps": recipe.second.steps}
-    text = _README.format(**{**asdict(recipe), **asdict(accuracy), **steps, "rows": rows})
+    text = _README.format(**{**asdict(recipe), **asdict(accuracy), "best_step": best_step, "rows": rows})
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 

@@ -15,7 +15,7 @@ from bioclip_core.labels import LabelSet
 from bioclip_training.evaluation.questions import Question
 from bioclip_training.evaluation.scores import (
     BINS,
-    bootstrap_interval,
+    Interval,
     bootstrap_intervals,
     macro_interval,
     macro_mean,
@@ -29,6 +29,7 @@ from bioclip_training.evaluation.zero_shot import LevelScores
 
 TOPS = (1, 3, 5)
 _FEWEST = 2  # a source of one image has no interval
+_MOST_PARTS = 50  # a catalog of thousands of tables has no figure for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,39 +63,74 @@ class Bootstrap:
 
 def zero_shot(answers: Answers, bootstrap: Bootstrap) -> dict[str, Any]:
     """The figures of each level that has images: ``label`` (the exact taxon) and the ranks, or labels and groups."""
-    return {
-        level: _level(scores, answers, bootstrap)
-        for level, scores in answers.scores.items()
-        if scores.counted(answers.truth_N).any()
+    parts = _parts(answers)
+    columns: dict[tuple[str, str, int], NDArray[np.float64]] = {}
+    for level, scores in answers.scores.items():
+        counted_N = scores.counted(answers.truth_N)
+        for part, inside_N in {**parts, "answerable": scores.place_N >= 0}.items() if counted_N.any() else ():
+            for top in TOPS if part == _ALL else TOPS[:1]:
+                columns[level, part, top] = np.where(counted_N & inside_N, rank_hits(scores.place_N, top), np.nan)
+    groups_N = numbered(answers.group_N.tolist())
+    # All columns over the same resamples: drawing them is most of the work, and the columns are one matrix product.
+    intervals = bootstrap_intervals(
+        np.stack(list(columns.values()), axis=1), groups_N, seed=bootstrap.seed, resamples=bootstrap.resamples
+    )
+    shares = {
+        key: _share(values_N, interval) for (key, values_N), interval in zip(columns.items(), intervals, strict=True)
     }
+    levels = dict.fromkeys(level for level, _, _ in columns)
+    return {level: _level(level, answers, bootstrap, shares, parts) for level in levels}
 
 
-def _level(scores: LevelScores, answers: Answers, bootstrap: Bootstrap) -> dict[str, Any]:
+_ALL = "all"
+
+
+def _parts(answers: Answers) -> dict[str, NDArray[np.bool_]]:
+    """Which images belong to each part that has figures of its own; a source of one image has none."""
+    parts = {_ALL: np.ones(len(answers.rows_N), dtype=bool), "seen": answers.seen_N, "unseen": ~answers.seen_N}
+    for kind, names in (("by_split", answers.splits), ("by_source", answers.sources)):
+        column = np.array(names, dtype=object)
+        for name, count in Counter(names).most_common(_MOST_PARTS):
+            if count >= _FEWEST:
+                parts[f"{kind} {name or '(none)'}"] = column == name
+    return parts
+
+
+def _share(values_N: NDArray[np.float64], interval: Interval) -> dict[str, Any]:
+    count = int(np.isfinite(values_N).sum())
+    if not count:
+        return {"n": 0, "top1": None, "top1_ci95": None}
+    return {"n": count, "top1": float(np.nanmean(values_N)), "top1_ci95": list(interval)}
+
+
+def _level(
+    level: str,
+    answers: Answers,
+    bootstrap: Bootstrap,
+    shares: Mapping[tuple[str, str, int], dict[str, Any]],
+    parts: Mapping[str, Any],
+) -> dict[str, Any]:
+    scores = answers.scores[level]
     counted_N = scores.counted(answers.truth_N)
     place_N, truth_N, group_N = (
         scores.place_N[counted_N],
         _truths_at(scores, answers, counted_N),
         answers.group_N[counted_N],
     )
-    hits_NT = np.stack([rank_hits(place_N, top) for top in TOPS], axis=1)
-    intervals = bootstrap_intervals(
-        hits_NT.astype(float), numbered(group_N.tolist()), seed=bootstrap.seed, resamples=bootstrap.resamples
-    )
-    figures: dict[str, Any] = {"n": int(counted_N.sum())}
-    for column, (top, interval) in enumerate(zip(TOPS, intervals, strict=True)):
-        figures[f"top{top}"] = float(hits_NT[:, column].mean())
-        figures[f"top{top}_ci95"] = list(interval)
-    macro = {f"top{top}": macro_mean(hits_NT[:, column], truth_N) for column, top in enumerate(TOPS)}
-    interval = macro_interval(hits_NT[:, 0], truth_N, group_N, seed=bootstrap.seed, resamples=bootstrap.resamples)
+    figures: dict[str, Any] = {"n": len(place_N)}
+    for top in TOPS:
+        share = shares[level, _ALL, top]
+        figures |= {f"top{top}": share["top1"], f"top{top}_ci95": share["top1_ci95"]}
+    hits_N = rank_hits(place_N, 1)
+    interval = macro_interval(hits_N, truth_N, group_N, seed=bootstrap.seed, resamples=bootstrap.resamples)
+    macro = {f"top{top}": macro_mean(rank_hits(place_N, top), truth_N) for top in TOPS}
     figures["macro"] = {**macro, "top1_ci95": list(interval), "taxa": len(np.unique(truth_N))}
     figures["nll"] = mean_nll(scores.own_N[counted_N][place_N >= 0])
     figures["unanswerable"] = int((place_N < 0).sum())
-    possible_N = counted_N & (scores.place_N >= 0)
-    figures["answerable"] = _share(scores, answers, possible_N, bootstrap)
-    figures["seen"] = _share(scores, answers, counted_N & answers.seen_N, bootstrap)
-    figures["unseen"] = _share(scores, answers, counted_N & ~answers.seen_N, bootstrap)
-    figures["by_split"] = _by(answers.splits, scores, answers, counted_N, bootstrap)
-    figures["by_source"] = _by(answers.sources, scores, answers, counted_N, bootstrap)
+    figures |= {name: shares[level, name, 1] for name in ("answerable", "seen", "unseen")}
+    for kind in ("by_split", "by_source"):
+        own = [name for name in parts if name.startswith(f"{kind} ")]
+        figures[kind] = {name.removeprefix(f"{kind} "): shares[level, name, 1] for name in own}
     return figures
 
 
@@ -108,23 +144,6 @@ def _truths_at(scores: LevelScores, answers: Answers, counted_N: NDArray[np.bool
             for span, own in zip(spans_N.tolist(), truth_N.tolist(), strict=True)
         ]
     )
-
-
-def _share(scores: LevelScores, answers: Answers, part_N: NDArray[np.bool_], bootstrap: Bootstrap) -> dict[str, Any]:
-    hits = rank_hits(scores.place_N[part_N], 1)
-    if not len(hits):
-        return {"n": 0, "top1": None, "top1_ci95": None}
-    groups = numbered(answers.group_N[part_N].tolist())
-    interval = bootstrap_interval(hits, groups, seed=bootstrap.seed, resamples=bootstrap.resamples)
-    return {"n": len(hits), "top1": float(hits.mean()), "top1_ci95": list(interval)}
-
-
-def _by(
-    names: tuple[str, ...], scores: LevelScores, answers: Answers, counted_N: NDArray[np.bool_], bootstrap: Bootstrap
-) -> dict[str, Any]:
-    column = np.array(names, dtype=object)
-    common = [name for name, count in Counter(names).most_common(50) if count >= _FEWEST]
-    return {name or "(none)": _share(scores, answers, counted_N & (column == name), bootstrap) for name in common}
 
 
 def calibration(answers: Answers, temperature: float | None) -> dict[str, Any]:
@@ -168,20 +187,26 @@ def confusions(answers: Answers, most: int = 100) -> list[dict[str, Any]]:
 
 def taxa_table(answers: Answers) -> list[dict[str, Any]]:
     """Each true taxon's images and accuracy, the worst first."""
-    place_N = answers.scores[EXACT].place_N
-    rows = []
-    for truth in np.unique(answers.truth_N).tolist():
-        own_N = answers.truth_N == truth
-        rows.append(
-            {
-                "taxon": answers.question.names[truth],
-                "images": int(own_N.sum()),
-                "top1": float(rank_hits(place_N[own_N], 1).mean()),
-                "top5": float(rank_hits(place_N[own_N], 5).mean()),
-                "seen": bool(answers.seen_N[own_N].all()),
-                "in_label_set": bool((place_N[own_N] >= 0).all()),
-            }
-        )
+    place_N, truths = answers.scores[EXACT].place_N, answers.question.names
+
+    def counted(which_N: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.bincount(answers.truth_N[which_N], minlength=len(truths))
+
+    every_T = counted(np.ones(len(place_N), dtype=bool))
+    top1_T, top5_T, seen_T, possible_T = (
+        counted(which_N) for which_N in (rank_hits(place_N, 1), rank_hits(place_N, 5), answers.seen_N, place_N >= 0)
+    )
+    rows = [
+        {
+            "taxon": truths[truth],
+            "images": int(every_T[truth]),
+            "top1": float(top1_T[truth] / every_T[truth]),
+            "top5": float(top5_T[truth] / every_T[truth]),
+            "seen": bool(seen_T[truth] == every_T[truth]),
+            "in_label_set": bool(possible_T[truth] == every_T[truth]),
+        }
+        for truth in np.flatnonzero(every_T).tolist()
+    ]
     return sorted(rows, key=lambda row: (row["top1"], row["top5"], row["taxon"]))
 
 

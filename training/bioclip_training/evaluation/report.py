@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from bioclip_training.evaluation import plots
 from bioclip_training.evaluation.consensus import JUDGED
 from bioclip_training.evaluation.figures import answer_name, taxa_table
+from bioclip_training.evaluation.markup import image, interval, number, percent, points, remark, section, table, yes
 from bioclip_training.evaluation.scores import BINS, rank_hits, reliability
 from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evaluation.zero_shot import level_name
@@ -98,9 +98,9 @@ def _by_level(outcome: Outcome) -> str:
         f"Macro is the mean over taxa. Intervals are of {outcome.config.resamples} bootstrap resamples of whole groups, "
         "since images of one group are not independent. Exact taxon is the whole label, whatever its rank."
     )
-    return _section(
+    return section(
         "Zero-shot accuracy",
-        _image(plots.accuracy_by_level(named), "accuracy by rank") + _table(header, rows) + _note(note),
+        image(plots.accuracy_by_level(named), "accuracy by rank") + table(header, rows) + remark(note),
     )
 
 
@@ -116,8 +116,8 @@ def _parts_table(outcome: Outcome) -> str:
             shares = figures[f"by_{kind}"]
             rows += [[name, f"{kind} {key}", *_share(share)] for key, share in shares.items() if len(shares) > 1]
     note = "Seen are taxa with rows in the catalog's train; whether this model was trained on that catalog, the catalog cannot say."
-    return _section(
-        "By part", _table(["rank", "part", "images", "top-1", "95%"], [row for row in rows if row[2]]) + _note(note)
+    return section(
+        "By part", table(["rank", "part", "images", "top-1", "95%"], [row for row in rows if row[2]]) + remark(note)
     )
 
 
@@ -143,7 +143,7 @@ def _comparison(outcome: Outcome) -> str:
     )
     header = ["rank", "images", "here", "there", "points", "95%", "only right here", "only right there"]
     title = f"Beside {compared['other_model']} ({compared['other']})"
-    return _section(title, _table(header, rows) + _note(note))
+    return section(title, table(header, rows) + remark(note))
 
 
 def _few_shot(outcome: Outcome) -> str:
@@ -164,7 +164,7 @@ def _few_shot(outcome: Outcome) -> str:
         "Spread is the standard deviation over draws. The taxa are those of the part alone, "
         "so this is no comparison with zero-shot among all labels."
     )
-    return _section("Few-shot accuracy", _table(header, rows) + _note(note))
+    return section("Few-shot accuracy", table(header, rows) + remark(note))
 
 
 def _confusions(outcome: Outcome) -> str:
@@ -172,8 +172,8 @@ def _confusions(outcome: Outcome) -> str:
     if not pairs:
         return ""
     rows = [[pair["truth"], pair["answer"], pair["images"], pair["of"]] for pair in pairs[:_MOST_PAIRS]]
-    table = _table(["truth", "best answer", "images", "of"], rows)
-    return _section("What is confused", _image(_confusion_map(outcome), "confusions of the most confused taxa") + table)
+    table = table(["truth", "best answer", "images", "of"], rows)
+    return section("What is confused", image(_confusion_map(outcome), "confusions of the most confused taxa") + table)
 
 
 def _confusion_map(outcome: Outcome) -> bytes:
@@ -215,8 +215,8 @@ def _calibration(outcome: Outcome) -> str:
         [level_name(level, custom=outcome.answers.labels.is_custom), percent(ece)]
         for level, ece in found["by_rank"].items()
     ]
-    table = _table(["rank", "calibration error"], rows)
-    return _section("How sure it may be", text + _image(plots.reliability_diagram(bins), "reliability diagram") + table)
+    table = table(["rank", "calibration error"], rows)
+    return section("How sure it may be", text + image(plots.reliability_diagram(bins), "reliability diagram") + table)
 
 
 def _consensus(outcome: Outcome) -> str:
@@ -227,9 +227,9 @@ def _consensus(outcome: Outcome) -> str:
     rows = [[f"{point['threshold']:g}", *(percent(point[name]) for name in names)] for point in found["curve"]]
     at = [[level, row["images"], percent(row["accuracy"])] for level, row in found["by_rank"].items() if row["images"]]
     threshold = outcome.config.threshold
-    picture = _image(plots.coverage_curve(found["curve"], finest, threshold), "coverage against accuracy")
-    tables = _table([f"rank at {threshold:g}", "images", "accuracy"], at) + _table(header, rows)
-    return _section("Consensus", picture + _note(JUDGED) + tables)
+    picture = image(plots.coverage_curve(found["curve"], finest, threshold), "coverage against accuracy")
+    tables = table([f"rank at {threshold:g}", "images", "accuracy"], at) + table(header, rows)
+    return section("Consensus", picture + remark(JUDGED) + tables)
 
 
 def _retrieval(outcome: Outcome) -> str:
@@ -242,7 +242,7 @@ def _retrieval(outcome: Outcome) -> str:
         "Other images of the query's own group are not looked for. mAP@R is the mean precision over the first R places, "
         "R the number of right ones."
     )
-    return _section("Retrieval", _table(["from, to", "R@1", "mAP@R", "queries"], rows) + _note(note))
+    return section("Retrieval", table(["from, to", "R@1", "mAP@R", "queries"], rows) + remark(note))
 
 
 def _taxa(outcome: Outcome) -> str:
@@ -253,18 +253,18 @@ def _taxa(outcome: Outcome) -> str:
             row["images"],
             percent(row["top1"]),
             percent(row["top5"]),
-            _yes(row["seen"]),
-            _yes(row["in_label_set"]),
+            yes(row["seen"]),
+            yes(row["in_label_set"]),
         ]
         for row in listed[:_MOST_TAXA]
     ]
     more = (
-        _note(f"{len(listed) - _MOST_TAXA} more taxa are better than these; examples.parquet has all.")
+        remark(f"{len(listed) - _MOST_TAXA} more taxa are better than these; examples.parquet has all.")
         if len(listed) > _MOST_TAXA
         else ""
     )
     header = ["taxon", "images", "top-1", "top-5", "in train", "in label set"]
-    return _section("Every taxon, the worst first", _table(header, rows) + more)
+    return section("Every taxon, the worst first", table(header, rows) + more)
 
 
 def _failures(outcome: Outcome) -> str:
@@ -273,8 +273,8 @@ def _failures(outcome: Outcome) -> str:
     uris = outcome.catalog.column("uri")
     rows = [[uris[row], reason] for row, reason in list(outcome.failures.items())[:_MOST_FAILURES]]
     more = len(outcome.failures) - len(rows)
-    note = _note(f"and {more} more; examples.parquet has all that were asked about.") if more > 0 else ""
-    return _section(f"{len(outcome.failures)} images could not be used", _table(["image", "reason"], rows) + note)
+    note = remark(f"and {more} more; examples.parquet has all that were asked about.") if more > 0 else ""
+    return section(f"{len(outcome.failures)} images could not be used", table(["image", "reason"], rows) + note)
 
 
 def _provenance(outcome: Outcome) -> str:
@@ -297,55 +297,4 @@ def _provenance(outcome: Outcome) -> str:
         "made": f"{found['made_at']}, in {outcome.metrics['seconds']['all']} s",
     }
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in rows.items())
-    return _section("What was evaluated", f"<dl>{listed}</dl>")
-
-
-def _section(title: str, body: str) -> str:
-    return f"<h2>{escape(title)}</h2>\n{body}"
-
-
-def _note(text: str) -> str:
-    return f'<p class="note">{escape(text)}</p>'
-
-
-def _image(png: bytes, described: str) -> str:
-    return f'<p><img alt="{escape(described)}" src="data:image/png;base64,{b64encode(png).decode()}"></p>'
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    listed = list(rows)
-    # A column is of numbers where its first cell looks like one.
-    numeric = [bool(listed) and str(listed[0][column])[:1] in "0123456789+-–.−" for column in range(len(header))]
-    kinds = [' class="n"' if yes else "" for yes in numeric]
-    head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, header, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f"<td{kind}>{escape(str(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
-        for row in listed
-    )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def percent(share: float | None) -> str:
-    """A share for people: "49.4%"; a dash where there is none."""
-    return "–" if share is None or share != share else f"{100 * share:.1f}%"
-
-
-def points(share: float | None, *, sign: bool = True) -> str:
-    """A difference of shares in percentage points: "+3.2"."""
-    return "–" if share is None or share != share else f"{100 * share:{'+' if sign else ''}.1f}"
-
-
-def interval(ends: Sequence[float | None] | None) -> str:
-    """The ends of an interval: "41.8–57.1%"."""
-    if ends is None or ends[0] is None or ends[1] is None:
-        return "–"
-    return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}%"
-
-
-def number(value: float | None) -> str:
-    """A number of three digits; a dash where there is none."""
-    return "–" if value is None or value != value else f"{value:.3g}"
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
+    return section("What was evaluated", f"<dl>{listed}</dl>")

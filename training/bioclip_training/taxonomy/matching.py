@@ -154,13 +154,22 @@ def _near_binomials(index: TaxonomyIndex, name: WrittenName) -> list[_Hit]:
     ]
     if hits:
         return hits
-    found: dict[str, int] = {}
-    for word, away in index.words_near(genus, edits_allowed(genus)):
-        for key in index.keys_under(word):
-            other = key.partition(" ")[2]
-            if (total := _errors(epithet, other, away)) is not None:
-                found[key] = min(total, found.get(key, total))
+    # A genus that is listed is taken to be right; only where it has nothing near may the genus itself be misspelt.
+    found = _near_under(index, epithet, [(genus, 0)])
+    if not found:
+        found = _near_under(index, epithet, index.words_near(genus, edits_allowed(genus))[1:])
     return list(_nearest(index, name.canonical, found))
+
+
+def _near_under(index: TaxonomyIndex, epithet: str, genera: list[tuple[str, int]]) -> dict[str, int]:
+    """Keys of names under genera, each of which is some letters away, whose epithet is near, with the errors of the whole."""
+    found: dict[str, int] = {}
+    for word, away in genera:
+        for key in index.keys_under(word):
+            total = _errors(epithet, key.partition(" ")[2], away)
+            if total is not None:
+                found[key] = total
+    return found
 
 
 def _errors(epithet: str, other: str, away: int) -> int | None:

@@ -1,0 +1,59 @@
+"""The parts of a report as HTML: sections, tables, pictures, and numbers as people read them. Every text is escaped here."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+
+def section(title: str, body: str) -> str:
+    return f"<h2>{escape(title)}</h2>\n{body}"
+
+
+def remark(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def image(png: bytes, described: str) -> str:
+    return f'<p><img alt="{escape(described)}" src="data:image/png;base64,{b64encode(png).decode()}"></p>'
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    listed = list(rows)
+    # A column is of numbers where its first cell looks like one.
+    numeric = [bool(listed) and str(listed[0][column])[:1] in "0123456789+-–.−" for column in range(len(header))]
+    kinds = [' class="n"' if yes else "" for yes in numeric]
+    head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, header, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{kind}>{escape(str(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
+        for row in listed
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def percent(share: float | None) -> str:
+    """A share for people: "49.4%"; a dash where there is none."""
+    return "–" if share is None or share != share else f"{100 * share:.1f}%"
+
+
+def points(share: float | None, *, sign: bool = True) -> str:
+    """A difference of shares in percentage points: "+3.2"."""
+    return "–" if share is None or share != share else f"{100 * share:{'+' if sign else ''}.1f}"
+
+
+def interval(ends: Sequence[float | None] | None) -> str:
+    """The ends of an interval: "41.8–57.1%"."""
+    if ends is None or ends[0] is None or ends[1] is None:
+        return "–"
+    return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}%"
+
+
+def number(value: float | None) -> str:
+    """A number of three digits; a dash where there is none."""
+    return "–" if value is None or value != value else f"{value:.3g}"
+
+
+def yes(value: bool) -> str:
+    return "yes" if value else "no"
