@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import io
 import json
-import math
+import re
+import signal
+import subprocess
+import sys
+import time
 import zlib
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file
 
-from bioclip_core.captions import Caption, caption_of
 from bioclip_core.errors import UsageError
 from bioclip_core.images import decode_regions
 from bioclip_core.labels import LabelSet
 from bioclip_core.taxonomy import Rank
 from bioclip_training.biosphere import Biosphere, render_scene
+from bioclip_training.catalog.rows import Catalog
 from bioclip_training.demo_checkpoint.__main__ import main, make
-from bioclip_training.demo_checkpoint.captions import CaptionTable, encode_captions
 from bioclip_training.demo_checkpoint.evaluation import agreement, open_demo
-from bioclip_training.demo_checkpoint.recipe import DemoRecipe, Phase
-from bioclip_training.demo_checkpoint.training import contrastive_loss, learning_rate, new_model
-from bioclip_training.demo_checkpoint.writing import put_in_place
+from bioclip_training.demo_checkpoint.learning import train_config
+from bioclip_training.demo_checkpoint.recipe import DemoRecipe
+from bioclip_training.demo_checkpoint.scenes import write_scenes
+from bioclip_training.demo_checkpoint.writing import packable, put_in_place
 
 DEMO = Path(str(files("bioclip_plugin") / "demo_model"))
 WEIGHTS = DEMO / "open_clip_model.safetensors"
 TINY = DemoRecipe(
-    families=2, species=4, scenes=8, night_scenes=4, first=Phase(2, 0.001), second=Phase(1, 0.001),
-    batch_size=4, image_size=24, vision_layers=1, vision_width=64,
-    text_layers=1, text_width=64, embed_dim=16,
+    families=2, species=4, scenes=8, night_scenes=4, dev_scenes=4, steps=3, warmup_steps=1, batch_size=4,
+    image_size=24, vision_layers=1, vision_width=64, text_layers=1, text_width=64, embed_dim=16,
 )  # fmt: skip
 
 
@@ -84,58 +90,6 @@ def unseen_scene(biosphere: Biosphere, number: int, preprocessing: object) -> np
     scene.save(buffer, "JPEG", quality=88)
     (pixels,) = decode_regions(buffer.getvalue(), [None], preprocessing)  # type: ignore[arg-type]
     return pixels
-
-
-def test_pairs_of_one_taxon_are_positives_and_never_negatives() -> None:
-    images_BD = texts_UD = torch.eye(2)
-    one = torch.tensor(1.0)
-    apart = contrastive_loss(images_BD, texts_UD, torch.eye(2, dtype=torch.bool), one)
-    assert apart.item() == pytest.approx(math.log(1 + math.exp(-1)))
-    # All four pairs positive: half of each row's weight lies on a cosine of 0 instead of 1, which adds 1/2.
-    together = contrastive_loss(images_BD, texts_UD, torch.ones(2, 2, dtype=torch.bool), one)
-    assert together.item() == pytest.approx(math.log(1 + math.exp(-1)) + 0.5)
-
-
-def test_the_learning_rate_warms_up_and_falls_along_a_cosine() -> None:
-    phase = Phase(steps=110, warmup_steps=10, learning_rate=1.0)
-    assert [learning_rate(phase, step) for step in (0, 9, 10)] == pytest.approx([0.1, 1.0, 1.0])
-    assert learning_rate(phase, 60) == pytest.approx(0.5)
-    assert learning_rate(phase, 109) < 0.001
-
-
-def test_captions_drawn_for_a_batch_belong_to_it_and_are_of_all_five_kinds(biosphere: Biosphere) -> None:
-    captions = CaptionTable(biosphere.taxa)
-    rng = np.random.default_rng(0)
-    drawn = set()
-    for _ in range(60):
-        rows = captions.draw(np.array([3, 3, 40]), rng)
-        assert set(captions.taxon[rows]) == {3, 40}
-        drawn |= set(rows[captions.taxon[rows] == 3].tolist())
-    assert drawn == set(captions.rows[3].values())
-    assert len(drawn) == 5
-
-
-def test_a_species_without_a_common_name_has_two_captions_and_no_degenerate_one(biosphere: Biosphere) -> None:
-    captions = CaptionTable(biosphere.taxa)
-    index = next(index for index, taxon in enumerate(biosphere.taxa) if not taxon.common_name)
-    assert set(captions.rows[index]) == {Caption.TAXONOMIC, Caption.SCIENTIFIC}
-    assert captions.of(Caption.COMMON)[index] == captions.rows[index][Caption.TAXONOMIC]
-
-
-def test_captions_cut_to_the_longest_are_encoded_as_open_clip_encodes_padded_ones(biosphere: Biosphere) -> None:
-    import open_clip
-
-    captions = CaptionTable(biosphere.taxa)
-    assert captions.lengths.max() < 77  # none is cut off
-    model, table = new_model(TINY, captions)
-    rows = captions.of(Caption.TAXONOMIC)[:6]
-    with torch.no_grad():
-        ours = encode_captions(model, captions, rows)
-        table[torch.from_numpy(captions.used)] = model.token_embedding.weight
-        model.token_embedding = torch.nn.Embedding(len(table), TINY.text_width, _weight=table)
-        texts = [caption_of(taxon) or "" for taxon in biosphere.taxa[:6]]
-        theirs = model.encode_text(open_clip.get_tokenizer("ViT-B-32")(texts), normalize=True)
-    assert ours.numpy() == pytest.approx(theirs.numpy(), abs=1e-5)  # fp32 rounding over other shapes
 
 
 def test_a_finished_folder_takes_the_place_of_an_older_one(tmp_path: Path) -> None:

@@ -62,12 +62,18 @@ def claim(work: Path, recipe: DemoRecipe) -> None:
     note, wanted = work / "recipe.json", asdict(recipe)
     if note.is_file():
         found = json.loads(note.read_text("utf-8"))
-        others = [f"{name} was {found.get(name)!r} and is {wanted[name]!r}" for name in wanted if found.get(name) != wanted[name]]
+        others = [
+            f"{name} was {found.get(name)!r} and is {wanted[name]!r}"
+            for name in wanted
+            if found.get(name) != wanted[name]
+        ]
         if others:
             raise UsageError(f"--work {work} was begun with another recipe: {'; '.join(others)}; give a new folder")
         return
     if work.exists() and (not work.is_dir() or any(work.iterdir())):
-        raise UsageError(f"--work {work}: exists and holds something else; give a new folder, or that of an earlier call")
+        raise UsageError(
+            f"--work {work}: exists and holds something else; give a new folder, or that of an earlier call"
+        )
     work.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
 
@@ -95,12 +101,23 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"--output {options.output}: exists and is no checkpoint; name a new folder or an earlier checkpoint"
             )
         with _work_folder(options.work) as work:
-            make(options.output, DemoRecipe(), work=work, images=options.images, threads=options.threads, workers=options.workers)
+            make(
+                options.output,
+                DemoRecipe(),
+                work=work,
+                images=options.images,
+                threads=options.threads,
+                workers=options.workers,
+            )
     except (BioclipError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
-        kept = "the same command goes on where it was" if options.work else "nothing is kept; with --work FOLDER it could go on"
+        kept = (
+            "the same command goes on where it was"
+            if options.work
+            else "nothing is kept; with --work FOLDER it could go on"
+        )
         sys.stderr.write(f"interrupted: {kept}\n")
         return 130
     return 0

@@ -31,9 +31,9 @@ class DemoRecipe:
     scenes_seed: int = 11
     weights_seed: int = 3
     """Of the first weights and of everything random in training."""
-    steps: int = 2000
-    batch_size: int = 96
-    learning_rate: float = 1.5e-3
+    steps: int = 2200
+    batch_size: int = 48
+    learning_rate: float = 1.2e-3
     """At its highest."""
     warmup_steps: int = 100
     weight_decay: float = 0.05

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+_NUMBER = re.compile(r"–|[+-]?[\d.]+%?(–[\d.]+%| to [+-][\d.]+)?")
 
 def section(title: str, body: str) -> str:
+    """A heading and what stands under it."""
     return f"<h2>{escape(title)}</h2>\n{body}"
 
 
 def remark(text: str) -> str:
+    """A paragraph in small print."""
     return f'<p class="note">{escape(text)}</p>'
 
 
 def image(png: bytes, described: str) -> str:
+    """A picture inside the page."""
     return f'<p><img alt="{escape(described)}" src="data:image/png;base64,{b64encode(png).decode()}"></p>'
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table that scrolls by itself where the screen is narrow; columns of numbers are set to the right."""
     listed = list(rows)
-    # A column is of numbers where its first cell looks like one.
-    numeric = [bool(listed) and str(listed[0][column])[:1] in "0123456789+-–.−" for column in range(len(header))]
-    kinds = [' class="n"' if yes else "" for yes in numeric]
+    numeric = [all(_NUMBER.fullmatch(str(row[column])) for row in listed) for column in range(len(header))]
+    kinds = [' class="n"' if of_numbers else "" for of_numbers in numeric]
     head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, header, strict=True))
     body = "".join(
         "<tr>" + "".join(f"<td{kind}>{escape(str(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
@@ -56,4 +61,5 @@ def number(value: float | None) -> str:
 
 
 def yes(value: bool) -> str:
+    """Yes or no."""
     return "yes" if value else "no"

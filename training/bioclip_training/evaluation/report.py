@@ -172,8 +172,8 @@ def _confusions(outcome: Outcome) -> str:
     if not pairs:
         return ""
     rows = [[pair["truth"], pair["answer"], pair["images"], pair["of"]] for pair in pairs[:_MOST_PAIRS]]
-    table = table(["truth", "best answer", "images", "of"], rows)
-    return section("What is confused", image(_confusion_map(outcome), "confusions of the most confused taxa") + table)
+    pairs_table = table(["truth", "best answer", "images", "of"], rows)
+    return section("What is confused", image(_confusion_map(outcome), "confusions of the most confused taxa") + pairs_table)
 
 
 def _confusion_map(outcome: Outcome) -> bytes:
@@ -215,8 +215,8 @@ def _calibration(outcome: Outcome) -> str:
         [level_name(level, custom=outcome.answers.labels.is_custom), percent(ece)]
         for level, ece in found["by_rank"].items()
     ]
-    table = table(["rank", "calibration error"], rows)
-    return section("How sure it may be", text + image(plots.reliability_diagram(bins), "reliability diagram") + table)
+    errors = table(["rank", "calibration error"], rows)
+    return section("How sure it may be", text + image(plots.reliability_diagram(bins), "reliability diagram") + errors)
 
 
 def _consensus(outcome: Outcome) -> str:
