@@ -150,8 +150,7 @@ def _words(words: tuple[str, ...], labels: str | None) -> tuple[tuple[str, ...],
 
 
 def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
-    from bioclip_training.evaluation.markup import interval, percent
-    from bioclip_training.evaluation.zero_shot import level_name
+    from bioclip_training.evaluation.markup import percent
 
     images, found = metrics["images"], metrics["provenance"]
     console.print(
@@ -159,25 +158,7 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
         f"{metrics['seconds']['all']:.1f} s"
     )
     console.print(f"Labels: {found['labels']['described']}")
-    custom = bool(found["options"]["words"])
-    rows = [
-        [
-            level_name(level, custom=custom),
-            percent(figures["top1"]),
-            interval(figures["top1_ci95"]),
-            percent(figures["top5"]),
-            figures["n"],
-        ]
-        for level, figures in metrics["zero_shot"].items()
-    ]
-    print_table(console, ["rank", "top-1", "95% interval", "top-5", "images"], rows, title="Zero-shot")
-    exact = metrics["zero_shot"]["label"]
-    if exact["unanswerable"]:
-        answerable = exact["answerable"]
-        console.print(
-            f"Not in the label set: the taxa of {exact['unanswerable']} images; of the other {answerable['n']}, "
-            f"{percent(answerable['top1'])} are right"
-        )
+    _zero_shot(console, metrics["zero_shot"], custom=bool(found["options"]["words"]))
     if few := metrics["few_shot"]:
         said = [
             f"{shots} example{'s' if shots > 1 else ''}: {percent(few[f'k{shots}'])} ± {percent(few[f'k{shots}_spread'])}"
@@ -187,11 +168,28 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
     calibration, consensus = metrics["calibration"], metrics["consensus"]
     temperature = f"temperature {calibration['temperature']:.3g}" if calibration["temperature"] else "no temperature"
     console.print(f"Calibration error: {percent(calibration['ece'])} ({temperature})")
-    coverage, accuracy = percent(consensus["coverage"]), percent(consensus["accuracy"])
-    console.print(
-        f"Consensus at {consensus['threshold']:g}: for {coverage} of the images, right for {accuracy} of them"
-    )
+    given, right = percent(consensus["coverage"]), percent(consensus["accuracy"])
+    console.print(f"Consensus at {consensus['threshold']:g}: for {given} of the images, right for {right} of them")
     _compared(console, metrics.get("comparison"))
+
+
+def _zero_shot(console: Console, zero_shot: Mapping[str, Any], *, custom: bool) -> None:
+    from bioclip_training.evaluation.markup import interval, percent
+    from bioclip_training.evaluation.zero_shot import level_name
+
+    rows = [
+        [level_name(level, custom=custom), percent(level_figures["top1"]), interval(level_figures["top1_ci95"]),
+         percent(level_figures["top5"]), level_figures["n"]]
+        for level, level_figures in zero_shot.items()
+    ]  # fmt: skip
+    print_table(console, ["rank", "top-1", "95% interval", "top-5", "images"], rows, title="Zero-shot")
+    exact = zero_shot["label"]
+    if exact["unanswerable"]:
+        answerable = exact["answerable"]
+        console.print(
+            f"Not in the label set: the taxa of {exact['unanswerable']} images; of the other {answerable['n']}, "
+            f"{percent(answerable['top1'])} are right"
+        )
 
 
 def _compared(console: Console, comparison: Mapping[str, Any] | None) -> None:

@@ -11,6 +11,7 @@ from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say
 from bioclip_training.recipe import Progress, TrainConfig, TrainResult
 from bioclip_training.run import train
 
+_ARCHITECTURE = "model.json"
 _SAY_EVERY = 50  # steps
 _SAVE_EVERY = 100  # steps; an interrupted run goes on from the last of them
 _VALIDATIONS = 10
@@ -18,19 +19,23 @@ _VALIDATIONS = 10
 
 def learn(recipe: DemoRecipe, catalog: Path, workers: int) -> tuple[TrainConfig, TrainResult]:
     """Train in the catalog's folder, or go on with what an earlier call left there."""
+    write_architecture(recipe, catalog.parent)
     config = train_config(recipe, catalog, workers)
-    start = Path(config.start.removeprefix("new:"))
-    with whole(start) as draft:
-        described = {"model_cfg": recipe.model_cfg(), "preprocess_cfg": recipe.preprocess_cfg()}
-        draft.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     return config, train(config, {})
+
+
+def write_architecture(recipe: DemoRecipe, work: Path) -> None:
+    """The file that the run starts from: what is to be built, without weights."""
+    described = {"model_cfg": recipe.model_cfg(), "preprocess_cfg": recipe.preprocess_cfg()}
+    with whole(work / _ARCHITECTURE) as draft:
+        draft.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
 
 def train_config(recipe: DemoRecipe, catalog: Path, workers: int) -> TrainConfig:
     """The recipe in the trainer's words; the run lies beside the catalog."""
     work = catalog.parent
     return TrainConfig(
-        data=str(catalog), start=f"new:{work / 'model.json'}", output=str(work / "run"), loss="taxon",
+        data=str(catalog), start=f"new:{work / _ARCHITECTURE}", output=str(work / "run"), loss="taxon",
         steps=recipe.steps, batch_size=recipe.batch_size, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay,
         warmup=recipe.warmup_steps, average=recipe.average, augmentation=recipe.augmentation, wise_ft=False,
         validate_every=max(1, recipe.steps // _VALIDATIONS), save_every=_SAVE_EVERY,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bioclip_training.biosphere import Biosphere, Setting, photograph
+from bioclip_training.biosphere import Setting, photograph
 from bioclip_training.catalog.rows import CatalogRow, table_from
 from bioclip_training.checkpoint import whole
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say, time_left

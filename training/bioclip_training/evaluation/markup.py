@@ -10,6 +10,7 @@ from typing import Any
 
 _NUMBER = re.compile(r"–|[+-]?[\d.]+%?(–[\d.]+%| to [+-][\d.]+)?")
 
+
 def section(title: str, body: str) -> str:
     """A heading and what stands under it."""
     return f"<h2>{escape(title)}</h2>\n{body}"

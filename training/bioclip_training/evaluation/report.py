@@ -173,7 +173,9 @@ def _confusions(outcome: Outcome) -> str:
         return ""
     rows = [[pair["truth"], pair["answer"], pair["images"], pair["of"]] for pair in pairs[:_MOST_PAIRS]]
     pairs_table = table(["truth", "best answer", "images", "of"], rows)
-    return section("What is confused", image(_confusion_map(outcome), "confusions of the most confused taxa") + pairs_table)
+    return section(
+        "What is confused", image(_confusion_map(outcome), "confusions of the most confused taxa") + pairs_table
+    )
 
 
 def _confusion_map(outcome: Outcome) -> bytes:

@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation import figures
-from bioclip_training.evaluation.comparison import Comparison, compare_with
+from bioclip_training.evaluation.comparison import compare_with, read_hits
 from bioclip_training.evaluation.config import SHOTS, EvaluationConfig
 from bioclip_training.evaluation.consensus import Consensus, by_rank, consensus_at, curve
 from bioclip_training.evaluation.features import FeatureBook, Progress, silent
-from bioclip_training.evaluation.few_shot import Pool, few_shot, support_pools
+from bioclip_training.evaluation.few_shot import few_shot, support_pools
 from bioclip_training.evaluation.questions import ask, groups_of, query_rows, seen_taxa
 from bioclip_training.evaluation.truth import EXACT, RULE
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from bioclip_core.device import Compute
     from bioclip_core.models import FoundModel
     from bioclip_training.evaluation.questions import Question
+    from bioclip_training.evaluation.zero_shot import LevelScores
 
 METRICS, REPORT, EXAMPLES, LABEL_SET = "metrics.json", "report.html", "examples.parquet", "label_set"
 FORMAT_VERSION = 1
@@ -49,7 +51,6 @@ class Outcome:
     failures: Mapping[int, str]
     """By row of the catalog, why its image could not be used."""
     metrics: dict[str, Any]
-    comparison: Comparison | None
 
 
 def evaluate(
@@ -78,6 +79,8 @@ def evaluate(
     _check_output(output, force=config.force)
     catalog = Catalog.open(config.data)
     query_rows(catalog, config.splits)
+    if config.compare:
+        read_hits(Path(config.compare).expanduser())  # that it is an evaluation is known before an hour of encoding
     found = find_model(config.model, entries or {})
     with _whole_folder(output) as draft:
         outcome = _measured(config, catalog, found, draft, progress)
@@ -104,41 +107,40 @@ def _measured(
     nameless = int((asked[rows] < 0).sum())
     rows = _named(rows[asked[rows] >= 0], config)
     book = FeatureBook(catalog, encoder, compute, batch_size=config.batch_size, workers=config.workers)
-    pools = support_pools(rows, catalog.rows_of("train"), catalog.taxon_of_N) if config.few_shot else []
     book.encode(rows, "Encoding", progress)
     encoded_s = time.monotonic() - started
     kept = rows[book.usable(rows)]
     calibrated = None if config.words else find_calibration(found, question.labels.manifest["id"])
     temperature = calibrated.temperature if calibrated else None
     classifier = Classifier(question.labels, compute.device, temperature=temperature or 1.0)
-    scores = score(classifier, book.of(kept), asked[kept], question.truths, progress)
-    answers = _answers(catalog, question, kept, scores)
-    metrics: dict[str, Any] = {
-        "images": {
-            "n": len(kept), "failed": len(book.failures), "without_name": nameless, "groups": len(np.unique(answers.group_N)),
-            "taxa": len(np.unique(answers.truth_N)),
-        },
-        **_figures(config, answers, book, temperature, progress),
-        "few_shot": _few_shot(config, catalog, pools, rows, book, progress),
-    }  # fmt: skip
-    failures = dict(book.failures)
-    consensus = consensus_at(config.threshold, scores, answers.truth_N, question.labels)
-    metrics["seconds"] = {"encoding": round(encoded_s, 1), "all": round(time.monotonic() - started, 1)}
-    metrics["provenance"] = _provenance(config, catalog, found, compute, question, temperature)
+    answers = _answers(
+        catalog, question, kept, score(classifier, book.of(kept), asked[kept], question.truths, progress)
+    )
+    images = {"n": len(kept), "failed": len(book.failures), "without_name": nameless}
+    measured = _figures(config, answers, book, temperature, progress)
+    measured["few_shot"] = _few_shot(config, catalog, rows, book, progress)
     comparison = compare_with(Path(config.compare).expanduser(), catalog, answers, config) if config.compare else None
-    if comparison:
-        metrics["comparison"] = comparison.as_dict()
-    return Outcome(config, catalog, answers, consensus, failures, figures.plain(metrics), comparison)
+    metrics: dict[str, Any] = {
+        "images": {**images, "groups": len(np.unique(answers.group_N)), "taxa": len(np.unique(answers.truth_N))},
+        **measured,
+        **({"comparison": comparison.as_dict()} if comparison else {}),
+        "seconds": {"encoding": round(encoded_s, 1), "all": round(time.monotonic() - started, 1)},
+        "provenance": _provenance(config, catalog, found, compute, question, temperature),
+    }
+    consensus = consensus_at(config.threshold, answers.scores, answers.truth_N, question.labels)
+    return Outcome(config, catalog, answers, consensus, dict(book.failures), figures.plain(metrics))
 
 
-def _named(rows: np.ndarray[Any, np.dtype[np.int64]], config: EvaluationConfig) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _named(rows: NDArray[np.int64], config: EvaluationConfig) -> NDArray[np.int64]:
     if not len(rows):
         what = f"a word in {config.truth_column}" if config.words else "a name at any rank"
         raise UsageError(f"split {', '.join(config.splits)}: none of its rows in {config.data} has {what}")
     return rows
 
 
-def _answers(catalog: Catalog, question: Question, kept: Any, scores: Any) -> figures.Answers:
+def _answers(
+    catalog: Catalog, question: Question, kept: NDArray[np.int64], scores: Mapping[str, LevelScores]
+) -> figures.Answers:
     sources, splits = catalog.column("source"), catalog.column("split")
     return figures.Answers(
         rows_N=kept, truth_N=question.truth_of_row[kept], taxon_N=catalog.taxon_of_N[kept], group_N=groups_of(catalog)[kept],
@@ -174,11 +176,12 @@ def _figures(
 
 
 def _few_shot(
-    config: EvaluationConfig, catalog: Catalog, pools: list[Pool], rows: Any, book: FeatureBook, progress: Progress
+    config: EvaluationConfig, catalog: Catalog, rows: NDArray[np.int64], book: FeatureBook, progress: Progress
 ) -> dict[str, Any]:
     """``k1`` and ``k5``, the mean over draws, each with its spread and what it is over; empty where it was not asked for."""
-    if not pools:
+    if not config.few_shot:
         return {}
+    pools = support_pools(rows, catalog.rows_of("train"), catalog.taxon_of_N)
     drawn = [pool.drawn(max(SHOTS), draw, config.seed) for pool in pools for draw in range(config.draws)]
     support = np.unique(np.concatenate(drawn))
     if len(support):

@@ -1,0 +1,78 @@
+"""Our trainer at work in a process of its own, as the peer's is: one JSON argument in, one JSON line out.
+
+python -m benchmarks.train_worker '{"op": "train", "weights": ..., "shards": ..., "precision": "fp32", "steps": 5, "batch": 64}'
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from typing import Any
+
+from bioclip_training.recipe import Progress, TrainConfig
+
+
+class _Enough(Exception):
+    """Ends a run after the steps that are timed, without a checkpoint."""
+
+
+def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) -> dict[str, Any]:
+    """``steps`` steps after a first one that is not counted; ``weights`` is the folder of the starting model."""
+    from bioclip_training.run import train as run
+
+    wall_s: list[float] = []
+    processor_s: list[float] = []
+
+    def tell(progress: Progress) -> None:
+        if progress.loss is None:
+            return
+        wall_s.append(time.perf_counter())
+        processor_s.append(time.process_time())
+        if len(wall_s) > steps:
+            raise _Enough
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = TrainConfig(
+            data=shards, start=f"local-dir:{weights}", output=f"{folder}/run", loss="clip", steps=1000, batch_size=batch,
+            dev_fraction=0.0, device="cpu", precision=precision, tell=tell,
+        )  # fmt: skip
+        try:
+            run(config, {})
+        except _Enough:
+            pass
+    return {
+        "samples": steps * batch,
+        "seconds": wall_s[-1] - wall_s[0],
+        "processor_s": processor_s[-1] - processor_s[0],
+    }
+
+
+def loss(*, weights: str, batch: str) -> dict[str, Any]:
+    """The loss of one batch of ready inputs in fp32, without a step."""
+    import numpy as np
+    import torch
+
+    from bioclip_core.device import Compute
+    from bioclip_training.losses import clip_loss
+    from bioclip_training.start import open_start
+    from bioclip_training.towers import Towers, unique_captions
+
+    start, arrays = open_start(f"local-dir:{weights}", {}, 0), np.load(batch)
+    captions, index_B = unique_captions([str(caption) for caption in arrays["captions"]])
+    towers = Towers(
+        start.model,
+        start.tokenizer,
+        captions=captions,
+        preprocessing=start.preprocessing,
+        compute=Compute("cpu", "fp32", ""),
+    )
+    with torch.no_grad():
+        images_BD, texts_UD = towers.image_features(torch.from_numpy(arrays["images"])), towers.text_features(captions)
+        return {"loss": float(clip_loss(images_BD, texts_UD[index_B], towers.log_scale))}
+
+
+if __name__ == "__main__":
+    request = json.loads(sys.argv[1])
+    print(json.dumps({"train": train, "loss": loss}[request.pop("op")](**request)))
