@@ -2,7 +2,7 @@
 
 What is called is ``open_clip_train``'s: its data pipeline, optimiser groups, scheduler, loss and ``train_one_epoch``.
 
-    .venv-train-peer/bin/python benchmarks/train_peer_worker.py '{"op": "train", "weights": ..., "shards": ..., "precision": "fp32", "steps": 5}'
+    .venv-train-peer/bin/python benchmarks/train_peer_worker.py '{"op": "loss", "weights": "...", "batch": "..."}'
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -38,10 +38,12 @@ class Timed:
 def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) -> dict[str, Any]:
     """``steps`` steps after a first one that is not counted."""
     import open_clip
-    from open_clip_train.data import get_data  # type: ignore[import-not-found]  # only in the peer's environment
-    from open_clip_train.params import parse_args  # type: ignore[import-not-found]
-    from open_clip_train.scheduler import cosine_lr  # type: ignore[import-not-found]
-    from open_clip_train.train import train_one_epoch  # type: ignore[import-not-found]
+
+    # Only in the peer's environment: ours has a webdataset that it does not run with.
+    from open_clip_train.data import get_data
+    from open_clip_train.params import parse_args
+    from open_clip_train.scheduler import cosine_lr
+    from open_clip_train.train import train_one_epoch
 
     args = parse_args([
         f"--train-data={shards}", "--dataset-type=webdataset", f"--train-num-samples={(steps + 1) * batch}", f"--batch-size={batch}",
@@ -106,6 +108,7 @@ def loss(*, weights: str, batch: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     request = json.loads(sys.argv[1])
-    answer = {"train": train, "loss": loss}[request.pop("op")](**request)
+    operations: dict[str, Callable[..., dict[str, Any]]] = {"train": train, "loss": loss}
+    answer = operations[request.pop("op")](**request)
     assert all(math.isfinite(value) for value in answer.values())
     print(json.dumps(answer))

@@ -9,6 +9,8 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from bioclip_training.recipe import Progress, TrainConfig
@@ -38,10 +40,8 @@ def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) 
             data=shards, start=f"local-dir:{weights}", output=f"{folder}/run", loss="clip", steps=1000, batch_size=batch,
             dev_fraction=0.0, device="cpu", precision=precision, tell=tell,
         )  # fmt: skip
-        try:
+        with suppress(_Enough):
             run(config, {})
-        except _Enough:
-            pass
     return {
         "samples": steps * batch,
         "seconds": wall_s[-1] - wall_s[0],
@@ -75,4 +75,5 @@ def loss(*, weights: str, batch: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     request = json.loads(sys.argv[1])
-    print(json.dumps({"train": train, "loss": loss}[request.pop("op")](**request)))
+    operations: dict[str, Callable[..., dict[str, Any]]] = {"train": train, "loss": loss}
+    print(json.dumps(operations[request.pop("op")](**request)))

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from evaluation_samples import BLUE, GREEN, RED, TRAIN, VAL, colour_catalog, entries
+from PIL import Image
 from pyarrow import parquet
 
 from bioclip_core.classify import Classifier, consensus_of
 from bioclip_core.device import Compute
 from bioclip_core.encoder import open_encoder
-from bioclip_core.errors import LabelSetError, NoTextTower, SourceError, UsageError
+from bioclip_core.errors import BioclipError, LabelSetError, NoTextTower, SourceError, UsageError
 from bioclip_core.label_building import build_label_set
 from bioclip_core.labels import LabelSet
 from bioclip_core.models import find_model
@@ -79,6 +80,23 @@ def test_every_example_is_answered_as_by_the_main_job(tmp_path: Path) -> None:
         consensus = consensus_of(answer.by_rank, 0.5)
         assert row["consensus"] == (consensus.name if consensus else None)
         assert row["consensus_rank"] == (consensus.rank if consensus else None)
+
+
+def test_of_equally_probable_answers_the_first_in_the_order_of_labels_is_the_best(tmp_path: Path) -> None:
+    black = [("black", taxon, "val", taxon.genus) for taxon in (RED, GREEN, BLUE)]
+    catalog = colour_catalog(tmp_path, [*TRAIN, *black])
+    for number in (18, 19, 20):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"black-{number}.png")
+    measured(catalog, tmp_path / "out", few_shot=False)
+    # a black image is as near to every colour; the order is that of families, then of genera: Blue, Green, Red
+    assert [row["truth_place"] for row in examples(tmp_path / "out")] == [3, 2, 1]
+
+
+def test_an_output_that_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(BioclipError, match="cannot be written: Not a directory"):
+        measured(catalog, tmp_path / "file" / "out")
 
 
 CPU = Compute("cpu", "fp32", "for the test")

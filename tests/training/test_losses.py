@@ -29,8 +29,8 @@ def test_the_clip_loss_and_its_gradients_are_those_of_open_clip() -> None:
     theirs = [value.clone().requires_grad_() for value in (features(1), features(2), log_scale)]
     loss = clip_loss(*ours)
     reference = ClipLoss()(theirs[0], theirs[1], theirs[2].exp())
-    loss.backward()
-    reference.backward()
+    torch.autograd.backward(loss)
+    torch.autograd.backward(reference)
     assert loss.item() == pytest.approx(reference.item(), abs=1e-6)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-6)
@@ -119,7 +119,7 @@ def test_the_mean_of_the_parts_losses_is_the_whole_batchs_and_so_are_the_gradien
                     siglip_loss(images, texts, log_scale, bias, taxa, captions, rows=rows, related_BB=related)
                 )
         loss = torch.stack(values).mean()
-        loss.backward()
+        torch.autograd.backward(loss)
         return loss.item(), [value.grad for value in (images, texts, log_scale) if value.grad is not None]
 
     whole, whole_gradients = losses([None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ def config(**options: Any) -> TrainConfig:
 
 def backward(towers: Towers) -> float:
     loss = clip_loss(towers.image_features(some_images(4)), towers.text_features(CAPTIONS), towers.log_scale)
-    loss.backward()
+    torch.autograd.backward(loss)
     return loss.item()
 
 
@@ -68,7 +69,7 @@ def test_the_weights_after_some_steps_are_those_of_torchs_adamw_on_the_plain_mod
         loss = clip_loss(
             own_image_features(plain, some_images(4)), own_text_features(plain, CAPTIONS), plain.logit_scale
         )
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
         for group in adam.param_groups:
             group["lr"] = learning_rate(values, step, 10)
@@ -80,7 +81,7 @@ def test_the_weights_after_some_steps_are_those_of_torchs_adamw_on_the_plain_mod
     for name, value in plain.state_dict().items():
         if name.endswith("attn.in_proj_bias"):
             continue  # the gradient of the keys' bias is rounding alone, and Adam makes whole steps of it
-        torch.testing.assert_close(exported[name], value, rtol=0, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(exported[name], value, rtol=0, atol=2e-5, msg=name)
     moved = (exported["visual.proj"] - start["visual.proj"]).abs().max()
     assert moved > 1e-3  # so that the tolerance above means something
 
@@ -173,5 +174,4 @@ def test_memory_does_not_grow_over_five_hundred_steps() -> None:
 
 
 def resident_mib() -> float:
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * 4096 / 2**20
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * 4096 / 2**20

@@ -8,6 +8,17 @@ import pytest
 import torch
 from open_clip import CLIP
 from open_clip.model import CustomTextCLIP
+from tower_samples import (
+    CAPTIONS,
+    CPU,
+    SMALL,
+    TOKENIZER,
+    own_image_features,
+    own_text_features,
+    small_clip,
+    small_towers,
+    some_images,
+)  # fmt: skip
 
 from bioclip_core.device import Compute
 from bioclip_core.errors import ModelError, UsageError
@@ -15,12 +26,8 @@ from bioclip_training.blocks import Kernels
 from bioclip_training.losses import clip_loss
 from bioclip_training.towers import Towers, unique_captions
 
-from tower_samples import (
-    CAPTIONS, CPU, SMALL, TOKENIZER, own_image_features, own_text_features, small_clip, small_towers, some_images,
-)  # fmt: skip
-
 # fp32 sums in another order: gradients here are of the order of 0.01 to 1.
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+RTOL, ATOL = 1e-4, 1e-5
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "as CLIP": {},
@@ -36,7 +43,7 @@ def gradients_of_its_own(model: CLIP, count: int) -> dict[str, torch.Tensor]:
     loss = clip_loss(
         own_image_features(model, some_images(count)), own_text_features(model, CAPTIONS[:count]), model.logit_scale
     )
-    loss.backward()
+    torch.autograd.backward(loss)
     return {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
 
 
@@ -44,7 +51,7 @@ def gradients_of_towers(towers: Towers, count: int) -> dict[str, torch.Tensor]:
     loss = clip_loss(
         towers.image_features(some_images(count)), towers.text_features(CAPTIONS[:count]), towers.log_scale
     )
-    loss.backward()
+    torch.autograd.backward(loss)
     return {item.name: item.parameter.grad for item in towers.trainable() if item.parameter.grad is not None}
 
 
@@ -52,12 +59,12 @@ def assert_same_gradients(towers: Towers, ours: dict[str, torch.Tensor], theirs:
     assert towers.text.table is not None
     embedding = theirs.pop("token_embedding.weight")
     used = torch.tensor(towers.text.table.used)
-    torch.testing.assert_close(ours.pop("token_table"), embedding[used], **CLOSE)
+    torch.testing.assert_close(ours.pop("token_table"), embedding[used], rtol=RTOL, atol=ATOL)
     embedding[used] = 0
     assert not embedding.any()  # what is no parameter of ours has no gradient of theirs
     assert ours.keys() == theirs.keys()
     for name, gradient in ours.items():
-        torch.testing.assert_close(gradient, theirs[name], **CLOSE, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(gradient, theirs[name], rtol=RTOL, atol=ATOL, msg=name)
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
@@ -69,9 +76,7 @@ def test_features_and_gradients_are_those_of_the_models_own_forward(kind: str) -
     torch.testing.assert_close(
         towers.image_features(some_images(3)), own_image_features(theirs, some_images(3)), rtol=0, atol=1e-5
     )
-    torch.testing.assert_close(
-        towers.text_features(CAPTIONS), own_text_features(theirs, CAPTIONS), rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(towers.text_features(CAPTIONS), own_text_features(theirs, CAPTIONS), rtol=0, atol=1e-5)
     assert_same_gradients(towers, gradients_of_towers(towers, 4), gradients_of_its_own(theirs, 4))
 
 
@@ -95,13 +100,17 @@ def test_every_way_of_computing_a_block_in_fp32_gives_the_same_gradients(kernels
 ])  # fmt: skip
 def test_bf16_gradients_point_where_those_of_fp32_do_and_are_kept_in_fp32(kernels: Kernels) -> None:
     towers = small_towers(
-        small_clip(), compute=Compute("cpu", "bf16", ""), kernels={"vision": kernels.as_dict(), "text": kernels.as_dict()}
+        small_clip(),
+        compute=Compute("cpu", "bf16", ""),
+        kernels={"vision": kernels.as_dict(), "text": kernels.as_dict()},
     )
     theirs, ours = gradients_of_its_own(small_clip(), 4), gradients_of_towers(towers, 4)
     assert {gradient.dtype for gradient in ours.values()} == {torch.float32}
     for name in ours.keys() & theirs.keys() - {"logit_scale"}:
         # The bias of the keys has no effect on a softmax: its gradient is rounding and nothing else.
-        mine, other = (values.flatten()[: 64 if name.endswith("in_proj_bias") else None] for values in (ours[name], theirs[name]))
+        mine, other = (
+            values.flatten()[: 64 if name.endswith("in_proj_bias") else None] for values in (ours[name], theirs[name])
+        )
         if other.abs().max() > 1e-4:
             assert torch.nn.functional.cosine_similarity(mine, other, dim=0) > 0.98, name
 
@@ -142,9 +151,7 @@ def test_an_export_has_the_trained_rows_in_their_places_and_no_replay_projection
     assert torch.equal(exported["token_embedding.weight"][unused], start["token_embedding.weight"][unused])
     reopened = small_clip()
     reopened.load_state_dict(exported)
-    torch.testing.assert_close(
-        own_text_features(reopened, CAPTIONS), towers.text_features(CAPTIONS), rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(own_text_features(reopened, CAPTIONS), towers.text_features(CAPTIONS), rtol=0, atol=1e-5)
 
 
 def test_replayed_images_go_through_a_projection_of_their_own() -> None:
@@ -158,7 +165,7 @@ def test_replayed_images_go_through_a_projection_of_their_own() -> None:
     mixed, plain = towers.image_features(images, replay_from=2), towers.image_features(images)
     torch.testing.assert_close(mixed[:2], plain[:2], rtol=0, atol=1e-6)
     assert not torch.isclose(mixed[2:], plain[2:], atol=1e-3).all(dim=1).any()
-    mixed[2:].sum().backward()
+    torch.autograd.backward(mixed[2:].sum())
     assert not towers.model.visual.proj.grad.any()
     assert towers.vision.replay_projection.grad is not None
     assert towers.vision.replay_projection.grad.any()
@@ -167,7 +174,7 @@ def test_replayed_images_go_through_a_projection_of_their_own() -> None:
 def test_a_locked_vision_tower_trains_its_projection_alone() -> None:
     towers = small_towers(small_clip(), lock_image=True)
     assert [item.name for item in towers.trainable() if item.name.startswith("visual.")] == ["visual.proj"]
-    towers.image_features(some_images(2)).sum().backward()
+    torch.autograd.backward(towers.image_features(some_images(2)).sum())
     assert towers.model.visual.proj.grad.any()
     assert towers.model.visual.conv1.weight.grad is None
 
@@ -233,9 +240,7 @@ def test_exported_weights_can_be_taken_back_for_validation() -> None:
         for parameter in other.parameters():
             parameter += 0.01
     towers.load_export(other.state_dict())
-    torch.testing.assert_close(
-        towers.text_features(CAPTIONS), own_text_features(other, CAPTIONS), rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(towers.text_features(CAPTIONS), own_text_features(other, CAPTIONS), rtol=0, atol=1e-5)
     torch.testing.assert_close(
         towers.image_features(some_images(2)), own_image_features(other, some_images(2)), rtol=0, atol=1e-5
     )
@@ -247,9 +252,9 @@ def two_sided_text() -> CustomTextCLIP:
         torch.manual_seed(5)
         return CustomTextCLIP(
             embed_dim=32,
-            vision_cfg={"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None},  # type: ignore[arg-type]
+            vision_cfg={"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None},
             text_cfg={"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 2, "no_causal_mask": True,
-                      "pool_type": "last"},  # type: ignore[arg-type]
+                      "pool_type": "last"},
             init_logit_bias=-10,
         )  # fmt: skip
 
@@ -323,7 +328,7 @@ def test_additions_to_the_layers_take_part_in_features_and_gradients() -> None:
     features = towers.image_features(some_images(2))
     assert not torch.isclose(features, own_image_features(small_clip(), some_images(2)), atol=1e-3).all()
     torch.testing.assert_close(features, own_image_features(model, some_images(2)), rtol=0, atol=1e-5)
-    features[0, 0].backward()
+    torch.autograd.backward(features[0, 0])
     additions = [value for name, value in model.visual.named_parameters() if "lora_" in name]
     assert additions
     assert all(value.grad is not None and value.grad.any() for value in additions)

@@ -46,7 +46,9 @@ def some_images(count: int, seed: int = 0) -> torch.Tensor:
 def own_image_features(model: Any, images_BHWC: torch.Tensor) -> torch.Tensor:
     """What open_clip itself makes of them."""
     mean, std = (torch.tensor(values) * 255 for values in (SMALL.mean, SMALL.std))
-    features: torch.Tensor = model.encode_image(((images_BHWC.float() - mean) / std).permute(0, 3, 1, 2), normalize=True)
+    features: torch.Tensor = model.encode_image(
+        ((images_BHWC.float() - mean) / std).permute(0, 3, 1, 2), normalize=True
+    )
     return features
 
 

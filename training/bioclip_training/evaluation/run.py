@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -286,6 +287,9 @@ def _whole_folder(output: Path) -> Iterator[Path]:
     except OSError as error:
         if old.exists() and not output.exists():
             old.rename(output)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and not str(error.filename).startswith(str(draft)):
+            raise  # of something else than the output
         raise BioclipError(
             f"--output {output} cannot be written: {error.strerror or error}; give a folder on a disk with space"
         ) from error

@@ -103,19 +103,29 @@ def _scored(
     spans_BK = torch.from_numpy(truth.spans_CK[taxon_B]).to(device)
     right_BK = sums_BS.gather(1, spans_BK.clamp(min=0)).masked_fill(spans_BK < 0, -1.0)
     own_B = right_BK.amax(dim=1)
-    # Equal probabilities: the truth takes the place of the first of them in the order of rows, as topk's answer does on
-    # the CPU; what is counted as better stands strictly above it, or beside it and before it.
-    first_B = torch.where(right_BK == own_B[:, None], spans_BK, sums_BS.shape[1]).amin(dim=1)
-    columns_S = torch.arange(sums_BS.shape[1], device=device)
-    better_BS = (sums_BS > own_B[:, None]) | ((sums_BS == own_B[:, None]) & (columns_S < first_B[:, None]))
-    place_B = torch.where(own_B >= 0, better_BS.sum(dim=1), -1)
+    place_B = torch.where(own_B >= 0, _places(sums_BS, own_B, spans_BK, right_BK), -1)
     values_BK, top_BK = sums_BS.topk(min(TOP, sums_BS.shape[1]), dim=1)
-    named_BS = sums_BS.masked_fill(unnamed_S.to(device), -1.0)
-    named_value_B, named_B = named_BS.max(dim=1)
+    named_value_B, named_B = values_BK[:, 0], top_BK[:, 0]
+    if unnamed_S.any():
+        named_value_B, named_B = sums_BS.masked_fill(unnamed_S.to(device), -1.0).max(dim=1)
     return LevelScores(
         truth, _array(top_BK), _array(values_BK.clamp(max=1).float()), _array(place_B), _array(own_B.clamp(0, 1).float()),
         _array(named_B), _array(named_value_B.clamp(max=1).float()),
     )  # fmt: skip
+
+
+def _places(sums_BS: torch.Tensor, own_B: torch.Tensor, spans_BK: torch.Tensor, right_BK: torch.Tensor) -> torch.Tensor:
+    """How many spans are more probable than the truth; of equally probable ones those that stand before it count too."""
+    import torch
+
+    above_B = (sums_BS > own_B[:, None]).sum(dim=1)
+    ties_B = (sums_BS == own_B[:, None]).sum(dim=1) > 1
+    if ties_B.any():  # rare, and over a million labels not to be had for nothing
+        first_B = torch.where(right_BK == own_B[:, None], spans_BK, sums_BS.shape[1]).amin(dim=1)[ties_B]
+        columns_S = torch.arange(sums_BS.shape[1], device=sums_BS.device)
+        before_TS = (sums_BS[ties_B] == own_B[ties_B, None]) & (columns_S < first_B[:, None])
+        above_B[ties_B] += before_TS.sum(dim=1)
+    return above_B
 
 
 def _joined(truth: LevelTruth, parts: list[LevelScores]) -> LevelScores:
