@@ -40,10 +40,10 @@ def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) 
     import open_clip
 
     # Only in the peer's environment: ours has a webdataset that it does not run with.
-    from open_clip_train.data import get_data
-    from open_clip_train.params import parse_args
-    from open_clip_train.scheduler import cosine_lr
-    from open_clip_train.train import train_one_epoch
+    from open_clip_train.data import get_data  # type: ignore[import-untyped]
+    from open_clip_train.params import parse_args  # type: ignore[import-untyped]
+    from open_clip_train.scheduler import cosine_lr  # type: ignore[import-untyped]
+    from open_clip_train.train import train_one_epoch  # type: ignore[import-untyped]
 
     args = parse_args([
         f"--train-data={shards}", "--dataset-type=webdataset", f"--train-num-samples={(steps + 1) * batch}", f"--batch-size={batch}",

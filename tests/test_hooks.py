@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,14 +15,18 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
+from pyarrow import parquet
 
 from bioclip_core.errors import PluginError, UnknownModel
+from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import Answer, ClassifyRequest, MediaItem, Place, create_plugin_manager, hookimpl, hookspecs
 from bioclip_plugin.cli import CommandGroup
 from bioclip_plugin.plugins import BioclipPluginManager
 from bioclip_plugin.sources.listing import listed
 from bioclip_plugin.store import Run, Store
 from bioclip_plugin.testing import FakeModel
+from bioclip_training.catalog.rows import CatalogRow, table_from
+from bioclip_training.recipe import Progress, TrainConfig
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 FISH = ("a red fish", "a blue fish")
@@ -105,6 +110,30 @@ def test_hook_embed_images(pm: BioclipPluginManager, request_for_fish: ClassifyR
     assert failed is None
     # one third of the length squared each, rounded to float16 (11 bits: half a unit in the last place is 2.5e-4)
     assert grey[0] == pytest.approx([3**-0.5] * 3, abs=2.5e-4)
+
+
+def test_hook_train_model(pm: BioclipPluginManager, tmp_path: Path) -> None:
+    """A collection of plain colours and a tiny model: what comes back is a checkpoint that the other hooks take."""
+    rows = []
+    for number, (colour, genus) in enumerate([((200, 30, 30), "Rubra"), ((30, 30, 200), "Caerula")] * 6):
+        Image.new("RGB", (40, 40), colour).save(tmp_path / f"{number}.png")
+        taxon = Taxon.of(["Fictalia", "Fictozoa", "Fictia", "Fictales", "Fictidae", genus, "plana"])
+        rows.append(CatalogRow(uri=f"{number}.png", taxon=taxon, group=str(number), split="train"))
+    parquet.write_table(table_from(rows), tmp_path / "catalog.parquet")
+    towers = {"vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+              "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}}  # fmt: skip
+    (tmp_path / "tiny.json").write_text(json.dumps({"model_cfg": {"embed_dim": 16, **towers}}), "utf-8")
+    heard: list[Progress] = []
+    config = TrainConfig(
+        data=str(tmp_path / "catalog.parquet"), start=f"new:{tmp_path / 'tiny.json'}", output=str(tmp_path / "model"), steps=3,
+        batch_size=4, device="cpu", tell=heard.append,
+    )  # fmt: skip
+    result = pm.hook.train_model(config=config)
+    assert [progress.step for progress in heard if progress.loss is not None] == [1, 2, 3]
+    (answer,) = pm.hook.classify_images(
+        items=[str(tmp_path / "0.png")], request=ClassifyRequest(model=f"local-dir:{result.output}", device="cpu")
+    )
+    assert {candidate.taxon.genus for candidate in answer.candidates} == {"Rubra", "Caerula"}
 
 
 def test_hook_register_models(pm: BioclipPluginManager, request_for_fish: ClassifyRequest) -> None:

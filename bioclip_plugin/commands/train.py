@@ -25,7 +25,7 @@ _CHOICES = {
     "loss": ("taxon", "clip", "siglip"),
     "augmentation": ("recipe", "camera", "specimen", "none"),
     "balance": ("none", "sampling", "logits"),
-    "replay_projection": ("second", "shared"),
+    "replay_projection": ("shared", "second"),
     "precision": ("auto", "fp32", "bf16"),
 }
 
@@ -85,11 +85,12 @@ def _choice(name: str, default: str, text: str) -> Callable[[Any], Any]:
     metavar="NAME=SHARE,...",
     help="Share of each caption: taxonomic, scientific, common, scientific_common, taxonomic_common.",
 )
-@_number("epochs", 30.0, "Passes over the data; --steps has precedence.")
+@click.option("--epochs", type=float, help="Passes over the data; --steps has precedence.  [default: 20, at least 150 steps]")
 @click.option("--steps", type=int, help="Optimiser steps.")
 @_number("batch-size", 64, "Images of --data a step, over all processes.")
 @_number("accumulate", 1, "Compute a batch in this many parts, with the whole batch's negatives.")
-@_number("learning-rate", 1e-4, "At its highest; a cosine to zero follows.")
+@click.option("--learning-rate", type=float, help="At its highest.  [default: 0.1 / width of the text tower; from nothing twice that]")
+@click.option("--trunk-rate", type=float, help="The vision tower's rate as a share of the others'.  [default: 0.1; from nothing 1]")
 @_number("weight-decay", 0.2, "Of matrices only.")
 @_number("warmup", 0.1, "Share of the steps in which the learning rate rises, if below 1; else steps.")
 @_number("clip-norm", 1.0, "Largest norm of the gradient; 0 for none.")

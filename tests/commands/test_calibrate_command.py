@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from pyarrow import parquet
 
 from bioclip_core.calibration import Calibration, find_calibration, keep_calibration
 from bioclip_core.errors import ModelError
-from bioclip_core.models import FoundModel
+from bioclip_core.models import FoundModel, ModelEntry
 from bioclip_core.preprocessing import preprocessing_of
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import Session
@@ -138,7 +139,8 @@ def test_a_folder_that_is_not_ours_keeps_none(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "cache"))
     hub = tmp_path / "snapshot"
     hub.mkdir()
-    for found in (model(hub, source="hf-hub:someone/something"), model(hub / "gone")):
+    registered = replace(model(hub), entry=ModelEntry("demo", f"local-dir:{hub}"))
+    for found in (model(hub, source="hf-hub:someone/something"), registered, model(hub / "gone")):
         place = keep_calibration(found, Calibration(1.5, "a" * 64, "one", {}))
         assert place == tmp_path / "cache" / "calibrations" / f"{'a' * 64}.json"
         assert find_calibration(found, "one") == Calibration(1.5, "a" * 64, "one", {})

@@ -12,13 +12,14 @@ import torch
 from tower_samples import CAPTIONS, own_image_features, own_text_features, small_clip, small_towers, some_images
 
 from bioclip_training.losses import clip_loss
-from bioclip_training.optimizer import Optimizer, learning_rate
+from bioclip_training.memory_reuse import reused_memory
+from bioclip_training.optimizer import Optimizer, learning_rate, of_trunk
 from bioclip_training.recipe import TrainConfig
 from bioclip_training.towers import Towers
 
 
 def config(**options: Any) -> TrainConfig:
-    return TrainConfig(data="catalog.parquet", start="new:small", output="out", **options)
+    return TrainConfig(data="catalog.parquet", start="new:small", output="out", **{"learning_rate": 1e-4, **options})
 
 
 def backward(towers: Towers) -> float:
@@ -165,13 +166,42 @@ def test_memory_does_not_grow_over_five_hundred_steps() -> None:
     towers = small_towers(small_clip())
     optimizer = Optimizer(towers, config(average=0.9), 500)
     sizes = []
-    for step in range(500):
-        backward(towers)
-        optimizer.step(step)
-        if step in {99, 499}:
-            sizes.append(resident_mib())
+    with reused_memory():
+        for step in range(500):
+            backward(towers)
+            optimizer.step(step)
+            if step in {99, 499}:
+                sizes.append(resident_mib())
     assert sizes[1] - sizes[0] < 8  # a copy of the gradients is 0.6 MiB: one kept a step would be 240
 
 
 def resident_mib() -> float:
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * 4096 / 2**20
+
+
+def test_the_vision_trunk_has_its_own_share_of_the_learning_rate() -> None:
+    assert of_trunk("visual.transformer.resblocks.0.mlp.c_fc.weight")
+    others = ("visual.proj", "visual.attnpool.c_proj.weight", "token_table", "transformer.resblocks.0.ln_1.bias")
+    assert not any(of_trunk(name) for name in others)
+    towers = small_towers(small_clip())
+    before = {item.name: item.parameter.detach().clone() for item in towers.trainable()}
+    optimizer = Optimizer(towers, config(trunk_rate=0.0, warmup=0, weight_decay=0.0), 10)
+    backward(towers)
+    optimizer.step(0)
+    changed = {item.name for item in towers.trainable() if not torch.equal(before[item.name], item.parameter)}
+    assert "visual.proj" in changed
+    assert not any(of_trunk(name) for name in changed)
+
+
+def test_what_is_left_to_us_depends_on_the_start() -> None:
+    def settled(random: bool, width: int, **options: Any) -> TrainConfig:
+        return TrainConfig(data="", start="", output="", **options).settled(
+            images=640, text_width=width, random_weights=random
+        )
+
+    tuned = settled(False, 500)
+    assert (tuned.learning_rate, tuned.trunk_rate, tuned.steps) == (pytest.approx(2e-4), 0.1, 200)
+    assert (settled(True, 200).learning_rate, settled(True, 200).trunk_rate) == (pytest.approx(1e-3), 1.0)
+    assert settled(False, 500, batch_size=640).steps == 150
+    assert settled(False, 500, epochs=2.0).steps == 20
+    assert settled(False, 500, steps=7, learning_rate=0.5).steps == 7

@@ -140,7 +140,7 @@ def test_an_export_has_the_trained_rows_in_their_places_and_no_replay_projection
     towers = small_towers(small_clip(), replay_projection=True)
     assert towers.text.table is not None
     with torch.no_grad():
-        towers.text.table.rows += 1
+        towers.text.table.rows.add_(1)
         towers.model.visual.proj += 1
     exported, start = towers.export_state(), small_clip().state_dict()
     assert exported.keys() == start.keys()
@@ -261,7 +261,8 @@ def two_sided_text() -> CustomTextCLIP:
 
 def test_a_model_of_another_kind_goes_through_its_own_forward() -> None:
     def tokenizer(texts: list[str]) -> torch.Tensor:
-        return TOKENIZER(texts, context_length=16)
+        tokens: torch.Tensor = TOKENIZER(texts, context_length=16)
+        return tokens
 
     model = two_sided_text()
     towers = Towers(model, tokenizer, captions=CAPTIONS, preprocessing=SMALL, compute=CPU)

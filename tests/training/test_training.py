@@ -20,7 +20,7 @@ from collections_of_discs import TAXA, make_catalog, tiny_config
 from safetensors.torch import load_file
 
 from bioclip_core.errors import BioclipError, SourceError, UsageError
-from bioclip_plugin import Session, create_plugin_manager
+from bioclip_plugin import Session
 from bioclip_training.recipe import Progress, TrainConfig, TrainingStopped
 from bioclip_training.run import train
 
@@ -347,13 +347,6 @@ def test_lora_trains_additions_to_the_vision_tower_and_merges_them(config: Train
     assert "visual.transformer.resblocks.0.attn.in_proj_weight" not in changed
     best = load_file(next((Path(run.output) / "training").glob("best-*.safetensors")))
     assert all(torch.equal(best[name], new[name]) for name in new)
-
-
-def test_hook_train_model(config: TrainConfig) -> None:
-    manager = create_plugin_manager(installed=False)
-    result = manager.hook.train_model(config=replace(config, steps=4))
-    assert (result.output / WEIGHTS).is_file()
-    assert result.steps == 4
 
 
 def test_the_process_keeps_its_random_numbers(config: TrainConfig) -> None:

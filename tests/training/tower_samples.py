@@ -28,7 +28,7 @@ def small_clip(*, vision: dict[str, Any] | None = None, text: dict[str, Any] | N
     text_cfg = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 2, **(text or {})}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        return CLIP(embed_dim=32, vision_cfg=vision_cfg, text_cfg=text_cfg, **options)  # type: ignore[arg-type]
+        return CLIP(embed_dim=32, vision_cfg=vision_cfg, text_cfg=text_cfg, **options)
 
 
 def small_towers(model: Any, **options: Any) -> Towers:

@@ -1,12 +1,13 @@
 """A transformer block of open_clip computed by us: the same mathematics, in the way that is fastest where it runs.
 
 What is saved beside the choice of kernels: no copies to and from the layout of ``nn.MultiheadAttention``, and in the
-last block only the row that is pooled asks, is projected and goes through the MLP (its keys and values need all rows).
+last block only the row that is pooled asks, is projected and goes through the MLP (its keys and values need all rows). And
+of captions of different lengths only their own tokens are computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -38,32 +39,65 @@ class Kernels:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """B causal sequences of different lengths, laid end to end as N tokens: what fills them up is not computed."""
+
+    place_N: torch.Tensor
+    """Of each token among the B·T places of the padded form."""
+    lengths_B: torch.Tensor
+    ends_B: torch.Tensor
+    """The last token of each sequence, among the N."""
+    longest: int
+    """T, in tokens."""
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device | str = "cpu") -> Packing:
+        """Sequences of these lengths, none of them 0."""
+        longest = max(lengths)
+        places = [torch.arange(length) + longest * row for row, length in enumerate(lengths)]
+        lengths_B = torch.tensor(lengths, device=device)
+        return cls(torch.cat(places).to(device), lengths_B, lengths_B.cumsum(0) - 1, longest)
+
+    def padded(self, x_ND: torch.Tensor) -> torch.Tensor:
+        """B×T×D, with zeros behind each sequence."""
+        x: torch.Tensor = _Padded.apply(x_ND, self.place_N, len(self.lengths_B) * self.longest)
+        return x.view(len(self.lengths_B), self.longest, -1)
+
+    def packed(self, x_BTD: torch.Tensor) -> torch.Tensor:
+        """N×D, without what stands behind each sequence."""
+        x_ND: torch.Tensor = _Packed.apply(x_BTD.flatten(0, 1), self.place_N)
+        return x_ND
+
+
 def run_block(
     block: Any,
-    x_BTD: torch.Tensor,
+    x: torch.Tensor,
     kernels: Kernels,
     *,
-    causal_mask_TT: torch.Tensor | None = None,
+    packing: Packing | None = None,
     pooled_B: torch.Tensor | None = None,
     drop: float = 0.0,
 ) -> torch.Tensor:
-    """One residual block over B sequences of T tokens.
+    """One residual block over B sequences of T tokens, B×T×D; or N×D, causal, where a packing says which token is whose.
 
     Args:
-        causal_mask_TT: additive, for text; only a causal mask.
-        pooled_B: the one token of each sequence whose output is wanted: the result is then B×1×D.
+        pooled_B: the one token of each sequence whose output is wanted (its number in the sequence, or among the N of a
+            packing, where it must be the sequence's last): the result is then B×1×D.
         drop: probability that a sequence skips each of the two branches (stochastic depth, Huang et al. 2016).
     """
     if type(block) is not ResidualAttentionBlock:  # a block of another kind, or one that something wraps
-        whole_BTD = _called(block, x_BTD, attn_mask=causal_mask_TT)
-        return whole_BTD if pooled_B is None else _rows(whole_BTD, pooled_B)
-    normed_BTD = _norm(block.ln_1, x_BTD)
+        whole = _unpacked(block, x, packing)
+        return whole if pooled_B is None else _rows(whole, pooled_B)
+    normed = _norm(block.ln_1, x)
     if type(block.attn) is nn.MultiheadAttention:
-        attended = _attention(block.attn, normed_BTD, kernels, causal_mask_TT is not None, pooled_B)
+        attended = _attention(block.attn, normed, kernels, packing, pooled_B)
     else:
-        attended = _called(block.attn, normed_BTD, normed_BTD, normed_BTD, need_weights=False, attn_mask=causal_mask_TT)
+        attended = _unpacked(
+            lambda y, attn_mask: block.attn(y, y, y, need_weights=False, attn_mask=attn_mask), normed, packing
+        )
         attended = attended if pooled_B is None else _rows(attended, pooled_B)
-    x = x_BTD if pooled_B is None else _rows(x_BTD, pooled_B)
+    x = x if pooled_B is None else _rows(x, pooled_B)
     x = x + _dropped(block.ls_1(attended), drop)
     hidden = _activation(block.mlp.gelu, _linear(block.mlp.c_fc, _norm(block.ln_2, x), kernels))
     return x + _dropped(block.ls_2(_linear(block.mlp.c_proj, hidden, kernels)), drop)
@@ -80,37 +114,51 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, ker
 
 def _attention(
     attn: nn.MultiheadAttention,
-    x_BTD: torch.Tensor,
+    x: torch.Tensor,
     kernels: Kernels,
-    causal: bool,
+    packing: Packing | None,
     pooled_B: torch.Tensor | None,
 ) -> torch.Tensor:
-    weight, bias, heads = attn.in_proj_weight, attn.in_proj_bias, attn.num_heads
-    b, t, d = x_BTD.shape
+    weight, bias, d = attn.in_proj_weight, attn.in_proj_bias, attn.embed_dim
     mask: torch.Tensor | None = None
     if pooled_B is None:
-        qkv = linear(x_BTD, weight, bias, kernels).view(b, t, 3, heads, d // heads)
-        q, k, v = qkv.to(DTYPES[kernels.attention_in]).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = _heads(attn, linear(x, weight, bias, kernels), 3, kernels, packing)
     else:
-        asking_B1D = _rows(x_BTD, pooled_B)
-        q = linear(asking_B1D, weight[:d], None if bias is None else bias[:d], kernels).view(b, 1, heads, d // heads)
-        kv = linear(x_BTD, weight[d:], None if bias is None else bias[d:], kernels).view(b, t, 2, heads, d // heads)
-        q = q.to(DTYPES[kernels.attention_in]).transpose(1, 2)
-        k, v = kv.to(DTYPES[kernels.attention_in]).permute(2, 0, 3, 1, 4).unbind(0)
-        if causal:
-            mask = (torch.arange(t, device=x_BTD.device) <= pooled_B[:, None])[:, None, None, :]
+        q_bias, kv_bias = (None, None) if bias is None else (bias[:d], bias[d:])
+        (q,) = _heads(attn, linear(_rows(x, pooled_B), weight[:d], q_bias, kernels), 1, kernels, None)
+        k, v = _heads(attn, linear(x, weight[d:], kv_bias, kernels), 2, kernels, packing)
+        if packing is not None:
+            mask = (torch.arange(packing.longest, device=x.device) < packing.lengths_B[:, None])[:, None, None, :]
+    causal = packing is not None and pooled_B is None
     if kernels.attention == "fused":
-        causal_whole = causal and pooled_B is None
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal_whole)
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     else:
-        if causal and pooled_B is None:
-            mask = torch.ones(t, t, dtype=torch.bool, device=x_BTD.device).tril_()
+        if causal:
+            mask = torch.ones(q.shape[-2], q.shape[-2], dtype=torch.bool, device=x.device).tril_()
         logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         if mask is not None:
             logits = logits.masked_fill(~mask, float("-inf"))
         mixed = torch.softmax(logits, dim=-1) @ v
-    mixed = mixed.transpose(1, 2).reshape(b, -1, d).to(x_BTD.dtype)
-    return linear(mixed, attn.out_proj.weight, attn.out_proj.bias, kernels)
+    mixed_BTD = mixed.transpose(1, 2).flatten(2).to(x.dtype)
+    together = packing.packed(mixed_BTD) if packing is not None and causal else mixed_BTD
+    return linear(together, attn.out_proj.weight, attn.out_proj.bias, kernels)
+
+
+def _heads(
+    attn: nn.MultiheadAttention, x: torch.Tensor, parts: int, kernels: Kernels, packing: Packing | None
+) -> tuple[torch.Tensor, ...]:
+    """B×T×(parts·D) as that many of B×heads×T×(D/heads)."""
+    x_BTP = (x if packing is None else packing.padded(x)).to(DTYPES[kernels.attention_in])
+    b, t, _ = x_BTP.shape
+    return x_BTP.view(b, t, parts, attn.num_heads, attn.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _unpacked(layer: Callable[..., torch.Tensor], x: torch.Tensor, packing: Packing | None) -> torch.Tensor:
+    """A layer that takes sequences side by side with a mask, over tokens that may be packed."""
+    if packing is None:
+        return _called(layer, x, attn_mask=None)
+    mask_TT = torch.full((packing.longest, packing.longest), float("-inf"), device=x.device).triu_(1)
+    return packing.packed(_called(layer, packing.padded(x), attn_mask=mask_TT))
 
 
 def _linear(layer: nn.Module, x: torch.Tensor, kernels: Kernels) -> torch.Tensor:
@@ -134,7 +182,7 @@ def _activation(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return y
 
 
-def _called(layer: nn.Module, *inputs: torch.Tensor, **options: Any) -> torch.Tensor:
+def _called(layer: Callable[..., Any], *inputs: torch.Tensor, **options: Any) -> torch.Tensor:
     """A module's own forward, in the type of what it is given."""
     x = inputs[0]
     with torch.autocast(x.device.type, x.dtype, enabled=x.dtype != torch.float32):
@@ -144,9 +192,11 @@ def _called(layer: nn.Module, *inputs: torch.Tensor, **options: Any) -> torch.Te
     return converted
 
 
-def _rows(x_BTD: torch.Tensor, index_B: torch.Tensor) -> torch.Tensor:
-    """Token ``index_B`` of each sequence, as B×1×D."""
-    return x_BTD[torch.arange(len(x_BTD), device=x_BTD.device), index_B].unsqueeze(1)
+def _rows(x: torch.Tensor, index_B: torch.Tensor) -> torch.Tensor:
+    """One token of each sequence, as B×1×D; of N packed tokens or of B×T."""
+    if x.ndim == 2:
+        return x[index_B].unsqueeze(1)
+    return x[torch.arange(len(x), device=x.device), index_B].unsqueeze(1)
 
 
 def _dropped(branch_BTD: torch.Tensor, drop: float) -> torch.Tensor:
@@ -154,6 +204,34 @@ def _dropped(branch_BTD: torch.Tensor, drop: float) -> torch.Tensor:
         return branch_BTD
     kept_B = torch.rand(len(branch_BTD), 1, 1, device=branch_BTD.device) >= drop
     return branch_BTD * (kept_B / (1 - drop)).to(branch_BTD.dtype)
+
+
+class _Padded(torch.autograd.Function):
+    """Rows put in their places among zeros; backwards they are picked up again, where autograd would add them one by one."""
+
+    @staticmethod
+    def forward(ctx: Any, x_ND: torch.Tensor, place_N: torch.Tensor, count: int) -> torch.Tensor:
+        ctx.save_for_backward(place_N)
+        return x_ND.new_zeros(count, x_ND.shape[1]).index_copy_(0, place_N, x_ND)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return gradients[0][ctx.saved_tensors[0]], None, None
+
+
+class _Packed(torch.autograd.Function):
+    """The reverse of :class:`_Padded`."""
+
+    @staticmethod
+    def forward(ctx: Any, x_MD: torch.Tensor, place_N: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(place_N)
+        ctx.count = len(x_MD)
+        return x_MD[place_N]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        of_x = gradients[0].new_zeros(ctx.count, gradients[0].shape[1])
+        return of_x.index_copy_(0, ctx.saved_tensors[0], gradients[0]), None
 
 
 class _ContiguousLinear(torch.autograd.Function):

@@ -15,13 +15,24 @@ if TYPE_CHECKING:
     from bioclip_training.towers import Towers
 
 
+_PROJECTIONS = frozenset(
+    {"visual.proj", "visual.attnpool.c_proj.weight", "visual.attnpool.c_proj.bias", "visual.head.proj.weight"}
+)
+
+
 def learning_rate(config: TrainConfig, step: int, total: int) -> float:
     """The rate of step 0 to total - 1: a straight rise to ``config.learning_rate``, then half a cosine down to nearly zero."""
     rise = config.warmup * total if config.warmup < 1 else config.warmup
     rise = min(round(rise), total)
+    assert config.learning_rate is not None, "settled() comes first"
     if step < rise:
         return config.learning_rate * (step + 1) / rise
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(total - rise, 1)))
+
+
+def of_trunk(name: str) -> bool:
+    """Whether a parameter is the vision tower's, but not of its projection into the space of captions."""
+    return name.startswith("visual.") and name not in _PROJECTIONS and ".lora_" not in name
 
 
 class Optimizer:
@@ -34,13 +45,20 @@ class Optimizer:
         trainable = towers.trainable()
         self._parameters: list[torch.Tensor] = [item.parameter for item in trainable]
         groups = [
-            {"params": [item.parameter for item in trainable if item.decayed], "weight_decay": config.weight_decay},
-            {"params": [item.parameter for item in trainable if not item.decayed], "weight_decay": 0.0},
+            {
+                "params": [
+                    item.parameter for item in trainable if item.decayed == decayed and of_trunk(item.name) == trunk
+                ],
+                "weight_decay": config.weight_decay if decayed else 0.0,
+                "share": (1.0 if config.trunk_rate is None else config.trunk_rate) if trunk else 1.0,
+            }
+            for decayed in (True, False)
+            for trunk in (True, False)
         ]
         # One pass over the memory instead of one an operation.
         self._adam = torch.optim.AdamW(
             [group for group in groups if group["params"]],
-            lr=config.learning_rate,
+            lr=learning_rate(config, 0, total_steps),
             betas=config.betas,
             eps=config.eps,
             fused=True,
@@ -62,7 +80,7 @@ class Optimizer:
             if limit and norm > limit:
                 torch._foreach_mul_(gradients, limit / norm)
             for group in self._adam.param_groups:
-                group["lr"] = learning_rate(self._config, step, self._total)
+                group["lr"] = group["share"] * learning_rate(self._config, step, self._total)
             self._adam.step()
             if self._average:
                 with torch.no_grad():

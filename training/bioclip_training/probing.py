@@ -10,13 +10,14 @@ import copy
 import logging
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from bioclip_core.device import Compute
-from bioclip_training.blocks import DTYPES, Kernels, run_block
+from bioclip_training.blocks import DTYPES, Kernels, Packing, run_block
 
 log = logging.getLogger("bioclip_plugin.training")
 
@@ -27,8 +28,8 @@ _WORTH_OPERATIONS = (
 )
 
 
-def probed_kernels(block: nn.Module, sequences: int, tokens: int, compute: Compute, *, causal: bool) -> Kernels:
-    """The fastest kernels for forward and backward of a block over sequences×tokens at the compute's precision.
+def probed_kernels(block: nn.Module, lengths: Sequence[int], compute: Compute, *, causal: bool) -> Kernels:
+    """The fastest kernels for forward and backward of a block over sequences of these lengths at the compute's precision.
 
     Only bf16 on a CPU is measured: in fp32 all ways take the same time (the products are nine tenths of it), and GPUs are
     made for torch's own. The attention is chosen first and the linear layers with it, so a handful of runs is enough.
@@ -40,15 +41,15 @@ def probed_kernels(block: nn.Module, sequences: int, tokens: int, compute: Compu
     # Attention of short sequences is thousands of small products, each with the cost of starting a bf16 kernel.
     start = Kernels("bf16", "plain", "fused", "fp32")
     weights = sum(parameter.numel() for parameter in block.parameters())
-    if 6 * weights * sequences * tokens < _WORTH_OPERATIONS:
+    if 6 * weights * sum(lengths) < _WORTH_OPERATIONS:
         return start
     with torch.random.fork_rng(devices=[]):
-        bench = _Bench(block, sequences, tokens, causal)
+        bench = _Bench(block, lengths, causal)
         best = bench.fastest(_attentions(start))
         best = bench.fastest(_linears(best))
     log.info(
-        "a block of %d sequences of %d tokens takes %.1f ms: %s",
-        sequences, tokens, 1000 * bench.seconds[best], ", ".join(f"{name} {value}" for name, value in best.as_dict().items()),
+        "a block of %d sequences with %d tokens takes %.1f ms: %s",
+        len(lengths), sum(lengths), 1000 * bench.seconds[best], ", ".join(f"{name} {value}" for name, value in best.as_dict().items()),
     )  # fmt: skip
     return best
 
@@ -68,11 +69,11 @@ def _linears(best: Kernels) -> list[Kernels]:
 class _Bench:
     """Forward and backward of a copy of a block, timed."""
 
-    def __init__(self, block: nn.Module, sequences: int, tokens: int, causal: bool) -> None:
+    def __init__(self, block: nn.Module, lengths: Sequence[int], causal: bool) -> None:
         self._block = copy.deepcopy(block)
         width = next(parameter.shape[-1] for parameter in block.parameters() if parameter.ndim == 2)
-        self._x_BTD = torch.randn(sequences, tokens, width)
-        self._mask_TT = torch.full((tokens, tokens), float("-inf")).triu_(1) if causal else None
+        self._packing = Packing.of(lengths) if causal else None
+        self._x = torch.randn(sum(lengths), width) if causal else torch.randn(len(lengths), lengths[0], width)
         self.seconds: dict[Kernels, float] = {}
 
     def fastest(self, choices: list[Kernels]) -> Kernels:
@@ -88,10 +89,9 @@ class _Bench:
         """The median of some runs after one that prepares kernels and memory."""
         times = []
         for _ in range(_REPEATS + 1):
-            x_BTD = self._x_BTD.to(DTYPES[kernels.activations], copy=True).requires_grad_()
+            x = self._x.to(DTYPES[kernels.activations], copy=True).requires_grad_()
             start = time.perf_counter()
-            y_BTD = run_block(self._block, x_BTD, kernels, causal_mask_TT=self._mask_TT)
-            torch.autograd.backward(y_BTD, x_BTD.detach())
+            torch.autograd.backward(run_block(self._block, x, kernels, packing=self._packing), x.detach())
             times.append(time.perf_counter() - start)
             self._block.zero_grad()
         return statistics.median(times[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -65,7 +65,7 @@ class TrainConfig:
     """Replay images for each image of ``data``."""
     replay_weight: float = 1.0
     """Of the replay batch's loss, beside 1 for the loss of ``data``."""
-    replay_projection: ReplayProjection = "second"
+    replay_projection: ReplayProjection = "shared"
     """``second``: replay images go through a copy of the visual projection (BioCLIP 2); ``shared``: through the model's own."""
     method: Method = "full"
     """``lora`` trains low-rank additions to the vision tower and merges them at the end."""
@@ -77,14 +77,16 @@ class TrainConfig:
     """The probability of each caption; a taxon that lacks one is captioned by another."""
     steps: int | None = None
     """Optimiser steps; None is ``epochs``."""
-    epochs: float = 30.0
-    """Passes over ``data``."""
+    epochs: float | None = None
+    """Passes over ``data``; None is 20, and at least 150 steps."""
     batch_size: int = 64
     """Images of ``data`` a step, over all processes."""
     accumulate: int = 1
     """Parts that a batch is computed in; the negatives are still those of the whole batch."""
-    learning_rate: float = 1e-4
-    """At its highest."""
+    learning_rate: float | None = None
+    """At its highest; None is 0.1 divided by the text tower's width, and twice that for random weights."""
+    trunk_rate: float | None = None
+    """The vision tower's learning rate, but for its projection, as a share of the others'; None is 0.1, and 1 for random weights."""
     weight_decay: float = 0.2
     """Of matrices; never of embeddings, biases, norms or the logit scale."""
     betas: tuple[float, float] = (0.9, 0.98)
@@ -163,6 +165,19 @@ class TrainConfig:
                 f"captions {dict(self.captions)}: allowed are {', '.join(allowed)}, each with a share of 0 or more, one above 0"
             )
 
+    def settled(self, *, images: int, text_width: int, random_weights: bool) -> TrainConfig:
+        """The same run with a number wherever None leaves the choice to us.
+
+        Narrow towers need larger steps, since the noise of a sum over fewer inputs is smaller; 0.1 over the width is some
+        1e-4 for a ViT-L and 5e-4 for a tower of 192.
+        """
+        rate = self.learning_rate if self.learning_rate is not None else (0.2 if random_weights else 0.1) / text_width
+        trunk = self.trunk_rate if self.trunk_rate is not None else (1.0 if random_weights else 0.1)
+        steps = self.steps or max(1, round((self.epochs or 20.0) * images / self.batch_size))
+        if self.steps is None and self.epochs is None:
+            steps = max(steps, 150)
+        return replace(self, learning_rate=rate, trunk_rate=trunk, steps=steps)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, as they are stored."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _NOT_STORED}
@@ -186,7 +201,7 @@ _WORDS: tuple[tuple[str, Any], ...] = (
 _NOT_STORED = frozenset({"tell", "should_stop"})
 _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("replay_ratio", 0.01, 100), ("replay_weight", 0, 1000), ("lora_rank", 1, 1024), ("lora_alpha", 0.01, 10_000), ("steps", 1, 1e9),
-    ("epochs", 0.001, 1e6), ("batch_size", 2, 1e7), ("accumulate", 1, 1e6), ("learning_rate", 0, 10), ("weight_decay", 0, 10),
+    ("epochs", 0.001, 1e6), ("batch_size", 2, 1e7), ("accumulate", 1, 1e6), ("learning_rate", 0, 10), ("trunk_rate", 0, 100), ("weight_decay", 0, 10),
     ("eps", 1e-12, 1), ("warmup", 0, 1e9), ("clip_norm", 0, 1e6), ("drop_path", 0, 0.9), ("average", 0, 0.99999),
     ("dev_fraction", 0, 0.9), ("validate_every", 0, 1e9), ("save_every", 0, 1e9), ("spike", 0, 1e6), ("workers", 0, 1024),
     ("cache_mb", 0, 1e7), ("seed", 0, 2**31),

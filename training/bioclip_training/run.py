@@ -85,8 +85,12 @@ def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compu
     start = open_start(config.start, models, config.seed)
     if config.loss == "siglip":
         start = with_pairwise_bias(start)
-    total = config.steps or max(1, round(config.epochs * len(images) / config.batch_size))
-    settings = _settings(config, start, images, replay, compute, total, world)
+    asked = config
+    config = config.settled(
+        images=len(images), text_width=int(start.model_cfg.get("text_cfg", {}).get("width", 512)), random_weights=start.is_random
+    )  # fmt: skip
+    total = config.steps or 1
+    settings = _settings(asked, config, start, images, replay, compute, total, world)
     if world.is_first:
         folder.begin(settings, may_differ=MAY_DIFFER)
         folder.check_space(_bytes_needed(start))
@@ -234,12 +238,14 @@ def workers_of(config: TrainConfig) -> int:
 
 
 def _settings(
-    config: TrainConfig, start: Start, images: LabelledImages, replay: LabelledImages | None, compute: Compute, total: int, world: World
+    config: TrainConfig, settled: TrainConfig, start: Start, images: LabelledImages, replay: LabelledImages | None, compute: Compute, total: int, world: World
 ) -> dict[str, Any]:  # fmt: skip
     """What a run is made of, as it is stored; a resumed run must have the same."""
     return {
         "config": config.as_dict(),
         "steps": total,
+        "learning_rate": settled.learning_rate,
+        "trunk_rate": settled.trunk_rate,
         "data_sha256": images.identity,
         "replay_sha256": replay.identity if replay else None,
         "start": dict(start.identity) or {"random": config.start},

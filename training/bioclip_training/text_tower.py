@@ -1,6 +1,6 @@
 """Captions to features, without the work that cannot reach a feature.
 
-CLIP's text transformer is causal and pools at the end-of-text token, so a batch is cut to its longest caption, the last
+CLIP's text transformer is causal and pools at the end-of-text token, so what stands behind it is not computed, the last
 block is computed for that one token, and only the rows of the embedding that occur are trained. Whether that holds for a
 model is read from its config and then proved on a batch against the model's own forward, which is used where it does not.
 """
@@ -17,13 +17,12 @@ from open_clip.transformer import TextTransformer
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from bioclip_training.blocks import DTYPES, Kernels, run_block
+from bioclip_training.blocks import DTYPES, Kernels, Packing, run_block
 from bioclip_training.token_table import TokenTable
 
 log = logging.getLogger("bioclip_plugin.training")
 
-_TRIM = 8  # captions are cut to a multiple of this many tokens: few shapes, so few kernels are prepared
-_AT_ONCE = 256  # captions of a locked tower encoded together
+_AT_ONCE = 256  # captions of a locked tower that are encoded together
 TOLERANCE = 1e-4  # largest difference of a normalised feature that rounding in fp32 explains
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
@@ -55,7 +54,7 @@ class TextTower(nn.Module):
         if self._text is not None and not self._agrees(captions):
             self._text = None
             self._tokens.clear()
-        log.debug("captions are %s", "encoded at their whole length" if self._text is None else "cut to the longest")
+        log.debug("captions are %s", "encoded at their whole length" if self._text is None else "cut where they end")
         if self._text is not None and not locked:
             used = {int(token) for caption in set(captions) for token in self._tokens[caption]}
             self.table = TokenTable(self._text.token_embedding.weight, used or {0})
@@ -73,7 +72,7 @@ class TextTower(nn.Module):
 
     @property
     def fast(self) -> bool:
-        """Whether captions are cut to the longest and only their own tokens are trained."""
+        """Whether captions are cut where they end and only their own tokens are trained."""
         return self._text is not None
 
     @property
@@ -86,11 +85,10 @@ class TextTower(nn.Module):
         """Of the token embedding in the model's state."""
         return "token_embedding.weight" if self._text is self._model[0] else "text.token_embedding.weight"
 
-    def longest(self, captions: Sequence[str]) -> int:
-        """Tokens of the longest of them, as they are cut."""
+    def lengths(self, captions: Sequence[str]) -> list[int]:
+        """Tokens of each caption, with those for start and end."""
         self._remember(captions)
-        length = max((len(self._tokens[caption]) for caption in captions), default=_TRIM)
-        return -(-length // _TRIM) * _TRIM if self.fast else int(self._model[0].context_length)
+        return [len(self._tokens[caption]) for caption in captions]
 
     def _looked_up(self, captions: Sequence[str]) -> torch.Tensor:
         missing = [caption for caption in dict.fromkeys(captions) if caption not in self._features]
@@ -115,15 +113,18 @@ class TextTower(nn.Module):
         return features_UD
 
     def _cut_forward(self, text: Any, captions: Sequence[str]) -> torch.Tensor:
-        tokens_UT, end_U = self._cut_tokens(captions)
-        length, whole_VD = tokens_UT.shape[1], text.token_embedding.weight
-        x_UTD = text.token_embedding(tokens_UT) if self.table is None else self.table(tokens_UT, whole_VD)
-        x_UTD = (x_UTD + text.positional_embedding[:length]).to(DTYPES[self.kernels.activations])
-        mask_TT = text.attn_mask[:length, :length]
-        blocks = text.transformer.resblocks
-        for block in blocks[:-1]:
-            x_UTD = self._through(block, x_UTD, mask_TT, None)
-        pooled_U1D = self._through(blocks[-1], x_UTD, mask_TT, end_U)
+        tokens = [self._tokens[caption] for caption in captions]
+        packing = Packing.of([len(tokens_T) for tokens_T in tokens], self._device)
+        tokens_N = torch.cat(tokens).to(self._device)
+        embedded_ND = (
+            text.token_embedding(tokens_N) if self.table is None else self.table(tokens_N, text.token_embedding.weight)
+        )
+        positions_ND = nn.functional.embedding(packing.place_N % packing.longest, text.positional_embedding)
+        x_ND = (embedded_ND + positions_ND).to(DTYPES[self.kernels.activations])
+        *blocks, last = text.transformer.resblocks
+        for block in blocks:
+            x_ND = self._through(block, x_ND, packing, None)
+        pooled_U1D = self._through(last, x_ND, packing, packing.ends_B)
         features_UD: torch.Tensor = text.ln_final(pooled_U1D[:, 0].float())
         if isinstance(text.text_projection, nn.Module):
             features_UD = text.text_projection(features_UD)
@@ -132,25 +133,15 @@ class TextTower(nn.Module):
         return features_UD
 
     def _through(
-        self, block: nn.Module, x_UTD: torch.Tensor, mask_TT: torch.Tensor, end_U: torch.Tensor | None
+        self, block: nn.Module, x_ND: torch.Tensor, packing: Packing, ends_U: torch.Tensor | None
     ) -> torch.Tensor:
         def run(x: torch.Tensor) -> torch.Tensor:
-            return run_block(block, x, self.kernels, causal_mask_TT=mask_TT, pooled_B=end_U)
+            return run_block(block, x, self.kernels, packing=packing, pooled_B=ends_U)
 
         if self._checkpointing and torch.is_grad_enabled():
-            y: torch.Tensor = checkpoint(run, x_UTD, use_reentrant=False)
+            y: torch.Tensor = checkpoint(run, x_ND, use_reentrant=False)
             return y
-        return run(x_UTD)
-
-    def _cut_tokens(self, captions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """U×T tokens, T the longest caption rounded up; and where each ends. What fills the rest cannot reach the end."""
-        ends = [len(self._tokens[caption]) - 1 for caption in captions]
-        length = min(-(-(max(ends) + 1) // _TRIM) * _TRIM, int(self._model[0].context_length))
-        fill = int(self._tokens[captions[0]][0])
-        tokens_UT = torch.full((len(captions), length), fill)
-        for row, caption in enumerate(captions):
-            tokens_UT[row, : ends[row] + 1] = self._tokens[caption]
-        return tokens_UT.to(self._device), torch.tensor(ends, device=self._device)
+        return run(x_ND)
 
     def _remember(self, captions: Sequence[str]) -> None:
         missing = [caption for caption in dict.fromkeys(captions) if caption not in self._tokens]

@@ -89,10 +89,10 @@ class Towers:
             checkpointing=gradient_checkpointing, drop_path=drop_path, compile=compile,
         )  # fmt: skip
         self.text = TextTower(self.model, tokenizer, captions, locked=lock_text, checkpointing=gradient_checkpointing)
-        self.vision.kernels = self._kernels(kernels, "vision", self.vision.blocks, images, lambda: self.vision.tokens)
-        self.text.kernels = self._kernels(
-            kernels, "text", self.text.blocks, min(images, len(set(captions))), lambda: self.text.longest(captions)
-        )
+        if kernels is not None:
+            self.use_kernels(kernels)
+        else:
+            self._choose_kernels(captions, images)
         self.train()
 
     def image_features(self, images_BHWC: torch.Tensor, *, replay_from: int | None = None) -> torch.Tensor:
@@ -208,19 +208,16 @@ class Towers:
         self.vision.eval()
         self.text.eval()
 
-    def _kernels(
-        self,
-        given: Mapping[str, Mapping[str, Any]] | None,
-        tower: str,
-        blocks: Sequence[nn.Module],
-        sequences: int,
-        tokens: Any,
-    ) -> Kernels:
-        if given is not None:
-            return Kernels(**given[tower])
-        if not blocks:
-            return Kernels(activations="bf16" if self.compute.precision == "bf16" else "fp32")
-        return probed_kernels(blocks[0], max(sequences, 1), tokens(), self.compute, causal=tower == "text")
+    def _choose_kernels(self, captions: Sequence[str], images: int) -> None:
+        """Measure on one block of each tower at the shapes of ``images`` at once, where there is a choice."""
+        own_forward = Kernels(activations="bf16" if self.compute.precision == "bf16" else "fp32")
+        self.vision.kernels = self.text.kernels = own_forward
+        if self.vision.blocks:
+            lengths = [self.vision.tokens] * images
+            self.vision.kernels = probed_kernels(self.vision.blocks[0], lengths, self.compute, causal=False)
+        if self.text.blocks:
+            lengths = self.text.lengths(list(dict.fromkeys(captions))[:images])
+            self.text.kernels = probed_kernels(self.text.blocks[0], lengths or [8], self.compute, causal=True)
 
 
 def unique_captions(captions: Sequence[str]) -> tuple[list[str], torch.Tensor]:
