@@ -50,7 +50,9 @@ def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) 
         f"--model={ARCHITECTURE}", "--workers=1", f"--precision={'amp_bf16' if precision == 'bf16' else 'fp32'}", "--device=cpu",
         "--lr=1e-4", "--wd=0.2", "--warmup=100", "--grad-clip-norm=1.0", "--seed=0",
     ])  # fmt: skip
+    # What open_clip's main() adds: one process, and no log but the lines.
     args.rank, args.local_rank, args.world_size, args.distributed, args.distill = 0, 0, 1, False, False
+    args.wandb = args.tensorboard = args.save_logs = False
     torch.manual_seed(0)
     model, preprocess, _ = open_clip.create_model_and_transforms(ARCHITECTURE, pretrained=weights, output_dict=True)
     data = get_data(args, (preprocess, preprocess), epoch=0, tokenizer=open_clip.get_tokenizer(ARCHITECTURE))

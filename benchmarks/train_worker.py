@@ -22,6 +22,7 @@ class _Enough(Exception):
 
 def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) -> dict[str, Any]:
     """``steps`` steps after a first one that is not counted; ``weights`` is the folder of the starting model."""
+    from bioclip_training.memory_reuse import reused_memory
     from bioclip_training.run import train as run
 
     wall_s: list[float] = []
@@ -40,7 +41,7 @@ def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) 
             data=shards, start=f"local-dir:{weights}", output=f"{folder}/run", loss="clip", steps=1000, batch_size=batch,
             dev_fraction=0.0, device="cpu", precision=precision, tell=tell,
         )  # fmt: skip
-        with suppress(_Enough):
+        with suppress(_Enough), reused_memory():  # as the command does
             run(config, {})
     return {
         "samples": steps * batch,

@@ -85,12 +85,22 @@ def _choice(name: str, default: str, text: str) -> Callable[[Any], Any]:
     metavar="NAME=SHARE,...",
     help="Share of each caption: taxonomic, scientific, common, scientific_common, taxonomic_common.",
 )
-@click.option("--epochs", type=float, help="Passes over the data; --steps has precedence.  [default: 20, at least 150 steps]")
+@click.option(
+    "--epochs", type=float, help="Passes over the data; --steps has precedence.  [default: 20, at least 150 steps]"
+)
 @click.option("--steps", type=int, help="Optimiser steps.")
 @_number("batch-size", 64, "Images of --data a step, over all processes.")
 @_number("accumulate", 1, "Compute a batch in this many parts, with the whole batch's negatives.")
-@click.option("--learning-rate", type=float, help="At its highest.  [default: 0.1 / width of the text tower; from nothing twice that]")
-@click.option("--trunk-rate", type=float, help="The vision tower's rate as a share of the others'.  [default: 0.1; from nothing 1]")
+@click.option(
+    "--learning-rate",
+    type=float,
+    help="At its highest.  [default: 0.1 / width of the text tower; from nothing twice that]",
+)
+@click.option(
+    "--trunk-rate",
+    type=float,
+    help="The vision tower's rate as a share of the others'.  [default: 0.1; from nothing 1]",
+)
 @_number("weight-decay", 0.2, "Of matrices only.")
 @_number("warmup", 0.1, "Share of the steps in which the learning rate rises, if below 1; else steps.")
 @_number("clip-norm", 1.0, "Largest norm of the gradient; 0 for none.")
@@ -139,12 +149,14 @@ def train(ctx: click.Context, /, as_json: bool, captions: str | None, **options:
     bioclip-plugin train --data collection.parquet --start bioclip-2 --output my_model
     bioclip-plugin train --data collection.parquet --start bioclip-2 --replay old.parquet --output my_model
     """
+    from bioclip_training.memory_reuse import reused_memory
     from bioclip_training.recipe import CAPTION_MIX, TrainConfig, TrainingStopped
 
     console = console_for(to_stderr=as_json)
     mix = caption_mix(captions) if captions else CAPTION_MIX
     try:
-        with asked_to_stop() as stop, _Line(console) as line:
+        # The process is ours alone here; a host's allocator is not to be touched.
+        with asked_to_stop() as stop, _Line(console) as line, reused_memory():
             config = TrainConfig(**options, captions=mix, tell=line.hear, should_stop=stop.is_set)
             result = plugins_of(ctx).hook.train_model(config=config)
     except TrainingStopped as stopped:

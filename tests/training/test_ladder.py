@@ -17,7 +17,10 @@ from bioclip_training.run import train
 
 
 def test_interpolation_goes_straight_from_old_to_new_weights() -> None:
-    old, new = {"w": torch.tensor([0.0, 2.0]), "n": torch.tensor(3)}, {"w": torch.tensor([1.0, 4.0]), "n": torch.tensor(5)}
+    old, new = (
+        {"w": torch.tensor([0.0, 2.0]), "n": torch.tensor(3)},
+        {"w": torch.tensor([1.0, 4.0]), "n": torch.tensor(5)},
+    )
     assert interpolated(old, new, 0.25)["w"].tolist() == [0.25, 2.5]
     assert interpolated(old, new, 0.25)["n"].item() == 5  # a counter is not a weight
     assert interpolated(old, new, 0.0)["w"].tolist() == [0.0, 2.0]
@@ -54,13 +57,17 @@ def rung(top1: float, nll: float, old: float | None = None) -> Rung:
 
 
 def test_the_most_right_interpolation_is_kept_and_of_equals_the_likelier() -> None:
-    assert chosen_share({0.0: rung(0.2, 3.0), 0.5: rung(0.8, 0.9), 0.9: rung(0.8, 0.7), 1.0: rung(0.7, 0.6)}, None) == 0.9
+    assert (
+        chosen_share({0.0: rung(0.2, 3.0), 0.5: rung(0.8, 0.9), 0.9: rung(0.8, 0.7), 1.0: rung(0.7, 0.6)}, None) == 0.9
+    )
 
 
 def test_with_replay_a_twentieth_of_what_was_known_may_be_lost() -> None:
     rungs = {0.0: rung(0.1, 3.0, 0.60), 0.5: rung(0.6, 1.0, 0.58), 0.8: rung(0.7, 1.0, 0.57), 1.0: rung(0.9, 0.5, 0.50)}
     assert chosen_share(rungs, 0.60) == 0.8  # 0.57 is 95% of it
-    assert chosen_share({0.5: rung(0.6, 1.0, 0.4), 1.0: rung(0.9, 0.5, 0.2)}, 0.60) == 1.0  # all lose more: 1.0 against 1.1
+    assert (
+        chosen_share({0.5: rung(0.6, 1.0, 0.4), 1.0: rung(0.9, 0.5, 0.2)}, 0.60) == 1.0
+    )  # all lose more: 1.0 against 1.1
 
 
 def test_a_fine_tuned_model_is_shown_beside_what_costs_less_and_beside_its_start(tmp_path: Path) -> None:
@@ -71,7 +78,14 @@ def test_a_fine_tuned_model_is_shown_beside_what_costs_less_and_beside_its_start
         device="cpu", precision="fp32", dev_fraction=0.2,
     )  # fmt: skip
     train(config, {})
-    tuned = replace(config, data=str(new), replay=str(old), start=f"local-dir:{config.output}", output=str(tmp_path / "tuned"), steps=8)
+    tuned = replace(
+        config,
+        data=str(new),
+        replay=str(old),
+        start=f"local-dir:{config.output}",
+        output=str(tmp_path / "tuned"),
+        steps=8,
+    )
     result = train(tuned, {})
     ladder = json.loads((tmp_path / "tuned" / "ladder.json").read_text("utf-8"))
     names = [rung["name"] for rung in ladder["rungs"]]

@@ -45,7 +45,12 @@ def test_an_architecture_without_a_contract_is_trained_as_bioclip_prepares_image
 
 def test_what_is_written_opens_again_with_its_contract(tmp_path: Path) -> None:
     start = open_start(tiny_config(tmp_path), {}, 0)
-    write_model(tmp_path / "model", start.model.state_dict(), start.model_cfg, {**start.preprocess_cfg, "interpolation": "bilinear"})
+    write_model(
+        tmp_path / "model",
+        start.model.state_dict(),
+        start.model_cfg,
+        {**start.preprocess_cfg, "interpolation": "bilinear"},
+    )
     again = open_start(f"local-dir:{tmp_path / 'model'}", {}, 0)
     assert not again.is_random
     assert again.preprocessing.interpolation == "bilinear"

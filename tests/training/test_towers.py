@@ -311,13 +311,6 @@ def test_matrices_decay_and_embeddings_norms_biases_and_the_scale_do_not() -> No
         assert not decayed[name], name
 
 
-def test_a_pairwise_loss_gives_a_model_without_a_bias_one() -> None:
-    bias = small_towers(small_clip(), pairwise=True).bias
-    assert bias is not None
-    assert bias.item() == -10
-    assert small_towers(small_clip()).bias is None
-
-
 def test_additions_to_the_layers_take_part_in_features_and_gradients() -> None:
     from peft import LoraConfig, inject_adapter_in_model
 

@@ -21,6 +21,8 @@ from safetensors.torch import load_file
 
 from bioclip_core.errors import BioclipError, SourceError, UsageError
 from bioclip_plugin import Session
+from bioclip_training.catalog.rows import DEV_FRACTION, Catalog
+from bioclip_training.checkpoint import dev_fraction_of
 from bioclip_training.recipe import Progress, TrainConfig, TrainingStopped
 from bioclip_training.run import train
 
@@ -355,3 +357,12 @@ def test_the_process_keeps_its_random_numbers(config: TrainConfig) -> None:
     torch.manual_seed(5)
     train(replace(config, steps=4), {})
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_evaluation_takes_the_dev_part_that_the_model_was_chosen_on(config: TrainConfig, catalog: Path) -> None:
+    train(replace(config, steps=2, dev_fraction=0.4), {})
+    assert dev_fraction_of(Path(config.output)) == 0.4
+    assert dev_fraction_of(catalog.parent) == DEV_FRACTION
+    opened = Catalog.open(catalog, dev_fraction=0.4)
+    assert len(opened.rows_of("dev")) > len(Catalog.open(catalog).rows_of("dev"))
+    assert len(opened.rows_of("dev")) + len(opened.rows_of("train")) == 42

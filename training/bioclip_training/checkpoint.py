@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.models import CONFIG, WEIGHTS
+from bioclip_training.catalog.rows import DEV_FRACTION
 
 if TYPE_CHECKING:
     import torch
@@ -153,6 +154,15 @@ class RunFolder:
                 f"{self.output}: {free / 1e9:.1f} GB are free, and this run's states and checkpoint need about "
                 f"{bytes_needed / 1e9:.1f} GB; free some space or give an --output on another disk"
             )
+
+
+def dev_fraction_of(model: Path | None) -> float:
+    """The share of ``train`` that a model of ours was chosen on and did not learn, by its folder; for others the usual one."""
+    settings = RunFolder(model).settings if model else None
+    try:
+        return float(json.loads(settings.read_text("utf-8"))["config"]["dev_fraction"]) if settings else DEV_FRACTION
+    except (OSError, ValueError, KeyError):
+        return DEV_FRACTION
 
 
 def write_model(

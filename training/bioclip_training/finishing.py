@@ -120,7 +120,8 @@ def _model_card(result: TrainResult, settings: Mapping[str, Any], ladder: Mappin
     replayed = f" with replay of `{config['replay']}`" if config["replay"] else ""
     lines = [
         "# A model trained by bioclip-plugin", "",
-        f"Started from `{config['start']}`, trained on `{config['data']}`{replayed}: {result.steps} steps of {config['batch_size']} images.",
+        f"Started from `{config['start']}`, trained on `{config['data']}`{replayed}:",
+        f"{result.steps} steps of {config['batch_size']} images.",
         "", "Open it with `--model local-dir:` and this folder. `training/settings.json` has every setting, `metrics.jsonl`",
         "every step, `leakage.json` what held-out images share with the training data.", "",
         "On held-out images of `train` (`dev`), on which steps and interpolation were chosen; `evaluate --split val` says more:",

@@ -171,12 +171,17 @@ class TrainConfig:
         Narrow towers need larger steps, since the noise of a sum over fewer inputs is smaller; 0.1 over the width is some
         1e-4 for a ViT-L and 5e-4 for a tower of 192.
         """
-        rate = self.learning_rate if self.learning_rate is not None else (0.2 if random_weights else 0.1) / text_width
+        rate = (0.2 if random_weights else 0.1) / text_width
         trunk = self.trunk_rate if self.trunk_rate is not None else (1.0 if random_weights else 0.1)
         steps = self.steps or max(1, round((self.epochs or 20.0) * images / self.batch_size))
         if self.steps is None and self.epochs is None:
             steps = max(steps, 150)
-        return replace(self, learning_rate=rate, trunk_rate=trunk, steps=steps)
+        return replace(
+            self,
+            learning_rate=rate if self.learning_rate is None else self.learning_rate,
+            trunk_rate=trunk,
+            steps=steps,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, as they are stored."""
@@ -201,8 +206,8 @@ _WORDS: tuple[tuple[str, Any], ...] = (
 _NOT_STORED = frozenset({"tell", "should_stop"})
 _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("replay_ratio", 0.01, 100), ("replay_weight", 0, 1000), ("lora_rank", 1, 1024), ("lora_alpha", 0.01, 10_000), ("steps", 1, 1e9),
-    ("epochs", 0.001, 1e6), ("batch_size", 2, 1e7), ("accumulate", 1, 1e6), ("learning_rate", 0, 10), ("trunk_rate", 0, 100), ("weight_decay", 0, 10),
-    ("eps", 1e-12, 1), ("warmup", 0, 1e9), ("clip_norm", 0, 1e6), ("drop_path", 0, 0.9), ("average", 0, 0.99999),
+    ("epochs", 0.001, 1e6), ("batch_size", 2, 1e7), ("accumulate", 1, 1e6), ("learning_rate", 0, 10), ("trunk_rate", 0, 100),
+    ("weight_decay", 0, 10), ("eps", 1e-12, 1), ("warmup", 0, 1e9), ("clip_norm", 0, 1e6), ("drop_path", 0, 0.9), ("average", 0, 0.99999),
     ("dev_fraction", 0, 0.9), ("validate_every", 0, 1e9), ("save_every", 0, 1e9), ("spike", 0, 1e6), ("workers", 0, 1024),
     ("cache_mb", 0, 1e7), ("seed", 0, 2**31),
 )  # fmt: skip

@@ -193,6 +193,7 @@ def build_towers(
         drop_path=config.drop_path, compile=config.compile, kernels=world.agreed(book.remembered()),
         images=max(1, config.batch_size // config.accumulate // world.size),
     )  # fmt: skip
+    towers.use_kernels(world.agreed(towers.kernels))  # each process measured for itself where nothing was remembered
     book.remember(towers.kernels)
     return towers
 
@@ -238,7 +239,8 @@ def workers_of(config: TrainConfig) -> int:
 
 
 def _settings(
-    config: TrainConfig, settled: TrainConfig, start: Start, images: LabelledImages, replay: LabelledImages | None, compute: Compute, total: int, world: World
+    config: TrainConfig, settled: TrainConfig, start: Start, images: LabelledImages, replay: LabelledImages | None, compute: Compute,
+    total: int, world: World,
 ) -> dict[str, Any]:  # fmt: skip
     """What a run is made of, as it is stored; a resumed run must have the same."""
     return {

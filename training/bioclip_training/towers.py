@@ -24,10 +24,6 @@ _NEVER_DECAYED = (
 )  # fmt: skip
 
 
-PAIRWISE_BIAS = -10.0
-"""The logit bias that a model without one begins with: of B×B pairs nearly all are false (Zhai et al. 2023)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Trainable:
     """A parameter that a step changes."""
@@ -47,7 +43,6 @@ class Towers:
 
     Args:
         replay_projection: copy the visual projection for replayed images (BioCLIP 2, Gu et al. 2025).
-        pairwise: the loss is of pairs (``siglip``), so a model without a logit bias gets one.
         kernels: of an earlier part of the same run, as ``kernels`` gave them; None measures which are fastest.
         images: of a forward pass, for that measurement.
 
@@ -69,7 +64,6 @@ class Towers:
         lock_text: bool = False,
         drop_path: float = 0.0,
         compile: bool = False,  # noqa: A002 -- the name of the option
-        pairwise: bool = False,
         kernels: Mapping[str, Mapping[str, Any]] | None = None,
         images: int = 64,
     ) -> None:
@@ -80,8 +74,6 @@ class Towers:
         self.model = model.to(compute.device).float()
         if not any(parameter.requires_grad for parameter in self.model.parameters()):
             self.model.requires_grad_(True)  # as an encoder leaves it; else a fixed part is meant to stay fixed
-        if pairwise and getattr(self.model, "logit_bias", None) is None:
-            self.model.logit_bias = nn.Parameter(torch.tensor(PAIRWISE_BIAS, device=compute.device))
         self.compute = compute
         self._lock_image, self._lock_text = lock_image, lock_text
         self.vision = VisionTower(

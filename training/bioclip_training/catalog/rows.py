@@ -102,12 +102,14 @@ def table_from(rows: Iterable[CatalogRow]) -> Any:
 class Catalog:
     """A catalog that is open: N labelled regions, their taxa and their splits. Rows are numbered from 0 in file order."""
 
-    def __init__(self, file: Path, table: Any) -> None:
+    def __init__(self, file: Path, table: Any, *, dev_fraction: float = DEV_FRACTION) -> None:
         self.file = file
+        self.dev_fraction = dev_fraction
+        """Of the groups of ``train``, where nothing else is said."""
         self.table = table
 
     @classmethod
-    def open(cls, file: str | Path) -> Catalog:
+    def open(cls, file: str | Path, *, dev_fraction: float = DEV_FRACTION) -> Catalog:
         """Read a catalog.
 
         Raises:
@@ -130,7 +132,7 @@ class Catalog:
                 f"{path} is a table and no catalog: it lacks {', '.join(missing[:5])}; "
                 f"make one of it with: bioclip-plugin catalog build {path} --output FILE.parquet"
             )
-        return cls(path, table)
+        return cls(path, table, dev_fraction=dev_fraction)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -197,7 +199,7 @@ class Catalog:
         x, y, w, h = (self._columns[name][row].as_py() for name in _BOX)
         return None if x is None or y is None or w is None or h is None else (x, y, w, h)
 
-    def rows_of(self, part: str, *, dev_fraction: float = DEV_FRACTION) -> NDArray[np.int64]:
+    def rows_of(self, part: str, *, dev_fraction: float | None = None) -> NDArray[np.int64]:
         """The rows of a part, ascending: a word of the ``split`` column, ``all``, ``dev``, or ``train`` without its ``dev``.
 
         ``dev`` is what the table itself calls so; where it does not, it is cut out of ``train`` by the hash of the group.
@@ -211,7 +213,8 @@ class Catalog:
         train = np.flatnonzero(split_of_N == words.get("train", -1))
         group = self._columns["group"]
         groups = [group[row].as_py() or f"row {row}" for row in train.tolist()]
-        is_dev = dev_part(groups, self.taxon_of_N[train], dev_fraction)
+        share = self.dev_fraction if dev_fraction is None else dev_fraction
+        is_dev = dev_part(groups, self.taxon_of_N[train], share)
         return train[is_dev] if part == "dev" else train[~is_dev]
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_training.catalog.rows import Catalog
+from bioclip_training.checkpoint import dev_fraction_of
 from bioclip_training.evaluation import figures
 from bioclip_training.evaluation.comparison import compare_with, read_hits
 from bioclip_training.evaluation.config import SHOTS, EvaluationConfig
@@ -78,11 +79,11 @@ def evaluate(
     _check_plots()
     output = Path(config.output).expanduser()
     _check_output(output, force=config.force)
-    catalog = Catalog.open(config.data)
+    found = find_model(config.model, entries or {})
+    catalog = Catalog.open(config.data, dev_fraction=dev_fraction_of(found.folder))
     query_rows(catalog, config.splits)
     if config.compare:
         read_hits(Path(config.compare).expanduser())  # that it is an evaluation is known before an hour of encoding
-    found = find_model(config.model, entries or {})
     with _whole_folder(output) as draft:
         outcome = _measured(config, catalog, found, draft, progress)
         progress("Writing", 0, 1)

@@ -15,6 +15,7 @@ from bioclip_core.calibration import Calibration, keep_calibration
 from bioclip_core.errors import UsageError
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_training.catalog.rows import Catalog, hashed_share
+from bioclip_training.checkpoint import dev_fraction_of
 from bioclip_training.evaluation.features import FeatureBook, Progress, silent
 from bioclip_training.evaluation.questions import query_rows
 from bioclip_training.evaluation.scores import mean_nll, reliability
@@ -114,9 +115,9 @@ def calibrate(
     from bioclip_core.encoder import open_encoder
     from bioclip_core.labels import LabelSet
 
-    catalog = Catalog.open(config.data)
-    rows = query_rows(catalog, [config.split])
     found = find_model(config.model, entries or {})
+    catalog = Catalog.open(config.data, dev_fraction=dev_fraction_of(found.folder))
+    rows = query_rows(catalog, [config.split])
     labels = LabelSet.open(config.labels)
     labels.check_encoder(found.identity())
     right_CK = own_rows(catalog, labels)

@@ -1,0 +1,64 @@
+"""The papers' questions, put to small models of the biosphere; what is trained already is not trained again.
+
+python -m benchmarks.questions                      all six, one world, small models
+python -m benchmarks.questions losses replay        two of them
+python -m benchmarks.questions --quick              that everything runs, in a minute or two; the figures mean nothing
+python -m benchmarks.questions --full --seeds 3     on a quiet machine
+python -m benchmarks.questions --report             tables of what is trained, without training
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from benchmarks.questions import caption_matrix, diversity, losses, names, relatives, replay
+from benchmarks.questions.cells import Study
+from benchmarks.questions.question import Question, gather
+from benchmarks.questions.sizes import FULL, QUICK, SMALL
+
+QUESTIONS: dict[str, Question] = {
+    module.QUESTION.name: module.QUESTION for module in (caption_matrix, losses, replay, relatives, names, diversity)
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train what is missing and print the tables; 0 unless something could not be run."""
+    options = _parser().parse_args(arguments)
+    size = QUICK if options.quick else FULL if options.full else SMALL
+    if options.threads:
+        import torch
+
+        torch.set_num_threads(options.threads)
+    study = Study(size, may_train=not options.report, say=_say)
+    for name in options.names or QUESTIONS:
+        question = QUESTIONS[name]
+        answers = gather(question, study, range(options.first_seed, options.first_seed + options.seeds))
+        print(f"\n## {name}: {question.asks}\n\n{len(answers.worlds)} worlds, size {size.name}\n")
+        print(question.report(answers) if answers.worlds else "Nothing is trained yet.")
+        if answers.missing:
+            print(f"\nOpen, and not counted: {', '.join(answers.missing)}.")
+        sys.stdout.flush()
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks.questions", description="The papers' questions as experiments.")
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*QUESTIONS, []], help=f"of {', '.join(QUESTIONS)}; all where none is named")
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--quick", action="store_true", help="a world of 36 species and three steps a model")
+    extent.add_argument("--full", action="store_true", help="larger models, more plates and steps")
+    parser.add_argument("--seeds", type=int, default=1, help="how many worlds; each has its own tree, looks, plates and weights")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the first world")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its own choice")
+    parser.add_argument("--report", action="store_true", help="train nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

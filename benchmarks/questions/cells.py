@@ -1,0 +1,207 @@
+"""A cell: one small model trained by the trainer and asked about every held-out plate; kept as JSON, so it is trained once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache as remembered
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import machine
+from benchmarks.fixtures import cache
+from benchmarks.questions.sizes import Size, Vision
+from benchmarks.questions.world import Plates
+from bioclip_core.captions import Caption, captions_for_labels
+from bioclip_core.identity import settings_id
+from bioclip_training.checkpoint import whole
+
+CAPTIONS = tuple(kind for kind in Caption if kind is not Caption.TEMPLATES)
+"""BioCLIP's five."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Training plates of some species of a world."""
+
+    name: str
+    species: tuple[int, ...]
+    plates: int | None = None
+    """Of each; None is the world's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One training run."""
+
+    seed: int
+    collection: Collection
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Of the trainer's recipe."""
+    base: Cell | None = None
+    """The run that this one goes on from; None starts with random weights."""
+    replay: Collection | None = None
+    vision: Vision = "resnet"
+    """Of the random start."""
+
+    def identity(self, size: Size) -> str:
+        """Equal for equal experiments, whatever the day; sizes by their values, since a name can come to mean another."""
+        values = {**asdict(self), "size": {**asdict(size), "name": ""}}
+        return settings_id(json.loads(json.dumps(values)))[:16]
+
+    @property
+    def trained(self) -> tuple[int, ...]:
+        """Every species that the model was shown."""
+        own = {*self.collection.species, *(self.replay.species if self.replay else ())}
+        return tuple(sorted(own | set(self.base.trained if self.base else ())))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a cell answered: an answer a plate, since every figure and interval comes of these."""
+
+    answers: Mapping[str, Sequence[int]]
+    """By ``CAPTION/LABELS``, for each of the N val plates the species whose caption was nearest, of ``all`` species, of the
+    ``trained`` or of the ``untrained`` ones."""
+    facts: Mapping[str, Any]
+    """Of the run: processor time, share of duplicate captions, last losses, commit."""
+
+    def species_N(self, caption: str = "taxonomic", labels: str = "all") -> NDArray[np.int64]:  # noqa: N802
+        return np.array(self.answers[f"{caption}/{labels}"], dtype=np.int64)
+
+
+class Study:
+    """All cells of one size on this machine."""
+
+    def __init__(self, size: Size, *, may_train: bool = True, say: Callable[[str], None] = print) -> None:
+        self.size = size
+        self._may_train = may_train
+        self._say = say
+
+    @cached_property
+    def _folder(self) -> Path:
+        folder = cache() / "questions"
+        (folder / "cells").mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def outcome(self, cell: Cell) -> Outcome | None:
+        """The cell's answers, trained now unless they are kept; None where nothing is kept and training is not wanted."""
+        file = self._folder / "cells" / f"{cell.identity(self.size)}.json"
+        if not file.is_file():
+            if not self._may_train:
+                return None
+            self._say(f"seed {cell.seed}, {cell.collection.name}, {cell.vision}, {dict(cell.changes) or 'as the recipe'}")
+            outcome = self._made(cell)
+            with whole(file) as draft:
+                draft.write_text(json.dumps(asdict(outcome)), "utf-8")
+        return Outcome(**json.loads(file.read_text("utf-8")))
+
+    def _made(self, cell: Cell) -> Outcome:
+        started = time.process_time()
+        folder = self.checkpoint(cell)
+        trained = time.process_time() - started
+        answers = _answers(folder, plates_of(self.size, cell.seed), cell)
+        facts = {**json.loads((folder / "facts.json").read_text("utf-8")), "training_cpu_s": round(trained, 1)}
+        facts |= {"commit": machine.commit(), "seconds": round(time.process_time() - started, 1)}
+        self._say(f"  {facts}")
+        return Outcome(answers, facts)
+
+    def checkpoint(self, cell: Cell) -> Path:
+        """The trained model's folder, without what the trainer keeps for going on."""
+        from bioclip_training.recipe import TrainConfig
+        from bioclip_training.run import train
+
+        folder = self._folder / "models" / cell.identity(self.size)
+        if not (folder / "facts.json").is_file():
+            plates = plates_of(self.size, cell.seed)
+            config = TrainConfig(
+                data=_catalog(plates, cell.collection), start=self._start(cell), output=str(folder),
+                replay=_catalog(plates, cell.replay) if cell.replay else None, seed=cell.seed, **self._settings(cell),
+            )  # fmt: skip
+            train(config, {})
+            facts = _facts_of_run(folder)
+            shutil.rmtree(folder / "training")
+            (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
+        return folder
+
+    def _start(self, cell: Cell) -> str:
+        if cell.base is not None:
+            return f"local-dir:{self.checkpoint(cell.base)}"
+        model = self.size.model(cell.vision)
+        file = self._folder / f"start-{settings_id(model)[:12]}.json"
+        file.write_text(json.dumps(model), "utf-8")
+        return f"new:{file}"
+
+    def _settings(self, cell: Cell) -> dict[str, Any]:
+        """Nothing is chosen on held-out images here, so that arms differ in what they are named for and in nothing else."""
+        size, tuned = self.size, cell.base is not None
+        first_steps = {"resnet": size.steps, "transformer": size.transformer_steps}[cell.vision]
+        steps = size.fine_tuning_steps if tuned else first_steps
+        settings = {
+            "steps": steps, "batch_size": size.batch_size, "validate_every": steps, "save_every": steps, "dev_fraction": 0.0,
+            "wise_ft": False, "augmentation": "none", "precision": "fp32",
+            "learning_rate": size.fine_tuning_rate if tuned else size.learning_rate,
+        }  # fmt: skip
+        return {**settings, **cell.changes}
+
+
+@remembered
+def plates_of(size: Size, seed: int) -> Plates:
+    return Plates(size.world(seed))
+
+
+def truth_N(plates: Plates) -> NDArray[np.int64]:  # noqa: N802
+    """The species of each val plate, in the order of the val catalog."""
+    return np.repeat(np.arange(len(plates.taxa)), plates.world.val_plates)
+
+
+def _catalog(plates: Plates, collection: Collection) -> str:
+    return str(plates.train_catalog(collection.name, collection.species, collection.plates))
+
+
+def _facts_of_run(folder: Path) -> dict[str, Any]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    steps = [line for line in lines if "duplicate_captions" in line]
+    return {
+        "duplicate_captions": round(statistics.mean(line["duplicate_captions"] for line in steps), 3),
+        "last_losses": round(statistics.mean(line["loss"] for line in steps[-10:]), 3),
+        "logit_scale": round(steps[-1]["logit_scale"], 2),
+    }
+
+
+def _answers(folder: Path, plates: Plates, cell: Cell) -> dict[str, list[int]]:
+    from bioclip_core.device import choose_compute
+    from bioclip_core.encoder import open_encoder
+    from bioclip_core.models import find_model
+    from bioclip_training.catalog.rows import Catalog
+    from bioclip_training.evaluation.features import FeatureBook, silent
+
+    compute = choose_compute(precision="fp32")
+    encoder = open_encoder(find_model(f"local-dir:{folder}", {}), compute)
+    catalog = Catalog.open(plates.val_catalog())
+    rows_N = np.arange(len(catalog))
+    book = FeatureBook(catalog, encoder, compute, batch_size=64)
+    book.encode(rows_N, "plates", silent)
+    features_ND = book.of(rows_N).astype(np.float32)
+    everything = tuple(range(len(plates.taxa)))
+    label_sets = {"all": everything, "trained": cell.trained, "untrained": tuple(sorted(set(everything) - set(cell.trained)))}
+    answers = {}
+    for caption in CAPTIONS:
+        texts_SD = encoder.encode_texts([captions_for_labels(taxon, caption)[0] for taxon in plates.taxa])
+        for name, species in label_sets.items():
+            if species:
+                answers[f"{caption.value}/{name}"] = _nearest(features_ND, texts_SD, species)
+    return answers
+
+
+def _nearest(features_ND: NDArray[np.float32], texts_SD: NDArray[np.float32], species: Sequence[int]) -> list[int]:
+    places_N = (features_ND @ texts_SD[list(species)].T).argmax(axis=1)
+    return [species[place] for place in places_N.tolist()]

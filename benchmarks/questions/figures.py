@@ -1,0 +1,82 @@
+"""Shares and differences with 95% intervals, resampled by species: plates of one species are no independent evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.taxonomy import Rank, Taxon
+from bioclip_training.evaluation.scores import bootstrap_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Hits of N plates, and the cluster of each: a species of a world. Samples of several worlds are joined by ``+``."""
+
+    hits_N: NDArray[np.float64]
+    clusters_N: NDArray[np.int64]
+
+    def __add__(self, other: Sample) -> Sample:
+        shift = int(self.clusters_N.max(initial=-1)) + 1
+        return Sample(
+            np.concatenate([self.hits_N, other.hits_N]), np.concatenate([self.clusters_N, other.clusters_N + shift])
+        )  # fmt: skip
+
+    def minus(self, other: Sample) -> Sample:
+        """The difference plate by plate; both must be of the same plates."""
+        if not np.array_equal(self.clusters_N, other.clusters_N):
+            raise ValueError("a difference needs two samples of the same plates")
+        return Sample(self.hits_N - other.hits_N, self.clusters_N)
+
+    @property
+    def mean(self) -> float:
+        return float(self.hits_N.mean()) if len(self.hits_N) else float("nan")
+
+    def interval(self) -> tuple[float, float]:
+        """95%, by drawing whole species with replacement."""
+        numbers_N = np.unique(self.clusters_N, return_inverse=True)[1]
+        return bootstrap_interval(self.hits_N, numbers_N)
+
+
+def joined(samples: Sequence[Sample]) -> Sample:
+    """The samples of several worlds as one."""
+    first, *others = samples
+    for other in others:
+        first = first + other
+    return first
+
+
+def averaged(samples: Sequence[Sample]) -> Sample:
+    """The mean of several tests on the same plates, plate by plate."""
+    return Sample(np.mean([sample.hits_N for sample in samples], axis=0), samples[0].clusters_N)
+
+
+def hits(
+    answers_N: NDArray[np.int64], truth_N: NDArray[np.int64], taxa: Sequence[Taxon], rank: Rank, of: Sequence[int]
+) -> Sample:
+    """Whether answered and true species agree down to a rank, of the plates of some species."""
+    names = [taxon.lineage[: rank.depth + 1] for taxon in taxa]
+    inside_N = np.isin(truth_N, list(of))
+    pairs = zip(answers_N[inside_N].tolist(), truth_N[inside_N].tolist(), strict=True)
+    return Sample(np.array([names[one] == names[other] for one, other in pairs], dtype=np.float64), truth_N[inside_N])
+
+
+def percent(sample: Sample) -> str:
+    """``61.3 [57.0, 65.1]``, in percent."""
+    low, high = sample.interval()
+    return f"{100 * sample.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def points(sample: Sample) -> str:
+    """A difference, signed: ``+4.2 [+1.0, +7.5]``, in percentage points."""
+    low, high = sample.interval()
+    return f"{100 * sample.mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,43 @@
+"""Question 2: taxonomic names against scientific names alone: what the ranks in a caption do for genus, family and new species."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchmarks.questions.cells import Cell
+from benchmarks.questions.figures import percent, points, table
+from benchmarks.questions.question import Answers, Question
+from benchmarks.questions.shared_cells import trained_on
+from benchmarks.questions.sizes import Size
+from bioclip_core.taxonomy import Rank
+
+_NAMES = ("taxonomic", "scientific")
+_RANKS = (Rank.SPECIES, Rank.GENUS, Rank.FAMILY, Rank.ORDER, Rank.CLASS)
+
+
+def _cells(size: Size, seed: int) -> Mapping[str, Cell]:
+    return {name: trained_on(size, seed, name) for name in _NAMES}
+
+
+def _report(answers: Answers) -> str:
+    if not answers.has(*_NAMES):
+        return "Both models are needed; see what is missing."
+    parts = []
+    for what in ("seen", "unseen"):
+        rows = []
+        for rank in _RANKS:
+            taxonomic, scientific = (
+                answers.joined(
+                    lambda world, name=name, rank=rank, what=what: world.hits(  # type: ignore[misc]
+                        name, of=getattr(world.plates, what), rank=rank, caption=name
+                    )
+                )
+                for name in _NAMES
+            )
+            rows.append([rank.value, percent(taxonomic), percent(scientific), points(taxonomic.minus(scientific))])
+        parts += [f"{what.capitalize()} species, among the labels of all; each model is tested with the names it was trained on:", ""]
+        parts += [table(["right down to", "taxonomic", "scientific", "difference"], rows), ""]
+    return "\n".join(parts).rstrip()
+
+
+QUESTION = Question("names", "Do the ranks above the genus belong into a caption?", _cells, _report)

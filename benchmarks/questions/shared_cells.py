@@ -1,0 +1,26 @@
+"""The cells that several questions share: models of all seen species, by the captions that they were trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.questions.cells import CAPTIONS, Cell, Collection, plates_of
+from benchmarks.questions.sizes import Size
+
+MIXTURE = "mixture"
+
+
+def all_seen(size: Size, seed: int) -> Collection:
+    """Every seen species, with the world's number of plates."""
+    return Collection("seen", plates_of(size, seed).seen)
+
+
+def trained_on(size: Size, seed: int, captions: str, **changes: Any) -> Cell:
+    """A model of all seen species, trained on one caption or the mixture of the recipe."""
+    mix = {} if captions == MIXTURE else {"captions": {captions: 1.0}}
+    return Cell(seed, all_seen(size, seed), {**mix, **changes})
+
+
+def by_caption(size: Size, seed: int) -> dict[str, Cell]:
+    """The mixture first: other questions wait for it."""
+    return {name: trained_on(size, seed, name) for name in (MIXTURE, *(kind.value for kind in CAPTIONS))}
