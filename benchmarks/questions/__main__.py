@@ -1,6 +1,6 @@
 """The papers' questions, put to small models of the biosphere; what is trained already is not trained again.
 
-python -m benchmarks.questions                      all six, one world, small models
+python -m benchmarks.questions                      all six, one world, small models; two on the real sets in BIOCLIP_DATA
 python -m benchmarks.questions losses replay        two of them
 python -m benchmarks.questions --quick              that everything runs, in a minute or two; the figures mean nothing
 python -m benchmarks.questions --full --seeds 3     on a quiet machine
@@ -10,13 +10,15 @@ python -m benchmarks.questions --report             tables of what is trained, w
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from benchmarks.questions import caption_matrix, diversity, losses, names, relatives, replay
 from benchmarks.questions.cells import Study
 from benchmarks.questions.question import Question, gather
-from benchmarks.questions.sizes import FULL, QUICK, SMALL
+from benchmarks.questions.real_sets import REAL
+from benchmarks.questions.sizes import FULL, QUICK, SMALL, Size
 
 QUESTIONS: dict[str, Question] = {
     module.QUESTION.name: module.QUESTION for module in (caption_matrix, losses, replay, relatives, names, diversity)
@@ -25,16 +27,23 @@ QUESTIONS: dict[str, Question] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train what is missing and print the tables; 0 unless something could not be run."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if unknown := sorted(set(options.names) - {*QUESTIONS, *REAL}):
+        parser.error(f"no question is called {', '.join(unknown)}; there are {', '.join([*QUESTIONS, *REAL])}")
     size = QUICK if options.quick else FULL if options.full else SMALL
     if options.threads:
         import torch
 
         torch.set_num_threads(options.threads)
     study = Study(size, may_train=not options.report, say=_say)
-    for name in options.names or QUESTIONS:
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    for name in options.names or (*QUESTIONS, *REAL):
+        if name in REAL:
+            print(f"\n## {name}\n\n{_real(name, size, seeds, may_train=not options.report)}", flush=True)
+            continue
         question = QUESTIONS[name]
-        answers = gather(question, study, range(options.first_seed, options.first_seed + options.seeds))
+        answers = gather(question, study, seeds)
         print(f"\n## {name}: {question.asks}\n\n{len(answers.worlds)} worlds, size {size.name}\n")
         print(question.report(answers) if answers.worlds else "Nothing is trained yet.")
         if answers.missing:
@@ -43,17 +52,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _real(name: str, size: Size, seeds: range, *, may_train: bool) -> str:
+    if "BIOCLIP_DATA" not in os.environ:
+        return "Left out: BIOCLIP_DATA does not say where the real sets are."
+    return REAL[name](size, seeds, may_train=may_train)
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m benchmarks.questions", description="The papers' questions as experiments.")
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*QUESTIONS, []], help=f"of {', '.join(QUESTIONS)}; all where none is named")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.questions", description="The papers' questions as experiments."
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join([*QUESTIONS, *REAL])}; all where none is named"
+    )
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument("--quick", action="store_true", help="a world of 36 species and three steps a model")
     extent.add_argument("--full", action="store_true", help="larger models, more plates and steps")
-    parser.add_argument("--seeds", type=int, default=1, help="how many worlds; each has its own tree, looks, plates and weights")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="how many worlds; each has its own tree, looks, plates and weights"
+    )
     parser.add_argument("--first-seed", type=int, default=0, help="of the first world")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its own choice")
     parser.add_argument("--report", action="store_true", help="train nothing")

@@ -15,7 +15,10 @@ _TESTS = tuple(kind.value for kind in CAPTIONS)
 def _report(answers: Answers) -> str:
     trained = [name for name in (*_TESTS, MIXTURE) if answers.has(name)]
     rows = [[name, *(percent(answers.joined(_sampler(name, test))) for test in _TESTS)] for name in trained]
-    parts = ["Top-1 species of seen species among the labels of all species; a row is trained on, a column tested with:", ""]
+    parts = [
+        "Top-1 species of seen species among the labels of all species; a row is trained on, a column tested with:",
+        "",
+    ]
     parts += [table(["", *_TESTS], rows)]
     if MIXTURE in trained:
         leads = [[name, points(answers.joined(_lead(name)))] for name in trained if name != MIXTURE]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache as remembered
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,13 @@ from benchmarks.fixtures import cache
 from benchmarks.questions.sizes import Size, Vision
 from benchmarks.questions.world import Plates
 from bioclip_core.captions import Caption, captions_for_labels
+from bioclip_core.errors import SourceError
 from bioclip_core.identity import settings_id
+from bioclip_core.taxonomy import Taxon
 from bioclip_training.checkpoint import whole
+
+if TYPE_CHECKING:
+    from bioclip_training.catalog.rows import Catalog
 
 CAPTIONS = tuple(kind for kind in Caption if kind is not Caption.TEMPLATES)
 """BioCLIP's five."""
@@ -98,7 +103,7 @@ class Study:
         if not file.is_file():
             if not self._may_train:
                 return None
-            self._say(f"seed {cell.seed}, {cell.collection.name}, {cell.vision}, {dict(cell.changes) or 'as the recipe'}")
+            self._say(f"seed {cell.seed}, {cell.collection.name}, {dict(cell.changes) or 'as the recipe'}")
             outcome = self._made(cell)
             with whole(file) as draft:
                 draft.write_text(json.dumps(asdict(outcome)), "utf-8")
@@ -178,30 +183,42 @@ def _facts_of_run(folder: Path) -> dict[str, Any]:
 
 
 def _answers(folder: Path, plates: Plates, cell: Cell) -> dict[str, list[int]]:
+    from bioclip_training.catalog.rows import Catalog
+
+    catalog = Catalog.open(plates.val_catalog())
+    everything = tuple(range(len(plates.taxa)))
+    untrained = tuple(sorted(set(everything) - set(cell.trained)))
+    label_sets = {"all": everything, "trained": cell.trained, "untrained": untrained}
+    return answers_of(folder, catalog, np.arange(len(catalog)), plates.taxa, label_sets)
+
+
+def answers_of(
+    model: Path, catalog: Catalog, rows_N: NDArray[np.int64], taxa: Sequence[Taxon], label_sets: Mapping[str, Sequence[int]]
+) -> dict[str, list[int]]:  # fmt: skip
+    """For each caption and label set the nearest label of each row, as a place in ``taxa``.
+
+    Raises:
+        SourceError: if an image cannot be read; an experiment is of all its images or of none.
+    """
     from bioclip_core.device import choose_compute
     from bioclip_core.encoder import open_encoder
     from bioclip_core.models import find_model
-    from bioclip_training.catalog.rows import Catalog
     from bioclip_training.evaluation.features import FeatureBook, silent
 
     compute = choose_compute(precision="fp32")
-    encoder = open_encoder(find_model(f"local-dir:{folder}", {}), compute)
-    catalog = Catalog.open(plates.val_catalog())
-    rows_N = np.arange(len(catalog))
+    encoder = open_encoder(find_model(f"local-dir:{model}", {}), compute)
     book = FeatureBook(catalog, encoder, compute, batch_size=64)
-    book.encode(rows_N, "plates", silent)
+    book.encode(rows_N, "images", silent)
+    if book.failures:
+        raise SourceError(
+            f"{len(book.failures)} images of {catalog.file} cannot be read; the first: {min(book.failures.items())}"
+        )
     features_ND = book.of(rows_N).astype(np.float32)
-    everything = tuple(range(len(plates.taxa)))
-    label_sets = {"all": everything, "trained": cell.trained, "untrained": tuple(sorted(set(everything) - set(cell.trained)))}
     answers = {}
     for caption in CAPTIONS:
-        texts_SD = encoder.encode_texts([captions_for_labels(taxon, caption)[0] for taxon in plates.taxa])
-        for name, species in label_sets.items():
-            if species:
-                answers[f"{caption.value}/{name}"] = _nearest(features_ND, texts_SD, species)
+        texts_SD = encoder.encode_texts([captions_for_labels(taxon, caption)[0] for taxon in taxa])
+        for name, labels in label_sets.items():
+            if labels:
+                places_N = (features_ND @ texts_SD[list(labels)].T).argmax(axis=1)
+                answers[f"{caption.value}/{name}"] = [int(labels[place]) for place in places_N]
     return answers
-
-
-def _nearest(features_ND: NDArray[np.float32], texts_SD: NDArray[np.float32], species: Sequence[int]) -> list[int]:
-    places_N = (features_ND @ texts_SD[list(species)].T).argmax(axis=1)
-    return [species[place] for place in places_N.tolist()]

@@ -18,7 +18,9 @@ def _cells(size: Size, seed: int) -> Mapping[str, Cell]:
     cells = {}
     for count in reversed(size.label_counts):
         species = plates_of(size, seed).seen[:count]
-        collection = Collection(f"first-{count}", species) if count < len(plates_of(size, seed).seen) else all_seen(size, seed)
+        collection = (
+            Collection(f"first-{count}", species) if count < len(plates_of(size, seed).seen) else all_seen(size, seed)
+        )
         for loss in _LOSSES:
             cells[f"{loss} {count}"] = Cell(seed, collection, {} if loss == "taxon" else {"loss": loss})
     return cells

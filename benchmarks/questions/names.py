@@ -35,7 +35,10 @@ def _report(answers: Answers) -> str:
                 for name in _NAMES
             )
             rows.append([rank.value, percent(taxonomic), percent(scientific), points(taxonomic.minus(scientific))])
-        parts += [f"{what.capitalize()} species, among the labels of all; each model is tested with the names it was trained on:", ""]
+        parts += [
+            f"{what.capitalize()} species, among the labels of all; each model is tested with the names it was trained on:",
+            "",
+        ]
         parts += [table(["right down to", "taxonomic", "scientific", "difference"], rows), ""]
     return "\n".join(parts).rstrip()
 

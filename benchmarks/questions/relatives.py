@@ -12,7 +12,7 @@ from benchmarks.questions.sizes import Size
 from bioclip_core.taxonomy import Rank
 
 _NEAREST = (Rank.GENUS, Rank.FAMILY, Rank.ORDER, Rank.CLASS)
-_RANKS = (Rank.SPECIES, Rank.GENUS, Rank.FAMILY, Rank.ORDER, Rank.CLASS)
+RANKS = (Rank.SPECIES, Rank.GENUS, Rank.FAMILY, Rank.ORDER, Rank.CLASS)
 
 
 def _cells(size: Size, seed: int) -> Mapping[str, Cell]:
@@ -30,10 +30,10 @@ def _report(answers: Answers) -> str:
             if not count:
                 continue
             row = [f"{nearest.value} ({count} species)"]
-            row += [percent(answers.joined(_sampler(nearest, rank, labels))) for rank in _RANKS]
+            row += [percent(answers.joined(_sampler(nearest, rank, labels))) for rank in RANKS]
             rows.append(row)
         parts += [f"Among {what} (chance for a species: {_chance(answers, labels)}):", ""]
-        parts += [table(["nearest relative seen is of the same", *(f"{rank} right" for rank in _RANKS)], rows), ""]
+        parts += [table(["nearest relative seen is of the same", *(f"{rank} right" for rank in RANKS)], rows), ""]
     return "\n".join(parts).rstrip()
 
 

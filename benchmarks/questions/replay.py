@@ -51,4 +51,6 @@ def _change(name: str) -> Callable[[Answered], Sample]:
     return lambda world: _sampler(name, "seen")(world).minus(_sampler("before", "seen")(world))
 
 
-QUESTION = Question("replay", "What does replay keep of the old species, and what does it cost the new?", _cells, _report)
+QUESTION = Question(
+    "replay", "What does replay keep of the old species, and what does it cost the new?", _cells, _report
+)

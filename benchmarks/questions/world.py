@@ -127,7 +127,11 @@ def held_out(taxa: Sequence[Taxon], shift: int) -> tuple[int, ...]:
 
 def nearest(taxon: Taxon, others: Sequence[Taxon]) -> Rank | None:
     """The lowest rank down to which a lineage agrees with one of the others."""
-    shared = [rank for rank in RANKS if any(taxon.lineage[: rank.depth + 1] == one.lineage[: rank.depth + 1] for one in others)]
+    shared = [
+        rank
+        for rank in RANKS
+        if any(taxon.lineage[: rank.depth + 1] == one.lineage[: rank.depth + 1] for one in others)
+    ]
     return shared[-1] if shared else None
 
 

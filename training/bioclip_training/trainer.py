@@ -243,7 +243,9 @@ class Trainer:
                 found = self.held_out.validate(self.towers)
         is_best = False
         if found is not None:
-            is_best = self.best is None or found.score > self.best.score
+            # Random weights may be lucky on a small dev; they are never what is kept.
+            is_candidate = self.step > 0 or self.starting_weights is not None
+            is_best = is_candidate and (self.best is None or found.score > self.best.score)
             if is_best:
                 self.best = Best(self.step, found.score)
             self.journal.validation(step=self.step, best_so_far=is_best, **found.as_dict())
