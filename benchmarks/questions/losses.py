@@ -14,40 +14,58 @@ _LOSSES = ("taxon", "clip")
 
 
 def _cells(size: Size, seed: int) -> Mapping[str, Cell]:
-    """Many labels first; the ``taxon`` model of all seen species is the mixture of other questions, since it is the recipe's loss."""
+    """Whole runs, many labels first; then a quarter of the steps, since few labels are soon learnt with any loss.
+
+    The ``taxon`` model of all seen species is the mixture of other questions, since it is the recipe's loss.
+    """
+    seen = plates_of(size, seed).seen
     cells = {}
-    for count in reversed(size.label_counts):
-        species = plates_of(size, seed).seen[:count]
-        collection = (
-            Collection(f"first-{count}", species) if count < len(plates_of(size, seed).seen) else all_seen(size, seed)
-        )
-        for loss in _LOSSES:
-            cells[f"{loss} {count}"] = Cell(seed, collection, {} if loss == "taxon" else {"loss": loss})
+    for share in _SHARES:
+        for count in reversed(size.label_counts):
+            collection = Collection(f"first-{count}", seen[:count]) if count < len(seen) else all_seen(size, seed)
+            for loss in _LOSSES:
+                changes = {"loss": loss} if loss != "taxon" else {}
+                shorter = {} if share == 1 else {"steps": _steps(size, share)}
+                cells[_name(loss, count, share)] = Cell(seed, collection, {**changes, **shorter})
     return cells
 
 
 def _report(answers: Answers) -> str:
     rows = []
-    for count in answers.size.label_counts:
-        if not answers.has(*(f"{loss} {count}" for loss in _LOSSES)):
-            continue
-        taxon, clip = (answers.joined(_sampler(loss, count)) for loss in _LOSSES)
-        rows.append([str(count), _duplicates(answers, count), percent(taxon), percent(clip), points(taxon.minus(clip))])
+    for share in _SHARES:
+        for count in answers.size.label_counts:
+            if not answers.has(*(_name(loss, count, share) for loss in _LOSSES)):
+                continue
+            taxon, clip = (answers.joined(_sampler(_name(loss, count, share), count)) for loss in _LOSSES)
+            row = [str(_steps(answers.size, share)), str(count), _duplicates(answers, _name("clip", count, share))]
+            rows.append([*row, percent(taxon), percent(clip), points(taxon.minus(clip))])
     return "\n".join(
         [
             "Top-1 species among the labels trained on (taxonomic captions; trained on the mixture of captions):",
             "",
-            table(["labels", "repeated captions in a batch", "taxon", "clip", "difference"], rows),
+            table(["steps", "labels", "repeated captions in a batch", "taxon", "clip", "difference"], rows),
         ]
     )
 
 
-def _sampler(loss: str, count: int) -> Callable[[Answered], Sample]:
-    return lambda world: world.hits(f"{loss} {count}", of=world.plates.seen[:count], labels="trained")
+_SHARES = (1, 4)
+"""Whole runs, and a quarter."""
 
 
-def _duplicates(answers: Answers, count: int) -> str:
-    shares = [float(world.outcomes[f"clip {count}"].facts["duplicate_captions"]) for world in answers.worlds]
+def _steps(size: Size, share: int) -> int:
+    return max(1, size.steps // share)
+
+
+def _name(loss: str, count: int, share: int) -> str:
+    return f"{loss} {count}" if share == 1 else f"{loss} {count} short"
+
+
+def _sampler(name: str, count: int) -> Callable[[Answered], Sample]:
+    return lambda world: world.hits(name, of=world.plates.seen[:count], labels="trained")
+
+
+def _duplicates(answers: Answers, name: str) -> str:
+    shares = [float(world.outcomes[name].facts["duplicate_captions"]) for world in answers.worlds]
     return f"{100 * sum(shares) / len(shares):.0f}%"
 
 

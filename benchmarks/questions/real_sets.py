@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).parent.parent.parent
 
 
-def leaves(_size: Size, _seeds: Sequence[int], *, may_train: bool) -> str:
+def leaves(_size: Size, _seeds: Sequence[int], *, may_train: bool) -> str:  # noqa: ARG001 - as every question is called
     """Question 4 on the leaves: the mini checkpoint was trained on ``train`` alone. Nothing is trained here."""
     catalog = _catalog("leaves")
     taxa, splits = catalog.taxa, np.array(catalog.column("split"), dtype=object)

@@ -62,8 +62,8 @@ class Size:
 
 
 QUICK = Size(
-    "quick", families=12, species=36, plates=4, val_plates=2, image_size=32, width=4, transformer_width=32, text_width=32, embed_dim=32, steps=3,
-    transformer_steps=3, fine_tuning_steps=2, batch_size=16, label_counts=(4, 18),
+    "quick", families=12, species=36, plates=4, val_plates=2, image_size=32, width=4, transformer_width=32, text_width=32,
+    embed_dim=32, steps=3, transformer_steps=3, fine_tuning_steps=2, batch_size=16, label_counts=(4, 18),
 )  # fmt: skip
 """Shows that everything runs; its figures mean nothing."""
 

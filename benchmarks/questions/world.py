@@ -42,10 +42,14 @@ class Plates:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.folder = cache() / "questions" / f"world-{settings_id(asdict(world))[:12]}"
         self._species = Biosphere.grow(seed=world.seed + 20, families=world.families, species=world.species).species
         self.taxa = tuple(one.taxon for one in self._species)
         """S species in the order of the tree: the labels of every question, and what predictions count."""
+
+    @property
+    def folder(self) -> Path:
+        """Of the catalogs and their plates."""
+        return cache() / "questions" / f"world-{settings_id(asdict(self.world))[:12]}"
 
     @cached_property
     def unseen(self) -> tuple[int, ...]:

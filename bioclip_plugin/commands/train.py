@@ -86,7 +86,7 @@ def _choice(name: str, default: str, text: str) -> Callable[[Any], Any]:
     help="Share of each caption: taxonomic, scientific, common, scientific_common, taxonomic_common.",
 )
 @click.option(
-    "--epochs", type=float, help="Passes over the data; --steps has precedence.  [default: 20, at least 150 steps]"
+    "--epochs", type=float, help="Passes over the data; --steps has precedence.  [default: 20, from nothing 80; at least 150 steps]"
 )
 @click.option("--steps", type=int, help="Optimiser steps.")
 @_number("batch-size", 64, "Images of --data a step, over all processes.")
@@ -223,6 +223,7 @@ class _Line:
         self._task: Any = None
         self._said_at = 0.0
         self._dev = ""
+        self._first: tuple[int, float] | None = None  # step and time of the first one heard of: a resumed run begins late
         self.seconds = 0.0
 
     def __enter__(self) -> _Line:
@@ -263,8 +264,17 @@ class _Line:
             self._bar.update(self._task, completed=progress.step, total=progress.total, said=said)
         elif time.monotonic() - self._said_at >= self._PLAIN_EVERY:
             self._said_at = time.monotonic()
-            left = (self._said_at - self._began) / max(1, progress.step) * (progress.total - progress.step)
-            self._console.print(f"step {progress.step} of {progress.total}: {said}, about {duration(left)} left")
+            self._console.print(f"step {progress.step} of {progress.total}: {said}{self._left(progress)}")
+        self._first = self._first or (progress.step, time.monotonic())
+
+    def _left(self, progress: Progress) -> str:
+        """How long the rest takes at the pace since the first step that was heard of; nothing before there is a pace."""
+        import time
+
+        if self._first is None or progress.step <= self._first[0]:
+            return ""
+        pace_s = (time.monotonic() - self._first[1]) / (progress.step - self._first[0])
+        return f", about {duration(pace_s * (progress.total - progress.step))} left"
 
 
 def _is_first_process() -> bool:
@@ -274,7 +284,8 @@ def _is_first_process() -> bool:
 
 
 def _summarise(console: Console, result: TrainResult, data: str, seconds: float) -> None:
-    console.print(f"{result.steps} steps in {duration(seconds)}; kept: step {result.best_step}")
+    kept = f"step {result.best_step}" if result.best_step else "the weights of the start, which no step improved on dev"
+    console.print(f"{result.steps} steps, {duration(seconds)} in all; kept: {kept}")
     if result.dev_top1 is not None:
         before = f", {result.start_dev_top1:.1%} before training" if result.start_dev_top1 is not None else ""
         console.print(

@@ -78,7 +78,7 @@ class TrainConfig:
     steps: int | None = None
     """Optimiser steps; None is ``epochs``."""
     epochs: float | None = None
-    """Passes over ``data``; None is 20, and at least 150 steps."""
+    """Passes over ``data``; None is 20, from random weights 80, and at least 150 steps."""
     batch_size: int = 64
     """Images of ``data`` a step, over all processes."""
     accumulate: int = 1
@@ -173,7 +173,7 @@ class TrainConfig:
         """
         rate = (0.2 if random_weights else 0.1) / text_width
         trunk = self.trunk_rate if self.trunk_rate is not None else (1.0 if random_weights else 0.1)
-        steps = self.steps or max(1, round((self.epochs or 20.0) * images / self.batch_size))
+        steps = self.steps or max(1, round((self.epochs or (80.0 if random_weights else 20.0)) * images / self.batch_size))
         if self.steps is None and self.epochs is None:
             steps = max(steps, 150)
         return replace(

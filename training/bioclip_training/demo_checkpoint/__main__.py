@@ -1,7 +1,7 @@
 """python -m bioclip_training.demo_checkpoint --output bioclip_plugin/demo_model [--work FOLDER]
 
 Renders scenes of the fictional biosphere, trains the demo model on them, measures it on unseen scenes and writes it as an
-open_clip folder with its label set. About half an hour on two slow cores; with --work an interrupted call goes on.
+open_clip folder with its label set. About a quarter of an hour on two cores; with --work an interrupted call goes on.
 """
 
 from __future__ import annotations
