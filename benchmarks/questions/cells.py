@@ -153,7 +153,7 @@ class Study:
         settings = {
             "steps": steps, "batch_size": size.batch_size, "validate_every": steps, "save_every": steps, "dev_fraction": 0.0,
             "wise_ft": False, "augmentation": "none", "precision": "fp32",
-            "learning_rate": size.fine_tuning_rate if tuned else size.learning_rate,
+            "learning_rate": size.fine_tuning_rate if tuned else size.learning_rate, "trunk_rate": 0.1 if tuned else 1.0,
         }  # fmt: skip
         return {**settings, **cell.changes}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from benchmarks.questions.cells import Cell, Collection, plates_of
 from benchmarks.questions.figures import Sample, percent, points, table
@@ -19,49 +19,55 @@ def _cells(size: Size, seed: int) -> Mapping[str, Cell]:
     cells = {}
     for name, step in _SPREADS.items():
         species = plates_of(size, seed).seen[::step]
-        cells[name] = Cell(seed, Collection(f"spread-{name}", species, max(1, size.plates * step // 2)))
+        cells[name] = Cell(seed, Collection(f"spread-{name}", species, _plates(size, step)))
     return cells
 
 
 def _report(answers: Answers) -> str:
-    rows = []
     names = [name for name in _SPREADS if answers.has(name)]
-    for name in names:
-        world = answers.worlds[0]
-        species = len(world.plates.seen[:: _SPREADS[name]])
-        row = [f"{species} × {max(1, answers.size.plates * _SPREADS[name] // 2)}"]
-        row += [percent(answers.joined(lambda world, name=name: _common(world, name)))]  # type: ignore[misc]
-        row += [
-            percent(answers.joined(lambda world, name=name, rank=rank: _unseen(world, name, rank)))  # type: ignore[misc]
-            for rank in _RANKS
-        ]
-        rows.append(row)
-    parts = [table(["species × plates", "species that all have", *(f"unseen: {rank}" for rank in _RANKS)], rows)]
+    rows = [
+        [_described(answers, name), *(percent(answers.joined(test(name))) for test in _TESTS.values())]
+        for name in names
+    ]
+    parts = [table(["species × plates", *_TESTS], rows)]
     if {"quarter", "all"} <= set(names):
-        parts += ["", "The lead of most species over fewest:", ""]
-        lead = [points(answers.joined(lambda world: _common(world, "all").minus(_common(world, "quarter"))))]
-        for rank in _RANKS:
-            lead.append(
-                points(
-                    answers.joined(
-                        lambda world, rank=rank: _unseen(world, "all", rank).minus(_unseen(world, "quarter", rank))  # type: ignore[misc]
-                    )
-                )
-            )
-        parts += [table(["species that all have", *(f"unseen: {rank}" for rank in _RANKS)], [lead])]
+        lead = [points(answers.joined(_lead(test))) for test in _TESTS.values()]
+        parts += ["", "The lead of most species over fewest, in points:", "", table([*_TESTS], [lead])]
     return "\n".join(parts)
 
 
-_RANKS = (Rank.GENUS, Rank.FAMILY, Rank.CLASS)
+Test = Callable[[str], Callable[[Answered], Sample]]
+"""Of a cell's name."""
 
 
-def _common(world: Answered, name: str) -> Sample:
+def _common(name: str) -> Callable[[Answered], Sample]:
     """Species that every collection has, among the labels of all."""
-    return world.hits(name, of=world.plates.seen[:: _SPREADS["quarter"]])
+    return lambda world: world.hits(name, of=world.plates.seen[:: _SPREADS["quarter"]])
 
 
-def _unseen(world: Answered, name: str, rank: Rank) -> Sample:
-    return world.hits(name, of=world.plates.unseen, rank=rank)
+def _unseen(rank: Rank) -> Test:
+    """Species that no collection has, right down to a rank."""
+    return lambda name: lambda world: world.hits(name, of=world.plates.unseen, rank=rank)
+
+
+_TESTS: Mapping[str, Test] = {
+    "species that all have": _common,
+    **{f"unseen: {rank}": _unseen(rank) for rank in (Rank.GENUS, Rank.FAMILY, Rank.CLASS)},
+}
+
+
+def _lead(test: Test) -> Callable[[Answered], Sample]:
+    return lambda world: test("all")(world).minus(test("quarter")(world))
+
+
+def _described(answers: Answers, name: str) -> str:
+    step = _SPREADS[name]
+    return f"{len(answers.worlds[0].plates.seen[::step])} × {_plates(answers.size, step)}"
+
+
+def _plates(size: Size, step: int) -> int:
+    """Of each species, where every ``step``-th is taken: as many in all as half of the seen species would have."""
+    return max(1, size.plates * step // 2)
 
 
 QUESTION = Question("diversity", "More species or more images of each?", _cells, _report)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from benchmarks.questions.cells import Cell
-from benchmarks.questions.figures import percent, points, table
-from benchmarks.questions.question import Answers, Question
+from benchmarks.questions.figures import Sample, percent, points, table
+from benchmarks.questions.question import Answered, Answers, Question
 from benchmarks.questions.shared_cells import trained_on
 from benchmarks.questions.sizes import Size
 from bioclip_core.taxonomy import Rank
@@ -26,14 +26,7 @@ def _report(answers: Answers) -> str:
     for what in ("seen", "unseen"):
         rows = []
         for rank in _RANKS:
-            taxonomic, scientific = (
-                answers.joined(
-                    lambda world, name=name, rank=rank, what=what: world.hits(  # type: ignore[misc]
-                        name, of=getattr(world.plates, what), rank=rank, caption=name
-                    )
-                )
-                for name in _NAMES
-            )
+            taxonomic, scientific = (answers.joined(_sampler(name, what, rank)) for name in _NAMES)
             rows.append([rank.value, percent(taxonomic), percent(scientific), points(taxonomic.minus(scientific))])
         parts += [
             f"{what.capitalize()} species, among the labels of all; each model is tested with the names it was trained on:",
@@ -41,6 +34,11 @@ def _report(answers: Answers) -> str:
         ]
         parts += [table(["right down to", "taxonomic", "scientific", "difference"], rows), ""]
     return "\n".join(parts).rstrip()
+
+
+def _sampler(name: str, what: str, rank: Rank) -> Callable[[Answered], Sample]:
+    """``what`` is seen or unseen."""
+    return lambda world: world.hits(name, of=getattr(world.plates, what), rank=rank, caption=name)
 
 
 QUESTION = Question("names", "Do the ranks above the genus belong into a caption?", _cells, _report)

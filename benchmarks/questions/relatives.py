@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from benchmarks.questions.cells import Cell
 from benchmarks.questions.figures import Sample, percent, table
@@ -37,11 +37,11 @@ def _report(answers: Answers) -> str:
     return "\n".join(parts).rstrip()
 
 
-def _sampler(nearest: Rank, rank: Rank, labels: str):  # type: ignore[no-untyped-def]
+def _sampler(nearest: Rank, rank: Rank, labels: str) -> Callable[[Answered], Sample]:
+    """Tested with ranks and common name together: a common name says what can be seen, a new epithet says nothing."""
+
     def sample(world: Answered) -> Sample:
-        return world.hits(
-            MIXTURE, of=_species(world, nearest), rank=rank, caption="taxonomic_common", labels=labels
-        )  # fmt: skip
+        return world.hits(MIXTURE, of=_species(world, nearest), rank=rank, caption="taxonomic_common", labels=labels)
 
     return sample
 

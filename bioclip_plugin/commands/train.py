@@ -94,7 +94,7 @@ def _choice(name: str, default: str, text: str) -> Callable[[Any], Any]:
 @click.option(
     "--learning-rate",
     type=float,
-    help="At its highest.  [default: 0.1 / width of the text tower; from nothing twice that]",
+    help="At its highest.  [default: 0.2 / width of the text tower]",
 )
 @click.option(
     "--trunk-rate",

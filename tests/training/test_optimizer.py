@@ -200,7 +200,7 @@ def test_what_is_left_to_us_depends_on_the_start() -> None:
         )
 
     tuned = settled(False, 500)
-    assert (tuned.learning_rate, tuned.trunk_rate, tuned.steps) == (pytest.approx(2e-4), 0.1, 200)
+    assert (tuned.learning_rate, tuned.trunk_rate, tuned.steps) == (pytest.approx(4e-4), 0.1, 200)
     assert (settled(True, 200).learning_rate, settled(True, 200).trunk_rate) == (pytest.approx(1e-3), 1.0)
     assert settled(True, 200).steps == 800
     assert settled(False, 500, batch_size=640).steps == 150
