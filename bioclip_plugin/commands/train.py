@@ -86,7 +86,9 @@ def _choice(name: str, default: str, text: str) -> Callable[[Any], Any]:
     help="Share of each caption: taxonomic, scientific, common, scientific_common, taxonomic_common.",
 )
 @click.option(
-    "--epochs", type=float, help="Passes over the data; --steps has precedence.  [default: 20, from nothing 80; at least 150 steps]"
+    "--epochs",
+    type=float,
+    help="Passes over the data; --steps has precedence.  [default: 20, from nothing 80; at least 150 steps]",
 )
 @click.option("--steps", type=int, help="Optimiser steps.")
 @_number("batch-size", 64, "Images of --data a step, over all processes.")
@@ -223,7 +225,9 @@ class _Line:
         self._task: Any = None
         self._said_at = 0.0
         self._dev = ""
-        self._first: tuple[int, float] | None = None  # step and time of the first one heard of: a resumed run begins late
+        self._first: tuple[int, float] | None = (
+            None  # step and time of the first one heard of: a resumed run begins late
+        )
         self.seconds = 0.0
 
     def __enter__(self) -> _Line:

@@ -17,7 +17,13 @@ RED = Taxon.of(["Fictia", "", "", "", "Warmidae", "Red", "fictus"], "scarlet inv
 GREEN = Taxon.of(["Fictia", "", "", "", "Coldidae", "Green", "fictus"], "leafy invention")
 BLUE = Taxon.of(["Fictia", "", "", "", "Coldidae", "Blue", "pictus"])
 
-COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "orange": (255, 100, 0), "teal": (0, 200, 255)}
+COLOURS = {
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "orange": (255, 100, 0),
+    "teal": (0, 200, 255),
+}
 
 Listed = tuple[str, Taxon, str, str]
 """Colour of the image, taxon, split, group."""

@@ -173,7 +173,9 @@ class TrainConfig:
         """
         rate = 0.2 / text_width
         trunk = self.trunk_rate if self.trunk_rate is not None else (1.0 if random_weights else 0.1)
-        steps = self.steps or max(1, round((self.epochs or (80.0 if random_weights else 20.0)) * images / self.batch_size))
+        steps = self.steps or max(
+            1, round((self.epochs or (80.0 if random_weights else 20.0)) * images / self.batch_size)
+        )
         if self.steps is None and self.epochs is None:
             steps = max(steps, 150)
         return replace(
