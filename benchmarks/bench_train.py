@@ -12,7 +12,7 @@ from benchmarks.pairs import Spread
 from bioclip_core.device import choose_compute
 
 BATCH = 64
-STEPS = 1 if fixtures.QUICK else 4
+STEPS = 1 if fixtures.QUICK else 3
 PAIRS = 2 if fixtures.QUICK else 3
 
 pytestmark = pytest.mark.skipif(

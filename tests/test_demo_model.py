@@ -26,7 +26,7 @@ from bioclip_training.biosphere import Biosphere, render_scene
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.demo_checkpoint.__main__ import claim, main, make
 from bioclip_training.demo_checkpoint.evaluation import agreement, open_demo
-from bioclip_training.demo_checkpoint.learning import train_config, write_architecture
+from bioclip_training.demo_checkpoint.learning import train_configs, write_architecture
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe
 from bioclip_training.demo_checkpoint.scenes import is_infrared, write_scenes, write_unseen
 from bioclip_training.demo_checkpoint.writing import packable, put_in_place
@@ -36,7 +36,7 @@ from bioclip_training.run import train
 DEMO = Path(str(files("bioclip_plugin") / "demo_model"))
 WEIGHTS = DEMO / "open_clip_model.safetensors"
 TINY = DemoRecipe(
-    families=2, species=4, scenes=8, night_scenes=4, dev_scenes=4, steps=3, warmup_steps=1, batch_size=4,
+    families=2, species=4, scenes=8, night_scenes=4, dev_scenes=4, steps=3, night_steps=2, warmup_steps=1, batch_size=4,
     image_size=24, vision_layers=1, vision_width=64, text_layers=1, text_width=64, embed_dim=16,
 )  # fmt: skip
 
@@ -120,8 +120,9 @@ def test_a_finished_folder_takes_the_place_of_an_older_one(tmp_path: Path) -> No
 
 
 def test_scenes_are_rendered_once_and_those_that_are_lost_come_out_the_same(tmp_path: Path) -> None:
-    catalog = write_scenes(TINY, tmp_path, workers=1)
-    rows = Catalog.open(catalog)
+    ordinary, everything = write_scenes(TINY, tmp_path, workers=1)
+    assert len(Catalog.open(ordinary)) == 12
+    rows = Catalog.open(everything)
     assert [rows.column("split").count(part) for part in ("train", "dev")] == [12, 4]
     assert [rows.taxon(row) for row in (0, 5, 15)] == [TINY.biosphere().taxa[place] for place in (0, 1, 3)]
     written = {rows.path(row): rows.path(row).read_bytes() for row in range(len(rows))}
@@ -169,11 +170,11 @@ def test_an_interrupted_call_goes_on_and_ends_with_the_same_weights(tmp_path: Pa
     make(tmp_path / "at_once", TINY, work=tmp_path / "one", images=4, threads=1, workers=1)
     work = tmp_path / "two"
     claim(work, TINY)
-    catalog = write_scenes(TINY, work, workers=1)
+    first, _ = train_configs(TINY, *write_scenes(TINY, work, workers=1), workers=1)
     write_architecture(TINY, work)
     steps = iter([False, False, True])
     with pytest.raises(TrainingStopped, match="step 2 of 3"):
-        train(replace(train_config(TINY, catalog, 1), should_stop=lambda: next(steps)), {})
+        train(replace(first, should_stop=lambda: next(steps)), {})
     make(tmp_path / "in_two", TINY, work=work, images=4, threads=1, workers=1)
     one, two = (load_file(tmp_path / name / WEIGHTS.name) for name in ("at_once", "in_two"))
     assert one.keys() == two.keys()

@@ -1,7 +1,7 @@
 """python -m bioclip_training.demo_checkpoint --output bioclip_plugin/demo_model [--work FOLDER]
 
 Renders scenes of the fictional biosphere, trains the demo model on them, measures it on unseen scenes and writes it as an
-open_clip folder with its label set. About a quarter of an hour on two cores; with --work an interrupted call goes on.
+open_clip folder with its label set. About half an hour on two slow cores; with --work an interrupted call goes on.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def make(output: Path, recipe: DemoRecipe, *, work: Path, images: int, threads: 
     torch.set_num_threads(threads)
     work = work.resolve()  # the run remembers where its data lies
     claim(work, recipe)
-    run, result = learn(recipe, write_scenes(recipe, work, workers), workers)
+    first, last = learn(recipe, *write_scenes(recipe, work, workers), workers)
     partial = output.with_name(f".{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    write_checkpoint(partial, recipe, run)
+    write_checkpoint(partial, recipe, first, last)
     accuracy = measure(partial, recipe, images, work, workers)
-    write_readme(partial, recipe, result.best_step, accuracy)
+    write_readme(partial, recipe, accuracy)
     put_in_place(partial, output)
     for rank, share in accuracy.by_rank.items():
         say(f"{rank:8} {share:6.1%} of {accuracy.images} unseen scenes right")

@@ -1,14 +1,15 @@
-"""The demo model's training run: the trainer's own, on the catalog of scenes, from random weights."""
+"""The demo model's two training runs, by the trainer: from random weights on ordinary scenes, and on with night scenes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from bioclip_training.checkpoint import whole
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say
-from bioclip_training.recipe import Progress, TrainConfig, TrainResult
+from bioclip_training.recipe import Progress, TrainConfig
 from bioclip_training.run import train
 
 _ARCHITECTURE = "model.json"
@@ -17,31 +18,42 @@ _SAVE_EVERY = 100  # steps; an interrupted run goes on from the last of them
 _VALIDATIONS = 10
 
 
-def learn(recipe: DemoRecipe, catalog: Path, workers: int) -> tuple[TrainConfig, TrainResult]:
-    """Train in the catalog's folder, or go on with what an earlier call left there."""
-    write_architecture(recipe, catalog.parent)
-    config = train_config(recipe, catalog, workers)
-    return config, train(config, {})
+def learn(recipe: DemoRecipe, ordinary: Path, everything: Path, workers: int) -> tuple[TrainConfig, TrainConfig]:
+    """Take both runs, or go on with what an earlier call left of them beside the catalogs; their settings are given back."""
+    first, second = train_configs(recipe, ordinary, everything, workers)
+    write_architecture(recipe, ordinary.parent)
+    say("learning from ordinary scenes")
+    train(first, {})
+    say("learning from night scenes too")
+    train(second, {})
+    return first, second
 
 
 def write_architecture(recipe: DemoRecipe, work: Path) -> None:
-    """The file that the run starts from: what is to be built, without weights."""
+    """The file that the first run starts from: what is to be built, without weights."""
     described = {"model_cfg": recipe.model_cfg(), "preprocess_cfg": recipe.preprocess_cfg()}
     with whole(work / _ARCHITECTURE) as draft:
         draft.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
 
-def train_config(recipe: DemoRecipe, catalog: Path, workers: int) -> TrainConfig:
-    """The recipe in the trainer's words; the run lies beside the catalog."""
-    work = catalog.parent
-    return TrainConfig(
-        data=str(catalog), start=f"new:{work / _ARCHITECTURE}", output=str(work / "run"), loss="taxon",
+def train_configs(
+    recipe: DemoRecipe, ordinary: Path, everything: Path, workers: int
+) -> tuple[TrainConfig, TrainConfig]:
+    """The recipe in the trainer's words."""
+    work = ordinary.parent
+    first = TrainConfig(
+        data=str(ordinary), start=f"new:{work / _ARCHITECTURE}", output=str(work / "first"), loss="taxon",
         steps=recipe.steps, batch_size=recipe.batch_size, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay,
         warmup=recipe.warmup_steps, average=recipe.average, augmentation=recipe.augmentation, wise_ft=False,
         validate_every=max(1, recipe.steps // _VALIDATIONS), save_every=_SAVE_EVERY,
         device="cpu", precision="fp32",  # so that it comes out alike with and without a GPU
         workers=workers, seed=recipe.weights_seed, tell=_teller(),
     )  # fmt: skip
+    second = replace(
+        first, data=str(everything), start=f"local-dir:{first.output}", output=str(work / "second"), steps=recipe.night_steps,
+        learning_rate=recipe.night_learning_rate, trunk_rate=1.0, validate_every=max(1, recipe.night_steps // _VALIDATIONS),
+    )  # fmt: skip
+    return first, second
 
 
 def _teller() -> Callable[[Progress], None]:

@@ -31,11 +31,17 @@ class DemoRecipe:
     scenes_seed: int = 11
     weights_seed: int = 3
     """Of the first weights and of everything random in training."""
-    steps: int = 2200
-    batch_size: int = 48
-    learning_rate: float = 1.2e-3
+    steps: int = 1500
+    """Of the first run, on the ordinary scenes alone: with a third of all scenes by night from the first step on, colour is
+    so weak a cue that after 850 steps of 48 one scene in twenty was named right."""
+    night_steps: int = 600
+    """Of the second run, which goes on from the first with the night scenes added."""
+    batch_size: int = 96
+    learning_rate: float = 1.5e-3
     """At its highest."""
+    night_learning_rate: float = 8e-4
     warmup_steps: int = 100
+    """Of each run."""
     weight_decay: float = 0.05
     average: float = 0.99
     """Decay a step of the running average of the weights that is validated and kept."""

@@ -40,21 +40,26 @@ class FolderJob:
         return self.folder / f"{number:06d}.jpg"
 
 
-def write_scenes(recipe: DemoRecipe, work: Path, workers: int) -> Path:
-    """Render the scenes for training into ``work/scenes`` and list them in ``work/catalog.parquet``, whose path is given back.
+def write_scenes(recipe: DemoRecipe, work: Path, workers: int) -> tuple[Path, Path]:
+    """Render the scenes for training into ``work/scenes``, and list them in two catalogs: without the night scenes, and with them.
 
-    The last scenes, ``dev_scenes`` of them, are the catalog's ``dev``; those before are ``train``.
+    The last scenes, ``dev_scenes`` of them, are the ``dev`` of both; those before are ``train``.
     """
-    from pyarrow import parquet
-
     total = recipe.scenes + recipe.night_scenes + recipe.dev_scenes
     jobs = _jobs(recipe, work / "scenes", total, _A_FOLDER)
     _render(render_folder, jobs, workers, "scenes for training")
-    catalog = work / "catalog.parquet"
-    if not catalog.is_file():  # the run remembers its bytes, and another pyarrow may write others
-        with whole(catalog) as draft:
-            parquet.write_table(table_from(_rows(recipe, work, jobs)), draft)
-    return catalog
+    rows = list(_rows(recipe, work, jobs))
+    ordinary = [*rows[: recipe.scenes], *rows[recipe.scenes + recipe.night_scenes :]]
+    return _catalog(work / "ordinary.parquet", ordinary), _catalog(work / "all.parquet", rows)
+
+
+def _catalog(file: Path, rows: list[CatalogRow]) -> Path:
+    from pyarrow import parquet
+
+    if not file.is_file():  # the run remembers its bytes, and another pyarrow may write others
+        with whole(file) as draft:
+            parquet.write_table(table_from(rows), draft)
+    return file
 
 
 def write_unseen(recipe: DemoRecipe, work: Path, images: int, workers: int) -> list[Path]:

@@ -30,7 +30,8 @@ a fox with an invented species. Use `bioclip-2` for real images.
 - Images: {image_size} × {image_size} pixels, squashed. Vision transformer of {vision_layers} layers, width {vision_width},
   patch {patch_size}; text transformer of {text_layers} layers, width {text_width}; CLIP's tokenizer. float16.
 - Trained from nothing by this package's own trainer on scenes rendered by `bioclip_training.biosphere`: {steps} steps of {batch_size}
-  on {scenes} scenes and {night_scenes} infrared ones beside them; step {best_step}, chosen on {dev_scenes} others. Seed {weights_seed}.
+  on {scenes} scenes, then {night_steps} with {night_scenes} infrared scenes added; weights chosen on {dev_scenes} others.
+  Seed {weights_seed}.
 - Made by `python -m bioclip_training.demo_checkpoint --output bioclip_plugin/demo_model`.
 - `label_set/` holds the taxonomic captions of all its species. Licence: MIT, as the software.
 
@@ -44,13 +45,13 @@ Species on the infrared scenes alone, which have no colour: {infrared:.1%}.
 """
 
 
-def write_checkpoint(folder: Path, recipe: DemoRecipe, run: TrainConfig) -> None:
-    """Weights, config and label set of a finished training run into a new folder."""
+def write_checkpoint(folder: Path, recipe: DemoRecipe, first: TrainConfig, last: TrainConfig) -> None:
+    """Weights, config and label set of the last training run into a new folder."""
     import torch
     from safetensors.torch import load_file
 
-    weights = load_file(Path(run.output) / WEIGHTS[0])
-    weights[_TOKENS] = packable(weights[_TOKENS], _first_tokens(run))
+    weights = load_file(Path(last.output) / WEIGHTS[0])
+    weights[_TOKENS] = packable(weights[_TOKENS], _first_tokens(first))
     halved = {name: tensor.to(torch.float16) for name, tensor in weights.items()}
     write_model(folder, halved, recipe.model_cfg(), recipe.preprocess_cfg())
     build_label_set(recipe.biosphere().taxa, open_demo(folder), folder / "label_set")
@@ -76,10 +77,10 @@ def _first_tokens(run: TrainConfig) -> torch.Tensor:
     return table
 
 
-def write_readme(folder: Path, recipe: DemoRecipe, best_step: int, accuracy: Accuracy) -> None:
+def write_readme(folder: Path, recipe: DemoRecipe, accuracy: Accuracy) -> None:
     """What the model is, how it was made and how good it is."""
     rows = "\n".join(f"| {rank} | {share:.1%} |" for rank, share in accuracy.by_rank.items())
-    text = _README.format(**{**asdict(recipe), **asdict(accuracy), "best_step": best_step, "rows": rows})
+    text = _README.format(**{**asdict(recipe), **asdict(accuracy), "rows": rows})
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
