@@ -133,4 +133,5 @@ def test_the_built_ins_are_one_plugin_among_others_through_the_public_hooks() ->
     assert row["name"] == "builtins"
     assert set(row["hooks"].split(", ")) == {
         "classify_images", "embed_images", "register_commands", "register_exporters", "register_models", "register_sources",
+        "train_model",
     }  # fmt: skip

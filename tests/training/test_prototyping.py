@@ -140,6 +140,6 @@ def test_joined_to_text_new_leaves_are_named_and_old_ones_mostly_still(tmp_path:
     assert fit.added == 14
     found = {(one.taxa, one.answers): one for one in compare_joined(text, joined, held_out) if one.part == "val"}
     assert found["new", "text"].label == 0.0
-    # Half of the fourteen species' images by hash, so that a point or two hang on the draw: measured 68% over three draws.
-    assert found["new", "joined"].label > 0.5
+    # Half of the images of fourteen species, by hash: 59% in the mean of three draws.
+    assert found["new", "joined"].label >= 0.4  # of 70 images; a tenth of them is two standard errors
     assert found["old", "joined"].label > found["old", "text"].label - 0.15
