@@ -41,7 +41,7 @@ def _choice(name: str, default: str, text: str) -> Callable[[Any], Any]:
 
 
 @click.command(
-    epilog="Several GPUs or processes: torchrun --nproc-per-node 2 -m bioclip_plugin train ... The defaults are for fine-tuning "
+    epilog="Several GPUs or processes: torchrun --nproc-per-node 2 -m -- bioclip_plugin train ... The defaults are for fine-tuning "
     "a small collection; docs/training.md has recipes for other cases."
 )
 @click.option(

@@ -106,7 +106,7 @@ def joined_world(device: str) -> Iterator[World]:
     except (KeyError, ValueError) as error:
         raise UsageError(
             f"WORLD_SIZE is set and {error} is not usable: start several processes with "
-            "torchrun --nproc-per-node N -m bioclip_plugin train ..., or unset WORLD_SIZE"
+            "torchrun --nproc-per-node N -m -- bioclip_plugin train ..., or unset WORLD_SIZE"
         ) from None
     if size == 1:
         yield World()

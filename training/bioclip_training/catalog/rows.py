@@ -119,6 +119,10 @@ class Catalog:
         from pyarrow import parquet
 
         path = Path(file)
+        if not path.is_file():
+            raise SourceError(
+                f"the catalog {path} does not exist; make one with: bioclip-plugin catalog build TABLE --output {path}"
+            )
         try:
             table = parquet.read_table(path)
         except (OSError, pa.ArrowException) as error:
