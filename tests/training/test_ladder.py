@@ -11,6 +11,7 @@ import pytest
 import torch
 from collections_of_discs import TAXA, make_catalog, tiny_config
 
+from bioclip_training.evaluation import EvaluationConfig, evaluate
 from bioclip_training.ladder import Rung, chosen_share, interpolated, interval, logistic_logits, prototype_logits
 from bioclip_training.recipe import TrainConfig
 from bioclip_training.run import train
@@ -93,3 +94,18 @@ def test_a_fine_tuned_model_is_shown_beside_what_costs_less_and_beside_its_start
     assert ladder["rungs"][0]["top1"] == pytest.approx(result.start_dev_top1)
     assert ladder["kept"] in names
     assert all(low <= rung["top1"] <= high for rung in ladder["rungs"] for low, high in [rung["top1_ci95"]])
+
+
+def test_the_report_of_an_evaluation_shows_the_ladder_of_the_models_training(tmp_path: Path) -> None:
+    catalog = make_catalog(tmp_path / "discs")
+    config = TrainConfig(
+        data=str(catalog), start=tiny_config(tmp_path), output=str(tmp_path / "model"), steps=4, batch_size=8, workers=1, device="cpu",
+    )  # fmt: skip
+    train(config, {})
+    found = evaluate(
+        EvaluationConfig(
+            str(catalog), f"local-dir:{config.output}", str(tmp_path / "report"), device="cpu", few_shot=False
+        )
+    )
+    assert [rung["name"] for rung in found["ladder"]["rungs"]] == ["full, trained"]
+    assert "The ladder of retraining" in (tmp_path / "report" / "report.html").read_text("utf-8")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 STATE_VERSION = 1
+LADDER = "ladder.json"
 _STATES_KEPT = 2  # should the newest be unreadable, there is one before it
 
 
@@ -163,6 +164,14 @@ def dev_fraction_of(model: Path | None) -> float:
         return float(json.loads(settings.read_text("utf-8"))["config"]["dev_fraction"]) if settings else DEV_FRACTION
     except (OSError, ValueError, KeyError):
         return DEV_FRACTION
+
+
+def ladder_of(model: Path | None) -> dict[str, Any]:
+    """``{"ladder": ...}`` as :mod:`bioclip_training.ladder` wrote it beside a model of ours; empty for others."""
+    try:
+        return {"ladder": json.loads((model / LADDER).read_text("utf-8"))} if model else {}
+    except (OSError, ValueError):
+        return {}
 
 
 def write_model(

@@ -13,7 +13,7 @@ import numpy as np
 
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.rows import Catalog
-from bioclip_training.checkpoint import RunFolder, whole, write_model
+from bioclip_training.checkpoint import LADDER, RunFolder, whole, write_model
 from bioclip_training.curves import draw_curves
 from bioclip_training.recipe import Progress, TrainResult
 
@@ -67,7 +67,7 @@ def _finish(
     result = TrainResult(
         folder.output, trainer.step, best_step, ladder.dev_top1, ladder.start_dev_top1, trainer.journal.quarantined_samples
     )  # fmt: skip
-    _write_json(folder.output / "ladder.json", ladder.as_dict())
+    _write_json(folder.output / LADDER, ladder.as_dict())
     _write_json(folder.output / "leakage.json", leakage_of(config.data))
     if not draw_curves(trainer.journal.lines(), folder.output / "curves.png"):
         _tell(trainer, "no curves.png: matplotlib is not installed (extra train)")

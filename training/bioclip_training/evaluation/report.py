@@ -39,9 +39,9 @@ def report_html(outcome: Outcome) -> str:
     config = outcome.config
     title = f"{config.model} on {', '.join(config.splits)} of {outcome.catalog.file.name}"
     parts = [
-        f"<h1>{escape(title)}</h1>", _summary(outcome), _by_level(outcome), _parts_table(outcome), _comparison(outcome), _few_shot(outcome),
-        _confusions(outcome), _calibration(outcome), _consensus(outcome), _retrieval(outcome), _taxa(outcome), _failures(outcome),
-        _provenance(outcome),
+        f"<h1>{escape(title)}</h1>", _summary(outcome), _by_level(outcome), _parts_table(outcome), _comparison(outcome),
+        _ladder(outcome), _few_shot(outcome), _confusions(outcome), _calibration(outcome), _consensus(outcome), _retrieval(outcome),
+        _taxa(outcome), _failures(outcome), _provenance(outcome),
     ]  # fmt: skip
     body = "\n".join(part for part in parts if part)
     return (
@@ -144,6 +144,24 @@ def _comparison(outcome: Outcome) -> str:
     header = ["rank", "images", "here", "there", "points", "95%", "only right here", "only right there"]
     title = f"Beside {compared['other_model']} ({compared['other']})"
     return section(title, table(header, rows) + remark(note))
+
+
+def _ladder(outcome: Outcome) -> str:
+    """What cheaper ways than the training of this model gave on its ``dev``."""
+    ladder = outcome.metrics.get("ladder")
+    if not ladder or not ladder["rungs"]:
+        return ""
+    rows = [
+        [rung["name"], percent(rung["top1"]), interval(rung["top1_ci95"]), percent(rung["old_top1"]), rung["images"]]
+        for rung in ladder["rungs"]
+    ]
+    note = (
+        f"Kept: {ladder['kept']}. Measured when this model was trained, on the dev part of its own data, on which steps and "
+        "interpolation were chosen: good for comparing the rungs, too good as a figure of the model. Old taxa are those of the "
+        "replayed collection, among their own labels."
+    )
+    header = ["rung", "exact taxon", "95%", "old taxa", "images"]
+    return section("The ladder of retraining", table(header, rows) + remark(note))
 
 
 def _few_shot(outcome: Outcome) -> str:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_training.catalog.rows import Catalog
-from bioclip_training.checkpoint import dev_fraction_of
+from bioclip_training.checkpoint import dev_fraction_of, ladder_of
 from bioclip_training.evaluation import figures
 from bioclip_training.evaluation.comparison import compare_with, read_hits
 from bioclip_training.evaluation.config import SHOTS, EvaluationConfig
@@ -126,6 +126,7 @@ def _measured(
         "images": {**images, "groups": len(np.unique(answers.group_N)), "taxa": len(np.unique(answers.truth_N))},
         **measured,
         **({"comparison": comparison.as_dict()} if comparison else {}),
+        **ladder_of(found.folder),
         "seconds": {"encoding": round(encoded_s, 1), "all": round(time.monotonic() - started, 1)},
         "provenance": _provenance(config, catalog, found, compute, question, temperature),
     }
