@@ -83,7 +83,7 @@ def test_unseen_scenes_are_named_as_well_as_the_readme_says(biosphere: Biosphere
         assert by_rank[rank.depth] >= said[rank.value] - 3 * (said[rank.value] * (1 - said[rank.value]) / 120) ** 0.5
 
 
-def test_the_readme_says_at_least_95_for_species_97_for_family_and_74_of_100_by_night() -> None:
+def test_the_readme_says_at_least_94_of_100_for_species_96_for_family_and_74_by_night() -> None:
     text = (DEMO / "README.md").read_text(encoding="utf-8")
     assert "Right on 720 unseen camera-trap scenes" in text
     assert said_by_rank()["species"] >= 0.94
