@@ -80,7 +80,7 @@ def test_two_ways_to_end_a_tar_are_refused(bioclip: Bioclip, catalog: Path) -> N
     assert (refused.code, "leave the other out" in refused.err) == (2, True)
 
 
-@pytest.mark.parametrize(("name", "reason"), [("gone.parquet", "cannot be read"), ("0.jpg", "cannot be read")])
+@pytest.mark.parametrize(("name", "reason"), [("gone.parquet", "does not exist"), ("0.jpg", "cannot be read")])
 def test_what_is_no_catalog_is_refused_in_one_line(bioclip: Bioclip, catalog: Path, name: str, reason: str) -> None:
     refused = bioclip("shards", "write", name, "--output", "made")
     assert (refused.code, len(refused.err.splitlines()), reason in refused.err) == (1, 1, True)

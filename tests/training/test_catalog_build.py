@@ -363,7 +363,7 @@ def test_a_table_that_is_no_catalog_is_refused_with_what_it_lacks(tmp_path: Path
     parquet.write_table(pa.table({"uri": ["a.jpg"], "genus": ["Lynx"]}), tmp_path / "plain.parquet")
     with pytest.raises(SourceError, match=r"is a table and no catalog: it lacks kingdom.*catalog build"):
         Catalog.open(tmp_path / "plain.parquet")
-    with pytest.raises(SourceError, match=r"gone.parquet cannot be read"):
+    with pytest.raises(SourceError, match=r"gone.parquet does not exist"):
         Catalog.open(tmp_path / "gone.parquet")
 
 

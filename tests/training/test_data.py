@@ -48,7 +48,7 @@ def test_an_empty_part_is_refused_with_the_parts_there_are(tmp_path: Path) -> No
 
 
 def test_an_address_that_is_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="cannot be read"):
+    with pytest.raises(SourceError, match="does not exist"):
         open_images(tmp_path / "gone.parquet", "train")
     with pytest.raises(SourceError, match=r"holds no shards.*shards write"):
         open_images(tmp_path, "train")
