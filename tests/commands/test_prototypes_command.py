@@ -169,7 +169,9 @@ def test_what_cannot_be_used_is_refused_in_one_line(
             "--output",
             "x",
         ),
-        "none.parquet does not exist": bioclip("prototypes", "build", "--data", "none.parquet", "--model", "fake", "--output", "x"),
+        "none.parquet does not exist": bioclip(
+            "prototypes", "build", "--data", "none.parquet", "--model", "fake", "--output", "x"
+        ),
     }
     for expected, refused in cases.items():
         assert (refused.code, len(refused.err.splitlines())) == (1, 1)
