@@ -39,6 +39,7 @@ def test_training(benchmark: BenchmarkFixture, precision: str) -> None:
     benchmark.extra_info.update(
         title=f"ViT-B/32, batches of {BATCH}, {precision}",
         unit="samples/s",
+        peer_name="open_clip 3.3's trainer",
         ours=Spread.of(ours).as_dict(),
         peer=Spread.of(peer).as_dict(),
         ratio=Spread.of([mine / theirs for mine, theirs in zip(ours, peer, strict=True)]).as_dict(),
