@@ -25,6 +25,8 @@ from bioclip_training.catalog.rows import DEV_FRACTION, Catalog
 from bioclip_training.checkpoint import dev_fraction_of
 from bioclip_training.recipe import Progress, TrainConfig, TrainingStopped
 from bioclip_training.run import train
+from bioclip_training.trainer import Best
+from bioclip_training.validation import Validation
 
 WEIGHTS = "open_clip_model.safetensors"
 
@@ -353,6 +355,28 @@ def test_lora_trains_additions_to_the_vision_tower_and_merges_them(config: Train
     assert "visual.transformer.resblocks.0.attn.in_proj_weight" not in changed
     best = load_file(next((Path(run.output) / "training").glob("best-*.safetensors")))
     assert all(torch.equal(best[name], new[name]) for name in new)
+
+
+def test_of_steps_that_dev_cannot_tell_apart_the_later_is_kept() -> None:
+    def found(top1: float) -> Validation:
+        return Validation(10, top1, {}, 1.0)
+
+    early = Best(84, (0.8, -0.5), highest=0.8)
+    assert early.is_beaten_by(found(0.8), groups=10)
+    assert early.is_beaten_by(found(0.7), groups=10), "the standard error of 8 of 10 is 13 points"
+    assert not early.is_beaten_by(found(0.6), groups=10)
+    assert not early.is_beaten_by(found(0.7), groups=1000), "and of 800 of 1,000 only 1.3"
+    slipped = Best(98, (0.7, -0.5), highest=0.8)
+    assert not slipped.is_beaten_by(found(0.6), groups=10), (
+        "measured from the highest, so that many small steps do not add up"
+    )
+
+
+def test_the_start_is_given_up_for_better_weights_only() -> None:
+    start = Best(0, (0.5, -2.0), highest=0.5)
+    assert not start.is_beaten_by(Validation(10, 0.4, {}, 0.1), groups=10)
+    assert not start.is_beaten_by(Validation(10, 0.5, {}, 2.0), groups=10)
+    assert start.is_beaten_by(Validation(10, 0.5, {}, 1.9), groups=10)
 
 
 def test_the_process_keeps_its_random_numbers(config: TrainConfig) -> None:

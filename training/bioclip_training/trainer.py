@@ -51,10 +51,28 @@ class Source:
 
 @dataclass(slots=True)
 class Best:
-    """The best validation so far."""
+    """The validation whose weights are kept so far."""
 
     step: int
     score: tuple[float, float]
+    highest: float
+    """The highest accuracy that any step had."""
+
+    def is_beaten_by(self, found: Validation, groups: int) -> bool:
+        """Whether the weights of a later step are to be kept instead.
+
+        Accuracies that differ by less than the standard error of the highest one are no difference, and then the later step
+        is better, since its learning rate is lower: on ten images an early step has one or two more right by luck. The start's own weights
+        are given up for better ones only.
+
+        Args:
+            found: the later step's.
+            groups: held-out images that are independent of each other.
+        """
+        if self.step == 0:
+            return found.score > self.score
+        highest = max(self.highest, found.top1)
+        return found.top1 >= highest - math.sqrt(highest * (1 - highest) / max(groups, 1))
 
 
 class Trainer:
@@ -245,13 +263,15 @@ class Trainer:
         if found is not None:
             # Random weights may be lucky on a small dev; they are never what is kept.
             is_candidate = self.step > 0 or self.starting_weights is not None
-            is_best = is_candidate and (self.best is None or found.score > self.best.score)
+            groups = len(set(self.held_out.groups)) if self.held_out else 0
+            is_best = is_candidate and (self.best is None or self.best.is_beaten_by(found, groups))
             if is_best:
-                self.best = Best(self.step, found.score)
+                highest = max(found.top1, self.best.highest if self.best else 0.0)
+                self.best = Best(self.step, found.score, highest)
             self.journal.validation(step=self.step, best_so_far=is_best, **found.as_dict())
             self._tell(Progress(self.step, self.total, dev_top1=found.top1, message="best so far" if is_best else ""))
         elif self.held_out is None:
-            is_best, self.best = True, Best(self.step, (0.0, 0.0))  # nothing to choose on: the last is the best
+            is_best, self.best = True, Best(self.step, (0.0, 0.0), 0.0)  # nothing to choose on: the last is the best
         if is_best and self.world.is_first and self.step > 0:
             with self.optimizer.averaged():
                 self.folder.save_best(self.step, self.weights())
@@ -275,7 +295,7 @@ class Trainer:
             "step": self.step, "position": self.position, "kernels": self.towers.kernels,
             "towers": self.towers.training_state(), "optimizer": self.optimizer.state_dict(),
             "recent": self._recent, "times_back": self._times_back,
-            "best": None if self.best is None else {"step": self.best.step, "score": list(self.best.score)},
+            "best": None if self.best is None else {"step": self.best.step, "score": list(self.best.score), "highest": self.best.highest},
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -286,7 +306,8 @@ class Trainer:
         self.step, self.position = int(state["step"]), int(state["position"])
         self._recent, self._times_back = list(state["recent"]), int(state["times_back"])
         best = state["best"]
-        self.best = Best(int(best["step"]), (float(best["score"][0]), float(best["score"][1]))) if best else None
+        score = (float(best["score"][0]), float(best["score"][1])) if best else (0.0, 0.0)
+        self.best = Best(int(best["step"]), score, float(best["highest"])) if best else None
         self._bad_in_a_row = 0
         self._saved_at = self.step
 
