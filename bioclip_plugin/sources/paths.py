@@ -1,0 +1,98 @@
+"""Where a file's names lead: names that somebody wrote into a file, as uri and path, never outside the base folder unless asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bioclip_core.errors import UsageError
+from bioclip_plugin.media import uri_of
+
+if TYPE_CHECKING:
+    from bioclip_plugin.sources import ListingOptions
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # two letters at least: one is a drive
+_REMEMBERED_S = 10  # a folder may become a link while a host runs on
+
+
+def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
+    r"""The uri and the path of a file's relative name, written with forward or with backslashes.
+
+    ``base`` is where relative names begin unless ``options.base_folder`` is given. A whole path, and one with ``..``, is
+    taken where it ends inside the base folder; whether the file exists is not looked at. Names on the disk that hold a
+    backslash themselves are found.
+
+    Raises:
+        UsageError: for a name that is empty, holds a NUL, is an address on the web, or leaves the base folder (also
+            through a symbolic link) without ``options.allow_outside``.
+    """
+    folder = options.base_folder if options.base_folder is not None else base
+    if not name.strip() or "\0" in name:
+        raise UsageError(f"file name {name!r}: it is empty or holds a NUL; a path inside {folder} is needed")
+    if _SCHEME.match(name):
+        raise UsageError(f"file {name!r} is an address on the web: download it into {folder}, and give its path there")
+    plain = _forward(name, folder)
+    drive, home = bool(_DRIVE.match(plain)), plain.startswith("~")
+    joined = os.path.normpath(os.path.join(folder, plain))  # noqa: PTH118 - Path keeps '..' that must go
+    if options.allow_outside:
+        return _uri_and_path(joined)
+    if (drive and os.name != "nt") or home or not _is_inside(joined, os.path.normpath(folder)):
+        kind = (
+            "an absolute path"
+            if drive or plain.startswith("/")
+            else "a path from somebody's home"
+            if home
+            else "a path"
+        )
+        raise UsageError(
+            f"file {name!r} is {kind} outside the folder {folder}: name the folder that it is in with --base-folder, "
+            "or give --allow-outside if you trust the file that names it"
+        )
+    if not _is_inside(_real(joined), _real_folder(os.fspath(folder))):
+        raise UsageError(
+            f"file {name!r} is a symbolic link that leaves the folder {folder}: give --allow-outside if it may be followed"
+        )
+    return _uri_and_path(joined)
+
+
+def _forward(name: str, folder: Path) -> str:
+    """The name with forward slashes, unless a file on this disk really has the backslashes."""
+    if "\\" not in name:
+        return name
+    parts = name.split("\\")
+    if os.name != "nt" and ".." not in parts and not _DRIVE.match(name) and os.path.lexists(folder / name):
+        return name
+    return name.replace("\\", "/")
+
+
+def _uri_and_path(joined: str) -> tuple[str, Path]:
+    return uri_of(joined), Path(joined)
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    """Whether a normalised path lies under a normalised folder, by their letters."""
+    if folder == os.curdir:
+        return not os.path.isabs(path) and path != os.curdir and path.split(os.sep)[0] != os.pardir
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _real(path: str) -> str:
+    """The path with symbolic links followed; of most files only the folder, which is remembered."""
+    folder, name = os.path.split(path)
+    if Path(path).is_symlink():
+        return os.path.realpath(path)
+    return f"{_real_folder(folder).rstrip(os.sep)}{os.sep}{name}"
+
+
+def _real_folder(folder: str) -> str:
+    return _remembered(os.path.abspath(folder), int(time.monotonic() / _REMEMBERED_S))  # noqa: PTH100 - keeps '..'
+
+
+@lru_cache(maxsize=4096)
+def _remembered(folder: str, _tick: int) -> str:
+    return os.path.realpath(folder)
