@@ -52,7 +52,10 @@ class Region:
     detector: str = ""
     detector_version: str = ""
     category: str = ""
+    """What the detector calls it: ``animal``, ``person``, ``vehicle``, or a word of its own."""
     confidence: float | None = None
+    classified: bool = True
+    """False: kept, and not named by the model: a person, a vehicle, a box below the threshold."""
 
     def __post_init__(self) -> None:
         box = (self.x, self.y, self.w, self.h)
@@ -92,13 +95,15 @@ class MediaItem:
     deployment: str | None = None
     sequence: str | None = None
     regions: tuple[Region, ...] = ()
-    """Empty: the whole image."""
+    """Empty: the whole image, unless ``detected``."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """Whatever else the source or the camera said; plain JSON values."""
     data: bytes | None = field(default=None, repr=False, compare=False)
     """The file's bytes, where they are at hand already."""
     image: Image.Image | None = field(default=None, repr=False, compare=False)
     """The decoded image, where that is at hand instead of a file."""
+    detected: bool = False
+    """A detector looked at the image, so that no regions mean that it found nothing."""
 
 
 # An escaped byte that is not UTF-8. A name that holds such characters itself gets its percent sign escaped, so that no two
@@ -141,3 +146,4 @@ class Unlisted:
 
     uri: str
     reason: str
+    frame: int = 0

@@ -179,7 +179,8 @@ class Pipeline:
             regions = {region.region.box if region.region else WHOLE_BOX: region
                        for region in stored.get(task.listed.media_id if task.listed else -1, [])}  # fmt: skip
             for work in task.regions:
-                work.stored = regions.get(work.box)
+                if work.is_classified:
+                    work.stored = regions.get(work.box)
 
     def _recall_features(self, tasks: Sequence[Task]) -> None:
         """Fill in features that are stored or wait for the writer, so that equal contents are encoded once."""
@@ -205,7 +206,8 @@ class Pipeline:
         from bioclip_plugin.metadata import with_metadata
 
         preprocessing = self._engine.model.preprocessing
-        boxes = [decoded_box(work.region) for work in task.regions]
+        classified = [work for work in task.regions if work.is_classified]
+        boxes = [decoded_box(work.region) for work in classified]
         try:
             if task.item.image is not None:
                 image = task.item.image
@@ -216,7 +218,8 @@ class Pipeline:
                 content = task.item.data if task.item.data is not None else read_bytes(path_of_item(task.item))
                 task.content_sha256 = hashlib.sha256(content).hexdigest()
                 task.item = with_metadata(task.item, content)
-                crops = decode_regions(content, boxes, preprocessing, frame=task.item.frame)
+                # Where nothing is to be named the image is read for what the camera says of it, and not decoded.
+                crops = decode_regions(content, boxes, preprocessing, frame=task.item.frame) if boxes else []
         except ImageError as error:
             task.failure = Failure(error.stage, str(error))
             return
@@ -224,7 +227,7 @@ class Pipeline:
             task.failure = Failure("decode", str(error))
             return
         task.content_size = len(content)
-        for work, crop in zip(task.regions, crops, strict=True):
+        for work, crop in zip(classified, crops, strict=True):
             work.crop = crop
 
     # Model and labels

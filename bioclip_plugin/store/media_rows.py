@@ -17,8 +17,8 @@ from bioclip_plugin.store.values import captured_at_of, clean_text, from_json, s
 
 MediaKey = tuple[str, int]
 """uri as it is stored, frame."""
-RegionKey = tuple[Box, str, str]
-"""Box, detector, its version: what makes two regions of an image the same."""
+RegionKey = tuple[Box, str, str, str]
+"""Box, detector, its version, category: what makes two regions of an image the same."""
 
 CAPTURE = "captured_at utc_offset_minutes month country region latitude longitude deployment sequence metadata".split()
 """The columns that a source or the camera states."""
@@ -86,8 +86,8 @@ def merged(item: MediaItem, row: Row[Any]) -> MediaItem:
 def region_key(region: Region | None) -> RegionKey:
     """The key of a region; None is the whole image."""
     if region is None:
-        return WHOLE_BOX, "", ""
-    return region.box, clean_text(region.detector), clean_text(region.detector_version)
+        return WHOLE_BOX, "", "", ""
+    return region.box, clean_text(region.detector), clean_text(region.detector_version), clean_text(region.category)
 
 
 def region_of_row(row: Any) -> Region | None:
@@ -95,13 +95,14 @@ def region_of_row(row: Any) -> Region | None:
     if (row.x, row.y, row.w, row.h) == WHOLE_BOX and not row.detector and not row.category:
         return None
     x, y, w, h = (value / BOX_UNIT for value in (row.x, row.y, row.w, row.h))
-    return Region(x, y, w, h, row.detector, row.detector_version, row.category, row.confidence)
+    classified = getattr(row, "classified", None) != 0
+    return Region(x, y, w, h, row.detector, row.detector_version, row.category, row.confidence, classified)
 
 
 def region_ids(
     connection: Connection, wanted: Mapping[tuple[int, RegionKey], Region | None]
 ) -> dict[tuple[int, RegionKey], int]:
-    """The numbers of regions by media number and key; new ones are inserted, a changed category or confidence is kept."""
+    """The numbers of regions by media number and key; new ones are inserted, a changed confidence is kept."""
     found = _stored_regions(connection, {media for media, _ in wanted})
     missing = [_region_row(media, key, region) for (media, key), region in wanted.items() if (media, key) not in found]
     if missing:
@@ -109,28 +110,27 @@ def region_ids(
         found = _stored_regions(connection, {media for media, _ in wanted})
     table = schema.regions
     for place, region in wanted.items():
-        number, category, confidence = found[place]
-        said = (clean_text(region.category), region.confidence) if region else ("", None)
-        if said != (category, confidence):
-            change = {"category": said[0], "confidence": said[1]}
-            connection.execute(table.update().where(table.c.id == number).values(**change))
+        number, confidence = found[place]
+        said = _number(region.confidence) if region else None
+        if said != confidence:
+            connection.execute(table.update().where(table.c.id == number).values(confidence=said))
     return {place: found[place][0] for place in wanted}
 
 
 def _stored_regions(
     connection: Connection, media: Iterable[int]
-) -> dict[tuple[int, RegionKey], tuple[int, str, float | None]]:
+) -> dict[tuple[int, RegionKey], tuple[int, float | None]]:
     table = schema.regions.c
-    found: dict[tuple[int, RegionKey], tuple[int, str, float | None]] = {}
+    found: dict[tuple[int, RegionKey], tuple[int, float | None]] = {}
     for chunk in chunked(sorted(media)):
         for row in connection.execute(select(schema.regions).where(table.media.in_(chunk))):
-            key = ((row.x, row.y, row.w, row.h), row.detector, row.detector_version)
-            found[row.media, key] = (row.id, row.category, row.confidence)
+            key = ((row.x, row.y, row.w, row.h), row.detector, row.detector_version, row.category)
+            found[row.media, key] = (row.id, row.confidence)
     return found
 
 
 def _region_row(media: int, key: RegionKey, region: Region | None) -> dict[str, Any]:
-    (x, y, w, h), detector, version = key
+    (x, y, w, h), detector, version, category = key
     return {
         "media": media,
         "x": x,
@@ -139,7 +139,7 @@ def _region_row(media: int, key: RegionKey, region: Region | None) -> dict[str, 
         "h": h,
         "detector": detector,
         "detector_version": version,
-        "category": region.category if region else "",
+        "category": category,
         "confidence": _number(region.confidence) if region else None,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, and_, func, not_, or_, select
@@ -17,8 +18,10 @@ from bioclip_plugin.store.listing import DONE
 from bioclip_plugin.store.media_rows import item_of_row, region_of_row
 from bioclip_plugin.store.records import (
     ITEM_STATUSES,
+    DecisionVerdict,
     FeatureKey,
     Run,
+    StoredDecision,
     StoredFailure,
     StoredItem,
     StoredRegion,
@@ -26,7 +29,7 @@ from bioclip_plugin.store.records import (
 )
 from bioclip_plugin.store.schema import RANK_CODES
 from bioclip_plugin.store.taxa import Key, TaxonCache
-from bioclip_plugin.store.values import clean_text, moment_of
+from bioclip_plugin.store.values import clean_text, from_json, moment_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +81,7 @@ def page_of_items(
     """The next items of the listing behind the position ``after``, and the last one's position."""
     listed, media = schema.listing, schema.media
     query = (
-        select(media, listed.c.position.label("listed_position"), listed.c.status)
+        select(media, listed.c.position.label("listed_position"), listed.c.status, listed.c.stated)
         .join(listed, listed.c.media == media.c.id)
         .where(listed.c.run == run.id, listed.c.position > after)
         .order_by(listed.c.position)
@@ -94,6 +97,8 @@ def page_of_items(
     for row in rows:
         stored = regions.get(row.id, [])
         item = item_of_row(row, tuple(region.region for region in stored if region.region is not None))
+        if row.stated is not None:
+            item = replace(item, detected=True)
         items.append(StoredItem(item, ITEM_STATUSES[row.status], failed.get(row.id), stored))
     return items, rows[-1].listed_position
 
@@ -103,7 +108,7 @@ def _regions_of_run(
 ) -> dict[int, list[StoredRegion]]:
     regions, listed = schema.regions, schema.listed_regions.c
     query = (
-        select(regions)
+        select(regions, listed.classified)
         .join(schema.listed_regions, listed.region == regions.c.id)
         .where(listed.run == run.id)
         .order_by(listed.media, listed.position)
@@ -145,8 +150,7 @@ def _stored_regions(
             row.id,
             _by_rank(listed.get(row.id, []), taxa),
             tuple(flags.get(row.id, "").split()),
-            row.id in decided,
-            _consensus(decided.get(row.id), taxa),
+            _decision(decided[row.id], taxa) if row.id in decided else None,
         )
         for row in rows
     ]
@@ -160,10 +164,12 @@ def _by_rank(rows: Iterable[Row[Any]], taxa: dict[int, Key]) -> dict[str, tuple[
     return {rank: tuple(candidates) for rank, candidates in found.items()}
 
 
-def _consensus(row: Row[Any] | None, taxa: dict[int, Key]) -> Candidate | None:
-    if row is None or row.taxon is None:
-        return None
-    return Candidate(taxa[row.taxon][0], RANK_CODES[row.rank], row.probability)
+def _decision(row: Row[Any], taxa: dict[int, Key]) -> StoredDecision:
+    candidate = None
+    if row.taxon is not None:
+        candidate = Candidate(taxa[row.taxon][0], RANK_CODES[row.rank], row.probability)
+    verdict: DecisionVerdict = row.verdict or ("taxon" if candidate else "unknown")
+    return StoredDecision(verdict, candidate, row.event, tuple(from_json(row.trail) or ()))
 
 
 def _failures(connection: Connection, run: Run, media_ids: Sequence[int]) -> list[tuple[Any, Failure]]:

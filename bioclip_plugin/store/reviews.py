@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -10,12 +10,12 @@ from sqlalchemy import Connection, Row, select
 from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.store import schema
-from bioclip_plugin.store.bulk import insert_new
+from bioclip_plugin.store.bulk import chunked, insert_new
 from bioclip_plugin.store.media_rows import region_ids, region_key, region_of_row
 from bioclip_plugin.store.reading import PAGE
-from bioclip_plugin.store.records import TARGET_KINDS, VERDICTS, Review, ReviewTarget, Verdict
+from bioclip_plugin.store.records import TARGET_KINDS, VERDICTS, Review, ReviewTarget, StatedReview, Verdict
 from bioclip_plugin.store.taxa import TaxonCache
-from bioclip_plugin.store.values import moment_of, moment_text, now, stored_uri
+from bioclip_plugin.store.values import from_json, moment_of, moment_text, now, stored_uri, to_json
 
 
 def check_review(target: ReviewTarget, verdict: Verdict, taxon: Taxon | None, reviewer: str) -> None:
@@ -38,34 +38,37 @@ def check_review(target: ReviewTarget, verdict: Verdict, taxon: Taxon | None, re
         raise StoreError(f"a review of a {target.kind} needs the image's uri")
 
 
-def add(
-    connection: Connection,
-    uid: str,
-    target: ReviewTarget,
-    said: tuple[Verdict, Taxon | None, str, datetime | None, str],
-    cache: TaxonCache,
-) -> int:
-    """Insert a review (verdict, taxon, reviewer, time, comment) unless one with this ``uid`` is there; its number."""
-    verdict, taxon, reviewer, reviewed_at, comment = said
+def add(connection: Connection, said: StatedReview, cache: TaxonCache) -> int:
+    """Insert a review unless one with its ``uid`` is there; its number."""
+    target = said.target
     media = None if target.kind == "event" else _media_id(connection, target)
     region = None
     if target.kind == "region" and media is not None:
         place = (media, region_key(target.region))
         region = region_ids(connection, {place: target.region})[place]
     row = {
-        "uid": uid,
+        "uid": said.uid,
         "kind": target.kind,
         "media": media,
         "region": region,
         "event": target.event if target.kind == "event" else None,
-        "verdict": verdict,
-        "taxon": _taxon_id(connection, taxon, cache) if taxon else None,
-        "reviewer": reviewer,
-        "reviewed_at": moment_text(reviewed_at) if reviewed_at else now(),
-        "comment": comment,
+        "verdict": said.verdict,
+        "taxon": _taxon_id(connection, said.taxon, cache) if said.taxon else None,
+        "reviewer": said.reviewer,
+        "reviewed_at": moment_text(said.reviewed_at) if said.reviewed_at else now(),
+        "comment": said.comment,
+        "details": to_json(said.details) if said.details else None,
     }
     insert_new(connection, schema.reviews, [row])
-    return int(connection.execute(select(schema.reviews.c.id).where(schema.reviews.c.uid == uid)).scalar_one())
+    return int(connection.execute(select(schema.reviews.c.id).where(schema.reviews.c.uid == said.uid)).scalar_one())
+
+
+def known_uids(connection: Connection, uids: Iterable[str]) -> set[str]:
+    """Those of the texts that reviews are stored under."""
+    found: set[str] = set()
+    for chunk in chunked(uids):
+        found.update(connection.execute(select(schema.reviews.c.uid).where(schema.reviews.c.uid.in_(chunk))).scalars())
+    return found
 
 
 def page(connection: Connection, after: int, cache: TaxonCache) -> tuple[list[Review], int]:
@@ -103,7 +106,8 @@ def page(connection: Connection, after: int, cache: TaxonCache) -> tuple[list[Re
 def _review(row: Row[Any], taxon: Taxon | None) -> Review:
     region = region_of_row(row) if row.kind == "region" else None
     target = ReviewTarget(row.kind, row.uri, row.frame or 0, region, row.event)
-    return Review(row.id, target, row.verdict, taxon, row.reviewer, moment_of(row.reviewed_at), row.comment)
+    moment, details = moment_of(row.reviewed_at), from_json(row.details)
+    return Review(row.id, target, row.verdict, taxon, row.reviewer, moment, row.comment, row.uid, details)
 
 
 def _media_id(connection: Connection, target: ReviewTarget) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +30,7 @@ from bioclip_plugin.store.records import (
     RunPlan,
     RunStatus,
     Stat,
+    StatedReview,
     StoredFailure,
     StoredItem,
     StoredRegion,
@@ -198,9 +200,28 @@ class Store:
         Raises:
             StoreError: for an image that is not in the store, and a verdict that does not fit.
         """
+        said = StatedReview(target, verdict, taxon, reviewer, reviewed_at, comment, uid=uuid.uuid4().hex)
         reviews.check_review(target, verdict, taxon, reviewer)
-        uid, said = uuid.uuid4().hex, (verdict, taxon, reviewer, reviewed_at, comment)
-        return self._database.write(lambda connection: reviews.add(connection, uid, target, said, self._taxa))
+        return self._database.write(lambda connection: reviews.add(connection, said, self._taxa))
+
+    def add_reviews(self, said: Sequence[StatedReview]) -> int:
+        """Keep what people said, in one transaction; how many were not there yet, by their ``uid``.
+
+        Raises:
+            StoreError: for an image that is not in the store, and a verdict that does not fit; then none is kept.
+        """
+        for one in said:
+            reviews.check_review(one.target, one.verdict, one.taxon, one.reviewer)
+        named = [one if one.uid else replace(one, uid=uuid.uuid4().hex) for one in said]
+
+        def work(connection: Connection) -> int:
+            known = reviews.known_uids(connection, [one.uid for one in named])
+            for one in named:
+                if one.uid not in known:
+                    reviews.add(connection, one, self._taxa)
+            return len({one.uid for one in named} - known)
+
+        return self._database.write(work)
 
     # Reading
 

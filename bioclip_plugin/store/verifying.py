@@ -64,7 +64,7 @@ def _region_problems(connection: Connection, run: Run) -> list[str]:
             .join(schema.media, here.media == media.id)
             .outerjoin(schema.listing, and_(listed.run == run.id, listed.media == here.media))
         )
-        .where(here.run == run.id)
+        .where(here.run == run.id, or_(here.classified.is_(None), here.classified != 0))
     )
     answer = exists().where(answers.answer_set == run.answer_set, answers.region == here.region)
     decision = exists().where(decisions.decision_set == run.decision_set, decisions.region == here.region)
