@@ -77,7 +77,7 @@ def _uri_and_path(joined: str) -> tuple[str, Path]:
 def _is_inside(path: str, folder: str) -> bool:
     """Whether a normalised path lies under a normalised folder, by their letters."""
     if folder == os.curdir:
-        return not os.path.isabs(path) and path != os.curdir and path.split(os.sep)[0] != os.pardir
+        return not Path(path).is_absolute() and path != os.curdir and Path(path).parts[0] != os.pardir
     return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 

@@ -30,7 +30,7 @@ class Event(NamedTuple):
 
     name: str
     """The member's name; empty where the file is an array."""
-    index: int | None
+    number: int | None
     """The element's number from 0; -1: an array begins here (value None); None: a member that is no array."""
     value: Any
 
@@ -50,11 +50,11 @@ def members(path: Path, name: str) -> Iterator[tuple[int, Any]]:
     for event in walk(path):
         if event.name != name:
             continue
-        if event.index is None:
+        if event.number is None:
             raise SourceError(f"{path}: {name!r} is {kind_of(event.value)}; it must be an array")
         found = True
-        if event.index != ARRAY_BEGINS:
-            yield event.index, event.value
+        if event.number != ARRAY_BEGINS:
+            yield event.number, event.value
     if not found:
         raise SourceError(f"{path} has no array {name!r}: is it the file that you meant?")
 
@@ -70,16 +70,16 @@ def head(path: Path, names: Sequence[str] | None = None) -> dict[str, Any]:
     wanted: dict[str, Any] = {}
     for event in walk(path):
         if names is None:
-            if event.index is None:
+            if event.number is None:
                 wanted[event.name] = event.value
             continue
         if event.name not in names:
             if len(wanted) == len(names):
                 break  # at the next member, when an array that was asked for is whole
             continue
-        if event.index is None:
+        if event.number is None:
             wanted[event.name] = event.value
-        elif event.index == ARRAY_BEGINS:
+        elif event.number == ARRAY_BEGINS:
             wanted[event.name] = []
         else:
             wanted[event.name].append(event.value)
@@ -124,9 +124,9 @@ def beginning(path: Path) -> Beginning:
     text = _Text(str(path), None, decoded, found)
     try:
         for event in _events(text):
-            if event.index is None:
+            if event.number is None:
                 found[event.name] = event.value
-            elif event.index == ARRAY_BEGINS:
+            elif event.number == ARRAY_BEGINS:
                 found[event.name] = []
             else:
                 found[event.name].append(event.value)
