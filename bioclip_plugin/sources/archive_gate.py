@@ -29,6 +29,8 @@ class Member:
     """Relative, with forward slashes, no ``.`` or ``..`` in it: safe to join to a folder."""
     size: int
     """Bytes, unpacked; reading stops with an error where there are more."""
+    modified_s: int = 0
+    """Seconds since 1970 (a zip file's clock taken as UTC), given to what is extracted; 0 = not stated."""
 
 
 DEFAULT_LIMITS = Limits()

@@ -83,7 +83,7 @@ class TarReader:
             if not entry.isreg() or entry.issparse():
                 raise gate.special(entry.name, "a device file or of another special kind")
             gate.size(entry.name, entry.size)
-            yield Member(name, entry.size), entry
+            yield Member(name, entry.size, max(int(entry.mtime), 0)), entry
 
     def open(self, entry: tarfile.TarInfo) -> IO[bytes]:
         """A member's bytes."""

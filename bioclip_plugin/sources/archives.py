@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import calendar
 import io
+import os
 import shutil
 import stat
 import tempfile
@@ -127,6 +129,8 @@ class Archive:
             try:
                 with file:
                     shutil.copyfileobj(source, file, _CHUNK)
+                if modified_s := self.members[name].modified_s:
+                    os.utime(target, (modified_s, modified_s))
             except BaseException:
                 target.unlink(missing_ok=True)
                 raise
@@ -228,7 +232,14 @@ def _zip_members(archive: zipfile.ZipFile, path: Path, limits: Limits) -> Iterat
         if entry.flag_bits & 1:
             raise gate.special(entry.filename, "encrypted")
         gate.size(entry.filename, entry.file_size, entry.compress_size)
-        yield Member(name, entry.file_size), entry
+        yield Member(name, entry.file_size, _seconds(entry.date_time)), entry
+
+
+def _seconds(moment: tuple[int, int, int, int, int, int]) -> int:
+    try:
+        return max(calendar.timegm((*moment, 0, 0, 0)), 0)
+    except ValueError:  # a day that is none
+        return 0
 
 
 # -- Reading -----------------------------------------------------------------------------------------------------------
