@@ -62,6 +62,7 @@ class Engine:
         self._encoder: Encoder | None = None
         self._classifier: Classifier | None = None
         self._identities: Identities | None = None
+        self._suffixes: frozenset[str] | None = None
         self._weights: dict[Place, NDArray[np.float32] | None] = {}
 
     @property
@@ -184,6 +185,13 @@ class Engine:
         if self.request.batch_size:
             return self.request.batch_size
         return 128 if self.compute.device.startswith("cuda") else 16
+
+    def opens(self, suffix: str) -> bool:
+        """Whether a plugin opens files of this suffix (``.mp4``, in lower case), so that others need not be asked about."""
+        with self._lock:
+            if self._suffixes is None:
+                self._suffixes = self.plugins.media_suffixes()
+            return suffix in self._suffixes
 
     @property
     def workers(self) -> int:

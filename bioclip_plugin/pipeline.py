@@ -30,6 +30,7 @@ from bioclip_plugin.tasks import (
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
     from bioclip_plugin.engine import Engine
     from bioclip_plugin.store import Store
@@ -209,8 +210,8 @@ class Pipeline:
         classified = [work for work in task.regions if work.is_classified]
         boxes = [decoded_box(work.region) for work in classified]
         try:
-            if task.item.image is not None:
-                image = task.item.image
+            image = task.item.image or self._opened(task.item)
+            if image is not None:
                 content = image.tobytes()
                 task.content_sha256 = hashlib.sha256(f"{image.mode}{image.size}".encode() + content).hexdigest()
                 crops = prepare(image, boxes, preprocessing)
@@ -229,6 +230,18 @@ class Pipeline:
         task.content_size = len(content)
         for work, crop in zip(classified, crops, strict=True):
             work.crop = crop
+
+    def _opened(self, item: MediaItem) -> Image.Image | None:
+        """The image of an item that a plugin opens: a frame of a video, a RAW file."""
+        if item.data is not None or not self._engine.opens(path_of_item(item).suffix.lower()):
+            return None
+        try:
+            image: Image.Image | None = self._engine.plugins.hook.open_media(item=item)
+        except (ImageError, UsageError):
+            raise
+        except Exception as error:  # a plugin's trouble with one file is that file's failure, not the run's end
+            raise ImageError(f"a plugin could not open it: {type(error).__name__}: {error}", stage="decode") from error
+        return image
 
     # Model and labels
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -16,7 +16,9 @@ from bioclip_plugin import __version__, hookspecs
 if TYPE_CHECKING:
     from bioclip_core.models import ModelEntry
     from bioclip_plugin.exports import Exporter
-    from bioclip_plugin.sources import Source
+    from bioclip_plugin.media import MediaItem, Unlisted
+    from bioclip_plugin.rules import Rule
+    from bioclip_plugin.sources import ListingOptions, Source
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,19 @@ class BioclipPluginManager(pluggy.PluginManager):
     def exporters(self) -> dict[str, Exporter]:
         """Registered export formats by name."""
         return _collected(self.hook.register_exporters, "exporter")
+
+    def rules(self) -> dict[str, type[Rule]]:
+        """Registered rules by name, in the order of their registration."""
+        return _collected(self.hook.register_rules, "rule")
+
+    def media_suffixes(self) -> frozenset[str]:
+        """Suffixes, in lower case, of files that plugins open or expand."""
+        return frozenset(suffix.lower() for said in self.hook.media_suffixes() for suffix in said)
+
+    def expand(self, item: MediaItem, options: ListingOptions) -> Iterable[MediaItem | Unlisted] | None:
+        """What an item is made of, by the first plugin that knows; None where it is one image."""
+        parts: Iterable[MediaItem | Unlisted] | None = self.hook.expand_media(item=item, options=options)
+        return parts
 
     def described(self) -> list[dict[str, str]]:
         """For ``plugins`` and provenance: name, distribution with version, and the hooks that each implements."""

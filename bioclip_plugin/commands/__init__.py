@@ -9,6 +9,7 @@ _COMMANDS = (
     ("classify", "classify:classify", "Name what is in images and keep the answers."),
     ("embed", "embed:embed", "Write images' features to a Parquet file."),
     ("export", "export:export", "Write a run's results to a file."),
+    ("validate", "validate:validate", "Check a file or package in another program's format."),
     ("runs", "runs:runs", "List, show and verify runs."),
     ("labels", "labels:labels", "Build, import, search and check label sets."),
     ("shards", "shards:shards", "Write and check shards of labelled images."),

@@ -14,7 +14,14 @@ import click
 
 from bioclip_core.errors import BioclipError, SourceError, StoreError, UsageError
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import DEFAULT_STORE, compute_options, model_option, store_option
+from bioclip_plugin.commands.options import (
+    DEFAULT_STORE,
+    compute_options,
+    listing_of,
+    listing_options,
+    model_option,
+    store_option,
+)
 from bioclip_plugin.commands.reporting import (
     Report,
     console_for,
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bioclip_plugin.session import Session
+    from bioclip_plugin.sources import ListingOptions
     from bioclip_plugin.store import Run, Summary
 
 
@@ -52,6 +60,7 @@ if TYPE_CHECKING:
 )
 @store_option
 @compute_options
+@listing_options
 @click.option(
     "--rehash", is_flag=True, help="Read every file again, also where size and modification time are unchanged."
 )
@@ -72,9 +81,10 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     find . -name '*.JPG' | bioclip-plugin classify - --json
     """
     console = console_for(to_stderr=as_json)
+    listing = listing_of(options)
     request = ClassifyRequest(**options)
     with log_lines(console), terminated_like_interrupted():
-        return _Classification(ctx, paths, request, console, rehash=rehash, as_json=as_json).run()
+        return _Classification(ctx, paths, request, listing, console, rehash=rehash, as_json=as_json).run()
 
 
 class _Classification:
@@ -85,6 +95,7 @@ class _Classification:
         ctx: click.Context,
         paths: tuple[str, ...],
         request: ClassifyRequest,
+        listing: ListingOptions,
         console: Console,
         *,
         rehash: bool,
@@ -93,6 +104,7 @@ class _Classification:
         self._plugins = plugins_of(ctx)
         self._paths = paths
         self._request = request
+        self._listing = listing
         self._console = console
         self._rehash = rehash
         self._as_json = as_json
@@ -151,7 +163,17 @@ class _Classification:
                 raise type(error)(f"{error}. What is done is committed; go on with: {go_on}") from error
             raise
         session.store.end_run(run, "finished", {"seconds": round(report.seconds, 1)})
+        self._keep_reviews(session)
         return self._summarise(session, run, report, pipeline.already_done)
+
+    def _keep_reviews(self, session: Session) -> None:
+        """Store what people said in the files that were listed; what was stored before stays one review."""
+        from bioclip_plugin.reviews.from_sources import import_from_sources
+
+        assert session.store is not None
+        kept = import_from_sources(self._paths, self._plugins.sources(), self._listing, session.store)
+        if kept.read:
+            self._console.print(kept.described())
 
     def _end(self, session: Session, run: Run, status: Any) -> None:
         """Note how the run ended, where the database still takes it."""
@@ -171,7 +193,7 @@ class _Classification:
             yield from session.store.media_under(None)
         for path in self._paths:
             try:
-                items = iter(listed([path], sources))
+                items = iter(listed([path], sources, self._listing, self._plugins.expand))
             except SourceError:
                 items = iter(())
                 if not _any(session.store.media_under(uri_of(path))):

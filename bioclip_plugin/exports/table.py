@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.taxonomy import RANKS
+from bioclip_plugin.validation.problems import Problem
 
 if TYPE_CHECKING:
     from bioclip_core.classify import Candidate
+    from bioclip_plugin.exports.options import ExportOptions
+    from bioclip_plugin.exports.selection import Export
     from bioclip_plugin.media import MediaItem
     from bioclip_plugin.store import Run, StoredItem, StoredRegion
 
@@ -46,15 +49,31 @@ class CsvExporter:
     name = "csv"
     description = "a table for spreadsheets, one row a region or failure"
 
-    def write(self, path: Path, run: Run, items: Iterator[StoredItem]) -> int:
+    folder = False
+
+    def write(self, path: Path, export: Export) -> int:
         count = 0
         with path.open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
             table.writerow(COLUMNS)
-            for row in table_rows(run, items):
+            for row in table_rows(export.run, export.items()):
                 table.writerow([_csv_cell(name, row.get(name)) for name in COLUMNS])
                 count += 1
         return count
+
+    def recognises(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.readline(4096).strip() == ",".join(COLUMNS).encode()
+
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in (table := csv.reader(file)):
+                if len(row) != len(COLUMNS):
+                    yield Problem(
+                        path.name, f"line {table.line_num}", f"{len(row)} cells, and there are {len(COLUMNS)} columns"
+                    )
 
 
 class ParquetExporter:
@@ -63,18 +82,38 @@ class ParquetExporter:
     name = "parquet"
     description = "the same table for programs, with types, compressed"
 
-    def write(self, path: Path, run: Run, items: Iterator[StoredItem]) -> int:
+    folder = False
+
+    def write(self, path: Path, export: Export) -> int:
         import pyarrow as pa
         from pyarrow import parquet
 
         schema = pa.schema([(name, pa.type_for_alias(_NUMBERS.get(name, "string"))) for name in COLUMNS])
-        rows = table_rows(run, items)
+        rows = table_rows(export.run, export.items())
         count = 0
         with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
             while group := list(islice(rows, _ROWS_A_GROUP)):
                 writer.write_table(pa.Table.from_pylist(group, schema))
                 count += len(group)
         return count
+
+    def recognises(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        try:
+            missing = [name for name in COLUMNS if name not in parquet.ParquetFile(path).schema_arrow.names]
+        except (OSError, pa.ArrowException) as error:
+            yield Problem(path.name, "", f"it cannot be read as Parquet: {error}")
+            return
+        if missing:
+            yield Problem(path.name, "", f"columns are missing: {', '.join(missing)}")
 
 
 def asked_level(run: Run) -> str:

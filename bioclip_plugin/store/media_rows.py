@@ -47,7 +47,7 @@ def capture_of(item: MediaItem) -> dict[str, Any]:
     }
 
 
-def item_of_row(row: Row[Any], regions: tuple[Region, ...] = ()) -> MediaItem:
+def item_of_row(row: Row[Any], regions: tuple[Region, ...] = (), *, detected: bool = False) -> MediaItem:
     """The media item of a row of the media table; its ``path`` is not stored."""
     return MediaItem(
         uri=row.uri,
@@ -57,6 +57,7 @@ def item_of_row(row: Row[Any], regions: tuple[Region, ...] = ()) -> MediaItem:
         deployment=row.deployment,
         sequence=row.sequence,
         regions=regions,
+        detected=detected,
         metadata=MappingProxyType(from_json(row.metadata)),
     )
 

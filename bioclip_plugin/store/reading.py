@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, and_, func, not_, or_, select
+from sqlalchemy import Connection, and_, func, not_, or_, select
 
-from bioclip_core.classify import Candidate
 from bioclip_plugin.answers import Failure
 from bioclip_plugin.media import MediaItem
-from bioclip_plugin.store import schema
+from bioclip_plugin.store import schema, stored_regions
 from bioclip_plugin.store.bulk import chunked
 from bioclip_plugin.store.listing import DONE
-from bioclip_plugin.store.media_rows import item_of_row, region_of_row
+from bioclip_plugin.store.media_rows import item_of_row
 from bioclip_plugin.store.records import (
     ITEM_STATUSES,
-    DecisionVerdict,
     FeatureKey,
     Run,
-    StoredDecision,
     StoredFailure,
     StoredItem,
     StoredRegion,
     Summary,
 )
-from bioclip_plugin.store.schema import RANK_CODES
-from bioclip_plugin.store.taxa import Key, TaxonCache
-from bioclip_plugin.store.values import clean_text, from_json, moment_of
+from bioclip_plugin.store.stored_regions import Ranks
+from bioclip_plugin.store.taxa import TaxonCache
+from bioclip_plugin.store.values import clean_text, moment_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,22 +58,17 @@ def answers(
     connection: Connection, run: Run, media_ids: Sequence[int], cache: TaxonCache
 ) -> dict[int, list[StoredRegion]]:
     """By media number, every region that has an answer in the run's answer set."""
-    regions, answered = schema.regions, schema.answers.c
-    query = select(regions).join(
-        schema.answers, and_(answered.region == regions.c.id, answered.answer_set == run.answer_set)
-    )
-    found: dict[int, list[StoredRegion]] = {}
-    for chunk in chunked(sorted(set(media_ids))):
-        rows = connection.execute(query.where(regions.c.media.in_(chunk)).order_by(regions.c.id)).all()
-        for row, stored in zip(rows, _stored_regions(connection, run, rows, cache), strict=True):
-            found.setdefault(row.media, []).append(stored)
-    return found
+    return stored_regions.answered(connection, run, media_ids, cache)
 
 
 def page_of_items(
-    connection: Connection, run: Run, after: int, limit: int, cache: TaxonCache
+    connection: Connection, run: Run, after: int, limit: int, cache: TaxonCache, ranks: Ranks = None
 ) -> tuple[list[StoredItem], int]:
-    """The next items of the listing behind the position ``after``, and the last one's position."""
+    """The next items of the listing behind the position ``after``, and the last one's position.
+
+    Args:
+        ranks: the levels whose candidates are wanted; None: all.
+    """
     listed, media = schema.listing, schema.media
     query = (
         select(media, listed.c.position.label("listed_position"), listed.c.status, listed.c.stated)
@@ -90,86 +80,17 @@ def page_of_items(
     rows = connection.execute(query).all()
     if not rows:
         return [], after
-    numbers = [row.id for row in rows]
-    regions = _regions_of_run(connection, run, [row.id for row in rows if row.status == DONE], cache)
-    failed = {row.id: failure for row, failure in _failures(connection, run, numbers)}
+    done = [row.id for row in rows if row.status == DONE]
+    regions = stored_regions.of_run(connection, run, done, cache, ranks)
+    others = [row.id for row in rows if row.status != DONE]
+    failed = {row.id: failure for row, failure in _failures(connection, run, others)} if others else {}
     items = []
     for row in rows:
         stored = regions.get(row.id, [])
-        item = item_of_row(row, tuple(region.region for region in stored if region.region is not None))
-        if row.stated is not None:
-            item = replace(item, detected=True)
+        boxes = tuple(region.region for region in stored if region.region is not None)
+        item = item_of_row(row, boxes, detected=row.stated is not None)
         items.append(StoredItem(item, ITEM_STATUSES[row.status], failed.get(row.id), stored))
     return items, rows[-1].listed_position
-
-
-def _regions_of_run(
-    connection: Connection, run: Run, media_ids: Sequence[int], cache: TaxonCache
-) -> dict[int, list[StoredRegion]]:
-    regions, listed = schema.regions, schema.listed_regions.c
-    query = (
-        select(regions, listed.classified)
-        .join(schema.listed_regions, listed.region == regions.c.id)
-        .where(listed.run == run.id)
-        .order_by(listed.media, listed.position)
-    )
-    found: dict[int, list[StoredRegion]] = defaultdict(list)
-    for chunk in chunked(media_ids):
-        rows = connection.execute(query.where(listed.media.in_(chunk))).all()
-        for row, stored in zip(rows, _stored_regions(connection, run, rows, cache), strict=True):
-            found[row.media].append(stored)
-    return found
-
-
-def _stored_regions(
-    connection: Connection, run: Run, rows: Sequence[Row[Any]], cache: TaxonCache
-) -> list[StoredRegion]:
-    flags: dict[int, str] = {}
-    listed: dict[int, list[Row[Any]]] = defaultdict(list)
-    decided: dict[int, Row[Any]] = {}
-    answered, candidates, decisions = schema.answers.c, schema.candidates.c, schema.decisions.c
-    for chunk in chunked(row.id for row in rows):
-        here = and_(answered.answer_set == run.answer_set, answered.region.in_(chunk))
-        found = connection.execute(select(answered.region, answered.flags).where(here))
-        flags.update((row.region, row.flags) for row in found)
-        here = and_(candidates.answer_set == run.answer_set, candidates.region.in_(chunk))
-        ordered = (
-            select(schema.candidates).where(here).order_by(candidates.region, candidates.rank, candidates.position)
-        )
-        for candidate in connection.execute(ordered):
-            listed[candidate.region].append(candidate)
-        here = and_(decisions.decision_set == run.decision_set, decisions.region.in_(chunk))
-        for decision in connection.execute(select(schema.decisions).where(here)):
-            decided[decision.region] = decision
-    numbers = {candidate.taxon for found in listed.values() for candidate in found}
-    numbers |= {decision.taxon for decision in decided.values() if decision.taxon is not None}
-    taxa = cache.taxa(connection, numbers)
-    return [
-        StoredRegion(
-            region_of_row(row),
-            row.id,
-            _by_rank(listed.get(row.id, []), taxa),
-            tuple(flags.get(row.id, "").split()),
-            _decision(decided[row.id], taxa) if row.id in decided else None,
-        )
-        for row in rows
-    ]
-
-
-def _by_rank(rows: Iterable[Row[Any]], taxa: dict[int, Key]) -> dict[str, tuple[Candidate, ...]]:
-    found: dict[str, list[Candidate]] = {}
-    for row in rows:
-        taxon, rank = taxa[row.taxon]
-        found.setdefault(RANK_CODES[row.rank], []).append(Candidate(taxon, RANK_CODES[rank], row.probability))
-    return {rank: tuple(candidates) for rank, candidates in found.items()}
-
-
-def _decision(row: Row[Any], taxa: dict[int, Key]) -> StoredDecision:
-    candidate = None
-    if row.taxon is not None:
-        candidate = Candidate(taxa[row.taxon][0], RANK_CODES[row.rank], row.probability)
-    verdict: DecisionVerdict = row.verdict or ("taxon" if candidate else "unknown")
-    return StoredDecision(verdict, candidate, row.event, tuple(from_json(row.trail) or ()))
 
 
 def _failures(connection: Connection, run: Run, media_ids: Sequence[int]) -> list[tuple[Any, Failure]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Select, select
 
 from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
@@ -73,34 +73,49 @@ def known_uids(connection: Connection, uids: Iterable[str]) -> set[str]:
 
 def page(connection: Connection, after: int, cache: TaxonCache) -> tuple[list[Review], int]:
     """The next reviews behind the number ``after``, oldest first, and the last one's number."""
-    reviews, media, regions = schema.reviews, schema.media.c, schema.regions.c
-    query = (
-        select(
-            reviews,
-            media.uri,
-            media.frame,
-            regions.x,
-            regions.y,
-            regions.w,
-            regions.h,
-            regions.detector,
-            regions.detector_version,
-            regions.category,
-            regions.confidence,
-        )
-        .select_from(
-            reviews.outerjoin(schema.media, reviews.c.media == media.id).outerjoin(
-                schema.regions, reviews.c.region == regions.id
-            )
-        )
-        .where(reviews.c.id > after)
-        .order_by(reviews.c.id)
-        .limit(PAGE)
-    )
+    query = _joined().where(schema.reviews.c.id > after).order_by(schema.reviews.c.id).limit(PAGE)
     rows = connection.execute(query).all()
+    return _reviews(connection, rows, cache), rows[-1].id if rows else after
+
+
+def of_media(
+    connection: Connection, media: Sequence[tuple[str, int]], cache: TaxonCache
+) -> dict[tuple[str, int], list[Review]]:
+    """Reviews of these images (uri and frame) and their regions, oldest first; an image without one is not in the result."""
+    wanted = {(stored_uri(uri), frame): (uri, frame) for uri, frame in media}
+    found: dict[tuple[str, int], list[Review]] = {}
+    for chunk in chunked(sorted({uri for uri, _ in wanted})):
+        query = _joined().where(schema.media.c.uri.in_(chunk)).order_by(schema.reviews.c.id)
+        rows = [row for row in connection.execute(query) if (row.uri, row.frame) in wanted]
+        for row, review in zip(rows, _reviews(connection, rows, cache), strict=True):
+            found.setdefault(wanted[row.uri, row.frame], []).append(review)
+    return found
+
+
+def _joined() -> Select[Any]:
+    reviews, media, regions = schema.reviews, schema.media.c, schema.regions.c
+    return select(
+        reviews,
+        media.uri,
+        media.frame,
+        regions.x,
+        regions.y,
+        regions.w,
+        regions.h,
+        regions.detector,
+        regions.detector_version,
+        regions.category,
+        regions.confidence,
+    ).select_from(
+        reviews.outerjoin(schema.media, reviews.c.media == media.id).outerjoin(
+            schema.regions, reviews.c.region == regions.id
+        )
+    )
+
+
+def _reviews(connection: Connection, rows: Sequence[Row[Any]], cache: TaxonCache) -> list[Review]:
     taxa = cache.taxa(connection, [row.taxon for row in rows if row.taxon is not None])
-    found = [_review(row, taxa[row.taxon][0] if row.taxon is not None else None) for row in rows]
-    return found, rows[-1].id if rows else after
+    return [_review(row, taxa[row.taxon][0] if row.taxon is not None else None) for row in rows]
 
 
 def _review(row: Row[Any], taxon: Taxon | None) -> Review:

@@ -277,6 +277,10 @@ class Store:
         """What people said, oldest first."""
         return self._pages(lambda connection, after: reviews.page(connection, after, self._taxa))
 
+    def reviews_of(self, media: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Review]]:
+        """What people said of these images (uri and frame) and their regions, oldest first."""
+        return self._database.read(lambda connection: reviews.of_media(connection, media, self._taxa))
+
     def _pages(self, page: Callable[[Connection, int], tuple[list[Found], int]]) -> Iterator[Found]:
         after = 0
         while True:
