@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, select
+from sqlalchemy import Connection, Select, and_, literal, select
 
 from bioclip_core.classify import Candidate
 from bioclip_plugin.media import BOX_UNIT, WHOLE_BOX, Region
@@ -35,7 +35,7 @@ def of_run(connection: Connection, run: Run, media: Iterable[int], cache: TaxonC
 def answered(connection: Connection, run: Run, media: Iterable[int], cache: TaxonCache) -> Found:
     """The regions of these media that have an answer in the run's answer set, whichever run wrote it."""
     regions, answers = schema.regions.c, schema.answers.c
-    query = _with_decisions(run, answers.flags.is_(None)).where(answers.region.is_not(None))
+    query = _with_decisions(run, literal(1)).where(answers.region.is_not(None))
     return _found(connection, run, query.order_by(regions.id), regions.media, media, cache, None)
 
 
