@@ -142,7 +142,9 @@ def _item(
     except UsageError as error:
         return Unlisted(where, f"{shown}: {error}")
     if path is None and not member:
-        beside = f"media/{values['fileName']} is not beside the package" if values.get("fileName") else "it has no fileName"
+        beside = (
+            f"media/{values['fileName']} is not beside the package" if values.get("fileName") else "it has no fileName"
+        )
         return Unlisted(uri, f"{shown}: its file is on the web, which is not fetched, and {beside}")
     if values.get("deploymentID") not in deployments:
         given = values.get("deploymentID", "")
@@ -158,10 +160,16 @@ def _item(
     about = about_media(values, package, deployments)
     captured_at = moment_in(values.get("timestamp", ""), options.time_zone)
     return MediaItem(
-        uri=uri, path=path, data=data, captured_at=captured_at, place=_place(about[DEPLOYMENT_KEY], captured_at and captured_at.month),
-        deployment=values["deploymentID"], sequence=index.event(name, values["deploymentID"], captured_at),
-        regions=index.regions(name), metadata=about,
-    )  # fmt: skip
+        uri=uri,
+        path=path,
+        data=data,
+        captured_at=captured_at,
+        place=_place(about[DEPLOYMENT_KEY], captured_at.month if captured_at else None),
+        deployment=values["deploymentID"],
+        sequence=index.event(name, values["deploymentID"], captured_at),
+        regions=index.regions(name),
+        metadata=about,
+    )
 
 
 def about_media(values: Mapping[str, str], package: CamtrapPackage, deployments: Deployments) -> dict[str, Any]:
@@ -170,13 +178,17 @@ def about_media(values: Mapping[str, str], package: CamtrapPackage, deployments:
         MEDIA_KEY: dict(values),
         DEPLOYMENT_KEY: dict(deployments.get(values.get("deploymentID", ""), {})),
         PACKAGE_KEY: {
-            key: str(package.descriptor[key]) for key in ("id", "name", "title", "version") if package.descriptor.get(key)
+            key: str(package.descriptor[key])
+            for key in ("id", "name", "title", "version")
+            if package.descriptor.get(key)
         },
     }
 
 
 def _place(deployment: Mapping[str, str], month: int | None) -> Place:
-    latitude, longitude = (_degrees(deployment.get(name), limit) for name, limit in (("latitude", 90), ("longitude", 180)))
+    latitude, longitude = (
+        _degrees(deployment.get(name), limit) for name, limit in (("latitude", 90), ("longitude", 180))
+    )
     if latitude is None or longitude is None:
         return Place(month=month)
     return Place(latitude=latitude, longitude=longitude, month=month)
@@ -188,5 +200,3 @@ def _degrees(cell: str | None, limit: float) -> float | None:
     except ValueError:
         return None
     return number if abs(number) <= limit else None  # NaN is not
-
-

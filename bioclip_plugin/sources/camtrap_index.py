@@ -49,10 +49,8 @@ class ObservationIndex:
         self, package: CamtrapPackage, deployments: Mapping[str, Mapping[str, str]], zone: str | None
     ) -> Iterator[Unlisted]:
         """Read all observations; gives a line for each that cannot be used."""
-        number = 0
         self._rows.execute("BEGIN")
-        for row in package.rows("observations"):
-            number += 1
+        for number, row in enumerate(package.rows("observations"), start=1):
             fault = row.fault or self._enter(row, number, deployments, zone)
             if fault:
                 given = row.values.get("observationID", "without observationID")
@@ -116,7 +114,9 @@ class ObservationIndex:
         if deployment is None or captured_at is None:
             return None
         moment = _seconds(captured_at)
-        query = "SELECT event FROM spans WHERE deployment = ? AND starts <= ? AND ends >= ? ORDER BY starts DESC LIMIT 1"
+        query = (
+            "SELECT event FROM spans WHERE deployment = ? AND starts <= ? AND ends >= ? ORDER BY starts DESC LIMIT 1"
+        )
         row = self._rows.execute(query, (deployment, moment, moment)).fetchone()
         return str(row[0]) if row else None
 
@@ -143,7 +143,7 @@ def region_of(values: Mapping[str, str]) -> Region | None:
     try:
         box = [float(cell or "nan") for cell in cells]
     except ValueError:
-        box = [math.nan]
+        box = [math.nan] * 4
     if not all(math.isfinite(number) for number in box):
         raise UsageError(f"its box {cells} is not four numbers ({', '.join(BOX)})")
     return _region(box, values.get("observationType", ""))
@@ -151,7 +151,8 @@ def region_of(values: Mapping[str, str]) -> Region | None:
 
 def _region(box: list[float], kind: str) -> Region:
     category = _CATEGORIES.get(kind, kind if kind in OBSERVATION_TYPES else "")
-    return Region(*box, category=category, classified=kind in _NAMED_BY_A_MODEL or not category)
+    x, y, w, h = box
+    return Region(x, y, w, h, category=category, classified=kind in _NAMED_BY_A_MODEL or not category)
 
 
 def _seconds(moment: datetime) -> float:

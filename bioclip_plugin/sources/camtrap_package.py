@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
@@ -51,10 +51,6 @@ class CamtrapPackage:
     archive: Archive | None = None
     inside: str = ""
     """Of a zip file: the folder in it that holds the descriptor, with a slash at its end, or nothing."""
-    version: str = field(init=False, default="")
-
-    def __post_init__(self) -> None:
-        self.version = _read_version(self.address, self.descriptor)
 
     def files(self, table: str) -> list[str]:
         """The files of one of the tables, in their order.
@@ -62,7 +58,9 @@ class CamtrapPackage:
         Raises:
             SourceError: if the descriptor does not name the table, or names files outside the package.
         """
-        resource = self.resource(table)
+        return self._files(self.resource(table), table)
+
+    def _files(self, resource: Mapping[str, Any], table: str) -> list[str]:
         given = resource.get("path")
         names = [given] if isinstance(given, str) else given
         if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
@@ -106,6 +104,17 @@ class CamtrapPackage:
         for name in self.files(table):
             with self.open(name) as file:
                 yield from _rows(file, name, table, delimiter, self.address)
+
+    def other_rows(self, resource: Mapping[str, Any]) -> Iterator[PackageRow]:
+        """The rows of a resource that Camtrap DP does not know, where that is a table in CSV.
+
+        Raises:
+            SourceError: if its file is not there.
+        """
+        for name in self._files(resource, str(resource.get("name"))):
+            with self.open(name) as file:
+                if name.lower().endswith(".csv"):
+                    yield from _rows(file, name, "", ",", self.address)
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
@@ -179,12 +188,20 @@ def _looks_like_one(start: bytes) -> bool:
 
 
 @contextmanager
-def opened_package(address: str) -> Iterator[CamtrapPackage]:
+def opened_package(address: str, *, any_version: bool = False) -> Iterator[CamtrapPackage]:
     """Open a package and read its descriptor.
 
     Raises:
         SourceError: if the descriptor is no JSON (with the place), or of a version that is not read.
     """
+    with _opened(address) as package:
+        if not any_version:
+            check_version(package.address, package.descriptor)
+        yield package
+
+
+@contextmanager
+def _opened(address: str) -> Iterator[CamtrapPackage]:
     path, shown = path_of(address), uri_of(address)
     with ExitStack() as stack:
         if path.is_file() and archive_kind(path) == "zip":
@@ -235,7 +252,12 @@ def version_named(descriptor: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _read_version(shown: str, descriptor: Mapping[str, Any]) -> str:
+def check_version(shown: str, descriptor: Mapping[str, Any]) -> None:
+    """See that a package is of a version that is read.
+
+    Raises:
+        SourceError: naming the version.
+    """
     version = version_named(descriptor)
     allowed = ", ".join(READ_VERSIONS)
     if version is None:
@@ -243,7 +265,6 @@ def _read_version(shown: str, descriptor: Mapping[str, Any]) -> str:
         raise SourceError(f"{shown}: the profile {given!r} names no version of Camtrap DP; read are {allowed}")
     if version not in READ_VERSIONS:
         raise SourceError(f"{shown} is Camtrap DP {version}; read are {allowed}: export it in one of these versions")
-    return version
 
 
 def _rows(file: BinaryIO, name: str, table: str, delimiter: str, shown: str) -> Iterator[PackageRow]:
@@ -251,10 +272,16 @@ def _rows(file: BinaryIO, name: str, table: str, delimiter: str, shown: str) -> 
     reader = csv.reader(text, delimiter=delimiter)
     try:
         header = [cell.strip() for cell in next(reader, [])]
-        needed = {"media": ("mediaID", "filePath"), "deployments": ("deploymentID",), "observations": ("observationID",)}
+        needed = {
+            "media": ("mediaID", "filePath"),
+            "deployments": ("deploymentID",),
+            "observations": ("observationID",),
+        }
         lacking = [column for column in needed.get(table, ()) if column not in header]
         if lacking:
-            raise SourceError(f"{shown}: {name} has no column {', '.join(lacking)}; it has {', '.join(header) or 'none'}")
+            raise SourceError(
+                f"{shown}: {name} has no column {', '.join(lacking)}; it has {', '.join(header) or 'none'}"
+            )
         yield from _good_rows(reader, header, name)
     except csv.Error as error:
         raise SourceError(f"{shown}: {name} cannot be read at line {reader.line_num}: {error}") from error

@@ -75,7 +75,9 @@ def stated_reviews(
 
 def _verdict(said: Mapping[str, str]) -> Verdict | None:
     kind = said.get("observationType", "")
-    if kind == "unclassified" and any(said.get(name) for name in ("cameraSetupType", "observationTags", "observationComments")):
+    if kind == "unclassified" and any(
+        said.get(name) for name in ("cameraSetupType", "observationTags", "observationComments")
+    ):
         return "unidentifiable"
     return _VERDICTS.get(kind)
 
@@ -90,7 +92,9 @@ def taxa_of(listed: Any) -> dict[str, Taxon]:
             common = names.get("eng") if isinstance(names, dict) else None
             taxon = _named(entry["scientificName"], str(entry.get("taxonRank") or ""), stated)
             found[entry["scientificName"]] = Taxon.of(
-                taxon.lineage, common_name=common if isinstance(common, str) else "", source_id=str(entry.get("taxonID") or "")
+                taxon.lineage,
+                common_name=common if isinstance(common, str) else "",
+                source_id=str(entry.get("taxonID") or ""),
             )
     return found
 
@@ -118,7 +122,9 @@ def _keep_media(rows: sqlite3.Connection, package: CamtrapPackage) -> None:
     rows.executescript("PRAGMA journal_mode=OFF; CREATE TABLE media (id TEXT PRIMARY KEY, said TEXT) WITHOUT ROWID")
     rows.executescript("CREATE TABLE observations (id TEXT PRIMARY KEY) WITHOUT ROWID; BEGIN")
     good = (row.values for row in package.rows("media") if not row.fault and row.values.get("mediaID"))
-    rows.executemany("INSERT OR IGNORE INTO media VALUES (?, ?)", ((said["mediaID"], json.dumps(said)) for said in good))
+    rows.executemany(
+        "INSERT OR IGNORE INTO media VALUES (?, ?)", ((said["mediaID"], json.dumps(said)) for said in good)
+    )
     # The transaction stays open: nobody else sees this file, and a commit a row would be slow.
 
 
