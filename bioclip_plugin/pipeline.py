@@ -214,9 +214,15 @@ class Pipeline:
             if image is not None:
                 content = image.tobytes()
                 task.content_sha256 = hashlib.sha256(f"{image.mode}{image.size}".encode() + content).hexdigest()
+                if task.item.image is None and (block := _exif_block(image)):
+                    task.item = with_metadata(task.item, block)
                 crops = prepare(image, boxes, preprocessing)
             else:
-                content = task.item.data if task.item.data is not None else read_bytes(path_of_item(task.item))
+                content = (
+                    task.item.data
+                    if task.item.data is not None
+                    else read_bytes(path_of_item(task.item), task.item.span)
+                )
                 task.content_sha256 = hashlib.sha256(content).hexdigest()
                 task.item = with_metadata(task.item, content)
                 # Where nothing is to be named the image is read for what the camera says of it, and not decoded.
@@ -312,6 +318,12 @@ class Pipeline:
                 self._in_flight.pop(task.listed.media_id, None)
         if self._on_stored and written:
             self._on_stored(self._run, [task.answer for task in written if task.answer])
+
+
+def _exif_block(image: Image.Image) -> bytes:
+    """What the camera wrote, where the image still has it: a bare EXIF block, which is read like a file."""
+    block = image.info.get("exif")
+    return block.removeprefix(b"Exif\x00\x00") if isinstance(block, bytes) else b""
 
 
 def _read_through(task: Task) -> Task:
