@@ -91,19 +91,20 @@ def _candidates(
         query = query.where(table.rank.in_([rank_code(rank) for rank in ranks]))
     query = query.order_by(table.region, table.rank, table.position)
     found: dict[int, ByRank] = {}
+    levels: dict[int, dict[str, list[Candidate]]] = {}
     for chunk in chunked(regions):
         rows = connection.execute(query.where(table.region.in_(chunk))).all()
         taxa = cache.taxa(connection, {row[2] for row in rows})
         named = {number: (taxon, RANK_CODES[code]) for number, (taxon, code) in taxa.items()}
-        gathered: dict[tuple[int, int], list[Candidate]] = {}
-        for region, rank, number, probability in rows:
+        at: tuple[int, int] | None = None
+        listed: list[Candidate] = []
+        for region, rank, number, probability in rows:  # in the order of region and rank
+            if at != (region, rank):
+                at = (region, rank)
+                listed = []
+                levels.setdefault(region, {})[RANK_CODES[rank]] = listed
             taxon, own = named[number]
-            candidate = Candidate(taxon, own, probability)
-            key = (region, rank)
-            if key in gathered:
-                gathered[key].append(candidate)
-            else:
-                gathered[key] = [candidate]
-        for (region, rank), listed in gathered.items():
-            found.setdefault(region, {})[RANK_CODES[rank]] = tuple(listed)
+            listed.append(Candidate(taxon, own, probability))
+    for region, by_rank in levels.items():
+        found[region] = {rank: tuple(listed) for rank, listed in by_rank.items()}
     return found
