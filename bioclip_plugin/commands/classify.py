@@ -20,6 +20,7 @@ from bioclip_plugin.commands.options import (
     listing_of,
     listing_options,
     model_option,
+    rule_option,
     store_option,
 )
 from bioclip_plugin.commands.reporting import (
@@ -37,6 +38,7 @@ from bioclip_plugin.request import ClassifyRequest
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bioclip_plugin.rules.summary import Applied
     from bioclip_plugin.session import Session
     from bioclip_plugin.sources import ListingOptions
     from bioclip_plugin.store import Run, Summary
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 @click.option(
     "--threshold", type=float, default=0.65, show_default=True, help="Summed probability that the consensus needs."
 )
+@rule_option
 @store_option
 @compute_options
 @listing_options
@@ -162,9 +165,24 @@ class _Classification:
                 go_on = _command(self._request, session.store.shown_address)
                 raise type(error)(f"{error}. What is done is committed; go on with: {go_on}") from error
             raise
-        session.store.end_run(run, "finished", {"seconds": round(report.seconds, 1)})
         self._keep_reviews(session)
-        return self._summarise(session, run, report, pipeline.already_done)
+        applied = self._apply_rules(session, run)
+        counts = {"seconds": round(report.seconds, 1), **({"rules": applied.as_dict()} if applied else {})}
+        session.store.end_run(run, "finished", counts)
+        return self._summarise(session, run, report, pipeline.already_done, applied)
+
+    def _apply_rules(self, session: Session, run: Run) -> Applied | None:
+        """Decide on what is answered; an interruption leaves the rest to the same command, or to ``rules apply``."""
+        if not session.engine.rules:
+            return None
+        report = Report("Applying rules", console=self._console)
+        try:
+            with report:
+                return session.apply_rules(run, progress=report.reach)
+        except BaseException:
+            self._end(session, run, "interrupted")
+            self._console.print(f"All answers are stored. The rules go on with: bioclip-plugin rules apply --run {run.id}")
+            raise
 
     def _keep_reviews(self, session: Session) -> None:
         """Store what people said in the files that were listed; what was stored before stays one review."""
@@ -205,7 +223,9 @@ class _Classification:
             elif path != "-":
                 yield from session.store.media_under(uri_of(path))
 
-    def _summarise(self, session: Session, run: Run, report: Report, already_done: int) -> int:
+    def _summarise(
+        self, session: Session, run: Run, report: Report, already_done: int, applied: Applied | None
+    ) -> int:
         assert session.store is not None
         summary = session.store.summary(run)
         new = summary.listed - already_done
@@ -218,6 +238,8 @@ class _Classification:
                 f"Run {run.id}: {summary.listed} images, {summary.done} done, {summary.failed} failed, {summary.regions} regions; "
                 f"{already_done} were done before; {report.count / max(report.seconds, 1e-9):.1f} images/s"
             )
+        for line in applied.lines() if applied else ():
+            self._console.print(printable(line))
         self._say_failures(session, run, summary)
         where = session.store.shown_address
         self._console.print(f"Results: {where}")

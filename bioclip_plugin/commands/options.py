@@ -35,6 +35,13 @@ model_option = click.option(
     help="A name that `models list` shows, hf-hub:ORG/NAME, local-dir:FOLDER, or a weight file.",
 )
 
+rule_option = click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    help="A rule for stored answers, NAME or NAME:KEY=VALUE,...; `rules list` shows them. May be given again.",
+)
+
 store_option = click.option(
     "--store",
     default=DEFAULT_STORE,

@@ -60,6 +60,11 @@ class GeofenceMap:
         return isinstance(taxon, Taxon) and taxonomy_of(taxon) in self._rules
 
     @property
+    def taxonomies(self) -> tuple[str, ...]:
+        """The taxa that it names, as ``class;order;family;genus;species`` in lower case."""
+        return tuple(self._rules)
+
+    @property
     def identity(self) -> str:
         """sha256 of all rules: part of the identity of what a run decided with them."""
         if not self._identity:

@@ -16,9 +16,10 @@ from sqlalchemy.exc import ArgumentError
 from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.media import MediaItem, Region, Unlisted
-from bioclip_plugin.store import commits, listing, lookups, reading, reviews, runs, verifying, versions
+from bioclip_plugin.store import commits, deriving, listing, lookups, reading, reviews, runs, verifying, versions
 from bioclip_plugin.store.address import check_place, parse_address, shown
 from bioclip_plugin.store.connection import Database
+from bioclip_plugin.store.deciding import Deciding
 from bioclip_plugin.store.records import (
     FeatureKey,
     ItemRecord,
@@ -222,6 +223,21 @@ class Store:
             return len({one.uid for one in named} - known)
 
         return self._database.write(work)
+
+    def deciding(self, run: Run, *, unclassified: bool = False) -> Deciding:
+        """A run's regions on their way through rules.
+
+        Args:
+            unclassified: whether regions that the model was not to name are decided on too.
+        """
+        return Deciding(self._database, self._taxa, run, unclassified=unclassified)
+
+    def derive_run(self, base: Run, plan: RunPlan) -> Run:
+        """The run of a plan that has the same answers as ``base`` under other rules, with its listing.
+
+        A run that exists for itself (``classify`` made it) keeps its own listing.
+        """
+        return self._database.write(lambda connection: deriving.derive(connection, base, plan))
 
     # Reading
 
