@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.media import MediaItem, Place, Region, Unlisted
@@ -283,7 +283,7 @@ def box_of(value: Any) -> tuple[float, float, float, float]:
     return x, y, w, h
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether JSON gave a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
