@@ -29,7 +29,8 @@ def raw(*pairs: tuple[str, float]) -> dict[str, Any]:
 def classified(**more: Any) -> dict[str, Any]:
     """A box of a fox that was classified."""
     said = {"class": CANIDS, "score": 0.9, "source": "classifier+rollup_to_family"}
-    return detection(raw_classifications=raw((FOX, 0.6), (CANIDS, 0.3)), processed_classification=said, **more)
+    usual = {"raw_classifications": raw((FOX, 0.6), (CANIDS, 0.3)), "processed_classification": said}
+    return detection(**(usual | more))
 
 
 def prediction(filepath: str, *detections: Any, **more: Any) -> dict[str, Any]:
