@@ -117,7 +117,7 @@ def _csv_cells(row: Cells) -> list[Any]:
             cells[place] = f"{cells[place]:.6g}"
     for place in _OTHER_NUMBERS:  # seven decimals of a degree are a centimetre
         if cells[place] is not None:
-            cells[place] = round(cells[place], 7)
+            cells[place] = round(float(cells[place]), 7)
     return cells
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from typing import Any
 
-from bioclip_plugin.exports.table import COLUMNS as EXPORTED
-from bioclip_plugin.exports.table import REVIEW_COLUMNS
+from bioclip_plugin.exports.rows import COLUMNS as EXPORTED
+from bioclip_plugin.exports.rows import REVIEW_COLUMNS
 from bioclip_plugin.media import Unlisted
 from bioclip_plugin.reviews.words import squeezed, verdict_of
 from bioclip_plugin.reviews.written import (
@@ -76,21 +76,30 @@ def statement(row: Row, zone: tzinfo, name_column: str | None = None) -> Stateme
         own_boxes = {name: value for name, value in values.items() if name.startswith("region_")}
         values = {name: value for name, value in values.items() if name not in _MODELS}
     cells = cells_of({**values, **own_boxes})
-    names, scientific = _names(cells, values, name_column)
+    names, scientific = _names(cells, name_column)
     verdict = text_of(cells, VERDICT_COLUMNS)
     if not verdict and not names:
         return NotReviewed(record)
     try:
         return Written(
-            record, image, frame_of(cells), box_of(cells), "" if image else text_of(cells, EVENT_COLUMNS), verdict, names, scientific,
-            text_of(cells, REVIEWER_COLUMNS), moment_of(cells, zone), text_of(cells, COMMENT_COLUMNS),
-            details_of(cells, values, _USED | {squeezed(name_column or "")}),
-        )  # fmt: skip
+            record=record,
+            image=image,
+            frame=frame_of(cells),
+            box=box_of(cells),
+            event="" if image else text_of(cells, EVENT_COLUMNS),
+            verdict=verdict,
+            names=names,
+            scientific=scientific,
+            reviewer=text_of(cells, REVIEWER_COLUMNS),
+            reviewed_at=moment_of(cells, zone),
+            comment=text_of(cells, COMMENT_COLUMNS),
+            details=details_of(cells, values, _USED | {squeezed(name_column or "")}),
+        )
     except BadCellError as error:
         return NotTaken(record, image, " ".join(str(value) for value in names.values()) or verdict, str(error))
 
 
-def _names(cells: Mapping[str, Any], values: Mapping[str, Any], name_column: str | None) -> tuple[dict[str, Any], bool]:
+def _names(cells: Mapping[str, Any], name_column: str | None) -> tuple[dict[str, Any], bool]:
     """The cells that name a taxon, as Darwin Core calls them, and whether they are scientific names."""
     if name_column is not None:
         own = str(cells.get(squeezed(name_column), "")).strip()

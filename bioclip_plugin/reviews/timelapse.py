@@ -20,7 +20,6 @@ from bioclip_plugin.reviews.written import (
     Written,
     cells_of,
     details_of,
-    frame_of,
     moment_of,
     text_of,
 )
@@ -117,10 +116,16 @@ def _of_row(row: Row, zone: tzinfo, columns: tuple[str, ...]) -> Iterator[Statem
     for column, name in said:
         try:
             yield Written(
-                record, image, frame_of({}), None, "", verdict_of(name) or "", {} if verdict_of(name) else {"scientificName": name},
-                column.startswith("scientificname"), text_of(cells, REVIEWER_COLUMNS), moment_of(cells, zone),
-                text_of(cells, COMMENT_COLUMNS), details_of(cells, row.values, used),
-            )  # fmt: skip
+                record=record,
+                image=image,
+                elsewhere=_other_places(cells, image),
+                names={"scientificName": name},
+                scientific=column.startswith("scientificname") and verdict_of(name) is None,
+                reviewer=text_of(cells, REVIEWER_COLUMNS),
+                reviewed_at=moment_of(cells, zone),
+                comment=text_of(cells, COMMENT_COLUMNS),
+                details=details_of(cells, row.values, used),
+            )
         except BadCellError as error:
             yield NotTaken(record, image, name, str(error))
 
@@ -131,7 +136,7 @@ def image_of(cells: Mapping[str, Any]) -> str:
     return "/".join(part for part in parts if part)
 
 
-def other_places(cells: Mapping[str, Any]) -> list[str]:
+def _other_places(cells: Mapping[str, Any], image: str) -> tuple[str, ...]:
     """The image's path below the folder above the project's, where the table says what that is called."""
     folder = text_of(cells, _FOLDERS).replace("\\", "/").strip("/")
-    return [f"{folder}/{image_of(cells)}"] if folder else []
+    return (f"{folder}/{image}",) if folder else ()

@@ -7,16 +7,13 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import date, datetime, time, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from bioclip_core.errors import UsageError
 from bioclip_plugin.reviews.words import squeezed
 
 Box = tuple[float, float, float, float]
 
-_OFFSET = re.compile(r"^([+-])(\d{2}):?(\d{2})$")
 _GUARDED = ("'=", "'+", "'-", "'@", "'\t", "'\r")
 
 REVIEWER_COLUMNS = ("reviewer", "reviewedby", "identifiedby", "classifiedby", "analyst", "observer")
@@ -39,6 +36,8 @@ class Written:
     """As written; empty where the row speaks of an event."""
     frame: int = 0
     box: Box | None = None
+    elsewhere: tuple[str, ...] = ()
+    """What else the image may be called."""
     event: str = ""
     verdict: str = ""
     """The word that the row has for it."""
@@ -152,7 +151,7 @@ def _box(cells: Any, what: str) -> Box:
 
 
 def moment_of(cells: Mapping[str, Any], zone: tzinfo) -> datetime | None:
-    """When the review was made, aware; None where the row does not say.
+    """When the review was made, in the zone given where it has no offset; None where the row does not say.
 
     Raises:
         BadCellError: for what is no date or time.
@@ -161,27 +160,16 @@ def moment_of(cells: Mapping[str, Any], zone: tzinfo) -> datetime | None:
     if cell is None:
         return None
     try:
-        moment = cell if isinstance(cell, datetime) else datetime.fromisoformat(str(cell).strip())
+        moment = _moment(cell)
     except ValueError:
         raise BadCellError(f"time {str(cell)!r}: needed is ISO 8601, such as 2024-05-06T12:00:00+02:00") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
-def zone_of(name: str | None) -> tzinfo:
-    """The time zone of times that have none: a name of the IANA database, or an offset; UTC where nothing is given.
-
-    Raises:
-        UsageError: for a name that nobody knows.
-    """
-    if not name:
-        return UTC
-    if offset := _OFFSET.match(name):
-        sign = -1 if offset[1] == "-" else 1
-        return timezone(sign * timedelta(hours=int(offset[2]), minutes=int(offset[3])))
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        raise UsageError(f"time zone {name!r} is not known: give a name such as Europe/Amsterdam, or +02:00") from None
+def _moment(cell: Any) -> datetime:
+    if isinstance(cell, datetime):
+        return cell
+    return datetime.combine(cell, time()) if isinstance(cell, date) else datetime.fromisoformat(str(cell).strip())
 
 
 def details_of(cells: Mapping[str, Any], values: Mapping[str, Any], used: frozenset[str]) -> dict[str, Any]:
