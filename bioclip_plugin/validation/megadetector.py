@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,29 @@ from bioclip_plugin.validation.megadetector_names import Categories, header_prob
 from bioclip_plugin.validation.problems import Problem, Severity
 
 MOST = 1_000
-"""Problems that are told of a file; whoever has made more has made one mistake in all records."""
+"""Whoever made more problems has made one mistake in all records: the rest are counted."""
 
 _FAILURES = ("image access failure", "inference failure")
 _VIDEOS = (".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".flv")
+_MISSING_TOLD = 20  # images that are not there, by name
 _HOSTS_KEEP = 5  # classifications a detection
-
-Say = Callable[..., Problem]
 
 
 def problems_of(path: Path, base_folder: Path | None = None) -> Iterator[Problem]:
-    """What is wrong with a file, in the order in which it stands there; at most :data:`MOST` problems.
+    """What is wrong with a file, in the order in which it stands there; of errors and of warnings at most :data:`MOST`.
 
     Args:
         path: the file.
         base_folder: where its images are; None: whether they exist is not looked at.
     """
-    for told, problem in enumerate(_problems(path, base_folder)):
-        if told == MOST:
-            yield Problem(
-                path.name, "", f"there are more than {MOST:,} problems; the rest is not told", severity=problem.severity
-            )
-            return
-        yield problem
+    told: Counter[Severity] = Counter()
+    for problem in _problems(path, base_folder):
+        told[problem.severity] += 1
+        if told[problem.severity] <= MOST:
+            yield problem
+    for severity, count in told.items():
+        if count > MOST:
+            yield Problem(path.name, "", f"{count - MOST:,} more {severity}s, of {count:,}", severity=severity)
 
 
 def _problems(path: Path, base_folder: Path | None) -> Iterator[Problem]:
@@ -77,7 +78,6 @@ class _Images:
         self._file = file
         self._base = base_folder
         self._seen = self._missing = 0
-        self._first_missing = ""
         self._incomplete: dict[str, tuple[str, str]] = {}  # by key: the first video without it, and its name
 
     def problems(self, number: int, image: Any) -> Iterator[Problem]:
@@ -111,12 +111,9 @@ class _Images:
         for key, (record, since) in self._incomplete.items():
             if version >= since:
                 yield self._problem(record, f"a video needs {key} since version {since}")
-        if self._missing:
+        if self._missing > _MISSING_TOLD:
             yield self._problem(
-                "",
-                f"{self._missing} of {self._seen} files are not in {self._base}; the first",
-                self._first_missing,
-                "warning",
+                "", f"{self._missing:,} of {self._seen:,} files are not in {self._base}", severity="warning"
             )
 
     def _problem(self, record: str, message: str, value: str = "", severity: Severity = "error") -> Problem:
@@ -137,7 +134,8 @@ class _Images:
             self._seen += 1
             if not (self._base / plain).is_file() and not (self._base / name).is_file():
                 self._missing += 1
-                self._first_missing = self._first_missing or name
+                if self._missing <= _MISSING_TOLD:
+                    yield self._problem(record, f"there is no such file in {self._base}", name, "warning")
 
     def _failure(self, record: str, failure: Any, image: Mapping[str, Any]) -> Iterator[Problem]:
         if not isinstance(failure, str) or not failure.strip():

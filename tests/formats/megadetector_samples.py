@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,9 @@ from bioclip_plugin.sources import ListingOptions
 from bioclip_plugin.sources.megadetector import MegaDetectorSource
 from bioclip_plugin.store import Run, Store, StoredItem, StoredRegion
 from bioclip_plugin.store.records import ItemStatus, StoredDecision
+
+Command = Callable[..., tuple[int, str, str]]
+"""The command line as a function: exit code, standard output and standard error of one call."""
 
 CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle"}
 INFO = {
