@@ -73,6 +73,18 @@ class NamesUnder(RelativeNames):
             ) from None
 
 
+def names_under(folder: Path, uris: Iterable[str]) -> RelativeNames:
+    """Names relative to a folder that somebody gave, which was found to hold these files.
+
+    Raises:
+        UsageError: for the first file that is not in it.
+    """
+    names = NamesUnder(folder)
+    for uri in uris:
+        names(uri)
+    return names
+
+
 def common_names(uris: Iterable[str]) -> RelativeNames:
     """Names relative to the deepest folder that holds all files.
 
