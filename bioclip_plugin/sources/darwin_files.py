@@ -90,8 +90,13 @@ class ArchiveFiles:
 
 
 @contextmanager
-def opened_files(path: Path, options: ListingOptions) -> Iterator[ArchiveFiles]:
+def opened_files(path: Path, options: ListingOptions, beside: Sequence[str] = ()) -> Iterator[ArchiveFiles]:
     """The files of an archive; of a packed one the tables are unpacked for as long as this is open.
+
+    Args:
+        path: a folder, or a zip or tar file.
+        options: where images may be.
+        beside: other files that are wanted, where it has them.
 
     Raises:
         SourceError: if there is no meta.xml, or the archive is not safe to open.
@@ -104,7 +109,10 @@ def opened_files(path: Path, options: ListingOptions) -> Iterator[ArchiveFiles]:
         prefix = f"{top}/" if top else ""
         content = archive.open(f"{prefix}{META}").read(META_BYTES + 1)
         description = described(content, f"{META} of {path}")
-        tables = {prefix + name for table in description.tables for name in table.names}
+        tables = {prefix + name for table in description.tables for name in table.names} | {
+            prefix + name for name in beside
+        }
+        tables.add(prefix + description.metadata)
         archive.extract(Path(temporary), sorted({f"{prefix}{META}", *(tables & archive.members.keys())}))
         yield ArchiveFiles(Path(temporary, top), path, options, archive, top)
 

@@ -52,6 +52,17 @@ def records(folder: Path, table: Table) -> Iterator[Record]:
         yield from _records_of(folder / name, name, folder, table)
 
 
+def header_of(folder: Path, name: str, table: Table) -> list[str] | None:
+    """The cells of the last header line of a table's file; None where it has no header line, or no such file."""
+    if not table.header_lines or not (folder / name).is_file():
+        return None
+    with (folder / name).open(encoding=table.encoding, errors="replace", newline="" if table.quote else None) as file:
+        for number, cells in _rows(file, name, table):
+            if number >= table.header_lines:
+                return cells if isinstance(cells, list) else None
+    return None
+
+
 def _records_of(path: Path, name: str, folder: Path, table: Table) -> Iterator[Record]:
     if not path.is_file():
         raise SourceError(f"{name}, which meta.xml names, is not in the archive")
