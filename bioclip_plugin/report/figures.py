@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.report.gathering import Entry
 
 HOURS = 24
-_PLACE_DECIMALS = 4  # images without a camera's name are of one place within 11 m
+_PLACE_DECIMALS = 4  # 11 m: what a map shows, and within which images without a camera's name are of one place
 TaxonCount = dict[tuple[str, ...], "Tally"]
 
 
@@ -51,7 +51,7 @@ class Station:
         if not self.placed:
             return None
         latitude, longitude = self.latitude_sum / self.placed, self.longitude_sum / self.placed
-        places = 6 if decimals is None else decimals
+        places = _PLACE_DECIMALS if decimals is None else decimals
         return round(latitude, places) + 0.0, round(longitude, places) + 0.0  # no minus zero
 
 

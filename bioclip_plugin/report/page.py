@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -51,7 +52,7 @@ def page_before_thumbnails(
     style, script = _asset("style.css"), _asset("script.js")
     data = PageData(gathered, names, options.coordinate_precision)
     run = gathered.run
-    said = ", ".join(legible(source) for source in run.sources[:3]) + (" …" if len(run.sources) > 3 else "")
+    said = ", ".join(_short(source) for source in run.sources[:3]) + (" …" if len(run.sources) > 3 else "")
     span = _days(gathered)
     return Template(_asset("page.html")).substitute(
         policy=_policy(style, script),
@@ -76,6 +77,11 @@ def page_before_thumbnails(
         data=script_json(data.as_dict()),
         script=script,
     )  # fmt: skip
+
+
+def _short(source: str) -> str:
+    """The last part of an address; the foot has it whole."""
+    return legible(re.split(r"[/\\]", source.rstrip("/\\"))[-1] or source)
 
 
 def _asset(name: str) -> str:
@@ -189,12 +195,12 @@ def _rank(rank: str, tallies: Mapping[tuple[str, ...], Tally], names: CommonName
         common = names.of(tally.taxon)
         beside = f"<small>{escape(legible(common))}</small>" if common and common != tally.name else ""
         rows.append(
-            f'<tr><th scope="row"><button type="button" class="pick" data-rank="{rank}" data-name="{name}">{shown}</button>'
+            f'<tr><th scope="row" title="{name}"><button type="button" class="pick" data-rank="{rank}" data-name="{name}">{shown}</button>'
             f'{beside}</th><td class="n">{tally.regions:,}</td><td class="n">{tally.images:,}</td>{_share(tally.regions, most)}</tr>'
         )
     rest = len(ordered) - _MOST_TAXA
     more = f'<p class="note">{rest:,} more are in the gallery\'s list of taxa.</p>' if rest > 0 else ""
-    table = _table((rank, "regions", "images", ""), rows)
+    table = _table((rank, "regions", "images", ""), rows, "one-line")
     return (
         f"<details{' open' if is_open else ''}><summary>{rank.capitalize()} <b>{len(ordered):,}</b></summary>"
         f'<div class="scroll" tabindex="0" role="region" aria-label="Named at the rank of {rank}">{table}</div>{more}</details>'
@@ -223,19 +229,19 @@ def _places(gathered: Gathered, data: PageData, options: ReportOptions) -> str:
     """The map of cameras with coordinates, and a table of all."""
     spots, rows = [], []
     stations = gathered.figures.stations
-    for number, station in enumerate(stations):
+    for number, station in sorted(enumerate(stations), key=lambda one: (not one[1].name, one[1].name, one[0])):
         place = station.place(options.coordinate_precision)
         if place:
             spots.append(Spot(number, data.station_name(number), *place, station.regions))
         where = f"{north(place[0])}, {east(place[1])}" if place else "–"
-        days = f"{station.first_day} – {station.last_day}" if station.first_day else "–"
+        days = f"<small>{station.first_day} – {station.last_day}</small>" if station.first_day else ""
+        name = escape(data.station_name(number))
         rows.append(
-            f'<tr><th scope="row"><button type="button" class="pick" data-camera="{number}">'
-            f'{escape(data.station_name(number))}</button></th><td class="n">{where}</td><td class="n">{days}</td>'
-            f'<td class="n">{station.images:,}</td><td class="n">{station.regions:,}</td></tr>'
+            f'<tr><th scope="row" title="{name}"><button type="button" class="pick" data-camera="{number}">{name}</button></th>'
+            f'<td class="n">{where}{days}</td><td class="n">{station.images:,}</td><td class="n">{station.regions:,}</td></tr>'
         )
     rest = f'<p class="note">and {len(rows) - _MOST_PLACES:,} more</p>' if len(rows) > _MOST_PLACES else ""
-    table = _table(("camera", "place", "days", "images", "regions"), rows[:_MOST_PLACES], "cameras") + rest
+    table = _table(("camera", "place, days", "images", "regions"), rows[:_MOST_PLACES], "one-line cameras") + rest
     shown = f'<div class="scroll" tabindex="0" role="region" aria-label="Cameras">{table}</div>' if rows else ""
     if not spots:
         return f'<p class="note">No image says where it was taken.</p>{shown}'

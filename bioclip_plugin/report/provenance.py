@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from bioclip_core.models import ModelEntry
 from bioclip_plugin.store.records import Run
 
+_MOST = 12  # values of a list
 _UNKNOWN_LICENCE = "not stated by this installation; ask whoever gave you the model"
 
 
@@ -25,7 +25,7 @@ def provenance_rows(run: Run, models: Mapping[str, ModelEntry]) -> list[tuple[st
         ("Weights, sha256", str(run.feature_settings.get("weights_sha256") or said.get("weights_sha256", ""))),
         ("Licence of the model", str(said.get("licence") or (entry.licence if entry else "")) or _UNKNOWN_LICENCE),
         ("Please cite", entry.citation if entry else ""),
-        ("Labels", _listed(run.answer_settings, leave_out=("feature_id",))),
+        ("Labels", _listed(run.answer_settings, leave_out=("feature_id", "blocks"))),
         ("Rules", _rules(run.rule_settings)),
         ("Preprocessing", _listed(run.feature_settings, leave_out=("weights_sha256",))),
         ("Options", _listed(run.settings, leave_out=("store", "device", "workers", "batch_size"))),
@@ -63,20 +63,19 @@ def _rules(settings: Mapping[str, Any]) -> str:
 def _listed(values: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> str:
     """Names and values on a line; what is empty says nothing."""
     return ", ".join(
-        f"{name.replace('_', ' ')} {_value(value)}"
+        f"{name.replace('_', ' ')}: {_value(value)}"
         for name, value in values.items()
         if name not in leave_out and value not in (None, "", [], {}, (), False)
     )
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return value
     if isinstance(value, Mapping):
         return f"({_listed(value)})"
-    if isinstance(value, list) and len(value) > 12:
-        return f"{json.dumps(value[:12], ensure_ascii=False)[:-1]}, … {len(value) - 12} more]"
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, (list, tuple)):
+        more = f" and {len(value) - _MOST} more" if len(value) > _MOST else ""
+        return " ".join(_value(one) for one in value[:_MOST]) + more
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _software(provenance: Mapping[str, Any]) -> Iterator[str]:

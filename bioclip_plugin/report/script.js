@@ -42,7 +42,7 @@
     made.append(...children);
     return made;
   }
-  const percent = (share) => share === null ? "" : share > 0 && share < 0.001 ? "<0.1%" : `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}%`;
+  const percent = (share) => share === null ? "" : share > 0 && share < 0.001 ? "<0.1%" : share > 0.9949 && share < 1 ? ">99%" : `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}%`;
   const count = (number) => number.toLocaleString("en");
   const moment = (entry) => entry.moment ? entry.moment.replace("T", " ") + entry.offset : "";
   const scientific = (taxon) => element(["genus", "species"].includes(taxon.rank) ? "i" : "span", null, taxon.name);
@@ -163,12 +163,14 @@
     const group = groupOf[entry.number], title = entry.decided ? scientific(entry.decided.taxon) : element("span", {class: "quiet"}, WORDS[entry.verdict]);
     const guess = !entry.decided && entry.best ? element("small", null, "perhaps ", scientific(entry.best.taxon)) : entry.decided && entry.decided.taxon.common !== entry.decided.taxon.name ? element("small", null, entry.decided.taxon.common) : null;
     const review = entry.reviews.length ? element("span", {class: `mark ${entry.agreement.replace(" ", "-")}`}, REVIEW_MARKS[entry.agreement] || "• reviewed") : null;
-    const sure = entry.probability === null ? null : element("span", {class: "sure"}, element("meter", {min: 0, max: 1, value: entry.probability, "aria-hidden": "true"}), percent(entry.probability));
+    const seen = entry.probability === null && entry.detector && entry.detector[1] !== null ? element("span", {class: "quiet"}, `detector ${percent(entry.detector[1])}`) : null;
+    const sure = entry.probability === null ? seen : element("span", {class: "sure"}, element("meter", {min: 0, max: 1, value: entry.probability, "aria-hidden": "true"}), percent(entry.probability));
     const made = element("button", {type: "button", class: "card", "data-entry": entry.number, "aria-label": `${described(entry)}${review ? `, review ${entry.agreement}` : ""}`},
       picture(entry, kept, true, ""),
       element("span", {class: "name"}, title, guess),
       element("span", {class: "facts"}, sure, review || (entry.decided ? "" : entry.verdict === "unknown" ? element("span", {class: "mark"}, "unsure") : "")),
-      element("span", {class: "file", title: entry.file}, entry.day ? `${entry.day} ${entry.moment.slice(11, 16)} · ` : "", fileName(entry)));
+      element("span", {class: "file"}, entry.day ? `${entry.day} ${entry.moment.slice(11, 16)}` : "no time"),
+      element("span", {class: "file", title: entry.file}, fileName(entry)));
     made.addEventListener("click", () => openDetail(entry));
     return element("li", {"data-group": group.name}, made);
   }
@@ -253,10 +255,10 @@
   function candidateTable(entry) {
     if (!entry.candidates.length) return element("p", {class: "note"}, "The model was not asked about this one.");
     const rows = entry.candidates.map((one) => element("tr", null,
-      element("th", {scope: "row"}, scientific(one.taxon), one.taxon.common && one.taxon.common !== one.taxon.name ? element("small", null, one.taxon.common) : null),
+      element("th", {scope: "row", title: [one.taxon.name, one.taxon.common].filter(Boolean).join(" · ")}, scientific(one.taxon), one.taxon.common && one.taxon.common !== one.taxon.name ? element("small", null, one.taxon.common) : null),
       element("td", null, element("meter", {min: 0, max: 1, value: one.probability, "aria-hidden": "true"})),
       element("td", {class: "n"}, percent(one.probability))));
-    return element("table", {class: "candidates"}, element("thead", null, element("tr", null, element("th", {scope: "col"}, "candidate"), element("th", {scope: "col"}, ""), element("th", {scope: "col", class: "n"}, "probability"))), element("tbody", null, ...rows));
+    return element("table", {class: "candidates one-line"}, element("thead", null, element("tr", null, element("th", {scope: "col"}, "candidate"), element("th", {scope: "col"}, ""), element("th", {scope: "col", class: "n"}, "probability"))), element("tbody", null, ...rows));
   }
   function decision(entry) {
     const parts = [element("p", {class: "verdict"}, entry.decided ? scientific(entry.decided.taxon) : WORDS[entry.verdict])];
@@ -317,6 +319,7 @@
     byId("failure-count").textContent = `${count(listed.length)} image${listed.length === 1 ? "" : "s"}${last ? `, page ${failurePage + 1} of ${last + 1}` : ""}`;
     byId("failure-previous").disabled = failurePage === 0;
     byId("failure-next").disabled = failurePage >= last;
+    byId("failure-next").parentElement.hidden = last === 0;
   }
 
   // What the reader does.
