@@ -15,8 +15,8 @@ _TYPES = {
     "bmp": "image/bmp", "webp": "image/webp", "tif": "image/tiff", "tiff": "image/tiff", "heic": "image/heic", "heif": "image/heif",
     "avif": "image/avif", "dng": "image/x-adobe-dng", "nef": "image/x-nikon-nef", "cr2": "image/x-canon-cr2", "cr3": "image/x-canon-cr3",
     "arw": "image/x-sony-arw", "mp4": "video/mp4", "m4v": "video/mp4", "mov": "video/quicktime", "avi": "video/x-msvideo",
-    "mkv": "video/x-matroska", "webm": "video/webm", "mpg": "video/mpeg", "mpeg": "video/mpeg", "3gp": "video/3gpp", "wmv": "video/x-ms-wmv",
-    "mts": "video/mp2t",
+    "mkv": "video/x-matroska", "webm": "video/webm", "mpg": "video/mpeg", "mpeg": "video/mpeg", "3gp": "video/3gpp",
+    "wmv": "video/x-ms-wmv", "mts": "video/mp2t",
 }  # fmt: skip
 _WRITTEN_BY_THE_CAMERA = (
     "camera_make", "camera_model", "camera_serial_number", "sequence_number", "sequence_length", "event_number", "temperature_c",

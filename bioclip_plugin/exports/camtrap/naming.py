@@ -49,6 +49,8 @@ def naming_of(region: StoredRegion) -> Naming | None:
         if category in ("vehicle", "blank"):
             return Naming(category, None, confidence)
         return None if category in ("animal", "") else Naming("unclassified", None, confidence, category)
+    if not region.classified and decision.verdict in ("unknown", "blank"):
+        return None
     candidate = decision.candidate
     probability = candidate.probability if candidate else None
     if decision.verdict == "person":

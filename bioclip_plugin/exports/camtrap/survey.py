@@ -56,7 +56,7 @@ def surveyed(export: Export) -> Survey:
     options = export.options
     table = read_deployments(options.deployments, options.time_zone) if options.deployments else {}
     look = _Look(table)
-    for medium in media_of(export):
+    for medium in media_of(export, ranks=()):
         look.at(medium)
     people = set()
     for review in export.event_reviews():

@@ -52,7 +52,7 @@ def write_package(folder: Path, export: Export) -> int:
     survey = surveyed(export)
     with table_files(folder, _TABLES) as tables:
         writer = _Writer(export, survey, tables)
-        for medium in media_of(export):
+        for medium in media_of(export, ranks=(asked_level(export.run),)):
             writer.add(medium)
         writer.add_events()
         if not tables["media"].rows:
