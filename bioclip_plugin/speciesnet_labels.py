@@ -22,6 +22,12 @@ VEHICLE = "e2895ed5-780b-48f6-8a11-9e27cb594511;;;;;;vehicle"
 UNKNOWN = f"f2efdae9-efb8-48fb-8a91-eccf79ab4ffb{';no cv result' * 6}"
 _OF_KIND: dict[Kind, str] = {"blank": BLANK, "person": HUMAN, "vehicle": VEHICLE, "unknown": UNKNOWN}
 
+_WORDS: dict[str, Kind] = {
+    **dict.fromkeys(("blank", "empty"), "blank"),
+    **dict.fromkeys(("human", "person", "people", "homo sapiens"), "person"),
+    "vehicle": "vehicle",
+}  # fmt: skip
+
 ANIMALS = Taxon(kingdom="Animalia")
 PEOPLE = Taxon("Animalia", "", "Mammalia", "Primates", "Hominidae", "Homo", "sapiens", "human")
 
@@ -94,6 +100,11 @@ def label_of_kind(kind: Kind) -> str:
     if kind not in _OF_KIND:
         raise UsageError(f"verdict {kind!r} has no label of its own; these have: {', '.join(_OF_KIND)}")
     return _OF_KIND[kind]
+
+
+def kind_of_word(word: str) -> Kind | None:
+    """The verdict that a label of somebody's own states: ``empty`` is a blank, ``Human`` a person; None for other words."""
+    return _WORDS.get(" ".join(word.split()).lower())
 
 
 def _common_name(taxon: Taxon) -> str:
