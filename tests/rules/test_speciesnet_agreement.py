@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import itertools
 import random
 import sys
 from collections.abc import Iterator
@@ -235,6 +236,21 @@ def test_the_whole_ensemble_gives_speciesnets_answer_for_5000_random_inputs(thei
             ("blank", "classifier"), ("taxon", "classifier"), ("taxon", "detector"), ("unknown", "classifier"),
             ("taxon", "classifier+rollup_to_genus"), ("taxon", "classifier+geofence+rollup_to_family"),
             ("taxon", "classifier+rollup_to_kingdom")} <= set(ways)  # fmt: skip
+
+
+def test_the_ensemble_agrees_at_each_of_its_thresholds_and_a_billionth_beside_it(theirs: Theirs) -> None:
+    world = World(random.Random(8)).moved()
+    tops = (world.labels[0], ANIMAL, BLANK, HUMAN, VEHICLE, UNKNOWN)
+    for category, confidence, top, score in itertools.product(DETECTIONS, SCORES, tops, SCORES):
+        expected = theirs.combiner.combine_predictions(
+            classifications_list=[{"classes": [top], "scores": [score]}], detections=[{"label": category, "conf": confidence}],
+            country=None, admin1_region=None, taxonomy_map=world.taxonomy_map, geofence_map={}, enable_geofence=True,
+            geofence_fn=theirs.geofence.geofence_animal_classification,
+            roll_up_fn=theirs.geofence.roll_up_labels_to_first_matching_level,
+        )  # fmt: skip
+        ours = ensemble(scored([top], [score]), Detection(DETECTIONS[category], confidence), known=world.known)
+        found = {"class": world.label(ours), "score": ours.score, "source": ours.source}
+        assert found == expected[0], (top, score, category, confidence)
 
 
 def test_our_five_labels_are_speciesnets(theirs: Theirs) -> None:
