@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "bioclip"
-_BUILTINS = "builtins"
+_BUILTINS, _MEDIA = "builtins", "media"
 
 
 class _Named(Protocol):
@@ -95,11 +95,13 @@ def create_plugin_manager(*, installed: bool = True) -> BioclipPluginManager:
         PluginError: if two installed plugins bear one name.
     """
     from bioclip_plugin.builtins import Builtins
+    from bioclip_plugin.opening import BuiltInMedia
 
     manager = BioclipPluginManager()
     manager.add_hookspecs(hookspecs)
     manager.register(Builtins(manager), name=_BUILTINS)
-    manager.distributions[_BUILTINS] = f"bioclip-plugin {__version__}"
+    manager.register(BuiltInMedia(), name=_MEDIA)
+    manager.distributions[_BUILTINS] = manager.distributions[_MEDIA] = f"bioclip-plugin {__version__}"
     if installed:
         _load_installed(manager)
     manager.check_pending()

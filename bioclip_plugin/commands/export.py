@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bioclip_plugin.exports import Exporter, ExportOptions
+    from bioclip_plugin.exports.selection import Export
     from bioclip_plugin.validation.problems import Problem
 
 _SHOWN_PROBLEMS = 20
@@ -87,10 +88,12 @@ def export(
         chosen = opened.run(run)
         report.total = opened.summary(chosen).listed
         asked = Export(opened, chosen, options, selection, on_item=lambda n: report.advance(max(0, n - report.count)))
-        with _draft(output, exporter, force=force) as draft:
+        with _remembering(exporter, asked) as lines, _draft(output, exporter, force=force) as draft:
             rows = exporter.write(draft, asked)
             _refuse_problems(exporter, draft, options, report)
     console.print(f"Run {chosen.id}: {report.count} images, {rows} rows ({format_name})")
+    for line in lines:
+        console.print(line)
     console.print(f"Output: {output}")
     return EXIT_DONE
 
@@ -105,6 +108,22 @@ def exporter_of(exporters: Mapping[str, Exporter], name: str) -> Exporter:
         known = "; ".join(f"{one.name} ({one.description})" for one in exporters.values())
         raise UsageError(f"format {name!r} is not known; there are: {known}")
     return exporters[name]
+
+
+@contextmanager
+def _remembering(exporter: Exporter, asked: Export) -> Iterator[list[str]]:
+    """Tell an exporter with a memory how it ended; what it says to that is in the list afterwards."""
+    from bioclip_plugin.exports import RememberingExporter
+
+    lines: list[str] = []
+    try:
+        yield lines
+    except BaseException:
+        if isinstance(exporter, RememberingExporter):
+            exporter.abandoned(asked)
+        raise
+    if isinstance(exporter, RememberingExporter):
+        lines += exporter.committed(asked)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from bioclip_plugin.exports.options import ExportOptions
 from bioclip_plugin.validation.problems import Problem
@@ -12,7 +12,7 @@ from bioclip_plugin.validation.problems import Problem
 if TYPE_CHECKING:
     from bioclip_plugin.exports.selection import Export
 
-__all__ = ["ExportOptions", "Exporter", "Problem", "built_in_exporters"]
+__all__ = ["ExportOptions", "Exporter", "Problem", "RememberingExporter", "built_in_exporters"]
 
 
 class Exporter(Protocol):
@@ -46,9 +46,34 @@ class Exporter(Protocol):
         ...
 
 
+@runtime_checkable
+class RememberingExporter(Protocol):
+    """An exporter that remembers what went out, for the next time."""
+
+    def committed(self, export: Export) -> list[str]:
+        """Called when the output has its name; lines for the person."""
+        ...
+
+    def abandoned(self, export: Export) -> None:
+        """Called when the export did not come about."""
+        ...
+
+
 def built_in_exporters() -> list[Exporter]:
-    """CSV, Parquet and JSON lines."""
+    """Tables, and the formats of other programs."""
+    from bioclip_plugin.exports.camtrap_dp import CamtrapDpExporter
+    from bioclip_plugin.exports.darwin_core import DarwinCoreExporter
     from bioclip_plugin.exports.jsonl import JsonLinesExporter
+    from bioclip_plugin.exports.megadetector import MegaDetectorExporter
+    from bioclip_plugin.exports.speciesnet import SpeciesNetExporter
     from bioclip_plugin.exports.table import CsvExporter, ParquetExporter
 
-    return [CsvExporter(), ParquetExporter(), JsonLinesExporter()]
+    return [
+        CsvExporter(),
+        ParquetExporter(),
+        JsonLinesExporter(),
+        MegaDetectorExporter(),
+        SpeciesNetExporter(),
+        CamtrapDpExporter(),
+        DarwinCoreExporter(),
+    ]

@@ -66,14 +66,30 @@ class ReviewingSource(Protocol):
 
 
 def built_in_sources(suffixes: frozenset[str] = frozenset()) -> list[Source]:
-    """Standard input, folders, tables, single files: in the order in which they are asked.
+    """Standard input, packages and files of other programs, folders, tables, single files: in the order in which they are asked.
 
     Args:
         suffixes: in lower case, of files that plugins can open, for folders to list.
     """
+    from bioclip_plugin.sources.camtrap_dp import CamtrapDpSource
+    from bioclip_plugin.sources.darwin_core import DarwinCoreSource
     from bioclip_plugin.sources.files import FilesSource
     from bioclip_plugin.sources.folder import FolderSource
+    from bioclip_plugin.sources.megadetector import MegaDetectorSource
+    from bioclip_plugin.sources.shards import ShardsSource
+    from bioclip_plugin.sources.speciesnet import SpeciesNetSource
     from bioclip_plugin.sources.standard_input import StandardInputSource
     from bioclip_plugin.sources.table import TableSource
 
-    return [StandardInputSource(), FolderSource(suffixes), TableSource(), FilesSource()]
+    # Packages are folders too, so that they are asked before folders; the last one takes any file.
+    return [
+        StandardInputSource(),
+        CamtrapDpSource(),
+        DarwinCoreSource(),
+        MegaDetectorSource(),
+        SpeciesNetSource(),
+        ShardsSource(),
+        FolderSource(suffixes),
+        TableSource(),
+        FilesSource(),
+    ]
