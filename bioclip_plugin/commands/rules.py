@@ -106,7 +106,7 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
         active = parse_rules(texts, plugins.rules())
         for rule in active:
             rule.read()
-        target = opened.derive_run(base, _plan(base, active, texts))
+        target = opened.derive_run(base, plan_of(base, active, texts))
         with Report("Applying rules", console=console) as report:
             applied = apply_rules(opened, target, active, lambda: _engine(base, texts, plugins), report.reach)
         opened.end_run(target, "finished", {"seconds": round(report.seconds, 1), "rules": applied.as_dict()})
@@ -122,7 +122,7 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
     return EXIT_DONE
 
 
-def _plan(base: Run, active: Sequence[Rule], texts: Sequence[str]) -> Any:
+def plan_of(base: Run, active: Sequence[Rule], texts: Sequence[str]) -> Any:
     """The base's run with other rules."""
     from bioclip_core.identity import settings_id
     from bioclip_plugin.rules.settings import rule_settings

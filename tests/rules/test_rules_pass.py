@@ -121,7 +121,7 @@ def test_features_that_are_gone_are_missed_by_name(world: World) -> None:
 
 
 def test_rules_without_a_store_are_refused(world: World) -> None:
-    with pytest.raises(UsageError, match="rules .* work on stored answers; give a store"):
+    with pytest.raises(UsageError, match=r"rules .* work on stored answers; give a store"):
         world.session("unknown", store=None)
 
 
