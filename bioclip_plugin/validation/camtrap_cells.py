@@ -110,10 +110,10 @@ def path_fault(cell: str) -> str:
 
 def name_fault(cell: str) -> str:
     """What is wrong with a scientific name: it is whole, and says no more than the name."""
-    if _ABBREVIATED.search(cell) and not re.search(r"\s(subsp|ssp|var|f)\.\s", cell):
-        return "the name is abbreviated; the whole name is needed"
     if _QUALIFIED.search(cell):
         return "the name holds a qualifier; give the name of the rank that is sure"
+    if _ABBREVIATED.search(cell) and not re.search(r"\s(subsp|ssp|var|f)\.\s", cell):
+        return "the name is abbreviated; the whole name is needed"
     if cell != " ".join(cell.split()):
         return "the name has white space too much"
     return ""

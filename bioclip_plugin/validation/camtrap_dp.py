@@ -99,10 +99,9 @@ def _table(package: CamtrapPackage, table: str, links: Links) -> Iterator[Proble
 
 
 def _row(row: TableRow, file: str, table: str, links: Links) -> Iterator[Problem]:
-    for column, message, value, severity in _FAULTS[table](row.values):
-        yield Problem(file, f"{row.record} {column}", message, value, severity)
-    for column, message, value, severity in links.of(table, row.values):
-        yield Problem(file, f"{row.record} {column}", message, value, severity)
+    for column, message, value, severity in (*_FAULTS[table](row.values), *links.of(table, row.values)):
+        if not row.is_spoilt(column):
+            yield Problem(file, f"{row.record} {column}", message, value, severity)
 
 
 def _other_tables(package: CamtrapPackage, links: Links) -> Iterator[Problem]:

@@ -96,7 +96,7 @@ class Links:
             found = self._rows.execute("SELECT deployment FROM media WHERE id = ?", (media,)).fetchone()
             if found is None:
                 yield "mediaID", "no media file has this identifier", media, "error"
-            elif deployment and found[0] and found[0] != deployment:
+            elif deployment and found[0] in self._deployments and found[0] != deployment:
                 yield (
                     "deploymentID",
                     "its media file belongs to another deployment",

@@ -21,6 +21,12 @@ class TableRow(NamedTuple):
     """``line 7 (ID)``."""
     values: dict[str, str]
     """Of every column; the empty text for a cell that says nothing."""
+    bad: frozenset[str]
+    """Columns whose cell was found wrong, and counts as empty."""
+
+    def is_spoilt(self, column: str) -> bool:
+        """Whether a fault at this column only follows from a cell that was told of already."""
+        return bool(self.bad) and (column in self.bad or (column in BOX and not self.bad.isdisjoint(BOX)))
 
 
 def header_problems(header: Sequence[str], columns: Sequence[Column], file: str) -> Iterator[Problem]:
@@ -79,6 +85,7 @@ def _row(
         return
     record = f"line {line} ({cells[0]})"
     values: dict[str, str] = {}
+    bad: list[str] = []
     for column, cell in zip(known, cells, strict=True):
         if column is None:
             continue
@@ -89,8 +96,9 @@ def _row(
         if fault:
             shown = cell.encode("utf-8", "backslashreplace").decode()[:200]
             problems.append(Problem(file, f"{record} {column.name}", fault, shown))
+            bad.append(column.name)
         values[column.name] = "" if fault or cell in MISSING else cell
-    yield TableRow(record, values)
+    yield TableRow(record, values, frozenset(bad))
 
 
 def _is_utf_8(cell: str) -> bool:
