@@ -29,6 +29,7 @@ __all__ = [
 
 _ROWS_A_GROUP = 20_000
 _FORMULA_STARTS = frozenset("=+-@\t\r")
+_TEXTS = tuple(n for n, name in enumerate(COLUMNS) if name not in NUMBERS)
 _PROBABILITIES = tuple(n for n, name in enumerate(COLUMNS) if name.endswith(("probability", "confidence")))
 _OTHER_NUMBERS = tuple(
     n for n, name in enumerate(COLUMNS) if NUMBERS.get(name) == "float64" and n not in _PROBABILITIES
@@ -109,9 +110,11 @@ class ParquetExporter:
 
 
 def _csv_cells(row: Cells) -> list[Any]:
-    cells = [
-        f"'{cell}" if cell.__class__ is str and cell[:1] in _FORMULA_STARTS else cell for cell in row
-    ]  # as spreadsheet_safe, without a call a cell
+    cells = list(row)
+    for place in _TEXTS:  # as spreadsheet_safe, without a call a cell
+        cell = cells[place]
+        if cell and cell[0] in _FORMULA_STARTS:
+            cells[place] = f"'{cell}"
     for place in _PROBABILITIES:  # float32 carries no more of a probability
         if cells[place] is not None:
             cells[place] = f"{cells[place]:.6g}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Row, select
 from bioclip_plugin.media import BOX_UNIT, WHOLE_BOX, MediaItem, Place, Region
 from bioclip_plugin.store import schema
 from bioclip_plugin.store.bulk import chunked, insert_new
-from bioclip_plugin.store.records import Box
-from bioclip_plugin.store.values import captured_at_of, clean_text, from_json, stored_uri, to_json, wall_time
+from bioclip_plugin.store.records import NOTHING, Box
+from bioclip_plugin.store.stored_json import StoredJson
+from bioclip_plugin.store.values import captured_at_of, clean_text, stored_uri, to_json, wall_time
 
 MediaKey = tuple[str, int]
 """uri as it is stored, frame."""
@@ -22,6 +23,8 @@ RegionKey = tuple[Box, str, str, str]
 
 CAPTURE = "captured_at utc_offset_minutes month country region latitude longitude deployment sequence metadata".split()
 """The columns that a source or the camera states."""
+MEDIA = ("uri", "frame", *CAPTURE)
+"""The columns that an item is made of."""
 
 
 def media_key(item: MediaItem) -> MediaKey:
@@ -47,18 +50,24 @@ def capture_of(item: MediaItem) -> dict[str, Any]:
     }
 
 
-def item_of_row(row: Row[Any], regions: tuple[Region, ...] = (), *, detected: bool = False) -> MediaItem:
+def item_of_row(row: Row[Any], regions: tuple[Region, ...] = ()) -> MediaItem:
     """The media item of a row of the media table; its ``path`` is not stored."""
+    return item_of_values([getattr(row, name) for name in MEDIA], regions)
+
+
+def item_of_values(values: Sequence[Any], regions: tuple[Region, ...] = (), *, detected: bool = False) -> MediaItem:
+    """The same of the values of the columns ``MEDIA``: looking each up by its name takes longer than all the rest."""
+    uri, frame, captured, offset, month, country, region, latitude, longitude, deployment, sequence, said = values
     return MediaItem(
-        uri=row.uri,
-        frame=row.frame,
-        captured_at=captured_at_of(row.captured_at, row.utc_offset_minutes),
-        place=Place(row.country, row.region, row.latitude, row.longitude, row.month),
-        deployment=row.deployment,
-        sequence=row.sequence,
+        uri=uri,
+        frame=frame,
+        captured_at=captured_at_of(captured, offset),
+        place=Place(country, region, latitude, longitude, month),
+        deployment=deployment,
+        sequence=sequence,
         regions=regions,
         detected=detected,
-        metadata=MappingProxyType(from_json(row.metadata)),
+        metadata=NOTHING if said is None else StoredJson(said),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, and_, func, not_, or_, select
@@ -12,7 +14,7 @@ from bioclip_plugin.media import MediaItem
 from bioclip_plugin.store import schema, stored_regions
 from bioclip_plugin.store.bulk import chunked
 from bioclip_plugin.store.listing import DONE
-from bioclip_plugin.store.media_rows import item_of_row
+from bioclip_plugin.store.media_rows import MEDIA, item_of_row, item_of_values
 from bioclip_plugin.store.records import (
     ITEM_STATUSES,
     FeatureKey,
@@ -71,26 +73,44 @@ def page_of_items(
     """
     listed, media = schema.listing, schema.media
     query = (
-        select(media, listed.c.position.label("listed_position"), listed.c.status, listed.c.stated)
+        select(media.c.id, listed.c.position, listed.c.status, listed.c.stated, *(media.c[name] for name in MEDIA))
         .join(listed, listed.c.media == media.c.id)
         .where(listed.c.run == run.id, listed.c.position > after)
         .order_by(listed.c.position)
         .limit(limit)
     )
-    rows = connection.execute(query).all()
+    with _uncollected():
+        return _page(connection, run, connection.execute(query).all(), after, cache, ranks)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Leave the garbage collector alone while a page's objects are made: none is garbage yet, and looking took a third of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _page(
+    connection: Connection, run: Run, rows: Sequence[Any], after: int, cache: TaxonCache, ranks: Ranks
+) -> tuple[list[StoredItem], int]:
     if not rows:
         return [], after
-    done = [row.id for row in rows if row.status == DONE]
+    done = [number for number, _, status, *_ in rows if status == DONE]
     regions = stored_regions.of_run(connection, run, done, cache, ranks)
-    others = [row.id for row in rows if row.status != DONE]
+    others = [number for number, _, status, *_ in rows if status != DONE]
     failed = {row.id: failure for row, failure in _failures(connection, run, others)} if others else {}
     items = []
-    for row in rows:
-        stored = regions.get(row.id, [])
-        boxes = tuple(region.region for region in stored if region.region is not None)
-        item = item_of_row(row, boxes, detected=row.stated is not None)
-        items.append(StoredItem(item, ITEM_STATUSES[row.status], failed.get(row.id), stored))
-    return items, rows[-1].listed_position
+    for number, _, status, stated, *values in rows:
+        stored = regions.get(number, [])
+        boxes = tuple([region.region for region in stored if region.region is not None])
+        item = item_of_values(values, boxes, detected=stated is not None)
+        items.append(StoredItem(item, ITEM_STATUSES[status], failed.get(number), stored))
+    return items, rows[-1][1]
 
 
 def _failures(connection: Connection, run: Run, media_ids: Sequence[int]) -> list[tuple[Any, Failure]]:
