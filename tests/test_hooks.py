@@ -24,6 +24,7 @@ from bioclip_plugin.cli import CommandGroup
 from bioclip_plugin.exports import ExportOptions
 from bioclip_plugin.exports.selection import Export
 from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.rules import Rule, Ruling, Subject
 from bioclip_plugin.sources import ListingOptions
 from bioclip_plugin.sources.listing import listed
 from bioclip_plugin.store import Run, Store
@@ -423,3 +424,37 @@ def test_hook_open_media(pm: BioclipPluginManager, strip: Path, request_for_fish
     assert probabilities(blue)["a blue fish"] == pytest.approx(LIKELY, abs=TOLERANCE)
     assert torn.failure is not None
     assert (torn.failure.stage, "the film is torn" in torn.failure.reason) == ("decode", True)
+
+
+def test_hook_register_rules(pm: BioclipPluginManager, tmp_path: Path) -> None:
+    class NoBlue(Rule):
+        name = "no-blue"
+        description = "Blue is the water."
+
+        def decide(self, subject: Subject) -> Ruling | None:
+            if subject.candidates and subject.candidates[0].name == "a blue fish":
+                return Ruling("blank", None, "emptied", "it is the water")
+            return None
+
+    class Rules:
+        @hookimpl
+        def register_rules(self, register: Callable[[type[Rule]], None]) -> None:
+            register(NoBlue)
+
+    pm.register(Rules())
+    assert {"no-blue", "sequences", "geofence"} <= set(pm.rules())
+    for name, colour in (("red", RED), ("blue", BLUE)):
+        Image.new("RGB", (20, 10), colour).save(tmp_path / f"{name}.png")
+    words = tmp_path / "fish.txt"
+    words.write_text("\n".join(FISH))
+    paths = [str(tmp_path / "red.png"), str(tmp_path / "blue.png")]
+    command = ["classify", *paths, "--model", "fake", "--labels", str(words), "--store", str(tmp_path / "r.db")]
+    done = CliRunner().invoke(cli.command_line(pm), [*command, "--rule", "no-blue"], obj=pm, catch_exceptions=False)
+    with Store.open(tmp_path / "r.db") as store:
+        red, blue = (item.regions[0] for item in store.items_of(store.run()))
+        assert "no-blue" in {rule["name"] for rule in store.run().rule_settings["rules"]}
+    assert red.decision is not None
+    assert blue.decision is not None
+    assert (red.decision.verdict, blue.decision.verdict) == ("taxon", "blank"), done.output
+    assert blue.decision.trail[-1]["why"] == "it is the water"
+    assert blue.by_rank["label"][0].name == "a blue fish", "the model's own answer stays"
