@@ -193,7 +193,7 @@ def _rank(rank: str, tallies: Mapping[tuple[str, ...], Tally], names: CommonName
         name = escape(legible(tally.name))
         shown = f"<i>{name}</i>" if rank in _ITALIC else name
         common = names.of(tally.taxon)
-        beside = f"<small>{escape(legible(common))}</small>" if common and common != tally.name else ""
+        beside = f" <small>{escape(legible(common))}</small>" if common and common != tally.name else ""
         rows.append(
             f'<tr><th scope="row" title="{name}"><button type="button" class="pick" data-rank="{rank}" data-name="{name}">{shown}</button>'
             f'{beside}</th><td class="n">{tally.regions:,}</td><td class="n">{tally.images:,}</td>{_share(tally.regions, most)}</tr>'
@@ -234,7 +234,7 @@ def _places(gathered: Gathered, data: PageData, options: ReportOptions) -> str:
         if place:
             spots.append(Spot(number, data.station_name(number), *place, station.regions))
         where = f"{north(place[0])}, {east(place[1])}" if place else "–"
-        days = f"<small>{station.first_day} – {station.last_day}</small>" if station.first_day else ""
+        days = f" <small>{station.first_day} – {station.last_day}</small>" if station.first_day else ""
         name = escape(data.station_name(number))
         rows.append(
             f'<tr><th scope="row" title="{name}"><button type="button" class="pick" data-camera="{number}">{name}</button></th>'

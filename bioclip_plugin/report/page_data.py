@@ -110,7 +110,7 @@ class PageData:
                 number = self._taxon(taxon, taxon.scientific_name or taxon.common_name, rank.value if rank else "label")
             self._review_rows.append(
                 [review.verdict, number, running(review.reviewer), review.reviewed_at.strftime("%Y-%m-%d"),
-                 self._shown(review.comment, item), review.target.kind]
+                 self._shown(" ".join(review.comment.split()), item), review.target.kind]
             )  # fmt: skip
         return self._reviews[review.id]
 
@@ -118,7 +118,7 @@ class PageData:
         return [self._shown(item.uri, item), item.frame, legible(stage), self._shown(reason, item)]
 
     def _shown(self, text: str, item: MediaItem) -> str:
-        return running(without_place(text, item.place.latitude, item.place.longitude, self._decimals)) if text else ""
+        return legible(without_place(text, item.place.latitude, item.place.longitude, self._decimals))
 
 
 def said_of(step: Mapping[str, Any]) -> str:

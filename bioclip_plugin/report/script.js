@@ -48,7 +48,9 @@
   const scientific = (taxon) => element(["genus", "species"].includes(taxon.rank) ? "i" : "span", null, taxon.name);
   const titled = (entry) => entry.decided ? entry.decided.taxon.name : WORDS[entry.verdict];
   const station = (entry) => data.stations[entry.station];
-  const fileName = (entry) => entry.file.split(/[\\/]/).pop() + (entry.frame ? ` #${entry.frame}` : "");
+  // Only a Windows path is divided by backslashes: elsewhere one may stand for a sign that is shown and not obeyed.
+  const lastPart = (file) => file.split(/^([A-Za-z]:\\|\\\\)/.test(file) ? /[\\/]/ : "/").pop() || file;
+  const fileName = (entry) => lastPart(entry.file) + (entry.frame ? ` #${entry.frame}` : "");
 
   // Thumbnails: one data block an image, read when it is shown.
   function thumbnails(entry) {
@@ -167,7 +169,7 @@
     const sure = entry.probability === null ? seen : element("span", {class: "sure"}, element("meter", {min: 0, max: 1, value: entry.probability, "aria-hidden": "true"}), percent(entry.probability));
     const made = element("button", {type: "button", class: "card", "data-entry": entry.number, "aria-label": `${described(entry)}${review ? `, review ${entry.agreement}` : ""}`},
       picture(entry, kept, true, ""),
-      element("span", {class: "name"}, title, guess),
+      element("span", {class: "name"}, title, " ", guess),
       element("span", {class: "facts"}, sure, review || (entry.decided ? "" : entry.verdict === "unknown" ? element("span", {class: "mark"}, "unsure") : "")),
       element("span", {class: "file"}, entry.day ? `${entry.day} ${entry.moment.slice(11, 16)}` : "no time"),
       element("span", {class: "file", title: entry.file}, fileName(entry)));
@@ -182,7 +184,7 @@
       const group = groupOf[entry.number];
       if (controls.order.value === "taxon" && group !== last) {
         const name = !group.special && ["genus", "species"].includes(controls.rank.value) ? element("i", null, group.name) : group.name;
-        rows.push(element("li", {class: "group"}, element("h3", null, name, group.common && group.common !== group.name ? element("small", null, group.common) : "")));
+        rows.push(element("li", {class: "group"}, element("h3", null, name, group.common && group.common !== group.name ? " " : "", group.common && group.common !== group.name ? element("small", null, group.common) : "")));
         last = group;
       }
       rows.push(card(entry));
@@ -255,7 +257,7 @@
   function candidateTable(entry) {
     if (!entry.candidates.length) return element("p", {class: "note"}, "The model was not asked about this one.");
     const rows = entry.candidates.map((one) => element("tr", null,
-      element("th", {scope: "row", title: [one.taxon.name, one.taxon.common].filter(Boolean).join(" · ")}, scientific(one.taxon), one.taxon.common && one.taxon.common !== one.taxon.name ? element("small", null, one.taxon.common) : null),
+      element("th", {scope: "row", title: [one.taxon.name, one.taxon.common].filter(Boolean).join(" · ")}, scientific(one.taxon), " ", one.taxon.common && one.taxon.common !== one.taxon.name ? element("small", null, one.taxon.common) : null),
       element("td", null, element("meter", {min: 0, max: 1, value: one.probability, "aria-hidden": "true"})),
       element("td", {class: "n"}, percent(one.probability))));
     return element("table", {class: "candidates one-line"}, element("thead", null, element("tr", null, element("th", {scope: "col"}, "candidate"), element("th", {scope: "col"}, ""), element("th", {scope: "col", class: "n"}, "probability"))), element("tbody", null, ...rows));
