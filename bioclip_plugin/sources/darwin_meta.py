@@ -13,7 +13,7 @@ from xml.parsers import expat
 from bioclip_core.errors import SourceError
 
 META = "meta.xml"
-META_BYTES = 4 << 20  # the largest one in use describes some 30 tables in 200 kB
+META_BYTES = 1 << 20  # the largest one in use describes some 30 tables in 200 kB
 # What is meant where an attribute is not written, by the text guide of Darwin Core.
 _DEFAULTS = {
     "encoding": "UTF-8", "fieldsTerminatedBy": ",", "linesTerminatedBy": "\\n", "fieldsEnclosedBy": '"', "ignoreHeaderLines": "0",

@@ -11,7 +11,7 @@ from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from bioclip_core.taxonomy import Taxon
+from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.exports.darwin.identities import derived_occurrence, known_occurrence, media_id, nameable
 from bioclip_plugin.exports.darwin.occurrences import media_terms, occurrence_terms
 
@@ -202,8 +202,12 @@ def _packed(taxon: Taxon) -> str:
 
 
 def _candidates(region: StoredRegion, top: int) -> list[list[Any]]:
+    """The best at each level, the most specific level first; levels of a custom label set before all."""
     rows: list[list[Any]] = []
-    for level, candidates in region.by_rank.items():
+    depths = {rank.value: -rank.depth for rank in RANKS}
+    for level, candidates in sorted(
+        region.by_rank.items(), key=lambda pair: (depths.get(pair[0], -len(RANKS)), pair[0])
+    ):
         for place, one in enumerate(candidates[:top], start=1):
             taxon = nameable(one.taxon, one.rank) or one.taxon
             rows.append([level, place, one.probability, one.name, one.rank, *taxon.lineage])
