@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.classify import Candidate
-from bioclip_core.taxonomy import RANKS, Rank
+from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.exports.megadetector_entries import description_of
 from bioclip_plugin.media import BOX_UNIT
 from bioclip_plugin.rules.countries import three_letters
@@ -118,7 +119,11 @@ class EntryWriter:
 
 def label_of_candidate(candidate: Candidate) -> str:
     """The label of a candidate; words of a label set of one's own that say blank, human, vehicle or animal are SpeciesNet's."""
-    taxon = candidate.taxon
+    return _label(candidate.taxon)
+
+
+@lru_cache(maxsize=50_000)  # the taxa of a run come again and again
+def _label(taxon: Taxon) -> str:
     if taxon.rank is None:
         kind = kind_of_word(taxon.common_name)
         if kind is not None:

@@ -85,9 +85,11 @@ class ImageReader:
             try:
                 if not _is_whole_image(detection):
                     region = self._region(detection, str(entry.record.get("model_version") or ""))
-                    if (region.box, region.category) in taken:
-                        raise UsageError(f"bbox {region.xywh} stands there twice as {region.category}")
-                    taken.add((region.box, region.category))
+                    if len(listed) > 1:
+                        key = (region.box, region.category)
+                        if key in taken:
+                            raise UsageError(f"bbox {region.xywh} stands there twice as {region.category}")
+                        taken.add(key)
                     regions.append(region)
             except UsageError as error:
                 dropped.append(self._trouble(entry, f".detections[{place}]", str(error)))
