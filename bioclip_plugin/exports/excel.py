@@ -120,11 +120,15 @@ def _write(path: Path, export: Export) -> int:
 
     sheet.append(COLUMNS)
     count = 0
-    for cells in table_rows(export):
-        count += 1
-        if count >= MOST_ROWS:
-            raise _too_many("there are more here")
-        sheet.append([shown(cell) for cell in cells])
+    try:
+        for cells in table_rows(export):
+            count += 1
+            if count >= MOST_ROWS:
+                raise _too_many("there are more here")
+            sheet.append([shown(cell) for cell in cells])
+    except BaseException:
+        sheet.close()  # it writes to a file of its own, and a sheet that was not closed complains when it is forgotten
+        raise
     book.properties.creator = export.classified_by
     book.properties.created = export.moment.replace(tzinfo=None)
     book.save(path)
