@@ -76,7 +76,7 @@ def _written(path: Path, export: Export, names: RelativeNames) -> int:
             listed += len(items)
             if is_file(items[0]):
                 file.write(",\n" if count else "\n")
-                file.write(_compact(writer.entry(names(uri), items)))
+                file.write(writer.entry(names(uri), items))
                 count += 1
         file.write("\n],\n")
         _write_header(file, export, writer, names.folder, {"items": listed, "files": count})
@@ -120,7 +120,3 @@ def _info(export: Export, writer: EntryWriter, folder: str, counts: dict[str, in
         "frames_left_out": writer.frames_left_out,
     }
     return info
-
-
-def _compact(entry: dict[str, Any]) -> str:
-    return json.dumps(entry, separators=(",", ":"), allow_nan=False)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from json.encoder import encode_basestring_ascii as _text
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.classify import Candidate
@@ -25,7 +27,9 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".f
 _DETECTIONS = {"animal": "1", "person": "2", "vehicle": "3"}
 _WHOLE = Region(0, 0, 1, 1)
 _CERTAIN = 1.0  # nobody detected anything: the box is the image, and no reader's threshold is to hide it
+_SEEN = 100_000  # taxa whose objects are kept
 _READING = frozenset({"list", "read", "decode"})  # stages before the model
+_BY_PROBABILITY = attrgetter("probability")
 _VERDICTS = {"blank": ("blank", BLANK), "person": ("human", HUMAN), "vehicle": ("vehicle", VEHICLE)}
 _LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 _RECORD = re.compile(r"#\w+(?:=|\[)[^/]*$")  # of a table's row, or an element of somebody's JSON
@@ -41,6 +45,7 @@ class Categories:
         self._names: list[str] = []
         self._descriptions: list[str] = []
         self._taxa: dict[tuple[Taxon, str], str] = {}
+        self._seen: dict[tuple[int, str], tuple[Taxon, str]] = {}  # the taxon is kept, so that its number stays its own
         self._verdicts: dict[str, str] = {}
 
     def detection(self, category: str) -> str:
@@ -50,10 +55,16 @@ class Categories:
 
     def candidate(self, candidate: Candidate) -> str:
         """The id of a name that the model gave."""
+        # A store gives the same object for the same taxon, so that its nine names need not be hashed for every box.
+        seen = self._seen.get((id(candidate.taxon), candidate.rank))
+        if seen is not None:
+            return seen[1]
         key = (candidate.taxon, candidate.rank)
         found = self._taxa.get(key)
         if found is None:
             found = self._taxa[key] = self._new(candidate.name, description_of(candidate.taxon))
+        if len(self._seen) < _SEEN:
+            self._seen[id(candidate.taxon), candidate.rank] = (candidate.taxon, found)
         return found
 
     def verdict(self, verdict: str) -> str:
@@ -107,45 +118,46 @@ class EntryWriter:
         self.frames_left_out = 0
         """Frames that could not be read, of videos of which others could: the format's failures are of whole files."""
 
-    def entry(self, name: str, items: Sequence[StoredItem]) -> dict[str, Any]:
-        """The entry of one file; several items are frames or pages of it, in order."""
+    def entry(self, name: str, items: Sequence[StoredItem]) -> str:
+        """The entry of one file as JSON; several items are frames or pages of it, in order."""
         first = items[0]
-        entry: dict[str, Any] = {"file": name}
         about = {key: value for item in reversed(items) for key, value in item.item.metadata.items()}
-        if _is_video(name):
-            done = [item.item.frame for item in items if item.status == "done"]
-            rate = about.get("frame_rate")
-            entry["frame_rate"] = rate if isinstance(rate, (int, float)) and rate > 0 else 0
-            entry["frames_processed"] = sorted({*_frames(about.get("frames_processed")), *done})
         answered = [item for item in items if item.status == "done"]
+        video = _is_video(name)
+        members = [f'"file":{_text(name)}']
+        if video:
+            rate = about.get("frame_rate")
+            processed = {*_frames(about.get("frames_processed")), *(item.item.frame for item in answered)}
+            members.append(f'"frame_rate":{rate if isinstance(rate, (int, float)) and rate > 0 else 0}')
+            members.append(f'"frames_processed":[{",".join(map(str, sorted(processed)))}]')
         if not answered:
             self.failures += 1
-            entry["failure"] = failure_text(first.failure)
-            entry["detections"] = None
-            return entry
-        self.frames_left_out += len(items) - len(answered)
-        several = len(items) > 1 or first.item.frame > 0 or _is_video(name)
-        entry["detections"] = [found for item in answered for found in self._detections(item, several)]
-        entry.update({key: about[key] for key in _KEPT if isinstance(about.get(key), int)})
-        if first.item.captured_at is not None:
-            entry["datetime"] = first.item.captured_at.strftime("%Y:%m:%d %H:%M:%S")  # as cameras write it
-        return entry
+            members.append(f'"failure":{_text(failure_text(first.failure))},"detections":null')
+        else:
+            self.frames_left_out += len(items) - len(answered)
+            several = len(items) > 1 or first.item.frame > 0 or video
+            members.append(f'"detections":[{",".join(self._detections(answered, several))}]')
+            members += [f'"{key}":{about[key]:d}' for key in _KEPT if isinstance(about.get(key), int)]
+            if first.item.captured_at is not None:  # as cameras write it
+                members.append(f'"datetime":"{first.item.captured_at:%Y:%m:%d %H:%M:%S}"')
+        return f"{{{','.join(members)}}}"
 
-    def _detections(self, stored: StoredItem, several: bool) -> list[dict[str, Any]]:
-        found = []
-        for region in stored.regions:
-            detection = self._detection(region)
-            if detection is not None:
-                if several:
-                    detection["frame_number"] = stored.item.frame
-                found.append(detection)
-        return found
+    def _detections(self, items: Sequence[StoredItem], several: bool) -> Iterator[str]:
+        for stored in items:
+            frame = f',"frame_number":{stored.item.frame}' if several else ""
+            for region in stored.regions:
+                detection = self._detection(region)
+                if detection is not None:
+                    yield f"{{{detection}{frame}}}"
 
-    def _detection(self, stored: StoredRegion) -> dict[str, Any] | None:
-        """A box, also one that was not named; None for a whole image that was decided to be blank."""
+    def _detection(self, stored: StoredRegion) -> str | None:
+        """A box, also one that was not named; None for a whole image that was decided to be blank.
+
+        Text is put together here because a million images have ten million numbers to be rounded and written.
+        """
         region, category = stored.region, "animal"
-        verdict = stored.decision.verdict if stored.decision else "taxon"
         if region is None:
+            verdict = stored.decision.verdict if stored.decision else "taxon"
             if verdict == "blank":
                 return None
             category = verdict if verdict in ("person", "vehicle") else category
@@ -154,34 +166,32 @@ class EntryWriter:
             category = region.category or category
             if region.detector:
                 self.detectors[region.detector, region.detector_version] += 1
-        x, y = round(region.x, 4), round(region.y, 4)
-        box = [x, y, min(round(region.w, 4), round(1 - x, 4)), min(round(region.h, 4), round(1 - y, 4))]
+        x, y, w, h = region.x, region.y, region.w, region.h
+        if x + w > 1 or y + h > 1:  # by rounding
+            x, y = round(x, 4), round(y, 4)
+            w, h = min(w, 1 - x), min(h, 1 - y)
         confidence = _CERTAIN if region.confidence is None else region.confidence
-        detection: dict[str, Any] = {
-            "category": self.categories.detection(category),
-            "conf": round(float(confidence), 3),
-            "bbox": box,
-        }
-        if classifications := self._classifications(stored, category, confidence):
-            detection["classifications"] = classifications
-        return detection
+        named = self._classifications(stored, category, confidence)
+        return (
+            f'"category":"{self.categories.detection(category)}","conf":{confidence:.3f},'
+            f'"bbox":[{x:.4f},{y:.4f},{w:.4f},{h:.4f}]{named and f""","classifications":[{named}]"""}'
+        )
 
-    def _classifications(self, stored: StoredRegion, category: str, confidence: float) -> list[list[Any]]:
+    def _classifications(self, stored: StoredRegion, category: str, confidence: float) -> str:
         """The model's own candidates; where a rule decided otherwise, what it decided, alone."""
         decision = stored.decision
-        if decision is not None and decision.trail:
-            if decision.verdict in _VERDICTS:
-                if decision.verdict == category:
-                    return []
-                said = decision.candidate.probability if decision.candidate else confidence
-                return [[self.categories.verdict(decision.verdict), round(float(said), 3)]]
-            decided = (decision.candidate,) if decision.verdict == "taxon" and decision.candidate else ()
-            return self._pairs(decided)
-        return self._pairs(stored.by_rank.get(self._level, ())[: self._top])
+        if decision is None or not decision.trail:
+            return self._pairs(stored.by_rank.get(self._level, ())[: self._top])
+        if decision.verdict in _VERDICTS:
+            if decision.verdict == category:
+                return ""
+            said = decision.candidate.probability if decision.candidate else confidence
+            return f'["{self.categories.verdict(decision.verdict)}",{said:.3f}]'
+        return self._pairs((decision.candidate,)) if decision.verdict == "taxon" and decision.candidate else ""
 
-    def _pairs(self, candidates: Sequence[Candidate]) -> list[list[Any]]:
-        pairs = [[self.categories.candidate(one), round(float(one.probability), 3)] for one in candidates]
-        return sorted(pairs, key=lambda pair: -pair[1])
+    def _pairs(self, candidates: Sequence[Candidate]) -> str:
+        ordered = sorted(candidates, key=_BY_PROBABILITY, reverse=True)
+        return ",".join([f'["{self.categories.candidate(one)}",{one.probability:.3f}]' for one in ordered])
 
 
 def failure_text(failure: Failure | None) -> str:

@@ -257,6 +257,8 @@ def confidence_of(value: Any) -> float:
     Raises:
         UsageError: for anything else.
     """
+    if type(value) is float and 0 <= value <= 1:
+        return value
     if not is_number(value) or not -ROUNDING <= value <= 1 + ROUNDING:
         raise UsageError(f"conf {_short(value)}: a number from 0 to 1 is needed")
     return min(max(float(value), 0.0), 1.0)
@@ -271,6 +273,8 @@ def box_of(value: Any) -> tuple[float, float, float, float]:
     if not isinstance(value, list) or len(value) != 4 or not all(map(is_number, value)):
         raise UsageError(f"bbox {_short(value)}: four numbers are needed: x, y, width, height from 0 to 1")
     x, y, w, h = map(float, value)
+    if x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= 1 and y + h <= 1:
+        return x, y, w, h
     low, high = -ROUNDING, 1 + ROUNDING
     if not (low <= x <= high and low <= y <= high and x + w <= high and y + h <= high):
         raise UsageError(f"bbox {value}: it leaves the image, which is 0 to 1 wide and high (pixels are not allowed)")
@@ -285,7 +289,7 @@ def box_of(value: Any) -> tuple[float, float, float, float]:
 
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether JSON gave a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return (type(value) is float or type(value) is int) and math.isfinite(value)
 
 
 def _degrees(value: Any, limit: float) -> float | None:

@@ -37,11 +37,13 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
     if _SCHEME.match(name):
         raise UsageError(f"file {name!r} is an address on the web: download it into {folder}, and give its path there")
     plain = _forward(name, folder)
-    drive, home = bool(_DRIVE.match(plain)), plain.startswith("~")
-    joined = os.path.normpath(os.path.join(folder, plain))  # noqa: PTH118 - Path keeps '..' that must go
+    start, real_start = _known(os.fspath(folder))
+    joined = os.path.normpath(os.path.join(start, plain))  # noqa: PTH118 - Path keeps the dots that must go
+    path = Path(joined)
     if options.allow_outside:
-        return _uri_and_path(joined)
-    if (drive and os.name != "nt") or home or not _is_inside(joined, os.path.normpath(folder)):
+        return uri_of(joined), path
+    drive, home = bool(_DRIVE.match(plain)), plain.startswith("~")
+    if (drive and os.name != "nt") or home or not _is_inside(joined, start):
         kind = (
             "an absolute path"
             if drive or plain.startswith("/")
@@ -53,11 +55,11 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
             f"file {name!r} is {kind} outside the folder {folder}: name the folder that it is in with --base-folder, "
             "or give --allow-outside if you trust the file that names it"
         )
-    if not _is_inside(_real(joined), _real_folder(os.fspath(folder))):
+    if not _is_inside(_real(joined, path), real_start):
         raise UsageError(
             f"file {name!r} is a symbolic link that leaves the folder {folder}: give --allow-outside if it may be followed"
         )
-    return _uri_and_path(joined)
+    return uri_of(joined), path
 
 
 def _forward(name: str, folder: Path) -> str:
@@ -70,10 +72,6 @@ def _forward(name: str, folder: Path) -> str:
     return name.replace("\\", "/")
 
 
-def _uri_and_path(joined: str) -> tuple[str, Path]:
-    return uri_of(joined), Path(joined)
-
-
 def _is_inside(path: str, folder: str) -> bool:
     """Whether a normalised path lies under a normalised folder, by their letters."""
     if folder == os.curdir:
@@ -81,18 +79,20 @@ def _is_inside(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _real(path: str) -> str:
+def _real(joined: str, path: Path) -> str:
     """The path with symbolic links followed; of most files only the folder, which is remembered."""
-    folder, name = os.path.split(path)
-    if Path(path).is_symlink():
-        return os.path.realpath(path)
-    return f"{_real_folder(folder).rstrip(os.sep)}{os.sep}{name}"
+    if path.is_symlink():
+        return os.path.realpath(joined)
+    folder, _, name = joined.rpartition(os.sep)
+    real = _known(folder or (os.sep if joined.startswith(os.sep) else os.curdir))[1]
+    return f"{real.rstrip(os.sep)}{os.sep}{name}"
 
 
-def _real_folder(folder: str) -> str:
-    return _remembered(os.path.abspath(folder), int(time.monotonic() / _REMEMBERED_S))  # noqa: PTH100 - keeps '..'
+def _known(folder: str) -> tuple[str, str]:
+    """A folder normalised, and with its symbolic links followed."""
+    return _remembered(folder, os.getcwd(), int(time.monotonic() / _REMEMBERED_S))  # noqa: PTH109 - text is enough
 
 
 @lru_cache(maxsize=4096)
-def _remembered(folder: str, _tick: int) -> str:
-    return os.path.realpath(folder)
+def _remembered(folder: str, _here: str, _tick: int) -> tuple[str, str]:
+    return os.path.normpath(folder), os.path.realpath(folder)

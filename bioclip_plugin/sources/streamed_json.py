@@ -20,6 +20,8 @@ _LARGEST = 1 << 28  # characters of one element; more is no record of an image
 _LOOK_AT = 65_536  # bytes that say which format a file has
 _TAIL = 16  # an error this near the end of what was read may be a literal or an escape that was cut
 _SPACE = re.compile(r"[ \t\n\r]*")
+_MAY_BE_SPACE = frozenset(("", " ", "\t", "\n", "\r"))
+_COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 _STRING_BEGINS = (
     "Unterminated string"  # the decoder then gives the string's beginning, however far that is from the end
 )
@@ -188,6 +190,8 @@ class _Text:
     def peek(self) -> str:
         """The next character that is no space; empty at the end."""
         while True:
+            if self.text[self.at : self.at + 1] not in _MAY_BE_SPACE:
+                return self.text[self.at]
             match = _SPACE.match(self.text, self.at)
             assert match is not None
             self.at = match.end()
@@ -195,6 +199,14 @@ class _Text:
                 return self.text[self.at]
             if not self.more():
                 return ""
+
+    def comma(self) -> bool:
+        """Pass a comma and the space around it, where both and what follows are at hand: nearly always."""
+        match = _COMMA.match(self.text, self.at)
+        if match is None or match.end() == len(self.text):
+            return False
+        self.at = match.end()
+        return True
 
     def take(self, allowed: str, what: str) -> str:
         """The next character, which must be one of ``allowed``."""
@@ -206,8 +218,8 @@ class _Text:
 
     def value(self) -> Any:
         """The next value, whole."""
+        self.peek()
         while True:
-            self.peek()
             try:
                 value, end = _DECODER.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
@@ -272,11 +284,11 @@ def _elements(text: _Text, name: str) -> Iterator[Event]:
     if text.peek() == "]":
         text.at += 1
         return
-    index = 0
+    number = 0
     while True:
-        yield Event(name, index, text.value())
-        index += 1
-        if text.take(",]", "',' or ']'") == "]":
+        yield Event(name, number, text.value())
+        number += 1
+        if not text.comma() and text.take(",]", "',' or ']'") == "]":
             return
 
 
