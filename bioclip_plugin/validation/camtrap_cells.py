@@ -16,7 +16,7 @@ _BOOLEAN = frozenset({"true", "True", "TRUE", "1", "false", "False", "FALSE", "0
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)([.,]\d+)?(Z|[+-]\d\d:?\d\d)?\Z", re.ASCII)
 _MEDIATYPE = re.compile(r"(image|video|audio)/.+\Z")
 _WEB = re.compile(r"https?://[^\s/]+", re.IGNORECASE)
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _ABBREVIATED = re.compile(r"(^|\s)[^\W\d_]{1,3}\.(\s|$)")
 _QUALIFIED = re.compile(r"\s(cf|aff|sp|spp|indet|nr)\.?(\s|$)", re.IGNORECASE)
 

@@ -110,12 +110,20 @@ def test_boxes_become_regions_and_those_of_people_and_vehicles_are_not_classifie
 def test_an_image_without_observations_belongs_to_the_event_of_its_time_and_deployment(tmp_path: Path) -> None:
     def event(name: str, deployment: str, minutes: str) -> dict[str, str]:
         times = {"eventStart": f"2020-06-01T08:{minutes[:2]}:00Z", "eventEnd": f"2020-06-01T08:{minutes[3:]}:00Z"}
-        about = {"observationID": name, "eventID": name, "deploymentID": deployment, "observationLevel": "event", "mediaID": ""}
+        about = {
+            "observationID": name,
+            "eventID": name,
+            "deploymentID": deployment,
+            "observationLevel": "event",
+            "mediaID": "",
+        }
         return OBSERVATION | about | times
 
     media = [MEDIA, MEDIA | {"mediaID": "m2", "timestamp": "2020-06-01T10:30:00+02:00", "filePath": "media/b.jpg"}]
     rows = [event("before", "d1", "00-05"), event("other", "d2", "29-31"), event("during", "d1", "29-31")]
-    folder = package(tmp_path / "p", deployments=[DEPLOYMENT, DEPLOYMENT | {"deploymentID": "d2"}], media=media, observations=rows)
+    folder = package(
+        tmp_path / "p", deployments=[DEPLOYMENT, DEPLOYMENT | {"deploymentID": "d2"}], media=media, observations=rows
+    )
     photo(folder / "media/a.jpg")
     photo(folder / "media/b.jpg")
     assert [entry.sequence for entry in listed(folder) if isinstance(entry, MediaItem)] == ["before", "during"]
@@ -223,7 +231,8 @@ def test_what_people_said_becomes_reviews_of_images_boxes_and_events(tmp_path: P
     rows = [
         OBSERVATION,
         OBSERVATION | BOX | {"observationID": "o2", "observationType": "human", "scientificName": ""},
-        OBSERVATION | {"observationID": "o3", "mediaID": "", "observationLevel": "event", "scientificName": "Aves", "count": "3"},
+        OBSERVATION
+        | {"observationID": "o3", "mediaID": "", "observationLevel": "event", "scientificName": "Aves", "count": "3"},
         OBSERVATION | {"observationID": "o4", "classificationMethod": "machine"},
         OBSERVATION | {"observationID": "o5", "observationType": "unclassified", "scientificName": ""},
         OBSERVATION | {"observationID": "o6", "observationType": "unknown", "scientificName": "", "classifiedBy": ""},
@@ -232,7 +241,12 @@ def test_what_people_said_becomes_reviews_of_images_boxes_and_events(tmp_path: P
     photo(folder / "media/a.jpg")
     item = only_item(folder)
     image, box, event, unknown = reviews(folder)
-    assert (image.target.kind, image.target.uri, image.verdict, image.reviewer) == ("media", item.uri, "taxon", "Ada Example")
+    assert (image.target.kind, image.target.uri, image.verdict, image.reviewer) == (
+        "media",
+        item.uri,
+        "taxon",
+        "Ada Example",
+    )
     assert image.taxon == Taxon("Animalia", genus="Vulpes", species="fictus", common_name="fox")
     assert image.reviewed_at == datetime.fromisoformat("2020-07-09T09:39:52Z")
     assert (image.details["count"], image.details["sex"], image.details["observationID"]) == (1, "female", "o1")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.store import Review, StoredItem
 
 _AT_ONCE = 256  # media whose reviews are asked for together
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 IDS = uuid.uuid5(uuid.NAMESPACE_URL, "bioclip-plugin:camtrap-dp")
 """Identifiers that we make are made of this and what they name, so that the same store gives the same ones."""
 

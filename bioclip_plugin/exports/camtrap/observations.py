@@ -79,12 +79,12 @@ def machine_observations(frame: StoredItem, chosen: StoredItem, place: Place, ma
 def _machine_row(frame: StoredItem, region: StoredRegion | None, naming: Naming, place: Place, machine: Machine) -> Row:
     stated = region.region if region else None
     box = stated.box if stated else ("", "", "", "")
-    category = stated.category if stated else ""
+    made_by = (stated.category, stated.detector, stated.detector_version) if stated else ("", "", "")
     decision = region.decision if region else None
     event = (decision.event if decision else None) or place.event
     detector = _detector(stated) if decision is None else ""
     row = {
-        "observationID": made_id("observation", machine.run_id, place.media, frame.item.frame, *box, category),
+        "observationID": made_id("observation", machine.run_id, place.media, frame.item.frame, *box, *made_by),
         "deploymentID": place.deployment,
         "mediaID": place.media,
         "eventID": event,

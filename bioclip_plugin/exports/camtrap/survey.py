@@ -41,6 +41,8 @@ class Survey:
     """What paths are relative to."""
     deployments: Mapping[str, Deployment]
     """All that go out, by name."""
+    table: frozenset[str]
+    """The names of those in the user's table: what a folder may be called after."""
     packages: Mapping[str, str]
     """Titles of the packages that media came from, by the packages' ids."""
     people_events: frozenset[str]
@@ -66,7 +68,7 @@ def surveyed(export: Export) -> Survey:
     look.refuse_what_is_missing()
     common = os.path.commonpath(look.folders) if look.folders else ""
     base = common if options.base_folder is None else os.fspath(options.base_folder)
-    return Survey(base, look.deployments(options.time_zone), look.packages, frozenset(people))
+    return Survey(base, look.deployments(options.time_zone), frozenset(table), look.packages, frozenset(people))
 
 
 class _Look:
@@ -99,6 +101,16 @@ class _Look:
             self._nameless[medium.uri] += 1
             return
         self._note(self._seen.setdefault(name, _Seen()), medium, moment)
+        self._refuse_another(name, medium)
+
+    def _refuse_another(self, name: str, medium: Medium) -> None:
+        """Two packages may call different deployments the same: then somebody has to say which is meant."""
+        cells = medium.deployment_cells
+        if cells and cells != self._seen[name].cells and name not in self._table:
+            raise UsageError(
+                f"two packages have a deployment {name!r} and describe it differently (the second: {medium.uri}): classify and "
+                "export them one by one, or give a row for it with --deployments"
+            )
 
     def at_event(self, review: Review) -> None:
         """Note the deployment of an event whose images are not here, if it is of a package that others here are of."""

@@ -98,7 +98,7 @@ class _Writer:
             return
         moment = self._moment(medium)
         place = Place(
-            medium.deployment(self._survey.deployments), medium.identifier(self._survey.base), moment,
+            medium.deployment(self._survey.table), medium.identifier(self._survey.base), moment,
             medium.first.item.sequence or "",
         )  # fmt: skip
         people = self._machine_rows(medium, place)
