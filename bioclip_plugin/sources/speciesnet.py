@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +40,11 @@ class SpeciesNetSource:
         path, shown = path_of(address), uri_of(address)
         duplicates = _survey(path, shown)
         reader = ImageReader(shown, options.detection_threshold)
+        folder = options.base_folder if options.base_folder is not None else path.parent
+        places = (options, replace(options, base_folder=folder.absolute()))
         for number, record in members(path, "predictions"):
             try:
-                entry = _entry(number, record, path.parent, options, duplicates)
+                entry = _entry(number, record, path.parent, places, duplicates)
             except UsageError as error:
                 yield Unlisted(f"{shown}#predictions[{number}]", f"predictions[{number}]: {error}")
                 continue
@@ -98,7 +101,14 @@ def _survey(path: Path, shown: str) -> Duplicates:
     return duplicates
 
 
-def _entry(number: int, record: Any, folder: Path, options: ListingOptions, duplicates: Duplicates) -> Entry:
+def _entry(
+    number: int, record: Any, folder: Path, places: tuple[ListingOptions, ListingOptions], duplicates: Duplicates
+) -> Entry:
+    """The entry of one element. ``places``: how relative, and how absolute paths are found; SpeciesNet mostly writes the latter.
+
+    Raises:
+        UsageError: if it is none, or names a file that may not be read.
+    """
     if not isinstance(record, dict):
         raise UsageError(f"it is {kind_of(record)}; an object with filepath and detections is needed")
     name = record.get("filepath")
@@ -107,5 +117,5 @@ def _entry(number: int, record: Any, folder: Path, options: ListingOptions, dupl
     first = duplicates.earlier(name, number)
     if first is not None:
         raise UsageError(f"{name!r} stands there again: predictions[{first}] counts")
-    uri, path = located(name, folder, options)
+    uri, path = located(name, folder, places[name.startswith("/")])
     return Entry(number, name, uri, path, record)

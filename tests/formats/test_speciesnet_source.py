@@ -300,6 +300,8 @@ def test_paths_that_leave_the_folder_are_refused_with_the_options_that_help(name
 def test_absolute_paths_inside_the_base_folder_are_taken_and_others_if_allowed(tmp_path: Path) -> None:
     inside = f"{tmp_path}/photos/a.jpg"
     assert uris(prediction(inside), base_folder=tmp_path / "photos") == [inside]
+    assert uris(prediction(f"{tmp_path}/cam/a.jpg")) == [f"{tmp_path}/cam/a.jpg"]  # the file's own folder, given as "."
+    assert uris(prediction(inside), base_folder=Path("photos")) == [inside]
     assert uris(prediction("/elsewhere/a.jpg"), allow_outside=True) == ["/elsewhere/a.jpg"]
     assert uris(prediction("cam/a.jpg"), base_folder=Path("photos")) == ["photos/cam/a.jpg"]
 
