@@ -18,7 +18,8 @@ from bioclip_plugin.media import MediaItem, Place
 from bioclip_plugin.rules import Rule, Ruling, Subject
 from bioclip_plugin.rules.events import EventOrder, mixed_error
 from bioclip_plugin.rules.probabilities import Probabilities
-from bioclip_plugin.rules.summary import Applied
+from bioclip_plugin.rules.summary import Applied, same_answer
+from bioclip_plugin.store.reading import uncollected
 from bioclip_plugin.store.records import StoredDecision
 from bioclip_plugin.tasks import place_of
 
@@ -43,6 +44,8 @@ class _Case:
 
     answered: AnsweredRegion
     subject: Subject
+    plain: Ruling
+    """The consensus of the model's own answer."""
     event: str | None = None
     pool: list[_Case] | None = None
     """The regions that it is answered with; the first of them stands for all."""
@@ -117,6 +120,7 @@ class Pass:
         self._rules = rules
         self._grouping = next((rule for rule in rules if rule.groups), None)
         self._deciders = [rule for rule in rules if type(rule).decide is not Rule.decide]
+        self._of_unclassified = [rule for rule in self._deciders if rule.decides_unclassified]
         self._probabilities = probabilities
         self._threshold = threshold
         self._level = level
@@ -133,7 +137,8 @@ class Pass:
         """
         applied = Applied()
         for total, batch in self._batches():
-            self._decide(batch, applied)
+            with uncollected():
+                self._decide(batch, applied)
             if progress is not None:
                 progress(applied.images, total)
         return applied
@@ -171,12 +176,13 @@ class Pass:
             decision = self._decision(case, applied)
             if decision is not None:
                 decisions[case.answered.stored.region_id] = decision
+            case.pool = None  # a pool holds its members, which hold it: nothing is left to the garbage collector
         self._deciding.write(decisions)
 
     def _case(self, one: AnsweredRegion, item: MediaItem) -> _Case:
         own = one.stored.by_rank
         first = _consensus(own, self._threshold)
-        return _Case(one, Subject(item, one.stored.region, own, own, self._level, self._threshold, first))
+        return _Case(one, Subject(item, one.stored.region, own, own, self._level, self._threshold, first), first)
 
     # Probabilities
 
@@ -220,7 +226,7 @@ class Pass:
                 before, member.subject.by_rank, member.subject.decided = member.subject.decided, by_rank, first
                 if member.pool is not None:
                     self._say_pooled(member, before)
-                elif _named(before) != _named(first):
+                elif not same_answer(before, first):
                     entry = {"rule": weighing.by_rules[0], "did": "weighed", "from": _named(before)}
                     member.trail.append(entry)
 
@@ -236,14 +242,14 @@ class Pass:
     def _say_pooled(self, case: _Case, before: Ruling) -> None:
         assert self._grouping is not None
         assert case.pool is not None
-        images = len({(member.subject.item.uri, member.subject.item.frame) for member in case.pool})
+        images = len({id(member.subject.item) for member in case.pool})  # an image's regions share its item
         entry: dict[str, Any] = {
             "rule": self._grouping.name,
             "did": "pooled",
             "images": images,
             "regions": len(case.pool),
         }
-        if _named(before) != _named(case.subject.decided):
+        if not same_answer(before, case.subject.decided):
             entry["from"] = _named(before)
         case.trail.append(entry)
 
@@ -262,17 +268,15 @@ class Pass:
     def _decision(self, case: _Case, applied: Applied) -> StoredDecision | None:
         """What the rules decide, with what each of them did; None for a region that no rule has to decide on."""
         subject = case.subject
-        for rule in self._deciders:
-            if not subject.classified and not rule.decides_unclassified:
-                continue
+        deciders = self._deciders if subject.classified else self._of_unclassified
+        if not subject.classified and not deciders:
+            return None
+        for rule in deciders:
             ruling = rule.decide(subject)
             if ruling is not None:
                 case.trail.append(_entry(rule.name, ruling, subject.decided))
                 subject.decided = ruling
-        if not subject.classified and not any(rule.decides_unclassified for rule in self._rules):
-            return None
-        plain = _consensus(subject.own, self._threshold)
-        applied.count(subject, plain, case.trail)
+        applied.count(subject, case.plain, case.trail)
         return StoredDecision(subject.decided.verdict, subject.decided.candidate, case.event, tuple(case.trail))
 
 
@@ -300,7 +304,7 @@ def _named(ruling: Ruling) -> str:
 
 def _entry(rule: str, ruling: Ruling, before: Ruling) -> Mapping[str, Any]:
     entry: dict[str, Any] = {"rule": rule, "did": ruling.did}
-    if _named(before) != _named(ruling):
+    if not same_answer(before, ruling):
         entry["from"] = _named(before)
     if ruling.why:
         entry["why"] = ruling.why

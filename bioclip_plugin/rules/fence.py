@@ -99,11 +99,12 @@ def region_of(text: str | None) -> str | None:
 
 def scored(candidates: Sequence[Candidate]) -> list[Scored]:
     """Candidates as SpeciesNet's classes; labels called blank, human or vehicle are those."""
-    found = []
-    for candidate in candidates:
-        kind = _KINDS.get(candidate.name.lower(), "taxon")
-        found.append(Scored(candidate.taxon, candidate.probability, kind))
-    return found
+    return [Scored(one.taxon, one.probability, _kind_of(one.taxon)) for one in candidates]
+
+
+@lru_cache(maxsize=65_536)
+def _kind_of(taxon: Taxon) -> Kind:
+    return _KINDS.get((taxon.scientific_name or taxon.common_name).lower(), "taxon")
 
 
 def whole_sum(subject: Subject, taxon: Taxon, at_least: float) -> Candidate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bioclip_core.classify import Candidate
     from bioclip_core.labels import LabelSet
+    from bioclip_core.taxonomy import Taxon
     from bioclip_plugin.media import Place
+
+_REMEMBERED = 65_536  # taxa
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Only(Rule):
         super().__init__(settings)
         self._names: list[str] = []
         self._listed: frozenset[str] = frozenset()
+        self._is_listed = lru_cache(maxsize=_REMEMBERED)(self._is_named)
         self._weights_N: NDArray[np.float32] | None = None
         self._labels: LabelSet | None = None
 
@@ -86,15 +90,14 @@ class Only(Rule):
         return self._weights_N
 
     def decide(self, subject: Subject) -> Ruling | None:
-        excluded = next((one for one in subject.own.get(subject.level, ()) if not self._is_listed(one)), None)
-        best = subject.own.get(subject.level, (None,))[0]
-        if excluded is None or excluded is not best:
+        own = subject.own.get(subject.level)
+        if not own or self._is_listed(own[0].taxon):
             return None
-        details = {"best": excluded.name, "probability": round(excluded.probability, 4)}
+        details = {"best": own[0].name, "probability": round(own[0].probability, 4)}
         why = f"it is not on {self.settings.file.name}"
         return Ruling(subject.decided.verdict, subject.decided.candidate, "excluded", why, details)
 
-    def _is_listed(self, candidate: Candidate) -> bool:
-        taxon = candidate.taxon
-        names = {name.lower() for name in taxon.lineage[:6] if name} | {candidate.name.lower()}
+    def _is_named(self, taxon: Taxon) -> bool:
+        name = taxon.scientific_name or taxon.common_name
+        names = {part.lower() for part in taxon.lineage[:6] if part} | {name.lower()}
         return not names.isdisjoint(self._listed)

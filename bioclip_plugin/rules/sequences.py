@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from bioclip_core.classify import Candidate, consensus_of
+from bioclip_core.classify import Candidate
 from bioclip_core.errors import UsageError
 from bioclip_plugin.media import MediaItem
 from bioclip_plugin.rules import EventKey, Rule, Subject
@@ -77,7 +77,8 @@ class Sequences(Rule):
         return "/".join(part.rstrip("/\\") for part in _camera(item) if part) + "@" + moment
 
     def pools(self, event: Sequence[Subject]) -> list[list[int]]:
-        named = {n: _sure(subject) for n, subject in enumerate(event) if subject.classified}
+        # What is decided so far is the consensus of each region's own answer.
+        named = {n: subject.decided.candidate for n, subject in enumerate(event) if subject.classified}
         pools = _by_taxon(named) if _holds_several(event, named) else [list(named)]
         return [pool for pool in pools if len(pool) > 1]
 
@@ -98,15 +99,11 @@ def _camera(item: MediaItem) -> tuple[str, str]:
     return (item.deployment, serial or folder) if item.deployment else (folder, serial)
 
 
-def _sure(subject: Subject) -> Candidate | None:
-    return consensus_of(subject.own, subject.threshold)
-
-
 def _holds_several(event: Sequence[Subject], named: dict[int, Candidate | None]) -> bool:
-    by_image: dict[tuple[str, int], list[Candidate]] = {}
+    by_image: dict[int, list[Candidate]] = {}
     for n, candidate in named.items():
         if candidate is not None:
-            by_image.setdefault((event[n].item.uri, event[n].item.frame), []).append(candidate)
+            by_image.setdefault(id(event[n].item), []).append(candidate)  # an image's regions share its item
     return any(
         _exclude(one, other) for found in by_image.values() for k, one in enumerate(found) for other in found[:k]
     )

@@ -37,9 +37,9 @@ class Applied:
         decided = subject.decided
         self.regions += 1
         self.verdicts[decided.verdict] += 1
-        self.by_rule.update((entry["rule"], entry["did"]) for entry in trail)
-        same = plain.verdict == decided.verdict and _taxon(plain) == _taxon(decided)
-        if same:
+        for entry in trail:
+            self.by_rule[entry["rule"], entry["did"]] += 1
+        if same_answer(plain, decided):
             return
         self.changed += 1
         deciding = next((entry["rule"] for entry in reversed(trail) if "from" in entry), "rules")
@@ -91,8 +91,14 @@ class Applied:
             yield from (f"    {rule}: {text}" for text in self.examples(rule))
 
 
-def _taxon(ruling: Ruling) -> Any:
-    return (*ruling.candidate.taxon.lineage, ruling.candidate.name) if ruling.candidate is not None else None
+def same_answer(one: Ruling, other: Ruling) -> bool:
+    """Whether two decisions name the same thing; the probability may differ."""
+    if one.verdict != other.verdict:
+        return False
+    first, second = one.candidate, other.candidate
+    if first is None or second is None:
+        return first is second
+    return first.taxon is second.taxon or (first.rank == second.rank and first.taxon == second.taxon)
 
 
 def _sure(ruling: Ruling) -> float:

@@ -38,20 +38,22 @@ class Thresholds(Rule):
     order = 10
     settings_type = ThresholdSettings
 
+    def __init__(self, settings: ThresholdSettings) -> None:
+        super().__init__(settings)
+        self._needed = [
+            (rank, getattr(settings, "class_" if rank == "class" else rank)) for rank in _MOST_SPECIFIC_FIRST
+        ]
+
     def decide(self, subject: Subject) -> Ruling | None:
         if not subject.classified:
             return None
-        for rank in _MOST_SPECIFIC_FIRST:
+        for rank, own in self._needed:
+            needed = subject.threshold if own is None else own
             best = next((one for one in subject.by_rank.get(rank, ()) if one.rank == rank), None)
-            needed = self._needed(rank, subject.threshold)
             if best is not None and best.probability >= needed:
-                if subject.decided.candidate == best:
+                if subject.decided.candidate is best or subject.decided.candidate == best:
                     return None
                 return Ruling("taxon", best, "answered at its rank", f"{rank} needs {needed:g}")
         if subject.decided.verdict == "unknown":
             return None
         return Ruling("unknown", None, "made unknown", "no rank reaches its own threshold")
-
-    def _needed(self, rank: str, threshold: float) -> float:
-        own: float | None = getattr(self.settings, "class_" if rank == "class" else rank)
-        return threshold if own is None else own

@@ -79,12 +79,12 @@ def page_of_items(
         .order_by(listed.c.position)
         .limit(limit)
     )
-    with _uncollected():
+    with uncollected():
         return _page(connection, run, connection.execute(query).all(), after, cache, ranks)
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Leave the garbage collector alone while a page's objects are made: none is garbage yet, and looking took a third of the time."""
     was_on = gc.isenabled()
     gc.disable()

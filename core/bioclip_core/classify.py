@@ -29,6 +29,7 @@ _CHUNK_BYTES = 32 << 20  # of labels converted at once
 _PASS_BYTES = 96 << 20  # of B×N probabilities (fp32) that one pass over the labels fills
 _RUNNING_BYTES = 64 << 20  # of their running sums (fp64) at once
 _BLOCK = 64  # columns whose maximum is looked at before they are
+_MOST_SPECIFIC_FIRST = ("label", "group", *reversed([rank.value for rank in RANKS]))
 _REMEMBERED_TAXA = 65_536  # a deployment's images have the same few thousand candidates over and over
 
 
@@ -70,7 +71,7 @@ def consensus_of(by_rank: Mapping[str, Sequence[Candidate]], threshold: float) -
 
     Ranks are tried from the most specific; a candidate that stands at a rank for lack of a name there does not count.
     """
-    for rank in ("label", "group", *reversed([rank.value for rank in RANKS])):
+    for rank in _MOST_SPECIFIC_FIRST:
         for candidate in by_rank.get(rank, ()):
             if candidate.rank == rank:
                 if candidate.probability >= threshold:
