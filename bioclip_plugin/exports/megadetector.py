@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
-from itertools import groupby, islice
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any
 
 from bioclip_plugin.exports.megadetector_entries import EntryWriter, described, is_file
-from bioclip_plugin.exports.relative_names import NamesUnder, OutsideFolder, RelativeNames, common_names
+from bioclip_plugin.exports.relative_names import CommonFolder, NamesUnder, RelativeNames
 from bioclip_plugin.exports.table import asked_level
 from bioclip_plugin.sources.megadetector import VERSIONS, is_megadetector
 from bioclip_plugin.sources.streamed_json import beginning
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
     from bioclip_plugin.store import StoredItem
     from bioclip_plugin.validation.problems import Problem
 
-_LOOKED_AT = 2_000  # files whose common folder is tried for all, so that a run is mostly read once
+_FILE = '{"file":"'  # how each entry begins, on a line of its own
+_BETWEEN = ",\n"
 _TYPICAL_DETECTION = 0.2  # what readers show boxes from, where the run says nothing else
 _MOMENT = "%Y-%m-%d %H:%M:%S"
 
@@ -39,12 +43,25 @@ class MegaDetectorExporter:
     folder = False
 
     def write(self, path: Path, export: Export) -> int:
-        if export.options.base_folder is not None:
-            return _written(path, export, NamesUnder(export.options.base_folder))
-        try:
-            return _written(path, export, common_names(one.item.uri for one in islice(_files(export), _LOOKED_AT)))
-        except OutsideFolder:  # the folder of the first ones does not hold all
-            return _written(path, export, common_names(one.item.uri for one in _files(export)))
+        level = asked_level(export.run)
+        writer = EntryWriter(level, export.options.top)
+        with path.open("w", encoding="ascii", newline="\n") as file:
+            file.write('{\n"images": [')
+            if export.options.base_folder is not None:
+                names: RelativeNames = NamesUnder(export.options.base_folder)
+                count = _write_lines(file, _entries(export, writer, level, names))
+            else:
+                # Which folder holds all files is known when all were read, and reading the store is the slow part.
+                with TemporaryFile("w+", dir=path.parent, encoding="ascii", newline="\n") as draft:
+                    common = CommonFolder()
+                    _write_lines(draft, _entries(export, writer, level, common))
+                    draft.seek(0)
+                    names = common.names()
+                    count = _write_lines(file, (_renamed(line, names) for line in draft if line.startswith(_FILE)))
+            file.write("\n],\n")
+            _write_header(file, export, writer, names.folder, count)
+            file.write("}\n")
+        return count
 
     def recognises(self, path: Path) -> bool:
         return path.is_file() and is_megadetector(beginning(path))
@@ -55,47 +72,53 @@ class MegaDetectorExporter:
         return problems_of(path, options.base_folder)
 
 
-def _files(export: Export) -> Iterator[StoredItem]:
-    return (stored for stored in _items(export, ()) if is_file(stored))
+def _entries(export: Export, writer: EntryWriter, level: str, names: RelativeNames | CommonFolder) -> Iterator[str]:
+    """An entry a file; with its uri as name where the folder is still to be found."""
+    # Candidates of the other levels are left in the store, unless it depends on them which items are meant.
+    items = export.items(None if export.selection else {level})
+    for uri, group in groupby(items, key=_uri):
+        together = list(group)
+        writer.items += len(together)
+        if not is_file(together[0]):
+            continue
+        if isinstance(names, CommonFolder):
+            names.add(uri)
+            yield writer.entry(uri, together)
+        else:
+            yield writer.entry(names(uri), together)
 
 
-def _items(export: Export, ranks: Collection[str]) -> Iterator[StoredItem]:
-    """Items with the candidates of these levels alone, unless it depends on candidates which items are meant."""
-    return export.items(None if export.selection else ranks)
+def _uri(stored: StoredItem) -> str:
+    return stored.item.uri
 
 
-def _written(path: Path, export: Export, names: RelativeNames) -> int:
-    """Write images as they are read and the header, which needs to have seen them, behind."""
-    level = asked_level(export.run)
-    writer = EntryWriter(level, export.options.top)
-    listed = count = 0
-    with path.open("w", encoding="ascii", newline="\n") as file:
-        file.write('{\n"images": [')
-        for uri, group in groupby(_items(export, {level}), key=lambda stored: stored.item.uri):
-            items = list(group)
-            listed += len(items)
-            if is_file(items[0]):
-                file.write(",\n" if count else "\n")
-                file.write(writer.entry(names(uri), items))
-                count += 1
-        file.write("\n],\n")
-        _write_header(file, export, writer, names.folder, {"items": listed, "files": count})
-        file.write("}\n")
+def _write_lines(file: IO[str], entries: Iterable[str]) -> int:
+    count = 0
+    for entry in entries:
+        file.write(",\n" if count else "\n")
+        file.write(entry)
+        count += 1
     return count
 
 
-def _write_header(file: TextIO, export: Export, writer: EntryWriter, folder: str, counts: dict[str, int]) -> None:
+def _renamed(line: str, names: RelativeNames) -> str:
+    """A line of the draft with the file's name instead of its uri."""
+    uri, end = scanstring(line, len(_FILE))
+    return f"{_FILE}{encode_basestring_ascii(names(uri))[1:]}{line[end:].rstrip(_BETWEEN)}"
+
+
+def _write_header(file: IO[str], export: Export, writer: EntryWriter, folder: str, files: int) -> None:
     categories = writer.categories
     members: dict[str, Any] = {"detection_categories": {number: name for name, number in categories.detections.items()}}
     if names := categories.names():
         members["classification_categories"] = names
         members["classification_category_descriptions"] = categories.descriptions()
-    members["info"] = _info(export, writer, folder, counts)
+    members["info"] = _info(export, writer, folder, files)
     file.write(",\n".join(f"{json.dumps(name)}: {json.dumps(value, indent=1)}" for name, value in members.items()))
     file.write("\n")
 
 
-def _info(export: Export, writer: EntryWriter, folder: str, counts: dict[str, int]) -> dict[str, Any]:
+def _info(export: Export, writer: EntryWriter, folder: str, files: int) -> dict[str, Any]:
     run = export.run
     detector, version = described(writer.detectors)
     threshold = run.settings.get("detection_threshold", _TYPICAL_DETECTION)
@@ -115,7 +138,8 @@ def _info(export: Export, writer: EntryWriter, folder: str, counts: dict[str, in
         "answer_id": run.answer_id,
         "rule_id": run.rule_id,
         "base_folder": folder,
-        **counts,
+        "items": writer.items,
+        "files": files,
         "failures": writer.failures,
         "frames_left_out": writer.frames_left_out,
     }

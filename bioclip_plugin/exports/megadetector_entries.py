@@ -114,6 +114,8 @@ class EntryWriter:
         self.categories = Categories()
         self.detectors: Counter[tuple[str, str]] = Counter()
         """Boxes by detector and its version."""
+        self.items = 0
+        """Items that were read, also those that are no files."""
         self.failures = 0
         self.frames_left_out = 0
         """Frames that could not be read, of videos of which others could: the format's failures are of whole files."""

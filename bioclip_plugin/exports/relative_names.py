@@ -73,40 +73,44 @@ class NamesUnder(RelativeNames):
             ) from None
 
 
-def names_under(folder: Path, uris: Iterable[str]) -> RelativeNames:
-    """Names relative to a folder that somebody gave, which was found to hold these files.
-
-    Raises:
-        UsageError: for the first file that is not in it.
-    """
-    names = NamesUnder(folder)
-    for uri in uris:
-        names(uri)
-    return names
-
-
 def common_names(uris: Iterable[str]) -> RelativeNames:
-    """Names relative to the deepest folder that holds all files.
+    """Names relative to the deepest folder that holds all files, as :class:`CommonFolder` finds it."""
+    common = CommonFolder()
+    for uri in uris:
+        common.add(uri)
+    return common.names()
 
-    That is seen from the working directory only where it must be: where some files are absolute and some are not, or where
+
+class CommonFolder:
+    """The deepest folder that holds all files, for whoever sees them one by one.
+
+    It is seen from the working directory only where it must be: where some files are absolute and some are not, or where
     some lie above others.
     """
-    relative, absolute = _Common(), _Common()
-    highest = 0
-    for uri in uris:
+
+    def __init__(self) -> None:
+        self._relative, self._absolute = _Common(), _Common()
+        self._highest = 0
+
+    def add(self, uri: str) -> None:
+        """Take a file into account; what is on the web lies in no folder."""
         if _SCHEME.match(uri):
-            continue
+            return
         name = _plain(uri)
         if _whole(name):
-            absolute.add(name)
+            self._absolute.add(name)
         else:
-            relative.add(name)
-            highest = max(highest, _ups(name))
-    if absolute.parts is None and highest <= _ups(relative.folder + "/"):
-        return RelativeNames(relative.folder)
-    if absolute.parts is not None and relative.parts is None:
-        return RelativeNames(absolute.folder or "/")
-    return RelativeNames(_seen_from_here(relative, absolute, highest))
+            self._relative.add(name)
+            self._highest = max(self._highest, _ups(name))
+
+    def names(self) -> RelativeNames:
+        """Names of the files that were added."""
+        relative, absolute = self._relative, self._absolute
+        if absolute.parts is None and self._highest <= _ups(relative.folder + "/"):
+            return RelativeNames(relative.folder)
+        if absolute.parts is not None and relative.parts is None:
+            return RelativeNames(absolute.folder or "/")
+        return RelativeNames(_seen_from_here(relative, absolute, self._highest))
 
 
 def _seen_from_here(relative: _Common, absolute: _Common, highest: int) -> str:

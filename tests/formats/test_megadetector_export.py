@@ -246,10 +246,11 @@ def test_a_file_outside_the_given_folder_is_refused_by_name() -> None:
         files("p/a.jpg", "q/b.jpg", base_folder=Path("p"))
 
 
-def test_the_folder_of_the_first_files_gives_way_to_one_that_holds_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bioclip_plugin.exports.megadetector._LOOKED_AT", 2)
+def test_a_folder_that_comes_late_counts_for_all_and_nothing_else_is_left_behind() -> None:
     assert files("p/c/a.jpg", "p/c/b.jpg", "p/d/e.jpg") == ["c/a.jpg", "c/b.jpg", "d/e.jpg"]
     assert files("p/c/a.jpg", "p/c/b.jpg", "p/ca.jpg") == ["c/a.jpg", "c/b.jpg", "ca.jpg"]
+    assert files('p/"a\n,{.jpg', "p/b,.jpg") == ['"a\n,{.jpg', "b,.jpg"]
+    assert [path.name for path in Path().iterdir()] == ["out.json"]
 
 
 def test_names_that_are_not_utf_8_are_written_so_that_python_finds_the_file() -> None:
