@@ -13,6 +13,7 @@ import click
 from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
 from bioclip_plugin.commands.reporting import Report, console_for, print_json_line, print_table, printable
+from bioclip_plugin.commands.review_stats import stats
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +55,9 @@ def review() -> None:
 @click.option("--name-column", help="The column that holds the names.  [default: species, scientificName and others]")
 @labels_option
 @taxonomy_option
-@click.option("--rejected", type=click.Path(path_type=Path), help="Write every row that could not be taken to this CSV.")
+@click.option(
+    "--rejected", type=click.Path(path_type=Path), help="Write every row that could not be taken to this CSV."
+)
 @force_option
 @json_option
 @click.pass_context
@@ -189,3 +192,6 @@ def _review_row(one: Review) -> tuple[str, ...]:
     name = one.taxon.scientific_name or one.taxon.common_name if one.taxon else one.verdict.replace("_", " ")
     moment = one.reviewed_at.strftime("%Y-%m-%d %H:%M:%SZ")
     return tuple(printable(text) for text in (str(one.id), place, box, name, one.reviewer, moment, one.comment))
+
+
+review.add_command(stats)

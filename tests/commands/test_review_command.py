@@ -269,3 +269,28 @@ def test_the_list_shows_what_was_said(bioclip: Bioclip, classified: str) -> None
 
 def test_an_empty_store_says_how_to_begin(bioclip: Bioclip, classified: str) -> None:
     assert "review import FILE" in bioclip("review", "list", "--store", classified).out
+
+
+def test_the_statistics_compare_a_run_with_its_reviews(bioclip: Bioclip, classified: str) -> None:
+    rows = [
+        ("photos/red.png", "", "Red fictus", "Ann"),
+        ("photos/green.png", "", "Blue pictus", "Ann"),
+        ("photos/blue.png", "blank", "", "Ann"),
+    ]
+    bioclip("review", "import", table("r.csv", *rows), "--store", classified)
+    told = json.loads(bioclip("review", "stats", "--store", classified, "--json").out)
+    assert (told["reviewed"], told["totals"]["agree"]["share"], told["totals"]["agree"]["n"]) == (3, 0.5, 2)
+    assert {row["name"]: (row["n"], row["agree"]) for row in told["taxa"]} == {
+        "Red fictus": (1, 1),
+        "Blue pictus": (1, 0),
+    }
+    assert {"reviewed": "Blue pictus", "decided": "Green fictus", "n": 1} in told["confusions"]
+    said = bioclip("review", "stats", "--store", classified, "--output", "stats.csv")
+    assert said.code == 0
+    assert "3 reviewed images or boxes, 2 with a taxon" in said.out
+    with Path("stats.csv").open(encoding="utf-8", newline="") as text:
+        assert [row["name"] for row in csv.DictReader(text)] == ["Blue pictus", "Red fictus", "blank"]
+
+
+def test_without_reviews_the_statistics_say_what_to_do(bioclip: Bioclip, classified: str) -> None:
+    assert "review import FILE" in bioclip("review", "stats", "--store", classified).out
