@@ -103,7 +103,7 @@ class Illustrator:
         size = _size_of(source, frame)
         crops = [close_up_of(box, *size) if box is not None else None for box in boxes]
         wanted: list[Box] = [WHOLE, *(crop for crop in crops if crop is not None)]
-        contract = preprocessing_of(self._size, options={"resize_mode": "longest", "interpolation": "bicubic"})
+        contract = preprocessing_of(self._size, options={"resize_mode": "longest", "interpolation": "bilinear"})
         pixels = (
             decode_regions(source, wanted, contract, frame=frame)
             if isinstance(source, bytes)
