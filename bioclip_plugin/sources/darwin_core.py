@@ -62,10 +62,13 @@ class _Listing:
             yield from self._associated()
             return
         for table in tables:
-            yield from self._read_regions(table)
+            if any(column.name == "isROIOf" for column in table.columns):
+                yield from self._read_regions(table)
         for table in tables:
             for record in records(self._files.folder, table):
-                if not record.fault and "isROIOf" not in record.values:
+                if record.fault:
+                    yield self._unlisted(record.where, record.fault)
+                elif "isROIOf" not in record.values:
                     yield from self._of_row(record, record.id)
         for where, parent in self._index.unused_regions():
             yield self._unlisted(where, f"isROIOf names {parent!r}, and the archive has no image with that identifier")
@@ -82,9 +85,6 @@ class _Listing:
     def _read_regions(self, table: Table) -> Iterator[Unlisted]:
         """Regions of interest stand in the same table as the images that they are parts of, in any order."""
         for record in records(self._files.folder, table):
-            if record.fault:
-                yield self._unlisted(record.where, record.fault)
-                continue
             parent = record.values.get("isROIOf")
             if parent is None:
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
@@ -84,6 +85,7 @@ class Description:
         return (self.core, *self.extensions)
 
 
+@lru_cache(maxsize=4096)
 def short(term: str) -> str:
     """The last part of a term's address.
 

@@ -68,7 +68,7 @@ def _records_of(path: Path, name: str, folder: Path, table: Table) -> Iterator[R
         raise SourceError(f"{name}, which meta.xml names, is not in the archive")
     if not path.resolve().is_relative_to(folder.resolve()):
         raise SourceError(f"{name} is a symbolic link that leaves the archive's folder; put the file itself there")
-    expected = 0
+    expected, width = 0, table.width
     # Quoted cells may hold line ends, which csv must see as they are; and files with \n are often said to have \r\n.
     newline = "" if table.quote else table.line_end[-1]
     try:
@@ -77,7 +77,7 @@ def _records_of(path: Path, name: str, folder: Path, table: Table) -> Iterator[R
                 if number <= table.header_lines:
                     expected = len(cells)
                 elif isinstance(cells, str) or any(cells):
-                    yield _record(name, number, cells, table, expected)
+                    yield _record(name, number, cells, table, width, expected)
     except (OSError, UnicodeError) as error:
         raise SourceError(f"{name} cannot be read as {table.encoding}: {error}") from error
 
@@ -130,11 +130,11 @@ class _Lines:
         return line
 
 
-def _record(name: str, number: int, cells: list[str] | str, table: Table, expected: int) -> Record:
+def _record(name: str, number: int, cells: list[str] | str, table: Table, width: int, expected: int) -> Record:
     if isinstance(cells, str):
         return Record(name, number, fault=cells)
-    if len(cells) < table.width:
-        return Record(name, number, fault=f"it has {len(cells)} columns; meta.xml needs {table.width}")
+    if len(cells) < width:
+        return Record(name, number, fault=f"it has {len(cells)} columns; meta.xml needs {width}")
     if expected and len(cells) > expected:
         # What stands behind a separator that is not quoted would be read as something else.
         return Record(
