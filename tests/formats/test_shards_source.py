@@ -156,7 +156,7 @@ def test_what_shards_write_made_is_listed_tar_by_tar_and_as_a_folder(
         (tmp_path / "photos" / f"{n}.png").write_bytes(image(name))
         rows.append(f"photos/{n}.png,Fictia,{name.capitalize()},fictus")
     (tmp_path / "table.csv").write_text("\n".join(rows))
-    assert run(["catalog", "build", "table.csv", "--output", "catalog.parquet"]) == 0
+    assert run(["catalog", "build", "table.csv", "--group-by", "image", "--output", "catalog.parquet"]) == 0
     assert run(["shards", "write", "catalog.parquet", "--output", "shards"]) == 0
     whole = entries(tmp_path / "shards")
     assert all(isinstance(entry, MediaItem) for entry in whole)
