@@ -79,7 +79,7 @@ class NameBook:
             return Meaning(None, "the row has no name")
         given = named.taxon
         for name in dict.fromkeys(filter(None, (given.scientific_name if given.species else "", written))):
-            for where, found in (("label set", self._of_labels(name)), ("store", self._of_store(name))):
+            for where, found in (("label set", self.of_labels(name)), ("store", self._of_store(name))):
                 if found:
                     return _chosen(name, found, given, where)
         if self._taxonomy is not None and (meaning := self._of_taxonomy(given, named.verbatim or written)):
@@ -95,7 +95,8 @@ class NameBook:
 
     # Places to look
 
-    def _of_labels(self, name: str) -> list[Taxon]:
+    def of_labels(self, name: str) -> list[Taxon]:
+        """The label set's taxa that bear a name, scientific or common, each cut at the rank of the name."""
         if self._labels is None or self._index is None:
             return []
         rows = self._index.rows(name)
@@ -115,7 +116,7 @@ class NameBook:
         if found.taxon is None:
             return None
         accepted = found.taxon.scientific_name
-        for place in (self._of_labels(accepted), self._of_store(accepted)):
+        for place in (self.of_labels(accepted), self._of_store(accepted)):
             if place:
                 own = _chosen(accepted, place, found.taxon, "label set")
                 return Meaning(own.taxon or found.taxon, found.reason)
