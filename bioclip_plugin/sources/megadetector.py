@@ -46,11 +46,10 @@ class MegaDetectorSource:
         first: dict[str, int] = {}
         for number, record in members(path, "images"):
             try:
-                entry = _entry(number, record, path.parent, options, repeated, first)
-            except UsageError as error:
-                yield Unlisted(f"{shown}#images[{number}]", f"images[{number}]: {error}")
-                continue
-            yield from reader.items(entry)
+                items = list(reader.items(_entry(number, record, path.parent, options, repeated, first)))
+            except (UsageError, RecursionError) as error:
+                items = [Unlisted(f"{shown}#images[{number}]", f"images[{number}]: {error}")]
+            yield from items
 
 
 def is_megadetector(seen: Beginning) -> bool:

@@ -22,6 +22,7 @@ WORDS = ("animal", "person", "vehicle")
 NOT_NAMED = frozenset({"person", "people", "human", "vehicle", "empty", "blank"})
 """Categories, in lower case, whose boxes are kept and not named by the model."""
 
+_LARGEST = 2**31 - 1  # of whole numbers: what databases take for a frame
 _REASONS = 3  # told of an image none of whose boxes can be used
 _FIELDS = frozenset({"file", "detections", "failure"})
 _MOMENTS = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S")
@@ -85,7 +86,12 @@ class ImageReader:
             # What the detector's own program said stands alone, so that an export can give it back word for word.
             yield Unlisted(entry.uri, str(failure))
             if listed:
-                yield self._trouble(entry, "", f"it has a failure and {len(listed)} detections: these are left out")
+                many = (
+                    f"{len(listed)} detections"
+                    if isinstance(listed, list)
+                    else f"detections that are {kind_of(listed)}"
+                )
+                yield self._trouble(entry, "", f"it has a failure and {many}: these are left out")
             return
         if not isinstance(listed, list):
             yield Unlisted(entry.uri, f"{_named(entry)}: detections is {kind_of(listed)}, and there is no failure")
@@ -162,7 +168,7 @@ class ImageReader:
             raise UsageError(f"category {_short(category)} is not in detection_categories, which has {ids}")
         confidence = confidence_of(detection.get("conf"))
         frame = detection.get("frame_number")
-        if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or frame < 0):
+        if frame is not None and (type(frame) is not int or not 0 <= frame <= _LARGEST):
             raise UsageError(f"frame_number {_short(frame)}: a whole number from 0 is needed")
         word = name.strip().lower()
         x, y, w, h = box_of(detection.get("bbox"))
@@ -289,7 +295,7 @@ def box_of(value: Any) -> tuple[float, float, float, float]:
 
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether JSON gave a finite number."""
-    return (type(value) is float or type(value) is int) and math.isfinite(value)
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and -_LARGEST <= value <= _LARGEST)
 
 
 def _degrees(value: Any, limit: float) -> float | None:

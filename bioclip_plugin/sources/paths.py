@@ -36,6 +36,10 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
         raise UsageError(f"file name {name!r}: it is empty or holds a NUL; a path inside {folder} is needed")
     if _SCHEME.match(name):
         raise UsageError(f"file {name!r} is an address on the web: download it into {folder}, and give its path there")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        raise UsageError(f"file name {name!r} holds half of a character, which no file's name can hold") from None
     plain = _forward(name, folder)
     start, real_start = _known(os.fspath(folder))
     joined = os.path.normpath(os.path.join(start, plain))  # noqa: PTH118 - Path keeps the dots that must go
@@ -81,7 +85,11 @@ def _is_inside(path: str, folder: str) -> bool:
 
 def _real(joined: str, path: Path) -> str:
     """The path with symbolic links followed; of most files only the folder, which is remembered."""
-    if path.is_symlink():
+    try:
+        linked = path.is_symlink()
+    except OSError:  # a name that is too long, a folder that may not be entered: reading it will say so
+        linked = False
+    if linked:
         return os.path.realpath(joined)
     folder, _, name = joined.rpartition(os.sep)
     real = _known(folder or (os.sep if joined.startswith(os.sep) else os.curdir))[1]

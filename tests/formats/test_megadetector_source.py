@@ -230,6 +230,8 @@ def test_what_another_classifier_said_is_kept_by_name() -> None:
         ({"category": "1", "bbox": [0, 0, 1, 1]}, "conf missing: a number"),
         (detection("8"), "category '8' is not in detection_categories, which has 1, 2, 3"),
         ({"conf": 0.5, "bbox": [0, 0, 1, 1]}, "category missing is not in detection_categories"),
+        (detection(conf=10**400), "conf 1000"),
+        (detection(frame_number=2**40), "frame_number 1099511627776: a whole number from 0 is needed"),
         (detection(frame_number=-1), "frame_number -1: a whole number from 0 is needed"),
         (detection(), "bbox [0.1, 0.2, 0.3, 0.4] stands there twice as animal"),
         ([0.1, 0.1, 0.1, 0.1], "it is an array; an object with category, conf and bbox is needed"),
@@ -268,6 +270,7 @@ def test_what_is_outside_by_rounding_is_clipped() -> None:
         (image(""), "file name '': it is empty"),
         (image("good.jpg"), "'good.jpg' stands there again: images[0] counts"),
         (image(".\\good.jpg"), "'.\\\\good.jpg' stands there again: images[0] counts"),
+        (image("\ud800.jpg"), "file name '\\ud800.jpg' holds half of a character"),
         ({"detections": []}, "file is null; the name of an image is needed"),
         ("a.jpg", "it is a text; an object with file and detections is needed"),
     ],
@@ -278,6 +281,10 @@ def test_an_image_that_cannot_be_named_is_said_and_the_good_ones_go_on(bad: Any,
     ((uri, reason),) = unlisted(*images)
     assert uri == "md.json#images[1]"
     assert reason.startswith(f"images[1]: {why}")
+
+
+def test_a_name_that_no_disk_takes_is_listed_and_fails_when_it_is_read() -> None:
+    assert uris(image("a" * 5_000 + ".jpg")) == ["a" * 5_000 + ".jpg"]
 
 
 def test_paths_outside_are_taken_when_asked_and_begin_where_asked() -> None:
