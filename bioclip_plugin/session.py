@@ -187,11 +187,14 @@ class Session:
 
     def close(self) -> None:
         """End the Session's own run, rules applied, and give back the store's connections."""
+        self._close(apply_rules=True)
+
+    def _close(self, *, apply_rules: bool) -> None:
         with self._lock:
             if self.store is not None:
                 try:
                     if self._run is not None:
-                        if self.engine.rules:
+                        if self.engine.rules and apply_rules:  # after an error it is the error that is to be heard of
                             self.apply_rules(self._run)
                         self.store.end_run(self._run, "finished", {})
                         self._run = None
@@ -204,7 +207,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._close(apply_rules=kind is None)
 
     def _own_run(self) -> Run | None:
         """The run that images classified one by one belong to."""

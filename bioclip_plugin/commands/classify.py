@@ -149,7 +149,7 @@ class _Classification:
                 for answer in pipeline.answers(items):
                     report.advance(1 + pipeline.already_done - seen if not self._as_json else 1)
                     seen = pipeline.already_done
-                    if self._as_json:
+                    if self._as_json and not self._request.rules:
                         for row in answer.as_dicts():
                             print_json_line(json.dumps(row, ensure_ascii=False))
         except KeyboardInterrupt:
@@ -165,8 +165,12 @@ class _Classification:
                 go_on = _command(self._request, session.store.shown_address)
                 raise type(error)(f"{error}. What is done is committed; go on with: {go_on}") from error
             raise
-        self._keep_reviews(session)
-        applied = self._apply_rules(session, run)
+        try:
+            self._keep_reviews(session)
+            applied = self._apply_rules(session, run)
+        except BaseException as error:
+            self._end(session, run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
         counts = {"seconds": round(report.seconds, 1), **({"rules": applied.as_dict()} if applied else {})}
         session.store.end_run(run, "finished", counts)
         return self._summarise(session, run, report, pipeline.already_done, applied)
@@ -178,11 +182,24 @@ class _Classification:
         report = Report("Applying rules", console=self._console)
         try:
             with report:
-                return session.apply_rules(run, progress=report.reach)
+                applied = session.apply_rules(run, progress=report.reach)
         except BaseException:
-            self._end(session, run, "interrupted")
-            self._console.print(f"All answers are stored. The rules go on with: bioclip-plugin rules apply --run {run.id}")
+            self._console.print(
+                f"All answers are stored. The rules go on with: bioclip-plugin rules apply --run {run.id}"
+            )
             raise
+        if self._as_json:
+            self._print_decided(session, run)
+        return applied
+
+    def _print_decided(self, session: Session, run: Run) -> None:
+        """Print what the rules made of the answers: before them nothing was said, since they see whole events."""
+        from bioclip_plugin.exports.jsonl import objects_of
+
+        assert session.store is not None
+        for stored in session.store.items_of(run):
+            for row in objects_of(stored, (), session.engine.level, self._request.top):
+                print_json_line(json.dumps(row, ensure_ascii=False))
 
     def _keep_reviews(self, session: Session) -> None:
         """Store what people said in the files that were listed; what was stored before stays one review."""
@@ -223,9 +240,7 @@ class _Classification:
             elif path != "-":
                 yield from session.store.media_under(uri_of(path))
 
-    def _summarise(
-        self, session: Session, run: Run, report: Report, already_done: int, applied: Applied | None
-    ) -> int:
+    def _summarise(self, session: Session, run: Run, report: Report, already_done: int, applied: Applied | None) -> int:
         assert session.store is not None
         summary = session.store.summary(run)
         new = summary.listed - already_done

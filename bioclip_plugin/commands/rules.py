@@ -107,8 +107,12 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
         for rule in active:
             rule.read()
         target = opened.derive_run(base, plan_of(base, active, texts))
-        with Report("Applying rules", console=console) as report:
-            applied = apply_rules(opened, target, active, lambda: _engine(base, texts, plugins), report.reach)
+        try:
+            with Report("Applying rules", console=console) as report:
+                applied = apply_rules(opened, target, active, lambda: _engine(base, texts, plugins), report.reach)
+        except BaseException as error:
+            opened.end_run(target, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", {})
+            raise
         opened.end_run(target, "finished", {"seconds": round(report.seconds, 1), "rules": applied.as_dict()})
         where = opened.shown_address
     if as_json:

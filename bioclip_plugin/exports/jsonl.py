@@ -40,7 +40,7 @@ class JsonLinesExporter:
                 reviews = export.reviews_of(together)
                 for stored in together:
                     said = reviews.get((stored.item.uri, stored.item.frame), [])
-                    for row in _objects(stored, said, level, export.options.top):
+                    for row in objects_of(stored, said, level, export.options.top):
                         file.write(json.dumps(row, ensure_ascii=False) + "\n")
                         count += 1
         return count
@@ -64,7 +64,8 @@ class JsonLinesExporter:
                     yield Problem(path.name, f"line {number}", "a line must be one JSON object", line[:80])
 
 
-def _objects(stored: StoredItem, reviews: Sequence[Review], level: str, top: int) -> list[dict[str, Any]]:
+def objects_of(stored: StoredItem, reviews: Sequence[Review], level: str, top: int) -> list[dict[str, Any]]:
+    """The objects of one item, with its ``top`` candidates at the level that was asked."""
     regions = tuple(
         RegionAnswer(region.region, tuple(region.by_rank.get(level, ()))[:top], region.consensus, region.flags)
         for region in stored.regions

@@ -89,6 +89,35 @@ def test_classify_applies_its_rules_at_the_end_and_says_what_they_did(
     assert "every region was decided already" in again
 
 
+def test_json_lines_come_after_the_rules_with_what_they_decided(bioclip: Call, world: World, photos: Path) -> None:
+    assert photos.is_dir()
+    code, out, _ = classify(bioclip, world, "--rule", "sequences", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == EXIT_DONE
+    assert [row["consensus"]["scientific_name"] for row in rows] == ["Canis lupus"] * 3 + ["Acer rubrum"]
+    assert rows[2]["candidates"][0]["scientific_name"] == "Canis aureus"
+    assert rows[2]["decision"]["trail"][0]["from"] == "Canis aureus"
+
+
+def test_times_with_and_without_a_zone_leave_the_run_failed_with_all_answers_stored(
+    bioclip: Call, world: World, photos: Path
+) -> None:
+    image = Image.new("RGB", (16, 16), RED)
+    exif = image.getexif()
+    exif[0x0132] = NOON.strftime("%Y:%m:%d %H:%M:%S")
+    exif.get_ifd(0x8769)[0x9003] = NOON.strftime("%Y:%m:%d %H:%M:%S")
+    exif.get_ifd(0x8769)[0x9011] = "+02:00"
+    image.save(photos / "e.png", exif=exif)
+    code, out, said = classify(bioclip, world, "--rule", "sequences")
+    assert code == EXIT_USAGE
+    assert "has a time zone and that of photos/" in said
+    assert "All answers are stored. The rules go on with: bioclip-plugin rules apply --run 1" in out
+    with Store.open(world.store) as store:
+        assert store.run().status == "failed"
+        assert store.summary(store.run()).done == 5
+    assert apply_rules(bioclip, world, "--rule", "sequences:time_zone=Europe/Brussels")[0] == EXIT_DONE
+
+
 def test_rules_are_applied_to_a_run_that_had_none_and_can_be_exported_beside_it(
     bioclip: Call, world: World, photos: Path
 ) -> None:
