@@ -21,6 +21,11 @@ Deployments = Mapping[str, Mapping[str, str]]
 
 MEDIA_KEY, DEPLOYMENT_KEY, PACKAGE_KEY = "camtrap_media", "camtrap_deployment", "camtrap_package"
 """Where the rows of a package stand in an item's metadata (and in a review's details): what is needed to write it again."""
+_ON_THE_WEB = (
+    "the file is on the web, which is not fetched, and none of its name (fileName) is beside the package or in its "
+    "folder media"
+)
+"""One text for all of them, so that a summary counts them; which it is the uri says."""
 
 
 class CamtrapDpSource:
@@ -142,10 +147,7 @@ def _item(
     except UsageError as error:
         return Unlisted(where, f"{shown}: {error}")
     if path is None and not member:
-        beside = (
-            f"media/{values['fileName']} is not beside the package" if values.get("fileName") else "it has no fileName"
-        )
-        return Unlisted(uri, f"{shown}: its file is on the web, which is not fetched, and {beside}")
+        return Unlisted(uri, _ON_THE_WEB)
     if values.get("deploymentID") not in deployments:
         given = values.get("deploymentID", "")
         return Unlisted(where, f"{shown}: deploymentID {given!r} is not in the deployments")

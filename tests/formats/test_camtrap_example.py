@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from camtrap_samples import read_table, write_table
+from camtrap_samples import FOX, OAK, best, exported, read_table, store_run, taken, write_table
 
 from bioclip_plugin.exports.camtrap_dp import CamtrapDpExporter
 from bioclip_plugin.exports.options import ExportOptions
 from bioclip_plugin.exports.selection import Export
+from bioclip_plugin.media import Place, Region
 from bioclip_plugin.session import Session
 from bioclip_plugin.sources import ListingOptions
 from bioclip_plugin.sources.camtrap_dp import CamtrapDpSource
 from bioclip_plugin.sources.table import TableSource
+from bioclip_plugin.store import Store
+from bioclip_plugin.store.records import ReviewTarget, StoredDecision
 from bioclip_plugin.validation.camtrap_dp import camtrap_dp_problems
 
 pytestmark = pytest.mark.shared_data
@@ -188,6 +191,27 @@ def test_a_reef_fish_run_is_valid_for_frictionless_and_for_us(shared: Path, sess
     assert len(read_table(folder, "observations")) == len(fish)
     assert read_table(folder, "media")[0]["timestamp"] == "2010-03-01T12:00:05+08:00"
     assert len(read_table(folder, "candidates")) == 5 * len(fish)
+
+
+def test_a_package_with_events_people_plants_and_reviews_is_valid_for_frictionless(
+    shared: Path, tmp_path: Path
+) -> None:
+    person = Region(0.5, 0.5, 0.2, 0.2, "md", "5a", "person", 0.83, classified=False)
+    fox, place = Region(0.1, 0.2, 0.3, 0.4, "md", "5a", "animal", 0.9), Place(latitude=50.5, longitude=-4.25)
+    together = StoredDecision("taxon", best(FOX), "e1", ({"rule": "sequences", "did": "answered together"},))
+    with Store.open(str(tmp_path / "results.db")) as store:
+        run = store_run(
+            store,
+            (taken("photos/a.jpg", 1, fox, person, place=place, sequence="e1"), [together]),
+            (taken("photos/b.jpg", 2, place=place, sequence="e2"), [best(OAK)]),
+            (taken("photos/c.jpg", 3, deployment="d2", place=Place(latitude=51.5, longitude=-4)), "it is empty"),
+            (taken("photos/d.jpg", 4, place=place, detected=True), []),
+        )
+        store.add_review(ReviewTarget("event", event="e2"), "taxon", FOX, reviewer='=Ada "the\nfirst", 1')
+        store.add_review(ReviewTarget("region", uri="photos/a.jpg", region=fox), "blank", None, reviewer="Ada")
+        folder, _ = exported(store, run, tmp_path / "out", coordinate_precision=0)
+    assert {row["observationLevel"] for row in read_table(folder, "observations")} == {"media", "event"}
+    assert frictionless_problems(folder, shared, tmp_path / "schemas") == []
 
 
 def test_frictionless_with_these_schemas_does_find_what_is_wrong(example: Path, shared: Path, tmp_path: Path) -> None:

@@ -555,4 +555,7 @@ def test_observations_of_a_package_come_out_again_as_they_were(tmp_path: Path, s
     assert read_table(folder, "deployments") == read_table(source, "deployments")
     about = json.loads((folder / "datapackage.json").read_text())
     assert about["project"]["individualAnimals"] is True
+    less, _ = exported(store, run, tmp_path / "less", selection=Selection(min_probability=0.5))
+    assert {row["observationID"] for row in read_table(less, "observations")} >= {"o1", "o2", "o3"}
+    assert "o4" not in {row["observationID"] for row in read_table(less, "observations")}
     assert about["relatedIdentifiers"][0]["relatedIdentifier"] == "urn:uuid:7cca70f5-0000-4000-8000-8f070937d7ab"

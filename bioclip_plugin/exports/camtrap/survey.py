@@ -62,7 +62,8 @@ def surveyed(export: Export) -> Survey:
         look.at(medium)
     people = set()
     for review in export.event_reviews():
-        look.at_event(review)
+        if not export.selection:  # of a selection only events that have an image in it
+            look.at_event(review)
         if review.verdict == "person":
             people.add(review.target.event or "")
     look.refuse_what_is_missing()

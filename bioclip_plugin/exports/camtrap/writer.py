@@ -219,7 +219,7 @@ class _Writer:
     def _span_stated(self, review: Review, deployment: str | None) -> tuple[str, datetime, datetime] | None:
         """Where and when an event was that none of the images here is of, by its own package; None if that is another's."""
         package = review.details.get("camtrap_package") or {}
-        if deployment not in self._survey.deployments or deployment is None:
+        if self._export.selection or deployment not in self._survey.deployments or deployment is None:
             return None
         if not isinstance(package, dict) or (package.get("id") or package.get("name")) not in self._survey.packages:
             return None
