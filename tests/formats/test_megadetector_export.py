@@ -161,6 +161,7 @@ def test_the_consensus_alone_leaves_the_candidates_as_the_model_gave_them() -> N
     [
         (Failure("list", "Failure image access"), "Failure image access"),
         (Failure("read", "no permission"), "image access failure: no permission"),
+        (Failure("open", "no frames"), "image access failure: no frames"),
         (Failure("decode", "it is cut"), "image access failure: it is cut"),
         (Failure("encode", "out of memory"), "inference failure: out of memory"),
     ],

@@ -172,3 +172,42 @@ def test_images_without_a_detector_are_whole_images_in_the_file(
     assert {(one["conf"], tuple(one["bbox"])) for entry in content["images"] for one in entry["detections"]} == {
         (1.0, (0, 0, 1, 1))
     }
+
+
+def test_frames_of_a_video_are_named_and_come_back_as_one_entry(
+    command: Command, colour_labels: str, tmp_path: Path
+) -> None:
+    red_then_green(tmp_path / "v.mp4", frames=20)
+    found = [
+        detection("1", 0.9, (0.0, 0.0, 1.0, 1.0), frame_number=5),
+        detection("2", 0.8, (0.0, 0.0, 0.5, 0.5), frame_number=5),
+        detection("1", 0.7, (0.25, 0.25, 0.5, 0.5), frame_number=15),
+    ]
+    video = image("v.mp4", *found, frame_rate=10.0, frames_processed=[0, 5, 10, 15])
+    written(results(video), "md.json")
+    code, _, said = command("classify", "md.json", "--model", "fake", "--labels", colour_labels, "--store", "r.db")
+    assert code == 0, said
+    code, _, said = command("export", "--store", "r.db", "--format", "megadetector", "--output", "out.json")
+    assert code == 0, said
+    content = json.loads(Path("out.json").read_text())
+    (entry,) = content["images"]
+    assert (entry["frame_rate"], entry["frames_processed"]) == (10.0, [0, 5, 10, 15])
+    names = content["classification_categories"]
+    named = [one.pop("classifications", None) for one in entry["detections"]]
+    assert entry["detections"] == found
+    assert [names[pairs[0][0]] if pairs else None for pairs in named] == ["Red fictus", None, "Green fictus"]
+
+
+def red_then_green(path: Path, frames: int) -> None:
+    """A video of ten frames a second whose first half is red."""
+    import av
+    import numpy as np
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for number in range(frames):
+            pixels = np.zeros((64, 96, 3), np.uint8)
+            pixels[:] = COLOURS["red" if number < frames // 2 else "green"]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
