@@ -85,6 +85,17 @@ class TarReader:
             gate.size(entry.name, entry.size)
             yield Member(name, entry.size, max(int(entry.mtime), 0)), entry
 
+    def first_names(self, count: int, largest: int) -> Iterator[str]:
+        """Names as they stand there, unchecked, of so many members; none behind one that is larger than ``largest`` bytes."""
+        for _ in range(count):
+            entry = self._tar.next()
+            if entry is None:
+                return
+            yield entry.name
+            if entry.size > largest:
+                return
+            self.forget()
+
     def open(self, entry: tarfile.TarInfo) -> IO[bytes]:
         """A member's bytes."""
         file = self._tar.extractfile(entry)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -14,12 +13,13 @@ from urllib.parse import unquote, urlsplit
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.media import uri_of
 from bioclip_plugin.sources import ListingOptions
+from bioclip_plugin.sources.archive_tar import FAULTS, TarReader
 from bioclip_plugin.sources.archives import Archive, archive_kind, open_archive
 from bioclip_plugin.sources.darwin_meta import META, META_BYTES, described
 from bioclip_plugin.sources.paths import located
 
-_LOOKED_AT = 1 << 16  # bytes of a file, or members of a tar file's beginning
-_LOOKED_AT_MEMBERS = 16
+_LOOKED_AT = 1 << 16  # bytes of a file; of a tar file so many headers of 512
+_PASSED_OVER = 64 << 20  # a larger member may have to be decompressed to get to the next header
 _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
@@ -128,10 +128,9 @@ def holds_meta(path: Path) -> bool:
             with zipfile.ZipFile(path) as packed:
                 return _has_meta(packed.namelist())
         if kind == "tar":
-            with tarfile.open(path) as tar:
-                entries = (tar.next() for _ in range(_LOOKED_AT_MEMBERS))
-                return _has_meta([entry.name for entry in entries if entry is not None])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, tarfile.TarError):
+            with closing(TarReader(path)) as tar:
+                return _has_meta(list(tar.first_names(_LOOKED_AT // 512, _PASSED_OVER)))
+    except (zipfile.BadZipFile, NotImplementedError, *FAULTS):
         return False
     return False
 

@@ -96,6 +96,13 @@ def test_other_folders_and_files_are_left_to_other_sources() -> None:
     assert taken == []
 
 
+def test_a_tar_header_that_asks_for_gigabytes_is_not_read_to_see_what_the_file_is() -> None:
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type, header.size = tarfile.XHDTYPE, 6 << 30
+    Path("a.tar").write_bytes(header.tobuf(tarfile.USTAR_FORMAT) + b"\0" * 10_240)
+    assert not SOURCE.takes("a.tar")
+
+
 def test_images_on_the_web_are_items_where_the_file_lies_beside_the_archive_and_are_never_fetched() -> None:
     archive(Path("dwca"), [
         {"coreid": "s1", "accessURI": "https://media.example.org/full/a%20b.jpg?x=1", "identifier": "m1"},

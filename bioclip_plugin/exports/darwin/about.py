@@ -46,11 +46,14 @@ def eml_xml(export: Export) -> str:
 def provenance_json(export: Export, counts: Mapping[str, Any]) -> str:
     """The identities of model, labels and rules with their settings; nothing about the machine that it ran on."""
     run = export.run
+    model = dict(run.provenance.get("model", {}))
+    if not str(model.get("source", "")).startswith("hf-hub:"):
+        model["source"] = "local"  # a path of somebody's machine is nobody's business; the weights have their sha256
     packages = run.provenance.get("packages", {})
     said = {
         "profile": PROFILE,
         "run": {"id": run.id, "key": run.key, "ended_at": export.moment.isoformat(timespec="seconds")},
-        "model": {**run.provenance.get("model", {}), "identified_by": model_name(export)},
+        "model": {**model, "identified_by": model_name(export)},
         "software": {
             "bioclip-plugin": run.provenance.get("bioclip_plugin", ""),
             **{name: packages[name] for name in _PACKAGES if name in packages},
