@@ -11,6 +11,11 @@ import pytest
 from megadetector_samples import INFO, Command, detection, image, results, written
 from PIL import Image
 
+from bioclip_plugin.media import MediaItem, Unlisted
+from bioclip_plugin.sources import ListingOptions
+from bioclip_plugin.sources.megadetector import MegaDetectorSource
+from bioclip_plugin.validation.megadetector import problems_of
+
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle", "5": "bird"}
 
@@ -211,3 +216,25 @@ def red_then_green(path: Path, frames: int) -> None:
             pixels[:] = COLOURS["red" if number < frames // 2 else "green"]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
+
+
+def test_a_file_that_megadetector_utils_writes_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from megadetector.detection.run_detector_batch import write_results_to_file
+
+    monkeypatch.chdir(tmp_path)
+    entries = [
+        image(str(tmp_path / "cam" / "a.jpg"), detection("1", 0.5), detection("2", 0.9)),
+        {"file": str(tmp_path / "cam" / "b.jpg"), "failure": "image access failure", "detections": None},
+        image(str(tmp_path / "c.jpg")),
+    ]
+    write_results_to_file(entries, "md.json", relative_path_base=str(tmp_path), detector_file="md_v5a.0.0.pt")
+    assert MegaDetectorSource().takes("md.json")
+    empty, found, failed = MegaDetectorSource().items("md.json", ListingOptions())
+    assert isinstance(found, MediaItem)
+    assert isinstance(empty, MediaItem)
+    assert (empty.uri, found.uri, failed.uri) == ("c.jpg", "cam/a.jpg", "cam/b.jpg")
+    assert [(one.category, one.detector, one.detector_version) for one in found.regions] == [
+        ("person", "md_v5a.0.0.pt", "v5a.0.1"), ("animal", "md_v5a.0.0.pt", "v5a.0.1"),
+    ]  # fmt: skip
+    assert failed == Unlisted("cam/b.jpg", "image access failure")
+    assert list(problems_of(Path("md.json"))) == []
