@@ -220,7 +220,7 @@ class _Importer:
             Refused: with the reason why not.
         """
         if isinstance(entry, StatedReview):
-            return self._placed(entry, known, events)
+            return self._placed(entry, known)
         target = self._target(entry, known, events)
         verdict, taxon, verbatim = self._said(entry)
         reviewer = entry.reviewer or self._options.reviewer
@@ -252,14 +252,11 @@ class _Importer:
         drawn = Region(*entry.box)
         return ReviewTarget("region", name[0], entry.frame, same_box(drawn, known[name]) or drawn)
 
-    def _placed(
-        self, said: StatedReview, known: Mapping[ImageName, list[Region | None]], events: Collection[str]
-    ) -> StatedReview:
+    def _placed(self, said: StatedReview, known: Mapping[ImageName, list[Region | None]]) -> StatedReview:
         """A statement that a source made, with the box and the lineage that the store has for it."""
         target = said.target
         if target.kind == "event":
-            if target.event not in events:
-                raise Refused(NO_EVENT, f"no image of the store has the event {target.event!r}")
+            pass  # the package itself says what is of the event, also where its images are on the web
         elif (target.uri or "", target.frame) not in known:
             raise Refused(
                 NO_IMAGE, f"the store has no {target.uri!r}; classify the package first, or give --base-folder"
@@ -313,8 +310,6 @@ class _Importer:
 
 
 def _event_of(entry: Entry) -> str:
-    if isinstance(entry, StatedReview):
-        return entry.target.event or "" if entry.target.kind == "event" else ""
     return entry.event if isinstance(entry, Written) and not entry.image else ""
 
 
