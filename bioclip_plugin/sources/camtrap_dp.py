@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_plugin.media import MediaItem, Place, Unlisted, uri_of
 from bioclip_plugin.sources.camtrap_index import ObservationIndex
-from bioclip_plugin.sources.camtrap_package import CamtrapPackage, PackageRow, is_package, opened_package
+from bioclip_plugin.sources.camtrap_package import CamtrapPackage, PackageRow, is_file, is_package, opened_package
 from bioclip_plugin.sources.paths import located
 from bioclip_plugin.time_zones import moment_in
 
@@ -99,7 +99,7 @@ class MediaFiles:
                 uri, path, member = self._local(name)
             except UsageError:  # no name of a file beside the package, so the web address stands
                 continue
-            if member or (path is not None and path.is_file()):
+            if member or (path is not None and is_file(path)):
                 return uri, path, member
         return given, None, ""
 
@@ -157,7 +157,7 @@ def _item(
             data = files.read(member)
         except BioclipError as error:
             return Unlisted(uri, str(error))
-    elif path is not None and not path.is_file():
+    elif path is not None and not is_file(path):
         return Unlisted(uri, f"{shown}: the file {values.get('filePath')} is not there")
     about = about_media(values, package, deployments)
     captured_at = moment_in(values.get("timestamp", ""), options.time_zone)

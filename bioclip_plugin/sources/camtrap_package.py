@@ -163,6 +163,14 @@ def is_package(address: str) -> bool:
         return False
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _zip_is_package(path: Path) -> bool:
     import zipfile
 
@@ -284,14 +292,21 @@ def _rows(file: BinaryIO, name: str, table: str, delimiter: str, shown: str) -> 
             )
         yield from _good_rows(reader, header, name)
     except csv.Error as error:
-        raise SourceError(f"{shown}: {name} cannot be read at line {reader.line_num}: {error}") from error
+        raise SourceError(f"{shown}: {name} has no header that can be read: {error}") from error
     finally:
         text.detach()
 
 
 def _good_rows(reader: Any, header: list[str], name: str) -> Iterator[PackageRow]:
     line = reader.line_num + 1
-    for cells in reader:
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:  # the reader goes on with the next line
+            yield PackageRow(name, line, {}, f"it cannot be read: {error}")
+            cells = []
         if len(cells) > len(header):
             yield PackageRow(name, line, {}, f"it has {len(cells)} cells where the header has {len(header)}")
         elif cells:

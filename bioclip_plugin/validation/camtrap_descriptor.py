@@ -174,11 +174,9 @@ def _spatial(key: str, value: Any) -> Said:
     elif value.get("type") == "Feature":
         yield from _spatial(f"{key}.geometry", value.get("geometry"))
     elif value.get("type") == "FeatureCollection":
-        for number, one in enumerate(value.get("features") or []):
-            yield from _spatial(f"{key}.features[{number}]", one)
+        yield from _spatial_parts(f"{key}.features", value.get("features"))
     elif value.get("type") == "GeometryCollection":
-        for number, one in enumerate(value.get("geometries") or []):
-            yield from _spatial(f"{key}.geometries[{number}]", one)
+        yield from _spatial_parts(f"{key}.geometries", value.get("geometries"))
     elif value.get("type") not in _GEOMETRIES:
         yield f"{key}.type", f"allowed are {', '.join(_GEOMETRIES)} and collections of them", value.get("type")
     else:
@@ -186,6 +184,14 @@ def _spatial(key: str, value: Any) -> Said:
         fault = _position_fault(value.get("coordinates"), depth[value["type"]], closed="Polygon" in value["type"])
         if fault:
             yield f"{key}.coordinates", fault, value.get("coordinates")
+
+
+def _spatial_parts(key: str, value: Any) -> Said:
+    if not _is_list(value):
+        yield key, "a list is needed", value
+        return
+    for number, one in enumerate(value):
+        yield from _spatial(f"{key}[{number}]", one)
 
 
 def _position_fault(value: Any, depth: int, *, closed: bool) -> str:
@@ -283,7 +289,7 @@ def _related(key: str, value: Any) -> Said:
             "resourceTypeGeneral": _RESOURCE_TYPES,
         }
         for name, words in allowed.items():
-            if name in one and one[name] not in words:
+            if name in one and not (isinstance(one[name], str) and one[name] in words):
                 yield f"{record}.{name}", "DataCite has no such word", one[name]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bioclip_plugin.sources.camtrap_package import CamtrapPackage
+from bioclip_plugin.sources.camtrap_package import CamtrapPackage, is_file
 from bioclip_plugin.validation.camtrap_rows import Fault, is_after
 from bioclip_plugin.validation.problems import Problem
 
@@ -82,7 +82,7 @@ class Links:
         if path and not self._is_new("files", path):
             yield "filePath", "another row has the same file", path, "warning"
         if path and "://" not in path:
-            there = self._package.has(path) if self._package.archive else (self._base / path).is_file()
+            there = self._package.has(path) if self._package.archive else is_file(self._base / path)
             self._files["there" if there else "missing"] += 1
             self._missing = self._missing or ("" if there else path)
 

@@ -61,12 +61,18 @@ def read_rows(
         problems += header_problems(header, columns, name)
         by_name = {column.name: column for column in columns}
         known = [by_name.get(column) for column in header]
-        line = reader.line_num + 1
-        for cells in reader:
-            yield from _row(cells, line, header, known, name, problems)
+        while True:
             line = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:  # the reader goes on with the next line
+                problems.append(Problem(name, f"line {line}", f"it cannot be read: {error}"))
+                continue
+            yield from _row(cells, line, header, known, name, problems)
     except csv.Error as error:
-        problems.append(Problem(name, f"line {reader.line_num}", f"the table cannot be read further: {error}"))
+        problems.append(Problem(name, "line 1", f"the header cannot be read: {error}"))
     finally:
         text.detach()
 

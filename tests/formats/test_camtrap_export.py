@@ -375,11 +375,25 @@ def test_what_cannot_stand_in_the_package_is_listed_with_its_reason(store: Store
     assert [row["fileName"] for row in read_table(folder, "media")] == ["good.jpg", "broken.jpg"]
     assert len(read_table(folder, "observations")) == 1
     assert [telling(row, "uri", "stage", "reason") for row in read_table(folder, "left_out")] == [
-        ("photos/broken.jpg", "decode", "it is empty"),
-        ("photos/timeless.jpg", "export", "nobody says when it was taken; Camtrap DP requires that"),
-        ("photos/a..b.jpg", "export", "'..' is not allowed in a path"),
+        ("broken.jpg", "decode", "it is empty"),
+        ("timeless.jpg", "export", "nobody says when it was taken; Camtrap DP requires that"),
+        ("a..b.jpg", "export", "'..' is not allowed in a path"),
         ("list.csv#row=7", "list", "row 7 names no image"),
     ]
+
+
+def test_what_is_left_out_does_not_tell_where_files_lay_on_this_computer(
+    store: Store, table: Path, tmp_path: Path
+) -> None:
+    run = store_run(
+        store,
+        (taken("/home/ada/photos/cam/good.jpg"), [best(FOX)]),
+        (taken("/home/ada/photos/cam/broken.jpg", 1), "/home/ada/photos/cam/broken.jpg is empty"),
+        (Unlisted("/home/ada/lists/list.csv#row=7", "row 7 names no image"), []),
+    )
+    folder, _ = exported(store, run, tmp_path / "out", deployments=table)
+    assert "/home/ada" not in "".join(path.read_text("utf-8") for path in folder.iterdir())
+    assert [row["uri"] for row in read_table(folder, "left_out")] == ["broken.jpg", "list.csv#row=7"]
 
 
 def test_the_frames_of_a_video_are_observations_of_one_medium(store: Store, table: Path, tmp_path: Path) -> None:
@@ -537,7 +551,9 @@ def test_observations_of_a_package_come_out_again_as_they_were(tmp_path: Path, s
         OBSERVATION | {"observationID": "o3", "observationLevel": "event", "mediaID": "", "eventEnd": "2020-06-01T08:05:00Z"},
         OBSERVATION | {"observationID": "o4", "eventID": "e9", "observationLevel": "event", "mediaID": ""},  # of no image here
     ]  # fmt: skip
-    source = package(tmp_path / "p", observations=rows, media=[MEDIA | {"filePublic": "false"}])
+    source = package(
+        tmp_path / "p", observations=rows, media=[MEDIA | {"filePublic": "false", "exifData": '{"GPS": [51.4961234]}'}]
+    )
     photo(source / "media/a.jpg")
     listed = list(CamtrapDpSource().items(str(source), ListingOptions()))
     run = store_run(store, *((item, [best(FOX)]) for item in listed))
@@ -558,4 +574,7 @@ def test_observations_of_a_package_come_out_again_as_they_were(tmp_path: Path, s
     less, _ = exported(store, run, tmp_path / "less", selection=Selection(min_probability=0.5))
     assert {row["observationID"] for row in read_table(less, "observations")} >= {"o1", "o2", "o3"}
     assert "o4" not in {row["observationID"] for row in read_table(less, "observations")}
+    assert json.loads(read_table(folder, "media")[0]["exifData"]) == {"GPS": [51.4961234]}
+    hidden, _ = exported(store, run, tmp_path / "hidden", coordinate_precision=1)
+    assert "51.496" not in "".join(path.read_text("utf-8") for path in hidden.iterdir())
     assert about["relatedIdentifiers"][0]["relatedIdentifier"] == "urn:uuid:7cca70f5-0000-4000-8000-8f070937d7ab"

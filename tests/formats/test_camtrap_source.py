@@ -146,6 +146,9 @@ BAD_MEDIA = {
     "media/gone.jpg is not there": {"filePath": "media/gone.jpg"},
     "mediaID 'm0' stands there twice": {"mediaID": "m0"},
     "it has no mediaID": {"mediaID": ""},
+    "x.jpg is not there": {"filePath": "x" * 5000 + "x.jpg"},
+    "holds a NUL": {"filePath": "media/\0.jpg"},
+    "it cannot be read: field larger than": {"mediaComments": "x" * 200_000},
 }
 
 

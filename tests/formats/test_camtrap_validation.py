@@ -198,6 +198,9 @@ DESCRIPTORS: dict[str, dict[str, Any]] = {
     "spatial.type: allowed are": {"spatial": {"type": "Box"}},
     "spatial.coordinates: longitude is -180 to 180": {"spatial": {"type": "Point", "coordinates": [51, 181]}},
     "spatial.coordinates: a ring has": {"spatial": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [0, 1]]]}},
+    "spatial.features: a list": {"spatial": {"type": "FeatureCollection", "features": 5}},
+    "spatial.coordinates: longitude and latitude are needed": {"spatial": {"type": "Point", "coordinates": [1, "x"]}},
+    "spatial.type: ": {"spatial": {"type": ["Point"]}},
     "temporal.start: a day such as": {"temporal": {"start": "May", "end": "2020-07-01"}},
     "temporal: the start is after": {"temporal": {"start": "2020-08-01", "end": "2020-07-01"}},
     "taxonomic[3].scientificName: the name stands there twice": {
@@ -223,6 +226,16 @@ DESCRIPTORS: dict[str, dict[str, Any]] = {
     "relatedIdentifiers[0]: relationType": {"relatedIdentifiers": [{"relatedIdentifier": "x"}]},
     "relatedIdentifiers[0].relationType: DataCite": {
         "relatedIdentifiers": [{"relationType": "is", "relatedIdentifier": "x", "relatedIdentifierType": "DOI"}]
+    },
+    "relatedIdentifiers[0].resourceTypeGeneral: DataCite": {
+        "relatedIdentifiers": [
+            {
+                "relationType": "Cites",
+                "relatedIdentifier": "x",
+                "relatedIdentifierType": "DOI",
+                "resourceTypeGeneral": ["Text"],
+            }
+        ]
     },
     "sources[0]: a source with a title": {"sources": ["Agouti"]},
     "references: a list of texts": {"references": "Ada 2020"},

@@ -31,9 +31,13 @@ def mediatype_of(path: str, stated: str = "") -> str:
     return _TYPES.get(PurePosixPath(path).suffix.lower().removeprefix("."), "image/unknown")
 
 
-def exif_cell(stated: str, metadata: Mapping[str, Any]) -> str:
-    """``exifData``: as stated where that is JSON, else what our reader found in the file."""
-    if stated and is_json_object(stated):
+def exif_cell(stated: str, metadata: Mapping[str, Any], *, hide_places: bool = False) -> str:
+    """``exifData``: as stated where that is JSON, else what our reader found in the file, which has no place in it.
+
+    Args:
+        hide_places: never as stated, since a camera's GPS may be in it while the deployment's place is rounded.
+    """
+    if stated and not hide_places and is_json_object(stated):
         return stated
     found = {name: metadata[name] for name in _WRITTEN_BY_THE_CAMERA if name in metadata}
     return json.dumps(found, ensure_ascii=False, sort_keys=True) if found else ""

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.taxonomy import RANKS
@@ -152,7 +152,7 @@ def run_row(run: Run, run_id: str, software: str, created: str) -> Row:
         "runID": run_id,
         "software": software,
         "model": str(model.get("name", "")),
-        "modelSource": str(model.get("source", "")),
+        "modelSource": _without_folders(str(model.get("source", ""))),
         "modelRevision": str(model.get("revision", "")),
         "modelLicence": str(model.get("licence", "")),
         "weightsSHA256": str(run.feature_settings.get("weights_sha256", "")),
@@ -161,3 +161,9 @@ def run_row(run: Run, run_id: str, software: str, created: str) -> Row:
         "rules": json.dumps(run.rule_settings.get("rules", []), ensure_ascii=False, sort_keys=True),
         "created": created,
     }
+
+
+def _without_folders(source: str) -> str:
+    """Where a model came from; of a folder on this computer only the last name, since the package is given to others."""
+    kind, colon, path = source.partition("local-dir:")
+    return f"{colon}{PurePosixPath(path.replace(chr(92), '/')).name}" if colon and not kind else source

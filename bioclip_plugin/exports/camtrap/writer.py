@@ -181,6 +181,7 @@ class _Writer:
         method = cells.get("captureMethod", "")
         if method in CAPTURE_METHODS:
             self._capture_methods.add(method)
+        hides = self._export.options.coordinate_precision is not None
         return {
             "mediaID": place.media,
             "deploymentID": place.deployment,
@@ -190,13 +191,19 @@ class _Writer:
             "filePublic": "true" if public else "false",
             "fileName": cells.get("fileName") or PurePosixPath(path).name,
             "fileMediatype": mediatype_of(path, cells.get("fileMediatype", "")),
-            "exifData": exif_cell(cells.get("exifData", ""), medium.first.item.metadata),
+            "exifData": exif_cell(cells.get("exifData", ""), medium.first.item.metadata, hide_places=hides),
             "favorite": cells.get("favorite", ""),
             "mediaComments": cells.get("mediaComments", ""),
         }
 
     def _leave_out(self, frame: StoredItem, stage: str, reason: str) -> None:
-        row = {"uri": frame.item.uri, "frame": str(frame.item.frame), "stage": stage, "reason": reason}
+        # A package is given to others: where its files lay on this computer is nobody's business.
+        base = f"{self._survey.base}/" if self._survey.base else ""
+        name = frame.item.uri.removeprefix(base)
+        if name.startswith(("/", "\\")) or name[1:2] == ":":
+            name = PurePosixPath(name.replace("\\", "/")).name
+        said = reason.replace(base, "") if base else reason
+        row = {"uri": name, "frame": str(frame.item.frame), "stage": stage, "reason": said}
         self._tables["left-out"].write(row)
 
     # Events and the rest
