@@ -19,6 +19,7 @@ META_BYTES = 1 << 20  # the largest one in use describes some 30 tables in 200 k
 _DEFAULTS = {
     "encoding": "UTF-8", "fieldsTerminatedBy": ",", "linesTerminatedBy": "\\n", "fieldsEnclosedBy": '"', "ignoreHeaderLines": "0",
 }  # fmt: skip
+_ENCODING = "tableEncoding"  # where the stated one is kept while the reader has its turn
 _LINE_ENDS = ("\n", "\r", "\r\n")
 
 
@@ -168,12 +169,14 @@ def _complete(section: ElementTree.Element, shown: str) -> None:
     for name, value in _DEFAULTS.items():
         if section.get(name) is None:
             section.set(name, value)
+    encoding = section.get("encoding", "")
     try:
-        codecs.lookup(section.get("encoding", ""))
-    except LookupError as error:
-        raise SourceError(
-            f"{where} has the encoding {section.get('encoding')!r}, which is not known; UTF-8 is usual"
-        ) from error
+        codecs.lookup(encoding)
+        "a".encode(encoding)  # some that are known are no encodings of text
+    except (LookupError, ValueError) as error:
+        raise SourceError(f"{where} has the encoding {encoding!r}, which is not known; UTF-8 is usual") from error
+    section.set(_ENCODING, encoding)
+    section.set("encoding", "UTF-8")  # the reader decodes this very attribute's neighbours with it
     if not section.get("ignoreHeaderLines", "").isdecimal():
         raise SourceError(
             f"{where}: ignoreHeaderLines is {section.get('ignoreHeaderLines')!r}; needed is a whole number"
@@ -242,7 +245,7 @@ def _table(one: Any, shown: str) -> Table:
         is_core=one.represents_corefile,
         id_index=one.id_index if one.represents_corefile else one.coreid_index,
         columns=tuple(Column(field["term"], field["index"], field["default"] or "") for field in one.fields),
-        encoding=one.file_encoding,
+        encoding=one.raw_element.get(_ENCODING),
         separator=one.fields_terminated_by,
         quote=one.fields_enclosed_by,
         line_end=one.lines_terminated_by,

@@ -290,6 +290,27 @@ def test_text_in_another_encoding_than_stated_is_read_as_latin_1() -> None:
         listed("dwca")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "UTF-16LE", "cp1252", "Latin1", "utf-8-sig"])
+def test_tables_in_other_encodings_are_read_as_stated(encoding: str) -> None:
+    folder = archive(Path("dwca"), [{"coreid": "s1", "identifier": "a.jpg"}])
+    text = (folder / "occurrence.txt").read_text("utf-8").replace("A. Collector", "A. Müller")
+    (folder / "occurrence.txt").write_text(text, encoding)
+    said = (folder / "meta.xml").read_text().replace('encoding="UTF-8" fields', f'encoding="{encoding}" fields', 1)
+    (folder / "meta.xml").write_text(said)
+    items, problems = listed("dwca")
+    assert problems == []
+    assert items[0].metadata["recordedBy"] == "A. Müller"
+
+
+@pytest.mark.parametrize("encoding", ["utf-99", "hex", "zip", "undefined", "rot13", ""])
+def test_encodings_that_are_none_of_text_are_told(encoding: str) -> None:
+    folder = archive(Path("dwca"), [{"coreid": "s1", "identifier": "a.jpg"}])
+    said = (folder / "meta.xml").read_text().replace('encoding="UTF-8" fields', f'encoding="{encoding}" fields', 1)
+    (folder / "meta.xml").write_text(said)
+    with pytest.raises(SourceError, match=f"has the encoding '{encoding}', which is not known"):
+        listed("dwca")
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
