@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
@@ -11,10 +11,10 @@ from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.store import schema
 from bioclip_plugin.store.bulk import chunked, insert_new
-from bioclip_plugin.store.media_rows import region_ids, region_key, region_of_row
+from bioclip_plugin.store.media_rows import MediaKey, RegionKey, region_ids, region_key, region_of_row
 from bioclip_plugin.store.reading import PAGE
 from bioclip_plugin.store.records import TARGET_KINDS, VERDICTS, Review, ReviewTarget, StatedReview, Verdict
-from bioclip_plugin.store.taxa import TaxonCache
+from bioclip_plugin.store.taxa import Key, TaxonCache
 from bioclip_plugin.store.values import from_json, moment_of, moment_text, now, stored_uri, to_json
 
 
@@ -38,36 +38,60 @@ def check_review(target: ReviewTarget, verdict: Verdict, taxon: Taxon | None, re
         raise StoreError(f"a review of a {target.kind} needs the image's uri")
 
 
-def add(connection: Connection, said: StatedReview, cache: TaxonCache) -> int:
-    """Insert a review unless one with its ``uid`` is there; its number."""
+def add_all(connection: Connection, said: Sequence[StatedReview], cache: TaxonCache) -> tuple[dict[str, int], int]:
+    """Insert reviews, leaving those alone whose ``uid`` is there already; the numbers of all by ``uid``, and how many are new.
+
+    Raises:
+        StoreError: for an image that is not in the store; then nothing is to be kept.
+    """
+    known = _numbers(connection, [one.uid for one in said])
+    fresh = list({one.uid: one for one in reversed(said) if one.uid not in known}.values())[::-1]
+    media = _media_ids(connection, [one.target for one in fresh if one.target.kind != "event"])
+    places = {
+        (media[_media_key(one.target)], region_key(one.target.region)): one.target.region
+        for one in fresh
+        if one.target.kind == "region"
+    }
+    regions = region_ids(connection, places)
+    taxa = cache.ids(connection, {_taxon_key(one.taxon) for one in fresh if one.taxon})
+    rows = [_row(one, media, regions, taxa) for one in fresh]
+    insert_new(connection, schema.reviews, rows)
+    return known | _numbers(connection, [one.uid for one in fresh]), len(fresh)
+
+
+def _row(
+    said: StatedReview,
+    media: Mapping[MediaKey, int],
+    regions: Mapping[tuple[int, RegionKey], int],
+    taxa: Mapping[Key, int],
+) -> dict[str, Any]:
     target = said.target
-    media = None if target.kind == "event" else _media_id(connection, target)
+    number = None if target.kind == "event" else media[_media_key(target)]
     region = None
-    if target.kind == "region" and media is not None:
-        place = (media, region_key(target.region))
-        region = region_ids(connection, {place: target.region})[place]
-    row = {
+    if target.kind == "region" and number is not None:
+        region = regions[number, region_key(target.region)]
+    return {
         "uid": said.uid,
         "kind": target.kind,
-        "media": media,
+        "media": number,
         "region": region,
         "event": target.event if target.kind == "event" else None,
         "verdict": said.verdict,
-        "taxon": _taxon_id(connection, said.taxon, cache) if said.taxon else None,
+        "taxon": taxa[_taxon_key(said.taxon)] if said.taxon else None,
         "reviewer": said.reviewer,
         "reviewed_at": moment_text(said.reviewed_at) if said.reviewed_at else now(),
         "comment": said.comment,
         "details": to_json(said.details) if said.details else None,
     }
-    insert_new(connection, schema.reviews, [row])
-    return int(connection.execute(select(schema.reviews.c.id).where(schema.reviews.c.uid == said.uid)).scalar_one())
 
 
-def known_uids(connection: Connection, uids: Iterable[str]) -> set[str]:
-    """Those of the texts that reviews are stored under."""
-    found: set[str] = set()
+def _numbers(connection: Connection, uids: Iterable[str]) -> dict[str, int]:
+    """The reviews that are stored under these texts."""
+    table = schema.reviews.c
+    found: dict[str, int] = {}
     for chunk in chunked(uids):
-        found.update(connection.execute(select(schema.reviews.c.uid).where(schema.reviews.c.uid.in_(chunk))).scalars())
+        rows = connection.execute(select(table.uid, table.id).where(table.uid.in_(chunk)))
+        found.update({row.uid: row.id for row in rows})
     return found
 
 
@@ -125,16 +149,24 @@ def _review(row: Row[Any], taxon: Taxon | None) -> Review:
     return Review(row.id, target, row.verdict, taxon, row.reviewer, moment, row.comment, row.uid, details)
 
 
-def _media_id(connection: Connection, target: ReviewTarget) -> int:
+def _media_key(target: ReviewTarget) -> MediaKey:
+    return stored_uri(target.uri or ""), target.frame
+
+
+def _media_ids(connection: Connection, targets: Sequence[ReviewTarget]) -> dict[MediaKey, int]:
     media = schema.media.c
-    query = select(media.id).where(media.uri == stored_uri(target.uri or ""), media.frame == target.frame)
-    number = connection.execute(query).scalar()
-    if number is None:
-        raise StoreError(f"there is no image {target.uri!r} (frame {target.frame}) in this store: classify it first")
-    return int(number)
+    query = select(media.uri, media.frame, media.id)
+    found: dict[MediaKey, int] = {}
+    for chunk in chunked(sorted({_media_key(target)[0] for target in targets})):
+        found.update({(row.uri, row.frame): row.id for row in connection.execute(query.where(media.uri.in_(chunk)))})
+    for target in targets:
+        if _media_key(target) not in found:
+            raise StoreError(
+                f"there is no image {target.uri!r} (frame {target.frame}) in this store: classify it first"
+            )
+    return found
 
 
-def _taxon_id(connection: Connection, taxon: Taxon, cache: TaxonCache) -> int:
+def _taxon_key(taxon: Taxon) -> Key:
     rank = taxon.rank
-    key = (taxon, schema.RANK_CODES.index(rank.value if rank else "label"))
-    return cache.ids(connection, [key])[key]
+    return taxon, schema.RANK_CODES.index(rank.value if rank else "label")

@@ -203,7 +203,7 @@ class Store:
         """
         said = StatedReview(target, verdict, taxon, reviewer, reviewed_at, comment, uid=uuid.uuid4().hex)
         reviews.check_review(target, verdict, taxon, reviewer)
-        return self._database.write(lambda connection: reviews.add(connection, said, self._taxa))
+        return self._database.write(lambda connection: reviews.add_all(connection, [said], self._taxa))[0][said.uid]
 
     def add_reviews(self, said: Sequence[StatedReview]) -> int:
         """Keep what people said, in one transaction; how many were not there yet, by their ``uid``.
@@ -215,14 +215,7 @@ class Store:
             reviews.check_review(one.target, one.verdict, one.taxon, one.reviewer)
         named = [one if one.uid else replace(one, uid=uuid.uuid4().hex) for one in said]
 
-        def work(connection: Connection) -> int:
-            known = reviews.known_uids(connection, [one.uid for one in named])
-            for one in named:
-                if one.uid not in known:
-                    reviews.add(connection, one, self._taxa)
-            return len({one.uid for one in named} - known)
-
-        return self._database.write(work)
+        return self._database.write(lambda connection: reviews.add_all(connection, named, self._taxa))[1]
 
     def deciding(self, run: Run, *, unclassified: bool = False) -> Deciding:
         """A run's regions on their way through rules.
