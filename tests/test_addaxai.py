@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import csv
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import warnings
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,27 @@ def answers_of(folder: Path, asked: Asked) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     said: dict[str, Any] = json.loads(done.stdout)
     return said
+
+
+def inside(folder: Path, asked: Asked) -> dict[str, Any]:
+    """The same in this process: for what is looked at many times."""
+    spec = importlib.util.spec_from_file_location(f"inference_of_{folder.name}", folder / "inference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model = module.ModelInference(folder, folder / "model.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # torch 2.15 would have models stored so that torch 2.0 cannot load them
+        model.load_model()
+    results = []
+    for path, boxes in asked:
+        with Image.open(path) as image:
+            crops = [model.get_crop(image, box) for box in boxes]
+            results.append([dict(row) for row in model.classify_batch(np.stack([model.get_tensor(c) for c in crops]))])
+    return {"names": model.get_class_names(), "results": results}
 
 
 def export(folder: Path, model: str = "demo", **options: Any) -> Exported:
@@ -143,7 +166,7 @@ def test_boxes_are_of_the_upright_image_whatever_the_exif_orientation(demo_folde
         options: dict[str, Any] = {"jpg": {"quality": 95}, "webp": {"lossless": True}, "png": {}, "tif": {}}
         for kind, more in options.items():
             asked.append((scene(tmp_path / f"{orientation}.{kind}", exif=exif, **more), BOXES[1:3]))
-    said = answers_of(demo_folder, asked)
+    said = inside(demo_folder, asked)
     assert largest_difference(said, session_answers(asked, "demo")) < 1e-3
     # The stored pixels are the same every time: what is seen in a box is not.
     assert largest_difference({"results": said["results"][4:8]}, [said["results"][0]] * 4) > 0.05
@@ -159,7 +182,7 @@ def test_colours_of_every_kind_are_taken_as_a_session_takes_them(demo_folder: Pa
             else:
                 image.convert(mode).save(path)
             asked.append((path, BOXES))
-    assert largest_difference(answers_of(demo_folder, asked), session_answers(asked, "demo")) < 1e-3
+    assert largest_difference(inside(demo_folder, asked), session_answers(asked, "demo")) < 1e-3
 
 
 @pytest.mark.shared_data
@@ -213,7 +236,7 @@ def test_a_temperature_is_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     manifest = json.loads((model.own_label_set / "label_set.json").read_text())
     keep_calibration(model, Calibration(2.5, model.weights_sha256, manifest["id"], {}))
     asked: Asked = [(scene(tmp_path / "a.png"), BOXES)]
-    said = answers_of(export(tmp_path / "WARM").folder, asked)
+    said = inside(export(tmp_path / "WARM").folder, asked)
     wanted = session_answers(asked, "demo")
     assert largest_difference(said, wanted) < 1e-4
     monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "none"))
@@ -229,12 +252,12 @@ def test_only_the_labels_asked_for_are_inside(demo_folder: Path, tmp_path: Path)
     assert 1 < len(rows) == made.classes < 72
     assert {row["family"] for row in rows} == {family}
     asked: Asked = [(scene(tmp_path / "a.png"), BOXES)]
-    assert largest_difference(answers_of(made.folder, asked), session_answers(asked, "demo", taxa=(family,))) < 1e-4
+    assert largest_difference(inside(made.folder, asked), session_answers(asked, "demo", taxa=(family,))) < 1e-4
 
 
 def test_words_of_the_users_own_are_classes_too(tmp_path: Path) -> None:
     made = export(tmp_path / "WORDS", labels=("A red Thing", "a green thing"))
-    said = answers_of(made.folder, [(scene(tmp_path / "a.png"), [WHOLE])])
+    said = inside(made.folder, [(scene(tmp_path / "a.png"), [WHOLE])])
     assert said["names"] == {"1": "a red thing", "2": "a green thing"}
 
 
@@ -261,7 +284,7 @@ def test_labels_on_several_scales_are_each_on_their_own(tmp_path: Path) -> None:
     engine._classifier = Classifier(labels, temperature=1.3)
     made = export_folder(engine, tmp_path / "JOINED")
     path = scene(tmp_path / "a.png")
-    said = answers_of(made.folder, [(path, [WHOLE])])
+    said = inside(made.folder, [(path, [WHOLE])])
     assert list(said["names"].values()) == ["g a", "g b", "g d", "g e", "g c", "g f"]
     from bioclip_core.images import decode_regions
 
@@ -272,48 +295,57 @@ def test_labels_on_several_scales_are_each_on_their_own(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["RN50", "ViT-B-32", "ViT-B-16-SigLIP", "coca_ViT-B-32"])
-def test_towers_of_other_kinds_are_traced_alike(tmp_path: Path, architecture: str) -> None:
-    """Random weights: that the traced one equals the model is looked at when it is written."""
+TOWERS: dict[str, dict[str, Any]] = {
+    "resnet": {"layers": [1, 1, 1, 1], "width": 16, "image_size": 64},
+    "attentional pooling": {
+        "layers": 2, "width": 64, "patch_size": 16, "image_size": 64, "attentional_pool": True, "attn_pooler_heads": 4,
+        "attn_pooler_queries": 8,
+    },
+    "average pooling without a class token": {
+        "layers": 2, "width": 64, "patch_size": 16, "image_size": 64, "no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True,
+    },
+    "timm as SigLIP has it": {
+        "timm_model_name": "vit_tiny_patch16_224", "timm_model_pretrained": False, "timm_pool": "map", "timm_proj": "none",
+        "image_size": 224,
+    },
+    "timm convolutions": {
+        "timm_model_name": "convnext_atto", "timm_model_pretrained": False, "timm_pool": "", "timm_proj": "linear", "image_size": 64,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tower", list(TOWERS))
+def test_towers_of_other_kinds_are_traced_alike(tmp_path: Path, tower: str) -> None:
+    """Random weights: that the traced one equals the model is looked at when it is written, for several sizes of batch."""
     import open_clip
     import torch
     from safetensors.torch import save_file
 
-    torch.manual_seed(0)
-    model = open_clip.create_model(architecture, pretrained=None)
-    folder = tmp_path / "model"
-    folder.mkdir()
-    save_file(
-        {name: value.contiguous().clone() for name, value in model.state_dict().items()},
-        folder / "open_clip_model.safetensors",
-    )
-    (folder / "open_clip_config.json").write_text(
-        json.dumps({"model_cfg": open_clip.get_model_config(architecture), "preprocess_cfg": {"resize_mode": "squash"}})
-    )
-    embeddings = np.random.default_rng(0).normal(size=(5, 8))
-    del embeddings
     from bioclip_core.classify import Classifier
     from bioclip_core.labels import Block, in_memory
 
-    engine = Engine(
-        ClassifyRequest(model=f"local-dir:{folder}", device="cpu", precision="fp32", labels=("a", "b")),
-        create_plugin_manager(installed=False),
-    )
-    rows = np.random.default_rng(0).normal(size=(3, engine.encoder.dimension))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    text = {"context_length": 8, "vocab_size": 100, "width": 16, "heads": 1, "layers": 1}
+    dimension = 192 if tower == "timm as SigLIP has it" else 32
+    config = {"embed_dim": dimension, "vision_cfg": TOWERS[tower], "text_cfg": text}
+    described = {"model_cfg": config, "preprocess_cfg": {"resize_mode": "squash", "size": TOWERS[tower]["image_size"]}}
+    (folder / "open_clip_config.json").write_text(json.dumps(described))
+    torch.manual_seed(0)
+    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
+    weights = {name: value.contiguous().clone() for name, value in model.state_dict().items()}
+    save_file(weights, folder / "open_clip_model.safetensors")
+    request = ClassifyRequest(model=f"local-dir:{folder}", device="cpu", precision="fp32", labels=("a", "b", "c"))
+    engine = Engine(request, create_plugin_manager(installed=False))
+    rows = np.random.default_rng(0).normal(size=(3, dimension))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     taxa = [Taxon(common_name=letter) for letter in "abc"]
-    labels = in_memory(
-        taxa,
-        rows / np.linalg.norm(rows, axis=1, keepdims=True),
-        engine.encoder.identity,
-        [Block(0, 3, "text", 50.0)],
-        custom=True,
-    )
-    engine._classifier = Classifier(labels)
+    blocks = [Block(0, 3, "text", 50.0)]
+    engine._classifier = Classifier(in_memory(taxa, rows, engine.encoder.identity, blocks, custom=True))
     made = export_folder(engine, tmp_path / "OTHER")
     assert made.largest_difference < 0.001
     assert made.stored_as == "float32"
-    said = answers_of(made.folder, [(scene(tmp_path / "a.png"), [WHOLE])])
+    said = inside(made.folder, [(scene(tmp_path / "a.png"), [WHOLE])])
     assert sum(said["results"][0][0].values()) == pytest.approx(1, abs=1e-4)
 
 
@@ -341,7 +373,7 @@ def test_the_folder_holds_what_addaxai_asks_for(demo_folder: Path) -> None:
 
 
 def test_the_classes_of_the_table_are_those_that_it_answers_with(demo_folder: Path, tmp_path: Path) -> None:
-    said = answers_of(demo_folder, [(scene(tmp_path / "a.png"), [WHOLE])])
+    said = inside(demo_folder, [(scene(tmp_path / "a.png"), [WHOLE])])
     with (demo_folder / "taxonomy.csv").open(encoding="utf-8") as file:
         named = [row["model_class"] for row in csv.DictReader(file)]
     assert list(said["names"].values()) == named == list(said["results"][0][0])

@@ -70,7 +70,7 @@ def write_weights(
             traced.tower.float()  # its weights are the encoder's own
             loaded: Any = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
             difference = _largest_difference(loaded.float().eval(), encoder, classifier)
-        except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
+        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
             raise ModelError(
                 f"the image tower of this model cannot be traced by torch {torch.__version__}: {first}"
