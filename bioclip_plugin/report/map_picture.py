@@ -13,6 +13,7 @@ _MARGIN = 34  # for the labels of the grid
 _STEPS = (60.0, 30.0, 20.0, 10.0, 5.0, 2.0, 1.0)
 _LEAST_SPAN = 0.002  # degrees that are shown at least: 200 m
 _NAMED = 14  # points that have their name beside them; the table has all
+_LETTER, _LONGEST = 7.0, 18  # width of a letter, and letters of a name in the picture
 _KM_A_DEGREE = 111.32
 
 
@@ -134,23 +135,27 @@ def _radius(regions: int, most: int) -> float:
 
 
 def _names(view: _View, spots: Sequence[Spot], most: int) -> list[str]:
-    """The names of the largest points, each where it covers no other name."""
-    taken: list[tuple[float, float]] = []
+    """The names of the largest points, each where it covers neither a point nor another name."""
+    points = [(view.x(spot.longitude), view.y(spot.latitude)) for spot in spots]
+    taken: list[tuple[float, float, float]] = []  # left, right, middle of the names that are written
     parts: list[str] = []
-    for spot in spots:
-        x, y = view.x(spot.longitude), view.y(spot.latitude)
+    for number, (spot, (x, y)) in enumerate(zip(spots, points, strict=True)):
+        short = spot.name if len(spot.name) <= _LONGEST else spot.name[: _LONGEST - 1] + "…"
+        beside, wide = _radius(spot.regions, most) + 3, _LETTER * len(short)
+        others = points[:number] + points[number + 1 :]
+        for left, anchor in ((x + beside, "start"), (x - beside - wide, "end")):
+            right = left + wide
+            covers = any(left - 6 < px < right + 6 and abs(py - y) < 11 for px, py in others)
+            covers = covers or any(left < end and right > begin and abs(at - y) < 14 for begin, end, at in taken)
+            if not covers and left > 0 and right < WIDTH:
+                at = left if anchor == "start" else right
+                parts.append(
+                    f'<text class="name" x="{at:.2f}" y="{y + 4:.2f}" text-anchor="{anchor}">{escape(short)}</text>'
+                )
+                taken.append((left, right, y))
+                break
         if len(parts) == _NAMED:
             break
-        if any(abs(y - other_y) < 13 and abs(x - other_x) < 90 for other_x, other_y in taken):
-            continue
-        taken.append((x, y))
-        beside = _radius(spot.regions, most) + 3
-        right = x < WIDTH * 0.72
-        short = spot.name if len(spot.name) <= 18 else spot.name[:17] + "…"
-        parts.append(
-            f'<text class="name" x="{x + (beside if right else -beside):.2f}" y="{y + 4:.2f}" '
-            f'text-anchor="{"start" if right else "end"}">{escape(short)}</text>'
-        )
     return parts
 
 

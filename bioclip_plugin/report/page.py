@@ -53,14 +53,14 @@ def page_before_thumbnails(
     data = PageData(gathered, names, options.coordinate_precision)
     run = gathered.run
     said = ", ".join(_short(source) for source in run.sources[:3]) + (" …" if len(run.sources) > 3 else "")
-    span = _days(gathered)
+    about = (_days(gathered), f"named by {legible(classified_by(run))}", f"{run.begun_at:%Y-%m-%d}")
     return Template(_asset("page.html")).substitute(
         policy=_policy(style, script),
         generator=escape(f"bioclip-plugin {__version__}"),
         title=escape(f"Run {run.id}: {said or 'the whole store'}"),
         style=style,
         heading=escape(f"Run {run.id} · {said or 'the whole store'}"),
-        subheading=escape(" · ".join(part for part in (span, f"named by {classified_by(run)}", f"{run.begun_at:%Y-%m-%d}") if part)),
+        subheading=escape(" · ".join(part for part in about if part)),
         failures_link=f'<a href="#failures">Failures <b>{gathered.figures.failed:,}</b></a>' if gathered.figures.failed else "",
         tiles=_tiles(gathered),
         notes=_notes(gathered, options),

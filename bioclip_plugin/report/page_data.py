@@ -128,8 +128,8 @@ def said_of(step: Mapping[str, Any]) -> str:
     parts += [f"{word} {step[word]}" for word in ("from", "to") if step.get(word)]
     if step.get("why"):
         parts.append(f"({step['why']})")
-    parts += [f"{key} {_value(value)}" for key, value in sorted(rest.items())]
-    return " ".join(parts)
+    noted = ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in sorted(rest.items()))
+    return " ".join(parts) + (f"; {noted}" if noted else "")
 
 
 def _value(value: Any) -> str:

@@ -97,7 +97,7 @@ def test_a_step_of_a_decision_is_a_sentence() -> None:
         "why": "not in NZ",
         "score": 0.81234567,
     }
-    assert said_of(step) == "geofence: rolled up from Vulpes vulpes to Canidae (not in NZ) score 0.812346"
+    assert said_of(step) == "geofence: rolled up from Vulpes vulpes to Canidae (not in NZ); score 0.812346"
 
 
 def points(svg: str) -> list[tuple[float, float]]:
@@ -134,6 +134,12 @@ def test_every_set_of_places_has_a_map(places: list[tuple[float, float]]) -> Non
 
 def test_names_of_cameras_are_text_in_the_map() -> None:
     assert "<b>" not in map_svg([Spot(0, "<b>\"'&", 1.0, 1.0, 1)])
+
+
+def test_a_name_in_the_map_covers_no_other_point() -> None:
+    crowd = [Spot(number, f"camera {number}", 52.0, 5.0 + number / 100, 1) for number in range(20)]
+    svg = map_svg([*crowd, Spot(20, "alone", 52.05, 5.1, 1)])
+    assert re.findall(r'<text class="name"[^>]*>([^<]*)</text>', svg) == ["alone"]
 
 
 def test_the_highest_bar_fills_the_picture_and_hours_without_anything_have_none() -> None:
