@@ -60,6 +60,18 @@ def exported(command: Command, colour_labels: str, survey: dict[str, Any]) -> Pa
     return Path("survey/out.json")
 
 
+def validated(path: Path, base_folder: str) -> dict[str, Any]:
+    """What megadetector-utils' own validator says: it raises errors, and each image must be there."""
+    from megadetector.postprocessing.validate_batch_results import ValidateBatchResultsOptions, validate_batch_results
+
+    options = ValidateBatchResultsOptions()
+    options.raise_errors = options.check_image_existence = True
+    options.relative_path_base = base_folder
+    found: dict[str, Any] = validate_batch_results(str(path), options)["validation_results"]
+    assert (found["errors"], found["warnings"]) == ([], [])
+    return found
+
+
 def boxes(content: dict[str, Any]) -> dict[str, Any]:
     """Of each file its boxes by category name, confidence and place, or its failure."""
     names = content["detection_categories"]
@@ -118,14 +130,7 @@ def test_our_validation_and_that_of_megadetector_utils_find_nothing(command: Com
     # The failure that an old file brought along is given back word for word, though newer words are known to readers.
     assert [one["record"] for one in json.loads(out)["problems"]] == ["images[6] cam2/before.jpg"]
 
-    from megadetector.postprocessing.validate_batch_results import ValidateBatchResultsOptions, validate_batch_results
-
-    options = ValidateBatchResultsOptions()
-    options.raise_errors = options.check_image_existence = True
-    options.relative_path_base = "survey"
-    found = validate_batch_results(str(exported), options)["validation_results"]
-    assert (found["errors"], found["warnings"]) == ([], [])
-    assert found["detection_category_id_to_count"] == {"1": 4, "2": 1, "3": 1, "4": 2}
+    assert validated(exported, "survey")["detection_category_id_to_count"] == {"1": 4, "2": 1, "3": 1, "4": 2}
 
 
 def test_the_sequence_smoother_and_the_csv_report_of_megadetector_utils_run_without_a_warning(
@@ -194,6 +199,7 @@ def test_frames_of_a_video_are_named_and_come_back_as_one_entry(
     assert code == 0, said
     code, _, said = command("export", "--store", "r.db", "--format", "megadetector", "--output", "out.json")
     assert code == 0, said
+    validated(Path("out.json"), ".")
     content = json.loads(Path("out.json").read_text())
     (entry,) = content["images"]
     assert (entry["frame_rate"], entry["frames_processed"]) == (10.0, [0, 5, 10, 15])
