@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from report_samples import PERSON, House, blocks_of, data_of, item, trapped
 
 from bioclip_plugin.cli import run
@@ -113,6 +119,24 @@ def test_a_store_that_is_not_there_is_not_made(house: House, report: Report) -> 
     code, _, _ = report()
     assert code == 1
     assert not Path(house.address).exists()
+
+
+def test_a_terminated_command_leaves_nothing(house: House) -> None:
+    """In a process of its own, as a batch system ends it, while it draws pictures that take a while."""
+    noise = Image.effect_noise((1600, 1200), 60).convert("RGB")
+    for number in range(20):
+        noise.save(house.folder / f"{number}.png", compress_level=0)
+    house.classify([item(house.folder / f"{number}.png") for number in range(20)])
+    command = [sys.executable, "-m", "bioclip_plugin", "report", "--store", house.address, "--workers", "1"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen(command, cwd=house.folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(house.folder.glob(".report.html.*.part")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "Interrupted. Nothing was written; the same command begins anew.\n")
+    assert [one.name for one in house.folder.iterdir() if "report" in one.name] == []
 
 
 def test_help_teaches_and_needs_no_store(report: Report) -> None:
