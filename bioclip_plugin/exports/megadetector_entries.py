@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.media import Region
+from bioclip_plugin.sources.megadetector_images import VIDEO_SUFFIXES
 from bioclip_plugin.speciesnet_labels import BLANK, HUMAN, VEHICLE, label_of
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 ACCESS_FAILURE = "image access failure"
 INFERENCE_FAILURE = "inference failure"
 NOT_DONE = f"{INFERENCE_FAILURE}: not processed yet"
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".flv"})
-"""Files that the format's readers take for videos, which need a frame rate and the frames that were looked at."""
 
 _DETECTIONS = {"animal": "1", "person": "2", "vehicle": "3"}
 _WHOLE = Region(0, 0, 1, 1)

@@ -5,27 +5,25 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from bioclip_core.errors import UsageError
-from bioclip_plugin.media import MediaItem, Place, Region, Unlisted
-from bioclip_plugin.sources.rows import plain
+from bioclip_plugin.media import MediaItem, Region, Unlisted
+from bioclip_plugin.sources.megadetector_about import about_of
 from bioclip_plugin.sources.streamed_json import kind_of
-from bioclip_plugin.time_zones import in_zone
 
 ROUNDING = 1e-3
 """By so much a box or a confidence may lie outside 0 to 1; it is clipped then."""
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".flv"})
+"""Files that the format's readers take for videos, which need a frame rate and the frames that were looked at."""
 WORDS = ("animal", "person", "vehicle")
 NOT_NAMED = frozenset({"person", "people", "human", "vehicle", "empty", "blank"})
 """Categories, in lower case, whose boxes are kept and not named by the model."""
 
 _LARGEST = 2**31 - 1  # of whole numbers: what databases take for a frame
 _REASONS = 3  # told of an image none of whose boxes can be used
-_FIELDS = frozenset({"file", "detections", "failure"})
-_MOMENTS = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S")
 
 Classifications = list[tuple[str, float]]
 
@@ -104,17 +102,20 @@ class ImageReader:
             yield Unlisted(entry.uri, f"none of its boxes can be used: {why}")
             return
         yield from dropped
-        if any(one.frame is None for one in found) and any(one.frame is not None for one in found):
-            yield self._trouble(
-                entry, "", "only some detections have a frame_number: the others are taken as of frame 0"
+        unplaced = sum(one.frame is None for one in found)
+        if unplaced and entry.path.suffix.lower() in VIDEO_SUFFIXES:
+            why = (
+                f"{unplaced} of {len(found)} detections have no frame_number: they are kept with frame 0, and not named"
             )
+            yield self._trouble(entry, "", why)
+            found = [one if one.frame is not None else _not_named(one) for one in found]
         yield from self._by_frame(entry, found)
 
     def _by_frame(self, entry: Entry, found: list[_Detection]) -> Iterator[MediaItem]:
         frames: dict[int, list[_Detection]] = {}
         for one in found:
             frames.setdefault(one.frame or 0, []).append(one)
-        about = _about(entry.record, self._time_zone)
+        about = about_of(entry.record, self._time_zone)
         for frame in sorted(frames) or [0]:
             detections = frames.get(frame, [])
             said = [
@@ -201,60 +202,8 @@ class ImageReader:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _About:
-    """What an entry says besides its boxes."""
-
-    captured_at: datetime | None
-    place: Place
-    deployment: str | None
-    metadata: dict[str, Any]
-
-    def of_further_frame(self) -> _About:
-        """Of a video's frames the first one keeps what the file says; only the frame rate is with each."""
-        kept = {name: value for name, value in self.metadata.items() if name == "frame_rate"}
-        return _About(self.captured_at, self.place, self.deployment, kept)
-
-
-_NOTHING = _About(None, Place(), None, {})
-
-
-def _about(record: Mapping[str, Any], time_zone: str | None) -> _About:
-    rest = {name: value for name, value in record.items() if name not in _FIELDS}
-    if not rest:
-        return _NOTHING
-    captured_at = moment_of(rest.get("datetime"))
-    if captured_at is not None:
-        captured_at = in_zone(captured_at, time_zone)
-        del rest["datetime"]
-    latitude, longitude = (_degrees(rest.get(name), limit) for name, limit in (("latitude", 90), ("longitude", 180)))
-    if latitude is None or longitude is None:
-        latitude = longitude = None
-    else:
-        del rest["latitude"], rest["longitude"]
-    country, deployment = rest.get("country"), rest.get("location")
-    if isinstance(country, str) and country.isascii() and country.isalpha() and len(country) in (2, 3):
-        country = rest.pop("country").upper()
-    else:
-        country = None
-    deployment = rest.pop("location") if isinstance(deployment, str) and deployment.strip() else None
-    metadata = {name: plain(value) for name, value in rest.items() if value is not None}
-    return _About(captured_at, Place(country, None, latitude, longitude), deployment, metadata)
-
-
-def moment_of(value: Any) -> datetime | None:
-    """A date and time as EXIF or ISO 8601 writes it; None for anything else."""
-    if not isinstance(value, str):
-        return None
-    for form in _MOMENTS:
-        try:
-            return datetime.strptime(value.strip(), form)
-        except ValueError:
-            continue
-    try:
-        return datetime.fromisoformat(value.strip()) if len(value.strip()) > 10 else None
-    except ValueError:
-        return None
+def _not_named(one: _Detection) -> _Detection:
+    return replace(one, region=replace(one.region, classified=False))
 
 
 def confidence_of(value: Any) -> float:
@@ -296,10 +245,6 @@ def box_of(value: Any) -> tuple[float, float, float, float]:
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether JSON gave a finite number."""
     return (type(value) is float and math.isfinite(value)) or (type(value) is int and -_LARGEST <= value <= _LARGEST)
-
-
-def _degrees(value: Any, limit: float) -> float | None:
-    return float(value) if is_number(value) and abs(value) <= limit else None
 
 
 def _named(entry: Entry) -> str:

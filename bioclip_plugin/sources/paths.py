@@ -46,24 +46,23 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
     path = Path(joined)
     if options.allow_outside:
         return uri_of(joined), path
-    drive, home = bool(_DRIVE.match(plain)), plain.startswith("~")
-    if (drive and os.name != "nt") or home or not _is_inside(joined, start):
-        kind = (
-            "an absolute path"
-            if drive or plain.startswith("/")
-            else "a path from somebody's home"
-            if home
-            else "a path"
-        )
-        raise UsageError(
-            f"file {name!r} is {kind} outside the folder {folder}: name the folder that it is in with --base-folder, "
-            "or give --allow-outside if you trust the file that names it"
+    whole, foreign = path.is_absolute(), os.name != "nt" and bool(_DRIVE.match(plain))
+    home = plain.startswith("~")
+    # A whole path may be written otherwise than the folder, which may be relative or a link: what counts is where it ends.
+    if foreign or home or not (whole or _is_inside(joined, start)):
+        raise _outside(
+            name, folder, "an absolute path" if foreign else "a path from somebody's home" if home else "a path"
         )
     if not _is_inside(_real(joined, path), real_start):
-        raise UsageError(
-            f"file {name!r} is a symbolic link that leaves the folder {folder}: give --allow-outside if it may be followed"
-        )
+        raise _outside(name, folder, "an absolute path" if plain.startswith("/") else "a symbolic link to a place")
     return uri_of(joined), path
+
+
+def _outside(name: str, folder: Path, kind: str) -> UsageError:
+    return UsageError(
+        f"file {name!r} is {kind} outside the folder {folder}: name the folder that it is in with --base-folder, "
+        "or give --allow-outside if you trust the file that names it"
+    )
 
 
 def _forward(name: str, folder: Path) -> str:
@@ -78,9 +77,11 @@ def _forward(name: str, folder: Path) -> str:
 
 def _is_inside(path: str, folder: str) -> bool:
     """Whether a normalised path lies under a normalised folder, by their letters."""
-    if folder == os.curdir:
-        return not Path(path).is_absolute() and path != os.curdir and Path(path).parts[0] != os.pardir
-    return path.startswith(folder.rstrip(os.sep) + os.sep)
+    start = "" if folder == os.curdir else folder.rstrip(os.sep) + os.sep
+    rest = path[len(start) :]
+    if not path.startswith(start) or rest in ("", os.curdir):
+        return False
+    return rest != os.pardir and not rest.startswith((os.pardir + os.sep, os.sep))
 
 
 def _real(joined: str, path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.sources.megadetector import VERSIONS, version_of
-from bioclip_plugin.sources.megadetector_images import box_of, is_number
+from bioclip_plugin.sources.megadetector_images import VIDEO_SUFFIXES, box_of, is_number
 from bioclip_plugin.sources.streamed_json import ARRAY_BEGINS, kind_of, members, walk
 from bioclip_plugin.validation.megadetector_names import Categories, header_problems
 from bioclip_plugin.validation.problems import Problem, Severity
@@ -20,7 +20,6 @@ MOST = 1_000
 """Whoever made more problems has made one mistake in all records: the rest are counted."""
 
 _FAILURES = ("image access failure", "inference failure")
-_VIDEOS = (".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".flv")
 _MISSING_TOLD = 20  # images that are not there, by name
 _HOSTS_KEEP = 5  # classifications a detection
 
@@ -100,10 +99,10 @@ class _Images:
                 record, "detections must be an array, empty where nothing was found", kind_of(detections)
             )
         if isinstance(detections, list):
-            video = name[name.rfind(".") :].lower() in _VIDEOS
+            video = name[name.rfind(".") :].lower() in VIDEO_SUFFIXES
             for place, detection in enumerate(detections):
                 yield from self._detection(f"{record} detections[{place}]", detection, video)
-        if name[name.rfind(".") :].lower() in _VIDEOS:
+        if name[name.rfind(".") :].lower() in VIDEO_SUFFIXES:
             yield from self._video(record, image)
 
     def problems_behind(self, version: str) -> Iterator[Problem]:

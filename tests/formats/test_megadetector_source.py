@@ -183,6 +183,19 @@ def test_frames_of_a_video_are_items_in_their_order() -> None:
     assert (empty.frame, empty.regions, empty.detected) == (0, (), True)
 
 
+def test_boxes_of_a_video_without_a_frame_are_kept_and_not_named_since_nobody_knows_where_they_are() -> None:
+    video = image("v.mp4", detection(), detection("2"), detection(frame_number=7))
+    message, first, later = listed(results(video, info={"format_version": "1.3"}))
+    assert message == Unlisted(
+        "md.json#images[0]",
+        "images[0] 'v.mp4': 2 of 3 detections have no frame_number: they are kept with frame 0, and not named",
+    )
+    assert isinstance(first, MediaItem)
+    assert isinstance(later, MediaItem)
+    assert (first.frame, [one.classified for one in first.regions]) == (0, [False, False])
+    assert (later.frame, [one.classified for one in later.regions]) == (7, [True])
+
+
 def test_what_the_file_says_of_time_place_and_camera_fills_the_item() -> None:
     about = {
         "datetime": "2024:05:06 07:08:09", "latitude": -1.5, "longitude": 36.8, "country": "ken", "location": "cam 7",

@@ -43,6 +43,10 @@ def test_the_base_folder_of_the_options_comes_first(base: Path, tmp_path: Path) 
 def test_a_whole_path_inside_the_base_folder_is_taken(base: Path, tmp_path: Path) -> None:
     inside = os.fspath(tmp_path / "base" / "cam1" / "a.jpg")
     assert located(inside, tmp_path / "base", Options()) == (inside, Path(inside))
+    assert located(inside, base, Options()) == (inside, Path(inside))
+    (tmp_path / "alias").symlink_to(base)
+    aliased = os.fspath(tmp_path / "alias" / "cam1" / "a.jpg")
+    assert located(aliased, base, Options()) == (aliased, Path(aliased))
 
 
 @pytest.mark.parametrize(
@@ -50,10 +54,8 @@ def test_a_whole_path_inside_the_base_folder_is_taken(base: Path, tmp_path: Path
     ["/etc/passwd", "../secret.jpg", "cam1/../../secret.jpg", "..\\secret.jpg", "C:\\a.jpg", "c:a.jpg", "~/a.jpg",
      "~root/a.jpg", "\\\\server\\share\\a.jpg", "//server/a.jpg", "..", ".", "cam1/..", "/"],
 )  # fmt: skip
-@pytest.mark.parametrize("folder", ["base", "base/cam1/..", "."])
+@pytest.mark.parametrize("folder", ["base", "base/cam1/..", ".", "..", "../.."])
 def test_a_name_that_leaves_the_base_folder_is_refused(name: str, folder: str) -> None:
-    if folder == "." and name == "cam1/../../secret.jpg":
-        name = "../" + name
     with pytest.raises(UsageError, match=r"outside the folder .*--allow-outside"):
         located(name, Path(folder), Options())
 
@@ -76,7 +78,7 @@ def test_a_symbolic_link_may_not_leave_the_base_folder_unless_asked(base: Path, 
     (base / "up").symlink_to(tmp_path)
     (base / "inner.jpg").symlink_to("cam1/a.jpg")
     for name in ("link.jpg", "up/secret.jpg"):
-        with pytest.raises(UsageError, match="symbolic link that leaves the folder base"):
+        with pytest.raises(UsageError, match="symbolic link to a place outside the folder base"):
             located(name, base, Options())
         assert located(name, base, Options(allow_outside=True))[0] == f"base/{name}"
     assert located("inner.jpg", base, Options())[0] == "base/inner.jpg"
