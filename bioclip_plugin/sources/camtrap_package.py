@@ -310,7 +310,9 @@ def _good_rows(reader: Any, header: list[str], name: str) -> Iterator[PackageRow
         if len(cells) > len(header):
             yield PackageRow(name, line, {}, f"it has {len(cells)} cells where the header has {len(header)}")
         elif cells:
-            values = {column: cell for column, cell in zip(header, cells, strict=False) if cell not in MISSING}
+            # White space around an identifier would make two of it.
+            pairs = ((column, cell.strip() if column.endswith("ID") else cell) for column, cell in zip(header, cells))  # noqa: B905
+            values = {column: cell for column, cell in pairs if cell not in MISSING}
             broken = next((column for column, cell in values.items() if not _is_utf_8(cell)), None)
             fault = f"its {broken} is not in UTF-8" if broken else ""
             yield PackageRow(name, line, {} if fault else values, fault)

@@ -10,13 +10,18 @@ from typing import Any
 
 import pytest
 from camtrap_samples import (
+    BOX,
+    DEPLOYMENT,
     FOX,
     HARE,
+    MEDIA,
     OAK,
     OBSERVATION,
     PERSON,
     best,
+    descriptor,
     exported,
+    package,
     photo,
     read_table,
     store_run,
@@ -29,6 +34,8 @@ from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.exports.selection import Selection
 from bioclip_plugin.media import MediaItem, Place, Region, Unlisted
+from bioclip_plugin.sources import ListingOptions
+from bioclip_plugin.sources.camtrap_dp import CamtrapDpSource
 from bioclip_plugin.store import Store
 from bioclip_plugin.store.records import ReviewTarget, StatedReview, StoredDecision
 from bioclip_plugin.validation.camtrap_tables import names_of
@@ -539,12 +546,52 @@ def test_without_options_the_descriptor_says_what_is_known_and_no_licence(
     }  # fmt: skip
 
 
+def test_cells_of_a_package_that_may_not_stand_there_become_tags_and_stop_nothing(tmp_path: Path, store: Store) -> None:
+    source = package(
+        tmp_path / "p",
+        deployments=[DEPLOYMENT | {"featureType": "tree", "cameraTilt": "steep"}],
+        media=[MEDIA | {"favorite": "yes", "captureMethod": "motion", "mediaID": " m1 ", "exifData": "{"}],
+        observations=[
+            OBSERVATION | {"scientificName": "V. fictus", "sex": "unknown", "count": "many", "eventStart": "early"}
+        ],
+    )
+    photo(source / "media/a.jpg")
+    run = store_run(store, *((item, [best(FOX)]) for item in CamtrapDpSource().items(str(source), ListingOptions())))
+    store.add_reviews(list(CamtrapDpSource().reviews(str(source), ListingOptions())))
+    folder, problems = exported(store, run, tmp_path / "out")
+    assert problems == []
+    (human,) = [row for row in read_table(folder, "observations") if row["classificationMethod"] == "human"]
+    assert telling(human, "scientificName", "sex", "count", "eventStart", "observationTags") == (
+        "", "", "", "2020-06-01T10:00:00+02:00", "scientificName:V. fictus | count:many | sex:unknown",
+    )  # fmt: skip
+    (deployment,) = read_table(folder, "deployments")
+    assert telling(deployment, "featureType", "cameraTilt", "deploymentTags") == (
+        "",
+        "",
+        "cameraTilt:steep | featureType:tree",
+    )
+    (medium,) = read_table(folder, "media")
+    assert telling(medium, "mediaID", "captureMethod", "favorite", "exifData") == ("m1", "", "", "")
+
+
+def test_two_packages_whose_deployments_have_one_name_are_not_mixed(tmp_path: Path, store: Store) -> None:
+    items = []
+    for name, latitude in (("one", "51"), ("two", "52")):
+        source = package(
+            tmp_path / name,
+            deployments=[DEPLOYMENT | {"latitude": latitude}],
+            media=[MEDIA | {"mediaID": name}],
+            observations=[],
+            about=descriptor(id=name),
+        )
+        photo(source / "media/a.jpg")
+        items += list(CamtrapDpSource().items(str(source), ListingOptions()))
+    run = store_run(store, *((item, [best(FOX)]) for item in items))
+    with pytest.raises(UsageError, match="two packages have a deployment 'd1' and describe it differently"):
+        exported(store, run, tmp_path / "out")
+
+
 def test_observations_of_a_package_come_out_again_as_they_were(tmp_path: Path, store: Store) -> None:
-    from camtrap_samples import BOX, MEDIA, package
-
-    from bioclip_plugin.sources import ListingOptions
-    from bioclip_plugin.sources.camtrap_dp import CamtrapDpSource
-
     rows = [
         OBSERVATION | {"observationComments": "a, \"b\"\nc", "individualID": "Reinaert"},
         OBSERVATION | BOX | {"observationID": "o2", "count": "3", "classificationTimestamp": "", "bboxX": "0.12345"},

@@ -79,9 +79,9 @@ class Medium:
         given = self.media_cells.get("filePath")
         return given if given else relative_path(self.uri, base)
 
-    def identifier(self, base: str) -> str:
-        """``mediaID``: as its package had it, else one that is made of its path."""
-        return self.media_cells.get("mediaID") or made_id("media", self.file_path(base))
+    def identifier(self, path: str) -> str:
+        """``mediaID``: as its package had it, else one that is made of its ``filePath``."""
+        return self.media_cells.get("mediaID") or made_id("media", path)
 
 
 def made_id(*parts: Any) -> str:

@@ -146,7 +146,7 @@ def human_row(
     details = review.details
     from_package = "observationID" in details
     kind, taxon = _said(review)
-    name = str(details.get("scientificName") or "") if from_package else ""
+    name = str(details["scientificName"]) if from_package and _fits(details, "scientificName") else ""
     named = name or (taxon.scientific_name if taxon and not from_package else "")
     cells: Row = {
         "observationID": str(details.get("observationID") or made_id("review", review.uid or review.id)),
@@ -164,6 +164,8 @@ def human_row(
         "observationComments": review.comment,
     }
     tags = [str(details["observationTags"])] if details.get("observationTags") else []
+    if from_package and details.get("scientificName") and not name:
+        tags.append(f"scientificName:{_tag(str(details['scientificName']))}")
     for column in _FROM_DETAILS[:-1]:
         if _fits(details, column):
             cells[column] = str(details[column])

@@ -13,6 +13,8 @@ from bioclip_core.errors import UsageError
 from bioclip_plugin.exports.camtrap.media import Medium, folder_above, media_of, stated
 from bioclip_plugin.exports.deployments import NEEDED, Deployment, deployment_of, read_deployments, stamp
 from bioclip_plugin.sources.camtrap_dp import DEPLOYMENT_KEY, PACKAGE_KEY
+from bioclip_plugin.validation.camtrap_cells import fault_of
+from bioclip_plugin.validation.camtrap_tables import TABLES
 
 if TYPE_CHECKING:
     from bioclip_plugin.exports.selection import Export
@@ -173,7 +175,7 @@ class _Look:
 
 def _from_media(name: str, seen: _Seen, time_zone: str | None) -> Deployment:
     where = f"deployment {name!r}, as its images have it from their package"
-    cells = dict(seen.cells)
+    cells = _without_faults(seen.cells)
     if not cells and seen.place and seen.first and seen.last:
         where = f"deployment {name!r}, as its images have it"
         cells = {
@@ -181,6 +183,20 @@ def _from_media(name: str, seen: _Seen, time_zone: str | None) -> Deployment:
             "deploymentStart": stamp(seen.first), "deploymentEnd": stamp(seen.last), "deploymentComments": FROM_MEDIA,
         }  # fmt: skip
     return deployment_of(cells, time_zone, f"{where} (a row of it in --deployments counts more)")
+
+
+def _without_faults(cells: Mapping[str, str]) -> dict[str, str]:
+    """The cells of somebody's deployment; what an optional one may not hold becomes a tag."""
+    columns = {column.name: column for column in TABLES["deployments"] if not column.required}
+    bad = [name for name, cell in cells.items() if name in columns and fault_of(columns[name], cell)]
+    good = {name: cell for name, cell in cells.items() if name not in bad}
+    if bad:
+        tags = [
+            *filter(None, [good.get("deploymentTags")]),
+            *(f"{name}:{cells[name].replace('|', '/')}" for name in bad),
+        ]
+        good["deploymentTags"] = " | ".join(tags)
+    return good
 
 
 def _common(folders: list[str]) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, str]
 
+_HIGHER = tuple(rank.value for rank in RANKS[:-1])
+
 # Name, type, what it is; of the tables that Camtrap DP does not have.
 _CANDIDATES = (
     ("observationID", "string", "The observation that the candidate belongs to."),
@@ -26,7 +28,7 @@ _CANDIDATES = (
     ("scientificName", "string", "The candidate's whole name, or the words of a custom label."),
     ("taxonRank", "string", "Its rank; label or group for custom labels."),
     ("probability", "number", "Summed over the labels below the candidate."),
-    *((rank.value, "string", f"Its {rank.value}.") for rank in RANKS[:-1]),
+    *((rank, "string", f"Its {rank}.") for rank in _HIGHER),
     ("runID", "string", "The run that gave it."),
 )
 _DECISIONS = (
@@ -127,14 +129,13 @@ def resource_of(name: str) -> dict[str, Any]:
 def candidate_rows(observation: str, candidates: Sequence[Candidate], run_id: str) -> Iterator[Row]:
     """Rows of the candidates of one observation."""
     for position, candidate in enumerate(candidates, start=1):
-        names = {rank.value: candidate.taxon.lineage[rank.depth] for rank in RANKS[:-1]}
         yield {
             "observationID": observation,
             "position": str(position),
             "scientificName": candidate.name,
             "taxonRank": candidate.rank,
             "probability": number_text(min(max(candidate.probability, 0.0), 1.0)),
-            **names,
+            **dict(zip(_HIGHER, candidate.taxon.lineage, strict=False)),
             "runID": run_id,
         }
 

@@ -90,28 +90,26 @@ class _Writer:
             if frame.failure is not None or frame.status != "done":
                 stage = frame.failure.stage if frame.failure else frame.status
                 self._leave_out(frame, stage, frame.failure.reason if frame.failure else "it is not classified yet")
-        fault = self._fault(medium)
+        path = "" if medium.is_listed_only() else medium.file_path(self._survey.base)
+        fault = self._fault(medium, path)
         if fault:
             for frame in medium.chosen:
                 if frame.failure is None and frame.status == "done":
                     self._leave_out(frame, "export", fault)
             return
-        moment = self._moment(medium)
-        place = Place(
-            medium.deployment(self._survey.table), medium.identifier(self._survey.base), moment,
-            medium.first.item.sequence or "",
-        )  # fmt: skip
+        deployment, event = medium.deployment(self._survey.table), medium.first.item.sequence or ""
+        place = Place(deployment, medium.identifier(path), self._moment(medium), event)
         people = self._machine_rows(medium, place)
         people = self._human_rows(medium, place) or people
-        self._tables["media"].write(self._media_row(medium, place, people=people))
+        self._tables["media"].write(self._media_row(medium, path, place, people=people))
 
-    def _fault(self, medium: Medium) -> str:
+    def _fault(self, medium: Medium, path: str) -> str:
         """Why a medium cannot stand in the table; nothing where it can."""
         if medium.is_listed_only():
             return "it could not be listed"
         if medium.moment() is None:
             return "nobody says when it was taken; Camtrap DP requires that"
-        return path_fault(medium.file_path(self._survey.base))
+        return path_fault(path)
 
     def _moment(self, medium: Medium, frame: StoredItem | None = None) -> datetime:
         moment = medium.moment(frame) or medium.moment()
@@ -170,8 +168,8 @@ class _Writer:
         if name and self._names.get(name) is None:
             self._names[name] = taxon
 
-    def _media_row(self, medium: Medium, place: Place, *, people: bool) -> Row:
-        path, cells = medium.file_path(self._survey.base), medium.media_cells
+    def _media_row(self, medium: Medium, path: str, place: Place, *, people: bool) -> Row:
+        cells = medium.media_cells
         events = {frame.item.sequence or "" for frame in medium.whole}
         events |= {str(review.details.get("eventID", "")) for review in medium.reviews}
         people = people or bool(events & self._survey.people_events)
@@ -192,7 +190,7 @@ class _Writer:
             "fileName": cells.get("fileName") or PurePosixPath(path).name,
             "fileMediatype": mediatype_of(path, cells.get("fileMediatype", "")),
             "exifData": exif_cell(cells.get("exifData", ""), medium.first.item.metadata, hide_places=hides),
-            "favorite": cells.get("favorite", ""),
+            "favorite": cells["favorite"] if cells.get("favorite") in ("true", "false") else "",
             "mediaComments": cells.get("mediaComments", ""),
         }
 
