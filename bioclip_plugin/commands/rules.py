@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.plugins import BioclipPluginManager
     from bioclip_plugin.rules import Rule
     from bioclip_plugin.store import Run
+    from bioclip_plugin.store.records import RunStatus
 
 
 @click.group()
@@ -113,7 +114,9 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
         except BaseException as error:
             opened.end_run(target, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", {})
             raise
-        opened.end_run(target, "finished", {"seconds": round(report.seconds, 1), "rules": applied.as_dict()})
+        # What classify has not answered yet is its own to finish, or to fail.
+        status: RunStatus = "interrupted" if opened.summary(target).todo else "finished"
+        opened.end_run(target, status, {"seconds": round(report.seconds, 1), "rules": applied.as_dict()})
         where = opened.shown_address
     if as_json:
         print_json_line(json.dumps({"run": target.id, "of_run": base.id, **applied.as_dict()}, ensure_ascii=False))

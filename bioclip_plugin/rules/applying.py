@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.classify import Candidate, consensus_of
-from bioclip_core.errors import LabelSetError, ModelError, StoreError
+from bioclip_core.errors import BioclipError, StoreError
 from bioclip_plugin.media import MediaItem, Place
 from bioclip_plugin.rules import Rule, Ruling, Subject
 from bioclip_plugin.rules.events import EventOrder, mixed_error
@@ -70,11 +71,12 @@ def apply_rules(
     deciding = store.deciding(run, unclassified=unclassified)
     if not rules or not deciding.count_images():
         return Applied()
+    opened = cache(engine)  # the rules know one label set
     probabilities, notes = None, []
     if any(rule.weighs or rule.groups for rule in rules):
-        probabilities = Probabilities(engine(), rules)
+        probabilities = Probabilities(opened(), rules)
     if any(type(rule).notes is not Rule.notes for rule in rules):
-        notes = _notes(rules, engine)
+        notes = _notes(rules, opened)
     settings = run.answer_settings
     level = (
         "label" if settings.get("rank") == "species" and "words" in settings else str(settings.get("rank", "species"))
@@ -86,11 +88,11 @@ def apply_rules(
 
 
 def _notes(rules: Sequence[Rule], engine: Callable[[], Engine]) -> list[str]:
-    """What the files of rules lack in the label set; for rules that only fence it is no reason to stop that there is none."""
+    """What the files of rules lack in the label set. Rules that only decide do without it, so there it may be gone."""
     try:
         labels = engine().label_set
-    except (LabelSetError, ModelError):
-        if any(rule.weighs for rule in rules):
+    except BioclipError:
+        if any(rule.weighs or rule.groups for rule in rules):
             raise
         return []
     return [f"{rule.name}: {note}" for rule in rules for note in rule.notes(labels)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from rules_samples import GREEN, NOON, RED, World, names
+from rules_samples import GREEN, NOON, RED, World, names, photo
 
 from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_USAGE, run
 from bioclip_plugin.store import Store
@@ -156,6 +157,25 @@ def test_applying_the_same_rules_again_finds_their_run_with_what_was_added_since
     assert len(world.decisions(2)) == 5
 
 
+def test_rules_over_a_run_that_was_cut_short_leave_the_rest_to_classify(
+    bioclip: Call, world: World, photos: Path
+) -> None:
+    with world.session() as session:
+        begun = session.begin_run(("photos",))
+        paths = sorted(str(path.relative_to(world.folder)) for path in photos.iterdir())
+        list(session.pipeline(begun).answers(photo(name, RED) for name in paths))
+    with sqlite3.connect(world.store) as file:  # as after a kill before the fourth image
+        file.execute("UPDATE bioclip_listing SET status = 0 WHERE position = 4")
+        file.execute(
+            "DELETE FROM bioclip_listed_regions WHERE media = (SELECT media FROM bioclip_listing WHERE position = 4)"
+        )
+    assert apply_rules(bioclip, world, "--rule", "sequences")[0] == EXIT_DONE
+    with Store.open(world.store) as store:
+        derived = store.run()
+        assert (derived.id, derived.status) == (2, "interrupted")
+        assert (store.summary(derived).todo, store.summary(derived).failed) == (1, 0)
+
+
 def test_without_rules_a_run_goes_on_with_its_own(bioclip: Call, world: World, photos: Path) -> None:
     assert photos.is_dir()
     classify(bioclip, world)
@@ -163,8 +183,6 @@ def test_without_rules_a_run_goes_on_with_its_own(bioclip: Call, world: World, p
     assert code == EXIT_USAGE
     assert "run 1 has no rules of its own; give --rule NAME" in said
     classify(bioclip, world, "--rule", "sequences")
-    import sqlite3
-
     with sqlite3.connect(world.store) as file:  # as after a kill in the middle of the pass
         file.execute("UPDATE bioclip_decisions SET trail = NULL WHERE decision_set = 2")
     verified = bioclip("runs", "verify", 2, "--store", world.store)
@@ -205,6 +223,8 @@ def test_other_labels_under_the_same_name_are_refused_where_features_are_classif
     assert code == EXIT_USAGE
     assert "run 1 was made with another words than fake has here now" in said
     assert apply_rules(bioclip, world, "--rule", "thresholds:label=0.9")[0] == EXIT_DONE  # stored answers are enough
+    fence = world.write("map.json", "{}")
+    assert apply_rules(bioclip, world, "--run", 1, "--rule", f"geofence:file={fence}")[0] == EXIT_DONE
 
 
 @pytest.mark.parametrize(
