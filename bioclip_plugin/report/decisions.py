@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bioclip_core.classify import Candidate
+from bioclip_plugin.reviews.agreement import is_above, is_within
+from bioclip_plugin.reviews.pairing import newest_statements
 from bioclip_plugin.store.records import Review, StoredRegion
 
 VERDICTS = ("taxon", "unknown", "blank", "person", "vehicle", "unclassified")
 """``unclassified``: kept and not named, because its box is below the threshold or of another kind."""
 AGREEMENTS = ("", "agrees", "less specific", "differs", "other")
 """Of a run's answer with a review; ``less specific``: the answer is a group that the reviewer's taxon belongs to."""
+
+_BEST_FIRST = ("agrees", "less specific", "other", "differs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,19 @@ def decided(stored: StoredRegion) -> Decided:
     return Decided("taxon" if stored.consensus else "unknown", stored.consensus)
 
 
-def agreement(answer: Decided, review: Review) -> str:
-    """How an answer stands to what a person said: one of ``AGREEMENTS``."""
+def agreement(answer: Decided, reviews: Sequence[Review]) -> str:
+    """How an answer stands to what people said of the region, else of its image, else of its event: one of ``AGREEMENTS``.
+
+    What was said last counts. An image or event may be said to hold several taxa at once; the answer may be any of them.
+    """
+    for kind in ("region", "media", "event"):
+        said = newest_statements([review for review in reviews if review.target.kind == kind])
+        if said:
+            return min((_with_one(answer, review) for review in said), key=_BEST_FIRST.index)
+    return ""
+
+
+def _with_one(answer: Decided, review: Review) -> str:
     if review.verdict != "taxon" or review.taxon is None:
         if review.verdict in ("unidentifiable", "not_in_label_set"):
             return "other"
@@ -47,9 +62,10 @@ def agreement(answer: Decided, review: Review) -> str:
     if answer.candidate is None:
         return "differs" if answer.verdict in ("blank", "person", "vehicle") else "other"
     given, said = answer.candidate.taxon, review.taxon
-    if answer.candidate.name.casefold() in (said.scientific_name.casefold(), said.common_name.casefold()):
+    is_its_label = given.rank is None and answer.candidate.name.casefold() in (
+        said.scientific_name.casefold(),
+        said.common_name.casefold(),
+    )
+    if is_its_label or is_within(given, said):
         return "agrees"
-    rank = given.rank
-    if rank is not None and said.name_at(rank).casefold() == given.scientific_name.casefold():
-        return "less specific" if said.rank is not None and said.rank.depth > rank.depth else "agrees"
-    return "differs"
+    return "less specific" if is_above(given, said) else "differs"

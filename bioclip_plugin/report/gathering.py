@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from bioclip_core.classify import Candidate
 from bioclip_plugin.answers import Failure
-from bioclip_plugin.exports.table import asked_level
+from bioclip_plugin.exports.rows import asked_level
 from bioclip_plugin.media import MediaItem, Region
 from bioclip_plugin.report.decisions import Decided, agreement, decided
 from bioclip_plugin.report.figures import Figures
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.report.people import People, people_in
+from bioclip_plugin.reviews.boxes import ABOUT, overlap
 from bioclip_plugin.store.records import Review, Run, StoredItem, StoredRegion
 
 if TYPE_CHECKING:
@@ -95,9 +96,15 @@ def gather(store: Store, run: Run, options: ReportOptions) -> Gathered:
             chosen = options.selection.of(stored) if options.selection else stored
             if chosen is not None:
                 about = sorted(of_media.get((stored.item.uri, stored.item.frame), ()), key=_of_region)
-                known = [*of_events.get(stored.item.sequence or "", ()), *about]
+                known = [review for name in _events(stored) for review in of_events.get(name, ())] + about
                 _add(gathered, chosen, stored.regions, known, options)
     return gathered
+
+
+def _events(stored: StoredItem) -> list[str]:
+    """The names of the events that an image belongs to: its own sequence, and those that a rule made."""
+    made = [region.decision.event for region in stored.regions if region.decision is not None]
+    return list(dict.fromkeys(name for name in (stored.item.sequence, *made) if name))
 
 
 def _of_region(review: Review) -> bool:
@@ -151,13 +158,13 @@ def _entry(
 ) -> Entry:
     event = stored.decision.event if stored and stored.decision else None
     flags = stored.flags if stored else ()
-    said = agreement(answer, reviews[-1]) if reviews else ""
+    said = agreement(answer, reviews)
     return Entry(region, answer, candidates, flags, event, tuple(reviews), said)
 
 
 def _is_about(review: Review, stored: StoredRegion) -> bool:
-    """Reviews of a region are of the same box; of the image and the event, of every region in it."""
+    """Reviews of a region are of a box that lies about there; of the image and the event, of every region in it."""
     if review.target.kind != "region":
         return True
     said, ours = review.target.region, stored.region
-    return (said.box if said else None) == (ours.box if ours else None)
+    return said is ours if said is None or ours is None else overlap(said, ours) >= ABOUT

@@ -12,6 +12,7 @@ LARGEST, SMALLEST = 13.0, 3.5  # radius of the points
 _MARGIN = 34  # for the labels of the grid
 _STEPS = (60.0, 30.0, 20.0, 10.0, 5.0, 2.0, 1.0)
 _LEAST_SPAN = 0.002  # degrees that are shown at least: 200 m
+_ROUNDINGS = 6  # steps of rounded coordinates that are shown at least, so that nobody takes them for exact
 _NAMED = 14  # points that have their name beside them; the table has all
 _LETTER, _LONGEST = 7.0, 18  # width of a letter, and letters of a name in the picture
 _KM_A_DEGREE = 111.32
@@ -48,9 +49,13 @@ class _View:
         return HEIGHT / 2 - (latitude - self.latitude) * self.up
 
 
-def map_svg(spots: Sequence[Spot]) -> str:
-    """The picture; points are as large as the regions of their cameras are many."""
-    view = _view(spots)
+def map_svg(spots: Sequence[Spot], decimals: int | None = None) -> str:
+    """The picture; points are as large as the regions of their cameras are many.
+
+    Args:
+        decimals: of a degree, to which the places are rounded: the picture is then no finer than that.
+    """
+    view = _view(spots, _LEAST_SPAN if decimals is None else max(_LEAST_SPAN, _ROUNDINGS * 10.0**-decimals))
     step = _step(view)
     most = max((spot.regions for spot in spots), default=0)
     said = (
@@ -83,7 +88,7 @@ def east(longitude: float) -> str:
     return f"{abs(longitude):g}°{'E' if longitude >= 0 else 'W'}"
 
 
-def _view(spots: Sequence[Spot]) -> _View:
+def _view(spots: Sequence[Spot], least: float) -> _View:
     """Everything with a margin; the widest empty stretch of longitude is behind us, so Fiji is not 360° wide."""
     if not spots:
         return _View(0.0, 0.0, (WIDTH - 2 * _MARGIN) / 360, (HEIGHT - 2 * _MARGIN) / 180)
@@ -95,8 +100,8 @@ def _view(spots: Sequence[Spot]) -> _View:
     middle = (south + top) / 2
     squeeze = max(0.1, math.cos(math.radians(middle)))
     up = min(
-        (WIDTH - 2 * _MARGIN - 2 * LARGEST) / (max(wide, _LEAST_SPAN) * squeeze),
-        (HEIGHT - 2 * _MARGIN - 2 * LARGEST) / max(top - south, _LEAST_SPAN),
+        (WIDTH - 2 * _MARGIN - 2 * LARGEST) / (max(wide, least) * squeeze),
+        (HEIGHT - 2 * _MARGIN - 2 * LARGEST) / max(top - south, least),
     )
     return _View(middle, (begin + wide / 2 + 180.0) % 360.0 - 180.0, up * squeeze, up)
 

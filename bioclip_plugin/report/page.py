@@ -17,7 +17,7 @@ from bioclip_plugin.report.activity import activity_svg
 from bioclip_plugin.report.decisions import VERDICTS
 from bioclip_plugin.report.figures import Tally
 from bioclip_plugin.report.gathering import Gathered
-from bioclip_plugin.report.map_picture import Spot, east, map_svg, north
+from bioclip_plugin.report.map_picture import Spot, map_svg
 from bioclip_plugin.report.names import CommonNames
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.report.page_data import PageData
@@ -233,7 +233,7 @@ def _places(gathered: Gathered, data: PageData, options: ReportOptions) -> str:
         place = station.place(options.coordinate_precision)
         if place:
             spots.append(Spot(number, data.station_name(number), *place, station.regions))
-        where = f"{north(place[0])}, {east(place[1])}" if place else "–"
+        where = data.place_of(number) or "–"
         days = f" <small>{station.first_day} – {station.last_day}</small>" if station.first_day else ""
         name = escape(data.station_name(number))
         rows.append(
@@ -251,7 +251,7 @@ def _places(gathered: Gathered, data: PageData, options: ReportOptions) -> str:
         if rounded is None
         else f" Coordinates are rounded to {rounded} decimal{'s' if rounded != 1 else ''} of a degree."
     )
-    return f'{map_svg(spots)}<p class="note">A point\'s area is its number of regions.{note}</p>{shown}'
+    return f'{map_svg(spots, rounded)}<p class="note">A point\'s area is its number of regions.{note}</p>{shown}'
 
 
 def _failures(gathered: Gathered) -> str:

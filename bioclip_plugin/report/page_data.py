@@ -10,6 +10,7 @@ from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.media import MediaItem, Region
 from bioclip_plugin.report.decisions import AGREEMENTS, VERDICTS
 from bioclip_plugin.report.gathering import Entry, Gathered
+from bioclip_plugin.report.map_picture import east, north
 from bioclip_plugin.report.names import CommonNames
 from bioclip_plugin.report.text import legible, running, without_place
 from bioclip_plugin.report.thumbnails import mime_type
@@ -44,7 +45,7 @@ class PageData:
             "verdicts": VERDICTS,
             "agreements": AGREEMENTS,
             "mime": mime_type(),
-            "stations": [self.station_name(station) for station in range(len(gathered.figures.stations))],
+            "stations": [[self.station_name(n), self.place_of(n)] for n in range(len(gathered.figures.stations))],
             "images": images,
             "entries": entries,
             "taxa": self._taxon_rows,
@@ -57,8 +58,12 @@ class PageData:
         station = self._gathered.figures.stations[number]
         if station.name:
             return legible(station.name)
-        place = station.place(self._decimals)
-        return f"{place[0]:g}, {place[1]:g}" if place else "not stated"
+        return self.place_of(number) or "not stated"
+
+    def place_of(self, number: int) -> str:
+        """A camera's coordinates, rounded as was asked; empty where nobody states them."""
+        place = self._gathered.figures.stations[number].place(self._decimals)
+        return f"{north(place[0])}, {east(place[1])}" if place else ""
 
     def _image(self, item: MediaItem, station: int) -> list[Any]:
         """Name, frame, time on the camera's clock, offset, station, country and region."""

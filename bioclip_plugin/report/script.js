@@ -47,7 +47,7 @@
   const moment = (entry) => entry.moment ? entry.moment.replace("T", " ") + entry.offset : "";
   const scientific = (taxon) => element(["genus", "species"].includes(taxon.rank) ? "i" : "span", null, taxon.name);
   const titled = (entry) => entry.decided ? entry.decided.taxon.name : WORDS[entry.verdict];
-  const station = (entry) => data.stations[entry.station];
+  const station = (entry) => data.stations[entry.station][0];
   // Only a Windows path is divided by backslashes: elsewhere one may stand for a sign that is shown and not obeyed.
   const lastPart = (file) => file.split(/^([A-Za-z]:\\|\\\\)/.test(file) ? /[\\/]/ : "/").pop() || file;
   const fileName = (entry) => lastPart(entry.file) + (entry.frame ? ` #${entry.frame}` : "");
@@ -123,7 +123,7 @@
     option(controls.verdict, "", "all");
     for (const verdict of data.verdicts) if (entries.some((entry) => entry.verdict === verdict)) option(controls.verdict, verdict, WORDS[verdict]);
     option(controls.camera, "", "all");
-    data.stations.map((name, number) => [name, number]).sort((a, b) => (a[0] < b[0] ? -1 : 1)).forEach(([name, number]) => option(controls.camera, String(number), name));
+    data.stations.map(([name], number) => [name, number]).sort((a, b) => (a[0] < b[0] ? -1 : 1)).forEach(([name, number]) => option(controls.camera, String(number), name));
     option(controls.reviewed, "", "all");
     for (const [value, text] of [["none", "not reviewed"], ["any", "reviewed"], ["agrees", "agrees"], ["less specific", "less specific"], ["differs", "differs"]]) option(controls.reviewed, value, text);
     for (const [value, text] of [["taxon", "taxon, surest first"], ["unsure", "least sure first"], ["sure", "surest first"], ["time", "time"], ["file", "file name"]]) option(controls.order, value, text);
@@ -290,7 +290,7 @@
     byId("detail-body").replaceChildren(
       element("div", {class: close ? "pictures two" : "pictures"}, picture(entry, kept, false, `Whole image: ${label}`), close ? picture(entry, kept, true, `Close-up: ${label}`) : null),
       element("div", {class: "sides"}, element("section", {class: "side"}, element("h3", null, "Candidates"), candidateTable(entry)), decision(entry), review(entry)),
-      facts([["File", entry.file + (entry.frame ? `, frame ${entry.frame}` : "")], ["Taken", moment(entry)], ["Camera", station(entry)], ["Place", entry.where], ["Event", entry.event],
+      facts([["File", entry.file + (entry.frame ? `, frame ${entry.frame}` : "")], ["Taken", moment(entry)], ["Camera", station(entry)], ["Place", [entry.where, data.stations[entry.station][1]].filter(Boolean).join(" · ")], ["Event", entry.event],
         ["Detector", entry.box ? [category, confidence === null ? "" : percent(confidence), detector].filter(Boolean).join(" · ") : ""], ["Flags", entry.flags.join(", ").replaceAll("_", " ")]]));
     const place = found.indexOf(entry);
     byId("earlier").disabled = place <= 0;

@@ -24,14 +24,18 @@ from report_samples import (
     trapped,
 )
 
+from bioclip_core.classify import Candidate
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_plugin import MediaItem, Place, Region
 from bioclip_plugin.exports.selection import Selection
 from bioclip_plugin.media import Unlisted
+from bioclip_plugin.report.decisions import agreement as agreed
+from bioclip_plugin.report.decisions import decided
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.report.thumbnails import close_up_of
 from bioclip_plugin.store import Store
-from bioclip_plugin.store.records import ReviewTarget
+from bioclip_plugin.store.records import ReviewTarget, StoredDecision, StoredRegion
 
 NEAR = 12  # of 255: what WebP at this quality does to a plain colour
 
@@ -88,17 +92,53 @@ def test_an_entry_has_its_candidates_decision_and_review_beside_each_other(house
     assert data["agreements"][agreement] == "differs"
 
 
+WARM = RED.truncated(Rank.FAMILY)
+"""Above the answer, so that the answer lies below it."""
+
+
 @pytest.mark.parametrize(
     ("said", "agreement"),
-    [(RED, "agrees"), (RED.truncated(RED.rank), "agrees"), (BLUE, "differs")],  # type: ignore[arg-type]
+    [
+        ([(RED, 1)], "agrees"),
+        ([(WARM, 1)], "agrees"),
+        ([(BLUE, 1)], "differs"),
+        ([(RED, 1), (BLUE, 2)], "differs"),
+        ([(BLUE, 1), (RED, 2)], "agrees"),
+        ([(BLUE, 1), (RED, 1)], "agrees"),  # at one moment: two animals in one image
+    ],
 )
-def test_a_review_of_the_image_counts_for_its_regions(house: House, said: object, agreement: str) -> None:
+def test_what_was_said_last_of_the_image_counts_for_its_regions(
+    house: House, said: list[tuple[Taxon, int]], agreement: str
+) -> None:
     photo = house.photo("red.jpg", "red")
     house.classify([item(photo)])
     with Store.open(house.address) as store:
-        store.add_review(ReviewTarget("media", str(photo)), "taxon", said, reviewer="Ada")  # type: ignore[arg-type]
+        for taxon, day in said:
+            moment = datetime(2031, 6, day, tzinfo=UTC)
+            store.add_review(ReviewTarget("media", str(photo)), "taxon", taxon, reviewer="Ada", reviewed_at=moment)
     figures = house.write()[1].gathered.figures
     assert (figures.reviewed, dict(figures.agreements)) == (1, {agreement: 1})
+
+
+def test_an_answer_above_the_reviewers_taxon_is_less_specific(house: House) -> None:
+    photo = house.photo("red.jpg", "red")
+    house.classify([item(photo)], rank="family")
+    with Store.open(house.address) as store:
+        store.add_review(ReviewTarget("media", str(photo)), "taxon", RED, reviewer="Ada")
+    stored = StoredRegion(None, 1, {}, (), StoredDecision("taxon", Candidate(WARM, "family", 0.9)))
+    with Store.open(house.address) as store:
+        assert agreed(decided(stored), list(store.reviews())) == "less specific"
+
+
+def test_a_review_of_a_box_counts_for_the_box_that_lies_about_there(house: House) -> None:
+    photo = house.photo("red.jpg", "red")
+    other = Region(0.6, 0.6, 0.3, 0.3, "detector", "5", "animal", 0.8)
+    house.classify([item(photo, regions=(ANIMAL, other))])
+    drawn = Region(0.11, 0.11, 0.19, 0.2)
+    with Store.open(house.address) as store:
+        store.add_review(ReviewTarget("region", str(photo), 0, drawn), "taxon", BLUE, reviewer="Ada")
+    data = data_of(house.write()[0])
+    assert [data["agreements"][entry[-1]] for entry in data["entries"]] == ["differs", ""]
 
 
 def test_an_image_in_which_a_detector_found_nothing_is_a_blank_card(house: House) -> None:

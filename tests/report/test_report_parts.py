@@ -136,6 +136,13 @@ def test_names_of_cameras_are_text_in_the_map() -> None:
     assert "<b>" not in map_svg([Spot(0, "<b>\"'&", 1.0, 1.0, 1)])
 
 
+def test_a_map_of_rounded_places_is_no_finer_than_they_are() -> None:
+    """At one decimal a place may be 5 km off: a scale of metres would be a lie."""
+    svg = map_svg([Spot(0, "rare", 50.7, 4.0, 1)], decimals=1)
+    assert " km</text>" in svg
+    assert re.findall(r">([\d.]+)°N<", svg) == ["50.5", "51"]
+
+
 def test_a_name_in_the_map_covers_no_other_point() -> None:
     crowd = [Spot(number, f"camera {number}", 52.0, 5.0 + number / 100, 1) for number in range(20)]
     svg = map_svg([*crowd, Spot(20, "alone", 52.05, 5.1, 1)])
