@@ -25,7 +25,9 @@ NOT_DONE = f"{INFERENCE_FAILURE}: not processed yet"
 
 _DETECTIONS = {"animal": "1", "person": "2", "vehicle": "3"}
 _WHOLE = Region(0, 0, 1, 1)
-_CERTAIN = 1.0  # nobody detected anything: the box is the image, and no reader's threshold is to hide it
+# Of a whole image, since nobody detected anything and no reader's threshold is to hide it; of a box that a person drew; of
+# what a rule decided without a probability.
+_CERTAIN = 1.0
 _SEEN = 100_000  # taxa whose objects are kept
 _READING = frozenset({"list", "read", "open", "decode"})  # stages before the model
 _BY_PROBABILITY = attrgetter("probability")
@@ -172,21 +174,22 @@ class EntryWriter:
             x, y = round(x, 4), round(y, 4)
             w, h = min(w, 1 - x), min(h, 1 - y)
         confidence = _CERTAIN if region.confidence is None else region.confidence
-        named = self._classifications(stored, category, confidence)
+        named = self._classifications(stored, category)
         return (
             f'"category":"{self.categories.detection(category)}","conf":{confidence:.3f},'
             f'"bbox":[{x:.4f},{y:.4f},{w:.4f},{h:.4f}]{named and f""","classifications":[{named}]"""}'
         )
 
-    def _classifications(self, stored: StoredRegion, category: str, confidence: float) -> str:
+    def _classifications(self, stored: StoredRegion, category: str) -> str:
         """The model's own candidates; where a rule decided otherwise, what it decided, alone."""
         decision = stored.decision
         if decision is None or not decision.trail:
             return self._pairs(stored.by_rank.get(self._level, ())[: self._top])
         if decision.verdict in _VERDICTS:
-            if decision.verdict == category:
+            # That a box of low confidence is nothing is said by its confidence; that a person is one, by its category.
+            if decision.verdict == category or (decision.verdict == "blank" and not stored.classified):
                 return ""
-            said = decision.candidate.probability if decision.candidate else confidence
+            said = decision.candidate.probability if decision.candidate else _CERTAIN
             return f'["{self.categories.verdict(decision.verdict)}",{said:.3f}]'
         return self._pairs((decision.candidate,)) if decision.verdict == "taxon" and decision.candidate else ""
 

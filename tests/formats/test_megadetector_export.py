@@ -145,6 +145,7 @@ def test_verdicts_on_a_box_keep_the_box_and_are_its_only_classification() -> Non
 
     assert found("taxon", box(), BY_RANK["family"][0]) == (["Canidae"], "1")
     assert found("blank", box()) == (["blank"], "1")
+    assert found("blank", box(confidence=0.05, classified=False)) == ([], "1")
     assert found("person", box()) == (["human"], "1")
     assert found("unknown", box()) == ([], "1")
     assert found("person", box("person", classified=False)) == ([], "2")
