@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ _ON_THE_WEB = (
     "folder media"
 )
 """One text for all of them, so that a summary counts them; which it is the uri says."""
+_kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
 class CamtrapDpSource:
@@ -84,6 +86,7 @@ class MediaFiles:
     def __init__(self, package: CamtrapPackage, options: ListingOptions) -> None:
         self._package = package
         self._options = options
+        self._unpacked: tempfile.TemporaryDirectory[str] | None = None
 
     def find(self, values: Mapping[str, str]) -> tuple[str, Path | None, str]:
         """The uri of a media row, its file, and the name of its member in a zip file; both are missing for the web.
@@ -112,10 +115,20 @@ class MediaFiles:
             return uri_of(f"{self._package.address}/{self._package.inside}{member}"), None, member
         return uri, path, ""
 
-    def read(self, member: str) -> bytes:
-        """The bytes of a member of the zip file."""
-        with self._package.open(member) as file:
-            return file.read()
+    def unpacked(self, member: str) -> Path:
+        """A member of the zip file as a file of its own, until the process ends: images are read after the listing.
+
+        Raises:
+            SourceError: if it is damaged, or the disk has too little room.
+        """
+        assert self._package.archive is not None  # find() gives members only where there is one
+        if self._unpacked is None:
+            self._unpacked = tempfile.TemporaryDirectory(prefix="bioclip-images-")
+            _kept.append(self._unpacked)
+        name, folder = self._package.inside + member, Path(self._unpacked.name)
+        if not (folder / name).exists():  # two rows may name one file
+            self._package.archive.extract(folder, [name])
+        return folder / name
 
 
 def _is_on_the_web(name: str) -> bool:
@@ -151,10 +164,9 @@ def _item(
     if values.get("deploymentID") not in deployments:
         given = values.get("deploymentID", "")
         return Unlisted(where, f"{shown}: deploymentID {given!r} is not in the deployments")
-    data = None
     if member:
         try:
-            data = files.read(member)
+            path = files.unpacked(member)
         except BioclipError as error:
             return Unlisted(uri, str(error))
     elif path is not None and not is_file(path):
@@ -164,7 +176,6 @@ def _item(
     return MediaItem(
         uri=uri,
         path=path,
-        data=data,
         captured_at=captured_at,
         place=_place(about[DEPLOYMENT_KEY], captured_at.month if captured_at else None),
         deployment=values["deploymentID"],

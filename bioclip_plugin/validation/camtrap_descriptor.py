@@ -20,7 +20,7 @@ from bioclip_plugin.validation.camtrap_tables import (
     SAMPLING_DESIGNS,
     TABLES,
 )
-from bioclip_plugin.validation.problems import Problem
+from bioclip_plugin.validation.problems import Problem, Severity
 
 REQUIRED = ("resources", "profile", "created", "contributors", "project", "spatial", "temporal", "taxonomic")
 _NAME = re.compile(r"[-a-z0-9._/]+\Z")
@@ -46,6 +46,8 @@ _IDENTIFIERS = frozenset(
 )
 _GEOMETRIES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
 
+_OLDER = f"the profile is of an older version with the same tables; current is {PROFILE_VERSION}"
+
 Said = Iterator[tuple[str, str, Any]]
 """Which part, what is wrong, the value as it stands."""
 
@@ -53,7 +55,8 @@ Said = Iterator[tuple[str, str, Any]]
 def descriptor_problems(descriptor: Mapping[str, Any], file: str = DESCRIPTOR) -> Iterator[Problem]:
     """What is wrong with a descriptor; ``record`` begins with the key that it is about."""
     for record, message, value in _all(descriptor):
-        yield Problem(file, record, message, "" if value is None else str(value)[:200])
+        severity: Severity = "warning" if message == _OLDER else "error"
+        yield Problem(file, record, message, "" if value is None else str(value)[:200], severity)
 
 
 def _all(descriptor: Mapping[str, Any]) -> Said:
@@ -68,6 +71,7 @@ def _all(descriptor: Mapping[str, Any]) -> Said:
     for key, check in checks.items():
         if key in descriptor:
             yield from check(key, descriptor[key])
+    yield from _versions(descriptor)
     for key in ("id", "title", "description", "version", "image", "bibliographicCitation"):
         if key in descriptor and not isinstance(descriptor[key], str):
             yield key, "text is needed", descriptor[key]
@@ -75,13 +79,24 @@ def _all(descriptor: Mapping[str, Any]) -> Said:
         yield "homepage", "an address on the web is needed", descriptor["homepage"]
 
 
+def _versions(descriptor: Mapping[str, Any]) -> Said:
+    """The tables' schemas are of the profile's version."""
+    version = version_named({"profile": descriptor.get("profile")})
+    listed = descriptor.get("resources")
+    for number, one in enumerate(listed if _is_list(listed) else []):
+        schema = one.get("schema") if isinstance(one, dict) and one.get("name") in TABLES else None
+        found = version_named({"profile": schema})
+        if version and found and found != version:
+            yield f"resources[{number}].schema", f"it is of version {found}, the profile is of {version}", schema
+
+
 def _profile(key: str, value: Any) -> Said:
     version = version_named({"profile": value})
     if version is None or not _is_address(value):
         yield key, f"the address of a Camtrap DP profile is needed, such as that of version {PROFILE_VERSION}", value
     elif version != PROFILE_VERSION:
-        known = "is read, and not checked" if version in READ_VERSIONS else "is not known"
-        yield key, f"version {version} {known}; checked is {PROFILE_VERSION}", value
+        known = version in READ_VERSIONS
+        yield key, _OLDER if known else f"version {version} is not known; checked is {PROFILE_VERSION}", value
 
 
 def _resources(key: str, value: Any) -> Said:
@@ -115,7 +130,11 @@ def _resource(record: str, one: Any) -> Said:
     if one.get("profile") != "tabular-data-resource":
         yield f"{record}.profile", "tabular-data-resource is needed", one.get("profile")
     schema = one.get("schema")
-    if not isinstance(schema, str) or not _is_address(schema) or PROFILE_VERSION not in schema:
+    if (
+        not isinstance(schema, str)
+        or not _is_address(schema)
+        or version_named({"profile": schema}) not in READ_VERSIONS
+    ):
         yield f"{record}.schema", f"the address of the schema of {name} of version {PROFILE_VERSION} is needed", schema
 
 

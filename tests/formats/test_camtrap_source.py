@@ -66,7 +66,7 @@ def test_other_folders_and_files_are_not_taken(tmp_path: Path) -> None:
         assert not SOURCE.takes(str(tmp_path / name))
 
 
-def test_a_zip_file_is_read_without_being_unpacked(tmp_path: Path) -> None:
+def test_a_zip_file_is_read_and_its_images_lie_in_a_temporary_folder(tmp_path: Path) -> None:
     folder = package(tmp_path / "p")
     photo(folder / "media/a.jpg")
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
@@ -74,7 +74,9 @@ def test_a_zip_file_is_read_without_being_unpacked(tmp_path: Path) -> None:
             archive.write(path, Path("inside") / path.relative_to(folder))
     assert SOURCE.takes(str(tmp_path / "p.zip"))
     item = only_item(tmp_path / "p.zip")
-    assert item.data == (folder / "media/a.jpg").read_bytes()
+    assert item.path is not None
+    assert item.path.read_bytes() == (folder / "media/a.jpg").read_bytes()
+    assert tmp_path not in item.path.parents
     assert item.uri == str(tmp_path / "p.zip/inside/media/a.jpg")
     assert [review.target.uri for review in reviews(tmp_path / "p.zip")] == [item.uri]
 

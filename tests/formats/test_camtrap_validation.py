@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,12 @@ def test_what_is_doubtful_is_a_warning_and_no_error(tmp_path: Path, words: str) 
     assert problem.severity == "warning"
 
 
+def test_a_package_of_an_older_version_with_the_same_tables_is_checked_with_a_warning(tmp_path: Path) -> None:
+    about = json.loads(json.dumps(descriptor()).replace("camtrap-dp/1.0.2/", "camtrap-dp/1.0/"))
+    (problem,) = found(package(tmp_path / "p", about=about))
+    assert (problem.record, problem.severity) == ("profile", "warning")
+
+
 HEADERS = {
     "these columns are missing": lambda header: header[:-1],
     "the table has no such columns": lambda header: [*header, "colour"],
@@ -256,6 +263,9 @@ def test_each_trap_in_the_descriptor_is_found(tmp_path: Path, words: str) -> Non
 RESOURCES: dict[str, dict[str, Any]] = {
     "resources[1].profile: tabular-data-resource": {"profile": "data-resource"},
     "resources[1].schema: the address of the schema of media": {"schema": "media-table-schema.json"},
+    "resources[1].schema: it is of version 1.0, the profile is of 1.0.2": {
+        "schema": "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0/media-table-schema.json"
+    },
     "resources[1].path: a path inside the package": {"path": "../media.csv"},
     "resources media: ": {"path": "elsewhere.csv"},
 }
