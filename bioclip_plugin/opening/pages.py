@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
@@ -36,6 +38,8 @@ class Page:
     height: int
     reduced: bool
     """An overview or a thumbnail of another page, or a mask."""
+    offset: int = field(default=0, compare=False)
+    """Of its header in the file."""
 
 
 class DamagedChain(Exception):
@@ -136,7 +140,7 @@ def _page(file: BinaryIO, at: int, order: str, big: bool) -> tuple[Page, int]:
         ):
             values[tag] = int.from_bytes(raw[: _SIZES[kind]], "little" if order == "<" else "big")
     marked = values.get(_SUBFILE, 0) & (_REDUCED | _MASK) or values.get(_OLD_SUBFILE) == _OLD_REDUCED
-    return Page(values.get(_WIDTH, 0), values.get(_LENGTH, 0), bool(marked)), following
+    return Page(values.get(_WIDTH, 0), values.get(_LENGTH, 0), bool(marked), at), following
 
 
 def _unpacked(layout: str, data: bytes) -> tuple[int, ...]:
@@ -147,6 +151,36 @@ def _unpacked(layout: str, data: bytes) -> tuple[int, ...]:
 
 
 # -- a page as an image ------------------------------------------------------------------------------------------------
+
+
+class _Beginning:
+    """A TIFF that begins with another of its pages: Pillow reads every header on its way to a page, a thousand for the last."""
+
+    def __init__(self, stream: BinaryIO, offset: int) -> None:
+        self._stream = stream
+        stream.seek(0)
+        start = stream.read(16)
+        order: Literal["little", "big"] = "little" if start[:2] == b"II" else "big"
+        big = start[2:4] in (b"+\x00", b"\x00+")
+        self._header = start[:8] + offset.to_bytes(8, order) if big else start[:4] + offset.to_bytes(4, order)
+        stream.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        at, length = self._stream.tell(), len(self._header)
+        data = self._stream.read(size)
+        return self._header[at : at + len(data)] + data[max(0, length - at) :] if at < length else data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 class _Tiff(TiffImageFile):
@@ -181,9 +215,11 @@ def open_page(item: MediaItem, path: Path) -> Image.Image | None:
 
 
 def _loaded(stream: BinaryIO, number: int) -> Image.Image:
+    offsets = _offsets(stream, number + 1)
+    if number >= len(offsets):
+        raise ImageError(f"there is no page {number}: the file has {len(offsets)}, counted from 0")
     try:
-        image = _Tiff(stream)
-        image.seek(number)
+        image = _Tiff(_Beginning(stream, offsets[number]))  # type: ignore[arg-type] # reads, seeks and tells like a file
         width, height = image.size
         if width * height > MAX_DECODED_PIXELS:
             raise ImageError(
@@ -191,9 +227,6 @@ def _loaded(stream: BinaryIO, number: int) -> Image.Image:
             )
         image.load()  # turns it upright
         page = image.copy()
-    except EOFError:
-        count = _count(stream)
-        raise ImageError(f"there is no page {number}: the file has {count}, counted from 0") from None
     except ImageError:
         raise
     except Exception as error:  # damaged files make Pillow's readers raise nearly anything
@@ -205,6 +238,16 @@ def _loaded(stream: BinaryIO, number: int) -> Image.Image:
     return page
 
 
+def _offsets(stream: BinaryIO, count: int) -> list[int]:
+    """Where the headers of the first pages lie: so many, or as many as can be found."""
+    stream.seek(0)
+    found: list[int] = []
+    with suppress(DamagedChain):
+        for page in islice(read_pages(stream), count):
+            found.append(page.offset)
+    return found
+
+
 def _exif_of(image: Image.Image) -> bytes:
     """The page's own camera metadata without the orientation, which is applied."""
     try:
@@ -213,11 +256,3 @@ def _exif_of(image: Image.Image) -> bytes:
         return exif.tobytes() if exif.get_ifd(0x8769) or 0x0132 in exif else b""
     except Exception:  # rubbish in a block of metadata is no reason to lose the page
         return b""
-
-
-def _count(stream: BinaryIO) -> int:
-    stream.seek(0)
-    try:
-        return sum(1 for _ in read_pages(stream))
-    except DamagedChain:
-        return 0
