@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.taxonomy import Rank, Taxon
+from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.reviews.names import same_at, shared_rank
 from bioclip_plugin.reviews.pairing import Pair
 from bioclip_training.evaluation.scores import (
@@ -125,9 +125,7 @@ def agreement_of(pairs: Iterable[Pair]) -> Agreement:
         groups.append(pair.group)
         if not found[1]:
             confusions[name, pair.decided.name if pair.decided else pair.answer] += 1
-    for one in figures.values():
-        rank = one.taxon.rank
-        one.answered = sum(n for taxon, n in decided.items() if rank and same_at(rank, taxon, one.taxon))
+    _count_answered(figures.values(), decided)
     ordered = sorted(figures.values(), key=lambda one: (-one.n, one.taxon.scientific_name))
     listed = sorted(((*pair, n) for pair, n in confusions.items()), key=lambda row: (-row[2], row[0], row[1]))
     counts = {verdict: dict(sorted(answers.items())) for verdict, answers in sorted(verdicts.items())}
@@ -173,6 +171,20 @@ def _count(figures: TaxonFigures, found: Sequence[float]) -> None:
     figures.family += family
     figures.top1 += top1
     figures.top5 += top5
+
+
+def _count_answered(figures: Iterable[TaxonFigures], decided: Counter[Taxon]) -> None:
+    """How often each taxon, or one below it, was decided on."""
+    at: dict[tuple[Rank, str], Counter[Taxon]] = {}
+    for taxon, n in decided.items():
+        for rank in RANKS:
+            if taxon.lineage[rank.depth]:
+                at.setdefault((rank, taxon.name_at(rank).lower()), Counter())[taxon] += n
+    for one in figures:
+        own = one.taxon.rank
+        if own is not None:
+            named = at.get((own, one.taxon.name_at(own).lower()), Counter())
+            one.answered = sum(n for taxon, n in named.items() if same_at(own, taxon, one.taxon))
 
 
 def _totals(hits: Sequence[tuple[float, ...]], names: Sequence[str], groups: Sequence[str]) -> dict[str, Total]:

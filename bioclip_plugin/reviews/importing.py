@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.errors import SourceError
-from bioclip_core.taxonomy import Taxon
+from bioclip_core.taxonomy import Taxon, clean_name, parse_binomial
 from bioclip_plugin.media import Region, path_of, uri_of
 from bioclip_plugin.reviews import tables, timelapse
 from bioclip_plugin.reviews.boxes import same_box
@@ -163,10 +163,14 @@ class _Importer:
         self._book = book
         self._options = options
         self._folder = folder
+        self._called: dict[int, list[ImageName]] = {}
+        """What the images of the batch may be called, by the id of the entry."""
 
     def take(self, batch: Sequence[Entry], done: Imported) -> Iterator[tuple[str, NotTaken]]:
         """Store what can be stored of a batch; what cannot comes back with its kind of reason."""
-        known = self._store.regions_of(sorted({name for entry in batch for name in self._names_of(entry)}))
+        self._called = {id(entry): self._names_of(entry) for entry in batch}
+        known = self._store.regions_of(sorted({name for names in self._called.values() for name in names}))
+        self._book.expect({name for entry in batch for name in _written_names(entry) if name})
         events = self._store.known_events({event for entry in batch if (event := _event_of(entry))})
         said: list[StatedReview] = []
         for entry in batch:
@@ -241,7 +245,7 @@ class _Importer:
             if entry.event not in events:
                 raise Refused(NO_EVENT, f"no image of the store has the event {entry.event!r}")
             return ReviewTarget("event", event=entry.event)
-        names = self._names_of(entry)
+        names = self._called[id(entry)]
         name = next((name for name in names if name in known), None)
         if name is None:
             frame = f" (frame {entry.frame})" if entry.frame else ""
@@ -307,6 +311,17 @@ class _Importer:
         stored = self._store.reviews_of(dated) if dated else {}
         there = {_sense(review) for reviews in stored.values() for review in reviews}
         return [one for one in said if one.reviewed_at is None or _sense(one) not in there]
+
+
+def _written_names(entry: Entry) -> Iterator[str]:
+    """The names that will be looked up for a row, as far as they can be told before: asked for together they cost one query."""
+    if isinstance(entry, StatedReview):
+        if entry.taxon is not None:
+            yield entry.taxon.scientific_name
+    elif isinstance(entry, Written):
+        for cell in entry.names.values():
+            yield clean_name(cell)
+            yield " ".join(parse_binomial(cell)).strip()
 
 
 def _event_of(entry: Entry) -> str:

@@ -48,6 +48,10 @@ class NameBook:
         self._common: dict[str, list[int]] | None = None
         self._known: dict[Any, Meaning] = {}
 
+    def expect(self, names: Collection[str]) -> None:
+        """Hear of names that will be asked for: together they cost the store one query."""
+        self._stored(names)
+
     def meaning(self, cells: Mapping[str, Any], *, scientific: bool) -> Meaning:
         """The taxon of a row's name cells.
 

@@ -77,7 +77,7 @@ def taxa_named(connection: Connection, names: Collection[str]) -> list[Taxon]:
     columns = [table[name] for name in (*_RANKS, "species", "common_name", "source_id")]
     binomial = func.lower(table.genus + " " + table.species)
     found: dict[Taxon, None] = {}
-    for chunk in chunked(sorted({clean_text(name).lower() for name in names}), 100):
+    for chunk in chunked(sorted({clean_text(name).lower() for name in names} - {""})):
         named = [func.lower(table[name]).in_(chunk) for name in (*_RANKS, "common_name")]
         for row in connection.execute(select(*columns).where(or_(binomial.in_(chunk), *named)).order_by(table.id)):
             found[Taxon(*row)] = None
