@@ -154,6 +154,8 @@ class Pass:
         with EventOrder(self._grouping) as order:
             order.fill(self._deciding.stamps())
             self._check_zones(order, self._grouping)
+            for decided in order.decided():  # so that a pass that is killed now finds the rest of the camera to do
+                self._deciding.reopen(decided)
             total = order.count()
             yield from ((total, batch) for batch in _bundled(order.events()))
 

@@ -80,6 +80,12 @@ class EventOrder:
         query = "SELECT count(*) FROM stamps WHERE camera IN (SELECT camera FROM to_do)"
         return int(self._file.execute(query).fetchone()[0])
 
+    def decided(self) -> Iterator[list[int]]:
+        """The images that are given out though they are decided, by their numbers, many at a time."""
+        rows = self._file.execute("SELECT media FROM stamps WHERE NOT open AND camera IN (SELECT camera FROM to_do)")
+        while found := rows.fetchmany(_AT_ONCE):
+            yield [media for (media,) in found]
+
     def events(self) -> Iterator[list[int]]:
         """Events as the numbers of their images in order, one event in memory at a time."""
         query = (

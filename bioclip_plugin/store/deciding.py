@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
 from bioclip_plugin.media import WHOLE_BOX, MediaItem
 from bioclip_plugin.store import schema, stored_regions
@@ -161,6 +161,17 @@ class Deciding:
                 for number in wanted.get(tuple(key), ()):
                     found[number] = np.frombuffer(vector, dtype="<f2")
         return found
+
+    def reopen(self, media_ids: Sequence[int]) -> None:
+        """Let what was decided on these images count as not decided by rules; the decisions stay until they are overwritten."""
+        self._database.write(lambda connection: self._reopen(connection, media_ids))
+
+    def _reopen(self, connection: Connection, media_ids: Sequence[int]) -> None:
+        here, decided = schema.listed_regions.c, schema.decisions.c
+        for chunk in chunked(media_ids):
+            regions = select(here.region).where(here.run == self._run.id, here.media.in_(chunk))
+            mine = and_(decided.decision_set == self._run.decision_set, decided.region.in_(regions.scalar_subquery()))
+            connection.execute(update(schema.decisions).where(mine).values(trail=None))
 
     def write(self, decisions: Mapping[int, StoredDecision]) -> None:
         """Write decisions by the numbers of their regions, in one transaction, over what was decided before."""

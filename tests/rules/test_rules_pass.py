@@ -73,6 +73,32 @@ def test_an_image_that_joins_later_changes_the_decisions_of_its_event_and_of_no_
     assert names(world.decisions()) == ["Canis lupus"] * 7
 
 
+def test_a_kill_while_a_camera_is_decided_anew_leaves_no_decision_of_before(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = "sequences:most=2"
+    late = [photo(f"{n}", RED if n % 2 else ORANGE, after_s=10 * n) for n in range(1, 6)]
+    early = photo("0", RED)  # with it every event of two begins an image earlier
+    expected = World(tmp_path / "whole").decided(rule, items=[*late, early])
+    world.decided(rule, items=late)
+    monkeypatch.setattr(applying, "_IMAGES_AT_ONCE", 1)  # an event a transaction
+    written = Deciding.write
+    session = world.session(rule)
+    list(session.classify_stream([*late, early]))
+
+    def killed(self: Deciding, decisions: dict[int, StoredDecision]) -> None:
+        written(self, decisions)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Deciding, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            session.apply_rules()
+    assert session.apply_rules().images == 6
+    assert world.decisions() == expected
+    session.close()
+
+
 def test_other_rules_are_other_runs_over_the_same_answers_and_neither_touches_the_other(world: World) -> None:
     world.decided("sequences", items=burst())
     encoded = world.model.encoder.images_encoded
