@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
@@ -10,6 +9,7 @@ from typing import Any
 
 from bioclip_plugin.sources.camtrap_package import DESCRIPTOR, version_named
 from bioclip_plugin.validation.camtrap_cells import name_fault
+from bioclip_plugin.validation.camtrap_geojson import spatial_faults
 from bioclip_plugin.validation.camtrap_tables import (
     CAPTURE_METHODS,
     LEVELS,
@@ -44,7 +44,6 @@ _RESOURCE_TYPES = frozenset(
 _IDENTIFIERS = frozenset(
     "ARK arXiv bibcode DOI EAN13 EISSN Handle IGSN ISBN ISSN ISTC LISSN LSID PMID PURL UPC URL URN w3id".split()
 )
-_GEOMETRIES = ("Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon")
 
 _OLDER = f"the profile is of an older version with the same tables; current is {PROFILE_VERSION}"
 
@@ -65,7 +64,7 @@ def _all(descriptor: Mapping[str, Any]) -> Said:
             yield key, "is missing; Camtrap DP requires it", None
     checks = {
         "profile": _profile, "resources": _resources, "created": _created, "contributors": _contributors, "project": _project,
-        "spatial": _spatial, "temporal": _temporal, "taxonomic": _taxonomic, "licenses": _licences, "name": _name, "sources": _sources,
+        "spatial": spatial_faults, "temporal": _temporal, "taxonomic": _taxonomic, "licenses": _licences, "name": _name, "sources": _sources,
         "relatedIdentifiers": _related, "references": _texts, "keywords": _texts, "coordinatePrecision": _precision,
     }  # fmt: skip
     for key, check in checks.items():
@@ -83,10 +82,10 @@ def _versions(descriptor: Mapping[str, Any]) -> Said:
     """The tables' schemas are of the profile's version."""
     version = version_named({"profile": descriptor.get("profile")})
     listed = descriptor.get("resources")
-    for number, one in enumerate(listed if _is_list(listed) else []):
+    for number, one in enumerate(listed if isinstance(listed, list) else []):
         schema = one.get("schema") if isinstance(one, dict) and one.get("name") in TABLES else None
         found = version_named({"profile": schema})
-        if version and found and found != version:
+        if version in READ_VERSIONS and found and found != version:
             yield f"resources[{number}].schema", f"it is of version {found}, the profile is of {version}", schema
 
 
@@ -185,48 +184,6 @@ def _project(key: str, value: Any) -> Said:
     for name, allowed, least in (("captureMethod", CAPTURE_METHODS, 1), ("observationLevel", LEVELS, 0)):
         if name in value and not _are_among(value[name], allowed, least):
             yield f"{key}.{name}", f"a list without repetition of {', '.join(allowed)} is needed", value[name]
-
-
-def _spatial(key: str, value: Any) -> Said:
-    if not isinstance(value, dict):
-        yield key, "a GeoJSON object is needed", value
-    elif value.get("type") == "Feature":
-        yield from _spatial(f"{key}.geometry", value.get("geometry"))
-    elif value.get("type") == "FeatureCollection":
-        yield from _spatial_parts(f"{key}.features", value.get("features"))
-    elif value.get("type") == "GeometryCollection":
-        yield from _spatial_parts(f"{key}.geometries", value.get("geometries"))
-    elif value.get("type") not in _GEOMETRIES:
-        yield f"{key}.type", f"allowed are {', '.join(_GEOMETRIES)} and collections of them", value.get("type")
-    else:
-        depth = {"Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
-        fault = _position_fault(value.get("coordinates"), depth[value["type"]], closed="Polygon" in value["type"])
-        if fault:
-            yield f"{key}.coordinates", fault, value.get("coordinates")
-
-
-def _spatial_parts(key: str, value: Any) -> Said:
-    if not _is_list(value):
-        yield key, "a list is needed", value
-        return
-    for number, one in enumerate(value):
-        yield from _spatial(f"{key}[{number}]", one)
-
-
-def _position_fault(value: Any, depth: int, *, closed: bool) -> str:
-    """What is wrong with coordinates that are lists of positions, so many lists deep."""
-    if not _is_list(value) or not value:
-        return "a list of longitude and latitude is needed"
-    if depth == 0:
-        numbers = all(
-            isinstance(one, (int, float)) and not isinstance(one, bool) and math.isfinite(one) for one in value
-        )
-        if len(value) < 2 or not numbers:
-            return "longitude and latitude are needed, as numbers"
-        return "" if abs(value[0]) <= 180 and abs(value[1]) <= 90 else "longitude is -180 to 180, latitude -90 to 90"
-    if depth == 1 and closed and (len(value) < 4 or value[0] != value[-1]):
-        return "a ring has four positions at least, and the last one is the first"
-    return next((fault for one in value if (fault := _position_fault(one, depth - 1, closed=closed))), "")
 
 
 def _temporal(key: str, value: Any) -> Said:
