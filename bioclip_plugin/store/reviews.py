@@ -45,7 +45,11 @@ def add_all(connection: Connection, said: Sequence[StatedReview], cache: TaxonCa
         StoreError: for an image that is not in the store; then nothing is to be kept.
     """
     known = _numbers(connection, [one.uid for one in said])
-    fresh = list({one.uid: one for one in reversed(said) if one.uid not in known}.values())[::-1]
+    first: dict[str, StatedReview] = {}
+    for one in said:
+        if one.uid not in known:
+            first.setdefault(one.uid, one)
+    fresh = list(first.values())
     media = _media_ids(connection, [one.target for one in fresh if one.target.kind != "event"])
     places = {
         (media[_media_key(one.target)], region_key(one.target.region)): one.target.region
