@@ -7,6 +7,7 @@ import os
 import tarfile
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -80,6 +81,35 @@ def _items_of_shard(path: Path) -> Iterator[MediaItem | Unlisted]:
             yield from _Shard(uri, path, file).items()
     except OSError as error:
         raise SourceError(f"the shard {uri} cannot be read: {error.strerror or error}") from error
+
+
+def member(uri: str) -> MediaItem | None:
+    """The member of a shard that a uri of :class:`ShardsSource` names, with the place of its bytes; None for another uri.
+
+    For items that were read from a store, which keeps uris. A few shards' members are remembered.
+    """
+    at = uri.find("#")
+    while at > 0:
+        path = path_of(uri[:at])
+        if path.is_file():
+            about = path.stat()
+            span = _places(path, about.st_size, about.st_mtime_ns).get(uri[at + 1 :])
+            return MediaItem(uri=uri, path=path, span=span) if span is not None else None
+        at = uri.find("#", at + 1)  # a sign of the shard's own name
+    return None
+
+
+@lru_cache(maxsize=8)
+def _places(path: Path, _size: int, _mtime_ns: int) -> Mapping[str, tuple[int, int]]:
+    """Offset and length of each image of a shard, by what stands behind its name in a uri."""
+    if not ShardsSource().takes(str(path)):
+        return {}
+    try:
+        listed = [item for item in _items_of_shard(path) if isinstance(item, MediaItem) and item.span]
+    except SourceError:
+        return {}
+    start = len(uri_of(path)) + 1
+    return {item.uri[start:]: item.span for item in listed if item.span}
 
 
 @dataclass

@@ -18,10 +18,10 @@ from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.images import read_bytes
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.cli import run
-from bioclip_plugin.media import MediaItem, Unlisted, path_of
+from bioclip_plugin.media import MediaItem, Unlisted
 from bioclip_plugin.session import Session
 from bioclip_plugin.sources import ListingOptions
-from bioclip_plugin.sources.shards import ShardsSource
+from bioclip_plugin.sources.shards import ShardsSource, member
 from bioclip_plugin.testing import COLOURS, FakeModel
 
 RGB = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
@@ -364,6 +364,15 @@ def test_a_shard_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
     assert classified(path, store, model) == list(reversed(COLOURS))
 
 
-def test_the_tar_itself_is_still_found_by_its_uri(tmp_path: Path) -> None:
-    path = three(tmp_path / "a b.tar")
-    assert path_of(items(path)[0].uri.partition("#")[0]) == path
+def test_a_uri_alone_leads_to_its_member_again(tmp_path: Path) -> None:
+    folder = tmp_path / "a #1 b"
+    folder.mkdir()
+    path = three(folder / "shard #2.tar")
+    for item in items(path):
+        assert member(item.uri) == item.__class__(uri=item.uri, path=path, span=item.span)
+        assert colour(member(item.uri) or item) == item.metadata["colour"]
+    assert member(f"{path}#9999.png") is None
+    assert member(str(path)) is None
+    assert member(f"{tmp_path / 'gone.tar'}#0000.png") is None
+    (tmp_path / "photo.jpg").write_bytes(image("red", "JPEG"))
+    assert member(f"{tmp_path / 'photo.jpg'}#0000.png") is None
