@@ -150,7 +150,7 @@ class _Archive:
         return name
 
     def _open(self, path: Path) -> IO[str]:
-        return self._files.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+        return self._files.enter_context(path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n"))
 
 
 def _names(findings: Findings, options: ExportOptions) -> RelativeNames:

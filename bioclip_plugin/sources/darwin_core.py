@@ -12,7 +12,14 @@ from bioclip_plugin.sources.darwin_files import ArchiveFiles, holds_meta, opened
 from bioclip_plugin.sources.darwin_index import ArchiveIndex
 from bioclip_plugin.sources.darwin_meta import META, Description, Table, media_tables, read_description
 from bioclip_plugin.sources.darwin_tables import Record, records
-from bioclip_plugin.sources.darwin_terms import captured_at_of, catalogued, place_of, region_of
+from bioclip_plugin.sources.darwin_terms import (
+    IDENTIFICATION,
+    captured_at_of,
+    catalogued,
+    place_of,
+    region_of,
+    weight_of,
+)
 
 _NO_PICTURES = ("sound", "text", "dataset", "software")
 _NO_PICTURE_FORMATS = ("audio/", "text/")
@@ -58,6 +65,7 @@ class _Listing:
                 f"{self._shown} has no images: neither a Multimedia or Audubon Core extension (it has {kinds}) nor associatedMedia"
             )
         yield from self._read_core()
+        yield from self._read_names()
         if not tables:
             yield from self._associated()
             return
@@ -81,6 +89,18 @@ class _Listing:
                 yield self._unlisted(record.where, "it has no id, so that nothing can belong to it")
             elif not self._index.add(record.id, record.where, record.values):
                 yield self._unlisted(record.where, f"the id {record.id!r} comes twice; the first row with it is taken")
+
+    def _read_names(self) -> Iterator[Unlisted]:
+        """Where the core names no taxa the table of identifications does: the current one, else the latest."""
+        if any(column.name == "scientificName" for column in self._description.core.columns):
+            return
+        for table in self._description.extensions:
+            if table.row_type == IDENTIFICATION:
+                for record in records(self._files.folder, table):
+                    if record.fault:
+                        yield self._unlisted(record.where, record.fault)
+                    elif "scientificName" in record.values and not is_ours(record.values):
+                        self._index.add_name(record.id, weight_of(record.values), record.values)
 
     def _read_regions(self, table: Table) -> Iterator[Unlisted]:
         """Regions of interest stand in the same table as the images that they are parts of, in any order."""
@@ -136,6 +156,7 @@ class _Listing:
     def _item(
         self, uri: str, path: Path, core_id: str, core: dict[str, str], record: Record, boxes: list[list[float]]
     ) -> MediaItem:
+        core = {**self._index.name_of(core_id), **core}
         media = {name: value for name, value in record.values.items() if name not in core or core[name] != value}
         return MediaItem(
             uri=uri,

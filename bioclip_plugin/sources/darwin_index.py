@@ -13,6 +13,7 @@ PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;
 CREATE TABLE core (id TEXT PRIMARY KEY, place TEXT, row TEXT);
 CREATE TABLE region (number INTEGER PRIMARY KEY, parent TEXT, place TEXT, box TEXT, used INTEGER DEFAULT 0);
 CREATE INDEX region_parent ON region (parent);
+CREATE TABLE named (core TEXT PRIMARY KEY, weight TEXT, row TEXT);
 CREATE TABLE shown (uri TEXT PRIMARY KEY, core TEXT) WITHOUT ROWID;
 """
 
@@ -44,6 +45,20 @@ class ArchiveIndex:
         """The values of a row of the core."""
         found = self._database.execute("SELECT row FROM core WHERE id = ?", (core_id,)).fetchone()
         values: dict[str, str] | None = json.loads(found[0]) if found else None
+        return values
+
+    def add_name(self, core_id: str, weight: str, values: Mapping[str, str]) -> None:
+        """Put down an identification of a specimen; the one with the greatest weight stays, of equal ones the first."""
+        self._database.execute(
+            "INSERT INTO named VALUES (?, ?, ?) ON CONFLICT (core) DO UPDATE SET weight = excluded.weight, row = excluded.row "
+            "WHERE excluded.weight > named.weight",
+            (core_id, weight, json.dumps(dict(values), ensure_ascii=False)),
+        )
+
+    def name_of(self, core_id: str) -> dict[str, str]:
+        """The terms of a specimen's identification; none where there is none."""
+        found = self._database.execute("SELECT row FROM named WHERE core = ?", (core_id,)).fetchone()
+        values: dict[str, str] = json.loads(found[0]) if found else {}
         return values
 
     def add_region(self, parent: str, where: str, box: Sequence[float]) -> None:

@@ -11,6 +11,10 @@ from bioclip_core.errors import UsageError
 from bioclip_plugin.media import Place, Region
 from bioclip_plugin.time_zones import moment_in
 
+IDENTIFICATION = "http://rs.tdwg.org/dwc/terms/Identification"
+MACHINE_REMARK = "Machine identification"
+"""What the remarks of our own exports begin with: such a row is no collection's word on its specimen."""
+_CURRENT = ("identificationIsCurrent", "isCurrent", "isAcceptedIdentification")
 _OCCURRENCES = frozenset(
     {"Occurrence", "Specimen", "MaterialSample", "MaterialEntity", "PreservedSpecimen", "Organism"}
 )
@@ -58,6 +62,17 @@ def region_of(values: Mapping[str, str]) -> Region:
             f"a region of interest with {given}: four fractions from 0 to 1 are needed (boxes only)"
         ) from error
     return Region(x, y, w, h)
+
+
+def is_ours(identification: Mapping[str, str]) -> bool:
+    """Whether a machine said it, in an export of ours."""
+    return identification.get("identificationRemarks", "").startswith(MACHINE_REMARK)
+
+
+def weight_of(identification: Mapping[str, str]) -> str:
+    """What one of a specimen's identifications is chosen by: said to be current, then its date."""
+    current = any(identification.get(term, "").casefold() in ("1", "true", "yes") for term in _CURRENT)
+    return f"{int(current)} {identification.get('dateIdentified', '')}"
 
 
 def _degrees(cell: str | None, limit: float) -> float | None:

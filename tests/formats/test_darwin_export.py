@@ -297,6 +297,7 @@ def test_our_own_source_reads_the_images_and_regions_back(store: Store, tmp_path
     assert isinstance(item, MediaItem)
     assert item.uri == str(folder / "b.jpg")
     assert [region.box for region in item.regions] == [BOX.box]
+    assert "scientificName" not in item.metadata  # a machine's word is not the collection's
     assert EXPORTER.recognises(folder)
 
 

@@ -17,6 +17,7 @@ from bioclip_core.errors import SourceError
 from bioclip_plugin.media import MediaItem, Place, Region, Unlisted
 from bioclip_plugin.sources import ListingOptions
 from bioclip_plugin.sources.darwin_core import DarwinCoreSource
+from bioclip_plugin.sources.darwin_terms import IDENTIFICATION
 
 SOURCE = DarwinCoreSource()
 PLAIN = ListingOptions()
@@ -165,6 +166,21 @@ def test_associated_media_are_taken_where_there_is_no_table_of_media() -> None:
     items, problems = listed("dwca")
     assert [item.uri for item in items] == ["dwca/a.jpg"]
     assert "https://example.org/b.jpg is on the web" in problems[0].reason
+
+
+def test_where_the_core_names_no_taxon_the_current_or_latest_identification_does() -> None:
+    media = [{"coreid": name, "identifier": f"{name}.jpg"} for name in ("s1", "s2", "s3")]
+    folder = archive(Path("dwca"), media, [{"id": "s1", "recordedBy": "A"}, {"id": "s2"}, {"id": "s3"}])
+    columns = ["coreid", "scientificName", "dateIdentified", "identificationIsCurrent"]
+    said = [("s1", "Lynx lynx", "1990", "1"), ("s1", "Lynx pardinus", "2010", "0"), ("s2", "Vulpes vulpes", "1990", ""),
+            ("s2", "Vulpes lagopus", "2010", ""), ("s9", "Canis lupus", "2010", "")]  # fmt: skip
+    (folder / "identification.txt").write_text(lines(columns, [dict(zip(columns, row, strict=True)) for row in said]))
+    extra = section("extension", IDENTIFICATION, "identification.txt", columns)
+    (folder / "meta.xml").write_text((folder / "meta.xml").read_text().replace("</archive>", f"{extra}</archive>"))
+    items, problems = listed("dwca")
+    assert problems == []
+    assert [item.metadata.get("scientificName") for item in items] == ["Lynx lynx", "Vulpes lagopus", None]
+    assert items[0].metadata["recordedBy"] == "A"
 
 
 @pytest.mark.parametrize(

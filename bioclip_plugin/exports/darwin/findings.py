@@ -178,12 +178,14 @@ class Findings:
     def _image(self, occurrence: int, item: MediaItem, box: Box | None) -> str:
         """Put down an image, and the region of it; the id of what was looked at."""
         whole = media_id(item.uri, item.frame, None)
-        name = whole if box is None else media_id(item.uri, item.frame, box)
+        looked_at: list[tuple[str, Box | None]] = [(whole, None)]
+        if box is not None:
+            looked_at.append((media_id(item.uri, item.frame, box), box))
         insert = "INSERT OR IGNORE INTO image (occurrence, media, uri, terms) VALUES (?, ?, ?, ?)"
-        for media, region in ((whole, None), (name, box)):
+        for media, region in looked_at:
             terms = json.dumps(media_terms(media, item, region, whole), ensure_ascii=False)
             self._database.execute(insert, (occurrence, media, item.uri, terms))
-        return name
+        return looked_at[-1][0]
 
 
 def _last_words(reviews: Sequence[Review]) -> list[Review]:

@@ -6,6 +6,7 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
@@ -89,6 +90,7 @@ def model_name(export: Export) -> str:
     return f"{name} ({source}{revision})"
 
 
+@lru_cache(maxsize=1 << 14)
 def nameable(taxon: Taxon, rank: str | None = None) -> Taxon | None:
     """The taxon, no deeper than ``rank``, at the lowest rank that has a whole name; None for words that are no taxon."""
     if rank in RANKS:

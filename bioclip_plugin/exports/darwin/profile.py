@@ -97,10 +97,14 @@ def meta_xml() -> str:
 
 
 def write_line(file: IO[str], cells: Iterable[str]) -> None:
-    """One line of a tab-separated table; white space in a cell becomes a space, since nothing is quoted."""
-    file.write("\t".join(" ".join(cell.replace("\0", "").split()) for cell in cells) + "\n")
+    """One line of a tab-separated table; tabs and line ends in a cell become a space, since nothing is quoted."""
+    file.write("\t".join(cell if cell.isprintable() else _one_line(cell) for cell in cells) + "\n")
 
 
 def write_row(file: IO[str], sheet: Sheet, occurrence: str, values: Mapping[str, str]) -> None:
     """One row of a table; terms that are left off are empty."""
     write_line(file, [occurrence, *(values.get(term, "") for term in sheet.terms)])
+
+
+def _one_line(cell: str) -> str:
+    return " ".join(cell.replace("\0", "").split())

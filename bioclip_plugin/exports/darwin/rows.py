@@ -17,6 +17,7 @@ from bioclip_plugin.exports.darwin.identities import (
     person_address,
     person_identification,
 )
+from bioclip_plugin.sources.darwin_terms import MACHINE_REMARK
 
 if TYPE_CHECKING:
     from bioclip_plugin.exports.darwin.findings import Occurrence, Vote
@@ -82,7 +83,7 @@ class Identifier:
             "nameAccordingTo": f"BioCLIP label set {self._labels[:16]}" if self._labels else "",
             "identificationVerificationStatus": "unverified",
             "identificationReferences": " | ".join(vote.media for vote in agreeing[:_REFERENCES]),
-            "identificationRemarks": f"Machine identification, probability {best:.4f}{many}; {self._run}",
+            "identificationRemarks": f"{MACHINE_REMARK}, probability {best:.4f}{many}; {self._run}",
         }
         return IdentificationRow(terms, is_machine=True)
 
