@@ -12,7 +12,6 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -98,7 +97,8 @@ def export(address: str, format_name: str, output: Path) -> dict[str, float]:
     }
 
 
-def _arguments() -> Iterator[tuple[argparse.Namespace, Path]]:
+def main() -> None:
+    """Make the store where it is not there yet, and export it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--store", help="a SQLAlchemy address; without it a file in the cache folder")
@@ -107,19 +107,15 @@ def _arguments() -> Iterator[tuple[argparse.Namespace, Path]]:
     parser.add_argument("--only-make", action="store_true")
     given = parser.parse_args()
     given.cache.mkdir(parents=True, exist_ok=True)
-    yield given, given.cache / f"export_{given.items}"
-
-
-def main() -> None:
-    for given, stem in _arguments():
-        address = given.store or f"{stem}.db"
-        made = stem.with_suffix(".made")
-        if given.store or not made.exists():
-            make(address, given.items)
-            made.touch()
-        for name in given.formats or ["csv"] if not given.only_make else ():
-            figures = export(address, name, stem.with_suffix(f".{name}"))
-            print(json.dumps({"format": name, "items": given.items, **figures}))
+    stem = given.cache / f"export_{given.items}"
+    address = given.store or f"{stem}.db"
+    made = stem.with_suffix(".made")
+    if given.store or not made.exists():
+        make(address, given.items)
+        made.touch()
+    for name in [] if given.only_make else given.formats or ["csv"]:
+        figures = export(address, name, stem.with_suffix(f".{name}"))
+        print(json.dumps({"format": name, "items": given.items, **figures}))
 
 
 if __name__ == "__main__":

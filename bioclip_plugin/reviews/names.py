@@ -95,7 +95,8 @@ class NameBook:
     def _unknown(self, written: str) -> str:
         places = ["the label set"] if self._labels is not None else []
         places += ["the store", *([f"the taxonomy {self._taxonomy.label}"] if self._taxonomy is not None else [])]
-        return f"the name {written!r} stands neither in {' nor in '.join(places)}"
+        where = f"stands neither in {' nor in '.join(places)}" if len(places) > 1 else f"is not in {places[0]}"
+        return f"the name {written!r} {where}"
 
     # Places to look
 
