@@ -64,7 +64,8 @@ def _all(descriptor: Mapping[str, Any]) -> Said:
             yield key, "is missing; Camtrap DP requires it", None
     checks = {
         "profile": _profile, "resources": _resources, "created": _created, "contributors": _contributors, "project": _project,
-        "spatial": spatial_faults, "temporal": _temporal, "taxonomic": _taxonomic, "licenses": _licences, "name": _name, "sources": _sources,
+        "spatial": spatial_faults, "temporal": _temporal, "taxonomic": _taxonomic, "licenses": _licences, "name": _name,
+        "sources": _sources,
         "relatedIdentifiers": _related, "references": _texts, "keywords": _texts, "coordinatePrecision": _precision,
     }  # fmt: skip
     for key, check in checks.items():
