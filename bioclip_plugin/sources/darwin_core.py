@@ -16,6 +16,7 @@ from bioclip_plugin.sources.darwin_terms import (
     IDENTIFICATION,
     captured_at_of,
     catalogued,
+    is_ours,
     place_of,
     region_of,
     weight_of,
