@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -154,6 +156,15 @@ BAD_MEDIA = {
 }
 
 
+@pytest.fixture
+def python_s_own_cell_limit() -> Iterator[None]:
+    """frictionless raises it for the whole process."""
+    before = csv.field_size_limit(131_072)
+    yield
+    csv.field_size_limit(before)
+
+
+@pytest.mark.usefixtures("python_s_own_cell_limit")
 @pytest.mark.parametrize("reason", BAD_MEDIA)
 def test_a_media_row_that_cannot_be_used_is_a_line_and_the_good_ones_go_on(tmp_path: Path, reason: str) -> None:
     folder = package(tmp_path / "p", media=[MEDIA | {"mediaID": "m0"}, MEDIA | BAD_MEDIA[reason]], observations=[])
