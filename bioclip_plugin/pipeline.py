@@ -18,6 +18,7 @@ from bioclip_plugin.tasks import (
     RegionWork,
     Task,
     answer_of,
+    bytes_of,
     decoded_box,
     is_known,
     new_task,
@@ -203,7 +204,7 @@ class Pipeline:
 
     def _read(self, task: Task) -> None:
         """On a decoding thread: bytes, hash, camera metadata, crops. A failure is the item's own."""
-        from bioclip_core.images import decode_regions, prepare, read_bytes
+        from bioclip_core.images import decode_regions, prepare
         from bioclip_plugin.metadata import with_metadata
 
         preprocessing = self._engine.model.preprocessing
@@ -218,11 +219,7 @@ class Pipeline:
                     task.item = with_metadata(task.item, block)
                 crops = prepare(image, boxes, preprocessing)
             else:
-                content = (
-                    task.item.data
-                    if task.item.data is not None
-                    else read_bytes(path_of_item(task.item), task.item.span)
-                )
+                content = bytes_of(task.item)
                 task.content_sha256 = hashlib.sha256(content).hexdigest()
                 task.item = with_metadata(task.item, content)
                 # Where nothing is to be named the image is read for what the camera says of it, and not decoded.

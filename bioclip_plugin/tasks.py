@@ -107,6 +107,26 @@ def path_of_item(item: MediaItem) -> Path:
     return item.path if item.path is not None else path_of(item.uri)
 
 
+def bytes_of(item: MediaItem) -> bytes:
+    """The item's bytes: those at hand, its file's, or the part of a file that it is.
+
+    Raises:
+        ImageError: if they cannot be read.
+    """
+    from bioclip_core.images import read_bytes
+
+    if item.data is not None:
+        return item.data
+    path = path_of_item(item)
+    if item.path is None and "#" in item.uri and not path.exists():  # from a store, which keeps uris
+        from bioclip_plugin.sources.shards import member
+
+        found = member(item.uri)
+        if found is not None and found.path is not None:
+            return read_bytes(found.path, found.span)
+    return read_bytes(path, item.span)
+
+
 def decoded_box(region: Region | None) -> tuple[float, float, float, float] | None:
     """The box that the features are keyed by, so that equal keys mean equal pixels."""
     if region is None:

@@ -357,6 +357,17 @@ def test_a_shard_is_classified_and_a_second_run_opens_no_image(tmp_path: Path) -
     assert model.encoder.images_encoded == 3
 
 
+def test_what_a_store_knows_of_a_shard_is_read_again_by_its_uri_alone(tmp_path: Path) -> None:
+    path, store, model = three(tmp_path / "a.tar"), tmp_path / "results.db", FakeModel(logit_scale=10.0)
+    classified(path, store, model)
+    known = [MediaItem(uri=item.uri) for item in items(path)]
+    manager = create_plugin_manager(installed=False)
+    manager.register(FakeModel("another", logit_scale=10.0))
+    with Session(model="another", labels=("red", "green", "blue"), store=store, plugins=manager) as session:
+        answers = list(session.classify_stream(known))
+    assert [answer.regions[0].candidates[0].name for answer in answers] == list(COLOURS)
+
+
 def test_a_shard_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
     path, store, model = three(tmp_path / "a.tar"), tmp_path / "results.db", FakeModel(logit_scale=10.0)
     classified(path, store, model)
