@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bioclip_core.errors import SourceError
 from bioclip_core.taxonomy import Taxon, clean_name, parse_binomial
 from bioclip_plugin.media import Region, path_of, uri_of
 from bioclip_plugin.reviews import tables, timelapse
 from bioclip_plugin.reviews.boxes import same_box
+from bioclip_plugin.reviews.image_names import image_names
+from bioclip_plugin.reviews.sameness import sense_of, uid_of
 from bioclip_plugin.reviews.words import AMBIGUOUS, squeezed, verdict_of, verdict_words
 from bioclip_plugin.reviews.written import NotReviewed, NotTaken, Written
 from bioclip_plugin.sources import ListingOptions, ReviewingSource, Source
@@ -26,10 +25,9 @@ from bioclip_plugin.time_zones import zone_of
 
 if TYPE_CHECKING:
     from bioclip_plugin.reviews.names import NameBook
-    from bioclip_plugin.store import Review, Store
+    from bioclip_plugin.store import Store
 
 _TOGETHER = 500
-_NAMESPACE = uuid.UUID("3f0d51c6-54f0-5d0e-9f0b-6e2f2b6f0c11")  # of our own statements' ids; never to be changed
 
 NO_IMAGE, NO_EVENT, NO_NAME, NO_REVIEWER, UNCLEAR = (
     "image not in the store", "event not in the store", "name not resolved", "no reviewer", "unclear or unusable row",
@@ -168,7 +166,7 @@ class _Importer:
 
     def take(self, batch: Sequence[Entry], done: Imported) -> Iterator[tuple[str, NotTaken]]:
         """Store what can be stored of a batch; what cannot comes back with its kind of reason."""
-        self._called = {id(entry): self._names_of(entry) for entry in batch}
+        self._called = {id(entry): _called(entry, self._folder) for entry in batch}
         known = self._store.regions_of(sorted({name for names in self._called.values() for name in names}))
         self._book.expect({name for entry in batch for name in _written_names(entry) if name})
         events = self._store.known_events({event for entry in batch if (event := _event_of(entry))})
@@ -187,31 +185,6 @@ class _Importer:
         new = self._store.add_reviews(fresh) if fresh else 0
         done.new += new
         done.there += len(said) - new
-
-    # Images
-
-    def _names_of(self, entry: Entry) -> list[ImageName]:
-        """What the image may be called in the store, best first."""
-        if isinstance(entry, StatedReview):
-            return [(entry.target.uri, entry.target.frame)] if entry.target.uri else []
-        if not isinstance(entry, Written) or not entry.image:
-            return []
-        names: dict[str, None] = {}
-        for written in (entry.image, *entry.elsewhere):
-            for image in dict.fromkeys((written, written.replace("\\", "/"))):
-                names[image] = names[uri_of(image)] = None
-                if "://" not in image:
-                    names |= dict.fromkeys(self._below_folder(image))
-        return [(name, entry.frame) for name in names]
-
-    def _below_folder(self, image: str) -> Iterator[str]:
-        """The image below the base folder, as a run may have listed it: from here, or from the root. Nothing is opened."""
-        path = self._folder / image
-        yield uri_of(path)
-        whole = os.path.normpath(Path.cwd() / path)
-        yield uri_of(whole)
-        yield uri_of(os.path.normpath(path))
-        yield uri_of(os.path.relpath(whole))
 
     # Statements
 
@@ -233,7 +206,7 @@ class _Importer:
         details = dict(entry.details)
         if taxon is not None and verbatim != taxon.scientific_name:
             details["verbatimName"] = verbatim
-        uid = _uid(target, verdict, verbatim, reviewer, entry.reviewed_at, entry.comment)
+        uid = uid_of(target, verdict, verbatim, reviewer, entry.reviewed_at, entry.comment)
         return StatedReview(target, verdict, taxon, reviewer, entry.reviewed_at, entry.comment, details, uid)
 
     def _target(
@@ -309,8 +282,17 @@ class _Importer:
         """Those that no stored review says already, such as rows of our own export that nobody changed."""
         dated = [(one.target.uri, one.target.frame) for one in said if one.reviewed_at and one.target.uri]
         stored = self._store.reviews_of(dated) if dated else {}
-        there = {_sense(review) for reviews in stored.values() for review in reviews}
-        return [one for one in said if one.reviewed_at is None or _sense(one) not in there]
+        there = {sense_of(review) for reviews in stored.values() for review in reviews}
+        return [one for one in said if one.reviewed_at is None or sense_of(one) not in there]
+
+
+def _called(entry: Entry, folder: Path) -> list[ImageName]:
+    """What the image may be called in the store, best first."""
+    if isinstance(entry, StatedReview):
+        return [(entry.target.uri, entry.target.frame)] if entry.target.uri else []
+    if not isinstance(entry, Written) or not entry.image:
+        return []
+    return [(name, entry.frame) for name in image_names((entry.image, *entry.elsewhere), folder)]
 
 
 def _written_names(entry: Entry) -> Iterator[str]:
@@ -336,23 +318,3 @@ def _refusal(entry: Written | NotTaken | StatedReview, reason: str) -> NotTaken:
     record = str(entry.details.get("observationID") or entry.uid)
     name = entry.taxon.scientific_name if entry.taxon else entry.verdict
     return NotTaken(record, entry.target.uri or entry.target.event or "", name, reason)
-
-
-def _sense(said: Review | StatedReview) -> tuple[Any, ...]:
-    """What makes two reviews one: what was said of what, by whom and when."""
-    target = said.target
-    box = target.region.box if target.region is not None else None
-    at = said.reviewed_at
-    moment = (at if at is None or at.tzinfo else at.replace(tzinfo=UTC)) if at else None
-    name = said.taxon.scientific_name.lower() if said.taxon else ""
-    return (target.uri, target.frame, target.event, box, said.verdict, name, said.reviewer, moment)
-
-
-def _uid(
-    target: ReviewTarget, verdict: str, written: str, reviewer: str, reviewed_at: datetime | None, comment: str
-) -> str:
-    """The same for the same statement, in whichever file and with whichever taxonomy it is read."""
-    box = list(target.region.box) if target.region is not None else None
-    moment = reviewed_at.astimezone(UTC).isoformat() if reviewed_at else ""
-    parts = [target.uri, target.frame, target.event, box, verdict, written.lower(), reviewer, moment, comment]
-    return uuid.uuid5(_NAMESPACE, json.dumps(parts, ensure_ascii=False)).hex
