@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from bioclip_plugin.rules.summary import Applied
+    from bioclip_plugin.sources import ListingOptions
     from bioclip_plugin.store import Run, Store
 
 log = logging.getLogger(__name__)
@@ -142,8 +143,12 @@ class Session:
         for answer, rows in Pipeline(self.engine, classify=False).features(_as_item(item) for item in items):
             yield Embedded(answer.item, np.stack(rows) if rows and answer.failure is None else None, answer.failure)
 
-    def begin_run(self, sources: Sequence[str]) -> Run:
+    def begin_run(self, sources: Sequence[str], listing: ListingOptions | None = None) -> Run:
         """Begin the run over these sources, or take it up where it was.
+
+        Args:
+            sources: the addresses as given.
+            listing: how they are read, kept with the run's settings.
 
         Raises:
             UsageError: if the Session has no store.
@@ -154,9 +159,10 @@ class Session:
             raise UsageError("this Session has no store; open it with store=... to begin a run")
         ids = self.engine.identities
         rules = rule_settings(ids.answer_id, self.request.threshold, self.engine.rules, sources)
+        settings = {**self.request.settings(), **(listing.settings() if listing else {})}
         return self.store.begin_run(
             RunPlan(
-                sources=tuple(sources), settings=self.request.settings(), feature_id=ids.feature_id,
+                sources=tuple(sources), settings=settings, feature_id=ids.feature_id,
                 feature_settings=ids.feature_settings, dimension=self.engine.dimension, answer_id=ids.answer_id,
                 answer_settings=ids.answer_settings, rule_id=settings_id(rules), rule_settings=rules,
                 provenance={**self.engine.provenance(), "store": self.store.shown_address},

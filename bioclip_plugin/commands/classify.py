@@ -138,7 +138,7 @@ class _Classification:
     def _work(self, session: Session) -> int:
         assert session.store is not None
         items = self._items(session)
-        run = session.begin_run([uri_of(path) for path in self._paths])
+        run = session.begin_run([uri_of(path) for path in self._paths], self._listing)
         pipeline = session.pipeline(run, repeat_done=self._as_json, rehash=self._rehash)
         report = Report("Classifying", console=self._console)
         if "-" not in self._paths:

@@ -74,7 +74,7 @@ def export(
     bioclip-plugin export --store results.db --output results.csv
     bioclip-plugin export --format megadetector --base-folder photos --output results.json
     bioclip-plugin export --format camtrap-dp --deployments cameras.csv --time-zone Europe/Brussels --output package.zip
-    bioclip-plugin export --format darwin-core --ledger sent.jsonl --min-probability 0.9 --output identifications.zip
+    bioclip-plugin export --format darwin-core --ledger sent.ledger --min-probability 0.9 --output identifications.zip
     """
     from bioclip_plugin.exports.options import ExportOptions
     from bioclip_plugin.exports.selection import Export

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.media import MediaItem, Unlisted
@@ -29,6 +30,11 @@ class ListingOptions:
     """Frames of a video that are taken a second of it, above 0."""
     time_zone: str | None = None
     """Of times without an offset: a name such as ``Europe/Brussels``, or ``+02:00``."""
+
+    def settings(self) -> dict[str, Any]:
+        """The options as plain JSON values."""
+        values = asdict(self)
+        return {**values, "base_folder": os.fspath(self.base_folder) if self.base_folder else None}
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.detection_threshold) and 0 <= self.detection_threshold <= 1):
