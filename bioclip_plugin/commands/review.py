@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,16 +73,15 @@ def import_(ctx: click.Context, /, file: str, store: str, run: int | None, as_js
     bioclip-plugin review import ImageData.csv --base-folder photos --name-column Tenon_Soort --reviewer Bo
     bioclip-plugin review import package/datapackage.json --rejected rejected.csv
     """
-    from bioclip_plugin.exports.atomic import check_output, whole_file
-    from bioclip_plugin.exports.table import spreadsheet_safe
+    from bioclip_plugin.exports.atomic import check_output
     from bioclip_plugin.reviews.importing import ImportOptions, StoredNames, import_reviews
     from bioclip_plugin.reviews.names import NameBook
     from bioclip_plugin.reviews.run_labels import labels_of_run
     from bioclip_plugin.store import Store
 
-    rejected, force = given["rejected"], given["force"]
+    rejected: Path | None = given["rejected"]
     if rejected is not None:
-        check_output(rejected, force=force)
+        check_output(rejected, force=given["force"])
     options = ImportOptions(given["reviewer"], given["base_folder"], given["time_zone"], given["name_column"])
     plugins, console = plugins_of(ctx), console_for(to_stderr=as_json)
     shown: list[NotTaken] = []
@@ -92,17 +92,12 @@ def import_(ctx: click.Context, /, file: str, store: str, run: int | None, as_js
         if note:
             console.print(f"Names: {note}")
         book = NameBook(StoredNames(opened), labels, _taxonomy(stack, given["taxonomy"]))
-        writer = None
-        if rejected is not None:
-            draft = stack.enter_context(whole_file(rejected, force=force))
-            writer = csv.writer(stack.enter_context(draft.open("w", encoding="utf-8", newline="")))
-            writer.writerow(_REFUSED_COLUMNS)
+        write = _rejecting(stack, rejected, force=given["force"])
 
         def refused(row: NotTaken) -> None:
+            write(row)
             if len(shown) < _SHOWN:
                 shown.append(row)
-            if writer is not None:
-                writer.writerow([spreadsheet_safe(cell) for cell in (row.record, row.image, row.name, row.reason)])
 
         with Report("Importing", unit="rows") as report:
             done = import_reviews(file, opened, plugins.sources(), book, options, refused, report.advance)
@@ -111,6 +106,23 @@ def import_(ctx: click.Context, /, file: str, store: str, run: int | None, as_js
     else:
         _say(console, done, shown, rejected)
     return EXIT_WITH_FAILURES if done.refusals else EXIT_DONE
+
+
+def _rejecting(stack: ExitStack, path: Path | None, *, force: bool) -> Callable[[NotTaken], None]:
+    """What writes refused rows to a file, where one is wanted; it gets its name when the stack is left."""
+    from bioclip_plugin.exports.atomic import whole_file
+    from bioclip_plugin.exports.table import spreadsheet_safe
+
+    if path is None:
+        return lambda _row: None
+    draft = stack.enter_context(whole_file(path, force=force))
+    table = csv.writer(stack.enter_context(draft.open("w", encoding="utf-8", newline="")))
+    table.writerow(_REFUSED_COLUMNS)
+
+    def write(row: NotTaken) -> None:
+        table.writerow([spreadsheet_safe(cell) for cell in (row.record, row.image, row.name, row.reason)])
+
+    return write
 
 
 def _taxonomy(stack: ExitStack, path: Path | None) -> Any:

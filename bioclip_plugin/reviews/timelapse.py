@@ -36,6 +36,7 @@ NAME_COLUMNS = ("scientificname", "species", "speciesname", "taxon", "animal", "
 _FLAGS = ("empty", "blank", "noanimal", "person", "human", "people", "vehicle")
 _YES = frozenset(("true", "1", "yes", "y", "x"))
 _LOOK_AT = 65_536
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def is_timelapse(header: Sequence[str]) -> bool:
@@ -58,7 +59,8 @@ def header_of(address: str) -> list[str]:
             start = file.read(_LOOK_AT)
     except OSError as error:
         raise SourceError(f"{uri_of(address)} cannot be read: {error.strerror or error}") from error
-    first = start.decode("utf-8-sig", "replace").split("\n", 1)[0].rstrip("\r")
+    encoding = "utf-16" if start.startswith(_UTF_16) else "utf-8-sig"  # as Excel saves "Unicode text"
+    first = start.decode(encoding, "replace").split("\n", 1)[0].rstrip("\r")
     separator = max((",", "\t", ";"), key=first.count)
     return [name.strip() for name in next(csv.reader(io.StringIO(first), delimiter=separator), [])]
 

@@ -161,6 +161,20 @@ def test_a_timelapse_table_is_found_by_its_columns(bioclip: Bioclip, classified:
     assert dict(reviews(classified)[0].details) == {"count": "1", "Note3": "a"}
 
 
+def test_a_timelapse_table_may_be_what_excel_saves_as_unicode_text(bioclip: Bioclip, classified: str) -> None:
+    rows = [
+        "File\tRelativePath\tDateTime\tDeleteFlag\tSpecies1\tSpecies2\tEmpty",
+        "red.png\tphotos\t\tfalse\tRed fictus\tBlue pictus\tfalse",
+        "blue.png\tphotos\t\tfalse\t\t\ttrue",
+    ]
+    Path("t.txt").write_text("\n".join(rows), "utf-16")
+    done = bioclip("review", "import", "t.txt", "--store", classified, "--reviewer", "Cy")
+    assert "3 rows (Timelapse table): 3 imported" in done.out
+    assert names(classified) == [
+        ("photos/red.png", "Red fictus"), ("photos/red.png", "Blue pictus"), ("photos/blue.png", "blank"),
+    ]  # fmt: skip
+
+
 def test_a_projects_own_species_column_is_named_by_option(bioclip: Bioclip, classified: str) -> None:
     columns = ("File", "RelativePath", "DateTime", "DeleteFlag", "Tenon_Soort")
     file = table("t.csv", ("red.png", "", "2031-05-06 12:00:00", "false", "Red fictus"), columns=columns)
