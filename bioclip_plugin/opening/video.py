@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,9 +88,9 @@ def video_stream(container: InputContainer) -> VideoStream:
 def frames_of(item: MediaItem, path: Path, frames_per_second: float) -> Iterator[MediaItem | Unlisted]:
     """An item for each sampled frame of a video, in order; what cannot be listed is said once, at its frame.
 
-    The whole file is read once (its packets, without decoding), since only the packets know when each frame is shown: rates
-    in headers are wrong for cameras that slow down in the dark. A sample is the first frame at or after its time; where no
-    frame is shown for a while there is none.
+    Each frame's own time decides, since rates in headers are wrong for cameras that slow down in the dark: it is taken from the
+    file's index, or where that does not say it the file is read once, its packets without decoding. A sample is the first
+    frame at or after its time; where no frame is shown for a while there is none.
 
     Args:
         frames_per_second: samples a second of the video; more than it has gives every frame.
@@ -150,22 +151,48 @@ def _times(container: InputContainer, stream: VideoStream) -> tuple[list[float],
     """The time of each frame in seconds since the first, and what ended the reading before the end of the file."""
     import av
 
-    stamps = array("q")
+    stamps = _indexed(container, stream)
     untimed, trouble = 0, ""
-    try:
-        for packet in container.demux(stream):
-            if packet.size and packet.pts is not None:
-                stamps.append(packet.pts)
-            elif packet.size:
-                untimed += 1
-    except av.error.FFmpegError as error:
-        trouble = _why(error)
+    if stamps is None:
+        stamps = array("q")
+        try:
+            for packet in container.demux(stream):
+                if packet.is_discard or not packet.size:
+                    continue
+                if packet.pts is None:
+                    untimed += 1
+                else:
+                    stamps.append(packet.pts)
+        except av.error.FFmpegError as error:
+            trouble = _why(error)
     unit_s = float(stream.time_base or 0)
     if untimed or not unit_s:  # as many files of MPEG-4 in AVI have it: frames follow each other at the stated rate
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         return [number / rate for number in range(untimed + len(stamps))], trouble
     ordered = sorted(stamps)  # packets come in the order of decoding
     return [(stamp - ordered[0]) * unit_s for stamp in ordered], trouble
+
+
+def _indexed(container: InputContainer, stream: VideoStream) -> array[int] | None:
+    """The frames' times out of the file's own index, where it is whole and says it exactly; else None.
+
+    MP4 and AVI have such an index, so that a listing reads kilobytes of them and not the film. It holds times of decoding: these
+    are those of showing where no frame refers to a later one, or where all are equally far apart.
+    """
+    entries = stream.index_entries
+    if not stream.frames or len(entries) != stream.frames:
+        return None
+    stamps = array("q")
+    for entry in entries:
+        if entry.is_discard:
+            return None
+        if entry.pos + entry.size <= container.size:  # else the file was cut short
+            stamps.append(entry.timestamp)
+    if stream.codec_context.has_b_frames:
+        steps = {after - before for before, after in pairwise(stamps)}
+        if steps and (max(steps) - min(steps)) * float(stream.time_base or 0) > _SLACK_S:
+            return None
+    return stamps
 
 
 def _sampled(times_s: list[float], frames_per_second: float) -> Iterator[_Frame]:

@@ -15,7 +15,7 @@ from opening_samples import cut, frame_number, write_sound, write_video
 
 from bioclip_core.errors import ImageError, UsageError
 from bioclip_plugin.media import MediaItem, Place, Region, Unlisted, item_of
-from bioclip_plugin.opening import BuiltInMedia, frames
+from bioclip_plugin.opening import BuiltInMedia, frames, video
 from bioclip_plugin.opening.frames import VideoFrames
 from bioclip_plugin.opening.video import frames_of
 from bioclip_plugin.sources import ListingOptions
@@ -71,6 +71,46 @@ def test_a_camera_that_slows_down_is_sampled_by_its_clock_and_a_pause_gives_no_f
     items = [entry for entry in listed(path) if isinstance(entry, MediaItem)]
     assert [item.frame for item in items] == [0, 10, 12, 14, 16, 18]
     assert [item.metadata["video_seconds"] for item in items] == [0, 6, 7, 8, 9, 10]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "libx264"), ("a.mov", "mpeg4"), ("a.avi", "mpeg4"), ("a.mkv", "libx264")]
+)
+def test_the_index_of_a_file_gives_the_frames_that_reading_it_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str
+) -> None:
+    steady = write_video(tmp_path / name, 47, rate=10, codec=codec)
+    times = [number * 100 + (number > 20) * 1700 + (number % 3) * 20 for number in range(47)]
+    uneven = (
+        steady if name == "a.avi" else write_video(tmp_path / f"uneven-{name}", 47, codec=codec, milliseconds=times)
+    )
+    fast = [listed(path, 3) for path in (steady, uneven)]
+    monkeypatch.setattr("bioclip_plugin.opening.video._indexed", lambda container, stream: None)
+    assert [listed(path, 3) for path in (steady, uneven)] == fast
+
+
+def test_a_listing_reads_the_index_and_not_the_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "a.mp4", 35, rate=10)
+
+    class Unread:
+        """A stream whose packets nobody may ask for."""
+
+        def __init__(self, container: object) -> None:
+            self._container = container
+
+        def __getattr__(self, name: str) -> object:
+            assert name != "demux"
+            return getattr(self._container, name)
+
+        def __enter__(self) -> Unread:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._container.close()  # type: ignore[attr-defined]
+
+    opened = video.opened
+    monkeypatch.setattr(video, "opened", lambda path: Unread(opened(path)))
+    assert numbers(path) == [0, 10, 20, 30]
 
 
 def test_items_have_the_videos_uri_its_rate_and_what_the_source_said(tmp_path: Path) -> None:
