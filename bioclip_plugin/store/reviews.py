@@ -113,32 +113,25 @@ def of_media(
     wanted = {(stored_uri(uri), frame): (uri, frame) for uri, frame in media}
     found: dict[tuple[str, int], list[Review]] = {}
     for chunk in chunked(sorted({uri for uri, _ in wanted})):
-        query = _joined().where(schema.media.c.uri.in_(chunk)).order_by(schema.reviews.c.id)
+        query = _joined(of_media=True).where(schema.media.c.uri.in_(chunk)).order_by(schema.reviews.c.id)
         rows = [row for row in connection.execute(query) if (row.uri, row.frame) in wanted]
         for row, review in zip(rows, _reviews(connection, rows, cache), strict=True):
             found.setdefault(wanted[row.uri, row.frame], []).append(review)
     return found
 
 
-def _joined() -> Select[Any]:
-    reviews, media, regions = schema.reviews, schema.media.c, schema.regions.c
-    return select(
-        reviews,
-        media.uri,
-        media.frame,
-        regions.x,
-        regions.y,
-        regions.w,
-        regions.h,
-        regions.detector,
-        regions.detector_version,
-        regions.category,
-        regions.confidence,
-    ).select_from(
-        reviews.outerjoin(schema.media, reviews.c.media == media.id).outerjoin(
-            schema.regions, reviews.c.region == regions.id
-        )
-    )
+def _joined(*, of_media: bool = False) -> Select[Any]:
+    """Reviews with their images and regions.
+
+    Args:
+        of_media: only those of images: then the query begins at the images that are asked for, not at all reviews.
+    """
+    reviews, media, regions = schema.reviews, schema.media, schema.regions
+    columns = [regions.c[name] for name in "x y w h detector detector_version category confidence".split()]
+    whole = reviews.c.media == media.c.id
+    found = media.join(reviews, whole) if of_media else reviews.outerjoin(media, whole)
+    joined = found.outerjoin(regions, reviews.c.region == regions.c.id)
+    return select(reviews, media.c.uri, media.c.frame, *columns).select_from(joined)
 
 
 def _reviews(connection: Connection, rows: Sequence[Row[Any]], cache: TaxonCache) -> list[Review]:
