@@ -92,4 +92,10 @@ def _exif_of(data: bytes) -> bytes:
 def _text(error: Exception) -> str:
     text = error.args[0] if error.args else ""
     text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    if text.strip() in (
+        "Input/output error",
+        "Unsupported file format or not RAW file",
+        "Data error",
+    ):  # LibRaw's words
+        return f"it is truncated, or no RAW file that LibRaw knows ({text.strip()})"
     return text.strip() or type(error).__name__

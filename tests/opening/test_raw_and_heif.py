@@ -76,14 +76,14 @@ def test_a_raw_photograph_keeps_what_its_camera_wrote(tmp_path: Path) -> None:
 def test_a_raw_file_that_is_none_is_one_clear_failure(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.nef"
     path.write_bytes(content)
-    with pytest.raises(ImageError, match=r"cannot be developed|is empty"):
+    with pytest.raises(ImageError, match=r"truncated, or no RAW file|is empty"):
         opened(path)
 
 
 def test_a_truncated_raw_file_is_a_failure_or_a_picture_and_never_more(tmp_path: Path) -> None:
     path = write_dng(tmp_path / "a.dng", four_colours())
     path.write_bytes(path.read_bytes()[:9_000])
-    with pytest.raises(ImageError, match="cannot be developed"):
+    with pytest.raises(ImageError, match="cannot be developed: it is truncated"):
         opened(path)
 
 
