@@ -189,6 +189,18 @@ def test_the_same_store_gives_the_same_bytes_which_pass_the_check(
     assert not any(other.recognises(first) for other in EXPORTERS if other is not exporter)
 
 
+def test_a_row_with_too_few_cells_is_found_behind_one_of_several_lines(tmp_path: Path) -> None:
+    width = len(COLUMNS)
+    path = tmp_path / "out.csv"
+    rows = [",".join(COLUMNS), '"two\nlines, one cell"' + "," * (width - 1), "," * (width - 1), "," * (width - 2)]
+    path.write_text("\r\n".join([*rows, '"a"', ""]))
+    problems = list(CsvExporter().check(path, ExportOptions()))
+    assert [(one.record, one.message.split(",")[0]) for one in problems] == [
+        ("line 5", f"{width - 1} cells"),
+        ("line 6", "1 cells"),
+    ]
+
+
 def test_times_and_places_follow_the_options(store: Store, run: Run, tmp_path: Path) -> None:
     row = rows(store, run, tmp_path, time_zone="Europe/Brussels", coordinate_precision=1, top=1)[0]
     assert (row["captured_at"], row["latitude"], row["other_candidates"]) == ("2031-05-06T04:30:00+02:00", "52.1", "")

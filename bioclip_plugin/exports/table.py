@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +61,10 @@ class CsvExporter:
 
     def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - nothing to choose here
         with path.open(encoding="utf-8", newline="") as file:
-            for row in (table := csv.reader(file)):
-                if len(row) != len(COLUMNS):
-                    said = f"{len(row)} cells, and there are {len(COLUMNS)} columns"
-                    yield Problem(path.name, f"line {table.line_num}", said)
+            for number, cells in _widths(file):
+                if cells != len(COLUMNS):
+                    said = f"{cells} cells, and there are {len(COLUMNS)} columns"
+                    yield Problem(path.name, f"line {number}", said)
 
 
 class ParquetExporter:
@@ -107,6 +107,19 @@ class ParquetExporter:
             return
         if missing:
             yield Problem(path.name, "", f"columns are missing: {', '.join(missing)}")
+
+
+def _widths(lines: Iterator[str]) -> Iterator[tuple[int, int]]:
+    """The number of each row's first line, from 1, and how many cells it has; only rows with quotes are taken apart."""
+    number = 1
+    for line in lines:
+        if '"' not in line:
+            yield number, line.count(",") + 1
+            number += 1
+        else:
+            row = csv.reader(chain([line], lines))
+            yield number, len(next(row))
+            number += row.line_num
 
 
 def _csv_cells(row: Cells) -> list[Any]:
