@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from bioclip_core.errors import BioclipError, LabelSetError, ModelError, UsageError
 from bioclip_core.taxonomy import Taxon, taxon_from_row
@@ -78,6 +78,17 @@ def answers_of(folder: Path, asked: Asked) -> dict[str, Any]:
 
 def inside(folder: Path, asked: Asked) -> dict[str, Any]:
     """The same in this process: for what is looked at many times."""
+    model = loaded(folder)
+    results = []
+    for path, boxes in asked:
+        with Image.open(path) as image:
+            crops = [model.get_crop(image, box) for box in boxes]
+            results.append([dict(row) for row in model.classify_batch(np.stack([model.get_tensor(c) for c in crops]))])
+    return {"names": model.get_class_names(), "results": results}
+
+
+def loaded(folder: Path) -> Any:
+    """The folder's ModelInference, loaded."""
     spec = importlib.util.spec_from_file_location(f"inference_of_{folder.name}", folder / "inference.py")
     assert spec is not None
     assert spec.loader is not None
@@ -89,12 +100,7 @@ def inside(folder: Path, asked: Asked) -> dict[str, Any]:
             "ignore", FutureWarning
         )  # torch 2.15 would have models stored so that torch 2.0 cannot load them
         model.load_model()
-    results = []
-    for path, boxes in asked:
-        with Image.open(path) as image:
-            crops = [model.get_crop(image, box) for box in boxes]
-            results.append([dict(row) for row in model.classify_batch(np.stack([model.get_tensor(c) for c in crops]))])
-    return {"names": model.get_class_names(), "results": results}
+    return model
 
 
 def export(folder: Path, model: str = "demo", **options: Any) -> Exported:
@@ -170,6 +176,28 @@ def test_boxes_are_of_the_upright_image_whatever_the_exif_orientation(demo_folde
     assert largest_difference(said, session_answers(asked, "demo")) < 1e-3
     # The stored pixels are the same every time: what is seen in a box is not.
     assert largest_difference({"results": said["results"][4:8]}, [said["results"][0]] * 4) > 0.05
+
+
+def test_an_image_that_is_upright_already_gives_the_same_crop_as_one_that_is_stored_turned(
+    demo_folder: Path, tmp_path: Path
+) -> None:
+    model, exif = loaded(demo_folder), Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(scene(tmp_path / "a.png", exif=exif)) as stored:
+        turned = ImageOps.exif_transpose(stored)
+        bare = Image.fromarray(np.asarray(turned))  # as a frame of a video comes
+        crops = [np.asarray(model.get_crop(image, BOXES[1])).astype(int) for image in (stored, turned, bare)]
+    assert np.abs(crops[0] - crops[1]).max() <= 2
+    assert np.array_equal(crops[1], crops[2])
+
+
+def test_a_box_without_pixels_is_none_and_one_that_sticks_out_is_cut(demo_folder: Path) -> None:
+    model, image = loaded(demo_folder), Image.new("RGB", (40, 30), (9, 99, 200))
+    for box in ((0.5, 0.5, 0.0, 0.2), (1.2, 0.1, 0.1, 0.1), (0.1, -0.5, 0.2, 0.3), (float("nan"), 0, 1, 1)):
+        assert model.get_crop(image, box) is None
+    crop = model.get_crop(image, (0.9, -0.1, 0.3, 0.5))
+    assert crop.size == (72, 72)
+    assert crop.getpixel((0, 0)) == (9, 99, 200)
 
 
 def test_colours_of_every_kind_are_taken_as_a_session_takes_them(demo_folder: Path, tmp_path: Path) -> None:
