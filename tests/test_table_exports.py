@@ -214,6 +214,14 @@ def test_a_workbook_that_is_none_is_a_problem_and_no_crash(tmp_path: Path) -> No
     assert not ExcelExporter().recognises(path)
 
 
+def test_a_workbook_without_our_columns_is_a_problem(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["uri", "name"])  # type: ignore[union-attr]
+    book.save(tmp_path / "other.xlsx")
+    (problem,) = ExcelExporter().check(tmp_path / "other.xlsx", ExportOptions())
+    assert "columns are missing: frame" in problem.message
+
+
 def test_candidates_of_other_ranks_are_not_even_read(store: Store, run: Run) -> None:
     whole = next(store.items_of(run)).regions[0]
     asked = next(store.items_of(run, ranks=("species",))).regions[0]
