@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from bioclip_core.crops import WHOLE, Box, upright
 from bioclip_core.errors import BioclipError, ImageError
-from bioclip_core.images import decode_regions, orientation_of, prepare, read_bytes, upright_size
+from bioclip_core.images import decode_regions, orientation_of, prepare, upright_size
 from bioclip_core.preprocessing import preprocessing_of
-from bioclip_plugin.media import MediaItem, path_of
+from bioclip_plugin.media import MediaItem, path_of, uri_of
 from bioclip_plugin.report.people import People
+from bioclip_plugin.tasks import bytes_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +96,8 @@ class Illustrator:
             picture: Image.Image | None = self._plugins.hook.open_media(item=replace(item, path=path))
             if picture is not None:
                 return picture
-        return read_bytes(path)
+        # Without a path the uri is looked at, which may name a member of a shard.
+        return bytes_of(replace(item, uri=uri_of(path), path=path if item.path else None))
 
     def _drawn(
         self, source: bytes | Image.Image, frame: int, boxes: Sequence[Box | None], people: People
