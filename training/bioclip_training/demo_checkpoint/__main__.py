@@ -1,7 +1,7 @@
 """python -m bioclip_training.demo_checkpoint --output bioclip_plugin/demo_model [--work FOLDER]
 
 Renders scenes of the fictional biosphere, trains the demo model on them, measures it on unseen scenes and writes it as an
-open_clip folder with its label set. About half an hour on two slow cores; with --work an interrupted call goes on.
+open_clip folder with its label set. About 40 minutes on two slow cores; with --work an interrupted call goes on.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--work", type=Path, metavar="FOLDER",
-        help="for scenes and training (about 400 MB), kept so that the same command goes on (default: a temporary one)",
+        help="for scenes and training (about 650 MB), kept so that the same command goes on (default: a temporary one)",
     )  # fmt: skip
     parser.add_argument(
         "--images", type=int, default=720, help="unseen scenes that it is measured on (default: %(default)s)"
