@@ -13,6 +13,7 @@ _COMMANDS = (
     ("report", "report:report", "Look at a run's results: one HTML file with a gallery."),
     ("rules", "rules:rules", "List rules, and apply them to stored answers."),
     ("review", "review:review", "Import, list and compare what people said."),
+    ("second-opinion", "second_opinion:second_opinion", "Compare catalogued names with a run's answers."),
     ("runs", "runs:runs", "List, show and verify runs."),
     ("labels", "labels:labels", "Build, import, search and check label sets."),
     ("shards", "shards:shards", "Write and check shards of labelled images."),

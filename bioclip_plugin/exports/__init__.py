@@ -63,6 +63,7 @@ def built_in_exporters() -> list[Exporter]:
     """Tables, and the formats of other programs."""
     from bioclip_plugin.exports.camtrap_dp import CamtrapDpExporter
     from bioclip_plugin.exports.darwin_core import DarwinCoreExporter
+    from bioclip_plugin.exports.excel import ExcelExporter
     from bioclip_plugin.exports.jsonl import JsonLinesExporter
     from bioclip_plugin.exports.megadetector import MegaDetectorExporter
     from bioclip_plugin.exports.speciesnet import SpeciesNetExporter
@@ -71,6 +72,7 @@ def built_in_exporters() -> list[Exporter]:
     return [
         CsvExporter(),
         ParquetExporter(),
+        ExcelExporter(),
         JsonLinesExporter(),
         MegaDetectorExporter(),
         SpeciesNetExporter(),
