@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -58,7 +59,7 @@ class ArchiveFiles:
                     except UsageError as error:
                         reasons.append(str(error))
                         continue
-                    if path.is_file():
+                    if os.path.isfile(path):  # noqa: PTH113 - Path's own raises where a name is too long
                         return uri, path
                     if web is None and missing is None and not _is_bare_id(written):
                         missing = uri, path

@@ -17,7 +17,7 @@ from bioclip_plugin.sources.darwin_meta import Table
 from bioclip_plugin.sources.rows import latin_1
 
 _LINE_CHARACTERS = 4 << 20
-_CELL_CHARACTERS = 1 << 17  # csv's own limit, which is one for the whole process and is left as it is
+_CELL_CHARACTERS = 1 << 17  # csv's own limit is one for the whole process, and other libraries raise it
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,13 @@ def _rows(file: io.TextIOWrapper, name: str, table: Table) -> Iterator[tuple[int
     lines = _Lines(file, name)
     if not table.quote:
         for line in lines:
+            lines.since = 0
             yield lines.number, line.rstrip("\r\n").split(table.separator)
         return
     reader = csv.reader(lines, delimiter=table.separator, quotechar=table.quote)
     while True:
         begins = lines.number + 1
+        lines.since = 0
         try:
             yield begins, next(reader)
         except StopIteration:
@@ -112,6 +114,8 @@ class _Lines:
         self._file = file
         self._name = name
         self.number = 0
+        self.since = 0
+        """Characters of the record that is being read: whoever reads quoted cells sets it to 0 before each."""
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -127,6 +131,10 @@ class _Lines:
             )
         if self.number == 1:
             line = line.removeprefix("\ufeff")
+        continued = self.since > 0
+        self.since += len(line)
+        if continued and self.since > _CELL_CHARACTERS:
+            raise csv.Error("field larger than a record may be")
         return line
 
 

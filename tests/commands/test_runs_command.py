@@ -106,7 +106,7 @@ def test_a_plugins_exporter_is_used_and_shown(bioclip: Bioclip, classified: str,
     ]
     said = bioclip("plugins").out
     assert "notes-plugin\t\tregister_exporters" in said
-    assert "Export formats: notes, csv, parquet, jsonl" in said
+    assert "Export formats: notes, csv, parquet, xlsx, jsonl, megadetector" in said
 
 
 def test_plugins_that_were_left_out_are_shown_with_the_reason(bioclip: Bioclip, manager: BioclipPluginManager) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import ImageFile
 
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.cli import run
@@ -13,6 +14,12 @@ from bioclip_plugin.testing import FakeModel
 
 Command = Callable[..., tuple[int, str, str]]
 """Exit code, standard output and standard error of one call."""
+
+
+@pytest.fixture(autouse=True)
+def pillow_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """megadetector-utils has Pillow take truncated images in the whole process from its import on."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
 
 
 @pytest.fixture

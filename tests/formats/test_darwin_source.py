@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 import tarfile
 import tracemalloc
@@ -399,7 +400,12 @@ def test_a_table_that_is_a_link_out_of_the_folder_is_not_read() -> None:
         listed("dwca")
 
 
-def test_a_quotation_mark_that_is_never_closed_does_not_fill_the_memory() -> None:
+@pytest.mark.parametrize("limit", [131_072, sys.maxsize])
+def test_a_quotation_mark_that_is_never_closed_does_not_fill_the_memory(
+    limit: int, request: pytest.FixtureRequest
+) -> None:
+    before = csv.field_size_limit(limit)  # of the whole process: frictionless, for one, raises it
+    request.addfinalizer(lambda: csv.field_size_limit(before))
     Path("dwca").mkdir()
     columns = ["coreid", "identifier"]
     Path("dwca/o.csv").write_text("id\ns1\n")
@@ -412,6 +418,15 @@ def test_a_quotation_mark_that_is_never_closed_does_not_fill_the_memory() -> Non
     assert [item.uri for item in items] == ["dwca/a.jpg", "dwca/c.jpg"]
     assert problems[0].uri == "dwca#m.csv:3"
     assert "a quotation mark is not closed" in problems[0].reason
+
+
+def test_a_name_that_is_too_long_for_a_file_is_a_missing_image() -> None:
+    archive(
+        Path("dwca"), [{"coreid": "s1", "identifier": "x" * 5000 + ".jpg"}, {"coreid": "s1", "identifier": "b.jpg"}]
+    )
+    items, problems = listed("dwca")
+    assert [item.uri[-6:] for item in items] == ["xx.jpg", "/b.jpg"]
+    assert not problems
 
 
 def test_a_file_that_is_one_endless_line_is_no_table() -> None:
