@@ -107,13 +107,15 @@ def _days(gathered: Gathered) -> str:
 def _tiles(gathered: Gathered) -> str:
     figures = gathered.figures
     species = len(figures.taxa.get("species", figures.taxa.get("label", {})))
+    named = sum(bool(station.name) for station in figures.stations)
+    placed = sum(not station.name and station.placed > 0 for station in figures.stations)
     rows: list[tuple[str, int, str]] = [
         ("images", figures.images, ""),
         ("done", figures.done, ""),
         ("failed", figures.failed, "bad" if figures.failed else ""),
         ("regions", figures.regions, ""),
         ("labels named" if "label" in figures.taxa else "species named", species, ""),
-        ("cameras", sum(bool(station.name) for station in figures.stations), ""),
+        ("places", placed, "") if placed and not named else ("cameras", named, ""),
         ("reviewed", figures.reviewed, ""),
     ]
     if figures.todo:

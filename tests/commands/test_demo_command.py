@@ -23,7 +23,9 @@ def test_the_demo_draws_classifies_shows_and_exports_and_does_nothing_twice(bioc
     assert f"Failed: {failed[0]['uri']}: {failed[0]['failure_reason']}" in first.out
     assert all(row["captured_at"].endswith("-03:00") and row["latitude"] for row in rows if row["status"] == "done")
     assert all(row["scientific_name"].startswith("Fict") for row in rows if row["status"] == "done")
-    assert all(Path(row["uri"]).name in Path("look/report.html").read_text() for row in rows)
+    page = Path("look/report.html").read_text()
+    assert all(Path(row["uri"]).name in page for row in rows)
+    assert "<dt>places</dt><dd>2</dd>" in page  # cameras without a name
     second = bioclip("demo", "--folder", "look")
     assert second.code == 0
     assert "All 23 were done by an earlier demo" in second.out
