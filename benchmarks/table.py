@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import Any
 
 WHY = "[why](#where-the-time-goes)"
-_GROUPS = ("end to end", "decode", "encode", "classify", "store", "memory", "training")
+_GROUPS = (
+    "end to end",
+    "decode",
+    "encode",
+    "classify",
+    "store",
+    "memory",
+    "training",
+    "formats",
+    "rules",
+    "export",
+    "report",
+)
 _PEER = "pybioclip 2.1.6"
 
 

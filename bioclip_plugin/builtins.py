@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.media import MediaItem
     from bioclip_plugin.plugins import BioclipPluginManager
     from bioclip_plugin.request import ClassifyRequest
+    from bioclip_plugin.rules import Rule
     from bioclip_plugin.session import Session
     from bioclip_plugin.sources import Source
     from bioclip_training.recipe import TrainConfig, TrainResult
@@ -72,7 +73,7 @@ class Builtins:
     def register_sources(self, register: Callable[[Source], None]) -> None:
         from bioclip_plugin.sources import built_in_sources
 
-        for source in built_in_sources():
+        for source in built_in_sources(self._manager.media_suffixes()):
             register(source)
 
     @hookimpl
@@ -81,6 +82,13 @@ class Builtins:
 
         for exporter in built_in_exporters():
             register(exporter)
+
+    @hookimpl
+    def register_rules(self, register: Callable[[type[Rule]], None]) -> None:
+        from bioclip_plugin.rules import built_in_rules
+
+        for rule in built_in_rules():
+            register(rule)
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:

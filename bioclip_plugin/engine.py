@@ -21,6 +21,7 @@ from bioclip_plugin.label_choice import LabelChoice, choose_labels
 from bioclip_plugin.media import Place
 from bioclip_plugin.plugins import BioclipPluginManager
 from bioclip_plugin.request import ClassifyRequest
+from bioclip_plugin.rules.settings import parse_rules, rule_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
 
     from bioclip_core.classify import Candidate, Classification, Classifier
     from bioclip_core.device import Compute, Precision
+    from bioclip_core.labels import LabelSet
+    from bioclip_plugin.rules import Rule
 
 log = logging.getLogger(__name__)
 
-CONSENSUS_VERSION = 1
 _REMEMBERED_PLACES = 256
 
 
@@ -54,6 +56,8 @@ class Engine:
         self.request = request
         self.plugins = plugins
         self.model = find_model(request.model, plugins.models(), exact=request.exact)
+        self.rules: list[Rule] = parse_rules(request.rules, plugins.rules()) if request.rules else []
+        """The active rules, in the order in which they are asked."""
         self._recorded: Precision | None = None
         # One lock for whatever is opened late; functools' cached_property has a lock of its own, and two would deadlock.
         self._lock = threading.RLock()
@@ -61,7 +65,9 @@ class Engine:
         self._compute: Compute | None = None
         self._encoder: Encoder | None = None
         self._classifier: Classifier | None = None
+        self._label_set: LabelSet | None = None
         self._identities: Identities | None = None
+        self._suffixes: frozenset[str] | None = None
         self._weights: dict[Place, NDArray[np.float32] | None] = {}
 
     @property
@@ -139,10 +145,7 @@ class Engine:
             "classify_version": CLASSIFY_VERSION,
         }
         answer_id = settings_id(answers)
-        rules = {
-            "answer_id": answer_id,
-            "rules": [{"name": "consensus", "version": CONSENSUS_VERSION, "threshold": self.request.threshold}],
-        }
+        rules = rule_settings(answer_id, self.request.threshold, self.rules)
         return Identities(feature_id, features, answer_id, answers, settings_id(rules), rules)
 
     @property
@@ -166,11 +169,20 @@ class Engine:
 
         with self._lock:
             if self._classifier is None:
+                labels = self.label_set
+                self._classifier = Classifier(labels, self.compute.device, temperature=self.labels.temperature or 1.0)
+            return self._classifier
+
+    @property
+    def label_set(self) -> LabelSet:
+        """The opened labels; a folder of them opens without torch, words need the model's text tower."""
+        with self._lock:
+            if self._label_set is None:
                 encoder = self.encoder if self.labels.folder is None else None
                 labels = self.labels.open(encoder, self.model)
                 labels.level(self.request.rank)
-                self._classifier = Classifier(labels, self.compute.device, temperature=self.labels.temperature or 1.0)
-            return self._classifier
+                self._label_set = labels
+            return self._label_set
 
     @property
     def level(self) -> str:
@@ -185,6 +197,13 @@ class Engine:
             return self.request.batch_size
         return 128 if self.compute.device.startswith("cuda") else 16
 
+    def opens(self, suffix: str) -> bool:
+        """Whether a plugin opens files of this suffix (``.mp4``, in lower case), so that others need not be asked about."""
+        with self._lock:
+            if self._suffixes is None:
+                self._suffixes = self.plugins.media_suffixes()
+            return suffix in self._suffixes
+
     @property
     def workers(self) -> int:
         """Decoding threads."""
@@ -192,13 +211,13 @@ class Engine:
 
     def classify(self, features_BD: NDArray[np.float16], places: Sequence[Place]) -> list[Classification]:
         """Classify B features, each with the prior of its place (B of them)."""
-        weighed = bool(self._prior_plugins())
+        weighed = self.weighs
         keys = [place if weighed and place else Place() for place in places]
         found: list[Classification | None] = [None] * len(keys)
         for place in dict.fromkeys(keys):
             rows = [row for row, key in enumerate(keys) if key == place]
             answers = self.classifier.classify(
-                features_BD[rows], rank=self.request.rank, top=self.request.top, weights_N=self._weights_of(place)
+                features_BD[rows], rank=self.request.rank, top=self.request.top, weights_N=self.prior(place)
             )
             for row, answer in zip(rows, answers, strict=True):
                 found[row] = answer
@@ -207,6 +226,22 @@ class Engine:
     def consensus(self, by_rank: Mapping[str, Sequence[Candidate]]) -> Candidate | None:
         """The most specific taxon that reaches the request's threshold."""
         return consensus_of(by_rank, self.request.threshold)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether a plugin weighs labels by place."""
+        return bool(self._prior_plugins())
+
+    def prior(self, place: Place) -> NDArray[np.float32] | None:
+        """The product of what all plugins say of a place (N weights), asked once a distinct place."""
+        if not place or not self.weighs:
+            return None
+        with self._lock:
+            if place not in self._weights:
+                if len(self._weights) >= _REMEMBERED_PLACES:
+                    self._weights.pop(next(iter(self._weights)))
+                self._weights[place] = self._asked_weights(place)
+            return self._weights[place]
 
     def provenance(self) -> dict[str, Any]:
         """What is worth knowing beside the identities; no secrets."""
@@ -230,21 +265,10 @@ class Engine:
             for impl in self.plugins.hook.candidate_taxa.get_hookimpls()
         )
 
-    def _weights_of(self, place: Place) -> NDArray[np.float32] | None:
-        """The product of what all plugins say of a place, asked once a distinct place."""
-        if not place:
-            return None
-        with self._lock:
-            if place not in self._weights:
-                if len(self._weights) >= _REMEMBERED_PLACES:
-                    self._weights.pop(next(iter(self._weights)))
-                self._weights[place] = self._asked_weights(place)
-            return self._weights[place]
-
     def _asked_weights(self, place: Place) -> NDArray[np.float32] | None:
         import numpy as np
 
-        labels = self.classifier.labels
+        labels = self.label_set
         product: NDArray[np.float32] | None = None
         for said in self.plugins.hook.candidate_taxa(place=place, labels=labels):
             weights = np.asarray(said, dtype=np.float32)

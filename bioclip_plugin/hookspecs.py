@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     import click
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
     from bioclip_core.labels import LabelSet
     from bioclip_core.models import ModelEntry
     from bioclip_plugin.answers import Answer
     from bioclip_plugin.exports import Exporter
-    from bioclip_plugin.media import MediaItem, Place
+    from bioclip_plugin.media import MediaItem, Place, Unlisted
     from bioclip_plugin.request import ClassifyRequest
-    from bioclip_plugin.sources import Source
+    from bioclip_plugin.rules import Rule
+    from bioclip_plugin.sources import ListingOptions, Source
     from bioclip_plugin.store import Run
     from bioclip_training.recipe import TrainConfig, TrainResult
 
@@ -56,6 +58,26 @@ def register_sources(register: Callable[[Source], None]) -> None:
 @hookspec
 def register_exporters(register: Callable[[Exporter], None]) -> None:
     """Add formats that ``export --format`` takes."""
+
+
+@hookspec
+def register_rules(register: Callable[[type[Rule]], None]) -> None:
+    """Add rules that ``--rule`` takes: what is made of stored answers."""
+
+
+@hookspec
+def media_suffixes() -> Iterable[str] | None:
+    """Name the suffixes (``.mp4``) of files that ``expand_media`` or ``open_media`` take, so that folders list them."""
+
+
+@hookspec(firstresult=True)
+def expand_media(item: MediaItem, options: ListingOptions) -> Iterable[MediaItem | Unlisted] | None:
+    """List what an item is made of: frames of a video, pages of a TIFF; None where it is one image."""
+
+
+@hookspec(firstresult=True)
+def open_media(item: MediaItem) -> Image.Image | None:
+    """Open an item that Pillow cannot read (a frame, a RAW file) as an upright image; None where it is not yours."""
 
 
 @hookspec

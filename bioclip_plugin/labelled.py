@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioclip_core.errors import SourceError
 from bioclip_core.taxonomy import RANKS, clean_name, parse_binomial
@@ -16,9 +16,6 @@ from bioclip_plugin.sources.rows import Row, items_of
 from bioclip_plugin.sources.table import TableSource
 from bioclip_training.catalog.rows import Box, LabelledItem
 from bioclip_training.catalog.sources import LabelledSource, LeftOut
-
-if TYPE_CHECKING:
-    from bioclip_plugin.store import Review
 
 NOT_LISTED = "not listed"
 _SQLITE = b"SQLite format 3\x00"
@@ -96,6 +93,8 @@ def _source(address: str, kind: str, name: str) -> LabelledSource:
         return LabelledSource(name, "table", lambda: table_items(address, name), path_of(address).parent)
     if kind == "folder":
         return LabelledSource(name, "folder", lambda: folder_items(address, name), path_of(address), moment_of)
+    from bioclip_plugin.reviews.as_labels import review_items
+
     return LabelledSource(name, "reviews", lambda: review_items(address, name), moment_of=moment_of)
 
 
@@ -252,53 +251,3 @@ def moment_of(data: bytes) -> tuple[str, float] | None:
     wall_clock = said.captured_at.replace(tzinfo=UTC)  # one camera does not change its zone within a burst
     camera = " ".join(filter(None, (said.camera_make, said.camera_model, said.camera_serial_number)))
     return camera, wall_clock.timestamp()
-
-
-# -- reviews of a store ------------------------------------------------------------------------------------------------
-
-
-def review_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
-    """What people said in a store: the newest review of each image or region, where it names a taxon.
-
-    Raises:
-        StoreError: if the store cannot be opened.
-    """
-    from bioclip_plugin.store import Store
-
-    store = Store.open(address, create=False)
-    try:
-        newest: dict[Any, Review] = {}
-        for review in store.reviews():
-            target = review.target
-            key = (
-                target.kind == "event" and target.event,
-                target.uri,
-                target.frame,
-                target.region and target.region.box,
-            )
-            if key not in newest or (review.reviewed_at, review.id) >= (newest[key].reviewed_at, newest[key].id):
-                newest[key] = review
-        wanted = {review.target.uri for review in newest.values()}
-        media = {item.uri: item for item in store.media_under() if item.uri in wanted} if wanted else {}
-    finally:
-        store.close()
-    for review in sorted(newest.values(), key=lambda said: (said.target.uri or "", said.target.frame, said.id)):
-        yield _review_item(review, media.get(review.target.uri or ""), source)
-
-
-def _review_item(review: Review, item: MediaItem | None, source: str) -> LabelledItem | LeftOut:
-    target = review.target
-    if target.kind == "event" or target.uri is None:
-        return LeftOut(
-            f"event {target.event}", source, "no image", "a review of an event says nothing of a single image"
-        )
-    if review.verdict != "taxon" or review.taxon is None:
-        return LeftOut(target.uri, source, "no taxon", f"the review says {review.verdict.replace('_', ' ')}")
-    taxon = review.taxon
-    cells: dict[str, Any] = {rank.value: taxon.lineage[rank.depth] for rank in RANKS if taxon.lineage[rank.depth]}
-    cells |= {"verbatimScientificName": taxon.scientific_name, "vernacularName": taxon.common_name}
-    if item is not None:
-        cells |= {key: value for key, value in item.metadata.items() if key not in cells}
-        cells |= {"sequence": item.sequence or "", "deployment": item.deployment or ""}
-    path = path_of(target.uri)
-    return _labelled(MediaItem(target.uri, path), cells, source, target.frame, target.region)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -52,12 +51,16 @@ class Region:
     detector: str = ""
     detector_version: str = ""
     category: str = ""
+    """What the detector calls it: ``animal``, ``person``, ``vehicle``, or a word of its own."""
     confidence: float | None = None
+    classified: bool = True
+    """False: kept, and not named by the model: a person, a vehicle, a box below the threshold."""
 
     def __post_init__(self) -> None:
-        box = (self.x, self.y, self.w, self.h)
-        inside = all(math.isfinite(v) and -1e-6 <= v <= 1 + 1e-6 for v in box)
-        if not inside or self.w <= 0 or self.h <= 0 or self.x + self.w > 1 + 1e-4 or self.y + self.h > 1 + 1e-4:
+        x, y, w, h = box = (self.x, self.y, self.w, self.h)
+        # What is no number is in no range. Written out, since millions of boxes pass here.
+        inside = -1e-6 <= x <= 1 + 1e-6 and -1e-6 <= y <= 1 + 1e-6 and 0 < w <= 1 + 1e-6 and 0 < h <= 1 + 1e-6
+        if not inside or x + w > 1 + 1e-4 or y + h > 1 + 1e-4:
             raise UsageError(
                 f"region {box}: a box is x, y, width, height between 0 and 1 of the upright image, with width and height above 0"
             )
@@ -92,13 +95,17 @@ class MediaItem:
     deployment: str | None = None
     sequence: str | None = None
     regions: tuple[Region, ...] = ()
-    """Empty: the whole image."""
+    """Empty: the whole image, unless ``detected``."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """Whatever else the source or the camera said; plain JSON values."""
     data: bytes | None = field(default=None, repr=False, compare=False)
     """The file's bytes, where they are at hand already."""
+    span: tuple[int, int] | None = field(default=None, compare=False)
+    """Offset and length of the item's bytes in the file at ``path``, where it is a part of that file; None: the whole file."""
     image: Image.Image | None = field(default=None, repr=False, compare=False)
     """The decoded image, where that is at hand instead of a file."""
+    detected: bool = False
+    """A detector looked at the image, so that no regions mean that it found nothing."""
 
 
 # An escaped byte that is not UTF-8. A name that holds such characters itself gets its percent sign escaped, so that no two
@@ -141,3 +148,4 @@ class Unlisted:
 
     uri: str
     reason: str
+    frame: int = 0

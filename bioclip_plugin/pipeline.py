@@ -18,6 +18,7 @@ from bioclip_plugin.tasks import (
     RegionWork,
     Task,
     answer_of,
+    bytes_of,
     decoded_box,
     is_known,
     new_task,
@@ -30,6 +31,7 @@ from bioclip_plugin.tasks import (
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
     from bioclip_plugin.engine import Engine
     from bioclip_plugin.store import Store
@@ -179,7 +181,8 @@ class Pipeline:
             regions = {region.region.box if region.region else WHOLE_BOX: region
                        for region in stored.get(task.listed.media_id if task.listed else -1, [])}  # fmt: skip
             for work in task.regions:
-                work.stored = regions.get(work.box)
+                if work.is_classified:
+                    work.stored = regions.get(work.box)
 
     def _recall_features(self, tasks: Sequence[Task]) -> None:
         """Fill in features that are stored or wait for the writer, so that equal contents are encoded once."""
@@ -201,22 +204,26 @@ class Pipeline:
 
     def _read(self, task: Task) -> None:
         """On a decoding thread: bytes, hash, camera metadata, crops. A failure is the item's own."""
-        from bioclip_core.images import decode_regions, prepare, read_bytes
+        from bioclip_core.images import decode_regions, prepare
         from bioclip_plugin.metadata import with_metadata
 
         preprocessing = self._engine.model.preprocessing
-        boxes = [decoded_box(work.region) for work in task.regions]
+        classified = [work for work in task.regions if work.is_classified]
+        boxes = [decoded_box(work.region) for work in classified]
         try:
-            if task.item.image is not None:
-                image = task.item.image
+            image = task.item.image or self._opened(task.item)
+            if image is not None:
                 content = image.tobytes()
                 task.content_sha256 = hashlib.sha256(f"{image.mode}{image.size}".encode() + content).hexdigest()
+                if task.item.image is None and (block := _exif_block(image)):
+                    task.item = with_metadata(task.item, block)
                 crops = prepare(image, boxes, preprocessing)
             else:
-                content = task.item.data if task.item.data is not None else read_bytes(path_of_item(task.item))
+                content = bytes_of(task.item)
                 task.content_sha256 = hashlib.sha256(content).hexdigest()
                 task.item = with_metadata(task.item, content)
-                crops = decode_regions(content, boxes, preprocessing, frame=task.item.frame)
+                # Where nothing is to be named the image is read for what the camera says of it, and not decoded.
+                crops = decode_regions(content, boxes, preprocessing, frame=task.item.frame) if boxes else []
         except ImageError as error:
             task.failure = Failure(error.stage, str(error))
             return
@@ -224,8 +231,20 @@ class Pipeline:
             task.failure = Failure("decode", str(error))
             return
         task.content_size = len(content)
-        for work, crop in zip(task.regions, crops, strict=True):
+        for work, crop in zip(classified, crops, strict=True):
             work.crop = crop
+
+    def _opened(self, item: MediaItem) -> Image.Image | None:
+        """The image of an item that a plugin opens: a frame of a video, a RAW file."""
+        if item.data is not None or not self._engine.opens(path_of_item(item).suffix.lower()):
+            return None
+        try:
+            image: Image.Image | None = self._engine.plugins.hook.open_media(item=item)
+        except (ImageError, UsageError):
+            raise
+        except Exception as error:  # a plugin's trouble with one file is that file's failure, not the run's end
+            raise ImageError(f"a plugin could not open it: {type(error).__name__}: {error}", stage="decode") from error
+        return image
 
     # Model and labels
 
@@ -296,6 +315,12 @@ class Pipeline:
                 self._in_flight.pop(task.listed.media_id, None)
         if self._on_stored and written:
             self._on_stored(self._run, [task.answer for task in written if task.answer])
+
+
+def _exif_block(image: Image.Image) -> bytes:
+    """What the camera wrote, where the image still has it: a bare EXIF block, which is read like a file."""
+    block = image.info.get("exif")
+    return block.removeprefix(b"Exif\x00\x00") if isinstance(block, bytes) else b""
 
 
 def _read_through(task: Task) -> Task:

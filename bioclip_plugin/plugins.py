@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -16,12 +16,14 @@ from bioclip_plugin import __version__, hookspecs
 if TYPE_CHECKING:
     from bioclip_core.models import ModelEntry
     from bioclip_plugin.exports import Exporter
-    from bioclip_plugin.sources import Source
+    from bioclip_plugin.media import MediaItem, Unlisted
+    from bioclip_plugin.rules import Rule
+    from bioclip_plugin.sources import ListingOptions, Source
 
 log = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "bioclip"
-_BUILTINS = "builtins"
+_BUILTINS, _MEDIA = "builtins", "media"
 
 
 class _Named(Protocol):
@@ -61,6 +63,19 @@ class BioclipPluginManager(pluggy.PluginManager):
         """Registered export formats by name."""
         return _collected(self.hook.register_exporters, "exporter")
 
+    def rules(self) -> dict[str, type[Rule]]:
+        """Registered rules by name, in the order of their registration."""
+        return _collected(self.hook.register_rules, "rule")
+
+    def media_suffixes(self) -> frozenset[str]:
+        """Suffixes, in lower case, of files that plugins open or expand."""
+        return frozenset(suffix.lower() for said in self.hook.media_suffixes() for suffix in said)
+
+    def expand(self, item: MediaItem, options: ListingOptions) -> Iterable[MediaItem | Unlisted] | None:
+        """What an item is made of, by the first plugin that knows; None where it is one image."""
+        parts: Iterable[MediaItem | Unlisted] | None = self.hook.expand_media(item=item, options=options)
+        return parts
+
     def described(self) -> list[dict[str, str]]:
         """For ``plugins`` and provenance: name, distribution with version, and the hooks that each implements."""
         rows = []
@@ -80,11 +95,13 @@ def create_plugin_manager(*, installed: bool = True) -> BioclipPluginManager:
         PluginError: if two installed plugins bear one name.
     """
     from bioclip_plugin.builtins import Builtins
+    from bioclip_plugin.opening import BuiltInMedia
 
     manager = BioclipPluginManager()
     manager.add_hookspecs(hookspecs)
     manager.register(Builtins(manager), name=_BUILTINS)
-    manager.distributions[_BUILTINS] = f"bioclip-plugin {__version__}"
+    manager.register(BuiltInMedia(), name=_MEDIA)
+    manager.distributions[_BUILTINS] = manager.distributions[_MEDIA] = f"bioclip-plugin {__version__}"
     if installed:
         _load_installed(manager)
     manager.check_pending()

@@ -30,6 +30,8 @@ class ClassifyRequest:
     """How many candidates."""
     threshold: float = 0.65
     """The summed probability that a consensus needs, above 0 and at most 1."""
+    rules: tuple[str, ...] = ()
+    """Rules that a pass applies to the stored answers, each ``NAME`` or ``NAME:KEY=VALUE,...``; needs a store."""
     store: str | None = None
     """SQLAlchemy address or SQLite path where results are kept; None: nowhere."""
     batch_size: int | None = None
@@ -55,7 +57,7 @@ class ClassifyRequest:
         for name, value in (("batch_size", self.batch_size), ("workers", self.workers)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} {value}: allowed are whole numbers from 1")
-        for name in ("labels", "taxa"):  # lists from TOML and JSON
+        for name in ("labels", "taxa", "rules"):  # lists from TOML and JSON
             value = getattr(self, name)
             if value is not None and not isinstance(value, (str, tuple)):
                 object.__setattr__(self, name, tuple(value))

@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from bioclip_core.errors import UsageError
+from bioclip_core.identity import settings_id
 from bioclip_plugin.answers import Answer, Failure
 from bioclip_plugin.engine import Engine
 from bioclip_plugin.media import MediaItem, Unlisted, item_of
 from bioclip_plugin.pipeline import Pipeline
 from bioclip_plugin.plugins import BioclipPluginManager, create_plugin_manager
 from bioclip_plugin.request import ClassifyRequest
+from bioclip_plugin.rules.settings import rule_settings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
+    from bioclip_plugin.rules.summary import Applied
+    from bioclip_plugin.sources import ListingOptions
     from bioclip_plugin.store import Run, Store
 
 log = logging.getLogger(__name__)
@@ -90,6 +94,12 @@ class Session:
         self.store: Store | None = None
         self._run: Run | None = None
         self._lock = threading.Lock()
+        if request.store is None and request.rules:
+            raise UsageError(
+                f'rules ({", ".join(request.rules)}) work on stored answers; give a store as well: store="results.db"'
+            )
+        for rule in self.engine.rules:
+            rule.read()
         if request.store is not None:
             from bioclip_plugin.store import Store
 
@@ -133,8 +143,12 @@ class Session:
         for answer, rows in Pipeline(self.engine, classify=False).features(_as_item(item) for item in items):
             yield Embedded(answer.item, np.stack(rows) if rows and answer.failure is None else None, answer.failure)
 
-    def begin_run(self, sources: Sequence[str]) -> Run:
+    def begin_run(self, sources: Sequence[str], listing: ListingOptions | None = None) -> Run:
         """Begin the run over these sources, or take it up where it was.
+
+        Args:
+            sources: the addresses as given.
+            listing: how they are read, kept with the run's settings.
 
         Raises:
             UsageError: if the Session has no store.
@@ -144,11 +158,13 @@ class Session:
         if self.store is None:
             raise UsageError("this Session has no store; open it with store=... to begin a run")
         ids = self.engine.identities
+        rules = rule_settings(ids.answer_id, self.request.threshold, self.engine.rules, sources)
+        settings = {**self.request.settings(), **(listing.settings() if listing else {})}
         return self.store.begin_run(
             RunPlan(
-                sources=tuple(sources), settings=self.request.settings(), feature_id=ids.feature_id,
+                sources=tuple(sources), settings=settings, feature_id=ids.feature_id,
                 feature_settings=ids.feature_settings, dimension=self.engine.dimension, answer_id=ids.answer_id,
-                answer_settings=ids.answer_settings, rule_id=ids.rule_id, rule_settings=ids.rule_settings,
+                answer_settings=ids.answer_settings, rule_id=settings_id(rules), rule_settings=rules,
                 provenance={**self.engine.provenance(), "store": self.store.shown_address},
             )
         )  # fmt: skip
@@ -157,14 +173,39 @@ class Session:
         """The pipeline of a run that :meth:`begin_run` gave."""
         return Pipeline(self.engine, self.store, run, repeat_done=repeat_done, rehash=rehash, on_stored=self._tell)
 
+    def apply_rules(self, run: Run | None = None, *, progress: Callable[[int, int], None] | None = None) -> Applied:
+        """Apply the request's rules to what a run has answered: regions that they have not decided yet, and their events.
+
+        Args:
+            run: one that :meth:`begin_run` gave; None: the Session's own, of images classified one by one.
+            progress: called with the images that are done and with all of them.
+
+        Raises:
+            UsageError: without a store, and for times of one camera with and without a zone.
+            StoreError: where a rule needs features and none are stored.
+        """
+        from bioclip_plugin.rules.applying import apply_rules
+
+        run = run or self._own_run()
+        if self.store is None or run is None:
+            raise UsageError("this Session has no store; open it with store=... to apply rules")
+        return apply_rules(self.store, run, self.engine.rules, lambda: self.engine, progress)
+
     def close(self) -> None:
-        """End the Session's own run and give back the store's connections."""
+        """End the Session's own run, rules applied, and give back the store's connections."""
+        self._close(apply_rules=True)
+
+    def _close(self, *, apply_rules: bool) -> None:
         with self._lock:
             if self.store is not None:
-                if self._run is not None:
-                    self.store.end_run(self._run, "finished", {})
-                    self._run = None
-                self.store.close()
+                try:
+                    if self._run is not None:
+                        if self.engine.rules and apply_rules:  # after an error it is the error that is to be heard of
+                            self.apply_rules(self._run)
+                        self.store.end_run(self._run, "finished", {})
+                        self._run = None
+                finally:
+                    self.store.close()
 
     def __enter__(self) -> Session:
         return self
@@ -172,7 +213,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._close(apply_rules=kind is None)
 
     def _own_run(self) -> Run | None:
         """The run that images classified one by one belong to."""

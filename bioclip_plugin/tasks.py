@@ -35,6 +35,11 @@ class RegionWork:
     def box(self) -> tuple[int, int, int, int]:
         return self.region.box if self.region else WHOLE_BOX
 
+    @property
+    def is_classified(self) -> bool:
+        """Whether the model is to name it."""
+        return self.region is None or self.region.classified
+
 
 @dataclass(eq=False)
 class Task:
@@ -57,16 +62,18 @@ class Task:
         return self.listed is not None and self.listed.done
 
     def feature_keys(self) -> list[tuple[RegionWork, FeatureKey]]:
-        """The regions with the keys of their features; none for a content that is not known."""
+        """The classified regions with the keys of their features; none for a content that is not known."""
         sha256 = self.content_sha256
-        return [(work, (sha256, self.item.frame, work.box)) for work in self.regions] if sha256 else []
+        classified = [work for work in self.regions if work.is_classified]
+        return [(work, (sha256, self.item.frame, work.box)) for work in classified] if sha256 else []
 
 
 def new_task(item: MediaItem | Unlisted, listed: Listed | None, stat: Stat | None) -> Task:
     """A task for a listed item (None: without a store), with one piece of work a region."""
     if isinstance(item, Unlisted):
-        return Task(MediaItem(uri=item.uri), failure=Failure("list", item.reason))
-    task = Task(item, listed, stat, [RegionWork(region) for region in item.regions] or [RegionWork(None)])
+        return Task(MediaItem(uri=item.uri, frame=item.frame), failure=Failure("list", item.reason))
+    works = [RegionWork(region) for region in item.regions]
+    task = Task(item, listed, stat, works if works or item.detected else [RegionWork(None)])
     if listed is not None:
         task.content_sha256 = listed.content_sha256
         task.failure = listed.failure
@@ -74,8 +81,14 @@ def new_task(item: MediaItem | Unlisted, listed: Listed | None, stat: Stat | Non
 
 
 def is_known(task: Task) -> bool:
-    """Whether the store has answers or features for every region, so that neither image nor model is needed."""
-    return all(work.stored is not None or work.features is not None for work in task.regions)
+    """Whether the store has answers or features for every region, so that neither image nor model is needed.
+
+    An image in which nothing is to be named is known once it was read for what the camera says of it.
+    """
+    classified = [work for work in task.regions if work.is_classified]
+    if not classified:
+        return task.content_sha256 is not None
+    return all(work.stored is not None or work.features is not None for work in classified)
 
 
 def stat_of(item: MediaItem | Unlisted) -> Stat | None:
@@ -92,6 +105,26 @@ def stat_of(item: MediaItem | Unlisted) -> Stat | None:
 def path_of_item(item: MediaItem) -> Path:
     """Where the item's bytes are."""
     return item.path if item.path is not None else path_of(item.uri)
+
+
+def bytes_of(item: MediaItem) -> bytes:
+    """The item's bytes: those at hand, its file's, or the part of a file that it is.
+
+    Raises:
+        ImageError: if they cannot be read.
+    """
+    from bioclip_core.images import read_bytes
+
+    if item.data is not None:
+        return item.data
+    path = path_of_item(item)
+    if item.path is None and "#" in item.uri and not path.exists():  # from a store, which keeps uris
+        from bioclip_plugin.sources.shards import member
+
+        found = member(item.uri)
+        if found is not None and found.path is not None:
+            return read_bytes(found.path, found.span)
+    return read_bytes(path, item.span)
 
 
 def decoded_box(region: Region | None) -> tuple[float, float, float, float] | None:
@@ -117,6 +150,8 @@ def answer_of(task: Task, engine: Engine | None = None) -> Answer:
 
 
 def _region_answer(work: RegionWork, engine: Engine) -> RegionAnswer:
+    if not work.is_classified:
+        return RegionAnswer(work.region, (), None)
     if work.stored is not None:
         by_rank, flags = work.stored.by_rank, work.stored.flags
     else:

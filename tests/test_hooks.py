@@ -19,12 +19,17 @@ from pyarrow import parquet
 
 from bioclip_core.errors import PluginError, UnknownModel
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin import Answer, ClassifyRequest, MediaItem, Place, create_plugin_manager, hookimpl, hookspecs
+from bioclip_plugin import Answer, ClassifyRequest, MediaItem, Place, cli, create_plugin_manager, hookimpl, hookspecs
 from bioclip_plugin.cli import CommandGroup
+from bioclip_plugin.exports import ExportOptions
+from bioclip_plugin.exports.selection import Export
 from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.rules import Rule, Ruling, Subject
+from bioclip_plugin.sources import ListingOptions
 from bioclip_plugin.sources.listing import listed
 from bioclip_plugin.store import Run, Store
 from bioclip_plugin.testing import FakeModel
+from bioclip_plugin.validation.problems import Problem
 from bioclip_training.catalog.rows import CatalogRow, table_from
 from bioclip_training.recipe import Progress, TrainConfig
 
@@ -160,7 +165,7 @@ class Shelf:
     def takes(self, address: str) -> bool:
         return address.startswith("shelf:")
 
-    def items(self, address: str) -> Iterator[MediaItem]:
+    def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem]:
         yield from (MediaItem(uri=f"{address}/{number}") for number in (1, 2))
 
 
@@ -183,11 +188,19 @@ def test_hook_register_exporters(pm: BioclipPluginManager, request_for_fish: Cla
     class Tally:
         name = "tally"
         description = "One name a line."
+        folder = False
 
-        def write(self, path: Path, run: Run, items: Iterator[Any]) -> int:
-            names = [item.regions[0].by_rank["label"][0].name for item in items]
-            path.write_text("\n".join([f"run {run.id}", *names]))
+        def write(self, path: Path, export: Export) -> int:
+            names = [item.regions[0].by_rank["label"][0].name for item in export.items()]
+            path.write_text("\n".join([f"run {export.run.id}", *names]))
             return len(names)
+
+        def recognises(self, path: Path) -> bool:
+            return path.is_file() and path.read_text().startswith("run ")
+
+        def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:
+            if len(path.read_text().splitlines()) < 2:
+                yield Problem(path.name, "", "nothing is tallied")
 
     class Tallies:
         @hookimpl
@@ -199,9 +212,17 @@ def test_hook_register_exporters(pm: BioclipPluginManager, request_for_fish: Cla
     kept = ClassifyRequest(model="fake", labels=FISH, store=str(tmp_path / "results.db"))
     pm.hook.classify_images(items=[picture("red", RED), picture("blue", BLUE)], request=kept)
     with Store.open(tmp_path / "results.db") as store:
-        run = store.run()
-        assert pm.exporters()["tally"].write(tmp_path / "tally.txt", run, store.items_of(run)) == 2
+        assert pm.exporters()["tally"].write(tmp_path / "tally.txt", Export(store, store.run())) == 2
     assert (tmp_path / "tally.txt").read_text() == "run 1\na red fish\na blue fish"
+    command_line = CliRunner(), cli.command_line(pm)
+    export = ["export", "--store", str(tmp_path / "results.db"), "--format", "tally", "--output"]
+    none = command_line[0].invoke(
+        command_line[1], [*export, str(tmp_path / "none"), "--taxon", "a red herring"], obj=pm
+    )
+    assert "error: nothing is tallied" in none.output
+    assert not (tmp_path / "none").exists()
+    valid = command_line[0].invoke(command_line[1], ["validate", str(tmp_path / "tally.txt")], obj=pm)
+    assert valid.output == f"{tmp_path / 'tally.txt'}: tally, 0 errors, 0 warnings\n"
 
 
 def test_hook_register_commands(pm: BioclipPluginManager) -> None:
@@ -349,3 +370,91 @@ def test_hooks_may_be_called_from_an_observers_thread_without_a_deadlock(
     work.join(timeout=60)
     assert not work.is_alive()
     assert second == ["a blue fish"]
+
+
+class Filmstrips:
+    """Opens ``.strip`` files: text with a colour a line, each of which is a frame."""
+
+    @hookimpl
+    def media_suffixes(self) -> list[str]:
+        return [".STRIP"]
+
+    @hookimpl
+    def expand_media(self, item: MediaItem, options: ListingOptions) -> list[MediaItem] | None:
+        if item.path is None or item.path.suffix != ".strip":
+            return None
+        frames = len(item.path.read_text().split())
+        step = max(1, round(1 / options.frames_per_second))
+        return [MediaItem(item.uri, item.path, frame) for frame in range(0, frames, step)]
+
+    @hookimpl
+    def open_media(self, item: MediaItem) -> Image.Image | None:
+        assert item.path is not None
+        colour = item.path.read_text().split()[item.frame]
+        if colour == "torn":
+            raise RuntimeError("the film is torn")
+        return Image.new("RGB", (20, 10), colour)
+
+
+@pytest.fixture
+def strip(pm: BioclipPluginManager, tmp_path: Path) -> Path:
+    pm.register(Filmstrips())
+    pm.check_pending()
+    (tmp_path / "film.strip").write_text("red blue torn")
+    return tmp_path
+
+
+def test_hook_media_suffixes(pm: BioclipPluginManager, strip: Path) -> None:
+    assert ".strip" in pm.media_suffixes()
+    assert [item.uri for item in listed([str(strip)], pm.sources())] == [str(strip / "film.strip")]
+
+
+def test_hook_expand_media(pm: BioclipPluginManager, strip: Path) -> None:
+    (strip / "ant.png").write_bytes(b"one image")
+    items = list(listed([str(strip)], pm.sources(), ListingOptions(frames_per_second=0.5), pm.expand))
+    assert [(Path(item.uri).name, item.frame) for item in items] == [
+        ("ant.png", 0), ("film.strip", 0), ("film.strip", 2),
+    ]  # fmt: skip
+
+
+def test_hook_open_media(pm: BioclipPluginManager, strip: Path, request_for_fish: ClassifyRequest) -> None:
+    frames = [MediaItem(str(strip / "film.strip"), strip / "film.strip", frame) for frame in range(3)]
+    red, blue, torn = pm.hook.classify_images(items=frames, request=request_for_fish)
+    assert probabilities(red)["a red fish"] == pytest.approx(LIKELY, abs=TOLERANCE)
+    assert probabilities(blue)["a blue fish"] == pytest.approx(LIKELY, abs=TOLERANCE)
+    assert torn.failure is not None
+    assert (torn.failure.stage, "the film is torn" in torn.failure.reason) == ("decode", True)
+
+
+def test_hook_register_rules(pm: BioclipPluginManager, tmp_path: Path) -> None:
+    class NoBlue(Rule):
+        name = "no-blue"
+        description = "Blue is the water."
+
+        def decide(self, subject: Subject) -> Ruling | None:
+            if subject.candidates and subject.candidates[0].name == "a blue fish":
+                return Ruling("blank", None, "emptied", "it is the water")
+            return None
+
+    class Rules:
+        @hookimpl
+        def register_rules(self, register: Callable[[type[Rule]], None]) -> None:
+            register(NoBlue)
+
+    pm.register(Rules())
+    assert {"no-blue", "sequences", "geofence"} <= set(pm.rules())
+    for name, colour in (("red", RED), ("blue", BLUE)):
+        Image.new("RGB", (20, 10), colour).save(tmp_path / f"{name}.png")
+    words = tmp_path / "fish.txt"
+    words.write_text("\n".join(FISH))
+    paths = [str(tmp_path / "red.png"), str(tmp_path / "blue.png")]
+    command = ["classify", *paths, "--model", "fake", "--labels", str(words), "--store", str(tmp_path / "r.db")]
+    done = CliRunner().invoke(cli.command_line(pm), [*command, "--rule", "no-blue"], obj=pm, catch_exceptions=False)
+    with Store.open(tmp_path / "r.db") as store:
+        red, blue = (item.regions[0] for item in store.items_of(store.run()))
+        assert "no-blue" in {rule["name"] for rule in store.run().rule_settings["rules"]}
+    assert red.decision is not None
+    assert blue.decision is not None
+    assert (red.decision.verdict, blue.decision.verdict) == ("taxon", "blank"), done.output
+    assert blue.decision.trail[-1]["why"] == "it is the water"
+    assert blue.by_rank["label"][0].name == "a blue fish", "the model's own answer stays"

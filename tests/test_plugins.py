@@ -129,9 +129,10 @@ def test_a_plugin_marked_for_another_project_is_ignored() -> None:
 
 def test_the_built_ins_are_one_plugin_among_others_through_the_public_hooks() -> None:
     manager = create_plugin_manager(installed=False)
-    (row,) = manager.described()
-    assert row["name"] == "builtins"
+    row, media = manager.described()
+    assert (row["name"], media["name"]) == ("builtins", "media")
+    assert media["hooks"] == "expand_media, media_suffixes, open_media"
     assert set(row["hooks"].split(", ")) == {
-        "classify_images", "embed_images", "register_commands", "register_exporters", "register_models", "register_sources",
-        "train_model",
+        "classify_images", "embed_images", "register_commands", "register_exporters", "register_models", "register_rules",
+        "register_sources", "train_model",
     }  # fmt: skip

@@ -335,7 +335,8 @@ def test_a_missing_address_is_heard_of_before_anything_is_listed() -> None:
     with pytest.raises(SourceError) as caught:
         listed(["a.jpg", "gone"], built_in_sources())
     assert str(caught.value) == (
-        "gone does not exist; give a path of one of these kinds: standard input, folder, table (.csv, .tsv, .parquet), file"
+        "gone does not exist; give a path of one of these kinds: standard input, Camtrap DP package, Darwin Core archive, "
+        "MegaDetector results (.json), SpeciesNet predictions (.json), shards, folder, table (.csv, .tsv, .parquet), file"
     )
 
 

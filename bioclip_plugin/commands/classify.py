@@ -14,7 +14,15 @@ import click
 
 from bioclip_core.errors import BioclipError, SourceError, StoreError, UsageError
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import DEFAULT_STORE, compute_options, model_option, store_option
+from bioclip_plugin.commands.options import (
+    DEFAULT_STORE,
+    compute_options,
+    listing_of,
+    listing_options,
+    model_option,
+    rule_option,
+    store_option,
+)
 from bioclip_plugin.commands.reporting import (
     Report,
     console_for,
@@ -30,7 +38,9 @@ from bioclip_plugin.request import ClassifyRequest
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bioclip_plugin.rules.summary import Applied
     from bioclip_plugin.session import Session
+    from bioclip_plugin.sources import ListingOptions
     from bioclip_plugin.store import Run, Summary
 
 
@@ -50,8 +60,10 @@ if TYPE_CHECKING:
 @click.option(
     "--threshold", type=float, default=0.65, show_default=True, help="Summed probability that the consensus needs."
 )
+@rule_option
 @store_option
 @compute_options
+@listing_options
 @click.option(
     "--rehash", is_flag=True, help="Read every file again, also where size and modification time are unchanged."
 )
@@ -72,9 +84,10 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     find . -name '*.JPG' | bioclip-plugin classify - --json
     """
     console = console_for(to_stderr=as_json)
+    listing = listing_of(options)
     request = ClassifyRequest(**options)
     with log_lines(console), terminated_like_interrupted():
-        return _Classification(ctx, paths, request, console, rehash=rehash, as_json=as_json).run()
+        return _Classification(ctx, paths, request, listing, console, rehash=rehash, as_json=as_json).run()
 
 
 class _Classification:
@@ -85,6 +98,7 @@ class _Classification:
         ctx: click.Context,
         paths: tuple[str, ...],
         request: ClassifyRequest,
+        listing: ListingOptions,
         console: Console,
         *,
         rehash: bool,
@@ -93,6 +107,7 @@ class _Classification:
         self._plugins = plugins_of(ctx)
         self._paths = paths
         self._request = request
+        self._listing = listing
         self._console = console
         self._rehash = rehash
         self._as_json = as_json
@@ -123,7 +138,7 @@ class _Classification:
     def _work(self, session: Session) -> int:
         assert session.store is not None
         items = self._items(session)
-        run = session.begin_run([uri_of(path) for path in self._paths])
+        run = session.begin_run([uri_of(path) for path in self._paths], self._listing)
         pipeline = session.pipeline(run, repeat_done=self._as_json, rehash=self._rehash)
         report = Report("Classifying", console=self._console)
         if "-" not in self._paths:
@@ -134,7 +149,7 @@ class _Classification:
                 for answer in pipeline.answers(items):
                     report.advance(1 + pipeline.already_done - seen if not self._as_json else 1)
                     seen = pipeline.already_done
-                    if self._as_json:
+                    if self._as_json and not self._request.rules:
                         for row in answer.as_dicts():
                             print_json_line(json.dumps(row, ensure_ascii=False))
         except KeyboardInterrupt:
@@ -150,8 +165,50 @@ class _Classification:
                 go_on = _command(self._request, session.store.shown_address)
                 raise type(error)(f"{error}. What is done is committed; go on with: {go_on}") from error
             raise
-        session.store.end_run(run, "finished", {"seconds": round(report.seconds, 1)})
-        return self._summarise(session, run, report, pipeline.already_done)
+        try:
+            self._keep_reviews(session)
+            applied = self._apply_rules(session, run)
+        except BaseException as error:
+            self._end(session, run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        counts = {"seconds": round(report.seconds, 1), **({"rules": applied.as_dict()} if applied else {})}
+        session.store.end_run(run, "finished", counts)
+        return self._summarise(session, run, report, pipeline.already_done, applied)
+
+    def _apply_rules(self, session: Session, run: Run) -> Applied | None:
+        """Decide on what is answered; an interruption leaves the rest to the same command, or to ``rules apply``."""
+        if not session.engine.rules:
+            return None
+        report = Report("Applying rules", console=self._console)
+        try:
+            with report:
+                applied = session.apply_rules(run, progress=report.reach)
+        except BaseException:
+            self._console.print(
+                f"All answers are stored. The rules go on with: bioclip-plugin rules apply --run {run.id}"
+            )
+            raise
+        if self._as_json:
+            self._print_decided(session, run)
+        return applied
+
+    def _print_decided(self, session: Session, run: Run) -> None:
+        """Print what the rules made of the answers: before them nothing was said, since they see whole events."""
+        from bioclip_plugin.exports.jsonl import objects_of
+
+        assert session.store is not None
+        for stored in session.store.items_of(run):
+            for row in objects_of(stored, (), session.engine.level, self._request.top):
+                print_json_line(json.dumps(row, ensure_ascii=False))
+
+    def _keep_reviews(self, session: Session) -> None:
+        """Store what people said in the files that were listed; what was stored before stays one review."""
+        from bioclip_plugin.reviews.from_sources import import_from_sources
+
+        assert session.store is not None
+        kept = import_from_sources(self._paths, self._plugins.sources(), self._listing, session.store)
+        if kept.read:
+            self._console.print(kept.described())
 
     def _end(self, session: Session, run: Run, status: Any) -> None:
         """Note how the run ended, where the database still takes it."""
@@ -171,7 +228,7 @@ class _Classification:
             yield from session.store.media_under(None)
         for path in self._paths:
             try:
-                items = iter(listed([path], sources))
+                items = iter(listed([path], sources, self._listing, self._plugins.expand))
             except SourceError:
                 items = iter(())
                 if not _any(session.store.media_under(uri_of(path))):
@@ -183,7 +240,7 @@ class _Classification:
             elif path != "-":
                 yield from session.store.media_under(uri_of(path))
 
-    def _summarise(self, session: Session, run: Run, report: Report, already_done: int) -> int:
+    def _summarise(self, session: Session, run: Run, report: Report, already_done: int, applied: Applied | None) -> int:
         assert session.store is not None
         summary = session.store.summary(run)
         new = summary.listed - already_done
@@ -196,6 +253,8 @@ class _Classification:
                 f"Run {run.id}: {summary.listed} images, {summary.done} done, {summary.failed} failed, {summary.regions} regions; "
                 f"{already_done} were done before; {report.count / max(report.seconds, 1e-9):.1f} images/s"
             )
+        for line in applied.lines() if applied else ():
+            self._console.print(printable(line))
         self._say_failures(session, run, summary)
         where = session.store.shown_address
         self._console.print(f"Results: {where}")

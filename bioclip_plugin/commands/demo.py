@@ -13,6 +13,7 @@ from bioclip_core.errors import BioclipError
 from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.classify import classify
 from bioclip_plugin.commands.export import export
+from bioclip_plugin.commands.report import report
 from bioclip_plugin.commands.reporting import console_for, print_table, printable
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _IMAGES = 24
 _CORRUPT = 1  # write_camera_trap cuts off one file, as a camera with an empty battery does
-_PHOTOS, _STORE, _TABLE = "photos", "demo.db", "results.csv"
+_PHOTOS, _STORE, _TABLE, _PAGE = "photos", "demo.db", "results.csv", "report.html"
 _MARK = ".bioclip-demo"  # by this file a folder is known as ours, before anything in it is replaced
 
 
@@ -37,7 +38,7 @@ _MARK = ".bioclip-demo"  # by this file a folder is known as ours, before anythi
 @click.option("--fresh", is_flag=True, help="Remove what an earlier demo left there and begin anew.")
 @click.pass_context
 def demo(ctx: click.Context, folder: Path, fresh: bool) -> int:
-    """See the whole job: photos of an invented camera trap are drawn, classified, shown and exported.
+    """See the whole job: photos of an invented camera trap are drawn, classified, shown, exported and reported.
 
     Needs neither network nor data. Every species is fictional. Done again, it finds everything done.
 
@@ -46,7 +47,7 @@ def demo(ctx: click.Context, folder: Path, fresh: bool) -> int:
     bioclip-plugin demo --folder /tmp/look --fresh
     """
     console = console_for()
-    photos, store, table = _prepared(folder, fresh=fresh)
+    photos, store, table, page = _prepared(folder, fresh=fresh)
     if not photos.is_dir():
         _draw(console, photos)
     console.print(f"\n$ bioclip-plugin classify {photos} --model demo --store {store}")
@@ -59,13 +60,15 @@ def demo(ctx: click.Context, folder: Path, fresh: bool) -> int:
     failed = _show(console, store)
     console.print(f"\n$ bioclip-plugin export --store {store} --output {table} --force")
     ctx.invoke(export, store=str(store), output=table, force=True)
-    _say_where(console, photos, store, table)
+    console.print(f"\n$ bioclip-plugin report --store {store} --output {page} --force")
+    ctx.invoke(report, store=str(store), output=page, force=True)
+    _say_where(console, photos, store, table, page)
     return EXIT_DONE if failed == _CORRUPT else EXIT_WITH_FAILURES
 
 
-def _prepared(folder: Path, *, fresh: bool) -> tuple[Path, Path, Path]:
+def _prepared(folder: Path, *, fresh: bool) -> tuple[Path, Path, Path, Path]:
     """The demo's folder and the places in it; a folder that holds something else is left alone."""
-    places = folder / _PHOTOS, folder / _STORE, folder / _TABLE
+    places = folder / _PHOTOS, folder / _STORE, folder / _TABLE, folder / _PAGE
     if folder.exists() and not (folder / _MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise BioclipError(f"{folder} holds something else than a demo: give another place with --folder")
     try:
@@ -73,7 +76,7 @@ def _prepared(folder: Path, *, fresh: bool) -> tuple[Path, Path, Path]:
         (folder / _MARK).touch()
         if fresh:
             shutil.rmtree(places[0], ignore_errors=True)
-            for name in (_STORE, f"{_STORE}-wal", f"{_STORE}-shm", _TABLE):
+            for name in (_STORE, f"{_STORE}-wal", f"{_STORE}-shm", _TABLE, _PAGE):
                 (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise BioclipError(f"{folder} cannot be used for the demo: {error.strerror or error}") from error
@@ -128,12 +131,13 @@ def _rows(stored: StoredItem) -> Iterator[tuple[str, ...]]:
         yield Path(item.uri).name, when, camera, best.name, f"{best.probability:.3f}", consensus
 
 
-def _say_where(console: Console, photos: Path, store: Path, table: Path) -> None:
+def _say_where(console: Console, photos: Path, store: Path, table: Path, page: Path) -> None:
     for line in (
         "",
         f"Photos:  {photos}",
         f"Results: {store} (SQLite: runs, answers, features)",
         f"Table:   {table}",
+        f"Report:  {page} (open it in a browser)",
         "Next:",
         f"  bioclip-plugin runs verify --store {store}                        proves that no image is missing",
         f"  bioclip-plugin classify {photos} --model demo --rank family --store {store}   opens no image again",

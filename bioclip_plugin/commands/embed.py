@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 import click
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import compute_options, force_option, model_option
+from bioclip_plugin.commands.options import compute_options, force_option, listing_of, listing_options, model_option
 from bioclip_plugin.commands.reporting import (
     Report,
     console_for,
@@ -43,6 +43,7 @@ _BOX = ("region_x", "region_y", "region_w", "region_h")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The Parquet file to write.")
 @model_option
 @compute_options
+@listing_options
 @force_option
 @click.pass_context
 def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bool, **options: Any) -> int:
@@ -62,12 +63,13 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     check_output(output, force=force)
     plugins = plugins_of(ctx)
     console = console_for()
+    listing = listing_of(options)
     engine = Engine(ClassifyRequest(**options), plugins)
-    items = listed(paths, plugins.sources())
+    items = listed(paths, plugins.sources(), listing, plugins.expand)
     console.print(f"Model {engine.model.name}: {engine.model.preprocessing.described()}")
     report = Report("Embedding", console=console)
     if "-" not in paths:
-        count_in_background(lambda: sum(1 for _ in listed(paths, plugins.sources())), report)
+        count_in_background(lambda: sum(1 for _ in listed(paths, plugins.sources(), listing, plugins.expand)), report)
     with log_lines(console), terminated_like_interrupted(), whole_file(output, force=force) as draft, report:
         features = _Features(engine, items, report)
         rows = features.write(draft)
@@ -106,7 +108,8 @@ class _Features:
             if answer.failure is not None:
                 self._note(answer, answer.failure)
             else:
-                regions: tuple[Region | None, ...] = answer.item.regions or (None,)
+                whole: tuple[Region | None, ...] = () if answer.item.regions or answer.item.detected else (None,)
+                regions = (*whole, *(region for region in answer.item.regions if region.classified))
                 for region, vector in zip(regions, vectors, strict=True):
                     yield answer.item, region, vector
 

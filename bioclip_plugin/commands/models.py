@@ -1,4 +1,4 @@
-"""``bioclip-plugin models``: which models there are, what is known of each, and fetching them."""
+"""``bioclip-plugin models``: which models there are, what is known of each, fetching them, and taking them elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from bioclip_core.errors import BioclipError, ModelUnavailable
 from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import device_option
+from bioclip_plugin.commands.options import device_option, force_option, model_option
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_table, size_of
 from bioclip_plugin.request import DEFAULT_MODEL, ClassifyRequest
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def models() -> None:
-    """List, describe and fetch models.
+    """List, describe, fetch and export models.
 
     \b
     bioclip-plugin models list
@@ -108,6 +108,56 @@ def fetch(ctx: click.Context, names: tuple[str, ...]) -> int:
             console_for(to_stderr=True).print(f"Error: {name}: {error}")
     if failed:
         return EXIT_COULD_NOT_RUN if len(failed) == len(names) else EXIT_WITH_FAILURES
+    return EXIT_DONE
+
+
+@models.command("export")
+@click.option("--format", "format_", type=click.Choice(["addaxai"]), required=True, help="What the folder is for.")
+@model_option
+@click.option(
+    "--labels", help="A label set's folder, or a .txt or .csv file of custom labels.  [default: the model's own]"
+)
+@click.option("--taxa", multiple=True, help="Only labels under this taxon, of any rank. May be given again.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), required=True, help="The folder; its name becomes the model's id."
+)
+@click.option("--name", default="", help="What the program shows.  [default: made of the model's name]")
+@force_option
+@click.pass_context
+def export(
+    ctx: click.Context,
+    format_: str,
+    model: str,
+    labels: str | None,
+    taxa: tuple[str, ...],
+    output: Path,
+    name: str,
+    force: bool,
+) -> int:
+    """Write a model with its labels as the folder of another program: addaxai is a species model of AddaxAI 7.
+
+    The folder runs where AddaxAI runs its models, with torch and without open_clip. What it answers is compared with the
+    model before the folder is kept.
+
+    \b
+    bioclip-plugin models export --format addaxai --model bioclip-2 --taxa Mammalia --taxa Aves --output BIOCLIP-2-v1
+    """
+    from bioclip_plugin.addaxai.writing import MANY_CLASSES, export_folder
+    from bioclip_plugin.engine import Engine
+
+    assert format_ == "addaxai"  # click allows no other
+    console = console_for()
+    # Exact arithmetic, whatever this machine would choose: the folder is for machines that nobody knows yet.
+    request = ClassifyRequest(model=model, labels=labels, taxa=taxa, device="cpu", precision="fp32")
+    with log_lines(console):
+        made = export_folder(Engine(request, plugins_of(ctx)), output, name=name, force=force)
+    console.print(f"{made.folder}: {made.classes:,} classes, {size_of(made.bytes)}, weights in {made.stored_as}")
+    console.print(f"Compared with the model: the largest difference of a probability is {made.largest_difference:.6f}")
+    if made.classes >= MANY_CLASSES:
+        console.print(
+            "AddaxAI keeps every class of every animal, so this many make it slow; --taxa or --labels leaves fewer"
+        )
+    console.print(f"To install it, copy the folder to AddaxAI/models/cls/{made.folder.name} in your home folder")
     return EXIT_DONE
 
 

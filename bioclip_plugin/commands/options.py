@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from bioclip_plugin.request import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from bioclip_plugin.exports.selection import Selection
+    from bioclip_plugin.sources import ListingOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +35,13 @@ model_option = click.option(
     help="A name that `models list` shows, hf-hub:ORG/NAME, local-dir:FOLDER, or a weight file.",
 )
 
+rule_option = click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    help="A rule for stored answers, NAME or NAME:KEY=VALUE,...; `rules list` shows them. May be given again.",
+)
+
 store_option = click.option(
     "--store",
     default=DEFAULT_STORE,
@@ -40,6 +52,59 @@ store_option = click.option(
 run_option = click.option(
     "--run", type=click.IntRange(min=1), help="Number of the run, as `runs list` shows it.  [default: the latest]"
 )
+
+_PROPER_DAY = click.DateTime(["%Y-%m-%d"])
+
+selection_options = _together(
+    click.option("--since", type=_PROPER_DAY, help="Only images captured on this day (2024-05-31) or later."),
+    click.option(
+        "--taxon",
+        "taxa",
+        multiple=True,
+        help="Only regions named as this taxon, of any rank, or below it. May be given again.",
+    ),
+    click.option(
+        "--min-probability", type=click.FloatRange(0, 1), help="Only regions whose name has at least this probability."
+    ),
+)
+"""What :func:`selection_of` makes a selection of."""
+
+listing_options = _together(
+    click.option(
+        "--base-folder", type=click.Path(path_type=Path),
+        help="Where the relative paths in a table or in another program's file begin.  [default: in the file's folder]",
+    ),
+    click.option(
+        "--detection-threshold", type=click.FloatRange(0, 1), default=0.2, show_default=True,
+        help="Confidence from which a detector's box is classified; boxes below are kept, not named.",
+    ),
+    click.option(
+        "--allow-outside", is_flag=True, help="Follow paths in somebody's file that lead out of the base folder."
+    ),
+    click.option(
+        "--frames-per-second", type=float, default=1.0, show_default=True, help="Frames of a video that are taken."
+    ),
+    click.option(
+        "--time-zone", help="Of times without an offset: Europe/Brussels, or +02:00."
+    ),
+)  # fmt: skip
+"""What :func:`listing_of` makes :class:`~bioclip_plugin.sources.ListingOptions` of."""
+
+
+def listing_of(options: dict[str, Any]) -> ListingOptions:
+    """Take the options of ``listing_options`` out of a command's."""
+    from bioclip_plugin.sources import ListingOptions
+
+    return ListingOptions(**{field: options.pop(field) for field in ListingOptions.__slots__})
+
+
+def selection_of(options: dict[str, Any]) -> Selection:
+    """Take the options of ``selection_options`` out of a command's."""
+    from bioclip_plugin.exports.selection import Selection
+
+    since = options.pop("since")
+    return Selection(since.date() if since else None, options.pop("taxa"), options.pop("min_probability"))
+
 
 force_option = click.option("--force", is_flag=True, help="Replace the output if it exists.")
 

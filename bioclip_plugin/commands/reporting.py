@@ -75,6 +75,11 @@ class Report:
             self._said_at = time.monotonic()
             self.console.print(self._plain())
 
+    def reach(self, count: int, total: int) -> None:
+        """Count up to what was done, of so much."""
+        self.total = total
+        self.advance(count - self.count)
+
     def _plain(self) -> str:
         line = f"{self.what}: {self.count} {self.unit}, {self.rate:.1f}/s"
         if self.total:

@@ -1,34 +1,81 @@
-"""Formats that go out: what an exporter is, and the built-in ones."""
+"""Formats that go out: what an exporter is given, what it is, and the built-in ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from bioclip_plugin.exports.options import ExportOptions
+from bioclip_plugin.validation.problems import Problem
 
 if TYPE_CHECKING:
-    from bioclip_plugin.store import Run, StoredItem
+    from bioclip_plugin.exports.selection import Export
+
+__all__ = ["ExportOptions", "Exporter", "Problem", "RememberingExporter", "built_in_exporters"]
 
 
 class Exporter(Protocol):
-    """One format that ``export --format`` takes."""
+    """One format that ``export --format`` takes and ``validate`` knows."""
 
     name: str
     """What ``--format`` is given."""
     description: str
     """One line for ``--help``."""
+    folder: bool
+    """Whether it writes several files: into a folder, or a .zip of it."""
 
-    def write(self, path: Path, run: Run, items: Iterator[StoredItem]) -> int:
-        """Write every item of a run to a new file and return how many rows it has.
+    def write(self, path: Path, export: Export) -> int:
+        """Write what was selected and return how many rows that were.
 
-        The caller gives a path beside the wanted one and renames it when this returns, so a file is whole or not there.
+        The caller gives a draft beside the wanted place (a file, or a folder that is there and empty), checks it when this
+        returns, and renames it, so an export is whole or not there. The same store must give the same bytes.
+
+        Raises:
+            BioclipError: for something that the format cannot hold or needs to be told, before anything is written where
+                it can be known.
         """
+        ...
+
+    def recognises(self, path: Path) -> bool:
+        """Whether a file or folder is of this format, by its content."""
+        ...
+
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:
+        """What is wrong with a file or folder of this format."""
+        ...
+
+
+@runtime_checkable
+class RememberingExporter(Protocol):
+    """An exporter that remembers what went out, for the next time."""
+
+    def committed(self, export: Export) -> list[str]:
+        """Called when the output has its name; lines for the person."""
+        ...
+
+    def abandoned(self, export: Export) -> None:
+        """Called when the export did not come about."""
         ...
 
 
 def built_in_exporters() -> list[Exporter]:
-    """CSV, Parquet and JSON lines."""
+    """Tables, and the formats of other programs."""
+    from bioclip_plugin.exports.camtrap_dp import CamtrapDpExporter
+    from bioclip_plugin.exports.darwin_core import DarwinCoreExporter
+    from bioclip_plugin.exports.excel import ExcelExporter
     from bioclip_plugin.exports.jsonl import JsonLinesExporter
+    from bioclip_plugin.exports.megadetector import MegaDetectorExporter
+    from bioclip_plugin.exports.speciesnet import SpeciesNetExporter
     from bioclip_plugin.exports.table import CsvExporter, ParquetExporter
 
-    return [CsvExporter(), ParquetExporter(), JsonLinesExporter()]
+    return [
+        CsvExporter(),
+        ParquetExporter(),
+        ExcelExporter(),
+        JsonLinesExporter(),
+        MegaDetectorExporter(),
+        SpeciesNetExporter(),
+        CamtrapDpExporter(),
+        DarwinCoreExporter(),
+    ]

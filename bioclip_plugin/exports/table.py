@@ -1,43 +1,39 @@
-"""CSV and Parquet: one row a region, and one for every item that has none, so that no listed file is missing."""
+"""CSV and Parquet: the rows of a run with the newest review beside each."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_core.taxonomy import RANKS
+from bioclip_plugin.exports.rows import (
+    COLUMNS,
+    NO_REGIONS,
+    NUMBERS,
+    REVIEW_COLUMNS,
+    Cells,
+    asked_level,
+    table_rows,
+)
+from bioclip_plugin.validation.problems import Problem
 
 if TYPE_CHECKING:
-    from bioclip_core.classify import Candidate
-    from bioclip_plugin.media import MediaItem
-    from bioclip_plugin.store import Run, StoredItem, StoredRegion
+    from bioclip_plugin.exports.options import ExportOptions
+    from bioclip_plugin.exports.selection import Export
 
-Row = dict[str, Any]
-
-_NUMBERS = {
-    "frame": "int32",
-    **dict.fromkeys(
-        ("region_x", "region_y", "region_w", "region_h", "latitude", "longitude", "probability", "consensus_probability"),
-        "float64",
-    ),
-}  # fmt: skip
-_MEDIA = (
-    "uri", "frame", "region_x", "region_y", "region_w", "region_h", "captured_at", "latitude", "longitude", "country",
-    "deployment", "sequence", "status",
-)  # fmt: skip
-_BEST = ("scientific_name", "rank", "probability", *(rank.value for rank in RANKS), "common_name")
-_CONSENSUS = ("consensus_scientific_name", "consensus_rank", "consensus_probability")
-COLUMNS = (*_MEDIA, *_BEST, *_CONSENSUS, "other_candidates", "flags", "failure_stage", "failure_reason")
-"""In the order in which they are written; species is the epithet alone, the whole name is scientific_name."""
-
-NO_REGIONS = "no_regions"
-"""The flag of an item that was done and had nothing to answer: a detector found nothing in it."""
+__all__ = [
+    "COLUMNS", "NO_REGIONS", "REVIEW_COLUMNS", "CsvExporter", "ParquetExporter", "asked_level", "spreadsheet_safe", "table_rows",
+]  # fmt: skip
 
 _ROWS_A_GROUP = 20_000
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = frozenset("=+-@\t\r")
+_TEXTS = tuple(n for n, name in enumerate(COLUMNS) if name not in NUMBERS)
+_PROBABILITIES = tuple(n for n, name in enumerate(COLUMNS) if name.endswith(("probability", "confidence")))
+_OTHER_NUMBERS = tuple(
+    n for n, name in enumerate(COLUMNS) if NUMBERS.get(name) == "float64" and n not in _PROBABILITIES
+)
 
 
 class CsvExporter:
@@ -45,16 +41,30 @@ class CsvExporter:
 
     name = "csv"
     description = "a table for spreadsheets, one row a region or failure"
+    folder = False
 
-    def write(self, path: Path, run: Run, items: Iterator[StoredItem]) -> int:
+    def write(self, path: Path, export: Export) -> int:
         count = 0
         with path.open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(COLUMNS)
-            for row in table_rows(run, items):
-                table.writerow([_csv_cell(name, row.get(name)) for name in COLUMNS])
+            write_row = csv.writer(file).writerow
+            write_row(COLUMNS)
+            for cells in table_rows(export):
+                write_row(_csv_cells(cells))
                 count += 1
         return count
+
+    def recognises(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.readline(4096).strip() == ",".join(COLUMNS).encode()
+
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - nothing to choose here
+        with path.open(encoding="utf-8", newline="") as file:
+            for number, cells in _widths(file):
+                if cells != len(COLUMNS):
+                    said = f"{cells} cells, and there are {len(COLUMNS)} columns"
+                    yield Problem(path.name, f"line {number}", said)
 
 
 class ParquetExporter:
@@ -62,81 +72,69 @@ class ParquetExporter:
 
     name = "parquet"
     description = "the same table for programs, with types, compressed"
+    folder = False
 
-    def write(self, path: Path, run: Run, items: Iterator[StoredItem]) -> int:
+    def write(self, path: Path, export: Export) -> int:
         import pyarrow as pa
         from pyarrow import parquet
 
-        schema = pa.schema([(name, pa.type_for_alias(_NUMBERS.get(name, "string"))) for name in COLUMNS])
-        rows = table_rows(run, items)
+        schema = pa.schema([(name, pa.type_for_alias(NUMBERS.get(name, "string"))) for name in COLUMNS])
+        rows = table_rows(export)
         count = 0
         with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
             while group := list(islice(rows, _ROWS_A_GROUP)):
-                writer.write_table(pa.Table.from_pylist(group, schema))
+                columns = [
+                    pa.array(cells, field.type) for cells, field in zip(zip(*group, strict=True), schema, strict=True)
+                ]
+                writer.write_table(pa.Table.from_arrays(columns, schema=schema))
                 count += len(group)
         return count
 
+    def recognises(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
 
-def asked_level(run: Run) -> str:
-    """The level whose candidates the run gives: the rank that was asked for, ``label`` for custom labels."""
-    rank = str(run.answer_settings.get("rank", "species"))
-    return "label" if rank == "species" and run.answer_settings.get("words") else rank
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - nothing to choose here
+        import pyarrow as pa
+        from pyarrow import parquet
 
-
-def table_rows(run: Run, items: Iterator[StoredItem]) -> Iterator[Row]:
-    """The rows of a run as names and values; what is not known has no value."""
-    level = asked_level(run)
-    for stored in items:
-        about = _media_values(stored.item, stored.status)
-        if stored.failure is not None:
-            yield {**about, "failure_stage": stored.failure.stage, "failure_reason": stored.failure.reason}
-        elif not stored.regions:
-            yield {**about, "flags": NO_REGIONS} if stored.status == "done" else about
-        for region in stored.regions if stored.failure is None else ():
-            yield {**about, **_region_values(region, level)}
-
-
-def _media_values(item: MediaItem, status: str) -> Row:
-    return {
-        "uri": item.uri,
-        "frame": item.frame,
-        "captured_at": item.captured_at.isoformat() if item.captured_at else None,
-        "latitude": item.place.latitude,
-        "longitude": item.place.longitude,
-        "country": item.place.country,
-        "deployment": item.deployment,
-        "sequence": item.sequence,
-        "status": status,
-    }
+        try:
+            missing = [name for name in COLUMNS if name not in parquet.ParquetFile(path).schema_arrow.names]
+        except (OSError, pa.ArrowException) as error:
+            yield Problem(path.name, "", f"it cannot be read as Parquet: {error}")
+            return
+        if missing:
+            yield Problem(path.name, "", f"columns are missing: {', '.join(missing)}")
 
 
-def _region_values(stored: StoredRegion, level: str) -> Row:
-    candidates = stored.by_rank.get(level, ())
-    values: Row = {"flags": " ".join(stored.flags) or None}
-    if stored.region is not None:
-        box = zip(("region_x", "region_y", "region_w", "region_h"), stored.region.xywh, strict=True)
-        values.update(box)
-    if candidates:
-        values.update({name: value for name, value in candidates[0].as_dict().items() if value != ""})
-    if stored.consensus is not None:
-        named = (stored.consensus.name, stored.consensus.rank, stored.consensus.probability)
-        values.update(zip(_CONSENSUS, named, strict=True))
-    values["other_candidates"] = "; ".join(_named(candidate) for candidate in candidates[1:]) or None
-    return values
+def _widths(lines: Iterator[str]) -> Iterator[tuple[int, int]]:
+    """The number of each row's first line, from 1, and how many cells it has; only rows with quotes are taken apart."""
+    number = 1
+    for line in lines:
+        if '"' not in line:
+            yield number, line.count(",") + 1
+            number += 1
+        else:
+            row = csv.reader(chain([line], lines))
+            yield number, len(next(row))
+            number += row.line_num
 
 
-def _named(candidate: Candidate) -> str:
-    return f"{candidate.name} ({candidate.probability:.3f})"
-
-
-def _csv_cell(name: str, value: Any) -> Any:
-    if isinstance(value, str):
-        return spreadsheet_safe(value)
-    if isinstance(
-        value, float
-    ):  # float32 carries no more of a probability; seven decimals of a degree are a centimetre
-        return f"{value:.6g}" if name.endswith("probability") else round(value, 7)
-    return value
+def _csv_cells(row: Cells) -> list[Any]:
+    cells = list(row)
+    for place in _TEXTS:  # as spreadsheet_safe, without a call a cell
+        cell = cells[place]
+        if cell and cell[0] in _FORMULA_STARTS:
+            cells[place] = f"'{cell}"
+    for place in _PROBABILITIES:  # float32 carries no more of a probability
+        if cells[place] is not None:
+            cells[place] = f"{cells[place]:.6g}"
+    for place in _OTHER_NUMBERS:  # seven decimals of a degree are a centimetre
+        if cells[place] is not None:
+            cells[place] = round(float(cells[place]), 7)
+    return cells
 
 
 def spreadsheet_safe(text: str) -> str:
@@ -145,4 +143,4 @@ def spreadsheet_safe(text: str) -> str:
     >>> spreadsheet_safe("=1+1")
     "'=1+1"
     """
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if text[:1] in _FORMULA_STARTS else text

@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from bioclip_core.errors import UsageError
 from bioclip_plugin.media import MediaItem, Unlisted
+
+if TYPE_CHECKING:
+    from bioclip_plugin.store.records import StatedReview
+
+
+@dataclass(frozen=True, slots=True)
+class ListingOptions:
+    """How the files of other programs are read."""
+
+    base_folder: Path | None = None
+    """Where the relative paths in a file begin; None: in the folder of the file itself."""
+    detection_threshold: float = 0.2
+    """A detector's box of at least this confidence is classified; one below it is kept, not named. From 0 to 1."""
+    allow_outside: bool = False
+    """Whether a file may name images outside the base folder: by absolute paths, or by ``..``."""
+    frames_per_second: float = 1.0
+    """Frames of a video that are taken a second of it, above 0."""
+    time_zone: str | None = None
+    """Of times without an offset: a name such as ``Europe/Brussels``, or ``+02:00``."""
+
+    def settings(self) -> dict[str, Any]:
+        """The options as plain JSON values."""
+        values = asdict(self)
+        return {**values, "base_folder": os.fspath(self.base_folder) if self.base_folder else None}
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.detection_threshold) and 0 <= self.detection_threshold <= 1):
+            raise UsageError(f"detection_threshold {self.detection_threshold}: allowed is a number from 0 to 1")
+        if not (math.isfinite(self.frames_per_second) and self.frames_per_second > 0):
+            raise UsageError(f"frames_per_second {self.frames_per_second}: allowed is a number above 0")
 
 
 class Source(Protocol):
@@ -18,7 +53,7 @@ class Source(Protocol):
         """Whether this address (a path, ``-``, or whatever a plugin understands) is for this source; looks at content, not names."""
         ...
 
-    def items(self, address: str) -> Iterator[MediaItem | Unlisted]:
+    def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
         """List in a stable order, without reading any image.
 
         Raises:
@@ -27,11 +62,40 @@ class Source(Protocol):
         ...
 
 
-def built_in_sources() -> list[Source]:
-    """Standard input, folders, tables, single files: in the order in which they are asked."""
+@runtime_checkable
+class ReviewingSource(Protocol):
+    """A source whose files also hold what people said of the images."""
+
+    def reviews(self, address: str, options: ListingOptions) -> Iterator[StatedReview]:
+        """What people said, of images, regions and events that :meth:`Source.items` lists."""
+        ...
+
+
+def built_in_sources(suffixes: frozenset[str] = frozenset()) -> list[Source]:
+    """Standard input, packages and files of other programs, folders, tables, single files: in the order in which they are asked.
+
+    Args:
+        suffixes: in lower case, of files that plugins can open, for folders to list.
+    """
+    from bioclip_plugin.sources.camtrap_dp import CamtrapDpSource
+    from bioclip_plugin.sources.darwin_core import DarwinCoreSource
     from bioclip_plugin.sources.files import FilesSource
     from bioclip_plugin.sources.folder import FolderSource
+    from bioclip_plugin.sources.megadetector import MegaDetectorSource
+    from bioclip_plugin.sources.shards import ShardsSource
+    from bioclip_plugin.sources.speciesnet import SpeciesNetSource
     from bioclip_plugin.sources.standard_input import StandardInputSource
     from bioclip_plugin.sources.table import TableSource
 
-    return [StandardInputSource(), FolderSource(), TableSource(), FilesSource()]
+    # Packages are folders too, so that they are asked before folders; the last one takes any file.
+    return [
+        StandardInputSource(),
+        CamtrapDpSource(),
+        DarwinCoreSource(),
+        MegaDetectorSource(),
+        SpeciesNetSource(),
+        ShardsSource(),
+        FolderSource(suffixes),
+        TableSource(),
+        FilesSource(),
+    ]

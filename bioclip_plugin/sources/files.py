@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
+from bioclip_plugin.sources import ListingOptions
 
 
 class FilesSource:
@@ -16,6 +17,6 @@ class FilesSource:
     def takes(self, address: str) -> bool:
         return path_of(address).is_file()
 
-    def items(self, address: str) -> Iterator[MediaItem | Unlisted]:
+    def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
         path = Path(address)
         yield MediaItem(uri=uri_of(address), path=path if path.is_file() else path_of(address))

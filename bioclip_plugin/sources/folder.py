@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bioclip_core.errors import SourceError
 from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
+from bioclip_plugin.sources import ListingOptions
 
 # What cameras, scanners and museums write and Pillow reads; HEIF where the host has a plugin for it (else a failure
 # that says so, which is better than silence). A file of another suffix can still be named itself.
@@ -29,14 +30,22 @@ class FolderSource:
 
     name = "folder"
 
+    def __init__(self, suffixes: frozenset[str] = frozenset()) -> None:
+        """Set up.
+
+        Args:
+            suffixes: in lower case, of further files that plugins can open.
+        """
+        self._suffixes = IMAGE_SUFFIXES | suffixes
+
     def takes(self, address: str) -> bool:
         return path_of(address).is_dir()
 
-    def items(self, address: str) -> Iterator[MediaItem | Unlisted]:
+    def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
         root = address if Path(address).is_dir() else os.fspath(path_of(address))
         try:
             seen = {_identity(root)}
-            files, folders = _entries(root)
+            files, folders = _entries(root, self._suffixes)
         except OSError as error:
             raise SourceError(
                 f"the folder {uri_of(address)} cannot be listed: {_why(error)}; name a folder that you may read"
@@ -50,7 +59,7 @@ class FolderSource:
                 if identity in seen:
                     continue
                 seen.add(identity)
-                files, folders = _entries(folder)
+                files, folders = _entries(folder, self._suffixes)
             except OSError as error:
                 yield Unlisted(uri_of(folder), f"the folder cannot be listed: {_why(error)}")
                 continue
@@ -58,7 +67,7 @@ class FolderSource:
             waiting.extend(reversed(folders))
 
 
-def _entries(folder: str) -> tuple[list[MediaItem | Unlisted], list[str]]:
+def _entries(folder: str, suffixes: frozenset[str]) -> tuple[list[MediaItem | Unlisted], list[str]]:
     """The images and the sub-folders of one folder, each sorted by name."""
     files: list[MediaItem | Unlisted] = []
     folders: list[str] = []
@@ -70,7 +79,7 @@ def _entries(folder: str) -> tuple[list[MediaItem | Unlisted], list[str]]:
         if _is_folder(entry):
             if entry.name.lower() not in SYSTEM_FOLDERS:
                 folders.append(entry.path)
-        elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+        elif Path(entry.name).suffix.lower() in suffixes:
             if _is_file(entry):
                 files.append(MediaItem(uri=uri_of(entry.path), path=Path(entry.path)))
             else:

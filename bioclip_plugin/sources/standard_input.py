@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
+from bioclip_plugin.sources import ListingOptions
 
 
 class StandardInputSource:
@@ -21,7 +22,7 @@ class StandardInputSource:
     def takes(self, address: str) -> bool:
         return address == "-"
 
-    def items(self, address: str) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002 - there is only one
+    def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002  # noqa: ARG002 - there is only one
         for line in self._stream or sys.stdin.buffer:
             name = line.removesuffix(b"\n").removesuffix(b"\r")
             if name.strip():

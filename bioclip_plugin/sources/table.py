@@ -10,6 +10,7 @@ from typing import Any
 
 from bioclip_core.errors import SourceError
 from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
+from bioclip_plugin.sources import ListingOptions
 from bioclip_plugin.sources.rows import BOX_COLUMNS, IMAGE_COLUMNS, Columns, Row, columns_of, items_of, latin_1
 
 _SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".parquet"})
@@ -42,8 +43,9 @@ class TableSource:
         header = _header(start)
         return len(header) > 1 and columns_of(header) is not None
 
-    def items(self, address: str) -> Iterator[MediaItem | Unlisted]:
-        yield from _items(self.rows(address), path_of(address).parent, uri_of(address))
+    def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:
+        folder = options.base_folder if options and options.base_folder else path_of(address).parent
+        yield from _items(self.rows(address), folder, uri_of(address))
 
     def rows(self, address: str) -> Iterator[Row | Unlisted]:
         """The table's rows one by one, for those who want each label of an image that has several.

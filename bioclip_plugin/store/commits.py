@@ -160,7 +160,12 @@ def _features(connection: Connection, run: Run, regions: Regions, contents: dict
         x, y, w, h = key[0]
         vector = region.features.astype("<f2").tobytes()
         box = {"x": x, "y": y, "w": w, "h": h}
-        rows[content, (key[0], "", "")] = {"feature_set": run.feature_set, "content": content, **box, "vector": vector}
+        rows[content, (key[0], "", "", "")] = {
+            "feature_set": run.feature_set,
+            "content": content,
+            **box,
+            "vector": vector,
+        }
     insert_new(connection, schema.features, list(rows.values()))
 
 
@@ -202,6 +207,8 @@ def _candidate_rows(answer_set: int, fresh: dict[int, RegionRecord], taxa: dict[
 def _decisions(connection: Connection, run: Run, regions: Regions, taxa: dict[Key, int]) -> None:
     rows = []
     for number, (_, region) in regions.items():
+        if region.region is not None and not region.region.classified:
+            continue
         best = region.consensus
         rows.append(
             {
@@ -210,6 +217,7 @@ def _decisions(connection: Connection, run: Run, regions: Regions, taxa: dict[Ke
                 "taxon": taxa[key_of(best)] if best else None,
                 "rank": rank_code(best.rank) if best else None,
                 "probability": float(best.probability) if best else None,
+                **dict.fromkeys(("verdict", "event", "trail")),  # what rules said of an earlier answer
             }
         )
     upsert(connection, schema.decisions, rows)
@@ -223,10 +231,13 @@ def _listed_regions(connection: Connection, run: Run, records: Sequence[ItemReco
     for record in records:
         if record.failure is None:
             media = record.listed.media_id
-            numbers = dict.fromkeys(ids[media, region_key(region.region)] for region in record.regions)
+            classified = {
+                ids[media, region_key(one.region)]: int(one.region is None or one.region.classified)
+                for one in record.regions
+            }
             rows += [
-                {"run": run.id, "media": media, "position": position, "region": number}
-                for position, number in enumerate(numbers)
+                {"run": run.id, "media": media, "position": position, "region": number, "classified": named}
+                for position, (number, named) in enumerate(classified.items())
             ]
     insert_new(connection, table, rows)
 

@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 BUSY_TIMEOUT_MS = 5_000  # SQLite waits this long for another writer before the attempt counts as failed
 CONNECT_TIMEOUT_S = 10
 _WRITES = "bioclip_writes"
+_MIGRATES = "bioclip_migrates"
 
 
 class Database:
@@ -35,6 +36,7 @@ class Database:
         self._connected = False
         self._engine = _engine(url)
         self._writing = self._engine.execution_options(**{_WRITES: True})
+        self._migrating = self._engine.execution_options(**{_WRITES: True, _MIGRATES: True})
 
     def read(self, work: Callable[[Connection], Result]) -> Result:
         """Run reading work in one transaction (on SQLite one state of the file)."""
@@ -47,6 +49,10 @@ class Database:
             StoreError: if the database refuses, or goes away for longer than ``retry`` allows.
         """
         return self._run(self._writing, work)
+
+    def migrate(self, work: Callable[[Connection], Result]) -> Result:
+        """The same for a change of the tables: SQLite looks at no foreign key meanwhile, since a table may be made anew."""
+        return self._run(self._migrating, work)
 
     def close(self) -> None:
         """Give the connections back; the last one to leave an SQLite file folds its log into it."""
@@ -100,6 +106,9 @@ def _set_up_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that reads first and writes later cannot wait for another writer, so writers say so at once.
     writes = connection.get_execution_options().get(_WRITES)
+    # Outside a transaction is the only place for this; a connection that migrated may be used again for other work.
+    migrates = connection.get_execution_options().get(_MIGRATES)
+    connection.exec_driver_sql(f"PRAGMA foreign_keys={'OFF' if migrates else 'ON'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 

@@ -18,6 +18,8 @@ from bioclip_plugin.store.runs import LIST_STAGE
 from bioclip_plugin.store.values import digest, now
 
 DONE, FAILED = 1, 2
+NOTHING_FOUND = "nothing found"
+"""What is stated of an image that a detector looked at without finding anything."""
 Known = dict[MediaKey, Row[Any]]
 
 
@@ -31,12 +33,15 @@ def list_items(
     """Put the entries down in the run's listing and say what is known of each, in their order."""
     if len(entries) != len(stats):
         raise ValueError(f"{len(entries)} items with {len(stats)} stats: one stat (or None) an item")
-    items = [entry if isinstance(entry, MediaItem) else MediaItem(uri=entry.uri) for entry in entries]
+    items = [
+        entry if isinstance(entry, MediaItem) else MediaItem(uri=entry.uri, frame=entry.frame) for entry in entries
+    ]
     keys = [media_key(item) for item in items]
     regions = _stated_regions(items, keys)
     first: dict[MediaKey, int] = {}
     for n, key in enumerate(keys):
         first.setdefault(key, n)
+    stated = {key: _stated(regions[key], detected=items[n].detected) for key, n in first.items()}
     known = _known(connection, run, first)
     changed = {key for key, n in first.items() if key in known and _changed(known[key], stats[n])}
     if changed:
@@ -44,13 +49,13 @@ def list_items(
     _put_down(connection, known, changed, {key: items[n] for key, n in first.items()})
     known |= _known(connection, run, [key for key in first if key not in known or key in changed])
     failed = {key: entries[n] for key, n in first.items() if isinstance(entries[n], Unlisted)}
-    _enter(connection, run, known, regions, first_position, failed)
+    _enter(connection, run, known, stated, first_position, failed)
     known |= _known(connection, run, [key for key in first if known[key].position is None])
     listed = []
     for n, (item, key, entry) in enumerate(zip(items, keys, entries, strict=True)):
         row = known[key]
         trusted = item.data is None or stats[n] is not None  # bytes in hand may be others under the same name
-        done = trusted and row.status == DONE and row.stated == _stated(regions[key])
+        done = trusted and row.status == DONE and row.stated == stated[key]
         failure = Failure(LIST_STAGE, entry.reason) if isinstance(entry, Unlisted) else None
         whole = replace(merged(item, row), regions=regions[key])
         sha256 = row.sha256 if trusted else None
@@ -96,8 +101,10 @@ def _stated_regions(items: Sequence[MediaItem], keys: Sequence[MediaKey]) -> dic
     return regions
 
 
-def _stated(regions: Sequence[Region]) -> str | None:
-    return digest(*sorted(region_key(region) for region in regions))[:32] if regions else None
+def _stated(regions: Sequence[Region], *, detected: bool) -> str | None:
+    if regions:
+        return digest(*sorted((*region_key(region), region.classified) for region in regions))[:32]
+    return NOTHING_FOUND if detected else None
 
 
 def _changed(row: Row[Any], stat: Stat | None) -> bool:
@@ -158,27 +165,27 @@ def _enter(
     connection: Connection,
     run: Run,
     known: Known,
-    regions: dict[MediaKey, tuple[Region, ...]],
+    stated: dict[MediaKey, str | None],
     first_position: int,
     failed: dict[MediaKey, MediaItem | Unlisted],
 ) -> None:
     listed = schema.listing
-    new = [key for key in regions if known[key].position is None]
+    new = [key for key in stated if known[key].position is None]
     if new:
         # One writer at a time counts on, so that no position is given twice.
         connection.execute(select(schema.runs.c.id).where(schema.runs.c.id == run.id).with_for_update())
         last = connection.execute(select(func.max(listed.c.position)).where(listed.c.run == run.id)).scalar() or 0
         start = max(first_position, last + 1)
         rows = [
-            {"run": run.id, "media": known[key].id, "position": start + n, "status": 0, "stated": _stated(regions[key])}
+            {"run": run.id, "media": known[key].id, "position": start + n, "status": 0, "stated": stated[key]}
             for n, key in enumerate(new)
         ]
         insert_new(connection, listed, rows)
-    for key, said in regions.items():
+    for key, said in stated.items():
         row = known[key]
-        if row.position is not None and row.stated != _stated(said):
+        if row.position is not None and row.stated != said:
             here = and_(listed.c.run == run.id, listed.c.media == row.id)
-            connection.execute(update(listed).where(here).values(stated=_stated(said), status=0))
+            connection.execute(update(listed).where(here).values(stated=said, status=0))
     _fail(
         connection, run, {known[key].id: entry.reason for key, entry in failed.items() if isinstance(entry, Unlisted)}
     )

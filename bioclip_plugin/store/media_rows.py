@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -12,16 +12,19 @@ from sqlalchemy import Connection, Row, select
 from bioclip_plugin.media import BOX_UNIT, WHOLE_BOX, MediaItem, Place, Region
 from bioclip_plugin.store import schema
 from bioclip_plugin.store.bulk import chunked, insert_new
-from bioclip_plugin.store.records import Box
-from bioclip_plugin.store.values import captured_at_of, clean_text, from_json, stored_uri, to_json, wall_time
+from bioclip_plugin.store.records import NOTHING, Box
+from bioclip_plugin.store.stored_json import StoredJson
+from bioclip_plugin.store.values import captured_at_of, clean_text, stored_uri, to_json, wall_time
 
 MediaKey = tuple[str, int]
 """uri as it is stored, frame."""
-RegionKey = tuple[Box, str, str]
-"""Box, detector, its version: what makes two regions of an image the same."""
+RegionKey = tuple[Box, str, str, str]
+"""Box, detector, its version, category: what makes two regions of an image the same."""
 
 CAPTURE = "captured_at utc_offset_minutes month country region latitude longitude deployment sequence metadata".split()
 """The columns that a source or the camera states."""
+MEDIA = ("uri", "frame", *CAPTURE)
+"""The columns that an item is made of."""
 
 
 def media_key(item: MediaItem) -> MediaKey:
@@ -49,15 +52,22 @@ def capture_of(item: MediaItem) -> dict[str, Any]:
 
 def item_of_row(row: Row[Any], regions: tuple[Region, ...] = ()) -> MediaItem:
     """The media item of a row of the media table; its ``path`` is not stored."""
+    return item_of_values([getattr(row, name) for name in MEDIA], regions)
+
+
+def item_of_values(values: Sequence[Any], regions: tuple[Region, ...] = (), *, detected: bool = False) -> MediaItem:
+    """The same of the values of the columns ``MEDIA``: looking each up by its name takes longer than all the rest."""
+    uri, frame, captured, offset, month, country, region, latitude, longitude, deployment, sequence, said = values
     return MediaItem(
-        uri=row.uri,
-        frame=row.frame,
-        captured_at=captured_at_of(row.captured_at, row.utc_offset_minutes),
-        place=Place(row.country, row.region, row.latitude, row.longitude, row.month),
-        deployment=row.deployment,
-        sequence=row.sequence,
+        uri=uri,
+        frame=frame,
+        captured_at=captured_at_of(captured, offset),
+        place=Place(country, region, latitude, longitude, month),
+        deployment=deployment,
+        sequence=sequence,
         regions=regions,
-        metadata=MappingProxyType(from_json(row.metadata)),
+        detected=detected,
+        metadata=NOTHING if said is None else StoredJson(said),
     )
 
 
@@ -86,8 +96,8 @@ def merged(item: MediaItem, row: Row[Any]) -> MediaItem:
 def region_key(region: Region | None) -> RegionKey:
     """The key of a region; None is the whole image."""
     if region is None:
-        return WHOLE_BOX, "", ""
-    return region.box, clean_text(region.detector), clean_text(region.detector_version)
+        return WHOLE_BOX, "", "", ""
+    return region.box, clean_text(region.detector), clean_text(region.detector_version), clean_text(region.category)
 
 
 def region_of_row(row: Any) -> Region | None:
@@ -95,13 +105,14 @@ def region_of_row(row: Any) -> Region | None:
     if (row.x, row.y, row.w, row.h) == WHOLE_BOX and not row.detector and not row.category:
         return None
     x, y, w, h = (value / BOX_UNIT for value in (row.x, row.y, row.w, row.h))
-    return Region(x, y, w, h, row.detector, row.detector_version, row.category, row.confidence)
+    classified = getattr(row, "classified", None) != 0
+    return Region(x, y, w, h, row.detector, row.detector_version, row.category, row.confidence, classified)
 
 
 def region_ids(
     connection: Connection, wanted: Mapping[tuple[int, RegionKey], Region | None]
 ) -> dict[tuple[int, RegionKey], int]:
-    """The numbers of regions by media number and key; new ones are inserted, a changed category or confidence is kept."""
+    """The numbers of regions by media number and key; new ones are inserted, a changed confidence is kept."""
     found = _stored_regions(connection, {media for media, _ in wanted})
     missing = [_region_row(media, key, region) for (media, key), region in wanted.items() if (media, key) not in found]
     if missing:
@@ -109,28 +120,27 @@ def region_ids(
         found = _stored_regions(connection, {media for media, _ in wanted})
     table = schema.regions
     for place, region in wanted.items():
-        number, category, confidence = found[place]
-        said = (clean_text(region.category), region.confidence) if region else ("", None)
-        if said != (category, confidence):
-            change = {"category": said[0], "confidence": said[1]}
-            connection.execute(table.update().where(table.c.id == number).values(**change))
+        number, confidence = found[place]
+        said = _number(region.confidence) if region else None
+        if said != confidence:
+            connection.execute(table.update().where(table.c.id == number).values(confidence=said))
     return {place: found[place][0] for place in wanted}
 
 
 def _stored_regions(
     connection: Connection, media: Iterable[int]
-) -> dict[tuple[int, RegionKey], tuple[int, str, float | None]]:
+) -> dict[tuple[int, RegionKey], tuple[int, float | None]]:
     table = schema.regions.c
-    found: dict[tuple[int, RegionKey], tuple[int, str, float | None]] = {}
+    found: dict[tuple[int, RegionKey], tuple[int, float | None]] = {}
     for chunk in chunked(sorted(media)):
         for row in connection.execute(select(schema.regions).where(table.media.in_(chunk))):
-            key = ((row.x, row.y, row.w, row.h), row.detector, row.detector_version)
-            found[row.media, key] = (row.id, row.category, row.confidence)
+            key = ((row.x, row.y, row.w, row.h), row.detector, row.detector_version, row.category)
+            found[row.media, key] = (row.id, row.confidence)
     return found
 
 
 def _region_row(media: int, key: RegionKey, region: Region | None) -> dict[str, Any]:
-    (x, y, w, h), detector, version = key
+    (x, y, w, h), detector, version, category = key
     return {
         "media": media,
         "x": x,
@@ -139,7 +149,7 @@ def _region_row(media: int, key: RegionKey, region: Region | None) -> dict[str, 
         "h": h,
         "detector": detector,
         "detector_version": version,
-        "category": region.category if region else "",
+        "category": category,
         "confidence": _number(region.confidence) if region else None,
     }
 

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 RunStatus = Literal["running", "finished", "interrupted", "failed"]
 ItemStatus = Literal["todo", "done", "failed"]
 TargetKind = Literal["media", "region", "event"]
+DecisionVerdict = Literal["taxon", "unknown", "blank", "person", "vehicle"]
 Verdict = Literal["taxon", "blank", "person", "vehicle", "unidentifiable", "not_in_label_set"]
 
 RUN_STATUSES: tuple[RunStatus, ...] = ("running", "finished", "interrupted", "failed")
 ITEM_STATUSES: tuple[ItemStatus, ...] = ("todo", "done", "failed")
 """At the place of the number that the database holds."""
 TARGET_KINDS: tuple[TargetKind, ...] = ("media", "region", "event")
+DECISION_VERDICTS: tuple[DecisionVerdict, ...] = ("taxon", "unknown", "blank", "person", "vehicle")
 VERDICTS: tuple[Verdict, ...] = ("taxon", "blank", "person", "vehicle", "unidentifiable", "not_in_label_set")
 
 Box = tuple[int, int, int, int]
@@ -162,6 +164,19 @@ class ItemRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """What the run's rules made of a region's answer; the answer itself stays as the model gave it."""
+
+    verdict: DecisionVerdict
+    candidate: Candidate | None
+    """The taxon that was decided on, with its probability; None where there is none."""
+    event: str | None = None
+    """The sequence whose images were answered together."""
+    trail: tuple[Mapping[str, Any], ...] = ()
+    """What each rule did, in order: plain JSON with ``rule`` and ``did`` in each."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredRegion:
     """One region of an item, its stored candidates and the decision of the run's rules."""
 
@@ -169,9 +184,23 @@ class StoredRegion:
     region_id: int
     by_rank: Mapping[str, tuple[Candidate, ...]]
     flags: tuple[str, ...]
-    decided: bool
-    """Whether the run's decision set has a decision for it; ``consensus`` None may be one."""
-    consensus: Candidate | None
+    decision: StoredDecision | None
+    """None for a region that is not classified, and where the run has not decided yet."""
+
+    @property
+    def classified(self) -> bool:
+        """False for what is kept and not named: a person, a vehicle, a box below the threshold."""
+        return self.region is None or self.region.classified
+
+    @property
+    def decided(self) -> bool:
+        """Whether the run's decision set has a decision for it; ``consensus`` None may be one."""
+        return self.decision is not None
+
+    @property
+    def consensus(self) -> Candidate | None:
+        """The taxon that was decided on."""
+        return self.decision.candidate if self.decision else None
 
 
 class StoredItem(NamedTuple):
@@ -246,6 +275,25 @@ class Review:
     reviewed_at: datetime
     """UTC."""
     comment: str
+    uid: str = field(default="", compare=False)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever else was said (count, sex, life stage, the ids in another system): plain JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatedReview:
+    """What a person said, as a file holds it, on its way into the store."""
+
+    target: ReviewTarget
+    verdict: Verdict
+    taxon: Taxon | None
+    reviewer: str
+    reviewed_at: datetime | None
+    """None: not known; a naive time is taken as UTC."""
+    comment: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    uid: str = ""
+    """The same text for the same statement, so that a file that is read twice is stored once; empty: always new."""
 
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})

@@ -160,7 +160,9 @@ regions = _table(
     _text("detector_version"),
     _text("category"),
     _real("confidence", null=True),
-    UniqueConstraint("media", "x", "y", "w", "h", "detector", "detector_version"),
+    UniqueConstraint(
+        "media", "x", "y", "w", "h", "detector", "detector_version", "category", name=f"uq_{PREFIX}regions_key"
+    ),
 )
 
 # The vector is little-endian float16. It may become null once features beyond a million live in files of their own.
@@ -223,15 +225,18 @@ decisions = _table(
     "decisions",
     _ref("decision_set", "decision_sets"),
     _ref("region", "regions"),
-    _ref("taxon", "taxa", null=True),  # null: no taxon reaches the threshold
+    _ref("taxon", "taxa", null=True),  # null: none
     _int("rank", null=True),
     _real("probability", null=True),
+    _text("verdict", null=True),  # null: taxon where there is one, else unknown
+    _text("event", null=True),
+    _text("trail", null=True),  # JSON: what each rule did
     PrimaryKeyConstraint("decision_set", "region"),
     Index(None, "region"),
     rowid=False,
 )
 
-# ``status`` is 0 todo, 1 done, 2 failed; ``stated`` a hash of the regions that the source gave, null for none.
+# ``status`` is 0 todo, 1 done, 2 failed; ``stated`` a hash of the regions that the source gave, null for the whole image.
 listing = _table(
     "listing",
     _ref("run", "runs"),
@@ -253,6 +258,7 @@ listed_regions = _table(
     _ref("media", "media"),
     _int("position"),
     _ref("region", "regions"),
+    _int("classified", null=True),  # 0: kept, and not to be named
     PrimaryKeyConstraint("run", "media", "position"),
     Index(None, "media"),
     rowid=False,
@@ -285,6 +291,7 @@ reviews = _table(
     _text("reviewer"),
     _text("reviewed_at"),
     _text("comment"),
+    _text("details", null=True),  # JSON
     UniqueConstraint("uid"),
     Index(None, "media"),
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,10 +15,11 @@ from sqlalchemy.exc import ArgumentError
 
 from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.media import MediaItem, Unlisted
-from bioclip_plugin.store import commits, listing, reading, reviews, runs, verifying, versions
+from bioclip_plugin.media import MediaItem, Region, Unlisted
+from bioclip_plugin.store import commits, deriving, listing, lookups, reading, reviews, runs, verifying, versions
 from bioclip_plugin.store.address import check_place, parse_address, shown
 from bioclip_plugin.store.connection import Database
+from bioclip_plugin.store.deciding import Deciding
 from bioclip_plugin.store.records import (
     FeatureKey,
     ItemRecord,
@@ -29,6 +31,7 @@ from bioclip_plugin.store.records import (
     RunPlan,
     RunStatus,
     Stat,
+    StatedReview,
     StoredFailure,
     StoredItem,
     StoredRegion,
@@ -198,9 +201,36 @@ class Store:
         Raises:
             StoreError: for an image that is not in the store, and a verdict that does not fit.
         """
+        said = StatedReview(target, verdict, taxon, reviewer, reviewed_at, comment, uid=uuid.uuid4().hex)
         reviews.check_review(target, verdict, taxon, reviewer)
-        uid, said = uuid.uuid4().hex, (verdict, taxon, reviewer, reviewed_at, comment)
-        return self._database.write(lambda connection: reviews.add(connection, uid, target, said, self._taxa))
+        return self._database.write(lambda connection: reviews.add_all(connection, [said], self._taxa))[0][said.uid]
+
+    def add_reviews(self, said: Sequence[StatedReview]) -> int:
+        """Keep what people said, in one transaction; how many were not there yet, by their ``uid``.
+
+        Raises:
+            StoreError: for an image that is not in the store, and a verdict that does not fit; then none is kept.
+        """
+        for one in said:
+            reviews.check_review(one.target, one.verdict, one.taxon, one.reviewer)
+        named = [one if one.uid else replace(one, uid=uuid.uuid4().hex) for one in said]
+
+        return self._database.write(lambda connection: reviews.add_all(connection, named, self._taxa))[1]
+
+    def deciding(self, run: Run, *, unclassified: bool = False) -> Deciding:
+        """A run's regions on their way through rules.
+
+        Args:
+            unclassified: whether regions that the model was not to name are decided on too.
+        """
+        return Deciding(self._database, self._taxa, run, unclassified=unclassified)
+
+    def derive_run(self, base: Run, plan: RunPlan) -> Run:
+        """The run of a plan that has the same answers as ``base`` under other rules, with its listing.
+
+        A run that exists for itself (``classify`` made it) keeps its own listing.
+        """
+        return self._database.write(lambda connection: deriving.derive(connection, base, plan))
 
     # Reading
 
@@ -213,24 +243,31 @@ class Store:
         """Every region of these media with an answer in the run's answer set, whichever run wrote it."""
         return self._database.read(lambda connection: reading.answers(connection, run, media_ids, self._taxa))
 
-    def items_of(self, run: Run, after: int = 0, limit: int | None = None) -> Iterator[StoredItem]:
+    def items_of(
+        self, run: Run, after: int = 0, limit: int | None = None, ranks: Collection[str] | None = None
+    ) -> Iterator[StoredItem]:
         """A run's items in listing order, a page in memory at a time.
 
         Args:
             after: the position behind which to begin (they count from 1).
             limit: at most so many.
+            ranks: the levels whose candidates are wanted, for speed; None: all.
         """
         left = limit
         while left is None or left > 0:
             size = reading.PAGE if left is None else min(left, reading.PAGE)
-            items, after = self._page_of_items(run, after, size)
+            items, after = self._page_of_items(run, after, size, ranks)
             if not items:
                 return
             yield from items
             left = None if left is None else left - len(items)
 
-    def _page_of_items(self, run: Run, after: int, size: int) -> tuple[list[StoredItem], int]:
-        return self._database.read(lambda connection: reading.page_of_items(connection, run, after, size, self._taxa))
+    def _page_of_items(
+        self, run: Run, after: int, size: int, ranks: Collection[str] | None
+    ) -> tuple[list[StoredItem], int]:
+        return self._database.read(
+            lambda connection: reading.page_of_items(connection, run, after, size, self._taxa, ranks)
+        )
 
     def media_under(self, address: str | None = None) -> Iterator[MediaItem]:
         """The known media at an address or in the folder of that name, all without one, in the order of their numbers."""
@@ -255,6 +292,28 @@ class Store:
     def reviews(self) -> Iterator[Review]:
         """What people said, oldest first."""
         return self._pages(lambda connection, after: reviews.page(connection, after, self._taxa))
+
+    def reviews_of(self, media: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Review]]:
+        """What people said of these images (uri and frame) and their regions, oldest first."""
+        return self._database.read(lambda connection: reviews.of_media(connection, media, self._taxa))
+
+    # Looking up what a file of reviews names
+
+    def regions_of(self, media: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Region | None]]:
+        """Every known region of these images (uri and frame); an image that is not in the store is not in the result."""
+        return self._database.read(lambda connection: lookups.regions_of(connection, media))
+
+    def items_of_events(self, events: Collection[str]) -> dict[str, list[tuple[MediaItem, bool]]]:
+        """The images whose sequence is called so, and whether a detector found nothing in them."""
+        return self._database.read(lambda connection: lookups.items_of_events(connection, events))
+
+    def known_events(self, events: Collection[str]) -> set[str]:
+        """Those of the names that a sequence of images has."""
+        return self._database.read(lambda connection: lookups.known_events(connection, events))
+
+    def taxa_named(self, names: Collection[str]) -> list[Taxon]:
+        """The stored taxa with one of these names, letter case ignored: a binomial, a higher taxon or a common name."""
+        return self._database.read(lambda connection: lookups.taxa_named(connection, names))
 
     def _pages(self, page: Callable[[Connection, int], tuple[list[Found], int]]) -> Iterator[Found]:
         after = 0

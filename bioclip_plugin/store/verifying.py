@@ -64,16 +64,24 @@ def _region_problems(connection: Connection, run: Run) -> list[str]:
             .join(schema.media, here.media == media.id)
             .outerjoin(schema.listing, and_(listed.run == run.id, listed.media == here.media))
         )
-        .where(here.run == run.id)
+        .where(here.run == run.id, or_(here.classified.is_(None), here.classified != 0))
     )
     answer = exists().where(answers.answer_set == run.answer_set, answers.region == here.region)
     decision = exists().where(decisions.decision_set == run.decision_set, decisions.region == here.region)
     box = [features[name] == regions[name] for name in ("x", "y", "w", "h")]
     right = func.length(features.vector) == 2 * run.dimension  # float16
+    # A trail, be it an empty one, is what a pass of rules leaves; before it stands the consensus alone.
+    ruled = exists().where(
+        decisions.decision_set == run.decision_set, decisions.region == here.region, decisions.trail.is_not(None)
+    )
+    has_rules = len(run.rule_settings.get("rules", ())) > 1
     feature = exists().where(features.feature_set == run.feature_set, features.content == media.content, *box, right)
     found = [
         _named(connection, "regions have no answer", base.where(~answer)),
         _named(connection, "regions have no decision", base.where(~decision)),
+        _named(connection, "regions are not decided by the run's rules yet", base.where(decision, ~ruled))
+        if has_rules
+        else None,
         _named(connection, f"regions have no features of {run.dimension} numbers", base.where(~feature)),
         _named(connection, "regions are of items not listed", base.where(listed.media.is_(None))),
         _named(connection, "regions are of another image", base.where(regions.media != here.media)),

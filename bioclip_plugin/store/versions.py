@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test ties it to the folder, so that opening need not read that."""
 
 _LOCK = 0x62696F636C6970  # "bioclip": one program at a time makes or upgrades the tables of a PostgreSQL database
@@ -58,7 +58,7 @@ def bring_up(database: Database, *, create: bool, upgrade: bool) -> str | None:
         raise StoreError(f"the database {shown(database.url)} holds no store of ours: check the address")
     if found is not None:
         _check_upgrade(found, shown(database.url), allowed=upgrade)
-    database.write(_migrate)
+    database.migrate(_migrate)
     return found
 
 
@@ -85,6 +85,17 @@ def _migrate(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     if version_of(connection) != HEAD:  # somebody else may have been faster
         migrate(connection, HEAD)
+        _check_references(connection)
+
+
+def _check_references(connection: Connection) -> None:
+    """Prove the foreign keys, which SQLite does not look at while tables change."""
+    if connection.dialect.name == "sqlite":
+        ours = [row for row in connection.execute(text("PRAGMA foreign_key_check")) if row[0].startswith(PREFIX)]
+        if ours:
+            raise StoreError(
+                f"the upgrade was taken back: {len(ours)} rows of {ours[0][0]} point nowhere; check the file with `bioclip-plugin store`"
+            )
 
 
 def migrate(connection: Connection, revision: str) -> None:

@@ -29,6 +29,7 @@ _CHUNK_BYTES = 32 << 20  # of labels converted at once
 _PASS_BYTES = 96 << 20  # of B×N probabilities (fp32) that one pass over the labels fills
 _RUNNING_BYTES = 64 << 20  # of their running sums (fp64) at once
 _BLOCK = 64  # columns whose maximum is looked at before they are
+_MOST_SPECIFIC_FIRST = ("label", "group", *reversed([rank.value for rank in RANKS]))
 _REMEMBERED_TAXA = 65_536  # a deployment's images have the same few thousand candidates over and over
 
 
@@ -70,7 +71,7 @@ def consensus_of(by_rank: Mapping[str, Sequence[Candidate]], threshold: float) -
 
     Ranks are tried from the most specific; a candidate that stands at a rank for lack of a name there does not count.
     """
-    for rank in ("label", "group", *reversed([rank.value for rank in RANKS])):
+    for rank in _MOST_SPECIFIC_FIRST:
         for candidate in by_rank.get(rank, ()):
             if candidate.rank == rank:
                 if candidate.probability >= threshold:
@@ -105,6 +106,7 @@ class Classifier:
         rank: str = "species",
         top: int = 5,
         weights_N: NDArray[np.float32] | None = None,
+        members_G: Sequence[int] | None = None,
     ) -> list[Classification]:
         """Classify B features.
 
@@ -113,9 +115,12 @@ class Classifier:
             rank: the level whose ``top`` best candidates are kept; of every other level the best is kept.
             top: how many.
             weights_N: a factor a label (0 = impossible); where all kept labels are impossible it is ignored and flagged.
+            members_G: how many consecutive rows are answered together, for each of G answers, from the mean of their
+                logits; None: each row alone.
 
         Raises:
             UsageError: if the label set has no such level.
+            ValueError: if ``members_G`` does not add up to B.
         """
         import torch
 
@@ -124,8 +129,8 @@ class Classifier:
         log_weights_N, flags = self._log_weights(weights_N)
         found: list[Classification] = []
         with torch.inference_mode():
-            for start in range(0, len(features_BD), rows):
-                probabilities_BN = self._probabilities(features_BD[start : start + rows], log_weights_N)
+            for start, stop, sizes in _passes(len(features_BD), rows, members_G):
+                probabilities_BN = self._probabilities(features_BD[start:stop], log_weights_N, sizes)
                 found += [Classification(by_rank, flags) for by_rank in self._reduce(probabilities_BN, level, top)]
         return found
 
@@ -159,33 +164,41 @@ class Classifier:
             return None, (PRIOR_IGNORED,)
         return self._tensor(np.asarray(weights_N, dtype=np.float32)).log(), ()
 
-    def _probabilities(self, features_BD: NDArray[np.float16], log_weights_N: torch.Tensor | None) -> torch.Tensor:
-        """The softmax over all kept labels, B×N in fp32 on the device."""
+    def _probabilities(
+        self,
+        features_BD: NDArray[np.float16],
+        log_weights_N: torch.Tensor | None,
+        members_G: Sequence[int] | None = None,
+    ) -> torch.Tensor:
+        """The softmax over all kept labels, B×N (with ``members_G`` G×N) in fp32 on the device."""
         import torch
 
-        logits_BN = self._logits(features_BD)
+        logits_BN = self._logits(features_BD, members_G)
         if log_weights_N is not None:
             logits_BN += log_weights_N
         return torch.softmax(logits_BN, dim=1, out=logits_BN)
 
-    def _logits(self, features_BD: NDArray[np.float16]) -> torch.Tensor:
+    def _logits(self, features_BD: NDArray[np.float16], members_G: Sequence[int] | None = None) -> torch.Tensor:
         import torch
 
         features = self._tensor(np.asarray(features_BD, dtype=np.float32))
-        logits_BN = torch.empty((len(features_BD), len(self.labels)), device=self._device)
-        self._fill_logits(logits_BN, features)
+        answers = len(features_BD) if members_G is None else len(members_G)
+        logits_BN = torch.empty((answers, len(self.labels)), device=self._device)
+        self._fill_logits(logits_BN, features, None if members_G is None else self._tensor(np.asarray(members_G)))
         if self.temperature != 1.0:  # each kind's scale and bias alike
             logits_BN /= self.temperature
         return logits_BN.masked_fill_(self._dropped_N, -torch.inf)
 
-    def _fill_logits(self, logits_BN: torch.Tensor, features_BD: torch.Tensor) -> None:
+    def _fill_logits(
+        self, logits_BN: torch.Tensor, features_BD: torch.Tensor, members_G: torch.Tensor | None = None
+    ) -> None:
         """Each kind of rows on its own scale. A joined set has many short blocks: the kind of most rows is computed for
         all of them, in one product, and the rows of the others are written over it."""
         import torch
 
         common, *others = self.labels.kinds
-        common_BD = self._query(features_BD, common)
-        others_BD = [self._query(features_BD, kind) for kind in others]
+        common_BD = self._query(features_BD, common, members_G)
+        others_BD = [self._query(features_BD, kind, members_G) for kind in others]
         for start, chunk_RD in self._converted(0, len(self.labels)):
             part_BR = logits_BN[:, start : start + len(chunk_RD)]
             torch.matmul(common_BD, chunk_RD.T, out=part_BR)
@@ -197,13 +210,21 @@ class Classifier:
                     rows = self._tensor(kind.rows_R[first:last] - start)
                     part_BR[:, rows] = query_BD @ chunk_RD[rows].T + kind.bias
 
-    def _query(self, features_BD: torch.Tensor, kind: Kind) -> torch.Tensor:
-        """Features as a kind of rows is compared with: centred where it was, and scaled."""
+    def _query(self, features_BD: torch.Tensor, kind: Kind, members_G: torch.Tensor | None) -> torch.Tensor:
+        """Features as a kind of rows is compared with: centred where it was, and scaled.
+
+        Logits are linear in what comes out, so the mean of several rows' logits is the logits of their mean *here*: after
+        centring, and not normalised again.
+        """
         import torch
 
         if kind.feature_mean is not None:
             mean_D = torch.tensor(kind.feature_mean, device=self._device)
             features_BD = torch.nn.functional.normalize(features_BD - mean_D, dim=1)
+        if members_G is not None:
+            answer_B = torch.repeat_interleave(torch.arange(len(members_G), device=self._device), members_G)
+            sums_GD = features_BD.new_zeros((len(members_G), features_BD.shape[1]))
+            features_BD = sums_GD.index_add_(0, answer_B, features_BD) / members_G.unsqueeze(1)
         return features_BD * kind.scale
 
     def _converted(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor]]:
@@ -293,6 +314,23 @@ class _DeviceSpans:
             return probabilities_BN
         at_ends_BS = running_BN[:, self._last_S]
         return torch.diff(at_ends_BS, dim=1, prepend=at_ends_BS.new_zeros((len(at_ends_BS), 1)))
+
+
+def _passes(
+    rows: int, answers_at_once: int, members_G: Sequence[int] | None
+) -> Iterator[tuple[int, int, Sequence[int] | None]]:
+    """Runs of rows whose answers fit one pass: first row, row behind the last, and how many rows each answer is of."""
+    if members_G is None:
+        for start in range(0, rows, answers_at_once):
+            yield start, min(rows, start + answers_at_once), None
+        return
+    if sum(members_G) != rows or min(members_G, default=1) < 1:
+        raise ValueError(f"members_G must be whole numbers from 1 that add up to {rows} rows, not to {sum(members_G)}")
+    start = 0
+    for first in range(0, len(members_G), answers_at_once):
+        sizes = members_G[first : first + answers_at_once]
+        yield start, start + sum(sizes), sizes
+        start += sum(sizes)
 
 
 def _largest(values_BS: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:

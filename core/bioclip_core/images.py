@@ -41,11 +41,15 @@ _JPEG_SCALES = (8, 4, 2, 1)  # that the decoder offers
 _OVERSAMPLING = 2  # a region decoded at a fraction keeps this many times the model's size on each side
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
+def read_bytes(path: str | os.PathLike[str], span: tuple[int, int] | None = None) -> bytes:
     """The bytes of a file.
 
+    Args:
+        path: the file.
+        span: offset and length of the part that is wanted; None is the whole file.
+
     Raises:
-        ImageError: with stage ``read``, if it is gone, empty, no file, not ours to read, or too large.
+        ImageError: with stage ``read``, if it is gone, empty, no file, not ours to read, too large, or ends before the part does.
     """
     path = Path(path)
     try:
@@ -54,9 +58,15 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             raise ImageError("it is a folder, not a file", stage="read")
         if not stat.S_ISREG(about.st_mode):  # reading a pipe would wait for ever
             raise ImageError("it is a device or a pipe, not a file", stage="read")
-        if about.st_size > MAX_FILE_BYTES:
-            raise ImageError(f"the file has {about.st_size:,} bytes; up to {MAX_FILE_BYTES:,} are read", stage="read")
-        data = path.read_bytes()
+        offset, size = span or (0, about.st_size)
+        if size > MAX_FILE_BYTES:
+            raise ImageError(f"the file has {size:,} bytes; up to {MAX_FILE_BYTES:,} are read", stage="read")
+        if span is None:
+            data = path.read_bytes()
+        else:
+            with path.open("rb") as file:
+                file.seek(offset)
+                data = file.read(size)
     except FileNotFoundError:
         raise ImageError("the file does not exist (any more)", stage="read") from None
     except PermissionError:
@@ -65,6 +75,10 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         raise ImageError(f"the file cannot be read: {error.strerror or error}", stage="read") from error
     except ValueError as error:
         raise ImageError(f"this cannot be the name of a file: {error}", stage="read") from error
+    if span is not None and len(data) < size:
+        raise ImageError(
+            f"the file that holds it is truncated: {len(data):,} of {size:,} bytes are there", stage="read"
+        )
     if not data:
         raise ImageError("the file is empty (0 bytes)", stage="read")
     return data

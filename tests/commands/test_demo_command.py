@@ -23,6 +23,9 @@ def test_the_demo_draws_classifies_shows_and_exports_and_does_nothing_twice(bioc
     assert f"Failed: {failed[0]['uri']}: {failed[0]['failure_reason']}" in first.out
     assert all(row["captured_at"].endswith("-03:00") and row["latitude"] for row in rows if row["status"] == "done")
     assert all(row["scientific_name"].startswith("Fict") for row in rows if row["status"] == "done")
+    page = Path("look/report.html").read_text()
+    assert all(Path(row["uri"]).name in page for row in rows)
+    assert "<dt>places</dt><dd>2</dd>" in page  # cameras without a name
     second = bioclip("demo", "--folder", "look")
     assert second.code == 0
     assert "All 23 were done by an earlier demo" in second.out
@@ -39,9 +42,9 @@ def test_a_folder_that_holds_something_else_is_left_alone(bioclip: Bioclip) -> N
 
 
 def test_a_fresh_demo_removes_only_what_a_demo_made(tmp_path: Path) -> None:
-    photos, store, table = _prepared(tmp_path / "demo", fresh=False)
+    photos, store, table, page = _prepared(tmp_path / "demo", fresh=False)
     photos.mkdir()
-    for path in (store, table, tmp_path / "demo" / "notes.txt"):
+    for path in (store, table, page, tmp_path / "demo" / "notes.txt"):
         path.touch()
     _prepared(tmp_path / "demo", fresh=True)
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == [".bioclip-demo", "notes.txt"]

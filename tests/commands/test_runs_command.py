@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from command_samples import Bioclip
@@ -14,7 +13,8 @@ from command_samples import Bioclip
 from bioclip_core.models import ModelEntry, PublishedLabels, find_model
 from bioclip_plugin import hookimpl
 from bioclip_plugin.commands.models import label_folder_here
-from bioclip_plugin.exports import Exporter
+from bioclip_plugin.exports import Exporter, ExportOptions, Problem
+from bioclip_plugin.exports.selection import Export
 from bioclip_plugin.label_choice import choose_labels
 from bioclip_plugin.plugins import BioclipPluginManager, LoadFailure
 from bioclip_plugin.request import ClassifyRequest
@@ -69,7 +69,7 @@ def test_a_run_that_is_not_there_is_refused_with_those_that_are(bioclip: Bioclip
 
 def test_upgrading_says_which_version_a_store_has(bioclip: Bioclip, classified: str) -> None:
     said = bioclip("store", "upgrade", "--store", classified)
-    assert (said.code, said.out) == (0, "The store sqlite:///results.db has version 0001 already; nothing was to do.\n")
+    assert (said.code, said.out) == (0, "The store sqlite:///results.db has version 0002 already; nothing was to do.\n")
     assert bioclip("store", "upgrade", "--store", "nowhere.db").code == 1
 
 
@@ -78,11 +78,18 @@ class Notes:
 
     name = "notes"
     description = "a line an item"
+    folder = False
 
-    def write(self, path: Path, run: Any, items: Any) -> int:
-        lines = [stored.item.uri for stored in items]
+    def write(self, path: Path, export: Export) -> int:
+        lines = [stored.item.uri for stored in export.items()]
         path.write_text("\n".join(lines))
         return len(lines)
+
+    def recognises(self, path: Path) -> bool:
+        return path.suffix == ".notes"
+
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:
+        return iter(())
 
 
 class NotesPlugin:
@@ -99,7 +106,7 @@ def test_a_plugins_exporter_is_used_and_shown(bioclip: Bioclip, classified: str,
     ]
     said = bioclip("plugins").out
     assert "notes-plugin\t\tregister_exporters" in said
-    assert "Export formats: notes, csv, parquet, jsonl" in said
+    assert "Export formats: notes, csv, parquet, xlsx, jsonl, megadetector" in said
 
 
 def test_plugins_that_were_left_out_are_shown_with_the_reason(bioclip: Bioclip, manager: BioclipPluginManager) -> None:

@@ -219,6 +219,16 @@ ROWS = {
         "INSERT INTO bioclip_media (id, uri, frame) VALUES (7, 'old.jpg', 0)",
         "INSERT INTO bioclip_reviews (id, uid, kind, media, verdict, reviewer, reviewed_at, comment) "
         "VALUES (3, 'u', 'media', 7, 'blank', 'Ann', '2020-01-02T03:04:05.000000+00:00', '')",
+        "INSERT INTO bioclip_regions (id, media, x, y, w, h, detector, detector_version, category) "
+        "VALUES (11, 7, 1, 2, 3, 4, 'md', '5', 'animal')",
+        "INSERT INTO bioclip_reviews (id, uid, kind, media, region, verdict, reviewer, reviewed_at, comment) "
+        "VALUES (4, 'v', 'region', 7, 11, 'vehicle', 'Ben', '2020-01-02T03:04:06.000000+00:00', '')",
+    ],
+    "0002": [
+        "INSERT INTO bioclip_regions (id, media, x, y, w, h, detector, detector_version, category) "
+        "VALUES (12, 7, 1, 2, 3, 4, 'md', '5', 'person')",
+        "INSERT INTO bioclip_reviews (id, uid, kind, media, region, verdict, reviewer, reviewed_at, comment, details) "
+        "VALUES (5, 'w', 'region', 7, 12, 'person', 'Cy', '2020-01-02T03:04:07.000000+00:00', '', '{\"count\": 2}')",
     ],
 }
 
@@ -227,13 +237,16 @@ def test_rows_of_every_version_survive_all_later_migrations(store_address: str) 
     assert list(ROWS) == versions.known_versions()
     database = Database(parse_address(store_address), Retry())
     for version, statements in ROWS.items():
-        database.write(lambda connection, version=version: versions.migrate(connection, version))
+        database.migrate(lambda connection, version=version: versions.migrate(connection, version))
         for statement in statements:
             database.write(lambda connection, statement=statement: connection.execute(text(statement)))
     database.close()
     with Store.open(store_address, upgrade=True) as store:
         assert [item.uri for item in store.media_under()] == ["old.jpg"]
-        assert [(review.id, review.verdict, review.reviewer) for review in store.reviews()] == [(3, "blank", "Ann")]
+        found = [(review.id, review.verdict, review.reviewer, dict(review.details)) for review in store.reviews()]
+        assert found == [(3, "blank", "Ann", {}), (4, "vehicle", "Ben", {}), (5, "person", "Cy", {"count": 2})]
+        regions = [review.target.region.category for review in store.reviews() if review.target.region]
+        assert regions == ["animal", "person"]
 
 
 def test_an_older_version_is_upgraded_on_sqlite_and_named_on_postgresql(
@@ -241,16 +254,16 @@ def test_an_older_version_is_upgraded_on_sqlite_and_named_on_postgresql(
 ) -> None:
     Store.open(store_address).close()
     with monkeypatch.context() as patch:
-        patch.setattr(versions, "HEAD", "0002")  # as if this program were newer than the tables
+        patch.setattr(versions, "HEAD", "9999")  # as if this program were newer than the tables
         patch.setattr(versions, "_migrate", lambda connection: None)
         if store_address.startswith("sqlite"):
             with Store.open(store_address) as store:
-                assert store.upgraded_from == "0001"
+                assert store.upgraded_from == "0002"
         else:
             with pytest.raises(StoreError, match="`bioclip-plugin store upgrade --store postgresql"):
                 Store.open(store_address)
             with Store.open(store_address, upgrade=True) as store:
-                assert store.upgraded_from == "0001"
+                assert store.upgraded_from == "0002"
 
 
 def test_two_programs_may_make_the_same_store_at_once(store_address: str) -> None:

@@ -166,5 +166,5 @@ def test_the_newest_review_of_a_target_counts_and_only_a_taxon_is_a_label(tmp_pa
         (tmp_path / "2.png", (0.25, 0.0, 0.5, 1.0), "Lynx", "camera 4"),
     ]
     assert [one.reason for one in left_out] == [
-        "a review of an event says nothing of a single image", "the review says person",
+        "the review says person", "no image of the store is of this event",
     ]  # fmt: skip

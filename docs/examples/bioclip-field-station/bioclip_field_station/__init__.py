@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bioclip_core.errors import SourceError
 from bioclip_plugin import MediaItem, Place, hookimpl
 from bioclip_plugin.media import Unlisted, uri_of
+from bioclip_plugin.sources import ListingOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +46,7 @@ class WrenboxSource:
         except OSError:  # a folder, standard input, nothing at all: for the other sources
             return False
 
-    def items(self, address: str) -> Iterator[MediaItem | Unlisted]:
+    def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
         """The photos in the manifest's order; an entry that names no file is told of, not dropped.
 
         Raises:

@@ -1,0 +1,122 @@
+"""Reading a run back: `python -m benchmarks.bench_export --items 1000000 [--store ADDRESS] [--format csv] [--cache FOLDER]`.
+
+The store is invented, made once in the cache folder and used again. Printed are process time, wall time and the highest memory of
+a process of its own, since other work on the machine moves the wall time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from benchmarks import taxa
+from bioclip_core.classify import Candidate
+from bioclip_core.identity import user_cache
+from bioclip_core.taxonomy import RANKS, Taxon
+from bioclip_plugin.media import MediaItem, Place, Region
+from bioclip_plugin.store import ItemRecord, RegionRecord, RunPlan, Store
+
+SPECIES = 5_000
+BATCH = 2_000
+BEGUN = datetime(2031, 5, 1, 4, 30)
+
+
+def make(address: str, items: int) -> None:
+    """A finished run: each item with one box or none, five species, the best of every other rank and a decision."""
+    answers = _answers()
+    with Store.open(address) as store:
+        run = store.begin_run(_plan(items))
+        done = store.summary(run).done
+        for start in range(done, items, BATCH):
+            places = range(start, min(start + BATCH, items))
+            listed = store.list_items(run, [_item(place) for place in places], [(1, 1)] * len(places), start + 1)
+            records = []
+            for place, one in zip(places, listed, strict=True):
+                by_rank, decided = answers[place * 7 % SPECIES]
+                region = one.item.regions[0] if one.item.regions else None
+                answered = RegionRecord(region, None, by_rank, (), decided)
+                records.append(ItemRecord(one, one.item, (1, 1), f"{place:064x}", 1, (answered,)))
+            store.commit(run, records)
+            if start % 100_000 < BATCH:
+                print(f"{start + len(places)} of {items}", flush=True)
+        store.end_run(run, "finished", {})
+
+
+def _item(place: int) -> MediaItem:
+    camera = place // 2_000
+    box = Region(0.125, 0.25, 0.5, 0.375, "MegaDetector", "v5a", "animal", 0.875) if place % 2 else None
+    return MediaItem(
+        uri=f"survey/camera_{camera:04d}/IMG_{place:07d}.JPG",
+        captured_at=BEGUN + timedelta(seconds=17 * place),
+        place=Place("NL", "Gelderland", 52.0 + camera / 1e4, 5.75, 5),
+        deployment=f"camera_{camera:04d}",
+        sequence=f"sequence_{place // 3}",
+        regions=(box,) if box else (),
+        metadata={"camera_make": "RECONYX", "camera_model": "HF2X", "camera_serial_number": f"H{camera:07d}", "temperature": 9},
+    )  # fmt: skip
+
+
+def _answers() -> list[tuple[dict[str, tuple[Candidate, ...]], Candidate | None]]:
+    species: list[Taxon] = taxa.invented_taxa(SPECIES)
+    found = []
+    for index in range(SPECIES):
+        picked = [species[(index + place * 31) % SPECIES] for place in range(5)]
+        best = {rank.value: (Candidate(picked[0].truncated(rank), rank.value, 0.9),) for rank in RANKS[:-1]}
+        best["species"] = tuple(
+            Candidate(taxon, "species", (0.4 + index / 10_000) / (place + 1)) for place, taxon in enumerate(picked)
+        )
+        found.append((best, best["genus"][0] if index % 5 else None))
+    return found
+
+
+def _plan(items: int) -> RunPlan:
+    return RunPlan(
+        sources=(f"bench of {items}",), settings={}, feature_id="feature", feature_settings={"weights_sha256": "0" * 64},
+        dimension=512, answer_id="answer", answer_settings={"rank": "species"}, rule_id="rule", rule_settings={},
+        provenance={},
+    )  # fmt: skip
+
+
+def export(address: str, format_name: str, output: Path) -> dict[str, float]:
+    """Export by the command in a process of its own; seconds of the processor and of the clock, and megabytes."""
+    command = [sys.executable, "-m", "bioclip_plugin", "export", "--store", address, "--format", format_name]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run([*command, "--output", str(output), "--force"], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "process_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        "wall_s": round(time.perf_counter() - began, 1),
+        "memory_mb": round(after.ru_maxrss / 1024),
+        "file_mb": round(output.stat().st_size / 1e6) if output.is_file() else 0,
+    }
+
+
+def main() -> None:
+    """Make the store where it is not there yet, and export it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("--store", help="a SQLAlchemy address; without it a file in the cache folder")
+    parser.add_argument("--format", action="append", dest="formats", help="csv unless given; may be given again")
+    parser.add_argument("--cache", type=Path, default=user_cache() / "bench")
+    parser.add_argument("--only-make", action="store_true")
+    given = parser.parse_args()
+    given.cache.mkdir(parents=True, exist_ok=True)
+    stem = given.cache / f"export_{given.items}"
+    address = given.store or f"{stem}.db"
+    made = stem.with_suffix(".made")
+    if given.store or not made.exists():
+        make(address, given.items)
+        made.touch()
+    for name in [] if given.only_make else given.formats or ["csv"]:
+        figures = export(address, name, stem.with_suffix(f".{name}"))
+        print(json.dumps({"format": name, "items": given.items, **figures}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""MegaDetector files of a million images with two boxes each: read, written and checked, beside megadetector-utils' own loading.
+
+``BENCH_FORMAT_IMAGES`` sets another size; the marks are of a million.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks import fixtures
+
+IMAGES = int(os.environ.get("BENCH_FORMAT_IMAGES", "20000" if fixtures.QUICK else "1000000"))
+MILLION = 1_000_000
+LIMIT_S = 180.0
+LIMIT_MB = 600.0
+PEER = "megadetector-utils 10.0.28"
+_ROOT = Path(__file__).parent.parent
+_DONE = {"read": "listed", "write": "written", "check": "checked"}
+
+
+@cache
+def measured(job: str, name: str) -> dict[str, Any]:
+    """One job in a process of its own, once a session."""
+    path = fixtures.cache() / f"megadetector-{IMAGES}-{name}.json"
+    paths = os.pathsep.join(str(_ROOT / part) for part in (".", "core", "training"))
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks.formats_worker", job, str(path), str(IMAGES)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=_ROOT,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    figures: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    assert figures["count"] == IMAGES
+    return figures
+
+
+def jobs(job: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Figures of a job of ours, and of the peer on the same file."""
+    name = "read" if job == "read" else "written"
+    if job == "read":
+        measured("make", name)
+    if job == "check":
+        measured("write", name)
+    return measured(job, name), measured("peer", name)
+
+
+@pytest.mark.benchmark(group="formats")
+@pytest.mark.parametrize("job", ["read", "write", "check"])
+def test_time(benchmark: BenchmarkFixture, job: str) -> None:
+    ours, peer = benchmark.pedantic(jobs, args=(job,), rounds=1)  # type: ignore[no-untyped-call]
+    benchmark.extra_info.update(
+        title=f"MegaDetector JSON, {IMAGES:,} images {_DONE[job]}",
+        peer_name=PEER,
+        unit="s",
+        ours=_one(ours["process_s"]),
+        peer=_one(peer["process_s"]),
+        limit=LIMIT_S if IMAGES == MILLION else None,
+        figures={"ours": ours, "peer": peer},
+        note=(
+            f"seconds of the processor for a file of {ours['file_mb']:,.0f} MB; the clock said {ours['wall_s']:.0f} s; the peer "
+            "loads the same file and validates it"
+        ),
+    )
+
+
+@pytest.mark.benchmark(group="formats")
+@pytest.mark.parametrize("job", ["read", "write", "check"])
+def test_memory(benchmark: BenchmarkFixture, job: str) -> None:
+    ours, peer = benchmark.pedantic(jobs, args=(job,), rounds=1)  # type: ignore[no-untyped-call]
+    benchmark.extra_info.update(
+        title=f"the same, highest memory, {_DONE[job]}",
+        peer_name=PEER,
+        unit="MB",
+        ours=_one(ours["peak_mb"]),
+        peer=_one(peer["peak_mb"]),
+        limit=LIMIT_MB if IMAGES == MILLION else None,
+    )
+
+
+def _one(value: float) -> dict[str, float]:
+    return {"median": value, "low": value, "high": value}

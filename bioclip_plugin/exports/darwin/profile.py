@@ -1,0 +1,110 @@
+"""The tables of our archives: their files, their columns in order, and the meta.xml that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import IO
+from xml.sax.saxutils import quoteattr
+
+PROFILE = "bioclip-plugin Darwin Core identifications 1"
+EML = "eml.xml"
+PROVENANCE = "provenance.json"
+CANDIDATES = "candidates.tsv"
+WITHDRAWN = "withdrawn.tsv"
+
+_DWC = "http://rs.tdwg.org/dwc/terms/"
+_AC = "http://rs.tdwg.org/ac/terms/"
+_DC = "http://purl.org/dc/elements/1.1/"
+_DCTERMS = "http://purl.org/dc/terms/"
+_XMP = "http://ns.adobe.com/xap/1.0/"
+_ELSEWHERE: Mapping[str, str] = {
+    "identifier": _DCTERMS, "description": _DCTERMS, "type": _DC, "format": _DC, "CreateDate": _XMP, "accessURI": _AC,
+    "providerManagedID": _AC, "isROIOf": _AC, "xFrac": _AC, "yFrac": _AC, "widthFrac": _AC, "heightFrac": _AC,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One table: the first column is the id of the occurrence, the others are terms."""
+
+    file: str
+    row_type: str
+    terms: tuple[str, ...]
+    is_core: bool = False
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        return ("id" if self.is_core else "coreid", *self.terms)
+
+
+OCCURRENCES = Sheet(
+    "occurrence.txt",
+    f"{_DWC}Occurrence",
+    tuple(
+        "occurrenceID basisOfRecord institutionCode collectionCode catalogNumber eventDate countryCode stateProvince "
+        "decimalLatitude decimalLongitude geodeticDatum coordinatePrecision".split()
+    ),
+    is_core=True,
+)
+IDENTIFICATIONS = Sheet(
+    "identification.txt",
+    f"{_DWC}Identification",
+    tuple(
+        "identificationID identifiedBy identifiedByID dateIdentified scientificName taxonRank kingdom phylum class order family "
+        "genus specificEpithet taxonID nameAccordingTo identificationVerificationStatus identificationReferences "
+        "identificationRemarks".split()
+    ),
+)
+IMAGES = Sheet(
+    "multimedia.txt",
+    f"{_AC}Multimedia",
+    tuple(
+        "identifier providerManagedID type format accessURI CreateDate description isROIOf xFrac yFrac widthFrac heightFrac".split()
+    ),
+)
+SHEETS = (OCCURRENCES, IDENTIFICATIONS, IMAGES)
+CANDIDATE_COLUMNS = tuple(
+    "occurrenceID identificationID mediaID level position probability scientificName taxonRank kingdom phylum class order "
+    "family genus specificEpithet model".split()
+)
+WITHDRAWN_COLUMNS = ("identificationID", "occurrenceID")
+
+
+def address_of(term: str) -> str:
+    """The whole address of a term."""
+    return _ELSEWHERE.get(term, _DWC) + term
+
+
+def meta_xml() -> str:
+    """The meta.xml of our archives, always the same."""
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>']
+    lines.append(f'<archive xmlns="http://rs.tdwg.org/dwc/text/" metadata="{EML}">')
+    for sheet in SHEETS:
+        tag, key = ("core", "id") if sheet.is_core else ("extension", "coreid")
+        lines.append(
+            f'  <{tag} rowType={quoteattr(sheet.row_type)} encoding="UTF-8" fieldsTerminatedBy="\\t" linesTerminatedBy="\\n"'
+            ' fieldsEnclosedBy="" ignoreHeaderLines="1">'
+        )
+        lines.append(f"    <files><location>{sheet.file}</location></files>")
+        lines.append(f'    <{key} index="0"/>')
+        lines += [
+            f'    <field index="{n}" term={quoteattr(address_of(term))}/>' for n, term in enumerate(sheet.terms, 1)
+        ]
+        lines.append(f"  </{tag}>")
+    lines.append("</archive>")
+    return "\n".join(lines) + "\n"
+
+
+def write_line(file: IO[str], cells: Iterable[str]) -> None:
+    """One line of a tab-separated table; tabs and line ends in a cell become a space, since nothing is quoted."""
+    file.write("\t".join(cell if cell.isprintable() else _one_line(cell) for cell in cells) + "\n")
+
+
+def write_row(file: IO[str], sheet: Sheet, occurrence: str, values: Mapping[str, str]) -> None:
+    """One row of a table; terms that are left off are empty."""
+    write_line(file, [occurrence, *(values.get(term, "") for term in sheet.terms)])
+
+
+def _one_line(cell: str) -> str:
+    return " ".join(cell.replace("\0", "").split())

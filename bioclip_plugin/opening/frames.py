@@ -1,0 +1,226 @@
+"""Single frames of videos as images: a few readers stay open and go forward, so that frames asked for in order are decoded once."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from bioclip_core.errors import ImageError
+from bioclip_core.images import MAX_DECODED_PIXELS
+from bioclip_plugin.opening.video import opened, video_stream
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+_READERS = 4  # videos that stay open; each holds a decoder and the frames that it refers to
+
+# FFmpeg states a rotation counter-clockwise.
+_TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+
+_Key = tuple[str, int, int]
+
+
+class VideoFrames:
+    """Gives frames by number to any number of threads, with at most a few videos open."""
+
+    def __init__(self, readers: int = _READERS) -> None:
+        self._most = readers
+        self._lock = threading.Lock()
+        self._readers: OrderedDict[_Key, _Reader] = OrderedDict()
+        self._users: Counter[_Key] = Counter()
+
+    def frame(self, path: Path, number: int) -> Image.Image:
+        """One frame, upright, as RGB.
+
+        Raises:
+            ImageError: if the video cannot be opened, or has no such frame that can be decoded.
+        """
+        with self._reader(path) as reader:
+            return reader.frame(number)
+
+    @contextmanager
+    def _reader(self, path: Path) -> Iterator[_Reader]:
+        """The open reader of a file; those used longest ago and by nobody now are closed."""
+        try:
+            about = path.stat()
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            reason = "the file does not exist (any more)" if missing else f"the file cannot be read: {error.strerror}"
+            raise ImageError(reason, stage="read") from None
+        key = (str(path), about.st_size, about.st_mtime_ns)  # a file that was replaced is another one
+        with self._lock:
+            reader = self._readers.pop(key, None) or _Reader(path)
+            self._readers[key] = reader
+            self._users[key] += 1
+        try:
+            yield reader
+        finally:
+            with self._lock:
+                self._users[key] -= 1
+                self._drop_idle(keep=self._most)
+
+    def close(self) -> None:
+        """Close every video that nobody is reading; one in use is closed when its reader is done with it."""
+        with self._lock:
+            self._drop_idle(keep=0)
+
+    def _drop_idle(self, keep: int) -> None:
+        idle = [key for key in self._readers if not self._users[key]]
+        for key in idle[: max(0, len(self._readers) - keep)]:
+            self._readers.pop(key).close()
+            del self._users[key]
+
+
+class _Reader:
+    """One video in decoding. One thread decodes at a time; frames that others wait for are kept as it passes them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn = threading.Condition()
+        self._decoding = False
+        self._wanted: Counter[int] = Counter()
+        self._kept: dict[int, Image.Image | ImageError] = {}
+        self._container: InputContainer | None = None
+        self._frames: Iterator[VideoFrame] = iter(())
+        self._next = 0
+        """Number of the frame that the decoder gives next."""
+        self._trouble = ""
+        self._end: ImageError | None = None
+        """Why no frame from ``_next`` on can be had."""
+
+    def frame(self, number: int) -> Image.Image:
+        """A frame; see :meth:`VideoFrames.frame`."""
+        with self._turn:
+            self._wanted[number] += 1
+            while number not in self._kept and self._decoding:
+                self._turn.wait()
+            mine = number not in self._kept
+            self._decoding = self._decoding or mine
+        try:
+            if mine:
+                self._decode_to(number)
+        finally:
+            with self._turn:
+                if mine:
+                    self._decoding = False
+                found = self._kept.get(number)
+                self._wanted[number] -= 1
+                if not self._wanted[number]:
+                    del self._wanted[number]
+                    self._kept.pop(number, None)
+                self._turn.notify_all()
+        if isinstance(found, Image.Image):
+            return found
+        raise found or ImageError(f"frame {number} of the video cannot be decoded")
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._container is not None:
+            self._container.close()
+            self._container, self._frames = None, iter(())
+
+    def _decode_to(self, number: int) -> None:
+        if self._container is None or number < self._next:  # a frame that has passed is there from the beginning again
+            self.close()
+            self._start()
+        while self._next <= number and self._end is None:
+            frame = next(self._frames, None)
+            if frame is None:
+                self._end = ImageError(_ended(self._next, self._trouble))
+                break
+            with self._turn:
+                wanted = self._next in self._wanted
+            if wanted:
+                self._keep(self._next, _image_of(frame))
+            self._next += 1
+        if self._end is not None:
+            with self._turn:
+                for waiting in [wanted for wanted in self._wanted if wanted >= self._next]:
+                    self._kept[waiting] = self._missing(waiting, self._end)
+
+    def _missing(self, number: int, end: ImageError) -> ImageError:
+        return end if self._container is None else ImageError(f"there is no frame {number}: {end}", stage=end.stage)
+
+    def _keep(self, number: int, image: Image.Image | ImageError) -> None:
+        with self._turn:
+            self._kept[number] = image
+            self._turn.notify_all()
+
+    def _start(self) -> None:
+        self._next, self._trouble, self._end = 0, "", None
+        try:
+            self._container = opened(self._path)
+            stream = video_stream(self._container)
+            _check_size(stream)
+        except ImageError as error:
+            self.close()
+            self._end = error
+            return
+        stream.thread_type = "AUTO"  # several frames at once, where the codec allows it
+        self._frames = self._decoded(self._container, stream)
+
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        """The frames in the order of presentation; a packet that cannot be decoded is passed over."""
+        import av
+
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.FFmpegError as error:  # what was read so far may hold frames that were not given yet
+                self._trouble, packet = _why(error), None
+            try:
+                frames = packet.decode() if packet is not None else []
+            except av.error.FFmpegError as error:
+                self._trouble = _why(error)
+                continue
+            if packet is None:
+                yield from self._rest(stream)
+                return
+            yield from frames
+
+    def _rest(self, stream: VideoStream) -> list[VideoFrame]:
+        """What the decoder still holds; nothing where it was asked before."""
+        import av
+
+        try:
+            return list(stream.decode(None))
+        except av.error.FFmpegError:
+            return []
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _check_size(stream: VideoStream) -> None:
+    width, height = stream.codec_context.width or 0, stream.codec_context.height or 0
+    if width * height > MAX_DECODED_PIXELS:
+        raise ImageError(
+            f"its header announces {width:,} × {height:,} pixels a frame, which is over the budget of "
+            f"{MAX_DECODED_PIXELS / 1e6:,.0f} megapixels"
+        )
+
+
+def _image_of(frame: VideoFrame) -> Image.Image | ImageError:
+    try:
+        image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
+    except Exception as error:  # the conversion of a damaged frame raises what FFmpeg thinks of
+        return ImageError(f"the frame cannot be turned into a picture: {error}")
+    turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)
+    return image.transpose(turn) if turn is not None else image
+
+
+def _ended(count: int, trouble: str) -> str:
+    if not count:
+        return "the video has no frame that can be decoded" + (f" ({trouble})" if trouble else "")
+    damage = f" and is damaged ({trouble})" if trouble else ""
+    return f"the video has {count} frames that can be decoded, counted from 0,{damage}".rstrip(",")

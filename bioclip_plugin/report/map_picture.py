@@ -1,0 +1,177 @@
+"""Cameras on a grid of latitude and longitude, as a picture: no tiles, no network, no coastline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 480, 320
+LARGEST, SMALLEST = 13.0, 3.5  # radius of the points
+_MARGIN = 34  # for the labels of the grid
+_STEPS = (60.0, 30.0, 20.0, 10.0, 5.0, 2.0, 1.0)
+_LEAST_SPAN = 0.002  # degrees that are shown at least: 200 m
+_ROUNDINGS = 6  # steps of rounded coordinates that are shown at least, so that nobody takes them for exact
+_NAMED = 14  # points that have their name beside them; the table has all
+_LETTER, _LONGEST = 7.0, 18  # width of a letter, and letters of a name in the picture
+_KM_A_DEGREE = 111.32
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """One point of the map."""
+
+    station: int
+    name: str
+    latitude: float
+    longitude: float
+    regions: int
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The part of the world that is shown: its middle, and points of the picture a degree."""
+
+    latitude: float
+    longitude: float
+    across: float
+    """A degree of longitude."""
+    up: float
+    """A degree of latitude."""
+
+    def x(self, longitude: float) -> float:
+        """The nearest way around the world."""
+        east = (longitude - self.longitude + 540.0) % 360.0 - 180.0
+        return WIDTH / 2 + east * self.across
+
+    def y(self, latitude: float) -> float:
+        return HEIGHT / 2 - (latitude - self.latitude) * self.up
+
+
+def map_svg(spots: Sequence[Spot], decimals: int | None = None) -> str:
+    """The picture; points are as large as the regions of their cameras are many.
+
+    Args:
+        decimals: of a degree, to which the places are rounded: the picture is then no finer than that.
+    """
+    view = _view(spots, _LEAST_SPAN if decimals is None else max(_LEAST_SPAN, _ROUNDINGS * 10.0**-decimals))
+    step = _step(view)
+    most = max((spot.regions for spot in spots), default=0)
+    said = (
+        f"{len(spots)} place{'s' if len(spots) != 1 else ''} on a grid of {_degrees(step)}; the table below names them"
+    )
+    parts = [
+        f'<svg class="map" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{said}" data-largest="{LARGEST}" '
+        f'data-smallest="{SMALLEST}"><rect class="sea" width="{WIDTH}" height="{HEIGHT}"/>',
+        *_grid(view, step),
+    ]
+    largest_first = sorted(spots, key=lambda spot: (-spot.regions, spot.station))
+    for spot in largest_first:
+        title = escape(f"{spot.name}: {spot.regions:,} regions at {north(spot.latitude)}, {east(spot.longitude)}")
+        parts.append(
+            f'<circle class="spot" data-station="{spot.station}" cx="{view.x(spot.longitude):.2f}" '
+            f'cy="{view.y(spot.latitude):.2f}" r="{_radius(spot.regions, most):.2f}"><title>{title}</title></circle>'
+        )
+    parts += _names(view, largest_first, most)
+    parts += _scale(view)
+    return "".join(parts) + "</svg>"
+
+
+def north(latitude: float) -> str:
+    """A latitude as people write it."""
+    return f"{abs(latitude):g}°{'N' if latitude >= 0 else 'S'}"
+
+
+def east(longitude: float) -> str:
+    """A longitude as people write it."""
+    return f"{abs(longitude):g}°{'E' if longitude >= 0 else 'W'}"
+
+
+def _view(spots: Sequence[Spot], least: float) -> _View:
+    """Everything with a margin; the widest empty stretch of longitude is behind us, so Fiji is not 360° wide."""
+    if not spots:
+        return _View(0.0, 0.0, (WIDTH - 2 * _MARGIN) / 360, (HEIGHT - 2 * _MARGIN) / 180)
+    south, top = min(spot.latitude for spot in spots), max(spot.latitude for spot in spots)
+    turns = sorted({spot.longitude % 360.0 for spot in spots})
+    gaps = [(after - before, after) for before, after in zip(turns, [*turns[1:], turns[0] + 360.0], strict=True)]
+    gap, begin = max(gaps)
+    wide = 360.0 - gap
+    middle = (south + top) / 2
+    squeeze = max(0.1, math.cos(math.radians(middle)))
+    up = min(
+        (WIDTH - 2 * _MARGIN - 2 * LARGEST) / (max(wide, least) * squeeze),
+        (HEIGHT - 2 * _MARGIN - 2 * LARGEST) / max(top - south, least),
+    )
+    return _View(middle, (begin + wide / 2 + 180.0) % 360.0 - 180.0, up * squeeze, up)
+
+
+def _step(view: _View) -> float:
+    """Degrees between the lines of the grid: the finest that leaves 70 points between them."""
+    steps = [*_STEPS, *(lead * 10.0**-power for power in range(1, 6) for lead in (5.0, 2.0, 1.0))]
+    return min((step for step in steps if step * min(view.across, view.up) >= 70), default=_STEPS[0])
+
+
+def _degrees(step: float) -> str:
+    return f"{step:g}°"
+
+
+def _grid(view: _View, step: float) -> list[str]:
+    parts = []
+    places = max(0, -math.floor(math.log10(step) + 1e-9))
+    west, last = (view.longitude + sign * WIDTH / 2 / view.across for sign in (-1, 1))
+    for number in range(math.ceil(west / step), math.floor(last / step) + 1):
+        x = WIDTH / 2 + (number * step - view.longitude) * view.across
+        label = east(round((number * step + 540.0) % 360.0 - 180.0, places))
+        parts.append(f'<line class="grid" x1="{x:.2f}" x2="{x:.2f}" y1="0" y2="{HEIGHT}"/>')
+        if 30 < x < WIDTH - 20:
+            parts.append(f'<text x="{x:.2f}" y="{HEIGHT - 6}" text-anchor="middle">{label}</text>')
+    lowest, highest = (view.latitude + sign * HEIGHT / 2 / view.up for sign in (-1, 1))
+    for number in range(math.ceil(max(lowest, -90.0) / step), math.floor(min(highest, 90.0) / step) + 1):
+        y = view.y(number * step)
+        parts.append(f'<line class="grid" x1="0" x2="{WIDTH}" y1="{y:.2f}" y2="{y:.2f}"/>')
+        if 12 < y < HEIGHT - 22:
+            parts.append(f'<text x="5" y="{y - 4:.2f}">{north(round(number * step, places))}</text>')
+    return parts
+
+
+def _radius(regions: int, most: int) -> float:
+    return SMALLEST + (LARGEST - SMALLEST) * math.sqrt(regions / most) if most else SMALLEST
+
+
+def _names(view: _View, spots: Sequence[Spot], most: int) -> list[str]:
+    """The names of the largest points, each where it covers neither a point nor another name."""
+    points = [(view.x(spot.longitude), view.y(spot.latitude)) for spot in spots]
+    taken: list[tuple[float, float, float]] = []  # left, right, middle of the names that are written
+    parts: list[str] = []
+    for number, (spot, (x, y)) in enumerate(zip(spots, points, strict=True)):
+        short = spot.name if len(spot.name) <= _LONGEST else spot.name[: _LONGEST - 1] + "…"
+        beside, wide = _radius(spot.regions, most) + 3, _LETTER * len(short)
+        others = points[:number] + points[number + 1 :]
+        for left, anchor in ((x + beside, "start"), (x - beside - wide, "end")):
+            right = left + wide
+            covers = any(left - 6 < px < right + 6 and abs(py - y) < 11 for px, py in others)
+            covers = covers or any(left < end and right > begin and abs(at - y) < 14 for begin, end, at in taken)
+            if not covers and left > 0 and right < WIDTH:
+                at = left if anchor == "start" else right
+                parts.append(
+                    f'<text class="name" x="{at:.2f}" y="{y + 4:.2f}" text-anchor="{anchor}">{escape(short)}</text>'
+                )
+                taken.append((left, right, y))
+                break
+        if len(parts) == _NAMED:
+            break
+    return parts
+
+
+def _scale(view: _View) -> list[str]:
+    """A bar of a round number of kilometres, true in the middle of the map."""
+    km_a_point = _KM_A_DEGREE / view.up
+    rounds = [lead * 10.0**power for power in range(-3, 5) for lead in (1, 2, 5)]
+    length = max((km for km in rounds if km / km_a_point <= 110), default=rounds[0])
+    end, label = WIDTH - 10, f"{length:g} km" if length >= 1 else f"{length * 1000:g} m"
+    begin = end - length / km_a_point
+    return [
+        f'<path class="scale" d="M{begin:.2f} 12v5H{end}v-5"/>',
+        f'<text x="{end}" y="30" text-anchor="end">{label}</text>',
+    ]

@@ -1,0 +1,92 @@
+"""Common names in a language of the reader's choice, from a table that he brings; a label set has one a taxon."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.taxonomy import Taxon, clean_name
+
+_COLUMNS = ("scientificname", "language", "vernacularname")
+_SHOWN = 20
+
+
+class CommonNames:
+    """Gives a taxon's common name: the label set's own, or the one of a table."""
+
+    def __init__(self, by_name: Mapping[str, str] | None = None, language: str = "") -> None:
+        self._by_name = by_name
+        self.language = language
+        """Empty: the label set's own names, whose language nobody stated."""
+
+    def of(self, taxon: Taxon) -> str:
+        """The common name; empty where there is none (in this language)."""
+        if self._by_name is None:
+            return taxon.common_name if taxon.scientific_name else ""
+        return self._by_name.get(taxon.scientific_name.casefold(), "")
+
+    @classmethod
+    def read(cls, path: Path | None, language: str | None) -> CommonNames:
+        """The names of one language of a table.
+
+        Raises:
+            SourceError: if the table cannot be read or lacks a column.
+            UsageError: if it has other languages only, or several and none was asked for.
+        """
+        if path is None:
+            return cls()
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                tables = _by_language(path, file)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise SourceError(f"the table of names {path} cannot be read: {error}") from None
+        if not tables:
+            raise SourceError(f"the table of names {path} has no names in it")
+        chosen = _chosen(path, tables, language)
+        return cls(tables[chosen], chosen)
+
+
+def _by_language(path: Path, lines: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Names by language and scientific name (without case); of several the first."""
+    rows = iter(lines)
+    first = next(rows, "")
+    delimiter = "\t" if "\t" in first else ";" if first.count(";") > first.count(",") else ","
+    header = [cell.strip().casefold() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+    missing = [column for column in _COLUMNS if column not in header]
+    if missing:
+        raise SourceError(
+            f"the table of names {path} lacks {', '.join(missing)}; its columns are {', '.join(header) or 'none'}; "
+            "needed are scientificName, language, vernacularName"
+        )
+    places = [header.index(column) for column in _COLUMNS]
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in csv.reader(rows, delimiter=delimiter):
+        if len(row) > max(places):
+            scientific, language, common = (clean_name(row[place]) for place in places)
+            if scientific and common:
+                found[language].setdefault(scientific.casefold(), common)
+    return dict(found)
+
+
+def _chosen(path: Path, tables: Mapping[str, Mapping[str, str]], language: str | None) -> str:
+    if language is None:
+        if len(tables) == 1:
+            return next(iter(tables))
+        raise UsageError(
+            f"the table of names {path} has several languages: {_listed(tables)}; choose one with --language"
+        )
+    asked = language.casefold().replace("_", "-")
+    plain = {name: name.casefold().replace("_", "-") for name in tables}
+    exactly = [name for name, as_asked in plain.items() if as_asked == asked]
+    nearly = [name for name, as_asked in plain.items() if as_asked.split("-")[0] == asked.split("-")[0]]
+    if exactly or nearly:
+        return (exactly or nearly)[0]
+    raise UsageError(f"language {language!r}: the table of names {path} has no name in it; it has {_listed(tables)}")
+
+
+def _listed(tables: Mapping[str, object]) -> str:
+    known = sorted(name or "(not stated)" for name in tables)
+    return ", ".join(known[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")

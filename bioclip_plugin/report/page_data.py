@@ -1,0 +1,157 @@
+"""The gallery's data as the page's script reads them: tables of texts, and rows of numbers that point into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bioclip_core.classify import Candidate
+from bioclip_core.taxonomy import RANKS, Taxon
+from bioclip_plugin.media import MediaItem, Region
+from bioclip_plugin.report.decisions import AGREEMENTS, VERDICTS
+from bioclip_plugin.report.gathering import Entry, Gathered
+from bioclip_plugin.report.map_picture import east, north
+from bioclip_plugin.report.names import CommonNames
+from bioclip_plugin.report.text import legible, running, without_place
+from bioclip_plugin.report.thumbnails import mime_type
+from bioclip_plugin.store.records import Review
+
+_LEVELS = [rank.value for rank in RANKS]
+_TRAIL_HEAD = ("rule", "did", "from", "to", "why")
+
+
+class PageData:
+    """Builds what goes into the page's one data block."""
+
+    def __init__(self, gathered: Gathered, names: CommonNames, coordinate_precision: int | None) -> None:
+        self._gathered = gathered
+        self._names = names
+        self._decimals = coordinate_precision
+        self._taxa: dict[tuple[Taxon, str, str], int] = {}
+        self._taxon_rows: list[list[Any]] = []
+        self._reviews: dict[int, int] = {}
+        self._review_rows: list[list[Any]] = []
+
+    def as_dict(self) -> dict[str, Any]:
+        """The whole of it: plain JSON, every text made legible."""
+        gathered = self._gathered
+        images, entries = [], []
+        for number, sheet in enumerate(gathered.sheets):
+            images.append(self._image(sheet.item, sheet.station))
+            entries += [self._entry(entry, number, place, sheet.item) for place, entry in enumerate(sheet.entries)]
+        return {
+            "ranks": _LEVELS,
+            "level": gathered.level,
+            "verdicts": VERDICTS,
+            "agreements": AGREEMENTS,
+            "mime": mime_type(),
+            "stations": [[self.station_name(n), self.place_of(n)] for n in range(len(gathered.figures.stations))],
+            "images": images,
+            "entries": entries,
+            "taxa": self._taxon_rows,
+            "reviews": self._review_rows,
+            "failures": [self._failure(one.item, one.failure.stage, one.failure.reason) for one in gathered.failed],
+        }
+
+    def station_name(self, number: int) -> str:
+        """A camera's name, or the place of one that has none."""
+        station = self._gathered.figures.stations[number]
+        if station.name:
+            return legible(station.name)
+        return self.place_of(number) or "not stated"
+
+    def place_of(self, number: int) -> str:
+        """A camera's coordinates, rounded as was asked; empty where nobody states them."""
+        place = self._gathered.figures.stations[number].place(self._decimals)
+        return f"{north(place[0])}, {east(place[1])}" if place else ""
+
+    def _image(self, item: MediaItem, station: int) -> list[Any]:
+        """Name, frame, time on the camera's clock, offset, station, country and region."""
+        moment = item.captured_at
+        offset = moment.isoformat()[19:].lstrip(".0123456789") if moment is not None and moment.tzinfo else ""
+        said = ", ".join(legible(part) for part in (item.place.region, item.place.country) if part)
+        clock = moment.replace(tzinfo=None, microsecond=0).isoformat() if moment is not None else ""
+        return [self._shown(item.uri, item), item.frame, clock, offset, station, said]
+
+    def _entry(self, entry: Entry, image: int, place: int, item: MediaItem) -> list[Any]:
+        region, answer = entry.region, entry.answer
+        return [
+            image,
+            place,
+            _box(region),
+            _detector(region),
+            VERDICTS.index(answer.verdict),
+            self._named(answer.candidate),
+            [self._named(candidate) for candidate in entry.candidates],
+            [legible(flag) for flag in entry.flags],
+            legible(entry.event or ""),
+            [running(without_place(said_of(step), item.place.latitude, item.place.longitude, self._decimals))
+             for step in answer.trail],
+            [self._review(review, item) for review in entry.reviews],
+            AGREEMENTS.index(entry.agreement),
+        ]  # fmt: skip
+
+    def _named(self, candidate: Candidate | None) -> list[Any] | None:
+        if candidate is None:
+            return None
+        return [self._taxon(candidate.taxon, candidate.name, candidate.rank), round(candidate.probability, 4)]
+
+    def _taxon(self, taxon: Taxon, name: str, rank: str) -> int:
+        """The number of a taxon: name, rank, common name, and its name at each of the seven ranks."""
+        key = (taxon, name, rank)
+        if key not in self._taxa:
+            self._taxa[key] = len(self._taxon_rows)
+            lineage = [legible(taxon.name_at(level)) for level in RANKS]
+            self._taxon_rows.append([legible(name), rank, legible(self._names.of(taxon)), lineage])
+        return self._taxa[key]
+
+    def _review(self, review: Review, item: MediaItem) -> int:
+        if review.id not in self._reviews:
+            self._reviews[review.id] = len(self._review_rows)
+            taxon = review.taxon
+            number = -1
+            if taxon is not None:
+                rank = taxon.rank
+                number = self._taxon(taxon, taxon.scientific_name or taxon.common_name, rank.value if rank else "label")
+            self._review_rows.append(
+                [review.verdict, number, running(review.reviewer), review.reviewed_at.strftime("%Y-%m-%d"),
+                 self._shown(" ".join(review.comment.split()), item), review.target.kind]
+            )  # fmt: skip
+        return self._reviews[review.id]
+
+    def _failure(self, item: MediaItem, stage: str, reason: str) -> list[Any]:
+        return [self._shown(item.uri, item), item.frame, legible(stage), self._shown(reason, item)]
+
+    def _shown(self, text: str, item: MediaItem) -> str:
+        return legible(without_place(text, item.place.latitude, item.place.longitude, self._decimals))
+
+
+def said_of(step: Mapping[str, Any]) -> str:
+    """One step of a decision's trail as a line: the rule, what it did, why, and whatever else it noted."""
+    rest = {key: value for key, value in step.items() if key not in _TRAIL_HEAD and value not in (None, "", [], {})}
+    parts = [f"{step.get('rule', 'rule')}: {step.get('did', '')}".rstrip(": ")]
+    parts += [f"{word} {step[word]}" for word in ("from", "to") if step.get(word)]
+    if step.get("why"):
+        parts.append(f"({step['why']})")
+    noted = ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in sorted(rest.items()))
+    return " ".join(parts) + (f"; {noted}" if noted else "")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_value(one) for one in value)
+    return str(value)
+
+
+def _box(region: Region | None) -> list[int] | None:
+    return list(region.box) if region is not None else None
+
+
+def _detector(region: Region | None) -> list[Any] | None:
+    if region is None:
+        return None
+    named = " ".join(part for part in (region.detector, region.detector_version) if part)
+    confidence = None if region.confidence is None else round(region.confidence, 3)
+    return [legible(region.category), confidence, legible(named)]

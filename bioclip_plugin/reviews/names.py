@@ -1,0 +1,186 @@
+"""Names that reviewers wrote, as taxa: looked up in the label set, the store and a taxonomy, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bioclip_core.taxonomy import RANKS, Rank, Taxon, clean_name, parse_binomial
+from bioclip_training.catalog.names import cleaned, plain_cells
+
+if TYPE_CHECKING:
+    from bioclip_core.checklist import NameIndex
+    from bioclip_core.labels import LabelSet
+    from bioclip_training.taxonomy import TaxonomyIndex
+
+_ROWS_LOOKED_AT = 2_000  # of a label set under one name: a kingdom has all of them, and one lineage tells it
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a written name is taken for."""
+
+    taxon: Taxon | None
+    """None where it is not certain."""
+    reason: str
+    """How it was found, or why it was not: a sentence."""
+
+
+class NameBook:
+    """Written names to taxa. Each distinct name is looked up once."""
+
+    def __init__(
+        self,
+        stored: Callable[[Collection[str]], Iterable[Taxon]],
+        labels: LabelSet | None = None,
+        taxonomy: TaxonomyIndex | None = None,
+    ) -> None:
+        """Args:
+        stored: gives the store's taxa that bear one of these names (scientific or common, at any rank).
+        """
+        from bioclip_core.checklist import NameIndex
+
+        self._stored = stored
+        self._labels = labels
+        self._index: NameIndex | None = NameIndex(labels) if labels is not None else None
+        self._taxonomy = taxonomy
+        self._common: dict[str, list[int]] | None = None
+        self._known: dict[Any, Meaning] = {}
+
+    def expect(self, names: Collection[str]) -> None:
+        """Hear of names that will be asked for: together they cost the store one query."""
+        self._stored(names)
+
+    def meaning(self, cells: Mapping[str, Any], *, scientific: bool) -> Meaning:
+        """The taxon of a row's name cells.
+
+        Args:
+            cells: by the columns' names, as Darwin Core has them; a name of unknown kind as ``scientificName``.
+            scientific: whether the file says that it is a scientific name: then one of two words, or one with its ranks
+                beside it, is kept as it is written where nobody knows it. Another word has to be known: "Red fox" looks
+                like a binomial.
+        """
+        key = (tuple(sorted((str(name), str(value)) for name, value in cells.items())), scientific)
+        if key not in self._known:
+            self._known[key] = self._looked_up(plain_cells(cells), scientific)
+        return self._known[key]
+
+    def placed(self, taxon: Taxon, verbatim: str = "") -> Meaning:
+        """A taxon that a file gave as one, with the lineage that the label set, the store or the taxonomy has for it."""
+        cells: dict[str, Any] = {rank.value: taxon.lineage[rank.depth] for rank in RANKS if taxon.lineage[rank.depth]}
+        cells["scientificName"] = verbatim or taxon.scientific_name
+        if taxon.common_name:
+            cells["vernacularName"] = taxon.common_name
+        found = self.meaning(cells, scientific=True)
+        return found if found.taxon is not None else Meaning(taxon, f"{taxon.scientific_name} as it is written")
+
+    def _looked_up(self, cells: Mapping[str, Any], scientific: bool) -> Meaning:
+        named = cleaned(cells)
+        written = clean_name(cells.get("scientificname")) or named.verbatim or named.taxon.scientific_name
+        written = written or named.taxon.common_name
+        if not written:
+            return Meaning(None, "the row has no name")
+        given = named.taxon
+        for name in dict.fromkeys(filter(None, (given.scientific_name if given.species else "", written))):
+            for where, found in (("label set", self.of_labels(name)), ("store", self._of_store(name))):
+                if found:
+                    return _chosen(name, found, given, where)
+        if self._taxonomy is not None and (meaning := self._of_taxonomy(given, named.verbatim or written)):
+            return meaning
+        if scientific and given.rank is not None and (given.species or len([n for n in given.lineage if n]) > 1):
+            return Meaning(given, f"{given.scientific_name} as it is written: neither label set nor store has it")
+        return Meaning(None, self._unknown(written))
+
+    def _unknown(self, written: str) -> str:
+        places = ["the label set"] if self._labels is not None else []
+        places += ["the store", *([f"the taxonomy {self._taxonomy.label}"] if self._taxonomy is not None else [])]
+        where = f"stands neither in {' nor in '.join(places)}" if len(places) > 1 else f"is not in {places[0]}"
+        return f"the name {written!r} {where}"
+
+    # Places to look
+
+    def of_labels(self, name: str) -> list[Taxon]:
+        """The label set's taxa that bear a name, scientific or common, each cut at the rank of the name."""
+        if self._labels is None or self._index is None:
+            return []
+        rows = self._index.rows(name)
+        if rows is not None and not self._labels.is_custom:
+            taxa = (self._labels.taxon(int(row)) for row in rows[:_ROWS_LOOKED_AT])
+            return [_at_name(taxon, name) for taxon in taxa]
+        if self._common is None:
+            self._common = _common_names(self._labels)
+        return [self._labels.taxon(row) for row in self._common.get(name.lower(), ())]
+
+    def _of_store(self, name: str) -> list[Taxon]:
+        return [_at_name(taxon, name) for taxon in self._stored((name,))]
+
+    def _of_taxonomy(self, given: Taxon, written: str) -> Meaning | None:
+        assert self._taxonomy is not None
+        found = self._taxonomy.resolve(given, written)
+        if found.taxon is None:
+            return None
+        accepted = found.taxon.scientific_name
+        for place in (self.of_labels(accepted), self._of_store(accepted)):
+            if place:
+                own = _chosen(accepted, place, found.taxon, "label set")
+                return Meaning(own.taxon or found.taxon, found.reason)
+        return Meaning(found.taxon, found.reason)
+
+
+def _common_names(labels: LabelSet) -> dict[str, list[int]]:
+    """Rows by common name in small letters."""
+    dictionary = [name.lower() for name in labels.column("common_name").dictionary.to_pylist()]
+    found: dict[str, list[int]] = {}
+    for row, code in enumerate(labels.codes("common_name").tolist()):
+        if dictionary[code]:
+            found.setdefault(dictionary[code], []).append(row)
+    return found
+
+
+def _at_name(taxon: Taxon, name: str) -> Taxon:
+    """The taxon cut at the rank that bears the name: a family's name means the family, not one of its species."""
+    wanted = " ".join(clean_name(name).lower().split())
+    if taxon.common_name.lower() == wanted:
+        return taxon
+    if parse_binomial(name)[1] and taxon.species:
+        return taxon
+    rank = next((rank for rank in RANKS if taxon.lineage[rank.depth].lower() == wanted), Rank.SPECIES)
+    return taxon.truncated(rank)
+
+
+def _chosen(name: str, found: Iterable[Taxon], given: Taxon, where: str) -> Meaning:
+    """The one lineage that bears the name; several are told apart by the ranks that the row gives, or not at all."""
+    lineages = {taxon.lineage: taxon for taxon in reversed(list(found))}
+    # Checklists differ in families and classes, so that alone they only choose among several.
+    agreeing = [taxon for taxon in lineages.values() if not contradicts(given, taxon)]
+    if not agreeing and len(lineages) == 1:
+        agreeing = [taxon for taxon in lineages.values() if not contradicts(given.truncated(Rank.KINGDOM), taxon)]
+    if len(agreeing) == 1:
+        return Meaning(agreeing[0], f"{name} as the {where} has it")
+    shown = "; ".join(sorted(taxon.taxonomic_name or taxon.common_name for taxon in lineages.values())[:3])
+    if not agreeing:
+        return Meaning(None, f"the name {name!r} is in the {where} as {shown}, which the row's other ranks contradict")
+    return Meaning(None, f"the name {name!r} is ambiguous: {shown}; give its family or kingdom")
+
+
+def contradicts(one: Taxon, other: Taxon) -> bool:
+    """Whether two lineages differ in kingdom, phylum, class, order or family where both have a name."""
+    pairs = zip(one.lineage[:5], other.lineage[:5], strict=True)
+    return any(here and there and here.lower() != there.lower() for here, there in pairs)
+
+
+def same_at(rank: Rank, one: Taxon, other: Taxon) -> bool:
+    """Whether both have the same name at a rank, in the same kingdom where both say it; case and hybrid marks apart."""
+    here, there = _name_at(rank, one), _name_at(rank, other)
+    kingdoms = {taxon.kingdom.lower() for taxon in (one, other) if taxon.kingdom}
+    return bool(here) and here == there and len(kingdoms) < 2
+
+
+def _name_at(rank: Rank, taxon: Taxon) -> str:
+    return taxon.name_at(rank).replace("× ", "").lower() if taxon.lineage[rank.depth] else ""
+
+
+def shared_rank(one: Taxon, other: Taxon) -> Rank | None:
+    """The most specific rank at which two taxa agree."""
+    return next((rank for rank in reversed(RANKS) if same_at(rank, one, other)), None)

@@ -1,0 +1,75 @@
+"""Rule ``blanks``: blank images, people and vehicles, from the detector's boxes and from labels of those names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bioclip_plugin.rules import Rule, Ruling, Subject, Verdict
+from bioclip_plugin.rules.settings import check_probability
+
+if TYPE_CHECKING:
+    from bioclip_core.classify import Candidate
+    from bioclip_plugin.store.records import StoredItem
+
+_LABELS: dict[str, Verdict] = {
+    **dict.fromkeys(("blank", "empty", "nothing", "no animal", "background"), "blank"),
+    **dict.fromkeys(("human", "person", "people", "homo sapiens"), "person"),
+    **dict.fromkeys(("vehicle", "vehicles", "car"), "vehicle"),
+}
+_CATEGORIES: dict[str, Verdict] = {"person": "person", "human": "person", "vehicle": "vehicle"}
+
+
+@dataclass(frozen=True, slots=True)
+class BlankSettings:
+    """From when on a box holds something."""
+
+    confidence: float = field(
+        default=0.2, metadata={"what": "The detector's confidence below which a box holds nothing."}
+    )
+
+    def __post_init__(self) -> None:
+        check_probability("rule blanks: confidence", self.confidence)
+
+
+class Blanks(Rule):
+    """Boxes below the confidence are blank, people and vehicles are what the detector or the answer's label calls them."""
+
+    name = "blanks"
+    description = "Boxes below a confidence are blank; people and vehicles are kept as such, by box or by label."
+    order = 80
+    settings_type = BlankSettings
+    decides_unclassified = True
+
+    def decide(self, subject: Subject) -> Ruling | None:
+        region = subject.region
+        if region is not None:
+            if region.confidence is not None and region.confidence < self.settings.confidence:
+                why = f"the detector's confidence {region.confidence:g} is below {self.settings.confidence:g}"
+                return Ruling("blank", None, "made blank", why)
+            if verdict := _CATEGORIES.get(region.category.lower()):
+                return Ruling(verdict, None, f"made {verdict}", f"the detector calls it {region.category}")
+        if not subject.classified:
+            return Ruling("unknown", None, "left open", "the model was not asked for it")
+        verdict = _verdict_of(subject.decided.candidate)
+        if verdict is None:
+            return None
+        return Ruling(verdict, subject.decided.candidate, f"made {verdict}", "the label says so")
+
+
+def _verdict_of(candidate: Candidate | None) -> Verdict | None:
+    if candidate is None or candidate.rank not in ("species", "label", "group"):
+        return None
+    return _LABELS.get(candidate.name.lower()) or _LABELS.get(candidate.taxon.common_name.lower())
+
+
+def is_blank(stored: StoredItem) -> bool:
+    """Whether an image is blank: answered, looked at, and nothing in it or nothing but blank regions.
+
+    An image without regions has no row of its own in the decisions: that nothing was found is what was listed of it.
+    """
+    if stored.status != "done":
+        return False
+    if not stored.regions:
+        return stored.item.detected
+    return all(region.decision is not None and region.decision.verdict == "blank" for region in stored.regions)

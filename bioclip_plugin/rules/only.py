@@ -1,0 +1,103 @@
+"""Rule ``only``: a collection's list of taxa; nothing else is answered, and what that excluded is said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bioclip_core.errors import UsageError
+from bioclip_plugin.rules import Rule, Ruling, Subject
+from bioclip_plugin.rules.tables import missing_note, name_in, read_rows, read_text, rows_of_names
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bioclip_core.labels import LabelSet
+    from bioclip_core.taxonomy import Taxon
+    from bioclip_plugin.media import Place
+
+_REMEMBERED = 65_536  # taxa
+
+
+@dataclass(frozen=True, slots=True)
+class OnlySettings:
+    """The list."""
+
+    file: Path = field(
+        metadata={"what": ("A .txt with a taxon a line, or a .csv or .tsv with a column taxon or columns of ranks.")}
+    )
+
+
+class Only(Rule):
+    """Answers with the taxa of a list alone; the probabilities are a softmax over their labels."""
+
+    name = "only"
+    description = "Only the taxa of a list (of any rank) are answered; the best excluded one stands in the trail."
+    order = 1
+    settings_type = OnlySettings
+    weighs = True
+
+    def __init__(self, settings: OnlySettings) -> None:
+        super().__init__(settings)
+        self._names: list[str] = []
+        self._listed: frozenset[str] = frozenset()
+        self._is_listed = lru_cache(maxsize=_REMEMBERED)(self._is_named)
+        self._weights_N: NDArray[np.float32] | None = None
+        self._labels: LabelSet | None = None
+
+    def read(self) -> None:
+        path = self.settings.file
+        if path.suffix.lower() in (".csv", ".tsv"):
+            names = [(line, name_in(row)) for line, row in read_rows(path, "list")]
+            if nameless := [line for line, name in names if not name]:
+                raise UsageError(
+                    f"list {path}, line {nameless[0]}: no taxon; name it in a column taxon or in those of its ranks"
+                )
+            self._names = [name for _, name in names]
+        else:
+            lines = (line.strip() for line in read_text(path, "list").splitlines())
+            self._names = [line for line in lines if line and not line.startswith("#")]
+        if not self._names:
+            raise UsageError(f"list {path} is empty: write a taxon a line")
+        self._listed = frozenset(" ".join(name.lower().split()) for name in self._names)
+
+    def notes(self, labels: LabelSet) -> list[str]:
+        import numpy as np
+
+        found, missing = rows_of_names(labels, self._names)
+        weights_N = np.zeros(len(labels), dtype=np.float32)
+        for rows in found.values():
+            weights_N[rows] = 1.0
+        kept = int(np.count_nonzero(weights_N[labels.kept_N]))
+        if not kept:
+            raise UsageError(
+                f"list {self.settings.file}: the label set has none of its {len(self._names)} names; look them up with: "
+                "bioclip-plugin labels doctor --checklist FILE"
+            )
+        self._weights_N, self._labels = weights_N, labels
+        excluded = int(labels.kept_N.sum()) - kept
+        count = len(set(self._names))
+        said = f"{self.settings.file.name}: {excluded} of {excluded + kept} labels are excluded"
+        return [said, *missing_note(self.settings.file, missing, count)]
+
+    def weights(self, place: Place, labels: LabelSet) -> NDArray[np.float32] | None:
+        del place
+        if self._labels is not labels:
+            self.notes(labels)
+        return self._weights_N
+
+    def decide(self, subject: Subject) -> Ruling | None:
+        own = subject.own.get(subject.level)
+        if not own or self._is_listed(own[0].taxon):
+            return None
+        details = {"best": own[0].name, "probability": round(own[0].probability, 4)}
+        why = f"it is not on {self.settings.file.name}"
+        return Ruling(subject.decided.verdict, subject.decided.candidate, "excluded", why, details)
+
+    def _is_named(self, taxon: Taxon) -> bool:
+        name = taxon.scientific_name or taxon.common_name
+        names = {part.lower() for part in taxon.lineage[:6] if part} | {name.lower()}
+        return not names.isdisjoint(self._listed)

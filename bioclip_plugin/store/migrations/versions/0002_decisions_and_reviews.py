@@ -1,0 +1,59 @@
+"""What rules decided and why, what is not to be classified, details of reviews; a region's category is part of its key."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import sqlite
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+# As they were at this version: a migration never reads the present schema.
+INTEGER: sa.types.TypeEngine[int] = sa.BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
+REAL: sa.types.TypeEngine[float] = sa.Double().with_variant(sqlite.REAL(), "sqlite")
+TEXT = sa.Text()
+
+_OLD_KEY = "uq_bioclip_regions_media_x_y_w_h_detector_detector_version"
+_KEY = ["media", "x", "y", "w", "h", "detector", "detector_version", "category"]
+
+
+def upgrade() -> None:
+    """Bring the tables of version 0001 to 0002."""
+    for name in ("verdict", "event", "trail"):
+        op.add_column("bioclip_decisions", sa.Column(name, TEXT, nullable=True))
+    op.add_column("bioclip_listed_regions", sa.Column("classified", INTEGER, nullable=True))
+    op.add_column("bioclip_reviews", sa.Column("details", TEXT, nullable=True))
+    if op.get_bind().dialect.name == "sqlite":
+        _new_regions_table()
+    else:
+        op.drop_constraint(_OLD_KEY, "bioclip_regions", type_="unique")
+        # PostgreSQL cuts names at 63 characters, and SQLAlchemy cuts them in its own way: one that needs no cutting.
+        op.create_unique_constraint("uq_bioclip_regions_key", "bioclip_regions", _KEY)
+
+
+def _new_regions_table() -> None:
+    """SQLite cannot change a constraint: the rows move to a new table, while foreign keys are not looked at."""
+    columns = "id, media, x, y, w, h, detector, detector_version, category, confidence"
+    op.create_table(
+        "bioclip_regions_0002",
+        sa.Column("id", INTEGER, sa.Identity(), nullable=False),
+        sa.Column("media", INTEGER, nullable=False),
+        sa.Column("x", INTEGER, nullable=False),
+        sa.Column("y", INTEGER, nullable=False),
+        sa.Column("w", INTEGER, nullable=False),
+        sa.Column("h", INTEGER, nullable=False),
+        sa.Column("detector", TEXT, nullable=False),
+        sa.Column("detector_version", TEXT, nullable=False),
+        sa.Column("category", TEXT, nullable=False),
+        sa.Column("confidence", REAL, nullable=True),
+        sa.ForeignKeyConstraint(["media"], ["bioclip_media.id"], name="fk_bioclip_regions_media"),
+        sa.PrimaryKeyConstraint("id", name="pk_bioclip_regions"),
+        sa.UniqueConstraint(*_KEY, name="uq_bioclip_regions_key"),
+        sqlite_strict=True,
+    )
+    op.execute(f"INSERT INTO bioclip_regions_0002 ({columns}) SELECT {columns} FROM bioclip_regions")
+    op.drop_table("bioclip_regions")
+    op.rename_table("bioclip_regions_0002", "bioclip_regions")

@@ -1,0 +1,49 @@
+"""Time zones as people give them, and moments as files write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+
+from bioclip_core.errors import UsageError
+
+_OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})$")
+
+
+@lru_cache(maxsize=64)
+def zone_of(given: str) -> tzinfo:
+    """The time zone of a name (``Europe/Brussels``), an offset (``+02:00``) or ``UTC``.
+
+    Raises:
+        UsageError: if it is neither.
+    """
+    text = given.strip()
+    if text.upper() in ("UTC", "Z"):
+        return UTC
+    match = _OFFSET.match(text)
+    if match:
+        minutes = int(match[2]) * 60 + int(match[3])
+        if minutes < 24 * 60 and int(match[3]) < 60:
+            return timezone(timedelta(minutes=minutes if match[1] == "+" else -minutes))
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(text)
+    except (ValueError, LookupError, OSError) as error:  # unknown, a folder, a path that leaves the database
+        raise UsageError(
+            f"time zone {given!r} is not known; give a name such as Europe/Brussels, or an offset such as +02:00"
+        ) from error
+
+
+def in_zone(moment: datetime, zone: str | None) -> datetime:
+    """A naive moment as one of that zone; a moment that has an offset, and any where no zone is given, as it is."""
+    return moment.replace(tzinfo=zone_of(zone)) if moment.tzinfo is None and zone is not None else moment
+
+
+def moment_in(text: str, zone: str | None) -> datetime | None:
+    """A moment in ISO 8601 as a file writes it, naive ones in the zone given; None for what is none."""
+    try:
+        return in_zone(datetime.fromisoformat(text.strip()), zone) if len(text.strip()) > 10 else None
+    except ValueError:
+        return None

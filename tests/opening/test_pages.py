@@ -1,0 +1,200 @@
+"""TIFF files of several pages: pages as items, pyramids as one, damage as its own failure."""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from opening_samples import coloured, rgb_page, tiff_bytes
+from PIL import Image
+
+from bioclip_core.errors import ImageError
+from bioclip_plugin.media import MediaItem, Region, Unlisted, item_of
+from bioclip_plugin.opening import BuiltInMedia
+from bioclip_plugin.opening.pages import Page, open_page, pages_of, read_pages
+from bioclip_plugin.sources import ListingOptions
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def expanded(path: Path) -> list[MediaItem | Unlisted] | None:
+    found = BuiltInMedia().expand_media(item_of(path), ListingOptions())
+    return None if found is None else list(found)
+
+
+def written(path: Path, *pages: tuple[list[tuple[int, int, object]], bytes]) -> Path:
+    path.write_bytes(tiff_bytes(pages))  # type: ignore[arg-type]
+    return path
+
+
+def test_each_page_is_an_item_with_its_number_and_its_own_picture(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "a.tif", *(rgb_page(coloured(colour, (40, 30 + n))) for n, colour in enumerate((RED, GREEN, BLUE)))
+    )
+    items = expanded(path)
+    assert items == [replace(item_of(path), frame=number) for number in range(3)]
+    media = BuiltInMedia()
+    for item, colour in zip(items[1:], (GREEN, BLUE), strict=True):
+        image = media.open_media(item)  # type: ignore[arg-type]
+        assert image is not None
+        assert image.getpixel((0, 0)) == colour
+    assert media.open_media(items[0]) is None  # type: ignore[arg-type]  # the first is read as any file
+
+
+def test_what_pillow_saves_as_several_pages_is_several_items(tmp_path: Path) -> None:
+    path = tmp_path / "a.tiff"
+    first, *more = (Image.new("L", (20 + n, 20), 50 * n) for n in range(4))
+    first.save(path, save_all=True, append_images=more, compression="tiff_lzw")
+    items = expanded(path)
+    assert [item.frame for item in items or ()] == [0, 1, 2, 3]
+    image = open_page(replace(item_of(path), frame=3), path)
+    assert image is not None
+    assert (image.size, image.getpixel((0, 0))) == ((23, 20), 150)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "I;16", "CMYK", "1"])
+def test_a_file_of_one_page_stays_as_it_is(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.tif"
+    Image.new(mode, (20, 20)).save(path)
+    assert expanded(path) is None
+    assert BuiltInMedia().open_media(item_of(path)) is None
+
+
+def test_a_pyramid_is_one_picture_whether_its_levels_are_marked_or_not(tmp_path: Path) -> None:
+    for name, mark in (("marked", 1), ("unmarked", None)):
+        levels = [
+            rgb_page(coloured(RED, size), subfile=mark if n else 0)
+            for n, size in enumerate(((65, 49), (33, 25), (16, 12)))
+        ]
+        assert expanded(written(tmp_path / f"{name}.tif", *levels)) is None
+
+
+def test_a_thumbnail_or_a_mask_is_no_picture_of_its_own(tmp_path: Path) -> None:
+    whole = rgb_page(coloured(RED))
+    assert expanded(written(tmp_path / "thumbnail.tif", whole, rgb_page(coloured(RED, (9, 7)), subfile=1))) is None
+    assert expanded(written(tmp_path / "mask.tif", whole, rgb_page(coloured(RED), subfile=4))) is None
+    old = rgb_page(coloured(RED, (9, 7)))
+    old[0].append((255, 3, [2]))
+    assert expanded(written(tmp_path / "old.tif", whole, old)) is None
+
+
+def test_where_a_thumbnail_comes_first_the_picture_behind_it_is_the_item(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tif", rgb_page(coloured(RED, (9, 7)), subfile=1), rgb_page(coloured(GREEN)))
+    (item,) = expanded(path) or ()
+    assert isinstance(item, MediaItem)
+    assert item.frame == 1
+
+
+def test_pages_of_one_size_and_odd_sizes_are_all_pictures(tmp_path: Path) -> None:
+    sizes = [(64, 48), (64, 48), (48, 64), (60, 45)]
+    path = written(tmp_path / "a.tif", *(rgb_page(coloured(RED, size)) for size in sizes))
+    assert [item.frame for item in expanded(path) or ()] == [0, 1, 2, 3]
+
+
+def test_the_pages_of_a_big_tiff_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "big.tif"
+    first, second = Image.new("RGB", (20, 30)), Image.new("RGB", (31, 30))
+    first.save(path, save_all=True, append_images=[second], big_tiff=True)
+    assert path.read_bytes()[2] == 43
+    with path.open("rb") as file:
+        assert list(read_pages(file)) == [Page(20, 30, False), Page(31, 30, False)]
+
+
+def test_a_chain_of_pages_that_breaks_off_gives_those_before_and_a_reason(tmp_path: Path) -> None:
+    data = bytearray(tiff_bytes([rgb_page(coloured(RED)), rgb_page(coloured(GREEN))]))
+    count = struct.unpack_from("<H", data, 8)[0]
+    second = struct.unpack_from("<I", data, 10 + 12 * count)[0]
+    count = struct.unpack_from("<H", data, second)[0]
+    for pointer, reason in ((len(data) + 100, "ends before"), (8, "was there before")):
+        struct.pack_into("<I", data, second + 2 + 12 * count, pointer)
+        path = tmp_path / "a.tif"
+        path.write_bytes(bytes(data))
+        *items, trouble = expanded(path) or ()
+        assert [item.frame for item in items] == [0, 1]
+        assert isinstance(trouble, Unlisted)
+        assert trouble.frame == 2
+        assert reason in trouble.reason
+
+
+def test_a_damaged_page_is_its_own_failure(tmp_path: Path) -> None:
+    bad = rgb_page(coloured(GREEN))
+    path = written(
+        tmp_path / "a.tif",
+        rgb_page(coloured(RED)),
+        ([*bad[0][:3], (259, 3, [7]), *bad[0][4:]], b"no jpeg"),
+        rgb_page(coloured(BLUE)),
+    )
+    items = expanded(path) or ()
+    assert len(items) == 3
+    media = BuiltInMedia()
+    with pytest.raises(ImageError, match="page 1 is damaged"):
+        media.open_media(items[1])  # type: ignore[arg-type]
+    image = media.open_media(items[2])  # type: ignore[arg-type]
+    assert image is not None
+    assert image.getpixel((0, 0)) == BLUE
+
+
+def test_a_page_that_is_not_there_says_how_many_there_are(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tif", rgb_page(coloured(RED)), rgb_page(coloured(GREEN)))
+    with pytest.raises(ImageError, match="no page 5: the file has 2"):
+        BuiltInMedia().open_media(replace(item_of(path), frame=5))
+
+
+def test_a_page_over_the_budget_is_refused_from_its_header(tmp_path: Path) -> None:
+    huge = rgb_page(coloured(RED))
+    entries = [(tag, kind, [20_000] if tag in (256, 257) else values) for tag, kind, values in huge[0]]
+    path = written(tmp_path / "a.tif", rgb_page(coloured(RED)), (entries, huge[1]))
+    with pytest.raises(ImageError, match="20,000 × 20,000 pixels"):
+        BuiltInMedia().open_media(replace(item_of(path), frame=1))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"II", b"no tiff at all", b"II*\x00\xff\xff\xff\x7f", b"II*\x00\x08\x00\x00\x00"]
+)
+def test_a_tif_that_is_none_is_left_to_say_so_when_it_is_read(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(content)
+    assert expanded(path) is None
+
+
+def test_only_whole_files_are_expanded_and_other_suffixes_are_not_opened(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tif", rgb_page(coloured(RED)), rgb_page(coloured(GREEN)))
+    item, media, options = item_of(path), BuiltInMedia(), ListingOptions()
+    for one in (replace(item, frame=1), replace(item, regions=(Region(0, 0, 1, 1),)), replace(item, data=b"x")):
+        assert media.expand_media(one, options) is None
+    assert media.expand_media(item_of(path.rename(tmp_path / "a.jpg")), options) is None
+
+
+def test_listing_reads_headers_and_no_pixels(tmp_path: Path) -> None:
+    class Counting(io.BytesIO):
+        read_so_far = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(size)
+            self.read_so_far += len(data)
+            return data
+
+    data = tiff_bytes([rgb_page(np.zeros((500, 500, 3), np.uint8))] * 4)
+    file = Counting(data)
+    assert len(list(read_pages(file))) == 4
+    assert file.read_so_far < 1_000 < len(data)
+
+
+def test_a_page_keeps_the_metadata_of_its_camera_without_the_orientation(tmp_path: Path) -> None:
+    entries, strip = rgb_page(coloured(GREEN), orientation=6)
+    entries += [(306, 2, b"2021:05:31 08:25:38\x00")]
+    path = written(tmp_path / "a.tif", rgb_page(coloured(RED)), (entries, strip))
+    image = open_page(replace(item_of(path), frame=1), path)
+    assert image is not None
+    assert image.size == (48, 64)
+    exif = image.getexif()
+    assert exif[306] == "2021:05:31 08:25:38"
+    assert 0x0112 not in exif
+
+
+def test_a_file_that_is_gone_is_not_expanded(tmp_path: Path) -> None:
+    assert pages_of(item_of(tmp_path / "gone.tif"), tmp_path / "gone.tif") is None

@@ -1,0 +1,58 @@
+"""A house for a run of drawn images, and a browser without network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from report_samples import TAXA, House
+
+from bioclip_plugin import create_plugin_manager
+from bioclip_plugin.cli import run
+from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.testing import FakeModel
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="session")
+def colour_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A label set of three species whose genera are colours."""
+    folder = tmp_path_factory.mktemp("labels")
+    (folder / "taxa.csv").write_text(TAXA)
+    arguments = ["labels", "build", str(folder / "taxa.csv"), "--model", "fake", "--output", str(folder / "labels")]
+    assert run(arguments, manager=_manager()) == 0
+    return folder / "labels"
+
+
+def _manager() -> BioclipPluginManager:
+    manager = create_plugin_manager(installed=False)
+    manager.register(FakeModel(logit_scale=10.0))
+    return manager
+
+
+@pytest.fixture
+def house(tmp_path: Path, colour_labels: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    """An empty one; its working directory is its folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BIOCLIP_CONFIG", raising=False)
+    return House(tmp_path, _manager(), colour_labels)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, as it is installed here."""
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert found, "no Chromium is installed; leave these tests out with: pytest -m 'not browser'"
+    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # root has no sandbox
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield opened
+        opened.close()

@@ -1,0 +1,115 @@
+"""Names that reviewers wrote, and cells as tables hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.media import Region
+from bioclip_plugin.reviews.boxes import overlap, same_box
+from bioclip_plugin.reviews.names import NameBook
+from bioclip_plugin.reviews.timelapse import is_timelapse, name_columns
+from bioclip_plugin.reviews.words import verdict_of
+from bioclip_plugin.reviews.written import BadCellError, box_of, cells_of, frame_of, moment_of
+
+PLANT = Taxon.of(("Plantae", "", "", "", "Lamiaceae", "Prunella", "vulgaris"), "self-heal")
+BIRD = Taxon.of(("Animalia", "Chordata", "Aves", "Passeriformes", "Prunellidae", "Prunella", "modularis"), "dunnock")
+OTHER_VULGARIS = Taxon.of(("Animalia", "", "", "", "", "Prunella", "vulgaris"))
+
+
+def book(*taxa: Taxon) -> NameBook:
+    def stored(names: Collection[str]) -> list[Taxon]:
+        wanted = {name.lower() for name in names}
+        return [
+            taxon
+            for taxon in taxa
+            if wanted & {n.lower() for n in (*taxon.lineage, taxon.scientific_name, taxon.common_name)}
+        ]
+
+    return NameBook(stored)
+
+
+def test_a_name_means_the_taxon_that_bears_it_at_its_own_rank() -> None:
+    names = book(PLANT, BIRD)
+    assert names.meaning({"scientificName": "prunella vulgaris L."}, scientific=False).taxon == PLANT
+    assert names.meaning({"scientificName": "Dunnock"}, scientific=False).taxon == BIRD
+    family = names.meaning({"scientificName": "Lamiaceae"}, scientific=False).taxon
+    assert family == Taxon(kingdom="Plantae", family="Lamiaceae")
+
+
+def test_a_homonym_is_told_apart_by_the_ranks_beside_it_or_not_at_all() -> None:
+    names = book(PLANT, OTHER_VULGARIS)
+    alone = names.meaning({"scientificName": "Prunella vulgaris"}, scientific=True)
+    assert alone.taxon is None
+    assert "ambiguous" in alone.reason
+    assert names.meaning({"scientificName": "Prunella vulgaris", "kingdom": "Plantae"}, scientific=True).taxon == PLANT
+    wrong = book(PLANT).meaning({"scientificName": "Prunella vulgaris", "kingdom": "Animalia"}, scientific=True)
+    assert wrong.taxon is None
+    assert "contradict" in wrong.reason
+
+
+def test_a_word_that_nobody_knows_is_a_name_only_where_the_table_says_so() -> None:
+    names = book(PLANT)
+    assert names.meaning({"scientificName": "Red fox"}, scientific=False).taxon is None
+    assert names.meaning({"scientificName": "Vulpes vulpes"}, scientific=True).taxon == Taxon(
+        genus="Vulpes", species="vulpes"
+    )
+    assert names.meaning({"scientificName": "Fox"}, scientific=True).taxon is None
+    assert names.meaning({"genus": "Vulpes", "family": "Canidae"}, scientific=True).taxon == Taxon(
+        family="Canidae", genus="Vulpes"
+    )
+    assert names.meaning({}, scientific=True).reason == "the row has no name"
+
+
+@pytest.mark.parametrize(
+    ("word", "verdict"),
+    [("Blank", "blank"), ("no animal", "blank"), ("HUMAN", "person"), ("not_in_label-set", "not_in_label_set"),
+     ("indet.", "unidentifiable"), ("?", "unidentifiable"), ("Vulpes vulpes", None), ("none", None)],
+)  # fmt: skip
+def test_words_for_what_is_no_taxon(word: str, verdict: str | None) -> None:
+    assert verdict_of(word) == verdict
+
+
+@pytest.mark.parametrize("cell", ["[0.1, 0.2, 0.3, 0.4]", "0.1,0.2,0.3,0.4", "0.1 0.2 0.3 0.4", [0.1, 0.2, 0.3, 0.4]])
+def test_a_box_in_one_cell_may_be_written_in_several_ways(cell: object) -> None:
+    assert box_of(cells_of({"bbox": cell})) == (0.1, 0.2, 0.3, 0.4)
+
+
+@pytest.mark.parametrize(
+    "values", [{"bbox": "[0.1, 0.2"}, {"bbox": "0.1 0.2 0.3"}, {"bbox": 3}, {"bboxX": "0.1"}, {"bbox": "0 0 0 1"}, {"bbox": "0.9 0 0.2 1"},
+               {"bboxX": "inf", "bboxY": "0", "bboxWidth": "1", "bboxHeight": "1"}],
+)  # fmt: skip
+def test_what_is_no_box_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(BadCellError, match="within 0 to 1"):
+        box_of(cells_of(values))
+
+
+def test_frames_and_moments() -> None:
+    assert [frame_of({}), frame_of({"frame": "3"}), frame_of({"frame": 4.0})] == [0, 3, 4]
+    with pytest.raises(BadCellError, match="whole number from 0"):
+        frame_of({"frame": "-1"})
+    brussels = timezone(timedelta(hours=2))
+    assert moment_of({"reviewedat": "2031-05-06T12:00"}, brussels) == datetime(2031, 5, 6, 10, tzinfo=UTC)
+    assert moment_of({"reviewedat": "2031-05-06T12:00Z"}, brussels) == datetime(2031, 5, 6, 12, tzinfo=UTC)
+    assert moment_of({}, UTC) is None
+
+
+def test_boxes_overlap_by_their_shared_part() -> None:
+    one, other = Region(0, 0, 0.5, 0.5), Region(0.25, 0, 0.5, 0.5)
+    assert overlap(one, other) == pytest.approx(1 / 3)
+    assert overlap(one, Region(0.6, 0.6, 0.1, 0.1)) == 0
+    near = Region(0.001, 0, 0.5, 0.5, "finder")
+    assert same_box(one, [None, other, near]) is near
+    assert same_box(one, [other]) is None
+
+
+def test_a_timelapse_table_and_its_species_columns() -> None:
+    assert is_timelapse(["File", "RelativePath", "DateTime", "DeleteFlag"])
+    assert is_timelapse(["RootFolder", "File", "DateTime", "DeleteFlag", "Species"])
+    assert not is_timelapse(["file", "species"])
+    assert name_columns(["File", "Species1", "Species2", "Count"], None) == ("species1", "species2")
+    assert name_columns(["File", "Animal"], None) == ("animal",)
+    assert name_columns(["File", "Empty"], None) == ()

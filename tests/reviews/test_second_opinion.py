@@ -1,0 +1,121 @@
+"""The second opinion: each judgement, and a surprise that was worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bioclip_core.classify import Candidate
+from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.media import MediaItem
+from bioclip_plugin.reviews.second_opinion import COLUMNS, Opinion, SecondOpinion
+from bioclip_plugin.reviews.spool import Spool
+from bioclip_plugin.store import ItemRecord, RegionRecord, RunPlan, Store
+from bioclip_training.taxonomy import TaxonomyIndex, build_taxonomy
+
+OAKS = ("Plantae", "Tracheophyta", "Magnoliopsida", "Fagales", "Fagaceae", "Quercus")
+ROBUR, PETRAEA = Taxon.of((*OAKS, "robur")), Taxon.of((*OAKS, "petraea"))
+BEECH = Taxon.of((*OAKS[:5], "Fagus", "sylvatica"))
+LYNX = Taxon.of(("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Lynx", "lynx"))
+PLAN = RunPlan(
+    sources=("p",), settings={}, feature_id="f", feature_settings={"weights_sha256": "w"}, dimension=4, answer_id="a",
+    answer_settings={"rank": "species"}, rule_id="r", rule_settings={}, provenance={},
+)  # fmt: skip
+ANSWER = ((ROBUR, 0.6), (PETRAEA, 0.15), (BEECH, 0.05))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "results.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def taxonomy(tmp_path: Path) -> Iterator[TaxonomyIndex]:
+    table = tmp_path / "list.csv"
+    table.write_text(
+        "taxonID,scientificName,taxonRank,taxonomicStatus,acceptedNameUsageID,parentNameUsageID,kingdom,family,genus\n"
+        "1,Quercus robur,species,accepted,,,Plantae,Fagaceae,Quercus\n"
+        "2,Quercus pedunculata,species,synonym,1,,Plantae,Fagaceae,Quercus\n"
+        "3,Quercus petraea,species,accepted,,,Plantae,Fagaceae,Quercus\n"
+        "4,Fagus sylvatica,species,accepted,,,Plantae,Fagaceae,Fagus\n"
+    )
+    build_taxonomy([table], tmp_path / "l.taxonomy", checklist="ours", version="1", progress=lambda _n: None)
+    with TaxonomyIndex.open(tmp_path / "l.taxonomy") as index:
+        yield index
+
+
+def opinion(
+    store: Store, metadata: dict[str, Any], decided: Taxon | None = ROBUR, judge: SecondOpinion | None = None
+) -> Opinion:
+    run = store.begin_run(PLAN)
+    (listed,) = store.list_items(run, [MediaItem("sheet.jpg", metadata=metadata)], [None])
+    candidates = tuple(Candidate(taxon, "species", probability) for taxon, probability in ANSWER)
+    best = Candidate(decided, decided.rank.value, 0.7) if decided and decided.rank else None
+    store.commit(
+        run, [ItemRecord(listed, listed.item, regions=(RegionRecord(None, None, {"species": candidates}, (), best),))]
+    )
+    (found,) = (judge or SecondOpinion()).opinions(store, run)
+    assert tuple(found.row) == COLUMNS
+    return found
+
+
+@pytest.mark.parametrize(
+    ("metadata", "decided", "judgement", "agrees_at"),
+    [
+        ({"scientificName": "Quercus robur L."}, ROBUR, "agree", "species"),
+        ({"genus": "Quercus", "specificEpithet": "robur"}, ROBUR, "agree", "species"),
+        ({"family": "Fagaceae"}, ROBUR, "agree", "family"),
+        ({"scientificName": "Quercus petraea"}, ROBUR, "agree at genus", "genus"),
+        ({"scientificName": "Quercus robur"}, Taxon.of(OAKS), "agree at genus", "genus"),
+        ({"scientificName": "Quercus robur", "family": "Fagaceae"}, Taxon.of(OAKS[:5]), "agree above genus", "family"),
+        ({"scientificName": "Fagus sylvatica"}, ROBUR, "conflict", None),
+        ({"scientificName": "Lynx lynx", "kingdom": "Animalia"}, ROBUR, "conflict", None),
+        ({"scientificName": "Quercus robur"}, None, "no answer", None),
+        ({"scientificName": ""}, ROBUR, "no catalogued name", None),
+        ({"note": "under the lid"}, ROBUR, "no catalogued name", None),
+    ],
+)
+def test_each_judgement(
+    store: Store, metadata: dict[str, Any], decided: Taxon | None, judgement: str, agrees_at: str | None
+) -> None:
+    found = opinion(store, metadata, decided)
+    assert (found.judgement, found.row["agrees_at"]) == (judgement, agrees_at)
+
+
+def test_a_synonym_agrees_through_the_taxonomy_and_says_how(store: Store, taxonomy: TaxonomyIndex) -> None:
+    name = {"scientificName": "Quercus pedunculata Ehrh.", "catalogNumber": "B 10 0001", "occurrenceID": "urn:x"}
+    assert opinion(store, name).judgement == "agree at genus"
+    found = opinion(store, name, judge=SecondOpinion(taxonomy=taxonomy))
+    assert (found.judgement, found.row["resolved_name"]) == ("synonym", "Quercus robur")
+    assert (found.row["catalog_number"], found.row["occurrence_id"]) == ("B 10 0001", "urn:x")
+    assert "authority 'Ehrh.' removed" in found.row["reason"]
+    assert "synonym" in found.row["reason"]
+
+
+def test_the_surprise_is_how_many_times_more_probable_the_best_candidate_is(store: Store) -> None:
+    stored = opinion(store, {"scientificName": "Quercus petraea"})
+    assert stored.surprise == pytest.approx(math.log(0.6 / 0.15))
+    assert (stored.row["catalogued_probability"], stored.row["catalogued_probability_is"]) == (0.15, "stored")
+    assert opinion(store, {"scientificName": "Quercus robur"}).surprise == pytest.approx(0.0)
+    absent = opinion(store, {"scientificName": "Lynx lynx"})  # at most as probable as the last stored candidate
+    assert absent.surprise == pytest.approx(math.log(0.6 / 0.05))
+    assert (absent.row["catalogued_probability"], absent.row["catalogued_probability_is"]) == (0.05, "at most")
+    genus = opinion(store, {"genus": "Quercus"})
+    assert genus.row["catalogued_probability"] == pytest.approx(0.75)
+
+
+def test_the_name_may_stand_in_a_column_of_the_collections_own(store: Store) -> None:
+    metadata = {"scientificName": "Lynx lynx", "Det. name": "Quercus robur"}
+    assert opinion(store, metadata, judge=SecondOpinion(name_column="Det. name")).judgement == "agree"
+
+
+def test_rows_come_back_by_their_keys(tmp_path: Path) -> None:
+    with Spool() as spool:
+        for key, name in ((0.5, "ä"), (2.0, "b"), (-1.0, "c"), (0.5, "d")):
+            spool.add({"name": name}, key)
+        assert [row["name"] for row in spool.rows()] == ["b", "ä", "d", "c"]

@@ -1,0 +1,88 @@
+"""What a file of reviews asks of a store, on either database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from store_samples import FELIDAE, LYNX, STAT, record, region_record
+
+from bioclip_core.errors import StoreError
+from bioclip_plugin.media import MediaItem, Region
+from bioclip_plugin.store import ReviewTarget, Run, Store
+from bioclip_plugin.store.records import StatedReview
+
+BOX = Region(0.1, 0.2, 0.3, 0.4, "finder", "2", "animal", 0.875)
+WHEN = datetime(2031, 5, 6, tzinfo=UTC)
+
+
+def stated(uri: str, uid: str, region: Region | None = None, **changes: object) -> StatedReview:
+    target = ReviewTarget("region" if region else "media", uri, region=region)
+    return StatedReview(target, "taxon", LYNX, "Ann", WHEN, uid=uid, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def answered(store: Store, run: Run) -> Run:
+    items = [
+        MediaItem("a.jpg", regions=(BOX,), sequence="night"), MediaItem("b.jpg", sequence="night", detected=True),
+        MediaItem("c.jpg", frame=3),
+    ]  # fmt: skip
+    a, b, c = store.list_items(run, items, [STAT] * 3)
+    store.commit(run, [record(a, region_record(BOX)), record(b), record(c, region_record())])
+    return run
+
+
+def test_the_regions_of_known_images_come_back_and_unknown_images_do_not(store: Store, answered: Run) -> None:
+    assert store.regions_of([("a.jpg", 0), ("b.jpg", 0), ("c.jpg", 3), ("c.jpg", 0), ("d.jpg", 0)]) == {
+        ("a.jpg", 0): [BOX], ("b.jpg", 0): [], ("c.jpg", 3): [None],
+    }  # fmt: skip
+
+
+def test_the_images_of_an_event_say_whether_a_detector_found_nothing(store: Store, answered: Run) -> None:
+    found = store.items_of_events(["night", "day"])
+    assert {event: [(item.uri, blank) for item, blank in items] for event, items in found.items()} == {
+        "night": [("a.jpg", False), ("b.jpg", True)]
+    }
+    assert store.known_events({"night", "day"}) == {"night"}
+
+
+def test_taxa_are_found_by_any_of_their_names_without_case(store: Store, answered: Run) -> None:
+    assert store.taxa_named(["lynx FICTUS"]) == [LYNX]
+    assert store.taxa_named(["Invented Lynx"]) == [LYNX]
+    assert set(store.taxa_named(["felidae"])) == {LYNX, FELIDAE}
+    assert store.taxa_named(["fictus", ""]) == []
+
+
+def test_many_reviews_are_written_at_once_and_each_once(store: Store, answered: Run) -> None:
+    said = [stated("a.jpg", "1", BOX), stated("a.jpg", "2", details={"count": 2}), stated("a.jpg", "1", BOX)]
+    assert store.add_reviews(said) == 2
+    assert store.add_reviews([*said, stated("b.jpg", "3")]) == 1
+    assert [(one.uid, one.target.region, dict(one.details)) for one in store.reviews()] == [
+        ("1", BOX, {}), ("2", None, {"count": 2}), ("3", None, {}),
+    ]  # fmt: skip
+    assert [one.uid for one in store.reviews_of([("a.jpg", 0)])["a.jpg", 0]] == ["1", "2"]
+
+
+def test_one_review_of_an_unknown_image_keeps_all_of_them_out(store: Store, answered: Run) -> None:
+    with pytest.raises(StoreError, match=r"no image 'z\.jpg'"):
+        store.add_reviews([stated("a.jpg", "1"), stated("z.jpg", "2")])
+    assert list(store.reviews()) == []
+
+
+def test_a_page_may_hold_the_candidates_of_some_ranks_only(store: Store, answered: Run) -> None:
+    whole, asked = (
+        [list(item.regions) for item in store.items_of(answered, ranks=ranks)] for ranks in (None, ("family",))
+    )
+    assert [set(region.by_rank) for regions in whole for region in regions] == [{"species", "family"}] * 2
+    assert [set(region.by_rank) for regions in asked for region in regions] == [{"family"}] * 2
+    assert [region.decision for regions in asked for region in regions] == [
+        region.decision for regions in whole for region in regions
+    ]
+
+
+def test_metadata_that_nobody_looked_at_are_equal_all_the_same(store: Store, run: Run) -> None:
+    metadata = {"camera": "x", "exposure": [1, 2]}
+    store.list_items(run, [MediaItem("a.jpg", metadata=metadata)], [STAT])
+    (stored,) = store.items_of(run)
+    assert stored.item.metadata == metadata
+    assert (dict(stored.item.metadata), stored.item.metadata["camera"], len(stored.item.metadata)) == (metadata, "x", 2)
