@@ -1,4 +1,4 @@
-"""Reading a run back: `python -m benchmarks.bench_export --items 1000000 [--store ADDRESS] [--format csv] [--cache FOLDER]`.
+"""Reading a run back: `python -m benchmarks.bench_export --items 1000000 [--boxes 2] [--format megadetector] [--store ADDRESS]`.
 
 The store is invented, made once in the cache folder and used again. Printed are process time, wall time and the highest memory of
 a process of its own, since other work on the machine moves the wall time.
@@ -27,37 +27,42 @@ BATCH = 2_000
 BEGUN = datetime(2031, 5, 1, 4, 30)
 
 
-def make(address: str, items: int) -> None:
-    """A finished run: each item with one box or none, five species, the best of every other rank and a decision."""
+def make(address: str, items: int, boxes: int | None) -> None:
+    """A finished run: each item with so many boxes, or one and none in turn; five species, the best of every other rank, a decision."""
     answers = _answers()
     with Store.open(address) as store:
         run = store.begin_run(_plan(items))
         done = store.summary(run).done
         for start in range(done, items, BATCH):
             places = range(start, min(start + BATCH, items))
-            listed = store.list_items(run, [_item(place) for place in places], [(1, 1)] * len(places), start + 1)
+            listed = store.list_items(run, [_item(place, boxes) for place in places], [(1, 1)] * len(places), start + 1)
             records = []
             for place, one in zip(places, listed, strict=True):
-                by_rank, decided = answers[place * 7 % SPECIES]
-                region = one.item.regions[0] if one.item.regions else None
-                answered = RegionRecord(region, None, by_rank, (), decided)
-                records.append(ItemRecord(one, one.item, (1, 1), f"{place:064x}", 1, (answered,)))
+                answered = [
+                    RegionRecord(region, None, by_rank, (), decided)
+                    for number, region in enumerate(one.item.regions or (None,))
+                    for by_rank, decided in [answers[(place * 7 + number) % SPECIES]]
+                ]
+                records.append(ItemRecord(one, one.item, (1, 1), f"{place:064x}", 1, tuple(answered)))
             store.commit(run, records)
             if start % 100_000 < BATCH:
                 print(f"{start + len(places)} of {items}", flush=True)
         store.end_run(run, "finished", {})
 
 
-def _item(place: int) -> MediaItem:
+def _item(place: int, boxes: int | None) -> MediaItem:
     camera = place // 2_000
-    box = Region(0.125, 0.25, 0.5, 0.375, "MegaDetector", "v5a", "animal", 0.875) if place % 2 else None
+    found = tuple(
+        Region(0.125 + number / 100, 0.25, 0.5, 0.375, "MegaDetector", "v5a", "animal", 0.875 - number / 100)
+        for number in range(place % 2 if boxes is None else boxes)
+    )
     return MediaItem(
         uri=f"survey/camera_{camera:04d}/IMG_{place:07d}.JPG",
         captured_at=BEGUN + timedelta(seconds=17 * place),
         place=Place("NL", "Gelderland", 52.0 + camera / 1e4, 5.75, 5),
         deployment=f"camera_{camera:04d}",
         sequence=f"sequence_{place // 3}",
-        regions=(box,) if box else (),
+        regions=found,
         metadata={"camera_make": "RECONYX", "camera_model": "HF2X", "camera_serial_number": f"H{camera:07d}", "temperature": 9},
     )  # fmt: skip
 
@@ -101,17 +106,18 @@ def main() -> None:
     """Make the store where it is not there yet, and export it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("--boxes", type=int, help="in each image; without it one and none in turn")
     parser.add_argument("--store", help="a SQLAlchemy address; without it a file in the cache folder")
     parser.add_argument("--format", action="append", dest="formats", help="csv unless given; may be given again")
     parser.add_argument("--cache", type=Path, default=user_cache() / "bench")
     parser.add_argument("--only-make", action="store_true")
     given = parser.parse_args()
     given.cache.mkdir(parents=True, exist_ok=True)
-    stem = given.cache / f"export_{given.items}"
+    stem = given.cache / (f"export_{given.items}" if given.boxes is None else f"export_{given.items}_{given.boxes}")
     address = given.store or f"{stem}.db"
     made = stem.with_suffix(".made")
     if given.store or not made.exists():
-        make(address, given.items)
+        make(address, given.items, given.boxes)
         made.touch()
     for name in [] if given.only_make else given.formats or ["csv"]:
         figures = export(address, name, stem.with_suffix(f".{name}"))

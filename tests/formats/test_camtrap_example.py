@@ -156,17 +156,19 @@ def test_the_official_example_is_classified_and_exported_and_valid_again_with_wh
     )
 
 
-def test_a_reef_fish_run_is_valid_for_frictionless_and_for_us(shared: Path, session: Session, tmp_path: Path) -> None:
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_reef_fish_run_is_valid_for_frictionless_and_for_us(
+    shared: Path, session: Session, tmp_path: Path, timed: bool
+) -> None:
     reef = shared / "data/reef_fish"
     with (reef / "collection.csv").open(encoding="utf-8", newline="") as file:
         fish = list(islice(csv.DictReader(file), 0, 1300, 32))
     images = [
-        {
-            "image": str(reef / row["image"]), "captured_at": f"2010-03-{1 + number % 28:02d} 12:{number:02d}:05",
-            "deploymentID": f"reef-{number % 3}", "eventID": row["eventID"],
-        }
+        {"image": str(reef / row["image"]), "eventID": row["eventID"]}
+        | ({"captured_at": f"2010-03-{1 + number % 28:02d} 12:{number:02d}:05"} if timed else {})
+        | ({"deploymentID": f"reef-{number % 3}"} if timed else {})
         for number, row in enumerate(fish)
-    ]  # fmt: skip
+    ]
     write_table(tmp_path / "fish.csv", list(images[0]), images)
     columns = ["deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd", "cameraDepth"]
     cameras = [
@@ -177,7 +179,7 @@ def test_a_reef_fish_run_is_valid_for_frictionless_and_for_us(shared: Path, sess
                 strict=True,
             )
         )
-        for n in range(3)
+        for n in range(3 if timed else 1)
     ]
     write_table(tmp_path / "cameras.csv", columns, cameras)
     classify(session, TableSource(), tmp_path / "fish.csv")
@@ -189,7 +191,8 @@ def test_a_reef_fish_run_is_valid_for_frictionless_and_for_us(shared: Path, sess
     assert frictionless_problems(folder, shared, tmp_path / "schemas") == []
     assert len(read_table(folder, "media")) == len(fish)
     assert len(read_table(folder, "observations")) == len(fish)
-    assert read_table(folder, "media")[0]["timestamp"] == "2010-03-01T12:00:05+08:00"
+    assert read_table(folder, "media")[0]["timestamp"] == f"2010-03-01T{'12:00:05' if timed else '00:00:00'}+08:00"
+    assert {row["timestampIssues"] for row in read_table(folder, "deployments")} == {"" if timed else "true"}
     assert len(read_table(folder, "candidates")) == 5 * len(fish)
 
 

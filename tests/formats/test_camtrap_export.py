@@ -374,7 +374,7 @@ def test_what_cannot_stand_in_the_package_is_listed_with_its_reason(store: Store
         store,
         (taken("photos/good.jpg"), [best(FOX)]),
         (taken("photos/broken.jpg", 1), "it is empty"),
-        (MediaItem("photos/timeless.jpg", deployment="d1"), [best(FOX)]),
+        (MediaItem("photos/timeless.jpg", deployment="d9"), [best(FOX)]),
         (taken("photos/a..b.jpg", 2), [best(FOX)]),
         (Unlisted("list.csv#row=7", "row 7 names no image"), []),
     )
@@ -383,9 +383,34 @@ def test_what_cannot_stand_in_the_package_is_listed_with_its_reason(store: Store
     assert len(read_table(folder, "observations")) == 1
     assert [telling(row, "uri", "stage", "reason") for row in read_table(folder, "left_out")] == [
         ("broken.jpg", "decode", "it is empty"),
-        ("timeless.jpg", "export", "nobody says when it was taken; Camtrap DP requires that"),
+        ("timeless.jpg", "export", "nobody says when it was taken, nor where it belongs; Camtrap DP requires that"),
         ("a..b.jpg", "export", "'..' is not allowed in a path"),
         ("list.csv#row=7", "list", "row 7 names no image"),
+    ]
+
+
+def test_an_image_without_a_time_was_taken_at_some_time_of_its_deployment(
+    store: Store, table: Path, tmp_path: Path
+) -> None:
+    run = store_run(
+        store,
+        (MediaItem("photos/a.png", deployment="d1", sequence="track"), [StoredDecision("taxon", best(FOX), "track")]),
+        (MediaItem("photos/b.png"), "photos/b.png is empty"),  # of the only deployment that there is
+    )
+    folder, _ = exported(store, run, tmp_path / "out", deployments=table)
+    (deployment,) = read_table(folder, "deployments")
+    starts, ends = deployment["deploymentStart"], deployment["deploymentEnd"]
+    assert deployment["timestampIssues"] == "true"
+    said = "Nobody says when it was taken: the timestamp is the start of the deployment."
+    assert [telling(row, "fileName", "timestamp", "mediaComments") for row in read_table(folder, "media")] == [
+        ("a.png", starts, said),
+        ("b.png", starts, said),
+    ]
+    assert [
+        telling(row, "observationLevel", "eventStart", "eventEnd") for row in read_table(folder, "observations")
+    ] == [
+        ("media", starts, ends),
+        ("event", starts, ends),
     ]
 
 

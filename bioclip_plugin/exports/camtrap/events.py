@@ -30,24 +30,24 @@ class Events:
     def __init__(self) -> None:
         self._events: dict[str, dict[str, _Event]] = {}
 
-    def note(self, deployment: str, name: str, moment: datetime) -> None:
-        """An image of an event."""
+    def note(self, deployment: str, name: str, span: tuple[datetime, datetime]) -> None:
+        """An image of an event, and the two moments between which it was taken."""
         if not name:
             return
         found = self._events.setdefault(name, {}).get(deployment)
         if found is None:
-            self._events[name][deployment] = _Event(moment, moment)
+            self._events[name][deployment] = _Event(*span)
         else:
-            found.first, found.last = min(found.first, moment), max(found.last, moment)
+            found.first, found.last = min(found.first, span[0]), max(found.last, span[1])
 
-    def decide(self, deployment: str, observed: Iterable[Observed], moment: datetime) -> None:
+    def decide(self, deployment: str, observed: Iterable[Observed], span: tuple[datetime, datetime]) -> None:
         """What was decided of one image's regions, as far as it was decided with the whole event."""
         counts: dict[str, Counter[tuple[str, str, str]]] = {}
         for one in observed:
             decision = one.region.decision if one.region else None
             if decision is None or decision.event is None:
                 continue
-            self.note(deployment, decision.event, moment)
+            self.note(deployment, decision.event, span)
             key = (one.naming.kind, one.naming.scientific_name, one.naming.label)
             counts.setdefault(decision.event, Counter())[key] += bool(one.row.get("count"))
             event = self._events[decision.event][deployment]

@@ -39,11 +39,11 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row belongs: deployment, media file, and the moment."""
+    """Where a row belongs: deployment, media file, and the moment, or the two moments between which it was."""
 
     deployment: str
     media: str
-    moment: datetime
+    span: tuple[datetime, datetime]
     event: str
 
 
@@ -88,8 +88,8 @@ def _machine_row(frame: StoredItem, region: StoredRegion | None, naming: Naming,
         "deploymentID": place.deployment,
         "mediaID": place.media,
         "eventID": event,
-        "eventStart": stamp(place.moment),
-        "eventEnd": stamp(place.moment),
+        "eventStart": stamp(place.span[0]),
+        "eventEnd": stamp(place.span[1]),
         "observationLevel": "media",
         **_named_cells(
             naming, counted=1 if stated and naming.kind not in ("blank", "unclassified", "unknown") else None
@@ -136,9 +136,7 @@ def event_row(
     }
 
 
-def human_row(
-    review: Review, place: Place, span: tuple[datetime, datetime], time_zone: str | None
-) -> tuple[Row, Taxon | None]:
+def human_row(review: Review, place: Place, time_zone: str | None) -> tuple[Row, Taxon | None]:
     """What a person said, as a row, and the taxon of its name.
 
     A review that came out of a Camtrap DP package goes out as it stood there; what its cells may not hold becomes a tag.
@@ -153,8 +151,8 @@ def human_row(
         "deploymentID": place.deployment,
         "mediaID": place.media,
         "eventID": str(details.get("eventID") or place.event),
-        "eventStart": _moment(details, "eventStart", time_zone) or stamp(span[0]),
-        "eventEnd": _moment(details, "eventEnd", time_zone) or stamp(span[1]),
+        "eventStart": _moment(details, "eventStart", time_zone) or stamp(place.span[0]),
+        "eventEnd": _moment(details, "eventEnd", time_zone) or stamp(place.span[1]),
         "observationLevel": "event" if review.target.kind == "event" else "media",
         "observationType": str(details["observationType"]) if _fits(details, "observationType") else kind,
         "scientificName": named,

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.exports.selection import Export
     from bioclip_plugin.store import Review, StoredItem
 
+_TIMELESS = "Nobody says when it was taken: the timestamp is the start of the deployment."
 _TABLES = ("deployments", "media", "observations", "candidates", "decisions", "runs", "left-out")
 
 
@@ -57,8 +58,8 @@ def write_package(folder: Path, export: Export) -> int:
         writer.add_events()
         if not tables["media"].rows:
             raise UsageError(
-                "there is nothing to export: no image of the run has a time and a place to belong to; say when they were taken "
-                "in a table that you classify, with a column timestamp or captured_at"
+                "there is nothing to export: no image of the run has a time, nor a deployment of which that is known; give a table "
+                "of deployments with --deployments, or classify a table with the columns deploymentID and timestamp"
             )
         writer.finish(folder)
     return tables["observations"].rows
@@ -79,6 +80,7 @@ class _Writer:
         self._levels: set[str] = set()
         self._capture_methods: set[str] = set()
         self._individuals = False
+        self._timeless: set[str] = set()
         self._human_ids: set[str] = set()
         self._spoken_of: set[tuple[str, str]] = set()
 
@@ -98,7 +100,7 @@ class _Writer:
                     self._leave_out(frame, "export", fault)
             return
         deployment, event = medium.deployment(self._survey.table), medium.first.item.sequence or ""
-        place = Place(deployment, medium.identifier(path), self._moment(medium), event)
+        place = Place(deployment, medium.identifier(path), self._span(medium), event)
         people = self._machine_rows(medium, place)
         people = self._human_rows(medium, place) or people
         self._tables["media"].write(self._media_row(medium, path, place, people=people))
@@ -107,26 +109,30 @@ class _Writer:
         """Why a medium cannot stand in the table; nothing where it can."""
         if medium.is_listed_only():
             return "it could not be listed"
-        if medium.moment() is None:
-            return "nobody says when it was taken; Camtrap DP requires that"
+        if medium.moment() is None and medium.deployment(self._survey.table) not in self._survey.deployments:
+            return "nobody says when it was taken, nor where it belongs; Camtrap DP requires that"
         return path_fault(path)
 
-    def _moment(self, medium: Medium, frame: StoredItem | None = None) -> datetime:
+    def _span(self, medium: Medium, frame: StoredItem | None = None) -> tuple[datetime, datetime]:
+        """Between which moments it was taken: all of its deployment's time, where nobody says."""
         moment = medium.moment(frame) or medium.moment()
-        assert moment is not None  # _fault looked
-        assert moment.tzinfo is not None  # the survey did
-        return moment
+        if moment is None:
+            deployment = self._survey.deployments[medium.deployment(self._survey.table)]  # _fault looked
+            self._timeless.add(deployment.name)
+            return deployment.starts, deployment.ends
+        assert moment.tzinfo is not None  # the survey looked
+        return moment, moment
 
     def _machine_rows(self, medium: Medium, place: Place) -> bool:
         """Write what the run says; whether it says that people are in it."""
         people = False
         for whole, chosen in zip(medium.whole, medium.chosen, strict=True):
-            there = replace(place, moment=self._moment(medium, chosen), event=chosen.item.sequence or "")
-            self._events.note(there.deployment, there.event, there.moment)
+            there = replace(place, span=self._span(medium, chosen), event=chosen.item.sequence or "")
+            self._events.note(there.deployment, there.event, there.span)
             observed = list(machine_observations(whole, chosen, there, self._machine))
             every = observed if chosen is whole else machine_observations(whole, whole, there, self._machine)
             people = people or any(one.naming.kind == "human" for one in every)
-            self._events.decide(there.deployment, observed, there.moment)
+            self._events.decide(there.deployment, observed, there.span)
             for one in observed:
                 self._observation(one.row, one.naming.taxon)
                 self._beside(one)
@@ -149,11 +155,11 @@ class _Writer:
         people = False
         for review in medium.reviews:
             people = people or review.verdict == "person"
-            self._human_row(review, place, (place.moment, place.moment))
+            self._human_row(review, place)
         return people
 
-    def _human_row(self, review: Review, place: Place, span: tuple[datetime, datetime]) -> None:
-        row, taxon = human_row(review, place, span, self._export.options.time_zone)
+    def _human_row(self, review: Review, place: Place) -> None:
+        row, taxon = human_row(review, place, self._export.options.time_zone)
         if row["observationID"] in self._human_ids:  # a second statement under the first one's name
             row["observationID"] = f"{row['observationID']}_review_{review.id}"
         self._human_ids.add(row["observationID"])
@@ -184,14 +190,14 @@ class _Writer:
             "mediaID": place.media,
             "deploymentID": place.deployment,
             "captureMethod": method if method in CAPTURE_METHODS else "",
-            "timestamp": stamp(place.moment),
+            "timestamp": stamp(place.span[0]),
             "filePath": path,
             "filePublic": "true" if public else "false",
             "fileName": cells.get("fileName") or PurePosixPath(path).name,
             "fileMediatype": mediatype_of(path, cells.get("fileMediatype", "")),
             "exifData": exif_cell(cells.get("exifData", ""), medium.first.item.metadata, hide_places=hides),
             "favorite": cells["favorite"] if cells.get("favorite") in ("true", "false") else "",
-            "mediaComments": cells.get("mediaComments", ""),
+            "mediaComments": " ".join(filter(None, (cells.get("mediaComments"), "" if medium.moment() else _TIMELESS))),
         }
 
     def _leave_out(self, frame: StoredItem, stage: str, reason: str) -> None:
@@ -216,7 +222,7 @@ class _Writer:
                 span = self._span_stated(review, stated)
             if span is not None:
                 deployment, first, last = span
-                self._human_row(review, Place(deployment, "", first, name), (first, last))
+                self._human_row(review, Place(deployment, "", (first, last), name))
                 self._spoken_of.add((name, deployment))
         for row, naming in self._events.rows(self._machine, frozenset(self._spoken_of)):
             self._observation(row, naming.taxon)
@@ -236,7 +242,8 @@ class _Writer:
         options = self._export.options
         deployments = [rounded(one, options.coordinate_precision) for one in self._survey.deployments.values()]
         for deployment in deployments:
-            self._tables["deployments"].write(deployment.cells)
+            issues = {"timestampIssues": "true"} if deployment.name in self._timeless else {}
+            self._tables["deployments"].write({**deployment.cells, **issues})
         created = stamp(self._export.moment.replace(microsecond=0))
         self._tables["runs"].write(run_row(self._export.run, self._run_id, self._export.classified_by, created))
         descriptor = descriptor_of(
