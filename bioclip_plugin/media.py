@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -149,3 +149,10 @@ class Unlisted:
     uri: str
     reason: str
     frame: int = 0
+    known: MediaItem | None = None
+    """What the source says of it all the same: an image that is missing, with time, place and metadata."""
+
+    @property
+    def item(self) -> MediaItem:
+        """The entry as an item under its uri and frame."""
+        return replace(self.known or MediaItem(self.uri), uri=self.uri, frame=self.frame)

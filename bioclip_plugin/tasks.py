@@ -71,7 +71,7 @@ class Task:
 def new_task(item: MediaItem | Unlisted, listed: Listed | None, stat: Stat | None) -> Task:
     """A task for a listed item (None: without a store), with one piece of work a region."""
     if isinstance(item, Unlisted):
-        return Task(MediaItem(uri=item.uri, frame=item.frame), failure=Failure("list", item.reason))
+        return Task(item.item, failure=Failure("list", item.reason))
     works = [RegionWork(region) for region in item.regions]
     task = Task(item, listed, stat, works if works or item.detected else [RegionWork(None)])
     if listed is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,21 +160,12 @@ def _item(
         uri, path, member = files.find(values)
     except UsageError as error:
         return Unlisted(where, f"{shown}: {error}")
-    if path is None and not member:
-        return Unlisted(uri, _ON_THE_WEB)
     if values.get("deploymentID") not in deployments:
         given = values.get("deploymentID", "")
         return Unlisted(where, f"{shown}: deploymentID {given!r} is not in the deployments")
-    if member:
-        try:
-            path = files.unpacked(member)
-        except BioclipError as error:
-            return Unlisted(uri, str(error))
-    elif path is not None and not is_file(path):
-        return Unlisted(uri, f"{shown}: the file {values.get('filePath')} is not there")
     about = about_media(values, package, deployments)
     captured_at = moment_in(values.get("timestamp", ""), options.time_zone)
-    return MediaItem(
+    item = MediaItem(
         uri=uri,
         path=path,
         captured_at=captured_at,
@@ -183,6 +175,16 @@ def _item(
         regions=index.regions(name),
         metadata=about,
     )
+    if member:
+        try:
+            return replace(item, path=files.unpacked(member))
+        except BioclipError as error:
+            return Unlisted(uri, str(error), known=item)
+    if path is None:
+        return Unlisted(uri, _ON_THE_WEB, known=item)
+    if not is_file(path):
+        return Unlisted(uri, f"{shown}: the file {values.get('filePath')} is not there", known=item)
+    return item
 
 
 def about_media(values: Mapping[str, str], package: CamtrapPackage, deployments: Deployments) -> dict[str, Any]:

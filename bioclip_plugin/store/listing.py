@@ -33,9 +33,7 @@ def list_items(
     """Put the entries down in the run's listing and say what is known of each, in their order."""
     if len(entries) != len(stats):
         raise ValueError(f"{len(entries)} items with {len(stats)} stats: one stat (or None) an item")
-    items = [
-        entry if isinstance(entry, MediaItem) else MediaItem(uri=entry.uri, frame=entry.frame) for entry in entries
-    ]
+    items = [entry if isinstance(entry, MediaItem) else entry.item for entry in entries]
     keys = [media_key(item) for item in items]
     regions = _stated_regions(items, keys)
     first: dict[MediaKey, int] = {}

@@ -140,7 +140,9 @@ def test_the_official_example_is_classified_and_exported_and_valid_again_with_wh
     assert all(abs(float(a["bboxX"]) - float(b["bboxX"])) < 1e-4 for a, b in zip(ours, boxes, strict=True))
 
     media = {row["mediaID"]: row for row in read_table(example, "media")}
-    for row in read_table(folder, "media"):
+    exported_media = read_table(folder, "media")
+    assert {row["mediaID"] for row in exported_media} == set(media)  # those that are on the web, too
+    for row in exported_media:
         stated = media[row["mediaID"]]
         assert {key: row[key] for key in row if key != "exifData"} == {
             key: stated[key] for key in row if key != "exifData"
