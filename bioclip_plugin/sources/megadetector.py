@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import posixpath
-from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
+from bioclip_plugin.sources.duplicates import Duplicates
 from bioclip_plugin.sources.megadetector_images import Entry, Header, ImageReader
 from bioclip_plugin.sources.paths import located
 from bioclip_plugin.sources.streamed_json import ARRAY_BEGINS, Beginning, beginning, kind_of, members, walk
@@ -41,12 +40,11 @@ class MegaDetectorSource:
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
         path, shown = path_of(address), uri_of(address)
-        header, repeated = _survey(path, shown)
+        header, duplicates = _survey(path, shown)
         reader = ImageReader(shown, header, options.detection_threshold, options.time_zone)
-        first: dict[str, int] = {}
         for number, record in members(path, "images"):
             try:
-                items = list(reader.items(_entry(number, record, path.parent, options, repeated, first)))
+                items = list(reader.items(_entry(number, record, path.parent, options, duplicates)))
             except (UsageError, RecursionError) as error:
                 items = [Unlisted(f"{shown}#images[{number}]", f"images[{number}]: {error}")]
             yield from items
@@ -99,11 +97,10 @@ def names_by_id(value: Any, member: str) -> Mapping[str, str]:
     return value
 
 
-def _survey(path: Path, shown: str) -> tuple[Header, frozenset[int]]:
-    """What stands beside the images, and the hashes of file names that may stand there twice."""
+def _survey(path: Path, shown: str) -> tuple[Header, Duplicates]:
+    """What stands beside the images, and which files are named twice."""
     head: dict[str, Any] = {}
-    # Eight bytes a file: the names of two million images would be a third of a gigabyte.
-    hashes = array("q")
+    duplicates = Duplicates()
     for event in walk(path):
         if event.name != "images":
             if event.number is None or event.number == ARRAY_BEGINS:
@@ -113,11 +110,11 @@ def _survey(path: Path, shown: str) -> tuple[Header, frozenset[int]]:
         elif event.number == ARRAY_BEGINS:
             head["images"] = True
         elif isinstance(event.value, dict) and isinstance(event.value.get("file"), str):
-            hashes.append(hash(_same_file(event.value["file"])))
+            duplicates.note(event.value["file"])
     if "images" not in head:
         raise SourceError(f"{shown} has no images: a MegaDetector file has an array of that name")
     try:
-        return _header(head, shown), _repeated(hashes)
+        return _header(head, shown), duplicates
     except UsageError as error:
         raise SourceError(f"{shown}: {error}") from error
 
@@ -139,29 +136,14 @@ def _header(head: Mapping[str, Any], shown: str) -> Header:
     )
 
 
-def _repeated(hashes: array[int]) -> frozenset[int]:
-    import numpy as np
-
-    ordered = np.sort(np.frombuffer(hashes, dtype=np.int64)) if hashes else np.empty(0, np.int64)
-    return frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
-
-
-def _entry(
-    number: int, record: Any, folder: Path, options: ListingOptions, repeated: frozenset[int], first: dict[str, int]
-) -> Entry:
+def _entry(number: int, record: Any, folder: Path, options: ListingOptions, duplicates: Duplicates) -> Entry:
     if not isinstance(record, dict):
         raise UsageError(f"it is {kind_of(record)}; an object with file and detections is needed")
     name = record.get("file")
     if not isinstance(name, str):
         raise UsageError(f"file is {kind_of(name)}; the name of an image is needed")
-    same = _same_file(name)
-    if hash(same) in repeated and first.setdefault(same, number) != number:
-        raise UsageError(f"{name!r} stands there again: images[{first[same]}] counts")
+    earlier = duplicates.earlier(name, number)
+    if earlier is not None:
+        raise UsageError(f"{name!r} stands there again: images[{earlier}] counts")
     uri, path = located(name, folder, options)
     return Entry(number, name, uri, path, record)
-
-
-def _same_file(name: str) -> str:
-    """One spelling for a file, so that ``cam\\a.jpg`` and ``cam//a.jpg`` are the same."""
-    name = name.replace("\\", "/")
-    return posixpath.normpath(name) if "//" in name or "./" in name else name
