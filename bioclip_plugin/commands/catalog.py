@@ -107,7 +107,7 @@ def build(
     from bioclip_training.catalog.options import BuildOptions
 
     console = console_for()
-    check_output(output, force=force)
+    check_output(output, force=force, reads=[*tables, *filter(None, (taxonomy,))])
     if only_resolved and taxonomy is None:
         raise UsageError("--only-resolved needs --taxonomy FILE; make one with: bioclip-plugin taxonomy build")
     share, names = _holdout(holdout_taxa)

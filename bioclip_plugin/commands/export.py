@@ -13,7 +13,7 @@ import click
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_plugin.cli import EXIT_DONE, plugins_of
 from bioclip_plugin.commands.options import force_option, run_option, selection_of, selection_options, store_option
-from bioclip_plugin.commands.reporting import Report, console_for, printable
+from bioclip_plugin.commands.reporting import Report, console_for, printable, say_unfinished
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,10 +88,20 @@ def export(
         chosen = opened.run(run)
         report.total = opened.summary(chosen).listed
         asked = Export(opened, chosen, options, selection, on_item=lambda n: report.advance(max(0, n - report.count)))
-        with _remembering(exporter, asked) as lines, _draft(output, exporter, force=force) as draft:
+        with (
+            _remembering(exporter, asked) as lines,
+            _draft(
+                output, exporter, force=force, reads=[store, *filter(None, (options.ledger, options.deployments))]
+            ) as draft,
+        ):
             rows = exporter.write(draft, asked)
             _refuse_problems(exporter, draft, options, report)
-    console.print(f"Run {chosen.id}: {report.count} images, {rows} rows ({format_name})")
+        console.print(f"Run {chosen.id}: {report.count} images, {rows} rows ({format_name})")
+        if selection and not rows:
+            console.print(
+                "Nothing passes --since, --taxon and --min-probability; is the taxon written as in the results?"
+            )
+        say_unfinished(console, opened, chosen)
     for line in lines:
         console.print(line)
     console.print(f"Output: {output}")
@@ -127,22 +137,24 @@ def _remembering(exporter: Exporter, asked: Export) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _draft(output: Path, exporter: Exporter, *, force: bool) -> Iterator[Path]:
+def _draft(output: Path, exporter: Exporter, *, force: bool, reads: Sequence[str | Path]) -> Iterator[Path]:
     """A file or a folder to fill, which becomes the output, packed where that is to be a .zip."""
+    from bioclip_plugin.exports import FolderExporter
     from bioclip_plugin.exports.atomic import whole_file, whole_folder, zip_folder
 
     if not exporter.folder:
-        with whole_file(output, force=force) as draft:
+        with whole_file(output, force=force, reads=reads) as draft:
             yield draft
     elif output.suffix.lower() == ".zip":
         with (
-            whole_file(output, force=force) as packed,
+            whole_file(output, force=force, reads=reads) as packed,
             TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}.") as folder,
         ):
             yield Path(folder)
             zip_folder(Path(folder), packed)
     else:
-        with whole_folder(output, force=force) as draft:
+        ours = exporter.files if isinstance(exporter, FolderExporter) else ()
+        with whole_folder(output, force=force, ours=ours) as draft:
             yield draft
 
 

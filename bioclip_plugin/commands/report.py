@@ -10,7 +10,14 @@ from rich.console import Console
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
 from bioclip_plugin.commands.options import force_option, run_option, selection_of, selection_options, store_option
-from bioclip_plugin.commands.reporting import Report, console_for, printable, size_of, terminated_like_interrupted
+from bioclip_plugin.commands.reporting import (
+    Report,
+    console_for,
+    printable,
+    say_unfinished,
+    size_of,
+    terminated_like_interrupted,
+)
 
 if TYPE_CHECKING:
     from bioclip_plugin.report.options import ReportOptions
@@ -84,7 +91,7 @@ def report(ctx: click.Context, /, store: str, run: int | None, output: Path, for
     from bioclip_plugin.store import Store
 
     chosen = ReportOptions(selection=selection_of(options), **options)
-    check_output(output, force=force)
+    check_output(output, force=force, reads=[store, *filter(None, (chosen.names,))])
     console = console_for()
     with Store.open(store, create=False) as opened, terminated_like_interrupted(), Report("Drawing") as progress:
 
@@ -99,6 +106,7 @@ def report(ctx: click.Context, /, store: str, run: int | None, output: Path, for
         except KeyboardInterrupt:
             console.print("Interrupted. Nothing was written; the same command begins anew.")
             return EXIT_INTERRUPTED
+        say_unfinished(console, opened, written.gathered.run)
     _summarise(console, written, chosen, output)
     return EXIT_DONE
 

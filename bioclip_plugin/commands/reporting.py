@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from bioclip_plugin.store import Run, Store
 
 T = TypeVar("T")
 
@@ -23,7 +27,21 @@ _PLAIN_EVERY_S = 10.0
 
 def console_for(*, to_stderr: bool = False) -> Console:
     """A console that neither wraps paths nor paints names that look like markup."""
-    return Console(stderr=to_stderr, highlight=False, soft_wrap=True, markup=False)
+    return Console(stderr=to_stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def say_unfinished(console: Console, store: Store, run: Run) -> None:
+    """Say what a run lacks, so that what goes out of it is not taken for the whole."""
+    todo, undecided = store.summary(run).todo, store.undecided(run)
+    if todo:
+        console.print(
+            f"Not finished: {todo:,} images are still to do; the classify command of this run goes on with them."
+        )
+    if undecided:
+        console.print(
+            f"Not finished: {undecided:,} regions are not decided by the run's rules and stand with their plain consensus. "
+            f"Next: bioclip-plugin rules apply --store {shlex.quote(store.shown_address)} --run {run.id}"
+        )
 
 
 class Report:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
+from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option, time_zone_option
 from bioclip_plugin.commands.reporting import Report, console_for, print_json_line, print_table, printable
 from bioclip_plugin.commands.review_stats import stats
 
@@ -52,7 +52,7 @@ def review() -> None:
     type=click.Path(path_type=Path),
     help="Where the relative names of images begin.  [default: in the file's folder]",
 )
-@click.option("--time-zone", help="Of times without an offset: Europe/Brussels, or +02:00.  [default: UTC]")
+@time_zone_option("Of times without an offset: Europe/Brussels, or +02:00.  [default: UTC]")
 @click.option("--name-column", help="The column that holds the names.  [default: species, scientificName and others]")
 @labels_option
 @taxonomy_option
@@ -81,7 +81,7 @@ def import_(ctx: click.Context, /, file: str, store: str, run: int | None, as_js
 
     rejected: Path | None = given["rejected"]
     if rejected is not None:
-        check_output(rejected, force=given["force"])
+        check_output(rejected, force=given["force"], reads=[file])
     options = ImportOptions(given["reviewer"], given["base_folder"], given["time_zone"], given["name_column"])
     plugins, console = plugins_of(ctx), console_for(to_stderr=as_json)
     shown: list[NotTaken] = []

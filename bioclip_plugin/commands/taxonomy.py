@@ -62,7 +62,7 @@ def build(sources: tuple[Path, ...], output: Path, checklist: str, version: str,
     from bioclip_plugin.exports.atomic import check_output
     from bioclip_training.taxonomy import build_taxonomy
 
-    check_output(output, force=force)
+    check_output(output, force=force, database=True, reads=sources)
     console = console_for()
     report = Report("Reading", unit="names", console=console)
     with report:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -12,7 +12,7 @@ from bioclip_plugin.validation.problems import Problem
 if TYPE_CHECKING:
     from bioclip_plugin.exports.selection import Export
 
-__all__ = ["ExportOptions", "Exporter", "Problem", "RememberingExporter", "built_in_exporters"]
+__all__ = ["ExportOptions", "Exporter", "FolderExporter", "Problem", "RememberingExporter", "built_in_exporters"]
 
 
 class Exporter(Protocol):
@@ -44,6 +44,14 @@ class Exporter(Protocol):
     def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:
         """What is wrong with a file or folder of this format."""
         ...
+
+
+@runtime_checkable
+class FolderExporter(Protocol):
+    """An exporter whose folders may be replaced with ``--force``; without this only an empty folder is filled."""
+
+    files: Collection[str]
+    """The names of all files that it may write. A folder that holds anything else is never replaced."""
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,13 @@ class CamtrapDpExporter:
     name = "camtrap-dp"
     description = "a Camera Trap Data Package 1.0.2, as GBIF and camera-trap programs read it"
     folder = True
+
+    @property
+    def files(self) -> Collection[str]:
+        """All that a package of ours consists of."""
+        from bioclip_plugin.exports.camtrap.tables import DESCRIPTOR, WRITTEN, file_of
+
+        return (DESCRIPTOR, *map(file_of, WRITTEN))
 
     def write(self, path: Path, export: Export) -> int:
         from bioclip_plugin.exports.camtrap.writer import write_package

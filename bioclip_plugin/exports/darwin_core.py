@@ -29,6 +29,7 @@ class DarwinCoreExporter:
     name = "darwin-core"
     description = "a Darwin Core archive of identifications"
     folder = True
+    files = profile.FILES
 
     def write(self, path: Path, export: Export) -> int:
         with ExitStack() as stack:
@@ -44,7 +45,7 @@ class DarwinCoreExporter:
                 "occurrences": archive.occurrences,
                 "left_out": dict(sorted(findings.left_out.items())),
             }
-            (path / "meta.xml").write_text(profile.meta_xml(), "utf-8", newline="\n")
+            (path / profile.META).write_text(profile.meta_xml(), "utf-8", newline="\n")
             (path / profile.EML).write_text(eml_xml(export), "utf-8", newline="\n")
             (path / profile.PROVENANCE).write_text(provenance_json(export, counts), "utf-8", newline="\n")
             if ledger is not None:

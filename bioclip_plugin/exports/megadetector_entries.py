@@ -141,8 +141,8 @@ class EntryWriter:
             several = len(items) > 1 or first.item.frame > 0 or video
             members.append(f'"detections":[{",".join(self._detections(answered, several))}]')
             members += [f'"{key}":{about[key]:d}' for key in _KEPT if isinstance(about.get(key), int)]
-            if first.item.captured_at is not None:  # as cameras write it
-                members.append(f'"datetime":"{first.item.captured_at:%Y:%m:%d %H:%M:%S}"')
+        if first.item.captured_at is not None:  # as cameras write it
+            members.append(f'"datetime":"{first.item.captured_at:%Y:%m:%d %H:%M:%S}"')
         return f"{{{','.join(members)}}}"
 
     def _detections(self, items: Sequence[StoredItem], several: bool) -> Iterator[str]:

@@ -23,7 +23,7 @@ class Selection:
     taxa: tuple[str, ...] = ()
     """Regions decided to be one of these taxa of any rank, or below one; scientific or common name, in any letter case."""
     min_probability: float | None = None
-    """Regions whose decision, or best candidate where nothing is decided, has at least this probability."""
+    """Regions whose decision, or best candidate where no rule and no consensus decided, has at least this probability."""
 
     def __bool__(self) -> bool:
         return bool(self.since or self.taxa or self.min_probability is not None)
@@ -53,8 +53,11 @@ class Selection:
 
 
 def _best(region: StoredRegion) -> Any:
+    """What a region is named as; None where nothing was answered, or a rule decided that there is no name for it."""
     if region.consensus is not None:
         return region.consensus
+    if region.decision is not None and region.decision.trail:
+        return None
     for rank in (*(rank.value for rank in reversed(RANKS)), "label"):
         if candidates := region.by_rank.get(rank):
             return candidates[0]

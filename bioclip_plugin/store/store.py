@@ -289,6 +289,10 @@ class Store:
         """Whether the run's listing equals its results and failures, with every problem named."""
         return self._database.read(lambda connection: verifying.verify(connection, run))
 
+    def undecided(self, run: Run) -> int:
+        """How many answered regions the run's rules have not decided on yet; 0 for a run without rules."""
+        return self._database.read(lambda connection: verifying.undecided(connection, run))
+
     def reviews(self) -> Iterator[Review]:
         """What people said, oldest first."""
         return self._pages(lambda connection, after: reviews.page(connection, after, self._taxa))

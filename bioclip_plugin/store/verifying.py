@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
 from bioclip_plugin.store import schema
 from bioclip_plugin.store.listing import DONE, FAILED
@@ -23,6 +23,15 @@ def verify(connection: Connection, run: Run) -> Verification:
         *_orphans(connection, run),
     ]
     return Verification(counts.listed, counts.done, counts.failed, counts.todo, problems)
+
+
+def undecided(connection: Connection, run: Run) -> int:
+    """How many answered regions the run's rules have not decided on yet; 0 for a run without rules."""
+    if len(run.rule_settings.get("rules", ())) < 2:  # the first one is the consensus
+        return 0
+    decision, ruled = _decided(run)
+    query = _classified_regions(run).where(decision, ~ruled)
+    return int(connection.execute(select(func.count()).select_from(query.subquery())).scalar_one())
 
 
 def _listing_problems(connection: Connection, run: Run) -> list[str]:
@@ -55,25 +64,13 @@ def _twice(run: Run) -> Any:
 def _region_problems(connection: Connection, run: Run) -> list[str]:
     """Every region of a done item has an answer, a decision and features of the right length."""
     here, listed = schema.listed_regions.c, schema.listing.c
-    answers, decisions, features = schema.answers.c, schema.decisions.c, schema.features.c
+    answers, features = schema.answers.c, schema.features.c
     regions, media = schema.regions.c, schema.media.c
-    base = (
-        select(media.uri)
-        .select_from(
-            schema.listed_regions.join(schema.regions, here.region == regions.id)
-            .join(schema.media, here.media == media.id)
-            .outerjoin(schema.listing, and_(listed.run == run.id, listed.media == here.media))
-        )
-        .where(here.run == run.id, or_(here.classified.is_(None), here.classified != 0))
-    )
+    base = _classified_regions(run)
     answer = exists().where(answers.answer_set == run.answer_set, answers.region == here.region)
-    decision = exists().where(decisions.decision_set == run.decision_set, decisions.region == here.region)
+    decision, ruled = _decided(run)
     box = [features[name] == regions[name] for name in ("x", "y", "w", "h")]
     right = func.length(features.vector) == 2 * run.dimension  # float16
-    # A trail, be it an empty one, is what a pass of rules leaves; before it stands the consensus alone.
-    ruled = exists().where(
-        decisions.decision_set == run.decision_set, decisions.region == here.region, decisions.trail.is_not(None)
-    )
     has_rules = len(run.rule_settings.get("rules", ())) > 1
     feature = exists().where(features.feature_set == run.feature_set, features.content == media.content, *box, right)
     found = [
@@ -87,6 +84,28 @@ def _region_problems(connection: Connection, run: Run) -> list[str]:
         _named(connection, "regions are of another image", base.where(regions.media != here.media)),
     ]
     return [problem for problem in found if problem]
+
+
+def _classified_regions(run: Run) -> Select[Any]:
+    """The uris of a run's regions that are to be answered, one a region."""
+    here, listed, media = schema.listed_regions.c, schema.listing.c, schema.media.c
+    return (
+        select(media.uri)
+        .select_from(
+            schema.listed_regions.join(schema.regions, here.region == schema.regions.c.id)
+            .join(schema.media, here.media == media.id)
+            .outerjoin(schema.listing, and_(listed.run == run.id, listed.media == here.media))
+        )
+        .where(here.run == run.id, or_(here.classified.is_(None), here.classified != 0))
+    )
+
+
+def _decided(run: Run) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Whether a listed region has a decision, and whether that is one by rules."""
+    decisions = schema.decisions.c
+    here = (decisions.decision_set == run.decision_set, decisions.region == schema.listed_regions.c.region)
+    # A trail, be it an empty one, is what a pass of rules leaves; before it stands the consensus alone.
+    return exists().where(*here), exists().where(*here, decisions.trail.is_not(None))
 
 
 def _orphans(connection: Connection, run: Run) -> list[str]:

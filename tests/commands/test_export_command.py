@@ -291,3 +291,94 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
         draft.write_text("whole")
     assert (tmp_path / "real" / "r.csv").read_text() == "whole"
     assert (tmp_path / "link.csv").is_symlink()
+
+
+# -- nothing of anybody's is lost --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command", [("export",), ("report",), ("second-opinion",), ("review", "stats"), ("catalog", "build", "results.db")]
+)
+def test_a_store_is_never_replaced(bioclip: Bioclip, classified: str, command: tuple[str, ...]) -> None:
+    store = ("--store", classified) if command[0] != "catalog" else ()
+    before = Path(classified).read_bytes()
+    refused = bioclip(*command, *store, "--output", classified, "--force")
+    assert refused.code == 1
+    assert "give another name" in refused.err
+    assert Path(classified).read_bytes() == before
+    copy = Path("copy.db")  # not the one that is read, but a store all the same
+    copy.write_bytes(before)
+    assert "perhaps a result store" in bioclip(*command, *store, "--output", copy, "--force").err
+
+
+def test_what_is_read_is_not_replaced(bioclip: Bioclip, classified: str) -> None:
+    ledger, reviews = Path("sent.ledger"), Path("checked.csv")
+    ledger.touch()
+    reviews.write_text("image,verdict,reviewer\nphotos/red.png,blank,Ann\n")
+    table = ("export", "--store", classified, "--output", ledger, "--force", "--ledger", ledger)
+    assert "is what this command reads" in bioclip(*table, "--format", "csv").err
+    assert "is a file" in bioclip(*table, "--format", "darwin-core").err
+    refused = bioclip("review", "import", reviews, "--store", classified, "--rejected", reviews, "--force")
+    assert "is what this command reads" in refused.err
+    assert reviews.read_text().endswith("Ann\n")
+
+
+@pytest.mark.parametrize("format_name", ["darwin-core", "camtrap-dp"])
+def test_a_folder_is_replaced_only_where_it_is_an_earlier_export(
+    bioclip: Bioclip, classified: str, format_name: str
+) -> None:
+    Path("cameras.csv").write_text(
+        "deploymentID,latitude,longitude,deploymentStart,deploymentEnd\nphotos,50,4,2024-01-01T00:00Z,2024-02-01T00:00Z\n"
+    )
+    asked = ("export", "--store", classified, "--format", format_name, "--deployments", "cameras.csv", "--output")
+    assert bioclip(*asked, "package").code == 0
+    held = sorted(path.name for path in Path("package").iterdir())
+    assert "--force" in bioclip(*asked, "package").err
+    assert bioclip(*asked, "package", "--force").code == 0
+    assert sorted(path.name for path in Path("package").iterdir()) == held
+    Path("package/media").mkdir()
+    Path("package/media/fox.jpg").write_text("a photograph")
+    for folder, named in (("photos", "blue.png, green.png, red.png and 1 more"), ("package", "media")):
+        refused = bioclip(*asked, folder, "--force")
+        assert refused.code == 1
+        assert f"holds other things than an earlier output ({named})" in refused.err
+    assert Path("package/media/fox.jpg").read_text() == "a photograph"
+    assert Path("photos/red.png").is_file()
+
+
+# -- what is not the whole ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["export", "report"])
+def test_a_run_that_is_not_finished_says_so(bioclip: Bioclip, photos: Path, labels: str, command: str) -> None:
+    assert photos.is_dir()
+    rules = ("--rule", "unknown:below=0.99")
+    assert bioclip("classify", "photos", "--model", "fake", "--labels", labels, "--store", "r.db", *rules).code == 3
+    asked = (command, "--store", "r.db", "--output", "out", "--force")
+    assert "Not finished" not in bioclip(*asked).out
+    with sqlite3.connect("r.db") as connection:
+        connection.execute("UPDATE bioclip_decisions SET trail = NULL")
+        connection.execute("DELETE FROM bioclip_failures")
+        connection.execute("UPDATE bioclip_listing SET status = 0 WHERE status = 2")
+    said = bioclip(*asked).out
+    assert "Not finished: 1 images are still to do" in said
+    assert "Not finished: 3 regions are not decided by the run's rules" in said
+    assert "Next: bioclip-plugin rules apply --store sqlite:///r.db --run 1" in said
+    assert bioclip("rules", "apply", "--store", "sqlite:///r.db", "--run", "1").code == 0
+    assert "are not decided" not in bioclip(*asked).out
+
+
+def test_a_taxon_that_nothing_is_named_as_is_said(bioclip: Bioclip, classified: str) -> None:
+    done = bioclip("export", "--store", classified, "--taxon", "Nonexistus", "--output", "r.csv")
+    assert (done.code, "Nothing passes" in done.out) == (0, True)
+
+
+def test_what_a_rule_left_unknown_is_no_region_of_a_taxon(bioclip: Bioclip, photos: Path, labels: str) -> None:
+    assert photos.is_dir()
+    chosen = ("classify", "photos", "--model", "fake", "--labels", labels, "--store", "r.db")
+    bioclip(*chosen)
+    bioclip("rules", "apply", "--store", "r.db", "--rule", "unknown:below=1")
+    for run, rows in ((1, 3), (2, 0)):
+        for option in (("--taxon", "Fictia"), ("--min-probability", "0")):
+            asked = ("export", "--store", "r.db", "--run", run, *option, "--output", "r.csv", "--force")
+            assert f"{rows} rows" in bioclip(*asked).out

@@ -97,6 +97,11 @@ def table_files(folder: Path, names: Sequence[str]) -> Iterator[dict[str, TableF
         yield found
 
 
+DESCRIPTOR = "datapackage.json"
+WRITTEN = ("deployments", "media", "observations", "candidates", "decisions", "runs", "left-out")
+"""The resources of our packages."""
+
+
 def file_of(name: str) -> str:
     """The file of a resource."""
     return f"{name.replace('-', '_')}.csv"

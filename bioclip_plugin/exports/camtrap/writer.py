@@ -24,6 +24,8 @@ from bioclip_plugin.exports.camtrap.observations import (
 )
 from bioclip_plugin.exports.camtrap.survey import Survey, surveyed
 from bioclip_plugin.exports.camtrap.tables import (
+    DESCRIPTOR,
+    WRITTEN,
     Row,
     TableFile,
     candidate_rows,
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from bioclip_plugin.store import Review, StoredItem
 
 _TIMELESS = "Nobody says when it was taken: the timestamp is the start of the deployment."
-_TABLES = ("deployments", "media", "observations", "candidates", "decisions", "runs", "left-out")
 
 
 def write_package(folder: Path, export: Export) -> int:
@@ -51,12 +52,16 @@ def write_package(folder: Path, export: Export) -> int:
         UsageError: if a time zone or deployments have to be given, or nothing can be exported.
     """
     survey = surveyed(export)
-    with table_files(folder, _TABLES) as tables:
+    with table_files(folder, WRITTEN) as tables:
         writer = _Writer(export, survey, tables)
         for medium in media_of(export, ranks=(asked_level(export.run),)):
             writer.add(medium)
         writer.add_events()
         if not tables["media"].rows:
+            if export.selection:
+                raise UsageError(
+                    "there is nothing to export: no image of the run passes what was asked for (--since, --taxon …)"
+                )
             raise UsageError(
                 "there is nothing to export: no image of the run has a time, nor a deployment of which that is known; give a table "
                 "of deployments with --deployments, or classify a table with the columns deploymentID and timestamp"
@@ -247,11 +252,11 @@ class _Writer:
         created = stamp(self._export.moment.replace(microsecond=0))
         self._tables["runs"].write(run_row(self._export.run, self._run_id, self._export.classified_by, created))
         descriptor = descriptor_of(
-            self._export, _TABLES, deployments, self._names, levels=self._in_order(), capture_methods=sorted(self._capture_methods),
+            self._export, WRITTEN, deployments, self._names, levels=self._in_order(), capture_methods=sorted(self._capture_methods),
             individuals=self._individuals, packages=self._survey.packages,
         )  # fmt: skip
         text = json.dumps(descriptor, ensure_ascii=False, indent=2, allow_nan=False)
-        (folder / "datapackage.json").write_text(text + "\n", "utf-8", newline="\n")
+        (folder / DESCRIPTOR).write_text(text + "\n", "utf-8", newline="\n")
 
     def _in_order(self) -> Sequence[str]:
         return [level for level in ("media", "event") if level in self._levels]

@@ -8,6 +8,7 @@ from typing import IO
 from xml.sax.saxutils import quoteattr
 
 PROFILE = "bioclip-plugin Darwin Core identifications 1"
+META = "meta.xml"
 EML = "eml.xml"
 PROVENANCE = "provenance.json"
 CANDIDATES = "candidates.tsv"
@@ -64,6 +65,7 @@ IMAGES = Sheet(
     ),
 )
 SHEETS = (OCCURRENCES, IDENTIFICATIONS, IMAGES)
+FILES = (META, EML, PROVENANCE, CANDIDATES, WITHDRAWN, *(sheet.file for sheet in SHEETS))
 CANDIDATE_COLUMNS = tuple(
     "occurrenceID identificationID mediaID level position probability scientificName taxonRank kingdom phylum class order "
     "family genus specificEpithet model".split()
