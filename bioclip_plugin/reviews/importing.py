@@ -16,7 +16,7 @@ from bioclip_plugin.media import Region, path_of, uri_of
 from bioclip_plugin.reviews import tables, timelapse
 from bioclip_plugin.reviews.boxes import same_box
 from bioclip_plugin.reviews.image_names import image_names
-from bioclip_plugin.reviews.sameness import sense_of, uid_of
+from bioclip_plugin.reviews.sameness import repeats, sense_of, uid_of
 from bioclip_plugin.reviews.words import AMBIGUOUS, squeezed, verdict_of, verdict_words
 from bioclip_plugin.reviews.written import NotReviewed, NotTaken, Written
 from bioclip_plugin.sources import ListingOptions, ReviewingSource, Source
@@ -25,7 +25,7 @@ from bioclip_plugin.time_zones import zone_of
 
 if TYPE_CHECKING:
     from bioclip_plugin.reviews.names import NameBook
-    from bioclip_plugin.store import Store
+    from bioclip_plugin.store import Review, Store
 
 _TOGETHER = 500
 
@@ -35,6 +35,10 @@ NO_IMAGE, NO_EVENT, NO_NAME, NO_REVIEWER, UNCLEAR = (
 
 Entry = Written | NotTaken | NotReviewed | StatedReview
 ImageName = tuple[str, int]
+Known = Mapping[ImageName, list[Region | None]]
+"""The images of a batch that are in the store, with their regions."""
+Stored = Mapping[ImageName, "list[Review]"]
+"""What the store has of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,7 @@ class _Importer:
         known = self._store.regions_of(sorted({name for names in self._called.values() for name in names}))
         self._book.expect({name for entry in batch for name in _written_names(entry) if name})
         events = self._store.known_events({event for entry in batch if (event := _event_of(entry))})
+        stored = self._stored(batch, known)
         said: list[StatedReview] = []
         for entry in batch:
             if isinstance(entry, NotReviewed):
@@ -178,19 +183,20 @@ class _Importer:
             try:
                 if isinstance(entry, NotTaken):
                     raise Refused(UNCLEAR, entry.reason)
+                if isinstance(entry, Written) and self._repeats(entry, known, stored):
+                    done.there += 1
+                    continue
                 said.append(self._stated(entry, known, events))
             except Refused as error:
                 yield error.kind, _refusal(entry, str(error))
-        fresh = self._not_there(said)
+        fresh = _not_there(said, stored)
         new = self._store.add_reviews(fresh) if fresh else 0
         done.new += new
         done.there += len(said) - new
 
     # Statements
 
-    def _stated(
-        self, entry: Written | StatedReview, known: Mapping[ImageName, list[Region | None]], events: Collection[str]
-    ) -> StatedReview:
+    def _stated(self, entry: Written | StatedReview, known: Known, events: Collection[str]) -> StatedReview:
         """The row as the store takes it.
 
         Raises:
@@ -209,27 +215,24 @@ class _Importer:
         uid = uid_of(target, verdict, verbatim, reviewer, entry.reviewed_at, entry.comment)
         return StatedReview(target, verdict, taxon, reviewer, entry.reviewed_at, entry.comment, details, uid)
 
-    def _target(
-        self, entry: Written, known: Mapping[ImageName, list[Region | None]], events: Collection[str]
-    ) -> ReviewTarget:
+    def _target(self, entry: Written, known: Known, events: Collection[str]) -> ReviewTarget:
         if not entry.image:
             if not entry.event:
                 raise Refused(UNCLEAR, "the row names neither an image nor an event")
             if entry.event not in events:
                 raise Refused(NO_EVENT, f"no image of the store has the event {entry.event!r}")
             return ReviewTarget("event", event=entry.event)
-        names = self._called[id(entry)]
-        name = next((name for name in names if name in known), None)
+        name = self._found(entry, known)
         if name is None:
-            frame = f" (frame {entry.frame})" if entry.frame else ""
-            looked = uri_of(self._folder / entry.image.replace("\\", "/"))
-            raise Refused(NO_IMAGE, f"the store has neither {entry.image!r} nor {looked!r}{frame}")
-        if entry.box is None:
-            return ReviewTarget("media", name[0], entry.frame)
-        drawn = Region(*entry.box)
-        return ReviewTarget("region", name[0], entry.frame, same_box(drawn, known[name]) or drawn)
+            raise Refused(NO_IMAGE, _not_found(entry, self._folder))
+        region = _region(entry, known[name])
+        return ReviewTarget("media" if region is None else "region", name[0], entry.frame, region)
 
-    def _placed(self, said: StatedReview, known: Mapping[ImageName, list[Region | None]]) -> StatedReview:
+    def _found(self, entry: Entry, known: Known) -> ImageName | None:
+        """What the store calls the entry's image; None where it has none."""
+        return next((name for name in self._called[id(entry)] if name in known), None)
+
+    def _placed(self, said: StatedReview, known: Known) -> StatedReview:
         """A statement that a source made, with the box and the lineage that the store has for it."""
         target = said.target
         if target.kind == "event":
@@ -256,7 +259,7 @@ class _Importer:
         verdict = verdict_of(entry.verdict) if entry.verdict else None
         if entry.verdict and verdict is None:
             raise Refused(UNCLEAR, f"the verdict {entry.verdict!r} is none of {verdict_words()}")
-        written = str(entry.names.get("scientificName", entry.names.get("scientificname", ""))).strip()
+        written = entry.named
         word = verdict_of(written) if written else None
         if word not in (None, "taxon") and verdict in (None, "taxon", word):
             return word, None, ""
@@ -278,12 +281,52 @@ class _Importer:
 
     # What is there
 
-    def _not_there(self, said: Sequence[StatedReview]) -> list[StatedReview]:
-        """Those that no stored review says already, such as rows of our own export that nobody changed."""
-        dated = [(one.target.uri, one.target.frame) for one in said if one.reviewed_at and one.target.uri]
-        stored = self._store.reviews_of(dated) if dated else {}
-        there = {sense_of(review) for reviews in stored.values() for review in reviews}
-        return [one for one in said if one.reviewed_at is None or sense_of(one) not in there]
+    def _stored(self, batch: Sequence[Entry], known: Known) -> Stored:
+        """The reviews of those images of which a batch may say again what was said."""
+        images = {self._found(entry, known) for entry in batch if _may_be_there(entry)}
+        return self._store.reviews_of(sorted(image for image in images if image is not None)) if images else {}
+
+    def _repeats(self, entry: Written, known: Known, stored: Stored) -> bool:
+        """Whether nobody changed what our export wrote into a row: a review of its box, or of the image as a whole."""
+        image = self._found(entry, known) if entry.exported else None
+        if image is None or image not in stored:
+            return False
+        region = _region(entry, known[image])
+        shown = (None, region.box if region is not None else None)
+        reviewer = entry.reviewer or self._options.reviewer
+        reviews = (one for one in stored[image] if (one.target.region and one.target.region.box) in shown)
+        return any(repeats(entry, reviewer, review) for review in reviews)
+
+
+def _may_be_there(entry: Entry) -> bool:
+    if isinstance(entry, Written):
+        return entry.reviewed_at is not None or bool(entry.exported)
+    return isinstance(entry, StatedReview) and entry.reviewed_at is not None
+
+
+def _not_there(said: Sequence[StatedReview], stored: Stored) -> list[StatedReview]:
+    """Those that no stored review says already."""
+    there = {sense_of(review) for reviews in stored.values() for review in reviews}
+    return [one for one in said if one.reviewed_at is None or sense_of(one) not in there]
+
+
+def _region(entry: Written, known: Sequence[Region | None]) -> Region | None:
+    """The row's box as the store has it, or else as it was drawn; None is the whole image."""
+    if entry.box is None:
+        return None
+    drawn = Region(*entry.box)
+    return same_box(drawn, known) or drawn
+
+
+def _not_found(entry: Written, folder: Path) -> str:
+    """Why a row's image was not found, and what may help."""
+    frame = f" (frame {entry.frame})" if entry.frame else ""
+    image = entry.image.replace("\\", "/")
+    if "://" in image or Path(image).is_absolute():
+        return f"the store has no {entry.image!r}{frame}"
+    below = uri_of(folder / image)
+    looked = f"no {image!r}" if below == image else f"neither {entry.image!r} nor {below!r}"
+    return f"the store has {looked}{frame}; --base-folder says where the names of images begin"
 
 
 def _called(entry: Entry, folder: Path) -> list[ImageName]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from bioclip_plugin.exports.rows import COLUMNS as EXPORTED
 from bioclip_plugin.exports.rows import REVIEW_COLUMNS
-from bioclip_plugin.media import Unlisted
+from bioclip_plugin.media import Unlisted, path_of
+from bioclip_plugin.reviews.timelapse import header_of
 from bioclip_plugin.reviews.words import squeezed, verdict_of
 from bioclip_plugin.reviews.written import (
     BOX_COLUMNS,
@@ -26,6 +27,7 @@ from bioclip_plugin.reviews.written import (
     frame_of,
     moment_of,
     text_of,
+    unguarded,
 )
 from bioclip_plugin.sources.rows import Row
 from bioclip_plugin.sources.table import TableSource
@@ -43,6 +45,8 @@ LOOSE_COLUMNS = ("reviewname", "species", "name", "taxon", "commonname", "vernac
 # What the model said: never to be read as what a person said. Its own columns are told by their exact names, so that a
 # scientificName that somebody added beside our scientific_name is the person's.
 _MODELS = frozenset(EXPORTED) - frozenset(REVIEW_COLUMNS) - frozenset(("uri", "frame"))
+_OURS = frozenset(("review_verdict", "review_scientific_name"))  # also where other columns were taken out
+_PARQUET = b"PAR1"
 _BOXES = frozenset(name for columns in BOX_COLUMNS for name in columns) | {"bbox"}
 _USED = frozenset(
     (*VERDICT_COLUMNS, *SCIENTIFIC_COLUMNS, *LOOSE_COLUMNS, *REVIEWER_COLUMNS, *TIME_COLUMNS, *COMMENT_COLUMNS, *_BOXES,
@@ -60,19 +64,36 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
     Raises:
         SourceError: if the table cannot be read or has no image column.
     """
+    header = _header(address)
+    columns, ours = frozenset(map(squeezed, header)), header >= _OURS
     for row in TableSource().rows(address):
         if isinstance(row, Unlisted):
             yield NotTaken(row.uri.rpartition("#")[2].replace("row=", "row "), "", "", row.reason)
         else:
-            yield statement(row, zone, name_column)
+            yield _statement(row, zone, name_column, columns, ours=ours)
 
 
-def statement(row: Row, zone: tzinfo, name_column: str | None = None) -> Statement:
-    """What one row says."""
+def _header(address: str) -> frozenset[str]:
+    """The table's columns; none where it cannot be read, which its rows will say."""
+    path = path_of(address)
+    with path.open("rb") as file:
+        if file.read(len(_PARQUET)) != _PARQUET:
+            return frozenset(header_of(address))
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        return frozenset(parquet.read_schema(path).names)
+    except pa.ArrowException:
+        return frozenset()
+
+
+def _statement(row: Row, zone: tzinfo, name_column: str | None, columns: frozenset[str], *, ours: bool) -> Statement:
     record, image = f"row {row.number}", str(row.image).strip()
     values = {name: value for name, value in row.values.items() if name != row.columns.image}
     own_boxes: dict[str, Any] = {}
-    if row.columns.image == "uri" and values.get("status") in ITEM_STATUSES:  # an export of ours
+    exported = row.columns.image == "uri" and (ours or values.get("status") in ITEM_STATUSES)
+    if exported:
         own_boxes = {name: value for name, value in values.items() if name.startswith("region_")}
         values = {name: value for name, value in values.items() if name not in _MODELS}
     cells = cells_of({**values, **own_boxes})
@@ -86,6 +107,7 @@ def statement(row: Row, zone: tzinfo, name_column: str | None = None) -> Stateme
             image=image,
             frame=frame_of(cells),
             box=box_of(cells),
+            elsewhere=(unguarded(image),) if exported and unguarded(image) != image else (),
             event="" if image else text_of(cells, EVENT_COLUMNS),
             verdict=verdict,
             names=names,
@@ -94,6 +116,7 @@ def statement(row: Row, zone: tzinfo, name_column: str | None = None) -> Stateme
             reviewed_at=moment_of(cells, zone),
             comment=text_of(cells, COMMENT_COLUMNS),
             details=details_of(cells, values, _USED | {squeezed(name_column or "")}),
+            exported=columns if exported else frozenset(),
         )
     except BadCellError as error:
         return NotTaken(record, image, " ".join(str(value) for value in names.values()) or verdict, str(error))

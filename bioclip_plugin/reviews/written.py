@@ -49,6 +49,13 @@ class Written:
     reviewed_at: datetime | None = None
     comment: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+    exported: frozenset[str] = frozenset()
+    """The table's columns, squeezed, where `export` wrote it: its rows may repeat what the store has. Else none."""
+
+    @property
+    def named(self) -> str:
+        """The name as the row has it, where it has one."""
+        return str(self.names.get("scientificName", self.names.get("scientificname", ""))).strip()
 
     @property
     def name(self) -> str:

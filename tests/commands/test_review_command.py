@@ -99,7 +99,7 @@ def test_every_row_that_cannot_be_taken_is_listed_with_its_reason(bioclip: Biocl
     with Path("rejected.csv").open(encoding="utf-8", newline="") as text:
         rejected = {row["record"]: row["reason"] for row in csv.DictReader(text)}
     expected = {
-        "row 2": "the store has neither 'photos/nowhere.png'",
+        "row 2": "the store has no 'photos/nowhere.png'; --base-folder",
         "row 3": "'Red fox' stands neither in the label set nor in the store",
         "row 4": "'perhaps' is none of taxon, blank",
         "row 5": "says blank and names 'Red fictus'",

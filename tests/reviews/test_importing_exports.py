@@ -1,0 +1,220 @@
+"""Exports given back to ``review import``: what nobody changed is there already, what somebody changed is new."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from bioclip_core.taxonomy import Taxon
+from bioclip_plugin import create_plugin_manager
+from bioclip_plugin.cli import run
+from bioclip_plugin.media import MediaItem
+from bioclip_plugin.reviews.importing import Imported, ImportOptions, StoredNames, import_reviews
+from bioclip_plugin.reviews.names import NameBook
+from bioclip_plugin.reviews.written import NotTaken
+from bioclip_plugin.store import Review, ReviewTarget, RunPlan, Store
+from bioclip_plugin.testing import FakeModel
+
+BOXES = ((0.1, 0.2, 0.3, 0.4), (0.333333333, 0.1, 0.5, 0.7))
+COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "-green": (0, 255, 0)}
+AT = datetime(2031, 5, 6, 12, 0, 0, 123456, UTC)
+Rows = list[dict[str, str]]
+
+
+@dataclass
+class Place:
+    """A store with images of two boxes each, and files beside it."""
+
+    store: Store
+    folder: Path
+    command: Callable[..., int]
+    refused: list[NotTaken] = field(default_factory=list)
+
+    def say(self, image: str, verdict: str, taxon: Taxon | None = None, *, comment: str = "", who: str = "Ann") -> None:
+        self.store.add_review(
+            ReviewTarget("media", image), verdict, taxon, reviewer=who, reviewed_at=AT, comment=comment  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def export(self, name: str, *options: str) -> Rows:
+        kind = Path(name).suffix[1:]
+        assert self.command("export", "--store", "results.db", "--output", name, "--format", kind, *options) == 0
+        if name.endswith(".parquet"):
+            return list(parquet.read_table(self.folder / name).to_pylist())
+        with (self.folder / name).open(encoding="utf-8", newline="") as text:
+            return list(csv.DictReader(text))
+
+    def edited(self, name: str, rows: Rows, without: tuple[str, ...] = ()) -> str:
+        with (self.folder / name).open("w", encoding="utf-8", newline="") as text:
+            table = csv.DictWriter(text, [column for column in rows[0] if column not in without], extrasaction="ignore")
+            table.writeheader()
+            table.writerows(rows)
+        return name
+
+    def take(self, name: str, reviewer: str = "", folder: Path | None = None) -> tuple[int, int, int, int]:
+        """How many rows were imported, there already, without a review, refused."""
+        book, options = NameBook(StoredNames(self.store)), ImportOptions(reviewer, folder)
+        done: Imported = import_reviews(name, self.store, [], book, options, self.refused.append)
+        return done.new, done.there, done.unsaid, done.refusals
+
+    def reviews(self) -> list[Review]:
+        return list(self.store.reviews())
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BIOCLIP_CONFIG", raising=False)
+    monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "cache"))
+    manager = create_plugin_manager(installed=False)
+    manager.register(FakeModel(logit_scale=10.0))
+
+    def command(*arguments: str) -> int:
+        return run(list(arguments), manager=manager)
+
+    Path("taxa.csv").write_text(
+        "kingdom,family,genus,specificEpithet\n"
+        "Fictia,Warmidae,Red,fictus\nFictia,Coldidae,Green,fictus\nFictia,Coldidae,Blue,pictus\n"
+    )
+    lines = ["uri,bboxX,bboxY,bboxWidth,bboxHeight"]
+    for name, colour in COLOURS.items():
+        Image.new("RGB", (20, 10), colour).save(f"{name}.png")
+        lines += [f"{name}.png,{','.join(map(str, box))}" for box in BOXES]
+    Path("boxes.csv").write_text("\n".join(lines))
+    assert command("labels", "build", "taxa.csv", "--model", "fake", "--output", "labels") == 0
+    assert command("classify", "boxes.csv", "--model", "fake", "--labels", "labels", "--store", "results.db") == 0
+    with Store.open("results.db") as store:
+        yield Place(store, tmp_path, command)
+
+
+RED = Taxon(kingdom="Fictia", family="Warmidae", genus="Red", species="fictus")
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+@pytest.mark.parametrize(
+    ("selection", "shown"),
+    [((), ["taxon", "taxon", "blank", "blank", "", ""]), (("--taxon", "Coldidae"), ["blank", "blank", "", ""])],
+)
+def test_a_review_of_an_image_that_its_boxes_show_is_there_already(
+    place: Place, name: str, selection: tuple[str, ...], shown: list[str]
+) -> None:
+    place.say("red.png", "taxon", RED, comment="=a  clear\none")
+    place.say("blue.png", "blank")
+    assert [row["review_verdict"] or "" for row in place.export(name, *selection)] == shown
+    before = place.reviews()
+    assert place.take(name) == (0, len(shown) - 2, 2, 0)
+    assert place.reviews() == before
+
+
+def test_an_export_is_there_already_although_newer_reviews_came_since(place: Place) -> None:
+    place.say("red.png", "blank")
+    place.export("out.csv")
+    place.store.add_review(ReviewTarget("media", "red.png"), "taxon", RED, reviewer="Bo")
+    assert place.take("out.csv") == (0, 2, 4, 0)
+
+
+def test_a_name_that_cannot_be_looked_up_again_is_there_already(place: Place) -> None:
+    twin = Taxon(kingdom="Animalia", family="Warmidae", genus="Red", species="fictus")  # a homonym of the label set's
+    place.say("red.png", "taxon", twin)
+    place.say("blue.png", "taxon", RED)
+    place.export("out.csv")
+    assert place.take("out.csv") == (0, 4, 2, 0), place.refused
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"review_verdict": "person"},
+        {"review_verdict": "taxon", "review_scientific_name": "Red fictus"},
+        {"reviewer": "Bo"},
+        {"reviewed_at": "2031-05-07T12:00:00+00:00"},
+        {"reviewed_at": ""},
+        {"review_comment": "a tail"},
+        {"review_comment": ""},
+    ],
+    ids=str,
+)
+def test_an_edited_row_is_a_review_of_its_box(place: Place, edit: dict[str, str]) -> None:
+    place.say("red.png", "blank", comment="dark")
+    rows = place.export("out.csv")
+    rows[1] |= edit
+    assert place.take(place.edited("edited.csv", rows)) == (1, 1, 4, 0)
+    new = place.reviews()[-1]
+    assert new.target.region is not None
+    assert new.target.region.xywh == pytest.approx(BOXES[1], abs=1e-4)
+    assert place.take("edited.csv") == (0, 2, 4, 0)
+    place.export("again.csv")
+    assert place.take("again.csv") == (0, 2, 4, 0)
+
+
+def test_columns_that_were_taken_out_do_not_make_a_row_new(place: Place) -> None:
+    place.say("red.png", "taxon", RED, comment="clear")
+    rows = place.export("out.csv")
+    short = place.edited("short.csv", rows, without=("reviewed_at", "review_comment", "reviewer"))
+    assert place.take(short) == (0, 2, 4, 0)
+    assert place.take(short, reviewer="Bo") == (2, 0, 4, 0)  # who is now said to have looked at each box
+
+
+def test_an_export_without_its_status_is_still_one_of_ours(place: Place) -> None:
+    place.say("red.png", "blank")
+    short = place.edited("short.csv", place.export("out.csv"), without=("status",))
+    assert place.take(short, reviewer="Ann") == (0, 2, 4, 0)  # nor is what the model named taken for a review
+
+
+def test_an_image_whose_name_looks_like_a_formula_is_found_again(place: Place) -> None:
+    place.say("-green.png", "person")
+    assert place.export("out.csv")[-1]["uri"] == "'-green.png"
+    assert place.take("out.csv") == (0, 2, 4, 0), place.refused
+
+
+def test_the_same_words_for_image_and_box_in_another_table_are_two_reviews(place: Place) -> None:
+    cells = "red.png,{},blank,Ann,2031-05-06\n"
+    Path("r.csv").write_text("uri,bbox,verdict,reviewer,reviewedAt\n" + cells.format("") + cells.format("0 0 0.1 0.1"))
+    assert place.take("r.csv") == (2, 0, 0, 0)
+
+
+def test_an_image_that_was_not_found_is_named_once_with_what_may_help(place: Place) -> None:
+    Path("r.csv").write_text("image,verdict,reviewer\ncamA/x.jpg,blank,Ann\nhttps://there.org/y.jpg,blank,Ann\n")
+    assert place.take("r.csv") == (0, 0, 0, 2)
+    near, web = (row.reason for row in place.refused)
+    assert near == "the store has no 'camA/x.jpg'; --base-folder says where the names of images begin"
+    assert web == "the store has no 'https://there.org/y.jpg'"
+    place.refused.clear()
+    place.take("r.csv", folder=Path("photos"))
+    assert "neither 'camA/x.jpg' nor 'photos/camA/x.jpg'; --base-folder" in place.refused[0].reason
+
+
+def test_reviews_are_asked_for_a_batch_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = RunPlan(
+        sources=("p",), settings={}, feature_id="f", feature_settings={"weights_sha256": "w"}, dimension=4, answer_id="a",
+        answer_settings={"rank": "species"}, rule_id="r", rule_settings={}, provenance={},
+    )  # fmt: skip
+    names = [f"{n}.jpg" for n in range(1200)]
+    asked: list[int] = []
+    with Store.open(tmp_path / "results.db") as store:
+        store.list_items(store.begin_run(plan), [MediaItem(name) for name in names], [None] * len(names))
+        for name in names:
+            store.add_review(ReviewTarget("media", name), "blank", reviewer="Ann", reviewed_at=AT)
+        header = (
+            "uri,region_x,region_y,region_w,region_h,status,review_verdict,review_scientific_name,reviewer,reviewed_at"
+        )
+        rows = [f"{name},0.1,0.1,0.2,0.2,done,blank,,Ann,{AT.isoformat()}" for name in names]
+        (tmp_path / "out.csv").write_text("\n".join([header, *rows]))
+        found = store.reviews_of
+
+        def counted(media: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Review]]:
+            asked.append(len(media))
+            return found(media)
+
+        monkeypatch.setattr(store, "reviews_of", counted)
+        done = import_reviews(
+            str(tmp_path / "out.csv"), store, [], NameBook(StoredNames(store)), ImportOptions(), lambda row: None
+        )
+    assert (done.new, done.there) == (0, 1200)
+    assert asked == [500, 500, 200]
