@@ -27,6 +27,7 @@ from bioclip_plugin.tasks import (
     record_of,
     stat_of,
 )
+from bioclip_plugin.time_zones import in_zone
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,6 +76,7 @@ class Pipeline:
         self._rehash = rehash
         self._classify = classify
         self._on_stored = on_stored
+        self._time_zone: str | None = run.settings.get("time_zone") if run else None
         self._in_flight: dict[int, Task] = {}
         self._uncommitted: deque[dict[FeatureKey, NDArray[np.float16]]] = deque(maxlen=_UNCOMMITTED_BATCHES + 2)
         self.already_done = 0
@@ -142,7 +144,9 @@ class Pipeline:
         entries = iter(items)
         pending: deque[tuple[list[Stat | None], Future[list[Listed]]]] = deque()
         size = self._engine.request.batch_size or 16  # the first chunk is small, so that work begins at once
-        while chunk := list(islice(entries, size)):
+        while chunk := [
+            entry if isinstance(entry, Unlisted) else self._zoned(entry) for entry in islice(entries, size)
+        ]:
             stats = [stat_of(item) for item in chunk]
             pending.append((stats, writer.submit(self._store.list_items, self._run, chunk, stats)))
             size = _LISTED_AT_ONCE
@@ -216,12 +220,12 @@ class Pipeline:
                 content = image.tobytes()
                 task.content_sha256 = hashlib.sha256(f"{image.mode}{image.size}".encode() + content).hexdigest()
                 if task.item.image is None and (block := _exif_block(image)):
-                    task.item = with_metadata(task.item, block)
+                    task.item = self._zoned(with_metadata(task.item, block))
                 crops = prepare(image, boxes, preprocessing)
             else:
                 content = bytes_of(task.item)
                 task.content_sha256 = hashlib.sha256(content).hexdigest()
-                task.item = with_metadata(task.item, content)
+                task.item = self._zoned(with_metadata(task.item, content))
                 # Where nothing is to be named the image is read for what the camera says of it, and not decoded.
                 crops = decode_regions(content, boxes, preprocessing, frame=task.item.frame) if boxes else []
         except ImageError as error:
@@ -233,6 +237,12 @@ class Pipeline:
         task.content_size = len(content)
         for work, crop in zip(classified, crops, strict=True):
             work.crop = crop
+
+    def _zoned(self, item: MediaItem) -> MediaItem:
+        """The item with its time, where that has no offset, in the zone that the run was given."""
+        if self._time_zone is None or item.captured_at is None:
+            return item
+        return replace(item, captured_at=in_zone(item.captured_at, self._time_zone))
 
     def _opened(self, item: MediaItem) -> Image.Image | None:
         """The image of an item that a plugin opens: a frame of a video, a RAW file."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from PIL import Image
 from bioclip_plugin import MediaItem, Region, Session, create_plugin_manager
 from bioclip_plugin.media import item_of
 from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.sources import ListingOptions
 from bioclip_plugin.testing import FakeModel
 
 LABELS = ("a red fish", "a green fish", "a blue fish")
@@ -167,6 +170,44 @@ def test_a_changed_file_is_classified_again(manager: BioclipPluginManager, image
     os.utime(images[0], ns=(0, 1))
     with session(manager, tmp_path / "r.db") as s:
         assert names(s.classify_stream(images[:1])) == ["a blue fish"]
+
+
+def taken_at(path: Path, moment: str, offset: str | None = None) -> MediaItem:
+    """An image whose camera wrote this time, and perhaps its offset."""
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0x9003: moment, **({0x9011: offset} if offset else {})})
+    Image.new("RGB", (8, 8), (255, 0, 0)).save(path, exif=exif)
+    return item_of(path)
+
+
+def test_times_without_an_offset_are_of_the_zone_that_the_listing_was_given(
+    manager: BioclipPluginManager, tmp_path: Path
+) -> None:
+    summer, winter = (taken_at(tmp_path / f"{n}.jpg", f"2014:{n:02}:26 14:21:04") for n in (7, 12))
+    elsewhere = taken_at(tmp_path / "e.jpg", "2014:07:26 14:21:04", "-03:00")
+    stated = replace(taken_at(tmp_path / "s.jpg", "2014:07:26 14:21:04"), captured_at=datetime(2020, 7, 1, 12))
+    with session(manager, tmp_path / "r.db") as s:
+        run = s.begin_run(["files"], ListingOptions(time_zone="Europe/Brussels"))
+        answers = list(s.pipeline(run).answers([summer, winter, elsewhere, stated]))
+        assert s.store is not None
+        stored = [one.item.captured_at for one in s.store.items_of(run)]
+    assert [moment and moment.isoformat() for moment in stored] == [
+        "2014-07-26T14:21:04+02:00", "2014-12-26T14:21:04+01:00", "2014-07-26T14:21:04-03:00", "2020-07-01T12:00:00+02:00"
+    ]  # fmt: skip
+    assert [answer.item.captured_at for answer in answers] == stored
+
+
+def test_another_zone_leaves_what_was_read_before_as_it_is(manager: BioclipPluginManager, tmp_path: Path) -> None:
+    item = taken_at(tmp_path / "a.jpg", "2014:07:26 14:21:04")
+    for zone in ("Europe/Brussels", "Africa/Nairobi", None):
+        with session(manager, tmp_path / "r.db") as s:
+            run = s.begin_run(["files"], ListingOptions(time_zone=zone))
+            (answer,) = s.pipeline(run).answers([item])
+            assert s.store is not None
+            (stored,) = s.store.items_of(run)
+        for known in (answer.item, stored.item):
+            assert known.captured_at is not None
+            assert known.captured_at.isoformat() == "2014-07-26T14:21:04+02:00"
 
 
 def test_rehash_finds_a_change_that_size_and_time_hide_and_encodes_nothing_else_again(

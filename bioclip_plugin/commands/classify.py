@@ -184,8 +184,10 @@ class _Classification:
             with report:
                 applied = session.apply_rules(run, progress=report.reach)
         except BaseException:
+            assert session.store is not None
+            where = shlex.quote(session.store.shown_address)
             self._console.print(
-                f"All answers are stored. The rules go on with: bioclip-plugin rules apply --run {run.id}"
+                f"All answers are stored. The rules go on with: bioclip-plugin rules apply --run {run.id} --store {where}"
             )
             raise
         if self._as_json:

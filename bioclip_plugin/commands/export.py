@@ -12,7 +12,14 @@ import click
 
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_plugin.cli import EXIT_DONE, plugins_of
-from bioclip_plugin.commands.options import force_option, run_option, selection_of, selection_options, store_option
+from bioclip_plugin.commands.options import (
+    force_option,
+    run_option,
+    selection_of,
+    selection_options,
+    store_option,
+    time_zone_option,
+)
 from bioclip_plugin.commands.reporting import Report, console_for, printable, say_unfinished
 
 if TYPE_CHECKING:
@@ -39,7 +46,7 @@ _SHOWN_PROBLEMS = 20
     "--output", type=click.Path(path_type=Path), required=True, help="The file or folder to write; .zip packs a folder."
 )
 @selection_options
-@click.option("--time-zone", help="Of capture times without an offset: Europe/Brussels, or +02:00.")
+@time_zone_option("Of capture times without an offset: Europe/Brussels, or +02:00.")
 @click.option(
     "--coordinate-precision", type=click.IntRange(0, 7), help="Decimals of a degree that places are rounded to."
 )

@@ -53,6 +53,21 @@ run_option = click.option(
     "--run", type=click.IntRange(min=1), help="Number of the run, as `runs list` shows it.  [default: the latest]"
 )
 
+
+def _proper_zone(_ctx: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    """Refuse a time zone that nobody knows before anything is read."""
+    from bioclip_plugin.time_zones import zone_of
+
+    if given is not None:
+        zone_of(given)
+    return given
+
+
+def time_zone_option(what: str) -> Callable[[F], F]:
+    """``--time-zone``, with what it is of."""
+    return click.option("--time-zone", callback=_proper_zone, help=what)
+
+
 _PROPER_DAY = click.DateTime(["%Y-%m-%d"])
 
 selection_options = _together(
@@ -84,9 +99,7 @@ listing_options = _together(
     click.option(
         "--frames-per-second", type=float, default=1.0, show_default=True, help="Frames of a video that are taken."
     ),
-    click.option(
-        "--time-zone", help="Of times without an offset: Europe/Brussels, or +02:00."
-    ),
+    time_zone_option("Of times without an offset, of the camera too: Europe/Brussels, or +02:00."),
 )  # fmt: skip
 """What :func:`listing_of` makes :class:`~bioclip_plugin.sources.ListingOptions` of."""
 

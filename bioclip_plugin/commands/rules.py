@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,7 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
         # What classify has not answered yet is its own to finish, or to fail.
         status: RunStatus = "interrupted" if opened.summary(target).todo else "finished"
         opened.end_run(target, status, {"seconds": round(report.seconds, 1), "rules": applied.as_dict()})
-        where = opened.shown_address
+        where = shlex.quote(opened.shown_address)
     if as_json:
         print_json_line(json.dumps({"run": target.id, "of_run": base.id, **applied.as_dict()}, ensure_ascii=False))
         return EXIT_DONE

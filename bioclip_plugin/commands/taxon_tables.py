@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import IO, Any
 
 from bioclip_core.errors import SourceError
 from bioclip_core.taxonomy import RANKS, Taxon, clean_name, taxon_from_row
+from bioclip_plugin.commands.reporting import printable
 
 _RANK_COLUMNS = (*(rank.value for rank in RANKS), "specificEpithet", "scientificName")
 _OTHER_COLUMNS = ("vernacularName", "common_name", "common", "taxonID", "source_id")
 _NAME_COLUMNS = ("scientificName", "species", "name", "canonicalName", "taxon", "label")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
 _BATCH = 8192  # Parquet rows in memory at a time
+_ZIP = b"PK\x03\x04"
+_LOOKED_AT = 4096  # bytes, for whether it is text at all
 
 
 def read_taxa(path: Path) -> Iterator[Taxon]:
@@ -27,7 +31,7 @@ def read_taxa(path: Path) -> Iterator[Taxon]:
     header, rows = _open_table(path)
     if not _known(header, _RANK_COLUMNS):
         raise SourceError(
-            f"the table {path} has no column of a rank: it has {', '.join(header) or 'none'}; read are "
+            f"the table {path} has no column of a rank: it has {printable(', '.join(header)) or 'none'}; read are "
             f"{', '.join(_RANK_COLUMNS)}, and beside them {', '.join(_OTHER_COLUMNS)}"
         )
     read = _known(header, (*_RANK_COLUMNS, *_OTHER_COLUMNS))
@@ -45,7 +49,7 @@ def read_checklist(path: Path) -> Iterator[str]:
     header, rows = _open_table(path)
     if not _known(header, (*_NAME_COLUMNS, *_RANK_COLUMNS)):
         raise SourceError(
-            f"the checklist {path} has no column of names: it has {', '.join(header) or 'none'}; read are "
+            f"the checklist {path} has no column of names: it has {printable(', '.join(header)) or 'none'}; read are "
             f"{', '.join(_NAME_COLUMNS)}, and columns of ranks"
         )
     return (name for row in rows if (name := _name_of(row)))
@@ -101,6 +105,14 @@ def _cells(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
 
 
 def _text(path: Path) -> IO[str]:
+    with path.open("rb") as file:
+        start = file.read(_LOOKED_AT)
+    if start.startswith(_ZIP) and not zipfile.is_zipfile(path):
+        raise SourceError(f"the zip archive {path} is truncated or damaged: copy it anew")
+    if start.startswith(_ZIP):
+        raise SourceError(f"{path} is a zip archive or a spreadsheet, no table of text: give a CSV or TSV file")
+    if b"\x00" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise SourceError(f"{path} is no text: give a CSV, TSV or Parquet file")
     return path.open(encoding="utf-8-sig", newline="")
 
 

@@ -112,7 +112,8 @@ def mixed_error(rule: str, aware: str, naive: str) -> UsageError:
     """What is said where one camera's times are partly with and partly without a zone."""
     return UsageError(
         f"rule {rule}: the time of {aware} has a time zone and that of {naive} has none, and one camera took both; say which "
-        f"zone the others are in: {rule}:time_zone=Africa/Nairobi"
+        "zone the others are in, in a --rule of `bioclip-plugin rules apply` (with the run's other rules and settings): "
+        f"{rule}:time_zone=Africa/Nairobi"
     )
 
 

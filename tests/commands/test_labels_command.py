@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,31 @@ def test_a_table_that_cannot_be_read_is_named(bioclip: Bioclip, name: str) -> No
     refused = bioclip("labels", "build", name, "--model", "fake", "--output", "x")
     assert refused.code == 1
     assert name in refused.err
+
+
+@pytest.mark.parametrize("read", [read_taxa, read_checklist])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("cut.zip", "truncated or damaged: copy it anew"), ("whole.zip", "no table of text"), ("nul.csv", "is no text")],
+)
+def test_what_is_no_text_is_not_read_as_columns(
+    tmp_path: Path, read: Callable[[Path], Iterator[object]], name: str, said: str
+) -> None:
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w") as archive:
+        archive.writestr("taxa.csv", "genus,species\n" + "Red,fictus\n" * 100)
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "whole.zip").read_bytes()[:600])
+    (tmp_path / "nul.csv").write_bytes(b"\x00\x01\x02,\x1b[31m\n1,2\n")
+    with pytest.raises(SourceError, match=said) as refused:
+        list(read(tmp_path / name))
+    assert str(refused.value).isprintable()
+
+
+def test_columns_are_shown_without_control_characters(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a\x1b[31m,b\n1,2\n")
+    for read in (read_taxa, read_checklist):
+        with pytest.raises(SourceError, match=r"a\\x1b\[31m, b") as refused:
+            list(read(tmp_path / "t.csv"))
+        assert str(refused.value).isprintable()
 
 
 def test_columns_are_found_without_case_and_cells_are_cleaned(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -117,6 +118,51 @@ def test_times_with_and_without_a_zone_leave_the_run_failed_with_all_answers_sto
         assert store.run().status == "failed"
         assert store.summary(store.run()).done == 5
     assert apply_rules(bioclip, world, "--rule", "sequences:time_zone=Europe/Brussels")[0] == EXIT_DONE
+
+
+@pytest.mark.parametrize("name", ["results.db", "my results.db"])
+def test_the_command_that_goes_on_names_the_store_and_the_error_says_what_to_change(
+    bioclip: Call, world: World, photos: Path, name: str
+) -> None:
+    world.store = world.folder / name
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0x9003: NOON.strftime("%Y:%m:%d %H:%M:%S"), 0x9011: "+02:00"})
+    Image.new("RGB", (16, 16), RED).save(photos / "e.jpg", exif=exif)
+    _, out, said = classify(bioclip, world, "--rule", "sequences:gap=120")
+    printed = next(line for line in out.splitlines() if "The rules go on with: bioclip-plugin " in line)
+    again = shlex.split(printed.partition("bioclip-plugin ")[2])
+    assert again[:4] == ["rules", "apply", "--run", "1"]
+    code, _, same = bioclip(*again)
+    assert (code, same) == (EXIT_USAGE, said)
+    assert "in a --rule of `bioclip-plugin rules apply`" in said
+    assert "sequences:time_zone=" in said
+    code, out, _ = bioclip(*again, "--rule", "sequences:gap=120,time_zone=Europe/Brussels")
+    assert code == EXIT_DONE
+    following = next(line for line in out.splitlines() if line.startswith("Next: "))
+    assert bioclip(*shlex.split(following)[2:])[0] == EXIT_DONE
+
+
+@pytest.mark.parametrize("stated", ["md.json", "table.csv"])
+def test_stated_times_and_those_of_the_camera_are_in_the_zone_that_is_given(
+    bioclip: Call, world: World, photos: Path, stated: str
+) -> None:
+    boxes = [{"category": "1", "conf": 0.9, "bbox": [0, 0, 1, 1]}]
+    images = [{"file": f"photos/{name}.png", "detections": boxes} for name in "abcd"]
+    images[0]["datetime"] = NOON.strftime("%Y:%m:%d %H:%M:%S")  # the others' are in their EXIF
+    info = {"format_version": "1.4", "detector": "md"}
+    world.write("md.json", json.dumps({"info": info, "detection_categories": {"1": "animal"}, "images": images}))
+    world.write("table.csv", f"image,captured_at\nphotos/a.png,{NOON.isoformat()}\n" + "".join(
+        f"photos/{name}.png,\n" for name in "bcd"))  # fmt: skip
+    options = ("--model", "fake", "--labels", world.labels, "--store", world.store, "--time-zone", "Europe/Brussels")
+    code, _, said = bioclip("classify", stated, *options, "--rule", "sequences")
+    assert (code, said) == (EXIT_DONE, "")
+    with Store.open(world.store) as store:
+        items = [one.item for one in store.items_of(store.run())]
+    assert [item.captured_at and item.captured_at.isoformat() for item in items] == [
+        "2024-05-01T12:00:00+02:00", "2024-05-01T12:00:10+02:00", "2024-05-01T12:00:20+02:00", "2024-05-01T13:00:00+02:00"
+    ]  # fmt: skip
+    assert names(world.decisions()) == ["Canis lupus", "Canis lupus", "Canis lupus", "Acer rubrum"]
+    assert photos.is_dir()
 
 
 def test_rules_are_applied_to_a_run_that_had_none_and_can_be_exported_beside_it(
