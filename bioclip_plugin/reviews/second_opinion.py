@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.exports.rows import asked_level
 from bioclip_plugin.reviews.agreement import is_above, is_within
-from bioclip_plugin.reviews.names import NameBook, shared_rank
+from bioclip_plugin.reviews.names import NameBook, contradicts, same_at, shared_rank
 from bioclip_training.catalog.names import cleaned, plain_cells
 
 if TYPE_CHECKING:
@@ -20,15 +21,17 @@ if TYPE_CHECKING:
     from bioclip_training.taxonomy import TaxonomyIndex
 
 Judgement = Literal[
-    "conflict", "agree at genus", "agree above genus", "synonym", "agree", "not in the label set", "no answer", "no catalogued name"
+    "conflict", "agree at genus", "agree above genus", "synonym", "agree", "not in the label set", "no common rank", "no answer",
+    "no catalogued name",
 ]  # fmt: skip
 JUDGEMENTS: dict[Judgement, str] = {
     "conflict": "another taxon, and none above the catalogued one",
     "agree at genus": "the genus is the same, the species another or not said",
-    "agree above genus": "a taxon above the genus, which the catalogued one belongs to",
+    "agree above genus": "a taxon above the genus, which the catalogued one belongs to, as far as both say",
     "synonym": "the same accepted taxon under another name",
     "agree": "the same name, or a taxon below it",
     "not in the label set": "the model cannot answer with the catalogued name, and answers with another taxon",
+    "no common rank": "a taxon of a rank at which the catalogue says nothing, and no other rank that both state",
     "no answer": "nothing was decided",
     "no catalogued name": "the specimen has none that can be used",
 }
@@ -43,6 +46,7 @@ COLUMNS = (
 LEAST_PROBABILITY = 1e-6  # of a taxon that is not among the stored candidates; a smaller one says nothing more
 _NUMBER_KEYS = ("catalognumber", "recordnumber")
 _ID_KEYS = ("occurrenceid", "materialentityid", "specimenid", "gbifid", "id")
+_COLUMNS_SHOWN = 20
 
 
 class Catalogued(NamedTuple):
@@ -56,6 +60,8 @@ class Catalogued(NamedTuple):
     reason: str
     in_labels: bool | None
     """None where there is no label set to look in."""
+    placed: tuple[Taxon, ...] = ()
+    """The accepted taxon with the ranks that the label set has above it; several where the name has several lineages there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +86,29 @@ class SecondOpinion:
         self._taxonomy = taxonomy
         self._name_column = name_column
         self._catalogued: dict[Any, Catalogued] = {}
+        self._bearing: dict[str, list[Taxon]] = {}
         self._accepted: dict[Taxon, tuple[Taxon, str]] = {}
 
     def opinions(self, store: Store, run: Run) -> Iterator[Opinion]:
-        """One an answered image or box, in listing order; what failed or is still to do has none."""
+        """One an answered image or box, in listing order; what failed or is still to do has none.
+
+        Raises:
+            UsageError: at the end, if no item at all has the column that was given.
+        """
         level = asked_level(run)
+        columns: set[str] = set()
         for stored in store.items_of(run, ranks=(level,)):
+            columns.update(stored.item.metadata)
             if stored.status == "done":
                 catalogued = self.catalogued(stored.item.metadata)
                 for region in stored.regions:
                     if region.classified:
                         yield self._opinion(stored, region, region.by_rank.get(level, ()), catalogued, level)
+        if self._name_column is not None and self._name_column not in columns:
+            raise UsageError(
+                f"--name-column {self._name_column}: no image of run {run.id} has anything in such a column; "
+                f"they have {_listed(columns)}"
+            )
 
     # Names
 
@@ -110,10 +128,16 @@ class SecondOpinion:
             reason = f"{named.verbatim!r} is no name" if named.verbatim else "the specimen has no name"
             return Catalogued(named.verbatim, None, None, reason, None)
         accepted, why = self.accepted(named.taxon, named.verbatim)
-        found = [*self._book.of_labels(accepted.scientific_name), *self._book.of_labels(named.taxon.scientific_name)]
-        known = self._has_labels and bool(found)
+        known = any(self._of_labels(one.scientific_name) for one in (accepted, named.taxon))
         reason = "; ".join(filter(None, (*named.changes, why)))
-        return Catalogued(named.verbatim, named.taxon, accepted, reason, known if self._has_labels else None)
+        placed = _placed(accepted, self._of_labels)
+        return Catalogued(named.verbatim, named.taxon, accepted, reason, known if self._has_labels else None, placed)
+
+    def _of_labels(self, name: str) -> list[Taxon]:
+        """The label set's lineages that bear a name: few, where a family's name has thousands of rows."""
+        if name not in self._bearing:
+            self._bearing[name] = list({taxon.lineage: taxon for taxon in self._book.of_labels(name)}.values())
+        return self._bearing[name]
 
     def accepted(self, taxon: Taxon, verbatim: str = "") -> tuple[Taxon, str]:
         """The accepted taxon with the lineage that taxonomy or label set have, and how it was found."""
@@ -141,7 +165,7 @@ class SecondOpinion:
     ) -> Opinion:
         decided = region.consensus
         best = candidates[0] if candidates else None
-        judgement, agrees_at, why = self._judged(decided.taxon if decided else None, catalogued)
+        judgement, agrees_at, why = self._judged(decided.taxon if decided else None, catalogued, candidates)
         probability, exact = self._probability(candidates, catalogued, level)
         surprise = None
         if best is not None and probability is not None and judgement != "not in the label set":
@@ -159,7 +183,9 @@ class SecondOpinion:
         )  # fmt: skip
         return Opinion(dict(zip(COLUMNS, values, strict=True)), judgement, surprise)
 
-    def _judged(self, answer: Taxon | None, catalogued: Catalogued) -> tuple[Judgement, str | None, str]:
+    def _judged(
+        self, answer: Taxon | None, catalogued: Catalogued, candidates: Sequence[Candidate]
+    ) -> tuple[Judgement, str | None, str]:
         """The judgement, the most specific rank at which both agree, and what synonymy made of the answer's name."""
         if catalogued.taxon is None or catalogued.accepted is None:
             return "no catalogued name", None, ""
@@ -172,6 +198,7 @@ class SecondOpinion:
             (accepted, catalogued.accepted),
             (answer, catalogued.accepted),
             (accepted, catalogued.taxon),
+            *((one, other) for one in (answer, accepted) for other in catalogued.placed),
         ]
         at = max(
             filter(None, (shared_rank(one, other) for one, other in pairs)), key=lambda rank: rank.depth, default=None
@@ -183,9 +210,17 @@ class SecondOpinion:
             return "synonym", agrees_at, said
         if at is not None and at.depth >= Rank.GENUS.depth:
             return "agree at genus", agrees_at, said
-        if any(is_above(one, other) for one, other in pairs):
-            return "agree above genus", agrees_at, said
-        return ("not in the label set" if catalogued.in_labels is False else "conflict"), agrees_at, said
+        if not catalogued.placed:
+            beside = _placed(catalogued.accepted, lambda _name: [candidate.taxon for candidate in candidates])
+            pairs += [(one, other) for one in (answer, accepted) for other in beside]
+        above = next((one.rank for one, other in pairs if is_above(one, other)), None)
+        if above is not None:
+            return "agree above genus", above.value, said
+        if catalogued.in_labels is False:
+            return "not in the label set", agrees_at, said
+        if any(_differ(one, other) for one, other in pairs):
+            return "conflict", agrees_at, said
+        return ("agree above genus" if at is not None else "no common rank"), agrees_at, said
 
     def _probability(
         self, candidates: Sequence[Candidate], catalogued: Catalogued, level: str
@@ -197,7 +232,15 @@ class SecondOpinion:
         """
         if catalogued.taxon is None or catalogued.accepted is None or not candidates or level not in _RANK_OF:
             return None, False
-        wanted = [taxon.truncated(_RANK_OF[level]) for taxon in (catalogued.taxon, catalogued.accepted)]
+        depth = _RANK_OF[level].depth
+        # A species whose family nobody knows is not as probable as its whole order.
+        wanted = [
+            taxon.truncated(_RANK_OF[level])
+            for taxon in (catalogued.taxon, catalogued.accepted, *catalogued.placed)
+            if taxon.lineage[depth] or not any(taxon.lineage[depth:])
+        ]
+        if not wanted:
+            return None, False
         named = [(candidate, self.accepted(candidate.taxon)[0]) for candidate in candidates]
         found = [
             candidate.probability
@@ -208,6 +251,37 @@ class SecondOpinion:
             return sum(found), True
         left = 1.0 - sum(candidate.probability for candidate in candidates)
         return max(min(left, candidates[-1].probability), LEAST_PROBABILITY), False
+
+
+def _placed(taxon: Taxon, bearing: Callable[[str], Iterable[Taxon]]) -> tuple[Taxon, ...]:
+    """A taxon with the ranks that others have above it: those of its name, else those of its genus, its family and so on.
+
+    Args:
+        bearing: gives the taxa that may bear a name.
+    """
+    for rank in reversed(RANKS[1:]):
+        own = taxon.truncated(rank)
+        found = {one.truncated(rank).lineage: one for one in bearing(own.name_at(rank)) if same_at(rank, one, own)}
+        agreeing = [lineage for lineage, one in found.items() if not contradicts(own, one)]
+        # Checklists differ in families and classes, so that alone they only choose among several.
+        if chosen := agreeing or (list(found) if len(found) == 1 else []):
+            return tuple(
+                Taxon.of([there or here for there, here in zip(lineage, taxon.lineage, strict=True)])
+                for lineage in chosen
+            )
+    return ()
+
+
+def _differ(one: Taxon, other: Taxon) -> bool:
+    """Whether two taxa are not the same at a rank that both state."""
+    stated = (rank for rank in RANKS if one.lineage[rank.depth] and other.lineage[rank.depth])
+    return any(not same_at(rank, one, other) for rank in stated)
+
+
+def _listed(columns: Iterable[str]) -> str:
+    shown = sorted(columns)
+    more = f" and {len(shown) - _COLUMNS_SHOWN} more" if len(shown) > _COLUMNS_SHOWN else ""
+    return (", ".join(shown[:_COLUMNS_SHOWN]) + more) or "none"
 
 
 _RANK_OF = {rank.value: rank for rank in RANKS}

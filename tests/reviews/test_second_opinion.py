@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bioclip_core.classify import Candidate
-from bioclip_core.taxonomy import Taxon
+from bioclip_core.errors import UsageError
+from bioclip_core.labels import Block, in_memory
+from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_plugin.media import MediaItem
 from bioclip_plugin.reviews.second_opinion import COLUMNS, Opinion, SecondOpinion
 from bioclip_plugin.reviews.spool import Spool
@@ -25,6 +29,9 @@ PLAN = RunPlan(
     sources=("p",), settings={}, feature_id="f", feature_settings={"weights_sha256": "w"}, dimension=4, answer_id="a",
     answer_settings={"rank": "species"}, rule_id="r", rule_settings={}, provenance={},
 )  # fmt: skip
+MAPLE = Taxon.of((*OAKS[:3], "Sapindales", "Sapindaceae", "Acer", "capillipes"))
+MAPLE_SHEET = {"kingdom": "Plantae", "family": "Sapindaceae", "genus": "Acer", "specificEpithet": "capillipes"}
+MAMMALS = Taxon.of(("Animalia", "Chordata", "Mammalia"))
 ANSWER = ((ROBUR, 0.6), (PETRAEA, 0.15), (BEECH, 0.05))
 
 
@@ -49,15 +56,28 @@ def taxonomy(tmp_path: Path) -> Iterator[TaxonomyIndex]:
         yield index
 
 
+def judge_with(*taxa: Taxon) -> SecondOpinion:
+    """A judge with a label set of these taxa."""
+    identity = {"weights_sha256": "w", "source": "invented", "revision": ""}
+    rows = np.eye(len(taxa), dtype=np.float16)
+    return SecondOpinion(in_memory(taxa, rows, identity, [Block(0, len(taxa), "text", 1.0)]))
+
+
 def opinion(
-    store: Store, metadata: dict[str, Any], decided: Taxon | None = ROBUR, judge: SecondOpinion | None = None
+    store: Store,
+    metadata: dict[str, Any],
+    decided: Taxon | None = ROBUR,
+    judge: SecondOpinion | None = None,
+    answer: Sequence[tuple[Taxon, float]] = ANSWER,
+    plan: RunPlan = PLAN,
 ) -> Opinion:
-    run = store.begin_run(PLAN)
+    run = store.begin_run(plan)
     (listed,) = store.list_items(run, [MediaItem("sheet.jpg", metadata=metadata)], [None])
-    candidates = tuple(Candidate(taxon, "species", probability) for taxon, probability in ANSWER)
+    level = plan.answer_settings["rank"]
+    candidates = tuple(Candidate(taxon, level, probability) for taxon, probability in answer)
     best = Candidate(decided, decided.rank.value, 0.7) if decided and decided.rank else None
     store.commit(
-        run, [ItemRecord(listed, listed.item, regions=(RegionRecord(None, None, {"species": candidates}, (), best),))]
+        run, [ItemRecord(listed, listed.item, regions=(RegionRecord(None, None, {level: candidates}, (), best),))]
     )
     (found,) = (judge or SecondOpinion()).opinions(store, run)
     assert tuple(found.row) == COLUMNS
@@ -119,3 +139,72 @@ def test_rows_come_back_by_their_keys(tmp_path: Path) -> None:
         for key, name in ((0.5, "ä"), (2.0, "b"), (-1.0, "c"), (0.5, "d")):
             spool.add({"name": name}, key)
         assert [row["name"] for row in spool.rows()] == ["b", "ä", "d", "c"]
+
+
+def test_a_class_is_above_a_name_that_is_catalogued_without_one(store: Store) -> None:
+    judge = judge_with(MAPLE, ROBUR, LYNX)
+    found = opinion(store, MAPLE_SHEET, Taxon.of(OAKS[:3]), judge)
+    assert (found.judgement, found.row["agrees_at"]) == ("agree above genus", "class")
+    order = opinion(store, MAPLE_SHEET, Taxon.of(OAKS[:4]), judge)  # the label set has it in another one
+    assert (order.judgement, order.row["agrees_at"]) == ("conflict", "class")
+    other = opinion(
+        store, {**MAPLE_SHEET, "specificEpithet": "nowhere"}, Taxon.of(OAKS[:3]), judge
+    )  # its genus is known
+    assert (other.judgement, other.row["in_label_set"]) == ("agree above genus", "no")
+
+
+def test_a_name_of_several_lineages_belongs_to_each_that_the_catalogue_allows(store: Store) -> None:
+    holes = Taxon.of(("Plantae", "", "", "", "Sapindaceae", "Acer", "capillipes"))
+    namesake = Taxon.of(("Animalia", "Mollusca", "Bivalvia", "", "", "Acer", "capillipes"))
+    judge = judge_with(holes, namesake, MAPLE)
+    assert opinion(store, MAPLE_SHEET, Taxon.of(OAKS[:3]), judge).judgement == "agree above genus"
+    assert opinion(store, MAPLE_SHEET, namesake.truncated(Rank.CLASS), judge).judgement == "conflict"
+
+
+def test_the_label_sets_family_holds_for_an_answer_from_it(store: Store) -> None:
+    older = {**MAPLE_SHEET, "family": "Aceraceae"}
+    found = opinion(store, older, MAPLE.truncated(Rank.FAMILY), judge_with(MAPLE, ROBUR))
+    assert (found.judgement, found.row["agrees_at"]) == ("agree above genus", "family")
+
+
+def test_without_a_label_set_the_candidates_know_the_ranks_above(store: Store) -> None:
+    name = {"scientificName": "Acer capillipes"}
+    answer = ((MAPLE, 0.59), (LYNX, 0.2))
+    assert opinion(store, name, Taxon.of(OAKS[:3]), answer=answer).judgement == "agree above genus"
+    assert opinion(store, name, LYNX.truncated(Rank.CLASS), answer=answer).judgement == "conflict"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "decided", "judgement", "agrees_at"),
+    [
+        ({"kingdom": "Animalia"}, MAMMALS, "agree above genus", "kingdom"),
+        ({"kingdom": "Animalia", "phylum": "Mollusca"}, MAMMALS, "conflict", "kingdom"),
+        ({"kingdom": "Animalia", "class": "Aves"}, MAMMALS, "conflict", "kingdom"),
+        ({}, MAMMALS, "no common rank", None),
+        ({"scientificName": "Felis"}, LYNX, "conflict", None),
+    ],
+)
+def test_what_the_catalogue_does_not_say_is_no_conflict(
+    store: Store, metadata: dict[str, Any], decided: Taxon, judgement: str, agrees_at: str | None
+) -> None:
+    found = opinion(store, {"scientificName": "Felis silvestris", **metadata}, decided)
+    assert (found.judgement, found.row["agrees_at"]) == (judgement, agrees_at)
+
+
+def test_a_species_without_a_family_is_not_as_probable_as_its_whole_kingdom(store: Store) -> None:
+    families = replace(PLAN, answer_settings={"rank": "family"})
+    answer = tuple((taxon.truncated(Rank.FAMILY), probability) for taxon, probability in ((ROBUR, 0.7), (MAPLE, 0.2)))
+    name = {"kingdom": "Plantae", "scientificName": "Acer capillipes"}
+    unknown = opinion(store, name, Taxon.of(OAKS[:5]), answer=answer, plan=families)
+    assert (unknown.row["catalogued_probability"], unknown.surprise) == (None, None)
+    known = opinion(store, name, Taxon.of(OAKS[:5]), judge_with(MAPLE, ROBUR), answer, families)
+    assert known.row["catalogued_probability"] == 0.2
+
+
+def test_a_column_that_no_image_has_is_an_error_that_lists_those_there_are(store: Store) -> None:
+    judge = SecondOpinion(name_column="nope")
+    with pytest.raises(UsageError, match="they have none"):
+        opinion(store, {}, judge=judge)
+    with pytest.raises(UsageError, match=r"they have column 00, column 01, .*, column 19 and 10 more$"):
+        opinion(store, {f"column {number:02}": "x" for number in range(30)}, judge=judge)
+    assert opinion(store, {"nope": ""}, judge=judge).judgement == "no catalogued name"

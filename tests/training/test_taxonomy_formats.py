@@ -301,6 +301,26 @@ def test_what_is_no_checklist_is_refused_by_name_and_nothing_is_left(
     assert [path.name for path in tmp_path.iterdir()] == ([name] if content is not None else [])
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_truncated_zip_is_called_so(tmp_path: Path, compression: int) -> None:
+    source = tmp_path / "cut.zip"
+    with zipfile.ZipFile(source, "w", compression) as archive:
+        archive.writestr("Taxon.tsv", gbif_text(FLORA))
+    source.write_bytes(source.read_bytes()[:-40])
+    with pytest.raises(SourceError, match="truncated or damaged: copy it anew"):
+        build_taxonomy([source], tmp_path / "t.taxonomy")
+
+
+@pytest.mark.parametrize("content", [b"II*\x00\x08\x07\n1\n", b"\x1b[31mpk,\x07m}u]\n1,2\n", b"\x01," * 2000 + b"\n"])
+def test_what_is_no_text_is_not_shown_raw(tmp_path: Path, content: bytes) -> None:
+    source = tmp_path / "scan.dat"
+    source.write_bytes(content)
+    with pytest.raises(SourceError, match="is no checklist that can be read") as refused:
+        build_taxonomy([source], tmp_path / "t.taxonomy")
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 1000
+
+
 def test_a_failed_build_leaves_the_old_file_as_it_was(tmp_path: Path) -> None:
     opened(tmp_path, gbif_text(FLORA)).close()
     (tmp_path / "empty.csv").write_text("genus,species\n")

@@ -7,7 +7,7 @@ import io
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -22,6 +22,7 @@ _ENGLISH = frozenset(("en", "eng", "english"))
 _LIKELY = ("taxon", "nameusage", "taxa", "species", "checklist")
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _RANKS = frozenset(("kingdom", "phylum", "class", "order", "family", "genus", "species"))
+_SHOWN = 500  # letters of the columns' names in a message
 _NAMES = frozenset(("scientificname", "canonicalname", "specificepithet"))
 
 
@@ -104,7 +105,7 @@ def open_checklist(path: Path) -> Checklist:
         if kind is None:
             raise SourceError(
                 f"{path} is no checklist that can be read: the columns of {layout.member or path.name} are "
-                f"{', '.join(columns) or 'none'}; read are GBIF's Taxon.tsv, ColDP's NameUsage.tsv, Darwin Core (taxonID, "
+                f"{_shown(columns) or 'none'}; read are GBIF's Taxon.tsv, ColDP's NameUsage.tsv, Darwin Core (taxonID, "
                 "scientificName), and tables with columns of ranks (kingdom to species)"
             )
         return Checklist(path, kind, columns, described(path), _layout=layout)
@@ -147,8 +148,12 @@ def _guessed(path: Path, member: str) -> Layout:
     """A file without a description: separated by what its header holds most of; tab-separated text does not quote."""
     with _member(path, member) as file:
         first = file.readline(1_000_000)
+    if not member and first.startswith(b"PK\x03\x04"):
+        raise SourceError(f"the zip archive {path} is truncated or damaged: copy it anew")
     if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise SourceError(f"{path} is UTF-16: save it as UTF-8 and try again")
+    if b"\x00" in first:
+        raise SourceError(f"{path} is no checklist that can be read: {member or path.name} is no text")
     separator = max(("\t", ",", ";"), key=lambda s: first.count(s.encode()))
     return Layout(member, separator, "" if separator == "\t" else '"')
 
@@ -178,6 +183,13 @@ def _header(path: Path, layout: Layout) -> dict[str, int]:
         if name := plain_column(cell):
             columns.setdefault(name, place)
     return columns
+
+
+def _shown(columns: Iterable[str]) -> str:
+    """Column names for a message: what is no text is escaped and cut short."""
+    text = ", ".join(columns)
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:_SHOWN])
+    return escaped + ("…" if len(text) > _SHOWN else "")
 
 
 def plain_column(name: str) -> str:
