@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import subprocess
@@ -363,6 +364,17 @@ def test_a_single_file_is_taken_whatever_its_suffix() -> None:
     assert uris(FilesSource(), "scan.001") == ["scan.001"]
 
 
+@pytest.mark.parametrize(
+    "text", ['{"annotations": []}', '[{"file": "a.jpg"}]', '\ufeff  {"images":[{"id":1,"file_name":"a.jpg",', "{"]
+)
+def test_json_of_no_kind_that_is_known_is_no_image(text: str) -> None:
+    Path("x.json").write_text(text, "utf-8")
+    with pytest.raises(
+        SourceError, match=r"x\.json is JSON of no kind that is known: .*MegaDetector.*SpeciesNet.*Camtrap DP"
+    ):
+        listed(["x.json"], built_in_sources())
+
+
 @pytest.mark.shared_data
 def test_the_collections_list_every_image() -> None:
     data = Path(os.environ["BIOCLIP_DATA"]) / "data"
@@ -378,3 +390,44 @@ def test_a_table_with_half_a_box_is_refused_instead_of_giving_whole_images(tmp_p
     (tmp_path / "boxes.csv").write_text("image,bboxX,bboxY,bboxWidht,bboxHeight\na.jpg,0.1,0.1,0.5,0.5\n")
     with pytest.raises(SourceError, match="only bboxX, bboxY, bboxHeight"):
         list(TableSource().items(str(tmp_path / "boxes.csv")))
+
+
+QUOTED = [
+    # In the image's column: it swallows the rows up to the next quotation mark, or to the end.
+    ('image,note\na.jpg,x\n"b.jpg,x\nc.jpg,"y"\nd.jpg,x\n', ["a.jpg", "d.jpg"], 2),
+    ('image,note\na.jpg,x\n"b.jpg,x\nc.jpg,x\n', ["a.jpg"], 2),
+    # In another column, up to the end.
+    ('image,note\na.jpg,x\nb.jpg,"x\nc.jpg,x\nd.jpg,x\n', ["a.jpg"], 2),
+    # Up to what a record may hold: the rows behind that are read.
+    ('image,note\na.jpg,x\nb.jpg,"x\n' + "c.jpg,x\n" * 20_000, ["a.jpg", "c.jpg"], 2),
+]
+
+
+@pytest.mark.parametrize(("text", "images", "row"), QUOTED)
+@pytest.mark.parametrize("limit", [1 << 17, 1 << 30])
+def test_a_quotation_mark_that_is_not_closed_is_told_with_its_line(
+    text: str, images: list[str], row: int, limit: int, request: pytest.FixtureRequest
+) -> None:
+    before = csv.field_size_limit(limit)  # of the whole process: frictionless, for one, raises it
+    request.addfinalizer(lambda: csv.field_size_limit(before))
+    Path("t.csv").write_text(text)
+    assert uris(TableSource(), "t.csv")[: len(images)] == images
+    assert set(uris(TableSource(), "t.csv")) == set(images)
+    (trouble,) = unlisted(TableSource(), "t.csv")
+    assert trouble.uri == f"t.csv#row={row}"
+    assert trouble.reason.endswith(f"(line {row + 1}) cannot be read: a quotation mark is not closed in line {row + 1}")
+
+
+def test_quoted_cells_of_several_lines_and_a_last_mark_that_swallows_nothing_are_read() -> None:
+    Path("t.csv").write_text('image,note\na.jpg,"one\r\ntwo"\n"b, c.jpg","x\ny"\nd.jpg,"x')
+    found = items(TableSource(), "t.csv")
+    assert [item.uri for item in found] == ["a.jpg", "b, c.jpg", "d.jpg"]
+    assert found[0].metadata == {"note": "one\r\ntwo"}
+
+
+def test_a_header_whose_quotation_mark_is_not_closed_ends_the_command() -> None:
+    Path("t.csv").write_text('image,"note\na.jpg,x\nb.jpg,y\n')
+    with pytest.raises(
+        SourceError, match=r"t\.csv has no header that can be read: a quotation mark is not closed in line 1"
+    ):
+        list(TableSource().items("t.csv"))

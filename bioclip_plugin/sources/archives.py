@@ -31,6 +31,7 @@ __all__ = [
     "Limits",
     "Member",
     "archive_kind",
+    "damaged",
     "members_in_order",
     "open_archive",
     "unpacked",
@@ -159,8 +160,13 @@ def open_archive(path: Path, limits: Limits = DEFAULT_LIMITS) -> Archive:
         if handle is not None:
             handle.close()
         if isinstance(error, _FAULTS):
-            raise SourceError(f"{path} is a damaged {kind} archive: {error}") from error
+            raise damaged(path, error) from error
         raise
+
+
+def damaged(path: Path, error: BaseException) -> SourceError:
+    """What to raise for an archive whose beginning is one and whose rest is not."""
+    return SourceError(f"the archive {path} is truncated or damaged: copy it anew ({error})")
 
 
 def members_in_order(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tuple[Member, BinaryIO]]:
@@ -187,7 +193,7 @@ def members_in_order(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[tu
             handle.listing = True
             handle.forget()
     except _FAULTS as error:
-        raise SourceError(f"{path} is a damaged tar archive: {error}") from error
+        raise damaged(path, error) from error
     finally:
         if handle is not None:
             handle.close()

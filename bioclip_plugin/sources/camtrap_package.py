@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from bioclip_core.errors import SourceError
 from bioclip_plugin.media import path_of, uri_of
-from bioclip_plugin.sources.archives import Archive, archive_kind, open_archive
+from bioclip_plugin.sources.archives import Archive, archive_kind, damaged, open_archive
 from bioclip_plugin.validation.camtrap_tables import MISSING, READ_VERSIONS, TABLES
 
 DESCRIPTOR = "datapackage.json"
@@ -148,7 +148,11 @@ class CamtrapPackage:
 
 
 def is_package(address: str) -> bool:
-    """Whether a path is a Camtrap DP package: its folder, its descriptor, or a zip file with one; by content."""
+    """Whether a path is a Camtrap DP package: its folder, its descriptor, or a zip file with one; by content.
+
+    Raises:
+        SourceError: for a zip file that is truncated or damaged: what it was to be nobody can tell.
+    """
     path = path_of(address)
     try:
         if path.is_dir():
@@ -159,7 +163,7 @@ def is_package(address: str) -> bool:
             return _zip_is_package(path)
         with path.open("rb") as file:
             return _looks_like_one(file.read(_LOOK_AT))
-    except (OSError, ValueError, SourceError):
+    except (OSError, ValueError):
         return False
 
 
@@ -173,13 +177,19 @@ def is_file(path: Path) -> bool:
 
 def _zip_is_package(path: Path) -> bool:
     import zipfile
+    import zlib
 
-    with zipfile.ZipFile(path) as archive:  # no member is taken out before the gate has looked at all of them
-        name = _descriptor_in(archive.namelist())
-        if name is None:
-            return False
-        with archive.open(name) as file:
-            return _looks_like_one(file.read(_LOOK_AT))
+    try:
+        with zipfile.ZipFile(path) as archive:  # no member is taken out before the gate has looked at all of them
+            name = _descriptor_in(archive.namelist())
+            if name is None:
+                return False
+            with archive.open(name) as file:
+                return _looks_like_one(file.read(_LOOK_AT))
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise damaged(path, error) from error
+    except RuntimeError:  # encrypted, or compressed in a way that is not known: whoever opens it says so
+        return True
 
 
 def _descriptor_in(names: list[str]) -> str | None:

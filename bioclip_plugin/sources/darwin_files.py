@@ -123,14 +123,16 @@ def holds_meta(path: Path) -> bool:
     try:
         if path.is_dir():
             with (path / META).open("rb") as file:
-                return b"<archive" in file.read(_LOOKED_AT).replace(b"\0", b"")
+                start = file.read(_LOOKED_AT).replace(b"\0", b"")
+                return b"<archive" in start or not start.strip()  # an empty one is said to be that
         kind = archive_kind(path)
         if kind == "zip":
             with zipfile.ZipFile(path) as packed:
                 return _has_meta(packed.namelist())
         if kind == "tar":
             with closing(TarReader(path)) as tar:
-                return _has_meta(list(tar.first_names(_LOOKED_AT // 512, _PASSED_OVER)))
+                # Name by name: one that is cut off behind its meta.xml is an archive too, and whoever opens it says so.
+                return any(_has_meta([name]) for name in tar.first_names(_LOOKED_AT // 512, _PASSED_OVER))
     except (zipfile.BadZipFile, NotImplementedError, *FAULTS):
         return False
     return False

@@ -146,6 +146,10 @@ def described(content: bytes, shown: str) -> Description:
     """
     if len(content) > META_BYTES:
         raise SourceError(f"{shown} is larger than {META_BYTES:,} bytes, which is the limit")
+    if not content.strip(b"\0 \t\r\n"):
+        raise SourceError(
+            f"{shown} is empty: copy the archive anew, or remove it where the images are to be read alone"
+        )
     root = safe_xml(content, shown)
     for element in root.iter():
         element.tag = short(str(element.tag).rsplit("}", 1)[-1])

@@ -14,10 +14,8 @@ from pathlib import Path
 
 from bioclip_core.errors import SourceError
 from bioclip_plugin.sources.darwin_meta import Table
+from bioclip_plugin.sources.lines import Lines
 from bioclip_plugin.sources.rows import latin_1
-
-_LINE_CHARACTERS = 4 << 20
-_CELL_CHARACTERS = 1 << 17  # csv's own limit is one for the whole process, and other libraries raise it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,58 +82,21 @@ def _records_of(path: Path, name: str, folder: Path, table: Table) -> Iterator[R
 
 def _rows(file: io.TextIOWrapper, name: str, table: Table) -> Iterator[tuple[int, list[str] | str]]:
     """Line numbers and cells, or what is wrong with a line."""
-    lines = _Lines(file, name)
+    lines = Lines(file, name)
     if not table.quote:
         for line in lines:
-            lines.since = 0
+            lines.begin()
             yield lines.number, line.rstrip("\r\n").split(table.separator)
         return
     reader = csv.reader(lines, delimiter=table.separator, quotechar=table.quote)
     while True:
-        begins = lines.number + 1
-        lines.since = 0
+        begins = lines.begin()
         try:
             yield begins, next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            many = (
-                f"a cell of more than {_CELL_CHARACTERS:,} characters: a quotation mark is not closed"
-                if "larger" in str(error)
-                else str(error)
-            )
-            yield begins, many
-
-
-class _Lines:
-    """Lines of a file, of bounded length, counted."""
-
-    def __init__(self, file: io.TextIOWrapper, name: str) -> None:
-        self._file = file
-        self._name = name
-        self.number = 0
-        self.since = 0
-        """Characters of the record that is being read: whoever reads quoted cells sets it to 0 before each."""
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self._file.readline(_LINE_CHARACTERS)
-        if not line:
-            raise StopIteration
-        self.number += 1
-        if len(line) >= _LINE_CHARACTERS:
-            raise SourceError(
-                f"{self._name} has a line of more than {_LINE_CHARACTERS:,} characters, line {self.number}: it is no text in lines"
-            )
-        if self.number == 1:
-            line = line.removeprefix("\ufeff")
-        continued = self.since > 0
-        self.since += len(line)
-        if continued and self.since > _CELL_CHARACTERS:
-            raise csv.Error("field larger than a record may be")
-        return line
+            yield begins, lines.why(error)
 
 
 def _record(name: str, number: int, cells: list[str] | str, table: Table, width: int, expected: int) -> Record:

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.sources import ListingOptions
+from bioclip_plugin.sources.streamed_json import beginning
 
 
 class FilesSource:
-    """Lists a file that was named itself. Registered last, since it takes any file."""
+    """Lists a file that was named itself. Registered last, since it takes any file but JSON, which no image is."""
 
     name = "file"
 
     def takes(self, address: str) -> bool:
-        return path_of(address).is_file()
+        path = path_of(address)
+        return path.is_file() and not beginning(path).text
 
     def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
         path = Path(address)

@@ -8,6 +8,7 @@ from pathlib import Path
 from bioclip_core.errors import SourceError
 from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.sources import ListingOptions, Source
+from bioclip_plugin.sources.streamed_json import beginning
 
 Expand = Callable[[MediaItem, ListingOptions], "Iterable[MediaItem | Unlisted] | None"]
 """What an item is made of (frames, pages), or None where it is one image."""
@@ -45,6 +46,11 @@ def source_of(address: str, sources: Sequence[Source]) -> Source:
     names = ", ".join(source.name for source in sources)
     if not Path(address).exists() and not path_of(address).exists():
         raise SourceError(f"{shown} does not exist; give a path of one of these kinds: {names}")
+    if beginning(path_of(address)).text:
+        raise SourceError(
+            f"{shown} is JSON of no kind that is known: read are MegaDetector results, SpeciesNet predictions and the "
+            "datapackage.json of Camtrap DP; give one of them (is the file whole?), or images"
+        )
     raise SourceError(f"{shown} cannot be listed; give one of these kinds: {names}")
 
 

@@ -22,6 +22,8 @@ VERSIONS = ("1.3", "1.4", "1.5", "1.6")
 
 _OWN_MEMBERS = ("detection_categories", "classification_categories", "classification_category_descriptions")
 log = logging.getLogger(__name__)
+_told: dict[tuple[str, int], object] = {}
+"""Files that were warned of: a command lists a file twice, the second time in a thread that counts."""
 
 
 class MegaDetectorSource:
@@ -61,7 +63,7 @@ def is_megadetector(seen: Beginning) -> bool:
     if not isinstance(images, list):
         return False
     if not images:  # none at all, or the first one is longer than what was looked at
-        return '"info"' in seen.text or ('"file"' in seen.text and '"detections"' in seen.text)
+        return '"info"' in seen.text or '"file"' in seen.text  # COCO has file_name
     return any(isinstance(one, dict) and "file" in one and ("detections" in one or "failure" in one) for one in images)
 
 
@@ -114,17 +116,19 @@ def _survey(path: Path, shown: str) -> tuple[Header, Duplicates]:
     if "images" not in head:
         raise SourceError(f"{shown} has no images: a MegaDetector file has an array of that name")
     try:
-        return _header(head, shown), duplicates
+        header = _header(head)
     except UsageError as error:
         raise SourceError(f"{shown}: {error}") from error
+    version, own = head["info"]["format_version"], object()
+    if not isinstance(version, str) and _told.setdefault((shown, path.stat().st_mtime_ns), own) is own:
+        log.warning("%s: format_version %s is a number; it is read as the text %r", shown, version, str(version))
+    return header, duplicates
 
 
-def _header(head: Mapping[str, Any], shown: str) -> Header:
+def _header(head: Mapping[str, Any]) -> Header:
     info = head.get("info")
-    version = version_of(info)
+    version_of(info)
     assert isinstance(info, dict)
-    if not isinstance(info["format_version"], str):
-        log.warning("%s: format_version %s is a number; it is read as the text %r", shown, version, version)
     described = info.get("detector_metadata")
     detector_version = described.get("megadetector_version") if isinstance(described, dict) else None
     classes = head.get("classification_categories")

@@ -82,7 +82,7 @@ class ImageReader:
         failure, listed = entry.record.get("failure"), entry.record.get("detections")
         if failure:
             # What the detector's own program said stands alone, so that an export can give it back word for word.
-            yield Unlisted(entry.uri, str(failure))
+            yield self._failed(entry, str(failure))
             if listed:
                 many = (
                     f"{len(listed)} detections"
@@ -92,14 +92,14 @@ class ImageReader:
                 yield self._trouble(entry, "", f"it has a failure and {many}: these are left out")
             return
         if not isinstance(listed, list):
-            yield Unlisted(entry.uri, f"{_named(entry)}: detections is {kind_of(listed)}, and there is no failure")
+            yield self._failed(entry, f"{_named(entry)}: detections is {kind_of(listed)}, and there is no failure")
             return
         found, dropped = self._detections(entry, listed)
         if dropped and not found:  # to list it without boxes would say that the detector found nothing
             why = "; ".join(trouble.reason for trouble in dropped[:_REASONS])
             if len(dropped) > _REASONS:
                 why += f"; and {len(dropped) - _REASONS} more"
-            yield Unlisted(entry.uri, f"none of its boxes can be used: {why}")
+            yield self._failed(entry, f"none of its boxes can be used: {why}")
             return
         yield from dropped
         unplaced = sum(one.frame is None for one in found)
@@ -194,6 +194,19 @@ class ImageReader:
             for pair in pairs
             if isinstance(pair, list) and len(pair) == 2 and is_number(pair[1])
         ]
+
+    def _failed(self, entry: Entry, reason: str) -> Unlisted:
+        """An image without boxes, with what the file says of it all the same."""
+        about = about_of(entry.record, self._time_zone)
+        known = MediaItem(
+            entry.uri,
+            entry.path,
+            captured_at=about.captured_at,
+            place=about.place,
+            deployment=about.deployment,
+            metadata=about.metadata,
+        )
+        return Unlisted(entry.uri, reason, known=known)
 
     def _trouble(self, entry: Entry, part: str, why: str) -> Unlisted:
         place = f"images[{entry.number}]"

@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 from bioclip_core.errors import SourceError
 from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.sources import ListingOptions
+from bioclip_plugin.sources.archive_tar import FAULTS, decompressed
+from bioclip_plugin.sources.archives import damaged
 from bioclip_plugin.sources.folder import IMAGE_SUFFIXES
 from bioclip_plugin.sources.rows import Columns, Row, columns_of, items_of
 from bioclip_training.shards.manifest import MANIFEST_FILE
@@ -22,6 +24,7 @@ _BLOCK = 512
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _MOST_JSON_BYTES = 1 << 20  # a larger one is no description of an image, and stays unread
 _MOST_HEADER_BYTES = 1 << 20  # a name or attribute that claims more is damage
+_LOOKED_OVER, _CHUNK = 1 << 30, 1 << 20  # bytes of what a compressed file holds
 _NAME = "\0member"  # no JSON key holds a NUL that we would take for a column
 _ENCODING = "utf-8"
 
@@ -75,12 +78,24 @@ def _items_of_shard(path: Path) -> Iterator[MediaItem | Unlisted]:
     try:
         with path.open("rb") as file:
             if file.read(_BLOCK).startswith(_COMPRESSED):
+                _check_whole(path)
                 raise SourceError(
                     f"the shard {uri} is compressed, and images are read where they lie in it: unpack it first (gunzip)"
                 )
             yield from _Shard(uri, path, file).items()
     except OSError as error:
         raise SourceError(f"the shard {uri} cannot be read: {error.strerror or error}") from error
+
+
+def _check_whole(path: Path) -> None:
+    """Go over a compressed file, as far as that takes seconds: one that is cut off need not be unpacked."""
+    try:
+        with decompressed(path) as plain:
+            for _ in range(_LOOKED_OVER // _CHUNK):
+                if not plain.read(_CHUNK):
+                    return
+    except FAULTS as error:
+        raise damaged(path, error) from error
 
 
 def member(uri: str) -> MediaItem | None:

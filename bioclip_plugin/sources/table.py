@@ -11,6 +11,7 @@ from typing import Any
 from bioclip_core.errors import SourceError
 from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.sources import ListingOptions
+from bioclip_plugin.sources.lines import Lines
 from bioclip_plugin.sources.rows import BOX_COLUMNS, IMAGE_COLUMNS, Columns, Row, columns_of, items_of, latin_1
 
 _SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".parquet"})
@@ -91,24 +92,34 @@ def _beginning(path: Path) -> bytes:
 def _text_rows(path: Path, start: bytes, table: str) -> Iterator[Row | Unlisted]:
     columns = _columns(_header(start), table)
     with path.open(encoding=_encoding(start), errors=_errors(start), newline="") as file:
-        reader = csv.reader(file, delimiter=_separator(start))
-        header = [name.strip() for name in next(reader)]
+        lines = Lines(file, table)
+        reader = csv.reader(lines, delimiter=_separator(start))
+        try:
+            header = [name.strip() for name in next(reader)]
+        except csv.Error as error:
+            raise SourceError(f"the table {table} has no header that can be read: {lines.why(error)}") from error
         number = 0
         while True:
             number += 1
+            begins = lines.begin()
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except (csv.Error, UnicodeError) as error:
-                yield Unlisted(
-                    f"{table}#row={number}", f"row {number} (line {reader.line_num}) cannot be read: {error}"
-                )
+                why = lines.why(error) if isinstance(error, csv.Error) else str(error)
+                yield Unlisted(f"{table}#row={number}", f"row {number} (line {begins}) cannot be read: {why}")
                 if isinstance(error, UnicodeError):
                     return  # the decoder cannot go on from there
                 continue
-            if cells:  # csv gives an empty list for a blank line
-                yield Row(number, columns, _values(header, cells, columns.image))
+            if not cells:  # csv gives an empty list for a blank line
+                continue
+            row = Row(number, columns, _values(header, cells, columns.image))
+            if "\n" in row.image or "\r" in row.image:
+                why = f"a quotation mark is not closed in line {begins}"
+                yield Unlisted(f"{table}#row={number}", f"row {number} (line {begins}) cannot be read: {why}")
+            else:
+                yield row
 
 
 def _values(header: list[str], cells: list[str], image: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from datetime import datetime
+from unicodedata import category
 
 from bioclip_plugin.validation.camtrap_tables import MISSING, Column
 
@@ -18,6 +19,7 @@ _MEDIATYPE = re.compile(r"(image|video|audio)/.+\Z")
 _WEB = re.compile(r"https?://[^\s/]+", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _ABBREVIATED = re.compile(r"(^|\s)[^\W\d_]{1,3}\.(\s|$)")
+_INVISIBLE = ("Cf", "Zl", "Zp")
 _QUALIFIED = re.compile(r"\s(cf|aff|sp|spp|indet|nr)\.?(\s|$)", re.IGNORECASE)
 
 
@@ -105,7 +107,15 @@ def path_fault(cell: str) -> str:
         return "'..' is not allowed in a path"
     if "\\" in cell:
         return "forward slashes are needed between folders"
-    return "" if cell.isprintable() else "it holds a character that cannot be printed"
+    controls = not cell.isprintable() and any(category(letter) in ("Cc", "Cs") for letter in cell)
+    return "it holds a control character" if controls else ""
+
+
+def unseen(cell: str) -> str:
+    """The text with its invisible characters written out, such as one that turns the direction; nothing where it has none."""
+    if cell.isprintable() or not any(category(letter) in _INVISIBLE for letter in cell):
+        return ""
+    return "".join(f"<U+{ord(letter):04X}>" if category(letter) in _INVISIBLE else letter for letter in cell)
 
 
 def name_fault(cell: str) -> str:

@@ -105,16 +105,24 @@ def _row(row: TableRow, file: str, table: str, links: Links) -> Iterator[Problem
 
 
 def _other_tables(package: CamtrapPackage, links: Links) -> Iterator[Problem]:
-    """Files of further resources that are not there, and their observationIDs that lead nowhere."""
+    """Files of further resources that are not there, their observationIDs that lead nowhere, and answers that our export left out."""
     resources = package.descriptor.get("resources")
     for one in resources if isinstance(resources, list) else []:
         if not isinstance(one, dict) or one.get("name") in TABLES or "path" not in one:
             continue
+        count, first = 0, None
         try:
             for row in package.other_rows(one):
+                if one.get("name") == "left-out" and row.values.get("stage") == "export":
+                    count, first = count + 1, first or row
                 found = row.values.get("observationID")
                 if found and not links.has_observation(found):
                     record = f"line {row.line} ({found}) observationID"
                     yield Problem(row.file, record, "no observation has this observationID", found)
         except SourceError as error:
             yield Problem(DESCRIPTOR, f"resources {one.get('name')}", str(error))
+        if first is not None:
+            message = (
+                f"{count:,} answered images are not in the package; the first one: {first.values.get('reason', '')}"
+            )
+            yield Problem(first.file, "", message, first.values.get("uri", ""), "warning")

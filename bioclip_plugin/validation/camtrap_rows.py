@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
-from bioclip_plugin.validation.camtrap_cells import fault_of, is_json_object
+from bioclip_plugin.validation.camtrap_cells import fault_of, is_json_object, unseen
 from bioclip_plugin.validation.camtrap_tables import BOX, MISSING, Column
 from bioclip_plugin.validation.problems import Problem, Severity
 
@@ -126,6 +126,8 @@ def deployment_faults(values: dict[str, str]) -> Iterator[Fault]:
 
 def media_faults(values: dict[str, str]) -> Iterator[Fault]:
     """What is doubtful in a media row."""
+    if invisible := unseen(values.get("filePath", "")):
+        yield "filePath", "it holds invisible characters", invisible, "warning"
     if values.get("exifData") and not is_json_object(values["exifData"]):
         yield "exifData", "a JSON object is needed", values["exifData"][:80], "warning"
 

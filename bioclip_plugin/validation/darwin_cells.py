@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import posixpath
 import re
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -30,6 +31,8 @@ _FRACTIONS = ("xFrac", "yFrac", "widthFrac", "heightFrac")
 _QUALIFIER = re.compile(r"(?:^|\s)(?:cf|aff|sp|spp|nr|agg|indet|ssp)\.?(?:\s|$)|\?")
 _ABBREVIATED = re.compile(r"^[^\W\d_]\.\s")
 _OURS = re.compile(r"urn:uuid:[0-9a-f-]{36}$")
+_LOCAL = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|file:", re.IGNORECASE)
+_LEAVES = "leaves the archive; a path inside it, or an address on the web is needed"
 _ROUNDING = 1e-4
 
 
@@ -46,6 +49,9 @@ def of_occurrence(record: Record) -> Iterator[Finding]:
     code = values.get("countryCode", "")
     if code and not re.fullmatch("[A-Z]{2}", code):
         yield "countryCode must be two capital letters (ISO 3166-1)", code, "error"
+    for name in values.get("associatedMedia", "").split("|"):
+        if _leaves(name.strip()):
+            yield f"associatedMedia {_LEAVES}", name.strip(), "error"
     basis = values.get("basisOfRecord", "")
     if basis and basis.replace(" ", "").replace("_", "").casefold() not in {word.casefold() for word in _BASES}:
         yield f"basisOfRecord is none of {', '.join(sorted(_BASES))}", basis, "warning"
@@ -87,10 +93,21 @@ def of_media(record: Record) -> Iterator[Finding]:
     if "isROIOf" in values:
         yield from _fractions(record)
         return
-    if not values.get("accessURI") and not values.get("identifier"):
+    term = next((name for name in ("accessURI", "identifier") if name in values), "")
+    if not term:
         yield "neither accessURI nor identifier says where the image is", "", "error"
+    elif _leaves(values[term]):
+        yield f"{term} {_LEAVES}", values[term], "error"
     if any(name in values for name in _FRACTIONS):
         yield "it has the fractions of a region of interest without isROIOf", values.get("xFrac", ""), "error"
+
+
+def _leaves(name: str) -> bool:
+    """Whether a name is a path of one computer, or one out of the archive's folder."""
+    if _LOCAL.match(name):
+        return True
+    path = posixpath.normpath(name.replace("\\", "/"))
+    return "://" not in name and (path == ".." or path.startswith("../"))
 
 
 def our_media(record: Record) -> list[str]:

@@ -8,12 +8,17 @@ import stat
 import tarfile
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bioclip_core.errors import SourceError
+from bioclip_plugin.sources import built_in_sources
 from bioclip_plugin.sources.archives import Limits, archive_kind, members_in_order, open_archive, unpacked
+from bioclip_plugin.sources.camtrap_package import is_package, opened_package
+from bioclip_plugin.sources.listing import listed
 
 
 def zipped(path: Path, *members: tuple[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -201,7 +206,7 @@ def test_damage_and_encryption_are_told_in_one_line(tmp_path: Path) -> None:
         archive.open("a.txt").read()
     whole = zipped(tmp_path / "b.zip", ("a.txt", b"hello" * 100)).read_bytes()
     (tmp_path / "b.zip").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SourceError, match=r"b\.zip is a damaged zip archive"):
+    with pytest.raises(SourceError, match=r"b\.zip is truncated or damaged: copy it anew"):
         open_archive(tmp_path / "b.zip")
     locked = bytearray(whole)
     locked[locked.index(b"PK\x01\x02") + 8] |= 1
@@ -210,7 +215,7 @@ def test_damage_and_encryption_are_told_in_one_line(tmp_path: Path) -> None:
         open_archive(tmp_path / "c.zip")
     cut = tarred(tmp_path / "d.tgz", ("a.txt", os.urandom(100_000)), ("b.txt", b"b"), mode="w:gz").read_bytes()
     (tmp_path / "d.tgz").write_bytes(cut[:50_000])
-    with pytest.raises(SourceError, match=r"d\.tgz is a damaged tar archive"):
+    with pytest.raises(SourceError, match=r"d\.tgz is truncated or damaged: copy it anew"):
         open_archive(tmp_path / "d.tgz")
 
 
@@ -240,3 +245,47 @@ def test_a_member_that_is_not_there_is_named(tmp_path: Path) -> None:
     archive = open_archive(zipped(tmp_path / "a.zip", ("a.txt", b"a")))
     with archive, pytest.raises(SourceError, match=r"has no member 'b\.txt'; it has a\.txt"):
         archive.open("b.txt")
+
+
+@pytest.mark.parametrize("call", ["classify", "validate", "review import"])
+def test_a_zip_file_that_is_cut_off_is_told_in_one_line_by_every_command(
+    call: str, command: Callable[..., tuple[int, str, str]], colour_labels: str, tmp_path: Path
+) -> None:
+    whole = zipped(tmp_path / "cut.zip", ("datapackage.json", b"{}"), ("a.jpg", os.urandom(5_000))).read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "photos" / "a.png")
+    options = {
+        "classify": ("--model", "fake", "--labels", colour_labels, "--store", "r.db"),
+        "review import": ("--store", "r.db"),
+    }
+    assert command("classify", "photos", *options["classify"])[0] == 0  # so that there is a store to import into
+    code, _, error = command(*call.split(), "cut.zip", *options.get(call, ()))
+    assert code != 0
+    assert "the archive cut.zip is truncated or damaged: copy it anew" in " ".join(error.split())
+
+
+def test_a_package_whose_descriptor_is_damaged_or_locked_is_told_too(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", ("datapackage.json", b"x" * 1000), compression=zipfile.ZIP_STORED)
+    path.write_bytes(path.read_bytes().replace(b"xxxx", b"xxyx", 1))
+    with pytest.raises(SourceError, match=r"a\.zip is truncated or damaged: copy it anew .*CRC"):
+        is_package(str(path))
+    data = zipped(path, ("datapackage.json", b"{}")).read_bytes()
+    for mark, place in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        at = data.index(mark) + place
+        data = data[:at] + b"\x01" + data[at + 1 :]
+    path.write_bytes(data)
+    assert is_package(str(path))
+    with pytest.raises(SourceError, match="is encrypted"), opened_package(str(path)):
+        pass
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_file_that_is_cut_off_behind_its_meta_xml_is_a_damaged_archive_and_no_shard(
+    tmp_path: Path, mode: str
+) -> None:
+    members = [("meta.xml", b"<archive/>"), *((f"{n}.jpg", os.urandom(5_000)) for n in range(9))]
+    whole = tarred(tmp_path / "cut.tar.gz", *members, mode=mode).read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match=r"cut\.tar\.gz is truncated or damaged: copy it anew"):
+        list(listed([str(tmp_path / "cut.tar.gz")], built_in_sources()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,21 @@ def test_images_of_people_are_not_public_unless_asked(store: Store, table: Path,
     public = {row["fileName"]: row["filePublic"] for row in read_table(folder, "media")}
     hidden = "true" if show else "false"
     assert public == dict.fromkeys(["box.jpg", "named.jpg", "said.jpg", "event.jpg"], hidden) | {"fox.jpg": "true"}
+
+
+def test_a_person_that_a_rule_leaves_open_still_hides_the_image_and_noise_does_not(
+    store: Store, table: Path, tmp_path: Path
+) -> None:
+    faint = replace(SOMEBODY, confidence=0.1)
+    run = store_run(
+        store,
+        (taken("photos/person.jpg", 1, SOMEBODY), [StoredDecision("unknown", None)]),
+        (taken("photos/faint.jpg", 2, faint), [StoredDecision("blank", None)]),
+        (taken("photos/faint_and_undecided.jpg", 3, faint), []),
+    )
+    folder, _ = exported(store, run, tmp_path / "out", deployments=table)
+    public = {row["fileName"]: row["filePublic"] for row in read_table(folder, "media")}
+    assert public == {"person.jpg": "false", "faint.jpg": "true", "faint_and_undecided.jpg": "false"}
 
 
 def test_a_person_whose_region_is_not_selected_still_hides_the_image(store: Store, table: Path, tmp_path: Path) -> None:
@@ -386,6 +402,18 @@ def test_what_cannot_stand_in_the_package_is_listed_with_its_reason(store: Store
         ("timeless.jpg", "export", "nobody says when it was taken, nor where it belongs; Camtrap DP requires that"),
         ("a..b.jpg", "export", "'..' is not allowed in a path"),
         ("list.csv#row=7", "list", "row 7 names no image"),
+    ]
+
+
+def test_only_control_characters_in_a_name_leave_an_answer_out_which_is_warned_of(
+    store: Store, table: Path, tmp_path: Path
+) -> None:
+    names = ("a.jpg", "b\u202egpj.jpg", "c\x1b.jpg", "d\u2028.jpg")
+    run = store_run(store, *((taken(f"photos/{name}", n), [best(FOX)]) for n, name in enumerate(names)))
+    folder, problems = exported(store, run, tmp_path / "out", deployments=table, base_folder=Path("photos"))
+    assert [row["filePath"] for row in read_table(folder, "media")] == [names[0], names[1], names[3]]
+    assert [one.message for one in problems if one.file == "left_out.csv"] == [
+        "1 answered images are not in the package; the first one: it holds a control character"
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from camtrap_samples import BOX, DEPLOYMENT, MEDIA, OBSERVATION, descriptor, package, photo
+from camtrap_samples import BOX, DEPLOYMENT, MEDIA, OBSERVATION, descriptor, package, photo, write_table
 
 from bioclip_plugin.validation import camtrap_dp
 from bioclip_plugin.validation.camtrap_dp import camtrap_dp_problems
@@ -36,6 +36,7 @@ TRAPS: dict[str, tuple[str, dict[str, str], str, str]] = {
     "a home folder": ("media", {"filePath": "~/a.jpg"}, "filePath", "relative path"),
     "a parent folder": ("media", {"filePath": "media/../../a.jpg"}, "filePath", "'..' is not allowed"),
     "a file address": ("media", {"filePath": "file:///etc/passwd"}, "filePath", "http"),
+    "a control character": ("media", {"filePath": "a\x1bb.jpg"}, "filePath", "control character"),
     "no path": ("media", {"filePath": ""}, "filePath", "required"),
     "no media type": ("media", {"fileMediatype": "jpeg"}, "fileMediatype", "media type"),
     "a word for true": ("media", {"filePublic": "yes"}, "filePublic", "true and false"),
@@ -130,6 +131,7 @@ def test_a_box_of_an_event_is_found(tmp_path: Path) -> None:
 
 DOUBTFUL: dict[str, tuple[str, dict[str, str]]] = {
     "it is not within its deployment": ("media", {"timestamp": "2021-06-01T10:00:00Z"}),
+    "it holds invisible characters": ("media", {"filePath": "a\u202egpj.exe"}),
     "a JSON object is needed": ("media", {"exifData": '{"ISO": 640'}),
     "height and depth exclude each other": ("deployments", {"cameraDepth": "2"}),
     "has no type for what is no animal": (
@@ -149,6 +151,25 @@ def test_what_is_doubtful_is_a_warning_and_no_error(tmp_path: Path, words: str) 
     (problem,) = found(package(tmp_path / "p", **tables))
     assert words in problem.message
     assert problem.severity == "warning"
+
+
+def test_an_invisible_character_is_written_out_and_other_letters_are_good(tmp_path: Path) -> None:
+    paths = ("a\u202egpj.jpg", "ä\u00a0\u3000猫\U0001f98a.jpg")
+    media = [MEDIA | {"mediaID": f"m{n}", "filePath": path} for n, path in enumerate(paths, start=1)]
+    (problem,) = found(package(tmp_path / "p", media=media))
+    assert (problem.value, problem.severity) == ("a<U+202E>gpj.jpg", "warning")
+
+
+def test_answers_that_an_export_left_out_are_one_warning(tmp_path: Path) -> None:
+    left_out = {"name": "left-out", "path": "left_out.csv", "profile": "tabular-data-resource"}
+    folder = package(tmp_path / "p", about=descriptor(resources=[*descriptor()["resources"], left_out]))
+    rows = [("c.jpg", "decode", "no image"), ("a\x1b.jpg", "export", "it holds it"), ("b.jpg", "export", "no time")]
+    cells = [dict(zip(("uri", "stage", "reason"), row, strict=True)) for row in rows]
+    write_table(folder / "left_out.csv", ("uri", "stage", "reason"), cells)
+    (problem,) = found(folder)
+    assert problem.file == "left_out.csv"
+    assert problem.severity == "warning"
+    assert problem.message == "2 answered images are not in the package; the first one: it holds it"
 
 
 def test_a_package_of_an_older_version_with_the_same_tables_is_checked_with_a_warning(tmp_path: Path) -> None:

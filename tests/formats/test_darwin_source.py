@@ -98,6 +98,15 @@ def test_other_folders_and_files_are_left_to_other_sources() -> None:
     assert taken == []
 
 
+def test_a_folder_with_an_empty_meta_xml_is_no_folder_of_images() -> None:
+    Path("dwca").mkdir()
+    picture(Path("dwca/a.jpg"))
+    Path("dwca/meta.xml").write_text("\n")
+    assert SOURCE.takes("dwca")
+    with pytest.raises(SourceError, match=r"meta\.xml of dwca is empty"):
+        listed("dwca")
+
+
 def test_a_tar_header_that_asks_for_gigabytes_is_not_read_to_see_what_the_file_is() -> None:
     header = tarfile.TarInfo("././@PaxHeader")
     header.type, header.size = tarfile.XHDTYPE, 6 << 30
@@ -332,7 +341,7 @@ def test_encodings_that_are_none_of_text_are_told(encoding: str) -> None:
     ("text", "why"),
     [
         ("<archive><core></archive>", r"meta\.xml of dwca is no XML that can be read: mismatched tag: line 1, column 17"),
-        ("", "is no XML that can be read: no element found"),
+        ("", "meta.xml of dwca is empty: copy the archive anew"),
         ("<eml/>", "begins with <eml>; the meta.xml of a Darwin Core archive begins with <archive>"),
         ("<archive/>", "must have one <core>; it has 0"),
         (core("<id index='0'/>"), "names no file"),

@@ -96,6 +96,12 @@ def test_our_own_archive_is_good_as_folder_zip_tar_and_by_its_meta_xml(good: Pat
         ("multimedia.txt", 4, "widthFrac", "0", "widthFrac must be above 0"),
         ("multimedia.txt", 4, "widthFrac", "0.95", "the region of interest reaches beyond the image (given: 0.1 0.2 0.95 0.4)"),
         ("multimedia.txt", 4, "heightFrac", "", "heightFrac must be a fraction"),
+        ("multimedia.txt", 3, "accessURI", "/etc/passwd", "multimedia.txt: line 3: accessURI leaves the archive; a path inside it"),
+        ("multimedia.txt", 3, "accessURI", "a/../../b.jpg", "line 3: accessURI leaves the archive"),
+        ("multimedia.txt", 3, "accessURI", "..\\b.jpg", "line 3: accessURI leaves the archive"),
+        ("multimedia.txt", 3, "accessURI", "~/b.jpg", "line 3: accessURI leaves the archive"),
+        ("multimedia.txt", 3, "accessURI", "C:\\b.jpg", "line 3: accessURI leaves the archive"),
+        ("multimedia.txt", 3, "accessURI", "file:///b.jpg", "line 3: accessURI leaves the archive"),
         ("candidates.tsv", 2, "probability", "1.7", "candidates.tsv: line 2: probability must be a number from 0 to 1 (given: 1.7)"),
         ("candidates.tsv", 2, "probability", "0.01", "candidates.tsv: line 3: candidates must come with the most probable first"),
         ("candidates.tsv", 2, "identificationID", "x", "identificationID points nowhere: there is no such identification (given: x)"),
@@ -223,3 +229,17 @@ def test_a_large_archive_is_checked_in_flat_memory(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2 << 20  # the table alone has 2 MB, and Python would make 8 of it
+
+
+@pytest.mark.parametrize(
+    "name", ["https://example.org/../a.jpg", "a/../b.jpg", "..a.jpg", "urn:uuid:1", "H:100", "a/b.jpg"]
+)
+def test_other_names_of_images_are_good(tmp_path: Path, name: str) -> None:
+    assert errors(archive(tmp_path / "a", [{"coreid": "s1", "identifier": name}], [{"id": "s1"}])) == []
+
+
+def test_a_path_out_of_the_archive_among_the_associated_media_is_found(tmp_path: Path) -> None:
+    specimens = [{"id": "s1", "associatedMedia": "a.jpg | https://example.org/b.jpg | ../../etc/passwd"}]
+    (error,) = errors(archive(tmp_path / "a", [{"coreid": "s1", "identifier": "a.jpg"}], specimens))
+    assert "associatedMedia leaves the archive" in error
+    assert "(given: ../../etc/passwd)" in error

@@ -242,5 +242,6 @@ def test_a_file_that_megadetector_utils_writes_is_read(tmp_path: Path, monkeypat
     assert [(one.category, one.detector, one.detector_version) for one in found.regions] == [
         ("person", "md_v5a.0.0.pt", "v5a.0.1"), ("animal", "md_v5a.0.0.pt", "v5a.0.1"),
     ]  # fmt: skip
-    assert failed == Unlisted("cam/b.jpg", "image access failure")
+    assert isinstance(failed, Unlisted)
+    assert failed.reason == "image access failure"
     assert list(problems_of(Path("md.json"))) == []

@@ -14,7 +14,8 @@ from megadetector_samples import CATEGORIES, INFO, detection, image, listed, onl
 
 from bioclip_core.errors import SourceError
 from bioclip_plugin.media import MediaItem, Place, Unlisted
-from bioclip_plugin.sources import ListingOptions
+from bioclip_plugin.sources import ListingOptions, built_in_sources
+from bioclip_plugin.sources.listing import listed as addresses_listed
 from bioclip_plugin.sources.megadetector import MegaDetectorSource
 
 
@@ -33,6 +34,14 @@ def uris(*images: Any, **options: Any) -> list[str]:
 
 
 # -- which files ---------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_cut_off_in_its_first_image_is_known_and_the_place_is_told() -> None:
+    Path("cut.json").write_text('{"images":[{"file":"camA/blank.jpg",')
+    with pytest.raises(SourceError, match=r"cut\.json is no whole JSON file: line 1, column 37"):
+        list(addresses_listed(["cut.json"], built_in_sources()))
+    Path("coco.json").write_text('{"images":[{"id":1,"file_name":"camA/blank.jpg",')
+    assert not MegaDetectorSource().takes("coco.json")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +92,8 @@ def test_versions_from_1_3_to_1_6_are_read(version: str) -> None:
 def test_a_version_that_is_a_number_is_read_and_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert only_item(results(image("a.jpg"), info={"format_version": 1.4})).uri == "a.jpg"
-    assert "md.json: format_version 1.4 is a number" in caplog.text
+        list(MegaDetectorSource().items("md.json", ListingOptions()))  # a command counts the images beside its work
+    assert caplog.text.count("md.json: format_version 1.4 is a number") == 1
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.7", "2", 20261015, 1.0, "x", True, ["1.6"]])
@@ -155,8 +165,22 @@ def test_an_image_without_boxes_is_blank_and_not_the_whole_image() -> None:
     "words", ["Failure image access", "inference failure: CUDA out of memory", "video could not be read"]
 )
 def test_failures_are_carried_over_word_for_word(words: str) -> None:
-    assert listed(results({"file": "a.jpg", "failure": words, "detections": None})) == [Unlisted("a.jpg", words)]
-    assert listed(results({"file": "a.jpg", "failure": words})) == [Unlisted("a.jpg", words)]
+    assert unlisted({"file": "a.jpg", "failure": words, "detections": None}) == [("a.jpg", words)]
+    assert unlisted({"file": "a.jpg", "failure": words}) == [("a.jpg", words)]
+
+
+@pytest.mark.parametrize(
+    "what", [{"failure": "image access failure", "detections": None}, {"detections": None}, {"detections": ["box"]}]
+)
+def test_what_the_file_says_of_an_image_without_boxes_is_kept(what: dict[str, Any]) -> None:
+    about = {"datetime": "2024:05:31 12:34:56", "latitude": 1.5, "longitude": 2.5, "location": "camA", "seq_id": 7}
+    (one,) = listed(results({"file": "a.jpg", **what, **about}))
+    assert isinstance(one, Unlisted)
+    assert one.known is not None
+    assert one.known.path == Path("a.jpg")
+    assert one.known.captured_at == datetime(2024, 5, 31, 12, 34, 56)
+    assert one.known.place == Place(latitude=1.5, longitude=2.5)
+    assert (one.known.deployment, one.known.metadata) == ("camA", {"seq_id": 7})
 
 
 def test_a_failure_with_boxes_is_a_failure_and_the_boxes_are_mentioned() -> None:

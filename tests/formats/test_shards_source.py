@@ -193,6 +193,14 @@ def test_a_compressed_shard_says_what_to_do(tmp_path: Path) -> None:
         entries(path)
 
 
+def test_a_compressed_shard_that_is_cut_off_is_not_sent_to_gunzip(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    whole = gzip.compress(three(tmp_path / "a.tar").read_bytes())
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match=r"a\.tar\.gz is truncated or damaged: copy it anew"):
+        entries(path)
+
+
 def test_a_tar_without_images_says_so(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="holds no images"):
         entries(write_tar(tmp_path / "a.tar", [("x.txt", b"text")]))

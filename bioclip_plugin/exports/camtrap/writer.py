@@ -35,13 +35,16 @@ from bioclip_plugin.exports.camtrap.tables import (
 )
 from bioclip_plugin.exports.deployments import stamp
 from bioclip_plugin.exports.table import asked_level
+from bioclip_plugin.sources import ListingOptions
 from bioclip_plugin.validation.camtrap_cells import path_fault
 from bioclip_plugin.validation.camtrap_tables import CAPTURE_METHODS
 
 if TYPE_CHECKING:
     from bioclip_plugin.exports.selection import Export
+    from bioclip_plugin.media import Region
     from bioclip_plugin.store import Review, StoredItem
 
+_PEOPLE = frozenset({"person", "people", "human"})  # categories of detectors
 _TIMELESS = "Nobody says when it was taken: the timestamp is the start of the deployment."
 
 
@@ -80,6 +83,7 @@ class _Writer:
         self._run_id = export.run.rule_id[:16]
         self._machine = Machine(export.run.rule_id, export.classified_by, export.moment.replace(microsecond=0))
         self._events = Events()
+        self._threshold = float(export.run.settings.get("detection_threshold", ListingOptions().detection_threshold))
         self._level = asked_level(export.run)
         self._names: dict[str, Taxon | None] = {}
         self._levels: set[str] = set()
@@ -137,11 +141,18 @@ class _Writer:
             observed = list(machine_observations(whole, chosen, there, self._machine))
             every = observed if chosen is whole else machine_observations(whole, whole, there, self._machine)
             people = people or any(one.naming.kind == "human" for one in every)
+            people = people or any(self._is_somebody(region.region) for region in whole.regions)
             self._events.decide(there.deployment, observed, there.span)
             for one in observed:
                 self._observation(one.row, one.naming.taxon)
                 self._beside(one)
         return people
+
+    def _is_somebody(self, box: Region | None) -> bool:
+        """Whether the detector is as sure of a person as the run wants it, also where a rule left it at unknown."""
+        if box is None or box.category.strip().lower() not in _PEOPLE:
+            return False
+        return box.confidence is None or box.confidence >= self._threshold
 
     def _beside(self, one: Observed) -> None:
         """Write what our own tables say of an observation."""
