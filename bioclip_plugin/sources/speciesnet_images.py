@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,10 @@ class ImageReader:
         """The item of one entry, or its failure; and a message for each box that is dropped."""
         record = entry.record
         failures, listed = _failures(record.get("failures")), record.get("detections")
+        place, rest = _place(record)
+        known = MediaItem(entry.uri, entry.path, place=place, metadata=_metadata(record, rest, [], failures))
         if failures and (listed is None or "DETECTOR" in failures):
-            yield Unlisted(entry.uri, f"{FAILED}{', '.join(failures)}")
+            yield Unlisted(entry.uri, f"{FAILED}{', '.join(failures)}", known=known)
             return
         if listed is not None and not isinstance(listed, list):
             yield self._trouble(entry, "", f"detections is {kind_of(listed)}; an array is needed")
@@ -61,15 +63,12 @@ class ImageReader:
         if dropped and not regions:  # to list it without boxes would say that the detector found nothing
             why = "; ".join(trouble.reason for trouble in dropped[:_REASONS])
             more = f"; and {len(dropped) - _REASONS} more" if len(dropped) > _REASONS else ""
-            yield Unlisted(entry.uri, f"none of its boxes can be used: {why}{more}")
+            yield Unlisted(entry.uri, f"none of its boxes can be used: {why}{more}", known=known)
             return
         yield from dropped
         whole = listed is None or any(_is_whole_image(one) for one in listed)
-        place, rest = _place(record)
-        yield MediaItem(
-            uri=entry.uri,
-            path=entry.path,
-            place=place,
+        yield replace(
+            known,
             regions=tuple(regions),
             detected=bool(regions) or not whole,
             metadata=_metadata(record, rest, said, failures),

@@ -230,6 +230,14 @@ def test_images_that_speciesnet_failed_on_are_carried_over() -> None:
     assert unlisted({"filepath": "a.jpg", "failures": ["CLASSIFIER"]}) == [("a.jpg", "SpeciesNet failed: CLASSIFIER")]
 
 
+def test_what_is_known_of_a_failed_image_is_kept() -> None:
+    (one,) = listed(
+        results({"filepath": "a.jpg", "failures": ["DETECTOR"], "country": "KEN", "latitude": -1.5, "longitude": 36})
+    )
+    assert isinstance(one, Unlisted)
+    assert (one.item.uri, one.item.place.latitude, one.item.metadata["failures"]) == ("a.jpg", -1.5, ["DETECTOR"])
+
+
 @pytest.mark.parametrize("failure", ["CLASSIFIER", "GEOLOCATION"])
 def test_where_the_detector_did_its_work_its_boxes_are_taken(failure: str) -> None:
     item = only_item(results(prediction("a.jpg", detection(), failures=[failure])))
