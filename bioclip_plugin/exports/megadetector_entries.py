@@ -124,7 +124,9 @@ class EntryWriter:
     def entry(self, name: str, items: Sequence[StoredItem]) -> str:
         """The entry of one file as JSON; several items are frames or pages of it, in order."""
         first = items[0]
-        about = {key: value for item in reversed(items) for key, value in item.item.metadata.items()}
+        about = first.item.metadata
+        if len(items) > 1:
+            about = {key: value for item in reversed(items) for key, value in item.item.metadata.items()}
         answered = [item for item in items if item.status == "done"]
         video = _is_video(name)
         members = [f'"file":{_text(name)}']

@@ -22,6 +22,8 @@ class StoredJson(Mapping[str, Any]):
         return self._parsed
 
     def __getitem__(self, key: str) -> Any:
+        if self._parsed is None and key.isascii() and key.isidentifier() and f'"{key}"' not in self._text:
+            raise KeyError(key)  # without parsing: most keys that are asked for are not there
         return self._values()[key]
 
     def __iter__(self) -> Iterator[str]:

@@ -1,0 +1,25 @@
+"""Metadata of an item: JSON that is parsed when somebody looks at it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bioclip_plugin.store.stored_json import StoredJson
+
+VALUES = {"width": 640, "dwc:locality": 'a "hedge"', "é": 1, "media": {"height": 480}, 'say "x"': None}
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_it_is_the_mapping_that_was_stored(ascii_only: bool) -> None:
+    text = json.dumps(VALUES, ensure_ascii=ascii_only)
+    assert {key: StoredJson(text)[key] for key in VALUES} == VALUES
+    assert dict(StoredJson(text)) == VALUES
+    assert StoredJson(text).get("height") is None  # it stands deeper inside
+    assert StoredJson(text).get("nowhere", 5) == 5
+    assert "nowhere" not in StoredJson(text)
+
+
+def test_what_is_not_there_is_told_without_parsing() -> None:
+    assert StoredJson("{no json at all").get("width") is None
