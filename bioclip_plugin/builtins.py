@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from bioclip_core.errors import UsageError
 from bioclip_core.models import BIOCLIP_PREPROCESSING, ModelEntry, PublishedLabels
 from bioclip_plugin.hookspecs import hookimpl
 
@@ -98,6 +99,7 @@ class Builtins:
 
     @hookimpl(trylast=True)
     def classify_images(self, items: Sequence[MediaItem | str], request: ClassifyRequest) -> list[Answer]:
+        _refuse_one_name(items)
         with self._session(request) as session:
             return list(session.classify_stream(items))
 
@@ -105,6 +107,7 @@ class Builtins:
     def embed_images(
         self, items: Sequence[MediaItem | str], request: ClassifyRequest
     ) -> list[NDArray[np.float16] | None]:
+        _refuse_one_name(items)
         with self._session(request) as session:
             return [embedded.features_RD for embedded in session.embed_stream(items)]
 
@@ -137,3 +140,8 @@ class Builtins:
         with self._lock:
             while self._sessions:
                 self._sessions.popitem()[1].close()
+
+
+def _refuse_one_name(items: object) -> None:
+    if isinstance(items, (str, bytes)):
+        raise UsageError(f"items {items!r}: give a list of images, such as [{items!r}]")

@@ -57,6 +57,9 @@ class ClassifyRequest:
         for name, value in (("batch_size", self.batch_size), ("workers", self.workers)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} {value}: allowed are whole numbers from 1")
+        for name in ("taxa", "rules"):
+            if isinstance(getattr(self, name), str):
+                raise UsageError(f"{name} {getattr(self, name)!r}: give a tuple, such as ({getattr(self, name)!r},)")
         for name in ("labels", "taxa", "rules"):  # lists from TOML and JSON
             value = getattr(self, name)
             if value is not None and not isinstance(value, (str, tuple)):

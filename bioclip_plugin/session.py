@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from bioclip_core.errors import UsageError
 from bioclip_core.identity import settings_id
 from bioclip_plugin.answers import Answer, Failure
 from bioclip_plugin.engine import Engine
-from bioclip_plugin.media import MediaItem, Unlisted, item_of
+from bioclip_plugin.media import MediaItem, Region, Unlisted, item_of
 from bioclip_plugin.pipeline import Pipeline
 from bioclip_plugin.plugins import BioclipPluginManager, create_plugin_manager
 from bioclip_plugin.request import ClassifyRequest
@@ -233,7 +234,9 @@ class Session:
 
 
 def _as_item(image: str | os.PathLike[str] | bytes | Image.Image | MediaItem | Unlisted) -> MediaItem | Unlisted:
-    if isinstance(image, (MediaItem, Unlisted)):
+    if isinstance(image, MediaItem):
+        return _checked(image)
+    if isinstance(image, Unlisted):
         return image
     if isinstance(image, (str, Path)):
         return item_of(image)
@@ -244,3 +247,17 @@ def _as_item(image: str | os.PathLike[str] | bytes | Image.Image | MediaItem | U
     if hasattr(image, "getexif") and hasattr(image, "mode"):
         return replace(MediaItem(uri=f"memory:{uuid4()}"), image=image)
     raise UsageError(f"{type(image).__name__} is not an image: give a path, bytes, a PIL image or a MediaItem")
+
+
+def _checked(item: MediaItem) -> MediaItem:
+    """A host's item with what is easily given otherwise: a path as text.
+
+    Raises:
+        UsageError: for a time or a region that is none.
+    """
+    if item.captured_at is not None and not isinstance(item.captured_at, datetime):
+        raise UsageError(f"{item.uri}: captured_at {item.captured_at!r}: give a datetime")
+    for region in item.regions:
+        if not isinstance(region, Region):
+            raise UsageError(f"{item.uri}: region {region!r}: give a Region(x, y, w, h), from 0 to 1")
+    return item if item.path is None or isinstance(item.path, Path) else replace(item, path=Path(item.path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -130,6 +131,9 @@ def test_the_readme_and_the_page_for_hosts_have_programs_to_run() -> None:
 @pytest.mark.parametrize("code", PROGRAMS)
 def test_the_programs_in_the_docs_run_without_network(code: str, tmp_path: Path) -> None:
     Image.new("RGB", (320, 240), (90, 140, 60)).save(tmp_path / "photo.jpg")
+    found = {"file": "photo.jpg", "detections": [{"category": "1", "conf": 0.9, "bbox": [0.1, 0.1, 0.5, 0.5]}]}
+    about = {"info": {"format_version": "1.5"}, "detection_categories": {"1": "animal"}, "images": [found]}
+    (tmp_path / "md.json").write_text(json.dumps(about))
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),

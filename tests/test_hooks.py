@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
 
-from bioclip_core.errors import PluginError, UnknownModel
+from bioclip_core.errors import PluginError, UnknownModel, UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import Answer, ClassifyRequest, MediaItem, Place, cli, create_plugin_manager, hookimpl, hookspecs
 from bioclip_plugin.cli import CommandGroup
@@ -458,3 +458,28 @@ def test_hook_register_rules(pm: BioclipPluginManager, tmp_path: Path) -> None:
     assert (red.decision.verdict, blue.decision.verdict) == ("taxon", "blank"), done.output
     assert blue.decision.trail[-1]["why"] == "it is the water"
     assert blue.by_rank["label"][0].name == "a blue fish", "the model's own answer stays"
+
+
+# -- what hosts easily give otherwise ----------------------------------------------------------------------------------
+
+
+def test_what_is_no_list_and_no_item_is_misuse(
+    pm: BioclipPluginManager, request_for_fish: ClassifyRequest, tmp_path: Path
+) -> None:
+    for hook in (pm.hook.classify_images, pm.hook.embed_images):
+        with pytest.raises(UsageError, match="give a list of images"):
+            hook(items="photo.jpg", request=request_for_fish)
+    for name in ("taxa", "rules"):
+        with pytest.raises(UsageError, match=f"{name} 'Aves': give a tuple"):
+            ClassifyRequest(**{name: "Aves"})  # type: ignore[arg-type]
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"captured_at": "2024-01-01T00:00:00"}, "give a datetime"),
+        ({"regions": [(0, 0, 1, 1)]}, r"give a Region\(x, y, w, h\)"),
+    ]
+    for given, said in wrong:
+        with pytest.raises(UsageError, match=f"a.png: .*{said}"):
+            pm.hook.classify_images(items=[MediaItem("a.png", **given)], request=request_for_fish)
+    Image.new("RGB", (8, 8), RED).save(tmp_path / "a.png")
+    item = MediaItem("a.png", path=str(tmp_path / "a.png"))  # type: ignore[arg-type]
+    (answer,) = pm.hook.classify_images(items=[item], request=request_for_fish)
+    assert answer.failure is None

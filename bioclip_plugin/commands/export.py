@@ -14,6 +14,7 @@ from bioclip_core.errors import BioclipError, UsageError
 from bioclip_plugin.cli import EXIT_DONE, plugins_of
 from bioclip_plugin.commands.options import (
     force_option,
+    refuse_listed_image,
     run_option,
     selection_of,
     selection_options,
@@ -93,6 +94,7 @@ def export(
     console = console_for()
     with Store.open(store, create=False) as opened, Report("Exporting") as report:
         chosen = opened.run(run)
+        refuse_listed_image(opened, output)
         report.total = opened.summary(chosen).listed
         asked = Export(opened, chosen, options, selection, on_item=lambda n: report.advance(max(0, n - report.count)))
         with (

@@ -9,7 +9,14 @@ import click
 from rich.console import Console
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
-from bioclip_plugin.commands.options import force_option, run_option, selection_of, selection_options, store_option
+from bioclip_plugin.commands.options import (
+    force_option,
+    refuse_listed_image,
+    run_option,
+    selection_of,
+    selection_options,
+    store_option,
+)
 from bioclip_plugin.commands.reporting import (
     Report,
     console_for,
@@ -94,6 +101,7 @@ def report(ctx: click.Context, /, store: str, run: int | None, output: Path, for
     check_output(output, force=force, reads=[store, *filter(None, (chosen.names,))])
     console = console_for()
     with Store.open(store, create=False) as opened, terminated_like_interrupted(), Report("Drawing") as progress:
+        refuse_listed_image(opened, output)
 
         def drawn(done: int, total: int) -> None:
             progress.total = total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Collection, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from bioclip_core.errors import BioclipError
 
 _DATABASE = b"SQLite format 3\0"
+_JOURNAL = re.compile(r"-(wal|shm|journal)$")  # part of a database that is in use, or was when the power failed
 _NAMED = 3  # files that are called by their names
 
 
@@ -35,7 +37,7 @@ def check_output(
         return
     if any(_is_same(path, read) for read in reads):
         raise BioclipError(f"the output {path} is what this command reads: give another name")
-    if not database and _begins_with(path, _DATABASE):
+    if not database and any(_begins_with(part, _DATABASE) for part in (path, _database_of(path))):
         raise BioclipError(
             f"the output {path} is a database, perhaps a result store, and is not replaced: give another name"
         )
@@ -77,6 +79,11 @@ def _is_same(path: Path, other: str | os.PathLike[str]) -> bool:
         return path.samefile(other)
     except (OSError, ValueError):  # an address of a database server, a name that cannot be one
         return False
+
+
+def _database_of(path: Path) -> Path:
+    """The database that a file would be the journal of, by its name."""
+    return path.with_name(_JOURNAL.sub("", path.name) or path.name)
 
 
 def _begins_with(path: Path, signature: bytes) -> bool:

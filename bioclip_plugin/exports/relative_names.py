@@ -8,14 +8,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import BioclipError, UsageError
 
 _ESCAPED = re.compile(r"%(?:25|[89A-Fa-f][0-9A-Fa-f])")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
-class OutsideFolder(Exception):
+class OutsideFolder(BioclipError):
     """A file that does not lie in the folder that was taken to hold all."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(
+            f"{uri!r} cannot be written as a name under one folder: give one that holds all images with --base-folder"
+        )
 
 
 class RelativeNames:

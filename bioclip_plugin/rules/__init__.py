@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
 from bioclip_plugin.rules.settings import NoSettings, stored_settings
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["EventKey", "Rule", "Ruling", "Subject", "Verdict", "built_in_rules"]
 
 Verdict = Literal["taxon", "unknown", "blank", "person", "vehicle"]
+VERDICTS: tuple[str, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.classify import Candidate, consensus_of
-from bioclip_core.errors import BioclipError, StoreError
+from bioclip_core.errors import BioclipError, PluginError, StoreError
 from bioclip_plugin.media import MediaItem, Place
-from bioclip_plugin.rules import Rule, Ruling, Subject
+from bioclip_plugin.rules import VERDICTS, Rule, Ruling, Subject
 from bioclip_plugin.rules.events import EventOrder, mixed_error
 from bioclip_plugin.rules.probabilities import Probabilities
 from bioclip_plugin.rules.summary import Applied, same_answer
@@ -276,12 +276,31 @@ class Pass:
         if not subject.classified and not deciders:
             return None
         for rule in deciders:
-            ruling = rule.decide(subject)
+            ruling = _asked(rule, subject)
             if ruling is not None:
                 case.trail.append(_entry(rule.name, ruling, subject.decided))
                 subject.decided = ruling
         applied.count(subject, case.plain, case.trail)
         return StoredDecision(subject.decided.verdict, subject.decided.candidate, case.event, tuple(case.trail))
+
+
+def _asked(rule: Rule, subject: Subject) -> Ruling | None:
+    """What a rule decides.
+
+    Raises:
+        PluginError: if it fails, or gives something else.
+    """
+    try:
+        ruling = rule.decide(subject)
+    except BioclipError:
+        raise
+    except Exception as error:
+        raise PluginError(f"rule {rule.name}: it failed at {subject.item.uri}: {error!r}") from error
+    if ruling is not None and (not isinstance(ruling, Ruling) or ruling.verdict not in VERDICTS):
+        raise PluginError(
+            f"rule {rule.name} gave {ruling!r}: a Ruling is needed, with one of {', '.join(VERDICTS)}, or None"
+        )
+    return ruling
 
 
 def _bundled(events: Iterable[list[int]]) -> Iterator[list[list[int]]]:

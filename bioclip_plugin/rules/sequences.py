@@ -12,6 +12,8 @@ from bioclip_plugin.media import MediaItem
 from bioclip_plugin.rules import EventKey, Rule, Subject
 from bioclip_plugin.time_zones import in_zone, zone_of
 
+_NOWHERE = "memory:"  # an image that came without a name: nothing but a serial number could tell its camera
+
 
 @dataclass(frozen=True, slots=True)
 class SequenceSettings:
@@ -59,7 +61,7 @@ class Sequences(Rule):
         if item.sequence:
             group = "\x1f".join(("sequence", item.deployment or "", item.sequence))
             return EventKey(group, self._seconds(moment)[0] if moment else None, None)
-        if moment is None:
+        if moment is None or (not item.deployment and item.uri.startswith(_NOWHERE)):
             return None
         return EventKey("\x1f".join(("camera", *_camera(item))), *self._seconds(moment))
 

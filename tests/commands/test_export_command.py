@@ -323,6 +323,18 @@ def test_what_is_read_is_not_replaced(bioclip: Bioclip, classified: str) -> None
     assert reviews.read_text().endswith("Ann\n")
 
 
+@pytest.mark.parametrize("command", ["export", "report"])
+def test_a_store_in_use_and_its_images_stay(bioclip: Bioclip, classified: str, command: str) -> None:
+    Path("other.db").write_bytes(Path(classified).read_bytes())
+    Path("other.db-wal").write_text("what was committed last")
+    for name in ("other.db-wal", "photos/red.png", Path("photos/red.png").absolute()):
+        before = Path(name).read_bytes()
+        refused = bioclip(command, "--store", classified, "--output", name, "--force")
+        assert refused.code == 1
+        assert "give another name" in refused.err
+        assert Path(name).read_bytes() == before
+
+
 @pytest.mark.parametrize("format_name", ["darwin-core", "camtrap-dp"])
 def test_a_folder_is_replaced_only_where_it_is_an_earlier_export(
     bioclip: Bioclip, classified: str, format_name: str

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from rules_samples import FOX, JACKAL, MAPLE, RED, WOLF, World, names, of, photo, stripe, subject
 
 from bioclip_core.classify import Candidate
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import PluginError, UsageError
 from bioclip_core.taxonomy import Rank, Taxon
+from bioclip_plugin import hookimpl
 from bioclip_plugin.media import Place, Region
-from bioclip_plugin.rules import Rule
+from bioclip_plugin.rules import Rule, Ruling, Subject
 from bioclip_plugin.rules.blanks import is_blank
 from bioclip_plugin.rules.settings import parse_rules
 from bioclip_plugin.store import Store
@@ -247,3 +249,29 @@ def test_an_item_of_another_form_of_country_is_understood(world: World) -> None:
         (Place("Utopia"), False),
     ):
         assert (geofence.decide(subject(BY_RANK, decided=decided, place=place)) is not None) is blocks, place
+
+
+# -- rules of plugins that fail ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gives", "said"), [(ZeroDivisionError("x"), "it failed at a"), ("unknown", "gave 'unknown'"), (Ruling("nonsense"), "gave")]  # type: ignore[arg-type]
+)  # fmt: skip
+def test_a_rule_that_breaks_its_contract_is_named(world: World, gives: object, said: str) -> None:
+    class Faulty(Rule):
+        name, description = "faulty", "It is."
+
+        def decide(self, subject: Subject) -> Ruling | None:
+            assert subject
+            if isinstance(gives, Exception):
+                raise gives
+            return gives  # type: ignore[return-value]
+
+    class Plugin:
+        @hookimpl
+        def register_rules(self, register: Callable[[type[Rule]], None]) -> None:
+            register(Faulty)
+
+    world.manager.register(Plugin(), name="faulty-plugin")
+    with pytest.raises(PluginError, match=f"rule faulty.*{said}"):
+        world.decided("faulty", items=[photo("a", RED)])

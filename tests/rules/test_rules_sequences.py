@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, timedelta, timezone
 
 import numpy as np
@@ -52,6 +53,14 @@ def test_the_models_own_answer_stays_beside_the_pooled_one(world: World) -> None
         last = list(store.items_of(store.run()))[-1].regions[0]
     assert last.by_rank["species"][0].name == "Canis aureus"
     assert last.by_rank["species"][0].probability == pytest.approx(softmax((0.8, 0.6, 0))[JACKAL], abs=1e-3)
+
+
+def test_images_in_memory_that_name_no_camera_stand_alone(world: World) -> None:
+    items = [photo(name, RED, deployment=None) for name in "ab"]
+    items = [replace(item, uri=f"memory:{item.uri}") for item in items]
+    assert events(world, *items) == [[0], [1]]
+    known = [replace(item, uri=f"{item.uri}c", deployment="c1") for item in items]
+    assert events(world, *items, *known)[-1] == [2, 3]
 
 
 def test_a_pause_of_exactly_the_gap_joins_and_a_longer_one_begins_a_new_event(world: World) -> None:
