@@ -14,13 +14,13 @@ from bioclip_core.errors import BioclipError, UsageError
 from bioclip_plugin.cli import EXIT_DONE, plugins_of
 from bioclip_plugin.commands.options import (
     force_option,
-    refuse_listed_image,
     run_option,
     selection_of,
     selection_options,
     store_option,
     time_zone_option,
 )
+from bioclip_plugin.commands.outputs import refuse_listed_image
 from bioclip_plugin.commands.reporting import Report, console_for, printable, say_unfinished
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +13,6 @@ from bioclip_plugin.request import DEFAULT_MODEL
 if TYPE_CHECKING:
     from bioclip_plugin.exports.selection import Selection
     from bioclip_plugin.sources import ListingOptions
-    from bioclip_plugin.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -144,21 +142,3 @@ compute_options = _together(
     ),
     click.option("--exact", is_flag=True, help="Decode every image fully instead of at a fraction (slower)."),
 )
-
-
-def refuse_listed_image(store: Store, output: Path) -> None:
-    """See that an output does not take the place of an image, or of a file that images were listed from.
-
-    Raises:
-        BioclipError: if it would.
-    """
-    from bioclip_core.errors import BioclipError
-    from bioclip_plugin.media import uri_of
-
-    if not output.is_file():
-        return
-    seen_from_here = Path(os.path.relpath(output))
-    names = {uri_of(name) for name in (output, output.absolute(), output.resolve(), seen_from_here)}
-    sources = {source for run in store.runs() for source in run.sources}
-    if names & sources or store.regions_of([(name, 0) for name in names]):
-        raise BioclipError(f"the output {output} is a file that this store has results of: give another name")

@@ -11,12 +11,12 @@ from rich.console import Console
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
 from bioclip_plugin.commands.options import (
     force_option,
-    refuse_listed_image,
     run_option,
     selection_of,
     selection_options,
     store_option,
 )
+from bioclip_plugin.commands.outputs import refuse_listed_image
 from bioclip_plugin.commands.reporting import (
     Report,
     console_for,

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from bioclip_core.errors import UsageError
+from bioclip_plugin.scratch import Scratch
 
 VERSION = 1
 _COLUMNS = "identificationID\toccurrenceID\tdigest\tstate"
@@ -42,7 +42,7 @@ class Counts:
         )
 
 
-class Ledger:
+class Ledger(Scratch):
     """A ledger with the plan of one export: ask :meth:`news` for each row, then :meth:`write_draft`.
 
     The ledger itself changes only with :meth:`commit`, which is called when the export has its name. To be used with ``with``.
@@ -60,28 +60,17 @@ class Ledger:
         """
         self.path = path
         self._target = target
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;"
+        super().__init__(
             "CREATE TABLE sent (id TEXT PRIMARY KEY, occurrence TEXT, digest TEXT, state TEXT, seen INTEGER) WITHOUT ROWID;"
             "CREATE INDEX of_occurrence ON sent (occurrence);"
             "CREATE TABLE seen (occurrence TEXT PRIMARY KEY) WITHOUT ROWID;"
         )
-        self._database.execute("BEGIN")
         self._counts = {"new": 0, "changed": 0, "unchanged": 0}
         try:
             self._read()
         except BaseException:
             self._database.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._database.close()
 
     def saw(self, occurrence: str) -> None:
         """Say that the export knows this specimen, whatever it says of it."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Self
+
+from bioclip_plugin.scratch import Scratch
 
 _TABLES = """
-PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;
 CREATE TABLE core (id TEXT PRIMARY KEY, place TEXT, row TEXT);
 CREATE TABLE region (number INTEGER PRIMARY KEY, parent TEXT, place TEXT, box TEXT, used INTEGER DEFAULT 0);
 CREATE INDEX region_parent ON region (parent);
@@ -18,22 +16,11 @@ CREATE TABLE shown (uri TEXT PRIMARY KEY, core TEXT) WITHOUT ROWID;
 """
 
 
-class ArchiveIndex:
-    """A scratch database that goes when it is closed. To be used with ``with``."""
+class ArchiveIndex(Scratch):
+    """The rows of a core, on disk. To be used with ``with``."""
 
     def __init__(self) -> None:
-        # An empty name is a file of SQLite's own that nobody else sees; isolation None: one transaction, never committed.
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._database.executescript(_TABLES)
-        self._database.execute("BEGIN")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._database.close()
+        super().__init__(_TABLES)
 
     def add(self, core_id: str, where: str, values: Mapping[str, str]) -> bool:
         """Put down a row of the core; False where its id was there before."""

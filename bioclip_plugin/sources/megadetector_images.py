@@ -42,7 +42,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One element of ``images``, found to name a file that may be read."""
+    """One element of ``images`` (or of SpeciesNet's ``predictions``), found to name a file that may be read."""
 
     number: int
     """From 0, as in ``images[0]``."""

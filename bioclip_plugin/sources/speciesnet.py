@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.sources.duplicates import Duplicates
+from bioclip_plugin.sources.megadetector_images import Entry
 from bioclip_plugin.sources.paths import located
-from bioclip_plugin.sources.speciesnet_images import Entry, ImageReader
+from bioclip_plugin.sources.speciesnet_images import ImageReader
 from bioclip_plugin.sources.streamed_json import ARRAY_BEGINS, Beginning, beginning, kind_of, members, walk
 
 if TYPE_CHECKING:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.media import MediaItem, Place, Region, Unlisted
-from bioclip_plugin.sources.megadetector_images import NOT_NAMED, box_of, confidence_of, is_number
+from bioclip_plugin.sources.megadetector_images import NOT_NAMED, Entry, box_of, confidence_of, is_number
 from bioclip_plugin.sources.rows import plain
 from bioclip_plugin.sources.streamed_json import kind_of
 
@@ -26,19 +25,6 @@ _FIELDS = frozenset({"filepath", "failures", "detections", "country", "admin1_re
                      "classifications", "prediction", "prediction_score", "prediction_source"})  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One element of ``predictions``, found to name a file that may be read."""
-
-    number: int
-    """From 0, as in ``predictions[0]``."""
-    name: str
-    """The file as it stands there."""
-    uri: str
-    path: Path
-    record: Mapping[str, Any]
-
-
 class ImageReader:
     """Turns the entries of one file into items."""
 
@@ -52,8 +38,9 @@ class ImageReader:
         record = entry.record
         failures, listed = _failures(record.get("failures")), record.get("detections")
         place, rest = _place(record)
-        known = MediaItem(entry.uri, entry.path, place=place, metadata=_metadata(record, rest, [], failures))
+        known = MediaItem(entry.uri, entry.path, place=place)
         if failures and (listed is None or "DETECTOR" in failures):
+            known = replace(known, metadata=_metadata(record, rest, [], failures))
             yield Unlisted(entry.uri, f"{FAILED}{', '.join(failures)}", known=known)
             return
         if listed is not None and not isinstance(listed, list):
@@ -63,6 +50,7 @@ class ImageReader:
         if dropped and not regions:  # to list it without boxes would say that the detector found nothing
             why = "; ".join(trouble.reason for trouble in dropped[:_REASONS])
             more = f"; and {len(dropped) - _REASONS} more" if len(dropped) > _REASONS else ""
+            known = replace(known, metadata=_metadata(record, rest, [], failures))
             yield Unlisted(entry.uri, f"none of its boxes can be used: {why}{more}", known=known)
             return
         yield from dropped

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from bioclip_core.errors import SourceError
 from bioclip_plugin.exports.darwin.profile import CANDIDATES, IMAGES
+from bioclip_plugin.scratch import Scratch
 from bioclip_plugin.sources import ListingOptions
 from bioclip_plugin.sources.darwin_files import opened_files
 from bioclip_plugin.sources.darwin_meta import META, Description, Table, read_description, safe_xml, short
@@ -59,25 +57,14 @@ def _problems(path: Path) -> Iterator[Problem]:
         yield Problem(shown, "", str(error))
 
 
-class Ids:
+class Ids(Scratch):
     """The ids of an archive, on disk. To be used with ``with``."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._database.executescript(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;"
+        super().__init__(
             "CREATE TABLE known (kind TEXT, id TEXT, place TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID;"
             "CREATE TABLE link (number INTEGER PRIMARY KEY, term TEXT, kind TEXT, id TEXT, file TEXT, line INTEGER);"
         )
-        self._database.execute("BEGIN")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._database.close()
 
     def add(self, kind: str, name: str, where: str) -> str | None:
         """Put an id down; where it stood before, or None."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.exports.darwin.identities import derived_occurrence, known_occurrence, media_id, nameable
 from bioclip_plugin.exports.darwin.occurrences import media_terms, occurrence_terms
+from bioclip_plugin.scratch import Scratch
 
 if TYPE_CHECKING:
     from bioclip_plugin.exports.selection import Export
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 256
 _TABLES = """
-PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;
 CREATE TABLE occurrence (number INTEGER PRIMARY KEY, id TEXT UNIQUE, terms TEXT);
 CREATE TABLE vote (number INTEGER PRIMARY KEY, occurrence INTEGER, media TEXT, taxon TEXT, probability REAL, candidates TEXT);
 CREATE INDEX vote_occurrence ON vote (occurrence);
@@ -69,23 +67,13 @@ class Occurrence:
     """Id, uri and terms of each image, and of each region after its image."""
 
 
-class Findings:
-    """A scratch database that goes when it is closed. To be used with ``with``."""
+class Findings(Scratch):
+    """Specimens, their images and what was said of them, on disk. To be used with ``with``."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.executescript(_TABLES)
-        self._database.execute("BEGIN")
+        super().__init__(_TABLES)
         self.left_out: Counter[str] = Counter()
         """Regions that give no identification, by the reason."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._database.close()
 
     def gather(self, export: Export) -> None:
         """Take in everything that is to be exported."""
