@@ -28,17 +28,24 @@ def version_of(connection: Connection) -> str | None:
     Raises:
         StoreError: if there are tables of ours but no version.
     """
-    if connection.dialect.has_table(connection, VERSION_TABLE):
-        version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
-        if version is not None:
-            return str(version)
-    found = [name for name in connection.dialect.get_table_names(connection) if name.startswith(PREFIX)]
-    if [name for name in found if name != VERSION_TABLE]:
-        raise StoreError(
-            f"the store {shown(connection.engine.url)} has tables of ours but does not say of which version: "
-            f"restore it from a copy, or remove its tables that begin with {PREFIX}"
-        )
-    return None
+    version = _stated(connection)
+    if version is None:
+        found = [name for name in connection.dialect.get_table_names(connection) if name.startswith(PREFIX)]
+        if [name for name in found if name != VERSION_TABLE]:
+            version = _stated(connection)  # another program may have made all of them since the first look
+            if version is None:
+                raise StoreError(
+                    f"the store {shown(connection.engine.url)} has tables of ours but does not say of which version: "
+                    f"restore it from a copy, or remove its tables that begin with {PREFIX}"
+                )
+    return version
+
+
+def _stated(connection: Connection) -> str | None:
+    if not connection.dialect.has_table(connection, VERSION_TABLE):
+        return None
+    version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+    return None if version is None else str(version)
 
 
 def bring_up(database: Database, *, create: bool, upgrade: bool) -> str | None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, inspect, text
@@ -273,6 +274,22 @@ def test_two_programs_may_make_the_same_store_at_once(store_address: str) -> Non
         for _ in range(2)
     ]
     assert [process.communicate(timeout=60)[0].strip() for process in both] == [versions.HEAD] * 2
+
+
+def test_tables_that_another_program_makes_between_two_looks_are_a_store(store_address: str) -> None:
+    with Store.open(store_address):
+        engine = create_engine(store_address if "://" in store_address else f"sqlite:///{store_address}")
+        with engine.connect() as connection:
+            looks: list[str] = []
+            has_table = connection.dialect.has_table
+
+            def too_early(*given: Any, **options: Any) -> bool:
+                looks.append("look")
+                return len(looks) > 1 and has_table(*given, **options)
+
+            connection.dialect.has_table = too_early  # type: ignore[method-assign]
+            assert versions.version_of(connection) == versions.HEAD
+        engine.dispose()
 
 
 def test_opening_a_finished_store_imports_neither_alembic_nor_torch_nor_pandas(store_address: str) -> None:
