@@ -11,7 +11,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks import fixtures, ours
 from benchmarks.pairs import beside_peer
 from benchmarks.peer import Peer
-from bioclip_core.images import decode_regions, read_bytes
+from bioclip_core.images.decoding import decode_regions, read_bytes
 
 SIZES = {"500×375": fixtures.small_photos, "12 MP": fixtures.large_photos}
 

@@ -19,7 +19,7 @@ from benchmarks import taxa
 from bioclip_core.classify import Candidate
 from bioclip_core.identity import user_cache
 from bioclip_core.taxonomy import RANKS, Taxon
-from bioclip_plugin.media import MediaItem, Place, Region
+from bioclip_plugin.items.media import MediaItem, Place, Region
 from bioclip_plugin.store import ItemRecord, RegionRecord, RunPlan, Store
 
 SPECIES = 5_000

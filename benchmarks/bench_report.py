@@ -26,7 +26,7 @@ from benchmarks.photos import write_photos
 from bioclip_core.classify import Candidate
 from bioclip_core.identity import user_cache
 from bioclip_core.taxonomy import RANKS, Taxon
-from bioclip_plugin.media import MediaItem, Place, Region
+from bioclip_plugin.items.media import MediaItem, Place, Region
 from bioclip_plugin.store import ItemRecord, RegionRecord, RunPlan, Store
 
 SPECIES, CAMERAS, PHOTOS = 400, 60, 150

@@ -18,10 +18,9 @@ import pytest
 from benchmarks import fixtures
 from benchmarks.photos import write_photos
 from bioclip_plugin import Session
-from bioclip_plugin.media import MediaItem, Place, Region
+from bioclip_plugin.items.media import MediaItem, Place, Region, place_of
 from bioclip_plugin.rules.settings import parse_rules
 from bioclip_plugin.store import ItemRecord, RegionRecord, Run, Store
-from bioclip_plugin.tasks import place_of
 
 REGIONS = 2_000 if fixtures.QUICK else 20_000
 PHOTOS = 32 if fixtures.QUICK else 200

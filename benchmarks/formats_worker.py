@@ -52,9 +52,9 @@ def _detection(random_: random.Random, place: int) -> dict[str, Any]:
 
 def read(path: Path, images: int) -> int:  # noqa: ARG001
     """List the file's images, as ``classify`` does before it opens any."""
-    from bioclip_plugin.media import MediaItem
-    from bioclip_plugin.sources import ListingOptions
-    from bioclip_plugin.sources.megadetector import MegaDetectorSource
+    from bioclip_plugin.contracts.source import ListingOptions
+    from bioclip_plugin.formats.megadetector.read import MegaDetectorSource
+    from bioclip_plugin.items.media import MediaItem
 
     items = MegaDetectorSource().items(str(path), ListingOptions())
     return sum(1 for item in items if isinstance(item, MediaItem) and len(item.regions) == BOXES)
@@ -62,9 +62,9 @@ def read(path: Path, images: int) -> int:  # noqa: ARG001
 
 def write(path: Path, images: int) -> int:
     """Write stored items that are made on the way, five species a box; what the database costs is in bench_export."""
-    from bioclip_plugin.exports import ExportOptions
-    from bioclip_plugin.exports.megadetector import MegaDetectorExporter
-    from bioclip_plugin.exports.selection import Export
+    from bioclip_plugin.contracts.export import Export
+    from bioclip_plugin.contracts.export_options import ExportOptions
+    from bioclip_plugin.formats.megadetector.write import MegaDetectorExporter
     from bioclip_plugin.store import Run, Store, StoredItem
 
     class Invented(Export):
@@ -84,7 +84,7 @@ def write(path: Path, images: int) -> int:
 def _stored(images: int) -> Iterator[Any]:
     from bioclip_core.classify import Candidate
     from bioclip_core.taxonomy import Taxon
-    from bioclip_plugin.media import MediaItem, Region
+    from bioclip_plugin.items.media import MediaItem, Region
     from bioclip_plugin.store import StoredItem, StoredRegion
     from bioclip_plugin.store.records import StoredDecision
 
@@ -107,7 +107,7 @@ def _stored(images: int) -> Iterator[Any]:
 
 def check(path: Path, images: int) -> int:
     """Our own checks of a file."""
-    from bioclip_plugin.validation.megadetector import problems_of
+    from bioclip_plugin.formats.megadetector.check import problems_of
 
     return images - sum(1 for _ in problems_of(path))
 

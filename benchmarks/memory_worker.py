@@ -46,7 +46,7 @@ def main(folder: str) -> None:
     import torch
 
     from bioclip_core.classify import Classifier
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.label_set import LabelSet
 
     torch.ones(1).sum()
     before = private_bytes()

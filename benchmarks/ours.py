@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from benchmarks import fixtures, taxa
 from bioclip_core.device import choose_compute
-from bioclip_core.encoder import Encoder, open_encoder
-from bioclip_core.label_building import import_label_set
+from bioclip_core.encoder import Encoder
+from bioclip_core.labels.building import import_label_set
 from bioclip_core.models import FoundModel, find_model
+from bioclip_core.open_clip_encoder import open_encoder
 
 if TYPE_CHECKING:
     from bioclip_core.classify import Classifier
@@ -49,7 +50,7 @@ def label_set(files: Path) -> Path:
 
 def classifier(files: Path) -> Classifier:
     from bioclip_core.classify import Classifier
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.label_set import LabelSet
 
     return Classifier(LabelSet.open(label_set(files)), choose_compute().device)
 

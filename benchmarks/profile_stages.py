@@ -19,9 +19,9 @@ import numpy as np
 from benchmarks import fixtures, machine, ours, taxa
 from benchmarks.store_load import StoreLoad
 from bioclip_core.device import choose_compute
-from bioclip_core.images import decode_regions, read_bytes
-from bioclip_plugin.media import item_of
-from bioclip_plugin.metadata import with_metadata
+from bioclip_core.images.decoding import decode_regions, read_bytes
+from bioclip_plugin.items.media import item_of
+from bioclip_plugin.items.metadata import with_metadata
 from bioclip_plugin.store import Store
 
 BATCH = 16

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks import fixtures, taxa
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
-from bioclip_plugin.media import MediaItem
+from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.store import ItemRecord, RegionRecord, RunPlan, Store
 
 BATCH = 16

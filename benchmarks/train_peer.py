@@ -125,8 +125,8 @@ def our_shards() -> Path:
 def peer_shards() -> str:
     """The same samples in the peer's form, each with one caption drawn from the recipe's mixture as its text member."""
     from bioclip_core.taxonomy import RANKS, Taxon
-    from bioclip_training.caption_drawing import CaptionDrawing
-    from bioclip_training.recipe import CAPTION_MIX
+    from bioclip_training.batches.caption_drawing import CaptionDrawing
+    from bioclip_training.loop.recipe import CAPTION_MIX
 
     folder = fixtures.cache() / "train-reef-fish-peer"
     tars = sorted(our_shards().glob("*.tar"))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from bioclip_training.recipe import Progress, TrainConfig
+from bioclip_training.loop.recipe import Progress, TrainConfig
 
 
 class _Enough(Exception):
@@ -22,8 +22,8 @@ class _Enough(Exception):
 
 def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) -> dict[str, Any]:
     """``steps`` steps after a first one that is not counted; ``weights`` is the folder of the starting model."""
-    from bioclip_training.memory_reuse import reused_memory
-    from bioclip_training.run import train as run
+    from bioclip_training.loop.memory_reuse import reused_memory
+    from bioclip_training.loop.run import train as run
 
     wall_s: list[float] = []
     processor_s: list[float] = []
@@ -56,9 +56,9 @@ def loss(*, weights: str, batch: str) -> dict[str, Any]:
     import torch
 
     from bioclip_core.device import Compute
-    from bioclip_training.losses import clip_loss
-    from bioclip_training.start import open_start
-    from bioclip_training.towers import Towers, unique_captions
+    from bioclip_training.loop.losses import clip_loss
+    from bioclip_training.loop.start import open_start
+    from bioclip_training.towers.model import Towers, unique_captions
 
     start, arrays = open_start(f"local-dir:{weights}", {}, 0), np.load(batch)
     captions, index_B = unique_captions([str(caption) for caption in arrays["captions"]])

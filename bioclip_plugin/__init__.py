@@ -6,16 +6,16 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bioclip_core import __version__
+
 if TYPE_CHECKING:
     from bioclip_core.errors import BioclipError
-    from bioclip_plugin.answers import Answer, Failure, RegionAnswer
     from bioclip_plugin.hookspecs import hookimpl
-    from bioclip_plugin.media import MediaItem, Place, Region
+    from bioclip_plugin.host import Session
+    from bioclip_plugin.items.answers import Answer, Failure, RegionAnswer
+    from bioclip_plugin.items.media import MediaItem, Place, Region
+    from bioclip_plugin.items.request import ClassifyRequest
     from bioclip_plugin.plugins import create_plugin_manager
-    from bioclip_plugin.request import ClassifyRequest
-    from bioclip_plugin.session import Session
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Answer",
@@ -27,6 +27,7 @@ __all__ = [
     "Region",
     "RegionAnswer",
     "Session",
+    "__version__",
     "create_plugin_manager",
     "hookimpl",
 ]
@@ -35,15 +36,15 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Names come when they are asked for: importing this package imports neither torch nor a database.
 _HOME = {
-    "Answer": "bioclip_plugin.answers",
+    "Answer": "bioclip_plugin.items.answers",
     "BioclipError": "bioclip_core.errors",
-    "ClassifyRequest": "bioclip_plugin.request",
-    "Failure": "bioclip_plugin.answers",
-    "MediaItem": "bioclip_plugin.media",
-    "Place": "bioclip_plugin.media",
-    "Region": "bioclip_plugin.media",
-    "RegionAnswer": "bioclip_plugin.answers",
-    "Session": "bioclip_plugin.session",
+    "ClassifyRequest": "bioclip_plugin.items.request",
+    "Failure": "bioclip_plugin.items.answers",
+    "MediaItem": "bioclip_plugin.items.media",
+    "Place": "bioclip_plugin.items.media",
+    "Region": "bioclip_plugin.items.media",
+    "RegionAnswer": "bioclip_plugin.items.answers",
+    "Session": "bioclip_plugin.host",
     "create_plugin_manager": "bioclip_plugin.plugins",
     "hookimpl": "bioclip_plugin.hookspecs",
 }

@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 
+from bioclip_core import __version__
 from bioclip_core.errors import BioclipError, UsageError
-from bioclip_plugin import __version__
 from bioclip_plugin.commands.config import CONFIG_FILE, ConfigFile
-from bioclip_plugin.plugins import BioclipPluginManager, create_plugin_manager
+from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.plugins import create_plugin_manager
 
 EXIT_DONE, EXIT_COULD_NOT_RUN, EXIT_USAGE, EXIT_WITH_FAILURES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -13,16 +13,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from bioclip_core.labels import LabelSet
-    from bioclip_core.models import ModelEntry
-    from bioclip_plugin.answers import Answer
-    from bioclip_plugin.exports import Exporter
-    from bioclip_plugin.media import MediaItem, Place, Unlisted
-    from bioclip_plugin.request import ClassifyRequest
-    from bioclip_plugin.rules import Rule
-    from bioclip_plugin.sources import ListingOptions, Source
-    from bioclip_plugin.store import Run
-    from bioclip_training.recipe import TrainConfig, TrainResult
+    from bioclip_plugin.plugin_api import (
+        Answer,
+        ClassifyRequest,
+        Exporter,
+        LabelSet,
+        ListingOptions,
+        MediaItem,
+        ModelEntry,
+        Place,
+        Rule,
+        Run,
+        Source,
+        TrainConfig,
+        TrainResult,
+        Unlisted,
+    )
 
 PROJECT = "bioclip"
 

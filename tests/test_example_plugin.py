@@ -20,11 +20,11 @@ HOST = """
 import json, sys
 from pathlib import Path
 from bioclip_core.captions import Caption
-from bioclip_core.label_building import build_label_set
+from bioclip_core.labels.building import build_label_set
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import ClassifyRequest, create_plugin_manager
-from bioclip_plugin.media import MediaItem
-from bioclip_plugin.sources.listing import listed
+from bioclip_plugin.items.media import MediaItem
+from bioclip_plugin.running.listing import listed
 from bioclip_plugin.testing import FakeModel
 
 folder = Path(sys.argv[1])

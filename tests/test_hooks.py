@@ -21,17 +21,17 @@ from bioclip_core.errors import PluginError, UnknownModel, UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import Answer, ClassifyRequest, MediaItem, Place, cli, create_plugin_manager, hookimpl, hookspecs
 from bioclip_plugin.cli import CommandGroup
-from bioclip_plugin.exports import ExportOptions
-from bioclip_plugin.exports.selection import Export
-from bioclip_plugin.plugins import BioclipPluginManager
-from bioclip_plugin.rules import Rule, Ruling, Subject
-from bioclip_plugin.sources import ListingOptions
-from bioclip_plugin.sources.listing import listed
+from bioclip_plugin.contracts.export import Export
+from bioclip_plugin.contracts.export_options import ExportOptions
+from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.contracts.problem import Problem
+from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
+from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.running.listing import listed
 from bioclip_plugin.store import Run, Store
 from bioclip_plugin.testing import FakeModel
-from bioclip_plugin.validation.problems import Problem
 from bioclip_training.catalog.rows import CatalogRow, table_from
-from bioclip_training.recipe import Progress, TrainConfig
+from bioclip_training.loop.recipe import Progress, TrainConfig
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 FISH = ("a red fish", "a blue fish")

@@ -21,8 +21,8 @@ from bioclip_core.device import Compute
 from bioclip_core.errors import UsageError
 from bioclip_core.models import ModelEntry
 from bioclip_plugin import ClassifyRequest, MediaItem, Region, Session, create_plugin_manager, hookimpl
-from bioclip_plugin.plugins import BioclipPluginManager
-from bioclip_plugin.session import Progress
+from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.running.session import Progress
 from bioclip_plugin.store import Store
 from bioclip_plugin.testing import FakeEncoder, FakeModel
 

@@ -64,7 +64,7 @@ def test_importing_everything_that_a_host_sees_loads_nothing_heavy_and_sets_up_n
     said = imported("bioclip_plugin", "bioclip_core")
     assert said["heavy"] == {}
     assert said["handlers"] == 0
-    assert {"bioclip_plugin.session", "bioclip_plugin.cli", "bioclip_core.encoder"} <= set(said["modules"])  # type: ignore[call-overload]
+    assert {"bioclip_plugin.running.session", "bioclip_plugin.cli", "bioclip_core.encoder"} <= set(said["modules"])  # type: ignore[call-overload]
 
 
 def test_importing_the_training_package_loads_nothing_heavy() -> None:

@@ -24,7 +24,7 @@ from bioclip_core.captions import Caption, captions_for_labels
 from bioclip_core.errors import SourceError
 from bioclip_core.identity import settings_id
 from bioclip_core.taxonomy import Taxon
-from bioclip_training.checkpoint import whole
+from bioclip_training.loop.checkpoint import whole
 
 if TYPE_CHECKING:
     from bioclip_training.catalog.rows import Catalog
@@ -121,8 +121,8 @@ class Study:
 
     def checkpoint(self, cell: Cell) -> Path:
         """The trained model's folder, without what the trainer keeps for going on."""
-        from bioclip_training.recipe import TrainConfig
-        from bioclip_training.run import train
+        from bioclip_training.loop.recipe import TrainConfig
+        from bioclip_training.loop.run import train
 
         folder = self._folder / "models" / cell.identity(self.size)
         if not (folder / "facts.json").is_file():
@@ -201,8 +201,8 @@ def answers_of(
         SourceError: if an image cannot be read; an experiment is of all its images or of none.
     """
     from bioclip_core.device import choose_compute
-    from bioclip_core.encoder import open_encoder
     from bioclip_core.models import find_model
+    from bioclip_core.open_clip_encoder import open_encoder
     from bioclip_training.evaluation.features import FeatureBook, silent
 
     compute = choose_compute(precision="fp32")

@@ -21,7 +21,7 @@ from benchmarks.questions.relatives import RANKS
 from benchmarks.questions.sizes import Size
 from benchmarks.questions.world import nearest
 from bioclip_core.identity import settings_id
-from bioclip_training.checkpoint import whole
+from bioclip_training.loop.checkpoint import whole
 
 if TYPE_CHECKING:
     from bioclip_training.catalog.rows import Catalog
@@ -84,8 +84,8 @@ def _trained(
     size: Size, catalog: Catalog, loss: str, seed: int, rows_N: NDArray[np.int64], may_train: bool
 ) -> dict[str, list[int]]:  # fmt: skip
     """The answers of one run on the val rows, by caption and label set; empty where it may not be trained."""
-    from bioclip_training.recipe import TrainConfig
-    from bioclip_training.run import train
+    from bioclip_training.loop.recipe import TrainConfig
+    from bioclip_training.loop.run import train
 
     settings: dict[str, Any] = {
         "steps": size.steps, "batch_size": size.batch_size, "validate_every": size.steps, "save_every": size.steps,

@@ -15,7 +15,7 @@ from bioclip_core.identity import settings_id
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_training.biosphere import Biosphere, plate
 from bioclip_training.catalog.rows import CatalogRow, table_from
-from bioclip_training.checkpoint import whole
+from bioclip_training.loop.checkpoint import whole
 
 _PLATE = (112, 84)  # pixels; more than the models of the questions see
 _TRAIN, _VAL = 0, 1  # keep the random numbers of the two kinds of plates apart

@@ -32,15 +32,15 @@ from bioclip_plugin.commands.reporting import (
     printable,
     terminated_like_interrupted,
 )
-from bioclip_plugin.media import MediaItem, Unlisted, uri_of
-from bioclip_plugin.request import ClassifyRequest
+from bioclip_plugin.items.media import MediaItem, Unlisted, uri_of
+from bioclip_plugin.items.request import ClassifyRequest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bioclip_plugin.rules.summary import Applied
-    from bioclip_plugin.session import Session
-    from bioclip_plugin.sources import ListingOptions
+    from bioclip_plugin.contracts.source import ListingOptions
+    from bioclip_plugin.running.rules_summary import Applied
+    from bioclip_plugin.running.session import Session
     from bioclip_plugin.store import Run, Summary
 
 
@@ -113,10 +113,10 @@ class _Classification:
         self._as_json = as_json
 
     def run(self) -> int:
-        from bioclip_plugin.session import Session
+        from bioclip_plugin.running.session import Session
 
         self._check_paths()
-        session = Session.of(self._request, plugins=self._plugins)
+        session = Session(self._request, self._plugins)
         try:
             self._say_what_is_used(session)
             return self._work(session)
@@ -196,7 +196,7 @@ class _Classification:
 
     def _print_decided(self, session: Session, run: Run) -> None:
         """Print what the rules made of the answers: before them nothing was said, since they see whole events."""
-        from bioclip_plugin.exports.jsonl import objects_of
+        from bioclip_plugin.formats.tables.write_jsonl import objects_of
 
         assert session.store is not None
         for stored in session.store.items_of(run):
@@ -222,7 +222,7 @@ class _Classification:
 
     def _items(self, session: Session) -> Iterable[MediaItem | Unlisted]:
         """What PATHS name; a place that is gone or empty is answered for from the store's own listing."""
-        from bioclip_plugin.sources.listing import listed
+        from bioclip_plugin.running.listing import listed
 
         assert session.store is not None
         sources = self._plugins.sources()

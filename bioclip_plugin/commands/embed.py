@@ -22,16 +22,16 @@ from bioclip_plugin.commands.reporting import (
     printable,
     terminated_like_interrupted,
 )
-from bioclip_plugin.request import ClassifyRequest
+from bioclip_plugin.items.request import ClassifyRequest
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rich.console import Console
 
-    from bioclip_plugin.answers import Answer, Failure
-    from bioclip_plugin.engine import Engine
-    from bioclip_plugin.media import MediaItem, Region
+    from bioclip_plugin.items.answers import Answer, Failure
+    from bioclip_plugin.items.media import MediaItem, Region
+    from bioclip_plugin.running.engine import Engine
 
 _ROWS_A_GROUP = 2048  # of 768 float32 each: 6 MB
 _SHOWN_FAILURES = 10
@@ -56,9 +56,9 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     \b
     bioclip-plugin embed photos/ --model demo --output features.parquet
     """
-    from bioclip_plugin.engine import Engine
-    from bioclip_plugin.exports.atomic import check_output, whole_file
-    from bioclip_plugin.sources.listing import listed
+    from bioclip_core.files.whole import check_output, whole_file
+    from bioclip_plugin.running.engine import Engine
+    from bioclip_plugin.running.listing import listed
 
     check_output(output, force=force)
     plugins = plugins_of(ctx)
@@ -101,7 +101,7 @@ class _Features:
         return count
 
     def _rows(self) -> Iterator[tuple[MediaItem, Region | None, NDArray[np.float16]]]:
-        from bioclip_plugin.pipeline import Pipeline
+        from bioclip_plugin.running.pipeline import Pipeline
 
         for answer, vectors in Pipeline(self._engine, classify=False).features(self._items):
             self.report.advance()
@@ -129,8 +129,8 @@ def _schema(engine: Engine) -> Any:
     """``emb`` is a list of float32, what readers of features (emb-explorer among them) expect; float16 few can read."""
     import pyarrow as pa
 
+    from bioclip_core import __version__
     from bioclip_core.identity import settings_id
-    from bioclip_plugin import __version__
 
     settings = engine.feature_settings
     about = {

@@ -26,9 +26,10 @@ from bioclip_plugin.commands.reporting import Report, console_for, printable, sa
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bioclip_plugin.exports import Exporter, ExportOptions
-    from bioclip_plugin.exports.selection import Export
-    from bioclip_plugin.validation.problems import Problem
+    from bioclip_plugin.contracts.export import Export
+    from bioclip_plugin.contracts.export_options import ExportOptions
+    from bioclip_plugin.contracts.exporter import Exporter
+    from bioclip_plugin.contracts.problem import Problem
 
 _SHOWN_PROBLEMS = 20
 
@@ -84,8 +85,8 @@ def export(
     bioclip-plugin export --format camtrap-dp --deployments cameras.csv --time-zone Europe/Brussels --output package.zip
     bioclip-plugin export --format darwin-core --ledger sent.ledger --min-probability 0.9 --output identifications.zip
     """
-    from bioclip_plugin.exports.options import ExportOptions
-    from bioclip_plugin.exports.selection import Export
+    from bioclip_plugin.contracts.export import Export
+    from bioclip_plugin.contracts.export_options import ExportOptions
     from bioclip_plugin.store import Store
 
     exporter = exporter_of(plugins_of(ctx).exporters(), format_name)
@@ -132,7 +133,7 @@ def exporter_of(exporters: Mapping[str, Exporter], name: str) -> Exporter:
 @contextmanager
 def _remembering(exporter: Exporter, asked: Export) -> Iterator[list[str]]:
     """Tell an exporter with a memory how it ended; what it says to that is in the list afterwards."""
-    from bioclip_plugin.exports import RememberingExporter
+    from bioclip_plugin.contracts.exporter import RememberingExporter
 
     lines: list[str] = []
     try:
@@ -148,8 +149,8 @@ def _remembering(exporter: Exporter, asked: Export) -> Iterator[list[str]]:
 @contextmanager
 def _draft(output: Path, exporter: Exporter, *, force: bool, reads: Sequence[str | Path]) -> Iterator[Path]:
     """A file or a folder to fill, which becomes the output, packed where that is to be a .zip."""
-    from bioclip_plugin.exports import FolderExporter
-    from bioclip_plugin.exports.atomic import whole_file, whole_folder, zip_folder
+    from bioclip_core.files.whole import whole_file, whole_folder, zip_folder
+    from bioclip_plugin.contracts.exporter import FolderExporter
 
     if not exporter.folder:
         with whole_file(output, force=force, reads=reads) as draft:

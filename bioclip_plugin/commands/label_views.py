@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from bioclip_core.checklist import Finding
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.checklist import Finding
+    from bioclip_core.labels.label_set import LabelSet
 
 _SHOWN_HITS = 20
 _SHOWN_NAMES = 10
@@ -117,10 +117,10 @@ def doctor(folder: Path, checklist: Path | None, output: Path | None, force: boo
     \b
     bioclip-plugin labels doctor my_labels --checklist park_species.csv --output findings.csv
     """
-    from bioclip_core.checklist import check_names, health_of
-    from bioclip_core.labels import LabelSet
-    from bioclip_plugin.commands.taxon_tables import read_checklist
-    from bioclip_plugin.exports.atomic import check_output
+    from bioclip_core.files.whole import check_output
+    from bioclip_core.labels.checklist import check_names, health_of
+    from bioclip_core.labels.label_set import LabelSet
+    from bioclip_plugin.commands.training.taxon_tables import read_checklist
 
     if output is not None and checklist is None:
         raise UsageError("--output holds the findings of a checklist: give --checklist FILE too")
@@ -205,7 +205,7 @@ def _hit_row(labels: LabelSet, level: str, row: int, rows: int) -> tuple[object,
 
 
 def _opened(ctx: click.Context, folder: Path | None, model: str | None) -> LabelSet:
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.label_set import LabelSet
     from bioclip_core.models import find_model
     from bioclip_plugin.commands.models import label_folder_here
 
@@ -251,8 +251,8 @@ def _say_findings(console: Console, findings: Sequence[Finding]) -> None:
 
 
 def _write_findings(output: Path, findings: Sequence[Finding], *, force: bool) -> None:
-    from bioclip_plugin.exports.atomic import whole_file
-    from bioclip_plugin.exports.table import spreadsheet_safe
+    from bioclip_core.files.whole import whole_file
+    from bioclip_plugin.formats.tables.write import spreadsheet_safe
 
     with whole_file(output, force=force) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         table: Any = csv.writer(file)

@@ -17,8 +17,8 @@ from bioclip_plugin.commands.reporting import Report, console_for, log_lines
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bioclip_core.label_building import Built
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.building import Built
+    from bioclip_core.labels.label_set import LabelSet
     from bioclip_core.taxonomy import Taxon
 
 _output = click.option(
@@ -74,11 +74,11 @@ def build(
     bioclip-plugin labels build leaves.csv fish.csv --model bioclip-2 --output my_labels
     """
     from bioclip_core.device import choose_compute
-    from bioclip_core.encoder import open_encoder
     from bioclip_core.errors import LabelSetError
-    from bioclip_core.label_building import build_label_set
+    from bioclip_core.labels.building import build_label_set
     from bioclip_core.models import find_model
-    from bioclip_plugin.commands.taxon_tables import read_taxa
+    from bioclip_core.open_clip_encoder import open_encoder
+    from bioclip_plugin.commands.training.taxon_tables import read_taxa
 
     console = console_for()
     rows = _Counted([read_taxa(table) for table in tables])
@@ -116,9 +116,9 @@ def import_labels(ctx: click.Context, embeddings: Path, names: Path, model: str,
     bioclip-plugin labels import txt_emb_species.npy txt_emb_species.json --model bioclip-2 --output tol_labels
     """
     from bioclip_core.device import choose_compute
-    from bioclip_core.encoder import open_encoder
-    from bioclip_core.label_building import import_label_set
+    from bioclip_core.labels.building import import_label_set
     from bioclip_core.models import find_model
+    from bioclip_core.open_clip_encoder import open_encoder
 
     console = console_for()
     encoder = open_encoder(find_model(model, plugins_of(ctx).models()), choose_compute())

@@ -12,14 +12,14 @@ from bioclip_core.errors import BioclipError, ModelUnavailable
 from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import device_option, force_option, model_option
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_table, size_of
-from bioclip_plugin.request import DEFAULT_MODEL, ClassifyRequest
+from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bioclip_core.models import FoundModel, ModelEntry
     from bioclip_core.preprocessing import Preprocessing
-    from bioclip_plugin.plugins import BioclipPluginManager
+    from bioclip_plugin.contracts.manager import BioclipPluginManager
 
 
 @click.group()
@@ -142,8 +142,8 @@ def export(
     \b
     bioclip-plugin models export --format addaxai --model bioclip-2 --taxa Mammalia --taxa Aves --output BIOCLIP-2-v1
     """
-    from bioclip_plugin.addaxai.writing import MANY_CLASSES, export_folder
-    from bioclip_plugin.engine import Engine
+    from bioclip_plugin.formats.addaxai.write import MANY_CLASSES, export_folder
+    from bioclip_plugin.running.engine import Engine
 
     assert format_ == "addaxai"  # click allows no other
     console = console_for()
@@ -163,7 +163,7 @@ def export(
 
 def _fetch(console: Console, plugins: BioclipPluginManager, name: str) -> None:
     from bioclip_core.models import find_model
-    from bioclip_plugin.label_choice import choose_labels
+    from bioclip_plugin.running.label_choice import choose_labels
 
     found = find_model(name, plugins.models())
     console.print(f"{name}: {found.folder or found.weights or 'nothing to fetch'}, weights {found.weights_sha256[:12]}")
@@ -179,7 +179,7 @@ def _fetch(console: Console, plugins: BioclipPluginManager, name: str) -> None:
 def label_folder_here(found: FoundModel) -> Path | None:
     """The label set that belongs to a model, where it is on this machine; asks no network."""
     from bioclip_core.identity import settings_id, user_cache
-    from bioclip_core.labels import MANIFEST
+    from bioclip_core.labels.label_set import MANIFEST
 
     published = found.entry.labels if found.entry else None
     if found.own_label_set or published is None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bioclip_plugin.request import DEFAULT_MODEL
+from bioclip_plugin.items.request import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from bioclip_plugin.exports.selection import Selection
-    from bioclip_plugin.sources import ListingOptions
+    from bioclip_plugin.contracts.export import Selection
+    from bioclip_plugin.contracts.source import ListingOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,7 +56,7 @@ run_option = click.option(
 
 def _proper_zone(_ctx: click.Context, _option: click.Parameter, given: str | None) -> str | None:
     """Refuse a time zone that nobody knows before anything is read."""
-    from bioclip_plugin.time_zones import zone_of
+    from bioclip_plugin.items.time_zones import zone_of
 
     if given is not None:
         zone_of(given)
@@ -106,14 +106,14 @@ listing_options = _together(
 
 def listing_of(options: dict[str, Any]) -> ListingOptions:
     """Take the options of ``listing_options`` out of a command's."""
-    from bioclip_plugin.sources import ListingOptions
+    from bioclip_plugin.contracts.source import ListingOptions
 
     return ListingOptions(**{field: options.pop(field) for field in ListingOptions.__slots__})
 
 
 def selection_of(options: dict[str, Any]) -> Selection:
     """Take the options of ``selection_options`` out of a command's."""
-    from bioclip_plugin.exports.selection import Selection
+    from bioclip_plugin.contracts.export import Selection
 
     since = options.pop("since")
     return Selection(since.date() if since else None, options.pop("taxa"), options.pop("min_probability"))

@@ -1,4 +1,4 @@
-"""What the outputs of commands may not take the place of, beside what :mod:`bioclip_plugin.exports.atomic` knows by itself."""
+"""What the outputs of commands may not take the place of, beside what :mod:`bioclip_core.files.whole` knows by itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioclip_core.errors import BioclipError
-from bioclip_plugin.media import uri_of
+from bioclip_plugin.items.media import uri_of
 
 if TYPE_CHECKING:
     from bioclip_plugin.store import Store

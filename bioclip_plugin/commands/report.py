@@ -92,7 +92,7 @@ def report(ctx: click.Context, /, store: str, run: int | None, output: Path, for
     bioclip-plugin report --taxon Felidae --min-probability 0.8 --output cats.html
     bioclip-plugin report --coordinate-precision 1 --names names.csv --language de --force
     """  # fmt: skip
-    from bioclip_plugin.exports.atomic import check_output
+    from bioclip_core.files.whole import check_output
     from bioclip_plugin.report.options import ReportOptions
     from bioclip_plugin.report.writing import write_report
     from bioclip_plugin.store import Store

@@ -22,12 +22,12 @@ from bioclip_plugin.commands.reporting import (
     printable,
     terminated_like_interrupted,
 )
-from bioclip_plugin.request import ClassifyRequest
+from bioclip_plugin.items.request import ClassifyRequest
 
 if TYPE_CHECKING:
-    from bioclip_plugin.engine import Engine
-    from bioclip_plugin.plugins import BioclipPluginManager
-    from bioclip_plugin.rules import Rule
+    from bioclip_plugin.contracts.manager import BioclipPluginManager
+    from bioclip_plugin.contracts.rule import Rule
+    from bioclip_plugin.running.engine import Engine
     from bioclip_plugin.store import Run
     from bioclip_plugin.store.records import RunStatus
 
@@ -92,8 +92,8 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
     bioclip-plugin rules apply --rule sequences:gap=120
     bioclip-plugin rules apply --run 3 --rule only:file=park_list.csv --rule thresholds:species=0.8,genus=0.6
     """
-    from bioclip_plugin.rules.applying import apply_rules
     from bioclip_plugin.rules.settings import parse_rules
+    from bioclip_plugin.running.rules_pass import apply_rules
     from bioclip_plugin.store import Store
 
     console = console_for(to_stderr=as_json)
@@ -152,7 +152,7 @@ def _engine(base: Run, texts: Sequence[str], plugins: BioclipPluginManager) -> E
     Raises:
         UsageError: if they are others now.
     """
-    from bioclip_plugin.engine import Engine
+    from bioclip_plugin.running.engine import Engine
 
     known = {field.name for field in fields(ClassifyRequest)}
     asked = {name: value for name, value in base.settings.items() if name in known}

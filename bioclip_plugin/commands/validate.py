@@ -17,7 +17,7 @@ from bioclip_plugin.commands.options import json_option
 from bioclip_plugin.commands.reporting import console_for
 
 if TYPE_CHECKING:
-    from bioclip_plugin.exports import Exporter
+    from bioclip_plugin.contracts.exporter import Exporter
 
 
 @click.command()
@@ -42,7 +42,7 @@ def validate(
     bioclip-plugin validate results.json
     bioclip-plugin validate package.zip --json
     """
-    from bioclip_plugin.exports.options import ExportOptions
+    from bioclip_plugin.contracts.export_options import ExportOptions
 
     if not path.exists():
         raise UsageError(f"{path} does not exist; give a file or a folder to check")

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioclip_plugin.hookspecs import hookimpl
-from bioclip_plugin.media import MediaItem, Unlisted, path_of
+from bioclip_plugin.items.media import MediaItem, Unlisted, path_of
 from bioclip_plugin.opening import heif, pages, raw, video
 from bioclip_plugin.opening.frames import VideoFrames
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from bioclip_plugin.sources import ListingOptions
+    from bioclip_plugin.contracts.source import ListingOptions
 
 
 class BuiltInMedia:

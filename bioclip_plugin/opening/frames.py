@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from bioclip_core.errors import ImageError
-from bioclip_core.images import MAX_DECODED_PIXELS
+from bioclip_core.images.decoding import MAX_DECODED_PIXELS
 from bioclip_plugin.opening.video import opened, video_stream
 
 if TYPE_CHECKING:

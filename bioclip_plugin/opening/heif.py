@@ -7,8 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from bioclip_core.errors import ImageError
-from bioclip_core.images import MAX_DECODED_PIXELS, read_bytes
-from bioclip_plugin.media import MediaItem
+from bioclip_core.images.decoding import MAX_DECODED_PIXELS, read_bytes
+from bioclip_plugin.items.media import MediaItem
 
 SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 

@@ -15,8 +15,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from bioclip_core.errors import ImageError
-from bioclip_core.images import MAX_DECODED_PIXELS
-from bioclip_plugin.media import MediaItem, Unlisted
+from bioclip_core.images.decoding import MAX_DECODED_PIXELS
+from bioclip_plugin.items.media import MediaItem, Unlisted
 
 SUFFIXES = frozenset((".tif", ".tiff"))
 

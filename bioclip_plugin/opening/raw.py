@@ -9,8 +9,8 @@ from typing import Any
 from PIL import Image
 
 from bioclip_core.errors import ImageError
-from bioclip_core.images import MAX_DECODED_PIXELS, read_bytes
-from bioclip_plugin.media import MediaItem
+from bioclip_core.images.decoding import MAX_DECODED_PIXELS, read_bytes
+from bioclip_plugin.items.media import MediaItem
 
 SUFFIXES = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .rwl .sr2 .srf .srw .x3f".split()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.errors import ImageError, UsageError
-from bioclip_plugin.media import MediaItem, Unlisted
+from bioclip_plugin.items.media import MediaItem, Unlisted
 
 if TYPE_CHECKING:
     from av.container import InputContainer

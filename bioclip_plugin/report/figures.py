@@ -9,12 +9,12 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from bioclip_core.taxonomy import RANKS, Taxon
-from bioclip_plugin.media import MediaItem
+from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.store.records import StoredItem
 
 if TYPE_CHECKING:
     from bioclip_core.classify import Candidate
-    from bioclip_plugin.report.gathering import Entry
+    from bioclip_plugin.report.entries import Entry
 
 HOURS = 24
 _PLACE_DECIMALS = 4  # 11 m: what a map shows, and within which images without a camera's name are of one place

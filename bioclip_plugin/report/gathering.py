@@ -9,41 +9,20 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from bioclip_core.classify import Candidate
-from bioclip_plugin.answers import Failure
-from bioclip_plugin.exports.rows import asked_level
-from bioclip_plugin.media import MediaItem, Region
+from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.report.decisions import Decided, agreement, decided
+from bioclip_plugin.report.entries import Entry
 from bioclip_plugin.report.figures import Figures
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.report.people import People, people_in
 from bioclip_plugin.reviews.boxes import ABOUT, overlap
-from bioclip_plugin.store.records import Review, Run, StoredItem, StoredRegion
+from bioclip_plugin.store.records import Review, Run, StoredItem, StoredRegion, asked_level
 
 if TYPE_CHECKING:
     from bioclip_plugin.store import Store
 
 _PAGE = 500  # items whose reviews are asked for at once
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One card of the gallery: a region, or an image in which a detector found nothing."""
-
-    region: Region | None
-    answer: Decided
-    candidates: tuple[Candidate, ...]
-    """The model's own best few, most probable first."""
-    flags: tuple[str, ...] = ()
-    event: str | None = None
-    reviews: tuple[Review, ...] = ()
-    """What people said of it: of its event, its image, the region itself; the last one counts."""
-    agreement: str = ""
-
-    @property
-    def probability(self) -> float | None:
-        """Of the taxon that was decided on, else of the best candidate."""
-        best = self.answer.candidate or (self.candidates[0] if self.candidates else None)
-        return best.probability if best else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bioclip_core.errors import UsageError
-from bioclip_plugin.exports.selection import Selection
+from bioclip_plugin.contracts.export import Selection
 
 DEFAULT_LIMIT = 10_000
 SMALLEST, LARGEST = 48, 1024  # pixels of a thumbnail's longer side

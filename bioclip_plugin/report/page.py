@@ -10,9 +10,9 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
+from bioclip_core import __version__
 from bioclip_core.models import ModelEntry
 from bioclip_core.taxonomy import RANKS
-from bioclip_plugin import __version__
 from bioclip_plugin.report.activity import activity_svg
 from bioclip_plugin.report.decisions import VERDICTS
 from bioclip_plugin.report.figures import Tally

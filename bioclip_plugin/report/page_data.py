@@ -7,9 +7,10 @@ from typing import Any
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Taxon
-from bioclip_plugin.media import MediaItem, Region
+from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.report.decisions import AGREEMENTS, VERDICTS
-from bioclip_plugin.report.gathering import Entry, Gathered
+from bioclip_plugin.report.entries import Entry
+from bioclip_plugin.report.gathering import Gathered
 from bioclip_plugin.report.map_picture import east, north
 from bioclip_plugin.report.names import CommonNames
 from bioclip_plugin.report.text import legible, running, without_place

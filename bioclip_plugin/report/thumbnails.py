@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bioclip_core.crops import WHOLE, Box, upright
 from bioclip_core.errors import BioclipError, ImageError
-from bioclip_core.images import decode_regions, orientation_of, prepare, upright_size
+from bioclip_core.images.crops import WHOLE, Box, upright
+from bioclip_core.images.decoding import decode_regions, orientation_of, prepare, upright_size
 from bioclip_core.preprocessing import preprocessing_of
-from bioclip_plugin.media import MediaItem, path_of, uri_of
+from bioclip_plugin.items.media import MediaItem, path_of, uri_of
 from bioclip_plugin.report.people import People
-from bioclip_plugin.tasks import bytes_of
+from bioclip_plugin.running.tasks import bytes_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
-    from bioclip_plugin.plugins import BioclipPluginManager
+    from bioclip_plugin.contracts.manager import BioclipPluginManager
 
 QUALITY = 55
 CLOSE_UP_ASPECT = 4 / 3  # of the gallery's cards

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from bioclip_plugin.exports.atomic import whole_file
+from bioclip_core.files.whole import whole_file
 from bioclip_plugin.report.gathering import Gathered, Sheet, gather
 from bioclip_plugin.report.names import CommonNames
 from bioclip_plugin.report.options import ReportOptions
@@ -19,7 +19,7 @@ from bioclip_plugin.report.text import legible, script_json
 from bioclip_plugin.report.thumbnails import Illustrator, Thumbnail, Thumbnails
 
 if TYPE_CHECKING:
-    from bioclip_plugin.plugins import BioclipPluginManager
+    from bioclip_plugin.contracts.manager import BioclipPluginManager
     from bioclip_plugin.store import Run, Store
 
 _AHEAD = 4  # images a thread that may be made and not yet written

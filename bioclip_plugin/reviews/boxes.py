@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bioclip_plugin.media import Region
+from bioclip_plugin.items.media import Region
 
 SAME = 0.95
 """Overlap from which two boxes are one, written with other roundings."""

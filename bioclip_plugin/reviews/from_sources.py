@@ -8,8 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from bioclip_core.errors import SourceError, StoreError
-from bioclip_plugin.sources import ListingOptions, ReviewingSource, Source
-from bioclip_plugin.sources.listing import source_of
+from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
+from bioclip_plugin.running.listing import source_of
 
 if TYPE_CHECKING:
     from bioclip_plugin.store import Store

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bioclip_plugin.media import uri_of
+from bioclip_plugin.items.media import uri_of
 
 
 def image_names(written: Sequence[str], folder: Path) -> list[str]:

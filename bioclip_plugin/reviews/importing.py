@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 
 from bioclip_core.errors import SourceError
 from bioclip_core.taxonomy import Taxon, clean_name, parse_binomial
-from bioclip_plugin.media import Region, path_of, uri_of
-from bioclip_plugin.reviews import tables, timelapse
+from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
+from bioclip_plugin.formats.timelapse import read_reviews as timelapse
+from bioclip_plugin.items.media import Region, path_of, uri_of
+from bioclip_plugin.items.time_zones import zone_of
+from bioclip_plugin.reviews import tables
 from bioclip_plugin.reviews.boxes import same_box
 from bioclip_plugin.reviews.image_names import image_names
 from bioclip_plugin.reviews.sameness import repeats, sense_of, uid_of
 from bioclip_plugin.reviews.words import AMBIGUOUS, squeezed, verdict_of, verdict_words
 from bioclip_plugin.reviews.written import NotReviewed, NotTaken, Written
-from bioclip_plugin.sources import ListingOptions, ReviewingSource, Source
 from bioclip_plugin.store.records import ReviewTarget, StatedReview, Verdict
-from bioclip_plugin.time_zones import zone_of
 
 if TYPE_CHECKING:
     from bioclip_plugin.reviews.names import NameBook

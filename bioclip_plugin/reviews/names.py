@@ -10,8 +10,8 @@ from bioclip_core.taxonomy import RANKS, Rank, Taxon, clean_name, parse_binomial
 from bioclip_training.catalog.names import cleaned, plain_cells
 
 if TYPE_CHECKING:
-    from bioclip_core.checklist import NameIndex
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.checklist import NameIndex
+    from bioclip_core.labels.label_set import LabelSet
     from bioclip_training.taxonomy import TaxonomyIndex
 
 _ROWS_LOOKED_AT = 2_000  # of a label set under one name: a kingdom has all of them, and one lineage tells it
@@ -39,7 +39,7 @@ class NameBook:
         """Args:
         stored: gives the store's taxa that bear one of these names (scientific or common, at any rank).
         """
-        from bioclip_core.checklist import NameIndex
+        from bioclip_core.labels.checklist import NameIndex
 
         self._stored = stored
         self._labels = labels

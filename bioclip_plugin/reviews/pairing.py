@@ -9,9 +9,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.exports.rows import asked_level
 from bioclip_plugin.reviews.boxes import ABOUT, overlap
-from bioclip_plugin.store.records import Verdict
+from bioclip_plugin.store.records import Verdict, asked_level
 
 if TYPE_CHECKING:
     from bioclip_core.classify import Candidate

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bioclip_core.errors import BioclipError
 
 if TYPE_CHECKING:
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.label_set import LabelSet
     from bioclip_core.models import ModelEntry
     from bioclip_plugin.store import Run
 
@@ -28,7 +28,8 @@ def labels_of_run(
     Raises:
         LabelSetError: if the folder that the user gave holds no label set.
     """
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.checklist import subset_of
+    from bioclip_core.labels.label_set import LabelSet
 
     if folder is not None:
         return LabelSet.open(folder), ""
@@ -43,15 +44,15 @@ def labels_of_run(
             return None, f"the label set {found} is not the one that run {run.id} answered with; give it with --labels"
         labels = LabelSet.open(found)
         taxa = tuple(run.settings.get("taxa") or ())
-        return (labels.subset(taxa) if taxa else labels), ""
+        return (subset_of(labels, taxa) if taxa else labels), ""
     except (BioclipError, OSError, ValueError) as error:
         return None, f"the label set of run {run.id} cannot be opened ({error}); give it with --labels"
 
 
 def _folder_of(run: Run, entries: Mapping[str, ModelEntry]) -> Path:
     from bioclip_core.models import find_model
-    from bioclip_plugin.label_choice import choose_labels
-    from bioclip_plugin.request import DEFAULT_MODEL, ClassifyRequest
+    from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
+    from bioclip_plugin.running.label_choice import choose_labels
 
     labels: Any = run.settings.get("labels")
     if isinstance(labels, str):

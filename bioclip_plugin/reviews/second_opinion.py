@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
-from bioclip_plugin.exports.rows import asked_level
 from bioclip_plugin.reviews.agreement import is_above, is_within
 from bioclip_plugin.reviews.names import NameBook, contradicts, same_at, shared_rank
+from bioclip_plugin.store.records import asked_level
 from bioclip_training.catalog.names import cleaned, plain_cells
 
 if TYPE_CHECKING:
     from bioclip_core.classify import Candidate
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.label_set import LabelSet
     from bioclip_plugin.store import Run, Store, StoredItem, StoredRegion
     from bioclip_training.taxonomy import TaxonomyIndex
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from typing import Any
 
-from bioclip_plugin.exports.rows import COLUMNS as EXPORTED
-from bioclip_plugin.exports.rows import REVIEW_COLUMNS
-from bioclip_plugin.media import Unlisted, path_of
-from bioclip_plugin.reviews.timelapse import header_of
+from bioclip_plugin.formats.tables.columns import COLUMNS as EXPORTED
+from bioclip_plugin.formats.tables.columns import REVIEW_COLUMNS
+from bioclip_plugin.formats.tables.read import TableSource
+from bioclip_plugin.formats.tables.read_rows import Row
+from bioclip_plugin.formats.timelapse.read_reviews import header_of
+from bioclip_plugin.items.media import Unlisted, path_of
 from bioclip_plugin.reviews.words import squeezed, verdict_of
 from bioclip_plugin.reviews.written import (
     BOX_COLUMNS,
@@ -29,8 +31,6 @@ from bioclip_plugin.reviews.written import (
     text_of,
     unguarded,
 )
-from bioclip_plugin.sources.rows import Row
-from bioclip_plugin.sources.table import TableSource
 from bioclip_plugin.store.records import ITEM_STATUSES
 
 VERDICT_COLUMNS = ("reviewverdict", "verdict", "observationtype")

@@ -181,7 +181,7 @@ def _moment(cell: Any) -> datetime:
 
 def details_of(cells: Mapping[str, Any], values: Mapping[str, Any], used: frozenset[str]) -> dict[str, Any]:
     """What else the row says, by the columns' own names; the well-known ones by those that Camtrap DP has."""
-    from bioclip_plugin.sources.rows import plain
+    from bioclip_plugin.formats.tables.read_rows import plain
 
     found = {}
     for name, value in values.items():

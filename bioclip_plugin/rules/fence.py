@@ -10,12 +10,12 @@ from pathlib import Path
 from bioclip_core.classify import Candidate
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.media import Place
-from bioclip_plugin.rules import Subject
+from bioclip_plugin.contracts.rule import Subject
+from bioclip_plugin.formats.speciesnet.labels import Kind
+from bioclip_plugin.items.media import Place
 from bioclip_plugin.rules.countries import three_letters
 from bioclip_plugin.rules.geofence_map import GeofenceMap, read_geofence
 from bioclip_plugin.rules.speciesnet_ensemble import Blocked, Scored, never
-from bioclip_plugin.speciesnet_labels import Kind
 
 _SUBDIVISION = re.compile(r"^(?:[A-Z]{2,3}-)?([A-Z0-9]{2})$")  # US-CA, USA-CA or CA
 _KINDS: dict[str, Kind] = {

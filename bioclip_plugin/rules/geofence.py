@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bioclip_plugin.rules import Rule, Ruling, Subject
+from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 from bioclip_plugin.rules.fence import Fence, scored, whole_sum
 from bioclip_plugin.rules.speciesnet_ensemble import Scored, fenced
 
 if TYPE_CHECKING:
     from bioclip_core.classify import Candidate
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.label_set import LabelSet
 
 
 @dataclass(frozen=True, slots=True)

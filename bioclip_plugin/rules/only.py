@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioclip_core.errors import UsageError
-from bioclip_plugin.rules import Rule, Ruling, Subject
+from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 from bioclip_plugin.rules.tables import missing_note, name_in, read_rows, read_text, rows_of_names
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.label_set import LabelSet
     from bioclip_core.taxonomy import Taxon
-    from bioclip_plugin.media import Place
+    from bioclip_plugin.items.media import Place
 
 _REMEMBERED = 65_536  # taxa
 

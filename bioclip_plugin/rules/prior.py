@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioclip_core.errors import UsageError
-from bioclip_plugin.rules import Rule
+from bioclip_plugin.contracts.rule import Rule
 from bioclip_plugin.rules.range_table import COLUMNS, RangeTable, read_ranges
 from bioclip_plugin.rules.tables import missing_note, rows_of_names
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bioclip_core.labels import LabelSet
-    from bioclip_plugin.media import Place
+    from bioclip_core.labels.label_set import LabelSet
+    from bioclip_plugin.items.media import Place
 
 _KEPT_BYTES = 64 << 20  # of weights that are remembered; a million labels are 4 MB a kind of place
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bioclip_plugin.media import Place
+    from bioclip_plugin.items.media import Place
 
 COLUMNS = "taxon weight country region min_latitude max_latitude min_longitude max_longitude month".split()
 """All but the first two may be missing, and every cell of them empty."""

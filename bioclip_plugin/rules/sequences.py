@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from bioclip_core.classify import Candidate
 from bioclip_core.errors import UsageError
-from bioclip_plugin.media import MediaItem
-from bioclip_plugin.rules import EventKey, Rule, Subject
-from bioclip_plugin.time_zones import in_zone, zone_of
+from bioclip_plugin.contracts.rule import EventKey, Rule, Subject
+from bioclip_plugin.items.media import MediaItem
+from bioclip_plugin.items.time_zones import in_zone, zone_of
 
 _NOWHERE = "memory:"  # an image that came without a name: nothing but a serial number could tell its camera
 

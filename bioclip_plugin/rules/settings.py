@@ -5,54 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from bioclip_core.errors import UsageError
-from bioclip_core.identity import file_sha256
+from bioclip_plugin.contracts.rule import _key
 
 if TYPE_CHECKING:
-    from bioclip_plugin.rules import Rule
+    from bioclip_plugin.contracts.rule import Rule
 
 CONSENSUS_VERSION = 1
 
 _NEXT = re.compile(r",(?=[a-z_]+=)")  # a comma inside a file's name is none between settings
-
-
-@dataclass(frozen=True, slots=True)
-class NoSettings:
-    """Of a rule that has none."""
-
-
-def stored_settings(settings: Any) -> dict[str, Any]:
-    """Settings as plain JSON, for identities and the store: files by their contents, so that a moved file is the same.
-
-    Raises:
-        UsageError: for a file that cannot be read.
-    """
-    values: dict[str, Any] = {}
-    for one in fields(settings):
-        value = getattr(settings, one.name)
-        values[_key(one)] = f"sha256:{sha256_of(value)}" if isinstance(value, Path) else value
-    return values
-
-
-def _key(one: Field[Any]) -> str:
-    """A setting as it is written: ``class`` is no name that a field may have."""
-    return one.name.rstrip("_")
-
-
-def sha256_of(path: Path) -> str:
-    """Sha256 of a file that a setting names.
-
-    Raises:
-        UsageError: if it cannot be read.
-    """
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise UsageError(f"rule file {path} cannot be read: {error.strerror or error}") from None
 
 
 def parse_rules(texts: Iterable[str], known: Mapping[str, type[Rule]]) -> list[Rule]:

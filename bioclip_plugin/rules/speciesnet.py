@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioclip_core.errors import UsageError
-from bioclip_plugin.rules import Rule, Ruling, Subject
+from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 from bioclip_plugin.rules.fence import Fence, scored, whole_sum
 from bioclip_plugin.rules.geofence import fence_notes
 from bioclip_plugin.rules.speciesnet_ensemble import Detection, ensemble, never
 
 if TYPE_CHECKING:
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.label_set import LabelSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.label_set import LabelSet
 
 _NAME_COLUMNS = ("taxon", "label", "name", "scientificname", "canonicalname")
 _SHOWN = 5
@@ -68,7 +68,7 @@ def name_in(row: Mapping[str, str]) -> str:
 
 def rows_of_names(labels: LabelSet, names: Iterable[str]) -> tuple[dict[str, NDArray[np.int64]], list[str]]:
     """The label set's rows under each name (of any rank), and the names that it does not have."""
-    from bioclip_core.checklist import NameIndex
+    from bioclip_core.labels.checklist import NameIndex
 
     index = NameIndex(labels)
     found: dict[str, NDArray[np.int64]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from bioclip_core.taxonomy import RANKS
-from bioclip_plugin.rules import Rule, Ruling, Subject
+from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 from bioclip_plugin.rules.settings import check_probability
 
 _MOST_SPECIFIC_FIRST = ("label", "group", *reversed([rank.value for rank in RANKS]))

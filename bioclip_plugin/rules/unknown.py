@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import RANKS, Rank
-from bioclip_plugin.rules import Rule, Ruling, Subject
+from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 from bioclip_plugin.rules.settings import check_probability
 
 _RANKS = tuple(rank.value for rank in RANKS)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
-from bioclip_plugin.sources import ListingOptions
-from bioclip_plugin.sources.streamed_json import beginning
+from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.formats.shared.streamed_json import beginning
+from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 
 
 class FilesSource:

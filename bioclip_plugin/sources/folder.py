@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bioclip_core.errors import SourceError
-from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
-from bioclip_plugin.sources import ListingOptions
+from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 
 # What cameras, scanners and museums write and Pillow reads; HEIF where the host has a plugin for it (else a failure
 # that says so, which is better than silence). A file of another suffix can still be named itself.

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from bioclip_plugin.media import MediaItem, Unlisted, path_of, uri_of
-from bioclip_plugin.sources import ListingOptions
+from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 
 
 class StandardInputSource:

@@ -10,14 +10,14 @@ from sqlalchemy import Connection, and_, delete, select, update
 
 from bioclip_core.classify import Candidate
 from bioclip_core.errors import StoreError
-from bioclip_plugin.media import Region
-from bioclip_plugin.store import schema
-from bioclip_plugin.store.bulk import chunked, insert_new, upsert
+from bioclip_plugin.items.media import Region
+from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.bulk import chunked, insert_new, upsert
+from bioclip_plugin.store.database.values import now
 from bioclip_plugin.store.listing import DONE, FAILED, delete_answers, forget, upsert_media
 from bioclip_plugin.store.media_rows import RegionKey, capture_of, region_ids, region_key
 from bioclip_plugin.store.records import ItemRecord, RegionRecord, Run
 from bioclip_plugin.store.taxa import Key, TaxonCache, key_of, rank_code
-from bioclip_plugin.store.values import now
 
 Place = tuple[int, RegionKey]
 """Media number and region key."""

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
-from bioclip_plugin.media import WHOLE_BOX, MediaItem
-from bioclip_plugin.store import schema, stored_regions
-from bioclip_plugin.store.bulk import chunked, upsert
-from bioclip_plugin.store.connection import Database
+from bioclip_plugin.items.media import WHOLE_BOX, MediaItem
+from bioclip_plugin.store import stored_regions
+from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.bulk import chunked, upsert
+from bioclip_plugin.store.database.connection import Database
+from bioclip_plugin.store.database.values import to_json
 from bioclip_plugin.store.listing import DONE
 from bioclip_plugin.store.media_rows import MEDIA, item_of_values
 from bioclip_plugin.store.records import Run, StoredDecision, StoredRegion
 from bioclip_plugin.store.taxa import Key, TaxonCache, key_of, rank_code
-from bioclip_plugin.store.values import to_json
 
 if TYPE_CHECKING:
     import numpy as np

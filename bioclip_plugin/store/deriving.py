@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, delete, literal, select
 
-from bioclip_plugin.store import runs, schema
-from bioclip_plugin.store.bulk import insert_for
+from bioclip_plugin.store import runs
+from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.bulk import insert_for
+from bioclip_plugin.store.database.values import digest, from_json
 from bioclip_plugin.store.records import Run, RunPlan
-from bioclip_plugin.store.values import digest, from_json
 
 DERIVED = "rules_of_run"
 """In the provenance of such a run: the number of the run whose listing it has."""

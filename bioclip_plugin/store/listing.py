@@ -8,14 +8,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, func, select, tuple_, update
 
-from bioclip_plugin.answers import Failure
-from bioclip_plugin.media import MediaItem, Region, Unlisted
-from bioclip_plugin.store import schema
-from bioclip_plugin.store.bulk import chunked, insert_new, upsert
+from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.media import MediaItem, Region, Unlisted
+from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.bulk import chunked, insert_new, upsert
+from bioclip_plugin.store.database.values import digest, now
 from bioclip_plugin.store.media_rows import CAPTURE, MediaKey, capture_of, media_key, merged, region_key
 from bioclip_plugin.store.records import Listed, Run, Stat
 from bioclip_plugin.store.runs import LIST_STAGE
-from bioclip_plugin.store.values import digest, now
 
 DONE, FAILED = 1, 2
 NOTHING_FOUND = "nothing found"

@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import Connection, func, or_, select
 
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.media import MediaItem, Region
-from bioclip_plugin.store import schema
-from bioclip_plugin.store.bulk import chunked
+from bioclip_plugin.items.media import MediaItem, Region
+from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.bulk import chunked
+from bioclip_plugin.store.database.values import clean_text, stored_uri
 from bioclip_plugin.store.listing import NOTHING_FOUND
 from bioclip_plugin.store.media_rows import item_of_row, region_of_row
-from bioclip_plugin.store.values import clean_text, stored_uri
 
 MediaName = tuple[str, int]
 """uri and frame."""

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from bioclip_plugin.media import BOX_UNIT, WHOLE_BOX, MediaItem, Place, Region
-from bioclip_plugin.store import schema
-from bioclip_plugin.store.bulk import chunked, insert_new
+from bioclip_plugin.items.media import BOX_UNIT, WHOLE_BOX, MediaItem, Place, Region
+from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.bulk import chunked, insert_new
+from bioclip_plugin.store.database.stored_json import StoredJson
+from bioclip_plugin.store.database.values import captured_at_of, clean_text, stored_uri, to_json, wall_time
 from bioclip_plugin.store.records import NOTHING, Box
-from bioclip_plugin.store.stored_json import StoredJson
-from bioclip_plugin.store.values import captured_at_of, clean_text, stored_uri, to_json, wall_time
 
 MediaKey = tuple[str, int]
 """uri as it is stored, frame."""

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, and_, func, not_, or_, select
 
-from bioclip_plugin.answers import Failure
-from bioclip_plugin.media import MediaItem
-from bioclip_plugin.store import schema, stored_regions
-from bioclip_plugin.store.bulk import chunked
+from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.media import MediaItem
+from bioclip_plugin.store import stored_regions
+from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.bulk import chunked
+from bioclip_plugin.store.database.values import clean_text, moment_of
 from bioclip_plugin.store.listing import DONE
 from bioclip_plugin.store.media_rows import MEDIA, item_of_row, item_of_values
 from bioclip_plugin.store.records import (
@@ -26,7 +28,6 @@ from bioclip_plugin.store.records import (
 )
 from bioclip_plugin.store.stored_regions import Ranks
 from bioclip_plugin.store.taxa import TaxonCache
-from bioclip_plugin.store.values import clean_text, moment_of
 
 if TYPE_CHECKING:
     import numpy as np

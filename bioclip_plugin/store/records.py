@@ -8,8 +8,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from bioclip_plugin.answers import Failure
-from bioclip_plugin.media import MediaItem, Region
+from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.media import MediaItem, Region
 
 if TYPE_CHECKING:
     import numpy as np
@@ -297,3 +298,9 @@ class StatedReview:
 
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def asked_level(run: Run) -> str:
+    """The level whose candidates the run gives: the rank that was asked for, ``label`` for custom labels."""
+    rank = str(run.answer_settings.get("rank", "species"))
+    return "label" if rank == "species" and run.answer_settings.get("words") else rank

@@ -9,13 +9,13 @@ from sqlalchemy import Connection, Row, Select, select
 
 from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.store import schema
-from bioclip_plugin.store.bulk import chunked, insert_new
+from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.bulk import chunked, insert_new
+from bioclip_plugin.store.database.values import from_json, moment_of, moment_text, now, stored_uri, to_json
 from bioclip_plugin.store.media_rows import MediaKey, RegionKey, region_ids, region_key, region_of_row
 from bioclip_plugin.store.reading import PAGE
 from bioclip_plugin.store.records import TARGET_KINDS, VERDICTS, Review, ReviewTarget, StatedReview, Verdict
 from bioclip_plugin.store.taxa import Key, TaxonCache
-from bioclip_plugin.store.values import from_json, moment_of, moment_text, now, stored_uri, to_json
 
 
 def check_review(target: ReviewTarget, verdict: Verdict, taxon: Taxon | None, reviewer: str) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, Table, delete, select, update
 
 from bioclip_core.errors import StoreError
-from bioclip_plugin.store import schema
-from bioclip_plugin.store.bulk import insert_new, upsert
+from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.bulk import insert_new, upsert
+from bioclip_plugin.store.database.values import digest, from_json, moment_of, now, to_json
 from bioclip_plugin.store.records import RUN_STATUSES, Run, RunPlan, RunStatus
-from bioclip_plugin.store.values import digest, from_json, moment_of, now, to_json
 
 LIST_STAGE = "list"
 """The stage of failures that the listing itself makes; they last until the run is taken up again and lists anew."""

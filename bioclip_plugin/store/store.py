@@ -15,10 +15,11 @@ from sqlalchemy.exc import ArgumentError
 
 from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.media import MediaItem, Region, Unlisted
-from bioclip_plugin.store import commits, deriving, listing, lookups, reading, reviews, runs, verifying, versions
-from bioclip_plugin.store.address import check_place, parse_address, shown
-from bioclip_plugin.store.connection import Database
+from bioclip_plugin.items.media import MediaItem, Region, Unlisted
+from bioclip_plugin.store import commits, deriving, listing, lookups, reading, reviews, runs, verifying
+from bioclip_plugin.store.database import versions
+from bioclip_plugin.store.database.address import check_place, parse_address, shown
+from bioclip_plugin.store.database.connection import Database
 from bioclip_plugin.store.deciding import Deciding
 from bioclip_plugin.store.records import (
     FeatureKey,

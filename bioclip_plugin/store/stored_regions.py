@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, literal, select
 
 from bioclip_core.classify import Candidate
-from bioclip_plugin.media import BOX_UNIT, WHOLE_BOX, Region
-from bioclip_plugin.store import schema
-from bioclip_plugin.store.bulk import chunked
+from bioclip_plugin.items.media import BOX_UNIT, WHOLE_BOX, Region
+from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.bulk import chunked
+from bioclip_plugin.store.database.schema import RANK_CODES
+from bioclip_plugin.store.database.values import from_json
 from bioclip_plugin.store.records import DecisionVerdict, Run, StoredDecision, StoredRegion
-from bioclip_plugin.store.schema import RANK_CODES
 from bioclip_plugin.store.taxa import TaxonCache, rank_code
-from bioclip_plugin.store.values import from_json
 
 Ranks = Collection[str] | None
 """The levels whose candidates are wanted; None: all of them. Asking for one reads a tenth of the rows."""

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, select
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.store import schema
-from bioclip_plugin.store.bulk import chunked, insert_new
-from bioclip_plugin.store.schema import RANK_CODES
-from bioclip_plugin.store.values import clean_text
+from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.bulk import chunked, insert_new
+from bioclip_plugin.store.database.schema import RANK_CODES
+from bioclip_plugin.store.database.values import clean_text
 
 Key = tuple[Taxon, int]
 """A taxon, and the code of its own rank."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
-from bioclip_plugin.store import schema
+from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.listing import DONE, FAILED
 from bioclip_plugin.store.reading import summary
 from bioclip_plugin.store.records import Run, Verification

@@ -15,7 +15,7 @@ from bioclip_core.taxonomy import RANKS, Taxon
 if TYPE_CHECKING:
     import torch
 
-    from bioclip_core.labels import Kind, LabelSet, Spans
+    from bioclip_core.labels.label_set import Kind, LabelSet, Spans
 
 CLASSIFY_VERSION = 1
 """Part of every answer's identity: raise it when the same features and labels give other probabilities."""

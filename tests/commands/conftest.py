@@ -10,7 +10,7 @@ from PIL import Image
 
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.cli import run
-from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}

@@ -19,9 +19,9 @@ from bioclip_core.models import FoundModel, ModelEntry
 from bioclip_core.preprocessing import preprocessing_of
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import Session
-from bioclip_plugin.engine import Engine
-from bioclip_plugin.plugins import BioclipPluginManager
-from bioclip_plugin.request import ClassifyRequest
+from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.running.engine import Engine
 from bioclip_training.catalog.rows import CatalogRow, table_from
 
 NAMES = {

@@ -10,7 +10,7 @@ from command_samples import Bioclip
 from pyarrow import parquet
 
 from bioclip_core.errors import BioclipError
-from bioclip_plugin.media import MediaItem, Region
+from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.testing import FakeModel
 
 

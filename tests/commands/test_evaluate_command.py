@@ -11,7 +11,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
 from bioclip_training.catalog.rows import CatalogRow, table_from
 

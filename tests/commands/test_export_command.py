@@ -17,19 +17,19 @@ from pyarrow import parquet
 
 from bioclip_core.classify import Candidate
 from bioclip_core.errors import BioclipError
+from bioclip_core.files.whole import whole_file
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.answers import Failure
-from bioclip_plugin.exports import built_in_exporters
-from bioclip_plugin.exports.atomic import whole_file
-from bioclip_plugin.exports.selection import Export
-from bioclip_plugin.exports.table import COLUMNS
-from bioclip_plugin.media import MediaItem, Place, Region
+from bioclip_plugin import create_plugin_manager
+from bioclip_plugin.contracts.export import Export
+from bioclip_plugin.formats.tables.write import COLUMNS
+from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.media import MediaItem, Place, Region
 from bioclip_plugin.store import Review, Run, Store, StoredItem, StoredRegion
 from bioclip_plugin.store.records import StoredDecision
 
 LYNX = Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Lynx", "fictus", "invented lynx")
 FELIDAE = Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae")
-EXPORTERS = {exporter.name: exporter for exporter in built_in_exporters()}
+EXPORTERS = {exporter.name: exporter for exporter in create_plugin_manager(installed=False).exporters().values()}
 
 
 def run_of(**answer_settings: Any) -> Run:
@@ -206,7 +206,7 @@ def test_a_long_run_is_written_item_by_item(tmp_path: Path, name: str) -> None:
 
 
 def test_parquet_holds_one_row_group_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bioclip_plugin.exports.table._ROWS_A_GROUP", 100)
+    monkeypatch.setattr("bioclip_plugin.formats.tables.write._ROWS_A_GROUP", 100)
     _, path = written(tmp_path, "parquet", *(item(f"{n}.jpg", region()) for n in range(250)))
     metadata = parquet.read_metadata(path)
     assert [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)] == [100, 100, 50]

@@ -14,12 +14,12 @@ import pytest
 from command_samples import Bioclip
 from pyarrow import parquet
 
-from bioclip_core.checklist import check_names
 from bioclip_core.errors import SourceError
-from bioclip_core.labels import LabelSet
+from bioclip_core.labels.checklist import check_names
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_plugin.commands.label_views import find_labels
-from bioclip_plugin.commands.taxon_tables import read_checklist, read_taxa
-from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.commands.training.taxon_tables import read_checklist, read_taxa
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
 
 

@@ -12,7 +12,7 @@ import pytest
 from command_samples import Bioclip, Outcome
 
 from bioclip_plugin import hookimpl
-from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 
 
 @pytest.fixture

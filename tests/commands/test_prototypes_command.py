@@ -12,9 +12,9 @@ from command_samples import Bioclip
 from PIL import Image
 from pyarrow import parquet
 
-from bioclip_core.labels import LabelSet
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
 from bioclip_training.catalog.rows import CatalogRow, table_from
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from command_samples import Bioclip
 
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.hookspecs import hookimpl
-from bioclip_plugin.plugins import BioclipPluginManager
 from bioclip_plugin.store import Review, Store
 
 COLUMNS = ("uri", "verdict", "scientificName", "reviewer", "reviewedAt", "comment", "count")
@@ -20,7 +20,7 @@ COLUMNS = ("uri", "verdict", "scientificName", "reviewer", "reviewedAt", "commen
 class Commands:
     @hookimpl
     def register_commands(self, cli: Any) -> None:
-        cli.add_lazy("review", "bioclip_plugin.commands.review:review", "Import and list reviews.")
+        cli.add_lazy("review", "bioclip_plugin.commands.reviewing.review:review", "Import and list reviews.")
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,13 @@ from command_samples import Bioclip
 from bioclip_core.models import ModelEntry, PublishedLabels, find_model
 from bioclip_plugin import hookimpl
 from bioclip_plugin.commands.models import label_folder_here
-from bioclip_plugin.exports import Exporter, ExportOptions, Problem
-from bioclip_plugin.exports.selection import Export
-from bioclip_plugin.label_choice import choose_labels
-from bioclip_plugin.plugins import BioclipPluginManager, LoadFailure
-from bioclip_plugin.request import ClassifyRequest
+from bioclip_plugin.contracts.export import Export
+from bioclip_plugin.contracts.export_options import ExportOptions
+from bioclip_plugin.contracts.exporter import Exporter
+from bioclip_plugin.contracts.manager import BioclipPluginManager, LoadFailure
+from bioclip_plugin.contracts.problem import Problem
+from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.running.label_choice import choose_labels
 
 
 def test_runs_are_listed_with_their_counts(bioclip: Bioclip, classified: str) -> None:

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from command_samples import Bioclip
 
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.hookspecs import hookimpl
-from bioclip_plugin.plugins import BioclipPluginManager
 
 
 class Commands:
     @hookimpl
     def register_commands(self, cli: Any) -> None:
-        cli.add_lazy("second-opinion", "bioclip_plugin.commands.second_opinion:second_opinion", "Compare names.")
+        cli.add_lazy(
+            "second-opinion", "bioclip_plugin.commands.reviewing.second_opinion:second_opinion", "Compare names."
+        )
 
 
 @pytest.fixture(autouse=True)

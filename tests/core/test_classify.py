@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from bioclip_core import classify as classify_module
 from bioclip_core.classify import PRIOR_IGNORED, Candidate, Classification, Classifier, consensus_of
 from bioclip_core.errors import UsageError
-from bioclip_core.label_building import write_label_set
-from bioclip_core.labels import Block, LabelSet, custom_labels, in_memory
+from bioclip_core.labels.building import write_label_set
+from bioclip_core.labels.checklist import subset_of
+from bioclip_core.labels.label_set import Block, LabelSet, custom_labels, in_memory
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.testing import FakeEncoder
 
@@ -161,7 +162,7 @@ def test_weights_multiply_probabilities_and_a_zero_leaves_no_candidate() -> None
 
 
 def test_weights_on_random_trees_equal_brute_force() -> None:
-    labels = label_set(random_taxa(80, 9), seed=9).subset(["N0"])
+    labels = subset_of(label_set(random_taxa(80, 9), seed=9), ["N0"])
     weights = np.random.default_rng(2).choice([0.0, 0.5, 2.0], 80).astype(np.float32)
     features = random_rows(5, 8, 3)
     found = Classifier(labels).classify(features, rank="family", top=80, weights_N=weights)
@@ -171,7 +172,7 @@ def test_weights_on_random_trees_equal_brute_force() -> None:
 @pytest.mark.parametrize("of", ["all", "the kept"])
 def test_a_prior_that_makes_all_impossible_is_ignored_and_flagged(of: str) -> None:
     labels, feature = from_logits(TAXA, [0, 1, 0, 0])
-    labels = labels.subset(["Aves"])
+    labels = subset_of(labels, ["Aves"])
     weights = np.zeros(4, dtype=np.float32)
     if of == "the kept":
         weights[2:] = 1.0
@@ -183,7 +184,7 @@ def test_a_prior_that_makes_all_impossible_is_ignored_and_flagged(of: str) -> No
 
 def test_a_subset_shares_its_probability_among_the_labels_that_are_left() -> None:
     labels, feature = from_logits(TAXA, [0, 0, 5, 5])
-    (found,) = Classifier(labels.subset(["Muscicapidae"])).classify(feature, top=9)
+    (found,) = Classifier(subset_of(labels, ["Muscicapidae"])).classify(feature, top=9)
     assert [c.probability for c in found.by_rank["species"]] == pytest.approx([0.5, 0.5])
     assert found.by_rank["family"][0].probability == 1.0
 
@@ -198,7 +199,7 @@ def test_masked_rows_are_never_answers(tmp_path: Path) -> None:
 
 
 def big_enough() -> tuple[LabelSet, NDArray[np.float16], NDArray[np.float32]]:
-    labels = label_set(random_taxa(200, 11), seed=11).subset(["N0", "N1"])
+    labels = subset_of(label_set(random_taxa(200, 11), seed=11), ["N0", "N1"])
     weights = np.random.default_rng(4).random(200).astype(np.float32)
     return labels, random_rows(13, 8, 12), weights
 

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from bioclip_core.device import Compute
-from bioclip_core.encoder import OpenClipEncoder, open_encoder
 from bioclip_core.errors import ModelError, UnsafeWeights
 from bioclip_core.models import ModelEntry, find_model
+from bioclip_core.open_clip_encoder import OpenClipEncoder, open_encoder
 
 FP32 = Compute("cpu", "fp32", "for the test")
 CAPTIONS = [
@@ -202,7 +202,7 @@ import torch, open_clip
 threads, filters = torch.get_num_threads(), list(warnings.filters)
 assert logging.getLogger().handlers == []
 from bioclip_core.device import Compute
-from bioclip_core.encoder import open_encoder
+from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.models import find_model
 open_encoder(find_model(f"local-dir:{sys.argv[1]}", {}), Compute("cpu", "fp32", "test")).encode_texts(["leaf"])
 assert logging.getLogger().handlers == [], logging.getLogger().handlers

@@ -12,9 +12,9 @@ from PIL import Image
 
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.cli import run
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.opening import raw
 from bioclip_plugin.opening.frames import VideoFrames
-from bioclip_plugin.plugins import BioclipPluginManager
 from bioclip_plugin.store import Store
 from bioclip_plugin.testing import FakeModel
 

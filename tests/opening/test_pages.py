@@ -13,10 +13,10 @@ from opening_samples import coloured, rgb_page, tiff_bytes
 from PIL import Image
 
 from bioclip_core.errors import ImageError
-from bioclip_plugin.media import MediaItem, Region, Unlisted, item_of
+from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.items.media import MediaItem, Region, Unlisted, item_of
 from bioclip_plugin.opening import BuiltInMedia
 from bioclip_plugin.opening.pages import Page, open_page, pages_of, read_pages
-from bioclip_plugin.sources import ListingOptions
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

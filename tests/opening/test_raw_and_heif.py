@@ -14,8 +14,8 @@ from opening_samples import write_dng
 from PIL import Image
 
 from bioclip_core.errors import ImageError
-from bioclip_plugin.media import item_of
-from bioclip_plugin.metadata import read_metadata
+from bioclip_plugin.items.media import item_of
+from bioclip_plugin.items.metadata import read_metadata
 from bioclip_plugin.opening import BuiltInMedia
 
 CORNERS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255))
@@ -144,7 +144,7 @@ def test_nothing_is_registered_with_the_hosts_pillow(tmp_path: Path) -> None:
     path = write_heif(tmp_path / "a.heic")
     code = (
         "import sys; from PIL import Image; Image.init(); before = sorted(Image.OPEN)\n"
-        "from bioclip_plugin.media import item_of; from bioclip_plugin.opening import BuiltInMedia\n"
+        "from bioclip_plugin.items.media import item_of; from bioclip_plugin.opening import BuiltInMedia\n"
         "assert BuiltInMedia().open_media(item_of(sys.argv[1])).size == (160, 120)\n"
         "assert sorted(Image.OPEN) == before"
     )

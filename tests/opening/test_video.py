@@ -14,11 +14,11 @@ import pytest
 from opening_samples import cut, frame_number, write_sound, write_video
 
 from bioclip_core.errors import ImageError, UsageError
-from bioclip_plugin.media import MediaItem, Place, Region, Unlisted, item_of
+from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, item_of
 from bioclip_plugin.opening import BuiltInMedia, frames, video
 from bioclip_plugin.opening.frames import VideoFrames
 from bioclip_plugin.opening.video import frames_of
-from bioclip_plugin.sources import ListingOptions
 
 
 def listed(path: Path, rate: float = 1.0, **fields: object) -> list[MediaItem | Unlisted]:

@@ -13,7 +13,7 @@ from report_samples import TAXA, House
 
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.cli import run
-from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
 
 if TYPE_CHECKING:

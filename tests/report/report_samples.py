@@ -16,8 +16,8 @@ from PIL import Image
 
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import MediaItem, Place, Region, Session
-from bioclip_plugin.media import Unlisted, uri_of
-from bioclip_plugin.plugins import BioclipPluginManager
+from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.items.media import Unlisted, uri_of
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.report.writing import Written, write_report
 from bioclip_plugin.store import Run, Store

@@ -28,8 +28,8 @@ from bioclip_core.classify import Candidate
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_plugin import MediaItem, Place, Region
-from bioclip_plugin.exports.selection import Selection
-from bioclip_plugin.media import Unlisted
+from bioclip_plugin.contracts.export import Selection
+from bioclip_plugin.items.media import Unlisted
 from bioclip_plugin.report.decisions import agreement as agreed
 from bioclip_plugin.report.decisions import decided
 from bioclip_plugin.report.options import ReportOptions

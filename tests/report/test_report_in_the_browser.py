@@ -13,7 +13,7 @@ from report_samples import ANIMAL, NOON, PERSON, House, item, trapped
 
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import MediaItem, Place, Region
-from bioclip_plugin.media import Unlisted
+from bioclip_plugin.items.media import Unlisted
 from bioclip_plugin.store import Store
 from bioclip_plugin.store.records import ReviewTarget
 

@@ -13,8 +13,8 @@ from report_samples import ANIMAL, PERSON, House, blocks_of, item, picture_of
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import MediaItem, Region
-from bioclip_plugin.answers import Failure
-from bioclip_plugin.exports.selection import Selection
+from bioclip_plugin.contracts.export import Selection
+from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.report.people import People, people_in
 from bioclip_plugin.store import Store
 from bioclip_plugin.store.records import ReviewTarget, StoredDecision, StoredRegion

@@ -10,7 +10,7 @@ import pytest
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.media import MediaItem, Region
+from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.reviews.agreement import agreement_of, is_above, is_within, verdict_rows
 from bioclip_plugin.reviews.pairing import LeftOut, Pair, pairs_of
 from bioclip_plugin.store import ItemRecord, RegionRecord, ReviewTarget, Run, RunPlan, Store

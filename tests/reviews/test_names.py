@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.media import Region
+from bioclip_plugin.formats.timelapse.read_reviews import is_timelapse, name_columns
+from bioclip_plugin.items.media import Region
 from bioclip_plugin.reviews.boxes import overlap, same_box
 from bioclip_plugin.reviews.names import NameBook
-from bioclip_plugin.reviews.timelapse import is_timelapse, name_columns
 from bioclip_plugin.reviews.words import verdict_of
 from bioclip_plugin.reviews.written import BadCellError, box_of, cells_of, frame_of, moment_of
 

@@ -13,9 +13,9 @@ import pytest
 
 from bioclip_core.classify import Candidate
 from bioclip_core.errors import UsageError
-from bioclip_core.labels import Block, in_memory
+from bioclip_core.labels.label_set import Block, in_memory
 from bioclip_core.taxonomy import Rank, Taxon
-from bioclip_plugin.media import MediaItem
+from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.reviews.second_opinion import COLUMNS, Opinion, SecondOpinion
 from bioclip_plugin.reviews.spool import Spool
 from bioclip_plugin.store import ItemRecord, RegionRecord, RunPlan, Store

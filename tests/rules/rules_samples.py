@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image
 
 from bioclip_core.classify import Candidate
-from bioclip_core.label_building import write_label_set
-from bioclip_core.labels import Block
+from bioclip_core.labels.building import write_label_set
+from bioclip_core.labels.label_set import Block
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import MediaItem, Region, Session, create_plugin_manager
-from bioclip_plugin.media import Place
-from bioclip_plugin.plugins import BioclipPluginManager
-from bioclip_plugin.rules import Ruling, Subject
+from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.contracts.rule import Ruling, Subject
+from bioclip_plugin.items.media import Place
 from bioclip_plugin.store import Store
 from bioclip_plugin.store.records import StoredDecision
 from bioclip_plugin.testing import FakeModel

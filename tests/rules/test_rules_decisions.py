@@ -12,8 +12,8 @@ from bioclip_core.classify import Candidate
 from bioclip_core.errors import PluginError, UsageError
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_plugin import hookimpl
-from bioclip_plugin.media import Place, Region
-from bioclip_plugin.rules import Rule, Ruling, Subject
+from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
+from bioclip_plugin.items.media import Place, Region
 from bioclip_plugin.rules.blanks import is_blank
 from bioclip_plugin.rules.settings import parse_rules
 from bioclip_plugin.store import Store

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bioclip_core.errors import UsageError
-from bioclip_plugin.media import Place
+from bioclip_plugin.items.media import Place
 from bioclip_plugin.rules.range_table import read_ranges
 
 FLOOR = 0.1

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from bioclip_core.taxonomy import Rank
+from bioclip_plugin.formats.speciesnet.labels import ANIMAL, BLANK, HUMAN, UNKNOWN, VEHICLE, label_of_kind, parse_label
 from bioclip_plugin.rules.geofence_map import GeofenceMap, geofence_of
 from bioclip_plugin.rules.speciesnet_ensemble import (
     FENCE_ROLL_UP,
@@ -30,7 +31,6 @@ from bioclip_plugin.rules.speciesnet_ensemble import (
     fenced,
     roll_up,
 )
-from bioclip_plugin.speciesnet_labels import ANIMAL, BLANK, HUMAN, UNKNOWN, VEHICLE, label_of_kind, parse_label
 
 INPUTS = 5_000
 COUNTRIES = ("USA", "KEN", "AUS", "BRA")

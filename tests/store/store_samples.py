@@ -10,8 +10,8 @@ import numpy as np
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.answers import Failure
-from bioclip_plugin.media import MediaItem, Region
+from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.store import ItemRecord, Listed, RegionRecord, Retry, Run, RunPlan, Store
 
 DIMENSION = 4

@@ -193,7 +193,7 @@ def test_a_full_disk_ends_the_batch_in_one_line_and_keeps_what_was_committed(tmp
 def test_a_writer_that_holds_the_file_is_waited_for_and_in_the_end_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bioclip_plugin.store.connection.BUSY_TIMEOUT_MS", 100)
+    monkeypatch.setattr("bioclip_plugin.store.database.connection.BUSY_TIMEOUT_MS", 100)
     file = tmp_path / "results.db"
     with Store.open(file, retry=QUICK) as store, Store.open(file, retry=QUICK) as other:
         run = store.begin_run(PLAN)

@@ -8,7 +8,7 @@ import pytest
 from store_samples import FELIDAE, LYNX, STAT, record, region_record
 
 from bioclip_core.errors import StoreError
-from bioclip_plugin.media import MediaItem, Region
+from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.store import ReviewTarget, Run, Store
 from bioclip_plugin.store.records import StatedReview
 

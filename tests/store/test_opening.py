@@ -15,9 +15,10 @@ from sqlalchemy import create_engine, inspect, text
 from store_samples import PLAN, answer_all, list_uris
 
 from bioclip_core.errors import StoreError
-from bioclip_plugin.store import Retry, Store, schema, versions
-from bioclip_plugin.store.address import network_file_system, parse_address, shown
-from bioclip_plugin.store.connection import Database
+from bioclip_plugin.store import Retry, Store
+from bioclip_plugin.store.database import schema, versions
+from bioclip_plugin.store.database.address import network_file_system, parse_address, shown
+from bioclip_plugin.store.database.connection import Database
 
 MOUNTS = """\
 sysfs /sys sysfs rw 0 0
@@ -49,7 +50,7 @@ def test_nothing_is_known_of_mounts_where_there_is_no_list_of_them() -> None:
 
 
 def test_a_file_on_a_network_file_system_is_refused(tmp_path: Path) -> None:
-    from bioclip_plugin.store.address import check_place
+    from bioclip_plugin.store.database.address import check_place
 
     url = parse_address(tmp_path / "results.db")
     with pytest.raises(StoreError, match=r"network file system \(nfs\).*local disk, or use PostgreSQL"):
@@ -298,7 +299,7 @@ def test_opening_a_finished_store_imports_neither_alembic_nor_torch_nor_pandas(s
         answer_all(store, run, list_uris(store, run, "a.jpg"))
     program = """
 import sys
-from bioclip_plugin.media import MediaItem
+from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.store import Store
 store = Store.open(sys.argv[1])
 print(store.list_items(store.run(), [MediaItem("a.jpg")], [(100, 1_700_000_000_000_000_000)])[0].done)

@@ -25,8 +25,8 @@ from store_samples import (
 from bioclip_core.classify import Candidate
 from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.answers import Failure
-from bioclip_plugin.media import WHOLE_BOX, MediaItem, Place, Region, Unlisted
+from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Place, Region, Unlisted
 from bioclip_plugin.store import Run, Store
 
 BIRD = Region(0.1, 0.2, 0.3, 0.4, "finder", "2.0", "animal", 0.875)

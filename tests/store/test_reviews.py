@@ -8,7 +8,7 @@ import pytest
 from store_samples import FELIDAE, LYNX, STAT, answer_all, list_uris, record, region_record
 
 from bioclip_core.errors import StoreError
-from bioclip_plugin.media import MediaItem, Region
+from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.store import Review, ReviewTarget, Run, Store
 
 BIRD = Region(0.1, 0.2, 0.3, 0.4, "finder", "2.0", "animal", 0.875)

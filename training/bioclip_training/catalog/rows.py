@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from bioclip_core.errors import SourceError
 from bioclip_core.identity import file_sha256
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.catalog.uris import file_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
 """x, y, width, height as fractions of the upright image, origin top left."""
@@ -288,3 +291,22 @@ def _one_piece(column: Any) -> Any:
 
     whole = column.combine_chunks()
     return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+
+
+Block = tuple[int, int]
+"""First and last+1 of a run of samples that lie together on disk."""
+
+
+def key_of_row(catalog: Catalog, row: int) -> str:
+    """The name of a labelled region: its uri, and frame and box as a media fragment where it has them."""
+    box, frame = catalog.box(row), catalog.frame(row)
+    parts = [f"frame={frame}"] if frame else []
+    if box is not None:
+        parts.append("xywh=" + ",".join(f"{value:g}" for value in box))
+    uri = catalog.column("uri")[row]
+    return f"{uri}#{'&'.join(parts)}" if parts else uri
+
+
+def group_of_row(catalog: Catalog, row: int) -> str:
+    """The row's group; ``row N`` where it has none, as :meth:`Catalog.rows_of` calls it."""
+    return catalog.column("group")[row] or f"row {row}"

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from bioclip_core.device import Compute
-from bioclip_core.encoder import Encoder, open_encoder
-from bioclip_core.images import decode_regions
-from bioclip_core.labels import LabelSet
+from bioclip_core.encoder import Encoder
+from bioclip_core.images.decoding import decode_regions
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import find_model
+from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe
 from bioclip_training.demo_checkpoint.scenes import is_infrared, write_unseen

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bioclip_training.checkpoint import whole
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say
-from bioclip_training.recipe import Progress, TrainConfig
-from bioclip_training.run import train
+from bioclip_training.loop.checkpoint import whole
+from bioclip_training.loop.recipe import Progress, TrainConfig
+from bioclip_training.loop.run import train
 
 _ARCHITECTURE = "model.json"
 _SAY_EVERY = 50  # steps

@@ -10,7 +10,7 @@ from typing import Any
 from bioclip_core.errors import UsageError
 from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD
 from bioclip_training.biosphere import Biosphere
-from bioclip_training.recipe import Augmentation
+from bioclip_training.loop.recipe import Augmentation
 
 _VOCABULARY = 49408  # of CLIP's tokenizer
 

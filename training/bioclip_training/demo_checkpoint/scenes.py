@@ -15,8 +15,8 @@ import numpy as np
 
 from bioclip_training.biosphere import Setting, photograph
 from bioclip_training.catalog.rows import CatalogRow, table_from
-from bioclip_training.checkpoint import whole
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say, time_left
+from bioclip_training.loop.checkpoint import whole
 
 UNSEEN_SEED = 2031
 """Of the scenes that the figures are for; no training scene has it."""

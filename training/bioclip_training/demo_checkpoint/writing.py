@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bioclip_core.label_building import build_label_set
+from bioclip_core.labels.building import build_label_set
 from bioclip_core.models import WEIGHTS
-from bioclip_training.checkpoint import write_model
 from bioclip_training.demo_checkpoint.evaluation import Accuracy, open_demo
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe
-from bioclip_training.recipe import TrainConfig
+from bioclip_training.loop.checkpoint import write_model
+from bioclip_training.loop.recipe import TrainConfig
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +71,7 @@ def packable(trained_VD: torch.Tensor, first_VD: torch.Tensor) -> torch.Tensor:
 
 def _first_tokens(run: TrainConfig) -> torch.Tensor:
     """The token table before the first step."""
-    from bioclip_training.start import open_start
+    from bioclip_training.loop.start import open_start
 
     table: torch.Tensor = open_start(run.start, {}, run.seed).model.state_dict()[_TOKENS]
     return table

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.labels import LabelSet
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_training.evaluation.truth import LevelTruth
 from bioclip_training.evaluation.zero_shot import LevelScores
 

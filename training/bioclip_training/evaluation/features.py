@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import ImageError, SourceError, UsageError
-from bioclip_core.images import decode_regions, read_bytes
+from bioclip_core.images.decoding import decode_regions, read_bytes
 from bioclip_training.catalog.rows import Catalog
 
 if TYPE_CHECKING:

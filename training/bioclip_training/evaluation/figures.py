@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.labels import LabelSet
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_training.evaluation.questions import Question
 from bioclip_training.evaluation.scores import (
     BINS,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.captions import Caption
 from bioclip_core.errors import NoTextTower, UsageError
-from bioclip_core.labels import GROUP, LABEL, LabelSet, custom_labels
+from bioclip_core.labels.label_set import GROUP, LABEL, LabelSet, custom_labels
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.features import Progress
@@ -103,7 +103,7 @@ def _taxa(
         labels = LabelSet.open(config.labels)
         labels.check_encoder(found.identity())
         return labels, f"the label set {config.labels}, {len(labels)} labels"
-    from bioclip_core.label_building import build_label_set
+    from bioclip_core.labels.building import build_label_set
 
     try:
         built = build_label_set(

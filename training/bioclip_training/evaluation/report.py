@@ -18,7 +18,7 @@ from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evaluation.zero_shot import level_name
 
 if TYPE_CHECKING:
-    from bioclip_training.evaluation.run import Outcome
+    from bioclip_training.evaluation.outcome import Outcome
 
 _MOST_TAXA, _MOST_FAILURES, _MOST_PAIRS, _MAP = 300, 200, 25, 25
 

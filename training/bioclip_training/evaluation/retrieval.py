@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.labels import LabelSet
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_training.evaluation.truth import LevelTruth
 
 MOST = 10_000

@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,15 +21,16 @@ from numpy.typing import NDArray
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_training.catalog.rows import Catalog
-from bioclip_training.checkpoint import dev_fraction_of, ladder_of
 from bioclip_training.evaluation import figures
 from bioclip_training.evaluation.comparison import compare_with, read_hits
 from bioclip_training.evaluation.config import SHOTS, EvaluationConfig
-from bioclip_training.evaluation.consensus import Consensus, by_rank, consensus_at, curve
+from bioclip_training.evaluation.consensus import by_rank, consensus_at, curve
 from bioclip_training.evaluation.features import FeatureBook, Progress, silent
 from bioclip_training.evaluation.few_shot import few_shot, support_pools
+from bioclip_training.evaluation.outcome import Outcome
 from bioclip_training.evaluation.questions import ask, groups_of, query_rows, seen_taxa
 from bioclip_training.evaluation.truth import EXACT, RULE
+from bioclip_training.loop.checkpoint import dev_fraction_of, ladder_of
 
 if TYPE_CHECKING:
     from bioclip_core.device import Compute
@@ -40,19 +40,6 @@ if TYPE_CHECKING:
 
 METRICS, REPORT, EXAMPLES, LABEL_SET = "metrics.json", "report.html", "examples.parquet", "label_set"
 FORMAT_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Everything that the report is made of."""
-
-    config: EvaluationConfig
-    catalog: Catalog
-    answers: figures.Answers
-    consensus: Consensus
-    failures: Mapping[int, str]
-    """By row of the catalog, why its image could not be used."""
-    metrics: dict[str, Any]
 
 
 def evaluate(
@@ -98,7 +85,7 @@ def _measured(
     from bioclip_core.calibration import find_calibration
     from bioclip_core.classify import Classifier
     from bioclip_core.device import choose_compute
-    from bioclip_core.encoder import open_encoder
+    from bioclip_core.open_clip_encoder import open_encoder
     from bioclip_training.evaluation.zero_shot import score
 
     started = time.monotonic()

@@ -15,17 +15,17 @@ from bioclip_core.calibration import Calibration, keep_calibration
 from bioclip_core.errors import UsageError
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_training.catalog.rows import Catalog, hashed_share
-from bioclip_training.checkpoint import dev_fraction_of
 from bioclip_training.evaluation.features import FeatureBook, Progress, silent
 from bioclip_training.evaluation.questions import query_rows
 from bioclip_training.evaluation.scores import mean_nll, reliability
 from bioclip_training.evaluation.truth import EXACT, padded, truths_of
+from bioclip_training.loop.checkpoint import dev_fraction_of
 
 if TYPE_CHECKING:
     import torch
 
     from bioclip_core.classify import Classifier
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.label_set import LabelSet
 
 TEMPERATURES = np.geomspace(0.1, 10.0, 61)
 """Tried, 8% apart; between them the likelihood is so smooth that a parabola finds its top to a thousandth."""
@@ -112,8 +112,8 @@ def calibrate(
     """
     from bioclip_core.classify import Classifier
     from bioclip_core.device import choose_compute
-    from bioclip_core.encoder import open_encoder
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.label_set import LabelSet
+    from bioclip_core.open_clip_encoder import open_encoder
 
     found = find_model(config.model, entries or {})
     catalog = Catalog.open(config.data, dev_fraction=dev_fraction_of(found.folder))

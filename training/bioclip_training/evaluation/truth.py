@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.labels import LabelSet
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 
 EXACT = "label"

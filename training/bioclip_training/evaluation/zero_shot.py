@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.labels import GROUP, LABEL
+from bioclip_core.labels.label_set import GROUP, LABEL
 from bioclip_training.evaluation.features import Progress
 from bioclip_training.evaluation.truth import EXACT, LevelTruth
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from bioclip_core.images import orientation_of
+from bioclip_core.images.decoding import orientation_of
 from bioclip_core.taxonomy import RANKS
-from bioclip_training.catalog.rows import Catalog
-from bioclip_training.data import group_of_row
-from bioclip_training.regions import EncodedRegion
+from bioclip_training.batches.regions import EncodedRegion
+from bioclip_training.catalog.rows import Catalog, group_of_row
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,8 +14,7 @@ from typing import Any
 
 from bioclip_core.errors import UsageError
 from bioclip_core.identity import file_sha256
-from bioclip_training.catalog.rows import Catalog
-from bioclip_training.data import group_of_row, key_of_row
+from bioclip_training.catalog.rows import Catalog, group_of_row, key_of_row
 from bioclip_training.shards.manifest import (
     INDEX_FILE,
     MANIFEST_FILE,

@@ -10,9 +10,8 @@ import numpy as np
 
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.identity import file_sha256
-from bioclip_training.catalog.rows import Catalog
-from bioclip_training.data import Block, group_of_row, key_of_row
-from bioclip_training.regions import EncodedRegion
+from bioclip_training.batches.regions import EncodedRegion
+from bioclip_training.catalog.rows import Block, Catalog, group_of_row, key_of_row
 from bioclip_training.shards.manifest import INDEX_FILE, MANIFEST_FILE, Manifest
 
 if TYPE_CHECKING:

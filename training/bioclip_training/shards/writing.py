@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import ImageError, SourceError, UsageError
-from bioclip_core.images import read_bytes
-from bioclip_training.catalog.rows import Catalog
-from bioclip_training.data import key_of_row
-from bioclip_training.regions import EncodedRegion
+from bioclip_core.images.decoding import read_bytes
+from bioclip_training.batches.regions import EncodedRegion
+from bioclip_training.catalog.rows import Catalog, key_of_row
 from bioclip_training.shards.encoding import image_member, json_member
 from bioclip_training.shards.journal import Journal, Member, ShardRecord
 from bioclip_training.shards.manifest import Manifest

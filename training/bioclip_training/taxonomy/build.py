@@ -170,7 +170,7 @@ def _add_ancestors(database: sqlite3.Connection, lineages: Lineages, words: set[
 
 
 def _add_ancestor(database: sqlite3.Connection, path: tuple[str, ...], rank: str, words: set[str]) -> None:
-    from bioclip_training.taxonomy.names import parse_name
+    from bioclip_core.names import parse_name
 
     name = parse_name(path[-1])
     key = name.key

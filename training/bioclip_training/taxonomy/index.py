@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 
 from bioclip_core.errors import SourceError
+from bioclip_core.names import WrittenName, kingdom_named, parse_name
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_training.taxonomy.matching import NameCandidate, find_candidates
-from bioclip_training.taxonomy.names import WrittenName, kingdom_named, parse_name
 from bioclip_training.taxonomy.resolving import Resolution, resolve
 from bioclip_training.taxonomy.rows import HIGHER, NameRow
 from bioclip_training.taxonomy.schema import APPLICATION_ID, FORMAT

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from bioclip_core.names import WrittenName, folded, key_of, kingdom_named, literal_key, same_authorship
 from bioclip_core.taxonomy import Rank, Taxon
-from bioclip_training.taxonomy.names import WrittenName, folded, key_of, kingdom_named, literal_key, same_authorship
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, MISAPPLIED, PRO_PARTE, NameRow
 from bioclip_training.taxonomy.spelling import MOST_EDITS, distance, edits_allowed, equal_endings
 

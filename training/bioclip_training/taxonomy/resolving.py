@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bioclip_core.names import WrittenName, folded, kingdom_named, parse_name, same_authorship
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_training.taxonomy.matching import NameCandidate, Outcome, find_candidates, places_of
-from bioclip_training.taxonomy.names import WrittenName, folded, kingdom_named, parse_name, same_authorship
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
+from bioclip_core.names import WrittenName, key_of, literal_key, parse_name
 from bioclip_core.taxonomy import clean_name
 from bioclip_training.taxonomy.formats import Checklist
-from bioclip_training.taxonomy.names import WrittenName, key_of, literal_key, parse_name
 
 ACCEPTED, DOUBTFUL, SYNONYM, PRO_PARTE, MISAPPLIED = "accepted", "doubtful", "synonym", "pro parte", "misapplied"
 STATUSES = (ACCEPTED, DOUBTFUL, SYNONYM, PRO_PARTE, MISAPPLIED)

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_core.errors import SourceError
 from bioclip_plugin import MediaItem, Place, hookimpl
-from bioclip_plugin.media import Unlisted, uri_of
-from bioclip_plugin.sources import ListingOptions
+from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.items.media import Unlisted, uri_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bioclip_core.labels import LabelSet
+    from bioclip_core.labels.label_set import LabelSet
     from bioclip_plugin import Answer
-    from bioclip_plugin.sources import Source
+    from bioclip_plugin.contracts.source import Source
     from bioclip_plugin.store import Run
 
 DIARY_VARIABLE = "FIELD_STATION_DIARY"
@@ -104,7 +104,7 @@ class FieldStation:
             return None
         import numpy as np  # here, so that loading the plugin costs nothing
 
-        from bioclip_core.checklist import NameIndex
+        from bioclip_core.labels.checklist import NameIndex
 
         index = NameIndex(labels)
         weights_N = np.zeros(len(labels), dtype=np.float32)

@@ -1,0 +1,1 @@
+"""Commands around reviews: import, statistics, and second opinions on catalogued names."""

@@ -1,0 +1,1 @@
+"""Commands around training: catalogs, shards, taxonomies, prototypes, train, evaluate, calibrate."""

@@ -1,0 +1,210 @@
+"""``bioclip-plugin catalog``: from labelled images to one file that training and evaluation read."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.whole import check_output, whole_file
+from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES
+from bioclip_plugin.commands.options import force_option
+from bioclip_plugin.commands.reporting import Report, console_for, terminated_like_interrupted
+from bioclip_plugin.commands.training.catalog_views import say_overview, show
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bioclip_training.catalog.build import Built
+    from bioclip_training.catalog.labelling import Resolver
+
+_REPAIRABLE = ("missing image", "broken image", "no file", "not listed")
+
+
+@click.group()
+def catalog() -> None:
+    """Build and show catalogs: labelled images with clean names and splits, for train and evaluate.
+
+    \b
+    bioclip-plugin catalog build collection.csv --output collection.parquet
+    bioclip-plugin catalog show collection.parquet
+    """
+
+
+catalog.add_command(show)
+
+
+@catalog.command("build")
+@click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="The catalog, a .parquet file.")
+@click.option(
+    "--taxonomy",
+    type=click.Path(path_type=Path),
+    help="Resolve names to accepted ones with this file, made by `taxonomy build`.",
+)
+@click.option("--only-resolved", is_flag=True, help="Leave out rows whose name the taxonomy could not resolve.")
+@click.option(
+    "--val",
+    type=click.FloatRange(0, 0.9),
+    default=0.15,
+    show_default=True,
+    help="Share of the groups that becomes val, of rows without a split of their own.",
+)
+@click.option(
+    "--group-by",
+    metavar="COLUMN",
+    help="Column whose equal values stay on one side of a split; `image`: each file alone; `folder`: the files of a folder.  "
+    "[default: individual, event, occurrence or deployment, the first that a table has]",
+)
+@click.option(
+    "--holdout-taxa",
+    metavar="SHARE|FILE",
+    help="Keep whole species unseen: a share of them, or those that a file names (a name a line, higher taxa too).",
+)
+@click.option(
+    "--near-distance",
+    type=click.IntRange(0, 32),
+    default=8,
+    show_default=True,
+    help="Bits of 144 in which two near duplicates may differ; 0 finds equal files only.",
+)
+@click.option(
+    "--keep-duplicates", is_flag=True, help="Leave duplicates on both sides of a split; they are only reported."
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Reading threads.  [default: one a core, at most 16]")
+@force_option
+def build(
+    tables: tuple[str, ...],
+    output: Path,
+    taxonomy: Path | None,
+    only_resolved: bool,
+    val: float,
+    group_by: str | None,
+    holdout_taxa: str | None,
+    near_distance: int,
+    keep_duplicates: bool,
+    workers: int | None,
+    force: bool,
+) -> int:
+    """Build a catalog from tables, folder trees named by taxon, or the reviews of a result store.
+
+    A table (.csv, .tsv, .parquet) has an image column (image, path, file, filepath or uri) and Darwin Core names; rows may be
+    labelled at any rank. A folder tree is named by ranks (Fagaceae/Quercus/robur), binomials (Quercus_robur) or like iNat21's.
+    A table's own `split` column is kept. What is left out, removed or not resolved is listed in files beside the output.
+
+    \b
+    bioclip-plugin catalog build leaves.csv fish.csv --output collection.parquet
+    bioclip-plugin catalog build photos.csv --group-by eventID --holdout-taxa 0.1 --output photos.parquet
+    bioclip-plugin catalog build results.db --taxonomy checklist.taxonomy --output reviewed.parquet
+    """
+    from bioclip_plugin.labelled.sources import labelled_sources
+    from bioclip_training.catalog.build import build_catalog
+    from bioclip_training.catalog.options import BuildOptions
+
+    console = console_for()
+    check_output(output, force=force, reads=[*tables, *filter(None, (taxonomy,))])
+    if only_resolved and taxonomy is None:
+        raise UsageError("--only-resolved needs --taxonomy FILE; make one with: bioclip-plugin taxonomy build")
+    share, names = _holdout(holdout_taxa)
+    options = BuildOptions(
+        val=val, group_by=group_by, holdout_share=share, holdout_names=names, near_distance=near_distance,
+        keep_duplicates=keep_duplicates, only_resolved=only_resolved, workers=workers or 0,
+    )  # fmt: skip
+    sources = labelled_sources(tables)
+    report = Report("Reading", unit="rows")
+    try:
+        with terminated_like_interrupted(), ExitStack() as stack:
+            work = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix=".catalog-", dir=output.resolve().parent))
+            )
+            stack.enter_context(report)
+            built = build_catalog(
+                sources, output.resolve().parent, work, options, resolver=_resolver(taxonomy, stack),
+                started=lambda rows: setattr(report, "total", rows), progress=report.advance,
+            )  # fmt: skip
+            lists = _keep(built, output, force)
+    except KeyboardInterrupt:
+        console.print("Interrupted. Nothing was kept.")
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        raise SourceError(
+            f"the catalog {output} cannot be written: {error.strerror or error}; nothing was kept"
+        ) from error
+    _summarise(console, output, lists)
+    failed = any(built.facts["left_out"].get(kind) for kind in _REPAIRABLE)
+    return EXIT_WITH_FAILURES if failed else EXIT_DONE
+
+
+def _holdout(given: str | None) -> tuple[float, tuple[str, ...]]:
+    """A share, or the names in a file."""
+    if given is None:
+        return 0.0, ()
+    try:
+        share = float(given)
+    except ValueError:
+        path = Path(given)
+        if not path.is_file():
+            raise UsageError(
+                f"--holdout-taxa {given}: give a share from 0 to 0.9, or a file with a name a line; there is no such file"
+            ) from None
+        from bioclip_plugin.commands.training.taxon_tables import read_checklist
+
+        names = tuple(dict.fromkeys(read_checklist(path)))
+        if not names:
+            raise UsageError(f"--holdout-taxa {given}: the file has no names; write one a line") from None
+        return 0.0, names
+    if not 0 <= share <= 0.9:
+        raise UsageError(f"--holdout-taxa {given}: allowed is a share from 0 to 0.9, or a file with names")
+    return share, ()
+
+
+def _resolver(taxonomy: Path | None, stack: ExitStack) -> Resolver | None:
+    """The open taxonomy."""
+    if taxonomy is None:
+        return None
+    from bioclip_training.taxonomy import TaxonomyIndex
+
+    index: Any = TaxonomyIndex.open(taxonomy)
+    stack.callback(index.close)
+    return index  # type: ignore[no-any-return]
+
+
+def _keep(built: Built, output: Path, force: bool) -> dict[str, Path]:
+    """Give the result its names; lists of an earlier build go when this one has none. The catalog comes last."""
+    lists: dict[str, Path] = {}
+    for kind, made in (("removed", built.removed), ("unresolved", built.unresolved), ("duplicates", built.duplicates)):
+        target = output.with_suffix(f".{kind}.csv")
+        if made is None:
+            if force:
+                target.unlink(missing_ok=True)
+            continue
+        with whole_file(target, force=True) as draft:
+            shutil.move(made, draft)
+        lists[kind] = target
+    with whole_file(output, force=force) as draft:
+        shutil.move(built.catalog, draft)
+    return lists
+
+
+def _summarise(console: Console, output: Path, lists: dict[str, Path]) -> None:
+    from bioclip_training.catalog.overview import overview
+    from bioclip_training.catalog.rows import Catalog
+
+    made = overview(Catalog.open(output))
+    say_overview(console, output, made, lists)
+    console.print(f"Catalog: {output}")
+    held_out = next((word for word in ("val", "test", "unseen") if word in made.splits), None)
+    if not made.splits.get("train"):
+        console.print("Next: no row is in `train`, so this catalog is for evaluation: bioclip-plugin evaluate --data "
+                      f"{output} --model NAME --output FOLDER")  # fmt: skip
+        return
+    console.print(f"Next: bioclip-plugin train --data {output} --start MODEL --output FOLDER")
+    if held_out:
+        console.print(
+            f"then: bioclip-plugin evaluate --data {output} --split {held_out} --model local-dir:FOLDER --output REPORT"
+        )

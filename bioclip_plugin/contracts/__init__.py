@@ -1,0 +1,1 @@
+"""The interfaces that a plugin implements, and the manager that collects the implementations."""

@@ -1,0 +1,103 @@
+"""The plugin manager: the registries that plugins add names to, and the installed plugins that it skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pluggy
+
+from bioclip_core.errors import PluginError
+from bioclip_plugin import hookspecs
+
+if TYPE_CHECKING:
+    from bioclip_core.models import ModelEntry
+    from bioclip_plugin.contracts.exporter import Exporter
+    from bioclip_plugin.contracts.rule import Rule
+    from bioclip_plugin.contracts.source import ListingOptions, Source
+    from bioclip_plugin.items.media import MediaItem, Unlisted
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+N = TypeVar("N", bound=_Named)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailure:
+    """An installed plugin that could not be loaded, and why."""
+
+    name: str
+    distribution: str
+    reason: str
+
+
+class BioclipPluginManager(pluggy.PluginManager):
+    """A pluggy manager for project ``bioclip`` that remembers which installed plugins it had to leave out."""
+
+    def __init__(self) -> None:
+        super().__init__(hookspecs.PROJECT)
+        self.failures: list[LoadFailure] = []
+        self.distributions: dict[str, str] = {}
+        self._closing = ExitStack()
+
+    def on_close(self, close: Callable[[], None]) -> None:
+        """Have ``close`` called by :meth:`close`: for a plugin that keeps models, files or databases open."""
+        self._closing.callback(close)
+
+    def close(self) -> None:
+        """Close what plugins keep open for the hooks: Sessions with their models and stores, and video files."""
+        self._closing.close()
+
+    def models(self) -> dict[str, ModelEntry]:
+        """Registered models by name."""
+        return _collected(self.hook.register_models, "model")
+
+    def sources(self) -> list[Source]:
+        """Registered sources in the order in which they are asked."""
+        return list(_collected(self.hook.register_sources, "source").values())
+
+    def exporters(self) -> dict[str, Exporter]:
+        """Registered export formats by name."""
+        return _collected(self.hook.register_exporters, "exporter")
+
+    def rules(self) -> dict[str, type[Rule]]:
+        """Registered rules by name, in the order of their registration."""
+        return _collected(self.hook.register_rules, "rule")
+
+    def media_suffixes(self) -> frozenset[str]:
+        """Suffixes, in lower case, of files that plugins open or expand."""
+        return frozenset(suffix.lower() for said in self.hook.media_suffixes() for suffix in said)
+
+    def expand(self, item: MediaItem, options: ListingOptions) -> Iterable[MediaItem | Unlisted] | None:
+        """What an item is made of, by the first plugin that knows; None where it is one image."""
+        parts: Iterable[MediaItem | Unlisted] | None = self.hook.expand_media(item=item, options=options)
+        return parts
+
+    def described(self) -> list[dict[str, str]]:
+        """For ``plugins`` and provenance: name, distribution with version, and the hooks that each implements."""
+        rows = []
+        for name, plugin in self.list_name_plugin():
+            hooks = sorted(caller.name for caller in self.get_hookcallers(plugin) or [])
+            rows.append({"name": name, "distribution": self.distributions.get(name, ""), "hooks": ", ".join(hooks)})
+        return rows
+
+
+def _collected(hook: Callable[..., Any], what: str) -> dict[str, Any]:
+    """What all plugins register under distinct names."""
+    found: dict[str, Any] = {}
+
+    def register(entry: _Named) -> None:
+        if entry.name in found:
+            raise PluginError(
+                f"{what} {entry.name!r} is registered twice; names must differ, see: bioclip-plugin plugins"
+            )
+        found[entry.name] = entry
+
+    hook(register=register)
+    return found

@@ -1,1 +1,0 @@
-"""Identifications as a Darwin Core archive: our profile of Occurrence, Identification and Audubon Core."""

@@ -1,0 +1,1 @@
+"""File formats of other programs, one room per format: reading, writing and checking together."""

@@ -1,0 +1,158 @@
+"""The weights file: vision tower and label embeddings traced to one TorchScript module, which is checked before it is kept."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bioclip_core.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from bioclip_core.classify import Classifier
+    from bioclip_core.labels.label_set import LabelSet
+    from bioclip_core.open_clip_encoder import OpenClipEncoder
+
+TOLERANCE = 0.001
+"""Largest difference of a probability between the traced module and the model itself, on the CPU in float32."""
+_TRIED = (1, 2, 5)
+"""Batch sizes that the traced module is held against; it is traced with three images."""
+
+
+def rows_in_order(labels: LabelSet) -> NDArray[np.int64]:
+    """The labels in use in the order of the module's output: kind by kind, and within a kind as in the label set."""
+    return np.concatenate([kind.rows_R[labels.kept_N[kind.rows_R]] for kind in labels.kinds])
+
+
+def write_weights(
+    path: Path, encoder: OpenClipEncoder, classifier: Classifier, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Trace, store, load again and compare.
+
+    TorchScript is what torch of any age loads without the code of the model: the tower is traced with gradients on, since
+    without them torch would take a fused operation that Apple's GPUs do not have. Tower weights that float16 holds exactly
+    are stored so.
+
+    Args:
+        path: the file to write.
+        encoder: in float32 on the CPU.
+        classifier: its labels, in float32 on the CPU.
+        settings: stored beside the weights, as JSON.
+
+    Returns:
+        What was found: ``stored_as`` and ``largest_difference``.
+
+    Raises:
+        ModelError: if the tower cannot be traced, or the traced one answers otherwise.
+    """
+    import torch
+
+    size = encoder.preprocessing.size
+    images_BHWC = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8))
+    module = _whole_model(encoder, classifier)
+    with _quiet(), torch.random.fork_rng(devices=[]):
+        try:
+            with torch.enable_grad():
+                traced: Any = torch.jit.trace(module, (images_BHWC,), check_trace=False)  # type: ignore[no-untyped-call]
+            traced.requires_grad_(False)
+            halved = _holds_in_half(traced.tower)
+            if halved:
+                traced.tower.half()
+            torch.jit.save(traced, str(path), _extra_files={"settings.json": json.dumps(dict(settings))})
+            traced.tower.float()  # its weights are the encoder's own
+            loaded: Any = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+            difference = _largest_difference(loaded.float().eval(), encoder, classifier)
+        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+            raise ModelError(
+                f"the image tower of this model cannot be traced by torch {torch.__version__}: {first}"
+            ) from error
+    if not difference <= TOLERANCE:
+        raise ModelError(
+            f"the traced model differs from the model itself by {difference:.4f} in a probability (allowed is {TOLERANCE}); "
+            "nothing was kept. Its image tower does something that depends on the image's values, which a trace cannot hold"
+        )
+    return {"stored_as": "float16" if halved else "float32", "largest_difference": difference}
+
+
+def _whole_model(encoder: OpenClipEncoder, classifier: Classifier) -> torch.nn.Module:
+    """B×H×W×3 bytes to B×C probabilities: what encoder and classifier do, in one module."""
+    import torch
+
+    labels, temperature = classifier.labels, classifier.temperature
+    kinds = [(kind, kind.rows_R[labels.kept_N[kind.rows_R]]) for kind in labels.kinds]
+    kinds = [(kind, rows) for kind, rows in kinds if len(rows)]
+    normalize = torch.nn.functional.normalize
+
+    class WholeModel(torch.nn.Module):
+        mean: torch.Tensor
+        std: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.tower = encoder.model.visual.requires_grad_(True)
+            contract = encoder.preprocessing
+            self.register_buffer("mean", torch.tensor(contract.mean).view(1, 3, 1, 1) * 255)
+            self.register_buffer("std", torch.tensor(contract.std).view(1, 3, 1, 1) * 255)
+            for number, (kind, rows_R) in enumerate(kinds):
+                embeddings = np.ascontiguousarray(labels.embeddings_ND[rows_R])
+                self.register_buffer(f"labels_{number}", torch.from_numpy(embeddings))
+                if kind.feature_mean is not None:
+                    self.register_buffer(f"feature_mean_{number}", torch.tensor(kind.feature_mean))
+
+        def forward(self, images_BHWC: torch.Tensor) -> torch.Tensor:
+            images_BCHW = (images_BHWC.permute(0, 3, 1, 2).float() - self.mean) / self.std
+            features = self.tower(images_BCHW)
+            features_BD = features[0] if isinstance(features, (tuple, list)) else features
+            # Rounded as features are stored, so that answers are those of bioclip-plugin.
+            features_BD = normalize(features_BD.float(), dim=-1).half().float()
+            logits = []
+            for number, (kind, _) in enumerate(kinds):
+                query_BD = features_BD
+                if kind.feature_mean is not None:
+                    query_BD = normalize(features_BD - getattr(self, f"feature_mean_{number}"), dim=1)
+                logits.append(query_BD * kind.scale @ getattr(self, f"labels_{number}").float().t() + kind.bias)
+            return torch.softmax(torch.cat(logits, dim=1) / temperature, dim=1)
+
+    return WholeModel().eval()
+
+
+def _holds_in_half(tower: torch.nn.Module) -> bool:
+    """Whether float16 holds every weight of the tower exactly, as it does where the checkpoint came in float16."""
+    return all(
+        bool((tensor.half().float() == tensor).all())
+        for tensor in (*tower.parameters(), *tower.buffers())
+        if tensor.is_floating_point()
+    )
+
+
+def _largest_difference(loaded: Any, encoder: OpenClipEncoder, classifier: Classifier) -> float:
+    """Of any probability, on images of noise and of plain colours, for several sizes of batch."""
+    import torch
+
+    chance = np.random.default_rng(1)
+    size, rows = encoder.preprocessing.size, rows_in_order(classifier.labels)
+    largest = 0.0
+    for count in _TRIED:
+        images_BHWC = chance.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+        images_BHWC[::2] = images_BHWC[::2, :1, :1]
+        wanted = torch.softmax(classifier.logits(encoder.encode_images(images_BHWC)), dim=1)[:, torch.from_numpy(rows)]
+        with torch.no_grad():
+            largest = max(largest, float((loaded(torch.from_numpy(images_BHWC)) - wanted).abs().max()))
+    return largest
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's advice to write models that trace better, and to use what older torch cannot load."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

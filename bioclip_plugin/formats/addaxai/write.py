@@ -1,0 +1,176 @@
+"""Writing the folder of an AddaxAI 7 model: whole, or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bioclip_core import __version__
+from bioclip_core.errors import BioclipError, ModelError, UsageError
+from bioclip_plugin.formats.addaxai.classes import class_names, taxonomy_csv
+
+if TYPE_CHECKING:
+    from bioclip_core.open_clip_encoder import OpenClipEncoder
+    from bioclip_core.taxonomy import Taxon
+    from bioclip_plugin.running.engine import Engine
+
+WEIGHTS, CODE, TAXONOMY, MANIFEST = "model.pt", "inference.py", "taxonomy.csv", "manifest.json"
+FORMAT_VERSION = 1
+MANY_CLASSES = 5_000
+"""AddaxAI keeps every class of every crop: from here on that is what takes the time and the disk."""
+
+_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written."""
+
+    folder: Path
+    classes: int
+    bytes: int
+    stored_as: str
+    """``float16`` or ``float32``: how the tower's weights are stored; they are used in float32."""
+    largest_difference: float
+    """Of a probability, between the traced model and the model itself."""
+
+
+def export_folder(engine: Engine, folder: Path, *, name: str = "", force: bool = False) -> Exported:
+    """Write the model and the labels of a request as AddaxAI's model folder.
+
+    Args:
+        engine: on the CPU in float32.
+        folder: its name becomes the model's id.
+        name: shown by AddaxAI; empty: made of the model's and the number of labels.
+        force: replace a model folder that is there.
+
+    Raises:
+        UsageError: if the folder's name is none for a model.
+        ModelError: if the model is none of open_clip's, or cannot be traced.
+        LabelSetError: if there are no labels, or they belong to another model.
+        BioclipError: if the output exists or cannot be written.
+    """
+    check_folder(folder, force=force)
+    _ = engine.labels  # heard of before the model is opened
+    encoder = _traceable(engine)
+    from bioclip_plugin.formats.addaxai.weights import rows_in_order, write_weights
+
+    labels = engine.classifier.labels
+    taxa = [labels.taxon(int(row)) for row in rows_in_order(labels)]
+    names = class_names(taxa)
+    settings = _settings(engine, names)
+    with _whole_folder(folder, force=force) as draft:
+        found = write_weights(draft / WEIGHTS, encoder, engine.classifier, settings)
+        (draft / TAXONOMY).write_text(taxonomy_csv(names, taxa), "utf-8")
+        (draft / CODE).write_text((files("bioclip_plugin.formats.addaxai") / CODE).read_text("utf-8"), "utf-8")
+        manifest = json.dumps(_manifest(engine, folder.name, name, taxa), ensure_ascii=False, indent=2)
+        (draft / MANIFEST).write_text(manifest + "\n", "utf-8")
+        size = sum(file.stat().st_size for file in draft.iterdir())
+    return Exported(folder, len(names), size, found["stored_as"], found["largest_difference"])
+
+
+def check_folder(folder: Path, *, force: bool) -> None:
+    """Hear of an output that cannot be written before the work is done.
+
+    Raises:
+        UsageError: if its name is none for a model.
+        BioclipError: if its parent is missing, or it exists and may not be replaced.
+    """
+    if not _MODEL_ID.fullmatch(folder.name):
+        raise UsageError(
+            f"output {folder}: its name becomes the model's id in AddaxAI, such as BIOCLIP-EUR-v1: letters, digits, -, _ and . only"
+        )
+    if not folder.parent.is_dir():
+        raise BioclipError(f"the folder {folder.parent} of the output {folder.name} does not exist: make it first")
+    if not os.path.lexists(folder):
+        return
+    if not force:
+        raise BioclipError(f"the output {folder} exists already: give another name, or --force to replace it")
+    held = {entry.name for entry in folder.iterdir()} if folder.is_dir() and not folder.is_symlink() else {""}
+    if held and not {MANIFEST, CODE} <= held:
+        raise BioclipError(f"the output {folder} is no model folder of AddaxAI, and is not replaced: give another name")
+
+
+def _traceable(engine: Engine) -> OpenClipEncoder:
+    from bioclip_core.open_clip_encoder import OpenClipEncoder
+
+    encoder = engine.encoder
+    if not isinstance(encoder, OpenClipEncoder):
+        raise ModelError(
+            f"model {engine.model.name!r} comes with a plugin's own encoder: only models that open_clip loads can be exported"
+        )
+    return encoder
+
+
+def _settings(engine: Engine, names: list[str]) -> dict[str, Any]:
+    """What inference.py needs to know, and what the answers rest on."""
+    labels = engine.classifier.labels
+    return {
+        "format_version": FORMAT_VERSION,
+        "classes": names,
+        "preprocessing": engine.model.preprocessing.identity(),
+        "model": engine.model.identity(),
+        "label_set": labels.manifest["id"],
+        "temperature": engine.classifier.temperature,
+        "bioclip_plugin": __version__,
+    }
+
+
+def _manifest(engine: Engine, model_id: str, name: str, taxa: list[Taxon]) -> dict[str, Any]:
+    """AddaxAI's ``manifest.json``."""
+    model, entry = engine.model, engine.model.entry
+    shown = entry.name if entry else (model.folder.name if model.folder else model.name)
+    described = f"{entry.description}. " if entry and entry.description else ""
+    return {
+        "model_id": model_id,
+        "friendly_name": name.strip() or f"BioCLIP {shown} ({len(taxa):,} labels)",
+        "env": "pytorch",
+        "model_fname": WEIGHTS,
+        "description": (
+            f"{described}A BioCLIP model with {len(taxa):,} labels, exported by bioclip-plugin {__version__} "
+            f"from weights {model.weights_sha256[:12]}."
+        ),
+        "description_short": f"BioCLIP with {len(taxa):,} labels",
+        "developer": f"exported by bioclip-plugin {__version__}",
+        "citation": entry.citation if entry and entry.citation else None,
+        "license": entry.licence if entry and entry.licence else None,
+        "info_url": _address(model.source),
+        "min_app_version": "7.0.0",
+        "region": "global",
+    }
+
+
+def _address(source: str) -> str:
+    """Where to read about the model; a folder of somebody's own disk is nobody's business."""
+    repository = source.removeprefix("hf-hub:").partition("@")[0]
+    return f"https://huggingface.co/{repository}" if source.startswith("hf-hub:") else ""
+
+
+@contextmanager
+def _whole_folder(folder: Path, *, force: bool) -> Iterator[Path]:
+    """A draft beside the wanted folder, which takes its name when the block ends, and goes when the block fails."""
+    target = folder.absolute()
+    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    try:
+        draft.mkdir()
+        yield draft
+        if force and target.is_dir():
+            target.rename(old)
+        draft.rename(target)
+    except OSError as error:
+        if old.is_dir() and not target.exists():
+            with suppress(OSError):
+                old.rename(target)
+        raise BioclipError(f"{folder} cannot be written: {error.strerror or error}; nothing was kept") from error
+    finally:
+        for leftover in (draft, old):
+            shutil.rmtree(leftover, ignore_errors=True)

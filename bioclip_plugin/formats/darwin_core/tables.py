@@ -1,0 +1,121 @@
+"""The rows of a Darwin Core archive's tables, one at a time: a row that cannot be read is told, and the next one is read.
+
+python-dwca-reader reads meta.xml for us. Its rows are not used: the first short row ends its iteration, and bytes that are not
+of the stated encoding are replaced without a word.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bioclip_core.errors import SourceError
+from bioclip_plugin.formats.darwin_core.meta import Table
+from bioclip_plugin.formats.shared.lines import Lines
+from bioclip_plugin.formats.tables.read_rows import latin_1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row."""
+
+    file: str
+    number: int
+    """Of the line that it begins on, from 1."""
+    id: str = ""
+    """Its own in the core, the core row's in an extension."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """What is not empty, by the last part of the term; of two terms of that name the first one's."""
+    fault: str = ""
+    """Why it cannot be used; then there are no values."""
+    is_latin_1: bool = False
+    """Whether it held bytes that are not of the stated encoding, and was read as Latin-1."""
+
+    @property
+    def where(self) -> str:
+        """File and line, for messages."""
+        return f"{self.file}:{self.number}"
+
+
+def records(folder: Path, table: Table) -> Iterator[Record]:
+    """The rows of a table's files, without header lines and empty lines.
+
+    Raises:
+        SourceError: if a file is missing, or is no text in lines.
+    """
+    for name in table.names:
+        yield from _records_of(folder / name, name, folder, table)
+
+
+def header_of(folder: Path, name: str, table: Table) -> list[str] | None:
+    """The cells of the last header line of a table's file; None where it has no header line, or no such file."""
+    if not table.header_lines or not (folder / name).is_file():
+        return None
+    with (folder / name).open(encoding=table.encoding, errors="replace", newline="" if table.quote else None) as file:
+        for number, cells in _rows(file, name, table):
+            if number >= table.header_lines:
+                return cells if isinstance(cells, list) else None
+    return None
+
+
+def _records_of(path: Path, name: str, folder: Path, table: Table) -> Iterator[Record]:
+    if not path.is_file():
+        raise SourceError(f"{name}, which meta.xml names, is not in the archive")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise SourceError(f"{name} is a symbolic link that leaves the archive's folder; put the file itself there")
+    expected, width = 0, table.width
+    # Quoted cells may hold line ends, which csv must see as they are; and files with \n are often said to have \r\n.
+    newline = "" if table.quote else table.line_end[-1]
+    try:
+        with path.open(encoding=table.encoding, errors="surrogateescape", newline=newline) as file:
+            for number, cells in _rows(file, name, table):
+                if number <= table.header_lines:
+                    expected = len(cells)
+                elif isinstance(cells, str) or any(cells):
+                    yield _record(name, number, cells, table, width, expected)
+    except (OSError, UnicodeError) as error:
+        raise SourceError(f"{name} cannot be read as {table.encoding}: {error}") from error
+
+
+def _rows(file: io.TextIOWrapper, name: str, table: Table) -> Iterator[tuple[int, list[str] | str]]:
+    """Line numbers and cells, or what is wrong with a line."""
+    lines = Lines(file, name)
+    if not table.quote:
+        for line in lines:
+            lines.begin()
+            yield lines.number, line.rstrip("\r\n").split(table.separator)
+        return
+    reader = csv.reader(lines, delimiter=table.separator, quotechar=table.quote)
+    while True:
+        begins = lines.begin()
+        try:
+            yield begins, next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield begins, lines.why(error)
+
+
+def _record(name: str, number: int, cells: list[str] | str, table: Table, width: int, expected: int) -> Record:
+    if isinstance(cells, str):
+        return Record(name, number, fault=cells)
+    if len(cells) < width:
+        return Record(name, number, fault=f"it has {len(cells)} columns; meta.xml needs {width}")
+    if expected and len(cells) > expected:
+        # What stands behind a separator that is not quoted would be read as something else.
+        return Record(
+            name, number, fault=f"it has {len(cells)} columns and the header has {expected}: a cell holds a separator"
+        )
+    whole = "".join(cells)
+    read = cells if latin_1(whole) == whole else [latin_1(cell) for cell in cells]
+    values: dict[str, str] = {}
+    for column in table.columns:
+        cell = read[column.index].replace("\0", "").strip() if column.index is not None else ""
+        value = cell if cell not in ("", "\\N") else column.default
+        if value:
+            values.setdefault(column.name, value)
+    own = read[table.id_index].replace("\0", "").strip() if table.id_index is not None else ""
+    return Record(name, number, own, values, is_latin_1=read != cells)

@@ -1,0 +1,1 @@
+"""MegaDetector batch results."""

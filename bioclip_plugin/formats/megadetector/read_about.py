@@ -1,0 +1,77 @@
+"""What an image of a MegaDetector file says besides its boxes: when and where it was taken, and the rest as metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bioclip_plugin.formats.tables.read_rows import plain
+from bioclip_plugin.items.media import Place
+from bioclip_plugin.items.time_zones import in_zone
+
+_FIELDS = frozenset({"file", "detections", "failure"})
+_MOMENTS = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S")
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What an entry says besides its boxes."""
+
+    captured_at: datetime | None
+    place: Place
+    deployment: str | None
+    metadata: dict[str, Any]
+
+    def of_further_frame(self) -> About:
+        """Of a video's frames the first one keeps what the file says; only the frame rate is with each."""
+        kept = {name: value for name, value in self.metadata.items() if name == "frame_rate"}
+        return About(self.captured_at, self.place, self.deployment, kept)
+
+
+_NOTHING = About(None, Place(), None, {})
+
+
+def about_of(record: Mapping[str, Any], time_zone: str | None) -> About:
+    """Time, place and deployment of an entry, naive times in the zone given; what cannot be used of them is metadata."""
+    rest = {name: value for name, value in record.items() if name not in _FIELDS}
+    if not rest:
+        return _NOTHING
+    captured_at = moment_of(rest.get("datetime"))
+    if captured_at is not None:
+        captured_at = in_zone(captured_at, time_zone)
+        del rest["datetime"]
+    latitude, longitude = (_degrees(rest.get(name), limit) for name, limit in (("latitude", 90), ("longitude", 180)))
+    if latitude is None or longitude is None:
+        latitude = longitude = None
+    else:
+        del rest["latitude"], rest["longitude"]
+    country, deployment = rest.get("country"), rest.get("location")
+    if isinstance(country, str) and country.isascii() and country.isalpha() and len(country) in (2, 3):
+        country = rest.pop("country").upper()
+    else:
+        country = None
+    deployment = rest.pop("location") if isinstance(deployment, str) and deployment.strip() else None
+    metadata = {name: plain(value) for name, value in rest.items() if value is not None}
+    return About(captured_at, Place(country, None, latitude, longitude), deployment, metadata)
+
+
+def moment_of(value: Any) -> datetime | None:
+    """A date and time as EXIF or ISO 8601 writes it; None for anything else."""
+    if not isinstance(value, str):
+        return None
+    for form in _MOMENTS:
+        try:
+            return datetime.strptime(value.strip(), form)
+        except ValueError:
+            continue
+    try:
+        return datetime.fromisoformat(value.strip()) if len(value.strip()) > 10 else None
+    except ValueError:
+        return None
+
+
+def _degrees(value: Any, limit: float) -> float | None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if number and -limit <= value <= limit else None  # NaN is in no range

@@ -1,0 +1,1 @@
+"""Parts that several formats share: streamed JSON, paths and names in files, duplicate entries."""

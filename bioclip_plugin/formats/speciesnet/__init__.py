@@ -1,0 +1,1 @@
+"""SpeciesNet predictions."""

@@ -1,0 +1,262 @@
+"""Checks of SpeciesNet predictions (5.x): what its own programs refuse, and what they take in silence and get wrong.
+
+speciesnet itself checks for fields of the old shape and nothing else; its converter to MegaDetector's format checks lengths
+and order of scores. A file is read as a stream, twice.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bioclip_core.errors import SourceError, UsageError
+from bioclip_plugin.contracts.problem import Problem, Severity
+from bioclip_plugin.formats.shared.duplicates import Duplicates
+from bioclip_plugin.formats.shared.streamed_json import ARRAY_BEGINS, kind_of, members, walk
+from bioclip_plugin.formats.speciesnet.read import FORMAT_VERSION, check_version
+from bioclip_plugin.formats.speciesnet.read_images import FAILURES, WHOLE_IMAGE
+
+OLD_FIELDS = ("classifications", "classifications_list", "prediction", "processed_classifications")
+"""Of an image in files before 5.x; speciesnet 5.0.6 refuses a file that has one."""
+LABELS = {"0": "whole_image_classification", "1": "animal", "2": "human", "3": "vehicle"}
+"""What ``label`` is by ``category``."""
+
+_SOURCE = re.compile(
+    r"detector|classifier(\+rollup_to_(species|genus|family|order|class|kingdom))?"
+    r"|classifier\+geofence\+rollup_(failed|to_(family|order|class|kingdom))"
+)
+_ROUNDING = 1e-3  # what four decimals a number may add up to
+_Found = tuple[str, str, Any, Severity]  # which part of the record, what is wrong, the value, how bad it is
+
+
+def check_speciesnet(path: Path) -> Iterator[Problem]:
+    """What is wrong with a predictions file of SpeciesNet 5.x; nothing for a good one."""
+    name = path.name
+    duplicates = Duplicates()
+    try:
+        head, first_old = _survey(path, duplicates)
+        if "predictions" not in head:
+            yield Problem(name, "", "it has no predictions: an array with an object an image is needed")
+            return
+        yield from _head_problems(name, head, first_old)
+        for number, record in members(path, "predictions"):
+            for part, message, value, severity in _record_problems(number, record, duplicates):
+                where = f"predictions[{number}]{_file_of(record)}{f' {part}' if part else ''}"
+                yield Problem(name, where, message, "" if value is None else reprlib.repr(value), severity)
+    except SourceError as error:
+        yield Problem(name, "", str(error))
+
+
+def _survey(path: Path, duplicates: Duplicates) -> tuple[dict[str, Any], tuple[int, str] | None]:
+    """What stands beside the images, and the first image with a field of the old shape."""
+    head: dict[str, Any] = {}
+    first_old = None
+    for name, number, value in walk(path):
+        if name != "predictions" or number is None or number == ARRAY_BEGINS:
+            head[name] = value if number is None else []
+        elif isinstance(value, dict):
+            if isinstance(value.get("filepath"), str):
+                duplicates.note(value["filepath"])
+            if first_old is None:
+                first_old = next(((number, field) for field in OLD_FIELDS if field in value), None)
+    return head, first_old
+
+
+def _head_problems(name: str, head: Mapping[str, Any], first_old: tuple[int, str] | None) -> Iterator[Problem]:
+    if first_old is not None:
+        number, field = first_old
+        yield Problem(
+            name,
+            f"predictions[{number}] {field}",
+            f"this is the shape of SpeciesNet 4.x (one prediction an image), which 5.x refuses: {FORMAT_VERSION} has "
+            "raw_classifications and processed_classification in each detection",
+        )
+    elif "info" not in head:
+        yield Problem(name, "info", f"info.format_version is missing: {FORMAT_VERSION!r} is needed")
+    try:
+        check_version(head)
+    except UsageError as error:
+        yield Problem(name, "info.format_version", str(error))
+        return
+    if isinstance(head.get("info"), dict) and not isinstance(head["info"]["format_version"], str):
+        yield Problem(name, "info.format_version", "it must be a text, in quotes", str(head["info"]["format_version"]))
+
+
+def _file_of(record: Any) -> str:
+    name = record.get("filepath") if isinstance(record, dict) else None
+    return f" {name}" if isinstance(name, str) else ""
+
+
+def _record_problems(number: int, record: Any, duplicates: Duplicates) -> Iterator[_Found]:
+    if not isinstance(record, dict):
+        yield "", f"it is {kind_of(record)}; an object with filepath and detections is needed", None, "error"
+        return
+    name = record.get("filepath")
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        yield "filepath", "the name of an image is needed", name, "error"
+    elif (first := duplicates.earlier(name, number)) is not None:
+        yield "filepath", f"the same file stands in predictions[{first}]", name, "error"
+    yield from _failure_problems(record)
+    yield from _place_problems(record)
+    detections = record.get("detections")
+    if detections is None:
+        if not record.get("failures"):
+            yield "detections", "it is missing, and there are no failures", None, "error"
+    elif not isinstance(detections, list):
+        yield "detections", f"it is {kind_of(detections)}; an array is needed", None, "error"
+    else:
+        yield from _detections_problems(detections)
+        if "model_version" not in record and any(
+            "processed_classification" in one for one in detections if isinstance(one, dict)
+        ):
+            yield "model_version", "it is missing, and there is a processed_classification", None, "warning"
+
+
+def _failure_problems(record: Mapping[str, Any]) -> Iterator[_Found]:
+    if "failures" not in record:
+        return
+    failures = record["failures"]
+    if not isinstance(failures, list) or not failures:
+        yield "failures", "a list of what failed is needed, or none of this name where nothing did", failures, "error"
+        return
+    for one in failures:
+        if one not in FAILURES:
+            yield "failures", f"allowed are {', '.join(FAILURES)}", one, "error"
+
+
+def _place_problems(record: Mapping[str, Any]) -> Iterator[_Found]:
+    country, region = record.get("country"), record.get("admin1_region")
+    if country is not None and not (isinstance(country, str) and re.fullmatch("[A-Z]{3}", country)):
+        yield (
+            "country",
+            "three capital letters of ISO 3166-1 are needed; the geofence stops at others",
+            country,
+            "error",
+        )
+    if region is not None and not (isinstance(region, str) and re.fullmatch("[A-Z0-9]{2}", region)):
+        yield "admin1_region", "two characters, the second half of ISO 3166-2, are needed", region, "error"
+    for name, limit in (("latitude", 90), ("longitude", 180)):
+        value = record.get(name)
+        if value is not None and not (_is_number(value) and abs(value) <= limit):
+            yield name, f"degrees from -{limit} to {limit} are needed", value, "error"
+    if (record.get("latitude") is None) != (record.get("longitude") is None):
+        yield "latitude", "latitude and longitude are given together or not at all", None, "error"
+
+
+def _detections_problems(detections: list[Any]) -> Iterator[_Found]:
+    earlier = math.inf
+    for place, one in enumerate(detections):
+        part = f"detections[{place}]"
+        if not isinstance(one, dict):
+            yield part, f"it is {kind_of(one)}; an object with category, label, conf and bbox is needed", None, "error"
+            continue
+        for field, message, value, severity in _detection_problems(one):
+            yield f"{part}.{field}", message, value, severity
+        confidence: Any = one.get("conf")
+        if one.get("category") == WHOLE_IMAGE:
+            if place:
+                yield part, "the whole image stands first, and once", None, "error"
+        elif _is_number(confidence):
+            if confidence > earlier:
+                yield (
+                    f"{part}.conf",
+                    "boxes stand in falling order of conf: the first is taken for the best",
+                    confidence,
+                    "error",
+                )
+            earlier = confidence
+
+
+def _detection_problems(one: Mapping[str, Any]) -> Iterator[_Found]:
+    category, label = one.get("category"), one.get("label")
+    if not isinstance(category, str) or not category.isdecimal():
+        yield "category", "'0' (whole image), '1' (animal), '2' (human) or '3' (vehicle) is needed", category, "error"
+    elif category not in LABELS:
+        yield "category", "SpeciesNet has '0' to '3' only; it makes nothing of others", category, "warning"
+    elif label != LABELS[category]:
+        yield "label", f"category {category} is {LABELS[category]!r}", label, "error"
+    if not isinstance(label, str) or not label.strip():
+        yield "label", "a word is needed", label, "error"
+    yield from _score_problems("conf", one.get("conf"))
+    yield from _box_problems(one.get("bbox"))
+    if "raw_classifications" in one:
+        yield from _raw_problems(one["raw_classifications"])
+    if "processed_classification" in one:
+        yield from _processed_problems(one["processed_classification"])
+
+
+def _box_problems(box: Any) -> Iterator[_Found]:
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        yield "bbox", "four numbers are needed: x, y, width, height from 0 to 1", box, "error"
+        return
+    x, y, w, h = box
+    if w <= 0 or h <= 0:
+        yield "bbox", "width and height must be above 0", box, "error"
+    if x < 0 or y < 0 or x + w > 1 + _ROUNDING or y + h > 1 + _ROUNDING:
+        yield "bbox", "it leaves the image, which is 0 to 1 wide and high", box, "error"
+
+
+def _raw_problems(raw: Any) -> Iterator[_Found]:
+    classes = raw.get("classes") if isinstance(raw, dict) else None
+    scores = raw.get("scores") if isinstance(raw, dict) else None
+    if not isinstance(classes, list) or not isinstance(scores, list) or not classes:
+        yield "raw_classifications", "lists classes and scores are needed, with one class at least", raw, "error"
+        return
+    if len(classes) != len(scores):
+        yield (
+            "raw_classifications",
+            f"{len(classes)} classes and {len(scores)} scores: one each is needed",
+            None,
+            "error",
+        )
+    for place, label in enumerate(classes):
+        yield from _label_problems(f"raw_classifications.classes[{place}]", label)
+    for place, score in enumerate(scores):
+        yield from _score_problems(f"raw_classifications.scores[{place}]", score)
+    numbers = [score for score in scores if _is_number(score)]
+    if numbers != sorted(numbers, reverse=True):
+        yield "raw_classifications.scores", "scores stand in falling order", scores, "error"
+    twice = {label for label in classes if isinstance(label, str) and classes.count(label) > 1}
+    for label in sorted(twice):
+        yield "raw_classifications.classes", "a class stands there twice", label, "error"
+
+
+def _processed_problems(processed: Any) -> Iterator[_Found]:
+    name = "processed_classification"
+    if not isinstance(processed, dict):
+        yield name, f"it is {kind_of(processed)}; an object with class, score and source is needed", None, "error"
+        return
+    yield from _label_problems(f"{name}.class", processed.get("class"))
+    yield from _score_problems(f"{name}.score", processed.get("score"))
+    source = processed.get("source")
+    if not isinstance(source, str) or not source.strip():
+        yield (
+            f"{name}.source",
+            "what the class comes from is needed: classifier, detector, classifier+rollup_to_genus...",
+            source,
+            "error",
+        )
+    elif not _SOURCE.fullmatch(source):
+        yield f"{name}.source", "SpeciesNet's own ensemble has no such source", source, "warning"
+
+
+def _label_problems(part: str, label: Any) -> Iterator[_Found]:
+    if not isinstance(label, str) or label.count(";") != 6:
+        yield part, "seven parts are needed: uuid;class;order;family;genus;species;common name", label, "error"
+    elif label != label.lower():
+        yield part, "a label is in lower case", label, "error"
+    elif not label.split(";")[0] or not label.split(";", 1)[1].strip("; "):
+        yield part, "a label has an id, and a name at least", label, "error"
+
+
+def _score_problems(part: str, value: Any) -> Iterator[_Found]:
+    if not _is_number(value) or not 0 <= value <= 1:
+        yield part, "a number from 0 to 1 is needed", value, "error"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

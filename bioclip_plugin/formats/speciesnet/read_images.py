@@ -1,0 +1,195 @@
+"""One image of a SpeciesNet file as a media item: its boxes as regions, its place, and what SpeciesNet said as metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from bioclip_core.errors import UsageError
+from bioclip_plugin.formats.megadetector.read_images import NOT_NAMED, Entry, box_of, confidence_of, is_number
+from bioclip_plugin.formats.shared.streamed_json import kind_of
+from bioclip_plugin.formats.tables.read_rows import plain
+from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted
+
+WHOLE_IMAGE = "0"
+"""The category of the box that stands for the whole image, where the classifier looked at that."""
+CATEGORIES: Mapping[str, str] = {"1": "animal", "2": "person", "3": "vehicle"}
+FAILURES = ("CLASSIFIER", "DETECTOR", "GEOLOCATION")
+FAILED = "SpeciesNet failed: "
+"""How the reason of a failure that is carried over begins; the names of what failed follow."""
+
+_REASONS = 3  # told of an image none of whose boxes can be used
+_WORDS = {"human": "person"}
+_FIELDS = frozenset({"filepath", "failures", "detections", "country", "admin1_region", "latitude", "longitude",
+                     "classifications", "prediction", "prediction_score", "prediction_source"})  # fmt: skip
+
+
+class ImageReader:
+    """Turns the entries of one file into items."""
+
+    def __init__(self, shown: str, threshold: float) -> None:
+        """``shown``: the file's name in messages; ``threshold``: confidence from which a box is classified."""
+        self._shown = shown
+        self._threshold = threshold
+
+    def items(self, entry: Entry) -> Iterator[MediaItem | Unlisted]:
+        """The item of one entry, or its failure; and a message for each box that is dropped."""
+        record = entry.record
+        failures, listed = _failures(record.get("failures")), record.get("detections")
+        place, rest = _place(record)
+        known = MediaItem(entry.uri, entry.path, place=place)
+        if failures and (listed is None or "DETECTOR" in failures):
+            known = replace(known, metadata=_metadata(record, rest, [], failures))
+            yield Unlisted(entry.uri, f"{FAILED}{', '.join(failures)}", known=known)
+            return
+        if listed is not None and not isinstance(listed, list):
+            yield self._trouble(entry, "", f"detections is {kind_of(listed)}; an array is needed")
+            return
+        regions, said, dropped = self._detections(entry, listed or [])
+        if dropped and not regions:  # to list it without boxes would say that the detector found nothing
+            why = "; ".join(trouble.reason for trouble in dropped[:_REASONS])
+            more = f"; and {len(dropped) - _REASONS} more" if len(dropped) > _REASONS else ""
+            known = replace(known, metadata=_metadata(record, rest, [], failures))
+            yield Unlisted(entry.uri, f"none of its boxes can be used: {why}{more}", known=known)
+            return
+        yield from dropped
+        whole = listed is None or any(_is_whole_image(one) for one in listed)
+        yield replace(
+            known,
+            regions=tuple(regions),
+            detected=bool(regions) or not whole,
+            metadata=_metadata(record, rest, said, failures),
+        )
+
+    def _detections(self, entry: Entry, listed: list[Any]) -> tuple[list[Region], list[dict[str, Any]], list[Unlisted]]:
+        """The boxes, what SpeciesNet said of them, and what cannot be used."""
+        regions: list[Region] = []
+        said: list[dict[str, Any]] = []
+        dropped: list[Unlisted] = []
+        taken: set[tuple[tuple[int, int, int, int], str]] = set()
+        for place, detection in enumerate(listed):
+            try:
+                if not _is_whole_image(detection):
+                    region = self._region(detection, str(entry.record.get("model_version") or ""))
+                    if len(listed) > 1:
+                        key = (region.box, region.category)
+                        if key in taken:
+                            raise UsageError(f"bbox {region.xywh} stands there twice as {region.category}")
+                        taken.add(key)
+                    regions.append(region)
+            except UsageError as error:
+                dropped.append(self._trouble(entry, f".detections[{place}]", str(error)))
+                continue
+            said += _said(detection)
+        return regions, said, dropped
+
+    def _region(self, detection: Any, version: str) -> Region:
+        if not isinstance(detection, dict):
+            raise UsageError(f"it is {kind_of(detection)}; an object with category, conf and bbox is needed")
+        word = word_of(detection.get("category"), detection.get("label"))
+        confidence = confidence_of(detection.get("conf"))
+        x, y, w, h = box_of(detection.get("bbox"))
+        named = word.lower() not in NOT_NAMED and confidence >= self._threshold
+        return Region(x, y, w, h, "SpeciesNet", version, word, confidence, named)
+
+    def _trouble(self, entry: Entry, part: str, why: str) -> Unlisted:
+        place = f"predictions[{entry.number}]"
+        return Unlisted(
+            f"{self._shown}#{place}{part}", f"{place} {entry.name!r}{part and ' '}{part.lstrip('.')}: {why}"
+        )
+
+
+def word_of(category: Any, label: Any) -> str:
+    """What a detection is of, as a region says it: its category's word, or for a category that SpeciesNet does not have its label.
+
+    Raises:
+        UsageError: if neither says it.
+    """
+    key = str(category) if isinstance(category, (str, int)) and not isinstance(category, bool) else ""
+    if key in CATEGORIES:
+        return CATEGORIES[key]
+    if isinstance(label, str) and label.strip():
+        return _WORDS.get(label.strip().lower(), label.strip())
+    raise UsageError(
+        f"category {category!r}: '1' (animal), '2' (human) or '3' (vehicle) is needed, or a label that says what it is"
+    )
+
+
+def _is_whole_image(detection: Any) -> bool:
+    return isinstance(detection, dict) and str(detection.get("category")) == WHOLE_IMAGE
+
+
+def _failures(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value] if value else []
+    return [str(one) for one in value] if isinstance(value, list) else []
+
+
+def _said(detection: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the classifier and the ensemble said of one box; only kept to look at."""
+    one: dict[str, Any] = {"bbox": plain(detection.get("bbox"))}
+    classes = _classes(detection.get("raw_classifications"))
+    if classes:
+        one["classes"] = classes
+    if isinstance(detection.get("processed_classification"), dict):
+        one["processed"] = plain(detection["processed_classification"])
+    return [one] if len(one) > 1 else []
+
+
+def _classes(value: Any) -> list[list[Any]]:
+    if (
+        not isinstance(value, dict)
+        or not isinstance(value.get("classes"), list)
+        or not isinstance(value.get("scores"), list)
+    ):
+        return []
+    pairs = zip(value["classes"], value["scores"], strict=False)
+    return [[label, float(score)] for label, score in pairs if isinstance(label, str) and is_number(score)]
+
+
+def _place(record: Mapping[str, Any]) -> tuple[Place, dict[str, Any]]:
+    """Where the image was taken, and the parts that cannot be understood, for the metadata."""
+    country, region = record.get("country"), record.get("admin1_region")
+    known = isinstance(country, str) and country.isascii() and country.isalpha() and len(country) in (2, 3)
+    latitude, longitude = _degrees(record.get("latitude"), 90), _degrees(record.get("longitude"), 180)
+    fixed = latitude is not None and longitude is not None
+    place = Place(
+        country.upper() if known and isinstance(country, str) else None,
+        region.strip() if isinstance(region, str) and region.strip() else None,
+        latitude if fixed else None,
+        longitude if fixed else None,
+    )
+    rest = {} if known or country is None else {"country": plain(country)}
+    if not fixed:
+        rest |= {name: plain(record[name]) for name in ("latitude", "longitude") if record.get(name) is not None}
+    return place, rest
+
+
+def _degrees(value: Any, limit: float) -> float | None:
+    return float(value) if is_number(value) and abs(value) <= limit else None
+
+
+def _metadata(
+    record: Mapping[str, Any], rest: dict[str, Any], said: list[dict[str, Any]], failures: list[str]
+) -> dict[str, Any]:
+    """What is no box and no place. The 4.x shape has one prediction an image, which is kept as one of the whole image."""
+    classes = _classes(record.get("classifications"))
+    prediction = {
+        name: plain(record[field])
+        for name, field in (("class", "prediction"), ("score", "prediction_score"), ("source", "prediction_source"))
+        if record.get(field) is not None
+    }
+    if classes or prediction:
+        whole: dict[str, Any] = {"bbox": [0.0, 0.0, 1.0, 1.0]}
+        said = [
+            whole | ({"classes": classes} if classes else {}) | ({"processed": prediction} if prediction else {}),
+            *said,
+        ]
+    others = {name: plain(value) for name, value in record.items() if name not in _FIELDS and value is not None}
+    return {
+        **others,
+        **rest,
+        **({"classifications": said} if said else {}),
+        **({"failures": failures} if failures else {}),
+    }

@@ -1,0 +1,1 @@
+"""Tables: CSV, Parquet, Excel and JSON Lines."""

@@ -1,0 +1,139 @@
+"""CSV and Parquet: the rows of a run with the newest review beside each."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bioclip_plugin.contracts.problem import Problem
+from bioclip_plugin.formats.tables.columns import COLUMNS, NO_REGIONS, NUMBERS, REVIEW_COLUMNS, Cells, table_rows
+from bioclip_plugin.store.records import asked_level
+
+if TYPE_CHECKING:
+    from bioclip_plugin.contracts.export import Export
+    from bioclip_plugin.contracts.export_options import ExportOptions
+
+__all__ = [
+    "COLUMNS", "NO_REGIONS", "REVIEW_COLUMNS", "CsvExporter", "ParquetExporter", "asked_level", "spreadsheet_safe", "table_rows",
+]  # fmt: skip
+
+_ROWS_A_GROUP = 20_000
+_FORMULA_STARTS = frozenset("=+-@\t\r")
+_TEXTS = tuple(n for n, name in enumerate(COLUMNS) if name not in NUMBERS)
+_PROBABILITIES = tuple(n for n, name in enumerate(COLUMNS) if name.endswith(("probability", "confidence")))
+_OTHER_NUMBERS = tuple(
+    n for n, name in enumerate(COLUMNS) if NUMBERS.get(name) == "float64" and n not in _PROBABILITIES
+)
+
+
+class CsvExporter:
+    """As RFC 4180 has it, UTF-8; probabilities with six significant digits, coordinates with seven decimals."""
+
+    name = "csv"
+    description = "a table for spreadsheets, one row a region or failure"
+    folder = False
+
+    def write(self, path: Path, export: Export) -> int:
+        count = 0
+        with path.open("w", encoding="utf-8", newline="") as file:
+            write_row = csv.writer(file).writerow
+            write_row(COLUMNS)
+            for cells in table_rows(export):
+                write_row(_csv_cells(cells))
+                count += 1
+        return count
+
+    def recognises(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.readline(4096).strip() == ",".join(COLUMNS).encode()
+
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - nothing to choose here
+        with path.open(encoding="utf-8", newline="") as file:
+            for number, cells in _widths(file):
+                if cells != len(COLUMNS):
+                    said = f"{cells} cells, and there are {len(COLUMNS)} columns"
+                    yield Problem(path.name, f"line {number}", said)
+
+
+class ParquetExporter:
+    """The same table with typed columns; what is not known is null."""
+
+    name = "parquet"
+    description = "the same table for programs, with types, compressed"
+    folder = False
+
+    def write(self, path: Path, export: Export) -> int:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        schema = pa.schema([(name, pa.type_for_alias(NUMBERS.get(name, "string"))) for name in COLUMNS])
+        rows = table_rows(export)
+        count = 0
+        with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+            while group := list(islice(rows, _ROWS_A_GROUP)):
+                columns = [
+                    pa.array(cells, field.type) for cells, field in zip(zip(*group, strict=True), schema, strict=True)
+                ]
+                writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+                count += len(group)
+        return count
+
+    def recognises(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - nothing to choose here
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        try:
+            missing = [name for name in COLUMNS if name not in parquet.ParquetFile(path).schema_arrow.names]
+        except (OSError, pa.ArrowException) as error:
+            yield Problem(path.name, "", f"it cannot be read as Parquet: {error}")
+            return
+        if missing:
+            yield Problem(path.name, "", f"columns are missing: {', '.join(missing)}")
+
+
+def _widths(lines: Iterator[str]) -> Iterator[tuple[int, int]]:
+    """The number of each row's first line, from 1, and how many cells it has; only rows with quotes are taken apart."""
+    number = 1
+    for line in lines:
+        if '"' not in line:
+            yield number, line.count(",") + 1
+            number += 1
+        else:
+            row = csv.reader(chain([line], lines))
+            yield number, len(next(row))
+            number += row.line_num
+
+
+def _csv_cells(row: Cells) -> list[Any]:
+    cells = list(row)
+    for place in _TEXTS:  # as spreadsheet_safe, without a call a cell
+        cell = cells[place]
+        if cell and cell[0] in _FORMULA_STARTS:
+            cells[place] = f"'{cell}"
+    for place in _PROBABILITIES:  # float32 carries no more of a probability
+        if cells[place] is not None:
+            cells[place] = f"{cells[place]:.6g}"
+    for place in _OTHER_NUMBERS:  # seven decimals of a degree are a centimetre
+        if cells[place] is not None:
+            cells[place] = round(float(cells[place]), 7)
+    return cells
+
+
+def spreadsheet_safe(text: str) -> str:
+    """Text that no spreadsheet takes for a formula: what begins like one gets an apostrophe before it.
+
+    >>> spreadsheet_safe("=1+1")
+    "'=1+1"
+    """
+    return f"'{text}" if text[:1] in _FORMULA_STARTS else text

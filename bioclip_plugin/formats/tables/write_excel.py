@@ -1,0 +1,164 @@
+"""Excel: the same table as a workbook, written row by row."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bioclip_core.errors import BioclipError, UsageError
+from bioclip_plugin.contracts.problem import Problem
+from bioclip_plugin.formats.tables.columns import COLUMNS, table_rows
+
+if TYPE_CHECKING:
+    from bioclip_plugin.contracts.export import Export
+    from bioclip_plugin.contracts.export_options import ExportOptions
+
+MOST_ROWS = 1_048_576
+"""Of one sheet, its header among them: Excel opens no more."""
+LONGEST_TEXT = 32_767
+"""Characters that a cell holds."""
+
+_SHEET = "results"
+_MEMBER = "xl/workbook.xml"
+_TEXT = re.compile(r"<t[^>]*>([^<]*)</t>")
+_FIXED = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say: an export's bytes depend on the store alone
+
+
+class ExcelExporter:
+    """One sheet with the columns of the CSV. Text is stored as text, also where it looks like a formula."""
+
+    name = "xlsx"
+    description = f"an Excel workbook, at most {MOST_ROWS - 1:,} rows (extra excel)"
+    folder = False
+
+    def write(self, path: Path, export: Export) -> int:
+        """Write the workbook.
+
+        Raises:
+            UsageError: if openpyxl is not installed.
+            BioclipError: for more rows than Excel opens; what can be known before is said before.
+        """
+        _refuse_many(export)
+        raw = path.with_name(f"{path.name}.raw")
+        try:
+            count = _write(raw, export)
+            _packed_alike(raw, path, export.moment)
+        finally:
+            raw.unlink(missing_ok=True)
+        return count
+
+    def recognises(self, path: Path) -> bool:
+        try:
+            with zipfile.ZipFile(path) as packed:
+                return _MEMBER in packed.namelist()
+        except (OSError, zipfile.BadZipFile):
+            return False
+
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - nothing to choose here
+        openpyxl = _openpyxl()
+        if _is_ours(path):
+            return
+        with path.open("rb") as file:  # a draft's name has no suffix, which openpyxl asks of a path
+            try:
+                book = openpyxl.load_workbook(file, read_only=True)
+                sheet = book.worksheets[0] if book.worksheets else None
+                header = next(sheet.iter_rows(max_row=1, values_only=True), ()) if sheet is not None else ()
+            except Exception as error:  # openpyxl lets through whatever zip and XML readers raise
+                yield Problem(path.name, "", f"it cannot be read as a workbook: {error}")
+                return
+        missing = [name for name in COLUMNS if name not in header]
+        if missing:
+            yield Problem(path.name, "row 1", f"columns are missing: {', '.join(missing)}")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a workbook is whole and begins with our columns, told by its beginning: openpyxl would read all of it."""
+    try:
+        with zipfile.ZipFile(path) as packed, packed.open("xl/worksheets/sheet1.xml") as texts:
+            first = _TEXT.findall(texts.read(65_536).decode("utf-8", "replace"))
+            return tuple(first[: len(COLUMNS)]) == COLUMNS and packed.testzip() is None
+    except (OSError, KeyError, zipfile.BadZipFile, zlib.error):
+        return False
+
+
+def _openpyxl() -> Any:
+    try:
+        import openpyxl
+    except ImportError:
+        raise UsageError(
+            "an Excel workbook needs openpyxl: pip install 'bioclip-plugin[excel]', or export as csv or parquet"
+        ) from None
+    return openpyxl
+
+
+def _refuse_many(export: Export) -> None:
+    _openpyxl()
+    if export.selection:
+        return  # only reading tells how many are meant
+    counts = export.store.summary(export.run)
+    rows = max(counts.regions + counts.failed + counts.todo, counts.listed)
+    if rows >= MOST_ROWS:
+        raise _too_many(f"this run has at least {rows:,}")
+
+
+def _too_many(what: str) -> BioclipError:
+    return BioclipError(
+        f"Excel opens at most {MOST_ROWS - 1:,} rows below the header, and {what}: export as csv or parquet, or a part with "
+        "--since, --taxon or --min-probability"
+    )
+
+
+def _write(path: Path, export: Export) -> int:
+    openpyxl = _openpyxl()
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet(_SHEET)
+    sheet.freeze_panes = "B2"
+
+    def shown(cell: Any) -> Any:
+        if not isinstance(cell, str):
+            return cell
+        text = ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", cell)[:LONGEST_TEXT]
+        if not text.startswith(("=", "#")):  # a formula, and the words for errors
+            return text
+        plain = WriteOnlyCell(sheet, text)
+        plain.data_type = "s"
+        return plain
+
+    sheet.append(COLUMNS)
+    count = 0
+    try:
+        for cells in table_rows(export):
+            count += 1
+            if count >= MOST_ROWS:
+                raise _too_many("there are more here")
+            sheet.append([shown(cell) for cell in cells])
+    except BaseException:
+        sheet.close()  # it writes to a file of its own, and a sheet that was not closed complains when it is forgotten
+        raise
+    book.properties.creator = export.classified_by
+    book.properties.created = export.moment.replace(tzinfo=None)
+    book.save(path)
+    return count
+
+
+def _packed_alike(raw: Path, path: Path, moment: datetime) -> None:
+    """The same workbook with fixed times, since openpyxl notes when it wrote."""
+    stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+    with zipfile.ZipFile(raw) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as target:
+        for name in sorted(source.namelist(), key=lambda name: (name != "[Content_Types].xml", name)):
+            member = zipfile.ZipInfo(name, _FIXED)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            with source.open(name) as read, target.open(member, "w", force_zip64=True) as written:
+                if name == "docProps/core.xml":
+                    written.write(re.sub(rb"(<dcterms:modified[^>]*>)[^<]*", rb"\g<1>" + stamp, read.read()))
+                else:
+                    shutil.copyfileobj(read, written)

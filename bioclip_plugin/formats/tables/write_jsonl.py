@@ -1,0 +1,102 @@
+"""JSON lines: the same objects as ``classify --json`` prints, one a line, with what rules and people said beside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bioclip_plugin.contracts.problem import Problem
+from bioclip_plugin.formats.tables.columns import newest_of
+from bioclip_plugin.items.answers import Answer, RegionAnswer
+from bioclip_plugin.store.records import asked_level
+
+if TYPE_CHECKING:
+    from bioclip_plugin.contracts.export import Export
+    from bioclip_plugin.contracts.export_options import ExportOptions
+    from bioclip_plugin.store import Review, StoredItem, StoredRegion
+
+_TOGETHER = 500  # items whose reviews are asked for in one query
+
+
+class JsonLinesExporter:
+    """One object a region, one for an item that failed, and ``{"uri", "status"}`` for what has neither.
+
+    A region that a rule changed, or that is of an event, has ``decision`` (verdict, event, trail); what people said of it
+    stands in ``review`` (verdict, taxon, reviewer, reviewed_at, comment, details).
+    """
+
+    name = "jsonl"
+    description = "one JSON object a region or failure, as classify --json prints them"
+    folder = False
+
+    def write(self, path: Path, export: Export) -> int:
+        level = asked_level(export.run)
+        items = export.items((level,))
+        count = 0
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            while together := list(islice(items, _TOGETHER)):
+                reviews = export.reviews_of(together)
+                for stored in together:
+                    said = reviews.get((stored.item.uri, stored.item.frame), [])
+                    for row in objects_of(stored, said, level, export.options.top):
+                        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                        count += 1
+        return count
+
+    def recognises(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            start = file.readline(65_536)
+        return start.startswith(b"{") and b'"uri"' in start
+
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - nothing to choose here
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    known = isinstance(json.loads(line), dict)
+                except ValueError as error:
+                    yield Problem(path.name, f"line {number}", f"it is no JSON: {error}")
+                    continue
+                if not known:
+                    yield Problem(path.name, f"line {number}", "a line must be one JSON object", line[:80])
+
+
+def objects_of(stored: StoredItem, reviews: Sequence[Review], level: str, top: int) -> list[dict[str, Any]]:
+    """The objects of one item, with its ``top`` candidates at the level that was asked."""
+    regions = tuple(
+        RegionAnswer(region.region, tuple(region.by_rank.get(level, ()))[:top], region.consensus, region.flags)
+        for region in stored.regions
+    )
+    objects = Answer(stored.item, regions, stored.failure).as_dicts()
+    if not objects or stored.failure is not None:
+        objects = objects or [{"uri": stored.item.uri, "status": stored.status}]
+        return [{**one, **_review(newest_of(reviews, None))} for one in objects]
+    return [
+        {**one, **_decision(region), **_review(newest_of(reviews, region.region))}
+        for one, region in zip(objects, stored.regions, strict=True)
+    ]
+
+
+def _decision(region: StoredRegion) -> dict[str, Any]:
+    decision = region.decision
+    if decision is None or not (decision.trail or decision.event or decision.verdict not in ("taxon", "unknown")):
+        return {}
+    trail = [dict(step) for step in decision.trail]
+    return {"decision": {"verdict": decision.verdict, "event": decision.event, "trail": trail}}
+
+
+def _review(review: Review | None) -> dict[str, Any]:
+    if review is None:
+        return {}
+    taxon = review.taxon
+    named = {"scientific_name": taxon.scientific_name or taxon.common_name, **taxon.as_dict()} if taxon else None
+    return {
+        "review": {
+            "verdict": review.verdict, "taxon": named, "reviewer": review.reviewer,
+            "reviewed_at": review.reviewed_at.isoformat(), "comment": review.comment, "details": dict(review.details),
+        }
+    }  # fmt: skip

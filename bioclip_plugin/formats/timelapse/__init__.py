@@ -1,0 +1,1 @@
+"""Timelapse: reviews in its exported tables."""

@@ -1,0 +1,1 @@
+"""WebDataset shards as an input of a run."""

@@ -1,0 +1,67 @@
+"""The Session of hosts: every option named, and a plugin manager made when none is given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.plugins import create_plugin_manager
+from bioclip_plugin.running import session
+
+_DEFAULT = ClassifyRequest()
+
+
+class Session(session.Session):
+    """Classify images with one model and one label set, keeping results in a store or nowhere.
+
+    ``Session(model="bioclip-2", store="results.db")``; the options are the fields of :class:`ClassifyRequest`, which
+    says what each one means. The model opens when the first image needs it. Close a Session after use, or use it in a
+    ``with`` statement.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = _DEFAULT.model,
+        labels: str | os.PathLike[str] | Iterable[str] | None = _DEFAULT.labels,
+        taxa: Iterable[str] = _DEFAULT.taxa,
+        rank: str = _DEFAULT.rank,
+        top: int = _DEFAULT.top,
+        threshold: float = _DEFAULT.threshold,
+        rules: Iterable[str] = _DEFAULT.rules,
+        store: str | os.PathLike[str] | None = _DEFAULT.store,
+        batch_size: int | None = _DEFAULT.batch_size,
+        workers: int | None = _DEFAULT.workers,
+        device: str = _DEFAULT.device,
+        precision: str = _DEFAULT.precision,
+        exact: bool = _DEFAULT.exact,
+        plugins: BioclipPluginManager | None = None,
+    ) -> None:
+        """Find the model and open the store.
+
+        Args:
+            plugins: the manager whose models, sources and rules are used; None: a new one with every installed plugin.
+
+        Raises:
+            UsageError: for an option that cannot be used as given.
+            ModelError, StoreError: if the model or the store cannot be opened. Labels are opened when first needed.
+        """
+        options = {
+            "model": model,
+            "labels": os.fspath(labels) if isinstance(labels, os.PathLike) else labels,
+            "taxa": taxa,
+            "rank": rank,
+            "top": top,
+            "threshold": threshold,
+            "rules": rules,
+            "store": os.fspath(store) if store is not None else None,
+            "batch_size": batch_size,
+            "workers": workers,
+            "device": device,
+            "precision": precision,
+            "exact": exact,
+        }
+        request = ClassifyRequest.from_mapping(options)
+        super().__init__(request, plugins or create_plugin_manager())

@@ -1,0 +1,70 @@
+"""What flows out: answers, their candidates and consensus, and failures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bioclip_core.classify import Candidate
+from bioclip_plugin.items.media import MediaItem, Region
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an item has no answer."""
+
+    stage: str
+    """``list``, ``read``, ``decode``, ``encode`` or ``store``."""
+    reason: str
+    """A sentence that a person understands."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionAnswer:
+    """The answer for one region (None: the whole image)."""
+
+    region: Region | None
+    candidates: tuple[Candidate, ...]
+    """Most probable first, at the rank that was asked for."""
+    consensus: Candidate | None
+    """The most specific taxon whose summed probability reaches the threshold; None where none does."""
+    flags: tuple[str, ...] = ()
+    """``prior_ignored`` where every candidate was impossible at the item's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one item: an answer a region, or a failure."""
+
+    item: MediaItem
+    regions: tuple[RegionAnswer, ...] = ()
+    failure: Failure | None = None
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The first region's candidates, most probable first; empty for a failure."""
+        return self.regions[0].candidates if self.regions else ()
+
+    @property
+    def consensus(self) -> Candidate | None:
+        """The first region's consensus."""
+        return self.regions[0].consensus if self.regions else None
+
+    @property
+    def best(self) -> Candidate | None:
+        """The most probable candidate of the first region; None for a failure."""
+        return self.candidates[0] if self.candidates else None
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """The objects that ``--json`` prints: one a region, or one for the failure."""
+        if self.failure is not None:
+            return [{"uri": self.item.uri, "failure": {"stage": self.failure.stage, "reason": self.failure.reason}}]
+        return [
+            {
+                "uri": self.item.uri,
+                "region": region.region.xywh if region.region else None,
+                "candidates": [candidate.as_dict() for candidate in region.candidates],
+                "consensus": region.consensus.as_dict() if region.consensus else None,
+            }
+            for region in self.regions
+        ]

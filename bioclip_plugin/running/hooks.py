@@ -1,0 +1,80 @@
+"""The hooks that a host calls to classify or embed a batch, and the open Session of each request behind them."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bioclip_core.errors import UsageError
+from bioclip_plugin.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bioclip_plugin.contracts.manager import BioclipPluginManager
+    from bioclip_plugin.items.answers import Answer
+    from bioclip_plugin.items.media import MediaItem
+    from bioclip_plugin.items.request import ClassifyRequest
+    from bioclip_plugin.running.session import Session
+
+_OPEN_SESSIONS = 4  # a host that alternates between more requests than this reopens models
+
+
+class HostHooks:
+    """Answer ``classify_images`` and ``embed_images`` for hosts, with one open Session per distinct request.
+
+    One instance per plugin manager: the Sessions use that manager's plugins, and its ``close`` closes them.
+    """
+
+    def __init__(self, manager: BioclipPluginManager) -> None:
+        self._manager = manager
+        self._sessions: OrderedDict[ClassifyRequest, Session] = OrderedDict()
+        self._users: Counter[ClassifyRequest] = Counter()
+        self._lock = threading.Lock()
+
+    @hookimpl(trylast=True)
+    def classify_images(self, items: Sequence[MediaItem | str], request: ClassifyRequest) -> list[Answer]:
+        _refuse_one_name(items)
+        with self._session(request) as session:
+            return list(session.classify_stream(items))
+
+    @hookimpl(trylast=True)
+    def embed_images(
+        self, items: Sequence[MediaItem | str], request: ClassifyRequest
+    ) -> list[NDArray[np.float16] | None]:
+        _refuse_one_name(items)
+        with self._session(request) as session:
+            return [embedded.features_RD for embedded in session.embed_stream(items)]
+
+    @contextmanager
+    def _session(self, request: ClassifyRequest) -> Iterator[Session]:
+        """The open Session of a request; when there are too many, those used longest ago and by nobody now are closed."""
+        from bioclip_plugin.running.session import Session
+
+        with self._lock:
+            session = self._sessions.pop(request, None) or Session(request, self._manager)
+            self._sessions[request] = session
+            self._users[request] += 1
+        try:
+            yield session
+        finally:
+            with self._lock:
+                self._users[request] -= 1
+                idle = [known for known in self._sessions if not self._users[known]]
+                for known in idle[: max(0, len(self._sessions) - _OPEN_SESSIONS)]:
+                    self._sessions.pop(known).close()
+
+    def close(self) -> None:
+        """Close every open Session."""
+        with self._lock:
+            while self._sessions:
+                self._sessions.popitem()[1].close()
+
+
+def _refuse_one_name(items: object) -> None:
+    if isinstance(items, (str, bytes)):
+        raise UsageError(f"items {items!r}: give a list of images, such as [{items!r}]")

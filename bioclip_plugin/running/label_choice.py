@@ -1,0 +1,167 @@
+"""Which labels a request means: a label set's folder, words of the user's own, or what belongs to the model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bioclip_core.calibration import find_calibration
+from bioclip_core.encoder import Encoder
+from bioclip_core.errors import LabelSetError, ModelUnavailable, UsageError
+from bioclip_core.identity import settings_id, user_cache
+from bioclip_core.labels.label_set import MANIFEST, LabelSet, custom_labels
+from bioclip_core.models import FoundModel, hub_file
+from bioclip_plugin.items.request import ClassifyRequest
+
+_WORD_FILES = (".txt", ".csv", ".tsv")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChoice:
+    """Labels that are chosen but not opened: their identity costs neither torch nor pyarrow."""
+
+    folder: Path | None
+    """A label set; None for words."""
+    words: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    taxa: tuple[str, ...] = ()
+    """The subset in use, empty for all."""
+    manifest: dict[str, Any] | None = None
+    temperature: float | None = None
+    """What was fitted for the model with this label set; None where nothing was."""
+
+    def identity(self) -> dict[str, Any]:
+        """What answers are tied to beside the features: the label set and the subset in use."""
+        if self.folder is None:
+            return {"words": list(self.words), "groups": list(self.groups), "subset": sorted(self.taxa)}
+        assert self.manifest is not None
+        identity = {"label_set": self.manifest["id"], "blocks": self.manifest["blocks"], "subset": sorted(self.taxa)}
+        # Only where there is one: what was answered before temperatures were known of stays answered.
+        return identity if self.temperature is None else {**identity, "temperature": self.temperature}
+
+    def open(self, encoder: Encoder | None, model: FoundModel) -> LabelSet:
+        """The label set, ready for a classifier; words need the encoder's text tower.
+
+        Raises:
+            LabelSetError: if it is damaged, belongs to another model, or lacks a taxon of the subset.
+        """
+        from bioclip_core.labels.checklist import subset_of
+
+        if self.folder is None:
+            assert encoder is not None
+            labels = custom_labels(self.words, encoder, self.groups or None)
+        else:
+            labels = LabelSet.open(self.folder)
+            labels.check_encoder(model.identity())
+        return subset_of(labels, self.taxa) if self.taxa else labels
+
+
+def choose_labels(request: ClassifyRequest, model: FoundModel) -> LabelChoice:
+    """Find the labels of a request without opening them.
+
+    Raises:
+        LabelSetError: if they are missing or belong to another model.
+        UsageError: if a file of words cannot be used.
+    """
+    if request.labels is None:
+        return _folder_choice(_default_folder(model), request, model)
+    if isinstance(request.labels, tuple):
+        return LabelChoice(None, words=_checked_words(request.labels, "labels"), taxa=request.taxa)
+    path = Path(request.labels).expanduser()
+    if path.suffix.lower() in _WORD_FILES:
+        words, groups = read_words(path)
+        return LabelChoice(None, words=words, groups=groups, taxa=request.taxa)
+    return _folder_choice(path, request, model)
+
+
+def read_words(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Custom labels and their groups from a text file (a label a line) or a CSV with ``label`` and perhaps ``group``.
+
+    Raises:
+        UsageError: if the file cannot be read or has no such column.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"labels {path} cannot be read: {error}") from None
+    if path.suffix.lower() == ".txt":
+        return _checked_words([line.strip() for line in text.splitlines() if line.strip()], str(path)), ()
+    reader = csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    columns = {(name or "").strip().lower(): name for name in reader.fieldnames or []}
+    if "label" not in columns:
+        found = ", ".join(reader.fieldnames or []) or "none"
+        raise UsageError(
+            f"labels {path}: a column named label is needed (and may be joined by one named group); found {found}"
+        )
+    rows = [row for row in reader if (row[columns["label"]] or "").strip()]
+    words = _checked_words([row[columns["label"]].strip() for row in rows], str(path))
+    groups = tuple((row[columns["group"]] or "").strip() for row in rows) if "group" in columns else ()
+    return words, groups
+
+
+def _checked_words(words: Any, where: str) -> tuple[str, ...]:
+    checked = tuple(dict.fromkeys(words))
+    if not checked or len(checked) != len(words):
+        raise UsageError(
+            f"{where}: {'no labels' if not checked else 'a label stands there twice'}; give each label once"
+        )
+    return checked
+
+
+def _folder_choice(folder: Path, request: ClassifyRequest, model: FoundModel) -> LabelChoice:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        LabelSet.open(folder)  # says what is wrong
+        raise LabelSetError(f"label set {folder} cannot be read") from None
+    made_for = manifest.get("encoder", {}).get("weights_sha256")
+    if made_for != model.weights_sha256:
+        LabelSet.open(folder).check_encoder(model.identity())
+    calibration = find_calibration(model, manifest["id"]) if "id" in manifest else None
+    temperature = calibration.temperature if calibration else None
+    return LabelChoice(folder, taxa=request.taxa, manifest=manifest, temperature=temperature)
+
+
+def _default_folder(model: FoundModel) -> Path:
+    """The model folder's own label set, else the published one, fetched once and converted to the user's cache."""
+    if model.own_label_set:
+        return model.own_label_set
+    published = model.entry.labels if model.entry else None
+    if published is None:
+        raise LabelSetError(
+            f"model {model.name!r} has no label set of its own; make one with: bioclip-plugin labels build TABLE --model {model.name} "
+            "--output FOLDER, then give --labels FOLDER"
+        )
+    folder = (
+        user_cache()
+        / "label_sets"
+        / settings_id({"of": model.weights_sha256, "from": published.repository, "at": published.revision})
+    )
+    return folder if (folder / MANIFEST).is_file() else fetch_published_labels(model, folder)
+
+
+def fetch_published_labels(model: FoundModel, folder: Path) -> Path:
+    """Fetch a registry model's label files and convert them, once.
+
+    Raises:
+        ModelUnavailable: if they cannot be had.
+    """
+    from bioclip_core.device import choose_compute
+    from bioclip_core.labels.building import import_label_set
+    from bioclip_core.open_clip_encoder import open_encoder
+
+    assert model.entry is not None
+    assert model.entry.labels is not None
+    published = model.entry.labels
+    try:
+        embeddings, names = (
+            hub_file(published.repository, name, revision=published.revision, kind="dataset")
+            for name in (published.embeddings, published.names)
+        )
+    except ModelUnavailable as error:
+        raise ModelUnavailable(f"the label set of {model.name}: {error}; or give --labels FOLDER") from None
+    import_label_set(embeddings, names, open_encoder(model, choose_compute()), folder)
+    return folder

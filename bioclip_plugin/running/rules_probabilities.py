@@ -1,0 +1,129 @@
+"""New probabilities from stored features: weighed by place and month, pooled over regions; a full softmax each time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bioclip_core.errors import PluginError
+from bioclip_plugin.contracts.rule import Rule
+from bioclip_plugin.items.media import Place
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bioclip_core.classify import Candidate
+    from bioclip_core.labels.label_set import LabelSet
+    from bioclip_plugin.running.engine import Engine
+
+_KEPT_BYTES = 128 << 20  # of weights that are remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """What the active rules say of a place."""
+
+    weights_N: NDArray[np.float32] | None
+    """Their product with what plugins say of the place; None where it changes nothing."""
+    by_rules: tuple[str, ...] = ()
+    """Rules of the pass that changed it, so that stored answers do not have it yet."""
+    ignored: tuple[str, ...] = ()
+    """Rules that would have left no label at all; each is left out."""
+
+
+class Probabilities:
+    """Classifies stored features anew with a run's model and labels; no image and no vision tower is needed."""
+
+    def __init__(self, engine: Engine, rules: Sequence[Rule]) -> None:
+        self._engine = engine
+        self._rules = [rule for rule in rules if rule.weighs]
+        self._places: OrderedDict[Place, Weighing] = OrderedDict()
+        self._products: OrderedDict[tuple[int, ...], tuple[list[NDArray[np.float32]], Weighing]] = OrderedDict()
+
+    @property
+    def weighs(self) -> bool:
+        """Whether anything weighs labels, so that each region's place has to be asked about."""
+        return bool(self._rules) or self._engine.weighs
+
+    @property
+    def labels(self) -> LabelSet:
+        """The run's labels."""
+        return self._engine.label_set
+
+    def weighing(self, place: Place) -> Weighing:
+        """What the rules make of a place, asked once a distinct place."""
+        if place not in self._places:
+            self._places[place] = self._asked(place)
+            if len(self._places) > self._remembered:
+                self._places.popitem(last=False)
+        self._places.move_to_end(place)
+        return self._places[place]
+
+    @property
+    def _remembered(self) -> int:
+        return max(4, min(4096, _KEPT_BYTES // (4 * len(self.labels))))
+
+    def _asked(self, place: Place) -> Weighing:
+        prior = self._engine.prior(place)
+        factors = [] if prior is None else [prior]
+        asked: list[tuple[str, NDArray[np.float32]]] = []
+        for rule in self._rules:
+            weights_N = rule.weights(place, self.labels)
+            if weights_N is not None:
+                asked.append((rule.name, self._checked(rule, weights_N)))
+        # Equal arrays give the very same product, so that what is weighed alike is classified together.
+        key = tuple(id(weights_N) for weights_N in (*factors, *(weights_N for _, weights_N in asked)))
+        if key not in self._products:
+            held = [*factors, *(weights_N for _, weights_N in asked)]
+            self._products[key] = held, self._product(prior, asked)  # held, so that no id is given again
+            if len(self._products) > self._remembered:
+                self._products.popitem(last=False)
+        return self._products[key][1]
+
+    def _product(self, prior: NDArray[np.float32] | None, asked: Sequence[tuple[str, NDArray[np.float32]]]) -> Weighing:
+        kept_N = self.labels.kept_N
+        product = prior if prior is not None and bool((prior[kept_N] > 0).any()) else None
+        by_rules, ignored = [], []
+        for name, weights_N in asked:
+            together = weights_N if product is None else product * weights_N
+            if not bool((together[kept_N] > 0).any()):
+                ignored.append(name)
+                continue
+            product = together
+            by_rules.append(name)
+        return Weighing(product, tuple(by_rules), tuple(ignored))
+
+    def _checked(self, rule: Rule, weights_N: NDArray[np.float32]) -> NDArray[np.float32]:
+        import numpy as np
+
+        wrong = (
+            weights_N.shape != (len(self.labels),) or not np.isfinite(weights_N).all() or bool((weights_N < 0).any())
+        )
+        if wrong:
+            raise PluginError(
+                f"rule {rule.name}: gave {weights_N.shape} weights; needed are {len(self.labels)} finite numbers from 0"
+            )
+        return weights_N
+
+    def classify(
+        self, pools: Sequence[Sequence[NDArray[np.float16]]], weighings: Sequence[Weighing]
+    ) -> list[Mapping[str, Sequence[Candidate]]]:
+        """One answer a pool of features (rows of D numbers), each with the weights of its place."""
+        import numpy as np
+
+        alike: dict[int, list[int]] = {}
+        for n, weighing in enumerate(weighings):
+            alike.setdefault(id(weighing.weights_N), []).append(n)
+        found: list[Mapping[str, Sequence[Candidate]]] = [{}] * len(pools)
+        request = self._engine.request
+        for numbers in alike.values():
+            answers = self._engine.classifier.classify(
+                np.stack([row for n in numbers for row in pools[n]]), rank=request.rank, top=request.top,
+                weights_N=weighings[numbers[0]].weights_N, members_G=[len(pools[n]) for n in numbers],
+            )  # fmt: skip
+            for n, answer in zip(numbers, answers, strict=True):
+                found[n] = answer.by_rank
+        return found

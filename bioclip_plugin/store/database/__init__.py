@@ -1,0 +1,1 @@
+"""The database below the store: address, connection, column types, tables, migrations, retries."""

@@ -1,1 +1,0 @@
-"""The migrations of the store's tables, run by ``bioclip_plugin.store.versions``."""

@@ -1,0 +1,1 @@
+"""Label sets: opened, built, merged, made of prototypes, and searched by name."""

@@ -1,0 +1,374 @@
+"""Joining prototypes to a text label set: which rows to replace, and the scale and bias under which both compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.errors import LabelSetError
+from bioclip_core.labels.building import Progress
+from bioclip_core.labels.label_set import Block, LabelSet
+from bioclip_core.labels.merging import mapped_rows, row_of, write_merged
+from bioclip_core.labels.prototypes import UNFITTED, checked_examples, labels_of, left_out_cosines, unit_rows
+from bioclip_core.taxonomy import Taxon
+
+JOINED_SCALES: tuple[float, ...] = tuple(float(round(scale, 3)) for scale in np.geomspace(1.0, 400.0, 27))
+"""The scales tried, 26% apart. Features are not centred here, so that their cosines lie closer together than centred ones:
+the mean of the examples is that of new taxa, and taken off it would hide how far from all of them an image of an old one is."""
+
+OLD_WEIGHS = 2.0
+"""An answer that an old taxon loses counts as much as two that a new one misses: who joins labels has the old answers already."""
+
+ENOUGH_OLD = 20
+"""With fewer examples of taxa that keep their text row, examples whose own prototype is taken away are counted as such too."""
+
+_REPLACES = math.log(10)  # a taxon's examples must be ten times as likely under its prototype as under its text row
+_SHARE_OF_OTHERS = (
+    0.25  # what prototypes may take of images of other taxa, where no example can be left out to weigh it
+)
+_SHARE_OF_OWN = 0.75  # what a lone prototype gets of images of its own, where nothing says what other images look like
+_EXAMPLES_A_TAXON = 10  # more of them tell no more about a text row
+_AS_GOOD = (
+    0.02  # nats: of scales as likely as that the smallest is taken, since few examples, well apart, set no limit to it
+)
+_ROWS = 4000  # examples that text rows are compared with, unless there are more than 2,000 taxa
+_PRODUCTS = 400_000_000  # of those examples and text rows: beside a million labels, 400 examples
+_CELLS = 2_000_000  # of examples × prototypes in the fit
+_ROWS_A_CHUNK = 8192  # text rows in fp32 at once
+_MOST_ALIKE = 10_000  # rows under one name that are looked through for the name's own
+_NEVER = -1e9  # the logit of a row that is not there
+
+
+@dataclass(frozen=True, slots=True)
+class JoinFit:
+    """How the rows of the two kinds were brought together; kept in the label set's manifest."""
+
+    scale: float
+    bias: float
+    """Of the prototypes: logit = scale * cosine + bias. The text rows keep their own."""
+    added: int
+    """Prototypes of taxa that the text set has no row of."""
+    replaced: int
+    """Prototypes that stand in place of a text row."""
+    kept: tuple[str, ...]
+    """Taxa with examples that keep their text row: under it their examples, left out in turn, are likely enough."""
+    new_rows: int
+    """Examples, each left out of its prototype, that say how often prototypes must win."""
+    old_rows: int
+    """Examples of taxa that keep their text row, which say how often text must win."""
+    old_stand_ins: int
+    """Examples whose own prototype was taken away, counted as images of old taxa for want of them."""
+
+    @property
+    def rests_on(self) -> str:
+        """What the fit rests on, for people."""
+        new = f"{self.new_rows} left-out examples of taxa with prototypes"
+        if not self.new_rows:
+            new = f"no example that could be left out (each prototype has one), so prototypes get {_SHARE_OF_OTHERS:.0%} of other images"
+        if not (self.old_rows or self.old_stand_ins):
+            return f"{new}; nothing says what images of other taxa look like, so the prototype gets {_SHARE_OF_OWN:.0%} of its own"
+        old = [f"{self.old_rows} images of taxa that keep their text row"] if self.old_rows else []
+        old += [f"{self.old_stand_ins} examples with their own prototype taken away"] if self.old_stand_ins else []
+        return f"{new}, and {' and '.join(old)}"
+
+
+@dataclass(frozen=True, slots=True)
+class TextSide:
+    """What a text label set says of R images."""
+
+    others_R: NDArray[np.float64]
+    """Logarithm of the sum of the exponentials of all logits but the image's own taxon's."""
+    own_R: NDArray[np.float64]
+    """The logit of the image's own taxon, a very small number where it has no row."""
+    best_R: NDArray[np.float64]
+    """The largest logit."""
+    best_row_R: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """R examples beside C prototypes, each example left out of its own."""
+
+    cosines_RC: NDArray[np.float64]
+    label_of_R: NDArray[np.int64]
+    counts_C: NDArray[np.int64]
+    """Examples of each prototype, all of them."""
+
+    @property
+    def own(self) -> NDArray[np.float64]:
+        own: NDArray[np.float64] = self.cosines_RC[np.arange(len(self.label_of_R)), self.label_of_R]
+        return own
+
+    @property
+    def without_own(self) -> NDArray[np.float64]:
+        cosines_RC = self.cosines_RC.copy()
+        cosines_RC[np.arange(len(self.label_of_R)), self.label_of_R] = _NEVER
+        return cosines_RC
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Images of one side of the fit: their cosines with prototypes, and what the text rows weigh."""
+
+    cosines_RC: NDArray[np.float64]
+    text_R: NDArray[np.float64]
+    own_R: NDArray[np.float64]
+    """Cosines with their own prototypes; of no meaning for images of old taxa."""
+
+
+def join_prototypes(
+    text: LabelSet, features_ND: NDArray[Any], taxa: Sequence[Taxon], folder: Path, *, progress: Progress | None = None
+) -> tuple[LabelSet, JoinFit]:
+    """Write a label set of a text label set's rows and the prototypes of examples, on scales that compare.
+
+    Cosines of two images and of an image and a caption are on different scales, so that rows of both kinds, stacked as
+    they are, take each other's answers. The logits of text stay as they are. Scale and bias of the prototypes are those
+    under which images are likeliest, old taxa weighing twice as much as new ones: new ones are the examples, each left out of its
+    own prototype; old ones are the examples of taxa that keep their text row and, where those are few, examples whose
+    whole prototype is taken away: for them the text rows should win, as they should for any taxon without examples.
+
+    A taxon that stands in the text set gets its prototype in place of its text row if its examples, left out in turn,
+    are together ten times as likely under it; else, and where it has a single example, the text row stays.
+
+    Args:
+        text: of text rows alone, for the encoder of the features.
+        features_ND: one L2-normalised row an example.
+        taxa: the taxon of each row.
+        folder: what is written.
+        progress: called with rows written and rows in all.
+
+    Raises:
+        LabelSetError: if the text set holds prototypes or custom labels, the examples cannot be used, or there is one alone.
+    """
+    _check_text(text)
+    features = checked_examples(features_ND, taxa, least=1)
+    if len(features) < 2:
+        raise LabelSetError("prototypes: a single example says nothing of how alike images are; give at least two")
+    labels, label_of_N = labels_of(taxa)
+    rows, places = _fit_rows(label_of_N, len(text)), matching_rows(text, labels)
+    text_side = text_side_of(text, features[rows], places[label_of_N[rows]])
+    evidence = _evidence(features, label_of_N, rows)
+    has_row_C = places >= 0
+    used_C = _chosen(evidence, text_side, *_first_fit(evidence, text_side), has_row_C)
+    remaining = text_side_of(text, features[rows], places[label_of_N[rows]], without=places[used_C & has_row_C])
+    scale, bias, counts = _final_fit(evidence, text_side, remaining, used_C)
+    kept = tuple(label.scientific_name for label, used in zip(labels, used_C, strict=True) if not used)
+    fit = JoinFit(scale, bias, int((used_C & ~has_row_C).sum()), int((used_C & has_row_C).sum()), kept, *counts)
+    prototypes_CD = unit_rows(_sums(features, label_of_N, len(labels)))
+    scales = Block(0, 0, "prototype", scale, bias)
+    notes = {"captions": text.manifest.get("captions"), "examples": len(features), "join_fit": asdict(fit),
+             "joined_to": text.manifest["id"]}  # fmt: skip
+    chosen = [label if place < 0 else text.taxon(place) for label, place in zip(labels, places.tolist(), strict=True)]
+    chosen = [label for label, used in zip(chosen, used_C, strict=True) if used]
+    return write_merged(folder, text, chosen, prototypes_CD[used_C], scales, notes, progress=progress), fit
+
+
+def text_side_of(
+    text: LabelSet,
+    features_RD: NDArray[np.float32],
+    own_R: NDArray[np.int64],
+    *,
+    without: Sequence[int] | NDArray[np.int64] = (),
+) -> TextSide:
+    """What the text rows say of R images, a chunk of rows at a time.
+
+    Args:
+        text: a label set of text alone.
+        features_RD: L2-normalised.
+        own_R: the row of each image's own taxon, negative where it has none.
+        without: rows that are left out.
+    """
+    block, usable_N = text.blocks[0], text.kept_N.copy()
+    usable_N[np.asarray(without, dtype=np.int64)] = False
+    count = len(features_RD)
+    sums_R, own_logit_R, best_R = (np.full(count, _NEVER) for _ in range(3))
+    best_row_R = np.full(count, -1)
+    for start in range(0, len(text), _ROWS_A_CHUNK):
+        chunk_KD = mapped_rows(text)[start : start + _ROWS_A_CHUNK].astype(np.float32)
+        logits_RK = (block.scale * (features_RD @ chunk_KD.T) + block.bias).astype(np.float64)
+        logits_RK[:, ~usable_N[start : start + len(chunk_KD)]] = _NEVER
+        top_R = logits_RK.argmax(axis=1)
+        top_logit_R = logits_RK[np.arange(count), top_R]
+        better_R = top_logit_R > best_R
+        best_row_R[better_R] = start + top_R[better_R]
+        best_R = np.maximum(best_R, top_logit_R)
+        here = np.flatnonzero((own_R >= start) & (own_R < start + len(chunk_KD)))
+        own_logit_R[here] = logits_RK[here, own_R[here] - start]
+        logits_RK[here, own_R[here] - start] = _NEVER
+        sums_R = np.logaddexp(sums_R, _log_sum(logits_RK))
+    return TextSide(sums_R, own_logit_R, best_R, best_row_R)
+
+
+def _check_text(text: LabelSet) -> None:
+    if text.is_custom or len(text.kinds) > 1 or any(block.kind != "text" for block in text.blocks):
+        raise LabelSetError(
+            f"label set {text.folder or '(in memory)'} holds {'custom labels' if text.is_custom else 'prototypes'}; "
+            "prototypes are joined to a label set of text alone: give the one that bioclip-plugin labels build or import made"
+        )
+
+
+def _fit_rows(label_of_N: NDArray[np.int64], text_rows: int) -> NDArray[np.int64]:
+    """The examples that take part in the fit: some of each taxon, evenly spread over its own."""
+    counts = np.bincount(label_of_N)
+    most = int(np.clip(min(_ROWS, _PRODUCTS // text_rows) // len(counts), 2, _EXAMPLES_A_TAXON))
+    order = np.argsort(label_of_N, kind="stable")
+    picked = [own[np.linspace(0, len(own) - 1, min(most, len(own))).astype(np.int64)]
+              for own in np.split(order, np.cumsum(counts)[:-1])]  # fmt: skip
+    return np.sort(np.concatenate(picked))
+
+
+def matching_rows(text: LabelSet, taxa: Sequence[Taxon]) -> NDArray[np.int64]:
+    """For each taxon its usable row in a label set, -1 where it has none.
+
+    A row matches by its whole lineage; where higher ranks differ, by its name, if just one row of the same rank and no
+    other kingdom has it.
+    """
+    from bioclip_core.labels.checklist import NameIndex
+
+    index = NameIndex(text)
+    rows_C = np.full(len(taxa), -1, dtype=np.int64)
+    for place, taxon in enumerate(taxa):
+        row = row_of(text, taxon)
+        found = [row] if row is not None else _named_alike(text, taxon, index.rows(taxon.scientific_name))
+        usable = [row for row in found if text.kept_N[row]]
+        if len(usable) == 1:
+            rows_C[place] = usable[0]
+    return rows_C
+
+
+def _named_alike(text: LabelSet, taxon: Taxon, rows: NDArray[np.int64] | None) -> list[int]:
+    if rows is None or len(rows) > _MOST_ALIKE:  # a family has many rows, of which one may be the family's own
+        rows = np.empty(0, dtype=np.int64) if rows is None else rows[:_MOST_ALIKE]
+    found = []
+    for row in rows.tolist():
+        other = text.taxon(row)
+        same_kingdom = not (taxon.kingdom and other.kingdom) or taxon.kingdom == other.kingdom
+        if same_kingdom and other.rank == taxon.rank and other.scientific_name == taxon.scientific_name:
+            found.append(row)
+    return found
+
+
+def _sums(unit_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+    sums_CD = np.zeros((count, unit_ND.shape[1]), dtype=np.float32)
+    np.add.at(sums_CD, label_of_N, unit_ND)
+    return sums_CD
+
+
+def _evidence(features_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], rows: NDArray[np.int64]) -> _Evidence:
+    counts_C = np.bincount(label_of_N)
+    sums_CD = _sums(features_ND, label_of_N, len(counts_C))
+    cosines_RC = left_out_cosines(features_ND[rows], label_of_N[rows], sums_CD, unit_rows(sums_CD))
+    return _Evidence(cosines_RC, label_of_N[rows], counts_C)
+
+
+def _first_fit(evidence: _Evidence, text: TextSide) -> tuple[float, float]:
+    """Scale and bias where every text row stays, but for each example its own taxon's."""
+    is_new_R = evidence.counts_C[evidence.label_of_R] > 1
+    new = _Side(evidence.cosines_RC[is_new_R], text.others_R[is_new_R], evidence.own[is_new_R])
+    old = _Side(evidence.without_own, np.logaddexp(text.others_R, text.own_R), evidence.own)
+    return _likeliest(new, old if len(evidence.counts_C) > 1 else _none_of(old))
+
+
+def _chosen(
+    evidence: _Evidence, text: TextSide, scale: float, bias: float, has_row_C: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which of the C taxa get their prototype: those without a text row, and those whose examples are likelier under it."""
+    others_R = np.logaddexp(text.others_R, _log_sum(scale * evidence.without_own) + bias)
+    as_prototype_R = scale * evidence.own + bias
+    gain_R = (as_prototype_R - np.logaddexp(others_R, as_prototype_R)) - (
+        text.own_R - np.logaddexp(others_R, text.own_R)
+    )
+    gain_C = np.bincount(evidence.label_of_R, gain_R, len(evidence.counts_C))
+    chosen: NDArray[np.bool_] = ~has_row_C | ((gain_C > _REPLACES) & (evidence.counts_C > 1))
+    return chosen
+
+
+def _final_fit(
+    evidence: _Evidence, text: TextSide, remaining: TextSide, used_C: NDArray[np.bool_]
+) -> tuple[float, float, tuple[int, int, int]]:
+    """Scale and bias of the prototypes in use, and how many images the fit rests on: new, old, stand-ins for old.
+
+    Args:
+        evidence: with all C prototypes.
+        text: with every text row.
+        remaining: without the text rows that are replaced.
+        used_C: the prototypes in use.
+    """
+    used_R = used_C[evidence.label_of_R]
+    cosines_RC = np.where(used_C, evidence.cosines_RC, _NEVER)
+    left_RC = np.where(used_C, evidence.without_own, _NEVER)
+    remaining_R = np.logaddexp(remaining.others_R, np.where(used_R, _NEVER, text.own_R))
+    is_new_R = used_R & (evidence.counts_C[evidence.label_of_R] > 1)
+    is_old_R = ~used_R
+    stands_in_R = used_R & (is_old_R.sum() < ENOUGH_OLD) & (used_C.sum() > 1)
+    if not used_C.any():
+        return UNFITTED, 0.0, (0, int(is_old_R.sum()), 0)
+    new = _Side(cosines_RC[is_new_R], remaining_R[is_new_R], evidence.own[is_new_R])
+    # A stand-in is an image of a taxon without a prototype: its text row, where it had one, is back.
+    text_of_stand_in_R = np.logaddexp(remaining.others_R, text.own_R)
+    old = _Side(
+        np.concatenate([cosines_RC[is_old_R], left_RC[stands_in_R]]),
+        np.concatenate([remaining_R[is_old_R], text_of_stand_in_R[stands_in_R]]),
+        np.empty(0),
+    )
+    scale, bias = _likeliest(new, old)
+    return scale, bias, (int(is_new_R.sum()), int(is_old_R.sum()), int(stands_in_R.sum()))
+
+
+def _likeliest(new: _Side, old: _Side) -> tuple[float, float]:
+    """Scale and bias; the two sides weigh 1 and ``OLD_WEIGHS``, however many images each has."""
+    if not len(new.text_R) or not len(old.text_R):
+        return UNFITTED, _bias(new, old, UNFITTED)
+    new, old = _thinned(new), _thinned(old)
+    tried = []
+    for scale in JOINED_SCALES:
+        bias = _bias(new, old, scale)
+        new_R, old_R = (_log_sum(scale * side.cosines_RC) + bias for side in (new, old))
+        own_R = scale * new.own_R + bias
+        # What the right text row of an old image weighs is no matter of scale and bias: it is left out.
+        likelihood = np.mean(own_R - np.logaddexp(new.text_R, new_R)) - OLD_WEIGHS * np.mean(
+            np.logaddexp(0, old_R - old.text_R)
+        )
+        tried.append((float(likelihood), scale, bias))
+    good = max(tried)[0] - _AS_GOOD
+    return next((scale, bias) for likelihood, scale, bias in tried if likelihood >= good)
+
+
+def _bias(new: _Side, old: _Side, scale: float) -> float:
+    """The likeliest bias at a scale: new images lose to text ``OLD_WEIGHS`` times what old ones lose to prototypes."""
+    new_R, old_R = (_log_sum(scale * side.cosines_RC) - side.text_R for side in (new, old))
+    low, high = -2000.0, 2000.0
+    for _ in range(60):
+        bias = (low + high) / 2
+        lost = 1 - _share(new_R + bias) if len(new_R) else _SHARE_OF_OTHERS
+        taken = _share(old_R + bias) if len(old_R) else 1 - _SHARE_OF_OWN
+        weight = OLD_WEIGHS if len(new_R) and len(old_R) else 1.0
+        low, high = (bias, high) if lost > weight * taken else (low, bias)
+    return (low + high) / 2
+
+
+def _share(logits_R: NDArray[np.float64]) -> float:
+    """The mean of the logistic function."""
+    return float(np.mean(0.5 * (1 + np.tanh(logits_R / 2))))
+
+
+def _thinned(side: _Side) -> _Side:
+    step = max(1, side.cosines_RC.size // _CELLS)
+    return _Side(side.cosines_RC[::step], side.text_R[::step], side.own_R[::step])
+
+
+def _none_of(side: _Side) -> _Side:
+    return _Side(side.cosines_RC[:0], side.text_R[:0], side.own_R[:0])
+
+
+def _log_sum(logits_RK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithm of the sum of the exponentials of each row."""
+    peak_R = logits_RK.max(axis=1)
+    total: NDArray[np.float64] = peak_R + np.log(np.exp(logits_RK - peak_R[:, None]).sum(axis=1))
+    return total

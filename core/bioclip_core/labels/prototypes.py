@@ -1,0 +1,170 @@
+"""Prototypes: a label set made from example images instead of captions; works for encoders without a text tower."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.errors import LabelSetError
+from bioclip_core.labels.building import write_label_set
+from bioclip_core.labels.label_set import Block, LabelSet
+from bioclip_core.taxonomy import Taxon
+
+SCALES: tuple[float, ...] = tuple(float(round(scale, 3)) for scale in np.geomspace(1.0, 100.0, 41))
+"""The scales tried: 12% apart, which is finer than a few thousand examples can tell, up to 100, where CLIP clamps its own."""
+
+UNFITTED = (
+    10.0  # where no taxon has two examples; leaves and reef fish under a small CLIP model are likeliest at 16 and 11
+)
+
+_ROWS_A_CHUNK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleFit:
+    """How the scale of a block of prototypes was chosen; kept in the label set's manifest."""
+
+    scale: float
+    """The one of ``SCALES`` under which the left-out examples are likeliest."""
+    examples: int
+    """Examples that could be left out: those of taxa that have another one."""
+    top1: float | None
+    """Fraction of them whose own taxon was the nearest; None where there were none."""
+    log_likelihood: float | None
+    """Mean natural logarithm of the probability of their own taxon, at ``scale``."""
+
+
+def build_prototypes(
+    features_ND: NDArray[Any], taxa: Sequence[Taxon], encoder_identity: dict[str, str], folder: Path
+) -> LabelSet:
+    """Write a label set whose embeddings are the centroids of example images.
+
+    The mean of all features is subtracted from each, the result is L2-normalised, a taxon's prototype is the normalised
+    mean of its examples, and a query goes the same way before the cosine (CL2N of SimpleShot, Wang et al. 2019). The
+    cosines of centred images are not on the scale of an image and a caption, so the block gets a scale of its own: the
+    one under which examples, each classified against prototypes that it was left out of, are likeliest. A taxon with one
+    example has a prototype, but its example cannot be left out and takes no part in the fit. The feature mean is not
+    made anew for each example left out; with more than a few dozen examples that changes nothing.
+
+    Args:
+        features_ND: one L2-normalised row an example, float16 or float32, as the encoder gave them.
+        taxa: the taxon of each row, by its whole lineage; the first common name that a lineage has is kept.
+        encoder_identity: of the encoder that made the features.
+        folder: what is written; a folder that holds another label set is refused.
+
+    Raises:
+        LabelSetError: if rows and taxa do not fit, a row is unusable or has no taxon, or fewer than two taxa have examples.
+    """
+    features = checked_examples(features_ND, taxa)
+    labels, label_of_N = labels_of(taxa)
+    mean_D = features.mean(axis=0)
+    centred_ND = unit_rows(features - mean_D)
+    sums_CD = np.zeros((len(labels), features.shape[1]), dtype=np.float32)
+    np.add.at(sums_CD, label_of_N, centred_ND)
+    fit = fit_scale(centred_ND, label_of_N, sums_CD)
+    block = Block(0, len(labels), "prototype", fit.scale, 0.0, tuple(float(value) for value in mean_D))
+    notes = {"captions": None, "examples": len(features), "scale_fit": asdict(fit)}
+    return write_label_set(folder, labels, unit_rows(sums_CD), encoder_identity, block, notes)
+
+
+def fit_scale(centred_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], sums_CD: NDArray[np.float32]) -> ScaleFit:
+    """Choose the scale by the likelihood of each example under prototypes that it was left out of.
+
+    Args:
+        centred_ND: the examples, mean-subtracted and L2-normalised.
+        label_of_N: the prototype that each belongs to, 0 to C-1.
+        sums_CD: for each prototype the sum of its examples.
+    """
+    counts_C = np.bincount(label_of_N, minlength=len(sums_CD))
+    rows = np.flatnonzero(counts_C[label_of_N] > 1)
+    if not len(rows):
+        return ScaleFit(UNFITTED, 0, None, None)
+    prototypes_CD = unit_rows(sums_CD)
+    totals_S = np.zeros(len(SCALES))
+    right = 0
+    for start in range(0, len(rows), _ROWS_A_CHUNK):
+        chunk = rows[start : start + _ROWS_A_CHUNK]
+        cosines_RC = left_out_cosines(centred_ND[chunk], label_of_N[chunk], sums_CD, prototypes_CD)
+        own_R = cosines_RC[np.arange(len(chunk)), label_of_N[chunk]]
+        right += int((cosines_RC.argmax(axis=1) == label_of_N[chunk]).sum())
+        for index, scale in enumerate(SCALES):
+            # log softmax; cosines are at most 1, so at scale 100 nothing overflows once the largest is taken off
+            above_RC = scale * (cosines_RC - own_R[:, None])
+            peak_R = above_RC.max(axis=1)
+            totals_S[index] -= float((peak_R + np.log(np.exp(above_RC - peak_R[:, None]).sum(axis=1))).sum())
+    best = int(totals_S.argmax())
+    return ScaleFit(SCALES[best], len(rows), right / len(rows), float(totals_S[best] / len(rows)))
+
+
+def left_out_cosines(
+    queries_RD: NDArray[np.float32],
+    own_R: NDArray[np.int64],
+    sums_CD: NDArray[np.float32],
+    prototypes_CD: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """R×C cosines; each query's own prototype is made of the other examples of its taxon."""
+    cosines_RC = (queries_RD @ prototypes_CD.T).astype(np.float64)
+    others_RD = unit_rows(sums_CD[own_R] - queries_RD)
+    cosines_RC[np.arange(len(queries_RD)), own_R] = (queries_RD * others_RD).sum(axis=1)
+    return cosines_RC
+
+
+def checked_examples(features_ND: NDArray[Any], taxa: Sequence[Taxon], *, least: int = 2) -> NDArray[np.float32]:
+    """The examples' features in fp32.
+
+    Raises:
+        LabelSetError: if rows and taxa do not fit, a row is unusable or has no taxon, or fewer than ``least`` taxa have examples.
+    """
+    if features_ND.ndim != 2 or len(features_ND) != len(taxa):
+        raise LabelSetError(
+            f"prototypes: {len(taxa)} taxa for features of shape {'x'.join(map(str, features_ND.shape))}; "
+            "give one taxon for each row of an N x D array"
+        )
+    features = np.asarray(features_ND, dtype=np.float32)
+    unusable = np.flatnonzero(~np.isfinite(features).all(axis=1) | ~features.any(axis=1))
+    if len(unusable):
+        raise LabelSetError(
+            f"prototypes: {len(unusable)} of {len(features)} features are zero or not numbers, first in row {unusable[0]}; "
+            "leave these examples out"
+        )
+    nameless = [row for row, taxon in enumerate(taxa) if taxon.rank is None]
+    if nameless:
+        raise LabelSetError(
+            f"prototypes: {len(nameless)} of {len(taxa)} examples have no name at any rank, first in row {nameless[0]}; "
+            "leave these examples out, or name them"
+        )
+    if len({taxon.lineage for taxon in taxa}) < least:
+        if least == 1:
+            raise LabelSetError("prototypes: there are no examples; give at least two images of one taxon")
+        raise LabelSetError(
+            "prototypes: examples of at least two taxa are needed, since a single one would always be the answer; add a taxon, "
+            "or join the prototype to a text label set"
+        )
+    return features
+
+
+def labels_of(taxa: Sequence[Taxon]) -> tuple[list[Taxon], NDArray[np.int64]]:
+    """The distinct lineages in order of their first example, and the number of each row's."""
+    number: dict[tuple[str, ...], int] = {}
+    labels: list[Taxon] = []
+    label_of_N = np.empty(len(taxa), dtype=np.int64)
+    for row, taxon in enumerate(taxa):
+        index = label_of_N[row] = number.setdefault(taxon.lineage, len(labels))
+        if index == len(labels):
+            labels.append(taxon)
+        elif taxon.common_name and not labels[index].common_name:
+            labels[index] = replace(labels[index], common_name=taxon.common_name)
+    return labels, label_of_N
+
+
+def unit_rows(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+    """L2-normalised rows; a row that is the mean itself stays zero, and the label set masks it."""
+    norms = np.linalg.norm(rows_ND, axis=1, keepdims=True)
+    out: NDArray[np.float32] = np.zeros_like(rows_ND, dtype=np.float32)
+    np.divide(rows_ND, norms, out=out, where=norms > 1e-6)
+    return out

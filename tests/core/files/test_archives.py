@@ -1,0 +1,291 @@
+"""Archives that somebody else made: what is refused before a byte is written, and what comes out of the others."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bioclip_core.errors import SourceError
+from bioclip_core.files.archives import Limits, archive_kind, members_in_order, open_archive, unpacked
+from bioclip_plugin import create_plugin_manager
+from bioclip_plugin.formats.camtrap_dp.package import is_package, opened_package
+from bioclip_plugin.running.listing import listed
+
+
+def zipped(path: Path, *members: tuple[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def tarred(path: Path, *members: tuple[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, content in members:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mtime = len(content), 1_700_000_000
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def made(kind: str, path: Path, *members: tuple[str, bytes]) -> Path:
+    return zipped(path, *members) if kind == "zip" else tarred(path, *members)
+
+
+def special_tar(path: Path, kind: bytes, target: str = "") -> Path:
+    with tarfile.open(path, "w") as archive:
+        entry = tarfile.TarInfo("photos/a.jpg")
+        entry.type, entry.linkname = kind, target
+        archive.addfile(entry)
+    return path
+
+
+def link_in_zip(path: Path, target: str = "/etc/passwd", mode: int = stat.S_IFLNK) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        entry = zipfile.ZipInfo("photos/a.jpg")
+        entry.create_system, entry.external_attr = 3, (mode | 0o777) << 16
+        archive.writestr(entry, target)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["zip", "w", "w:gz", "w:bz2", "w:xz"])
+def test_an_archive_is_known_by_its_content_and_gives_its_members(tmp_path: Path, mode: str) -> None:
+    members = (("meta.xml", b"<archive/>"), ("photos/a.jpg", b"\xff\xd8 picture"), ("photos/empty.txt", b""))
+    path = tmp_path / "archive.dat"
+    path = zipped(path, *members) if mode == "zip" else tarred(path, *members, mode=mode)
+    assert archive_kind(path) == ("zip" if mode == "zip" else "tar")
+    with open_archive(path) as archive:
+        assert list(archive.members) == ["meta.xml", "photos/a.jpg", "photos/empty.txt"]
+        assert archive.members["photos/a.jpg"].size == 10
+        assert archive.open("photos/a.jpg").read() == b"\xff\xd8 picture"
+        assert archive.open("meta.xml").read(4) == b"<arc"
+    assert [(one.name, stream.read()) for one, stream in members_in_order(path)] == list(members)
+
+
+def test_other_files_are_no_archives(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "a.gz").write_bytes(b"\x1f\x8b no gzip")
+    assert archive_kind(tmp_path / "a.jpg") is None
+    assert archive_kind(tmp_path / "a.gz") is None
+    assert archive_kind(tmp_path) is None
+    with pytest.raises(SourceError, match=r"a\.jpg is no zip or tar archive; give one, or a folder"):
+        open_archive(tmp_path / "a.jpg")
+
+
+def test_members_are_extracted_with_their_times_into_a_folder_that_goes_again_or_stays(tmp_path: Path) -> None:
+    path = tarred(tmp_path / "a.tar", ("x/a.txt", b"one"), ("b.txt", b"two"))
+    with unpacked(path) as folder:
+        assert (folder / "x" / "a.txt").read_bytes() == b"one"
+        assert (folder / "x" / "a.txt").stat().st_mtime == 1_700_000_000
+    assert not folder.exists()
+    with unpacked(path, into=tmp_path / "kept", names=["b.txt"]):
+        pass
+    assert [file.name for file in (tmp_path / "kept").rglob("*")] == ["b.txt"]
+
+
+def test_names_with_backslashes_and_dots_are_made_plain(tmp_path: Path) -> None:
+    with open_archive(zipped(tmp_path / "a.zip", ("photos\\cam1\\a.jpg", b"a"), ("./b//c.jpg", b"b"))) as archive:
+        assert list(archive.members) == ["photos/cam1/a.jpg", "b/c.jpg"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("../evil.txt", "would leave the folder"), ("a/../../evil.txt", "would leave the folder"),
+        ("..\\evil.txt", "would leave the folder"), ("/etc/evil.txt", "absolute path"),
+        ("C:\\evil.txt", "absolute path"), ("\\\\server\\evil.txt", "absolute path"),
+    ],
+)  # fmt: skip
+def test_members_that_would_be_written_elsewhere_are_refused(tmp_path: Path, kind: str, name: str, why: str) -> None:
+    path = made(kind, tmp_path / "somebodys", ("good.txt", b"good"), (name, b"evil"))
+    with pytest.raises(SourceError, match=f"somebodys is refused: its member .*evil.txt' .*{why}"):
+        open_archive(path)
+    with pytest.raises(SourceError, match=why):
+        list(members_in_order(path))
+    with pytest.raises(SourceError, match=why), unpacked(path, into=tmp_path / "into"):
+        pass
+    assert not (tmp_path / "into").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (tarfile.SYMTYPE, "is a symbolic link to '/etc/passwd'"), (tarfile.LNKTYPE, "is a hard link to '/etc/passwd'"),
+        (tarfile.CHRTYPE, "a device file"), (tarfile.BLKTYPE, "a device file"), (tarfile.FIFOTYPE, "special kind"),
+    ],
+)  # fmt: skip
+def test_links_and_devices_in_a_tar_file_are_refused(tmp_path: Path, kind: bytes, why: str) -> None:
+    with pytest.raises(SourceError, match=f"member 'photos/a.jpg' .*{why}.*only ordinary files are taken"):
+        open_archive(special_tar(tmp_path / "a.tar", kind, "/etc/passwd"))
+
+
+def test_links_and_devices_in_a_zip_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"member 'photos/a\.jpg' is a symbolic link; only ordinary files"):
+        open_archive(link_in_zip(tmp_path / "a.zip"))
+    with pytest.raises(SourceError, match="is a device file"):
+        open_archive(link_in_zip(tmp_path / "b.zip", mode=stat.S_IFCHR))
+
+
+@pytest.mark.parametrize("mode", ["zip", "w:gz", "w:xz"])
+def test_a_thousandfold_expansion_is_refused_with_its_numbers_before_it_is_unpacked(tmp_path: Path, mode: str) -> None:
+    content = b"\0" * (24 << 20)
+    path = tmp_path / "bomb"
+    path = zipped(path, ("a.txt", content)) if mode == "zip" else tarred(path, ("a.txt", content), mode=mode)
+    del content
+    tracemalloc.start()  # Python's own memory: what a reader would have unpacked
+    with pytest.raises(
+        SourceError, match=r"expands (at least )?[\d,]+-fold, [\d,]+ to 25,165,824 bytes; allowed is 300-fold"
+    ):
+        open_archive(path)
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20  # xz has a window of 8 MiB
+    tracemalloc.stop()
+
+
+def test_many_small_members_expand_together(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", *[(f"{n}.txt", b"\0" * 900_000) for n in range(40)])
+    with pytest.raises(SourceError, match=r"expands at least .*-fold"):
+        open_archive(path)
+    with open_archive(path, Limits(ratio=2000)) as archive:
+        assert len(archive.members) == 40
+
+
+def test_the_total_and_the_number_of_members_are_limited(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", ("a", b"x" * 600), ("b", b"y" * 600))
+    with pytest.raises(SourceError, match=r"has at least 1,200 bytes unpacked; allowed are 1,000: unpack it yourself"):
+        open_archive(path, Limits(total_bytes=1000))
+    with pytest.raises(SourceError, match="more than 1 members, which is the limit"):
+        open_archive(path, Limits(members=1))
+
+
+def test_a_tar_header_that_asks_for_gigabytes_is_refused(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("././@PaxHeader")
+    header.type, header.size = tarfile.XHDTYPE, 6 << 30
+    (tmp_path / "a.tar").write_bytes(header.tobuf(tarfile.USTAR_FORMAT) + b"\0" * 10_240)
+    with pytest.raises(SourceError, match=r"a header of 6,442,450,944 bytes; allowed are 1,048,576"):
+        open_archive(tmp_path / "a.tar")
+
+
+def test_members_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", ("a.txt", os.urandom(4000)), compression=zipfile.ZIP_STORED)
+    with zipfile.ZipFile(path, "a") as archive:
+        for n in range(3):  # three more entries of the table of contents that point to the same bytes
+            entry = archive.infolist()[0]
+            again = zipfile.ZipInfo(f"b{n}.txt")
+            again.header_offset, again.CRC = entry.header_offset, entry.CRC
+            again.compress_size = again.file_size = entry.file_size
+            archive.filelist.append(again)
+        archive._didModify = True  # type: ignore[attr-defined]
+    with pytest.raises(SourceError, match="its members overlap"):
+        open_archive(path)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_name_that_comes_twice_is_refused(tmp_path: Path, kind: str) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name") if kind == "zip" else pytest.MonkeyPatch.context():
+        path = made(kind, tmp_path / "a", ("x/a.txt", b"1"), ("x/a.txt", b"2"))
+    with pytest.raises(SourceError, match=r"'x/a\.txt' comes twice"):
+        open_archive(path)
+    with pytest.raises(SourceError, match="a file and a folder at once"):
+        open_archive(made(kind, tmp_path / "b", ("x", b"1"), ("x/a.txt", b"2")))
+
+
+def test_damage_and_encryption_are_told_in_one_line(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", ("a.txt", b"hello" * 100), compression=zipfile.ZIP_STORED)
+    path.write_bytes(path.read_bytes().replace(b"hellohello", b"hellohullo", 1))
+    with open_archive(path) as archive, pytest.raises(SourceError, match=r"a\.zip: a\.txt cannot be read.*CRC"):
+        archive.open("a.txt").read()
+    whole = zipped(tmp_path / "b.zip", ("a.txt", b"hello" * 100)).read_bytes()
+    (tmp_path / "b.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match=r"b\.zip is truncated or damaged: copy it anew"):
+        open_archive(tmp_path / "b.zip")
+    locked = bytearray(whole)
+    locked[locked.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "c.zip").write_bytes(bytes(locked))
+    with pytest.raises(SourceError, match="is encrypted"):
+        open_archive(tmp_path / "c.zip")
+    cut = tarred(tmp_path / "d.tgz", ("a.txt", os.urandom(100_000)), ("b.txt", b"b"), mode="w:gz").read_bytes()
+    (tmp_path / "d.tgz").write_bytes(cut[:50_000])
+    with pytest.raises(SourceError, match=r"d\.tgz is truncated or damaged: copy it anew"):
+        open_archive(tmp_path / "d.tgz")
+
+
+def test_nothing_that_exists_is_overwritten_and_what_was_written_goes_again(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", ("a.txt", b"theirs"), ("b.txt", b"theirs"))
+    (tmp_path / "into").mkdir()
+    (tmp_path / "into" / "b.txt").write_bytes(b"mine")
+    with (
+        pytest.raises(SourceError, match=r"b\.txt cannot be written to .*File exists"),
+        unpacked(path, into=tmp_path / "into"),
+    ):
+        pass
+    assert [(file.name, file.read_bytes()) for file in (tmp_path / "into").iterdir()] == [("b.txt", b"mine")]
+
+
+def test_a_link_in_the_folder_does_not_lead_an_extraction_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "into").mkdir()
+    (tmp_path / "into" / "x").symlink_to(tmp_path / "elsewhere")
+    path = zipped(tmp_path / "a.zip", ("x/a.txt", b"theirs"))
+    with pytest.raises(SourceError, match="would be written outside"), unpacked(path, into=tmp_path / "into"):
+        pass
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_member_that_is_not_there_is_named(tmp_path: Path) -> None:
+    archive = open_archive(zipped(tmp_path / "a.zip", ("a.txt", b"a")))
+    with archive, pytest.raises(SourceError, match=r"has no member 'b\.txt'; it has a\.txt"):
+        archive.open("b.txt")
+
+
+@pytest.mark.parametrize("call", ["classify", "validate", "review import"])
+def test_a_zip_file_that_is_cut_off_is_told_in_one_line_by_every_command(
+    call: str, command: Callable[..., tuple[int, str, str]], colour_labels: str, tmp_path: Path
+) -> None:
+    whole = zipped(tmp_path / "cut.zip", ("datapackage.json", b"{}"), ("a.jpg", os.urandom(5_000))).read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "photos" / "a.png")
+    options = {
+        "classify": ("--model", "fake", "--labels", colour_labels, "--store", "r.db"),
+        "review import": ("--store", "r.db"),
+    }
+    assert command("classify", "photos", *options["classify"])[0] == 0  # so that there is a store to import into
+    code, _, error = command(*call.split(), "cut.zip", *options.get(call, ()))
+    assert code != 0
+    assert "the archive cut.zip is truncated or damaged: copy it anew" in " ".join(error.split())
+
+
+def test_a_package_whose_descriptor_is_damaged_or_locked_is_told_too(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", ("datapackage.json", b"x" * 1000), compression=zipfile.ZIP_STORED)
+    path.write_bytes(path.read_bytes().replace(b"xxxx", b"xxyx", 1))
+    with pytest.raises(SourceError, match=r"a\.zip is truncated or damaged: copy it anew .*CRC"):
+        is_package(str(path))
+    data = zipped(path, ("datapackage.json", b"{}")).read_bytes()
+    for mark, place in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        at = data.index(mark) + place
+        data = data[:at] + b"\x01" + data[at + 1 :]
+    path.write_bytes(data)
+    assert is_package(str(path))
+    with pytest.raises(SourceError, match="is encrypted"), opened_package(str(path)):
+        pass
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_file_that_is_cut_off_behind_its_meta_xml_is_a_damaged_archive_and_no_shard(
+    tmp_path: Path, mode: str
+) -> None:
+    members = [("meta.xml", b"<archive/>"), *((f"{n}.jpg", os.urandom(5_000)) for n in range(9))]
+    whole = tarred(tmp_path / "cut.tar.gz", *members, mode=mode).read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match=r"cut\.tar\.gz is truncated or damaged: copy it anew"):
+        list(listed([str(tmp_path / "cut.tar.gz")], create_plugin_manager(installed=False).sources()))

@@ -1,0 +1,164 @@
+"""Large JSON files, read piece by piece: what is given, what is refused, and where the trouble stands."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bioclip_core.errors import SourceError
+from bioclip_plugin.formats.shared import streamed_json
+from bioclip_plugin.formats.shared.streamed_json import beginning, head, members, walk
+
+
+def written(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "file.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def small_chunks(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(streamed_json, "_CHUNK", size)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
+def test_a_file_is_the_same_however_it_is_cut_into_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    small_chunks(monkeypatch, size)
+    images = [
+        {"file": 'a "quoted" [{ \\ \u00e9 \U0001f98a'},
+        {"n": [1, -2.5e3, True, None], "deep": {"a": {}}},
+        [],
+        "x",
+        12345,
+        -0.5,
+    ]
+    content = {"before": {"a": 1}, "images": images, "empty": [], "number": 1234567, "after": "b"}
+    for ascii_only in (True, False):
+        path = written(tmp_path, json.dumps(content, ensure_ascii=ascii_only, indent=2))
+        assert list(members(path, "images")) == list(enumerate(images))
+        assert list(members(path, "empty")) == []
+        assert head(path) == {"before": {"a": 1}, "number": 1234567, "after": "b"}
+        assert head(path, ["after", "images", "empty"]) == {"images": images, "empty": [], "after": "b"}
+
+
+def test_the_head_is_found_behind_the_images_and_arrays_may_be_asked_for_first(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"images": [1, 2], "info": {"v": 1}}')
+    assert head(path, ["info"]) == {"info": {"v": 1}}
+    assert head(path, ["images"]) == {"images": [1, 2]}
+    assert head(path, ["nothing"]) == {}
+
+
+def test_an_array_alone_has_no_name(tmp_path: Path) -> None:
+    assert list(members(written(tmp_path, " [1, [2]] \n"), "")) == [(0, 1), (1, [2])]
+
+
+def test_nan_and_infinity_are_values_since_python_programs_write_them(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"images": [NaN, -Infinity, Infinity]}')
+    nan, low, high = (value for _, value in members(path, "images"))
+    assert math.isnan(nan)
+    assert (low, high) == (-math.inf, math.inf)
+
+
+def test_marks_of_windows_editors_are_read(tmp_path: Path) -> None:
+    for encoding in ("utf-8-sig", "utf-16"):
+        path = written(tmp_path, '{"images": ["é"]}'.encode(encoding))
+        assert list(members(path, "images")) == [(0, "é")]
+        assert beginning(path).members == {"images": ["é"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("", "line 1, column 1: '{' or '[' is expected, and it ends there"),
+        ('{"images": [{"a": 1}', "line 1, column 21: ',' or ']' is expected, and it ends there"),
+        ('{"images": [{"a": 1},\n {"a": oops}]}', "line 2, column 8: Expecting value, and there stands 'oops}]}'"),
+        ('{"images": [1,]}', "line 1, column 15: Expecting value, and there stands ']}'"),
+        ('{"images": []} x', "line 1, column 16: the end is expected, and there stands 'x'"),
+        ('{"images": [], }', "line 1, column 16: a member's name in quotes is expected"),
+        ('{"a" 1}', "line 1, column 6: ':' is expected"),
+        ('{"images": ["never ends]}', "line 1, column 13: Unterminated string"),
+        ("<html>", "line 1, column 1: '{' or '['"),
+        ("[" + "[" * 100_000, "nested too deeply"),
+        ("[" + "9" * 5_000 + "]", "line 1, column 2: Exceeds the limit"),
+    ],
+)
+@pytest.mark.parametrize("size", [5, 1 << 20])
+def test_broken_json_is_named_with_line_and_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, place: str, size: int
+) -> None:
+    if size == 5 and len(text) > 1_000:
+        return  # a value of thousands of characters in steps of five takes a minute
+    small_chunks(monkeypatch, size)
+    with pytest.raises(SourceError) as caught:
+        list(walk(written(tmp_path, text)))
+    assert "file.json is no whole JSON file: " in str(caught.value)
+    assert place in str(caught.value)
+
+
+def test_the_line_is_counted_from_the_beginning_of_the_file_and_not_of_the_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_chunks(monkeypatch, 64)
+    lines = ",\n".join(json.dumps({"file": f"{number:05}.jpg"}) for number in range(500))
+    with pytest.raises(SourceError, match="line 502, column 12: Expecting value"):
+        list(walk(written(tmp_path, f'{{"images": [\n{lines},\n  {{"file": nothing}}]}}')))
+
+
+def test_bytes_that_are_no_text_are_named_with_their_position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_chunks(monkeypatch, 4)
+    with pytest.raises(SourceError, match="byte 14 is no UTF-8 text"):
+        list(walk(written(tmp_path, b'{"images": ["a\xff"]}')))
+
+
+def test_a_file_that_is_not_there_and_an_array_that_is_none_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="cannot be read: No such file"):
+        list(members(tmp_path / "none.json", "images"))
+    with pytest.raises(SourceError, match="'images' is an object; it must be an array"):
+        list(members(written(tmp_path, '{"images": {}}'), "images"))
+    with pytest.raises(SourceError, match="has no array 'images'"):
+        list(members(written(tmp_path, '{"pictures": []}'), "images"))
+
+
+def test_the_beginning_of_a_large_file_says_what_it_is(tmp_path: Path) -> None:
+    rows = ",".join(json.dumps({"file": f"{number}.jpg"}) for number in range(20_000))
+    seen = beginning(written(tmp_path, f'{{"images": [{rows}], "info": {{}}}}'))
+    assert list(seen.members) == ["images"]
+    assert seen.members["images"][0] == {"file": "0.jpg"}
+    assert len(seen.text) == 65_536
+    long = beginning(written(tmp_path, '{"images": [{"file": "' + "a" * 70_000 + '"}]}'))
+    assert long.members == {"images": []}
+    cut = beginning(written(tmp_path, '{"info": {"a": "' + "a" * 70_000 + '"}}'))
+    assert cut.members == {"info": None}
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"file,label\na.jpg,fox\n", b"\xff\xd8\xff\xe0"])
+def test_what_is_no_json_has_no_beginning(tmp_path: Path, content: bytes) -> None:
+    assert beginning(written(tmp_path, content)).text == ""
+    assert beginning(tmp_path).text == ""
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    record = json.dumps({"file": "camera/IMG_0001.jpg", "detections": [{"bbox": [0.1, 0.2, 0.3, 0.4]}] * 4})
+    with path.open("w") as file:
+        file.write('{"images": [' + record)
+        for _ in range(200_000):
+            file.write("," + record)
+        file.write("]}")
+    assert path.stat().st_size > 30_000_000
+    counted = (
+        "import resource, sys; from pathlib import Path; from bioclip_plugin.formats.shared.streamed_json import members\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "count = sum(1 for _ in members(Path(sys.argv[1]), 'images'))\n"
+        "print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    run = subprocess.run([sys.executable, "-c", counted, str(path)], capture_output=True, text=True, check=True)
+    count, grown_kb = map(int, run.stdout.split())
+    assert count == 200_001
+    assert grown_kb < 16_000  # a chunk of 1 MiB as bytes, as text (up to 4 bytes a character) and its successor

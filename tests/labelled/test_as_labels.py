@@ -1,0 +1,123 @@
+"""Reviews as labels: imported from a file, read back as items of a catalog, and built into one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.cli import run as command_line
+from bioclip_plugin.items.media import MediaItem, Region
+from bioclip_plugin.labelled.sources import labelled_sources
+from bioclip_plugin.reviews.importing import Imported, ImportOptions, StoredNames, import_reviews
+from bioclip_plugin.reviews.names import NameBook
+from bioclip_plugin.reviews.written import NotTaken
+from bioclip_plugin.store import ReviewTarget, RunPlan, Store
+from bioclip_training.catalog.rows import LabelledItem
+from bioclip_training.catalog.sources import LeftOut
+
+LYNX = Taxon.of(("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Lynx", "lynx"))
+FOX = Taxon.of(("Animalia", "Chordata", "Mammalia", "Carnivora", "Canidae", "Vulpes", "vulpes"))
+ANIMAL, OTHER = (Region(x, 0.1, 0.25, 0.5, "finder", "1", "animal", 0.9) for x in (0.1, 0.6))
+PERSON = Region(0.1, 0.1, 0.5, 0.5, "finder", "1", "person", 0.9, classified=False)
+PLAN = RunPlan(
+    sources=("p",), settings={}, feature_id="f", feature_settings={"weights_sha256": "w"}, dimension=4, answer_id="a",
+    answer_settings={"rank": "species"}, rule_id="r", rule_settings={}, provenance={},
+)  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "results.db") as opened:
+        yield opened
+
+
+def listed(store: Store, *items: MediaItem) -> None:
+    store.list_items(store.begin_run(PLAN), list(items), [None] * len(items))
+
+
+def read(store: Store) -> tuple[list[LabelledItem], list[LeftOut]]:
+    (source,) = labelled_sources([store.shown_address.removeprefix("sqlite:///")])
+    found = list(source.items())
+    items = [item for item in found if isinstance(item, LabelledItem)]
+    return items, [item for item in found if isinstance(item, LeftOut)]
+
+
+def test_an_event_of_one_taxon_labels_its_animals_and_no_empty_image(store: Store) -> None:
+    listed(
+        store,
+        MediaItem("two.jpg", sequence="night", regions=(ANIMAL, OTHER), detected=True),
+        MediaItem("empty.jpg", sequence="night", detected=True),
+        MediaItem("person.jpg", sequence="night", regions=(PERSON,), detected=True),
+        MediaItem("undetected.jpg", sequence="night"),
+        MediaItem("reviewed.jpg", sequence="night"),
+        MediaItem("elsewhere.jpg", sequence="day"),
+    )
+    # Boxes are stored with their answers; a review of each stands for that here.
+    with store._database._engine.begin() as connection:
+        for media, box in ((1, ANIMAL), (1, OTHER), (3, PERSON)):
+            x, y, w, h = box.box
+            values = (media, x, y, w, h, box.detector, box.detector_version, box.category, box.confidence)
+            connection.exec_driver_sql(
+                "INSERT INTO bioclip_regions (media, x, y, w, h, detector, detector_version, category, confidence) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values,
+            )  # fmt: skip
+    store.add_review(ReviewTarget("event", event="night"), "taxon", LYNX, reviewer="Ann")
+    store.add_review(ReviewTarget("media", "reviewed.jpg"), "blank", reviewer="Ann")
+    items, left_out = read(store)
+    assert [(item.uri, item.box) for item in items] == [
+        ("two.jpg", (0.1, 0.1, 0.25, 0.5)), ("two.jpg", (0.6, 0.1, 0.25, 0.5)), ("undetected.jpg", None),
+    ]  # fmt: skip
+    assert {item.cells["genus"] for item in items} == {"Lynx"}
+    assert sorted((one.uri, one.kind) for one in left_out) == [
+        ("empty.jpg", "no animal"), ("person.jpg", "no animal"), ("reviewed.jpg", "no taxon"),
+    ]  # fmt: skip
+
+
+def test_what_was_said_to_hold_several_taxa_labels_nothing(store: Store) -> None:
+    listed(store, MediaItem("a.jpg", sequence="night"), MediaItem("b.jpg"))
+    when = datetime(2031, 1, 1, tzinfo=UTC)
+    for taxon in (LYNX, FOX):
+        store.add_review(ReviewTarget("event", event="night"), "taxon", taxon, reviewer="Ann", reviewed_at=when)
+        store.add_review(ReviewTarget("media", "b.jpg"), "taxon", taxon, reviewer="Ann", reviewed_at=when)
+    items, left_out = read(store)
+    assert items == []
+    assert {one.reason for one in left_out} == {"the review names several at once: Lynx lynx, Vulpes vulpes"}
+
+
+def test_a_review_that_corrects_the_catalogue_is_not_outvoted_by_it(store: Store) -> None:
+    listed(store, MediaItem("a.jpg", metadata={"genus": "Vulpes", "specificEpithet": "vulpes", "scientificName": "Vulpes vulpes",
+                                               "catalogNumber": "7"}))  # fmt: skip
+    store.add_review(ReviewTarget("media", "a.jpg"), "taxon", LYNX, reviewer="Ann")
+    ((item,), _) = read(store)
+    assert (item.cells["genus"], item.cells["species"], item.cells["catalogNumber"]) == ("Lynx", "lynx", "7")
+    assert not {"specificEpithet", "scientificName"} & item.cells.keys()
+
+
+def test_a_catalog_is_built_of_reviews_that_were_imported(store: Store, tmp_path: Path) -> None:
+    for n in range(4):
+        Image.effect_noise((64, 64), 90 + n).convert("RGB").save(tmp_path / f"{n}.png")
+    listed(store, *(MediaItem(str(tmp_path / f"{n}.png"), sequence=f"s{n}") for n in range(4)))
+    table = tmp_path / "checked.csv"
+    table.write_text(
+        "image,scientificName,family,individualID\n0.png,Lynx lynx,Felidae,one\n1.png,Vulpes vulpes,Canidae,two\n"
+        "2.png,blank,,\n3.png,Lynx lynx,Felidae,one\n"
+    )
+    refused: list[NotTaken] = []
+    done: Imported = import_reviews(
+        str(table), store, [], NameBook(StoredNames(store)), ImportOptions("Ann"), refused.append
+    )
+    assert (done.new, refused) == (4, [])
+    output = str(tmp_path / "catalog.parquet")
+    assert command_line(["catalog", "build", str(tmp_path / "results.db"), "--val", "0", "--output", output]) == 0
+    rows = parquet.read_table(output).to_pylist()
+    assert sorted((Path(row["uri"]).name, row["genus"], row["species"]) for row in rows) == [
+        ("0.png", "Lynx", "lynx"), ("1.png", "Vulpes", "vulpes"), ("3.png", "Lynx", "lynx"),
+    ]  # fmt: skip
+    groups = {Path(row["uri"]).name: row["group"] for row in rows}
+    assert groups["0.png"] == groups["3.png"] != groups["1.png"]

@@ -1,0 +1,276 @@
+"""A whole evaluation, of a fake model that sees colours and of a real one, against figures worked out by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from evaluation_samples import BLUE, GREEN, RED, TRAIN, VAL, colour_catalog, entries
+from PIL import Image
+from pyarrow import parquet
+
+from bioclip_core.classify import Classifier, consensus_of
+from bioclip_core.device import Compute
+from bioclip_core.errors import BioclipError, LabelSetError, NoTextTower, SourceError, UsageError
+from bioclip_core.labels.building import build_label_set
+from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.models import find_model
+from bioclip_core.open_clip_encoder import open_encoder
+from bioclip_core.taxonomy import RANKS, Taxon, taxon_from_row
+from bioclip_training.catalog.rows import Catalog, CatalogRow, table_from
+from bioclip_training.evaluation import EvaluationConfig, evaluate
+from bioclip_training.evaluation.features import FeatureBook, silent
+
+
+def measured(catalog: Path, output: Path, scale: float = 10.0, **options: Any) -> dict[str, Any]:
+    config = EvaluationConfig(data=str(catalog), model="fake", output=str(output), resamples=200, **options)
+    return evaluate(config, entries(scale))
+
+
+def examples(output: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = parquet.read_table(output / "examples.parquet").to_pylist()
+    return rows
+
+
+def test_the_figures_are_those_worked_out_by_hand(tmp_path: Path) -> None:
+    found = measured(colour_catalog(tmp_path), tmp_path / "out")
+    assert found == json.loads((tmp_path / "out" / "metrics.json").read_text("utf-8"))
+    species, family = found["zero_shot"]["species"], found["zero_shot"]["family"]
+    # red, green and teal (nearest to blue) are right, orange is taken for red; green comes second there
+    assert (species["n"], species["top1"], species["top3"]) == (4, 0.75, 1.0)
+    assert species["macro"]["top1"] == pytest.approx((1 + 0.5 + 1) / 3)
+    assert family["top1"] == 0.75
+    assert found["zero_shot"]["label"] == species
+    assert "genus" in found["zero_shot"]
+    assert "order" not in found["zero_shot"]  # no image has a name there
+    assert found["images"] == {"n": 4, "failed": 0, "without_name": 0, "groups": 3, "taxa": 3}
+    assert found["provenance"]["labels"]["described"].startswith("every taxon of the catalog, all splits: 3 labels")
+    assert species["seen"]["n"] == 4
+    assert species["unseen"]["n"] == 0
+
+
+def test_probabilities_and_their_calibration_are_those_of_the_softmax(tmp_path: Path) -> None:
+    found = measured(colour_catalog(tmp_path, [*TRAIN, VAL[0], VAL[2]]), tmp_path / "out", scale=2.0)
+    sure = math.exp(2) / (math.exp(2) + 2)
+    assert [row["truth_probability"] for row in examples(tmp_path / "out")] == pytest.approx([sure, sure], abs=1e-3)
+    assert found["calibration"]["ece"] == pytest.approx(1 - sure, abs=1e-3)  # always right, but not that sure
+    assert found["calibration"]["nll"] == pytest.approx(-math.log(sure), abs=1e-3)
+
+
+def test_every_example_is_answered_as_by_the_main_job(tmp_path: Path) -> None:
+    listed = [*TRAIN, *VAL, ("orange", RED, "val", "d"), ("teal", GREEN, "val", "e")]
+    measured(colour_catalog(tmp_path, listed), tmp_path / "out", scale=3.0, threshold=0.5)
+    labels = LabelSet.open(tmp_path / "out" / "label_set")
+    catalog, encoder = Catalog.open(tmp_path / "catalog.parquet"), open_encoder(find_model("fake", entries(3.0)), CPU)
+    book = FeatureBook(catalog, encoder, CPU)
+    book.encode(catalog.rows_of("val"), "Encoding", silent)
+    answers = Classifier(labels).classify(book.of(catalog.rows_of("val")))
+    rows = examples(tmp_path / "out")
+    assert len(rows) == len(answers) == 6
+    for row, answer in zip(rows, answers, strict=True):
+        candidates = answer.by_rank["species"]
+        assert [row[f"top{place}"] for place in (1, 2, 3)] == [candidate.name for candidate in candidates]
+        assert row["top1_probability"] == pytest.approx(candidates[0].probability, abs=1e-6)
+        consensus = consensus_of(answer.by_rank, 0.5)
+        assert row["consensus"] == (consensus.name if consensus else None)
+        assert row["consensus_rank"] == (consensus.rank if consensus else None)
+
+
+def test_of_equally_probable_answers_the_first_in_the_order_of_labels_is_the_best(tmp_path: Path) -> None:
+    black = [("black", taxon, "val", taxon.genus) for taxon in (RED, GREEN, BLUE)]
+    catalog = colour_catalog(tmp_path, [*TRAIN, *black])
+    for number in (18, 19, 20):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"black-{number}.png")
+    measured(catalog, tmp_path / "out", few_shot=False)
+    # a black image is as near to every colour; the order is that of families, then of genera: Blue, Green, Red
+    assert [row["truth_place"] for row in examples(tmp_path / "out")] == [3, 2, 1]
+
+
+def test_an_output_that_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(BioclipError, match="cannot be written: Not a directory"):
+        measured(catalog, tmp_path / "file" / "out")
+
+
+CPU = Compute("cpu", "fp32", "for the test")
+
+
+def test_an_image_that_cannot_be_read_is_listed_and_part_of_no_figure(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path, [*TRAIN, *VAL, ("gone", RED, "val", "z")])
+    (tmp_path / "gone-22.png").write_bytes(b"no image")
+    found = measured(catalog, tmp_path / "out")
+    assert (found["images"]["n"], found["images"]["failed"]) == (4, 1)
+    (failed,) = [row for row in examples(tmp_path / "out") if row["failure"]]
+    assert failed["uri"] == "gone-22.png"
+    assert "not an image" in failed["failure"]
+    assert failed["top1"] is None
+    assert "gone-22.png" in (tmp_path / "out" / "report.html").read_text("utf-8")
+
+
+def test_truths_that_the_label_set_lacks_are_counted_and_shown_beside(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path)
+    encoder = open_encoder(find_model("fake", entries()), CPU)
+    build_label_set([RED, BLUE], encoder, tmp_path / "labels")
+    found = measured(catalog, tmp_path / "out", labels=str(tmp_path / "labels"))["zero_shot"]
+    # red and teal are right; both green images have no possible answer, but at the family blue stands for Coldidae
+    assert (found["species"]["top1"], found["species"]["unanswerable"]) == (0.5, 2)
+    assert found["species"]["answerable"] == {"n": 2, "top1": 1.0, "top1_ci95": [1.0, 1.0]}
+    assert (found["family"]["unanswerable"], found["family"]["n"]) == (0, 4)
+
+
+def test_unseen_taxa_are_told_from_seen_ones_and_shown_apart(tmp_path: Path) -> None:
+    unseen = [("teal", BLUE, "unseen", f"u{number}") for number in range(3)]
+    catalog = colour_catalog(tmp_path, [row for row in (*TRAIN, *VAL) if row[1] is not BLUE] + unseen)
+    found = measured(catalog, tmp_path / "out", splits=("val", "unseen"))
+    assert found["zero_shot"]["species"]["seen"]["n"] == 3
+    assert found["zero_shot"]["species"]["unseen"] == {"n": 3, "top1": 1.0, "top1_ci95": [1.0, 1.0]}
+    assert set(found["zero_shot"]["species"]["by_split"]) == {"val", "unseen"}
+
+
+def test_few_shot_learns_from_train_alone(tmp_path: Path) -> None:
+    found = measured(colour_catalog(tmp_path), tmp_path / "out", draws=3)["few_shot"]
+    # the examples are pure colours: red, green and teal are nearest to their own, orange to red
+    assert (found["k1"], found["k5"], found["k1_spread"]) == (0.75, 0.75, 0.0)
+    assert (found["k5_taxa"], found["draws"]) == (3, 3)
+    assert measured(colour_catalog(tmp_path), tmp_path / "none", few_shot=False)["few_shot"] == {}
+
+
+def test_a_consensus_above_the_label_is_judged_at_the_labels_own_rank(tmp_path: Path) -> None:
+    genus = Taxon.of([*GREEN.lineage[:6]])
+    listed = [*TRAIN, ("green", genus, "val", "a"), ("blue", genus, "val", "b")]
+    measured(colour_catalog(tmp_path, listed), tmp_path / "out", labels=_two_species(tmp_path))
+    sure, wrong = examples(tmp_path / "out")
+    assert (sure["consensus"], sure["consensus_rank"], sure["consensus_right"]) == ("Green fictus", "species", True)
+    assert (wrong["consensus"], wrong["consensus_right"]) == ("Blue pictus", False)
+
+
+def _two_species(tmp_path: Path) -> str:
+    build_label_set([GREEN, BLUE], open_encoder(find_model("fake", entries()), CPU), tmp_path / "two")
+    return str(tmp_path / "two")
+
+
+def test_words_are_held_against_a_column(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path)
+    with pytest.raises(UsageError, match="leafy invention, scarlet invention"):
+        measured(catalog, tmp_path / "none", words=("a red fish", "a green fish"))
+    found = measured(catalog, tmp_path / "out", words=("Red", "Green"), groups=("warm", "cold"), truth_column="genus")
+    # teal's Blue is no label: its image cannot be right; red and green are, orange is not
+    assert found["zero_shot"]["label"]["unanswerable"] == 1
+    assert (found["zero_shot"]["label"]["n"], found["zero_shot"]["label"]["top1"]) == (4, 0.5)
+    assert found["zero_shot"]["group"]["top1"] == 0.5
+    assert {row["top1"] for row in examples(tmp_path / "out")} == {"Red", "Green"}
+    assert (
+        "group" not in measured(catalog, tmp_path / "bare", words=("Red", "Green"), truth_column="genus")["zero_shot"]
+    )
+
+
+def test_two_evaluations_compare_image_by_image(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path)
+    measured(catalog, tmp_path / "before", labels=_two_species(tmp_path))
+    found = measured(catalog, tmp_path / "after", compare=str(tmp_path / "before"))["comparison"]
+    species = found["by_rank"]["species"]
+    # without red: green, teal are right and red cannot be; orange is taken for green, which its label says
+    assert (species["n"], species["top1"], species["other_top1"]) == (4, 0.75, 0.75)
+    assert (species["gained"], species["lost"]) == (1, 1)
+    low, high = species["difference_ci95"]
+    assert low <= 0 <= high
+    with pytest.raises(SourceError, match="no evaluation"):
+        measured(catalog, tmp_path / "other", compare=str(tmp_path))
+
+
+def test_the_report_is_one_file_that_asks_for_nothing_and_runs_nothing(tmp_path: Path) -> None:
+    odd = Taxon.of(["Fictia", "", "", "", "Warmidae", "<b>Red", "fictus&"])
+    catalog = colour_catalog(tmp_path, [*TRAIN, *VAL, ("green", odd, "val", "x")])
+    measured(catalog, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "<script" not in page
+    assert "http" not in page.replace("&", "")
+    assert "<b>Red" not in page
+    assert "&lt;b&gt;Red fictus&amp;" in page
+    assert page.count("data:image/png;base64,") == 4
+    assert Catalog.open(catalog).identity in page
+
+
+def test_the_same_settings_give_the_same_figures(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path)
+    one, two = (measured(catalog, tmp_path / name) for name in ("one", "two"))
+    for found in (one, two):
+        del found["seconds"], found["provenance"]
+    assert one == two
+
+
+def test_a_part_without_rows_is_refused_with_the_parts_there_are(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no rows of it; it has train 18 \(of which dev \d+\), val 4"):
+        measured(colour_catalog(tmp_path), tmp_path / "out", splits=("unseen",))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_catalog_whose_images_are_elsewhere_is_refused_with_the_first(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path / "built")
+    moved = tmp_path / "catalog.parquet"
+    moved.write_bytes(catalog.read_bytes())
+    with pytest.raises(SourceError, match=r"none of 4 images .* red-18\.png.*does not exist.*put the catalog back"):
+        measured(moved, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["built", "catalog.parquet"]
+
+
+def test_a_label_set_of_another_model_is_refused(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path)
+    labels = _two_species(tmp_path)
+    manifest = json.loads((tmp_path / "two" / "label_set.json").read_text("utf-8"))
+    manifest["encoder"]["weights_sha256"] = "f" * 64
+    (tmp_path / "two" / "label_set.json").write_text(json.dumps(manifest))
+    with pytest.raises(LabelSetError, match="was made for"):
+        measured(catalog, tmp_path / "out", labels=labels)
+
+
+def test_an_image_only_model_without_labels_is_told_of_prototypes(tmp_path: Path) -> None:
+    config = EvaluationConfig(data=str(colour_catalog(tmp_path)), model="fake", output=str(tmp_path / "out"))
+    with pytest.raises(NoTextTower, match="prototypes build --data"):
+        evaluate(config, entries(text_tower=False))
+
+
+def test_an_output_is_replaced_only_if_asked_and_only_by_its_like(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path)
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("all of it")
+    with pytest.raises(UsageError, match="is no evaluation"):
+        measured(catalog, tmp_path / "precious", force=True)
+    measured(catalog, tmp_path / "out", few_shot=False)
+    with pytest.raises(UsageError, match="--force"):
+        measured(catalog, tmp_path / "out")
+    measured(catalog, tmp_path / "out", few_shot=False, splits=("all",), force=True)
+    assert len(examples(tmp_path / "out")) == 22
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "examples.parquet", "label_set", "metrics.json", "report.html",
+    ]  # fmt: skip
+
+
+@pytest.mark.shared_data
+def test_real_leaves_are_named_as_by_the_main_job(tmp_path: Path) -> None:
+    data = Path(os.environ["BIOCLIP_DATA"]).resolve()
+    with (data / "data" / "leaves" / "collection.csv").open(encoding="utf-8") as file:
+        rows = [
+            CatalogRow(str(data / "data" / "leaves" / row["image"]), taxon_from_row(row), split=row["split"])
+            for row in csv.DictReader(file)
+        ]
+    parquet.write_table(table_from(rows), tmp_path / "leaves.parquet")
+    config = EvaluationConfig(
+        data=str(tmp_path / "leaves.parquet"), model=f"local-dir:{data / 'models' / 'mini'}", output=str(tmp_path / "out"),
+        few_shot=False, device="cpu", precision="fp32",
+    )  # fmt: skip
+    found = evaluate(config)["zero_shot"]
+    # 84 of 170 by classify with the 99 taxa of the collection as labels; two images are of a genus alone
+    assert found["label"]["top1"] == pytest.approx(84 / 170)
+    assert (found["label"]["n"], found["species"]["n"]) == (170, 168)
+    assert [found[rank.value]["top1"] for rank in RANKS] == sorted(
+        (found[rank.value]["top1"] for rank in RANKS), reverse=True
+    )
+    assert np.diff(found["label"]["top1_ci95"]).item() == pytest.approx(2 * 1.96 * math.sqrt(0.25 / 170), rel=0.1)

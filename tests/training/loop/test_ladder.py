@@ -1,0 +1,111 @@
+"""The rungs of the ladder, worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from collections_of_discs import TAXA, make_catalog, tiny_config
+
+from bioclip_training.evaluation import EvaluationConfig, evaluate
+from bioclip_training.loop.ladder import Rung, chosen_share, interpolated, interval, logistic_logits, prototype_logits
+from bioclip_training.loop.recipe import TrainConfig
+from bioclip_training.loop.run import train
+
+
+def test_interpolation_goes_straight_from_old_to_new_weights() -> None:
+    old, new = (
+        {"w": torch.tensor([0.0, 2.0]), "n": torch.tensor(3)},
+        {"w": torch.tensor([1.0, 4.0]), "n": torch.tensor(5)},
+    )
+    assert interpolated(old, new, 0.25)["w"].tolist() == [0.25, 2.5]
+    assert interpolated(old, new, 0.25)["n"].item() == 5  # a counter is not a weight
+    assert interpolated(old, new, 0.0)["w"].tolist() == [0.0, 2.0]
+
+
+def test_a_prototype_is_the_mean_of_its_examples_once_the_common_part_is_gone() -> None:
+    examples = np.array([[1, 0, 3], [1, 0, 3], [0, 1, 3]], dtype=np.float32)
+    logits = prototype_logits(examples, np.array([0, 0, 2]), np.array([[1, 0, 3], [0, 1, 3]], dtype=np.float32), 3)
+    assert logits.argmax(axis=1).tolist() == [0, 2]
+    assert (logits[:, 1] < -1000).all()  # no example, no answer
+
+
+def test_a_logistic_regression_answers_only_with_taxa_that_have_examples() -> None:
+    rng = np.random.default_rng(0)
+    centres = np.eye(4, dtype=np.float32)[:3]
+    taxa = np.array([0, 1, 3]).repeat(8)
+    examples = (centres.repeat(8, axis=0) + rng.normal(0, 0.05, (24, 4))).astype(np.float32)
+    logits = logistic_logits(examples, taxa, centres, 4)
+    assert logits.argmax(axis=1).tolist() == [0, 1, 3]
+    assert (logits[:, 2] < -1000).all()
+
+
+def test_an_interval_is_drawn_over_groups_not_images() -> None:
+    hits = np.array([True] * 50 + [False] * 50)
+    together = interval(hits, ["a"] * 50 + ["b"] * 50)
+    alone = interval(hits, [str(number) for number in range(100)])
+    assert together == (0.0, 1.0)
+    assert alone[0] > 0.35
+    assert alone[1] < 0.65
+
+
+def rung(top1: float, nll: float, old: float | None = None) -> Rung:
+    return Rung("", 10, top1, (0.0, 1.0), nll, old)
+
+
+def test_the_most_right_interpolation_is_kept_and_of_equals_the_likelier() -> None:
+    assert (
+        chosen_share({0.0: rung(0.2, 3.0), 0.5: rung(0.8, 0.9), 0.9: rung(0.8, 0.7), 1.0: rung(0.7, 0.6)}, None) == 0.9
+    )
+
+
+def test_with_replay_a_twentieth_of_what_was_known_may_be_lost() -> None:
+    rungs = {0.0: rung(0.1, 3.0, 0.60), 0.5: rung(0.6, 1.0, 0.58), 0.8: rung(0.7, 1.0, 0.57), 1.0: rung(0.9, 0.5, 0.50)}
+    assert chosen_share(rungs, 0.60) == 0.8  # 0.57 is 95% of it
+    assert (
+        chosen_share({0.5: rung(0.6, 1.0, 0.4), 1.0: rung(0.9, 0.5, 0.2)}, 0.60) == 1.0
+    )  # all lose more: 1.0 against 1.1
+
+
+def test_a_fine_tuned_model_is_shown_beside_what_costs_less_and_beside_its_start(tmp_path: Path) -> None:
+    old = make_catalog(tmp_path / "old", taxa=TAXA[:4])
+    new = make_catalog(tmp_path / "new", taxa=TAXA[4:], each=20)
+    config = TrainConfig(
+        data=str(old), start=tiny_config(tmp_path), output=str(tmp_path / "base"), steps=30, batch_size=16, learning_rate=3e-3, workers=1,
+        device="cpu", precision="fp32", dev_fraction=0.2,
+    )  # fmt: skip
+    train(config, {})
+    tuned = replace(
+        config,
+        data=str(new),
+        replay=str(old),
+        start=f"local-dir:{config.output}",
+        output=str(tmp_path / "tuned"),
+        steps=8,
+    )
+    result = train(tuned, {})
+    ladder = json.loads((tmp_path / "tuned" / "ladder.json").read_text("utf-8"))
+    names = [rung["name"] for rung in ladder["rungs"]]
+    assert names[:4] == ["zero-shot", "prototypes of the examples", "logistic regression on features", "full, trained"]
+    assert ladder["rungs"][0]["top1"] == pytest.approx(result.start_dev_top1)
+    assert ladder["kept"] in names
+    assert all(low <= rung["top1"] <= high for rung in ladder["rungs"] for low, high in [rung["top1_ci95"]])
+
+
+def test_the_report_of_an_evaluation_shows_the_ladder_of_the_models_training(tmp_path: Path) -> None:
+    catalog = make_catalog(tmp_path / "discs")
+    config = TrainConfig(
+        data=str(catalog), start=tiny_config(tmp_path), output=str(tmp_path / "model"), steps=4, batch_size=8, workers=1, device="cpu",
+    )  # fmt: skip
+    train(config, {})
+    found = evaluate(
+        EvaluationConfig(
+            str(catalog), f"local-dir:{config.output}", str(tmp_path / "report"), device="cpu", few_shot=False
+        )
+    )
+    assert [rung["name"] for rung in found["ladder"]["rungs"]] == ["full, trained"]
+    assert "The ladder of retraining" in (tmp_path / "report" / "report.html").read_text("utf-8")

@@ -1,0 +1,1 @@
+"""From catalog rows to batches: order, decoding, augmentation, captions."""

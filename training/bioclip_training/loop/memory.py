@@ -1,0 +1,74 @@
+"""What is said when a batch does not fit into memory: how many images at once would."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+from bioclip_training.loop.recipe import TrainConfig
+
+if TYPE_CHECKING:
+    from bioclip_training.batches.stream import Batch
+    from bioclip_training.towers.model import Towers
+
+# torch has an exception of its own for GPUs; for memory of the machine it raises a RuntimeError with one of these.
+_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad alloc", "cannot allocate memory")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice."""
+    import torch
+
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        sign in str(error).lower() for sign in _SIGNS
+    )
+
+
+def out_of_memory_message(
+    error: BaseException, towers: Towers, batch: Batch, replay: Batch | None, config: TrainConfig
+) -> str | None:
+    """One line with the batch size that fits, found by trying; None for any other error."""
+    if not is_out_of_memory(error):
+        return None
+    images = len(batch.keys) + (len(replay.keys) if replay else 0)
+    at_once = -(-images // config.accumulate)
+    size = at_once // 2
+    while size >= 1 and not _fits(towers, batch, size):
+        size //= 2
+    line = f"out of memory with {at_once} images at once"
+    if size < 1:
+        return f"{line}, and a single one does not fit either; take a smaller model, or one GPU with more memory"
+    parts = next(n for n in range(1, config.batch_size + 1) if config.batch_size % n == 0 and -(-images // n) <= size)
+    return (
+        f"{line}; {size} fit. The same batch in parts: --accumulate {parts} (the negatives stay those of the whole batch), "
+        f"or --batch-size {max(2, size * config.batch_size // images)}, or --gradient-checkpointing"
+    )
+
+
+def _fits(towers: Towers, batch: Batch, size: int) -> bool:
+    """Try a forward and a backward pass of ``size`` images."""
+    import torch
+
+    _release()
+    try:
+        images = torch.from_numpy(batch.images_BHWC[:size])
+        loss = towers.image_features(images).sum()
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    finally:
+        for item in towers.trainable():
+            item.parameter.grad = None
+        _release()
+    return True
+
+
+def _release() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
