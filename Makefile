@@ -11,12 +11,13 @@ OR := $(subst _, ,_or_)
 MARKERS := $(if $(LEFT_OUT),not ($(subst $() $(),$(OR),$(LEFT_OUT))))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench docs clean
 
 help:
 	@echo "make demo    see BioCLIP classify an invented camera trap into a database, without network"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, import rules and the tests: what CI runs"
+	@echo "make docs    build the documentation site into build/site"
 	@echo "make bench   measure speed beside pybioclip (about 20 minutes; BENCH_QUICK=1 for a first look)"
 	@echo "make clean   remove $(VENV)"
 
@@ -36,6 +37,10 @@ check: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks
 
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html"
+
 clean:
 	rm -rf $(VENV)
 
@@ -47,6 +52,10 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/installed-dev: pyproject.toml
 	$(call make_venv,.[dev])
+	@touch $(VENV)/installed $@
+
+$(VENV)/installed-docs: pyproject.toml
+	$(call make_venv,.[docs])
 	@touch $(VENV)/installed $@
 
 define make_venv
