@@ -6,7 +6,7 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bioclip_core import __version__
+from bioclip_core import __version__ as __version__
 
 if TYPE_CHECKING:
     from bioclip_core.errors import BioclipError
@@ -27,7 +27,6 @@ __all__ = [
     "Region",
     "RegionAnswer",
     "Session",
-    "__version__",
     "create_plugin_manager",
     "hookimpl",
 ]
