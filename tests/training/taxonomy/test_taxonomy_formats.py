@@ -315,7 +315,7 @@ def test_a_truncated_zip_is_called_so(tmp_path: Path, compression: int) -> None:
 def test_what_is_no_text_is_not_shown_raw(tmp_path: Path, content: bytes) -> None:
     source = tmp_path / "scan.dat"
     source.write_bytes(content)
-    with pytest.raises(SourceError, match="is no checklist that can be read") as refused:
+    with pytest.raises(SourceError, match="is not a checklist") as refused:
         build_taxonomy([source], tmp_path / "t.taxonomy")
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 1000
@@ -346,8 +346,9 @@ def test_a_file_that_is_no_taxonomy_or_of_another_version_is_refused_in_one_line
     later.write_bytes(later_bytes)
     (tmp_path / "text.taxonomy").write_text("this is no database, whatever its name says")
     for name, said in (
-        ("made.taxonomy", "version 99"), ("other.db", "no taxonomy"), ("text.taxonomy", "no taxonomy"), ("gone.taxonomy", "does not exist"),
-        ("cut.taxonomy", "damaged|no taxonomy"),
+        ("made.taxonomy", "version 99"), ("other.db", "not a taxonomy"), ("text.taxonomy", "not a taxonomy"),
+        ("gone.taxonomy", "does not exist"),
+        ("cut.taxonomy", "damaged|not a taxonomy"),
     ):  # fmt: skip
         with pytest.raises(SourceError, match=said) as refused:
             TaxonomyIndex.open(tmp_path / name)

@@ -1,4 +1,4 @@
-"""The checklists that an index is made from: which of four kinds a source is, and its rows one by one."""
+"""Reading of checklists: the kind of a source (GBIF, ColDP, Darwin Core or a plain table), and its rows one by one."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _NAMES = frozenset(("scientificname", "canonicalname", "specificepithet"))
 
 @dataclass
 class Checklist:
-    """One source, opened: what it is, its columns, and its rows as lists of cells."""
+    """One opened source: its kind, its columns, and its rows as lists of cells."""
 
     path: Path
     kind: str
     """``gbif``, ``coldp``, ``darwin-core`` or ``table``."""
     columns: dict[str, int]
-    """Column names in small letters without prefix and underscores, each with its place."""
+    """Column names in lower case without prefix and underscores, each with its place."""
     description: Described
     odd: Counter[str] = field(default_factory=Counter)
-    """What was odd about lines, counted while they are read."""
+    """Oddities of lines, counted while they are read."""
     _layout: Layout = field(repr=False, default_factory=lambda: Layout(""))
 
     def rows(self) -> Iterator[list[str]]:
-        """Every row, in file order, at least as long as the header, and then an empty cell: what a missing column gives.
+        """Yield every row in file order, at least as long as the header, with an empty cell at the end for missing columns.
 
         Raises:
             SourceError: if the file cannot be read to its end.
@@ -58,31 +58,28 @@ class Checklist:
                 yield cells
 
     def vernaculars(self) -> Iterator[tuple[str, str]]:
-        """Pairs of a taxon's id and its English name, from the file of vernacular names beside the core, if there is one."""
+        """Yield pairs of taxon id and English name from the file of vernacular names beside the core, if it exists."""
         layout = self._layout.vernaculars
         if layout is None:
             return
         with _reading(self.path), _member(self.path, layout.member) as file:
             for cells in _split(_lines(file, layout, Counter()), layout):
-                of, name, language = (_cell(cells, layout.columns.get(c)) for c in ("taxonid", "name", "language"))
-                if of and name and (language.lower() in _ENGLISH or "language" not in layout.columns):
-                    yield of, name
-
-    @property
-    def bytes_to_read(self) -> int:
-        """Size of the text, uncompressed."""
-        return _size(self.path, self._layout.member)
+                taxon_id, name, language = (
+                    _cell(cells, layout.columns.get(c)) for c in ("taxonid", "name", "language")
+                )
+                if taxon_id and name and (language.lower() in _ENGLISH or "language" not in layout.columns):
+                    yield taxon_id, name
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How one text file is written."""
+    """Layout of one text file."""
 
     member: str
-    """Its name within a folder or zip; empty where the source is the file itself."""
+    """Its name within a folder or zip; empty if the source is the file itself."""
     separator: str = "\t"
     quote: str = ""
-    """Empty where a quotation mark is a letter like any other, as in GBIF's files."""
+    """Empty if a quotation mark is a letter like any other, as in GBIF's files."""
     header_lines: int = 1
     encoding: str = "utf-8"
     columns: dict[str, int] = field(default_factory=dict)
@@ -90,13 +87,13 @@ class Layout:
 
 
 def open_checklist(path: Path) -> Checklist:
-    """Find out by its content what a source is.
+    """Open a source and recognise its kind by its content.
 
     Args:
         path: a text file, or a folder or zip that holds a Darwin Core archive, a ColDP package or a single table.
 
     Raises:
-        SourceError: if it is missing, cannot be read, or holds no table of names.
+        SourceError: if it is missing, cannot be read, or is without a table of names.
     """
     with _reading(path):
         layout = _layout_of(path)
@@ -104,9 +101,9 @@ def open_checklist(path: Path) -> Checklist:
         kind = _kind_of(columns)
         if kind is None:
             raise SourceError(
-                f"{path} is no checklist that can be read: the columns of {layout.member or path.name} are "
-                f"{_shown(columns) or 'none'}; read are GBIF's Taxon.tsv, ColDP's NameUsage.tsv, Darwin Core (taxonID, "
-                "scientificName), and tables with columns of ranks (kingdom to species)"
+                f"{path} is not a checklist: the columns of {layout.member or path.name} are {_shown(columns) or 'none'}; give GBIF's "
+                "Taxon.tsv, ColDP's NameUsage.tsv, Darwin Core (taxonID, scientificName), or a table with columns of ranks (kingdom "
+                "to species)"
             )
         return Checklist(path, kind, columns, described(path), _layout=layout)
 
@@ -134,7 +131,11 @@ def _layout_of(path: Path) -> Layout:
         if exact:
             layout = _guessed(path, exact[0])
             beside = next((n for n in tables if PurePosixPath(n).stem.lower() == "vernacularname"), None)
-            return replace(layout, vernaculars=_guessed_vernaculars(path, beside) if beside else None)
+            if beside is None:
+                return layout
+            vernaculars = _guessed(path, beside)
+            columns = _vernacular_columns(_header(path, vernaculars))
+            return replace(layout, vernaculars=replace(vernaculars, columns=columns))
     likely = [name for name in tables if any(word in name.lower() for word in _LIKELY)] or tables
     if len(likely) != 1:
         raise SourceError(
@@ -145,7 +146,7 @@ def _layout_of(path: Path) -> Layout:
 
 
 def _guessed(path: Path, member: str) -> Layout:
-    """A file without a description: separated by what its header holds most of; tab-separated text does not quote."""
+    """Guess the layout of a file: the separator is the most frequent one in its header; tab-separated text does not quote."""
     with _member(path, member) as file:
         first = file.readline(1_000_000)
     if not member and first.startswith(b"PK\x03\x04"):
@@ -153,25 +154,16 @@ def _guessed(path: Path, member: str) -> Layout:
     if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise SourceError(f"{path} is UTF-16: save it as UTF-8 and try again")
     if b"\x00" in first:
-        raise SourceError(f"{path} is no checklist that can be read: {member or path.name} is no text")
+        raise SourceError(f"{path} is not a checklist: {member or path.name} is not a text file")
     separator = max(("\t", ",", ";"), key=lambda s: first.count(s.encode()))
     return Layout(member, separator, "" if separator == "\t" else '"')
 
 
-def _guessed_vernaculars(path: Path, member: str) -> Layout:
-    layout = _guessed(path, member)
-    columns = _vernacular_columns(_header(path, layout))
-    return replace(layout, columns=columns)
-
-
 def _vernacular_columns(found: dict[str, int]) -> dict[str, int]:
-    """Where the id, the name and the language stand in a file of common names, Darwin Core's or ColDP's."""
-    places = (
-        ("taxonid", found.get("taxonid")),
-        ("name", found.get("vernacularname", found.get("name"))),
-        ("language", found.get("language")),
-    )
-    return {name: place for name, place in places if place is not None}
+    """Return the places of id, name and language in a file of common names, either Darwin Core's or ColDP's."""
+    name = "vernacularname" if "vernacularname" in found else "name"
+    wanted = {"taxonid": "taxonid", "name": name, "language": "language"}
+    return {ours: found[column] for ours, column in wanted.items() if column in found}
 
 
 def _header(path: Path, layout: Layout) -> dict[str, int]:
@@ -186,14 +178,14 @@ def _header(path: Path, layout: Layout) -> dict[str, int]:
 
 
 def _shown(columns: Iterable[str]) -> str:
-    """Column names for a message: what is no text is escaped and cut short."""
+    """Return column names for a message: control characters escaped, and cut after 500 letters."""
     text = ", ".join(columns)
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:_SHOWN])
     return escaped + ("…" if len(text) > _SHOWN else "")
 
 
 def plain_column(name: str) -> str:
-    """A column's name as it is compared: the last part of a term's address or prefix, small, without underscores.
+    """Return a column's name for comparison: the last part of a term's address or prefix, in lower case, without underscores.
 
     >>> plain_column("col:parentID"), plain_column("http://rs.tdwg.org/dwc/terms/taxonID")
     ('parentid', 'taxonid')
@@ -260,15 +252,8 @@ def _member(path: Path, member: str) -> Iterator[IO[bytes]]:
         yield packed
 
 
-def _size(path: Path, member: str) -> int:
-    if not member or path.is_dir():
-        return (path / member if member else path).stat().st_size
-    with zipfile.ZipFile(path) as archive:
-        return archive.getinfo(member).file_size
-
-
 def _lines(file: IO[bytes], layout: Layout, odd: Counter[str]) -> Iterator[str]:
-    """Lines without their ends. One that is not UTF-8 is read as Latin-1 (Windows' form of it) and counted, not fatal."""
+    """Yield lines without their ends. A line that is not UTF-8 is read as Latin-1 (Windows' form of it) and counted, not fatal."""
     encoding = "utf-8" if layout.encoding.replace("-", "") in ("utf8", "") else layout.encoding
     # Only line feeds end a line: names may hold the other characters that Python counts as ends.
     text = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="\n")
@@ -286,8 +271,7 @@ def _lines(file: IO[bytes], layout: Layout, odd: Counter[str]) -> Iterator[str]:
 def _split(lines: Iterator[str], layout: Layout) -> Iterator[list[str]]:
     if layout.quote:
         return csv.reader(lines, delimiter=layout.separator, quotechar=layout.quote)
-    separator = layout.separator
-    return (line.split(separator) for line in lines)
+    return (line.split(layout.separator) for line in lines)
 
 
 def _cell(cells: list[str], place: int | None) -> str:
@@ -299,7 +283,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, zipfile.BadZipFile, LookupError, csv.Error, UnicodeError, RuntimeError) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise SourceError(
-            f"the checklist {path} cannot be read: {said}; get it again, or give its file of names"
+            f"the checklist {path} cannot be read: {reason}; get it again, or give its file of names"
         ) from error

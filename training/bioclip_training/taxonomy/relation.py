@@ -1,27 +1,24 @@
-"""How two names of one organism stand to each other through synonymy: what a second opinion is compared by."""
+"""Relation of two names of one organism through synonymy, by which second opinions are compared."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
-
-if TYPE_CHECKING:
-    from bioclip_training.taxonomy.index import TaxonomyIndex
+from bioclip_training.taxonomy.resolving import TaxonomyIndex
 
 AGREE, SYNONYM, AGREE_AT_GENUS, CONFLICT, UNKNOWN = "agree", "synonym", "agree at genus", "conflict", "unknown"
 RELATIONS = (AGREE, SYNONYM, AGREE_AT_GENUS, CONFLICT, UNKNOWN)
 
 
 def relation(index: TaxonomyIndex, one: Taxon, other: Taxon) -> str:
-    """One of ``RELATIONS``.
+    """Return one of ``RELATIONS``.
 
     ``agree``: the same name, or one is an ancestor of the other (a genus and its species). ``synonym``: other names of one
-    accepted taxon. ``agree at genus``: two species of one genus. ``unknown``: the checklist cannot say what one of them is.
+    accepted taxon. ``agree at genus``: two species of one genus. ``unknown``: the checklist does not resolve one of them.
     """
     if one.rank is None or other.rank is None:
         return UNKNOWN
-    if _name(one) == _name(other) and one.kingdom in ("", other.kingdom):
+    same_name = one.scientific_name.lower() == other.scientific_name.lower() and one.rank is other.rank
+    if same_name and one.kingdom in ("", other.kingdom):
         return AGREE
     first, second = index.resolve(one), index.resolve(other)
     if first.taxon is None or second.taxon is None:
@@ -32,10 +29,6 @@ def relation(index: TaxonomyIndex, one: Taxon, other: Taxon) -> str:
         return AGREE
     genus = first.taxon.truncated(Rank.GENUS).lineage
     return AGREE_AT_GENUS if genus[5] and genus == second.taxon.truncated(Rank.GENUS).lineage else CONFLICT
-
-
-def _name(taxon: Taxon) -> tuple[str, str]:
-    return (taxon.rank or "", taxon.scientific_name.lower())
 
 
 def _contains(higher: Taxon, lower: Taxon) -> bool:

@@ -1,4 +1,4 @@
-"""A checklist's rows as the index stores them: key, name, rank, status, and what it is a synonym or a child of."""
+"""Rows of a checklist as the index stores them: key, name, rank, status, and the ids of the accepted name and the parent."""
 
 from __future__ import annotations
 
@@ -14,15 +14,11 @@ from bioclip_core.taxonomy import clean_name
 from bioclip_training.taxonomy.formats import Checklist
 
 ACCEPTED, DOUBTFUL, SYNONYM, PRO_PARTE, MISAPPLIED = "accepted", "doubtful", "synonym", "pro parte", "misapplied"
-STATUSES = (ACCEPTED, DOUBTFUL, SYNONYM, PRO_PARTE, MISAPPLIED)
-
-_NAME_PARTS = (("genus", "genericname"), ("specificepithet",), ("infraspecificepithet",))
-_NO_PATH = ("",) * 6
-
 HIGHER = ("kingdom", "phylum", "class", "order", "family", "genus")
 BY_NAME = "="
-"""Begins a reference to an accepted name by its key, in tables that know no ids."""
+"""Begins a reference to an accepted name by its key, in tables without ids."""
 
+_NO_PATH = ("",) * len(HIGHER)
 _SIMPLE = re.compile(r"[A-Z][a-z]+(?: [a-z]{3,}){0,2}", re.ASCII)
 _RANK_WORDS = dict(
     pair.split(":")
@@ -49,7 +45,7 @@ class NameRow(NamedTuple):
 
 
 class Lineages:
-    """The distinct rows of rank columns (kingdom to genus) with a number each: as many as there are genera, not names."""
+    """The distinct rows of rank columns (kingdom to genus), numbered: as many as there are genera, not names."""
 
     def __init__(self) -> None:
         self.numbers: dict[tuple[str, ...], int] = {}
@@ -58,49 +54,33 @@ class Lineages:
         known = self.numbers.get(path)
         if known is None:
             known = len(self.numbers) + 1
-            self.numbers[tuple(map(sys.intern, path))] = known  # families stand in as many paths as they have genera
+            self.numbers[tuple(map(sys.intern, path))] = known  # a family occurs in as many paths as it has genera
         return known
 
 
 def name_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
-    """Every name of a checklist. Rows without a name are counted as odd and left out."""
-    if checklist.kind == "table":
-        yield from _table_rows(checklist, lineages)
-    else:
-        yield from _listed_rows(checklist, lineages)
-
-
-def _place(columns: dict[str, int], *names: str) -> int:
-    """Where the first of these columns is that there is; a missing one is the last cell, which is always empty."""
-    return next((columns[name] for name in names if name in columns), -1)
-
-
-def _reader(columns: dict[str, int], *names: str) -> Callable[[list[str]], str]:
-    """A function that gives a row's first cell under one of these names."""
-    places = [columns[name] for name in names if name in columns]
-    if not places:
-        return lambda _cells: ""
-    if len(places) == 1:
-        place = places[0]
-        return lambda cells: cells[place]
-    return lambda cells: next((cells[place] for place in places if cells[place]), "")
+    """Yield every name of a checklist. Rows without a name are skipped and counted as odd."""
+    return _table_rows(checklist, lineages) if checklist.kind == "table" else _listed_rows(checklist, lineages)
 
 
 def _listed_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
-    """Rows of GBIF, ColDP and Darwin Core: every name has an id, and says by id what it belongs to."""
+    """Yield rows of GBIF, ColDP and Darwin Core: every name has an id, and refers to its parent and accepted name by id."""
     columns, odd = checklist.columns, checklist.odd
     is_coldp = checklist.kind == "coldp"
     wanted = [
         ("id",) if is_coldp else ("taxonid",), ("parentid",) if is_coldp else ("parentnameusageid",), ("acceptednameusageid",),
-        ("canonicalname",), ("scientificname",), ("scientificnameauthorship", "authorship"), ("taxonrank", "rank"),
-        ("taxonomicstatus", "status"), ("vernacularname", "commonname"), ("acceptednameusage",),
+        ("canonicalname",), ("scientificname",), ("genus", "genericname"), ("specificepithet",), ("infraspecificepithet",),
+        ("scientificnameauthorship", "authorship"), ("taxonrank", "rank"), ("taxonomicstatus", "status"),
+        ("vernacularname", "commonname"), ("acceptednameusage",),
     ]  # fmt: skip
-    cells_of = itemgetter(*(_place(columns, *names) for names in wanted))
-    parts_of = itemgetter(*(_place(columns, *names) for names in _NAME_PARTS))
-    path_of = itemgetter(*(_place(columns, rank) for rank in HIGHER))
+    # A missing column is the last cell, which is always empty.
+    cells_of = itemgetter(*(next((columns[name] for name in names if name in columns), -1) for names in wanted))
+    path_of = itemgetter(*(columns.get(rank, -1) for rank in HIGHER))
     for cells in checklist.rows():
-        own_id, parent, accepted, canonical, scientific, authorship, rank, word, vernacular, by_name = cells_of(cells)
-        written = canonical or scientific or " ".join(part for part in parts_of(cells) if part)
+        own_id, parent, accepted, canonical, scientific, *parts, authorship, rank, word, vernacular, by_name = cells_of(
+            cells
+        )
+        written = canonical or scientific or " ".join(filter(None, parts))
         if not own_id or not written:
             odd["rows without a name" if own_id else "rows without an id"] += 1
             continue
@@ -120,7 +100,7 @@ def _listed_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
 
 
 def _name_parts(written: str) -> tuple[str, str, str]:
-    """Key, canonical name and authorship; most names are plain and need no parser."""
+    """Return key, canonical name and authorship; most names are plain and need no parser."""
     if _SIMPLE.fullmatch(written):
         return written.lower(), written, ""
     name = parse_name(written)
@@ -130,19 +110,23 @@ def _name_parts(written: str) -> tuple[str, str, str]:
 
 
 def _table_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
-    """Rows of a plain table: a lineage each, perhaps with synonyms or the accepted name beside it; ids are the lineages."""
-    columns = checklist.columns
-    cell = {rank: _reader(columns, rank) for rank in HIGHER}
-    species_of = _reader(columns, "specificepithet", "species", "epithet")
-    whole_of = _reader(columns, "scientificname", "canonicalname")
-    author_of = _reader(columns, "scientificnameauthorship", "authorship", "author")
-    synonyms_of = _reader(columns, "synonyms", "synonym")
-    accepted_of = _reader(columns, "acceptedname", "acceptednameusage", "acceptedscientificname", "synonymof")
-    status_of, rank_of = _reader(columns, "taxonomicstatus", "status"), _reader(columns, "taxonrank", "rank")
-    vernacular_of = _reader(columns, "vernacularname", "commonname", "common")
-    own_id_of = _reader(columns, "taxonid", "sourceid")
+    """Yield rows of a plain table: one lineage per row, perhaps with synonyms or the accepted name; the lineage is the id."""
+
+    def reader(*names: str) -> Callable[[list[str]], str]:
+        places = [checklist.columns[name] for name in names if name in checklist.columns]
+        return lambda cells: next((cells[place] for place in places if cells[place]), "")
+
+    ranks = [reader(rank) for rank in HIGHER]
+    species_of = reader("specificepithet", "species", "epithet")
+    whole_of = reader("scientificname", "canonicalname")
+    author_of = reader("scientificnameauthorship", "authorship", "author")
+    synonyms_of = reader("synonyms", "synonym")
+    accepted_of = reader("acceptedname", "acceptednameusage", "acceptedscientificname", "synonymof")
+    status_of, rank_of = reader("taxonomicstatus", "status"), reader("taxonrank", "rank")
+    vernacular_of = reader("vernacularname", "commonname", "common")
+    own_id_of = reader("taxonid", "sourceid")
     for cells in checklist.rows():
-        path = tuple(clean_name(cell[rank](cells)) for rank in HIGHER)
+        path = tuple(clean_name(rank(cells)) for rank in ranks)
         name = _table_name(path, species_of(cells), whole_of(cells))
         if name is None:
             checklist.odd["rows without a name"] += 1
@@ -150,31 +134,26 @@ def _table_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
         if name.epithet and not path[5]:
             path = (*path[:5], f"× {name.genus}" if name.hybrid_genus else name.genus)
         rank = rank_named(rank_of(cells)) or _rank_in(path, name)
-        own_id = own_id_of(cells) or "|".join((*path[: _depth(rank)], name.canonical))
+        depth = HIGHER.index(rank) if rank in HIGHER else len(HIGHER)
+        own_id = own_id_of(cells) or "|".join((*path[:depth], name.canonical))
         accepted = parse_name(accepted_of(cells)).key
-        accepted = f"{BY_NAME}{accepted}" if accepted and accepted != name.key else ""
-        status = status_named(status_of(cells), points_away=bool(accepted))
+        points_away = bool(accepted) and accepted != name.key
+        status = status_named(status_of(cells), points_away=points_away)
         number = lineages.number(path)
-        author = author_of(cells) or name.authorship
-        accepted = "" if status in (ACCEPTED, DOUBTFUL) else accepted
         yield NameRow(
-            own_id, name.key, name.canonical, author, rank, status, accepted, "", number, vernacular_of(cells)
-        )
-        for written in re.split(r"[;|]", synonyms_of(cells)):
-            other = parse_name(written)
+            own_id, name.key, name.canonical, author_of(cells) or name.authorship, rank, status,
+            f"{BY_NAME}{accepted}" if points_away and status not in (ACCEPTED, DOUBTFUL) else "", "", number, vernacular_of(cells),
+        )  # fmt: skip
+        for other in map(parse_name, re.split(r"[;|]", synonyms_of(cells))):
             if other.key and other.key != name.key:
-                synonym_id = f"{own_id}|synonym|{other.canonical}"
                 yield NameRow(
-                    synonym_id, other.key, other.canonical, other.authorship, rank, SYNONYM, own_id, "", number, ""
-                )
-
-
-def _depth(rank: str) -> int:
-    return HIGHER.index(rank) if rank in HIGHER else len(HIGHER)
+                    f"{own_id}|synonym|{other.canonical}", other.key, other.canonical, other.authorship, rank, SYNONYM, own_id, "",
+                    number, "",
+                )  # fmt: skip
 
 
 def _table_name(path: tuple[str, ...], species: str, whole: str) -> WrittenName | None:
-    """The name that a row of ranks is about: its species, else its scientific name, else its lowest rank."""
+    """Return the name that a row of ranks is about: its species, else its scientific name, else its lowest rank."""
     cell, genus = clean_name(species), path[5]
     if cell:
         alone = parse_name(cell)
@@ -188,33 +167,29 @@ def _table_name(path: tuple[str, ...], species: str, whole: str) -> WrittenName 
 
 
 def _rank_in(path: tuple[str, ...], name: WrittenName) -> str:
-    """The rank of a name by the column that it stands in."""
+    """Return the rank of a name by the column that it is in."""
     if name.epithet:
         return "subspecies" if name.infraspecific else "species"
+    in_columns = zip(HIGHER, path, strict=True)
     return next(
-        (
-            rank
-            for rank, cell in zip(HIGHER, path, strict=True)
-            if cell and key_of(*cell.removeprefix("× ").split()) == name.key
-        ),
-        "",
+        (rank for rank, cell in in_columns if cell and key_of(*cell.removeprefix("× ").split()) == name.key), ""
     )
 
 
 @lru_cache(maxsize=1000)
 def rank_named(word: str) -> str:
-    """A rank's word in small letters; the abbreviations and Latin words of checklists in English."""
+    """Return a rank's word in lower case; abbreviations and Latin words of checklists in English."""
     plain = word.strip().lower().rstrip(".").replace("_", " ")
     return _RANK_WORDS.get(plain, plain)
 
 
 @lru_cache(maxsize=1000)
 def status_named(word: str, *, points_away: bool) -> str:
-    """One of ``STATUSES`` for a checklist's own word.
+    """Return our status for a checklist's own word.
 
     Args:
-        word: "accepted", "HETEROTYPIC_SYNONYM", "proparte synonym", "provisionally accepted" …; empty where it says nothing.
-        points_away: the row names another accepted name than itself, which makes it a synonym whatever it is called.
+        word: "accepted", "HETEROTYPIC_SYNONYM", "proparte synonym", "provisionally accepted" …; empty if the checklist is silent.
+        points_away: the row names another accepted name than itself, which makes it a synonym whatever its own word is.
     """
     plain = re.sub(r"[^a-z]", "", word.lower())
     if "misapplied" in plain:

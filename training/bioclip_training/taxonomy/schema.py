@@ -1,10 +1,8 @@
-"""The tables of a taxonomy file, and the numbers by which one is known."""
-
-from __future__ import annotations
+"""Tables of a taxonomy file, and the numbers that identify such a file and its version."""
 
 APPLICATION_ID = 0x42544158  # "BTAX" at byte 68 of the file, so that any tool can tell what it is
 FORMAT = 1
-"""The version of these tables; a file of another one is to be built again."""
+"""Version of these tables; a file with another version must be built again."""
 
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -18,7 +16,7 @@ CREATE TABLE words (
     WITHOUT ROWID;
 """
 
-# After the load: an index that grows with its table takes several times as long.
+# Made after the load: an index that grows with its table takes several times as long.
 INDEXES = """
 CREATE INDEX names_by_key ON names (key);
 CREATE INDEX names_by_id ON names (id);

@@ -1,4 +1,4 @@
-"""How far apart two spellings are, and which ones count as the same: gender endings and their like."""
+"""Distance between two spellings, and endings that count as the same, such as those of another gender."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHORTEST, _SHORTEST_FOR_TWO = 5, 8  # letters of a word that may hold one error
 
 
 def equal_endings(epithet: str) -> list[str]:
-    """The same epithet with the other endings of its class: "albus" gives "alba" and "album".
+    """Return the epithet with the other endings of its class: "albus" gives "alba" and "album".
 
     >>> equal_endings("albus")
     ['alba', 'album']
@@ -32,14 +32,14 @@ def equal_endings(epithet: str) -> list[str]:
 
 
 def edits_allowed(word: str) -> int:
-    """How many errors a word of this length may hold before it could be any word."""
+    """Return how many errors a word of this length may hold before it could be any other word."""
     if len(word) < _SHORTEST:
         return 0
     return MOST_EDITS if len(word) >= _SHORTEST_FOR_TWO else 1
 
 
 def letters_of(word: str) -> int:
-    """The letters of a word as bits. An error changes at most two of them, so distant words are told apart in no time."""
+    """Return the letters of a word as bits. An error changes at most two of them, so distant words are told apart quickly."""
     bits = 0
     for letter in word:
         bits |= 1 << (ord(letter) & 31)
@@ -47,7 +47,7 @@ def letters_of(word: str) -> int:
 
 
 def distance(one: str, other: str, most: int) -> int:
-    """Errors between two words (a letter lost, added, changed, or two neighbours exchanged); ``most + 1`` where there are more.
+    """Return the errors between two words (a letter lost, added, changed, or two neighbours exchanged), at most ``most + 1``.
 
     Optimal string alignment, the restricted Damerau-Levenshtein distance.
     """
