@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from bioclip_training.loop.recipe import Progress, TrainConfig
+from bioclip_training.loop.recipe import TrainConfig, TrainingProgress
 
 
 class _Enough(Exception):
@@ -28,7 +28,7 @@ def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) 
     wall_s: list[float] = []
     processor_s: list[float] = []
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: TrainingProgress) -> None:
         if progress.loss is None:
             return
         wall_s.append(time.perf_counter())

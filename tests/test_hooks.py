@@ -31,7 +31,7 @@ from bioclip_plugin.running.listing import listed
 from bioclip_plugin.store import Run, Store
 from bioclip_plugin.testing import FakeModel
 from bioclip_training.catalog.rows import CatalogRow, table_from
-from bioclip_training.loop.recipe import Progress, TrainConfig
+from bioclip_training.loop.recipe import TrainConfig, TrainingProgress
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 FISH = ("a red fish", "a blue fish")
@@ -128,7 +128,7 @@ def test_hook_train_model(pm: BioclipPluginManager, tmp_path: Path) -> None:
     towers = {"vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
               "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}}  # fmt: skip
     (tmp_path / "tiny.json").write_text(json.dumps({"model_cfg": {"embed_dim": 16, **towers}}), "utf-8")
-    heard: list[Progress] = []
+    heard: list[TrainingProgress] = []
     config = TrainConfig(
         data=str(tmp_path / "catalog.parquet"), start=f"new:{tmp_path / 'tiny.json'}", output=str(tmp_path / "model"), steps=3,
         batch_size=4, device="cpu", tell=heard.append,

@@ -18,7 +18,7 @@ from bioclip_plugin.commands.reporting import console_for, duration
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bioclip_training.loop.recipe import Progress, TrainResult
+    from bioclip_training.loop.recipe import TrainingProgress, TrainResult
 
 _CHOICES = {
     "method": ("full", "lora"),
@@ -252,7 +252,7 @@ class _Line:
         if self._bar is not None:
             self._bar.stop()
 
-    def hear(self, progress: Progress) -> None:
+    def hear(self, progress: TrainingProgress) -> None:
         """Show one piece of progress."""
         import time
 
@@ -271,7 +271,7 @@ class _Line:
             self._console.print(f"step {progress.step} of {progress.total}: {said}{self._left(progress)}")
         self._first = self._first or (progress.step, time.monotonic())
 
-    def _left(self, progress: Progress) -> str:
+    def _left(self, progress: TrainingProgress) -> str:
         """How long the rest takes at the pace since the first step that was heard of; nothing before there is a pace."""
         import time
 

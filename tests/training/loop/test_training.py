@@ -23,7 +23,7 @@ from bioclip_core.errors import BioclipError, SourceError, UsageError
 from bioclip_plugin import Session
 from bioclip_training.catalog.rows import DEV_FRACTION, Catalog
 from bioclip_training.loop.checkpoint import dev_fraction_of
-from bioclip_training.loop.recipe import Progress, TrainConfig, TrainingStopped
+from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainingStopped
 from bioclip_training.loop.run import train
 from bioclip_training.loop.trainer import Best
 from bioclip_training.loop.validation import Validation
@@ -172,7 +172,7 @@ def wait_for(condition: Callable[[], Any], process: subprocess.Popen[Any]) -> No
 def test_a_finished_run_is_left_as_it_is(config: TrainConfig) -> None:
     first = train(config, {})
     written = (Path(config.output) / WEIGHTS).stat().st_mtime_ns
-    heard: list[Progress] = []
+    heard: list[TrainingProgress] = []
     assert train(replace(config, tell=heard.append), {}) == first
     assert (Path(config.output) / WEIGHTS).stat().st_mtime_ns == written
     assert "finished already" in heard[0].message
@@ -198,7 +198,7 @@ def test_a_bad_sample_is_listed_and_never_fatal(config: TrainConfig, tmp_path: P
     broken = catalog.parent / "Rubra-parva-3.png"
     broken.write_bytes(broken.read_bytes()[:60])
     (catalog.parent / "Rubra-magna-4.png").unlink()
-    heard: list[Progress] = []
+    heard: list[TrainingProgress] = []
     result = train(replace(config, data=str(catalog), tell=heard.append), {})
     listed = (Path(config.output) / "training" / "quarantine.csv").read_text("utf-8")
     assert result.quarantined == 2
@@ -217,7 +217,7 @@ def test_a_run_that_never_recovers_ends_with_advice(config: TrainConfig, monkeyp
         return features * float("nan") if features.requires_grad else features
 
     monkeypatch.setattr(Towers, "image_features", spoilt)
-    heard: list[Progress] = []
+    heard: list[TrainingProgress] = []
     with pytest.raises(BioclipError, match=r"after going back 5 times already.*--learning-rate \(now 0.002\)"):
         train(replace(config, tell=heard.append), {})
     assert sum("going back to the weights of step 0" in progress.message for progress in heard) == 5
@@ -237,7 +237,7 @@ def test_a_batch_whose_loss_is_not_a_number_is_left_out_and_said(
         return features * float("nan") if sum(calls) == 5 and features.requires_grad else features
 
     monkeypatch.setattr(Towers, "image_features", spoilt)
-    heard: list[Progress] = []
+    heard: list[TrainingProgress] = []
     result = train(replace(config, tell=heard.append), {})
     assert result.steps == 12
     assert [p.message for p in heard if "left out" in p.message] == [
@@ -259,7 +259,7 @@ def test_a_spike_goes_back_to_the_last_saved_state_and_on_with_other_batches(
         return -30 * features if sum(calls) == 27 and features.requires_grad else features
 
     monkeypatch.setattr(Towers, "image_features", spoilt)
-    heard: list[Progress] = []
+    heard: list[TrainingProgress] = []
     long = replace(config, steps=32, validate_every=8, save_every=8, tell=heard.append)
     assert train(long, {}).steps == 32
     (said,) = [p.message for p in heard if "going back" in p.message]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say
 from bioclip_training.loop.checkpoint import whole
-from bioclip_training.loop.recipe import Progress, TrainConfig
+from bioclip_training.loop.recipe import TrainConfig, TrainingProgress
 from bioclip_training.loop.run import train
 
 _ARCHITECTURE = "model.json"
@@ -56,10 +56,10 @@ def train_configs(
     return first, second
 
 
-def _teller() -> Callable[[Progress], None]:
+def _teller() -> Callable[[TrainingProgress], None]:
     """Says every message and validation, and now and then how the loss is."""
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: TrainingProgress) -> None:
         at = f"step {progress.step} of {progress.total}"
         if progress.dev_top1 is not None:
             say(f"{at}: {progress.dev_top1:.1%} of dev right {progress.message}".rstrip())

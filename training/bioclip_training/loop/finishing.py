@@ -15,7 +15,7 @@ from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.loop.checkpoint import LADDER, RunFolder, whole, write_model
 from bioclip_training.loop.curves import draw_curves
-from bioclip_training.loop.recipe import Progress, TrainResult
+from bioclip_training.loop.recipe import TrainingProgress, TrainResult
 
 if TYPE_CHECKING:
     import torch
@@ -145,4 +145,4 @@ def _write_text(file: Path, text: str) -> None:
 
 def _tell(trainer: Trainer, message: str) -> None:
     if trainer.config.tell:
-        trainer.config.tell(Progress(trainer.step, trainer.total, message=message))
+        trainer.config.tell(TrainingProgress(trainer.step, trainer.total, message=message))

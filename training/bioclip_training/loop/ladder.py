@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_training.loop.recipe import Progress
+from bioclip_training.loop.recipe import TrainingProgress
 from bioclip_training.loop.validation import HeldOut, Validation
 
 if TYPE_CHECKING:
@@ -217,4 +217,4 @@ def _unit(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _tell(trainer: Trainer, message: str) -> None:
     if trainer.config.tell:
-        trainer.config.tell(Progress(trainer.step, trainer.total, message=message))
+        trainer.config.tell(TrainingProgress(trainer.step, trainer.total, message=message))

@@ -18,7 +18,7 @@ from bioclip_core.models import ModelEntry
 from bioclip_training.loop.building import build_towers, build_trainer
 from bioclip_training.loop.checkpoint import RunFolder
 from bioclip_training.loop.distributed import World, joined_world
-from bioclip_training.loop.recipe import Progress, TrainConfig, TrainResult
+from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainResult
 
 if TYPE_CHECKING:
     from bioclip_training.batches.data import LabelledImages
@@ -215,4 +215,4 @@ def opening_lines(
 def _say(line: str, config: TrainConfig, world: World, total: int) -> None:
     log.info(line)
     if world.is_first and config.tell:
-        config.tell(Progress(0, total, message=line))
+        config.tell(TrainingProgress(0, total, message=line))

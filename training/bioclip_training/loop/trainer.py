@@ -21,7 +21,7 @@ from bioclip_training.loop.distributed import World
 from bioclip_training.loop.journal import Journal
 from bioclip_training.loop.memory import out_of_memory_message
 from bioclip_training.loop.optimizer import learning_rate
-from bioclip_training.loop.recipe import Progress, TrainConfig, TrainingStopped
+from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainingStopped
 from bioclip_training.loop.update import Loss, Side, back_propagate
 from bioclip_training.towers.lora import merged
 
@@ -249,7 +249,7 @@ class Trainer:
             learning_rate=rate, gradient_norm=norm, logit_scale=float(self.towers.log_scale.detach().exp()),
             duplicate_captions=duplicate_share(batch.captions), samples_per_s=round(samples_per_s, 2),
         )  # fmt: skip
-        self._tell(Progress(self.step, self.total, loss.total, rate, samples_per_s))
+        self._tell(TrainingProgress(self.step, self.total, loss.total, rate, samples_per_s))
 
     # -- validating and saving -----------------------------------------------------------------------------------------
 
@@ -269,7 +269,9 @@ class Trainer:
                 highest = max(found.top1, self.best.highest if self.best else 0.0)
                 self.best = Best(self.step, found.score, highest)
             self.journal.validation(step=self.step, best_so_far=is_best, **found.as_dict())
-            self._tell(Progress(self.step, self.total, dev_top1=found.top1, message="best so far" if is_best else ""))
+            self._tell(
+                TrainingProgress(self.step, self.total, dev_top1=found.top1, message="best so far" if is_best else "")
+            )
         elif self.held_out is None:
             is_best, self.best = True, Best(self.step, (0.0, 0.0), 0.0)  # nothing to choose on: the last is the best
         if is_best and self.world.is_first and self.step > 0:
@@ -322,14 +324,14 @@ class Trainer:
     def _say(self, message: str) -> None:
         log.warning(message)
         if self.world.is_first:
-            self._tell(Progress(self.step, self.total, message=message))
+            self._tell(TrainingProgress(self.step, self.total, message=message))
 
 
 def _finite(number: float) -> bool:
     return number == number and abs(number) != float("inf")
 
 
-def _to_nobody(_: Progress) -> None:
+def _to_nobody(_: TrainingProgress) -> None:
     return
 
 
