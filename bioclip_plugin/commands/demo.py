@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bioclip_core.errors import BioclipError
+from bioclip_core.files.whole import replacing_folder
 from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.classify import classify
 from bioclip_plugin.commands.export import export
@@ -89,10 +90,8 @@ def _draw(console: Console, photos: Path) -> None:
     from bioclip_training.biosphere.camera_trap import write_camera_trap
 
     console.print(f"Drawing {_IMAGES} photos of an invented camera trap into {photos}, one of them cut off")
-    draft = photos.with_name(f"{photos.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
-    write_camera_trap(draft, Biosphere.grow(), images=_IMAGES)
-    draft.rename(photos)
+    with replacing_folder(photos) as draft:
+        write_camera_trap(draft, Biosphere.grow(), images=_IMAGES)
 
 
 def _done(store: Path) -> int:

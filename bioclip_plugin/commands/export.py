@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -149,7 +150,7 @@ def _remembering(exporter: Exporter, asked: Export) -> Iterator[list[str]]:
 @contextmanager
 def _draft(output: Path, exporter: Exporter, *, force: bool, reads: Sequence[str | Path]) -> Iterator[Path]:
     """A file or a folder to fill, which becomes the output, packed where that is to be a .zip."""
-    from bioclip_core.files.whole import whole_file, whole_folder, zip_folder
+    from bioclip_core.files.whole import check_folder, whole_file, whole_folder, zip_folder
     from bioclip_plugin.contracts.exporter import FolderExporter
 
     if not exporter.folder:
@@ -164,7 +165,7 @@ def _draft(output: Path, exporter: Exporter, *, force: bool, reads: Sequence[str
             zip_folder(Path(folder), packed)
     else:
         ours = exporter.files if isinstance(exporter, FolderExporter) else ()
-        with whole_folder(output, force=force, ours=ours) as draft:
+        with whole_folder(output, partial(check_folder, output, force=force, ours=ours)) as draft:
             yield draft
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import BioclipError, ModelError
+from bioclip_core.files.whole import write_whole
 from bioclip_core.identity import user_cache
 from bioclip_core.models import FoundModel
 
@@ -109,10 +109,5 @@ def _read(place: Path) -> dict[str, dict[str, Any]]:
 
 def _write(place: Path, calibration: Calibration) -> Path:
     kept = {**_read(place), calibration.label_set: asdict(calibration)}
-    draft = place.with_name(f".{place.name}.{os.getpid()}.part")
-    try:
-        draft.write_text(json.dumps({"format_version": FORMAT_VERSION, "label_sets": kept}, indent=1) + "\n", "utf-8")
-        draft.replace(place)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(place, json.dumps({"format_version": FORMAT_VERSION, "label_sets": kept}, indent=1) + "\n")
     return place

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.files.whole import write_whole
+
 _SMALL = 256 * 1024 * 1024  # bytes; hashing less than this again takes under a second
 
 
@@ -60,8 +62,6 @@ def _write_book(book: Path, known: dict[str, str]) -> None:
     """A cache that cannot be written costs time, never the run."""
     try:
         book.parent.mkdir(parents=True, exist_ok=True)
-        draft = book.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps(known), "utf-8")
-        draft.replace(book)
+        write_whole(book, json.dumps(known))
     except OSError:
         return

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import errno
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, cast
@@ -16,8 +15,6 @@ from command_samples import Bioclip
 from pyarrow import parquet
 
 from bioclip_core.classify import Candidate
-from bioclip_core.errors import BioclipError
-from bioclip_core.files.whole import whole_file
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.contracts.export import Export
@@ -258,41 +255,6 @@ def test_a_damaged_store_leaves_no_file(bioclip: Bioclip, classified: str, tmp_p
     assert not [path.name for path in tmp_path.iterdir() if "r.csv" in path.name]
 
 
-def full_disk(draft: Path) -> None:
-    draft.write_text("half")
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def interrupted(draft: Path) -> None:
-    draft.write_text("half")
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize(("trouble", "raised"), [(full_disk, BioclipError), (interrupted, KeyboardInterrupt)])
-def test_a_draft_is_removed_whatever_ends_the_writing(
-    tmp_path: Path, trouble: Callable[[Path], None], raised: type[BaseException]
-) -> None:
-    with pytest.raises(raised), whole_file(tmp_path / "r.csv") as draft:
-        trouble(draft)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("output", ["missing/r.csv", "folder"])
-def test_an_output_that_cannot_be_is_refused_before_the_work(tmp_path: Path, output: str) -> None:
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(BioclipError, match=r"does not exist|is a folder"), whole_file(tmp_path / output, force=True):
-        pytest.fail("the work was begun")
-
-
-def test_a_link_is_written_through(tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link.csv").symlink_to(tmp_path / "real" / "r.csv")
-    with whole_file(tmp_path / "link.csv") as draft:
-        draft.write_text("whole")
-    assert (tmp_path / "real" / "r.csv").read_text() == "whole"
-    assert (tmp_path / "link.csv").is_symlink()
-
-
 # -- nothing of anybody's is lost --------------------------------------------------------------------------------------
 
 
@@ -316,10 +278,10 @@ def test_what_is_read_is_not_replaced(bioclip: Bioclip, classified: str) -> None
     ledger.touch()
     reviews.write_text("image,verdict,reviewer\nphotos/red.png,blank,Ann\n")
     table = ("export", "--store", classified, "--output", ledger, "--force", "--ledger", ledger)
-    assert "is what this command reads" in bioclip(*table, "--format", "csv").err
+    assert "is an input of this command" in bioclip(*table, "--format", "csv").err
     assert "is a file" in bioclip(*table, "--format", "darwin-core").err
     refused = bioclip("review", "import", reviews, "--store", classified, "--rejected", reviews, "--force")
-    assert "is what this command reads" in refused.err
+    assert "is an input of this command" in refused.err
     assert reviews.read_text().endswith("Ann\n")
 
 
@@ -353,7 +315,7 @@ def test_a_folder_is_replaced_only_where_it_is_an_earlier_export(
     for folder, named in (("photos", "blue.png, green.png, red.png and 1 more"), ("package", "media")):
         refused = bioclip(*asked, folder, "--force")
         assert refused.code == 1
-        assert f"holds other things than an earlier output ({named})" in refused.err
+        assert f"holds more than an earlier output ({named})" in refused.err
     assert Path("package/media/fox.jpg").read_text() == "a photograph"
     assert Path("photos/red.png").is_file()
 

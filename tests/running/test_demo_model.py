@@ -29,7 +29,7 @@ from bioclip_training.demo_checkpoint.evaluation import agreement, open_demo
 from bioclip_training.demo_checkpoint.learning import train_configs, write_architecture
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe
 from bioclip_training.demo_checkpoint.scenes import is_infrared, write_scenes, write_unseen
-from bioclip_training.demo_checkpoint.writing import packable, put_in_place
+from bioclip_training.demo_checkpoint.writing import packable
 from bioclip_training.loop.recipe import TrainingStopped
 from bioclip_training.loop.run import train
 
@@ -108,15 +108,6 @@ def unseen_scene(biosphere: Biosphere, number: int, preprocessing: object) -> np
     scene.save(buffer, "JPEG", quality=88)
     (pixels,) = decode_regions(buffer.getvalue(), [None], preprocessing)  # type: ignore[arg-type]
     return pixels
-
-
-def test_a_finished_folder_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
-    for name in ("demo", ".demo.partial"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "from.txt").write_text(name)
-    put_in_place(tmp_path / ".demo.partial", tmp_path / "demo")
-    assert (tmp_path / "demo" / "from.txt").read_text() == ".demo.partial"
-    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
 def test_scenes_are_rendered_once_and_those_that_are_lost_come_out_the_same(tmp_path: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -204,16 +203,15 @@ def _replacing(output: Path, *, force: bool) -> Iterator[Path]:
     if not (force and (output / MANIFEST).is_file()):
         yield output
         return
-    draft = output.resolve().with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        yield draft
-        (output / MANIFEST).unlink()  # until the last file is there, the folder is an unfinished label set
-        for name in (EMBEDDINGS, TAXA, MANIFEST):
-            (draft / name).replace(output / name)
+        with TemporaryDirectory(dir=output.resolve().parent, prefix=f".{output.name}.") as folder:
+            draft = Path(folder)
+            yield draft
+            (output / MANIFEST).unlink()  # until the last file is there, the folder is an unfinished label set
+            for name in (EMBEDDINGS, TAXA, MANIFEST):
+                (draft / name).replace(output / name)
     except OSError as error:
         raise LabelSetError(f"label set {output} cannot be replaced: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _advance(report: Report) -> Any:

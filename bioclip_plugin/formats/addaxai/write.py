@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core import __version__
 from bioclip_core.errors import BioclipError, ModelError, UsageError
+from bioclip_core.files.whole import whole_folder
 from bioclip_plugin.formats.addaxai.classes import class_names, taxonomy_csv
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def export_folder(engine: Engine, folder: Path, *, name: str = "", force: bool =
     taxa = [labels.taxon(int(row)) for row in rows_in_order(labels)]
     names = class_names(taxa)
     settings = _settings(engine, names)
-    with _whole_folder(folder, force=force) as draft:
+    with whole_folder(folder, partial(check_folder, folder, force=force)) as draft:
         found = write_weights(draft / WEIGHTS, encoder, engine.classifier, settings)
         (draft / TAXONOMY).write_text(taxonomy_csv(names, taxa), "utf-8")
         (draft / CODE).write_text((files("bioclip_plugin.formats.addaxai") / CODE).read_text("utf-8"), "utf-8")
@@ -152,25 +151,3 @@ def _address(source: str) -> str:
     """Where to read about the model; a folder of somebody's own disk is nobody's business."""
     repository = source.removeprefix("hf-hub:").partition("@")[0]
     return f"https://huggingface.co/{repository}" if source.startswith("hf-hub:") else ""
-
-
-@contextmanager
-def _whole_folder(folder: Path, *, force: bool) -> Iterator[Path]:
-    """A draft beside the wanted folder, which takes its name when the block ends, and goes when the block fails."""
-    target = folder.absolute()
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    try:
-        draft.mkdir()
-        yield draft
-        if force and target.is_dir():
-            target.rename(old)
-        draft.rename(target)
-    except OSError as error:
-        if old.is_dir() and not target.exists():
-            with suppress(OSError):
-                old.rename(target)
-        raise BioclipError(f"{folder} cannot be written: {error.strerror or error}; nothing was kept") from error
-    finally:
-        for leftover in (draft, old):
-            shutil.rmtree(leftover, ignore_errors=True)

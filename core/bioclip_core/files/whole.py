@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside the wanted name and renamed when they are finished."""
+"""Files and folders that are whole or absent: written as a draft beside the wanted name and renamed once finished."""
 
 from __future__ import annotations
 
@@ -6,38 +6,41 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bioclip_core.errors import BioclipError
 
 _DATABASE = b"SQLite format 3\0"
-_JOURNAL = re.compile(r"-(wal|shm|journal)$")  # part of a database that is in use, or was when the power failed
-_NAMED = 3  # files that are called by their names
+_JOURNAL = re.compile(r"-(wal|shm|journal)$")
+"""Ending of a file that belongs to a database in use, or to one that was in use when the power failed."""
+_NAMES_SHOWN = 3
 
 
 def check_output(
     path: Path, *, force: bool = False, database: bool = False, reads: Collection[str | os.PathLike[str]] = ()
 ) -> None:
-    """Hear of an output that cannot be written before the work is done.
+    """Refuse an output file that cannot be written, before the work is done.
 
     Args:
-        database: whether a database may be replaced; otherwise it is taken for somebody's result store.
-        reads: files that the same command reads; names of what is no file do not matter.
+        path: the file to write.
+        force: replace an existing file.
+        database: replace a database too; otherwise any database is taken for a result store and kept.
+        reads: inputs of the same command. Inputs that are not files, such as addresses, are ignored.
 
     Raises:
-        BioclipError: if its folder is missing, it is no file, it exists and ``force`` is not given, or replacing it would
-            lose something that is no earlier output.
+        BioclipError: if the parent folder is missing, the path is not a file, it exists without ``force``, or replacing it
+            would lose something that is not an earlier output.
     """
     _check_parent(path)
-    if path.exists() and not path.is_file():
-        raise BioclipError(f"the output {path} is a folder or a device: give the name of a file")
     if not path.exists():
         return
-    if any(_is_same(path, read) for read in reads):
-        raise BioclipError(f"the output {path} is what this command reads: give another name")
-    if not database and any(_begins_with(part, _DATABASE) for part in (path, _database_of(path))):
+    if not path.is_file():
+        raise BioclipError(f"the output {path} is a folder or a device: give the name of a file")
+    if any(_is_same_file(path, read) for read in reads):
+        raise BioclipError(f"the output {path} is an input of this command: give another name")
+    if not database and any(map(_is_database, (path, path.with_name(_JOURNAL.sub("", path.name) or path.name)))):
         raise BioclipError(
             f"the output {path} is a database, perhaps a result store, and is not replaced: give another name"
         )
@@ -46,23 +49,26 @@ def check_output(
 
 
 def check_folder(path: Path, *, force: bool = False, ours: Collection[str] = ()) -> None:
-    """The same for an output that is a folder; an empty one may be there already.
+    """Refuse an output folder that cannot be written, before the work is done. An empty folder may exist already.
 
     Args:
-        ours: the names that an earlier output may consist of. A folder that holds anything else is never replaced.
+        path: the folder to write.
+        force: replace an earlier output.
+        ours: names of the files of an earlier output. A folder that holds anything else is never replaced.
 
     Raises:
-        BioclipError: if its folder is missing, it is no folder, it exists and ``force`` is not given, or it holds other things.
+        BioclipError: if the parent folder is missing, the path is not a folder, it is not empty and ``force`` is not given,
+            or it holds other things.
     """
     _check_parent(path)
     if path.exists() and not path.is_dir():
         raise BioclipError(f"the output {path} is a file: give the name of a folder")
-    held = sorted(one.name for one in path.iterdir()) if path.is_dir() else []
+    held = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
     others = [name for name in held if name not in ours or not (path / name).is_file()]
     if others:
-        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        more = f" and {len(others) - _NAMES_SHOWN} more" if len(others) > _NAMES_SHOWN else ""
         raise BioclipError(
-            f"the folder {path} holds other things than an earlier output ({', '.join(others[:_NAMED])}{more}), "
+            f"the folder {path} holds more than an earlier output ({', '.join(others[:_NAMES_SHOWN])}{more}), "
             "which would be lost: give the name of a new folder"
         )
     if held and not force:
@@ -74,96 +80,144 @@ def _check_parent(path: Path) -> None:
         raise BioclipError(f"the folder {path.parent} of the output {path.name} does not exist: make it first")
 
 
-def _is_same(path: Path, other: str | os.PathLike[str]) -> bool:
+def _is_same_file(path: Path, other: str | os.PathLike[str]) -> bool:
     try:
         return path.samefile(other)
-    except (OSError, ValueError):  # an address of a database server, a name that cannot be one
+    except (OSError, ValueError):  # the address of a database server, or text that is not a possible file name
         return False
 
 
-def _database_of(path: Path) -> Path:
-    """The database that a file would be the journal of, by its name."""
-    return path.with_name(_JOURNAL.sub("", path.name) or path.name)
-
-
-def _begins_with(path: Path, signature: bytes) -> bool:
+def _is_database(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(len(signature)) == signature
-    except OSError:  # whoever writes it hears why
+            return file.read(len(_DATABASE)) == _DATABASE
+    except OSError:  # writing the file will report the reason
         return False
 
 
 @contextmanager
 def whole_file(path: Path, *, force: bool = False, reads: Collection[str | os.PathLike[str]] = ()) -> Iterator[Path]:
-    """Give the path of a draft to write; it takes the wanted name when the block ends, and goes when the block fails.
+    """Give the path of a draft to write an output of a command to, as :func:`replacing_file` does.
 
-    The draft lies beside the wanted file (the one a link points to), since only within a file system is renaming atomic.
+    Args:
+        path: the file to write.
+        force: replace an existing file.
+        reads: inputs of the same command, which are never replaced.
 
     Raises:
         BioclipError: as :func:`check_output`, and if the operating system refuses to write (a full disk).
     """
     check_output(path, force=force, reads=reads)
+    with _errors_of(path), replacing_file(path) as draft:
+        yield draft
+
+
+@contextmanager
+def whole_folder(path: Path, check: Callable[[], None]) -> Iterator[Path]:
+    """Give an empty folder to fill with an output of a command, as :func:`replacing_folder` does.
+
+    Args:
+        path: the folder to write.
+        check: raises an error if the folder may not be written or replaced, for example :func:`check_folder`. It is called
+            at the start, and again before the rename since another program may have written the folder in the meantime.
+
+    Raises:
+        BioclipError: from ``check``, and if the operating system refuses to write.
+    """
+    check()
+    with _errors_of(path), replacing_folder(path) as draft:
+        yield draft
+        check()
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """Give the path of a draft; it replaces ``path`` when the block ends, and is removed when the block fails.
+
+    The draft lies beside the file (beside the target of a link), since a rename is atomic only within one file system.
+    """
     target = path.resolve()
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+    draft = _beside(target, "part")
     try:
         yield draft
         _flush_to_disk(draft)
         draft.replace(target)
-    except OSError as error:
-        if error.filename is not None and os.fspath(error.filename) not in (os.fspath(draft), os.fspath(target)):
-            raise  # another file's trouble
-        raise BioclipError(f"{path} cannot be written: {error.strerror or error}; nothing was kept") from error
+        _flush_folder(target.parent)
     finally:
-        with suppress(OSError):  # where nothing can be written there is nothing to remove either
+        with suppress(OSError):  # on a disk that cannot be written there is no draft to remove
             draft.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole_folder(path: Path, *, force: bool = False, ours: Collection[str] = ()) -> Iterator[Path]:
-    """Give an empty folder to fill; it takes the wanted name when the block ends, and goes when the block fails.
+def replacing_folder(path: Path, *, flush: bool = True) -> Iterator[Path]:
+    """Give an empty folder to fill; it replaces ``path`` when the block ends, and is removed when the block fails.
 
-    With ``force`` a folder that is there already goes once the new one is whole.
-
-    Raises:
-        BioclipError: as :func:`check_folder`, and if the operating system refuses to write.
+    Args:
+        path: the folder to make; an existing one is removed after the new one has its name.
+        flush: write every file to the disk first, so that the folder is whole after a power cut too.
     """
-    check_folder(path, force=force, ours=ours)
     target = path.resolve()
-    draft, old = (target.with_name(f".{target.name}.{os.getpid()}.{suffix}") for suffix in ("part", "old"))
+    draft, old = _beside(target, "part"), _beside(target, "old")
     try:
-        draft.mkdir()
+        draft.mkdir(parents=True)
         yield draft
-        for file in draft.rglob("*"):
+        for file in draft.rglob("*") if flush else ():
             if file.is_file():
                 _flush_to_disk(file)
-        check_folder(target, force=force, ours=ours)  # somebody may have put something there meanwhile
-        if target.exists():
+        if target.exists():  # a folder that is not empty cannot be replaced in one step
             target.replace(old)
         draft.replace(target)
-    except OSError as error:
-        if error.filename is not None and not os.fspath(error.filename).startswith(
-            (os.fspath(draft), os.fspath(target))
-        ):
-            raise  # another file's trouble
+        _flush_folder(target.parent)
+    finally:
         if old.exists() and not target.exists():
             old.replace(target)
-        raise BioclipError(f"{path} cannot be written: {error.strerror or error}; nothing was kept") from error
-    finally:
         for folder in (draft, old):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a small file at once, text as UTF-8, so that a reader finds the old content or the new one."""
+    with replacing_file(path) as draft:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def zip_folder(folder: Path, file: Path) -> None:
     """Pack a folder's files; the same files give the same bytes."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for member in sorted(path for path in folder.rglob("*") if path.is_file()):
-            about = zipfile.ZipInfo(member.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
-            about.compress_type, about.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            with member.open("rb") as source, archive.open(about, "w", force_zip64=True) as packed:
+            entry = zipfile.ZipInfo(member.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            with member.open("rb") as source, archive.open(entry, "w", force_zip64=True) as packed:
                 shutil.copyfileobj(source, packed, 1 << 20)
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    return target.with_name(f".{target.name}.{os.getpid()}.{suffix}")
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """Report an error of the operating system about an output, and leave errors about other files as they are."""
+    target = path.resolve()
+    ours = tuple(map(os.fspath, (target, _beside(target, "part"), _beside(target, "old"))))
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and not os.fspath(error.filename).startswith(ours):
+            raise
+        raise BioclipError(f"{path} cannot be written: {error.strerror or error}; nothing was kept") from error
 
 
 def _flush_to_disk(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename survive a power cut; Windows cannot open folders and needs no such call."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

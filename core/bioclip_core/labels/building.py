@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from bioclip_core.captions import Caption, captions_for_labels
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError
+from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.identity import settings_id
 from bioclip_core.labels.label_set import (
     EMBEDDINGS,
@@ -242,7 +242,7 @@ def _rows_done(folder: Path, recipe: dict[str, Any]) -> int:
 def _save_state(folder: Path, draft: NDArray[np.float16], recipe: dict[str, Any], rows: int) -> None:
     if isinstance(draft, np.memmap):
         draft.flush()
-    _write_atomically(folder / _STATE, json.dumps({"recipe": settings_id(recipe), "rows": rows}))
+    write_whole(folder / _STATE, json.dumps({"recipe": settings_id(recipe), "rows": rows}))
 
 
 def finished_label_set(folder: Path, recipe: dict[str, Any]) -> LabelSet | None:
@@ -276,8 +276,8 @@ def finish_label_set(
 
     draft = folder / f"{EMBEDDINGS}.part"
     (count, dimension), masked_by = _examined(draft)
-    pq.write_table(encoded(table), folder / f"{TAXA}.part")
-    (folder / f"{TAXA}.part").replace(folder / TAXA)
+    with replacing_file(folder / TAXA) as taxa_draft:
+        pq.write_table(encoded(table), taxa_draft)
     digests = {TAXA: _sha256(folder / TAXA), EMBEDDINGS: _sha256(draft)}
     about = _about_blocks(blocks)
     # The id of a set of one kind is of the files alone, as it always was.
@@ -291,7 +291,7 @@ def finish_label_set(
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
     draft.replace(folder / EMBEDDINGS)  # late, so that an interrupt before it repeats none of the encoding
-    _write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1))
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1))
     (folder / _STATE).unlink(missing_ok=True)
 
 
@@ -400,9 +400,3 @@ def _digest(taxa: Sequence[Taxon]) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    draft.write_text(text, "utf-8")
-    draft.replace(path)

@@ -190,7 +190,7 @@ def test_a_stopped_writing_goes_on_and_ends_with_the_same_bytes(
 
     with pytest.raises(Stopped):
         write_shards(catalog, tmp_path / "shards", options, progress=stop)
-    assert not list((tmp_path / "shards").glob("*.draft"))
+    assert not list((tmp_path / "shards").glob(".*.part"))
     with pytest.raises(SourceError, match="not finished"):
         open_images(tmp_path / "shards", "train")
     resumed = write_shards(catalog, tmp_path / "shards", options)
@@ -213,7 +213,7 @@ def test_what_a_kill_leaves_half_done_is_done_again(tmp_path: Path, rows: list[C
     with pytest.raises(Stopped):
         write_shards(catalog, tmp_path / "shards", options, progress=stop)
     (tmp_path / "shards" / "unfinished" / "train-000002.json").unlink()  # renamed, and killed before it was noted
-    (tmp_path / "shards" / "train-000003.tar.draft").write_bytes(b"half of a tar")
+    (tmp_path / "shards" / ".train-000003.tar.1.part").write_bytes(b"half of a tar")
     (tmp_path / "shards" / "train-000001.tar").unlink()
     resumed = write_shards(catalog, tmp_path / "shards", options)
     assert resumed.resumed_at == 4

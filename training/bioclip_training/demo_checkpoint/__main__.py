@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.files.whole import replacing_folder
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say
 
 
@@ -35,18 +35,16 @@ def make(output: Path, recipe: DemoRecipe, *, work: Path, images: int, threads: 
     from bioclip_training.demo_checkpoint.evaluation import measure
     from bioclip_training.demo_checkpoint.learning import learn
     from bioclip_training.demo_checkpoint.scenes import write_scenes
-    from bioclip_training.demo_checkpoint.writing import put_in_place, write_checkpoint, write_readme
+    from bioclip_training.demo_checkpoint.writing import write_checkpoint, write_readme
 
     torch.set_num_threads(threads)
     work = work.resolve()  # the run remembers where its data lies
     claim(work, recipe)
     first, last = learn(recipe, *write_scenes(recipe, work, workers), workers)
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    write_checkpoint(partial, recipe, first, last)
-    accuracy = measure(partial, recipe, images, work, workers)
-    write_readme(partial, recipe, accuracy)
-    put_in_place(partial, output)
+    with replacing_folder(output) as draft:
+        write_checkpoint(draft, recipe, first, last)
+        accuracy = measure(draft, recipe, images, work, workers)
+        write_readme(draft, recipe, accuracy)
     for rank, share in accuracy.by_rank.items():
         say(f"{rank:8} {share:6.1%} of {accuracy.images} unseen scenes right")
     say(f"infrared {accuracy.infrared:6.1%} of {accuracy.infrared_images} right at species level")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from bioclip_core.files.whole import write_whole
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say
-from bioclip_training.loop.checkpoint import whole
 from bioclip_training.loop.recipe import TrainConfig, TrainingProgress
 from bioclip_training.loop.run import train
 
@@ -32,8 +32,7 @@ def learn(recipe: DemoRecipe, ordinary: Path, everything: Path, workers: int) ->
 def write_architecture(recipe: DemoRecipe, work: Path) -> None:
     """The file that the first run starts from: what is to be built, without weights."""
     described = {"model_cfg": recipe.model_cfg(), "preprocess_cfg": recipe.preprocess_cfg()}
-    with whole(work / _ARCHITECTURE) as draft:
-        draft.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    write_whole(work / _ARCHITECTURE, json.dumps(described, indent=2) + "\n")
 
 
 def train_configs(

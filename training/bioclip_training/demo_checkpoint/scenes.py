@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
+from bioclip_core.files.whole import replacing_file, replacing_folder
 from bioclip_training.biosphere import Setting, photograph
 from bioclip_training.catalog.rows import CatalogRow, table_from
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say, time_left
-from bioclip_training.loop.checkpoint import whole
 
 UNSEEN_SEED = 2031
 """Of the scenes that the figures are for; no training scene has it."""
@@ -57,7 +55,7 @@ def _catalog(file: Path, rows: list[CatalogRow]) -> Path:
     from pyarrow import parquet
 
     if not file.is_file():  # the run remembers its bytes, and another pyarrow may write others
-        with whole(file) as draft:
+        with replacing_file(file) as draft:
             parquet.write_table(table_from(rows), draft)
     return file
 
@@ -78,7 +76,7 @@ def render_folder(job: FolderJob) -> None:
     """Small scenes for training, infrared at the ordinary share or, in the recipe's night scenes, always."""
     species = job.recipe.biosphere().species
     by_night = range(job.recipe.scenes, job.recipe.scenes + job.recipe.night_scenes)
-    with _whole_folder(job.folder) as draft:
+    with replacing_folder(job.folder, flush=False) as draft:
         for number in range(job.first, job.last):
             rng = np.random.default_rng([job.recipe.scenes_seed, number])
             setting = Setting.drawn(rng)
@@ -92,7 +90,7 @@ def render_folder(job: FolderJob) -> None:
 def render_unseen_folder(job: FolderJob) -> None:
     """Scenes of a camera's size and compression."""
     species = job.recipe.biosphere().species
-    with _whole_folder(job.folder) as draft:
+    with replacing_folder(job.folder, flush=False) as draft:
         for number in range(job.first, job.last):
             scene = photograph(species[number % len(species)], _unseen_rng(number)).image
             scene.save(draft / job.file(number).name, "JPEG", quality=88)
@@ -140,13 +138,3 @@ def _done(work: Callable[[FolderJob], None], jobs: list[FolderJob], workers: int
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for job, _ in zip(jobs, pool.map(work, jobs), strict=True):
             yield job
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A draft to fill, which takes the folder's name once all is in it."""
-    draft = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)  # of a call that was interrupted
-    draft.mkdir(parents=True)
-    yield draft
-    draft.replace(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,15 +81,3 @@ def write_readme(folder: Path, recipe: DemoRecipe, accuracy: Accuracy) -> None:
     rows = "\n".join(f"| {rank} | {share:.1%} |" for rank, share in accuracy.by_rank.items())
     text = _README.format(**{**asdict(recipe), **asdict(accuracy), "rows": rows})
     (folder / "README.md").write_text(text, encoding="utf-8")
-
-
-def put_in_place(finished: Path, output: Path) -> None:
-    """Move a finished folder to where it is wanted; what stood there is removed only after that."""
-    old = output.with_name(f".{output.name}.old")
-    if old.exists():
-        shutil.rmtree(old)
-    if output.exists():
-        output.replace(old)  # a folder that is not empty cannot be replaced in one step
-    finished.replace(output)
-    if old.exists():
-        shutil.rmtree(old)

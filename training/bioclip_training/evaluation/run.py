@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import platform
-import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.errors import UsageError
+from bioclip_core.files.whole import whole_folder
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation import figures
@@ -65,13 +63,13 @@ def evaluate(
     """
     _check_plots()
     output = Path(config.output).expanduser()
-    _check_output(output, force=config.force)
+    _check_output(output, force=config.force)  # before the model is opened
     found = find_model(config.model, entries or {})
     catalog = Catalog.open(config.data, dev_fraction=dev_fraction_of(found.folder))
     query_rows(catalog, config.splits)
     if config.compare:
         read_hits(Path(config.compare).expanduser())  # that it is an evaluation is known before an hour of encoding
-    with _whole_folder(output) as draft:
+    with whole_folder(output, partial(_check_output, output, force=config.force)) as draft:
         outcome = _measured(config, catalog, found, draft, progress)
         progress("Writing", 0, 1)
         _write(outcome, draft)
@@ -256,32 +254,3 @@ def _check_output(output: Path, *, force: bool) -> None:
         raise UsageError(
             f"--output {output} exists and is no evaluation, so --force does not replace it; give another folder"
         )
-
-
-@contextmanager
-def _whole_folder(output: Path) -> Iterator[Path]:
-    """Give a folder to fill beside ``output``; it takes the name when all is written, and goes when the block fails.
-
-    Raises:
-        BioclipError: if it cannot be written.
-    """
-    draft = output.with_name(f".{output.name}.{os.getpid()}.part")
-    old = output.with_name(f".{output.name}.{os.getpid()}.old")
-    try:
-        draft.mkdir(parents=True)
-        yield draft
-        if output.exists():
-            output.rename(old)
-        draft.rename(output)
-    except OSError as error:
-        if old.exists() and not output.exists():
-            old.rename(output)
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if not full and not str(error.filename).startswith(str(draft)):
-            raise  # of something else than the output
-        raise BioclipError(
-            f"--output {output} cannot be written: {error.strerror or error}; give a folder on a disk with space"
-        ) from error
-    finally:
-        for folder in (draft, old):
-            shutil.rmtree(folder, ignore_errors=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.files.whole import replacing_file
 from bioclip_core.models import CONFIG, WEIGHTS
 from bioclip_training.catalog.rows import DEV_FRACTION
 
@@ -196,13 +196,9 @@ def whole(path: Path, *, note: Callable[[], str] | None = None) -> Iterator[Path
     Raises:
         BioclipError: if the file cannot be written, for example because the disk is full.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield draft
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        draft.replace(path)
-        _flush_folder(path.parent)
+        with replacing_file(path) as draft:
+            yield draft
     except BioclipError:
         raise
     except Exception as error:  # where the disk is full torch, safetensors and the system each raise their own
@@ -212,19 +208,6 @@ def whole(path: Path, *, note: Callable[[], str] | None = None) -> Iterator[Path
             f"{path} cannot be written: {_first_line(error)} ({free / 1e6:.0f} MB are free){kept}. "
             "Free some space and run the same command again"
         ) from error
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    """A renamed file survives a power cut only once its folder is on the disk; Windows has no such call."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _flattened(settings: Mapping[str, Any]) -> dict[str, Any]:

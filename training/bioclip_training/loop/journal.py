@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.files.whole import write_whole
+
 
 class Journal:
     """``metrics.jsonl`` and ``quarantine.csv`` of one run; a resumed run goes on in them without a step twice."""
@@ -53,9 +55,7 @@ class Journal:
         if not self._enabled or not self._metrics.is_file():
             return
         kept = [line for line in self._metrics.read_text("utf-8").splitlines() if _is_until(line, step)]
-        draft = self._metrics.with_name(f".{self._metrics.name}.part")
-        draft.write_text("".join(line + "\n" for line in kept), "utf-8")
-        draft.replace(self._metrics)
+        write_whole(self._metrics, "".join(line + "\n" for line in kept))
 
     def lines(self) -> list[dict[str, Any]]:
         """Everything written down so far."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.identity import file_sha256
 from bioclip_training.catalog.rows import Catalog, group_of_row, key_of_row
 from bioclip_training.shards.manifest import (
@@ -22,11 +23,11 @@ from bioclip_training.shards.manifest import (
     UNFINISHED_FOLDER,
     Manifest,
     Shard,
-    write_atomically,
 )
 
 _SETTINGS_FILE = "settings.json"
-_OURS = re.compile(r"\w+-\d{6}\.tar(\.draft)?")
+_OURS = re.compile(r"\w+-\d{6}\.tar(\.draft)?|\.\w+-\d{6}\.tar\.\d+\.part")
+"""Shards and the drafts that a killed call leaves behind; earlier versions called a draft ``.draft``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class Journal:
             return manifest
         if self._unfinished.is_dir():
             self._check_same(self._begun_with(), settings)
+            for draft in self.folder.glob(".*.part"):  # of a call that was killed
+                draft.unlink()
             self._records = self._read_records()
             return None
         if not removed and self.folder.exists() and any(self.folder.iterdir()):
@@ -96,7 +99,7 @@ class Journal:
                 f"the folder {self.folder} is not empty and holds no shards of this program; give a new one"
             )
         self._unfinished.mkdir(parents=True)
-        write_atomically(self._unfinished / _SETTINGS_FILE, json.dumps(settings).encode())
+        write_whole(self._unfinished / _SETTINGS_FILE, json.dumps(settings))
         return None
 
     def reached(self, stem: str) -> tuple[int, int]:
@@ -107,7 +110,7 @@ class Journal:
     def add(self, record: ShardRecord) -> None:
         """Note that a shard is done."""
         file = self._unfinished / f"{record.stem}-{record.number:06d}.json"
-        write_atomically(file, json.dumps(asdict(record), ensure_ascii=False).encode())
+        write_whole(file, json.dumps(asdict(record), ensure_ascii=False))
         self._records.append(record)
 
     def finish(self, catalog: Catalog, settings: Mapping[str, Any]) -> Manifest:
@@ -149,9 +152,8 @@ class Journal:
         table = table.append_column("member", pa.array([member.name for _, member in members], pa.string()))
         for name in ("offset", "bytes"):
             table = table.append_column(name, pa.array([getattr(member, name) for _, member in members], pa.int64()))
-        draft = self.folder / (INDEX_FILE + ".draft")
-        parquet.write_table(table, draft, compression="zstd")
-        draft.replace(self.folder / INDEX_FILE)
+        with replacing_file(self.folder / INDEX_FILE) as draft:
+            parquet.write_table(table, draft, compression="zstd")
         return file_sha256(self.folder / INDEX_FILE)
 
     def _write_skipped(self, catalog: Catalog) -> None:
@@ -163,7 +165,7 @@ class Journal:
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerows([("key", "reason"), *skipped])
-        write_atomically(file, text.getvalue().encode())
+        write_whole(file, text.getvalue())
 
     def _read_records(self) -> list[ShardRecord]:
         """The shards that are done; from the first of a split that a kill left half done on, they are done again."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import SourceError
+from bioclip_core.files.whole import write_whole
 from bioclip_core.taxonomy import RANKS, Taxon
 
 MANIFEST_FILE = "shards.json"
@@ -76,7 +76,7 @@ class Manifest:
             "taxa": {"columns": [*(rank.value for rank in RANKS), "common_name"],
                      "rows": [[*taxon.lineage, taxon.common_name] for taxon in self.taxa]},
         }  # fmt: skip
-        write_atomically(folder / MANIFEST_FILE, (json.dumps(described, ensure_ascii=False, indent=1) + "\n").encode())
+        write_whole(folder / MANIFEST_FILE, json.dumps(described, ensure_ascii=False, indent=1) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -123,13 +123,3 @@ def _no_manifest(folder: Path, error: OSError) -> str:
         f"the folder {folder} holds no shards: {held}{reason}; "
         f"make them with: bioclip-plugin shards write CATALOG --output {folder}"
     )
-
-
-def write_atomically(file: Path, data: bytes) -> None:
-    """Write a file under another name, flush it to the disk, and rename it."""
-    draft = file.with_name(file.name + ".draft")
-    with draft.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(file)

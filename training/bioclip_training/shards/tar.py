@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, cast
+
+from bioclip_core.files.whole import replacing_file
 
 _HEADER_BYTES = 512
 
@@ -22,25 +24,24 @@ class Stored:
     bytes: int
 
 
+@contextmanager
+def writing_shard(file: Path) -> Iterator[ShardFile]:
+    """Write a shard as a draft, which takes the name of the file when the block ends and is removed when it fails."""
+    with replacing_file(file) as draft, draft.open("wb") as raw:
+        shard = ShardFile(file, raw)
+        yield shard
+        shard.finish()
+
+
 class ShardFile:
-    """A shard in writing: a draft beside its place, until :meth:`finish`."""
+    """A shard that is being written, see :func:`writing_shard`."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, raw: BinaryIO) -> None:
         self.file = file
-        self._draft = file.with_name(file.name + ".draft")
-        self._stream = _Hashing(self._draft.open("wb"))
-        # Ustar, without owner and time: nothing in it depends on when and by whom it was written.
+        self._stream = _Hashing(raw)
+        # Ustar, without owner and time: the bytes do not depend on when and by whom they were written.
         stream = cast(BinaryIO, self._stream)
-        self._tar = tarfile.TarFile(str(self._draft), fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT)
-
-    def __enter__(self) -> ShardFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stream.raw.close()
-        self._draft.unlink(missing_ok=True)
+        self._tar = tarfile.TarFile(file.name, fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT)
 
     @property
     def size(self) -> int:
@@ -55,15 +56,14 @@ class ShardFile:
         blocks = -(-len(data) // _HEADER_BYTES) * _HEADER_BYTES
         return Stored(self._tar.offset - blocks, len(data))
 
-    def finish(self) -> tuple[int, str]:
-        """Close it, flush it to the disk and give it its name; its bytes and sha256."""
+    @property
+    def sha256(self) -> str:
+        """Digest of the bytes written so far."""
+        return self._stream.hash.hexdigest()
+
+    def finish(self) -> None:
+        """Write the end of the archive."""
         self._tar.close()
-        raw = self._stream.raw
-        raw.flush()
-        os.fsync(raw.fileno())
-        raw.close()
-        self._draft.replace(self.file)
-        return self._stream.count, self._stream.hash.hexdigest()
 
 
 class _Hashing:

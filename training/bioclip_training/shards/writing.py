@@ -9,6 +9,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from bioclip_training.catalog.rows import Catalog, key_of_row
 from bioclip_training.shards.encoding import image_member, json_member
 from bioclip_training.shards.journal import Journal, Member, ShardRecord
 from bioclip_training.shards.manifest import Manifest
-from bioclip_training.shards.tar import ShardFile
+from bioclip_training.shards.tar import ShardFile, writing_shard
 
 Progress = Callable[[int, int], None]
 """Called with how many rows are done, and how many there are."""
@@ -165,18 +166,21 @@ def _write_one(
     members: list[Member] = []
     skipped: list[tuple[int, str]] = []
     end = start
-    with ShardFile(folder / f"{stem}-{number:06d}.tar") as shard:
+    shard: ShardFile | None = None
+    with ExitStack() as stack:
         for sample in samples:
             end += 1
             if sample.reason:
                 skipped.append((sample.row, sample.reason))
                 continue
+            if shard is None:  # there is no file without a member
+                shard = stack.enter_context(writing_shard(folder / f"{stem}-{number:06d}.tar"))
             stored = shard.add(f"{sample.name}.{sample.extension}", sample.image)
             shard.add(f"{sample.name}.json", sample.text)
             members.append(Member(sample.row, f"{sample.name}.{sample.extension}", stored.offset, stored.bytes))
             if len(members) == options.samples_per_shard or shard.size >= (options.shard_bytes or math.inf):
                 break
-        size, digest = shard.finish() if members else (0, "")
+    size, digest = (shard.size, shard.sha256) if shard else (0, "")
     return ShardRecord(stem, number, split, start, end, size, digest, tuple(members), tuple(skipped))
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.whole import replacing_file
 from bioclip_core.names import parse_name
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.taxonomy.checks import check
@@ -77,34 +77,22 @@ def build_taxonomy(
         "version": version or described.version,
         "source": ", ".join(path.name for path in paths),
     }
-    draft = output.resolve().with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        with suppress(FileNotFoundError):
-            draft.unlink()
-        with closing(sqlite3.connect(draft)) as database:
-            odd = _fill(database, opened, meta, progress)
-            (names,) = database.execute("SELECT count(*) FROM names").fetchone()
-            by_status, by_rank = _counts(database, "status"), _counts(database, "rank")
-        if not names:
-            oddities = ", ".join(f"{count} {what}" for what, count in odd.most_common())
-            raise SourceError(f"{paths[0]} holds no names: {oddities or 'it is empty'}; nothing was written")
-        _put_in_place(draft, output.resolve())
+        with replacing_file(output) as draft:
+            with closing(sqlite3.connect(draft)) as database:
+                odd = _fill(database, opened, meta, progress)
+                (names,) = database.execute("SELECT count(*) FROM names").fetchone()
+                by_status, by_rank = _counts(database, "status"), _counts(database, "rank")
+            if not names:
+                oddities = ", ".join(f"{count} {what}" for what, count in odd.most_common())
+                raise SourceError(f"{paths[0]} holds no names: {oddities or 'it is empty'}; nothing was written")
     except (sqlite3.Error, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise SourceError(f"the taxonomy {output} cannot be written: {reason}; nothing was kept") from error
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
     return BuiltTaxonomy(
         output, opened[0].kind, meta["checklist"], meta["version"], names, by_status, by_rank, dict(odd.most_common()),
         time.monotonic() - started_at,
     )  # fmt: skip
-
-
-def _put_in_place(draft: Path, target: Path) -> None:
-    with draft.open("rb+") as file:
-        os.fsync(file.fileno())
-    draft.replace(target)
 
 
 def _fill(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bioclip_core.device import Compute
+from bioclip_core.files.whole import write_whole
 from bioclip_core.identity import settings_id, user_cache
 from bioclip_training.loop.recipe import TrainConfig
 from bioclip_training.loop.start import Start
@@ -47,9 +47,7 @@ class KernelBook:
         book[self._key] = {tower: dict(values) for tower, values in kernels.items()}
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._file.with_suffix(f".{os.getpid()}.tmp")
-            draft.write_text(json.dumps(book), "utf-8")
-            draft.replace(self._file)
+            write_whole(self._file, json.dumps(book))
         except OSError:
             return
 
