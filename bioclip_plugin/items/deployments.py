@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bioclip_core.cells import column_name
 from bioclip_core.errors import UsageError
 from bioclip_plugin.formats.camtrap_dp.cells import fault_of
 from bioclip_plugin.formats.camtrap_dp.schema import MISSING, TABLES, Column
-from bioclip_plugin.items.time_zones import in_zone
+from bioclip_plugin.items.time_zones import moment_in
 
 NEEDED = ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd")
 """Columns that the table must have; all others of Camtrap DP's table are taken where they are there."""
@@ -108,8 +109,8 @@ def _text(path: Path) -> str:
 
 def _columns(header: Sequence[str], path: Path) -> list[str]:
     """The names of Camtrap DP for the columns of a header, empty for those that it does not know."""
-    known = {column.name.lower(): column.name for column in TABLES["deployments"]}
-    names = [known.get(cell.strip().lower().replace("_", ""), "") for cell in header]
+    known = {column_name(column.name): column.name for column in TABLES["deployments"]}
+    names = [known.get(column_name(cell), "") for cell in header]
     lacking = [name for name in NEEDED if name not in names]
     if lacking:
         shown = ", ".join(cell for cell in header if cell) or "no columns"
@@ -137,12 +138,9 @@ def _cell(column: Column, cell: str, time_zone: str | None, where: str) -> str:
 
 
 def _moment(column: Column, cell: str, time_zone: str | None, where: str) -> str:
-    try:
-        moment = in_zone(datetime.fromisoformat(cell), time_zone)
-    except ValueError as error:
-        raise UsageError(
-            f"{where}: {column.name} {cell!r}: a date and time such as 2020-05-30T04:57:37 is needed"
-        ) from error
+    moment = moment_in(cell, time_zone)
+    if moment is None:
+        raise UsageError(f"{where}: {column.name} {cell!r}: a date and time such as 2020-05-30T04:57:37 is needed")
     if moment.tzinfo is None:
         raise UsageError(
             f"{where}: {column.name} {cell!r} has no offset from UTC: write one (+02:00), or give --time-zone, such as Europe/Brussels"

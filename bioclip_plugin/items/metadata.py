@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from bioclip_core.cells import moment_of, position_of
 from bioclip_plugin.items.media import MediaItem
 
 
@@ -125,23 +125,18 @@ _DATES = (
     ("EXIF DateTimeDigitized", "EXIF OffsetTimeDigitized", "EXIF SubSecTimeDigitized"),
     ("Image DateTime", "EXIF OffsetTime", "EXIF SubSecTime"),
 )
-_DATE = re.compile(r"(\d{4})[:\-/.](\d{1,2})[:\-/.](\d{1,2})[ T](\d{1,2}):(\d{1,2}):(\d{1,2})")
 _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})$")
 
 
 def _captured_at(tags: Mapping[str, Any]) -> datetime | None:
     for date, offset, fraction in _DATES:
-        match = _DATE.match(_text(tags, date) or "")
-        if match is None:
-            continue
-        try:
-            moment = datetime(*(int(part) for part in match.groups()))  # type: ignore[arg-type]
-        except ValueError:  # 0000:00:00, a month 13
+        moment = moment_of(_text(tags, date))
+        if moment is None:  # 0000:00:00, a month 13
             continue
         digits = _text(tags, fraction) or ""
         if digits.isascii() and digits.isdecimal():
             moment = moment.replace(microsecond=int(digits[:6].ljust(6, "0")))
-        return moment.replace(tzinfo=_zone(_text(tags, offset) or ""))
+        return moment.replace(tzinfo=moment.tzinfo or _zone(_text(tags, offset) or ""))
     return None
 
 
@@ -163,14 +158,12 @@ def _zone(text: str) -> timezone | None:
 
 def _position(tags: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """Degrees north and east; none without hemispheres, out of range, or at 0, 0, which cameras write without a fix."""
-    latitude = _degrees(tags, "GPS GPSLatitude", {"N": 1, "S": -1}, 90)
-    longitude = _degrees(tags, "GPS GPSLongitude", {"E": 1, "W": -1}, 180)
-    if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
-        return None, None
-    return latitude, longitude
+    return position_of(
+        _degrees(tags, "GPS GPSLatitude", {"N": 1, "S": -1}), _degrees(tags, "GPS GPSLongitude", {"E": 1, "W": -1})
+    )
 
 
-def _degrees(tags: Mapping[str, Any], name: str, signs: Mapping[str, int], limit: float) -> float | None:
+def _degrees(tags: Mapping[str, Any], name: str, signs: Mapping[str, int]) -> float | None:
     sign = signs.get((_text(tags, name + "Ref") or "").upper()[:1])
     values = getattr(tags.get(name), "values", None)
     if sign is None or not isinstance(values, list) or not 1 <= len(values) <= 3:
@@ -180,7 +173,7 @@ def _degrees(tags: Mapping[str, Any], name: str, signs: Mapping[str, int], limit
     except (AttributeError, ZeroDivisionError):
         return None
     degrees = sum(part / 60**power for power, part in enumerate(parts))
-    return sign * degrees if math.isfinite(degrees) and 0 <= degrees <= limit else None
+    return sign * degrees if degrees >= 0 else None
 
 
 # -- Reconyx -----------------------------------------------------------------------------------------------------------

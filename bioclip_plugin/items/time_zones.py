@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 
+from bioclip_core.cells import moment_of
 from bioclip_core.errors import UsageError
 
 _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})$")
@@ -41,9 +42,7 @@ def in_zone(moment: datetime, zone: str | None) -> datetime:
     return moment.replace(tzinfo=zone_of(zone)) if moment.tzinfo is None and zone is not None else moment
 
 
-def moment_in(text: str, zone: str | None) -> datetime | None:
-    """A moment in ISO 8601 as a file writes it, naive ones in the zone given; None for what is none."""
-    try:
-        return in_zone(datetime.fromisoformat(text.strip()), zone) if len(text.strip()) > 10 else None
-    except ValueError:
-        return None
+def moment_in(cell: object, zone: str | None) -> datetime | None:
+    """Return the date and time that a cell holds, naive ones in the zone given; None for anything else."""
+    moment = moment_of(cell)
+    return None if moment is None else in_zone(moment, zone)

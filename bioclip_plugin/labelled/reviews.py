@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bioclip_core.cells import column_name
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.items.media import MediaItem, Region, path_of
 from bioclip_plugin.reviews.pairing import newest_statements
-from bioclip_training.catalog.names import NAME_COLUMNS, plain_name
+from bioclip_training.catalog.names import NAME_COLUMNS
 from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import LeftOut
 
@@ -120,7 +121,7 @@ def _item(
     # image stays out: a review that corrects a name must not be outvoted by it.
     said_too = {key: value for key, value in said[0].details.items() if isinstance(value, (str, int, float))}
     known = {**(item.metadata if item is not None else {}), **said_too}
-    cells |= {key: value for key, value in known.items() if plain_name(key) not in NAME_COLUMNS}
+    cells |= {key: value for key, value in known.items() if column_name(key) not in NAME_COLUMNS}
     if item is not None:
         cells |= {"sequence": item.sequence or "", "deployment": item.deployment or ""}
     drawn = None if box is None else (box.x, box.y, box.w, box.h)

@@ -8,6 +8,7 @@ from datetime import UTC
 from pathlib import Path, PurePath
 from typing import Any
 
+from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
 from bioclip_core.taxonomy import RANKS, clean_name, parse_binomial
 from bioclip_plugin.formats.tables.read import TableSource
@@ -141,7 +142,7 @@ def _labelled(
 
 def _frame(cells: Mapping[str, Any]) -> int:
     """A table's ``frame``, from 0, as our exports and catalogs write it."""
-    cell = next((value for name, value in cells.items() if name.strip().lower() == "frame"), 0)
+    cell = next((value for name, value in cells.items() if column_name(name) == "frame"), 0)
     try:
         return max(0, int(float(cell)))
     except (TypeError, ValueError, OverflowError):

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioclip_core.cells import moment_of, position_of
 from bioclip_core.errors import ImageError, UsageError
 from bioclip_plugin.items.media import MediaItem, Unlisted
 
@@ -233,14 +234,8 @@ _NO_CLOCK = 1990  # clocks that were never set count from 1904 or 1970
 def created_at(said: Mapping[str, str]) -> datetime | None:
     """When the container says that the video begins; aware where it says the offset."""
     for name in _DATES:
-        text = said.get(name, "").strip()
-        if len(text) <= len("2021-05-31"):
-            continue  # a day alone is no moment
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            continue
-        if moment.year >= _NO_CLOCK:
+        moment = moment_of(said.get(name))
+        if moment is not None and moment.year >= _NO_CLOCK:
             return moment
     return None
 
@@ -259,9 +254,7 @@ def _position(said: Mapping[str, str]) -> tuple[float | None, float | None]:
     for name in _PLACES:
         match = re.match(r"([+-]\d{1,2}(?:\.\d+)?)([+-]\d{1,3}(?:\.\d+)?)(?:[+-/]|$)", said.get(name, ""))
         if match:
-            latitude, longitude = float(match[1]), float(match[2])
-            if abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude or longitude):
-                return latitude, longitude
+            return position_of(match[1], match[2])
     return None, None
 
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.taxonomy import Taxon, clean_name
 
@@ -54,7 +55,7 @@ def _by_language(path: Path, lines: Iterable[str]) -> dict[str, dict[str, str]]:
     rows = iter(lines)
     first = next(rows, "")
     delimiter = "\t" if "\t" in first else ";" if first.count(";") > first.count(",") else ","
-    header = [cell.strip().casefold() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+    header = [column_name(cell) for cell in next(csv.reader([first], delimiter=delimiter), [])]
     missing = [column for column in _COLUMNS if column not in header]
     if missing:
         raise SourceError(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bioclip_core.cells import plain_cells
 from bioclip_core.taxonomy import RANKS, Rank, Taxon, clean_name, parse_binomial
-from bioclip_training.catalog.names import cleaned, plain_cells
+from bioclip_training.catalog.names import cleaned
 
 if TYPE_CHECKING:
     from bioclip_core.labels.checklist import NameIndex

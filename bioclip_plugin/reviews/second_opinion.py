@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from bioclip_core.cells import plain_cells
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.reviews.agreement import is_above, is_within
 from bioclip_plugin.reviews.names import NameBook, contradicts, same_at, shared_rank
 from bioclip_plugin.store.records import asked_level
-from bioclip_training.catalog.names import cleaned, plain_cells
+from bioclip_training.catalog.names import cleaned
 
 if TYPE_CHECKING:
     from bioclip_core.classify import Candidate

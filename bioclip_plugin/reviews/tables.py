@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from typing import Any
 
+from bioclip_core.cells import column_name
 from bioclip_plugin.formats.tables.columns import COLUMNS as EXPORTED
 from bioclip_plugin.formats.tables.columns import REVIEW_COLUMNS
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.formats.tables.read_rows import Row
 from bioclip_plugin.formats.timelapse.read_reviews import header_of
 from bioclip_plugin.items.media import Unlisted, path_of
-from bioclip_plugin.reviews.words import squeezed, verdict_of
+from bioclip_plugin.reviews.words import verdict_of
 from bioclip_plugin.reviews.written import (
     BOX_COLUMNS,
     COMMENT_COLUMNS,
@@ -65,7 +66,7 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
         SourceError: if the table cannot be read or has no image column.
     """
     header = _header(address)
-    columns, ours = frozenset(map(squeezed, header)), header >= _OURS
+    columns, ours = frozenset(map(column_name, header)), header >= _OURS
     for row in TableSource().rows(address):
         if isinstance(row, Unlisted):
             yield NotTaken(row.uri.rpartition("#")[2].replace("row=", "row "), "", "", row.reason)
@@ -115,7 +116,7 @@ def _statement(row: Row, zone: tzinfo, name_column: str | None, columns: frozens
             reviewer=text_of(cells, REVIEWER_COLUMNS),
             reviewed_at=moment_of(cells, zone),
             comment=text_of(cells, COMMENT_COLUMNS),
-            details=details_of(cells, values, _USED | {squeezed(name_column or "")}),
+            details=details_of(cells, values, _USED | {column_name(name_column or "")}),
             exported=columns if exported else frozenset(),
         )
     except BadCellError as error:
@@ -125,7 +126,7 @@ def _statement(row: Row, zone: tzinfo, name_column: str | None, columns: frozens
 def _names(cells: Mapping[str, Any], name_column: str | None) -> tuple[dict[str, Any], bool]:
     """The cells that name a taxon, as Darwin Core calls them, and whether they are scientific names."""
     if name_column is not None:
-        own = str(cells.get(squeezed(name_column), "")).strip()
+        own = str(cells.get(column_name(name_column), "")).strip()
         return ({"scientificName": own} if own else {}), False
     found = {name: cells[name] for name in SCIENTIFIC_COLUMNS if str(cells.get(name, "")).strip()}
     if "reviewscientificname" in found:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, tzinfo
+from datetime import datetime, time, tzinfo
 from typing import Any
 
-from bioclip_plugin.reviews.words import squeezed
+from bioclip_core.cells import column_name, day_of, number_of, plain_cells
+from bioclip_core.cells import moment_of as moment_of_cell
 
 Box = tuple[float, float, float, float]
 
@@ -90,7 +90,7 @@ class BadCellError(ValueError):
 
 def cells_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """A row's cells by their columns' squeezed names, without the apostrophe that guards a spreadsheet from formulas."""
-    return {squeezed(name).rpartition(":")[2]: unguarded(value) for name, value in values.items()}
+    return {name: unguarded(value) for name, value in plain_cells(values).items()}
 
 
 def unguarded(value: Any) -> Any:
@@ -142,16 +142,9 @@ def box_of(cells: Mapping[str, Any]) -> Box | None:
 
 
 def _box(cells: Any, what: str) -> Box:
-    numbers = []
-    for cell in cells:
-        try:
-            number = float(cell)
-        except (TypeError, ValueError):
-            number = math.nan
-        numbers.append(number)
-    x, y, w, h = numbers if len(numbers) == 4 else [math.nan] * 4
-    inside = all(math.isfinite(number) and 0 <= number <= 1 for number in (x, y, w, h))
-    if not inside or w <= 0 or h <= 0 or x + w > 1.0001 or y + h > 1.0001:
+    numbers = [number for cell in cells if (number := number_of(cell)) is not None and 0 <= number <= 1]
+    x, y, w, h = numbers if len(numbers) == len(cells) == 4 else (0.0, 0.0, 0.0, 0.0)
+    if w <= 0 or h <= 0 or x + w > 1.0001 or y + h > 1.0001:
         shown = ", ".join(str(cell) for cell in cells)
         raise BadCellError(f"box {what} {shown}: needed are x, y, width, height within 0 to 1 of the upright image")
     return x, y, min(w, 1 - x), min(h, 1 - y)
@@ -166,17 +159,12 @@ def moment_of(cells: Mapping[str, Any], zone: tzinfo) -> datetime | None:
     cell = next((cells[name] for name in TIME_COLUMNS if str(cells.get(name, "")).strip()), None)
     if cell is None:
         return None
-    try:
-        moment = _moment(cell)
-    except ValueError:
-        raise BadCellError(f"time {str(cell)!r}: needed is ISO 8601, such as 2024-05-06T12:00:00+02:00") from None
+    moment = moment_of_cell(cell)
+    if moment is None and (day := day_of(cell)):
+        moment = datetime.combine(day, time())
+    if moment is None:
+        raise BadCellError(f"time {str(cell)!r}: needed is ISO 8601, such as 2024-05-06T12:00:00+02:00")
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
-
-
-def _moment(cell: Any) -> datetime:
-    if isinstance(cell, datetime):
-        return cell
-    return datetime.combine(cell, time()) if isinstance(cell, date) else datetime.fromisoformat(str(cell).strip())
 
 
 def details_of(cells: Mapping[str, Any], values: Mapping[str, Any], used: frozenset[str]) -> dict[str, Any]:
@@ -185,7 +173,7 @@ def details_of(cells: Mapping[str, Any], values: Mapping[str, Any], used: frozen
 
     found = {}
     for name, value in values.items():
-        key = squeezed(name).rpartition(":")[2]
+        key = column_name(name)
         if key not in used and str(value).strip():
             found[_DETAILS.get(key, name)] = plain(cells[key])
     return found

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioclip_core.cells import number_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.rules.countries import three_letters
 from bioclip_plugin.rules.tables import name_in, read_rows
@@ -108,11 +109,8 @@ def read_ranges(path: Path) -> RangeTable:
 
 
 def _number(where: str, column: str, text: str, low: float, high: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not low <= value <= high or math.isinf(value):
+    value = number_of(text)
+    if value is None or not low <= value <= high:
         allowed = f"a number from {low:g}" + (f" to {high:g}" if math.isfinite(high) else "")
         raise UsageError(f"{where}: {column} {text!r}: {allowed} is needed")
     return value

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bioclip_core.cells import column_name
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import taxon_from_row
 
@@ -48,16 +49,14 @@ def read_rows(path: Path, what: str) -> list[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(lines, delimiter=delimiter)
     rows = []
     for row in reader:
-        cells = {_column(name): (cell or "").strip() for name, cell in row.items() if name and isinstance(cell, str)}
+        cells = {
+            column_name(name): (cell or "").strip() for name, cell in row.items() if name and isinstance(cell, str)
+        }
         if any(cells.values()):
             rows.append((reader.line_num, cells))
     if not rows:
         raise UsageError(f"{what} {path} has no rows below its header")
     return rows
-
-
-def _column(name: str) -> str:
-    return name.strip().lower().replace("_", "").replace(" ", "")
 
 
 def name_in(row: Mapping[str, str]) -> str:

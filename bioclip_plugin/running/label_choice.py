@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.calibration import find_calibration
+from bioclip_core.cells import column_name
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError, ModelUnavailable, UsageError
 from bioclip_core.identity import settings_id, user_cache
@@ -90,7 +91,7 @@ def read_words(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if path.suffix.lower() == ".txt":
         return _checked_words([line.strip() for line in text.splitlines() if line.strip()], str(path)), ()
     reader = csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    columns = {(name or "").strip().lower(): name for name in reader.fieldnames or []}
+    columns = {column_name(name or ""): name for name in reader.fieldnames or []}
     if "label" not in columns:
         found = ", ".join(reader.fieldnames or []) or "none"
         raise UsageError(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from bioclip_core.cells import plain_cells
+
 
 class Rank(StrEnum):
     """The seven ranks of BioCLIP, most general first."""
@@ -176,7 +178,7 @@ def taxon_from_row(row: Mapping[str, Any]) -> Taxon:
     The epithet is the first of ``specificEpithet``, ``species`` and (with its genus) ``scientificName`` that has one;
     ranks are capitalised, the genus leaves the species column. A row with no name at any rank gives an empty taxon.
     """
-    cells = {str(key).strip().lower().replace("_", ""): value for key, value in row.items()}
+    cells = plain_cells(row)
     upper = [_capitalised(clean_name(cells.get(rank.value))) for rank in RANKS[:5]]
     upper[0] = _KINGDOMS.get(upper[0].lower(), upper[0])
     genus = _genus(cells.get("genus"))

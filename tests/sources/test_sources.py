@@ -353,7 +353,7 @@ def test_an_address_that_no_source_takes_says_which_there_are() -> None:
 
 def test_sources_import_neither_torch_nor_pandas_nor_pyarrow() -> None:
     program = (
-        "import sys\nfrom bioclip_plugin.contracts.source import built_in_sources\ncreate_plugin_manager(installed=False).sources()\n"
+        "import sys\nfrom bioclip_plugin.plugins import create_plugin_manager\ncreate_plugin_manager(installed=False).sources()\n"
         "import bioclip_plugin.items.metadata\n"
         "print([name for name in ('torch', 'pandas', 'pyarrow', 'exifread') if name in sys.modules])\n"
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from bioclip_core.cells import column_name, plain_cells
 from bioclip_core.errors import SourceError
 from bioclip_core.taxonomy import RANKS, Taxon, clean_name, taxon_from_row
 from bioclip_plugin.commands.reporting import printable
@@ -65,19 +66,16 @@ def _name_of(row: Mapping[str, Any]) -> str:
     taxon = taxon_from_row(row)
     if taxon.species and taxon.genus:
         return taxon.scientific_name
-    cells = {_plain(name): value for name, value in row.items()}
-    named = next((clean_name(cells[_plain(n)]) for n in _NAME_COLUMNS if clean_name(cells.get(_plain(n)))), "")
+    cells = plain_cells(row)
+    named = next(
+        (clean_name(cells[column_name(n)]) for n in _NAME_COLUMNS if clean_name(cells.get(column_name(n)))), ""
+    )
     return named if named and not taxon.species else taxon.scientific_name or named
 
 
-def _plain(name: str) -> str:
-    """A column's name as it is compared."""
-    return name.strip().lower().replace("_", "")
-
-
 def _known(header: Iterable[str], names: Iterable[str]) -> list[str]:
-    wanted = {_plain(name) for name in names}
-    return [name for name in header if _plain(name) in wanted]
+    wanted = {column_name(name) for name in names}
+    return [name for name in header if column_name(name) in wanted]
 
 
 def _open_table(path: Path) -> tuple[list[str], Iterator[dict[str, Any]]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bioclip_core.cells import position_of
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage, PackageRow, is_file, is_package, opened_package
 from bioclip_plugin.formats.camtrap_dp.read_files import (
@@ -116,17 +117,5 @@ def _item(
 
 
 def _place(deployment: Mapping[str, str], month: int | None) -> Place:
-    latitude, longitude = (
-        _degrees(deployment.get(name), limit) for name, limit in (("latitude", 90), ("longitude", 180))
-    )
-    if latitude is None or longitude is None:
-        return Place(month=month)
+    latitude, longitude = position_of(deployment.get("latitude"), deployment.get("longitude"))
     return Place(latitude=latitude, longitude=longitude, month=month)
-
-
-def _degrees(cell: str | None, limit: float) -> float | None:
-    try:
-        number = float(cell or "")
-    except ValueError:
-        return None
-    return number if abs(number) <= limit else None  # NaN is not

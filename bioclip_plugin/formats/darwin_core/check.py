@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bioclip_core.errors import SourceError
+from bioclip_core.files.meta_xml import META, Description, Table, read_description, safe_xml, short
 from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.problem import Problem, Severity
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.darwin_core import check_cells as darwin_cells
 from bioclip_plugin.formats.darwin_core.check_candidates import check_candidates
-from bioclip_plugin.formats.darwin_core.meta import META, Description, Table, read_description, safe_xml, short
 from bioclip_plugin.formats.darwin_core.profile import CANDIDATES, IMAGES
 from bioclip_plugin.formats.darwin_core.read_files import opened_files
 from bioclip_plugin.formats.darwin_core.tables import Record, header_of, records

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import posixpath
 import re
 from collections.abc import Iterator
 from datetime import date, datetime
 
+from bioclip_core.cells import degrees_of, number_of
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.problem import Severity
 from bioclip_plugin.formats.darwin_core.tables import Record
@@ -150,7 +150,7 @@ def _fractions(record: Record) -> Iterator[Finding]:
         return  # a circle, or a part of a film
     numbers = []
     for name, cell in zip(_FRACTIONS, given, strict=True):
-        number = _number(cell or "")
+        number = number_of(cell or "")
         if number is None or not 0 <= number <= 1:
             yield f"{name} must be a fraction from 0 to 1", cell or "", "error"
         elif name.startswith(("width", "height")) and number == 0:
@@ -168,13 +168,10 @@ def _coordinates(record: Record) -> Iterator[Finding]:
     if bool(cells[0]) != bool(cells[1]):
         yield "one of decimalLatitude and decimalLongitude is empty", " ".join(cells).strip(), "error"
         return
-    numbers = []
     for name, cell, limit in zip(("decimalLatitude", "decimalLongitude"), cells, (90, 180), strict=True):
-        number = _number(cell) if cell else 0.5
-        if number is None or abs(number) > limit:
+        if cell and degrees_of(cell, limit) is None:
             yield f"{name} must be a number from {-limit} to {limit}", cell, "error"
-        numbers.append(number)
-    if numbers == [0, 0]:
+    if [number_of(cell) for cell in cells] == [0, 0]:
         yield "decimalLatitude and decimalLongitude are both 0, which is usually a missing place", "0 0", "warning"
 
 
@@ -200,11 +197,3 @@ def _is_date(cell: str) -> bool:
     except ValueError:
         return bool(re.fullmatch(r"\d{2}(-\d{2})?", cell))  # the end of a span, short
     return True
-
-
-def _number(cell: str) -> float | None:
-    try:
-        number = float(cell)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None

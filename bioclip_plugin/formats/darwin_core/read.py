@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.meta_xml import META, Description, Table, read_description
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.darwin_core.meta import META, Description, Table, media_tables, read_description
 from bioclip_plugin.formats.darwin_core.read_files import ArchiveFiles, holds_meta, opened_files
 from bioclip_plugin.formats.darwin_core.read_index import ArchiveIndex
 from bioclip_plugin.formats.darwin_core.tables import Record, records
@@ -59,7 +59,7 @@ class _Listing:
 
     def items(self) -> Iterator[MediaItem | Unlisted]:
         """What could not be used of the core, then the images in the order of the multimedia tables."""
-        tables = list(media_tables(self._description))
+        tables = list(_media_tables(self._description))
         if not tables and not any(column.name == "associatedMedia" for column in self._description.core.columns):
             kinds = ", ".join(table.kind for table in self._description.extensions) or "none"
             raise SourceError(
@@ -176,3 +176,14 @@ def _path(address: str) -> Path:
     path = Path(address)
     path = path if path.exists() else path_of(address)
     return path.parent if path.name == META and path.is_file() else path
+
+
+def _media_tables(description: Description) -> Iterator[Table]:
+    """The extensions that hold media: Audubon Core first, whose rows say more than GBIF's simple ones."""
+    kinds = (
+        "http://rs.tdwg.org/ac/terms/Multimedia",
+        "http://rs.gbif.org/terms/1.0/Multimedia",
+        "http://rs.gbif.org/terms/1.0/Image",
+    )
+    for kind in kinds:
+        yield from (table for table in description.extensions if table.row_type == kind)

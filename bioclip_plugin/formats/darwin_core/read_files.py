@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.archive_tar import FAULTS, TarReader
 from bioclip_core.files.archives import Archive, archive_kind, open_archive
+from bioclip_core.files.meta_xml import META, META_BYTES, described
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.darwin_core.meta import META, META_BYTES, described
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.items.media import uri_of
 

@@ -1,7 +1,7 @@
 """The rows of a Darwin Core archive's tables, one at a time: a row that cannot be read is told, and the next one is read.
 
-python-dwca-reader reads meta.xml for us. Its rows are not used: the first short row ends its iteration, and bytes that are not
-of the stated encoding are replaced without a word.
+python-dwca-reader is not used: the first short row ends its iteration, and it replaces bytes that are not of the stated
+encoding without a warning.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bioclip_core.errors import SourceError
-from bioclip_plugin.formats.darwin_core.meta import Table
+from bioclip_core.files.meta_xml import Table
 from bioclip_plugin.formats.shared.lines import Lines
 from bioclip_plugin.formats.tables.read_rows import latin_1
 
@@ -117,5 +117,5 @@ def _record(name: str, number: int, cells: list[str] | str, table: Table, width:
         value = cell if cell not in ("", "\\N") else column.default
         if value:
             values.setdefault(column.name, value)
-    own = read[table.id_index].replace("\0", "").strip() if table.id_index is not None else ""
+    own = read[table.id_index].replace("\0", "").strip()
     return Record(name, number, own, values, is_latin_1=read != cells)

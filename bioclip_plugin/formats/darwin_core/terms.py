@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
+from bioclip_core.cells import position_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.items.media import Place, Region
 from bioclip_plugin.items.time_zones import moment_in
@@ -39,9 +39,7 @@ def captured_at_of(core: Mapping[str, str], zone: str | None) -> datetime | None
 
 def place_of(core: Mapping[str, str]) -> Place:
     """Country, state, coordinates and month; a pair of coordinates that cannot be, or is 0 and 0, is none."""
-    latitude, longitude = _degrees(core.get("decimalLatitude"), 90), _degrees(core.get("decimalLongitude"), 180)
-    if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
-        latitude = longitude = None
+    latitude, longitude = position_of(core.get("decimalLatitude"), core.get("decimalLongitude"))
     code = core.get("countryCode", "").upper()
     country = code if code.isascii() and code.isalpha() and len(code) in (2, 3) else None
     return Place(country, core.get("stateProvince"), latitude, longitude, _month(core))
@@ -73,14 +71,6 @@ def weight_of(identification: Mapping[str, str]) -> str:
     """What one of a specimen's identifications is chosen by: said to be current, then its date."""
     current = any(identification.get(term, "").casefold() in ("1", "true", "yes") for term in _CURRENT)
     return f"{int(current)} {identification.get('dateIdentified', '')}"
-
-
-def _degrees(cell: str | None, limit: float) -> float | None:
-    try:
-        number = float(cell or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and abs(number) <= limit else None
 
 
 def _month(core: Mapping[str, str]) -> int | None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from bioclip_core.cells import moment_of, position_of
 from bioclip_plugin.formats.tables.read_rows import plain
 from bioclip_plugin.items.media import Place
 from bioclip_plugin.items.time_zones import in_zone
 
 _FIELDS = frozenset({"file", "detections", "failure"})
-_MOMENTS = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,8 @@ def about_of(record: Mapping[str, Any], time_zone: str | None) -> About:
     if captured_at is not None:
         captured_at = in_zone(captured_at, time_zone)
         del rest["datetime"]
-    latitude, longitude = (_degrees(rest.get(name), limit) for name, limit in (("latitude", 90), ("longitude", 180)))
-    if latitude is None or longitude is None:
-        latitude = longitude = None
-    else:
+    latitude, longitude = position_of(rest.get("latitude"), rest.get("longitude"))
+    if latitude is not None:
         del rest["latitude"], rest["longitude"]
     country, deployment = rest.get("country"), rest.get("location")
     if isinstance(country, str) and country.isascii() and country.isalpha() and len(country) in (2, 3):
@@ -55,23 +53,3 @@ def about_of(record: Mapping[str, Any], time_zone: str | None) -> About:
     deployment = rest.pop("location") if isinstance(deployment, str) and deployment.strip() else None
     metadata = {name: plain(value) for name, value in rest.items() if value is not None}
     return About(captured_at, Place(country, None, latitude, longitude), deployment, metadata)
-
-
-def moment_of(value: Any) -> datetime | None:
-    """A date and time as EXIF or ISO 8601 writes it; None for anything else."""
-    if not isinstance(value, str):
-        return None
-    for form in _MOMENTS:
-        try:
-            return datetime.strptime(value.strip(), form)
-        except ValueError:
-            continue
-    try:
-        return datetime.fromisoformat(value.strip()) if len(value.strip()) > 10 else None
-    except ValueError:
-        return None
-
-
-def _degrees(value: Any, limit: float) -> float | None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if number and -limit <= value <= limit else None  # NaN is in no range

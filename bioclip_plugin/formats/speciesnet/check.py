@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.cells import degrees_of
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.problem import Problem, Severity
 from bioclip_plugin.formats.shared.duplicates import Duplicates
@@ -141,7 +142,7 @@ def _place_problems(record: Mapping[str, Any]) -> Iterator[_Found]:
         yield "admin1_region", "two characters, the second half of ISO 3166-2, are needed", region, "error"
     for name, limit in (("latitude", 90), ("longitude", 180)):
         value = record.get(name)
-        if value is not None and not (_is_number(value) and abs(value) <= limit):
+        if value is not None and (isinstance(value, str) or degrees_of(value, limit) is None):
             yield name, f"degrees from -{limit} to {limit} are needed", value, "error"
     if (record.get("latitude") is None) != (record.get("longitude") is None):
         yield "latitude", "latitude and longitude are given together or not at all", None, "error"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from bioclip_core.cells import position_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.formats.megadetector.read_images import NOT_NAMED, Entry, box_of, confidence_of, is_number
 from bioclip_plugin.formats.shared.streamed_json import kind_of
@@ -152,22 +153,17 @@ def _place(record: Mapping[str, Any]) -> tuple[Place, dict[str, Any]]:
     """Where the image was taken, and the parts that cannot be understood, for the metadata."""
     country, region = record.get("country"), record.get("admin1_region")
     known = isinstance(country, str) and country.isascii() and country.isalpha() and len(country) in (2, 3)
-    latitude, longitude = _degrees(record.get("latitude"), 90), _degrees(record.get("longitude"), 180)
-    fixed = latitude is not None and longitude is not None
+    latitude, longitude = position_of(record.get("latitude"), record.get("longitude"))
     place = Place(
         country.upper() if known and isinstance(country, str) else None,
         region.strip() if isinstance(region, str) and region.strip() else None,
-        latitude if fixed else None,
-        longitude if fixed else None,
+        latitude,
+        longitude,
     )
     rest = {} if known or country is None else {"country": plain(country)}
-    if not fixed:
+    if latitude is None:
         rest |= {name: plain(record[name]) for name in ("latitude", "longitude") if record.get(name) is not None}
     return place, rest
-
-
-def _degrees(value: Any, limit: float) -> float | None:
-    return float(value) if is_number(value) and abs(value) <= limit else None
 
 
 def _metadata(

@@ -8,11 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from bioclip_core.cells import column_name, day_of, moment_of, number_of, position_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
 
@@ -57,14 +59,14 @@ class Row:
 
 def columns_of(header: Sequence[str]) -> Columns | None:
     """The meaning of a header; None where it has no image column. Case does not matter."""
-    by_name = {name.strip().lower(): name for name in reversed(header)}
+    by_name = {column_name(name): name for name in reversed(header)}
     image = next((by_name[name] for name in IMAGE_COLUMNS if name in by_name), None)
     if image is None:
         return None
     fields = {
-        field: tuple(by_name[n.lower()] for n in names if n.lower() in by_name) for field, names in _FIELDS.items()
+        field: tuple(by_name[n] for n in map(column_name, names) if n in by_name) for field, names in _FIELDS.items()
     }
-    box = tuple(by_name[name.lower()] for name in BOX_COLUMNS if name.lower() in by_name)
+    box = tuple(by_name[name] for name in map(column_name, BOX_COLUMNS) if name in by_name)
     return Columns(image, fields, box)
 
 
@@ -149,19 +151,11 @@ def _region(row: Row) -> Region | None:
     cells = [row.values.get(name) for name in row.columns.box]
     if all(cell is None for cell in cells):
         return None
-    numbers = [_number(cell) for cell in cells]
+    numbers = [number_of(cell) for cell in cells]
     if any(number is None for number in numbers):
         raise UsageError(f"{', '.join(row.columns.box)} are {cells}: four numbers from 0 to 1 are needed, or none")
     x, y, w, h = (number for number in numbers if number is not None)
     return Region(x, y, w, h)
-
-
-def _number(cell: Any) -> float | None:
-    try:
-        number = float(cell)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _captured_at(row: Row, rest: dict[str, Any]) -> tuple[datetime | None, date | None]:
@@ -169,36 +163,21 @@ def _captured_at(row: Row, rest: dict[str, Any]) -> tuple[datetime | None, date 
     day: date | None = None
     for name in row.columns.fields["captured_at"]:
         cell = rest.get(name)
-        moment = _moment(cell)
-        if isinstance(moment, datetime):
+        if moment := moment_of(cell):
             del rest[name]
             return moment, moment.date()
-        day = day or moment
+        day = day or day_of(cell)
     return None, day
 
 
-def _moment(cell: Any) -> datetime | date | None:
-    if isinstance(cell, (datetime, date)):
-        return cell
-    if not isinstance(cell, str):
-        return None
-    text = cell.strip()
-    if text[4:5] == ":" and text[7:8] == ":":  # EXIF's way of writing a date
-        text = text[:10].replace(":", "-") + text[10:]
-    try:
-        return date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
-    except ValueError:
-        return None
-
-
 def _place(row: Row, rest: dict[str, Any], day: date | None) -> Place:
-    latitude, at = _degrees(row, "latitude", 90)
-    longitude, beside = _degrees(row, "longitude", 180)
-    if latitude is None or longitude is None:
-        latitude = longitude = None
-    else:
-        rest.pop(at, None)
-        rest.pop(beside, None)
+    latitude = longitude = None
+    for north, east in product(row.columns.fields["latitude"], row.columns.fields["longitude"]):
+        latitude, longitude = position_of(row.values.get(north), row.values.get(east))
+        if latitude is not None:
+            rest.pop(north, None)
+            rest.pop(east, None)
+            break
     country = None
     for name in row.columns.fields["country"]:
         code = str(rest.get(name, "")).strip().upper()
@@ -206,14 +185,6 @@ def _place(row: Row, rest: dict[str, Any], day: date | None) -> Place:
             country = code
             del rest[name]
     return Place(country, _text(row, "region", rest), latitude, longitude, day.month if day else None)
-
-
-def _degrees(row: Row, field: str, limit: float) -> tuple[float | None, str]:
-    for name in row.columns.fields[field]:
-        number = _number(row.values.get(name))
-        if number is not None and abs(number) <= limit:
-            return number, name
-    return None, ""
 
 
 def _text(row: Row, field: str, rest: dict[str, Any]) -> str | None:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 from typing import Any
 
+from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.formats.tables.read_rows import Row
 from bioclip_plugin.items.media import Unlisted, path_of, uri_of
-from bioclip_plugin.reviews.words import squeezed, verdict_of
+from bioclip_plugin.reviews.words import verdict_of
 from bioclip_plugin.reviews.written import (
     COMMENT_COLUMNS,
     REVIEWER_COLUMNS,
@@ -41,7 +42,7 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 def is_timelapse(header: Sequence[str]) -> bool:
     """Whether a table's columns are those of a Timelapse export."""
-    names = {squeezed(name) for name in header}
+    names = {column_name(name) for name in header}
     return "file" in names and ("relativepath" in names or {"datetime", "deleteflag"} <= names)
 
 
@@ -71,11 +72,11 @@ def name_columns(header: Sequence[str], chosen: str | None) -> tuple[str, ...]:
     Raises:
         SourceError: if there is none, with the columns that there are.
     """
-    names = [squeezed(name) for name in header]
+    names = [column_name(name) for name in header]
     if chosen is not None:
-        if squeezed(chosen) not in names:
+        if column_name(chosen) not in names:
             raise SourceError(f"there is no column {chosen!r}; there are: {_own(header)}")
-        return (squeezed(chosen),)
+        return (column_name(chosen),)
     for usual in NAME_COLUMNS:
         found = [name for name in names if name.rstrip("0123456789") == usual]
         if found:
@@ -88,7 +89,7 @@ def name_columns(header: Sequence[str], chosen: str | None) -> tuple[str, ...]:
 
 
 def _own(header: Sequence[str]) -> str:
-    return ", ".join(name for name in header if squeezed(name) not in _STANDARD) or "none beside the standard ones"
+    return ", ".join(name for name in header if column_name(name) not in _STANDARD) or "none beside the standard ones"
 
 
 def statements(address: str, zone: tzinfo, name_column: str | None = None) -> Iterator[Statement]:

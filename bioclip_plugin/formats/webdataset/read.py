@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
 from bioclip_core.files.archive_tar import FAULTS, decompressed
 from bioclip_core.files.archives import damaged
@@ -287,7 +288,7 @@ def _described(text: bytes) -> MediaItem:
         return MediaItem(uri="", metadata={"description": "the JSON of this sample cannot be read"})
     if not isinstance(cells, Mapping) or not cells:
         return MediaItem(uri="")
-    keys = [str(key) for key in cells if str(key).lower() != "image"]
+    keys = [str(key) for key in cells if column_name(str(key)) != "image"]
     known = columns_of(["image", *keys])
     assert known is not None
     # A box in it is where the image was cut out of another, and no region of this one.

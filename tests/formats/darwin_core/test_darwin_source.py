@@ -340,7 +340,7 @@ def test_encodings_that_are_none_of_text_are_told(encoding: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("<archive><core></archive>", r"meta\.xml of dwca is no XML that can be read: mismatched tag: line 1, column 17"),
+        ("<archive><core></archive>", r"meta\.xml of dwca cannot be read as XML: mismatched tag: line 1, column 17"),
         ("", "meta.xml of dwca is empty: copy the archive anew"),
         ("<eml/>", "begins with <eml>; the meta.xml of a Darwin Core archive begins with <archive>"),
         ("<archive/>", "must have one <core>; it has 0"),
@@ -348,7 +348,7 @@ def test_encodings_that_are_none_of_text_are_told(encoding: str) -> None:
         (core("<files><location>../o.txt</location></files>"), r"names the file '\.\./o\.txt'; only names inside"),
         (core("<files><location>/etc/passwd</location></files>"), "only names inside the archive are taken"),
         (core(f"{FILE}<id index='x'/>"), "the index of id is 'x'"),
-        (core(FILE), "has neither <id> nor an occurrenceID"),
+        (core(FILE), "has neither <id> nor occurrenceID, catalogNumber or taxonID"),
         (core(FILE, "ignoreHeaderLines='-1'"), "ignoreHeaderLines is '-1'"),
         (core(f"{FILE}<id index='0'/>", "linesTerminatedBy='|'"), r"linesTerminatedBy of o\.txt"),
         (core(f"{FILE}<id index='0'/>", "fieldsTerminatedBy='::'"), "fieldsTerminatedBy '::'"),
@@ -365,7 +365,7 @@ def test_a_meta_xml_that_says_too_little_is_told(text: str, why: str) -> None:
 
 def test_a_missing_meta_xml_or_table_is_told() -> None:
     Path("empty").mkdir()
-    with pytest.raises(SourceError, match=r"empty has no meta\.xml, which says what its tables hold"):
+    with pytest.raises(SourceError, match=r"empty is not a Darwin Core archive: it lacks meta\.xml"):
         listed("empty")
     archive(Path("dwca"), [{"coreid": "s1", "identifier": "a.jpg"}])
     with zipfile.ZipFile("dwca.zip", "w") as file:

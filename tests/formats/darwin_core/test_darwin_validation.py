@@ -172,7 +172,7 @@ def test_missing_and_broken_files_are_found(good: Path, tmp_path: Path) -> None:
     (good / "eml.xml").write_text("<eml>")
     said = errors(good)
     assert "identification.txt: identification.txt, which meta.xml names, is not in the archive" in said
-    assert any(one.startswith("eml.xml: eml.xml is no XML that can be read") for one in said)
+    assert any(one.startswith("eml.xml: eml.xml cannot be read as XML") for one in said)
     (good / "eml.xml").unlink()
     assert any(
         "the file that describes the data set is not in the archive (given: eml.xml)" in one for one in errors(good)
@@ -183,7 +183,7 @@ def test_missing_and_broken_files_are_found(good: Path, tmp_path: Path) -> None:
     (only,) = found(good)
     assert "is no XML that can be read: mismatched tag: line" in only.message
     (good / "meta.xml").unlink()
-    assert "has no meta.xml" in errors(good)[0]
+    assert "it lacks meta.xml" in errors(good)[0]
     assert "is no zip or tar archive" in errors(picture(tmp_path / "photo.jpg"))[0]
 
 

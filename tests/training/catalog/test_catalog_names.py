@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from bioclip_core.cells import plain_cells
 from bioclip_core.taxonomy import Rank
-from bioclip_training.catalog.names import cleaned, plain_cells
+from bioclip_training.catalog.names import cleaned
 
 
 def said(**cells: Any) -> tuple[str, tuple[str, ...]]:

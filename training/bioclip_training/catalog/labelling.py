@@ -63,7 +63,7 @@ class Labeller:
         """Rows of each label that no accepted name was found for."""
 
     def label(self, cells: Mapping[str, Any]) -> Label:
-        """The label of a row whose cells :func:`~bioclip_training.catalog.names.plain_cells` gave."""
+        """The label of a row whose cells :func:`~bioclip_core.cells.plain_cells` gave."""
         key = tuple((name, str(value)) for name, value in cells.items() if name in NAME_COLUMNS)
         known = self._known.get(key)
         if known is None:

@@ -38,21 +38,11 @@ class Named:
     changes: tuple[str, ...]
 
 
-def plain_name(column: Any) -> str:
-    """A column's name without case, underscores and the prefix of a vocabulary: ``dwc:scientific_name`` is ``scientificname``."""
-    return str(column).strip().lower().replace("_", "").rpartition(":")[2]
-
-
-def plain_cells(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Cells by the plain names of their columns."""
-    return {plain_name(column): value for column, value in cells.items()}
-
-
 def cleaned(cells: Mapping[str, Any]) -> Named:
     """The taxon of a row, what was written, and every change between the two.
 
     Args:
-        cells: as :func:`plain_cells` gives them.
+        cells: as :func:`~bioclip_core.cells.plain_cells` gives them.
     """
     taxon = taxon_from_row(_with_small_epithet(cells))
     changes = []

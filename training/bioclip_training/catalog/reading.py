@@ -10,10 +10,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.cells import plain_cells
 from bioclip_core.errors import BioclipError
 from bioclip_training.catalog.fingerprints import Fingerprint, Look, fingerprint
 from bioclip_training.catalog.labelling import Label, Labeller
-from bioclip_training.catalog.names import plain_cells
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import LabelledSource, LeftOut

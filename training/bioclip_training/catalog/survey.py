@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from bioclip_core.cells import column_name, plain_cells
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.labelling import Labeller, clean_name_kept, given_split
-from bioclip_training.catalog.names import plain_cells, plain_name
 from bioclip_training.catalog.options import BURST, FOLDER, IMAGE, BuildOptions
 from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import LabelledSource, LeftOut
@@ -64,7 +64,7 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
     Raises:
         UsageError: if ``group_by`` names no column, nothing says which images belong together, or no species would be left.
     """
-    asked = GROUP_COLUMNS if options.group_by is None else (plain_name(options.group_by),)
+    asked = GROUP_COLUMNS if options.group_by is None else (column_name(options.group_by),)
     seen: dict[str, _Seen] = {}
     taxa: dict[tuple[str, ...], Taxon] = {}
     for source in sources:
@@ -79,7 +79,7 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
             own.grouped += any(clean_name_kept(cells.get(name)) for name in asked)
             for written, value in item.cells.items():
                 if clean_name_kept(value):
-                    name = plain_name(written)
+                    name = column_name(written)
                     own.columns[name] = own.columns.get(name, 0) + 1
                     own.written.setdefault(name, str(written))
             taxon = labeller.label(cells).taxon
@@ -115,7 +115,7 @@ def group_of(columns: Sequence[str], cells: Mapping[str, Any], item: LabelledIte
 def _group_columns(own: _Seen, options: BuildOptions) -> tuple[str, ...]:
     """The columns of a source's groups; where none was asked for, each that has values, up to one that every row has."""
     if options.group_by is not None:
-        name = plain_name(options.group_by)
+        name = column_name(options.group_by)
         return (name,) if name in (IMAGE, FOLDER) or name in own.columns else ()
     found: list[str] = []
     for name in GROUP_COLUMNS:

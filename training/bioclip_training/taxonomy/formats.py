@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
-from xml.etree import ElementTree
 
+from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
+from bioclip_core.files.meta_xml import META, META_BYTES, Table
+from bioclip_core.files.meta_xml import described as described_archive
 from bioclip_training.taxonomy.metadata import Described, described
 
 _TEXT_SUFFIXES = (".tsv", ".csv", ".txt", ".tab")
@@ -172,7 +174,7 @@ def _header(path: Path, layout: Layout) -> dict[str, int]:
     cells = next(_split(iter([first]), layout), [])
     columns: dict[str, int] = {}
     for place, cell in enumerate(cells):
-        if name := plain_column(cell):
+        if name := column_name(cell):
             columns.setdefault(name, place)
     return columns
 
@@ -184,55 +186,27 @@ def _shown(columns: Iterable[str]) -> str:
     return escaped + ("…" if len(text) > _SHOWN else "")
 
 
-def plain_column(name: str) -> str:
-    """Return a column's name for comparison: the last part of a term's address or prefix, in lower case, without underscores.
-
-    >>> plain_column("col:parentID"), plain_column("http://rs.tdwg.org/dwc/terms/taxonID")
-    ('parentid', 'taxonid')
-    """
-    last: str = re.split(r"[/#:]", name.strip().strip('"'))[-1]
-    return last.strip().lower().replace("_", "").replace(" ", "")
-
-
 def _from_meta(path: Path, meta: str, names: list[str]) -> Layout:
-    """The layout that an archive's ``meta.xml`` states; columns are given by it, never guessed from positions."""
+    """Return the layout that an archive's ``meta.xml`` states, which gives every column its place."""
     with _member(path, meta) as file:
-        text = file.read(1_000_000)
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise SourceError(f"{path}: its meta.xml declares entities, which no Darwin Core archive needs; it is not read")
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise SourceError(f"{path}: its meta.xml cannot be read: {error}") from None
-    folder = str(PurePosixPath(meta).parent)
-    parts = {tag: [e for e in root.iter() if e.tag.split("}")[-1] == tag] for tag in ("core", "extension")}
-    if not parts["core"]:
-        raise SourceError(f"{path}: its meta.xml names no core file")
-    core = _described_file(parts["core"][0], folder, names, path)
-    vernacular = next((e for e in parts["extension"] if e.get("rowType", "").endswith("VernacularName")), None)
+        description = described_archive(file.read(META_BYTES + 1), f"{META} of {path}")
+    core = _table_layout(description.core, PurePosixPath(meta).parent, names, path)
+    vernacular = next((table for table in description.extensions if table.kind == "VernacularName"), None)
     if vernacular is None:
         return core
-    beside = _described_file(vernacular, folder, names, path)
+    beside = _table_layout(vernacular, PurePosixPath(meta).parent, names, path)
     return replace(core, vernaculars=replace(beside, columns=_vernacular_columns(beside.columns)))
 
 
-def _described_file(element: ElementTree.Element, folder: str, names: list[str], path: Path) -> Layout:
-    def said(attribute: str, otherwise: str) -> str:
-        return (element.get(attribute) or otherwise).replace("\\t", "\t").replace("\\n", "\n").replace("\\r", "\r")
-
-    location = next((e.text or "" for e in element.iter() if e.tag.split("}")[-1] == "location"), "").strip()
-    member = location if folder == "." else f"{folder}/{location}"
+def _table_layout(table: Table, folder: PurePosixPath, names: list[str], path: Path) -> Layout:
+    member = (folder / table.names[0]).as_posix()
     if member not in names:
-        raise SourceError(f"{path}: its meta.xml names {location or 'no file'}, which is not in it")
-    columns: dict[str, int] = {}
-    for part in element.iter():
-        tag, place = part.tag.split("}")[-1], part.get("index")
-        if place is not None and place.isdecimal():
-            columns.setdefault("taxonid" if tag in ("id", "coreid") else plain_column(part.get("term", "")), int(place))
-    header_lines = int(said("ignoreHeaderLines", "0")) if said("ignoreHeaderLines", "0").isdecimal() else 0
-    quote = element.get("fieldsEnclosedBy", '"')
-    encoding = said("encoding", "utf-8").lower()
-    return Layout(member, said("fieldsTerminatedBy", ","), quote, header_lines, encoding, columns)
+        raise SourceError(f"{path}: its meta.xml names {table.names[0]}, which is not in it")
+    columns = {"taxonid": table.id_index}
+    for column in table.columns:
+        if column.index is not None:
+            columns.setdefault(column_name(column.term), column.index)
+    return Layout(member, table.separator, table.quote, table.header_lines, table.encoding.lower(), columns)
 
 
 def _members(path: Path) -> list[str]:
