@@ -181,7 +181,7 @@ def test_missing_and_broken_files_are_found(good: Path, tmp_path: Path) -> None:
     assert any("has a document type declaration" in one for one in errors(good))
     replaced(good, "meta.xml", "</core>", "")
     (only,) = found(good)
-    assert "is no XML that can be read: mismatched tag: line" in only.message
+    assert "cannot be read as XML: mismatched tag: line" in only.message
     (good / "meta.xml").unlink()
     assert "it lacks meta.xml" in errors(good)[0]
     assert "is no zip or tar archive" in errors(picture(tmp_path / "photo.jpg"))[0]
