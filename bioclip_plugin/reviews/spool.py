@@ -1,43 +1,30 @@
-"""Rows that are sorted without being held in memory: kept in a file, with a number each in memory."""
+"""Rows sorted without being held in memory."""
 
 from __future__ import annotations
 
 import json
-import tempfile
-from array import array
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any
 
+from bioclip_core.files.scratch import Scratch
 
-class Spool:
-    """Rows of plain JSON values, given back in the order of their keys. Use it in a ``with`` statement."""
+
+class Spool(Scratch):
+    """Rows of plain JSON values, sorted by a key on the disk. Use it in a ``with`` block."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed by __exit__
-        self._keys = array("d")
-        self._starts = array("q")
-
-    def __enter__(self) -> Spool:
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
-        self._file.close()
+        super().__init__("CREATE TABLE rows (place INTEGER PRIMARY KEY, key REAL, row TEXT)")
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return self._count
 
     def add(self, row: dict[str, Any], key: float) -> None:
-        """Keep a row under a key; the highest comes first."""
-        self._keys.append(key)
-        self._starts.append(self._file.tell())
-        self._file.write(json.dumps(row).encode() + b"\n")
+        """Keep a row under its key."""
+        self._database.execute("INSERT INTO rows (key, row) VALUES (?, ?)", (key, json.dumps(row)))
+        self._count += 1
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows, the highest key first, equal ones as they came."""
-        for place in sorted(range(len(self._keys)), key=lambda place: -self._keys[place]):
-            self._file.seek(self._starts[place])
-            row: dict[str, Any] = json.loads(self._file.readline())
-            yield row
+        """Yield the rows, the highest key first and rows of equal keys in the order of their coming."""
+        for (row,) in self._database.execute("SELECT row FROM rows ORDER BY key DESC, place"):
+            yield json.loads(row)

@@ -2,68 +2,42 @@
 
 from __future__ import annotations
 
-import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.rule import EventKey, Rule
 
 if TYPE_CHECKING:
     from bioclip_plugin.store.deciding import Stamp
 
-_AT_ONCE = 5_000  # rows a statement
+_AT_ONCE = 5_000  # rows per read
 _COLUMNS = "camera BLOB, at REAL, position INTEGER, aware INTEGER, media INTEGER, open INTEGER"
 
 
-class EventOrder:
-    """A file of its own (some 60 bytes an image, in the folder for temporary files) that lasts as long as the pass.
+class EventOrder(Scratch):
+    """The images of a run as groups (cameras) in the order of time; it takes some 60 bytes per image on the disk.
 
-    Only groups (cameras) with an image that is not decided yet are given out again, and those whole: what was decided of a
-    group can change by each image that joins it.
+    Only groups with an undecided image are given out again, and those as a whole: each image that joins a group can change
+    the decisions about the others.
     """
 
     def __init__(self, rule: Rule) -> None:
+        super().__init__(f"CREATE TABLE stamps ({_COLUMNS})")
         self._rule = rule
-        self._folder = tempfile.TemporaryDirectory(prefix="bioclip-events-")
-        self._file = sqlite3.connect(Path(self._folder.name) / "events.db")
-        self._file.execute("PRAGMA journal_mode=OFF")  # made anew if it is lost
-        self._file.execute("PRAGMA synchronous=OFF")
-        self._file.execute(f"CREATE TABLE stamps ({_COLUMNS})")
-
-    def __enter__(self) -> EventOrder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-        self._folder.cleanup()
 
     def fill(self, stamps: Iterable[Stamp]) -> None:
-        """Put the images down.
+        """Add all images of a run."""
+        self._database.executemany("INSERT INTO stamps VALUES (?, ?, ?, ?, ?, ?)", map(self._row, stamps))
+        self._database.execute("CREATE INDEX in_order ON stamps (camera, at, position)")
+        self._database.execute("CREATE TABLE to_do AS SELECT DISTINCT camera FROM stamps WHERE open")
+        self._database.execute("CREATE UNIQUE INDEX to_do_once ON to_do (camera)")
 
-        Raises:
-            UsageError: if a camera's times are partly with and partly without a time zone.
-        """
-        rows: list[tuple[bytes, float | None, int, bool | None, int, bool]] = []
-        for stamp in stamps:
-            key = self._rule.event_key(stamp.item) or EventKey(f"alone\x1f{stamp.media_id}", None, None)
-            rows.append((_short(key.group), key.at_s, stamp.position, key.aware, stamp.media_id, stamp.is_open))
-            if len(rows) == _AT_ONCE:
-                self._insert(rows)
-                rows = []
-        self._insert(rows)
-        self._file.execute("CREATE INDEX in_order ON stamps (camera, at, position)")
-        self._file.execute("CREATE TABLE to_do AS SELECT DISTINCT camera FROM stamps WHERE open")
-        self._file.execute("CREATE UNIQUE INDEX to_do_once ON to_do (camera)")
-
-    def _insert(self, rows: list[tuple[bytes, float | None, int, bool | None, int, bool]]) -> None:
-        self._file.executemany("INSERT INTO stamps VALUES (?, ?, ?, ?, ?, ?)", rows)
+    def _row(self, stamp: Stamp) -> tuple[bytes, float | None, int, bool | None, int, bool]:
+        key = self._rule.event_key(stamp.item) or EventKey(f"alone\x1f{stamp.media_id}", None, None)
+        return _short(key.group), key.at_s, stamp.position, key.aware, stamp.media_id, stamp.is_open
 
     def mixed(self) -> tuple[int, int] | None:
         """Two images of one camera, the first with a time zone and the second without; None where there are no such two."""
@@ -72,17 +46,19 @@ class EventOrder:
             "WHERE aware IS NOT NULL AND camera IN (SELECT camera FROM to_do) "
             "GROUP BY camera HAVING min(aware) <> max(aware) LIMIT 1"
         )
-        found = self._file.execute(query).fetchone()
+        found = self._database.execute(query).fetchone()
         return (found[0], found[1]) if found else None
 
     def count(self) -> int:
         """How many images are given out."""
         query = "SELECT count(*) FROM stamps WHERE camera IN (SELECT camera FROM to_do)"
-        return int(self._file.execute(query).fetchone()[0])
+        return int(self._database.execute(query).fetchone()[0])
 
     def decided(self) -> Iterator[list[int]]:
         """The images that are given out though they are decided, by their numbers, many at a time."""
-        rows = self._file.execute("SELECT media FROM stamps WHERE NOT open AND camera IN (SELECT camera FROM to_do)")
+        rows = self._database.execute(
+            "SELECT media FROM stamps WHERE NOT open AND camera IN (SELECT camera FROM to_do)"
+        )
         while found := rows.fetchmany(_AT_ONCE):
             yield [media for (media,) in found]
 
@@ -95,7 +71,7 @@ class EventOrder:
         event: list[int] = []
         last = EventKey("", None, None)
         before = b""
-        for camera, at_s, aware, media in self._file.execute(query):
+        for camera, at_s, aware, media in self._database.execute(query):
             key = EventKey("", at_s, None if aware is None else bool(aware))
             if event and camera == before and self._rule.joins(last, key, len(event)):
                 event.append(media)

@@ -1,4 +1,4 @@
-"""Scratch databases: what does not fit into memory, found again by its id, gone when the work is done."""
+"""Scratch databases for data that does not fit into memory."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Self
 
 
 class Scratch:
-    """A database of SQLite's own, in a file that nobody else sees and that goes when it is closed. To be used with ``with``."""
+    """A temporary SQLite database that no other program sees and that vanishes when it is closed. Use it in a ``with`` block."""
 
     def __init__(self, tables: str) -> None:
-        """Make it, with these tables (SQL)."""
-        # One transaction that is never committed; read by whichever thread the listing goes on in.
+        """Create the database with these tables, given as SQL."""
+        # One transaction that is never committed. Pipelines read it from another thread than the one that made it.
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;")
-        self._database.executescript(tables)
-        self._database.execute("BEGIN")
+        self._database.executescript(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -16000;" + tables + ";BEGIN"
+        )
 
     def __enter__(self) -> Self:
         return self
