@@ -14,15 +14,7 @@ import click
 
 from bioclip_core.errors import BioclipError, SourceError, StoreError, UsageError
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import (
-    DEFAULT_STORE,
-    compute_options,
-    listing_of,
-    listing_options,
-    model_option,
-    rule_option,
-    store_option,
-)
+from bioclip_plugin.commands.options import DEFAULT_STORE, filled, options_from
 from bioclip_plugin.commands.reporting import (
     Report,
     console_for,
@@ -32,13 +24,13 @@ from bioclip_plugin.commands.reporting import (
     printable,
     terminated_like_interrupted,
 )
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import MediaItem, Unlisted, uri_of
 from bioclip_plugin.items.request import ClassifyRequest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bioclip_plugin.contracts.source import ListingOptions
     from bioclip_plugin.running.rules_summary import Applied
     from bioclip_plugin.running.session import Session
     from bioclip_plugin.store import Run, Summary
@@ -46,24 +38,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="PATHS...")
-@model_option
-@click.option(
-    "--labels", help="A label set's folder, or a .txt or .csv file of custom labels.  [default: the model's own]"
-)
-@click.option(
-    "--taxa", multiple=True, help="Answer only with labels under this taxon, of any rank. May be given again."
-)
-@click.option(
-    "--rank", default="species", show_default=True, help="Rank of the candidates: kingdom to species, label or group."
-)
-@click.option("--top", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many candidates to keep.")
-@click.option(
-    "--threshold", type=float, default=0.65, show_default=True, help="Summed probability that the consensus needs."
-)
-@rule_option
-@store_option
-@compute_options
-@listing_options
+@options_from(ClassifyRequest, store=DEFAULT_STORE)
+@options_from(ListingOptions)
 @click.option(
     "--rehash", is_flag=True, help="Read every file again, also where size and modification time are unchanged."
 )
@@ -84,8 +60,7 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     find . -name '*.JPG' | bioclip-plugin classify - --json
     """
     console = console_for(to_stderr=as_json)
-    listing = listing_of(options)
-    request = ClassifyRequest(**options)
+    listing, request = filled(ListingOptions, options), filled(ClassifyRequest, options)
     with log_lines(console), terminated_like_interrupted():
         return _Classification(ctx, paths, request, listing, console, rehash=rehash, as_json=as_json).run()
 

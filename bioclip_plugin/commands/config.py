@@ -146,8 +146,8 @@ def _checked_value(option: click.Option, value: Any, where: str, ctx: click.Cont
         raise UsageError(f"{where} is {value!r}; {wanted} is needed")
     try:
         option.type_cast_value(ctx, value)
-    except click.BadParameter as error:
-        raise UsageError(f"{where}: {error.message}") from None
+    except (click.BadParameter, UsageError) as error:
+        raise UsageError(f"{where}: {error}") from None
     return value
 
 

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 import click
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import compute_options, force_option, listing_of, listing_options, model_option
+from bioclip_plugin.commands.options import filled, force_option, options_from
 from bioclip_plugin.commands.reporting import (
     Report,
     console_for,
@@ -22,6 +22,7 @@ from bioclip_plugin.commands.reporting import (
     printable,
     terminated_like_interrupted,
 )
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.request import ClassifyRequest
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.items.media import MediaItem, Region
     from bioclip_plugin.running.engine import Engine
 
+ENCODING = ("model", "batch_size", "workers", "device", "precision", "exact")
 _ROWS_A_GROUP = 2048  # of 768 float32 each: 6 MB
 _SHOWN_FAILURES = 10
 _BOX = ("region_x", "region_y", "region_w", "region_h")
@@ -41,9 +43,8 @@ _BOX = ("region_x", "region_y", "region_w", "region_h")
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The Parquet file to write.")
-@model_option
-@compute_options
-@listing_options
+@options_from(ClassifyRequest, only=ENCODING)
+@options_from(ListingOptions)
 @force_option
 @click.pass_context
 def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bool, **options: Any) -> int:
@@ -63,8 +64,8 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     check_output(output, force=force)
     plugins = plugins_of(ctx)
     console = console_for()
-    listing = listing_of(options)
-    engine = Engine(ClassifyRequest(**options), plugins)
+    listing = filled(ListingOptions, options)
+    engine = Engine(filled(ClassifyRequest, options), plugins)
     items = listed(paths, plugins.sources(), listing, plugins.expand)
     console.print(f"Model {engine.model.name}: {engine.model.preprocessing.described()}")
     report = Report("Embedding", console=console)

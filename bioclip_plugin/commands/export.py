@@ -13,22 +13,15 @@ import click
 
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_plugin.cli import EXIT_DONE, plugins_of
-from bioclip_plugin.commands.options import (
-    force_option,
-    run_option,
-    selection_of,
-    selection_options,
-    store_option,
-    time_zone_option,
-)
+from bioclip_plugin.commands.options import filled, force_option, options_from, run_option, store_option
 from bioclip_plugin.commands.outputs import refuse_listed_image
 from bioclip_plugin.commands.reporting import Report, console_for, printable, say_unfinished
+from bioclip_plugin.contracts.export import Export, Selection
+from bioclip_plugin.contracts.export_options import ExportOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bioclip_plugin.contracts.export import Export
-    from bioclip_plugin.contracts.export_options import ExportOptions
     from bioclip_plugin.contracts.exporter import Exporter
     from bioclip_plugin.contracts.problem import Problem
 
@@ -48,26 +41,8 @@ _SHOWN_PROBLEMS = 20
 @click.option(
     "--output", type=click.Path(path_type=Path), required=True, help="The file or folder to write; .zip packs a folder."
 )
-@selection_options
-@time_zone_option("Of capture times without an offset: Europe/Brussels, or +02:00.")
-@click.option(
-    "--coordinate-precision", type=click.IntRange(0, 7), help="Decimals of a degree that places are rounded to."
-)
-@click.option("--language", help="Of common names, such as en.")
-@click.option("--deployments", type=click.Path(path_type=Path), help="A table of deployments, for camtrap-dp.")
-@click.option(
-    "--base-folder",
-    type=click.Path(path_type=Path),
-    help="What files' names are relative to.  [default: the deepest common folder]",
-)
-@click.option("--title", help="Of a package.")
-@click.option("--contributor", help="Of a package: a person or an institution.")
-@click.option("--licence", help="Of data and media in a package, such as CC-BY-4.0.")
-@click.option("--show-people", is_flag=True, help="Do not mark images of people as not public.")
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Candidates a region.")
-@click.option(
-    "--ledger", type=click.Path(path_type=Path), help="A file that remembers what went out: only changes are written."
-)
+@options_from(Selection)
+@options_from(ExportOptions)
 @force_option
 @click.pass_context
 def export(
@@ -86,13 +61,10 @@ def export(
     bioclip-plugin export --format camtrap-dp --deployments cameras.csv --time-zone Europe/Brussels --output package.zip
     bioclip-plugin export --format darwin-core --ledger sent.ledger --min-probability 0.9 --output identifications.zip
     """
-    from bioclip_plugin.contracts.export import Export
-    from bioclip_plugin.contracts.export_options import ExportOptions
     from bioclip_plugin.store import Store
 
     exporter = exporter_of(plugins_of(ctx).exporters(), format_name)
-    selection = selection_of(given)
-    options = ExportOptions(**given)
+    selection, options = filled(Selection, given), filled(ExportOptions, given)
     console = console_for()
     with Store.open(store, create=False) as opened, Report("Exporting") as report:
         chosen = opened.run(run)

@@ -11,8 +11,9 @@ import click
 from bioclip_core.captions import Caption
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
 from bioclip_plugin.commands.label_views import doctor, search, show
-from bioclip_plugin.commands.options import device_option, model_option
+from bioclip_plugin.commands.options import model_option, options_from
 from bioclip_plugin.commands.reporting import Report, console_for, log_lines
+from bioclip_plugin.items.request import ClassifyRequest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,14 +53,7 @@ labels.add_command(doctor)
     show_default=True,
     help="What the text tower reads; templates is the mean of 81 prompts and takes 81 times as long.",
 )
-@device_option
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="Of the text tower.",
-)
+@options_from(ClassifyRequest, only=["device", "precision"], precision="fp32")
 @click.pass_context
 def build(
     ctx: click.Context, tables: tuple[Path, ...], model: str, output: Path, caption: str, device: str, precision: str

@@ -10,7 +10,7 @@ import click
 
 from bioclip_core.errors import BioclipError, ModelUnavailable
 from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import device_option, force_option, model_option
+from bioclip_plugin.commands.options import device_option, force_option, options_from
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_table, size_of
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 
@@ -113,11 +113,7 @@ def fetch(ctx: click.Context, names: tuple[str, ...]) -> int:
 
 @models.command("export")
 @click.option("--format", "format_", type=click.Choice(["addaxai"]), required=True, help="What the folder is for.")
-@model_option
-@click.option(
-    "--labels", help="A label set's folder, or a .txt or .csv file of custom labels.  [default: the model's own]"
-)
-@click.option("--taxa", multiple=True, help="Only labels under this taxon, of any rank. May be given again.")
+@options_from(ClassifyRequest, only=["model", "labels", "taxa"])
 @click.option(
     "--output", type=click.Path(path_type=Path), required=True, help="The folder; its name becomes the model's id."
 )

@@ -1,144 +1,174 @@
-"""Options that several commands share; each has one name everywhere: here, in ``bioclip.toml`` and in a request."""
+"""Options of commands: generated from the dataclasses that they fill, and those that only the command line has.
+
+:mod:`bioclip_core.options` describes the form of such a dataclass. A command declares its options with :func:`options_from` and
+takes them out of its arguments with :func:`filled`::
+
+    @click.command()
+    @options_from(ReportOptions, omit=["selection"])
+    def report(**options: Any) -> int:
+        chosen = filled(ReportOptions, options)
+
+Each option has the same name on the command line, in ``bioclip.toml`` and in the dataclass; only words that are singular on
+the command line (``--rule`` for ``rules``) differ, by the field's ``flag``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import MISSING, fields
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from bioclip_plugin.items.request import DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    from bioclip_plugin.contracts.export import Selection
-    from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_core.options import Option, help_of, options_of
+from bioclip_plugin.items.request import ClassifyRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 DEFAULT_STORE = "bioclip.db"
 
 
-def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
+class Day(click.DateTime):
+    """A day such as 2024-05-31."""
+
+    def __init__(self) -> None:
+        super().__init__(["%Y-%m-%d"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(value, param, ctx).date()
+
+
+class Words(click.Choice[str]):
+    """Allowed words, shown and completed as click does, and refused as the dataclass does: in one line."""
+
+    def __init__(self, option: Option) -> None:
+        super().__init__(option.choices)
+        self._option = option
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        self._option.check(value)
+        return super().convert(value, param, ctx)
+
+
+class WholeNumber(click.IntRange):
+    """A whole number within the limits of its field, refused as the dataclass does."""
+
+    def __init__(self, option: Option) -> None:
+        super().__init__(option.metadata.get("low"), option.metadata.get("high"))
+        self._option = option
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = click.INT.convert(value, param, ctx)
+        self._option.check(number)
+        return number
+
+
+class Number(click.FloatRange):
+    """A number within the limits of its field, refused as the dataclass does."""
+
+    def __init__(self, option: Option) -> None:
+        low, high, above = (option.metadata.get(key) for key in ("low", "high", "above"))
+        super().__init__(low if above is None else above, high, min_open=above is not None)
+        self._option = option
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = click.FLOAT.convert(value, param, ctx)
+        self._option.check(number)
+        return number
+
+
+_TYPES: dict[Any, click.ParamType[Any]] = {
+    bool: click.BOOL,
+    int: click.INT,
+    float: click.FLOAT,
+    str: click.STRING,
+    Path: click.Path(path_type=Path),
+    date: Day(),
+}
+
+
+def options_from(
+    kind: type, *, only: Collection[str] = (), omit: Collection[str] = (), **defaults: Any
+) -> Callable[[F], F]:
+    """Return a decorator that gives a command one option per field of a dataclass of options.
+
+    Args:
+        kind: the dataclass.
+        only: the fields to take; empty: all of them.
+        omit: fields to leave out, which the command sets by itself.
+        defaults: defaults that differ on the command line, by field.
+    """
+
     def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
+        for option in reversed(options_of(kind)):
+            if option.name not in omit and (not only or option.name in only):
+                default = defaults.get(option.name, option.default)
+                function = _click_option(option, help_of(kind).get(option.name, ""), default)(function)
         return function
 
     return decorate
 
 
-model_option = click.option(
-    "--model",
-    default=DEFAULT_MODEL,
-    show_default=True,
-    help="A name that `models list` shows, hf-hub:ORG/NAME, local-dir:FOLDER, or a weight file.",
-)
+def filled(kind: type[T], options: dict[str, Any], **given: Any) -> T:
+    """Take the fields of a dataclass out of a command's options and return the dataclass.
 
-rule_option = click.option(
-    "--rule",
-    "rules",
-    multiple=True,
-    help="A rule for stored answers, NAME or NAME:KEY=VALUE,...; `rules list` shows them. May be given again.",
-)
+    Raises:
+        UsageError: for a value that the dataclass refuses.
+    """
+    names = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: options.pop(name) for name in list(options) if name in names}, **given)
 
-store_option = click.option(
-    "--store",
-    default=DEFAULT_STORE,
-    show_default=True,
-    help="Where results are kept: a path (SQLite) or a SQLAlchemy address such as postgresql+psycopg://USER@HOST/DATABASE.",
-)
+
+def _click_option(option: Option, text: str, default: Any) -> Callable[[F], F]:
+    flag = option.metadata.get("flag", f"--{option.name.replace('_', '-')}")
+    shown: bool | str = default not in (MISSING, None, False, (), "")
+    if option.multiple:
+        text = f"{text} May be given again."
+    if default in (None, ()):
+        shown = option.metadata.get("automatic", False)
+    if option.kind is bool and default is True:
+        flag = f"{flag}/--no-{flag.removeprefix('--')}"
+    settings: dict[str, Any] = {"required": True} if default is MISSING else {"default": default}
+    return click.option(
+        flag,
+        option.name,
+        type=_click_type(option),
+        is_flag=option.kind is bool,
+        multiple=option.multiple,
+        metavar=option.metadata.get("metavar"),
+        show_default=shown,
+        help=text,
+        **settings,
+    )
+
+
+def _click_type(option: Option) -> click.ParamType[Any]:
+    if option.choices:
+        return Words(option)
+    if not {"low", "high", "above"} & set(option.metadata):
+        return _TYPES[option.kind]
+    return WholeNumber(option) if option.kind is int else Number(option)
+
+
+model_option = options_from(ClassifyRequest, only=["model"])
+compute_options = options_from(ClassifyRequest, only=["batch_size", "workers", "device", "precision"])
+device_option = options_from(ClassifyRequest, only=["device"])
+store_option = options_from(ClassifyRequest, only=["store"], store=DEFAULT_STORE)
+rule_option = options_from(ClassifyRequest, only=["rules"])
 
 run_option = click.option(
     "--run", type=click.IntRange(min=1), help="Number of the run, as `runs list` shows it.  [default: the latest]"
 )
-
-
-def _proper_zone(_ctx: click.Context, _option: click.Parameter, given: str | None) -> str | None:
-    """Refuse a time zone that nobody knows before anything is read."""
-    from bioclip_plugin.items.time_zones import zone_of
-
-    if given is not None:
-        zone_of(given)
-    return given
-
-
-def time_zone_option(what: str) -> Callable[[F], F]:
-    """``--time-zone``, with what it is of."""
-    return click.option("--time-zone", callback=_proper_zone, help=what)
-
-
-_PROPER_DAY = click.DateTime(["%Y-%m-%d"])
-
-selection_options = _together(
-    click.option("--since", type=_PROPER_DAY, help="Only images captured on this day (2024-05-31) or later."),
-    click.option(
-        "--taxon",
-        "taxa",
-        multiple=True,
-        help="Only regions named as this taxon, of any rank, or below it. May be given again.",
-    ),
-    click.option(
-        "--min-probability", type=click.FloatRange(0, 1), help="Only regions whose name has at least this probability."
-    ),
-)
-"""What :func:`selection_of` makes a selection of."""
-
-listing_options = _together(
-    click.option(
-        "--base-folder", type=click.Path(path_type=Path),
-        help="Where the relative paths in a table or in another program's file begin.  [default: in the file's folder]",
-    ),
-    click.option(
-        "--detection-threshold", type=click.FloatRange(0, 1), default=0.2, show_default=True,
-        help="Confidence from which a detector's box is classified; boxes below are kept, not named.",
-    ),
-    click.option(
-        "--allow-outside", is_flag=True, help="Follow paths in somebody's file that lead out of the base folder."
-    ),
-    click.option(
-        "--frames-per-second", type=float, default=1.0, show_default=True, help="Frames of a video that are taken."
-    ),
-    time_zone_option("Of times without an offset, of the camera too: Europe/Brussels, or +02:00."),
-)  # fmt: skip
-"""What :func:`listing_of` makes :class:`~bioclip_plugin.sources.ListingOptions` of."""
-
-
-def listing_of(options: dict[str, Any]) -> ListingOptions:
-    """Take the options of ``listing_options`` out of a command's."""
-    from bioclip_plugin.contracts.source import ListingOptions
-
-    return ListingOptions(**{field: options.pop(field) for field in ListingOptions.__slots__})
-
-
-def selection_of(options: dict[str, Any]) -> Selection:
-    """Take the options of ``selection_options`` out of a command's."""
-    from bioclip_plugin.contracts.export import Selection
-
-    since = options.pop("since")
-    return Selection(since.date() if since else None, options.pop("taxa"), options.pop("min_probability"))
-
-
 force_option = click.option("--force", is_flag=True, help="Replace the output if it exists.")
-
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on standard output, and nothing else there."
 )
 
-device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 
-compute_options = _together(
-    click.option(
-        "--batch-size", type=click.IntRange(min=1), help="Regions encoded at once.  [default: 16, on a GPU 128]"
-    ),
-    click.option("--workers", type=click.IntRange(min=1), help="Decoding threads.  [default: one a core, at most 16]"),
-    device_option,
-    click.option(
-        "--precision",
-        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-        default="auto",
-        show_default=True,
-        help="auto is bf16 where the device multiplies it natively, else fp32; a resumed run keeps what it recorded.",
-    ),
-    click.option("--exact", is_flag=True, help="Decode every image fully instead of at a fraction (slower)."),
-)
+def output_option(text: str, **settings: Any) -> Callable[[F], F]:
+    """Return the option ``--output`` with its help; it must be given unless ``settings`` say otherwise."""
+    settings = {"required": True} | settings
+    return click.option("--output", type=click.Path(path_type=Path), help=text, **settings)

@@ -9,13 +9,7 @@ import click
 from rich.console import Console
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
-from bioclip_plugin.commands.options import (
-    force_option,
-    run_option,
-    selection_of,
-    selection_options,
-    store_option,
-)
+from bioclip_plugin.commands.options import filled, force_option, options_from, run_option, store_option
 from bioclip_plugin.commands.outputs import refuse_listed_image
 from bioclip_plugin.commands.reporting import (
     Report,
@@ -25,9 +19,10 @@ from bioclip_plugin.commands.reporting import (
     size_of,
     terminated_like_interrupted,
 )
+from bioclip_plugin.contracts.export import Selection
+from bioclip_plugin.report.options import ReportOptions
 
 if TYPE_CHECKING:
-    from bioclip_plugin.report.options import ReportOptions
     from bioclip_plugin.report.writing import Written
 
 
@@ -38,41 +33,8 @@ if TYPE_CHECKING:
     "--output", type=click.Path(path_type=Path), default="report.html", show_default=True, help="The file to write."
 )
 @force_option
-@selection_options
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=10_000,
-    show_default=True,
-    help="At most so many regions in the gallery; figures are of all.",
-)
-@click.option(
-    "--thumbnail-size",
-    type=click.IntRange(48, 1024),
-    metavar="PIXELS",
-    help="Longer side of thumbnails.  [default: 400 up to 500 images, 300 up to 2000, then 200]",
-)
-@click.option("--show-people", is_flag=True, help="Leave people as they are; they are blurred otherwise.")
-@click.option(
-    "--coordinate-precision",
-    type=click.IntRange(0, 7),
-    metavar="DECIMALS",
-    help="Round coordinates: 1 is about 11 km, 2 about 1 km.",
-)
-@click.option(
-    "--names",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A table of common names: scientificName, language, vernacularName.",
-)
-@click.option("--language", help="Whose common names of --names are shown, for example de.")
-@click.option(
-    "--base-folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where relative names of images begin.  [default: the working directory]",
-)
-@click.option(
-    "--workers", type=click.IntRange(min=1), help="Threads that make thumbnails.  [default: one a core, at most 8]"
-)
+@options_from(Selection)
+@options_from(ReportOptions, omit=["selection"])
 @click.pass_context
 def report(ctx: click.Context, /, store: str, run: int | None, output: Path, force: bool, **options: Any) -> int:
     """Write a run's results as one HTML file to look at: no network, no server, to be mailed or kept as it is.
@@ -93,11 +55,11 @@ def report(ctx: click.Context, /, store: str, run: int | None, output: Path, for
     bioclip-plugin report --coordinate-precision 1 --names names.csv --language de --force
     """  # fmt: skip
     from bioclip_core.files.whole import check_output
-    from bioclip_plugin.report.options import ReportOptions
     from bioclip_plugin.report.writing import write_report
     from bioclip_plugin.store import Store
 
-    chosen = ReportOptions(selection=selection_of(options), **options)
+    selection = filled(Selection, options)
+    chosen = filled(ReportOptions, options, selection=selection)
     check_output(output, force=force, reads=[store, *filter(None, (chosen.names,))])
     console = console_for()
     with Store.open(store, create=False) as opened, terminated_like_interrupted(), Report("Drawing") as progress:

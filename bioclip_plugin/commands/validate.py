@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--base-folder",
     type=click.Path(path_type=Path),
-    help="Where its images lie: then those that are named and missing are listed.",
+    help="Folder of its images: those that are named and missing are listed.",
 )
 @json_option
 @click.pass_context

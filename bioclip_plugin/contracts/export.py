@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
+from bioclip_core.options import check_options
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.export_options import ExportOptions
 
@@ -19,11 +20,23 @@ class Selection:
     """Which items of a run are meant; nothing set means all."""
 
     since: date | None = None
-    """Captured on this day or later, by the camera's clock; items without a capture time are left out."""
-    taxa: tuple[str, ...] = ()
-    """Regions decided to be one of these taxa of any rank, or below one; scientific or common name, in any letter case."""
-    min_probability: float | None = None
-    """Regions whose decision, or best candidate where no rule and no consensus decided, has at least this probability."""
+    """Only images captured on this day (2024-05-31) or later.
+
+    The day is the camera's; items without a capture time are left out.
+    """
+    taxa: tuple[str, ...] = field(default=(), metadata={"flag": "--taxon"})
+    """Only regions named as this taxon, of any rank, or below it.
+
+    A scientific or common name, in any letter case.
+    """
+    min_probability: float | None = field(default=None, metadata={"low": 0, "high": 1})
+    """Only regions whose name has at least this probability.
+
+    The name is the decision, or the best candidate where no rule and no consensus decided.
+    """
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def __bool__(self) -> bool:
         return bool(self.since or self.taxa or self.min_probability is not None)

@@ -1,42 +1,49 @@
-"""What an export is told, whatever its format."""
+"""Options of an export in any format."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from bioclip_core.errors import UsageError
+from bioclip_core.options import check_options
+from bioclip_plugin.items.time_zones import zone_of
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """The options of ``export``; a format that has no use for one leaves it alone."""
+    """Options of ``export``; a format ignores those that it does not use."""
 
-    time_zone: str | None = None
-    """Of capture times without an offset: a name such as ``Europe/Brussels``, or ``+02:00``."""
-    coordinate_precision: int | None = None
-    """Decimals of a degree that places are rounded to; None: as they are."""
+    time_zone: str | None = field(default=None, metadata={"check": zone_of})
+    """Time zone of capture times without an offset: Europe/Brussels, or +02:00."""
+    coordinate_precision: int | None = field(default=None, metadata={"low": 0, "high": 7})
+    """Decimals of a degree that coordinates are rounded to: 1 is about 11 km, 2 about 1 km."""
     language: str | None = None
-    """Of common names, as ``en``; None: those of the label set."""
+    """Language of common names, such as en.
+
+    None: the common names of the label set.
+    """
     deployments: Path | None = None
-    """A table of deployments: ``deploymentID``, ``latitude``, ``longitude``, ``deploymentStart``, ``deploymentEnd`` and more."""
-    base_folder: Path | None = None
-    """The folder that the names of files are relative to; None: the deepest one that holds them all."""
+    """Table of deployments, for camtrap-dp.
+
+    Its columns are ``deploymentID``, ``latitude``, ``longitude``, ``deploymentStart``, ``deploymentEnd`` and more.
+    """
+    base_folder: Path | None = field(default=None, metadata={"automatic": "the deepest common folder"})
+    """Folder that the names of files are relative to."""
     title: str | None = None
+    """Title of a package."""
     contributor: str | None = None
+    """Contributor of a package: a person or an institution."""
     licence: str | None = None
-    """Of data and media, as an SPDX identifier or an address."""
+    """Licence of the data and media in a package, such as CC-BY-4.0.
+
+    An SPDX identifier or an address.
+    """
     show_people: bool = False
-    """False marks images of people as not public."""
-    top: int = 5
-    """Candidates a region."""
+    """Do not mark images of people as not public."""
+    top: int = field(default=5, metadata={"low": 1})
+    """Number of candidates per region."""
     ledger: Path | None = None
-    """A file that remembers what was exported before, so that only changes go out."""
+    """File that remembers what was exported, so that only changes are written."""
 
     def __post_init__(self) -> None:
-        if self.coordinate_precision is not None and not 0 <= self.coordinate_precision <= 7:
-            raise UsageError(
-                f"coordinate_precision {self.coordinate_precision}: allowed are 0 to 7 decimals of a degree"
-            )
-        if self.top < 1:
-            raise UsageError(f"top {self.top}: allowed are whole numbers from 1")
+        check_options(self)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from bioclip_core.errors import UsageError
+from bioclip_core.options import check_options
 from bioclip_plugin.items.media import MediaItem, Unlisted
+from bioclip_plugin.items.time_zones import zone_of
 
 if TYPE_CHECKING:
     from bioclip_plugin.store.records import StatedReview
@@ -20,27 +20,24 @@ if TYPE_CHECKING:
 class ListingOptions:
     """How the files of other programs are read."""
 
-    base_folder: Path | None = None
-    """Where the relative paths in a file begin; None: in the folder of the file itself."""
-    detection_threshold: float = 0.2
-    """A detector's box of at least this confidence is classified; one below it is kept, not named. From 0 to 1."""
+    base_folder: Path | None = field(default=None, metadata={"automatic": "the folder of the file itself"})
+    """Folder where the relative paths in a table or in another program's file begin."""
+    detection_threshold: float = field(default=0.2, metadata={"low": 0, "high": 1})
+    """Confidence from which a detector's box is classified; boxes below it are kept without a name."""
     allow_outside: bool = False
-    """Whether a file may name images outside the base folder: by absolute paths, or by ``..``."""
-    frames_per_second: float = 1.0
-    """Frames of a video that are taken a second of it, above 0."""
-    time_zone: str | None = None
-    """Of times without an offset: a name such as ``Europe/Brussels``, or ``+02:00``."""
+    """Follow paths in a file that lead out of the base folder."""
+    frames_per_second: float = field(default=1.0, metadata={"above": 0})
+    """Frames of a video to take per second."""
+    time_zone: str | None = field(default=None, metadata={"check": zone_of})
+    """Time zone of times without an offset, also of the camera's: Europe/Brussels, or +02:00."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def settings(self) -> dict[str, Any]:
         """The options as plain JSON values."""
         values = asdict(self)
         return {**values, "base_folder": os.fspath(self.base_folder) if self.base_folder else None}
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.detection_threshold) and 0 <= self.detection_threshold <= 1):
-            raise UsageError(f"detection_threshold {self.detection_threshold}: allowed is a number from 0 to 1")
-        if not (math.isfinite(self.frames_per_second) and self.frames_per_second > 0):
-            raise UsageError(f"frames_per_second {self.frames_per_second}: allowed is a number above 0")
 
 
 class Source(Protocol):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from bioclip_core.device import PRECISIONS
 from bioclip_core.errors import UsageError
+from bioclip_core.options import check_options
 from bioclip_core.taxonomy import RANKS
 
 DEFAULT_MODEL = "bioclip-2"
@@ -16,47 +17,51 @@ _RANKS = (*(rank.value for rank in RANKS), "label", "group")
 
 @dataclass(frozen=True, slots=True)
 class ClassifyRequest:
-    """What to classify with, and how. Equal requests share one Session."""
+    """Model, labels and settings of a classification. Equal requests share one Session."""
 
     model: str = DEFAULT_MODEL
-    """A registered name, ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, or a weight file."""
-    labels: str | tuple[str, ...] | None = None
-    """A label set's folder, a text or CSV file of custom labels, or the labels themselves; None: the model's own."""
+    """A name that `models list` shows, hf-hub:ORG/NAME, local-dir:FOLDER, or a weight file."""
+    labels: str | tuple[str, ...] | None = field(default=None, metadata={"automatic": "the model's own"})
+    """Folder of a label set, or a .txt or .csv file of custom labels.
+
+    From Python also the custom labels themselves.
+    """
     taxa: tuple[str, ...] = ()
-    """Answer only with labels under these taxa of any rank; none: with all labels."""
-    rank: str = "species"
-    """The rank whose best candidates are given; ``label`` or ``group`` for custom labels."""
-    top: int = 5
-    """How many candidates."""
-    threshold: float = 0.65
-    """The summed probability that a consensus needs, above 0 and at most 1."""
-    rules: tuple[str, ...] = ()
-    """Rules that a pass applies to the stored answers, each ``NAME`` or ``NAME:KEY=VALUE,...``; needs a store."""
+    """Answer only with labels under this taxon, of any rank."""
+    rank: str = field(default="species", metadata={"choices": _RANKS})
+    """Rank of the candidates; label or group for custom labels."""
+    top: int = field(default=5, metadata={"low": 1, "high": 1000})
+    """Number of candidates to keep."""
+    threshold: float = field(default=0.65, metadata={"above": 0, "high": 1})
+    """Summed probability that a consensus needs."""
+    rules: tuple[str, ...] = field(default=(), metadata={"flag": "--rule"})
+    """Rule for stored answers, NAME or NAME:KEY=VALUE,...; `rules list` shows them.
+
+    Rules need a store.
+    """
     store: str | None = None
-    """SQLAlchemy address or SQLite path where results are kept; None: nowhere."""
-    batch_size: int | None = None
-    """Regions encoded at once; None: 16 on a CPU, 128 on a GPU."""
-    workers: int | None = None
-    """Decoding threads; None: one a core, at most 16."""
+    """Result store: a path (SQLite) or a SQLAlchemy address such as postgresql+psycopg://USER@HOST/DATABASE.
+
+    None: results are not kept.
+    """
+    batch_size: int | None = field(default=None, metadata={"low": 1, "automatic": "16, on a GPU 128"})
+    """Regions encoded at once."""
+    workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
+    """Number of decoding threads."""
     device: str = "auto"
-    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
-    precision: str = "auto"
-    """``auto``, ``fp32``, ``bf16`` or ``fp16``."""
+    """Device of the model: auto, cpu, cuda, cuda:N or mps."""
+    precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS)})
+    """Precision of the image tower; auto is bf16 where the device multiplies it natively, else fp32.
+
+    A resumed run keeps the precision that it recorded.
+    """
     exact: bool = False
-    """Decode every image fully instead of at a fraction."""
+    """Decode every image fully instead of at a fraction (slower)."""
 
     def __post_init__(self) -> None:
         if not self.model.strip():
             raise UsageError("model is empty: give a name such as bioclip-2 or demo, or local-dir:FOLDER")
-        if self.rank not in _RANKS:
-            raise UsageError(f"rank {self.rank!r}: allowed are {', '.join(_RANKS)}")
-        if not 1 <= self.top <= 1000:
-            raise UsageError(f"top {self.top}: allowed are 1 to 1000 candidates")
-        if not (math.isfinite(self.threshold) and 0 < self.threshold <= 1):
-            raise UsageError(f"threshold {self.threshold}: allowed is a probability above 0 and at most 1")
-        for name, value in (("batch_size", self.batch_size), ("workers", self.workers)):
-            if value is not None and value < 1:
-                raise UsageError(f"{name} {value}: allowed are whole numbers from 1")
+        check_options(self)
         for name in ("taxa", "rules"):
             if isinstance(getattr(self, name), str):
                 raise UsageError(f"{name} {getattr(self, name)!r}: give a tuple, such as ({getattr(self, name)!r},)")
@@ -72,7 +77,7 @@ class ClassifyRequest:
         Raises:
             UsageError: for a name that is no option.
         """
-        known = {field.name for field in fields(cls)}
+        known = {entry.name for entry in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
             raise UsageError(f"unknown option {', '.join(unknown)}; allowed are {', '.join(sorted(known))}")

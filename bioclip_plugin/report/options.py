@@ -1,4 +1,4 @@
-"""What a report is asked for."""
+"""Options of a report."""
 
 from __future__ import annotations
 
@@ -7,44 +7,43 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bioclip_core.errors import UsageError
+from bioclip_core.options import check_options
 from bioclip_plugin.contracts.export import Selection
-
-DEFAULT_LIMIT = 10_000
-SMALLEST, LARGEST = 48, 1024  # pixels of a thumbnail's longer side
-FINEST_COORDINATES = 7  # decimals of a degree: a centimetre
 
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """Everything that decides what a report holds."""
+    """Everything that decides the content of a report."""
 
     selection: Selection = field(default_factory=Selection)
-    """Which images and regions; nothing set means all."""
-    limit: int = DEFAULT_LIMIT
-    """At most so many regions in the gallery; the figures are of all."""
-    thumbnail_size: int | None = None
-    """Pixels of a thumbnail's longer side; None: 400 to 200, the fewer images the larger."""
+    """Images and regions of the report; without a condition all of them."""
+    limit: int = field(default=10_000, metadata={"low": 1})
+    """Largest number of regions in the gallery; figures are always of all."""
+    thumbnail_size: int | None = field(
+        default=None,
+        metadata={
+            "low": 48,
+            "high": 1024,
+            "metavar": "PIXELS",
+            "automatic": "400 up to 500 images, 300 up to 2000, then 200",
+        },
+    )
+    """Longer side of thumbnails."""
     show_people: bool = False
     """Leave people as they are instead of blurring them."""
-    coordinate_precision: int | None = None
-    """Decimals of a degree that coordinates are rounded to; None: as they are."""
+    coordinate_precision: int | None = field(default=None, metadata={"low": 0, "high": 7, "metavar": "DECIMALS"})
+    """Decimals of a degree that coordinates are rounded to: 1 is about 11 km, 2 about 1 km."""
     names: Path | None = None
-    """A table of common names: scientificName, language, vernacularName."""
+    """Table of common names, with the columns scientificName, language and vernacularName."""
     language: str | None = None
-    """Whose common names are shown, as ``names`` writes it."""
-    base_folder: Path | None = None
-    """Where relative names of images begin; None: the working directory."""
-    workers: int | None = None
-    """Threads that make thumbnails; None: one a core, at most 8."""
+    """Language of the common names to take from --names, for example de."""
+    base_folder: Path | None = field(default=None, metadata={"automatic": "the working directory"})
+    """Folder where relative names of images begin."""
+    workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 8"})
+    """Number of threads that make thumbnails."""
 
     def __post_init__(self) -> None:
-        if self.limit < 1:
-            raise UsageError(f"limit {self.limit}: allowed are whole numbers from 1")
-        if self.thumbnail_size is not None and not SMALLEST <= self.thumbnail_size <= LARGEST:
-            raise UsageError(f"thumbnail_size {self.thumbnail_size}: allowed are {SMALLEST} to {LARGEST} pixels")
-        precision = self.coordinate_precision
-        if precision is not None and not 0 <= precision <= FINEST_COORDINATES:
-            raise UsageError(f"coordinate_precision {precision}: allowed are 0 to {FINEST_COORDINATES} decimals")
+        check_options(self)
         if self.language and self.names is None:
             raise UsageError(
                 f"language {self.language!r}: a label set has one common name a taxon and does not say in which language; "

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioclip_core.errors import SourceError
+from bioclip_core.options import check_options
 from bioclip_core.taxonomy import Taxon, clean_name, parse_binomial
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
 from bioclip_plugin.formats.timelapse import read_reviews as timelapse
@@ -44,16 +45,19 @@ Stored = Mapping[ImageName, "list[Review]"]
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """How a file of reviews is read."""
+    """Options of reading a file of reviews."""
 
     reviewer: str = ""
-    """Who made the reviews whose rows do not say."""
-    base_folder: Path | None = None
-    """Where relative names of images begin; None: in the folder of the file."""
-    time_zone: str | None = None
-    """Of times without an offset; None: UTC."""
-    name_column: str | None = None
-    """The column that holds the names."""
+    """Reviewer of the rows that do not name one."""
+    base_folder: Path | None = field(default=None, metadata={"automatic": "the folder of the file itself"})
+    """Folder where the relative names of images begin."""
+    time_zone: str | None = field(default=None, metadata={"check": zone_of, "automatic": "UTC"})
+    """Time zone of times without an offset: Europe/Brussels, or +02:00."""
+    name_column: str | None = field(default=None, metadata={"automatic": "species, scientificName and others"})
+    """Column of the names."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(slots=True)

@@ -1,58 +1,136 @@
-"""Fields of a configuration dataclass that also describe themselves on a command line: help text, allowed values, limits.
+"""Dataclasses of options: each field is one option, with its name, type, default, allowed values and help.
 
-The name, the type and the default of an option are those of its field. A field with a ``help`` in its metadata is an option; a
-``Literal`` type lists the allowed words.
+The command line, ``bioclip.toml`` and Python callers fill the same dataclass, so nothing about an option is written twice::
+
+    @dataclass(frozen=True, slots=True)
+    class Example:
+        top: int = field(default=5, metadata={"low": 1, "high": 1000})
+        '''Number of candidates to keep.'''
+
+        def __post_init__(self) -> None:
+            check_options(self)
+
+A field's type is bool, int, float, str, Path, date, a Literal of words or a tuple of texts, with or without ``| None``.
+The first paragraph of the docstring below the field is the option's help; later paragraphs are for Python callers.
+The metadata of a field may have these keys:
+
+========== ============================================================
+low, high  smallest and largest value
+above      number that the value must exceed
+choices    allowed values, where the type is not a Literal
+check      function that raises UsageError for a value that is refused
+automatic  text for the value that None stands for, shown as default
+flag       name of the option, where it differs from the field's name
+metavar    word for the value in ``--help``
+========== ============================================================
 """
 
 from __future__ import annotations
 
+import ast
+import inspect
+import math
+import sys
+import types
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bioclip_core.errors import UsageError
 
 
-def option(
-    text: str, *, low: float | None = None, high: float | None = None, metavar: str | None = None
-) -> Mapping[str, Any]:
-    """Return the metadata of a dataclass field that is also an option.
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One field of a dataclass of options."""
 
-    Args:
-        text: the help, without the default and the allowed words, which a command line adds itself.
-        low: the smallest allowed number; ``high`` is given with it.
-        high: the largest allowed number.
-        metavar: the placeholder of the value in the help.
-    """
-    return {"help": text, "low": low, "high": high, "metavar": metavar}
+    name: str
+    kind: Any
+    """Type of one value, without ``| None`` and without the tuple around it."""
+    default: Any
+    """Default value; ``dataclasses.MISSING`` for an option that must be given."""
+    multiple: bool
+    """True if the field is a tuple, so that the option may be given again."""
+    choices: tuple[Any, ...]
+    """Allowed values; empty: not limited to a list."""
+    metadata: Mapping[str, Any]
+
+    def check(self, value: Any) -> None:
+        """Refuse a value that the field does not allow.
+
+        Raises:
+            UsageError: with the name, the value and the allowed values.
+        """
+        if self.choices and value not in self.choices:
+            raise UsageError(f"{self.name} {value!r}: allowed are {', '.join(self.choices)}")
+        if self.kind in (int, float) and not self._within_limits(value):
+            raise UsageError(f"{self.name} {value}: allowed are {self._limits()}")
+        if check := self.metadata.get("check"):
+            check(value)
+
+    def _within_limits(self, value: float) -> bool:
+        low, high, above = (self.metadata.get(key) for key in ("low", "high", "above"))
+        return (
+            math.isfinite(value)
+            and (low is None or value >= low)
+            and (high is None or value <= high)
+            and (above is None or value > above)
+        )
+
+    def _limits(self) -> str:
+        low, high, above = (self.metadata.get(key) for key in ("low", "high", "above"))
+        numbers = "whole numbers" if self.kind is int else "numbers"
+        if low is not None:
+            return f"{low} to {high}" if high is not None else f"{numbers} from {low}"
+        lower = f"{numbers} above {above}" if above is not None else f"finite {numbers}"
+        return f"{lower} and at most {high}" if high is not None else lower
 
 
-def options_of(config: type[Any]) -> dict[str, Field[Any]]:
-    """Return the fields of a dataclass that are options, by name, in the order of the class."""
-    return {item.name: item for item in fields(config) if "help" in item.metadata}
+@lru_cache
+def options_of(kind: type) -> tuple[Option, ...]:
+    """Return the options that a dataclass declares, in the order of its fields."""
+    hints = get_type_hints(kind)
+    found = []
+    for entry in fields(kind):
+        hint = hints[entry.name]
+        if isinstance(hint, types.UnionType):
+            hint = next(part for part in get_args(hint) if part is not type(None))
+        multiple, choices = get_origin(hint) is tuple, tuple(entry.metadata.get("choices", ()))
+        if multiple:
+            hint = get_args(hint)[0]
+        if get_origin(hint) is Literal:
+            choices, hint = get_args(hint), str
+        found.append(Option(entry.name, hint, entry.default, multiple, choices, entry.metadata))
+    return tuple(found)
 
 
-def is_required(item: Field[Any]) -> bool:
-    """Return True if a field has no default."""
-    return item.default is MISSING and item.default_factory is MISSING
-
-
-def allowed_words(config: type[Any]) -> dict[str, tuple[str, ...]]:
-    """Return the allowed words of each field whose type is a ``Literal``."""
-    hints = get_type_hints(config)
-    return {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
-
-
-def check_options(config: Any) -> None:
-    """Check every value of a configuration against the words and limits of its fields.
+def check_options(options: Any) -> None:
+    """Refuse a dataclass of options with a value that a field does not allow; None is always allowed.
 
     Raises:
-        UsageError: if a value is not allowed, with the allowed ones.
+        UsageError: for the first such value.
     """
-    for name, words in allowed_words(type(config)).items():
-        if (value := getattr(config, name)) not in words:
-            raise UsageError(f"{name} {value!r}: allowed are {', '.join(words)}")
-    for item in fields(config):
-        low, high, value = item.metadata.get("low"), item.metadata.get("high"), getattr(config, item.name)
-        if low is not None and value is not None and not low <= value <= high:
-            raise UsageError(f"{item.name} {value}: allowed is {low:g} to {high:g}")
+    for option in options_of(options.__class__):
+        value = getattr(options, option.name)
+        if value is not None and not option.multiple:
+            option.check(value)
+
+
+@lru_cache
+def help_of(kind: type) -> Mapping[str, str]:
+    """Return the help of each documented field: the first paragraph of the docstring below it, as plain text.
+
+    Docstrings of attributes exist in the source only, so this reads it; without the source there is no help.
+    """
+    try:
+        module = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
+    except OSError:
+        return {}
+    body = next(node.body for node in module.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
+    return {
+        entry.target.id: " ".join(inspect.cleandoc(text.value.value).split("\n\n")[0].replace("``", "").split())
+        for entry, text in pairwise(body)
+        if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }

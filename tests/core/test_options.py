@@ -1,35 +1,48 @@
-"""Options that a dataclass describes: their help, their allowed words and their limits."""
+"""Dataclasses of options: the help of their fields, and the values that they refuse."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from bioclip_core.errors import UsageError
-from bioclip_core.options import allowed_words, check_options, is_required, option, options_of
+from bioclip_core.options import check_options, help_of
 
 
-@dataclass(frozen=True)
-class Recipe:
-    name: str = field(metadata=option("Name of the dish.", metavar="DISH"))
-    heat: Literal["low", "high"] = field(default="low", metadata=option("Heat of the oven."))
-    eggs: int | None = field(default=None, metadata=option("Number of eggs.", low=1, high=12))
-    note: str = ""
+@dataclass(frozen=True, slots=True)
+class Sample:
+    share: float = field(default=0.5, metadata={"above": 0, "high": 1})
+    """Share of ``things``,
+    over two lines.
+
+    Not a part of the help.
+    """
+    count: int | None = field(default=None, metadata={"low": 1})
+    heat: Literal["low", "high"] = "low"
+    word: str = field(default="a", metadata={"choices": ("a", "b")})
+    """Word."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
-def test_the_options_of_a_dataclass_are_its_fields_with_a_help() -> None:
-    options = options_of(Recipe)
-    assert [(name, item.metadata["help"], is_required(item)) for name, item in options.items()] == [
-        ("name", "Name of the dish.", True), ("heat", "Heat of the oven.", False), ("eggs", "Number of eggs.", False),
-    ]  # fmt: skip
-    assert allowed_words(Recipe) == {"heat": ("low", "high")}
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"share": 0}, "share 0: allowed are numbers above 0 and at most 1"),
+        ({"share": float("nan")}, "share nan"),
+        ({"share": 1.5}, "share 1.5"),
+        ({"count": 0}, "count 0: allowed are whole numbers from 1"),
+        ({"heat": "hot"}, "heat 'hot': allowed are low, high"),
+        ({"word": "c"}, "word 'c': allowed are a, b"),
+    ],
+)
+def test_a_value_that_a_field_does_not_allow_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Sample(**given)
 
 
-def test_values_are_checked_against_words_and_limits() -> None:
-    check_options(Recipe("omelette", "high", 12))
-    with pytest.raises(UsageError, match="heat 'hot': allowed are low, high"):
-        check_options(Recipe("omelette", "hot"))  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="eggs 13: allowed is 1 to 12"):
-        check_options(Recipe("omelette", eggs=13))
+def test_help_is_the_first_paragraph_below_a_field() -> None:
+    assert help_of(Sample) == {"share": "Share of things, over two lines.", "word": "Word."}

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option, time_zone_option
+from bioclip_plugin.commands.options import filled, force_option, json_option, options_from, run_option, store_option
 from bioclip_plugin.commands.reporting import Report, console_for, print_json_line, print_table, printable
 from bioclip_plugin.commands.reviewing.review_stats import stats
+from bioclip_plugin.reviews.importing import ImportOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,14 +47,7 @@ def review() -> None:
 @click.argument("file", metavar="FILE")
 @store_option
 @run_option
-@click.option("--reviewer", default="", help="Who made the reviews whose rows do not say.")
-@click.option(
-    "--base-folder",
-    type=click.Path(path_type=Path),
-    help="Where the relative names of images begin.  [default: in the file's folder]",
-)
-@time_zone_option("Of times without an offset: Europe/Brussels, or +02:00.  [default: UTC]")
-@click.option("--name-column", help="The column that holds the names.  [default: species, scientificName and others]")
+@options_from(ImportOptions)
 @labels_option
 @taxonomy_option
 @click.option(
@@ -74,7 +68,7 @@ def import_(ctx: click.Context, /, file: str, store: str, run: int | None, as_js
     bioclip-plugin review import package/datapackage.json --rejected rejected.csv
     """
     from bioclip_core.files.whole import check_output
-    from bioclip_plugin.reviews.importing import ImportOptions, StoredNames, import_reviews
+    from bioclip_plugin.reviews.importing import StoredNames, import_reviews
     from bioclip_plugin.reviews.names import NameBook
     from bioclip_plugin.reviews.run_labels import labels_of_run
     from bioclip_plugin.store import Store
@@ -82,7 +76,7 @@ def import_(ctx: click.Context, /, file: str, store: str, run: int | None, as_js
     rejected: Path | None = given["rejected"]
     if rejected is not None:
         check_output(rejected, force=given["force"], reads=[file])
-    options = ImportOptions(given["reviewer"], given["base_folder"], given["time_zone"], given["name_column"])
+    options = filled(ImportOptions, given)
     plugins, console = plugins_of(ctx), console_for(to_stderr=as_json)
     shown: list[NotTaken] = []
     with ExitStack() as stack:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
-from bioclip_plugin.commands.options import model_option
+from bioclip_plugin.commands.options import options_from
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_table, terminated_like_interrupted
-from bioclip_plugin.commands.training.evaluate import Stages, data_option, with_encoding_options
+from bioclip_plugin.commands.training.evaluate import Stages
+from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
+from bioclip_training.evaluation.temperature import CalibrateConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,16 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@data_option
-@model_option
-@click.option("--labels", help="A label set's folder.  [default: the model's own]")
-@click.option(
-    "--split",
-    default="dev",
-    show_default=True,
-    help="Part of the catalog; never one that is trained on or measured on.",
-)
-@with_encoding_options
+@options_from(CalibrateConfig, model=DEFAULT_MODEL, labels=None)
 @click.pass_context
 def calibrate(ctx: click.Context, /, model: str, labels: str | None, **options: Any) -> int:
     """Fit the temperature of a model with a label set: one number that every logit is divided by, so that of the answers with a
@@ -41,9 +34,7 @@ def calibrate(ctx: click.Context, /, model: str, labels: str | None, **options: 
     bioclip-plugin calibrate --data leaves.parquet --model bioclip-2 --labels my_labels
     """
     from bioclip_core.models import find_model
-    from bioclip_plugin.items.request import ClassifyRequest
     from bioclip_plugin.running.label_choice import choose_labels
-    from bioclip_training.evaluation.temperature import CalibrateConfig
     from bioclip_training.evaluation.temperature import calibrate as fit
 
     console = console_for()

@@ -13,9 +13,10 @@ import click
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.whole import check_output, whole_file
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES
-from bioclip_plugin.commands.options import force_option
+from bioclip_plugin.commands.options import filled, force_option, options_from
 from bioclip_plugin.commands.reporting import Report, console_for, terminated_like_interrupted
 from bioclip_plugin.commands.training.catalog_views import say_overview, show
+from bioclip_training.catalog.options import BuildOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,49 +48,20 @@ catalog.add_command(show)
     type=click.Path(path_type=Path),
     help="Resolve names to accepted ones with this file, made by `taxonomy build`.",
 )
-@click.option("--only-resolved", is_flag=True, help="Leave out rows whose name the taxonomy could not resolve.")
-@click.option(
-    "--val",
-    type=click.FloatRange(0, 0.9),
-    default=0.15,
-    show_default=True,
-    help="Share of the groups that becomes val, of rows without a split of their own.",
-)
-@click.option(
-    "--group-by",
-    metavar="COLUMN",
-    help="Column whose equal values stay on one side of a split; `image`: each file alone; `folder`: the files of a folder.  "
-    "[default: individual, event, occurrence or deployment, the first that a table has]",
-)
+@options_from(BuildOptions, omit=["holdout_share", "holdout_names"])
 @click.option(
     "--holdout-taxa",
     metavar="SHARE|FILE",
     help="Keep whole species unseen: a share of them, or those that a file names (a name a line, higher taxa too).",
 )
-@click.option(
-    "--near-distance",
-    type=click.IntRange(0, 32),
-    default=8,
-    show_default=True,
-    help="Bits of 144 in which two near duplicates may differ; 0 finds equal files only.",
-)
-@click.option(
-    "--keep-duplicates", is_flag=True, help="Leave duplicates on both sides of a split; they are only reported."
-)
-@click.option("--workers", type=click.IntRange(min=1), help="Reading threads.  [default: one a core, at most 16]")
 @force_option
 def build(
     tables: tuple[str, ...],
     output: Path,
     taxonomy: Path | None,
-    only_resolved: bool,
-    val: float,
-    group_by: str | None,
     holdout_taxa: str | None,
-    near_distance: int,
-    keep_duplicates: bool,
-    workers: int | None,
     force: bool,
+    **given: Any,
 ) -> int:
     """Build a catalog from tables, folder trees named by taxon, or the reviews of a result store.
 
@@ -104,17 +76,13 @@ def build(
     """
     from bioclip_plugin.labelled.sources import labelled_sources
     from bioclip_training.catalog.build import build_catalog
-    from bioclip_training.catalog.options import BuildOptions
 
     console = console_for()
     check_output(output, force=force, reads=[*tables, *filter(None, (taxonomy,))])
-    if only_resolved and taxonomy is None:
+    if given["only_resolved"] and taxonomy is None:
         raise UsageError("--only-resolved needs --taxonomy FILE; make one with: bioclip-plugin taxonomy build")
     share, names = _holdout(holdout_taxa)
-    options = BuildOptions(
-        val=val, group_by=group_by, holdout_share=share, holdout_names=names, near_distance=near_distance,
-        keep_duplicates=keep_duplicates, only_resolved=only_resolved, workers=workers or 0,
-    )  # fmt: skip
+    options = filled(BuildOptions, given, holdout_share=share, holdout_names=names)
     sources = labelled_sources(tables)
     report = Report("Reading", unit="rows")
     try:

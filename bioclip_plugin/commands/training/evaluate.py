@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioclip_core.captions import Caption
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import device_option, force_option, model_option
+from bioclip_plugin.commands.options import force_option, options_from
 from bioclip_plugin.commands.reporting import Report, console_for, log_lines, print_table, terminated_like_interrupted
+from bioclip_plugin.items.request import DEFAULT_MODEL
+from bioclip_training.evaluation.config import EvaluationConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,73 +20,12 @@ if TYPE_CHECKING:
 
 _UNITS = {"Labels": "labels", "Measuring": "steps", "Writing": "files"}
 
-data_option = click.option("--data", required=True, help="The catalog: a .parquet file that catalog build made.")
-
-encoding_options = (
-    click.option("--batch-size", type=click.IntRange(min=1), help="Regions encoded at once.  [default: 16, on a GPU 128]"),
-    click.option("--workers", type=click.IntRange(min=1), help="Decoding threads.  [default: one a core, at most 16]"),
-    device_option,
-    click.option(
-        "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True,
-        help="auto is bf16 where the device multiplies it natively, else fp32.",
-    ),
-)  # fmt: skip
-
-
-def with_encoding_options(function: Any) -> Any:
-    """The options of a command that encodes a catalog's images."""
-    for option in reversed(encoding_options):
-        function = option(function)
-    return function
-
 
 @click.command()
-@data_option
-@click.option(
-    "--split", "splits", multiple=True, default=("val",), show_default=True,
-    help="Part of the catalog: train, dev, val, unseen, all, or a word of its own; may be given again.",
-)  # fmt: skip
-@model_option
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="The report's folder.")
-@click.option(
-    "--labels",
-    help="A label set's folder, or words of your own (.txt, .csv).  [default: every taxon of the catalog, all splits]",
-)
-@click.option(
-    "--label",
-    "words",
-    multiple=True,
-    metavar="WORDS",
-    help="A label of your own instead of taxa; given again for each.",
-)
-@click.option(
-    "--truth-column", default="common_name", show_default=True, metavar="COLUMN",
-    help="The catalog's column that says which of your own labels is right.",
-)  # fmt: skip
-@click.option(
-    "--caption", type=click.Choice([kind.value for kind in Caption]), default=Caption.TAXONOMIC.value, show_default=True,
-    help="What the text tower reads where labels are made of the catalog.",
-)  # fmt: skip
-@click.option(
-    "--few-shot/--no-few-shot",
-    default=True,
-    show_default=True,
-    help="Also classify by 1 and by 5 example images of each taxon.",
-)
-@click.option(
-    "--draws", type=click.IntRange(min=1), default=5, show_default=True, help="How often the examples are drawn."
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws and the bootstrap."
-)
-@click.option(
-    "--threshold", type=float, default=0.65, show_default=True, help="Summed probability that the consensus needs."
-)
-@click.option("--compare", metavar="FOLDER", help="Another evaluation of the same images, to compare with.")
-@with_encoding_options
+@options_from(EvaluationConfig, omit=["groups", "resamples", "force"], model=DEFAULT_MODEL)
 @force_option
 @click.pass_context
-def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, output: Path, **options: Any) -> int:
+def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, **options: Any) -> int:
     """Measure a model on held-out images: accuracy at every rank with intervals, few-shot, calibration, consensus.
 
     The folder gets report.html (one file, to be looked at and passed on), metrics.json, examples.parquet (a row an image), and
@@ -97,20 +37,19 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
     bioclip-plugin evaluate --data leaves.parquet --split unseen --model local-dir:trained --output unseen
     bioclip-plugin evaluate --data reef.parquet --model bioclip-2 --label "parrot fish" --label wrasse --output words
     """
-    from bioclip_training.evaluation import EvaluationConfig
     from bioclip_training.evaluation import evaluate as measure
 
     words, groups, labels = _words(words, labels)
     console = console_for()
-    config = EvaluationConfig(output=str(output), labels=labels, words=words, groups=groups, **options)
+    config = EvaluationConfig(labels=labels, words=words, groups=groups, **options)
     try:
         with log_lines(console), terminated_like_interrupted(), Stages(console) as stages:
             metrics = measure(config, plugins_of(ctx).models(), stages.progress)
     except KeyboardInterrupt:
-        console.print(f"Interrupted; nothing was written to {output}.")
+        console.print(f"Interrupted; nothing was written to {config.output}.")
         return EXIT_INTERRUPTED
     _summarise(console, metrics)
-    console.print(f"Report: {output / 'report.html'}")
+    console.print(f"Report: {Path(config.output) / 'report.html'}")
     return EXIT_WITH_FAILURES if metrics["images"]["failed"] else EXIT_DONE
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import device_option, force_option, model_option
+from bioclip_plugin.commands.options import compute_options, force_option, model_option
 from bioclip_plugin.commands.reporting import Report, console_for, log_lines, print_table, printable
 
 if TYPE_CHECKING:
@@ -57,16 +57,7 @@ def prototypes() -> None:
     help="A label set of text to join the prototypes to: its folder, own (the one that the model has), "
     "or text (the names of all taxa of the catalog).",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), help="Images encoded at once.  [default: 16, on a GPU 128]")
-@click.option("--workers", type=click.IntRange(min=1), help="Decoding threads.  [default: one a core, at most 16]")
-@device_option
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-    default="auto",
-    show_default=True,
-    help="Of the image tower; classify with the same.",
-)
+@compute_options
 @force_option
 @click.pass_context
 def build(

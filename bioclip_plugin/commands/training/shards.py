@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES
-from bioclip_plugin.commands.options import force_option
+from bioclip_plugin.commands.options import filled, force_option, options_from
 from bioclip_plugin.commands.reporting import (
     Report,
     console_for,
@@ -16,12 +16,13 @@ from bioclip_plugin.commands.reporting import (
     size_of,
     terminated_like_interrupted,
 )
+from bioclip_training.shards.writing import ShardOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bioclip_training.shards.manifest import Shard
-    from bioclip_training.shards.writing import ShardOptions, Written
+    from bioclip_training.shards.writing import Written
 
 _SHOWN = 5  # skipped images named in the summary; skipped.csv has all
 _workers = click.option("--workers", type=click.IntRange(min=1), help="Threads.  [default: one a core, at most 16]")
@@ -42,28 +43,11 @@ def shards() -> None:
 @shards.command("write")
 @click.argument("catalog", type=click.Path(path_type=Path), metavar="CATALOG")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The shards' folder, new or unfinished.")
-@click.option("--split", "splits", multiple=True, help="Only this word of the split column; may be repeated.")
-@click.option("--samples-per-shard", type=click.IntRange(min=1), help="Samples in one tar.  [default: 1000]")
+@options_from(ShardOptions, omit=["shard_bytes"], samples_per_shard=None)
 @click.option("--size-mb", type=click.FloatRange(min=0.001), help="Close a tar at this size (1,000,000 bytes) instead.")
-@click.option(
-    "--max-side",
-    type=click.IntRange(16, 16384),
-    default=512,
-    show_default=True,
-    help="Longest side of a stored image in pixels; smaller ones keep their size.",
-)
-@click.option(
-    "--quality",
-    type=click.IntRange(1, 95),
-    default=92,
-    show_default=True,
-    help="JPEG quality of images that must be encoded: reduced ones and cut-out regions.",
-)
-@_workers
 @force_option
 def write(
-    catalog: Path, output: Path, splits: tuple[str, ...], samples_per_shard: int | None, size_mb: float | None,
-    max_side: int, quality: int, workers: int | None, force: bool,
+    catalog: Path, output: Path, size_mb: float | None, force: bool, **given: Any
 ) -> int:  # fmt: skip
     """Write a catalog's labelled regions as WebDataset tars: one image and one JSON member a sample.
 
@@ -77,14 +61,12 @@ def write(
     bioclip-plugin shards write catalog.parquet --output my_shards --split train --split val --size-mb 500
     """
     from bioclip_core.errors import UsageError
-    from bioclip_training.shards.writing import ShardOptions
 
-    if samples_per_shard is not None and size_mb is not None:
+    if given["samples_per_shard"] is not None and size_mb is not None:
         raise UsageError("--samples-per-shard and --size-mb: a tar ends by one of them; leave the other out")
-    options = ShardOptions(
-        splits=splits, samples_per_shard=None if size_mb else samples_per_shard or 1000,
-        shard_bytes=round(size_mb * 1_000_000) if size_mb else None, max_side=max_side, quality=quality, workers=workers or 0,
-    )  # fmt: skip
+    if size_mb is None:
+        given["samples_per_shard"] = given["samples_per_shard"] or 1000
+    options = filled(ShardOptions, given, shard_bytes=round(size_mb * 1_000_000) if size_mb else None)
     return _write(catalog, output, options, force)
 
 

@@ -5,136 +5,33 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
-from bioclip_plugin.commands.options import device_option
+from bioclip_plugin.commands.options import options_from
 from bioclip_plugin.commands.reporting import console_for, duration
+from bioclip_training.loop.recipe import TrainConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bioclip_training.loop.recipe import TrainingProgress, TrainResult
 
-_CHOICES = {
-    "method": ("full", "lora"),
-    "loss": ("taxon", "clip", "siglip"),
-    "augmentation": ("recipe", "camera", "specimen", "none"),
-    "balance": ("none", "sampling", "logits"),
-    "replay_projection": ("shared", "second"),
-    "precision": ("auto", "fp32", "bf16"),
-}
-
-
-def _number(name: str, default: Any, text: str, **more: Any) -> Callable[[Any], Any]:
-    """An option with a number, whose default is shown."""
-    return click.option(f"--{name}", type=type(default), default=default, show_default=True, help=text, **more)
-
-
-def _choice(name: str, default: str, text: str) -> Callable[[Any], Any]:
-    choices = click.Choice(_CHOICES[name.replace("-", "_")])
-    return click.option(f"--{name}", type=choices, default=default, show_default=True, help=text)
-
 
 @click.command(
     epilog="Several GPUs or processes: torchrun --nproc-per-node 2 -m -- bioclip_plugin train ... The defaults are for fine-tuning "
     "a small collection; docs/training.md has recipes for other cases."
 )
-@click.option(
-    "--data",
-    required=True,
-    metavar="CATALOG|SHARDS",
-    help="A catalog (.parquet) or a folder of shards; its part train is learnt.",
-)
-@click.option(
-    "--start",
-    required=True,
-    metavar="MODEL",
-    help="A model as --model takes it; or from nothing: new:small, new:ViT-B-32, new:FILE.json.",
-)
-@click.option(
-    "--output",
-    required=True,
-    metavar="FOLDER",
-    help="The checkpoint's folder; after an interruption the same command goes on.",
-)
-@click.option(
-    "--replay",
-    metavar="CATALOG|SHARDS",
-    help="Images of what the model knows already, mixed into each batch so that it is not forgotten.",
-)
-@_number("replay-ratio", 0.5, "Replay images for each image of --data.")
-@_number("replay-weight", 1.0, "Weight of the replay batch's loss.")
-@_choice(
-    "replay-projection",
-    "second",
-    "second: replay images have a projection of their own, as in BioCLIP 2; shared: the model's.",
-)
-@_choice("method", "full", "full trains all weights; lora adds low-rank matrices to the vision tower (extra lora).")
-@_number("lora-rank", 8, "Rank of LoRA's matrices.")
-@_number("lora-alpha", 16.0, "LoRA's scale, divided by the rank.")
-@_choice(
-    "loss", "taxon", "taxon: images and captions of one taxon belong together; clip: the reference; siglip: pairwise."
-)
+@options_from(TrainConfig, omit=["captions", "betas", "eps", "tell", "should_stop"])
 @click.option(
     "--captions",
     metavar="NAME=SHARE,...",
     help="Share of each caption: taxonomic, scientific, common, scientific_common, taxonomic_common.",
 )
-@click.option(
-    "--epochs",
-    type=float,
-    help="Passes over the data; --steps has precedence.  [default: 20, from nothing 80; at least 150 steps]",
-)
-@click.option("--steps", type=int, help="Optimiser steps.")
-@_number("batch-size", 64, "Images of --data a step, over all processes.")
-@_number("accumulate", 1, "Compute a batch in this many parts, with the whole batch's negatives.")
-@click.option(
-    "--learning-rate",
-    type=float,
-    help="At its highest.  [default: 0.2 / width of the text tower]",
-)
-@click.option(
-    "--trunk-rate",
-    type=float,
-    help="The vision tower's rate as a share of the others'.  [default: 0.1; from nothing 1]",
-)
-@_number("weight-decay", 0.2, "Of matrices only.")
-@_number("warmup", 0.1, "Share of the steps in which the learning rate rises, if below 1; else steps.")
-@_number("clip-norm", 1.0, "Largest norm of the gradient; 0 for none.")
-@click.option("--lock-image", is_flag=True, help="Leave the vision tower as it is, but for its projection.")
-@click.option("--lock-text", is_flag=True, help="Leave the text tower as it is.")
-@_choice("augmentation", "recipe", "recipe: crops as BioCLIP; camera: night, blur, mirror; specimen: rotation, mirror.")
-@_choice("balance", "none", "For long tails: sampling draws all taxa equally often, logits adjusts the loss.")
-@_number("drop-path", 0.0, "Stochastic depth of the vision tower, at its last block.")
-@_number(
-    "average",
-    0.0,
-    "Decay a step of a running average of the weights, which is then what is validated and kept; 0 for none.",
-)
-@click.option(
-    "--wise-ft/--no-wise-ft",
-    default=True,
-    show_default=True,
-    help="At the end, interpolate between old and new weights; dev decides.",
-)
-@_number("dev-fraction", 0.1, "Share of the groups of train that the choice is made on, and that is not learnt.")
-@_number("validate-every", 0, "Steps between validations; 0 is 20 times a run.")
-@_number("save-every", 0, "Steps between saved states; 0 is with each validation.")
-@_number("spike", 3.0, "A loss this many times the recent median goes back to the last good step; 0 never.")
-@click.option("--gradient-checkpointing", is_flag=True, help="Less memory, more time: compute activations twice.")
-@click.option("--compile", is_flag=True, help="Compile the vision tower with torch.compile.")
-@device_option
-@_choice(
-    "precision", "auto", "Of the computing, over fp32 weights; auto is bf16 where the device multiplies it natively."
-)
-@_number("workers", 0, "Decoding threads; 0 is one a core.")
-@_number("cache-mb", 2048, "Decoded images kept in memory.")
-@_number("seed", 0, "Of everything random.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the result as JSON on standard output, and nothing else there."
 )
@@ -152,7 +49,7 @@ def train(ctx: click.Context, /, as_json: bool, captions: str | None, **options:
     bioclip-plugin train --data collection.parquet --start bioclip-2 --replay old.parquet --output my_model
     """
     from bioclip_training.loop.memory_reuse import reused_memory
-    from bioclip_training.loop.recipe import CAPTION_MIX, TrainConfig, TrainingStopped
+    from bioclip_training.loop.recipe import CAPTION_MIX, TrainingStopped
 
     console = console_for(to_stderr=as_json)
     mix = caption_mix(captions) if captions else CAPTION_MIX

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from bioclip_core.errors import UsageError
+from bioclip_core.options import check_options
 from bioclip_training.catalog.duplicates import NEAR_DISTANCE
 
 IMAGE, FOLDER, BURST = "image", "folder", "burst"
@@ -16,35 +16,35 @@ images of one folder and camera that were taken shortly after each other."""
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """How splits are drawn and duplicates are treated."""
+    """Options of drawing splits and treating duplicates."""
 
-    val: float = 0.15
-    """Share of the groups that becomes ``val``, of the rows that have no split of their own."""
-    group_by: str | None = None
-    """The column whose equal values belong together; or ``image`` (each file alone), ``folder`` (its files); None: chosen a source."""
-    holdout_share: float = 0.0
-    """Share of the species that is kept unseen, chosen by hash of the lineage."""
+    val: float = field(default=0.15, metadata={"low": 0, "high": 0.9})
+    """Share of the groups that becomes val, among the rows without a split of their own."""
+    group_by: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "COLUMN",
+            "automatic": "individual, event, occurrence or deployment, the first that a table has",
+        },
+    )
+    """Column whose equal values stay on one side of a split; image: each file alone; folder: the files of a folder."""
+    holdout_share: float = field(default=0.0, metadata={"low": 0, "high": 0.9})
+    """Share of the species to keep unseen, chosen by a hash of the lineage."""
     holdout_names: tuple[str, ...] = ()
-    """Species or higher taxa that are kept unseen."""
-    near_distance: int = NEAR_DISTANCE
-    """Bits of 144 in which two near duplicates may differ; 0 looks at equal files only."""
+    """Species or higher taxa to keep unseen."""
+    near_distance: int = field(default=NEAR_DISTANCE, metadata={"low": 0, "high": 32})
+    """Number of bits of 144 in which two near duplicates may differ; 0 finds equal files only."""
     keep_duplicates: bool = False
-    """Leave duplicates on both sides of a split (they are reported)."""
+    """Leave duplicates on both sides of a split; they are only reported."""
     only_resolved: bool = False
     """Leave out rows whose name the taxonomy could not resolve."""
-    workers: int = 0
-    """Reading threads; 0 is one a core, at most 16."""
+    workers: int | None = field(
+        default=None, metadata={"low": 1, "high": 1024, "automatic": "one per core, at most 16"}
+    )
+    """Number of reading threads."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("val", 0, 0.9),
-            ("holdout_share", 0, 0.9),
-            ("near_distance", 0, 32),
-            ("workers", 0, 1024),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise UsageError(f"{name} {value}: allowed is {low} to {high}")
+        check_options(self)
 
     @property
     def threads(self) -> int:

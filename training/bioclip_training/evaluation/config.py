@@ -2,78 +2,76 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bioclip_core.captions import Caption
+from bioclip_core.device import PRECISIONS
 from bioclip_core.errors import UsageError
+from bioclip_core.options import check_options
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.catalog.rows import TEXT_COLUMNS
 
 SHOTS = (1, 5)
-"""Support images a taxon in few-shot classification, as in the BioCLIP papers."""
+"""Support images per taxon in few-shot classification, as in the BioCLIP papers."""
+TRUTH_COLUMNS = (*(rank.value for rank in RANKS), *TEXT_COLUMNS[8:])
+"""Columns of a catalog that may say which custom label is right."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationConfig:
     """An evaluation. The same settings, catalog and weights give the same figures."""
 
-    data: str
-    """A catalog (``.parquet``)."""
+    data: str = field(metadata={"metavar": "CATALOG"})
+    """Catalog: a .parquet file that `catalog build` made."""
     model: str
-    """A registered name, ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, or a weight file."""
-    output: str
-    """The report's folder; written whole or not at all."""
-    splits: tuple[str, ...] = ("val",)
-    """Parts of the catalog, together: words of its ``split`` column, ``dev``, or ``all``."""
-    labels: str | None = None
-    """A label set's folder; None is every taxon of the catalog, all splits."""
-    words: tuple[str, ...] = ()
-    """Custom labels instead of taxa."""
+    """A name that `models list` shows, hf-hub:ORG/NAME, local-dir:FOLDER, or a weight file."""
+    output: str = field(metadata={"metavar": "FOLDER"})
+    """Folder of the report; written whole or not at all."""
+    splits: tuple[str, ...] = field(default=("val",), metadata={"flag": "--split"})
+    """Part of the catalog: train, dev, val, unseen, all, or another word of its split column."""
+    labels: str | None = field(default=None, metadata={"automatic": "every taxon of the catalog, all splits"})
+    """Folder of a label set, or a file of custom labels (.txt, .csv).
+
+    From Python a folder only; custom labels are ``words``.
+    """
+    words: tuple[str, ...] = field(default=(), metadata={"flag": "--label", "metavar": "WORDS"})
+    """Custom label instead of taxa."""
     groups: tuple[str, ...] = ()
-    """The group of each custom label; none where there are no groups."""
-    truth_column: str = "common_name"
-    """The catalog's column that says which custom label is right."""
-    caption: str = Caption.TAXONOMIC.value
-    """What the text tower reads where the labels are made of the catalog."""
+    """Group of each custom label; empty: without groups."""
+    truth_column: str = field(default="common_name", metadata={"choices": TRUTH_COLUMNS, "metavar": "COLUMN"})
+    """Column of the catalog that says which custom label is right."""
+    caption: str = field(default=Caption.TAXONOMIC.value, metadata={"choices": tuple(kind.value for kind in Caption)})
+    """Text that the text tower reads where labels are made of the catalog."""
     device: str = "auto"
-    precision: str = "auto"
-    batch_size: int | None = None
-    """Regions encoded at once; None: 16 on a CPU, 128 on a GPU."""
-    workers: int | None = None
-    """Decoding threads; None: one a core, at most 16."""
+    """Device of the model: auto, cpu, cuda, cuda:N or mps."""
+    precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS)})
+    """Precision of the image tower; auto is bf16 where the device multiplies it natively, else fp32."""
+    batch_size: int | None = field(default=None, metadata={"low": 1, "automatic": "16, on a GPU 128"})
+    """Regions encoded at once."""
+    workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
+    """Number of decoding threads."""
     few_shot: bool = True
     """Also classify by 1 and by 5 example images of each taxon."""
-    draws: int = 5
-    """How often the example images are drawn anew."""
-    threshold: float = 0.65
-    """The summed probability that a consensus needs."""
-    resamples: int = 1000
+    draws: int = field(default=5, metadata={"low": 1})
+    """Number of times that the example images are drawn."""
+    threshold: float = field(default=0.65, metadata={"above": 0, "high": 1})
+    """Summed probability that a consensus needs."""
+    resamples: int = field(default=1000, metadata={"low": 100})
     """Bootstrap resamples behind each interval."""
-    seed: int = 0
-    """Of the resamples and the draws."""
-    compare: str | None = None
-    """The folder of another evaluation, compared image by image."""
+    seed: int = field(default=0, metadata={"low": 0})
+    """Random seed of the draws and the bootstrap."""
+    compare: str | None = field(default=None, metadata={"metavar": "FOLDER"})
+    """Another evaluation of the same images, to compare with."""
     force: bool = False
-    """Replace ``output`` if it exists."""
+    """Replace the output if it exists."""
 
     def __post_init__(self) -> None:
         if not self.splits:
             raise UsageError("split: give at least one part of the catalog, for example val")
         if self.labels and self.words:
             raise UsageError("labels and words of your own were both given; an evaluation has one kind of label")
-        if not (math.isfinite(self.threshold) and 0 < self.threshold <= 1):
-            raise UsageError(f"threshold {self.threshold}: allowed is a probability above 0 and at most 1")
-        if self.caption not in {kind.value for kind in Caption}:
-            raise UsageError(f"caption {self.caption!r}: allowed are {', '.join(kind.value for kind in Caption)}")
-        allowed = (*(rank.value for rank in RANKS), *TEXT_COLUMNS[8:])
-        if self.truth_column not in allowed:
-            raise UsageError(f"truth column {self.truth_column!r}: allowed are {', '.join(allowed)}")
-        for name, least in (("draws", 1), ("resamples", 100), ("batch_size", 1), ("workers", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"{name} {value}: allowed are whole numbers from {least}")
+        check_options(self)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

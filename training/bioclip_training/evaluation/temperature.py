@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.calibration import Calibration, keep_calibration
+from bioclip_core.device import PRECISIONS
 from bioclip_core.errors import UsageError
 from bioclip_core.models import FoundModel, ModelEntry, find_model
+from bioclip_core.options import check_options
 from bioclip_training.catalog.rows import Catalog, hashed_share
 from bioclip_training.evaluation.features import FeatureBook, Progress, silent
 from bioclip_training.evaluation.questions import query_rows
@@ -44,26 +46,31 @@ _PASS_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class CalibrateConfig:
-    """What a temperature is fitted on."""
+    """Model, label set and images of a temperature."""
 
-    data: str
-    """A catalog (``.parquet``)."""
+    data: str = field(metadata={"metavar": "CATALOG"})
+    """Catalog: a .parquet file that `catalog build` made."""
     model: str
-    """A registered name, ``hf-hub:ORG/NAME``, ``local-dir:FOLDER``, or a weight file."""
-    labels: str
-    """The label set's folder."""
+    """A name that `models list` shows, hf-hub:ORG/NAME, local-dir:FOLDER, or a weight file."""
+    labels: str = field(metadata={"automatic": "the model's own"})
+    """Folder of a label set."""
     split: str = "dev"
-    """Part of the catalog; never one that is trained on or measured on."""
+    """Part of the catalog, never one that is trained on or measured on."""
     device: str = "auto"
-    precision: str = "auto"
-    batch_size: int | None = None
-    workers: int | None = None
+    """Device of the model: auto, cpu, cuda, cuda:N or mps."""
+    precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS)})
+    """Precision of the image tower; auto is bf16 where the device multiplies it natively, else fp32."""
+    batch_size: int | None = field(default=None, metadata={"low": 1, "automatic": "16, on a GPU 128"})
+    """Regions encoded at once."""
+    workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
+    """Number of decoding threads."""
 
     def __post_init__(self) -> None:
         if self.split in _KEPT_OUT:
             raise UsageError(
                 f"split {self.split!r}: {_KEPT_OUT[self.split]}; use dev, or a part of your own that is for nothing else"
             )
+        check_options(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bioclip_core.captions import Caption
 from bioclip_core.errors import BioclipError, UsageError
-from bioclip_core.options import check_options, option
+from bioclip_core.options import check_options
 from bioclip_training.catalog.rows import DEV_FRACTION
 
 Method = Literal["full", "lora"]
@@ -58,184 +58,110 @@ class TrainConfig:
     Everything random in a run is a function of ``seed`` and the step, so that a resumed run equals an uninterrupted one.
     """
 
-    data: str = field(
-        metadata=option(
-            "Catalog (.parquet) or folder of shards; the model learns its part train.", metavar="CATALOG|SHARDS"
-        )
-    )
-    start: str = field(
-        metadata=option(
-            "Model as --model takes it, or random weights: new:small, new:ViT-B-32, new:FILE.json.", metavar="MODEL"
-        )
-    )
-    output: str = field(
-        metadata=option(
-            "Folder of the checkpoint; after an interruption the same command continues the run.", metavar="FOLDER"
-        )
-    )
-    replay: str | None = field(
-        default=None,
-        metadata=option(
-            "Second collection, of images that the model knows already: part of each batch, so that they are not forgotten.",
-            metavar="CATALOG|SHARDS",
-        ),
-    )
-    """The method is experience replay (Gu et al. 2025)."""
-    replay_ratio: float = field(default=0.5, metadata=option("Replay images per image of --data.", low=0.01, high=100))
-    replay_weight: float = field(
-        default=1.0, metadata=option("Weight of the replay batch's loss; the loss of --data has 1.", low=0, high=1000)
-    )
-    replay_projection: ReplayProjection = field(
-        default="shared",
-        metadata=option(
-            "Visual projection of replay images. shared: the model's own; second: a copy that is dropped at the end, as in BioCLIP 2."
-        ),
-    )
-    method: Method = field(
-        default="full",
-        metadata=option(
-            "full trains all weights; lora trains low-rank additions to the vision tower and merges them (extra lora)."
-        ),
-    )
-    lora_rank: int = field(default=8, metadata=option("Rank of LoRA's matrices.", low=1, high=1024))
-    lora_alpha: float = field(
-        default=16.0, metadata=option("Scale of LoRA's additions, divided by the rank.", low=0.01, high=10_000)
-    )
-    loss: Loss = field(
-        default="taxon",
-        metadata=option(
-            "taxon: images and captions of one taxon belong together; clip: CLIP's loss, for which they are negatives; siglip: pairwise."
-        ),
-    )
-    captions: Mapping[str, float] = field(
-        default_factory=lambda: CAPTION_MIX,
-        metadata=option(
-            "Probability of each caption: taxonomic, scientific, common, scientific_common, taxonomic_common.",
-            metavar="NAME=SHARE,...",
-        ),
-    )
-    """A taxon without one of these captions gets another."""
-    steps: int | None = field(
-        default=None, metadata=option("Optimiser steps; takes precedence over --epochs.", low=1, high=1e9)
-    )
+    data: str = field(metadata={"metavar": "CATALOG|SHARDS"})
+    """Catalog (.parquet) or folder of shards; the model learns its part train."""
+    start: str = field(metadata={"metavar": "MODEL"})
+    """Model as --model takes it, or random weights: new:small, new:ViT-B-32, new:FILE.json."""
+    output: str = field(metadata={"metavar": "FOLDER"})
+    """Folder of the checkpoint; after an interruption the same command continues the run."""
+    replay: str | None = field(default=None, metadata={"metavar": "CATALOG|SHARDS"})
+    """Second collection, of images that the model knows already: part of each batch, so that they are not forgotten.
+
+    The method is experience replay (Gu et al. 2025).
+    """
+    replay_ratio: float = field(default=0.5, metadata={"low": 0.01, "high": 100})
+    """Replay images per image of --data."""
+    replay_weight: float = field(default=1.0, metadata={"low": 0, "high": 1000})
+    """Weight of the replay batch's loss; the loss of --data has 1."""
+    replay_projection: ReplayProjection = "shared"
+    """Visual projection of replay images. shared: the model's own; second: a copy that is dropped at the end, as in BioCLIP 2."""
+    method: Method = "full"
+    """Weights to train: full trains all weights; lora trains low-rank additions to the vision tower and merges them (extra lora)."""
+    lora_rank: int = field(default=8, metadata={"low": 1, "high": 1024})
+    """Rank of LoRA's matrices."""
+    lora_alpha: float = field(default=16.0, metadata={"low": 0.01, "high": 10000})
+    """Scale of LoRA's additions, divided by the rank."""
+    loss: Loss = "taxon"
+    """Loss. taxon: images and captions of one taxon belong together; clip: CLIP's loss, for which they are negatives; siglip: pairwise."""
+    captions: Mapping[str, float] = field(default_factory=lambda: CAPTION_MIX, metadata={"metavar": "NAME=SHARE,..."})
+    """Probability of each caption: taxonomic, scientific, common, scientific_common, taxonomic_common.
+
+    A taxon without one of these captions gets another.
+    """
+    steps: int | None = field(default=None, metadata={"low": 1, "high": 10**9})
+    """Optimiser steps; takes precedence over --epochs."""
     epochs: float | None = field(
         default=None,
-        metadata=option(
-            "Passes over the data; by default 20, or 80 from random weights, and at least 150 steps.",
-            low=0.001,
-            high=1e6,
-        ),
+        metadata={"low": 0.001, "high": 1e6, "automatic": "20, from random weights 80; at least 150 steps"},
     )
-    batch_size: int = field(
-        default=64, metadata=option("Images of --data per step, over all processes.", low=2, high=1e7)
-    )
-    accumulate: int = field(
-        default=1,
-        metadata=option(
-            "Number of parts that a batch is computed in, with the negatives of the whole batch.", low=1, high=1e6
-        ),
-    )
+    """Passes over the data."""
+    batch_size: int = field(default=64, metadata={"low": 2, "high": 10**7})
+    """Images of --data per step, over all processes."""
+    accumulate: int = field(default=1, metadata={"low": 1, "high": 10**6})
+    """Number of parts that a batch is computed in, with the negatives of the whole batch."""
     learning_rate: float | None = field(
-        default=None,
-        metadata=option(
-            "Highest learning rate; by default 0.2 divided by the width of the text tower.", low=0, high=10
-        ),
+        default=None, metadata={"low": 0, "high": 10, "automatic": "0.2 / width of the text tower"}
     )
+    """Highest learning rate."""
     trunk_rate: float | None = field(
-        default=None,
-        metadata=option(
-            "Learning rate of the vision tower as a share of the others', its projection excepted; by default 0.1, or 1 from random "
-            "weights.",
-            low=0,
-            high=100,
-        ),
+        default=None, metadata={"low": 0, "high": 100, "automatic": "0.1, from random weights 1"}
     )
-    weight_decay: float = field(default=0.2, metadata=option("Weight decay of matrices.", low=0, high=10))
-    """Embeddings, biases, norms and the logit scale never decay."""
+    """Learning rate of the vision tower, its projection excepted, as a share of the others'."""
+    weight_decay: float = field(default=0.2, metadata={"low": 0, "high": 10})
+    """Weight decay of matrices.
+
+    Embeddings, biases, norms and the logit scale never decay.
+    """
     betas: tuple[float, float] = (0.9, 0.98)
     """AdamW's betas."""
     eps: float = field(default=1e-6, metadata={"low": 1e-12, "high": 1})
     """AdamW's epsilon."""
-    warmup: float = field(
-        default=0.1,
-        metadata=option(
-            "Share of the steps in which the learning rate rises, if below 1; otherwise a number of steps.",
-            low=0,
-            high=1e9,
-        ),
-    )
-    """A cosine to zero follows."""
-    clip_norm: float = field(
-        default=1.0, metadata=option("Largest norm of all gradients together; 0 does not clip.", low=0, high=1e6)
-    )
-    lock_image: bool = field(default=False, metadata=option("Keep the vision tower as it is, its projection excepted."))
-    lock_text: bool = field(default=False, metadata=option("Keep the text tower as it is."))
-    augmentation: Augmentation = field(
-        default="recipe",
-        metadata=option(
-            "recipe: crops of 90 to 100%, as BioCLIP; camera: night infrared, blur, mirror, stronger crops; specimen: rotation, mirror."
-        ),
-    )
-    balance: Balance = field(
-        default="none",
-        metadata=option(
-            "For long tails: sampling draws all taxa equally often, logits adjusts the loss by their frequency."
-        ),
-    )
-    drop_path: float = field(
-        default=0.0, metadata=option("Stochastic depth of the vision tower, at its last block.", low=0, high=0.9)
-    )
-    """The share of dropped branches rises from 0 at the first block (Huang et al. 2016)."""
-    average: float = field(
-        default=0.0,
-        metadata=option(
-            "Decay per step of a running average of the weights, which is then validated and kept; 0 keeps the weights themselves.",
-            low=0,
-            high=0.99999,
-        ),
-    )
-    wise_ft: bool = field(
-        default=True,
-        metadata=option(
-            "At the end, interpolate between the starting and the best weights, and keep the best mix on dev."
-        ),
-    )
-    dev_fraction: float = field(
-        default=DEV_FRACTION,
-        metadata=option(
-            "Share of the groups of train that is not trained on: its images (dev) choose the step and the interpolation.",
-            low=0,
-            high=0.9,
-        ),
-    )
-    validate_every: int = field(
-        default=0, metadata=option("Steps between validations; 0 is 20 times per run.", low=0, high=1e9)
-    )
-    save_every: int = field(
-        default=0, metadata=option("Steps between saved states; 0 is with each validation.", low=0, high=1e9)
-    )
-    spike: float = field(
-        default=3.0,
-        metadata=option(
-            "A loss this many times the recent median returns the run to its last saved state; 0 never.",
-            low=0,
-            high=1e6,
-        ),
-    )
-    gradient_checkpointing: bool = field(
-        default=False, metadata=option("Less memory, more time: compute activations twice.")
-    )
-    compile: bool = field(default=False, metadata=option("Compile the vision tower with torch.compile."))
-    device: str = field(default="auto", metadata=option("Device: auto, cpu, cuda, or cuda:N."))
-    precision: Precision = field(
-        default="auto",
-        metadata=option(
-            "Precision of the computing, over fp32 weights; auto is bf16 where the device multiplies it natively."
-        ),
-    )
-    workers: int = field(default=0, metadata=option("Number of decoding threads; 0 is one per core.", low=0, high=1024))
-    cache_mb: int = field(default=2048, metadata=option("Megabytes of decoded images kept in memory.", low=0, high=1e7))
-    seed: int = field(default=0, metadata=option("Random seed.", low=0, high=2**31))
+    warmup: float = field(default=0.1, metadata={"low": 0, "high": 1e9})
+    """Share of the steps in which the learning rate rises, if below 1; otherwise a number of steps.
+
+    A cosine to zero follows.
+    """
+    clip_norm: float = field(default=1.0, metadata={"low": 0, "high": 1e6})
+    """Largest norm of all gradients together; 0 does not clip."""
+    lock_image: bool = False
+    """Keep the vision tower as it is, its projection excepted."""
+    lock_text: bool = False
+    """Keep the text tower as it is."""
+    augmentation: Augmentation = "recipe"
+    """Augmentation. recipe: crops of 90 to 100%, as BioCLIP; camera: night, blur, mirror, stronger crops; specimen: rotation, mirror."""
+    balance: Balance = "none"
+    """For long tails: sampling draws all taxa equally often, logits adjusts the loss by their frequency."""
+    drop_path: float = field(default=0.0, metadata={"low": 0, "high": 0.9})
+    """Stochastic depth of the vision tower, at its last block.
+
+    The share of dropped branches rises from 0 at the first block (Huang et al. 2016).
+    """
+    average: float = field(default=0.0, metadata={"low": 0, "high": 0.99999})
+    """Decay per step of a running average of the weights, which is then validated and kept; 0 keeps the weights themselves."""
+    wise_ft: bool = True
+    """At the end, interpolate between the starting and the best weights, and keep the best mix on dev."""
+    dev_fraction: float = field(default=DEV_FRACTION, metadata={"low": 0, "high": 0.9})
+    """Share of the groups of train that is not trained on: its images (dev) choose the step and the interpolation."""
+    validate_every: int = field(default=0, metadata={"low": 0, "high": 10**9})
+    """Steps between validations; 0 is 20 times per run."""
+    save_every: int = field(default=0, metadata={"low": 0, "high": 10**9})
+    """Steps between saved states; 0 is with each validation."""
+    spike: float = field(default=3.0, metadata={"low": 0, "high": 1e6})
+    """A loss this many times the recent median returns the run to its last saved state; 0 never."""
+    gradient_checkpointing: bool = False
+    """Less memory, more time: compute activations twice."""
+    compile: bool = False
+    """Compile the vision tower with torch.compile."""
+    device: str = "auto"
+    """Device: auto, cpu, cuda, or cuda:N."""
+    precision: Precision = "auto"
+    """Precision of the computing, over fp32 weights; auto is bf16 where the device multiplies it natively."""
+    workers: int = field(default=0, metadata={"low": 0, "high": 1024})
+    """Number of decoding threads; 0 is one per core."""
+    cache_mb: int = field(default=2048, metadata={"low": 0, "high": 10**7})
+    """Megabytes of decoded images kept in memory."""
+    seed: int = field(default=0, metadata={"low": 0, "high": 2**31})
+    """Random seed."""
     tell: Callable[[TrainingProgress], None] | None = field(default=None, compare=False, repr=False)
     """Called with the progress of the run. Not stored."""
     should_stop: Callable[[], bool] | None = field(default=None, compare=False, repr=False)

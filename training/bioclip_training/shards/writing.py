@@ -10,12 +10,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import ImageError, SourceError, UsageError
 from bioclip_core.images.decoding import read_bytes
+from bioclip_core.options import check_options
 from bioclip_training.batches.regions import EncodedRegion
 from bioclip_training.catalog.rows import Catalog, key_of_row
 from bioclip_training.shards.encoding import image_member, json_member
@@ -29,35 +30,30 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class ShardOptions:
-    """How shards are written."""
+    """Options of writing shards."""
 
-    splits: tuple[str, ...] = ()
-    """Words of the ``split`` column; empty is every one."""
-    samples_per_shard: int | None = 1000
-    """None where ``shard_bytes`` decides."""
-    shard_bytes: int | None = None
-    """A shard is closed when it has reached this."""
-    max_side: int = 512
-    """Longest side of a stored image in pixels; smaller ones keep their size."""
-    quality: int = 92
-    """Of what must be encoded as JPEG, 1 to 95."""
-    workers: int = 0
-    """Threads that read and encode; 0 is one a core, at most 16."""
+    splits: tuple[str, ...] = field(default=(), metadata={"flag": "--split"})
+    """Only rows with this word in the split column."""
+    samples_per_shard: int | None = field(default=1000, metadata={"low": 1, "high": 10**7, "automatic": "1000"})
+    """Number of samples in one tar.
+
+    None where ``shard_bytes`` decides.
+    """
+    shard_bytes: int | None = field(default=None, metadata={"low": 1, "high": 10**12})
+    """Size at which a tar is closed."""
+    max_side: int = field(default=512, metadata={"low": 16, "high": 16384})
+    """Longest side of a stored image in pixels; smaller images keep their size."""
+    quality: int = field(default=92, metadata={"low": 1, "high": 95})
+    """JPEG quality of images that must be encoded: reduced ones and cut-out regions."""
+    workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
+    """Number of threads that read and encode."""
 
     def __post_init__(self) -> None:
         if (self.samples_per_shard is None) == (self.shard_bytes is None):
             raise UsageError(
                 "a shard ends by its samples or by its size: give one of --samples-per-shard and --size-mb"
             )
-        for name, low, high in (
-            ("samples_per_shard", 1, 10**7),
-            ("shard_bytes", 1, 10**12),
-            ("max_side", 16, 16384),
-            ("quality", 1, 95),
-        ):
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise UsageError(f"{name} {value}: allowed is {low} to {high}")
+        check_options(self)
 
     def settings(self, catalog: Catalog) -> dict[str, Any]:
         """What decides the bytes of the shards, as plain JSON values."""
