@@ -24,7 +24,7 @@ from bioclip_core.labels.building import build_label_set
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import ClassifyRequest, create_plugin_manager
 from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.running.listing import listed
+from bioclip_plugin.running.listing import Listing
 from bioclip_plugin.testing import FakeModel
 
 folder = Path(sys.argv[1])
@@ -37,7 +37,7 @@ pm.register(fake)
 build_label_set(taxa, fake.encoder, folder / "labels", caption=Caption.TAXONOMIC_COMMON)
 request = ClassifyRequest(model="fake", labels=str(folder / "labels"), store=str(folder / "diary.db"))
 
-items = list(listed([str(folder / "CARD.DAT")], pm.sources()))
+items = list(Listing([str(folder / "CARD.DAT")], pm.sources()))
 photos = [item for item in items if isinstance(item, MediaItem)]
 elsewhere = MediaItem(uri="elsewhere.png", path=photos[0].path)
 answers = pm.hook.classify_images(items=[*photos, elsewhere], request=request)

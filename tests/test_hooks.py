@@ -27,7 +27,7 @@ from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.running.listing import listed
+from bioclip_plugin.running.listing import Listing
 from bioclip_plugin.store import Run, Store
 from bioclip_plugin.testing import FakeModel
 from bioclip_training.catalog.rows import CatalogRow, table_from
@@ -180,7 +180,7 @@ def test_hook_register_sources(pm: BioclipPluginManager, tmp_path: Path) -> None
     assert names[0] == "shelf"  # plugins are asked before the built-ins, of which one takes any file
     assert len(names) > 1
     (tmp_path / "ant.png").write_bytes(b"an image, for all that listing cares")
-    items = list(listed(["shelf:north", str(tmp_path / "ant.png")], pm.sources()))
+    items = list(Listing(["shelf:north", str(tmp_path / "ant.png")], pm.sources()))
     assert [item.uri for item in items] == ["shelf:north/1", "shelf:north/2", str(tmp_path / "ant.png")]
 
 
@@ -406,12 +406,12 @@ def strip(pm: BioclipPluginManager, tmp_path: Path) -> Path:
 
 def test_hook_media_suffixes(pm: BioclipPluginManager, strip: Path) -> None:
     assert ".strip" in pm.media_suffixes()
-    assert [item.uri for item in listed([str(strip)], pm.sources())] == [str(strip / "film.strip")]
+    assert [item.uri for item in Listing([str(strip)], pm.sources())] == [str(strip / "film.strip")]
 
 
 def test_hook_expand_media(pm: BioclipPluginManager, strip: Path) -> None:
     (strip / "ant.png").write_bytes(b"one image")
-    items = list(listed([str(strip)], pm.sources(), ListingOptions(frames_per_second=0.5), pm.expand))
+    items = list(Listing([str(strip)], pm.sources(), ListingOptions(frames_per_second=0.5), pm.expand))
     assert [(Path(item.uri).name, item.frame) for item in items] == [
         ("ant.png", 0), ("film.strip", 0), ("film.strip", 2),
     ]  # fmt: skip

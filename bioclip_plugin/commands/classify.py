@@ -5,35 +5,34 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioclip_core.errors import BioclipError, SourceError, StoreError, UsageError
+from bioclip_core.errors import BioclipError, StoreError, UsageError
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import DEFAULT_STORE, filled, options_from
 from bioclip_plugin.commands.reporting import (
     Report,
     console_for,
-    count_in_background,
     log_lines,
     print_json_line,
     printable,
     terminated_like_interrupted,
 )
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.items.media import MediaItem, Unlisted, uri_of
+from bioclip_plugin.items.media import uri_of
 from bioclip_plugin.items.request import ClassifyRequest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bioclip_plugin.running.listing import Listing
     from bioclip_plugin.running.rules_summary import Applied
     from bioclip_plugin.running.session import Session
-    from bioclip_plugin.store import Run, Summary
+    from bioclip_plugin.store import Run, Store, Summary
 
 
 @click.command()
@@ -94,7 +93,8 @@ class _Classification:
         session = Session(self._request, self._plugins)
         try:
             self._say_what_is_used(session)
-            return self._work(session)
+            with session.listing(self._paths, self._listing) as listing:
+                return self._work(session, listing)
         finally:
             session.close()
 
@@ -110,18 +110,15 @@ class _Classification:
         within = f" under {', '.join(labels.taxa)}" if labels.taxa else ""
         self._console.print(f"Labels {labels.folder or 'of your own'}: {count}{within}")
 
-    def _work(self, session: Session) -> int:
+    def _work(self, session: Session, listing: Listing) -> int:
         assert session.store is not None
-        items = self._items(session)
         run = session.begin_run([uri_of(path) for path in self._paths], self._listing)
         pipeline = session.pipeline(run, repeat_done=self._as_json, rehash=self._rehash)
         report = Report("Classifying", console=self._console)
-        if "-" not in self._paths:
-            count_in_background(lambda: sum(1 for _ in self._items(session)), report)
         try:
             with report:
                 seen = 0
-                for answer in pipeline.answers(items):
+                for answer in pipeline.answers(listing.counted(report.expect)):
                     report.advance(1 + pipeline.already_done - seen if not self._as_json else 1)
                     seen = pipeline.already_done
                     if self._as_json and not self._request.rules:
@@ -141,7 +138,7 @@ class _Classification:
                 raise type(error)(f"{error}. What is done is committed; go on with: {go_on}") from error
             raise
         try:
-            self._keep_reviews(session)
+            self._keep_reviews(listing, session.store)
             applied = self._apply_rules(session, run)
         except BaseException as error:
             self._end(session, run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
@@ -178,12 +175,11 @@ class _Classification:
             for row in objects_of(stored, (), session.engine.level, self._request.top):
                 print_json_line(json.dumps(row, ensure_ascii=False))
 
-    def _keep_reviews(self, session: Session) -> None:
-        """Store what people said in the files that were listed; what was stored before stays one review."""
-        from bioclip_plugin.reviews.from_sources import import_from_sources
+    def _keep_reviews(self, listing: Listing, store: Store) -> None:
+        """Store the reviews in the files that were listed; a review that is stored already stays one review."""
+        from bioclip_plugin.reviews.from_sources import keep_all
 
-        assert session.store is not None
-        kept = import_from_sources(self._paths, self._plugins.sources(), self._listing, session.store)
+        kept = keep_all(listing.reviews(), store)
         if kept.read:
             self._console.print(kept.described())
 
@@ -194,28 +190,6 @@ class _Classification:
             session.store.end_run(run, status, {})
         except StoreError:
             return
-
-    def _items(self, session: Session) -> Iterable[MediaItem | Unlisted]:
-        """What PATHS name; a place that is gone or empty is answered for from the store's own listing."""
-        from bioclip_plugin.running.listing import listed
-
-        assert session.store is not None
-        sources = self._plugins.sources()
-        if not self._paths:
-            yield from session.store.media_under(None)
-        for path in self._paths:
-            try:
-                items = iter(listed([path], sources, self._listing, self._plugins.expand))
-            except SourceError:
-                items = iter(())
-                if not _any(session.store.media_under(uri_of(path))):
-                    raise
-            first = next(items, None)
-            if first is not None:
-                yield first
-                yield from items
-            elif path != "-":
-                yield from session.store.media_under(uri_of(path))
 
     def _summarise(self, session: Session, run: Run, report: Report, already_done: int, applied: Applied | None) -> int:
         assert session.store is not None
@@ -254,10 +228,6 @@ class _Classification:
 
 def _is_store(address: str | None) -> bool:
     return address is not None and ("://" in address or Path(address).exists())
-
-
-def _any(items: Iterator[MediaItem]) -> bool:
-    return next(items, None) is not None
 
 
 def _command(request: ClassifyRequest, shown_address: str) -> str:

@@ -17,7 +17,6 @@ from bioclip_plugin.commands.options import filled, force_option, options_from
 from bioclip_plugin.commands.reporting import (
     Report,
     console_for,
-    count_in_background,
     log_lines,
     printable,
     terminated_like_interrupted,
@@ -59,21 +58,19 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     """
     from bioclip_core.files.whole import check_output, whole_file
     from bioclip_plugin.running.engine import Engine
-    from bioclip_plugin.running.listing import listed
+    from bioclip_plugin.running.listing import Listing
 
     check_output(output, force=force)
     plugins = plugins_of(ctx)
     console = console_for()
     listing = filled(ListingOptions, options)
     engine = Engine(filled(ClassifyRequest, options), plugins)
-    items = listed(paths, plugins.sources(), listing, plugins.expand)
-    console.print(f"Model {engine.model.name}: {engine.model.preprocessing.described()}")
     report = Report("Embedding", console=console)
-    if "-" not in paths:
-        count_in_background(lambda: sum(1 for _ in listed(paths, plugins.sources(), listing, plugins.expand)), report)
-    with log_lines(console), terminated_like_interrupted(), whole_file(output, force=force) as draft, report:
-        features = _Features(engine, items, report)
-        rows = features.write(draft)
+    with Listing(paths, plugins.sources(), listing, plugins.expand) as items:
+        console.print(f"Model {engine.model.name}: {engine.model.preprocessing.described()}")
+        with log_lines(console), terminated_like_interrupted(), whole_file(output, force=force) as draft, report:
+            features = _Features(engine, items.counted(report.expect), report)
+            rows = features.write(draft)
     return _summarise(console, features, rows, output)
 
 

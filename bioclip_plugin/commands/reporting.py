@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -93,6 +93,10 @@ class Report:
             self._said_at = time.monotonic()
             self.console.print(self._plain())
 
+    def expect(self, total: int) -> None:
+        """Set the total, from which the time left is estimated."""
+        self.total = total
+
     def reach(self, count: int, total: int) -> None:
         """Count up to what was done, of so much."""
         self.total = total
@@ -129,18 +133,6 @@ def size_of(count: int) -> str:
     '28.4 MB'
     """
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
-
-
-def count_in_background(count: Callable[[], int], report: Report) -> None:
-    """Learn the total while the work goes on; a listing that cannot be counted leaves it unknown."""
-
-    def work() -> None:
-        try:
-            report.total = count()
-        except Exception:
-            logging.getLogger(__name__).debug("counting failed", exc_info=True)
-
-    threading.Thread(target=work, name="bioclip-count", daemon=True).start()
 
 
 def passing(items: Iterable[T], report: Report) -> Iterator[T]:

@@ -1,11 +1,12 @@
-"""Kinds of input: what a source is, and the listing of what the user named."""
+"""Kinds of input: the interface of a source, and the options that it is given."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from bioclip_core.options import check_options
@@ -16,9 +17,29 @@ if TYPE_CHECKING:
     from bioclip_plugin.store.records import StatedReview
 
 
+class TemporaryFolders:
+    """Folders for files that a source unpacks; they are removed together when the listing closes."""
+
+    def __init__(self) -> None:
+        self._folders: list[TemporaryDirectory[str]] = []
+
+    def new(self) -> Path:
+        """Make an empty folder. It exists until :meth:`close`, or until the process ends."""
+        self._folders.append(TemporaryDirectory(prefix="bioclip-images-", ignore_cleanup_errors=True))
+        return Path(self._folders[-1].name)
+
+    def close(self) -> None:
+        """Remove the folders and their files."""
+        while self._folders:
+            self._folders.pop().cleanup()
+
+
+_UNTIL_EXIT = TemporaryFolders()
+
+
 @dataclass(frozen=True, slots=True)
 class ListingOptions:
-    """How the files of other programs are read."""
+    """Options for reading the files of other programs."""
 
     base_folder: Path | None = field(default=None, metadata={"automatic": "the folder of the file itself"})
     """Folder where the relative paths in a table or in another program's file begin."""
@@ -30,13 +51,16 @@ class ListingOptions:
     """Frames of a video to take per second."""
     time_zone: str | None = field(default=None, metadata={"check": zone_of})
     """Time zone of times without an offset, also of the camera's: Europe/Brussels, or +02:00."""
+    temporary: TemporaryFolders = field(default=_UNTIL_EXIT, repr=False, compare=False)
+    """Place for images that are unpacked, since they are read after the source has listed them. Set by the listing,
+    which removes them when it closes; without a listing they are removed when the process ends."""
 
     def __post_init__(self) -> None:
         check_options(self)
 
     def settings(self) -> dict[str, Any]:
-        """The options as plain JSON values."""
-        values = asdict(self)
+        """Return the options that a user sets, as plain JSON values."""
+        values = {option.name: getattr(self, option.name) for option in fields(self) if option.compare}
         return {**values, "base_folder": os.fspath(self.base_folder) if self.base_folder else None}
 
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from bioclip_core.errors import SourceError, StoreError
-from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
-from bioclip_plugin.running.listing import source_of
+from bioclip_core.errors import StoreError
 
 if TYPE_CHECKING:
     from bioclip_plugin.store import Store
@@ -34,15 +32,12 @@ class Kept:
         return f"{line}, {self.refused} not kept, the first since {self.first_refusal}" if self.refused else line
 
 
-def import_from_sources(
-    addresses: Sequence[str], sources: Sequence[Source], options: ListingOptions, store: Store
-) -> Kept:
-    """Store what people said in the files at these addresses; what was stored before stays one review."""
+def keep_all(reviews: Iterator[StatedReview], store: Store) -> Kept:
+    """Store the reviews that files hold; a review that is stored already stays one review."""
     kept = Kept()
-    for said in _stated(addresses, sources, options):
-        while batch := list(islice(said, _AT_ONCE)):
-            kept.read += len(batch)
-            keep(batch, store, kept)
+    while batch := list(islice(reviews, _AT_ONCE)):
+        kept.read += len(batch)
+        keep(batch, store, kept)
     return kept
 
 
@@ -57,15 +52,3 @@ def keep(batch: Sequence[StatedReview], store: Store, kept: Kept) -> None:
             except StoreError as error:
                 kept.refused += 1
                 kept.first_refusal = kept.first_refusal or str(error)
-
-
-def _stated(
-    addresses: Sequence[str], sources: Sequence[Source], options: ListingOptions
-) -> Iterator[Iterator[StatedReview]]:
-    for address in addresses:
-        try:
-            source = source_of(address, sources)
-        except SourceError:
-            continue  # it is gone: the run answered for it from the store
-        if isinstance(source, ReviewingSource):
-            yield source.reviews(address, options)

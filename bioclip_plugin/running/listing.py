@@ -1,40 +1,123 @@
-"""The listing of what the user named: each address by the first source that takes it, each item expanded where a plugin does so."""
+"""Listing of the addresses that a user named: each by the first source that takes it, unpacked once, cleaned up at the end."""
 
 from __future__ import annotations
 
+import copyreg
+import io
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from types import MappingProxyType, TracebackType
+from typing import Self
 
 from bioclip_core.errors import SourceError
-from bioclip_plugin.contracts.source import ListingOptions, Source
+from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source, TemporaryFolders
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
+from bioclip_plugin.store.records import StatedReview
 
-Expand = Callable[[MediaItem, ListingOptions], "Iterable[MediaItem | Unlisted] | None"]
-"""What an item is made of (frames, pages), or None where it is one image."""
+Entry = MediaItem | Unlisted
+Expand = Callable[[MediaItem, ListingOptions], Iterable[Entry] | None]
+"""Function that lists the parts of an item (frames, pages), or returns None for a single image."""
+Known = Callable[[str | None], Iterator[MediaItem]]
+"""Function that returns the items that a store knows under an address, or all of them for None."""
+
+_MOST_AHEAD = 64  # entries listed per entry taken: the total is known after about 2% of the run
+_SPOOL_IN_MEMORY_BYTES = 8 << 20
+_SPOOL_BYTES = 512 << 20  # on a disk that may be small; beyond this the listing waits for the work
 
 
-def listed(
-    addresses: Iterable[str],
-    sources: Sequence[Source],
-    options: ListingOptions | None = None,
-    expand: Expand | None = None,
-) -> Iterator[MediaItem | Unlisted]:
-    """List every address, in the order given. Nothing is read before the first item is taken.
+class Listing:
+    """The items of some addresses, in the order given. Use it in a ``with`` statement.
 
-    All addresses are looked at before this returns, so that a misspelt one is heard of now and not after a night's work.
-    An image that two addresses name is listed twice: the store, which knows what is done, tells them apart by uri.
-
-    Raises:
-        SourceError: if no source takes an address, or (while iterating) if one cannot be read as a whole.
+    A source may unpack files (see :attr:`ListingOptions.temporary`); they exist until the listing is closed. Iterating
+    lists lazily and asks each source once. An image that two addresses name is listed twice; the store recognises it by
+    its uri.
     """
-    options = options or ListingOptions()
-    pairs = [(address, source_of(address, sources)) for address in addresses]
-    return _expanded((item for address, source in pairs for item in source.items(address, options)), options, expand)
+
+    def __init__(
+        self,
+        addresses: Iterable[str],
+        sources: Sequence[Source],
+        options: ListingOptions | None = None,
+        expand: Expand | None = None,
+        known: Known | None = None,
+    ) -> None:
+        """Find the source of each address, so that a misspelt one is reported now and not after a night's work.
+
+        Args:
+            addresses: paths, ``-`` for paths on standard input, or an address that a plugin's source understands.
+            sources: the sources, in the order in which they are asked.
+            options: options for the sources.
+            expand: splits an item into its parts, such as the frames of a video.
+            known: items of a store, for an address that is gone or empty, and for a listing without addresses.
+
+        Raises:
+            SourceError: if no source takes an address and ``known`` has no items under it.
+        """
+        self._temporary = TemporaryFolders()
+        self._options = replace(options or ListingOptions(), temporary=self._temporary)
+        self._expand = expand
+        self._known = known
+        self._sources = [(address, self._source_of(address, sources)) for address in addresses]
+
+    def __iter__(self) -> Iterator[Entry]:
+        """List every address.
+
+        Raises:
+            SourceError: if an address cannot be read as a whole.
+        """
+        if not self._sources and self._known:
+            yield from self._known(None)
+        for address, source in self._sources:
+            is_empty = True
+            for entry in source.items(address, self._options) if source else ():
+                is_empty = False
+                parts = self._expand(entry, self._options) if self._expand and isinstance(entry, MediaItem) else None
+                yield from (entry,) if parts is None else parts
+            if is_empty and self._known and address != "-":
+                yield from self._known(uri_of(address))
+
+    def counted(self, on_total: Callable[[int], None]) -> Iterator[Entry]:
+        """List every address, ahead of the work, and report the total long before the last item is taken.
+
+        Entries wait in a temporary file. Standard input is not read ahead: its writer may be waiting for an answer.
+        """
+        if any(address == "-" for address, _ in self._sources):
+            return iter(self)
+        return _listed_ahead(iter(self), on_total)
+
+    def reviews(self) -> Iterator[StatedReview]:
+        """Yield the reviews in the files at the addresses."""
+        for address, source in self._sources:
+            if isinstance(source, ReviewingSource):
+                yield from source.reviews(address, self._options)
+
+    def close(self) -> None:
+        """Remove what sources unpacked."""
+        self._temporary.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _source_of(self, address: str, sources: Sequence[Source]) -> Source | None:
+        try:
+            return source_of(address, sources)
+        except SourceError:
+            if self._known is None or next(self._known(uri_of(address)), None) is None:
+                raise
+            return None
 
 
 def source_of(address: str, sources: Sequence[Source]) -> Source:
-    """The first source that takes the address.
+    """Return the first source that takes the address.
 
     Raises:
         SourceError: if none does.
@@ -48,18 +131,90 @@ def source_of(address: str, sources: Sequence[Source]) -> Source:
         raise SourceError(f"{shown} does not exist; give a path of one of these kinds: {names}")
     if beginning(path_of(address)).text:
         raise SourceError(
-            f"{shown} is JSON of no kind that is known: read are MegaDetector results, SpeciesNet predictions and the "
-            "datapackage.json of Camtrap DP; give one of them (is the file whole?), or images"
+            f"{shown} is JSON of an unknown kind: known are MegaDetector results, SpeciesNet predictions and the "
+            "datapackage.json of Camtrap DP; give one of them (is the file complete?), or images"
         )
     raise SourceError(f"{shown} cannot be listed; give one of these kinds: {names}")
 
 
-def _expanded(
-    items: Iterable[MediaItem | Unlisted], options: ListingOptions, expand: Expand | None
-) -> Iterator[MediaItem | Unlisted]:
-    for item in items:
-        parts = expand(item, options) if expand and isinstance(item, MediaItem) else None
-        if parts is None:
-            yield item
-        else:
-            yield from parts
+def _listed_ahead(entries: Iterator[Entry], on_total: Callable[[int], None]) -> Iterator[Entry]:
+    total, step = 0, 1
+    end: Exception | None = None
+    with _Spool() as spool:
+        while True:
+            held: Entry | None = None
+            goal = spool.count + step
+            step = min(2 * step, _MOST_AHEAD)  # the first images are not kept waiting
+            try:
+                while end is None and held is None and spool.count < goal and not spool.is_full:
+                    entry = next(entries)
+                    total += 1
+                    held = None if spool.put(entry) else entry
+            except StopIteration as error:
+                end = error
+                on_total(total)
+            except Exception as error:  # raised once the entries before it are taken
+                end = error
+            if held is not None:
+                while spool.count:
+                    yield spool.take()
+                yield held
+            elif spool.count:
+                yield spool.take()
+            else:
+                break
+    if end is not None and not isinstance(end, StopIteration):
+        raise end
+
+
+# The empty metadata of an item are a mapping proxy, which pickle does not know.
+_REDUCERS = {**copyreg.dispatch_table, MappingProxyType: lambda proxy: (MappingProxyType, (dict(proxy),))}
+
+
+class _Spool:
+    """A queue of entries in a temporary file."""
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile(_SPOOL_IN_MEMORY_BYTES, prefix="bioclip-listing-")  # noqa: SIM115 - closed below
+        self._read_at = 0
+        self._size = 0
+        self.count = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._size >= _SPOOL_BYTES
+
+    def put(self, entry: Entry) -> bool:
+        """Append an entry; return False for one that holds an image or that cannot be written."""
+        if isinstance(entry, MediaItem) and (entry.data is not None or entry.image is not None):
+            return False
+        buffer = io.BytesIO()
+        pickler = pickle.Pickler(buffer, pickle.HIGHEST_PROTOCOL)
+        pickler.dispatch_table = _REDUCERS
+        try:
+            pickler.dump(entry)
+        except Exception:  # a plugin may put anything into an entry
+            return False
+        self._file.seek(self._size)
+        self._size += self._file.write(buffer.getbuffer())
+        self.count += 1
+        return True
+
+    def take(self) -> Entry:
+        """Remove and return the oldest entry."""
+        self._file.seek(self._read_at)
+        entry: Entry = pickle.load(self._file)
+        self._read_at = self._file.tell()
+        self.count -= 1
+        if not self.count:
+            self._read_at = self._size = 0
+            self._file.truncate(0)
+        return entry
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()

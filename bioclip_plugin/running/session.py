@@ -21,6 +21,7 @@ from bioclip_plugin.items.media import MediaItem, Region, Unlisted, item_of
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.rules.settings import rule_settings
 from bioclip_plugin.running.engine import Engine
+from bioclip_plugin.running.listing import Listing
 from bioclip_plugin.running.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Session:
         self.store: Store | None = None
         self._run: Run | None = None
         self._lock = threading.Lock()
+        self._listings: list[Listing] = []
         if request.store is None and request.rules:
             raise UsageError(
                 f'rules ({", ".join(request.rules)}) work on stored answers; give a store as well: store="results.db"'
@@ -157,6 +159,20 @@ class Session:
         """The pipeline of a run that :meth:`begin_run` gave."""
         return Pipeline(self.engine, self.store, run, repeat_done=repeat_done, rehash=rehash, on_stored=self._tell)
 
+    def listing(self, addresses: Sequence[str], options: ListingOptions | None = None) -> Listing:
+        """Open a listing of files, folders and packages as the command line does it, for :meth:`classify_stream`.
+
+        Close it after use, in a ``with`` statement; closing the Session closes it as well. An address that is gone or
+        empty is answered from the store; without addresses the listing has every image of the store.
+
+        Raises:
+            SourceError: for an address that no source takes and of which the store has no image.
+        """
+        known = self.store.media_under if self.store is not None else None
+        listing = Listing(addresses, self.plugins.sources(), options, self.plugins.expand, known)
+        self._listings.append(listing)
+        return listing
+
     def apply_rules(self, run: Run | None = None, *, progress: Callable[[int, int], None] | None = None) -> Applied:
         """Apply the request's rules to what a run has answered: regions that they have not decided yet, and their events.
 
@@ -181,6 +197,8 @@ class Session:
 
     def _close(self, *, apply_rules: bool) -> None:
         with self._lock:
+            for listing in self._listings:
+                listing.close()
             if self.store is not None:
                 try:
                     if self._run is not None:

@@ -11,6 +11,7 @@ The command line, ``bioclip.toml`` and Python callers fill the same dataclass, s
             check_options(self)
 
 A field's type is bool, int, float, str, Path, date, a Literal of words or a tuple of texts, with or without ``| None``.
+A field with ``compare=False`` is not an option: it is set by the program.
 The first paragraph of the docstring below the field is the option's help; later paragraphs are for Python callers.
 The metadata of a field may have these keys:
 
@@ -93,6 +94,8 @@ def options_of(kind: type) -> tuple[Option, ...]:
     hints = get_type_hints(kind)
     found = []
     for entry in fields(kind):
+        if not entry.compare:
+            continue
         hint = hints[entry.name]
         if isinstance(hint, types.UnionType):
             hint = next(part for part in get_args(hint) if part is not type(None))

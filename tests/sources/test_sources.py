@@ -19,7 +19,7 @@ from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.contracts.source import Source
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
-from bioclip_plugin.running.listing import listed
+from bioclip_plugin.running.listing import Listing
 from bioclip_plugin.sources.files import FilesSource
 from bioclip_plugin.sources.folder import FolderSource
 from bioclip_plugin.sources.standard_input import StandardInputSource
@@ -324,21 +324,21 @@ def test_standard_input_is_one_path_a_line_in_bytes() -> None:
 def test_each_address_goes_to_the_first_source_that_takes_it() -> None:
     touch("p/1.jpg", "named.dat")
     table("image\nx.jpg\n", "t.csv")
-    found = listed(["named.dat", "p", "t.csv", "named.dat"], create_plugin_manager(installed=False).sources())
+    found = Listing(["named.dat", "p", "t.csv", "named.dat"], create_plugin_manager(installed=False).sources())
     assert [item.uri for item in found] == ["named.dat", "p/1.jpg", "x.jpg", "named.dat"]
 
 
 def test_a_text_named_jpg_is_an_image_to_be_tried_and_no_table() -> None:
     assert [
         item.uri
-        for item in listed([table("hello, world\n", "a.jpg")], create_plugin_manager(installed=False).sources())
+        for item in Listing([table("hello, world\n", "a.jpg")], create_plugin_manager(installed=False).sources())
     ] == ["a.jpg"]
 
 
 def test_a_missing_address_is_heard_of_before_anything_is_listed() -> None:
     touch("a.jpg")
     with pytest.raises(SourceError) as caught:
-        listed(["a.jpg", "gone"], create_plugin_manager(installed=False).sources())
+        Listing(["a.jpg", "gone"], create_plugin_manager(installed=False).sources())
     assert str(caught.value) == (
         "gone does not exist; give a path of one of these kinds: standard input, Camtrap DP package, Darwin Core archive, "
         "MegaDetector results (.json), SpeciesNet predictions (.json), shards, folder, table (.csv, .tsv, .parquet), file"
@@ -348,7 +348,7 @@ def test_a_missing_address_is_heard_of_before_anything_is_listed() -> None:
 def test_an_address_that_no_source_takes_says_which_there_are() -> None:
     touch("a.jpg")
     with pytest.raises(SourceError, match=r"a\.jpg cannot be listed; give one of these kinds: folder"):
-        listed(["a.jpg"], [FolderSource()])
+        Listing(["a.jpg"], [FolderSource()])
 
 
 def test_sources_import_neither_torch_nor_pandas_nor_pyarrow() -> None:
@@ -374,9 +374,9 @@ def test_a_single_file_is_taken_whatever_its_suffix() -> None:
 def test_json_of_no_kind_that_is_known_is_no_image(text: str) -> None:
     Path("x.json").write_text(text, "utf-8")
     with pytest.raises(
-        SourceError, match=r"x\.json is JSON of no kind that is known: .*MegaDetector.*SpeciesNet.*Camtrap DP"
+        SourceError, match=r"x\.json is JSON of an unknown kind: .*MegaDetector.*SpeciesNet.*Camtrap DP"
     ):
-        listed(["x.json"], create_plugin_manager(installed=False).sources())
+        Listing(["x.json"], create_plugin_manager(installed=False).sources())
 
 
 @pytest.mark.shared_data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,6 @@ Deployments = Mapping[str, Mapping[str, str]]
 
 MEDIA_KEY, DEPLOYMENT_KEY, PACKAGE_KEY = "camtrap_media", "camtrap_deployment", "camtrap_package"
 """Where the rows of a package stand in an item's metadata (and in a review's details): what is needed to write it again."""
-
-
-_kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def read_deployments(package: CamtrapPackage, into: dict[str, Mapping[str, str]]) -> Iterator[Unlisted]:
@@ -45,7 +41,7 @@ class MediaFiles:
     def __init__(self, package: CamtrapPackage, options: ListingOptions) -> None:
         self._package = package
         self._options = options
-        self._unpacked: tempfile.TemporaryDirectory[str] | None = None
+        self._unpacked: Path | None = None
 
     def find(self, values: Mapping[str, str]) -> tuple[str, Path | None, str]:
         """The uri of a media row, its file, and the name of its member in a zip file; both are missing for the web.
@@ -75,16 +71,15 @@ class MediaFiles:
         return uri, path, ""
 
     def unpacked(self, member: str) -> Path:
-        """A member of the zip file as a file of its own, until the process ends: images are read after the listing.
+        """Unpack a member of the zip file and return its path. The file exists until the listing closes.
 
         Raises:
             SourceError: if it is damaged, or the disk has too little room.
         """
         assert self._package.archive is not None  # find() gives members only where there is one
         if self._unpacked is None:
-            self._unpacked = tempfile.TemporaryDirectory(prefix="bioclip-images-")
-            _kept.append(self._unpacked)
-        name, folder = self._package.inside + member, Path(self._unpacked.name)
+            self._unpacked = self._options.temporary.new()
+        name, folder = self._package.inside + member, self._unpacked
         if not (folder / name).exists():  # two rows may name one file
             self._package.archive.extract(folder, [name])
         return folder / name

@@ -21,7 +21,6 @@ from bioclip_plugin.items.media import uri_of
 
 _LOOKED_AT = 1 << 16  # bytes of a file; of a tar file so many headers of 512
 _PASSED_OVER = 64 << 20  # a larger member may have to be decompressed to get to the next header
-_kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
 class ArchiveFiles:
@@ -80,14 +79,13 @@ class ArchiveFiles:
         return uri_of(self._path / member), self._unpacked / member
 
     def _unpack_images(self) -> Path:
-        """Everything but the tables, until the process ends: the images are read long after the listing has gone on."""
+        """Unpack everything but the tables. The files exist until the listing closes."""
         assert self._archive is not None
-        folder = tempfile.TemporaryDirectory(prefix="bioclip-images-")
-        _kept.append(folder)
+        folder = self._options.temporary.new()
         tables = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*")}
         names = [name for name in self._archive.members if name.removeprefix(f"{self._top}/") not in tables]
-        self._archive.extract(Path(folder.name), names)
-        return Path(folder.name)
+        self._archive.extract(folder, names)
+        return folder
 
 
 @contextmanager

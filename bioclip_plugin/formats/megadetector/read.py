@@ -22,8 +22,6 @@ VERSIONS = ("1.3", "1.4", "1.5", "1.6")
 
 _OWN_MEMBERS = ("detection_categories", "classification_categories", "classification_category_descriptions")
 log = logging.getLogger(__name__)
-_told: dict[tuple[str, int], object] = {}
-"""Files that were warned of: a command lists a file twice, the second time in a thread that counts."""
 
 
 class MegaDetectorSource:
@@ -119,8 +117,8 @@ def _survey(path: Path, shown: str) -> tuple[Header, Duplicates]:
         header = _header(head)
     except UsageError as error:
         raise SourceError(f"{shown}: {error}") from error
-    version, own = head["info"]["format_version"], object()
-    if not isinstance(version, str) and _told.setdefault((shown, path.stat().st_mtime_ns), own) is own:
+    version = head["info"]["format_version"]
+    if not isinstance(version, str):
         log.warning("%s: format_version %s is a number; it is read as the text %r", shown, version, str(version))
     return header, duplicates
 

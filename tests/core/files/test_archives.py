@@ -18,7 +18,7 @@ from bioclip_core.errors import SourceError
 from bioclip_core.files.archives import Limits, archive_kind, members_in_order, open_archive, unpacked
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.formats.camtrap_dp.package import is_package, opened_package
-from bioclip_plugin.running.listing import listed
+from bioclip_plugin.running.listing import Listing
 
 
 def zipped(path: Path, *members: tuple[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
@@ -288,4 +288,4 @@ def test_a_tar_file_that_is_cut_off_behind_its_meta_xml_is_a_damaged_archive_and
     whole = tarred(tmp_path / "cut.tar.gz", *members, mode=mode).read_bytes()
     (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SourceError, match=r"cut\.tar\.gz is truncated or damaged: copy it anew"):
-        list(listed([str(tmp_path / "cut.tar.gz")], create_plugin_manager(installed=False).sources()))
+        list(Listing([str(tmp_path / "cut.tar.gz")], create_plugin_manager(installed=False).sources()))
