@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bioclip_training.catalog.build import Built
-    from bioclip_training.catalog.labelling import Resolver
+    from bioclip_training.taxonomy import TaxonomyIndex
 
 _REPAIRABLE = ("missing image", "broken image", "no file", "not listed")
 
@@ -131,15 +131,13 @@ def _holdout(given: str | None) -> tuple[float, tuple[str, ...]]:
     return share, ()
 
 
-def _resolver(taxonomy: Path | None, stack: ExitStack) -> Resolver | None:
+def _resolver(taxonomy: Path | None, stack: ExitStack) -> TaxonomyIndex | None:
     """The open taxonomy."""
     if taxonomy is None:
         return None
     from bioclip_training.taxonomy import TaxonomyIndex
 
-    index: Any = TaxonomyIndex.open(taxonomy)
-    stack.callback(index.close)
-    return index  # type: ignore[no-any-return]
+    return stack.enter_context(TaxonomyIndex.open(taxonomy))
 
 
 def _keep(built: Built, output: Path, force: bool) -> dict[str, Path]:

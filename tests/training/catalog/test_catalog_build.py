@@ -200,7 +200,7 @@ def test_a_share_of_the_species_is_held_out_by_the_hash_of_their_lineage(tmp_pat
 def test_holding_out_what_is_not_there_or_all_there_is_is_refused(tmp_path: Path) -> None:
     save(tmp_path, 1)
     source = source_of(tmp_path, [{"image": "1.png", **LYNX}])
-    with pytest.raises(UsageError, match=r"1 of 1 names are no species.*lynx inventus"):
+    with pytest.raises(UsageError, match=r"1 of 1 names are not a species.*lynx inventus"):
         build(tmp_path, source, holdout_names=("Lynx inventus",))
     with pytest.raises(UsageError, match="all 1 species would be held out"):
         build(tmp_path, source, holdout_names=("Fictidae",))
@@ -361,7 +361,7 @@ def test_a_table_that_is_no_catalog_is_refused_with_what_it_lacks(tmp_path: Path
     from pyarrow import parquet
 
     parquet.write_table(pa.table({"uri": ["a.jpg"], "genus": ["Lynx"]}), tmp_path / "plain.parquet")
-    with pytest.raises(SourceError, match=r"is a table and no catalog: it lacks kingdom.*catalog build"):
+    with pytest.raises(SourceError, match=r"is a table but not a catalog: it lacks kingdom.*catalog build"):
         Catalog.open(tmp_path / "plain.parquet")
     with pytest.raises(SourceError, match=r"gone.parquet does not exist"):
         Catalog.open(tmp_path / "gone.parquet")

@@ -13,7 +13,7 @@ from bioclip_core.errors import SourceError
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.batches.regions import EncodedRegion
-from bioclip_training.catalog.rows import DEV_FRACTION, Block, Catalog, group_of_row, key_of_row
+from bioclip_training.catalog.rows import DEV_FRACTION, Block, Catalog
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,10 +80,10 @@ class CatalogImages:
         return len(self.rows)
 
     def key(self, index: int) -> str:
-        return key_of_row(self.catalog, int(self.rows[index]))
+        return self.catalog.key(int(self.rows[index]))
 
     def group(self, index: int) -> str:
-        return group_of_row(self.catalog, int(self.rows[index]))
+        return self.catalog.group(int(self.rows[index]))
 
     def encoded(self, index: int) -> EncodedRegion:
         row = int(self.rows[index])

@@ -1,4 +1,4 @@
-"""Duplicates among many regions: equal ones by their bytes, near ones by perceptual hashes, found without comparing all."""
+"""Duplicates among many regions: near ones by perceptual hashes, found without comparing all, and sets joined by them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ differ in 0 to 6 bits, of copies cropped by 1% on each side in 8 to 10."""
 _COLOUR_MEAN = 24.0
 _COLOUR_MOST = 64
 _PAIRS_AT_ONCE = 1 << 20
+_BITS_SET = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 
 
 def near_pairs(
     hashes_NB: NDArray[np.uint8], colours_NC: NDArray[np.uint8], distance: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs of rows whose hashes differ in at most ``distance`` bits and whose colours agree, in chunks, each pair once.
+    """Yield pairs of rows whose hashes differ in at most ``distance`` bits and whose colours agree, in chunks, each pair once.
 
-    The bits are cut into ``distance`` + 1 bands: two hashes within the distance are equal in one band at least, so only rows
+    The bits are cut into ``distance`` + 1 bands: two hashes within the distance are equal in at least one band, so only rows
     that share a band are compared.
 
     Args:
@@ -31,7 +32,7 @@ def near_pairs(
         distance: in bits, 0 and more.
 
     Yields:
-        Rows i < j, and how many bits they differ in.
+        Rows i < j, and the number of bits in which they differ.
     """
     bits_NK = np.unpackbits(hashes_NB, axis=1)
     bands = np.array_split(np.arange(bits_NK.shape[1]), distance + 1)
@@ -39,27 +40,22 @@ def near_pairs(
     del bits_NK
     for number, keys in enumerate(keys_NB):
         for left, right in _sharing(keys):
-            far = _differing_bits(hashes_NB, left, right)
-            close = far <= distance
-            left, right, far = left[close], right[close], far[close]
-            for earlier in keys_NB[:number]:  # found by an earlier band already
-                fresh = (earlier[left] != earlier[right]).any(axis=1)
-                left, right, far = left[fresh], right[fresh], far[fresh]
-            alike = _alike(colours_NC, left, right)
-            yield np.minimum(left, right)[alike], np.maximum(left, right)[alike], far[alike]
+            far = _BITS_SET[hashes_NB[left] ^ hashes_NB[right]].sum(axis=1, dtype=np.int64)
+            fresh = far <= distance
+            for earlier in keys_NB[:number]:  # a pair that shares an earlier band is already found
+                fresh[fresh] = (earlier[left[fresh]] != earlier[right[fresh]]).any(axis=1)
+            fresh[fresh] = _alike(colours_NC, left[fresh], right[fresh])
+            left, right = left[fresh], right[fresh]
+            yield np.minimum(left, right), np.maximum(left, right), far[fresh]
 
 
 def _sharing(keys_NB: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs of rows with one key, in chunks: each row with the 1st, 2nd, 3rd … row behind it among those of its key."""
-    if not len(keys_NB):
-        return
+    """Yield pairs of rows with one key, in chunks: each row with the 1st, 2nd, 3rd … row behind it among those of its key."""
     order = np.lexsort(keys_NB.T[::-1])
     ordered = keys_NB[order]
-    new = np.concatenate([[True], (ordered[1:] != ordered[:-1]).any(axis=1)])
-    number_of_N = np.cumsum(new)
-    step = 1
+    number_of_N = np.concatenate([[0], np.cumsum((ordered[1:] != ordered[:-1]).any(axis=1))])
     here = np.arange(len(order))
-    while True:
+    for step in range(1, len(order)):
         here = here[here + step < len(order)]
         here = here[number_of_N[here] == number_of_N[here + step]]
         if not len(here):
@@ -67,17 +63,6 @@ def _sharing(keys_NB: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.int64], ND
         for start in range(0, len(here), _PAIRS_AT_ONCE):
             part = here[start : start + _PAIRS_AT_ONCE]
             yield order[part], order[part + step]
-        step += 1
-
-
-def _differing_bits(
-    hashes_NB: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    bits: NDArray[np.int64] = _BITS_SET[hashes_NB[left] ^ hashes_NB[right]].sum(axis=1, dtype=np.int64)
-    return bits
-
-
-_BITS_SET = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 
 
 def _alike(colours_NC: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -93,21 +78,20 @@ class Joined:
         self._parent = np.arange(count)
 
     def join(self, one: int, other: int) -> None:
-        one, other = self.root(one), self.root(other)
+        one, other = self._root(one), self._root(other)
         self._parent[max(one, other)] = min(one, other)
 
-    def root(self, member: int) -> int:
+    def _root(self, member: int) -> int:
         parent = self._parent
         while parent[member] != member:
             parent[member] = parent[parent[member]]
             member = int(parent[member])
-        return int(member)
+        return member
 
     def roots(self) -> NDArray[np.int64]:
-        """The smallest member of each one's set."""
-        parent = self._parent
+        """Return the smallest member of each member's set."""
         while True:
-            above = parent[parent]
-            if np.array_equal(above, parent):
-                return np.asarray(parent)
-            parent = self._parent = above
+            above = self._parent[self._parent]
+            if np.array_equal(above, self._parent):
+                return np.asarray(above)
+            self._parent = above

@@ -1,4 +1,4 @@
-"""What tells images and regions apart: the sha256 of a file, and a perceptual hash and colours of each region."""
+"""Fingerprints of images and regions: the sha256 of a file, and a perceptual hash and colours of each region."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from bioclip_core.errors import UsageError
 from bioclip_core.images.decoding import decode_regions, read_bytes
@@ -20,7 +21,7 @@ HASH_SIDE = 12
 equal hashes; with 16 × 16, copies of smooth images differ as much as other images do."""
 HASH_BYTES = HASH_SIDE * HASH_SIDE // 8
 COLOUR_SIDE = 4
-"""Cells on each side of the grid of mean colours, since the perceptual hash sees greys only."""
+"""Cells on each side of the grid of mean colours, since the perceptual hash ignores colour."""
 COLOUR_BYTES = COLOUR_SIDE * COLOUR_SIDE * 3
 _LOOK_AT = Preprocessing(size=HASH_SIDE * 4, interpolation="bilinear", resize_mode="squash")
 _FLAT = 2.0  # grey levels of 255; below this deviation the lowest frequencies are noise
@@ -28,7 +29,7 @@ _FLAT = 2.0  # grey levels of 255; below this deviation the lowest frequencies a
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a region looks. Empty where all of it is one colour: then only equal bytes are duplicates."""
+    """Perceptual hash and colours of a region. Empty for a region of one colour, of which only equal bytes are duplicates."""
 
     hashed: bytes = b""
     colours: bytes = b""
@@ -36,12 +37,12 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """One image file: its sha256 (hex) and, for each region asked for, how it looks."""
+    """Fingerprint of an image file: its sha256 (hex) and the look of each region."""
 
     sha256: str
     looks: tuple[Look, ...]
     moment: tuple[str, float] | None = None
-    """Its camera, and when it was taken, in seconds; where it was asked for and the file says so."""
+    """Camera and time in seconds; None if not asked for or not in the file."""
 
 
 def fingerprint(
@@ -52,7 +53,7 @@ def fingerprint(
     perceptual: bool,
     moment_of: Callable[[bytes], tuple[str, float] | None] | None = None,
 ) -> Fingerprint:
-    """Read and decode an image once; every region is decoded, so that one that cannot be is heard of now.
+    """Read and decode an image once. Every region is decoded, so that a damaged one is found now and not in training.
 
     Raises:
         ImageError: if the file cannot be read or decoded.
@@ -65,7 +66,7 @@ def fingerprint(
 
 
 def check_library() -> None:
-    """Hear of a missing ImageHash before the work.
+    """Check that ImageHash is installed, before any work is done.
 
     Raises:
         UsageError: with what to install.
@@ -81,7 +82,6 @@ def check_library() -> None:
 
 def _look(crop_HWC: NDArray[np.uint8]) -> Look:
     import imagehash
-    from PIL import Image
 
     image = Image.fromarray(crop_HWC)
     grey = image.convert("L")

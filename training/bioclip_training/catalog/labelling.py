@@ -1,69 +1,51 @@
-"""From a source's row to its label: the name cleaned and resolved, the ids, the licence and the group that it states."""
+"""Labels of a source's rows: names cleaned and resolved, and the ids, licence and split that the source states."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from bioclip_core.taxonomy import RANKS, Taxon, clean_name
 from bioclip_training.catalog.names import NAME_COLUMNS, cleaned
-from bioclip_training.catalog.splits import split_word
+from bioclip_training.taxonomy.resolving import TaxonomyIndex
 
-_SOURCE_IDS = (
+SOURCE_IDS = (
     "occurrenceid", "treeoflifeid", "eolcontentid", "bioscanfilename", "inat21filename", "gbifid", "catalognumber", "sourceid", "id",
 )  # fmt: skip
-_LICENCES = ("license", "licence", "rights")
+"""Columns with the source's own id of the occurrence or image, the best first (by their plain names)."""
+LICENCES = ("license", "licence", "rights")
 _REMEMBERED = 200_000  # distinct names kept cleaned; about 200 MB at most
-
-
-class Resolution(Protocol):
-    """What a taxonomy says of a name."""
-
-    @property
-    def taxon(self) -> Taxon | None: ...
-    @property
-    def outcome(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def taxon_id(self) -> str: ...
-
-
-class Resolver(Protocol):
-    """A taxonomy that is open: ``bioclip_training.taxonomy.TaxonomyIndex``."""
-
-    def resolve(self, taxon: Taxon, verbatim: str) -> Resolution: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A row's name at the end of the cleaning."""
+    """A row's name after cleaning and resolving."""
 
     taxon: Taxon
     verbatim: str
     changes: tuple[str, ...]
     taxon_id: str = ""
     outcome: str = ""
-    """Of the resolving; empty without a taxonomy."""
+    """Outcome of resolving; empty without a taxonomy."""
     unresolved: str = ""
-    """Why no accepted name was found; empty where one was."""
+    """Reason why no accepted name was found; empty if one was."""
 
 
 class Labeller:
-    """Cleans and resolves names; equal ones once."""
+    """Cleaner and resolver of names, which treats equal names once."""
 
-    def __init__(self, resolver: Resolver | None = None) -> None:
+    def __init__(self, resolver: TaxonomyIndex | None = None) -> None:
         self._resolver = resolver
         self._known: dict[tuple[tuple[str, str], ...], Label] = {}
         self.outcomes: Counter[str] = Counter()
-        """Rows by what resolving their names came to."""
+        """Rows by the outcome of resolving their names."""
         self.unresolved: Counter[Label] = Counter()
-        """Rows of each label that no accepted name was found for."""
+        """Rows of each label without an accepted name."""
 
     def label(self, cells: Mapping[str, Any]) -> Label:
-        """The label of a row whose cells :func:`~bioclip_core.cells.plain_cells` gave."""
+        """Return the label of a row with cells from :func:`~bioclip_core.cells.plain_cells`."""
         key = tuple((name, str(value)) for name, value in cells.items() if name in NAME_COLUMNS)
         known = self._known.get(key)
         if known is None:
@@ -80,7 +62,7 @@ class Labeller:
             self.unresolved[label] += 1
 
     def facts(self) -> dict[str, Any]:
-        """As stored with the catalog; nothing without a taxonomy."""
+        """Return what is stored with the catalog; empty without a taxonomy."""
         if self._resolver is None:
             return {}
         unresolved = {"names": len(self.unresolved), "rows": self.unresolved.total()}
@@ -92,36 +74,23 @@ class Labeller:
         if self._resolver is None or (label.taxon.rank is None and not clean_name(label.verbatim)):
             return label
         found = self._resolver.resolve(label.taxon, label.verbatim)
+        label = replace(label, outcome=str(found.outcome))
         if found.taxon is None:
-            return replace(label, outcome=str(found.outcome), unresolved=found.reason or str(found.outcome))
+            return replace(label, unresolved=found.reason or label.outcome)
         taxon = replace(found.taxon, common_name=label.taxon.common_name or found.taxon.common_name, source_id="")
         changes = (*label.changes, *_resolving_changes(label.taxon, taxon, found.reason))
-        return replace(label, taxon=taxon, changes=changes, taxon_id=found.taxon_id, outcome=str(found.outcome))
+        return replace(label, taxon=taxon, changes=changes, taxon_id=found.taxon_id)
 
 
 def _resolving_changes(before: Taxon, after: Taxon, reason: str) -> list[str]:
-    """What a taxonomy changed: names with its reason, ranks that it filled by name."""
+    """Return the changes that a taxonomy made: of names with its reason, and the ranks that it filled."""
     pairs = list(zip(RANKS, before.lineage, after.lineage, strict=True))
-    said = [reason] if any(old and old != new for _, old, new in pairs) or before.rank != after.rank else []
-    filled = [f"{rank.value} {new}" for rank, old, new in pairs if new and not old]
-    return [*said, *([f"filled in: {', '.join(filled)}"] if filled else [])]
+    changes = [reason] if any(old and old != new for _, old, new in pairs) or before.rank != after.rank else []
+    if filled := [f"{rank.value} {new}" for rank, old, new in pairs if new and not old]:
+        changes.append(f"filled in: {', '.join(filled)}")
+    return changes
 
 
-def source_id(cells: Mapping[str, Any]) -> str:
-    """The source's own id of the occurrence or image."""
-    return next((text for name in _SOURCE_IDS if (text := clean_name_kept(cells.get(name)))), "")
-
-
-def licence(cells: Mapping[str, Any]) -> str:
-    """Under which the source lets the image be used, as it says it."""
-    return next((text for name in _LICENCES if (text := clean_name_kept(cells.get(name)))), "")
-
-
-def given_split(cells: Mapping[str, Any]) -> str:
-    """The source's own word for a split; empty where it has none."""
-    return split_word(cells.get("split"))
-
-
-def clean_name_kept(cell: Any) -> str:
-    """A cell as text, underscores and all; empty for what stands for nothing."""
-    return str(cell).strip() if clean_name(cell) else ""
+def first_cell(cells: Mapping[str, Any], columns: Iterable[str]) -> str:
+    """Return the first cell with a value in these columns as text, underscores and all; empty without one."""
+    return next((str(cells[name]).strip() for name in columns if clean_name(cells.get(name))), "")

@@ -1,17 +1,17 @@
-"""What decides a catalog beside its sources, as one frozen record that is stored with it."""
+"""Options of a catalog's build, as one frozen record that is stored with the catalog."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bioclip_core.options import check_options
 from bioclip_training.catalog.duplicates import NEAR_DISTANCE
 
 IMAGE, FOLDER, BURST = "image", "folder", "burst"
-"""What ``group_by`` takes beside a column's name; ``burst`` is what folder trees and reviews have where nothing is said: the
-images of one folder and camera that were taken shortly after each other."""
+"""Groups that are not of a column. ``burst`` cannot be chosen: it is the default of folder trees and reviews without such a
+column, the images of one folder and camera that were taken shortly after each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class BuildOptions:
     keep_duplicates: bool = False
     """Leave duplicates on both sides of a split; they are only reported."""
     only_resolved: bool = False
-    """Leave out rows whose name the taxonomy could not resolve."""
+    """Skip rows with a name that the taxonomy could not resolve."""
     workers: int | None = field(
         default=None, metadata={"low": 1, "high": 1024, "automatic": "one per core, at most 16"}
     )
@@ -51,13 +51,5 @@ class BuildOptions:
         return self.workers or min(16, os.cpu_count() or 1)
 
     def as_facts(self) -> dict[str, Any]:
-        """What is stored with the catalog; not the number of threads, which changes nothing."""
-        return {
-            "val": self.val,
-            "group_by": self.group_by,
-            "holdout_share": self.holdout_share,
-            "holdout_names": list(self.holdout_names),
-            "near_distance": self.near_distance,
-            "keep_duplicates": self.keep_duplicates,
-            "only_resolved": self.only_resolved,
-        }
+        """Return what is stored with the catalog: all but the number of threads, which changes nothing."""
+        return {name: value for name, value in asdict(self).items() if name != "workers"}

@@ -1,4 +1,4 @@
-"""What a catalog holds, in numbers: the same at the end of ``catalog build`` and in ``catalog show``."""
+"""Numbers of a catalog: the same at the end of ``catalog build`` and in ``catalog show``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HELD_OUT = ("dev", "val", "test", "unseen")
 
 @dataclass(frozen=True, slots=True)
 class TaxonCount:
-    """How many rows and groups a taxon has in each split."""
+    """Number of rows and groups of a taxon in each split."""
 
     taxon: Taxon
     rows: Mapping[str, int]
@@ -34,24 +34,24 @@ class Overview:
     images: int
     """Distinct files."""
     by_image: bool
-    """No group holds more than one image."""
+    """True if no group holds more than one image."""
     splits: Mapping[str, tuple[int, int, int]]
-    """For each split its rows, groups and taxa."""
+    """Rows, groups and taxa of each split."""
     taxa_by_rank: Mapping[str, int]
-    """The labels by their own rank."""
+    """Number of labels at each rank."""
     taxa: tuple[TaxonCount, ...]
     single: tuple[Taxon, ...]
-    """Taxa with one row, or all rows in one group, in training: nothing of them can be held out."""
+    """Taxa with one row, or all rows in one group, in training: none of them can be held out."""
     not_trained: tuple[Taxon, ...]
-    """Taxa of held-out rows that no training row has."""
+    """Taxa of held-out rows without a training row."""
     without_common_name: int
     scattered: tuple[str, ...]
-    """Names that stand under several lineages which could be one: a rank is missing in some of them."""
+    """Names under several lineages which could be one: a rank is missing in some of them."""
     names_changed: int
     facts: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {
             "rows": self.rows,
             "images": self.images,
@@ -75,19 +75,19 @@ def overview(catalog: Catalog) -> Overview:
     from pyarrow import compute
 
     changes = compute.list_value_length(catalog.table.column("changes"))
-    taxa = catalog.taxa
+    taxa, taxon_of_N = catalog.taxa, catalog.taxon_of_N
     split_of_N, words = catalog.numbered("split")
     group_of_N, names = catalog.numbered("group")
     if "" in names:  # a row without a group stands alone
         alone = np.flatnonzero(group_of_N == names.index(""))
         group_of_N[alone] = len(names) + np.arange(len(alone))
-    taxon_of_N = catalog.taxon_of_N
-    counts = _counts(taxon_of_N, split_of_N, len(taxa), len(words))
+    shape = (len(taxa), len(words))
+    counts_TW = _counts(taxon_of_N, split_of_N, shape)
     distinct = np.unique(np.stack([taxon_of_N, split_of_N, group_of_N]), axis=1)
-    groups = _counts(distinct[0], distinct[1], len(taxa), len(words))
+    groups_TW = _counts(distinct[0], distinct[1], shape)
     trained = np.array([is_training(word) for word in words], dtype=bool)
-    in_train_T, groups_T = counts[:, trained].sum(axis=1), groups[:, trained].sum(axis=1)
-    ranks = Counter(taxon.rank.value if taxon.rank else "none" for taxon in taxa)
+    in_train_T, groups_T = counts_TW[:, trained].sum(axis=1), groups_TW[:, trained].sum(axis=1)
+    ranks = Counter(taxon.rank for taxon in taxa)
     sha_of_N, shas = catalog.numbered("sha256")
     pairs = np.unique(group_of_N * max(1, len(shas)) + sha_of_N)
     return Overview(
@@ -95,19 +95,17 @@ def overview(catalog: Catalog) -> Overview:
         images=len(shas),
         by_image=len(pairs) == len(np.unique(group_of_N)),
         splits={
-            word: (
-                int(counts[:, at].sum()),
+            words[at]: (
+                int(counts_TW[:, at].sum()),
                 len(np.unique(group_of_N[split_of_N == at])),
-                int((counts[:, at] > 0).sum()),
+                int((counts_TW[:, at] > 0).sum()),
             )
-            for word, at in sorted(
-                ((word, at) for at, word in enumerate(words)), key=lambda one: _reading_order(one[0])
-            )
+            for at in sorted(range(len(words)), key=lambda at: _reading_order(words[at]))
         },
-        taxa_by_rank={rank.value: ranks[rank.value] for rank in RANKS if ranks[rank.value]},
+        taxa_by_rank={rank.value: ranks[rank] for rank in RANKS if ranks[rank]},
         taxa=tuple(
-            TaxonCount(taxon, _named(counts[place], words), _named(groups[place], words))
-            for place, taxon in enumerate(taxa)
+            TaxonCount(taxon, *({word: n for word, n in zip(words, row.tolist(), strict=True) if n} for row in rows))
+            for taxon, *rows in zip(taxa, counts_TW, groups_TW, strict=True)
         ),
         single=tuple(taxa[place] for place in np.flatnonzero((in_train_T > 0) & (groups_T == 1)).tolist()),
         not_trained=tuple(taxa[place] for place in np.flatnonzero(in_train_T == 0).tolist()),
@@ -119,7 +117,7 @@ def overview(catalog: Catalog) -> Overview:
 
 
 def _reading_order(word: str) -> tuple[bool, int, str]:
-    """Training first, then what is held out."""
+    """Sort training first, then the held-out splits."""
     return (not is_training(word), _HELD_OUT.index(word) if word in _HELD_OUT else len(_HELD_OUT), word)
 
 
@@ -133,23 +131,19 @@ def _scattered(taxa: Sequence[Taxon]) -> Iterator[str]:
 
 
 def changes_of(catalog: Catalog) -> Iterator[tuple[str, str, tuple[str, ...], int]]:
-    """Each distinct change: the name as written, the one that stands, what was done, and on how many rows; most frequent first."""
-    written = catalog.column("verbatim_name")
-    said = catalog.table.column("changes").to_pylist()
-    taxon_of_N = catalog.taxon_of_N
+    """Yield each distinct change, the most frequent first: the name as written, the catalog's name, the changes, and its rows."""
+    written, taxon_of_N = catalog.column("verbatim_name"), catalog.taxon_of_N
     names = [taxon.scientific_name for taxon in catalog.taxa]
     found = Counter(
-        (written[row], names[taxon_of_N[row]], tuple(changes)) for row, changes in enumerate(said) if changes
+        (written[row], names[taxon_of_N[row]], tuple(changes))
+        for row, changes in enumerate(catalog.table.column("changes").to_pylist())
+        if changes
     )
-    for (verbatim, name, changes), rows in sorted(found.items(), key=lambda one: (-one[1], one[0])):
+    for (verbatim, name, changes), rows in sorted(found.items(), key=lambda item: (-item[1], item[0])):
         yield verbatim, name, changes, rows
 
 
 def _counts(
-    rows: np.ndarray[Any, Any], columns: np.ndarray[Any, Any], height: int, width: int
+    rows: np.ndarray[Any, Any], columns: np.ndarray[Any, Any], shape: tuple[int, int]
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.bincount(rows * width + columns, minlength=height * width).reshape(height, width)
-
-
-def _named(counts: np.ndarray[Any, Any], words: Sequence[str]) -> dict[str, int]:
-    return {word: int(count) for word, count in zip(words, counts.tolist(), strict=True) if count}
+    return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape)

@@ -1,4 +1,4 @@
-"""What a catalog is built from: named sources of labelled items, and rows that are left out with their reason."""
+"""Sources of a catalog: named listings of labelled items, and rows that are skipped with their reason."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SourceKind = Literal["table", "folder", "reviews"]
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A row that is not in the catalog, and why."""
+    """A row that is skipped, with the reason."""
 
     uri: str
     source: str
     kind: str
-    """In two words, by which rows are counted."""
+    """The reason in two words, by which rows are counted."""
     reason: str
     name: str = ""
 
@@ -37,6 +37,6 @@ class LabelledSource:
         SourceError: if the source as a whole cannot be read.
     """
     root: Path | None = None
-    """The folder of a table or tree; None where there is none."""
+    """Folder of a table or tree; None for a store."""
     moment_of: Callable[[bytes], tuple[str, float] | None] | None = None
-    """For a source that does not say which images belong together: an image's camera and when it was taken, in seconds."""
+    """Camera and time of an image in seconds, for a source without a column that says which images belong together."""

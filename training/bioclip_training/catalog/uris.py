@@ -1,4 +1,4 @@
-"""Addresses of images in a catalog: relative to its folder, and back to files."""
+"""Addresses of images in a catalog: from files to uris relative to its folder, and back."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _LOOKS_ESCAPED = re.compile(r"%(?=25|[89A-Fa-f][0-9A-Fa-f])")
 
 
 def file_of(uri: str, folder: Path) -> Path:
-    """The file that a catalog's uri names: its escapes undone where it has some and that file is there, else as it stands.
+    """Return the file of a catalog's uri: with its escapes undone if that file exists, else as written.
 
     Args:
-        uri: as in the catalog; a relative one is relative to ``folder``.
-        folder: the catalog's.
+        uri: as in the catalog.
+        folder: the catalog's, which a relative uri is relative to.
     """
     plain = folder / uri
     if _LOOKS_ESCAPED.search(uri):
@@ -27,7 +27,7 @@ def file_of(uri: str, folder: Path) -> Path:
 
 
 class RelativeUris:
-    """Files' addresses relative to one folder, with ``/`` between names; absolute only where there is no relative one."""
+    """Addresses of files relative to one folder, with ``/`` between names; absolute only if there is no relative one."""
 
     def __init__(self, folder: Path) -> None:
         # Links are followed on both sides, since ".." behind a link leads to where the link points.
@@ -35,7 +35,7 @@ class RelativeUris:
         self._relative: dict[Path, str] = {}
 
     def of(self, file: Path) -> str:
-        """The uri of a file, with the escapes of every listed uri."""
+        """Return the uri of a file, with the escapes of every listed uri."""
         parent = file.parent
         if parent not in self._relative:
             real = os.path.realpath(parent)
@@ -47,7 +47,7 @@ class RelativeUris:
 
 
 def escaped(name: str) -> str:
-    """A file's name as a uri: bytes that are not UTF-8 are ``%``-escaped, and percent signs that look like such an escape."""
+    """Return a file's name as a uri: bytes that are not UTF-8, and percent signs that look like such an escape, are escaped."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

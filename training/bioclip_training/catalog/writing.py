@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from bioclip_training.catalog.rows import FACTS, CatalogRow, table_from
 
-_ROWS_A_PART = 20_000
+_ROWS_PER_PART = 20_000
 
 
 class DraftWriter:
@@ -27,9 +26,7 @@ class DraftWriter:
     def __enter__(self) -> DraftWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and self._waiting:
             self._write()
         if self._writer is not None:
@@ -37,7 +34,7 @@ class DraftWriter:
 
     def add(self, row: CatalogRow) -> None:
         self._waiting.append(row)
-        if len(self._waiting) == _ROWS_A_PART:
+        if len(self._waiting) == _ROWS_PER_PART:
             self._write()
 
     def _write(self) -> None:
@@ -51,12 +48,12 @@ class DraftWriter:
 
 
 def parts(file: Path, columns: list[str] | None = None) -> Iterator[tuple[int, Any]]:
-    """The record batches of a draft, each with the number of its first row."""
+    """Yield the record batches of a draft, each with the number of its first row."""
     from pyarrow import parquet
 
     start = 0
     with parquet.ParquetFile(file) as source:
-        for batch in source.iter_batches(batch_size=_ROWS_A_PART, columns=columns):
+        for batch in source.iter_batches(batch_size=_ROWS_PER_PART, columns=columns):
             yield start, batch
             start += batch.num_rows
 
@@ -68,27 +65,21 @@ def write_final(
     texts: Mapping[str, Callable[[slice], list[str]]],
     facts: Mapping[str, Any],
 ) -> None:
-    """A draft's kept rows with some columns replaced, and the facts in the file's metadata.
+    """Write a draft's kept rows with some columns replaced, and the facts in the file's metadata.
 
     Args:
-        texts: for a column the texts of a slice of the draft's rows.
+        texts: per column, a function that gives the texts for a slice of the draft's rows.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
-    writer: Any = None
-    try:
+    stored = json.dumps(facts, sort_keys=True, ensure_ascii=False)
+    schema = parquet.read_schema(draft).with_metadata({FACTS: stored.encode()})
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for start, batch in parts(draft):
             here = slice(start, start + batch.num_rows)
             table = pa.Table.from_batches([batch])
             for name, text in texts.items():
                 table = table.set_column(table.column_names.index(name), name, pa.array(text(here), pa.string()))
             table = table.filter(pa.array(keep_N[here]))
-            if writer is None:
-                stored = json.dumps(facts, sort_keys=True, ensure_ascii=False)
-                schema = table.schema.with_metadata({FACTS: stored.encode()})
-                writer = parquet.ParquetWriter(file, schema, compression="zstd")
             writer.write_table(table.replace_schema_metadata(schema.metadata))
-    finally:
-        if writer is not None:
-            writer.close()

@@ -12,7 +12,7 @@ from PIL import Image
 from bioclip_core.images.decoding import orientation_of
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.batches.regions import EncodedRegion
-from bioclip_training.catalog.rows import Catalog, group_of_row
+from bioclip_training.catalog.rows import Catalog
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +62,7 @@ def json_member(catalog: Catalog, row: int) -> bytes:
     cells |= {
         "common_name": taxon.common_name,
         "split": catalog.column("split")[row],
-        "group": group_of_row(catalog, row),
+        "group": catalog.group(row),
     }
     for name in ("uri", "sha256", "licence", "source", "source_id", "taxon_id"):
         cells[name] = catalog.column(name)[row] or ""

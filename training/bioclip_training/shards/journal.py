@@ -15,7 +15,7 @@ from typing import Any
 from bioclip_core.errors import UsageError
 from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.identity import file_sha256
-from bioclip_training.catalog.rows import Catalog, group_of_row, key_of_row
+from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.manifest import (
     INDEX_FILE,
     MANIFEST_FILE,
@@ -132,7 +132,7 @@ class Journal:
     def skipped(self, catalog: Catalog) -> tuple[tuple[str, str], ...]:
         """Key and reason of every row that was left out."""
         if self._records:
-            return tuple((key_of_row(catalog, row), why) for record in self._records for row, why in record.skipped)
+            return tuple((catalog.key(row), why) for record in self._records for row, why in record.skipped)
         file = self.folder / SKIPPED_FILE
         if not file.exists():
             return ()
@@ -146,7 +146,7 @@ class Journal:
         members = [(record.file, member) for record in self._records for member in record.members]
         rows = [member.row for _, member in members]
         table = catalog.table.take(pa.array(rows, pa.int64()))
-        groups = pa.array([group_of_row(catalog, row) for row in rows], pa.string())
+        groups = pa.array([catalog.group(row) for row in rows], pa.string())
         table = table.set_column(table.column_names.index("group"), "group", groups)
         table = table.append_column("shard", pa.array([file for file, _ in members], pa.string()))
         table = table.append_column("member", pa.array([member.name for _, member in members], pa.string()))

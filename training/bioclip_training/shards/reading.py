@@ -11,7 +11,7 @@ import numpy as np
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.identity import file_sha256
 from bioclip_training.batches.regions import EncodedRegion
-from bioclip_training.catalog.rows import Block, Catalog, group_of_row, key_of_row
+from bioclip_training.catalog.rows import Block, Catalog
 from bioclip_training.shards.manifest import INDEX_FILE, MANIFEST_FILE, Manifest
 
 if TYPE_CHECKING:
@@ -74,10 +74,10 @@ class ShardImages:
         return len(self.rows)
 
     def key(self, index: int) -> str:
-        return key_of_row(self.index.catalog, int(self.rows[index]))
+        return self.index.catalog.key(int(self.rows[index]))
 
     def group(self, index: int) -> str:
-        return group_of_row(self.index.catalog, int(self.rows[index]))
+        return self.index.catalog.group(int(self.rows[index]))
 
     def encoded(self, index: int) -> EncodedRegion:
         name = self._files[int(self._shard_of[index])]

@@ -18,7 +18,7 @@ from bioclip_core.errors import ImageError, SourceError, UsageError
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.options import check_options
 from bioclip_training.batches.regions import EncodedRegion
-from bioclip_training.catalog.rows import Catalog, key_of_row
+from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.encoding import image_member, json_member
 from bioclip_training.shards.journal import Journal, Member, ShardRecord
 from bioclip_training.shards.manifest import Manifest
@@ -213,7 +213,7 @@ def _ordered(catalog: Catalog, split: str) -> list[tuple[str, int]]:
     for row, word in enumerate(catalog.column("split")):
         if word != split:
             continue
-        key = key_of_row(catalog, row)
+        key = catalog.key(row)
         repeated = f" {seen[key]}" if seen[key] else ""  # one region may be listed twice
         seen[key] += 1
         digest = hashlib.sha256((key + repeated).encode()).hexdigest()
