@@ -9,11 +9,12 @@ from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.exporter import Exporter, FolderExporter, RememberingExporter
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.contracts.rule import EventKey, Rule, Ruling, Subject, Verdict
+from bioclip_plugin.contracts.rule import EventKey, Rule, Ruling, Subject
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
 from bioclip_plugin.items.answers import Answer, Failure, RegionAnswer
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted
 from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.items.verdicts import ReviewVerdict, Verdict
 from bioclip_plugin.store.records import Run, StatedReview
 from bioclip_training.loop.recipe import TrainConfig, TrainResult
 
@@ -37,6 +38,7 @@ __all__ = [
     "Region",
     "RegionAnswer",
     "RememberingExporter",
+    "ReviewVerdict",
     "ReviewingSource",
     "Rule",
     "Ruling",

@@ -22,7 +22,7 @@ from bioclip_core.errors import UsageError
 from bioclip_core.models import ModelEntry
 from bioclip_plugin import ClassifyRequest, MediaItem, Region, Session, create_plugin_manager, hookimpl
 from bioclip_plugin.contracts.manager import BioclipPluginManager
-from bioclip_plugin.running.session import Progress
+from bioclip_plugin.running.session import StreamProgress
 from bioclip_plugin.store import Store
 from bioclip_plugin.testing import FakeEncoder, FakeModel
 
@@ -231,12 +231,12 @@ def test_a_stream_is_read_no_further_ahead_than_its_queues_are_long(pm: BioclipP
 
 
 def test_progress_counts_answers_failures_and_regions(session: Session, tmp_path: Path) -> None:
-    heard: list[Progress] = []
+    heard: list[StreamProgress] = []
     halves = (Region(0, 0, 0.5, 1), Region(0.5, 0, 0.5, 1))
     two = MediaItem(uri="two", data=png(COLOURS["red"]), regions=halves)
     for _ in session.classify_stream([two, tmp_path / "missing.png", png(COLOURS["blue"])], progress=heard.append):
         pass
-    assert heard == [Progress(1, 0, 2), Progress(2, 1, 2), Progress(3, 1, 3)]
+    assert heard == [StreamProgress(1, 0, 2), StreamProgress(2, 1, 2), StreamProgress(3, 1, 3)]
 
 
 @pytest.mark.parametrize("kind", ["path", "text", "bytes", "pil", "item", "item-data", "item-image"])

@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from bioclip_core.errors import UsageError
 from bioclip_core.identity import file_sha256
+from bioclip_plugin.items.verdicts import Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from bioclip_core.classify import Candidate
     from bioclip_core.labels.label_set import LabelSet
     from bioclip_plugin.items.media import MediaItem, Place, Region
-
-Verdict = Literal["taxon", "unknown", "blank", "person", "vehicle"]
-VERDICTS: tuple[str, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from bioclip_plugin.reviews.agreement import is_above, is_within
 from bioclip_plugin.reviews.pairing import newest_statements
 from bioclip_plugin.store.records import Review, StoredRegion
 
-VERDICTS = ("taxon", "unknown", "blank", "person", "vehicle", "unclassified")
+REPORT_VERDICTS = ("taxon", "unknown", "blank", "person", "vehicle", "unclassified")
 """``unclassified``: kept and not named, because its box is below the threshold or of another kind."""
 AGREEMENTS = ("", "agrees", "less specific", "differs", "other")
 """Of a run's answer with a review; ``less specific``: the answer is a group that the reviewer's taxon belongs to."""

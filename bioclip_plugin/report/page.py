@@ -14,7 +14,7 @@ from bioclip_core import __version__
 from bioclip_core.models import ModelEntry
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.report.activity import activity_svg
-from bioclip_plugin.report.decisions import VERDICTS
+from bioclip_plugin.report.decisions import REPORT_VERDICTS
 from bioclip_plugin.report.figures import Tally
 from bioclip_plugin.report.gathering import Gathered
 from bioclip_plugin.report.map_picture import Spot, map_svg
@@ -167,7 +167,7 @@ def _verdicts(gathered: Gathered) -> str:
     rows = [
         f'<tr><th scope="row"><button type="button" class="pick" data-verdict="{verdict}">{_WORDS[verdict]}</button></th>'
         f'<td class="n">{counts[verdict]:,}</td>{_share(counts[verdict], most)}</tr>'
-        for verdict in VERDICTS
+        for verdict in REPORT_VERDICTS
         if counts[verdict]
     ]
     if not rows:

@@ -8,7 +8,7 @@ from typing import Any
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.items.media import MediaItem, Region
-from bioclip_plugin.report.decisions import AGREEMENTS, VERDICTS
+from bioclip_plugin.report.decisions import AGREEMENTS, REPORT_VERDICTS
 from bioclip_plugin.report.entries import Entry
 from bioclip_plugin.report.gathering import Gathered
 from bioclip_plugin.report.map_picture import east, north
@@ -43,7 +43,7 @@ class PageData:
         return {
             "ranks": _LEVELS,
             "level": gathered.level,
-            "verdicts": VERDICTS,
+            "verdicts": REPORT_VERDICTS,
             "agreements": AGREEMENTS,
             "mime": mime_type(),
             "stations": [[self.station_name(n), self.place_of(n)] for n in range(len(gathered.figures.stations))],
@@ -81,7 +81,7 @@ class PageData:
             place,
             _box(region),
             _detector(region),
-            VERDICTS.index(answer.verdict),
+            REPORT_VERDICTS.index(answer.verdict),
             self._named(answer.candidate),
             [self._named(candidate) for candidate in entry.candidates],
             [legible(flag) for flag in entry.flags],

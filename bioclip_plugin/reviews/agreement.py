@@ -24,7 +24,7 @@ from bioclip_training.evaluation.scores import (
 MEASURES = ("agree", "agree_or_higher", "genus", "family", "top1", "top5")
 """Of the reviews that name a taxon: the decision is that taxon (or below it); that, or a taxon above it; the decision has its
 genus; its family; the model's best candidate is it; one of its five best is."""
-VERDICTS = ("blank", "person", "vehicle")
+WITHOUT_TAXON = ("blank", "person", "vehicle")
 _TOP = 5
 _NAN = float("nan")
 
@@ -114,7 +114,7 @@ def agreement_of(pairs: Iterable[Pair]) -> Agreement:
         if pair.decided is not None:
             decided[pair.decided.taxon] += 1
         if pair.taxon is None:
-            if pair.decided is not None and pair.verdict in VERDICTS:
+            if pair.decided is not None and pair.verdict in WITHOUT_TAXON:
                 confusions[pair.verdict, pair.decided.name] += 1
             continue
         name = pair.taxon.scientific_name or pair.taxon.common_name
@@ -218,7 +218,7 @@ COLUMNS = (
 def verdict_rows(agreement: Agreement) -> list[dict[str, Any]]:
     """Rows like those of the taxa for what is no taxon: blank, person, vehicle."""
     rows = []
-    for verdict in VERDICTS:
+    for verdict in WITHOUT_TAXON:
         said = agreement.verdicts.get(verdict, {})
         n, agree = sum(said.values()), said.get(verdict, 0)
         answered = sum(answers.get(verdict, 0) for answers in agreement.verdicts.values())

@@ -17,13 +17,14 @@ from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Sou
 from bioclip_plugin.formats.timelapse import read_reviews as timelapse
 from bioclip_plugin.items.media import Region, path_of, uri_of
 from bioclip_plugin.items.time_zones import zone_of
+from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.reviews import tables
 from bioclip_plugin.reviews.boxes import same_box
 from bioclip_plugin.reviews.image_names import image_names
 from bioclip_plugin.reviews.sameness import repeats, sense_of, uid_of
 from bioclip_plugin.reviews.words import AMBIGUOUS, squeezed, verdict_of, verdict_words
 from bioclip_plugin.reviews.written import NotReviewed, NotTaken, Written
-from bioclip_plugin.store.records import ReviewTarget, StatedReview, Verdict
+from bioclip_plugin.store.records import ReviewTarget, StatedReview
 
 if TYPE_CHECKING:
     from bioclip_plugin.reviews.names import NameBook
@@ -259,7 +260,7 @@ class _Importer:
                 details["verbatimName"] = said.taxon.scientific_name
         return replace(said, target=target, taxon=taxon, reviewer=reviewer, details=details)
 
-    def _said(self, entry: Written) -> tuple[Verdict, Taxon | None, str]:
+    def _said(self, entry: Written) -> tuple[ReviewVerdict, Taxon | None, str]:
         """The verdict, the taxon where it is one, and what was written."""
         verdict = verdict_of(entry.verdict) if entry.verdict else None
         if entry.verdict and verdict is None:

@@ -9,8 +9,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.reviews.boxes import ABOUT, overlap
-from bioclip_plugin.store.records import Verdict, asked_level
+from bioclip_plugin.store.records import asked_level
 
 if TYPE_CHECKING:
     from bioclip_core.classify import Candidate
@@ -24,7 +25,7 @@ _TOGETHER = 500
 class Pair:
     """One thing that a person named, and what the run made of it."""
 
-    verdict: Verdict
+    verdict: ReviewVerdict
     taxon: Taxon | None
     """What the person said, where it is a taxon."""
     answer: str

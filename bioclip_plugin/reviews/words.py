@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bioclip_plugin.store.records import Verdict
+from bioclip_plugin.items.verdicts import ReviewVerdict
 
-_WORDS: dict[str, Verdict] = {
+_WORDS: dict[str, ReviewVerdict] = {
     **dict.fromkeys(("taxon", "animal", "plant", "organism"), "taxon"),
     **dict.fromkeys(("blank", "empty", "noanimal", "nothing", "misfire", "falsetrigger", "ghost"), "blank"),
     **dict.fromkeys(("person", "human", "people", "humans", "homosapiens"), "person"),
@@ -29,7 +29,7 @@ def squeezed(text: str) -> str:
     return plain.replace("-", "") if len(plain) > 1 else plain
 
 
-def verdict_of(word: str) -> Verdict | None:
+def verdict_of(word: str) -> ReviewVerdict | None:
     """The verdict that a word means; None where it is none of them, such as a taxon's name."""
     return _WORDS.get(squeezed(word).rstrip("."))
 

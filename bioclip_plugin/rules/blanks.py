@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bioclip_plugin.contracts.rule import Rule, Ruling, Subject, Verdict
+from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
+from bioclip_plugin.items.verdicts import Verdict
 from bioclip_plugin.rules.settings import check_probability
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_core.classify import Candidate, consensus_of
 from bioclip_core.errors import BioclipError, PluginError, StoreError
-from bioclip_plugin.contracts.rule import VERDICTS, Rule, Ruling, Subject
+from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 from bioclip_plugin.items.media import MediaItem, Place, place_of
+from bioclip_plugin.items.verdicts import VERDICTS
 from bioclip_plugin.running.rules_events import EventOrder, mixed_error
 from bioclip_plugin.running.rules_probabilities import Probabilities
 from bioclip_plugin.running.rules_summary import Applied, same_answer

@@ -41,7 +41,7 @@ _OWN_SOURCE = ("session",)
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class StreamProgress:
     """How far a stream is."""
 
     answered: int
@@ -103,7 +103,7 @@ class Session:
         self,
         items: Iterable[str | os.PathLike[str] | bytes | Image.Image | MediaItem | Unlisted],
         *,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[StreamProgress], None] | None = None,
     ) -> Generator[Answer, None, None]:
         """One answer an item, in input order, in flat memory; with a store, done items are answered from it.
 
@@ -117,7 +117,7 @@ class Session:
             failed += answer.failure is not None
             regions += len(answer.regions)
             if progress:
-                progress(Progress(answered, failed, regions))
+                progress(StreamProgress(answered, failed, regions))
             yield answer
 
     def embed_stream(

@@ -19,7 +19,7 @@ from bioclip_plugin.store.media_rows import RegionKey, capture_of, region_ids, r
 from bioclip_plugin.store.records import ItemRecord, RegionRecord, Run
 from bioclip_plugin.store.taxa import Key, TaxonCache, key_of, rank_code
 
-Place = tuple[int, RegionKey]
+RegionPlace = tuple[int, RegionKey]
 """Media number and region key."""
 
 
@@ -35,12 +35,12 @@ def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cach
     contents = _contents(connection, unique)
     _media(connection, unique, contents)
     done = [record for record in unique if record.failure is None]
-    wanted: dict[Place, tuple[ItemRecord, RegionRecord]] = {
+    wanted: dict[RegionPlace, tuple[ItemRecord, RegionRecord]] = {
         (record.listed.media_id, region_key(region.region)): (record, region)
         for record in done
         for region in record.regions
     }
-    asked: dict[Place, Region | None] = {place: region.region for place, (_, region) in wanted.items()}
+    asked: dict[RegionPlace, Region | None] = {place: region.region for place, (_, region) in wanted.items()}
     ids = region_ids(connection, asked)
     regions = {
         ids[place]: (record, region) for place, (record, region) in sorted(wanted.items(), key=lambda p: ids[p[0]])
@@ -223,7 +223,9 @@ def _decisions(connection: Connection, run: Run, regions: Regions, taxa: dict[Ke
     upsert(connection, schema.decisions, rows)
 
 
-def _listed_regions(connection: Connection, run: Run, records: Sequence[ItemRecord], ids: dict[Place, int]) -> None:
+def _listed_regions(
+    connection: Connection, run: Run, records: Sequence[ItemRecord], ids: dict[RegionPlace, int]
+) -> None:
     table = schema.listed_regions
     for chunk in chunked(record.listed.media_id for record in records):
         connection.execute(delete(table).where(table.c.run == run.id, table.c.media.in_(chunk)))

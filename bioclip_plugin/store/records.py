@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Region
+from bioclip_plugin.items.verdicts import ReviewVerdict, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,15 +23,11 @@ if TYPE_CHECKING:
 RunStatus = Literal["running", "finished", "interrupted", "failed"]
 ItemStatus = Literal["todo", "done", "failed"]
 TargetKind = Literal["media", "region", "event"]
-DecisionVerdict = Literal["taxon", "unknown", "blank", "person", "vehicle"]
-Verdict = Literal["taxon", "blank", "person", "vehicle", "unidentifiable", "not_in_label_set"]
 
 RUN_STATUSES: tuple[RunStatus, ...] = ("running", "finished", "interrupted", "failed")
 ITEM_STATUSES: tuple[ItemStatus, ...] = ("todo", "done", "failed")
 """At the place of the number that the database holds."""
 TARGET_KINDS: tuple[TargetKind, ...] = ("media", "region", "event")
-DECISION_VERDICTS: tuple[DecisionVerdict, ...] = ("taxon", "unknown", "blank", "person", "vehicle")
-VERDICTS: tuple[Verdict, ...] = ("taxon", "blank", "person", "vehicle", "unidentifiable", "not_in_label_set")
 
 Box = tuple[int, int, int, int]
 """x, y, width, height in 1/10,000 of the upright image."""
@@ -168,7 +165,7 @@ class ItemRecord:
 class StoredDecision:
     """What the run's rules made of a region's answer; the answer itself stays as the model gave it."""
 
-    verdict: DecisionVerdict
+    verdict: Verdict
     candidate: Candidate | None
     """The taxon that was decided on, with its probability; None where there is none."""
     event: str | None = None
@@ -270,7 +267,7 @@ class Review:
 
     id: int
     target: ReviewTarget
-    verdict: Verdict
+    verdict: ReviewVerdict
     taxon: Taxon | None
     reviewer: str
     reviewed_at: datetime
@@ -286,7 +283,7 @@ class StatedReview:
     """What a person said, as a file holds it, on its way into the store."""
 
     target: ReviewTarget
-    verdict: Verdict
+    verdict: ReviewVerdict
     taxon: Taxon | None
     reviewer: str
     reviewed_at: datetime | None

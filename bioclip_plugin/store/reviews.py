@@ -9,16 +9,17 @@ from sqlalchemy import Connection, Row, Select, select
 
 from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.items.verdicts import REVIEW_VERDICTS, ReviewVerdict
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, insert_new
 from bioclip_plugin.store.database.values import from_json, moment_of, moment_text, now, stored_uri, to_json
 from bioclip_plugin.store.media_rows import MediaKey, RegionKey, region_ids, region_key, region_of_row
 from bioclip_plugin.store.reading import PAGE
-from bioclip_plugin.store.records import TARGET_KINDS, VERDICTS, Review, ReviewTarget, StatedReview, Verdict
+from bioclip_plugin.store.records import TARGET_KINDS, Review, ReviewTarget, StatedReview
 from bioclip_plugin.store.taxa import Key, TaxonCache
 
 
-def check_review(target: ReviewTarget, verdict: Verdict, taxon: Taxon | None, reviewer: str) -> None:
+def check_review(target: ReviewTarget, verdict: ReviewVerdict, taxon: Taxon | None, reviewer: str) -> None:
     """See that a review says something that can be stored.
 
     Raises:
@@ -26,8 +27,8 @@ def check_review(target: ReviewTarget, verdict: Verdict, taxon: Taxon | None, re
     """
     if target.kind not in TARGET_KINDS:
         raise StoreError(f"a review of {target.kind!r}: allowed are {', '.join(TARGET_KINDS)}")
-    if verdict not in VERDICTS:
-        raise StoreError(f"the verdict {verdict!r}: allowed are {', '.join(VERDICTS)}")
+    if verdict not in REVIEW_VERDICTS:
+        raise StoreError(f"the verdict {verdict!r}: allowed are {', '.join(REVIEW_VERDICTS)}")
     if (verdict == "taxon") != (taxon is not None):
         raise StoreError(f"the verdict {verdict!r} {'needs a taxon' if verdict == 'taxon' else 'takes no taxon'}")
     if not reviewer.strip():

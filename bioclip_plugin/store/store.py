@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
+from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.store import commits, deriving, listing, lookups, reading, reviews, runs, verifying
 from bioclip_plugin.store.database import versions
 from bioclip_plugin.store.database.address import check_place, parse_address, shown
@@ -37,7 +38,6 @@ from bioclip_plugin.store.records import (
     StoredItem,
     StoredRegion,
     Summary,
-    Verdict,
     Verification,
 )
 from bioclip_plugin.store.taxa import TaxonCache
@@ -190,7 +190,7 @@ class Store:
     def add_review(
         self,
         target: ReviewTarget,
-        verdict: Verdict,
+        verdict: ReviewVerdict,
         taxon: Taxon | None = None,
         *,
         reviewer: str,

@@ -9,11 +9,12 @@ from sqlalchemy import Connection, Select, and_, literal, select
 
 from bioclip_core.classify import Candidate
 from bioclip_plugin.items.media import BOX_UNIT, WHOLE_BOX, Region
+from bioclip_plugin.items.verdicts import Verdict
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked
 from bioclip_plugin.store.database.schema import RANK_CODES
 from bioclip_plugin.store.database.values import from_json
-from bioclip_plugin.store.records import DecisionVerdict, Run, StoredDecision, StoredRegion
+from bioclip_plugin.store.records import Run, StoredDecision, StoredRegion
 from bioclip_plugin.store.taxa import TaxonCache, rank_code
 
 Ranks = Collection[str] | None
@@ -77,7 +78,7 @@ def _found(
 
 
 def _decision(verdict: str | None, best: Candidate | None, event: str | None, trail: str | None) -> StoredDecision:
-    said: DecisionVerdict = verdict or ("taxon" if best else "unknown")  # type: ignore[assignment]
+    said: Verdict = verdict or ("taxon" if best else "unknown")  # type: ignore[assignment]
     return StoredDecision(said, best, event, tuple(from_json(trail)) if trail else ())
 
 

@@ -22,7 +22,8 @@ from bioclip_plugin.formats.camtrap_dp.read_files import (
 )
 from bioclip_plugin.formats.camtrap_dp.read_index import region_of
 from bioclip_plugin.items.time_zones import moment_in
-from bioclip_plugin.store.records import ReviewTarget, StatedReview, Verdict
+from bioclip_plugin.items.verdicts import ReviewVerdict
+from bioclip_plugin.store.records import ReviewTarget, StatedReview
 
 if TYPE_CHECKING:
     from bioclip_plugin.contracts.source import ListingOptions
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 NOT_STATED = "not stated"
 """The reviewer of an observation that does not say who classified it."""
-_VERDICTS: Mapping[str, Verdict] = {
+_VERDICTS: Mapping[str, ReviewVerdict] = {
     "animal": "taxon",
     "human": "person",
     "vehicle": "vehicle",
@@ -79,7 +80,7 @@ def stated_reviews(
             )
 
 
-def _verdict(said: Mapping[str, str]) -> Verdict | None:
+def _verdict(said: Mapping[str, str]) -> ReviewVerdict | None:
     kind = said.get("observationType", "")
     if kind == "unclassified" and any(
         said.get(name) for name in ("cameraSetupType", "observationTags", "observationComments")

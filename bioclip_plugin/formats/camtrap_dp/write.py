@@ -21,7 +21,7 @@ from bioclip_plugin.formats.camtrap_dp.write_media import Medium, media_of
 from bioclip_plugin.formats.camtrap_dp.write_observations import (
     Machine,
     Observed,
-    Place,
+    RowPlace,
     human_row,
     machine_observations,
 )
@@ -109,7 +109,7 @@ class _Writer:
                     self._leave_out(frame, "export", fault)
             return
         deployment, event = medium.deployment(self._survey.table), medium.first.item.sequence or ""
-        place = Place(deployment, medium.identifier(path), self._span(medium), event)
+        place = RowPlace(deployment, medium.identifier(path), self._span(medium), event)
         people = self._machine_rows(medium, place)
         people = self._human_rows(medium, place) or people
         self._tables["media"].write(self._media_row(medium, path, place, people=people))
@@ -132,7 +132,7 @@ class _Writer:
         assert moment.tzinfo is not None  # the survey looked
         return moment, moment
 
-    def _machine_rows(self, medium: Medium, place: Place) -> bool:
+    def _machine_rows(self, medium: Medium, place: RowPlace) -> bool:
         """Write what the run says; whether it says that people are in it."""
         people = False
         for whole, chosen in zip(medium.whole, medium.chosen, strict=True):
@@ -166,7 +166,7 @@ class _Writer:
         if decision is not None and decision.trail:
             self._tables["decisions"].write(decision_row(name, decision.verdict, decision.event, decision.trail))
 
-    def _human_rows(self, medium: Medium, place: Place) -> bool:
+    def _human_rows(self, medium: Medium, place: RowPlace) -> bool:
         """Write what people said of the medium; whether they saw people in it."""
         people = False
         for review in medium.reviews:
@@ -174,7 +174,7 @@ class _Writer:
             self._human_row(review, place)
         return people
 
-    def _human_row(self, review: Review, place: Place) -> None:
+    def _human_row(self, review: Review, place: RowPlace) -> None:
         row, taxon = human_row(review, place, self._export.options.time_zone)
         if row["observationID"] in self._human_ids:  # a second statement under the first one's name
             row["observationID"] = f"{row['observationID']}_review_{review.id}"
@@ -190,7 +190,7 @@ class _Writer:
         if name and self._names.get(name) is None:
             self._names[name] = taxon
 
-    def _media_row(self, medium: Medium, path: str, place: Place, *, people: bool) -> Row:
+    def _media_row(self, medium: Medium, path: str, place: RowPlace, *, people: bool) -> Row:
         cells = medium.media_cells
         events = {frame.item.sequence or "" for frame in medium.whole}
         events |= {str(review.details.get("eventID", "")) for review in medium.reviews}
@@ -238,7 +238,7 @@ class _Writer:
                 span = self._span_stated(review, stated)
             if span is not None:
                 deployment, first, last = span
-                self._human_row(review, Place(deployment, "", (first, last), name))
+                self._human_row(review, RowPlace(deployment, "", (first, last), name))
                 self._spoken_of.add((name, deployment))
         for row, naming in self._events.rows(self._machine, frozenset(self._spoken_of)):
             self._observation(row, naming.taxon)

@@ -38,7 +38,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RowPlace:
     """Where a row belongs: deployment, media file, and the moment, or the two moments between which it was."""
 
     deployment: str
@@ -56,7 +56,9 @@ class Observed:
     region: StoredRegion | None
 
 
-def machine_observations(frame: StoredItem, chosen: StoredItem, place: Place, machine: Machine) -> Iterator[Observed]:
+def machine_observations(
+    frame: StoredItem, chosen: StoredItem, place: RowPlace, machine: Machine
+) -> Iterator[Observed]:
     """What the run says of one frame: a row a region; "blank" where a detector found nothing.
 
     Args:
@@ -76,7 +78,9 @@ def machine_observations(frame: StoredItem, chosen: StoredItem, place: Place, ma
         yield Observed(_machine_row(frame, None, naming, place, machine), naming, None)
 
 
-def _machine_row(frame: StoredItem, region: StoredRegion | None, naming: Naming, place: Place, machine: Machine) -> Row:
+def _machine_row(
+    frame: StoredItem, region: StoredRegion | None, naming: Naming, place: RowPlace, machine: Machine
+) -> Row:
     stated = region.region if region else None
     box = stated.box if stated else ("", "", "", "")
     made_by = (stated.category, stated.detector, stated.detector_version) if stated else ("", "", "")
@@ -136,7 +140,7 @@ def event_row(
     }
 
 
-def human_row(review: Review, place: Place, time_zone: str | None) -> tuple[Row, Taxon | None]:
+def human_row(review: Review, place: RowPlace, time_zone: str | None) -> tuple[Row, Taxon | None]:
     """What a person said, as a row, and the taxon of its name.
 
     A review that came out of a Camtrap DP package goes out as it stood there; what its cells may not hold becomes a tag.

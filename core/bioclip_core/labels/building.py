@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ from bioclip_core.labels.label_set import (
     table_of,
     taxonomic_order,
 )
+from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 
-Progress = Callable[[int, int], None]
 """Called with labels done and labels in all."""
 
 _CAPTIONS_A_BATCH = 256

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
-from bioclip_core.labels.building import Progress
 from bioclip_core.labels.label_set import Block, LabelSet
 from bioclip_core.labels.merging import mapped_rows, row_of, write_merged
 from bioclip_core.labels.prototypes import UNFITTED, checked_examples, labels_of, left_out_cosines, unit_rows
+from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 
 JOINED_SCALES: tuple[float, ...] = tuple(float(round(scale, 3)) for scale in np.geomspace(1.0, 400.0, 27))

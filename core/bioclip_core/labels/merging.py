@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
-from bioclip_core.labels.building import Progress, finish_label_set, finished_label_set
+from bioclip_core.labels.building import finish_label_set, finished_label_set
 from bioclip_core.labels.label_set import EMBEDDINGS, JOINED_VERSION, Block, LabelSet, encoded, table_of
+from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 
 _ROWS_A_CHUNK = 8192

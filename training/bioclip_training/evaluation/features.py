@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bioclip_core.encoder import Encoder
     from bioclip_core.preprocessing import Preprocessing
 
-Progress = Callable[[str, int, int], None]
+StageProgress = Callable[[str, int, int], None]
 """Called with what is done, how much of it, and of how much in all."""
 
 Decoded = NDArray[np.uint8] | str
@@ -53,7 +53,7 @@ class FeatureBook:
         self._parts: list[NDArray[np.float16]] = []
         self._count = 0
 
-    def encode(self, rows_N: NDArray[np.int64], what: str, progress: Progress) -> None:
+    def encode(self, rows_N: NDArray[np.int64], what: str, progress: StageProgress) -> None:
         """Encode the rows that are not encoded yet.
 
         Raises:

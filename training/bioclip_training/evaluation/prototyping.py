@@ -15,7 +15,7 @@ from bioclip_core.labels.joining import matching_rows
 from bioclip_core.labels.label_set import Block, LabelSet, in_memory
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_training.catalog.rows import Catalog, hashed_share
-from bioclip_training.evaluation.features import FeatureBook, Progress, silent
+from bioclip_training.evaluation.features import FeatureBook, StageProgress, silent
 from bioclip_training.evaluation.truth import EXACT, truths_of
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Accuracy:
 
 
 def sample_of(
-    catalog: Catalog, part: str, book: FeatureBook, *, most: int | None = None, progress: Progress = silent
+    catalog: Catalog, part: str, book: FeatureBook, *, most: int | None = None, progress: StageProgress = silent
 ) -> Sample:
     """Encode the images of a part; one that cannot be read is in the book's ``failures`` and left out.
 
@@ -88,7 +88,7 @@ def sample_of(
     return Sample(part, book.of(rows), tuple(catalog.taxon(row) for row in rows.tolist()))
 
 
-def examples_of(catalog: Catalog, split: str, book: FeatureBook, *, progress: Progress = silent) -> Sample:
+def examples_of(catalog: Catalog, split: str, book: FeatureBook, *, progress: StageProgress = silent) -> Sample:
     """The images that prototypes are made of.
 
     Raises:
@@ -103,7 +103,7 @@ def examples_of(catalog: Catalog, split: str, book: FeatureBook, *, progress: Pr
     return examples
 
 
-def held_out_of(catalog: Catalog, split: str, book: FeatureBook, *, progress: Progress = silent) -> list[Sample]:
+def held_out_of(catalog: Catalog, split: str, book: FeatureBook, *, progress: StageProgress = silent) -> list[Sample]:
     """The images of each part of ``HELD_OUT`` that shares none with the examples."""
     used = set(catalog.rows_of(split).tolist())
     samples = []

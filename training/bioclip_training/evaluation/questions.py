@@ -16,7 +16,7 @@ from bioclip_core.errors import NoTextTower, UsageError
 from bioclip_core.labels.label_set import GROUP, LABEL, LabelSet, custom_labels
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.config import EvaluationConfig
-from bioclip_training.evaluation.features import Progress
+from bioclip_training.evaluation.features import StageProgress
 from bioclip_training.evaluation.scores import numbered
 from bioclip_training.evaluation.truth import LevelTruth, padded, truths_of
 
@@ -76,7 +76,12 @@ def seen_taxa(catalog: Catalog) -> NDArray[np.bool_]:
 
 
 def ask(
-    config: EvaluationConfig, catalog: Catalog, found: FoundModel, encoder: Encoder, folder: Path, progress: Progress
+    config: EvaluationConfig,
+    catalog: Catalog,
+    found: FoundModel,
+    encoder: Encoder,
+    folder: Path,
+    progress: StageProgress,
 ) -> Question:
     """Open the labels that were asked for, or make them of the catalog's taxa in ``folder``, and find the truths in them.
 
@@ -97,7 +102,12 @@ def ask(
 
 
 def _taxa(
-    config: EvaluationConfig, catalog: Catalog, found: FoundModel, encoder: Encoder, folder: Path, progress: Progress
+    config: EvaluationConfig,
+    catalog: Catalog,
+    found: FoundModel,
+    encoder: Encoder,
+    folder: Path,
+    progress: StageProgress,
 ) -> tuple[LabelSet, str]:
     if config.labels is not None:
         labels = LabelSet.open(config.labels)

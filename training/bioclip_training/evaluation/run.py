@@ -23,7 +23,7 @@ from bioclip_training.evaluation import figures
 from bioclip_training.evaluation.comparison import compare_with, read_hits
 from bioclip_training.evaluation.config import SHOTS, EvaluationConfig
 from bioclip_training.evaluation.consensus import by_rank, consensus_at, curve
-from bioclip_training.evaluation.features import FeatureBook, Progress, silent
+from bioclip_training.evaluation.features import FeatureBook, StageProgress, silent
 from bioclip_training.evaluation.few_shot import few_shot, support_pools
 from bioclip_training.evaluation.outcome import Outcome
 from bioclip_training.evaluation.questions import ask, groups_of, query_rows, seen_taxa
@@ -41,7 +41,7 @@ FORMAT_VERSION = 1
 
 
 def evaluate(
-    config: EvaluationConfig, entries: Mapping[str, ModelEntry] | None = None, progress: Progress = silent
+    config: EvaluationConfig, entries: Mapping[str, ModelEntry] | None = None, progress: StageProgress = silent
 ) -> dict[str, Any]:
     """Measure a model on parts of a catalog and write ``report.html``, ``metrics.json`` and ``examples.parquet``.
 
@@ -78,7 +78,7 @@ def evaluate(
 
 
 def _measured(
-    config: EvaluationConfig, catalog: Catalog, found: FoundModel, draft: Path, progress: Progress
+    config: EvaluationConfig, catalog: Catalog, found: FoundModel, draft: Path, progress: StageProgress
 ) -> Outcome:
     from bioclip_core.calibration import find_calibration
     from bioclip_core.classify import Classifier
@@ -138,7 +138,11 @@ def _answers(
 
 
 def _figures(
-    config: EvaluationConfig, answers: figures.Answers, book: FeatureBook, temperature: float | None, progress: Progress
+    config: EvaluationConfig,
+    answers: figures.Answers,
+    book: FeatureBook,
+    temperature: float | None,
+    progress: StageProgress,
 ) -> dict[str, Any]:
     """What is measured of the images' answers."""
     from bioclip_training.evaluation import retrieval
@@ -164,7 +168,7 @@ def _figures(
 
 
 def _few_shot(
-    config: EvaluationConfig, catalog: Catalog, rows: NDArray[np.int64], book: FeatureBook, progress: Progress
+    config: EvaluationConfig, catalog: Catalog, rows: NDArray[np.int64], book: FeatureBook, progress: StageProgress
 ) -> dict[str, Any]:
     """``k1`` and ``k5``, the mean over draws, each with its spread and what it is over; empty where it was not asked for."""
     if not config.few_shot:

@@ -17,7 +17,7 @@ from bioclip_core.errors import UsageError
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.options import check_options
 from bioclip_training.catalog.rows import Catalog, hashed_share
-from bioclip_training.evaluation.features import FeatureBook, Progress, silent
+from bioclip_training.evaluation.features import FeatureBook, StageProgress, silent
 from bioclip_training.evaluation.questions import query_rows
 from bioclip_training.evaluation.scores import mean_nll, reliability
 from bioclip_training.evaluation.truth import EXACT, padded, truths_of
@@ -108,7 +108,7 @@ class Fitted:
 
 
 def calibrate(
-    config: CalibrateConfig, entries: Mapping[str, ModelEntry] | None = None, progress: Progress = silent
+    config: CalibrateConfig, entries: Mapping[str, ModelEntry] | None = None, progress: StageProgress = silent
 ) -> Fitted:
     """Fit one temperature for a model and a label set (Guo et al. 2017) and keep it for the main job.
 

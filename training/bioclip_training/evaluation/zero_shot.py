@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.labels.label_set import GROUP, LABEL
-from bioclip_training.evaluation.features import Progress
+from bioclip_training.evaluation.features import StageProgress
 from bioclip_training.evaluation.truth import EXACT, LevelTruth
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def score(
     features_ND: NDArray[np.float16],
     taxon_N: NDArray[np.int64],
     truths: Mapping[str, LevelTruth],
-    progress: Progress,
+    progress: StageProgress,
 ) -> dict[str, LevelScores]:
     """Classify N features at every level; all probabilities of an image are seen and none but these are kept.
 

@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from typing import Any
 from bioclip_core.errors import ImageError, SourceError, UsageError
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.options import check_options
+from bioclip_core.progress import Progress
 from bioclip_training.batches.regions import EncodedRegion
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.encoding import image_member, json_member
@@ -24,7 +25,6 @@ from bioclip_training.shards.journal import Journal, Member, ShardRecord
 from bioclip_training.shards.manifest import Manifest
 from bioclip_training.shards.tar import ShardFile, writing_shard
 
-Progress = Callable[[int, int], None]
 """Called with how many rows are done, and how many there are."""
 
 

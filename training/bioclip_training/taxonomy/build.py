@@ -23,8 +23,6 @@ from bioclip_training.taxonomy.spelling import letters_of
 _BATCH = 20_000  # names between two calls of progress
 _INSERT_NAME = f"INSERT INTO names VALUES ({', '.join('?' * len(NameRow._fields))})"
 
-Progress = Callable[[int], None]
-
 
 @dataclass(frozen=True, slots=True)
 class BuiltTaxonomy:
@@ -49,7 +47,7 @@ def build_taxonomy(
     *,
     checklist: str = "",
     version: str = "",
-    progress: Progress | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> BuiltTaxonomy:
     """Build the index of one checklist, in memory that does not grow with its names.
 
@@ -96,7 +94,7 @@ def build_taxonomy(
 
 
 def _fill(
-    database: sqlite3.Connection, opened: list[Checklist], meta: dict[str, str], progress: Progress | None
+    database: sqlite3.Connection, opened: list[Checklist], meta: dict[str, str], progress: Callable[[int], None] | None
 ) -> Counter[str]:
     """Load, index, check and describe, in this order; return the oddities."""
     # A draft that breaks is thrown away, so it needs no journal and no waiting for the disk.
@@ -127,7 +125,7 @@ def _fill(
     return odd
 
 
-def _watched(rows: Iterator[NameRow], words: set[str], progress: Progress | None) -> Iterator[NameRow]:
+def _watched(rows: Iterator[NameRow], words: set[str], progress: Callable[[int], None] | None) -> Iterator[NameRow]:
     """Yield the same rows; collect their first words, by which misspelt ones are found, and call ``progress``."""
     count = 0
     for row in rows:

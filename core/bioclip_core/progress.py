@@ -1,0 +1,8 @@
+"""Type of the callbacks that report progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[int, int], None]
+"""Function that is called with the number done so far and the total."""
