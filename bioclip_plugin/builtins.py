@@ -83,7 +83,7 @@ class Builtins:
 
     @hookimpl
     def register_exporters(self, register: Callable[[Exporter], None]) -> None:
-        from bioclip_plugin.formats.camtrap_dp.exporter import CamtrapDpExporter
+        from bioclip_plugin.formats.camtrap_dp.write import CamtrapDpExporter
         from bioclip_plugin.formats.darwin_core.write import DarwinCoreExporter
         from bioclip_plugin.formats.megadetector.write import MegaDetectorExporter
         from bioclip_plugin.formats.speciesnet.write import SpeciesNetExporter

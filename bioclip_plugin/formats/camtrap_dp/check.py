@@ -1,6 +1,6 @@
-"""Checks of Camtrap DP 1.0.2 packages: what the profile and its schemas demand, and the traps that these do not catch.
+"""Checks of Camtrap DP 1.0.2 packages: the demands of the profile and its schemas, and traps that these do not catch.
 
-Tables are read row by row; identifiers wait in a database in a temporary file, so memory stays flat.
+Tables are read row by row; identifiers are kept in a database in a temporary file, so memory stays flat.
 """
 
 from __future__ import annotations
@@ -8,121 +8,189 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.camtrap_dp.check_descriptor import descriptor_problems
-from bioclip_plugin.formats.camtrap_dp.check_links import Links
-from bioclip_plugin.formats.camtrap_dp.check_rows import (
-    Fault,
-    TableRow,
-    deployment_faults,
-    media_faults,
-    observation_faults,
-    read_rows,
-)
-from bioclip_plugin.formats.camtrap_dp.package import DESCRIPTOR, CamtrapPackage, opened_package
+from bioclip_plugin.formats.camtrap_dp.check_rows import FAULTS, Fault, checked_rows, is_after
+from bioclip_plugin.formats.camtrap_dp.naming import is_of_animals
+from bioclip_plugin.formats.camtrap_dp.package import DESCRIPTOR, CamtrapPackage, is_file, opened_package
 from bioclip_plugin.formats.camtrap_dp.schema import TABLES
 
 SHOWN = 100
-"""Problems of one kind in one file that are told one by one; the rest is counted."""
-_FAULTS: Mapping[str, Callable[[dict[str, str]], Iterator[Fault]]] = {
-    "deployments": deployment_faults,
-    "media": media_faults,
-    "observations": observation_faults,
-}
-_AFTER_A_BRACKET = re.compile(r"^.*?\)\s*")
+"""Largest number of problems of one kind in one file that are reported one by one; the rest is counted."""
+_SCRATCH = """
+PRAGMA journal_mode=OFF;
+CREATE TABLE media (id TEXT PRIMARY KEY, deployment TEXT) WITHOUT ROWID;
+CREATE TABLE observations (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE files (path TEXT PRIMARY KEY) WITHOUT ROWID;
+BEGIN;
+"""
+_UP_TO_BRACKET = re.compile(r"^.*?\)\s*")
 
 
 def camtrap_dp_problems(path: Path, base_folder: Path | None = None) -> Iterator[Problem]:
-    """What is wrong with a package: its folder, its ``datapackage.json`` or a zip file of it.
+    """Yield the problems of a package.
 
     Args:
-        base_folder: where its media are; files that are missing there are told of. Without it that is looked at only where
-            some of them lie beside the package.
+        path: the package's folder, its ``datapackage.json`` or a zip file of it.
+        base_folder: folder of its media; missing files are reported. Without it, they are reported only if some of them
+            lie beside the package.
     """
+    counts: Counter[tuple[str, str, str]] = Counter()
+    last: dict[tuple[str, str, str], Problem] = {}
+    for problem in _all_problems(path, base_folder):
+        # The same message in the same column is the same kind.
+        kind = (problem.file, _UP_TO_BRACKET.sub("", problem.record), problem.message)
+        counts[kind] += 1
+        if counts[kind] > SHOWN and problem.file != DESCRIPTOR:
+            last[kind] = problem
+        else:
+            yield problem
+    for kind, problem in last.items():
+        message = f"and {counts[kind] - SHOWN:,} more of this: {problem.message}"
+        yield Problem(problem.file, "", message, problem.value, problem.severity)
+
+
+def _all_problems(path: Path, base_folder: Path | None) -> Iterator[Problem]:
     try:
-        with opened_package(str(path), any_version=True) as package:
-            yield from _limited(_problems(package, base_folder))
+        with (
+            opened_package(str(path), any_version=True) as package,
+            closing(sqlite3.connect("", isolation_level=None)) as scratch,
+        ):
+            yield from descriptor_problems(package.descriptor)
+            links = Links(scratch, package, base_folder)
+            for table in TABLES:
+                try:
+                    yield from _table_problems(package, table, links)
+                except (SourceError, UsageError) as error:
+                    yield Problem(DESCRIPTOR, f"resources {table}", str(error))
+            yield from links.missing_files()
+            yield from _other_problems(package, links)
     except SourceError as error:
         yield Problem(DESCRIPTOR, "", str(error))
 
 
-def _limited(problems: Iterator[Problem]) -> Iterator[Problem]:
-    """The first problems of each kind, and how many more there are."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    last: dict[tuple[str, str, str], Problem] = {}
-    for problem in problems:
-        # The same message in the same column is the same kind.
-        kind = (problem.file, _AFTER_A_BRACKET.sub("", problem.record), problem.message)
-        if problem.file != DESCRIPTOR:
-            counts[kind] += 1
-            if counts[kind] > SHOWN:
-                last[kind] = problem
-                continue
-        yield problem
-    for kind, problem in last.items():
-        more = f"and {counts[kind] - SHOWN:,} more of this: {problem.message}"
-        yield Problem(problem.file, "", more, problem.value, problem.severity)
-
-
-def _problems(package: CamtrapPackage, base_folder: Path | None) -> Iterator[Problem]:
-    yield from descriptor_problems(package.descriptor)
-    with closing(sqlite3.connect("", isolation_level=None)) as rows:
-        links = Links(rows, package.descriptor, base_folder or package.folder, package, asked=base_folder is not None)
-        for table in TABLES:
-            try:
-                yield from _table(package, table, links)
-            except (SourceError, UsageError) as error:
-                yield Problem(DESCRIPTOR, f"resources {table}", str(error))
-        yield from links.at_the_end()
-        yield from _other_tables(package, links)
-
-
-def _table(package: CamtrapPackage, table: str, links: Links) -> Iterator[Problem]:
-    dialect = package.resource(table).get("dialect")
-    delimiter = dialect.get("delimiter", ",") if isinstance(dialect, dict) else ","
-    if not isinstance(delimiter, str) or len(delimiter) != 1:
-        yield Problem(DESCRIPTOR, f"resources {table}", "the delimiter is to be one character", str(delimiter))
-        return
-    for name in package.files(table):
+def _table_problems(package: CamtrapPackage, table: str, links: Links) -> Iterator[Problem]:
+    for file, rows in package.csv_files(package.table(table), strict=True):
         problems: list[Problem] = []
-        with package.open(name) as file:
-            for row in read_rows(file, name, TABLES[table], delimiter, problems):
-                yield from problems
-                problems.clear()
-                yield from _row(row, name, table, links)
+        for row in checked_rows(rows, file, table, problems):
+            yield from problems
+            problems.clear()
+            for fault in (*FAULTS[table](row.values), *links.faults(table, row.values)):
+                if not row.follows_from_reported(fault.column):
+                    yield Problem(file, f"{row.record} {fault.column}", fault.message, fault.value, fault.severity)
         yield from problems
 
 
-def _row(row: TableRow, file: str, table: str, links: Links) -> Iterator[Problem]:
-    for column, message, value, severity in (*_FAULTS[table](row.values), *links.of(table, row.values)):
-        if not row.is_spoilt(column):
-            yield Problem(file, f"{row.record} {column}", message, value, severity)
-
-
-def _other_tables(package: CamtrapPackage, links: Links) -> Iterator[Problem]:
-    """Files of further resources that are not there, their observationIDs that lead nowhere, and answers that our export left out."""
-    resources = package.descriptor.get("resources")
-    for one in resources if isinstance(resources, list) else []:
-        if not isinstance(one, dict) or one.get("name") in TABLES or "path" not in one:
+def _other_problems(package: CamtrapPackage, links: Links) -> Iterator[Problem]:
+    """Yield missing files of further resources, their unknown observationIDs, and answers that our export skipped."""
+    for resource in package.resources:
+        name = resource.get("name")
+        if name in TABLES or "path" not in resource:
             continue
-        count, first = 0, None
+        skipped = []
         try:
-            for row in package.other_rows(one):
-                if one.get("name") == "left-out" and row.values.get("stage") == "export":
-                    count, first = count + 1, first or row
-                found = row.values.get("observationID")
-                if found and not links.has_observation(found):
-                    record = f"line {row.line} ({found}) observationID"
-                    yield Problem(row.file, record, "no observation has this observationID", found)
+            for row in package.rows(resource):
+                if name == "left-out" and row.values.get("stage") == "export":
+                    skipped.append(row)
+                observation = row.values.get("observationID")
+                if observation and not links.has_observation(observation):
+                    record = f"line {row.line} ({observation}) observationID"
+                    yield Problem(row.file, record, "no observation has this observationID", observation)
         except SourceError as error:
-            yield Problem(DESCRIPTOR, f"resources {one.get('name')}", str(error))
-        if first is not None:
-            message = (
-                f"{count:,} answered images are not in the package; the first one: {first.values.get('reason', '')}"
-            )
-            yield Problem(first.file, "", message, first.values.get("uri", ""), "warning")
+            yield Problem(DESCRIPTOR, f"resources {name}", str(error))
+        if skipped:
+            reason = skipped[0].values.get("reason", "")
+            message = f"{len(skipped):,} answered images are not in the package; the first one: {reason}"
+            yield Problem(skipped[0].file, "", message, skipped[0].values.get("uri", ""), "warning")
+
+
+class Links:
+    """Checks identifiers across tables, and keeps them while tables are read in the order deployments, media, observations."""
+
+    def __init__(self, rows: sqlite3.Connection, package: CamtrapPackage, base_folder: Path | None) -> None:
+        """Set up.
+
+        Args:
+            rows: an empty database.
+            package: the package.
+            base_folder: folder of the media; None: the package's own, which need not have any of them.
+        """
+        self._rows = rows
+        self._package = package
+        self._base = base_folder or package.folder
+        self._needs_files = base_folder is not None
+        self._deployments: dict[str, tuple[str, str]] = {}
+        self._kingdoms: dict[str, str] = {}
+        self._files: Counter[str] = Counter()
+        self._first_missing = ""
+        rows.executescript(_SCRATCH)
+        listed = package.descriptor.get("taxonomic")
+        for entry in listed if isinstance(listed, list) else []:
+            if isinstance(entry, dict) and isinstance(entry.get("scientificName"), str):
+                kingdom = entry.get("kingdom")
+                self._kingdoms[entry["scientificName"]] = kingdom if isinstance(kingdom, str) else ""
+
+    def faults(self, table: str, values: Mapping[str, str]) -> Iterator[Fault]:
+        """Yield the faults of a row's identifiers, and keep them for later rows."""
+        deployment = values.get("deploymentID", "")
+        if table == "deployments":
+            if deployment in self._deployments:
+                yield Fault("deploymentID", "another deployment has this identifier", deployment)
+            elif deployment:
+                self._deployments[deployment] = (values.get("deploymentStart", ""), values.get("deploymentEnd", ""))
+            return
+        if deployment and deployment not in self._deployments:
+            yield Fault("deploymentID", "no deployment has this identifier", deployment)
+        yield from (self._media_faults if table == "media" else self._observation_faults)(values, deployment)
+
+    def has_observation(self, name: str) -> bool:
+        """True if an observation of that identifier was read."""
+        return self._rows.execute("SELECT 1 FROM observations WHERE id = ?", (name,)).fetchone() is not None
+
+    def missing_files(self) -> Iterator[Problem]:
+        """Yield one problem if media files are missing from their folder."""
+        if self._files["missing"] and (self._needs_files or self._files["found"]):
+            message = f"{self._files['missing']:,} of {self._files.total():,} media files are not in {self._base}"
+            yield Problem("media.csv", "", message, self._first_missing, "warning")
+
+    def _media_faults(self, values: Mapping[str, str], deployment: str) -> Iterator[Fault]:
+        name, path, moment = values.get("mediaID", ""), values.get("filePath", ""), values.get("timestamp", "")
+        if name and not self._is_new("media", name, deployment):
+            yield Fault("mediaID", "another media file has this identifier", name)
+        starts, ends = self._deployments.get(deployment, ("", ""))
+        if moment and starts and ends and (is_after(starts, moment) or is_after(moment, ends)):
+            shown = f"{moment}, {starts} to {ends}"
+            yield Fault("timestamp", "the time is outside that of the deployment", shown, "warning")
+        if path and not self._is_new("files", path):
+            yield Fault("filePath", "another row has the same file", path, "warning")
+        if path and "://" not in path:
+            is_found = self._package.has_member(path) if self._package.archive else is_file(self._base / path)
+            self._files["found" if is_found else "missing"] += 1
+            self._first_missing = self._first_missing or ("" if is_found else path)
+
+    def _observation_faults(self, values: Mapping[str, str], deployment: str) -> Iterator[Fault]:
+        name, media, taxon = (values.get(key, "") for key in ("observationID", "mediaID", "scientificName"))
+        if name and not self._is_new("observations", name):
+            yield Fault("observationID", "another observation has this identifier", name)
+        if media:
+            found = self._rows.execute("SELECT deployment FROM media WHERE id = ?", (media,)).fetchone()
+            if found is None:
+                yield Fault("mediaID", "no media file has this identifier", media)
+            elif deployment and found[0] in self._deployments and found[0] != deployment:
+                shown = f"{deployment}, {found[0]}"
+                yield Fault("deploymentID", "its media file belongs to another deployment", shown)
+        kingdom = self._kingdoms.get(taxon, "")
+        if taxon and taxon not in self._kingdoms:
+            yield Fault("scientificName", "the package's taxonomic does not have this name", taxon)
+        elif values.get("observationType") == "animal" and kingdom and not is_of_animals(kingdom):
+            message = "an organism that is not an animal must be unclassified"
+            yield Fault("observationType", message, f"{taxon}, {kingdom}")
+
+    def _is_new(self, table: str, *values: str) -> bool:
+        marks = ", ".join("?" * len(values))
+        return self._rows.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values).rowcount == 1

@@ -2,308 +2,298 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from bioclip_plugin.contracts.problem import Problem, Severity
-from bioclip_plugin.formats.camtrap_dp.cells import name_fault
-from bioclip_plugin.formats.camtrap_dp.check_geojson import spatial_faults
-from bioclip_plugin.formats.camtrap_dp.package import DESCRIPTOR, version_named
-from bioclip_plugin.formats.camtrap_dp.schema import (
-    CAPTURE_METHODS,
-    LEVELS,
-    PROFILE_VERSION,
-    RANKS,
-    READ_VERSIONS,
-    ROLES,
-    SAMPLING_DESIGNS,
-    TABLES,
-)
+from bioclip_plugin.formats.camtrap_dp.package import DESCRIPTOR, version_in
+from bioclip_plugin.formats.camtrap_dp.schema import PROFILE_VERSION, READ_VERSIONS, TABLES, column_of, name_fault
 
-REQUIRED = ("resources", "profile", "created", "contributors", "project", "spatial", "temporal", "taxonomic")
-_NAME = re.compile(r"[-a-z0-9._/]+\Z")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+\Z")
-_RELATIVE = re.compile(r"(?![./~])(?!.*\.\.).+\Z")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\Z")
-_SPDX = re.compile(r"[-a-zA-Z0-9._]+\Z")
-_LANGUAGE = re.compile(r"[a-z]{3}\Z")
-_RELATED_KEYS = ("relationType", "relatedIdentifier", "relatedIdentifierType")
-_RELATIONS = frozenset(
+_RELATIVE = r"(?![./~])(?!.*\.\.).+\Z"
+_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species", "subspecies")
+_RELATIONS = tuple(
     """IsCitedBy Cites IsSupplementTo IsSupplementedBy IsContinuedBy Continues IsNewVersionOf IsPreviousVersionOf IsPartOf
     HasPart IsPublishedIn IsReferencedBy References IsDocumentedBy Documents IsCompiledBy Compiles IsVariantFormOf
     IsOriginalFormOf IsIdenticalTo HasMetadata IsMetadataFor Reviews IsReviewedBy IsDerivedFrom IsSourceOf Describes
     IsDescribedBy HasVersion IsVersionOf Requires IsRequiredBy Obsoletes IsObsoletedBy""".split()
 )
-_RESOURCE_TYPES = frozenset(
+_RESOURCE_TYPES = tuple(
     """Audiovisual Book BookChapter Collection ComputationalNotebook ConferencePaper ConferenceProceeding DataPaper Dataset
     Dissertation Event Image InteractiveResource Journal JournalArticle Model OutputManagementPlan PeerReview PhysicalObject
     Preprint Report Service Software Sound Standard Text Workflow Other""".split()
 )
-_IDENTIFIERS = frozenset(
+_IDENTIFIERS = tuple(
     "ARK arXiv bibcode DOI EAN13 EISSN Handle IGSN ISBN ISSN ISTC LISSN LSID PMID PURL UPC URL URN w3id".split()
 )
+_GEOMETRIES = {"Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
+"""Lists around the positions of each geometry of GeoJSON."""
 
-_OLDER = f"the profile is of an older version with the same tables; current is {PROFILE_VERSION}"
-
-Said = Iterator[tuple[str, str, Any]]
-"""Which part, what is wrong, the value as it stands."""
-
-
-def descriptor_problems(descriptor: Mapping[str, Any], file: str = DESCRIPTOR) -> Iterator[Problem]:
-    """What is wrong with a descriptor; ``record`` begins with the key that it is about."""
-    for record, message, value in _all(descriptor):
-        severity: Severity = "warning" if message == _OLDER else "error"
-        yield Problem(file, record, message, "" if value is None else str(value)[:200], severity)
+_Faults = Iterator[tuple[str, str, Any]]
+"""Part of the descriptor, what is wrong, the value."""
 
 
-def _all(descriptor: Mapping[str, Any]) -> Said:
-    for key in REQUIRED:
-        if key not in descriptor:
-            yield key, "is missing; Camtrap DP requires it", None
-    checks = {
-        "profile": _profile, "resources": _resources, "created": _created, "contributors": _contributors, "project": _project,
-        "spatial": spatial_faults, "temporal": _temporal, "taxonomic": _taxonomic, "licenses": _licences, "name": _name,
-        "sources": _sources,
-        "relatedIdentifiers": _related, "references": _texts, "keywords": _texts, "coordinatePrecision": _precision,
-    }  # fmt: skip
-    for key, check in checks.items():
-        if key in descriptor:
-            yield from check(key, descriptor[key])
-    yield from _versions(descriptor)
-    for key in ("id", "title", "description", "version", "image", "bibliographicCitation"):
-        if key in descriptor and not isinstance(descriptor[key], str):
-            yield key, "text is needed", descriptor[key]
-    if descriptor.get("homepage") and not _is_address(descriptor["homepage"]):
-        yield "homepage", "an address on the web is needed", descriptor["homepage"]
+class _Rule(NamedTuple):
+    """What parts of a descriptor must be."""
+
+    paths: str
+    """The parts, separated by spaces; ``contributors[].role`` is the role of each contributor."""
+    is_good: Callable[[Any], bool]
+    message: str
 
 
-def _versions(descriptor: Mapping[str, Any]) -> Said:
-    """The tables' schemas are of the profile's version."""
-    version = version_named({"profile": descriptor.get("profile")})
-    listed = descriptor.get("resources")
-    for number, one in enumerate(listed if isinstance(listed, list) else []):
-        schema = one.get("schema") if isinstance(one, dict) and one.get("name") in TABLES else None
-        found = version_named({"profile": schema})
-        if version in READ_VERSIONS and found and found != version:
-            yield f"resources[{number}].schema", f"it is of version {found}, the profile is of {version}", schema
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kinds)
 
 
-def _profile(key: str, value: Any) -> Said:
-    version = version_named({"profile": value})
-    if version is None or not _is_address(value):
-        yield key, f"the address of a Camtrap DP profile is needed, such as that of version {PROFILE_VERSION}", value
-    elif version != PROFILE_VERSION:
-        known = version in READ_VERSIONS
-        yield key, _OLDER if known else f"version {version} is not known; checked is {PROFILE_VERSION}", value
+def _matches(pattern: str) -> Callable[[Any], bool]:
+    compiled = re.compile(pattern)
+    return lambda value: isinstance(value, str) and bool(compiled.match(value))
 
 
-def _resources(key: str, value: Any) -> Said:
-    if not _is_list(value):
-        yield key, "a list of resources is needed", value
-        return
-    names = [one.get("name") if isinstance(one, dict) else None for one in value]
-    for table in TABLES:
-        if names.count(table) != 1:
-            yield key, f"the table {table} is needed once, and is there {names.count(table)} times", None
-    for number, one in enumerate(value):
-        yield from _resource(f"{key}[{number}]", one)
-        if isinstance(names[number], str) and names.index(names[number]) != number and names[number] not in TABLES:
-            yield f"{key}[{number}]", "another resource has the same name", names[number]
+def _list_of(least: int, is_good: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and len(value) >= least and all(map(is_good, value))
 
 
-def _resource(record: str, one: Any) -> Said:
-    if not isinstance(one, dict):
-        yield record, "an object is needed", one
-        return
-    name, path = one.get("name"), one.get("path")
-    if not isinstance(name, str) or not _NAME.match(name):
-        yield f"{record}.name", "a name of lower case letters, digits, '.', '_', '-' and '/' is needed", name
-    if ("path" in one) == ("data" in one):
-        yield record, "either a path or data is needed", name
-    for part in path if isinstance(path, list) else [path] if "path" in one else []:
-        if not isinstance(part, str) or not _RELATIVE.match(part) or "\\" in part or re.match(r"[A-Za-z]:[\\/]", part):
-            yield f"{record}.path", "a path inside the package, with forward slashes, or an address is needed", part
-    if name not in TABLES:
-        return
-    if one.get("profile") != "tabular-data-resource":
-        yield f"{record}.profile", "tabular-data-resource is needed", one.get("profile")
-    schema = one.get("schema")
-    if (
-        not isinstance(schema, str)
-        or not _is_address(schema)
-        or version_named({"profile": schema}) not in READ_VERSIONS
-    ):
-        yield f"{record}.schema", f"the address of the schema of {name} of version {PROFILE_VERSION} is needed", schema
+def _one_of(path: str, *words: str) -> _Rule:
+    return _Rule(path, lambda value: value in words, f"must be one of {', '.join(words)}")
 
 
-def _created(key: str, value: Any) -> Said:
-    try:
-        good = isinstance(value, str) and "T" in value and datetime.fromisoformat(value).tzinfo is not None
-    except ValueError:
-        good = False
-    if not good:
-        yield key, "a date and time with its offset from UTC is needed, such as 2023-02-06T11:23:03Z", value
+def _some_of(path: str, least: int, *words: str) -> _Rule:
+    def is_good(value: Any) -> bool:
+        return _list_of(least, lambda entry: entry in words)(value) and len(set(value)) == len(value)
 
-
-def _contributors(key: str, value: Any) -> Said:
-    if not _is_list(value) or not value:
-        yield key, "a list with at least one contributor is needed", value
-        return
-    for number, one in enumerate(value):
-        record = f"{key}[{number}]"
-        if not isinstance(one, dict) or not isinstance(one.get("title"), str) or not one["title"].strip():
-            yield record, "a contributor with a title (the name) is needed", one
-            continue
-        if "role" in one and one["role"] not in ROLES:
-            yield f"{record}.role", f"allowed are {', '.join(ROLES)}", one["role"]
-        if "email" in one and not (isinstance(one["email"], str) and _EMAIL.match(one["email"])):
-            yield f"{record}.email", "an e-mail address is needed", one["email"]
-        if "path" in one and not (isinstance(one["path"], str) and _RELATIVE.match(one["path"])):
-            yield f"{record}.path", "an address on the web is needed", one["path"]
-        if "organization" in one and not isinstance(one["organization"], str):
-            yield f"{record}.organization", "text is needed", one["organization"]
-
-
-def _project(key: str, value: Any) -> Said:
-    if not isinstance(value, dict):
-        yield key, "an object is needed", value
-        return
-    for name in ("title", "samplingDesign", "captureMethod", "individualAnimals", "observationLevel"):
-        if name not in value:
-            yield f"{key}.{name}", "is missing; Camtrap DP requires it", None
-    for name in ("id", "title", "acronym", "description"):
-        if name in value and not isinstance(value[name], str):
-            yield f"{key}.{name}", "text is needed", value[name]
-    if "path" in value and not _is_address(value["path"]):
-        yield f"{key}.path", "an address on the web is needed", value["path"]
-    if "samplingDesign" in value and value["samplingDesign"] not in SAMPLING_DESIGNS:
-        yield f"{key}.samplingDesign", f"allowed are {', '.join(SAMPLING_DESIGNS)}", value["samplingDesign"]
-    if "individualAnimals" in value and not isinstance(value["individualAnimals"], bool):
-        yield f"{key}.individualAnimals", "true or false is needed", value["individualAnimals"]
-    for name, allowed, least in (("captureMethod", CAPTURE_METHODS, 1), ("observationLevel", LEVELS, 0)):
-        if name in value and not _are_among(value[name], allowed, least):
-            yield f"{key}.{name}", f"a list without repetition of {', '.join(allowed)} is needed", value[name]
-
-
-def _temporal(key: str, value: Any) -> Said:
-    if not isinstance(value, dict):
-        yield key, "an object with start and end is needed", value
-        return
-    days = {}
-    for name in ("start", "end"):
-        try:
-            days[name] = date.fromisoformat(value.get(name, ""))
-        except (TypeError, ValueError):
-            yield f"{key}.{name}", "a day such as 2020-05-30 is needed", value.get(name)
-    if len(days) == 2 and days["start"] > days["end"]:
-        yield key, "the start is after the end", f"{days['start']} {days['end']}"
-
-
-def _taxonomic(key: str, value: Any) -> Said:
-    if not _is_list(value):
-        yield key, "a list of taxa is needed", value
-        return
-    seen: set[str] = set()
-    for number, one in enumerate(value):
-        record = f"{key}[{number}]"
-        name = one.get("scientificName") if isinstance(one, dict) else None
-        if not isinstance(name, str) or not name:
-            yield f"{record}.scientificName", "is missing; Camtrap DP requires it", name
-            continue
-        if name in seen:
-            yield f"{record}.scientificName", "the name stands there twice", name
-        seen.add(name)
-        if name_fault(name):
-            yield f"{record}.scientificName", name_fault(name), name
-        yield from _taxon(record, one)
-
-
-def _taxon(record: str, one: Mapping[str, Any]) -> Said:
-    if "taxonRank" in one and one["taxonRank"] not in RANKS:
-        yield f"{record}.taxonRank", f"allowed are {', '.join(RANKS)}", one["taxonRank"]
-    for name in ("taxonID", *RANKS[:-2]):
-        if name in one and not isinstance(one[name], str):
-            yield f"{record}.{name}", "text is needed", one[name]
-    common = one.get("vernacularNames", {})
-    good = isinstance(common, dict) and all(isinstance(name, str) for name in common.values())
-    if not good or not all(_LANGUAGE.match(code) for code in common):
-        yield f"{record}.vernacularNames", "names by language codes of three letters are needed", common
-
-
-def _licences(key: str, value: Any) -> Said:
-    if not _is_list(value) or len(value) < 2:
-        yield key, "two licences are needed, one for the data and one for the media, or none", value
-        return
-    scopes = set()
-    for number, one in enumerate(value):
-        record = f"{key}[{number}]"
-        if not isinstance(one, dict) or one.get("scope") not in ("data", "media"):
-            yield f"{record}.scope", "allowed are data, media", one.get("scope") if isinstance(one, dict) else one
-            continue
-        scopes.add(one["scope"])
-        name, path = one.get("name"), one.get("path")
-        if name is None and path is None:
-            yield record, "a name or a path is needed", None
-        if name is not None and not (isinstance(name, str) and _SPDX.match(name)):
-            yield f"{record}.name", "the identifier of a licence is needed, such as CC-BY-4.0", name
-        if path is not None and not (isinstance(path, str) and _RELATIVE.match(path)):
-            yield f"{record}.path", "an address on the web, or a file of the package is needed", path
-    if not scopes.issuperset(("data", "media")):
-        yield key, "one licence is needed for the data and one for the media", ", ".join(sorted(scopes))
-
-
-def _related(key: str, value: Any) -> Said:
-    for number, one in enumerate(value) if _is_list(value) else [(0, value)]:
-        record = f"{key}[{number}]"
-        if not isinstance(one, dict) or not all(isinstance(one.get(name), str) for name in _RELATED_KEYS):
-            yield record, f"{', '.join(_RELATED_KEYS)} are needed", one
-            continue
-        allowed = {
-            "relationType": _RELATIONS,
-            "relatedIdentifierType": _IDENTIFIERS,
-            "resourceTypeGeneral": _RESOURCE_TYPES,
-        }
-        for name, words in allowed.items():
-            if name in one and not (isinstance(one[name], str) and one[name] in words):
-                yield f"{record}.{name}", "DataCite has no such word", one[name]
-
-
-def _sources(key: str, value: Any) -> Said:
-    for number, one in enumerate(value) if _is_list(value) else [(0, value)]:
-        if not isinstance(one, dict) or not isinstance(one.get("title"), str):
-            yield f"{key}[{number}]", "a source with a title is needed", one
-        elif not isinstance(one.get("version", ""), str):
-            yield f"{key}[{number}].version", "text is needed", one["version"]
-
-
-def _texts(key: str, value: Any) -> Said:
-    if not _is_list(value) or not all(isinstance(one, str) for one in value):
-        yield key, "a list of texts is needed", value
-    elif key == "keywords" and not value:
-        yield key, "one keyword at least is needed, or no list", value
-
-
-def _name(key: str, value: Any) -> Said:
-    if not isinstance(value, str) or not _NAME.match(value):
-        yield key, "a name of lower case letters, digits, '.', '_', '-' and '/' is needed", value
-
-
-def _precision(key: str, value: Any) -> Said:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 360:
-        yield key, "a number of degrees above 0 is needed, such as 0.001", value
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
+    return _Rule(path, is_good, f"must be a list of {', '.join(words)} without repetition")
 
 
 def _is_address(value: Any) -> bool:
     return isinstance(value, str) and bool(_ADDRESS.match(value))
 
 
-def _are_among(value: Any, allowed: Sequence[str], least: int) -> bool:
-    if not _is_list(value) or len(value) < least or not all(isinstance(one, str) for one in value):
+def _is_resource_path(value: Any) -> bool:
+    inside = _matches(r"(?![A-Za-z]:[\\/])(?!.*\\)" + _RELATIVE)
+    return all(map(inside, value)) if isinstance(value, list) else inside(value)
+
+
+def _is_moment(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and "T" in value and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
         return False
-    return set(value) <= set(allowed) and len(set(value)) == len(value)
+
+
+def _is_day(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(date.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+def _are_vernacular_names(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and re.fullmatch("[a-z]{3}", code) for code, name in value.items()
+    )
+
+
+def _is_precision(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 360
+
+
+_RELATED_KEYS = ("relationType", "relatedIdentifier", "relatedIdentifierType")
+_REQUIRED = """
+    resources profile created contributors project spatial temporal taxonomic project.title project.samplingDesign
+    project.captureMethod project.individualAnimals project.observationLevel temporal.start temporal.end
+    taxonomic[].scientificName resources[].name licenses[].scope
+""".split()
+_RULES = (
+    _Rule("resources taxonomic relatedIdentifiers sources", _is(list), "must be a list"),
+    _Rule("resources[] project temporal taxonomic[]", _is(dict), "must be an object"),
+    _Rule("name resources[].name", _matches(r"[-a-z0-9._/]+\Z"),
+          "must be a name of lower case letters, digits, '.', '_', '-' and '/'"),
+    _Rule("id title description version image bibliographicCitation contributors[].organization project.id project.title "
+          "project.acronym project.description taxonomic[].taxonID sources[].version", _is(str), "must be a text"),
+    _Rule(" ".join(f"taxonomic[].{rank}" for rank in _RANKS[:-2]), _is(str), "must be a text"),
+    _Rule("resources[]", lambda value: not isinstance(value, dict) or ("path" in value) != ("data" in value),
+          "must have either a path or data"),
+    _Rule("resources[].path", _is_resource_path, "must be a path inside the package, with forward slashes, or an address"),
+    _Rule("created", _is_moment, "must be a date and time with its offset from UTC, such as 2023-02-06T11:23:03Z"),
+    _Rule("homepage", lambda value: not value or _is_address(value), "must be a web address"),
+    _Rule("project.path", _is_address, "must be a web address"),
+    _Rule("references", _list_of(0, _is(str)), "must be a list of texts"),
+    _Rule("keywords", _list_of(1, _is(str)), "must be a list of at least one text; leave it out if there are none"),
+    _Rule("coordinatePrecision", _is_precision, "must be a number of degrees above 0, such as 0.001"),
+    _Rule("contributors", _list_of(1, lambda _: True), "must be a list with at least one contributor"),
+    _Rule("contributors[]", lambda value: isinstance(value, dict) and isinstance(value.get("title"), str)
+          and bool(value["title"].strip()), "must be a contributor with a title (the name)"),
+    _one_of("contributors[].role", "contact", "principalInvestigator", "rightsHolder", "publisher", "contributor"),
+    _Rule("contributors[].email", _matches(r"[^@\s]+@[^@\s]+\Z"), "must be an e-mail address"),
+    _Rule("contributors[].path", _matches(_RELATIVE), "must be a web address"),
+    _one_of("project.samplingDesign", "simpleRandom", "systematicRandom", "clusteredRandom", "experimental", "targeted",
+            "opportunistic"),
+    _Rule("project.individualAnimals", _is(bool), "must be true or false"),
+    _some_of("project.captureMethod", 1, *column_of("media", "captureMethod").allowed),
+    _some_of("project.observationLevel", 0, *column_of("observations", "observationLevel").allowed),
+    _Rule("temporal.start temporal.end", _is_day, "must be a day such as 2020-05-30"),
+    _Rule("taxonomic[].scientificName", lambda value: isinstance(value, str) and bool(value), "must be a name"),
+    _one_of("taxonomic[].taxonRank", *_RANKS),
+    _Rule("taxonomic[].vernacularNames", _are_vernacular_names, "must be names by language codes of three letters"),
+    _Rule("licenses", _list_of(2, lambda _: True),
+          "must have two licences, one for the data and one for the media, or be left out"),
+    _Rule("licenses[]", lambda value: isinstance(value, dict) and ("name" in value or "path" in value),
+          "must have a name or a path"),
+    _one_of("licenses[].scope", "data", "media"),
+    _Rule("licenses[].name", _matches(r"[-a-zA-Z0-9._]+\Z"), "must be the identifier of a licence, such as CC-BY-4.0"),
+    _Rule("licenses[].path", _matches(_RELATIVE), "must be a web address, or a file of the package"),
+    _Rule("relatedIdentifiers[]", lambda value: isinstance(value, dict)
+          and all(isinstance(value.get(key), str) for key in _RELATED_KEYS), f"must have {', '.join(_RELATED_KEYS)}"),
+    _Rule("relatedIdentifiers[].relationType", lambda value: value in _RELATIONS, "must be a word of DataCite"),
+    _Rule("relatedIdentifiers[].relatedIdentifierType", lambda value: value in _IDENTIFIERS, "must be a word of DataCite"),
+    _Rule("relatedIdentifiers[].resourceTypeGeneral", lambda value: value in _RESOURCE_TYPES,
+          "must be a word of DataCite"),
+    _Rule("sources[]", lambda value: isinstance(value, dict) and isinstance(value.get("title"), str),
+          "must be a source with a title"),
+)  # fmt: skip
+
+
+def descriptor_problems(descriptor: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the problems of a descriptor; ``record`` begins with the key that is wrong."""
+    for path in _REQUIRED:
+        parent, _, key = path.rpartition(".")
+        for record, value in _parts(descriptor, parent) if parent else [("", descriptor)]:
+            if isinstance(value, dict) and key not in value:
+                yield Problem(DESCRIPTOR, f"{record}.{key}".lstrip("."), "is missing; Camtrap DP requires it")
+    for rule in _RULES:
+        for path in rule.paths.split():
+            for record, value in _parts(descriptor, path):
+                if not rule.is_good(value):
+                    yield _problem(record, rule.message, value)
+    if "profile" in descriptor:
+        yield from _profile_problems(descriptor["profile"])
+    for faults in (_resource_faults, _order_faults, _name_faults, _licence_faults, _spatial_faults):
+        for record, message, value in faults(descriptor):
+            yield _problem(record, message, value)
+
+
+def _problem(record: str, message: str, value: Any, severity: Severity = "error") -> Problem:
+    return Problem(DESCRIPTOR, record, message, "" if value is None else str(value)[:200], severity)
+
+
+def _parts(value: Any, path: str, record: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the parts of a descriptor that a path means, with their places; parts that are missing are left out."""
+    first, _, rest = path.partition(".")
+    key = first.removesuffix("[]")
+    if not isinstance(value, dict) or key not in value:
+        return
+    found = [(f"{record}{key}", value[key])]
+    if key != first:
+        entries = value[key] if isinstance(value[key], list) else []
+        found = [(f"{record}{key}[{number}]", entry) for number, entry in enumerate(entries)]
+    for place, part in found:
+        if rest:
+            yield from _parts(part, rest, f"{place}.")
+        else:
+            yield place, part
+
+
+def _profile_problems(profile: Any) -> Iterator[Problem]:
+    version = version_in(profile)
+    if version is None or not _is_address(profile):
+        message = f"must be the address of a Camtrap DP profile, such as that of version {PROFILE_VERSION}"
+        yield _problem("profile", message, profile)
+    elif version not in READ_VERSIONS:
+        yield _problem("profile", f"version {version} is unknown; the check is for {PROFILE_VERSION}", profile)
+    elif version != PROFILE_VERSION:
+        message = f"the profile is of an older version with the same tables; the current one is {PROFILE_VERSION}"
+        yield _problem("profile", message, profile, "warning")
+
+
+def _resource_faults(descriptor: Mapping[str, Any]) -> _Faults:
+    """Yield tables that are not there once, other duplicates, and resources of tables that do not say so."""
+    if not isinstance(descriptor.get("resources"), list):
+        return
+    version, names = version_in(descriptor.get("profile")), []
+    for record, resource in _parts(descriptor, "resources[]"):
+        name = resource.get("name") if isinstance(resource, dict) else None
+        if isinstance(name, str) and name in names and name not in TABLES:
+            yield record, "another resource has the same name", name
+        names.append(name)
+        if name not in TABLES or not isinstance(name, str):
+            continue
+        profile, schema = resource.get("profile"), resource.get("schema")
+        if profile != "tabular-data-resource":
+            yield f"{record}.profile", "must be tabular-data-resource", profile
+        found = version_in(schema)
+        if not _is_address(schema) or found not in READ_VERSIONS:
+            message = f"must be the address of the schema of {name} of version {PROFILE_VERSION}"
+            yield f"{record}.schema", message, schema
+        elif version in READ_VERSIONS and found != version:
+            yield f"{record}.schema", f"the schema is of version {found}, but the profile of {version}", schema
+    for table in TABLES:
+        if names.count(table) != 1:
+            yield "resources", f"must have the table {table} once, but has it {names.count(table)} times", None
+
+
+def _order_faults(descriptor: Mapping[str, Any]) -> _Faults:
+    days = [value for path in ("temporal.start", "temporal.end") for _, value in _parts(descriptor, path)]
+    if len(days) == 2 and all(map(_is_day, days)) and date.fromisoformat(days[0]) > date.fromisoformat(days[1]):
+        yield "temporal", "the start is after the end", " ".join(days)
+
+
+def _name_faults(descriptor: Mapping[str, Any]) -> _Faults:
+    seen: set[str] = set()
+    for record, name in _parts(descriptor, "taxonomic[].scientificName"):
+        if isinstance(name, str) and name:
+            if name in seen:
+                yield record, "the name is duplicated", name
+            seen.add(name)
+            if fault := name_fault(name):
+                yield record, fault, name
+
+
+def _licence_faults(descriptor: Mapping[str, Any]) -> _Faults:
+    scopes = [scope for _, scope in _parts(descriptor, "licenses[].scope")]
+    if len(scopes) > 1 and not ("data" in scopes and "media" in scopes):
+        yield "licenses", "must have one licence for the data and one for the media", ", ".join(map(str, scopes))
+
+
+def _spatial_faults(descriptor: Mapping[str, Any]) -> _Faults:
+    for record, value in _parts(descriptor, "spatial"):
+        yield from _geometry_faults(record, value)
+
+
+def _geometry_faults(record: str, value: Any) -> _Faults:
+    """Yield the faults of a GeoJSON object and of all its parts."""
+    if not isinstance(value, dict):
+        yield record, "must be a GeoJSON object", value
+        return
+    kind, collections = value.get("type"), {"FeatureCollection": "features", "GeometryCollection": "geometries"}
+    if kind == "Feature":
+        yield from _geometry_faults(f"{record}.geometry", value.get("geometry"))
+    elif kind in ("FeatureCollection", "GeometryCollection"):
+        member = collections[kind]
+        if not isinstance(value.get(member), list):
+            yield f"{record}.{member}", "must be a list", value.get(member)
+        for place, part in _parts(value, f"{member}[]", f"{record}."):
+            yield from _geometry_faults(place, part)
+    elif not isinstance(kind, str) or kind not in _GEOMETRIES:
+        yield f"{record}.type", f"must be one of {', '.join(_GEOMETRIES)} and collections of them", kind
+    elif fault := _position_fault(value.get("coordinates"), _GEOMETRIES[kind], closed="Polygon" in kind):
+        yield f"{record}.coordinates", fault, value.get("coordinates")
+
+
+def _position_fault(value: Any, depth: int, *, closed: bool) -> str:
+    """Return what is wrong with positions that are nested in ``depth`` lists; empty if they are good."""
+    if not isinstance(value, list) or not value:
+        return "must be a list of longitude and latitude"
+    if depth == 0:
+        if len(value) < 2 or not all(type(number) in (int, float) and math.isfinite(number) for number in value):
+            return "must have longitude and latitude as numbers"
+        return (
+            "" if abs(value[0]) <= 180 and abs(value[1]) <= 90 else "longitude must be -180 to 180, latitude -90 to 90"
+        )
+    if depth == 1 and closed and (len(value) < 4 or value[0] != value[-1]):
+        return "a ring must have at least four positions, and end where it begins"
+    return next((fault for part in value if (fault := _position_fault(part, depth - 1, closed=closed))), "")

@@ -1,4 +1,4 @@
-"""What a result is called in Camtrap DP: the type of an observation, and the names that its taxa have."""
+"""Names in Camtrap DP: the observation type of a result, and the scientific names of taxa."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
-from bioclip_plugin.formats.camtrap_dp.cells import name_fault
+from bioclip_plugin.formats.camtrap_dp.schema import name_fault
 from bioclip_plugin.store.records import StoredRegion
 
 HOMO_SAPIENS = Taxon("Animalia", "Chordata", "Mammalia", "Primates", "Hominidae", "Homo", "sapiens")
-# Of collections that leave the kingdom out: what is certainly an animal without it.
+# Some collections leave the kingdom out; these taxa are animals without it.
 _ANIMAL_PHYLA = frozenset(
     "Chordata Arthropoda Mollusca Annelida Echinodermata Cnidaria Porifera Nematoda Platyhelminthes".split()
 )
@@ -22,14 +22,14 @@ _ANIMAL_CLASSES = frozenset(
 
 
 class Naming(NamedTuple):
-    """What one region or image shows."""
+    """The result for one region or image."""
 
     kind: str
     """An ``observationType``."""
     taxon: Taxon | None = None
     probability: float | None = None
     label: str = ""
-    """A custom label's words, which are no scientific name."""
+    """Text of a custom label, which is not a scientific name."""
 
     @property
     def scientific_name(self) -> str:
@@ -37,11 +37,11 @@ class Naming(NamedTuple):
 
 
 def naming_of(region: StoredRegion) -> Naming | None:
-    """What the run says of a region; None for a box below the detector's threshold, which is not shown to be anything."""
-    stated, decision = region.region, region.decision
+    """Return a run's result for a region; None for a box below the detector's threshold, which shows nothing."""
+    decision = region.decision
+    category = region.region.category if region.region else ""
     if decision is None:
-        category = stated.category if stated else ""
-        confidence = stated.confidence if stated else None
+        confidence = region.region.confidence if region.region else None
         if region.classified:
             return Naming("unclassified")
         if category in ("person", "human"):
@@ -51,62 +51,65 @@ def naming_of(region: StoredRegion) -> Naming | None:
         return None if category in ("animal", "") else Naming("unclassified", None, confidence, category)
     if not region.classified and decision.verdict in ("unknown", "blank"):
         return None
-    candidate = decision.candidate
-    probability = candidate.probability if candidate else None
+    probability = decision.candidate.probability if decision.candidate else None
     if decision.verdict == "person":
         return Naming("human", HOMO_SAPIENS, probability)
-    if decision.verdict in ("vehicle", "blank", "unknown"):
-        return Naming(decision.verdict, None, probability if decision.verdict != "unknown" else None)
-    return (
-        named(candidate, detected_animal=stated is not None and stated.category == "animal")
-        if candidate
-        else Naming("unknown")
-    )
+    if decision.verdict in ("vehicle", "blank"):
+        return Naming(decision.verdict, None, probability)
+    if decision.verdict == "unknown" or decision.candidate is None:
+        return Naming("unknown")
+    return _naming_of_candidate(decision.candidate, is_detected=category == "animal")
 
 
-def named(candidate: Candidate, *, detected_animal: bool) -> Naming:
-    """What a candidate is called: a custom label is no taxon, a name that is not whole goes up to one that is."""
+def _naming_of_candidate(candidate: Candidate, *, is_detected: bool) -> Naming:
     if candidate.rank in ("label", "group"):
         return Naming("unclassified", None, candidate.probability, candidate.name)
-    taxon = whole(candidate.taxon)
+    taxon = named_taxon(candidate.taxon)
     if taxon is None:
         return Naming("unknown")
-    return Naming(kind_of_taxon(taxon, detected_animal=detected_animal), taxon, candidate.probability)
+    return Naming(kind_of_taxon(taxon, is_detected=is_detected), taxon, candidate.probability)
 
 
-def kind_of_taxon(taxon: Taxon, *, detected_animal: bool = False) -> str:
-    """The observation type of a taxon. Camtrap DP has none for plants and fungi: they are unclassified."""
+def kind_of_taxon(taxon: Taxon, *, is_detected: bool = False) -> str:
+    """Return the observation type of a taxon. Camtrap DP has none for plants and fungi, which are unclassified.
+
+    Args:
+        taxon: the taxon.
+        is_detected: a detector called it an animal.
+    """
     if taxon.genus == "Homo" and taxon.species == "sapiens":
         return "human"
-    kingdom = taxon.kingdom
-    if kingdom:
-        # The invented tree of life of the demo model has the kingdom Fictanimalia.
-        return "animal" if kingdom == "Metazoa" or kingdom.lower().endswith("animalia") else "unclassified"
-    known = taxon.phylum in _ANIMAL_PHYLA or taxon.class_ in _ANIMAL_CLASSES or taxon.family.endswith("idae")
-    return "animal" if known or detected_animal else "unclassified"
+    if taxon.kingdom:
+        return "animal" if is_of_animals(taxon.kingdom) else "unclassified"
+    is_known = taxon.phylum in _ANIMAL_PHYLA or taxon.class_ in _ANIMAL_CLASSES or taxon.family.endswith("idae")
+    return "animal" if is_known or is_detected else "unclassified"
 
 
-def whole(taxon: Taxon) -> Taxon | None:
-    """The taxon, or the nearest one above it, whose scientific name is whole: an epithet without its genus is none."""
-    for rank in (*reversed(RANKS),):
-        if not taxon.lineage[rank.depth]:
-            continue
-        found = taxon.truncated(rank)
-        name = found.scientific_name
-        if (rank is not Rank.SPECIES or found.genus) and name and not name_fault(name):
-            return found
+def is_of_animals(kingdom: str) -> bool:
+    """True if a kingdom is that of the animals; in the invented tree of the demo model it is Fictanimalia."""
+    return kingdom == "Metazoa" or kingdom.lower().endswith("animalia")
+
+
+def named_taxon(taxon: Taxon) -> Taxon | None:
+    """Return the taxon or the nearest one above it with a complete scientific name (not an epithet without its genus)."""
+    for rank in reversed(RANKS):
+        if taxon.lineage[rank.depth]:
+            found = taxon.truncated(rank)
+            name = found.scientific_name
+            if (rank is not Rank.SPECIES or found.genus) and name and not name_fault(name):
+                return found
     return None
 
 
 def taxonomic_entry(name: str, taxon: Taxon | None, stated: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A name's entry in the package's ``taxonomic``: the one of the package that it came from, else what its taxon says."""
+    """Return the entry of a name in ``taxonomic``: that of the package it came from, else from its taxon."""
     if stated is not None:
         return dict(stated)
     entry: dict[str, Any] = {"scientificName": name}
     if taxon is None or taxon.rank is None:
         return entry
-    below = taxon.rank is Rank.SPECIES and len(name.replace("× ", "").split()) > 2
-    entry["taxonRank"] = "subspecies" if below else taxon.rank.value
+    is_below = taxon.rank is Rank.SPECIES and len(name.replace("× ", "").split()) > 2
+    entry["taxonRank"] = "subspecies" if is_below else taxon.rank.value
     for rank in RANKS[:-1]:
         if taxon.lineage[rank.depth] and rank.depth <= taxon.rank.depth:
             entry[rank.value] = taxon.lineage[rank.depth]

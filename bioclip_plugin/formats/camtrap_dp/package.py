@@ -1,4 +1,4 @@
-"""A Camtrap DP package that somebody else made: its descriptor, and its tables row by row, from a folder or a zip file."""
+"""An open Camtrap DP package, a folder or zip file: its descriptor, and the rows of its tables."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
@@ -18,110 +20,134 @@ from bioclip_plugin.formats.camtrap_dp.schema import MISSING, READ_VERSIONS, TAB
 from bioclip_plugin.items.media import path_of, uri_of
 
 DESCRIPTOR = "datapackage.json"
-_LOOK_AT = 65_536  # bytes in which a descriptor shows what it is
+_NEEDED = {"media": ("mediaID", "filePath"), "deployments": ("deploymentID",), "observations": ("observationID",)}
+"""Columns without which a table cannot be read."""
+_LOOK_AT = 65_536  # bytes in which a descriptor shows its kind
 _LARGEST_DESCRIPTOR = 64 << 20
 _VERSION = re.compile(r"camtrap-dp/([^/\s]+)/")
-_NAMED = re.compile(rb"camtrap-dp")
+
+
+class CsvRow(NamedTuple):
+    """One row of a CSV file. Bytes that are not UTF-8 are kept as surrogate escapes."""
+
+    line: int
+    """Line at which the row begins, from 1."""
+    cells: list[str]
+    fault: str = ""
+    """Why the row cannot be read; then it has no cells."""
 
 
 class PackageRow(NamedTuple):
-    """One row of a table: the file's name, the line that it begins at, and the cells that say something."""
+    """One row of a table."""
 
     file: str
     line: int
+    """Line at which the row begins, from 1."""
     values: dict[str, str]
+    """Cells by column, without missing values."""
     fault: str = ""
-    """Why the row cannot be used; then there are no values."""
+    """Why the row cannot be used; then it has no values."""
 
     @property
     def where(self) -> str:
-        """``observations.csv#line=7``: what a row is called that becomes no image."""
+        """Place of the row in the package, such as ``observations.csv#line=7``."""
         return f"{self.file}#line={self.line}"
 
 
 @dataclass
 class CamtrapPackage:
-    """An open package. Its tables are read anew each time that they are asked for."""
+    """An open package. Its tables are read anew at each request."""
 
     address: str
-    """As it is shown: the folder, the descriptor or the zip file."""
+    """Address for messages: the folder, the descriptor or the zip file."""
     folder: Path
-    """Where relative paths begin; of a zip file the folder that it lies in."""
+    """Folder where relative paths begin; for a zip file the folder that it lies in."""
     descriptor: Mapping[str, Any]
     archive: Archive | None = None
     inside: str = ""
-    """Of a zip file: the folder in it that holds the descriptor, with a slash at its end, or nothing."""
+    """Folder inside the zip file that holds the descriptor, empty or with a slash at its end."""
 
-    def files(self, table: str) -> list[str]:
-        """The files of one of the tables, in their order.
+    @property
+    def identity(self) -> str:
+        """The package's ``id``, else its name, else empty."""
+        return str(self.descriptor.get("id") or self.descriptor.get("name") or "")
 
-        Raises:
-            SourceError: if the descriptor does not name the table, or names files outside the package.
-        """
-        return self._files(self.resource(table), table)
+    @property
+    def resources(self) -> list[dict[str, Any]]:
+        """The resources of the descriptor, without entries that are not objects."""
+        listed = self.descriptor.get("resources")
+        return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
 
-    def _files(self, resource: Mapping[str, Any], table: str) -> list[str]:
-        given = resource.get("path")
-        names = [given] if isinstance(given, str) else given
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-            raise SourceError(f"{self.address}: resource {table!r} has the path {given!r}; a file beside it is needed")
-        for name in names:
-            if "://" in name:
-                raise SourceError(
-                    f"{self.address}: the table {table} is on the web ({name}): download it beside the descriptor"
-                )
-            parts = PurePosixPath(name.replace("\\", "/")).parts
-            if name.startswith(("/", "\\", "~")) or ".." in parts or re.match(r"[A-Za-z]:", name):
-                raise SourceError(f"{self.address}: the table {table} has a path that leaves the package: {name!r}")
-        return names
-
-    def resource(self, name: str) -> Mapping[str, Any]:
-        """What the descriptor says of a table.
+    def table(self, name: str) -> dict[str, Any]:
+        """Return the resource of a table.
 
         Raises:
-            SourceError: if it says nothing.
+            SourceError: if the descriptor does not have it.
         """
-        resources = self.descriptor.get("resources")
-        found = [one for one in resources if isinstance(one, dict)] if isinstance(resources, list) else []
-        for resource in found:
+        for resource in self.resources:
             if resource.get("name") == name:
                 return resource
-        named = ", ".join(str(one.get("name")) for one in found) or "none"
-        raise SourceError(f"{self.address} has no resource {name!r}; it has {named}")
+        found = ", ".join(str(resource.get("name")) for resource in self.resources) or "none"
+        raise SourceError(f"{self.address} has no resource {name!r}; it has {found}")
 
-    def rows(self, table: str) -> Iterator[PackageRow]:
-        """The rows of a table, one by one. A row that cannot be used has a ``fault`` instead of values.
+    def csv_files(self, resource: Mapping[str, Any], *, strict: bool = False) -> Iterator[tuple[str, Iterator[CsvRow]]]:
+        """Yield each CSV file of a resource with its rows, the header first.
+
+        Args:
+            resource: the resource, as the descriptor has it.
+            strict: report text after a closing quotation mark as a fault instead of accepting it.
 
         Raises:
-            SourceError: if a file is not there, or its header lacks the columns that are needed.
+            SourceError: if a file is missing or outside the package, or the delimiter is not one character.
         """
-        dialect = self.resource(table).get("dialect")
+        name, paths = resource.get("name"), resource.get("path")
+        files = [paths] if isinstance(paths, str) else paths
+        if not isinstance(files, list) or not files or not all(isinstance(file, str) and file for file in files):
+            raise SourceError(f"{self.address}: resource {name!r} has the path {paths!r}; it must be a file beside it")
+        for file in files:
+            if "://" in file:
+                raise SourceError(
+                    f"{self.address}: the table {name} is on the web ({file}): download it beside the descriptor"
+                )
+            parts = PurePosixPath(file.replace("\\", "/")).parts
+            if file.startswith(("/", "\\", "~")) or ".." in parts or re.match(r"[A-Za-z]:", file):
+                raise SourceError(f"{self.address}: the table {name} has a path that leaves the package: {file!r}")
+        dialect = resource.get("dialect")
         delimiter = dialect.get("delimiter", ",") if isinstance(dialect, dict) else ","
         if not isinstance(delimiter, str) or len(delimiter) != 1:
             raise SourceError(
-                f"{self.address}: the table {table} has the delimiter {delimiter!r}; one character is needed"
+                f"{self.address}: the table {name} has the delimiter {delimiter!r}; it must be one character"
             )
-        for name in self.files(table):
-            with self.open(name) as file:
-                yield from _rows(file, name, table, delimiter, self.address)
+        for file in files:
+            with self.open(file) as stream:
+                if name in TABLES or file.lower().endswith(".csv"):
+                    yield file, _csv_rows(stream, delimiter, strict=strict)
 
-    def other_rows(self, resource: Mapping[str, Any]) -> Iterator[PackageRow]:
-        """The rows of a resource that Camtrap DP does not know, where that is a table in CSV.
+    def rows(self, resource: Mapping[str, Any]) -> Iterator[PackageRow]:
+        """Yield the rows of a resource. A row that cannot be used has a ``fault`` instead of values.
 
         Raises:
-            SourceError: if its file is not there.
+            SourceError: as :meth:`csv_files`, or if the header lacks a needed column.
         """
-        for name in self._files(resource, str(resource.get("name"))):
-            with self.open(name) as file:
-                if name.lower().endswith(".csv"):
-                    yield from _rows(file, name, "", ",", self.address)
+        for file, rows in self.csv_files(resource):
+            first = next(rows, CsvRow(1, []))
+            if first.fault:
+                raise SourceError(f"{self.address}: the header of {file} {first.fault}")
+            header = [cell.strip() for cell in first.cells]
+            lacking = [column for column in _NEEDED.get(str(resource.get("name")), ()) if column not in header]
+            if lacking:
+                has = ", ".join(header) or "none"
+                raise SourceError(f"{self.address}: {file} has no column {', '.join(lacking)}; it has {has}")
+            for row in rows:
+                if row.fault or row.cells:
+                    yield _package_row(file, header, row)
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
-        """A file of the package, by its name in the descriptor.
+        """Open a file of the package by its name in the descriptor.
 
         Raises:
-            SourceError: if it is not there.
+            SourceError: if it is missing, or a symbolic link out of the package.
         """
         name = name.replace("\\", "/")
         if self.archive is not None:
@@ -138,20 +164,61 @@ class CamtrapPackage:
         with file:
             yield file
 
-    def has(self, name: str) -> bool:
-        """Whether a file of that name is in a zip file."""
+    def has_member(self, name: str) -> bool:
+        """True if the package is a zip file with a file of that name."""
         return self.archive is not None and self.inside + name in self.archive.members
 
-    def identity(self) -> str:
-        """What the package is called everywhere: its own ``id``, else its name, else nothing."""
-        return str(self.descriptor.get("id") or self.descriptor.get("name") or "")
+
+def _csv_rows(file: BinaryIO, delimiter: str, *, strict: bool) -> Iterator[CsvRow]:
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    reader = csv.reader(text, delimiter=delimiter, strict=strict)
+    try:
+        while True:
+            line = reader.line_num + 1
+            try:
+                yield CsvRow(line, next(reader))
+            except StopIteration:
+                return
+            except csv.Error as error:  # the reader goes on with the next line
+                yield CsvRow(line, [], f"cannot be read: {error}")
+    finally:
+        text.detach()
+
+
+def _package_row(file: str, header: list[str], row: CsvRow) -> PackageRow:
+    if row.fault:
+        return PackageRow(file, row.line, {}, row.fault)
+    if len(row.cells) > len(header):
+        return PackageRow(file, row.line, {}, f"it has {len(row.cells)} cells where the header has {len(header)}")
+    values = {}
+    for column, cell in zip(header, row.cells, strict=False):
+        if not is_utf_8(cell):
+            return PackageRow(file, row.line, {}, f"its {column} is not in UTF-8")
+        # White space around an identifier would make it a different one.
+        cell = cell.strip() if column.endswith("ID") else cell
+        if cell not in MISSING:
+            values[column] = cell
+    return PackageRow(file, row.line, values)
+
+
+def is_utf_8(cell: str) -> bool:
+    """True if a cell was valid UTF-8 in its file."""
+    return cell.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in cell)
+
+
+def is_file(path: Path) -> bool:
+    """True if the path is a file; a name that no file can have is not."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def is_package(address: str) -> bool:
-    """Whether a path is a Camtrap DP package: its folder, its descriptor, or a zip file with one; by content.
+    """True if a path is a Camtrap DP package by its content: its folder, its descriptor, or a zip file with one.
 
     Raises:
-        SourceError: for a zip file that is truncated or damaged: what it was to be nobody can tell.
+        SourceError: for a truncated or damaged zip file, which may have been meant as one.
     """
     path = path_of(address)
     try:
@@ -160,178 +227,106 @@ def is_package(address: str) -> bool:
         if not path.is_file():
             return False
         if archive_kind(path) == "zip":
-            return _zip_is_package(path)
+            return _is_zipped_package(path)
         with path.open("rb") as file:
-            return _looks_like_one(file.read(_LOOK_AT))
+            return _is_descriptor(file.read(_LOOK_AT))
     except (OSError, ValueError):
         return False
 
 
-def is_file(path: Path) -> bool:
-    """Whether a file is there; a name that no file can have is none."""
+def _is_zipped_package(path: Path) -> bool:
     try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def _zip_is_package(path: Path) -> bool:
-    import zipfile
-    import zlib
-
-    try:
-        with zipfile.ZipFile(path) as archive:  # no member is taken out before the gate has looked at all of them
+        with zipfile.ZipFile(path) as archive:  # only looks: no member is used before the gate has checked all of them
             name = _descriptor_in(archive.namelist())
             if name is None:
                 return False
             with archive.open(name) as file:
-                return _looks_like_one(file.read(_LOOK_AT))
+                return _is_descriptor(file.read(_LOOK_AT))
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise damaged(path, error) from error
-    except RuntimeError:  # encrypted, or compressed in a way that is not known: whoever opens it says so
+    except RuntimeError:  # encrypted, or compressed in an unknown way: opening it reports that
         return True
 
 
 def _descriptor_in(names: list[str]) -> str | None:
-    """The descriptor at the top of an archive, or in its only folder."""
+    """Return the name of the descriptor at the top of an archive, or in a folder at its top."""
     found = [name for name in names if name == DESCRIPTOR or (name.count("/") == 1 and name.endswith("/" + DESCRIPTOR))]
     return min(found, key=len) if found else None
 
 
-def _looks_like_one(start: bytes) -> bool:
+def _is_descriptor(start: bytes) -> bool:
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text.startswith(b"{") or b'"resources"' not in text:
         return False
-    return bool(_NAMED.search(text)) or all(f'"{name}"'.encode() in text for name in TABLES)
+    return b"camtrap-dp" in text or all(f'"{name}"'.encode() in text for name in TABLES)
 
 
 @contextmanager
 def opened_package(address: str, *, any_version: bool = False) -> Iterator[CamtrapPackage]:
     """Open a package and read its descriptor.
 
+    Args:
+        address: the folder, the descriptor or the zip file.
+        any_version: accept versions whose tables may differ.
+
     Raises:
-        SourceError: if the descriptor is no JSON (with the place), or of a version that is not read.
+        SourceError: if the descriptor is not JSON (with line and column), or of a version that cannot be read.
     """
-    with _opened(address) as package:
-        if not any_version:
-            check_version(package.address, package.descriptor)
-        yield package
-
-
-@contextmanager
-def _opened(address: str) -> Iterator[CamtrapPackage]:
     path, shown = path_of(address), uri_of(address)
-    with ExitStack() as stack:
-        if path.is_file() and archive_kind(path) == "zip":
-            archive = stack.enter_context(open_archive(path))
+    if path.is_file() and archive_kind(path) == "zip":
+        with open_archive(path) as archive:
             name = _descriptor_in(list(archive.members))
             if name is None:
                 raise SourceError(f"{shown} has no {DESCRIPTOR}")
             with archive.open(name) as member:
-                descriptor = read_descriptor(member.read(_LARGEST_DESCRIPTOR + 1), f"{shown}: {name}")
-            yield CamtrapPackage(shown, path.parent, descriptor, archive, name.removesuffix(DESCRIPTOR))
-            return
-        file = path / DESCRIPTOR if path.is_dir() else path
-        try:
-            with file.open("rb") as stream:
-                data = stream.read(_LARGEST_DESCRIPTOR + 1)
-        except OSError as error:
-            raise SourceError(f"{shown}: {file.name} cannot be read: {error.strerror or error}") from error
-        yield CamtrapPackage(shown, file.parent, read_descriptor(data, uri_of(file)))
-
-
-def read_descriptor(data: bytes, shown: str) -> Mapping[str, Any]:
-    """A descriptor's JSON.
-
-    Raises:
-        SourceError: if it is no JSON object; with line and column.
-    """
-    if len(data) > _LARGEST_DESCRIPTOR:
-        raise SourceError(f"{shown} is larger than {_LARGEST_DESCRIPTOR >> 20} MB; a descriptor is some pages of text")
+                descriptor = _parsed(member.read(_LARGEST_DESCRIPTOR + 1), f"{shown}: {name}")
+            package = CamtrapPackage(shown, path.parent, descriptor, archive, name.removesuffix(DESCRIPTOR))
+            _refuse_version(package, any_version)
+            yield package
+        return
+    file = path / DESCRIPTOR if path.is_dir() else path
     try:
-        found = json.loads(data.decode("utf-8-sig"))
+        with file.open("rb") as stream:
+            data = stream.read(_LARGEST_DESCRIPTOR + 1)
+    except OSError as error:
+        raise SourceError(f"{shown}: {file.name} cannot be read: {error.strerror or error}") from error
+    package = CamtrapPackage(shown, file.parent, _parsed(data, uri_of(file)))
+    _refuse_version(package, any_version)
+    yield package
+
+
+def _parsed(data: bytes, shown: str) -> dict[str, Any]:
+    if len(data) > _LARGEST_DESCRIPTOR:
+        raise SourceError(f"{shown} is larger than {_LARGEST_DESCRIPTOR >> 20} MB; is it the descriptor of a package?")
+    try:
+        descriptor = json.loads(data.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise SourceError(f"{shown} is no JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
+        raise SourceError(f"{shown} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
     except (UnicodeDecodeError, RecursionError) as error:
-        raise SourceError(f"{shown} is no JSON in UTF-8: {error}") from error
-    if not isinstance(found, dict):
-        raise SourceError(f"{shown} is no JSON object but {type(found).__name__}")
-    return found
+        raise SourceError(f"{shown} is not JSON in UTF-8: {error}") from error
+    if not isinstance(descriptor, dict):
+        raise SourceError(f"{shown} is a JSON {type(descriptor).__name__}; a descriptor must be a JSON object")
+    return descriptor
 
 
-def version_named(descriptor: Mapping[str, Any]) -> str | None:
-    """The version of Camtrap DP that a descriptor's profile, or a table's schema, names."""
-    resources = descriptor.get("resources")
-    schemas = [one.get("schema") for one in resources if isinstance(one, dict)] if isinstance(resources, list) else []
-    for address in (descriptor.get("profile"), *schemas):
-        match = _VERSION.search(address) if isinstance(address, str) else None
-        if match:
-            return match[1]
-    return None
+def version_in(address: Any) -> str | None:
+    """Return the version of Camtrap DP that the address of a profile or schema names."""
+    match = _VERSION.search(address) if isinstance(address, str) else None
+    return match[1] if match else None
 
 
-def check_version(shown: str, descriptor: Mapping[str, Any]) -> None:
-    """See that a package is of a version that is read.
-
-    Raises:
-        SourceError: naming the version.
-    """
-    version = version_named(descriptor)
+def _refuse_version(package: CamtrapPackage, any_version: bool) -> None:
+    if any_version:
+        return
+    given = package.descriptor.get("profile")
+    named = (version_in(address) for address in (given, *(resource.get("schema") for resource in package.resources)))
+    version = next(filter(None, named), None)
     allowed = ", ".join(READ_VERSIONS)
     if version is None:
-        given = descriptor.get("profile")
-        raise SourceError(f"{shown}: the profile {given!r} names no version of Camtrap DP; read are {allowed}")
+        raise SourceError(
+            f"{package.address}: the profile {given!r} does not name a version of Camtrap DP; supported are {allowed}"
+        )
     if version not in READ_VERSIONS:
-        raise SourceError(f"{shown} is Camtrap DP {version}; read are {allowed}: export it in one of these versions")
-
-
-def _rows(file: BinaryIO, name: str, table: str, delimiter: str, shown: str) -> Iterator[PackageRow]:
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, delimiter=delimiter)
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        needed = {
-            "media": ("mediaID", "filePath"),
-            "deployments": ("deploymentID",),
-            "observations": ("observationID",),
-        }
-        lacking = [column for column in needed.get(table, ()) if column not in header]
-        if lacking:
-            raise SourceError(
-                f"{shown}: {name} has no column {', '.join(lacking)}; it has {', '.join(header) or 'none'}"
-            )
-        yield from _good_rows(reader, header, name)
-    except csv.Error as error:
-        raise SourceError(f"{shown}: {name} has no header that can be read: {error}") from error
-    finally:
-        text.detach()
-
-
-def _good_rows(reader: Any, header: list[str], name: str) -> Iterator[PackageRow]:
-    line = reader.line_num + 1
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:  # the reader goes on with the next line
-            yield PackageRow(name, line, {}, f"it cannot be read: {error}")
-            cells = []
-        if len(cells) > len(header):
-            yield PackageRow(name, line, {}, f"it has {len(cells)} cells where the header has {len(header)}")
-        elif cells:
-            # White space around an identifier would make two of it.
-            pairs = ((column, cell.strip() if column.endswith("ID") else cell) for column, cell in zip(header, cells))  # noqa: B905
-            values = {column: cell for column, cell in pairs if cell not in MISSING}
-            broken = next((column for column, cell in values.items() if not _is_utf_8(cell)), None)
-            fault = f"its {broken} is not in UTF-8" if broken else ""
-            yield PackageRow(name, line, {} if fault else values, fault)
-        line = reader.line_num + 1
-
-
-def _is_utf_8(cell: str) -> bool:
-    try:
-        cell.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+        raise SourceError(
+            f"{package.address} is Camtrap DP {version}; supported are {allowed}: export it in one of these versions"
+        )

@@ -1,46 +1,42 @@
-"""The Camtrap DP source: a package's media with place, event and boxes, and what people had said of them."""
+"""The Camtrap DP source: a package's media with place, event and boxes, and its human observations as reviews."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from bioclip_core.cells import position_of
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage, PackageRow, is_file, is_package, opened_package
 from bioclip_plugin.formats.camtrap_dp.read_files import (
     DEPLOYMENT_KEY,
     Deployments,
     MediaFiles,
-    about_media,
+    media_metadata,
     read_deployments,
 )
 from bioclip_plugin.formats.camtrap_dp.read_index import ObservationIndex
 from bioclip_plugin.items.media import MediaItem, Place, Unlisted
 from bioclip_plugin.items.time_zones import moment_in
-
-if TYPE_CHECKING:
-    from bioclip_plugin.contracts.source import ListingOptions
-    from bioclip_plugin.store.records import StatedReview
-
+from bioclip_plugin.store.records import StatedReview
 
 _ON_THE_WEB = (
-    "the file is on the web, which is not fetched, and none of its name (fileName) is beside the package or in its "
-    "folder media"
+    "the file is on the web, which is not fetched, and neither the package nor its folder media has a file of its "
+    "name (fileName)"
 )
-"""One text for all of them, so that a summary counts them; which it is the uri says."""
+"""The same text for all of them, so that a summary counts them; the uri says which file it is."""
 
 
 class CamtrapDpSource:
     """Lists the media of a Camtrap DP 1.0 package: its folder, its ``datapackage.json``, or a zip file of it.
 
-    Files lie where ``filePath`` says, relative to the descriptor. For one on the web a file beside the package is taken
-    (``media/FILENAME`` or ``FILENAME``); nothing is fetched, so without one it is listed as missing. Boxes of observations of
-    one image become regions; those of people and vehicles are kept and not classified. The sequence is the event
-    that the image's observations name, else the event of its deployment whose time it falls into.
+    ``filePath`` is relative to the descriptor. For a file on the web a file beside the package is used
+    (``media/FILENAME`` or ``FILENAME``); nothing is fetched, so without such a file it is listed as missing. Boxes of
+    observations of one image become regions; those of people and vehicles are kept and not classified. The sequence is
+    the event that the image's observations name, else the event of its deployment that includes its time.
 
-    In memory: the deployments. Observations are gone through once and kept in a database in a temporary file.
+    Only the deployments are in memory. Observations are read once and kept in a database in a temporary file.
     """
 
     name = "Camtrap DP package"
@@ -54,18 +50,17 @@ class CamtrapDpSource:
             yield from read_deployments(package, deployments)
             yield from index.read(package, deployments, options.time_zone)
             files = MediaFiles(package, options)
-            for row in package.rows("media"):
+            for row in package.rows(package.table("media")):
                 yield _item(row, package, deployments, index, files, options)
-            yield from index.leading_nowhere(package)
+            yield from index.without_media(package)
 
     def reviews(self, address: str, options: ListingOptions) -> Iterator[StatedReview]:
-        """What people said: observations whose classificationMethod is human, of images, boxes and events."""
+        """Yield the observations of images, boxes and events whose classificationMethod is human."""
         from bioclip_plugin.formats.camtrap_dp.read_reviews import stated_reviews
 
         with opened_package(address) as package:
             deployments: dict[str, Mapping[str, str]] = {}
-            for _ in read_deployments(package, deployments):
-                pass  # told by items()
+            list(read_deployments(package, deployments))  # items() reports the rows that cannot be used
             yield from stated_reviews(package, deployments, MediaFiles(package, options), options)
 
 
@@ -77,42 +72,41 @@ def _item(
     files: MediaFiles,
     options: ListingOptions,
 ) -> MediaItem | Unlisted:
-    """One row of the media table, or why it is no item."""
+    """Return the item of a media row, or the reason why it is not one."""
     values, where = row.values, f"{package.address}/{row.where}"
-    name = values.get("mediaID", "")
+    name, deployment = values.get("mediaID", ""), values.get("deploymentID", "")
     if row.fault or not name:
         return Unlisted(where, f"media (line {row.line}): {row.fault or 'it has no mediaID'}")
     shown = f"media {name} (line {row.line})"
     if not index.is_new(name):
-        return Unlisted(where, f"{shown}: mediaID {name!r} stands there twice; the first one counts")
+        return Unlisted(where, f"{shown}: duplicate mediaID {name!r}; the first row is used")
     try:
-        uri, path, member = files.find(values)
+        file = files.find(values)
     except UsageError as error:
         return Unlisted(where, f"{shown}: {error}")
-    if values.get("deploymentID") not in deployments:
-        given = values.get("deploymentID", "")
-        return Unlisted(where, f"{shown}: deploymentID {given!r} is not in the deployments")
-    about = about_media(values, package, deployments)
+    if deployment not in deployments:
+        return Unlisted(where, f"{shown}: deploymentID {deployment!r} is not in the deployments")
+    metadata = media_metadata(values, package, deployments)
     captured_at = moment_in(values.get("timestamp", ""), options.time_zone)
     item = MediaItem(
-        uri=uri,
-        path=path,
+        uri=file.uri,
+        path=file.path,
         captured_at=captured_at,
-        place=_place(about[DEPLOYMENT_KEY], captured_at.month if captured_at else None),
-        deployment=values["deploymentID"],
-        sequence=index.event(name, values["deploymentID"], captured_at),
+        place=_place(metadata[DEPLOYMENT_KEY], captured_at.month if captured_at else None),
+        deployment=deployment,
+        sequence=index.event(name, deployment, captured_at),
         regions=index.regions(name),
-        metadata=about,
+        metadata=metadata,
     )
-    if member:
+    if file.member:
         try:
-            return replace(item, path=files.unpacked(member))
+            return replace(item, path=files.unpacked(file.member))
         except BioclipError as error:
-            return Unlisted(uri, str(error), known=item)
-    if path is None:
-        return Unlisted(uri, _ON_THE_WEB, known=item)
-    if not is_file(path):
-        return Unlisted(uri, f"{shown}: the file {values.get('filePath')} is not there", known=item)
+            return Unlisted(file.uri, str(error), known=item)
+    if file.path is None:
+        return Unlisted(file.uri, _ON_THE_WEB, known=item)
+    if not is_file(file.path):
+        return Unlisted(file.uri, f"{shown}: the file {values.get('filePath')} does not exist", known=item)
     return item
 
 

@@ -4,71 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from bioclip_core.errors import UsageError
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage, is_file
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.items.media import Unlisted, uri_of
 
-if TYPE_CHECKING:
-    from bioclip_plugin.contracts.source import ListingOptions
-
-
 Deployments = Mapping[str, Mapping[str, str]]
 
-
 MEDIA_KEY, DEPLOYMENT_KEY, PACKAGE_KEY = "camtrap_media", "camtrap_deployment", "camtrap_package"
-"""Where the rows of a package stand in an item's metadata (and in a review's details): what is needed to write it again."""
+"""Keys of a package's rows in an item's metadata and in a review's details, from which an export writes them again."""
 
 
 def read_deployments(package: CamtrapPackage, into: dict[str, Mapping[str, str]]) -> Iterator[Unlisted]:
-    """Read the deployments; gives a line for each row that cannot be used."""
-    for row in package.rows("deployments"):
-        name = row.values.get("deploymentID")
+    """Read the deployments by name, and yield an entry for each row that cannot be used."""
+    for row in package.rows(package.table("deployments")):
+        name = row.values.get("deploymentID", "")
         fault = row.fault or ("" if name else "it has no deploymentID")
         if name in into:
-            fault = f"deploymentID {name!r} stands there twice; the first one counts"
-        if fault or name is None:
+            fault = f"duplicate deploymentID {name!r}; the first row is used"
+        if fault:
             yield Unlisted(f"{package.address}/{row.where}", f"deployment (line {row.line}): {fault}")
         else:
             into[name] = row.values
 
 
+class MediaFile(NamedTuple):
+    """The place of one media file."""
+
+    uri: str
+    path: Path | None = None
+    """None for a file in the zip file or on the web."""
+    member: str = ""
+    """Name of the member in the zip file."""
+
+
 class MediaFiles:
-    """Where the media of a package are: on the disk, in the zip file, or on the web and so out of reach."""
+    """The media files of a package: on the disk, in the zip file, or on the web and so out of reach."""
 
     def __init__(self, package: CamtrapPackage, options: ListingOptions) -> None:
         self._package = package
         self._options = options
         self._unpacked: Path | None = None
 
-    def find(self, values: Mapping[str, str]) -> tuple[str, Path | None, str]:
-        """The uri of a media row, its file, and the name of its member in a zip file; both are missing for the web.
+    def find(self, values: Mapping[str, str]) -> MediaFile:
+        """Return the place of the file of a media row. A file on the web is replaced by one beside the package.
 
         Raises:
             UsageError: for a path that may not be followed.
         """
-        given = values.get("filePath", "")
-        if not _is_on_the_web(given):
+        given, name = values.get("filePath", ""), values.get("fileName", "")
+        if not given.lower().startswith(("http://", "https://")):
             return self._local(given)
-        for name in _names_beside(values.get("fileName", "")):
-            try:
-                uri, path, member = self._local(name)
-            except UsageError:  # no name of a file beside the package, so the web address stands
-                continue
-            if member or (path is not None and is_file(path)):
-                return uri, path, member
-        return given, None, ""
+        if name and "/" not in name and "\\" not in name:
+            for beside in (f"media/{name}", name):
+                try:
+                    found = self._local(beside)
+                except UsageError:  # not a name that a file beside the package can have
+                    continue
+                if found.member or (found.path is not None and is_file(found.path)):
+                    return found
+        return MediaFile(given)
 
-    def _local(self, name: str) -> tuple[str, Path | None, str]:
+    def _local(self, name: str) -> MediaFile:
         uri, path = located(name, self._package.folder, self._options)
-        if self._package.archive is None:
-            return uri, path, ""
-        member = path.relative_to(self._package.folder).as_posix() if not self._options.base_folder else ""
-        if member and self._package.has(member):
-            return uri_of(f"{self._package.address}/{self._package.inside}{member}"), None, member
-        return uri, path, ""
+        if self._package.archive is not None and not self._options.base_folder:
+            member = path.relative_to(self._package.folder).as_posix()
+            if self._package.has_member(member):
+                return MediaFile(uri_of(f"{self._package.address}/{self._package.inside}{member}"), member=member)
+        return MediaFile(uri, path)
 
     def unpacked(self, member: str) -> Path:
         """Unpack a member of the zip file and return its path. The file exists until the listing closes.
@@ -85,22 +91,11 @@ class MediaFiles:
         return folder / name
 
 
-def _is_on_the_web(name: str) -> bool:
-    return name.lower().startswith(("http://", "https://"))
-
-
-def _names_beside(name: str) -> list[str]:
-    return [f"media/{name}", name] if name and "/" not in name and "\\" not in name else []
-
-
-def about_media(values: Mapping[str, str], package: CamtrapPackage, deployments: Deployments) -> dict[str, Any]:
-    """What is kept of a media row, its deployment and its package, so that they can be written again."""
+def media_metadata(values: Mapping[str, str], package: CamtrapPackage, deployments: Deployments) -> dict[str, Any]:
+    """Return a media row, its deployment and its package's name, from which an export writes them again."""
+    about = {key: package.descriptor.get(key) for key in ("id", "name", "title", "version")}
     return {
         MEDIA_KEY: dict(values),
         DEPLOYMENT_KEY: dict(deployments.get(values.get("deploymentID", ""), {})),
-        PACKAGE_KEY: {
-            key: str(package.descriptor[key])
-            for key in ("id", "name", "title", "version")
-            if package.descriptor.get(key)
-        },
+        PACKAGE_KEY: {key: str(value) for key, value in about.items() if value},
     }

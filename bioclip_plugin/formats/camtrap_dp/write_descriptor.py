@@ -1,74 +1,76 @@
-"""The descriptor of a package: who, when, where, which taxa, which tables."""
+"""The descriptor of an exported package: who, when, where, which taxa, which tables."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from bioclip_core.errors import BioclipError
 from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.camtrap_dp.check_descriptor import descriptor_problems
 from bioclip_plugin.formats.camtrap_dp.naming import taxonomic_entry
 from bioclip_plugin.formats.camtrap_dp.package import is_package, opened_package
 from bioclip_plugin.formats.camtrap_dp.schema import PROFILE_URL
 from bioclip_plugin.formats.camtrap_dp.write_media import made_id
-from bioclip_plugin.formats.camtrap_dp.write_tables import resource_of
+from bioclip_plugin.formats.camtrap_dp.write_tables import WRITTEN, resource_of
 from bioclip_plugin.items.deployments import Deployment, stamp
 
-if TYPE_CHECKING:
-    from bioclip_plugin.contracts.export import Export
-
-METRES_A_DEGREE = 111_320
-_TAKEN_OVER = (
-    "title",
-    "contributors",
-    "licenses",
-    "project",
-    "keywords",
-    "sources",
-    "bibliographicCitation",
-    "references",
-)
-"""What a package that was classified says of itself, and what is still true of ours."""
-_DEFAULT_TITLE = "Camera trap classifications"
+_METRES_PER_DEGREE = 111_320
+_KEPT_WHOLE = ("keywords", "sources", "bibliographicCitation", "references")
+_KEPT = ("title", "contributors", "licenses", "project", *_KEPT_WHOLE)
+"""Members of the descriptor of a classified package that are still true of ours."""
 
 
 def descriptor_of(
     export: Export,
-    resources: Iterable[str],
     deployments: Sequence[Deployment],
     names: Mapping[str, Taxon | None],
     *,
     levels: Sequence[str],
-    capture_methods: Sequence[str],
-    individuals: bool,
-    packages: Mapping[str, str],
+    capture_methods: Collection[str],
+    has_individuals: bool,
+    packages: Collection[str],
 ) -> dict[str, Any]:
-    """The descriptor. What options do not say is taken from the package that was classified, where it is still there."""
+    """Return the descriptor. Values without an option come from the package that was classified, if it still exists.
+
+    Args:
+        export: the export.
+        deployments: the deployments, as they are written.
+        names: the scientific names, with their taxa where known.
+        levels: levels of the observations.
+        capture_methods: capture methods of the media.
+        has_individuals: an observation names an individual.
+        packages: identifiers of the packages that the media came from.
+    """
     options = export.options
-    before = packages_before(export)
-    said = _taken_over(before[0]) if len(before) == 1 else {}
-    title = options.title or said.get("title") or _DEFAULT_TITLE
-    project = said.get("project", {"title": title, "samplingDesign": "opportunistic"})
-    stated = {
-        entry["scientificName"]: entry for package in before for entry in _taxa(package) if entry["scientificName"] in names
-    }  # fmt: skip
+    kept, taxa = _from_packages(export)
+    title = options.title or kept.get("title") or "Camera trap classifications"
+    project = kept.get("project", {"title": title, "samplingDesign": "opportunistic"})
+    contributors = kept.get("contributors") or [{"title": export.classified_by, "role": "contributor"}]
+    if options.contributor:
+        contributors = [{"title": options.contributor, "role": "contact"}]
+    licences = {"licenses": kept["licenses"]} if "licenses" in kept else {}
+    if options.licence is not None:
+        key = "path" if "://" in options.licence else "name"
+        licences = {"licenses": [{key: options.licence, "scope": scope} for scope in ("data", "media")]}
     descriptor: dict[str, Any] = {
-        "resources": [resource_of(name) for name in resources],
+        "resources": [resource_of(name) for name in WRITTEN],
         "profile": PROFILE_URL,
         "name": re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:80] or "camera-trap-classifications",
         "id": made_id("package", export.run.key, export.run.rule_id),
         "created": stamp(export.moment.replace(microsecond=0)),
         "title": title,
-        "contributors": _contributors(export, said),
-        **{key: said[key] for key in _TAKEN_OVER[4:] if key in said},
-        **_licences(export, said),
+        "contributors": contributors,
+        **{key: kept[key] for key in _KEPT_WHOLE if key in kept},
+        **licences,
         "project": {
             **project,
             "captureMethod": sorted({*capture_methods} or {*project.get("captureMethod", [])} or {"activityDetection"}),
-            "individualAnimals": individuals or bool(project.get("individualAnimals", False)),
+            "individualAnimals": has_individuals or bool(project.get("individualAnimals", False)),
             "observationLevel": list(levels) or ["media"],
         },
         "spatial": spatial_of([(one.longitude, one.latitude) for one in deployments]),
@@ -76,54 +78,34 @@ def descriptor_of(
             "start": min(one.starts for one in deployments).date().isoformat(),
             "end": max(one.ends for one in deployments).date().isoformat(),
         },
-        "taxonomic": [taxonomic_entry(name, names[name], stated.get(name)) for name in sorted(names)],
+        "taxonomic": [taxonomic_entry(name, names[name], taxa.get(name)) for name in sorted(names)],
     }
     if options.coordinate_precision is not None:
         descriptor["coordinatePrecision"] = float(f"1e-{options.coordinate_precision}")
     if packages:
-        descriptor["relatedIdentifiers"] = [_derived_from(one) for one in sorted(packages)]
+        descriptor["relatedIdentifiers"] = [_derived_from(identifier) for identifier in sorted(packages)]
     return descriptor
 
 
-def packages_before(export: Export) -> list[Mapping[str, Any]]:
-    """The descriptors of the packages that the run was made from, as far as they are still there."""
-    found = []
+def _from_packages(export: Export) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
+    """Return valid members of the package that was classified (none if there are several), and taxa of all packages."""
+    members, taxa = [], {}
     for source in export.run.sources:
         try:
-            if is_package(source):
-                with opened_package(source) as package:
-                    found.append(package.descriptor)
+            if not is_package(source):
+                continue
+            with opened_package(source) as package:
+                before = package.descriptor
         except BioclipError:
-            continue  # it was read once; what it says of itself now is not needed
-    return found
-
-
-def _taken_over(before: Mapping[str, Any]) -> dict[str, Any]:
-    """What a package says of itself, without what is not as Camtrap DP wants it."""
-    bad = {re.split(r"[.\[]", problem.record)[0] for problem in descriptor_problems(before)}
-    return {key: before[key] for key in _TAKEN_OVER if before.get(key) and key not in bad}
-
-
-def _taxa(before: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    bad = {problem.record.split(".")[0] for problem in descriptor_problems(before)}
-    listed = before.get("taxonomic")
-    return [one for n, one in enumerate(listed) if f"taxonomic[{n}]" not in bad] if isinstance(listed, list) else []
-
-
-def _contributors(export: Export, said: Mapping[str, Any]) -> list[Any]:
-    given = export.options.contributor
-    if given:
-        return [{"title": given, "role": "contact"}]
-    found: list[Any] = said.get("contributors") or [{"title": export.classified_by, "role": "contributor"}]
-    return found
-
-
-def _licences(export: Export, said: Mapping[str, Any]) -> dict[str, Any]:
-    given = export.options.licence
-    if given is None:
-        return {"licenses": said["licenses"]} if "licenses" in said else {}
-    named = {"path": given} if "://" in given else {"name": given}
-    return {"licenses": [{**named, "scope": scope} for scope in ("data", "media")]}
+            continue  # it was read once, and its descriptor is not needed now
+        faulty = {problem.record.split(".")[0] for problem in descriptor_problems(before)}
+        keys = {record.partition("[")[0] for record in faulty}
+        members.append({key: before[key] for key in _KEPT if before.get(key) and key not in keys})
+        listed = before.get("taxonomic")
+        for number, entry in enumerate(listed if isinstance(listed, list) else []):
+            if f"taxonomic[{number}]" not in faulty:
+                taxa[entry["scientificName"]] = entry
+    return members[0] if len(members) == 1 else {}, taxa
 
 
 def _derived_from(identifier: str) -> dict[str, str]:
@@ -141,7 +123,7 @@ def _derived_from(identifier: str) -> dict[str, str]:
 
 
 def spatial_of(places: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    """The box around places (longitude, latitude) as GeoJSON; the places themselves where they lie on one line."""
+    """Return the box around places (longitude, latitude) as GeoJSON; the places themselves if they lie on one line."""
     lons, lats = sorted({lon for lon, _ in places}), sorted({lat for _, lat in places})
     if len(lons) == 1 and len(lats) == 1:
         return {"type": "Point", "coordinates": [lons[0], lats[0]]}
@@ -153,12 +135,12 @@ def spatial_of(places: Sequence[tuple[float, float]]) -> dict[str, Any]:
 
 
 def rounded(deployment: Deployment, decimals: int | None) -> Deployment:
-    """A deployment with its place rounded; what that takes away is added to its uncertainty."""
+    """Return a deployment with its place rounded, and its uncertainty increased accordingly."""
     if decimals is None:
         return deployment
     latitude, longitude = round(deployment.latitude, decimals), round(deployment.longitude, decimals)
     # Half a step north and half a step east, which is longest at the equator.
-    lost = math.hypot(0.5, 0.5) * 10**-decimals * METRES_A_DEGREE
+    lost = math.hypot(0.5, 0.5) * 10**-decimals * _METRES_PER_DEGREE
     before = int(deployment.cells.get("coordinateUncertainty", "0"))
     cells = {
         **deployment.cells,
@@ -166,4 +148,4 @@ def rounded(deployment: Deployment, decimals: int | None) -> Deployment:
         "longitude": f"{longitude:.{decimals}f}",
         "coordinateUncertainty": str(max(1, math.ceil(before + lost))),
     }
-    return Deployment(deployment.name, latitude, longitude, deployment.starts, deployment.ends, cells)
+    return replace(deployment, latitude=latitude, longitude=longitude, cells=cells)

@@ -1,30 +1,42 @@
-"""The media of an export: a file with its frames, what people said of it, and what a package said of it before."""
+"""The media of an export: each file with its frames, its reviews, and the cells that its package had for it."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioclip_core.errors import UsageError
+from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.camtrap_dp.read_files import DEPLOYMENT_KEY, MEDIA_KEY, PACKAGE_KEY
+from bioclip_plugin.formats.camtrap_dp.schema import is_json_object
 from bioclip_plugin.items.media import path_of
 from bioclip_plugin.items.time_zones import in_zone, moment_in
+from bioclip_plugin.store.records import Review, StoredItem
 
-if TYPE_CHECKING:
-    from bioclip_plugin.contracts.export import Export
-    from bioclip_plugin.store import Review, StoredItem
-
-_AT_ONCE = 256  # media whose reviews are asked for together
+_AT_ONCE = 256  # media whose reviews are queried together
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-IDS = uuid.uuid5(uuid.NAMESPACE_URL, "bioclip-plugin:camtrap-dp")
-"""Identifiers that we make are made of this and what they name, so that the same store gives the same ones."""
+_IDS = uuid.uuid5(uuid.NAMESPACE_URL, "bioclip-plugin:camtrap-dp")
+# The computer's own list of media types differs from one to the next.
+_TYPES = {
+    "jpg": "image/jpeg", "jpeg": "image/jpeg", "jpe": "image/jpeg", "jp2": "image/jp2", "png": "image/png", "gif": "image/gif",
+    "bmp": "image/bmp", "webp": "image/webp", "tif": "image/tiff", "tiff": "image/tiff", "heic": "image/heic", "heif": "image/heif",
+    "avif": "image/avif", "dng": "image/x-adobe-dng", "nef": "image/x-nikon-nef", "cr2": "image/x-canon-cr2", "cr3": "image/x-canon-cr3",
+    "arw": "image/x-sony-arw", "mp4": "video/mp4", "m4v": "video/mp4", "mov": "video/quicktime", "avi": "video/x-msvideo",
+    "mkv": "video/x-matroska", "webm": "video/webm", "mpg": "video/mpeg", "mpeg": "video/mpeg", "3gp": "video/3gpp",
+    "wmv": "video/x-ms-wmv", "mts": "video/mp2t",
+}  # fmt: skip
+_WRITTEN_BY_THE_CAMERA = (
+    "camera_make", "camera_model", "camera_serial_number", "sequence_number", "sequence_length", "event_number", "temperature_c",
+    "moon_phase",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +45,9 @@ class Medium:
 
     uri: str
     whole: tuple[StoredItem, ...]
-    """Its frames with all their regions: what is public is decided by all of them."""
+    """Its frames with all their regions, which together decide whether it is public."""
     chosen: tuple[StoredItem, ...]
-    """Its frames with the regions that are to be exported."""
+    """Its frames with the regions that are selected for the export."""
     reviews: tuple[Review, ...]
     media_cells: Mapping[str, str]
     """Its row in the Camtrap DP package that it came from; empty for other sources."""
@@ -47,67 +59,109 @@ class Medium:
     def first(self) -> StoredItem:
         return self.chosen[0]
 
+    @property
+    def is_listed_only(self) -> bool:
+        """True if it is not a file but an entry that could not be listed."""
+        failure = self.first.failure
+        return failure is not None and failure.stage == "list" and not self.media_cells
+
     def deployment(self, known: Collection[str]) -> str:
-        """The name of its deployment: as stated, else that of its folder where a deployment is called so, else the only one."""
-        item = self.first.item
-        stated = self.media_cells.get("deploymentID") or item.deployment
-        if stated:
-            return stated
+        """Return its deployment: the stated one, else the known one of its folder's name, else the only known one."""
+        stated_name = self.media_cells.get("deploymentID") or self.first.item.deployment
+        if stated_name:
+            return stated_name
         folder = PurePosixPath(self.uri.replace("\\", "/")).parent.name
         if folder in known:
             return folder
         return next(iter(known)) if len(known) == 1 else ""
 
     def moment(self, frame: StoredItem | None = None) -> datetime | None:
-        """When it was recorded (or one frame of it): aware unless no time zone is known, None where nobody said."""
+        """Return the time of recording (of a frame): naive if the time zone is unknown, None if the time is unknown."""
         captured = (frame or self.first).item.captured_at
         if captured is None:
             return moment_in(self.media_cells.get("timestamp", ""), self.time_zone)
         return in_zone(captured, self.time_zone).replace(microsecond=0)
 
-    def is_listed_only(self) -> bool:
-        """Whether it is no file but a line about something that could not be listed."""
-        failure = self.first.failure
-        return failure is not None and failure.stage == "list" and not self.media_cells
-
     def file_path(self, base: str) -> str:
-        """``filePath``: as its package had it, else relative to the base folder.
+        """Return ``filePath``: as its package had it, else relative to the base folder; a web address as it is.
 
         Raises:
             UsageError: for a file outside the base folder.
         """
         given = self.media_cells.get("filePath")
-        return given if given else relative_path(self.uri, base)
+        if given or _SCHEME.match(self.uri):
+            return given or self.uri
+        name = os.fspath(path_of(self.uri))
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            name = self.uri  # the table is UTF-8; the name keeps its escapes
+        relative = os.path.relpath(name, base or ".").replace("\\", "/")
+        if relative == ".." or relative.startswith("../"):
+            raise UsageError(
+                f"the image {self.uri} is not in the base folder {base}: give one that holds all images with --base-folder"
+            )
+        return relative
 
     def identifier(self, path: str) -> str:
-        """``mediaID``: as its package had it, else one that is made of its ``filePath``."""
+        """Return ``mediaID``: as its package had it, else derived from its ``filePath``."""
         return self.media_cells.get("mediaID") or made_id("media", path)
+
+    def mediatype(self, path: str) -> str:
+        """Return ``fileMediatype``: as stated if it is a media type, else by the suffix of the path."""
+        given = self.media_cells.get("fileMediatype", "")
+        if given.startswith(("image/", "video/", "audio/")) and len(given) > len("image/"):
+            return given
+        return _TYPES.get(PurePosixPath(path).suffix.lower().removeprefix("."), "image/unknown")
+
+    def exif(self, *, hide_places: bool) -> str:
+        """Return ``exifData``: as stated if it is JSON, else what our reader found in the file, which has no place in it.
+
+        Args:
+            hide_places: never as stated, since it may have the GPS position of a deployment whose place is rounded.
+        """
+        given, metadata = self.media_cells.get("exifData", ""), self.first.item.metadata
+        if given and not hide_places and is_json_object(given):
+            return given
+        found = {name: metadata[name] for name in _WRITTEN_BY_THE_CAMERA if name in metadata}
+        return json.dumps(found, ensure_ascii=False, sort_keys=True) if found else ""
 
 
 def made_id(*parts: Any) -> str:
-    """An identifier that is the same whenever it is made of the same parts."""
-    return str(uuid.uuid5(IDS, "\x1f".join(str(part) for part in parts)))
+    """Return an identifier that depends only on the parts, so that the same store gives the same package."""
+    return str(uuid.uuid5(_IDS, "\x1f".join(str(part) for part in parts)))
 
 
 def media_of(export: Export, ranks: Collection[str]) -> Iterator[Medium]:
-    """The media of an export in listing order, in flat memory; may be called again.
+    """Yield the media of an export in listing order, in flat memory.
 
     Args:
-        ranks: the levels whose candidates are wanted; fewer are read faster.
+        export: the export; may be asked several times.
+        ranks: the levels whose candidates are needed; fewer are read faster.
     """
     groups = (list(frames) for _, frames in groupby(_items(export, ranks), key=lambda pair: pair[0].item.uri))
-    together: list[list[tuple[StoredItem, StoredItem]]] = []
-    for group in groups:
-        together.append(group)
-        if len(together) >= _AT_ONCE:
-            yield from _with_reviews(export, together)
-            together = []
-    yield from _with_reviews(export, together)
+    while together := list(islice(groups, _AT_ONCE)):
+        by_frame = export.reviews_of([whole for group in together for whole, _ in group])
+        for group in together:
+            reviews = tuple(
+                review for whole, _ in group for review in by_frame.get((whole.item.uri, whole.item.frame), ())
+            )
+            metadata = [group[0][0].item.metadata, *(review.details for review in reviews)]
+            yield Medium(
+                uri=group[0][0].item.uri,
+                whole=tuple(whole for whole, _ in group),
+                chosen=tuple(chosen for _, chosen in group),
+                reviews=reviews,
+                media_cells=stated(metadata, MEDIA_KEY),
+                deployment_cells=stated(metadata, DEPLOYMENT_KEY),
+                package=stated(metadata, PACKAGE_KEY),
+                time_zone=export.options.time_zone,
+            )
 
 
 def _items(export: Export, ranks: Collection[str]) -> Iterator[tuple[StoredItem, StoredItem]]:
-    """Each item as it is stored, and with the regions that are asked for."""
-    wanted = None if export.selection else ranks  # a selection looks at what it likes
+    """Yield each item as it is stored, and with the regions that are selected."""
+    wanted = None if export.selection else ranks  # a selection may depend on any level
     for number, item in enumerate(export.store.items_of(export.run, ranks=wanted), start=1):
         if export.on_item:
             export.on_item(number)
@@ -116,55 +170,15 @@ def _items(export: Export, ranks: Collection[str]) -> Iterator[tuple[StoredItem,
             yield item, chosen
 
 
-def _with_reviews(export: Export, groups: Sequence[Sequence[tuple[StoredItem, StoredItem]]]) -> Iterator[Medium]:
-    said = export.reviews_of([whole for group in groups for whole, _ in group]) if groups else {}
-    for group in groups:
-        reviews = tuple(
-            review for whole, _ in group for review in said.get((whole.item.uri, whole.item.frame), ())
-        )  # fmt: skip
-        about = [group[0][0].item.metadata, *(review.details for review in reviews)]
-        yield Medium(
-            uri=group[0][0].item.uri,
-            whole=tuple(whole for whole, _ in group),
-            chosen=tuple(chosen for _, chosen in group),
-            reviews=reviews,
-            media_cells=stated(about, MEDIA_KEY),
-            deployment_cells=stated(about, DEPLOYMENT_KEY),
-            package=stated(about, PACKAGE_KEY),
-            time_zone=export.options.time_zone,
-        )
-
-
-def stated(about: Sequence[Mapping[str, Any]], key: str) -> dict[str, str]:
-    """What the first of some mappings has under a key: text by text."""
-    for one in about:
-        cells = one.get(key)
+def stated(metadata: Sequence[Mapping[str, Any]], key: str) -> dict[str, str]:
+    """Return the cells that the first of several mappings has under a key."""
+    for mapping in metadata:
+        cells = mapping.get(key)
         if isinstance(cells, dict) and cells:
             return {str(name): str(cell) for name, cell in cells.items()}
     return {}
 
 
-def relative_path(uri: str, base: str) -> str:
-    """A file's path relative to the base folder, with forward slashes; an address on the web as it is.
-
-    Raises:
-        UsageError: for a file outside the base folder.
-    """
-    if _SCHEME.match(uri):
-        return uri
-    name = os.fspath(path_of(uri))
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        name = uri  # the table is UTF-8; the name keeps its escapes
-    relative = os.path.relpath(name, base or ".").replace("\\", "/")
-    if relative == ".." or relative.startswith("../"):
-        raise UsageError(
-            f"the image {uri} is not in the base folder {base}: give one that holds all images with --base-folder"
-        )
-    return relative
-
-
 def folder_above(uri: str) -> str | None:
-    """The folder that a file lies in; None for an address on the web."""
+    """Return the folder of a file; None for a web address."""
     return None if _SCHEME.match(uri) else os.path.dirname(os.fspath(path_of(uri)))  # noqa: PTH120 - '' is a folder here

@@ -1,17 +1,17 @@
-"""Observations: what the run says of an image and its regions, and what people said, as rows of the table."""
+"""Rows of the table of observations: a run's results for images, regions and events, and reviews."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.formats.camtrap_dp.cells import fault_of
-from bioclip_plugin.formats.camtrap_dp.naming import HOMO_SAPIENS, Naming, kind_of_taxon, naming_of, whole
+from bioclip_plugin.formats.camtrap_dp.naming import HOMO_SAPIENS, Naming, kind_of_taxon, named_taxon, naming_of
 from bioclip_plugin.formats.camtrap_dp.read_reviews import NOT_STATED
-from bioclip_plugin.formats.camtrap_dp.schema import BOX, TABLES
+from bioclip_plugin.formats.camtrap_dp.schema import BOX, column_of, fault_of
 from bioclip_plugin.formats.camtrap_dp.write_media import made_id
 from bioclip_plugin.items.deployments import stamp
 from bioclip_plugin.items.media import Region
@@ -19,207 +19,263 @@ from bioclip_plugin.items.time_zones import moment_in
 from bioclip_plugin.store.records import Review, StoredItem, StoredRegion
 
 Row = dict[str, str]
+Span = tuple[datetime, datetime]
+"""The first and the last moment of an image or event; aware."""
 
-_COLUMNS = {column.name: column for column in TABLES["observations"]}
 _FROM_DETAILS = (
     "cameraSetupType", "count", "lifeStage", "sex", "behavior", "individualID", "individualPositionRadius",
-    "individualPositionAngle", "individualSpeed", "classificationProbability", "observationTags",
+    "individualPositionAngle", "individualSpeed", "classificationProbability",
 )  # fmt: skip
+_Key = tuple[str, str, str]
+"""Type, scientific name and label of a decision."""
+_KINDS = {"vehicle": "vehicle", "blank": "blank", "unidentifiable": "unknown"}
+"""Observation types of verdicts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Who the machine is in the table, and when it classified."""
+    """The author of machine observations, and the time of its classifications."""
 
     run_id: str
-    """Part of the identifiers of its observations, so that two runs' do not clash."""
+    """Part of the identifiers of its observations, so that those of two runs do not clash."""
     classified_by: str
     moment: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class RowPlace:
-    """Where a row belongs: deployment, media file, and the moment, or the two moments between which it was."""
+    """The deployment, media file, time and event of a row."""
 
     deployment: str
     media: str
-    span: tuple[datetime, datetime]
+    """Empty for an observation of an event."""
+    span: Span
     event: str
+
+    def cells(self, level: str) -> Row:
+        """Return the cells for an observation of that level."""
+        return {
+            "deploymentID": self.deployment,
+            "mediaID": self.media,
+            "eventID": self.event,
+            "eventStart": stamp(self.span[0]),
+            "eventEnd": stamp(self.span[1]),
+            "observationLevel": level,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One row with what it was made of."""
+    """A row and its origin."""
 
     row: Row
     naming: Naming
-    region: StoredRegion | None
+    region: StoredRegion | None = None
 
 
 def machine_observations(
     frame: StoredItem, chosen: StoredItem, place: RowPlace, machine: Machine
 ) -> Iterator[Observed]:
-    """What the run says of one frame: a row a region; "blank" where a detector found nothing.
+    """Yield a run's results for one frame: one row per region; "blank" if a detector found nothing.
 
     Args:
-        frame: with all regions; ``chosen`` has those that are asked for.
+        frame: the frame with all its regions.
+        chosen: the frame with the regions that are selected.
+        place: where it was taken, and when.
+        machine: the author.
     """
     if chosen.status != "done":
         return
-    said = False
-    for region in chosen.regions:
-        naming = naming_of(region)
+    namings = [(region, naming_of(region)) for region in chosen.regions]
+    for region, naming in namings:
         if naming is not None:
-            said = True
             yield Observed(_machine_row(frame, region, naming, place, machine), naming, region)
-    if not said and not any(naming_of(region) for region in frame.regions):
-        # Nothing at all, or only boxes that the detector itself did not trust.
+    if not any(naming for _, naming in namings) and not any(naming_of(region) for region in frame.regions):
+        # Nothing at all, or only boxes below the detector's threshold.
         naming = Naming("blank")
-        yield Observed(_machine_row(frame, None, naming, place, machine), naming, None)
+        yield Observed(_machine_row(frame, None, naming, place, machine), naming)
 
 
 def _machine_row(
     frame: StoredItem, region: StoredRegion | None, naming: Naming, place: RowPlace, machine: Machine
 ) -> Row:
-    stated = region.region if region else None
-    box = stated.box if stated else ("", "", "", "")
-    made_by = (stated.category, stated.detector, stated.detector_version) if stated else ("", "", "")
+    box = region.region if region else None
     decision = region.decision if region else None
-    event = (decision.event if decision else None) or place.event
-    detector = _detector(stated) if decision is None else ""
-    row = {
-        "observationID": made_id("observation", machine.run_id, place.media, frame.item.frame, *box, *made_by),
-        "deploymentID": place.deployment,
-        "mediaID": place.media,
-        "eventID": event,
-        "eventStart": stamp(place.span[0]),
-        "eventEnd": stamp(place.span[1]),
-        "observationLevel": "media",
-        **_named_cells(
-            naming, counted=1 if stated and naming.kind not in ("blank", "unclassified", "unknown") else None
-        ),
-        "classificationMethod": "machine",
-        "classifiedBy": detector or machine.classified_by,
-        "classificationTimestamp": stamp(machine.moment),
+    origin = (*box.box, box.category, box.detector, box.detector_version) if box else ("",) * 7
+    cells = place.cells("media") | {
+        "observationID": made_id("observation", machine.run_id, place.media, frame.item.frame, *origin),
+        **_result_cells(naming, machine, count=int(box is not None and naming.kind in ("animal", "human", "vehicle"))),
+        **_box_cells(box),
     }
-    return row | box_cells(stated)
-
-
-def _detector(region: Region | None) -> str:
-    return " ".join(part for part in (region.detector, region.detector_version) if part) if region else ""
-
-
-def _named_cells(naming: Naming, counted: int | None) -> Row:
-    """The cells that say what was seen."""
-    cells = {"observationType": naming.kind, "scientificName": naming.scientific_name}
-    if counted:
-        cells["count"] = str(counted)
-    if naming.probability is not None:
-        cells["classificationProbability"] = number_text(min(max(naming.probability, 0.0), 1.0))
-    if naming.label:
-        cells["observationTags"] = f"label:{_tag(naming.label)}"
+    if decision is not None and decision.event:
+        cells["eventID"] = decision.event
+    if decision is None and box is not None and (box.detector or box.detector_version):
+        cells["classifiedBy"] = f"{box.detector} {box.detector_version}".strip()
     return cells
 
 
-def event_row(
-    naming: Naming, count: int, name: str, deployment: str, span: tuple[datetime, datetime], machine: Machine
-) -> Row:
-    """What the run's rules decided of a whole event."""
-    key = (machine.run_id, deployment, name, naming.kind, naming.scientific_name, naming.label)
-    return {
-        "observationID": made_id("event", *key),
-        "deploymentID": deployment,
-        "eventID": name,
-        "eventStart": stamp(span[0]),
-        "eventEnd": stamp(span[1]),
-        "observationLevel": "event",
-        **_named_cells(naming, count or None),
+def event_row(naming: Naming, count: int, place: RowPlace, machine: Machine) -> Row:
+    """Return the row of a decision about a whole event."""
+    key = (machine.run_id, place.deployment, place.event, naming.kind, naming.scientific_name, naming.label)
+    identifier = {"observationID": made_id("event", *key)}
+    return place.cells("event") | identifier | _result_cells(naming, machine, count=count)
+
+
+def _result_cells(naming: Naming, machine: Machine, *, count: int) -> Row:
+    cells = {
+        "observationType": naming.kind,
+        "scientificName": naming.scientific_name,
         "classificationMethod": "machine",
         "classifiedBy": machine.classified_by,
         "classificationTimestamp": stamp(machine.moment),
     }
+    if count:
+        cells["count"] = str(count)
+    if naming.probability is not None:
+        cells["classificationProbability"] = number_text(min(max(naming.probability, 0.0), 1.0))
+    if naming.label:
+        cells["observationTags"] = _tag("label", naming.label)
+    return cells
+
+
+@dataclass(slots=True)
+class _Event:
+    first: datetime
+    last: datetime
+    counts: Counter[_Key] = field(default_factory=Counter)
+    namings: dict[_Key, Naming] = field(default_factory=dict)
+
+
+class Events:
+    """Collects the time of each event, and its decisions with the largest number of individuals in one image.
+
+    In memory: some hundred bytes per event.
+    """
+
+    def __init__(self) -> None:
+        self._events: dict[str, dict[str, _Event]] = {}  # by name and deployment
+
+    def add_image(self, deployment: str, name: str, span: Span) -> None:
+        """Add an image of an event."""
+        if name:
+            event = self._events.setdefault(name, {}).setdefault(deployment, _Event(*span))
+            event.first, event.last = min(event.first, span[0]), max(event.last, span[1])
+
+    def add_decisions(self, deployment: str, observed: Iterable[Observed], span: Span) -> None:
+        """Add the decisions about one image's regions that rules made for the whole event."""
+        counts: dict[str, Counter[_Key]] = {}
+        for observation in observed:
+            decision = observation.region.decision if observation.region else None
+            if decision is None or decision.event is None:
+                continue
+            self.add_image(deployment, decision.event, span)
+            naming = observation.naming
+            key = (naming.kind, naming.scientific_name, naming.label)
+            counts.setdefault(decision.event, Counter())[key] += bool(observation.row.get("count"))
+            best = self._events[decision.event][deployment].namings.setdefault(key, naming)
+            if (naming.probability or 0) > (best.probability or 0):
+                self._events[decision.event][deployment].namings[key] = naming
+        for name, tally in counts.items():
+            self._events[name][deployment].counts |= tally
+
+    def span(self, name: str, deployment: str | None) -> tuple[str, Span] | None:
+        """Return the deployment and the time of an event; without that deployment those of its first one."""
+        found = self._events.get(name, {})
+        where = deployment if deployment in found else next(iter(found), None)
+        return None if where is None else (where, (found[where].first, found[where].last))
+
+    def rows(self, machine: Machine, reviewed: Collection[tuple[str, str]]) -> Iterator[tuple[Row, Naming]]:
+        """Yield rows for the decisions, except about reviewed events: observations of an event exclude each other.
+
+        Args:
+            machine: the author of the decisions.
+            reviewed: event and deployment.
+        """
+        for name, places in self._events.items():
+            for deployment, event in places.items():
+                if (name, deployment) in reviewed:
+                    continue
+                keys = sorted(event.namings)
+                telling = [key for key in keys if key[0] not in ("blank", "unknown")]
+                unsure = [key for key in keys if key[0] == "unknown"]
+                for key in telling or unsure or keys:
+                    naming, place = event.namings[key], RowPlace(deployment, "", (event.first, event.last), name)
+                    yield event_row(naming, event.counts[key], place, machine), naming
 
 
 def human_row(review: Review, place: RowPlace, time_zone: str | None) -> tuple[Row, Taxon | None]:
-    """What a person said, as a row, and the taxon of its name.
+    """Return the row of a review, and the taxon of its name.
 
-    A review that came out of a Camtrap DP package goes out as it stood there; what its cells may not hold becomes a tag.
+    A review from a Camtrap DP package is written as it was there; values that its cells may not hold become tags.
     """
     details = review.details
-    from_package = "observationID" in details
-    kind, taxon = _said(review)
-    name = str(details["scientificName"]) if from_package and _fits(details, "scientificName") else ""
-    named = name or (taxon.scientific_name if taxon and not from_package else "")
-    cells: Row = {
+    good = {
+        name: str(value)
+        for name in (*_FROM_DETAILS, *BOX, "scientificName", "observationType")
+        if (value := details.get(name)) not in (None, "")
+        and not isinstance(value, bool)
+        and not fault_of(column_of("observations", name), str(value))
+    }
+    is_from_package = "observationID" in details
+    kind, taxon = _kind_and_taxon(review)
+    cells = place.cells("event" if review.target.kind == "event" else "media") | {
         "observationID": str(details.get("observationID") or made_id("review", review.uid or review.id)),
-        "deploymentID": place.deployment,
-        "mediaID": place.media,
-        "eventID": str(details.get("eventID") or place.event),
-        "eventStart": _moment(details, "eventStart", time_zone) or stamp(place.span[0]),
-        "eventEnd": _moment(details, "eventEnd", time_zone) or stamp(place.span[1]),
-        "observationLevel": "event" if review.target.kind == "event" else "media",
-        "observationType": str(details["observationType"]) if _fits(details, "observationType") else kind,
-        "scientificName": named,
+        "observationType": good.pop("observationType", kind),
+        "scientificName": taxon.scientific_name if taxon else "",
         "classificationMethod": "human",
         "classifiedBy": "" if review.reviewer == NOT_STATED else review.reviewer,
-        "classificationTimestamp": _when(review, from_package, time_zone),
+        "classificationTimestamp": stamp(review.reviewed_at.replace(microsecond=0)),
         "observationComments": review.comment,
     }
+    name, box = good.pop("scientificName", ""), {column: good.pop(column) for column in BOX if column in good}
     tags = [str(details["observationTags"])] if details.get("observationTags") else []
-    if from_package and details.get("scientificName") and not name:
-        tags.append(f"scientificName:{_tag(str(details['scientificName']))}")
-    for column in _FROM_DETAILS[:-1]:
-        if _fits(details, column):
-            cells[column] = str(details[column])
-        elif details.get(column) not in (None, ""):
-            tags.append(f"{column}:{_tag(str(details[column]))}")
+    if is_from_package:
+        cells["scientificName"] = name
+        # The store fills in the time of the import for a missing one.
+        cells["classificationTimestamp"] = _moment_cell(details, "classificationTimestamp", time_zone)
+        if details.get("scientificName") and not name:
+            tags.append(_tag("scientificName", details["scientificName"]))
+    if details.get("eventID"):
+        cells["eventID"] = str(details["eventID"])
+    for column in ("eventStart", "eventEnd"):
+        cells[column] = _moment_cell(details, column, time_zone) or cells[column]
+    unfit = (column for column in _FROM_DETAILS if column not in good and details.get(column) not in (None, ""))
+    tags += [_tag(column, details[column]) for column in unfit]
     if review.verdict == "not_in_label_set":
         tags.append("not in label set")
-    cells["observationTags"] = " | ".join(tags)
-    box = {name: str(details[name]) for name in BOX if _fits(details, name)} if from_package else {}
+    cells |= good | {"observationTags": " | ".join(tags)}
     if review.target.kind == "region":
-        cells |= box if len(box) == len(BOX) else box_cells(review.target.region)
+        cells |= box if is_from_package and len(box) == len(BOX) else _box_cells(review.target.region)
     return cells, (taxon if cells["scientificName"] else None)
 
 
-def _said(review: Review) -> tuple[str, Taxon | None]:
-    """The observation type and the taxon of a review."""
-    kinds = {"person": "human", "vehicle": "vehicle", "blank": "blank", "unidentifiable": "unknown"}
+def _kind_and_taxon(review: Review) -> tuple[str, Taxon | None]:
     if review.verdict == "person":
         return "human", HOMO_SAPIENS
     if review.verdict != "taxon" or review.taxon is None:
-        return kinds.get(review.verdict, "unclassified"), None
-    taxon = whole(review.taxon)
-    category = review.target.region.category if review.target.region else ""
-    return (kind_of_taxon(taxon, detected_animal=category == "animal"), taxon) if taxon else ("unknown", None)
+        return _KINDS.get(review.verdict, "unclassified"), None
+    taxon = named_taxon(review.taxon)
+    if taxon is None:
+        return "unknown", None
+    region = review.target.region
+    return kind_of_taxon(taxon, is_detected=region is not None and region.category == "animal"), taxon
 
 
-def _when(review: Review, from_package: bool, time_zone: str | None) -> str:
-    """When a person said it; the package's own word, since the store fills in the time of the import where there is none."""
-    if from_package:
-        return _moment(review.details, "classificationTimestamp", time_zone)
-    return stamp(review.reviewed_at.replace(microsecond=0))
-
-
-def _moment(details: Mapping[str, Any], name: str, time_zone: str | None) -> str:
+def _moment_cell(details: Mapping[str, Any], name: str, time_zone: str | None) -> str:
+    """Return a time of the details as a cell; empty if it is missing or its offset from UTC is unknown."""
     moment = moment_in(str(details.get(name, "")), time_zone)
     return stamp(moment.replace(microsecond=0)) if moment is not None and moment.tzinfo is not None else ""
 
 
-def _fits(details: Mapping[str, Any], name: str) -> bool:
-    value = details.get(name)
-    return value not in (None, "") and not isinstance(value, bool) and not fault_of(_COLUMNS[name], str(value))
-
-
-def box_cells(region: Region | None) -> Row:
-    """A region's box, in the 1/10,000 that the store has; nothing for the whole image."""
+def _box_cells(region: Region | None) -> Row:
+    """Return a region's box, in the 1/10,000 that the store has; nothing for the whole image."""
     if region is None:
         return {}
     return {name: number_text(value / 10_000) for name, value in zip(BOX, region.box, strict=True)}
 
 
 def number_text(value: float) -> str:
-    """A number as a plain decimal of at most six places.
+    """Return a number as a plain decimal of at most six places.
 
     >>> number_text(0.5), number_text(1e-9), number_text(1.0)
     ('0.5', '0', '1')
@@ -227,6 +283,6 @@ def number_text(value: float) -> str:
     return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
-def _tag(text: str) -> str:
-    """Text as a part of a list that pipes separate."""
-    return " ".join(text.replace("|", "/").split())
+def _tag(name: str, value: Any) -> str:
+    """Return a tag for a list that is separated by pipes."""
+    return f"{name}:{' '.join(str(value).replace('|', '/').split())}"

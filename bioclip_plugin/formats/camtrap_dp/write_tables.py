@@ -1,4 +1,4 @@
-"""The files of a package: the three tables of Camtrap DP, and ours beside them with the candidates, the run and what is not there."""
+"""The tables of an exported package: the three of Camtrap DP, and ours for candidates, decisions, runs and skipped files."""
 
 from __future__ import annotations
 
@@ -7,70 +7,89 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
+from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS
-from bioclip_plugin.formats.camtrap_dp.schema import names_of, table_schema_url
+from bioclip_plugin.formats.camtrap_dp.schema import TABLES, names_of, table_schema_url
 from bioclip_plugin.formats.camtrap_dp.write_observations import number_text
-
-if TYPE_CHECKING:
-    from bioclip_core.classify import Candidate
-    from bioclip_plugin.store import Run
+from bioclip_plugin.store.records import Run
 
 Row = Mapping[str, str]
 
 _HIGHER = tuple(rank.value for rank in RANKS[:-1])
 
-# Name, type, what it is; of the tables that Camtrap DP does not have.
-_CANDIDATES = (
-    ("observationID", "string", "The observation that the candidate belongs to."),
-    ("position", "integer", "1 is the most probable."),
-    ("scientificName", "string", "The candidate's whole name, or the words of a custom label."),
-    ("taxonRank", "string", "Its rank; label or group for custom labels."),
-    ("probability", "number", "Summed over the labels below the candidate."),
-    *((rank, "string", f"Its {rank}.") for rank in _HIGHER),
-    ("runID", "string", "The run that gave it."),
-)
-_DECISIONS = (
-    ("observationID", "string", "The observation that was decided."),
-    ("verdict", "string", "What the rules decided: taxon, unknown, blank, person or vehicle."),
-    ("eventID", "string", "The event whose images were answered together."),
-    ("trail", "string", "What each rule did, as a JSON list."),
-)
-_RUNS = (
-    ("runID", "string", "The identity of the run's decisions: model, labels and rules."),
-    ("software", "string", "What classified."),
-    ("model", "string", "The model's name."),
-    ("modelSource", "string", "Where the model came from."),
-    ("modelRevision", "string", "Its revision there."),
-    ("modelLicence", "string", "The licence of its weights."),
-    ("weightsSHA256", "string", "The sha256 of its weights."),
-    ("labelSet", "string", "The identity of the label set."),
-    ("answerID", "string", "The identity of the answers: model, labels and prior."),
-    ("rules", "string", "The rules with their settings, as a JSON list."),
-    ("created", "datetime", "When the run ended."),
-)
-_LEFT_OUT = (
-    ("uri", "string", "What was listed."),
-    ("frame", "integer", "Of a video, from 0."),
-    ("stage", "string", "Where it failed; export for what this package cannot hold."),
-    ("reason", "string", "Why there is nothing of it, or no classification."),
-)
+
+class _OwnTable(NamedTuple):
+    """A table that Camtrap DP does not have."""
+
+    description: str
+    columns: tuple[tuple[str, str, str], ...]
+    """Name, type, description."""
+    key: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    """Columns with the resource whose column of the same name they refer to."""
+
+
 _OURS = {
-    "candidates": (_CANDIDATES, "The best candidates of each machine observation, most probable first."),
-    "decisions": (_DECISIONS, "What rules did to the model's answers."),
-    "runs": (_RUNS, "The runs that the machine observations are of."),
-    "left-out": (_LEFT_OUT, "Listed images that have no classification here, and why."),
+    "candidates": _OwnTable(
+        "The best candidates of each machine observation, most probable first.",
+        (
+            ("observationID", "string", "The observation that the candidate belongs to."),
+            ("position", "integer", "1 is the most probable."),
+            ("scientificName", "string", "The candidate's full name, or the text of a custom label."),
+            ("taxonRank", "string", "Its rank; label or group for custom labels."),
+            ("probability", "number", "Summed over the labels below the candidate."),
+            *((rank, "string", f"Its {rank}.") for rank in _HIGHER),
+            ("runID", "string", "The run that gave it."),
+        ),
+        key=("observationID", "position"),
+        links=(("observationID", "observations"), ("runID", "runs")),
+    ),
+    "decisions": _OwnTable(
+        "The rules' decisions about the model's answers.",
+        (
+            ("observationID", "string", "The observation that was decided."),
+            ("verdict", "string", "The rules' decision: taxon, unknown, blank, person or vehicle."),
+            ("eventID", "string", "The event whose images were answered together."),
+            ("trail", "string", "The effect of each rule, as a JSON list."),
+        ),
+        key=("observationID",),
+        links=(("observationID", "observations"),),
+    ),
+    "runs": _OwnTable(
+        "The runs that the machine observations come from.",
+        (
+            ("runID", "string", "The identity of the run's decisions: model, labels and rules."),
+            ("software", "string", "The software that classified."),
+            ("model", "string", "The model's name."),
+            ("modelSource", "string", "The source of the model."),
+            ("modelRevision", "string", "Its revision there."),
+            ("modelLicence", "string", "The licence of its weights."),
+            ("weightsSHA256", "string", "The sha256 of its weights."),
+            ("labelSet", "string", "The identity of the label set."),
+            ("answerID", "string", "The identity of the answers: model, labels and prior."),
+            ("rules", "string", "The rules with their settings, as a JSON list."),
+            ("created", "datetime", "The end of the run."),
+        ),
+        key=("runID",),
+    ),
+    "left-out": _OwnTable(
+        "Listed images without a classification here, and the reasons.",
+        (
+            ("uri", "string", "The listed image."),
+            ("frame", "integer", "Frame of a video, from 0."),
+            ("stage", "string", "The stage that failed; export for images that this package cannot hold."),
+            ("reason", "string", "The reason why the image or its classification is missing."),
+        ),
+    ),
 }
-_KEYS = {"candidates": ["observationID", "position"], "decisions": ["observationID"], "runs": ["runID"]}
-_LINKS = {
-    "candidates": [("observationID", "observations"), ("runID", "runs")],
-    "decisions": [("observationID", "observations")],
-}
+WRITTEN = (*TABLES, *_OURS)
+"""The resources of our packages."""
 
 
 class TableFile:
-    """One table being written; what a row does not say stays empty."""
+    """One table that is being written."""
 
     def __init__(self, writer: Any, columns: Sequence[str]) -> None:
         self._writer = writer
@@ -78,37 +97,32 @@ class TableFile:
         self.rows = 0
 
     def write(self, row: Row) -> None:
-        """Write a row given by the names of its cells."""
+        """Write a row given by column; missing cells are empty."""
         self._writer.writerow([row.get(name, "") for name in self._columns])
         self.rows += 1
 
 
 @contextmanager
-def table_files(folder: Path, names: Sequence[str]) -> Iterator[dict[str, TableFile]]:
-    """Files for tables of Camtrap DP and of ours, open for writing, with their headers written."""
+def table_files(folder: Path) -> Iterator[dict[str, TableFile]]:
+    """Open the files of all tables for writing, with their headers written; by resource."""
     with ExitStack() as stack:
-        found = {}
-        for name in names:
-            columns = [one[0] for one in _OURS[name][0]] if name in _OURS else list(names_of(name))
+        tables = {}
+        for name in WRITTEN:
+            columns = [column[0] for column in _OURS[name].columns] if name in _OURS else names_of(name)
             file = stack.enter_context((folder / file_of(name)).open("w", encoding="utf-8", newline=""))
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
-            found[name] = TableFile(writer, columns)
-        yield found
-
-
-DESCRIPTOR = "datapackage.json"
-WRITTEN = ("deployments", "media", "observations", "candidates", "decisions", "runs", "left-out")
-"""The resources of our packages."""
+            tables[name] = TableFile(writer, columns)
+        yield tables
 
 
 def file_of(name: str) -> str:
-    """The file of a resource."""
+    """Return the file name of a resource."""
     return f"{name.replace('-', '_')}.csv"
 
 
 def resource_of(name: str) -> dict[str, Any]:
-    """How a table stands in the descriptor."""
+    """Return the descriptor's entry of a table."""
     resource: dict[str, Any] = {
         "name": name,
         "path": file_of(name),
@@ -119,20 +133,21 @@ def resource_of(name: str) -> dict[str, Any]:
     }
     if name not in _OURS:
         return resource | {"schema": table_schema_url(name)}
-    columns, description = _OURS[name]
-    fields = [{"name": column, "type": kind, "description": what} for column, kind, what in columns]
-    schema: dict[str, Any] = {"fields": fields}
-    if name in _KEYS:
-        schema["primaryKey"] = _KEYS[name]
-    if name in _LINKS:
+    table = _OURS[name]
+    schema: dict[str, Any] = {
+        "fields": [{"name": column, "type": kind, "description": text} for column, kind, text in table.columns]
+    }
+    if table.key:
+        schema["primaryKey"] = list(table.key)
+    if table.links:
         schema["foreignKeys"] = [
-            {"fields": column, "reference": {"resource": other, "fields": column}} for column, other in _LINKS[name]
+            {"fields": column, "reference": {"resource": other, "fields": column}} for column, other in table.links
         ]
-    return resource | {"description": description, "schema": schema}
+    return resource | {"description": table.description, "schema": schema}
 
 
 def candidate_rows(observation: str, candidates: Sequence[Candidate], run_id: str) -> Iterator[Row]:
-    """Rows of the candidates of one observation."""
+    """Yield the rows of the candidates of one observation."""
     for position, candidate in enumerate(candidates, start=1):
         yield {
             "observationID": observation,
@@ -145,20 +160,19 @@ def candidate_rows(observation: str, candidates: Sequence[Candidate], run_id: st
         }
 
 
-def decision_row(observation: str, verdict: str, event: str | None, trail: Sequence[Mapping[str, Any]]) -> Row:
-    """The row of what rules did."""
-    said = json.dumps([dict(step) for step in trail], ensure_ascii=False, sort_keys=True)
-    return {"observationID": observation, "verdict": verdict, "eventID": event or "", "trail": said}
-
-
 def run_row(run: Run, run_id: str, software: str, created: str) -> Row:
-    """The row of the run."""
+    """Return the row of a run."""
     model = run.provenance.get("model", {})
+    source = str(model.get("source", ""))
+    if source.startswith("local-dir:"):
+        # The package is given to others: of a folder on this computer only the last name is written.
+        folder = source.removeprefix("local-dir:").replace("\\", "/")
+        source = f"local-dir:{PurePosixPath(folder).name}"
     return {
         "runID": run_id,
         "software": software,
         "model": str(model.get("name", "")),
-        "modelSource": _without_folders(str(model.get("source", ""))),
+        "modelSource": source,
         "modelRevision": str(model.get("revision", "")),
         "modelLicence": str(model.get("licence", "")),
         "weightsSHA256": str(run.feature_settings.get("weights_sha256", "")),
@@ -167,9 +181,3 @@ def run_row(run: Run, run_id: str, software: str, created: str) -> Row:
         "rules": json.dumps(run.rule_settings.get("rules", []), ensure_ascii=False, sort_keys=True),
         "created": created,
     }
-
-
-def _without_folders(source: str) -> str:
-    """Where a model came from; of a folder on this computer only the last name, since the package is given to others."""
-    kind, colon, path = source.partition("local-dir:")
-    return f"{colon}{PurePosixPath(path.replace(chr(92), '/')).name}" if colon and not kind else source

@@ -17,8 +17,8 @@ from bioclip_plugin.contracts.export import Export, Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.camtrap_dp.check import camtrap_dp_problems
-from bioclip_plugin.formats.camtrap_dp.exporter import CamtrapDpExporter
 from bioclip_plugin.formats.camtrap_dp.schema import PROFILE_URL, names_of, table_schema_url
+from bioclip_plugin.formats.camtrap_dp.write import CamtrapDpExporter
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 from bioclip_plugin.store import ItemRecord, RegionRecord, Run, RunPlan, Store

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from camtrap_samples import FOX, OAK, best, exported, read_table, store_run, taken, write_table
+from camtrap_samples import FOX, OAK, best, descriptor, exported, read_table, store_run, taken, write_table
 
 from bioclip_plugin import Session
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.check import camtrap_dp_problems
-from bioclip_plugin.formats.camtrap_dp.exporter import CamtrapDpExporter
+from bioclip_plugin.formats.camtrap_dp.check_descriptor import descriptor_problems
 from bioclip_plugin.formats.camtrap_dp.read import CamtrapDpSource
+from bioclip_plugin.formats.camtrap_dp.schema import MISSING, TABLES
+from bioclip_plugin.formats.camtrap_dp.write import CamtrapDpExporter
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import Place, Region
 from bioclip_plugin.store import Store
@@ -94,10 +96,49 @@ def export(session: Session, folder: Path, **options: Any) -> Path:
     return folder
 
 
+def test_our_tables_are_those_of_the_standard(shared: Path) -> None:
+    for name, columns in TABLES.items():
+        schema = json.loads((shared / f"reference/camtrap-dp/{name}-table-schema.json").read_text("utf-8"))
+        assert set(schema["missingValues"]) == MISSING
+        assert [(column.name, column.kind) for column in columns] == [
+            (field["name"], field["type"]) for field in schema["fields"]
+        ]
+        for column, field in zip(columns, schema["fields"], strict=True):
+            limits = field["constraints"]
+            ours = (column.required, column.least, column.most, list(column.allowed))
+            assert ours == (limits["required"], *map(limits.get, ("minimum", "maximum")), limits.get("enum", [])), (
+                column
+            )
+
+
+def test_the_descriptor_has_the_required_members_and_words_of_the_standard(shared: Path) -> None:
+    profile = json.loads((shared / "reference/camtrap-dp/camtrap-dp-profile.json").read_text("utf-8"))["allOf"][1]
+    assert {one.record for one in descriptor_problems({})} == set(profile["required"])
+    parts = profile["properties"]
+    good = descriptor(
+        relatedIdentifiers=[{"relationType": "Cites", "relatedIdentifier": "x", "relatedIdentifierType": "DOI"}]
+    )
+    assert list(descriptor_problems(good)) == []
+    for name in parts["project"]["required"]:
+        without = {key: value for key, value in good["project"].items() if key != name}
+        assert [one.record for one in descriptor_problems(good | {"project": without})] == [f"project.{name}"]
+    for path in (
+        "project.samplingDesign", "contributors.role", "taxonomic.taxonRank", "licenses.scope",
+        "relatedIdentifiers.relationType", "relatedIdentifiers.relatedIdentifierType", "relatedIdentifiers.resourceTypeGeneral",
+    ):  # fmt: skip
+        member, key = path.split(".")
+        schema = parts[member].get("items", parts[member])
+        for word, count in [*((word, 0) for word in schema["properties"][key]["enum"]), ("invented", 1)]:
+            changed = json.loads(json.dumps(good))
+            (changed[member] if isinstance(changed[member], dict) else changed[member][0])[key] = word
+            found = [one.record for one in descriptor_problems(changed) if one.record.endswith(f".{key}")]
+            assert len(found) == count, word
+
+
 def test_the_official_example_has_no_error_and_a_doubt_about_three_cut_cells(example: Path) -> None:
     problems = list(camtrap_dp_problems(example))
     assert [(one.file, one.message, one.severity) for one in problems] == [
-        ("media.csv", "a JSON object is needed", "warning")
+        ("media.csv", "must be a JSON object", "warning")
     ] * 3  # their JSON goes on after its last bracket
     assert all(one.record.endswith("exifData") for one in problems)
 

@@ -213,7 +213,7 @@ def test_plants_go_out_as_unclassified_with_a_warning_and_never_as_animals(
         ("unclassified", "Quercus ficta"), ("unclassified", "Ficta incerta"), ("animal", "Ficta incerta"), ("animal", "Aves"),
     ]  # fmt: skip
     assert [one.severity for one in problems] == ["warning", "warning"]
-    assert "has no type for what is no animal" in problems[0].message
+    assert "has no type for organisms that are not animals" in problems[0].message
 
 
 def test_names_are_whole_and_all_of_them_stand_in_taxonomic(store: Store, table: Path, tmp_path: Path) -> None:
@@ -324,11 +324,14 @@ def test_cameras_of_the_table_that_saw_nothing_are_deployments_too(store: Store,
 
 
 BAD_CELLS = {
-    "latitude '91': 90 or less is needed": {"latitude": "91"},
-    "longitude 'west': a number is needed": {"longitude": "west"},
+    "latitude '91': must be 90 or less": {"latitude": "91"},
+    "longitude 'west': must be a number": {"longitude": "west"},
     "deploymentStart '2020-05-30T04:57:37' has no offset from UTC": {"deploymentStart": "2020-05-30T04:57:37"},
-    "deploymentEnd 'June': a date and time": {"deploymentStart": "2020-05-30T04:57:37Z", "deploymentEnd": "June"},
-    "deploymentID '': it is required": {"deploymentID": ""},
+    "deploymentEnd 'June': must be a date and time": {
+        "deploymentStart": "2020-05-30T04:57:37Z",
+        "deploymentEnd": "June",
+    },
+    "deploymentID '': the cell is required": {"deploymentID": ""},
     "is before deploymentStart": {"deploymentStart": "2021-05-30T04:57:37Z", "deploymentEnd": "2020-07-01T11:41:41Z"},
 }
 
@@ -348,7 +351,7 @@ def test_a_table_of_deployments_must_have_its_columns_and_each_name_once(
 ) -> None:
     run = store_run(store, (taken("photos/a.jpg"), [best(FOX)]))
     write_table(table, COLUMNS, [D1, D1])
-    with pytest.raises(UsageError, match="line 3: deploymentID 'd1' stands there twice"):
+    with pytest.raises(UsageError, match="line 3: duplicate deploymentID 'd1'"):
         exported(store, run, tmp_path / "twice", deployments=table, time_zone="UTC")
     table.write_text("camera;lat\nd1;5\n")
     with pytest.raises(UsageError, match=r"lacks deploymentID, latitude.*it has camera, lat"):
@@ -399,7 +402,7 @@ def test_what_cannot_stand_in_the_package_is_listed_with_its_reason(store: Store
     assert len(read_table(folder, "observations")) == 1
     assert [telling(row, "uri", "stage", "reason") for row in read_table(folder, "left_out")] == [
         ("broken.jpg", "decode", "it is empty"),
-        ("timeless.jpg", "export", "nobody says when it was taken, nor where it belongs; Camtrap DP requires that"),
+        ("timeless.jpg", "export", "neither its time nor its deployment is known; Camtrap DP requires that"),
         ("a..b.jpg", "export", "'..' is not allowed in a path"),
         ("list.csv#row=7", "list", "row 7 names no image"),
     ]
@@ -413,7 +416,7 @@ def test_only_control_characters_in_a_name_leave_an_answer_out_which_is_warned_o
     folder, problems = exported(store, run, tmp_path / "out", deployments=table, base_folder=Path("photos"))
     assert [row["filePath"] for row in read_table(folder, "media")] == [names[0], names[1], names[3]]
     assert [one.message for one in problems if one.file == "left_out.csv"] == [
-        "1 answered images are not in the package; the first one: it holds a control character"
+        "1 answered images are not in the package; the first one: the path contains a control character"
     ]
 
 
@@ -429,7 +432,7 @@ def test_an_image_without_a_time_was_taken_at_some_time_of_its_deployment(
     (deployment,) = read_table(folder, "deployments")
     starts, ends = deployment["deploymentStart"], deployment["deploymentEnd"]
     assert deployment["timestampIssues"] == "true"
-    said = "Nobody says when it was taken: the timestamp is the start of the deployment."
+    said = "The time of recording is unknown: the timestamp is the start of the deployment."
     assert [telling(row, "fileName", "timestamp", "mediaComments") for row in read_table(folder, "media")] == [
         ("a.png", starts, said),
         ("b.png", starts, said),

@@ -147,12 +147,12 @@ BAD_MEDIA = {
     "an absolute path": {"filePath": "/etc/passwd"},
     "outside the folder": {"filePath": "../outside.jpg"},
     "is an absolute path outside": {"filePath": "C:\\photos\\a.jpg"},
-    "media/gone.jpg is not there": {"filePath": "media/gone.jpg"},
-    "mediaID 'm0' stands there twice": {"mediaID": "m0"},
+    "media/gone.jpg does not exist": {"filePath": "media/gone.jpg"},
+    "duplicate mediaID 'm0'": {"mediaID": "m0"},
     "it has no mediaID": {"mediaID": ""},
-    "x.jpg is not there": {"filePath": "x" * 5000 + "x.jpg"},
+    "x.jpg does not exist": {"filePath": "x" * 5000 + "x.jpg"},
     "holds a NUL": {"filePath": "media/\0.jpg"},
-    "it cannot be read: field larger than": {"mediaComments": "x" * 200_000},
+    "cannot be read: field larger than": {"mediaComments": "x" * 200_000},
 }
 
 
@@ -181,8 +181,8 @@ BAD_OBSERVATIONS = {
     "deploymentID 'dX' is not in the deployments": {"deploymentID": "dX"},
     "a box is x, y, width, height between 0 and 1": BOX | {"bboxX": "0.9"},
     "is not four numbers": BOX | {"bboxWidth": "nan", "bboxX": "wide"},
-    "observationID 'o0' stands there twice": {"observationID": "o0"},
-    "it is no observation of an event and has no mediaID": {"mediaID": ""},
+    "duplicate observationID 'o0'": {"observationID": "o0"},
+    "it has no mediaID and is not an observation of an event": {"mediaID": ""},
 }
 
 
@@ -215,9 +215,9 @@ def test_a_table_that_is_a_link_out_of_the_package_is_refused(tmp_path: Path) ->
 
 
 BAD_PACKAGES = {
-    "Camtrap DP 0.6; read are 1.0, 1.0.1, 1.0.2": descriptor(profile="https://x.org/camtrap-dp/0.6/camtrap-dp-profile.json"),
+    "Camtrap DP 0.6; supported are 1.0, 1.0.1, 1.0.2": descriptor(profile="https://x.org/camtrap-dp/0.6/camtrap-dp-profile.json"),
     "line 1, column 15": '{"resources": oh}',
-    "names no version": {"profile": "camtrap-dp", "resources": []},
+    "does not name a version": {"profile": "camtrap-dp", "resources": []},
     "has no resource 'deployments'; it has none": descriptor(resources=[]),
     "is on the web": descriptor(resources=[{"name": n, "path": f"https://x.org/{n}"} for n in ("deployments", "media")]),
     "leaves the package": descriptor(resources=[{"name": n, "path": f"../{n}"} for n in ("deployments", "media")]),

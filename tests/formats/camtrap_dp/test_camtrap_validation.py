@@ -28,8 +28,8 @@ def test_a_good_package_has_no_problem(tmp_path: Path) -> None:
 
 # Each trap: table, cells that are changed, the column that is named, words of the message.
 TRAPS: dict[str, tuple[str, dict[str, str], str, str]] = {
-    "a drive letter": ("media", {"filePath": "C:\\photos\\a.jpg"}, "filePath", "one computer's drive"),
-    "a drive letter with a slash": ("media", {"filePath": "C:/photos/a.jpg"}, "filePath", "one computer's drive"),
+    "a drive letter": ("media", {"filePath": "C:\\photos\\a.jpg"}, "filePath", "drive of one computer"),
+    "a drive letter with a slash": ("media", {"filePath": "C:/photos/a.jpg"}, "filePath", "drive of one computer"),
     "backslashes": ("media", {"filePath": "photos\\a.jpg"}, "filePath", "forward slashes"),
     "an absolute path": ("media", {"filePath": "/photos/a.jpg"}, "filePath", "relative path"),
     "a hidden file": ("media", {"filePath": ".photos/a.jpg"}, "filePath", "relative path"),
@@ -39,35 +39,35 @@ TRAPS: dict[str, tuple[str, dict[str, str], str, str]] = {
     "a control character": ("media", {"filePath": "a\x1bb.jpg"}, "filePath", "control character"),
     "no path": ("media", {"filePath": ""}, "filePath", "required"),
     "no media type": ("media", {"fileMediatype": "jpeg"}, "fileMediatype", "media type"),
-    "a word for true": ("media", {"filePublic": "yes"}, "filePublic", "true and false"),
+    "a word for true": ("media", {"filePublic": "yes"}, "filePublic", "true or false"),
     "an unknown capture method": ("media", {"captureMethod": "motion"}, "captureMethod", "activityDetection, timeLapse"),
     "a missing offset": ("media", {"timestamp": "2020-06-01T10:00:00"}, "timestamp", "offset from UTC is missing"),
     "fractions of a second": ("media", {"timestamp": "2020-06-01T10:00:00.5Z"}, "timestamp", "fractions of a second"),
     "a day alone": ("media", {"timestamp": "2020-06-01"}, "timestamp", "date and time"),
-    "a day that is none": ("media", {"timestamp": "2020-02-30T10:00:00Z"}, "timestamp", "no such moment"),
+    "a day that is none": ("media", {"timestamp": "2020-02-30T10:00:00Z"}, "timestamp", "does not exist"),
     "a space between date and time": ("media", {"timestamp": "2020-06-01 10:00:00Z"}, "timestamp", "date and time"),
     "media of no deployment": ("media", {"deploymentID": "dX"}, "deploymentID", "no deployment has this"),
     "a latitude beyond the pole": ("deployments", {"latitude": "91"}, "latitude", "90 or less"),
-    "a decimal comma": ("deployments", {"longitude": "4,774"}, "longitude", "a number is needed"),
+    "a decimal comma": ("deployments", {"longitude": "4,774"}, "longitude", "must be a number"),
     "no latitude": ("deployments", {"latitude": ""}, "latitude", "required"),
     "an uncertainty of nothing": ("deployments", {"coordinateUncertainty": "0"}, "coordinateUncertainty", "1 or more"),
     "half a metre of uncertainty": ("deployments", {"coordinateUncertainty": "0.5"}, "coordinateUncertainty", "whole number"),
     "an end before the start": ("deployments", {"deploymentEnd": "2020-05-01T00:00:00Z"}, "deploymentEnd", "before the start"),
-    "an unknown feature": ("deployments", {"featureType": "tree"}, "featureType", "allowed are roadPaved"),
+    "an unknown feature": ("deployments", {"featureType": "tree"}, "featureType", "must be one of roadPaved"),
     "a box that leaves at the right": ("observations", BOX | {"bboxX": "0.8"}, "bboxWidth", "above 1"),
     "a box that leaves below": ("observations", BOX | {"bboxY": "0.8"}, "bboxHeight", "above 1"),
     "a box of no width": ("observations", BOX | {"bboxWidth": "0"}, "bboxWidth", "more than 0"),
-    "a box with NaN": ("observations", BOX | {"bboxX": "NaN"}, "bboxX", "no number"),
+    "a box with NaN": ("observations", BOX | {"bboxX": "NaN"}, "bboxX", "finite number"),
     "a part of a box": ("observations", BOX | {"bboxWidth": ""}, "bboxX", "or none"),
-    "an infinite box": ("observations", BOX | {"bboxX": "inf"}, "bboxX", "no number"),
+    "an infinite box": ("observations", BOX | {"bboxX": "inf"}, "bboxX", "finite number"),
     "a probability above 1": ("observations", {"classificationProbability": "1.7"}, "classificationProbability", "1 or less"),
-    "a probability that is NaN": ("observations", {"classificationProbability": "nan"}, "classificationProbability", "no number"),
+    "a probability that is NaN": ("observations", {"classificationProbability": "nan"}, "classificationProbability", "finite number"),
     "a count of none": ("observations", {"count": "0"}, "count", "1 or more"),
     "a count with decimals": ("observations", {"count": "1.0"}, "count", "whole number"),
     "an abbreviated name": ("observations", {"scientificName": "V. fictus"}, "scientificName", "abbreviated"),
     "a name with a qualifier": ("observations", {"scientificName": "Vulpes sp."}, "scientificName", "qualifier"),
     "a name that is not in taxonomic": ("observations", {"scientificName": "Vulpes alius"}, "scientificName", "taxonomic"),
-    "a plant as an animal": ("observations", {"scientificName": "Quercus ficta"}, "observationType", "no animal"),
+    "a plant as an animal": ("observations", {"scientificName": "Quercus ficta"}, "observationType", "not an animal"),
     "a machine without a name": (
         "observations", {"classificationMethod": "machine", "classifiedBy": ""}, "classifiedBy", "needs the name",
     ),
@@ -75,7 +75,7 @@ TRAPS: dict[str, tuple[str, dict[str, str], str, str]] = {
         "observations", {"classificationMethod": "machine", "classifiedBy": " "}, "classifiedBy", "needs the name",
     ),
     "an unknown method": ("observations", {"classificationMethod": "AI"}, "classificationMethod", "human, machine"),
-    "an unknown type": ("observations", {"observationType": "plant"}, "observationType", "allowed are animal"),
+    "an unknown type": ("observations", {"observationType": "plant"}, "observationType", "must be one of animal"),
     "an unknown sex": ("observations", {"sex": "unknown"}, "sex", "female, male"),
     "media that are not there": ("observations", {"mediaID": "mX"}, "mediaID", "no media file has this"),
     "no media": ("observations", {"mediaID": ""}, "mediaID", "needs its mediaID"),
@@ -126,20 +126,20 @@ def test_an_observation_in_another_deployment_than_its_image_is_found(tmp_path: 
 
 def test_a_box_of_an_event_is_found(tmp_path: Path) -> None:
     (problem,) = found(package(tmp_path / "p", observations=[EVENT | BOX]))
-    assert problem.message == "an observation of an event has no box"
+    assert problem.message == "an observation of an event must not have a box"
 
 
 DOUBTFUL: dict[str, tuple[str, dict[str, str]]] = {
-    "it is not within its deployment": ("media", {"timestamp": "2021-06-01T10:00:00Z"}),
-    "it holds invisible characters": ("media", {"filePath": "a\u202egpj.exe"}),
-    "a JSON object is needed": ("media", {"exifData": '{"ISO": 640'}),
+    "the time is outside that of the deployment": ("media", {"timestamp": "2021-06-01T10:00:00Z"}),
+    "contains invisible characters": ("media", {"filePath": "a\u202egpj.exe"}),
+    "must be a JSON object": ("media", {"exifData": '{"ISO": 640'}),
     "height and depth exclude each other": ("deployments", {"cameraDepth": "2"}),
-    "has no type for what is no animal": (
+    "has no type for organisms that are not animals": (
         "observations",
         {"observationType": "unclassified", "scientificName": "Quercus ficta"},
     ),
-    "a name does not go with the type blank": ("observations", {"observationType": "blank", "count": ""}),
-    "what a human classified needs the name": ("observations", {"classifiedBy": ""}),
+    "an observation of type blank must not have a name": ("observations", {"observationType": "blank", "count": ""}),
+    "a classification by a human needs the name": ("observations", {"classifiedBy": ""}),
 }
 
 
@@ -180,8 +180,8 @@ def test_a_package_of_an_older_version_with_the_same_tables_is_checked_with_a_wa
 
 HEADERS = {
     "these columns are missing": lambda header: header[:-1],
-    "the table has no such columns": lambda header: [*header, "colour"],
-    "these columns stand there twice": lambda header: [*header, header[0]],
+    "the table does not have these columns": lambda header: [*header, "colour"],
+    "these columns are duplicated": lambda header: [*header, header[0]],
     "not in the order": lambda header: [header[1], header[0], *header[2:]],
 }
 
@@ -201,9 +201,9 @@ def test_rows_of_another_length_and_other_bytes_are_found(tmp_path: Path) -> Non
     with (folder / "media.csv").open("ab") as file:
         file.write(b"m2,d1\r\n\r\nm3,d1,,2020-06-01T10:00:00Z,caf\xe9.jpg,true,,image/jpeg,,,\r\n")
     assert [(one.record, one.message) for one in found(folder)] == [
-        ("line 3", "it has 2 cells where the header has 11"),
+        ("line 3", "the line has 2 cells where the header has 11"),
         ("line 4", "the line is empty"),
-        ("line 5 (m3) filePath", "it is not in UTF-8"),
+        ("line 5 (m3) filePath", "the cell is not in UTF-8"),
     ]
 
 
@@ -213,28 +213,30 @@ def _project(**changes: Any) -> dict[str, Any]:
 
 DESCRIPTORS: dict[str, dict[str, Any]] = {
     "created: is missing": {"created": None},
-    "created: a date and time with its offset": {"created": "2023-02-06T11:23:03"},
-    "contributors: a list with at least one": {"contributors": []},
-    "contributors[0]: a contributor with a title": {"contributors": [{"name": "Ada"}]},
-    "contributors[0].role: allowed are contact": {"contributors": [{"title": "Ada", "role": "author"}]},
+    "created: must be a date and time with its offset": {"created": "2023-02-06T11:23:03"},
+    "contributors: must be a list with at least one": {"contributors": []},
+    "contributors[0]: must be a contributor with a title": {"contributors": [{"name": "Ada"}]},
+    "contributors[0].role: must be one of contact": {"contributors": [{"title": "Ada", "role": "author"}]},
     "contributors[0].email": {"contributors": [{"title": "Ada", "email": "nowhere"}]},
     "project: is missing": {"project": None},
-    "project.samplingDesign: allowed are": {"project": _project(samplingDesign="random")},
-    "project.captureMethod: a list": {"project": _project(captureMethod=[])},
-    "project.individualAnimals: true or false": {"project": _project(individualAnimals="no")},
-    "project.observationLevel: a list": {"project": _project(observationLevel=["image"])},
-    "spatial.type: allowed are": {"spatial": {"type": "Box"}},
-    "spatial.coordinates: longitude is -180 to 180": {"spatial": {"type": "Point", "coordinates": [51, 181]}},
-    "spatial.coordinates: a ring has": {"spatial": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [0, 1]]]}},
-    "spatial.features: a list": {"spatial": {"type": "FeatureCollection", "features": 5}},
-    "spatial.coordinates: longitude and latitude are needed": {"spatial": {"type": "Point", "coordinates": [1, "x"]}},
+    "project.samplingDesign: must be one of simpleRandom": {"project": _project(samplingDesign="random")},
+    "project.captureMethod: must be a list of activityDetection": {"project": _project(captureMethod=[])},
+    "project.individualAnimals: must be true or false": {"project": _project(individualAnimals="no")},
+    "project.observationLevel: must be a list of media": {"project": _project(observationLevel=["image"])},
+    "spatial.type: must be one of Point": {"spatial": {"type": "Box"}},
+    "spatial.coordinates: longitude must be -180 to 180": {"spatial": {"type": "Point", "coordinates": [51, 181]}},
+    "spatial.coordinates: a ring must have": {
+        "spatial": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [0, 1]]]}
+    },
+    "spatial.features: must be a list": {"spatial": {"type": "FeatureCollection", "features": 5}},
+    "spatial.coordinates: must have longitude and latitude": {"spatial": {"type": "Point", "coordinates": [1, "x"]}},
     "spatial.type: ": {"spatial": {"type": ["Point"]}},
-    "temporal.start: a day such as": {"temporal": {"start": "May", "end": "2020-07-01"}},
+    "temporal.start: must be a day such as": {"temporal": {"start": "May", "end": "2020-07-01"}},
     "temporal: the start is after": {"temporal": {"start": "2020-08-01", "end": "2020-07-01"}},
-    "taxonomic[3].scientificName: the name stands there twice": {
+    "taxonomic[3].scientificName: the name is duplicated": {
         "taxonomic": [*descriptor()["taxonomic"], {"scientificName": "Aves"}]
     },
-    "taxonomic[3].taxonRank: allowed are kingdom": {
+    "taxonomic[3].taxonRank: must be one of kingdom": {
         "taxonomic": [*descriptor()["taxonomic"], {"scientificName": "Mammalia", "taxonRank": "klass"}]
     },
     "taxonomic[3].vernacularNames": {
@@ -243,19 +245,19 @@ DESCRIPTORS: dict[str, dict[str, Any]] = {
     "taxonomic[3].scientificName: the name is abbreviated": {
         "taxonomic": [*descriptor()["taxonomic"], {"scientificName": "V. vulpes"}]
     },
-    "licenses: two licences are needed": {"licenses": [{"name": "CC0-1.0", "scope": "data"}]},
-    "licenses: one licence is needed for the data": {"licenses": [{"name": "CC0-1.0", "scope": "data"}] * 2},
-    "licenses[0].name: the identifier": {
+    "licenses: must have two licences": {"licenses": [{"name": "CC0-1.0", "scope": "data"}]},
+    "licenses: must have one licence for the data": {"licenses": [{"name": "CC0-1.0", "scope": "data"}] * 2},
+    "licenses[0].name: must be the identifier": {
         "licenses": [{"name": "Creative Commons!", "scope": "data"}, {"name": "CC0-1.0", "scope": "media"}]
     },
-    "profile: version 0.6 is not known": {"profile": "https://x.org/camtrap-dp/0.6/camtrap-dp-profile.json"},
-    "name: a name of lower case": {"name": "My Package"},
-    "coordinatePrecision: a number": {"coordinatePrecision": "0.01"},
-    "relatedIdentifiers[0]: relationType": {"relatedIdentifiers": [{"relatedIdentifier": "x"}]},
-    "relatedIdentifiers[0].relationType: DataCite": {
+    "profile: version 0.6 is unknown": {"profile": "https://x.org/camtrap-dp/0.6/camtrap-dp-profile.json"},
+    "name: must be a name of lower case": {"name": "My Package"},
+    "coordinatePrecision: must be a number": {"coordinatePrecision": "0.01"},
+    "relatedIdentifiers[0]: must have relationType": {"relatedIdentifiers": [{"relatedIdentifier": "x"}]},
+    "relatedIdentifiers[0].relationType: must be a word of DataCite": {
         "relatedIdentifiers": [{"relationType": "is", "relatedIdentifier": "x", "relatedIdentifierType": "DOI"}]
     },
-    "relatedIdentifiers[0].resourceTypeGeneral: DataCite": {
+    "relatedIdentifiers[0].resourceTypeGeneral: must be a word of DataCite": {
         "relatedIdentifiers": [
             {
                 "relationType": "Cites",
@@ -265,9 +267,9 @@ DESCRIPTORS: dict[str, dict[str, Any]] = {
             }
         ]
     },
-    "sources[0]: a source with a title": {"sources": ["Agouti"]},
-    "references: a list of texts": {"references": "Ada 2020"},
-    "homepage: an address": {"homepage": "here"},
+    "sources[0]: must be a source with a title": {"sources": ["Agouti"]},
+    "references: must be a list of texts": {"references": "Ada 2020"},
+    "homepage: must be a web address": {"homepage": "here"},
 }
 
 
@@ -282,12 +284,12 @@ def test_each_trap_in_the_descriptor_is_found(tmp_path: Path, words: str) -> Non
 
 
 RESOURCES: dict[str, dict[str, Any]] = {
-    "resources[1].profile: tabular-data-resource": {"profile": "data-resource"},
-    "resources[1].schema: the address of the schema of media": {"schema": "media-table-schema.json"},
-    "resources[1].schema: it is of version 1.0, the profile is of 1.0.2": {
+    "resources[1].profile: must be tabular-data-resource": {"profile": "data-resource"},
+    "resources[1].schema: must be the address of the schema of media": {"schema": "media-table-schema.json"},
+    "resources[1].schema: the schema is of version 1.0, but the profile of 1.0.2": {
         "schema": "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0/media-table-schema.json"
     },
-    "resources[1].path: a path inside the package": {"path": "../media.csv"},
+    "resources[1].path: must be a path inside the package": {"path": "../media.csv"},
     "resources media: ": {"path": "elsewhere.csv"},
 }
 
@@ -304,7 +306,7 @@ def test_a_table_that_is_not_listed_is_found(tmp_path: Path) -> None:
     about = descriptor()
     about["resources"] = about["resources"][:2]
     messages = [one.message for one in found(package(tmp_path / "p", about=about))]
-    assert "the table observations is needed once, and is there 0 times" in messages
+    assert "must have the table observations once, but has it 0 times" in messages
 
 
 def test_broken_json_is_told_with_its_place(tmp_path: Path) -> None:
