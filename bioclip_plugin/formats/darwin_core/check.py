@@ -1,4 +1,4 @@
-"""Checks of a Darwin Core archive: meta.xml against the files, ids that must meet, and what may stand in a cell."""
+"""Checks of a Darwin Core archive: meta.xml against the files, ids that refer to each other, and the cells."""
 
 from __future__ import annotations
 
@@ -11,33 +11,32 @@ from bioclip_core.files.meta_xml import META, Description, Table, read_descripti
 from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.problem import Problem, Severity
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.darwin_core import check_cells as darwin_cells
+from bioclip_plugin.formats.darwin_core import check_cells
 from bioclip_plugin.formats.darwin_core.check_candidates import check_candidates
 from bioclip_plugin.formats.darwin_core.profile import CANDIDATES, IMAGES
 from bioclip_plugin.formats.darwin_core.read_files import opened_files
 from bioclip_plugin.formats.darwin_core.tables import Record, header_of, records
 
 MOST = 1_000
-"""Whoever made more problems has made one mistake in all records: the rest are counted."""
+"""Limit of the reported errors, and of the warnings: more come from one mistake in all records, and are only counted."""
 
 _METADATA_BYTES = 16 << 20
-_CHECKS: dict[str, Callable[[Record], Iterator[darwin_cells.Finding]]] = {
-    "Occurrence": darwin_cells.of_occurrence,
-    "Identification": darwin_cells.of_identification,
-    "Multimedia": darwin_cells.of_media,
+_CHECKS: dict[str, Callable[[Record], Iterator[check_cells.Finding]]] = {
+    "Occurrence": check_cells.of_occurrence,
+    "Identification": check_cells.of_identification,
+    "Multimedia": check_cells.of_media,
 }
+_KEYS = {"Identification": "identificationID", "Multimedia": "identifier"}
 
 
 def check_archive(path: Path) -> Iterator[Problem]:
-    """What is wrong with a Darwin Core archive: a folder, its meta.xml, or a zip or tar file; of errors and of warnings at
-    most :data:`MOST`. Memory is flat.
-    """
-    told: Counter[Severity] = Counter()
+    """Yield the problems of a Darwin Core archive: a folder, its meta.xml, or a zip or tar file. Memory is flat."""
+    counts: Counter[Severity] = Counter()
     for problem in _problems(path):
-        told[problem.severity] += 1
-        if told[problem.severity] <= MOST:
+        counts[problem.severity] += 1
+        if counts[problem.severity] <= MOST:
             yield problem
-    for severity, count in told.items():
+    for severity, count in counts.items():
         if count > MOST:
             yield Problem(path.name, "", f"{count - MOST:,} more {severity}s, of {count:,}", severity=severity)
 
@@ -51,8 +50,12 @@ def _problems(path: Path) -> Iterator[Problem]:
             yield from _check_metadata(files.folder, description)
             for table in description.tables:
                 yield from _check_table(files.folder, table, ids)
-            yield from _check_links(description, ids)
-            yield from check_candidates(files.folder, ids.has_identification, knows=_has(description, "Identification"))
+            names = {"core": description.core.names[0], "Multimedia": "the multimedia table"}
+            for term, kind, name, file, line in ids.loose():
+                message = f"{term} points nowhere: {names[kind]} does not have this id"
+                yield Problem(file, f"line {line}", message, name)
+            has_identifications = any(table.kind == "Identification" for table in description.tables)
+            yield from check_candidates(files.folder, ids.has_identification, knows=has_identifications)
     except SourceError as error:
         yield Problem(shown, "", str(error))
 
@@ -67,7 +70,7 @@ class Ids(Scratch):
         )
 
     def add(self, kind: str, name: str, where: str) -> str | None:
-        """Put an id down; where it stood before, or None."""
+        """Store an id; return the place of an equal one before it, or None."""
         found = self._database.execute("SELECT place FROM known WHERE kind = ? AND id = ?", (kind, name)).fetchone()
         if found:
             return str(found[0])
@@ -75,28 +78,28 @@ class Ids(Scratch):
         return None
 
     def link(self, term: str, kind: str, name: str, record: Record) -> None:
-        """Put down that a row names an id, which may come later."""
+        """Store a reference of a row to an id, which may come later."""
         values = (term, kind, name, record.file, record.number)
         self._database.execute("INSERT INTO link (term, kind, id, file, line) VALUES (?, ?, ?, ?, ?)", values)
 
     def loose(self) -> Iterator[tuple[str, str, str, str, int]]:
-        """The links that lead nowhere: term, kind, id, file, line."""
+        """Yield the references to missing ids: term, kind, id, file, line."""
         yield from self._database.execute(
             "SELECT term, kind, id, file, line FROM link "
             "WHERE NOT EXISTS (SELECT 1 FROM known WHERE known.kind = link.kind AND known.id = link.id) ORDER BY number"
         )
 
     def has_identification(self, name: str) -> bool:
-        """Whether there is an identification of this id."""
+        """True if the archive has an identification with this id."""
         ask = "SELECT 1 FROM known WHERE kind = 'Identification' AND id = ?"
         return self._database.execute(ask, (name,)).fetchone() is not None
 
 
 def _check_metadata(folder: Path, description: Description) -> Iterator[Problem]:
     name = description.metadata
+    path = folder / name
     if not name or "://" in name:
         return
-    path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
         yield Problem(META, "metadata", "the file that describes the data set must be inside the archive", name)
     elif path.is_file():
@@ -111,25 +114,22 @@ def _check_metadata(folder: Path, description: Description) -> Iterator[Problem]
 
 
 def _check_table(folder: Path, table: Table, ids: Ids) -> Iterator[Problem]:
+    record = None
     try:
         for name in table.names:
             yield from _check_header(folder, name, table)
-        count = 0
         for record in records(folder, table):
-            count += 1
             yield from _check_record(record, table, ids)
     except SourceError as error:
         yield Problem(table.names[0], "", str(error))
         return
-    if count == 0 and table.is_core:
+    if record is None and table.is_core:
         yield Problem(table.names[0], "", "the table has no rows", severity="warning")
 
 
 def _check_header(folder: Path, name: str, table: Table) -> Iterator[Problem]:
-    """A header is for people; where it says something else than meta.xml, one of the two has the columns wrong."""
-    header = header_of(folder, name, table)
-    if header is None:
-        return
+    """Compare a file's heading with meta.xml: if they differ, one of them has the columns in the wrong order."""
+    header = header_of(folder, name, table) or []
     for column in table.columns:
         if column.index is None or column.index >= len(header):
             continue
@@ -140,51 +140,42 @@ def _check_header(folder: Path, name: str, table: Table) -> Iterator[Problem]:
 
 
 def _check_record(record: Record, table: Table, ids: Ids) -> Iterator[Problem]:
-    line = f"line {record.number}"
     if record.fault:
-        yield Problem(record.file, line, record.fault)
+        yield _problem(record, record.fault)
         return
     if record.is_latin_1:
-        yield Problem(record.file, line, f"it holds bytes that are not {table.encoding}; write the file anew in UTF-8")
+        yield _problem(record, f"it holds bytes that are not {table.encoding}; write the file anew in UTF-8")
     if not record.id:
-        yield Problem(record.file, line, f"its {'id' if table.is_core else 'core id'} is empty")
-    elif table.is_core:
-        if before := ids.add("core", record.id, record.where):
-            yield Problem(record.file, line, f"the id stands in {before} already; it must be unique", record.id)
-    else:
+        yield _problem(record, f"its {'id' if table.is_core else 'core id'} is empty")
+    elif not table.is_core:
         ids.link("coreid", "core", record.id, record)
+    elif before := ids.add("core", record.id, record.where):
+        yield _problem(record, f"the id is already in {before}; it must be unique", record.id)
     yield from _check_key(record, table, ids)
     if parent := record.values.get("isROIOf"):
         ids.link("isROIOf", "Multimedia", parent, record)
     if table.kind == "Identification":
-        for name in darwin_cells.our_media(record):
+        for name in check_cells.our_media(record):
             ids.link("identificationReferences", "Multimedia", name, record)
-    for message, value, severity in _CHECKS.get(table.kind, darwin_cells.of_anything)(record):
-        yield Problem(record.file, line, message, value, severity)
+    for message, value, severity in _CHECKS.get(table.kind, check_cells.of_anything)(record):
+        yield _problem(record, message, value, severity)
 
 
 def _check_key(record: Record, table: Table, ids: Ids) -> Iterator[Problem]:
-    """The row's own id: an identification has one, and an image one for each specimen that it shows."""
-    term = {"Identification": "identificationID", "Multimedia": "identifier"}.get(table.kind, "")
+    """Check the row's own id: an identification has one, and an image one for each specimen that it shows."""
+    term = _KEYS.get(table.kind, "")
     name = record.values.get(term, "")
     if not name:
         return
     ids.add(table.kind, name, record.where)
-    key = name if table.kind == "Identification" else f"{record.id}\t{name}"
+    is_identification = table.kind == "Identification"
+    key = name if is_identification else f"{record.id}\t{name}"
     if before := ids.add(f"{table.names[0]} {term}", key, record.where):
-        # In GBIF's simple table it is the image's address, which stands there twice for two of its sizes.
-        severity: Severity = (
-            "error" if table.kind == "Identification" or table.row_type == IMAGES.row_type else "warning"
-        )
-        message = f"{term} stands in {before} already; it must be unique"
-        yield Problem(record.file, f"line {record.number}", message, name, severity)
+        # In GBIF's simple table it is the image's address, which two sizes of one image may share.
+        strict = is_identification or table.row_type == IMAGES.row_type
+        message = f"{term} is already in {before}; it must be unique"
+        yield _problem(record, message, name, "error" if strict else "warning")
 
 
-def _check_links(description: Description, ids: Ids) -> Iterator[Problem]:
-    where = {"core": description.core.names[0], "Multimedia": "the multimedia table"}
-    for term, kind, name, file, line in ids.loose():
-        yield Problem(file, f"line {line}", f"{term} points nowhere: {where[kind]} has no such id", name)
-
-
-def _has(description: Description, kind: str) -> bool:
-    return any(table.kind == kind for table in description.tables)
+def _problem(record: Record, message: str, value: str = "", severity: Severity = "error") -> Problem:
+    return Problem(record.file, f"line {record.number}", message, value, severity)

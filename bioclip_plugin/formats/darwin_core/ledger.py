@@ -1,4 +1,4 @@
-"""What was exported before, so that the next export sends changes only: a text file that is replaced as a whole."""
+"""The ledger of earlier exports, so that the next one sends changes only: a text file that is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from bioclip_core.errors import UsageError
 from bioclip_core.files.scratch import Scratch
@@ -24,14 +24,14 @@ News = Literal["new", "changed", "unchanged"]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What an export was, beside the ones before it."""
+    """Rows of an export compared with the ones before it."""
 
     new: int = 0
     changed: int = 0
     unchanged: int = 0
     """Sent before and not again."""
     withdrawn: int = 0
-    """Sent before, and not what is said of the specimen now."""
+    """Sent before, and no longer an identification of the specimen."""
     absent: int = 0
     """Specimens in the ledger that are not in this export at all."""
 
@@ -45,18 +45,18 @@ class Counts:
 class Ledger(Scratch):
     """A ledger with the plan of one export: ask :meth:`news` for each row, then :meth:`write_draft`.
 
-    The ledger itself changes only with :meth:`commit`, which is called when the export has its name. To be used with ``with``.
+    The ledger itself changes only with :func:`commit`, after the export is in place. To be used with ``with``.
     """
 
     def __init__(self, path: Path, target: str) -> None:
-        """Read a ledger; one that is not there is empty.
+        """Read a ledger; a missing file is an empty one.
 
         Args:
             path: the file.
-            target: what it is a ledger of, such as the format's name.
+            target: name of the format that it is a ledger of.
 
         Raises:
-            UsageError: if the file is no ledger, or one of another kind.
+            UsageError: if the file is not a ledger, or one of another format.
         """
         self.path = path
         self._target = target
@@ -73,11 +73,11 @@ class Ledger(Scratch):
             raise
 
     def saw(self, occurrence: str) -> None:
-        """Say that the export knows this specimen, whatever it says of it."""
+        """Record that the export contains this specimen, with or without an identification."""
         self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (occurrence,))
 
     def news(self, identification: str, occurrence: str, digest: str) -> News:
-        """Whether a row was sent before, and put it down as one of this export."""
+        """Record a row of this export, and return how it compares with the one sent before."""
         found = self._database.execute("SELECT digest, state FROM sent WHERE id = ?", (identification,)).fetchone()
         news: News = "new" if found is None else "unchanged" if found == (digest, "sent") else "changed"
         self._counts[news] += 1
@@ -86,37 +86,32 @@ class Ledger(Scratch):
         )
         return news
 
-    def withdraw(self) -> Iterator[tuple[str, str]]:
-        """Withdraw what was sent of the specimens of this export and was not said again; each with its specimen."""
-        gone = self._database.execute(
-            "SELECT id, occurrence FROM sent WHERE seen = 0 AND state = 'sent' AND occurrence IN (SELECT occurrence FROM seen) "
-            "ORDER BY id"
-        ).fetchall()
-        self._database.execute(
-            "UPDATE sent SET state = 'withdrawn', seen = 2 "
-            "WHERE seen = 0 AND state = 'sent' AND occurrence IN (SELECT occurrence FROM seen)"
-        )
-        yield from gone
+    def withdraw(self) -> list[tuple[str, str]]:
+        """Withdraw the rows of this export's specimens that were sent before and are not in it; each with its specimen."""
+        outdated = "WHERE seen = 0 AND state = 'sent' AND occurrence IN (SELECT occurrence FROM seen)"
+        gone = self._database.execute(f"SELECT id, occurrence FROM sent {outdated} ORDER BY id").fetchall()
+        self._database.execute(f"UPDATE sent SET state = 'withdrawn', seen = 2 {outdated}")
+        return gone
 
     def counts(self) -> Counts:
-        """How this export stands to the ones before."""
-        withdrawn = self._one("SELECT count(*) FROM sent WHERE seen = 2")
-        absent = self._one(
-            "SELECT count(DISTINCT occurrence) FROM sent WHERE state = 'sent' AND occurrence NOT IN (SELECT occurrence FROM seen)"
+        """Return how this export compares with the ones before."""
+        ((withdrawn, absent),) = self._database.execute(
+            "SELECT (SELECT count(*) FROM sent WHERE seen = 2), (SELECT count(DISTINCT occurrence) FROM sent "
+            "WHERE state = 'sent' AND occurrence NOT IN (SELECT occurrence FROM seen))"
         )
         return Counts(**self._counts, withdrawn=withdrawn, absent=absent)
 
     def write_draft(self, moment: str) -> Counts:
-        """Write the ledger as it will be beside the old one.
+        """Write the next ledger beside the old one.
 
         Raises:
-            UsageError: if its folder cannot be written to.
+            UsageError: if its folder is not writable.
         """
         counts = self.counts()
-        about = {"ledger": self._target, "version": VERSION, "exported_at": moment, **asdict(counts)}
+        heading = {"ledger": self._target, "version": VERSION, "exported_at": moment, **asdict(counts)}
         try:
             with draft_of(self.path).open("w", encoding="utf-8", newline="\n") as file:
-                file.write(f"# {json.dumps(about)}\n{_COLUMNS}\n")
+                file.write(f"# {json.dumps(heading)}\n{_COLUMNS}\n")
                 for row in self._database.execute("SELECT id, occurrence, digest, state FROM sent ORDER BY id"):
                     file.write("\t".join(row) + "\n")
                 file.flush()
@@ -127,9 +122,6 @@ class Ledger(Scratch):
             ) from error
         return counts
 
-    def _one(self, query: str) -> int:
-        return int(self._database.execute(query).fetchone()[0])
-
     def _read(self) -> None:
         if not self.path.exists():
             if not self.path.parent.is_dir():
@@ -139,59 +131,56 @@ class Ledger(Scratch):
             return
         try:
             with self.path.open(encoding="utf-8", newline="\n") as file:
-                _check_heading(
-                    file.readline(_LINE_CHARACTERS), file.readline(_LINE_CHARACTERS), self.path, self._target
-                )
+                _check_heading(file, self.path, self._target)
                 self._database.executemany("INSERT INTO sent VALUES (?, ?, ?, ?, 0)", _rows(file, self.path))
         except (OSError, UnicodeError) as error:
             raise UsageError(f"the ledger {self.path} cannot be read: {error}") from error
         except sqlite3.IntegrityError as error:
-            raise UsageError(f"the ledger {self.path} is damaged: an identificationID comes twice") from error
+            raise UsageError(f"the ledger {self.path} is damaged: duplicate identificationID") from error
 
 
 def draft_of(path: Path) -> Path:
-    """Where the next ledger waits until its export has its name."""
+    """Return the path of the next ledger, which waits there until its export is in place."""
     return path.with_name(f".{path.name}.draft")
 
 
 def commit(path: Path) -> str:
-    """Make the draft the ledger; what it counted, in a sentence.
+    """Make the draft the ledger, and return its counts as a sentence.
 
     Raises:
-        UsageError: if there is no draft, or it cannot take its name.
+        UsageError: if there is no draft, or if it cannot replace the ledger.
     """
     draft = draft_of(path)
     try:
         with draft.open(encoding="utf-8") as file:
-            about = json.loads(file.readline().removeprefix("# "))
+            heading = json.loads(file.readline().removeprefix("# "))
         draft.replace(path)
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"the ledger {path} was not changed: {error}; the export will be sent again by the next one"
+            f"the ledger {path} was not changed: {error}; the next export sends the same rows again"
         ) from error
-    names = Counts.__dataclass_fields__
-    return str(Counts(**{name: about[name] for name in names}))
+    return str(Counts(**{field.name: heading[field.name] for field in fields(Counts)}))
 
 
 def discard(path: Path) -> None:
-    """Forget the draft of an export that did not come about."""
+    """Remove the draft of an export that failed."""
     with suppress(OSError):
         draft_of(path).unlink(missing_ok=True)
 
 
-def _check_heading(about: str, columns: str, path: Path, target: str) -> None:
+def _check_heading(file: IO[str], path: Path, target: str) -> None:
     try:
-        said: Any = json.loads(about.removeprefix("# "))
-        kind, version = said["ledger"], said["version"]
+        heading: Any = json.loads(file.readline(_LINE_CHARACTERS).removeprefix("# "))
+        kind, version = heading["ledger"], heading["version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is no ledger of exports: give another file, or a new name to begin one") from error
-    if version != VERSION or columns.rstrip("\n") != _COLUMNS:
+        raise UsageError(f"{path} is not a ledger of exports: give another file, or a new name to begin one") from error
+    if version != VERSION or file.readline(_LINE_CHARACTERS).rstrip("\n") != _COLUMNS:
         raise UsageError(f"the ledger {path} is of version {version}; this software has {VERSION}")
     if kind != target:
-        raise UsageError(f"the ledger {path} is one of {kind}, not of {target}: give each its own")
+        raise UsageError(f"the ledger {path} is one of {kind}, not of {target}: give each format its own")
 
 
-def _rows(file: Any, path: Path) -> Iterator[list[str]]:
+def _rows(file: IO[str], path: Path) -> Iterator[list[str]]:
     for number, line in enumerate(file, start=3):
         cells = line.rstrip("\n").split("\t")
         if len(cells) != len(_COLUMNS.split("\t")) or cells[3] not in _STATES or not cells[0]:

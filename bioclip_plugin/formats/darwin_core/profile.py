@@ -1,4 +1,4 @@
-"""The tables of our archives: their files, their columns in order, and the meta.xml that says so."""
+"""The tables of our archives: their files, their columns in order, and the meta.xml that describes them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import IO
 from xml.sax.saxutils import quoteattr
 
+from bioclip_core.files.meta_xml import META
+
 PROFILE = "bioclip-plugin Darwin Core identifications 1"
-META = "meta.xml"
 EML = "eml.xml"
 PROVENANCE = "provenance.json"
 CANDIDATES = "candidates.tsv"
@@ -19,7 +20,7 @@ _AC = "http://rs.tdwg.org/ac/terms/"
 _DC = "http://purl.org/dc/elements/1.1/"
 _DCTERMS = "http://purl.org/dc/terms/"
 _XMP = "http://ns.adobe.com/xap/1.0/"
-_ELSEWHERE: Mapping[str, str] = {
+_OTHER_VOCABULARIES: Mapping[str, str] = {
     "identifier": _DCTERMS, "description": _DCTERMS, "type": _DC, "format": _DC, "CreateDate": _XMP, "accessURI": _AC,
     "providerManagedID": _AC, "isROIOf": _AC, "xFrac": _AC, "yFrac": _AC, "widthFrac": _AC, "heightFrac": _AC,
 }  # fmt: skip
@@ -73,40 +74,25 @@ CANDIDATE_COLUMNS = tuple(
 WITHDRAWN_COLUMNS = ("identificationID", "occurrenceID")
 
 
-def address_of(term: str) -> str:
-    """The whole address of a term."""
-    return _ELSEWHERE.get(term, _DWC) + term
-
-
 def meta_xml() -> str:
-    """The meta.xml of our archives, always the same."""
+    """Return the meta.xml of our archives, which is always the same."""
     lines = ['<?xml version="1.0" encoding="UTF-8"?>']
     lines.append(f'<archive xmlns="http://rs.tdwg.org/dwc/text/" metadata="{EML}">')
     for sheet in SHEETS:
         tag, key = ("core", "id") if sheet.is_core else ("extension", "coreid")
-        lines.append(
-            f'  <{tag} rowType={quoteattr(sheet.row_type)} encoding="UTF-8" fieldsTerminatedBy="\\t" linesTerminatedBy="\\n"'
-            ' fieldsEnclosedBy="" ignoreHeaderLines="1">'
-        )
-        lines.append(f"    <files><location>{sheet.file}</location></files>")
-        lines.append(f'    <{key} index="0"/>')
+        addresses = [quoteattr(_OTHER_VOCABULARIES.get(term, _DWC) + term) for term in sheet.terms]
         lines += [
-            f'    <field index="{n}" term={quoteattr(address_of(term))}/>' for n, term in enumerate(sheet.terms, 1)
+            f'  <{tag} rowType={quoteattr(sheet.row_type)} encoding="UTF-8" fieldsTerminatedBy="\\t" linesTerminatedBy="\\n"'
+            ' fieldsEnclosedBy="" ignoreHeaderLines="1">',
+            f"    <files><location>{sheet.file}</location></files>",
+            f'    <{key} index="0"/>',
+            *(f'    <field index="{place}" term={address}/>' for place, address in enumerate(addresses, 1)),
+            f"  </{tag}>",
         ]
-        lines.append(f"  </{tag}>")
-    lines.append("</archive>")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "</archive>", ""])
 
 
 def write_line(file: IO[str], cells: Iterable[str]) -> None:
-    """One line of a tab-separated table; tabs and line ends in a cell become a space, since nothing is quoted."""
-    file.write("\t".join(cell if cell.isprintable() else _one_line(cell) for cell in cells) + "\n")
-
-
-def write_row(file: IO[str], sheet: Sheet, occurrence: str, values: Mapping[str, str]) -> None:
-    """One row of a table; terms that are left off are empty."""
-    write_line(file, [occurrence, *(values.get(term, "") for term in sheet.terms)])
-
-
-def _one_line(cell: str) -> str:
-    return " ".join(cell.replace("\0", "").split())
+    """Write one line of a tab-separated table; tabs and line ends in a cell become a space, since no cell is quoted."""
+    plain = (cell if cell.isprintable() else " ".join(cell.replace("\0", "").split()) for cell in cells)
+    file.write("\t".join(plain) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from bioclip_core.files.scratch import Scratch
 
@@ -23,54 +24,57 @@ class ArchiveIndex(Scratch):
         super().__init__(_TABLES)
 
     def add(self, core_id: str, where: str, values: Mapping[str, str]) -> bool:
-        """Put down a row of the core; False where its id was there before."""
-        row = json.dumps(dict(values), ensure_ascii=False)
-        done = self._database.execute("INSERT OR IGNORE INTO core VALUES (?, ?, ?)", (core_id, where, row))
+        """Store a row of the core; False if a row has this id already."""
+        done = self._database.execute("INSERT OR IGNORE INTO core VALUES (?, ?, ?)", (core_id, where, _json(values)))
         return done.rowcount == 1
 
     def row(self, core_id: str) -> dict[str, str] | None:
-        """The values of a row of the core."""
-        found = self._database.execute("SELECT row FROM core WHERE id = ?", (core_id,)).fetchone()
-        values: dict[str, str] | None = json.loads(found[0]) if found else None
+        """Return the values of a row of the core."""
+        values: dict[str, str] | None = self._values("SELECT row FROM core WHERE id = ?", core_id)
         return values
 
     def add_name(self, core_id: str, weight: str, values: Mapping[str, str]) -> None:
-        """Put down an identification of a specimen; the one with the greatest weight stays, of equal ones the first."""
+        """Store an identification of a specimen; the one with the greatest weight stays, the first of equal ones."""
         self._database.execute(
             "INSERT INTO named VALUES (?, ?, ?) ON CONFLICT (core) DO UPDATE SET weight = excluded.weight, row = excluded.row "
             "WHERE excluded.weight > named.weight",
-            (core_id, weight, json.dumps(dict(values), ensure_ascii=False)),
+            (core_id, weight, _json(values)),
         )
 
     def name_of(self, core_id: str) -> dict[str, str]:
-        """The terms of a specimen's identification; none where there is none."""
-        found = self._database.execute("SELECT row FROM named WHERE core = ?", (core_id,)).fetchone()
-        values: dict[str, str] = json.loads(found[0]) if found else {}
-        return values
+        """Return the terms of a specimen's identification, empty without one."""
+        return self._values("SELECT row FROM named WHERE core = ?", core_id) or {}
 
     def add_region(self, parent: str, where: str, box: Sequence[float]) -> None:
-        """Put down a region of interest of the image with the identifier ``parent``."""
+        """Store a region of interest of the image with the identifier ``parent``."""
         self._database.execute(
             "INSERT INTO region (parent, place, box) VALUES (?, ?, ?)", (parent, where, json.dumps(list(box)))
         )
 
     def regions_of(self, identifier: str) -> list[list[float]]:
-        """The boxes of an image, in the order of the file."""
-        found = self._database.execute(
-            "SELECT box FROM region WHERE parent = ? ORDER BY number", (identifier,)
-        ).fetchall()
+        """Return the boxes of an image, in the order of the file."""
+        ask = "SELECT box FROM region WHERE parent = ? ORDER BY number"
+        found = self._database.execute(ask, (identifier,)).fetchall()
         if found:
             self._database.execute("UPDATE region SET used = 1 WHERE parent = ?", (identifier,))
         return [json.loads(box) for (box,) in found]
 
     def unused_regions(self) -> Iterator[tuple[str, str]]:
-        """Where regions stand whose image was never asked for, with its identifier."""
+        """Yield file and line of the regions whose image was never asked for, with its identifier."""
         yield from self._database.execute("SELECT place, parent FROM region WHERE used = 0 ORDER BY number")
 
     def first_to_show(self, uri: str, core_id: str) -> str | None:
-        """The core row that an image was listed for before; None, and put down, where this is the first."""
+        """Return the core row for which an image is listed already; None, and store this one, if it is the first."""
         found = self._database.execute("SELECT core FROM shown WHERE uri = ?", (uri,)).fetchone()
         if found:
             return str(found[0])
         self._database.execute("INSERT INTO shown VALUES (?, ?)", (uri, core_id))
         return None
+
+    def _values(self, query: str, core_id: str) -> Any:
+        found = self._database.execute(query, (core_id,)).fetchone()
+        return json.loads(found[0]) if found else None
+
+
+def _json(values: Mapping[str, str]) -> str:
+    return json.dumps(dict(values), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The rows of a Darwin Core archive's tables, one at a time: a row that cannot be read is told, and the next one is read.
+"""The rows of a Darwin Core archive's tables, one at a time: reading goes on behind a row with a fault.
 
 python-dwca-reader is not used: the first short row ends its iteration, and it replaces bytes that are not of the stated
 encoding without a warning.
@@ -24,15 +24,15 @@ class Record:
 
     file: str
     number: int
-    """Of the line that it begins on, from 1."""
+    """Its first line, from 1."""
     id: str = ""
-    """Its own in the core, the core row's in an extension."""
+    """Its own id in the core, the id of the core's row in an extension."""
     values: Mapping[str, str] = field(default_factory=dict)
-    """What is not empty, by the last part of the term; of two terms of that name the first one's."""
+    """The cells that are not empty, by the last part of the term; the first of two terms of that name counts."""
     fault: str = ""
-    """Why it cannot be used; then there are no values."""
+    """Reason why it is not usable; then it has no values."""
     is_latin_1: bool = False
-    """Whether it held bytes that are not of the stated encoding, and was read as Latin-1."""
+    """True if it held bytes that are not of the stated encoding, and was read as Latin-1."""
 
     @property
     def where(self) -> str:
@@ -41,17 +41,17 @@ class Record:
 
 
 def records(folder: Path, table: Table) -> Iterator[Record]:
-    """The rows of a table's files, without header lines and empty lines.
+    """Yield the rows of a table's files, without header lines and empty lines.
 
     Raises:
-        SourceError: if a file is missing, or is no text in lines.
+        SourceError: if a file is missing, or is not text in lines.
     """
     for name in table.names:
         yield from _records_of(folder / name, name, folder, table)
 
 
 def header_of(folder: Path, name: str, table: Table) -> list[str] | None:
-    """The cells of the last header line of a table's file; None where it has no header line, or no such file."""
+    """Return the cells of the last header line of a table's file; None without a header line or a file."""
     if not table.header_lines or not (folder / name).is_file():
         return None
     with (folder / name).open(encoding=table.encoding, errors="replace", newline="" if table.quote else None) as file:
@@ -67,7 +67,7 @@ def _records_of(path: Path, name: str, folder: Path, table: Table) -> Iterator[R
     if not path.resolve().is_relative_to(folder.resolve()):
         raise SourceError(f"{name} is a symbolic link that leaves the archive's folder; put the file itself there")
     expected, width = 0, table.width
-    # Quoted cells may hold line ends, which csv must see as they are; and files with \n are often said to have \r\n.
+    # Quoted cells may hold line ends, which csv must see unchanged; and meta.xml often states \r\n for files with \n.
     newline = "" if table.quote else table.line_end[-1]
     try:
         with path.open(encoding=table.encoding, errors="surrogateescape", newline=newline) as file:
@@ -81,7 +81,7 @@ def _records_of(path: Path, name: str, folder: Path, table: Table) -> Iterator[R
 
 
 def _rows(file: io.TextIOWrapper, name: str, table: Table) -> Iterator[tuple[int, list[str] | str]]:
-    """Line numbers and cells, or what is wrong with a line."""
+    """Yield line numbers and cells, or the fault of a line."""
     lines = Lines(file, name)
     if not table.quote:
         for line in lines:
@@ -105,10 +105,9 @@ def _record(name: str, number: int, cells: list[str] | str, table: Table, width:
     if len(cells) < width:
         return Record(name, number, fault=f"it has {len(cells)} columns; meta.xml needs {width}")
     if expected and len(cells) > expected:
-        # What stands behind a separator that is not quoted would be read as something else.
-        return Record(
-            name, number, fault=f"it has {len(cells)} columns and the header has {expected}: a cell holds a separator"
-        )
+        # A separator within a cell that is not quoted moves the cells behind it into the wrong columns.
+        fault = f"it has {len(cells)} columns and the header has {expected}: a cell holds a separator"
+        return Record(name, number, fault=fault)
     whole = "".join(cells)
     read = cells if latin_1(whole) == whole else [latin_1(cell) for cell in cells]
     values: dict[str, str] = {}

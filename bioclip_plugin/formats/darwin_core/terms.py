@@ -1,4 +1,4 @@
-"""Darwin Core's terms as the fields of a media item: when, where, which part of the image, and the catalogued name."""
+"""Darwin Core's terms as the fields of a media item: time, place, region of the image, and the catalogued name."""
 
 from __future__ import annotations
 
@@ -6,30 +6,35 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
-from bioclip_core.cells import position_of
+from bioclip_core.cells import number_of, position_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.items.media import Place, Region
 from bioclip_plugin.items.time_zones import moment_in
 
 IDENTIFICATION = "http://rs.tdwg.org/dwc/terms/Identification"
 MACHINE_REMARK = "Machine identification"
-"""What the remarks of our own exports begin with: such a row is no collection's word on its specimen."""
+"""Beginning of the remarks in our own exports, which tells the model's rows from the collection's."""
+FRACTIONS = ("xFrac", "yFrac", "widthFrac", "heightFrac")
+"""Terms of a region of interest: x, y, width and height as fractions of the image."""
 _CURRENT = ("identificationIsCurrent", "isCurrent", "isAcceptedIdentification")
 _OCCURRENCES = frozenset(
     {"Occurrence", "Specimen", "MaterialSample", "MaterialEntity", "PreservedSpecimen", "Organism"}
 )
-_FRACTIONS = ("xFrac", "yFrac", "widthFrac", "heightFrac")
+
+
+def text_of(value: Any) -> str:
+    """Return a value of the metadata as one line of text."""
+    return "" if value is None else " ".join(str(value).split())
 
 
 def catalogued(core: Mapping[str, str], core_id: str, kind: str) -> dict[str, Any]:
-    """The terms under their plain names; the id of a row that is an occurrence is its ``occurrenceID`` where it has no other."""
-    if kind in _OCCURRENCES and "occurrenceID" not in core:
-        return {**core, "occurrenceID": core_id}
-    return dict(core)
+    """Return the terms under their plain names, with the row's id as ``occurrenceID`` of an occurrence without one."""
+    own = {"occurrenceID": core_id} if kind in _OCCURRENCES and "occurrenceID" not in core else {}
+    return {**core, **own}
 
 
 def captured_at_of(core: Mapping[str, str], zone: str | None) -> datetime | None:
-    """The moment of ``eventDate`` and ``eventTime``; a day, a month or a span of time is none."""
+    """Return the moment of ``eventDate`` and ``eventTime``; None for a day, a month or a span of time."""
     day = core.get("eventDate", "")
     moment = moment_in(day, zone)
     if moment is None and len(day) == 10 and (time := core.get("eventTime", "")):
@@ -38,7 +43,7 @@ def captured_at_of(core: Mapping[str, str], zone: str | None) -> datetime | None
 
 
 def place_of(core: Mapping[str, str]) -> Place:
-    """Country, state, coordinates and month; a pair of coordinates that cannot be, or is 0 and 0, is none."""
+    """Return country, state, coordinates and month, each None if it is not usable."""
     latitude, longitude = position_of(core.get("decimalLatitude"), core.get("decimalLongitude"))
     code = core.get("countryCode", "").upper()
     country = code if code.isascii() and code.isalpha() and len(code) in (2, 3) else None
@@ -46,35 +51,32 @@ def place_of(core: Mapping[str, str]) -> Place:
 
 
 def region_of(values: Mapping[str, str]) -> Region:
-    """The box of a region of interest, which Audubon Core gives as fractions of the image.
+    """Return the box of a region of interest, which Audubon Core gives as fractions of the image.
 
     Raises:
-        UsageError: if it is no box inside the image.
+        UsageError: if it is not a box inside the image.
     """
-    cells = {name: values.get(name, "") for name in _FRACTIONS}
-    try:
-        x, y, w, h = (float(cell) for cell in cells.values())
-    except ValueError as error:
-        given = ", ".join(f"{name} {cell!r}" for name, cell in cells.items())
-        raise UsageError(
-            f"a region of interest with {given}: four fractions from 0 to 1 are needed (boxes only)"
-        ) from error
+    numbers = [number for name in FRACTIONS if (number := number_of(values.get(name))) is not None]
+    if len(numbers) != len(FRACTIONS):
+        given = ", ".join(f"{name} {values.get(name, '')!r}" for name in FRACTIONS)
+        raise UsageError(f"a region of interest with {given}: four fractions from 0 to 1 are needed (boxes only)")
+    x, y, w, h = numbers
     return Region(x, y, w, h)
 
 
 def is_ours(identification: Mapping[str, str]) -> bool:
-    """Whether a machine said it, in an export of ours."""
+    """True if an identification is a model's answer in one of our exports."""
     return identification.get("identificationRemarks", "").startswith(MACHINE_REMARK)
 
 
 def weight_of(identification: Mapping[str, str]) -> str:
-    """What one of a specimen's identifications is chosen by: said to be current, then its date."""
+    """Return the key by which one of a specimen's identifications is chosen: current ones first, then by date."""
     current = any(identification.get(term, "").casefold() in ("1", "true", "yes") for term in _CURRENT)
     return f"{int(current)} {identification.get('dateIdentified', '')}"
 
 
 def _month(core: Mapping[str, str]) -> int | None:
-    """The month that all of ``eventDate`` lies in, else the term ``month``."""
+    """Return the month that all of ``eventDate`` lies in, else the term ``month``."""
     months = set()
     for part in core.get("eventDate", "").split("/"):
         try:

@@ -1,12 +1,16 @@
-"""Identifications as a Darwin Core archive: Occurrence, Identification and Audubon Core, with a ledger for the next time."""
+"""The Darwin Core exporter: Occurrence, Identification and Audubon Core, with a ledger of earlier exports."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
+from bioclip_core.files.meta_xml import META
+from bioclip_plugin.contracts.export import Export
+from bioclip_plugin.contracts.export_options import ExportOptions
+from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.darwin_core import ledger as ledgers
 from bioclip_plugin.formats.darwin_core import profile
 from bioclip_plugin.formats.darwin_core.check import check_archive
@@ -16,11 +20,6 @@ from bioclip_plugin.formats.darwin_core.write_about import eml_xml, provenance_j
 from bioclip_plugin.formats.darwin_core.write_findings import Findings, Occurrence
 from bioclip_plugin.formats.darwin_core.write_rows import IdentificationRow, Identifier, winner
 from bioclip_plugin.formats.shared.relative_names import NamesUnder, OutsideFolder, RelativeNames, common_names
-
-if TYPE_CHECKING:
-    from bioclip_plugin.contracts.export import Export
-    from bioclip_plugin.contracts.export_options import ExportOptions
-    from bioclip_plugin.contracts.problem import Problem
 
 
 class DarwinCoreExporter:
@@ -36,7 +35,8 @@ class DarwinCoreExporter:
             ledger = stack.enter_context(Ledger(export.options.ledger, self.name)) if export.options.ledger else None
             findings = stack.enter_context(Findings())
             findings.gather(export)
-            names = _names(findings, export.options)
+            base = export.options.base_folder
+            names = common_names(findings.uris()) if base is None else NamesUnder(base)
             archive = stack.enter_context(_Archive(path, Identifier(export), names, ledger))
             for occurrence in findings.occurrences():
                 archive.write(occurrence)
@@ -45,11 +45,14 @@ class DarwinCoreExporter:
                 "occurrences": archive.occurrences,
                 "left_out": dict(sorted(findings.left_out.items())),
             }
-            (path / profile.META).write_text(profile.meta_xml(), "utf-8", newline="\n")
-            (path / profile.EML).write_text(eml_xml(export), "utf-8", newline="\n")
-            (path / profile.PROVENANCE).write_text(provenance_json(export, counts), "utf-8", newline="\n")
+            for name, text in (
+                (META, profile.meta_xml()),
+                (profile.EML, eml_xml(export)),
+                (profile.PROVENANCE, provenance_json(export, counts)),
+            ):
+                (path / name).write_text(text, "utf-8", newline="\n")
             if ledger is not None:
-                self._withdraw(path, ledger, export)
+                _write_withdrawn(path, ledger, export)
             return archive.rows
 
     def recognises(self, path: Path) -> bool:
@@ -59,42 +62,39 @@ class DarwinCoreExporter:
         return check_archive(path)
 
     def committed(self, export: Export) -> list[str]:
-        """Called when the export has its name: the ledger takes in what was sent. Lines for the person.
+        """Let the ledger take over the rows of a finished export, and return lines for the user.
 
         Raises:
-            UsageError: if the ledger cannot be changed; the next export sends the same again.
+            UsageError: if the ledger cannot be changed; the next export sends the same rows again.
         """
         ledger = export.options.ledger
         return [f"Ledger {ledger}: {ledgers.commit(ledger)}"] if ledger is not None else []
 
     def abandoned(self, export: Export) -> None:
-        """Called when the export did not come about: the ledger stays as it was."""
+        """Leave the ledger as it was before an export that failed."""
         if export.options.ledger is not None:
             ledgers.discard(export.options.ledger)
 
-    def _withdraw(self, path: Path, ledger: Ledger, export: Export) -> None:
-        """Say what was sent before and does not hold any more, unless only a part of the run is exported."""
-        gone = [] if export.selection else ledger.withdraw()
-        with (path / profile.WITHDRAWN).open("w", encoding="utf-8", newline="\n") as file:
-            profile.write_line(file, profile.WITHDRAWN_COLUMNS)
-            for identification, occurrence in gone:
-                profile.write_line(file, (identification, occurrence))
-        ledger.write_draft(export.moment.isoformat(timespec="seconds"))
+
+def _write_withdrawn(path: Path, ledger: Ledger, export: Export) -> None:
+    """Write the identifications that no longer hold, unless only a part of the run is exported, and the ledger's draft."""
+    gone = [] if export.selection else ledger.withdraw()
+    with (path / profile.WITHDRAWN).open("w", encoding="utf-8", newline="\n") as file:
+        for cells in (profile.WITHDRAWN_COLUMNS, *gone):
+            profile.write_line(file, cells)
+    ledger.write_draft(export.moment.isoformat(timespec="seconds"))
 
 
 class _Archive:
-    """The open tables."""
+    """The open tables. To be used with ``with``."""
 
     def __init__(self, path: Path, identifier: Identifier, names: RelativeNames, ledger: Ledger | None) -> None:
         self._identifier = identifier
         self._names = names
         self._ledger = ledger
         self._files = ExitStack()
-        self._sheets = {sheet: self._open(path / sheet.file) for sheet in profile.SHEETS}
-        self._candidates = self._open(path / profile.CANDIDATES)
-        for sheet, file in self._sheets.items():
-            profile.write_line(file, sheet.header)
-        profile.write_line(self._candidates, profile.CANDIDATE_COLUMNS)
+        self._sheets = {sheet: self._open(path / sheet.file, sheet.header) for sheet in profile.SHEETS}
+        self._candidates = self._open(path / profile.CANDIDATES, profile.CANDIDATE_COLUMNS)
         self.rows = 0
         self.occurrences = 0
 
@@ -105,8 +105,11 @@ class _Archive:
         self._files.close()
 
     def write(self, occurrence: Occurrence) -> None:
-        """Write what is said of a specimen; nothing where that is nothing, or nothing new."""
-        rows = self._to_send(occurrence)
+        """Write the rows of a specimen, unless it has none or the ledger holds all of them."""
+        rows = self._identifier.rows(occurrence)
+        if self._ledger is not None:
+            self._ledger.saw(occurrence.id)
+            rows = [row for row in rows if self._ledger.news(row.id, occurrence.id, row.digest) != "unchanged"]
         if not rows:
             return
         self.occurrences += 1
@@ -114,47 +117,34 @@ class _Archive:
         self._row(profile.OCCURRENCES, occurrence.id, occurrence.terms)
         for row in rows:
             self._row(profile.IDENTIFICATIONS, occurrence.id, row.terms)
-        for _, uri, terms in occurrence.images:
+            if row.is_machine:
+                self._write_candidates(occurrence, row)
+        for uri, terms in occurrence.images:
             if "isROIOf" not in terms and "accessURI" not in terms:
                 terms["accessURI"] = self._name(uri)
             self._row(profile.IMAGES, occurrence.id, terms)
-        machine = next((row for row in rows if row.is_machine), None)
-        if machine is not None:
-            self._write_candidates(occurrence, machine)
-
-    def _to_send(self, occurrence: Occurrence) -> list[IdentificationRow]:
-        rows = self._identifier.rows(occurrence)
-        if self._ledger is None:
-            return rows
-        self._ledger.saw(occurrence.id)
-        return [row for row in rows if self._ledger.news(row.id, occurrence.id, row.digest) != "unchanged"]
 
     def _write_candidates(self, occurrence: Occurrence, machine: IdentificationRow) -> None:
-        """All candidates of all images; those that the identification rests on name it."""
+        """Write all candidates of all images; those on which the identification is based name it."""
         agreeing = {vote.media for vote in winner(occurrence.votes)}
         for vote in occurrence.votes:
-            rests = machine.id if vote.media in agreeing else ""
+            identification = machine.id if vote.media in agreeing else ""
             for level, place, probability, name, rank, *lineage in vote.candidates:
-                cells = (occurrence.id, rests, vote.media, level, str(place), f"{probability:.6f}", name, rank)
+                cells = (occurrence.id, identification, vote.media, level, str(place), f"{probability:.6f}", name, rank)
                 profile.write_line(self._candidates, (*cells, *lineage, self._identifier.model))
 
-    def _row(self, sheet: profile.Sheet, occurrence: str, terms: object) -> None:
-        assert isinstance(terms, dict)
-        profile.write_row(self._sheets[sheet], sheet, occurrence, terms)
+    def _row(self, sheet: profile.Sheet, occurrence: str, terms: Mapping[str, str]) -> None:
+        profile.write_line(self._sheets[sheet], [occurrence, *(terms.get(term, "") for term in sheet.terms)])
 
     def _name(self, uri: str) -> str:
         try:
             name = self._names(uri)
             name.encode()
-        except (OutsideFolder, UnicodeEncodeError):  # bytes that are not UTF-8 have escapes in the uri
+        except (OutsideFolder, UnicodeEncodeError):  # bytes that are not UTF-8 are escaped in the uri
             return uri
         return name
 
-    def _open(self, path: Path) -> IO[str]:
-        return self._files.enter_context(path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n"))
-
-
-def _names(findings: Findings, options: ExportOptions) -> RelativeNames:
-    if options.base_folder is not None:
-        return NamesUnder(options.base_folder)
-    return common_names(findings.uris())
+    def _open(self, path: Path, header: tuple[str, ...]) -> IO[str]:
+        file = self._files.enter_context(path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n"))
+        profile.write_line(file, header)
+        return file

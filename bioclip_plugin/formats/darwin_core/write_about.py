@@ -1,34 +1,28 @@
-"""What stands beside the tables: who made the data set (EML), and by which model, labels and rules."""
+"""The files beside the tables: the description of the data set (EML), and the provenance of its identifications."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 from xml.sax.saxutils import escape
 
+from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.darwin_core.identities import derived, model_name
 from bioclip_plugin.formats.darwin_core.profile import PROFILE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bioclip_plugin.contracts.export import Export
 
 _PACKAGES = ("torch", "open_clip_torch", "pillow")
 
 
 def eml_xml(export: Export) -> str:
-    """A short description of the data set in the Ecological Metadata Language, GBIF's profile."""
+    """Return a short description of the data set in the Ecological Metadata Language, GBIF's profile."""
     options = export.options
     title = escape(options.title or f"Identifications by {model_name(export)}")
-    who = escape(options.contributor or "not stated")
-    party = f"<organizationName>{who}</organizationName>"
-    rights = (
-        f"<intellectualRights><para>{escape(options.licence)}</para></intellectualRights>" if options.licence else ""
-    )
+    party = f"<organizationName>{escape(options.contributor or 'not stated')}</organizationName>"
+    licence = f"<para>{escape(options.licence)}</para>" if options.licence else ""
     about = (
         f"Identifications of specimens and observations by {model_name(export)}, a machine, and by the persons who reviewed them. "
-        "Those of the machine are unverified and replace nobody's. Each names the images that it rests on."
+        "Those of the machine are unverified and do not replace other identifications. Each names the images that it is based on."
     )
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -38,19 +32,19 @@ def eml_xml(export: Export) -> str:
         f"  <dataset>\n    <title>{title}</title>\n    <creator>{party}</creator>\n"
         f"    <metadataProvider>{party}</metadataProvider>\n    <pubDate>{export.moment:%Y-%m-%d}</pubDate>\n"
         f"    <language>eng</language>\n    <abstract><para>{escape(about)}</para></abstract>\n"
-        + (f"    {rights}\n" if rights else "")
+        + (f"    <intellectualRights>{licence}</intellectualRights>\n" if licence else "")
         + f"    <contact>{party}</contact>\n  </dataset>\n</eml:eml>\n"
     )
 
 
 def provenance_json(export: Export, counts: Mapping[str, Any]) -> str:
-    """The identities of model, labels and rules with their settings; nothing about the machine that it ran on."""
+    """Return the identities of model, labels and rules with their settings, without details of the machine that ran them."""
     run = export.run
     model = dict(run.provenance.get("model", {}))
     if not str(model.get("source", "")).startswith("hf-hub:"):
-        model["source"] = "local"  # a path of somebody's machine is nobody's business; the weights have their sha256
+        model["source"] = "local"  # a path on the user's machine stays private; sha256 identifies the weights
     packages = run.provenance.get("packages", {})
-    said = {
+    provenance = {
         "profile": PROFILE,
         "run": {"id": run.id, "key": run.key, "ended_at": export.moment.isoformat(timespec="seconds")},
         "model": {**model, "identified_by": model_name(export)},
@@ -66,4 +60,4 @@ def provenance_json(export: Export, counts: Mapping[str, Any]) -> str:
         "rule_settings": dict(run.rule_settings),
         "counts": counts,
     }
-    return json.dumps(said, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n"
+    return json.dumps(provenance, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n"

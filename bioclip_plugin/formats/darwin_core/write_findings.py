@@ -1,4 +1,4 @@
-"""What a run and its reviewers say of each specimen, gathered on disk: images of one specimen need not be listed together."""
+"""Answers and reviews by specimen, gathered on disk: images of one specimen need not be listed together."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_core.files.scratch import Scratch
 from bioclip_core.taxonomy import RANKS, Taxon
+from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.darwin_core.identities import derived_occurrence, known_occurrence, media_id, nameable
 from bioclip_plugin.formats.darwin_core.write_occurrences import media_terms, occurrence_terms
+from bioclip_plugin.items.media import MediaItem
 
 if TYPE_CHECKING:
-    from bioclip_plugin.contracts.export import Export
-    from bioclip_plugin.items.media import MediaItem
     from bioclip_plugin.store import Review, StoredItem, StoredRegion
 
 _AT_ONCE = 256
@@ -45,7 +45,7 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A person's last word on an image of a specimen."""
+    """A reviewer's last review of an image of a specimen."""
 
     media: str
     taxon: Taxon
@@ -57,26 +57,26 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """One specimen, or what is seen in one region, with everything that was said of it."""
+    """One specimen, or the organism in one region, with all answers and reviews."""
 
     id: str
     terms: Mapping[str, str]
     votes: list[Vote]
     said: list[Said]
-    images: list[tuple[str, str, dict[str, str]]]
-    """Id, uri and terms of each image, and of each region after its image."""
+    images: list[tuple[str, dict[str, str]]]
+    """Uri and terms of each image, and of each region after its image."""
 
 
 class Findings(Scratch):
-    """Specimens, their images and what was said of them, on disk. To be used with ``with``."""
+    """Specimens, their images, answers and reviews, on disk. To be used with ``with``."""
 
     def __init__(self) -> None:
         super().__init__(_TABLES)
         self.left_out: Counter[str] = Counter()
-        """Regions that give no identification, by the reason."""
+        """Number of regions without an identification, by the reason."""
 
     def gather(self, export: Export) -> None:
-        """Take in everything that is to be exported."""
+        """Read all items and reviews of an export."""
         items = export.items()
         while batch := list(islice(items, _AT_ONCE)):
             reviews = export.reviews_of(batch)
@@ -84,100 +84,86 @@ class Findings(Scratch):
                 self._take(stored, reviews.get((stored.item.uri, stored.item.frame), []), export)
 
     def occurrences(self) -> Iterator[Occurrence]:
-        """Every specimen, in the order in which they were listed first; also those of which nothing is said."""
-        ask = self._database.execute
-        for number, name, terms in ask("SELECT number, id, terms FROM occurrence ORDER BY number"):
-            votes = ask(
-                "SELECT media, taxon, probability, candidates FROM vote WHERE occurrence = ? ORDER BY number", (number,)
-            )
-            said = ask(
-                "SELECT media, taxon, reviewer, moment, comment FROM said WHERE occurrence = ? ORDER BY number",
-                (number,),
-            )
-            images = ask("SELECT media, uri, terms FROM image WHERE occurrence = ? ORDER BY number", (number,))
+        """Yield every specimen, also without an answer, in the order of the listing."""
+        for number, name, terms in self._database.execute("SELECT number, id, terms FROM occurrence ORDER BY number"):
+            votes = self._rows("media, taxon, probability, candidates", "vote", number)
+            said = self._rows("media, taxon, reviewer, moment, comment", "said", number)
             yield Occurrence(
                 name,
                 json.loads(terms),
                 [Vote(media, Taxon(*json.loads(taxon)), p, json.loads(listed)) for media, taxon, p, listed in votes],
-                [Said(media, Taxon(*json.loads(taxon)), who, when, why) for media, taxon, who, when, why in said],
-                [(media, uri, json.loads(terms)) for media, uri, terms in images],
+                [Said(media, Taxon(*json.loads(taxon)), *rest) for media, taxon, *rest in said],
+                [(uri, json.loads(terms)) for uri, terms in self._rows("uri, terms", "image", number)],
             )
 
     def uris(self) -> Iterator[str]:
-        """The uris of all images."""
+        """Return the uris of all images."""
         return (uri for (uri,) in self._database.execute("SELECT uri FROM image ORDER BY number"))
+
+    def _rows(self, columns: str, table: str, number: int) -> Iterator[Any]:
+        return self._database.execute(f"SELECT {columns} FROM {table} WHERE occurrence = ? ORDER BY number", (number,))
+
+    def _insert(self, table: str, **values: Any) -> int:
+        """Insert a row unless it is there, and return its number."""
+        marks = ", ".join("?" * len(values))
+        insert = f"INSERT OR IGNORE INTO {table} ({', '.join(values)}) VALUES ({marks})"
+        return int(self._database.execute(insert, tuple(values.values())).lastrowid or 0)
 
     def _take(self, stored: StoredItem, reviews: Sequence[Review], export: Export) -> None:
         item = stored.item
-        known = known_occurrence(item.metadata)
         classified = [region for region in stored.regions if region.classified]
         for region in classified:
             box = region.region.box if region.region else None
-            occurrence = self._occurrence(known or derived_occurrence(item.uri, item.frame, box), item, known, export)
-            self._vote(occurrence, region, item, box, export)
-        for review in _last_words(reviews):
+            self._vote(self._occurrence(item, box, export), region, item, box, export)
+        for review in _last_reviews(reviews):
             box = review.target.region.box if review.target.region else None
             if review.target.kind == "media" and len(classified) == 1 and classified[0].region is not None:
-                box = classified[0].region.box  # the one thing that there is to see
-            occurrence = self._occurrence(known or derived_occurrence(item.uri, item.frame, box), item, known, export)
-            self._say(occurrence, review, item, box)
+                box = classified[0].region.box  # a review of an image with one region is about that region
+            self._say(self._occurrence(item, box, export), review, item, box)
 
     def _vote(self, occurrence: int, region: StoredRegion, item: MediaItem, box: Box | None, export: Export) -> None:
         decision = region.decision
         if decision is None or decision.candidate is None or decision.verdict != "taxon":
             self.left_out[decision.verdict if decision else "not decided"] += 1
-            return
-        taxon = nameable(decision.candidate.taxon, decision.candidate.rank)
-        if taxon is None:
+        elif (taxon := nameable(decision.candidate.taxon, decision.candidate.rank)) is None:
             self.left_out["no scientific name"] += 1
-            return
-        listed = json.dumps(_candidates(region, export.options.top), ensure_ascii=False)
-        media = self._image(occurrence, item, box)
-        values = (occurrence, media, _packed(taxon), decision.candidate.probability, listed)
-        self._database.execute(
-            "INSERT INTO vote (occurrence, media, taxon, probability, candidates) VALUES (?, ?, ?, ?, ?)", values
-        )
+        else:
+            self._insert(
+                "vote", occurrence=occurrence, media=self._image(occurrence, item, box), taxon=_packed(taxon),
+                probability=decision.candidate.probability, candidates=_json(_candidates(region, export.options.top)),
+            )  # fmt: skip
 
     def _say(self, occurrence: int, review: Review, item: MediaItem, box: Box | None) -> None:
-        taxon = nameable(review.taxon) if review.taxon is not None else None
-        if review.verdict != "taxon" or taxon is None:
-            return
-        moment = review.reviewed_at.isoformat(timespec="seconds").replace("+00:00", "Z")
-        values = (
-            occurrence,
-            self._image(occurrence, item, box),
-            _packed(taxon),
-            review.reviewer,
-            moment,
-            review.comment,
-        )
-        self._database.execute(
-            "INSERT INTO said (occurrence, media, taxon, reviewer, moment, comment) VALUES (?, ?, ?, ?, ?, ?)", values
-        )
+        taxon = nameable(review.taxon) if review.taxon is not None and review.verdict == "taxon" else None
+        if taxon is not None:
+            moment = review.reviewed_at.isoformat(timespec="seconds").replace("+00:00", "Z")
+            self._insert(
+                "said", occurrence=occurrence, media=self._image(occurrence, item, box), taxon=_packed(taxon),
+                reviewer=review.reviewer, moment=moment, comment=review.comment,
+            )  # fmt: skip
 
-    def _occurrence(self, name: str, item: MediaItem, known: str | None, export: Export) -> int:
+    def _occurrence(self, item: MediaItem, box: Box | None, export: Export) -> int:
+        """Return the number of the specimen that a region shows."""
+        known = known_occurrence(item.metadata)
+        name = known or derived_occurrence(item.uri, item.frame, box)
         found = self._database.execute("SELECT number FROM occurrence WHERE id = ?", (name,)).fetchone()
         if found:
             return int(found[0])
-        terms = json.dumps(occurrence_terms(name, item, export.options, is_known=known is not None), ensure_ascii=False)
-        done = self._database.execute("INSERT INTO occurrence (id, terms) VALUES (?, ?)", (name, terms))
-        return int(done.lastrowid or 0)
+        terms = occurrence_terms(name, item, export.options, is_known=known is not None)
+        return self._insert("occurrence", id=name, terms=_json(terms))
 
     def _image(self, occurrence: int, item: MediaItem, box: Box | None) -> str:
-        """Put down an image, and the region of it; the id of what was looked at."""
+        """Store an image, and the region of it; return the id of the region, or of the image without one."""
         whole = media_id(item.uri, item.frame, None)
-        looked_at: list[tuple[str, Box | None]] = [(whole, None)]
-        if box is not None:
-            looked_at.append((media_id(item.uri, item.frame, box), box))
-        insert = "INSERT OR IGNORE INTO image (occurrence, media, uri, terms) VALUES (?, ?, ?, ?)"
-        for media, region in looked_at:
-            terms = json.dumps(media_terms(media, item, region, whole), ensure_ascii=False)
-            self._database.execute(insert, (occurrence, media, item.uri, terms))
-        return looked_at[-1][0]
+        region = media_id(item.uri, item.frame, box)
+        for media, part in dict.fromkeys(((whole, None), (region, box))):
+            terms = _json(media_terms(media, item, part, whole))
+            self._insert("image", occurrence=occurrence, media=media, uri=item.uri, terms=terms)
+        return region
 
 
-def _last_words(reviews: Sequence[Review]) -> list[Review]:
-    """Each person's last word on each target; the reviews come oldest first."""
+def _last_reviews(reviews: Sequence[Review]) -> list[Review]:
+    """Return each reviewer's last review of each target; the reviews come oldest first."""
     last: dict[tuple[str, Box | None], Review] = {}
     for review in reviews:
         key = (review.reviewer, review.target.region.box if review.target.region else None)
@@ -188,17 +174,19 @@ def _last_words(reviews: Sequence[Review]) -> list[Review]:
 
 
 def _packed(taxon: Taxon) -> str:
-    return json.dumps([*taxon.lineage, taxon.common_name, taxon.source_id], ensure_ascii=False)
+    return _json([*taxon.lineage, taxon.common_name, taxon.source_id])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _candidates(region: StoredRegion, top: int) -> list[list[Any]]:
-    """The best at each level, the most specific level first; levels of a custom label set before all."""
+    """Return the best candidates of each level: those of a custom label set, then from species up."""
     rows: list[list[Any]] = []
     depths = {rank.value: -rank.depth for rank in RANKS}
-    for level, candidates in sorted(
-        region.by_rank.items(), key=lambda pair: (depths.get(pair[0], -len(RANKS)), pair[0])
-    ):
-        for place, one in enumerate(candidates[:top], start=1):
-            taxon = nameable(one.taxon, one.rank) or one.taxon
-            rows.append([level, place, one.probability, one.name, one.rank, *taxon.lineage])
+    for level in sorted(region.by_rank, key=lambda level: (depths.get(level, -len(RANKS)), level)):
+        for place, candidate in enumerate(region.by_rank[level][:top], start=1):
+            taxon = nameable(candidate.taxon, candidate.rank) or candidate.taxon
+            rows.append([level, place, candidate.probability, candidate.name, candidate.rank, *taxon.lineage])
     return rows

@@ -1,4 +1,4 @@
-"""What is said of a specimen as rows of the identification table: one of the machine, and each person's."""
+"""Rows of the identification table: one of the model per specimen, and one per reviewer and name."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioclip_core.taxonomy import RANKS, Taxon
+from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.darwin_core.identities import (
     machine_identification,
     model_address,
@@ -18,19 +19,16 @@ from bioclip_plugin.formats.darwin_core.identities import (
     person_identification,
 )
 from bioclip_plugin.formats.darwin_core.terms import MACHINE_REMARK
+from bioclip_plugin.formats.darwin_core.write_findings import Occurrence, Vote
 
-if TYPE_CHECKING:
-    from bioclip_plugin.contracts.export import Export
-    from bioclip_plugin.formats.darwin_core.write_findings import Occurrence, Vote
-
-_REFERENCES = 20  # images that are named as what an answer rests on
-# When and how surely it was said may differ from run to run; it is the same statement.
+_REFERENCES = 20  # at most this many images are named as the basis of an answer
+# These may differ from run to run although the statement is the same.
 _PASSING = frozenset({"dateIdentified", "identificationRemarks", "identificationReferences"})
 
 
 @dataclass(frozen=True, slots=True)
 class IdentificationRow:
-    """One row, with what the ledger knows it by."""
+    """One row, with the values by which the ledger knows it."""
 
     terms: Mapping[str, str]
     is_machine: bool
@@ -41,81 +39,78 @@ class IdentificationRow:
 
     @property
     def digest(self) -> str:
-        """Of what is stated: not of when it was, nor of the score."""
+        """Hash of the statement, without its date and score."""
         lasting = sorted((term, value) for term, value in self.terms.items() if value and term not in _PASSING)
         return hashlib.sha256(json.dumps(lasting).encode()).hexdigest()[:32]
 
 
 class Identifier:
-    """Makes rows for one export; what is the same in all of them is worked out once."""
+    """Makes the rows of one export."""
 
     def __init__(self, export: Export) -> None:
-        self._model = model_key(export)
-        self._name = model_name(export)
-        self._address = model_address(export)
-        self._labels = str(export.run.answer_settings.get("label_set", ""))
+        self.model = model_name(export)
+        """The model as ``identifiedBy`` names it."""
+        self._key = model_key(export)
         self._moment = export.moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+        labels = str(export.run.answer_settings.get("label_set", ""))
+        self._lasting = {
+            "identifiedByID": model_address(export),
+            "nameAccordingTo": f"BioCLIP label set {labels[:16]}" if labels else "",
+            "identificationVerificationStatus": "unverified",
+        }
         version = export.run.provenance.get("bioclip_plugin", "")
         self._run = f"run {export.run.id} ({export.run.key[:12]}) of bioclip-plugin {version}".rstrip()
 
-    @property
-    def model(self) -> str:
-        """Who identified."""
-        return self._name
-
     def rows(self, occurrence: Occurrence) -> list[IdentificationRow]:
-        """The machine's row first, then each person's; none where nothing is said."""
+        """Return the model's row, then each reviewer's; empty for a specimen without an identification."""
         machine = [self._machine(occurrence)] if occurrence.votes else []
-        return machine + self._persons(occurrence)
+        return machine + _persons(occurrence)
 
     def _machine(self, occurrence: Occurrence) -> IdentificationRow:
         agreeing = winner(occurrence.votes)
         taxon, best = agreeing[0].taxon, agreeing[0].probability
         many = f", {len(agreeing)} of {len(occurrence.votes)} images agree" if len(occurrence.votes) > 1 else ""
-        source = taxon.source_id
         terms = {
-            "identificationID": machine_identification(occurrence.id, self._model, taxon),
-            "identifiedBy": self._name,
-            "identifiedByID": self._address,
+            "identificationID": machine_identification(occurrence.id, self._key, taxon),
+            "identifiedBy": self.model,
             "dateIdentified": self._moment,
-            **name_terms(taxon),
-            "taxonID": source,
-            "nameAccordingTo": f"BioCLIP label set {self._labels[:16]}" if self._labels else "",
-            "identificationVerificationStatus": "unverified",
+            **self._lasting,
+            **_name_terms(taxon),
+            "taxonID": taxon.source_id,
             "identificationReferences": " | ".join(vote.media for vote in agreeing[:_REFERENCES]),
             "identificationRemarks": f"{MACHINE_REMARK}, probability {best:.4f}{many}; {self._run}",
         }
         return IdentificationRow(terms, is_machine=True)
 
-    def _persons(self, occurrence: Occurrence) -> list[IdentificationRow]:
-        rows: dict[str, dict[str, str]] = {}
-        for said in occurrence.said:
-            name = person_identification(occurrence.id, said.reviewer, said.taxon)
-            row = rows.get(name)
-            if row is None:
-                rows[name] = {
-                    "identificationID": name,
-                    "identifiedBy": said.reviewer,
-                    "identifiedByID": person_address(said.reviewer),
-                    "dateIdentified": said.moment,
-                    **name_terms(said.taxon),
-                    "identificationReferences": said.media,
-                    "identificationRemarks": said.comment,
-                }
-                continue
-            row["dateIdentified"] = max(row["dateIdentified"], said.moment)
-            if said.media not in row["identificationReferences"]:
-                row["identificationReferences"] += f" | {said.media}"
-        return [IdentificationRow(terms, is_machine=False) for terms in rows.values()]
+
+def _persons(occurrence: Occurrence) -> list[IdentificationRow]:
+    rows: dict[str, dict[str, str]] = {}
+    for said in occurrence.said:
+        name = person_identification(occurrence.id, said.reviewer, said.taxon)
+        first = {
+            "identificationID": name,
+            "identifiedBy": said.reviewer,
+            "identifiedByID": person_address(said.reviewer),
+            "dateIdentified": said.moment,
+            **_name_terms(said.taxon),
+            "identificationReferences": said.media,
+            "identificationRemarks": said.comment,
+        }
+        row = rows.setdefault(name, first)
+        row["dateIdentified"] = max(row["dateIdentified"], said.moment)
+        if said.media not in row["identificationReferences"]:
+            row["identificationReferences"] += f" | {said.media}"
+    return [IdentificationRow(terms, is_machine=False) for terms in rows.values()]
 
 
 def winner(votes: list[Vote]) -> list[Vote]:
-    """The votes of the taxon with the greatest sum of probabilities, the surest first; equal sums go by probability, then name."""
+    """Return the votes for the taxon with the greatest sum of probabilities, the most probable first.
+
+    Equal sums are decided by the greatest probability, then by name.
+    """
     by_taxon: dict[tuple[str, ...], list[Vote]] = {}
-    for vote in votes:
+    for vote in sorted(votes, key=lambda vote: -vote.probability):
         by_taxon.setdefault(vote.taxon.lineage, []).append(vote)
-    for same in by_taxon.values():
-        same.sort(key=lambda vote: -vote.probability)
 
     def weight(lineage: tuple[str, ...]) -> tuple[Any, ...]:
         same = by_taxon[lineage]
@@ -124,12 +119,11 @@ def winner(votes: list[Vote]) -> list[Vote]:
     return by_taxon[min(by_taxon, key=weight)]
 
 
-def name_terms(taxon: Taxon) -> dict[str, str]:
-    """The name at the taxon's own rank, without a qualifier, and the names above it."""
-    terms = {rank.value: taxon.lineage[rank.depth] for rank in RANKS[:-1]}
+def _name_terms(taxon: Taxon) -> dict[str, str]:
+    """Return the name at the taxon's own rank, without a qualifier, and the names above it."""
     return {
         "scientificName": taxon.scientific_name,
         "taxonRank": taxon.rank.value if taxon.rank else "",
-        **terms,
+        **{rank.value: taxon.lineage[rank.depth] for rank in RANKS[:-1]},
         "specificEpithet": taxon.species.removeprefix("× "),
     }

@@ -145,12 +145,12 @@ def test_a_ledger_is_text_in_order_that_says_what_it_is(store: Store, tmp_path: 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "is no ledger of exports"),
-        ("id,name\n1,2\n", "is no ledger of exports"),
+        ("", "is not a ledger of exports"),
+        ("id,name\n1,2\n", "is not a ledger of exports"),
         (ABOUT.replace("1", "9"), "is of version 9; this software has 1"),
         (ABOUT.replace("darwin-core", "other"), "is one of other, not of darwin-core"),
         (f"{ABOUT}a\tb\n", "is damaged in line 3"),
-        (ABOUT + "a\tb\tc\tsent\n" * 2, "comes twice"),
+        (ABOUT + "a\tb\tc\tsent\n" * 2, "duplicate identificationID"),
     ],
 )
 def test_a_file_that_is_no_good_ledger_is_left_alone(ledger: Path, text: str, why: str) -> None:

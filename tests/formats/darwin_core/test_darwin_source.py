@@ -163,7 +163,7 @@ def test_an_image_in_two_tables_is_listed_once_and_one_of_two_specimens_is_told(
     items, problems = listed("dwca")
     assert [item.metadata["occurrenceID"] for item in items] == ["s1"]
     assert [problem.reason for problem in problems] == [
-        "multimedia.txt:3: the image dwca/a.jpg is listed for 's1' already; the specimen 's2' has no answer of its own"
+        "multimedia.txt:3: the image dwca/a.jpg is already listed for 's1'; the specimen 's2' gets no answer of its own"
     ]
 
 
@@ -285,8 +285,8 @@ def test_broken_rows_are_told_with_file_and_line_and_the_good_ones_go_on() -> No
     assert [item.uri for item in items] == ["dwca/a.jpg", "dwca/c.jpg"]
     assert [problem.reason for problem in problems] == [
         "occurrence.txt:4: it has 2 columns; meta.xml needs 13",
-        "occurrence.txt:5: it has no id, so that nothing can belong to it",
-        "occurrence.txt:6: the id 's1' comes twice; the first row with it is taken",
+        "occurrence.txt:5: the id is empty, so that no image can refer to the row",
+        "occurrence.txt:6: duplicate id 's1'; the first row with it is used",
         "multimedia.txt:3: its core id 's9' is not in occurrence.txt",
         "multimedia.txt:4: it has 1 columns; meta.xml needs 2",
         "multimedia.txt:6: it has 3 columns and the header has 2: a cell holds a separator",
