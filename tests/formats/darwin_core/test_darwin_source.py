@@ -290,7 +290,7 @@ def test_broken_rows_are_told_with_file_and_line_and_the_good_ones_go_on() -> No
         "multimedia.txt:3: its core id 's9' is not in occurrence.txt",
         "multimedia.txt:4: it has 1 columns; meta.xml needs 2",
         "multimedia.txt:6: it has 3 columns and the header has 2: a cell holds a separator",
-        "multimedia.txt:7: it has neither accessURI nor identifier, which say where the image is",
+        "multimedia.txt:7: it has neither accessURI nor identifier, which give the place of the image",
         "multimedia.txt:8: file '../x.jpg' is a path outside the folder dwca: name the folder that it is in with --base-folder, or give "
         "--allow-outside if you trust the file that names it",
     ]

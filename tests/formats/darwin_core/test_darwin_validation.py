@@ -104,7 +104,7 @@ def test_our_own_archive_is_good_as_folder_zip_tar_and_by_its_meta_xml(good: Pat
         ("multimedia.txt", 3, "accessURI", "file:///b.jpg", "line 3: accessURI leaves the archive"),
         ("candidates.tsv", 2, "probability", "1.7", "candidates.tsv: line 2: probability must be a number from 0 to 1 (given: 1.7)"),
         ("candidates.tsv", 2, "probability", "0.01", "candidates.tsv: line 3: candidates must be in order, the most probable first"),
-        ("candidates.tsv", 2, "identificationID", "x", "identificationID points nowhere: the archive does not have this identification (given: x)"),
+        ("candidates.tsv", 2, "identificationID", "x", "the archive does not have this identification (given: x)"),
         ("candidates.tsv", 1, "level", "depth", "candidates.tsv: line 1: the columns must be occurrenceID"),
     ],
 )  # fmt: skip
