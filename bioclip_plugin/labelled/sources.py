@@ -10,7 +10,8 @@ from typing import Any
 
 from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
-from bioclip_core.taxonomy import RANKS, clean_name, parse_binomial
+from bioclip_core.names import clean_name, parse_name
+from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.formats.tables.read_rows import Row, items_of
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
@@ -220,7 +221,7 @@ _EPITHET = re.compile(r"^[^\W\d_A-Z][\w-]*$")
 
 def _add_name(cells: dict[str, str], words: str, *, next_is_epithet: bool) -> None:
     """One folder's name: a binomial, an epithet below its genus, or a name at the rank that its ending or its place tells."""
-    genus, epithet = parse_binomial(words)
+    genus, epithet = parse_name(words).binomial
     if epithet:
         cells |= {"verbatimScientificName": words, "genus": genus, "specificEpithet": epithet}
     elif "genus" in cells and words[0].islower():

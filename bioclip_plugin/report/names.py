@@ -9,7 +9,8 @@ from pathlib import Path
 
 from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError, UsageError
-from bioclip_core.taxonomy import Taxon, clean_name
+from bioclip_core.names import clean_name
+from bioclip_core.taxonomy import Taxon
 
 _COLUMNS = ("scientificname", "language", "vernacularname")
 _SHOWN = 20

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioclip_core.errors import SourceError
+from bioclip_core.names import clean_name, parse_name
 from bioclip_core.options import check_options
-from bioclip_core.taxonomy import Taxon, clean_name, parse_binomial
+from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
 from bioclip_plugin.formats.timelapse import read_reviews as timelapse
 from bioclip_plugin.items.media import Region, path_of, uri_of
@@ -352,7 +353,7 @@ def _written_names(entry: Entry) -> Iterator[str]:
     elif isinstance(entry, Written):
         for cell in entry.names.values():
             yield clean_name(cell)
-            yield " ".join(parse_binomial(cell)).strip()
+            yield " ".join(parse_name(cell).binomial).strip()
 
 
 def _event_of(entry: Entry) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.cells import plain_cells
-from bioclip_core.taxonomy import RANKS, Rank, Taxon, clean_name, parse_binomial
+from bioclip_core.names import clean_name, parse_name
+from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_training.catalog.names import cleaned
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _at_name(taxon: Taxon, name: str) -> Taxon:
     wanted = " ".join(clean_name(name).lower().split())
     if taxon.common_name.lower() == wanted:
         return taxon
-    if parse_binomial(name)[1] and taxon.species:
+    if parse_name(name).binomial[1] and taxon.species:
         return taxon
     rank = next((rank for rank in RANKS if taxon.lineage[rank.depth].lower() == wanted), Rank.SPECIES)
     return taxon.truncated(rank)

@@ -1,11 +1,13 @@
-"""Written names taken apart, and how far apart spellings are."""
+"""The parser of scientific names: parts, doubts, keys, and species cells with and without their genus."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import pandas as pd
 import pytest
 
-from bioclip_core.names import folded, parse_name, same_authorship
-from bioclip_training.taxonomy.spelling import distance, equal_endings
+from bioclip_core.names import clean_name, folded, parse_name, parse_species, same_authorship
 
 
 @pytest.mark.parametrize(
@@ -77,18 +79,103 @@ def test_authorships_agree_by_year_and_beginning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "errors"),
+    ("cell", "name"),
     [
-        ("alba", "alba", 0), ("alba", "alda", 1), ("alba", "abla", 1), ("alba", "albaa", 1), ("alba", "lba", 1),
-        ("abcdef", "badcef", 2), ("abcd", "cdab", 3), ("ab", "ba", 1), ("fictus", "pictam", 3),
+        ("  <i>Acer</i>\tpalmatum ", "Acer palmatum"), ("Acer_palmatum", "Acer palmatum"), ("a\x00b", "ab"),
+        ("Unknown", ""), ("n/a", ""), ("sp.", ""), ("not_classified", ""), ("?", ""), ("", ""), (None, ""),
+        (float("nan"), ""), (pd.NA, ""), (pd.NaT, ""), (12, "12"), ("Mu\u0308ller", "M\u00fcller"), ("a < b", "a < b"),
     ],
 )  # fmt: skip
-def test_the_distance_counts_letters_lost_added_changed_and_exchanged(one: str, other: str, errors: int) -> None:
-    assert distance(one, other, 2) == errors
-    assert distance(other, one, 2) == errors
+def test_a_cell_is_cleaned_and_the_words_for_nothing_are_nothing(cell: Any, name: str) -> None:
+    assert clean_name(cell) == name
 
 
-def test_the_endings_of_a_gender_are_one_class() -> None:
-    assert equal_endings("albus") == ["alba", "album"]
-    assert "nigrum" in equal_endings("niger")
-    assert equal_endings("makeri") == ["makerii"]
+@pytest.mark.parametrize(
+    ("cell", "genus", "epithet"),
+    [
+        ("palmatum", "Acer", "palmatum"), ("Acer palmatum", "Acer", "palmatum"), ("Palmatum", "Acer", "palmatum"),
+        ("palmatum Thunb., 1784", "Acer", "palmatum"), ("saccharum subsp. nigrum", "Acer", "saccharum"),
+        ("saccharum var nigrum", "Acer", "saccharum"), ("x schmittii", "Prunus", "× schmittii"),
+        ("×schmittii", "Prunus", "× schmittii"), ("xiphium", "Iris", "xiphium"), ("sp.", "Acer", ""), ("sp. 3", "Acer", ""),
+        ("cf. palmatum", "Acer", ""), ("novae-angliae", "Aster", "novae-angliae"), ("l'herminieri", "Puffinus", "l'herminieri"),
+        ("A. palmatum", "Acer", "palmatum"), ("B. palmatum", "Acer", ""), ("Carabus (Carabus) granulatus", "Carabus", "granulatus"),
+        ("× Cuprocyparis leylandii", "× Cuprocyparis", "leylandii"), ("Cuprocyparis leylandii", "× Cuprocyparis", "leylandii"),
+    ],
+)  # fmt: skip
+def test_an_epithet_is_found_among_genus_authority_and_marks(cell: str, genus: str, epithet: str) -> None:
+    assert parse_species(cell, genus).binomial[1] == epithet
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Acer palmatum", ("Acer", "palmatum")), ("acer palmatum Thunb.", ("Acer", "palmatum")), ("Acer", ("Acer", "")),
+        ("Acer Thunb.", ("Acer", "")), ("Acer sp.", ("Acer", "")), ("Prunus x schmittii Rehder", ("Prunus", "× schmittii")),
+        ("Prunus × schmittii", ("Prunus", "× schmittii")), ("× Cuprocyparis leylandii", ("× Cuprocyparis", "leylandii")),
+        ("X Cuprocyparis leylandii", ("× Cuprocyparis", "leylandii")), ("Xanthium strumarium", ("Xanthium", "strumarium")),
+        ("Carabus (Carabus) granulatus Linnaeus, 1758", ("Carabus", "granulatus")), ("", ("", "")), ("×", ("", "")),
+        ("Vulpes vulpes fulva", ("Vulpes", "vulpes")),
+    ],
+)  # fmt: skip
+def test_a_scientific_name_gives_genus_and_epithet(text: str, names: tuple[str, str]) -> None:
+    assert parse_name(text).binomial == names
+
+
+@pytest.mark.parametrize(
+    ("text", "genus", "epithet", "doubt"),
+    [
+        ("ACER PALMATUM", "Acer", "palmatum", ""),
+        ("LYNX FICTUS (Linnaeus, 1758)", "Lynx", "fictus", ""),
+        ("†Acer palmatum", "Acer", "palmatum", ""),
+        ("Acer de Maker", "Acer", "", ""),  # an author, not an epithet
+        ("Acer alba × rubra", "Acer", "", "hybrid formula"),
+        ("Acer species1", "Acer", "", "sp."),
+        ("Acer var nigrum", "Acer", "", ""),
+        ("cf. palmatum", "", "", "cf."),
+        ("BOLD:AAA0001", "", "", ""),
+        ("SH1572816.08FU", "", "", ""),  # a species hypothesis of UNITE
+        ("Inocybe_sp_SH1572816.08FU", "Inocybe", "", "sp."),
+        ("Tobacco mosaic virus", "Tobacco", "mosaic", ""),
+        ("12", "", "", ""),
+    ],
+)
+def test_marks_numbers_and_doubts_are_never_taken_for_a_species(
+    text: str, genus: str, epithet: str, doubt: str
+) -> None:
+    name = parse_name(text)
+    assert (name.genus, name.epithet, name.doubt) == (genus, epithet, doubt)
+
+
+def test_a_capitalised_second_word_is_the_epithet_if_the_source_states_a_species() -> None:
+    assert parse_name("Lynx Fictus (L., 1758)", is_species=True).binomial == ("Lynx", "fictus")
+    assert parse_name("Lynx Linnaeus, 1758", is_species=True).binomial == ("Lynx", "")
+
+
+@pytest.mark.parametrize(
+    ("cell", "genus", "binomial"),
+    [
+        ("palmatum", "", ("", "palmatum")),
+        ("Palmatum", "", ("", "palmatum")),
+        ("palmatum Thunb.", "", ("", "palmatum")),
+        ("x schmittii", "", ("", "× schmittii")),
+        ("Acer palmatum", "", ("Acer", "palmatum")),
+        ("ACER PALMATUM", "", ("Acer", "palmatum")),
+        ("Acer Rubrum", "", ("Acer", "rubrum")),
+        ("Acer sp.", "", ("Acer", "")),
+        ("sp. 3", "", ("", "")),
+        ("", "", ("", "")),
+        ("Prunus avium", "Acer", ("Acer", "")),  # another genus than that of the row
+        ("White-tailed deer", "Odocoileus", ("Odocoileus", "")),
+        ("alba × rubra", "Acer", ("Acer", "")),
+        ("PALMATUM", "Acer", ("Acer", "palmatum")),
+        ("Palmatum Thunb., 1784", "Acer", ("Acer", "palmatum")),
+        ("acer palmatum", "Acer", ("Acer", "palmatum")),
+        ("palmatum", "Uba1234", ("Uba1234", "palmatum")),  # a provisional genus
+    ],
+)
+def test_a_species_cell_is_read_with_the_genus_of_its_row(cell: str, genus: str, binomial: tuple[str, str]) -> None:
+    assert parse_species(cell, genus).binomial == binomial
+
+
+def test_a_species_cell_keeps_what_is_below_the_species() -> None:
+    assert parse_species("saccharum subsp. nigrum", "Acer").canonical == "Acer saccharum nigrum"

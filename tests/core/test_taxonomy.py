@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from bioclip_core.taxonomy import RANKS, Rank, Taxon, clean_epithet, clean_name, parse_binomial, taxon_from_row
+from bioclip_core.taxonomy import RANKS, Rank, Taxon, taxon_from_row
 
 MAPLE = Taxon(
     "Plantae", "Tracheophyta", "Magnoliopsida", "Sapindales", "Sapindaceae", "Acer", "palmatum", "Japanese maple"
@@ -54,49 +53,6 @@ def test_an_epithet_without_a_genus_is_named_alone_and_a_custom_label_has_no_ran
 
 
 @pytest.mark.parametrize(
-    ("cell", "name"),
-    [
-        ("  <i>Acer</i>\tpalmatum ", "Acer palmatum"), ("Acer_palmatum", "Acer palmatum"), ("a\x00b", "ab"),
-        ("Unknown", ""), ("n/a", ""), ("sp.", ""), ("not_classified", ""), ("?", ""), ("", ""), (None, ""),
-        (float("nan"), ""), (pd.NA, ""), (pd.NaT, ""), (12, "12"), ("Mu\u0308ller", "M\u00fcller"), ("a < b", "a < b"),
-    ],
-)  # fmt: skip
-def test_a_cell_is_cleaned_and_the_words_for_nothing_are_nothing(cell: Any, name: str) -> None:
-    assert clean_name(cell) == name
-
-
-@pytest.mark.parametrize(
-    ("cell", "genus", "epithet"),
-    [
-        ("palmatum", "Acer", "palmatum"), ("Acer palmatum", "Acer", "palmatum"), ("Palmatum", "Acer", "palmatum"),
-        ("palmatum Thunb., 1784", "Acer", "palmatum"), ("saccharum subsp. nigrum", "Acer", "saccharum"),
-        ("saccharum var nigrum", "Acer", "saccharum"), ("x schmittii", "Prunus", "× schmittii"),
-        ("×schmittii", "Prunus", "× schmittii"), ("xiphium", "Iris", "xiphium"), ("sp.", "Acer", ""), ("sp. 3", "Acer", ""),
-        ("cf. palmatum", "Acer", ""), ("novae-angliae", "Aster", "novae-angliae"), ("l'herminieri", "Puffinus", "l'herminieri"),
-        ("A. palmatum", "Acer", "palmatum"), ("B. palmatum", "Acer", ""), ("Carabus (Carabus) granulatus", "Carabus", "granulatus"),
-        ("× Cuprocyparis leylandii", "× Cuprocyparis", "leylandii"), ("Cuprocyparis leylandii", "× Cuprocyparis", "leylandii"),
-    ],
-)  # fmt: skip
-def test_an_epithet_is_found_among_genus_authority_and_marks(cell: str, genus: str, epithet: str) -> None:
-    assert clean_epithet(cell, genus) == epithet
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("Acer palmatum", ("Acer", "palmatum")), ("acer palmatum Thunb.", ("Acer", "palmatum")), ("Acer", ("Acer", "")),
-        ("Acer Thunb.", ("Acer", "")), ("Acer sp.", ("Acer", "")), ("Prunus x schmittii Rehder", ("Prunus", "× schmittii")),
-        ("Prunus × schmittii", ("Prunus", "× schmittii")), ("× Cuprocyparis leylandii", ("× Cuprocyparis", "leylandii")),
-        ("X Cuprocyparis leylandii", ("× Cuprocyparis", "leylandii")), ("Xanthium strumarium", ("Xanthium", "strumarium")),
-        ("Carabus (Carabus) granulatus Linnaeus, 1758", ("Carabus", "granulatus")), ("", ("", "")), ("×", ("×", "")),
-        ("Vulpes vulpes fulva", ("Vulpes", "vulpes")),
-    ],
-)  # fmt: skip
-def test_a_scientific_name_gives_genus_and_epithet(text: str, names: tuple[str, str]) -> None:
-    assert parse_binomial(text) == names
-
-
-@pytest.mark.parametrize(
     ("row", "lineage"),
     [
         ({"kingdom": "Plantae", "genus": "Acer", "specificEpithet": "palmatum"}, ("Plantae", "", "", "", "", "Acer", "palmatum")),
@@ -109,6 +65,12 @@ def test_a_scientific_name_gives_genus_and_epithet(text: str, names: tuple[str, 
         ({"class": "AVES", "genus": "TURDUS", "species": "merula"}, ("", "", "Aves", "", "", "Turdus", "merula")),
         ({"genus": "Acer", "species": "sp."}, ("", "", "", "", "", "Acer", "")),
         ({"order": "unknown", "genus": "nan", "species": float("nan")}, ("", "", "", "", "", "", "")),
+        ({"specificEpithet": "rubrum", "scientificName": "Acer rubrum"}, ("", "", "", "", "", "Acer", "rubrum")),
+        ({"species": "rubrum", "scientificName": "Acer rubrum"}, ("", "", "", "", "", "Acer", "rubrum")),
+        ({"scientificName": "ACER RUBRUM"}, ("", "", "", "", "", "Acer", "rubrum")),
+        ({"scientificName": "Acer Rubrum", "taxonRank": "species"}, ("", "", "", "", "", "Acer", "rubrum")),
+        ({"scientificName": "BOLD:AAA0001"}, ("", "", "", "", "", "", "")),
+        ({"genus": "UBA1234"}, ("", "", "", "", "", "Uba1234", "")),
     ],
 )  # fmt: skip
 def test_a_row_of_a_table_is_a_taxon(row: dict[str, Any], lineage: tuple[str, ...]) -> None:

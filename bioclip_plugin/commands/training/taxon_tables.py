@@ -11,7 +11,8 @@ from typing import IO, Any
 
 from bioclip_core.cells import column_name, plain_cells
 from bioclip_core.errors import SourceError
-from bioclip_core.taxonomy import RANKS, Taxon, clean_name, taxon_from_row
+from bioclip_core.names import clean_name
+from bioclip_core.taxonomy import RANKS, Taxon, taxon_from_row
 from bioclip_plugin.commands.reporting import printable
 
 _RANK_COLUMNS = (*(rank.value for rank in RANKS), "specificEpithet", "scientificName")

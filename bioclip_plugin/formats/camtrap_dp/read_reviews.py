@@ -11,7 +11,8 @@ from contextlib import closing
 from typing import Any
 
 from bioclip_core.errors import UsageError
-from bioclip_core.taxonomy import RANKS, Rank, Taxon, parse_binomial
+from bioclip_core.names import parse_name
+from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage
 from bioclip_plugin.formats.camtrap_dp.read_files import (
@@ -120,7 +121,7 @@ def _taxon_named(name: str, taxa: Mapping[str, Taxon]) -> Taxon:
 def _lineage_of(name: str, rank: str, stated: Mapping[str, Any]) -> list[str]:
     """Return the lineage of a name; without a rank two words are a species, and the ending tells a family."""
     lineage = {rank: str(stated.get(rank.value) or "") for rank in RANKS[:-1]} | {Rank.SPECIES: ""}
-    genus, epithet = parse_binomial(name)
+    genus, epithet = parse_name(name, is_species=rank == "species").binomial
     if rank in ("species", "subspecies") or (not rank and epithet):
         lineage |= {Rank.GENUS: genus, Rank.SPECIES: epithet}
     elif rank in [known.value for known in RANKS]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
 from bioclip_core.labels.label_set import LabelSet
-from bioclip_core.taxonomy import RANKS, Rank, clean_name, parse_binomial
+from bioclip_core.names import clean_name, parse_name
+from bioclip_core.taxonomy import RANKS, Rank
 
 
 class NameIndex:
@@ -27,14 +28,13 @@ class NameIndex:
         if self._labels.is_custom:  # the user's own words: nothing about them is to be cleaned
             return self._column_rows("common_name", name.strip())
         text = clean_name(name)
-        genus, epithet = parse_binomial(text)
-        if epithet and (rows := self._binomial_rows(genus, epithet)) is not None:
+        written = parse_name(text)
+        if written.epithet and (rows := self._binomial_rows(*written.binomial)) is not None:
             return rows
         found = [rows for rank in RANKS[:-1] if (rows := self._column_rows(rank.value, text)) is not None]
         if found:
             return np.unique(np.concatenate(found))
-        genus, epithet = parse_binomial(text.lower())  # TURDUS MERULA, whose second word looked like an author
-        return self._binomial_rows(genus, epithet) if epithet else None
+        return self._binomial_rows(*written.read_as_binomial().binomial) if written.reading else None  # Turdus Merula
 
     def _binomial_rows(self, genus: str, epithet: str) -> NDArray[np.int64] | None:
         of_genus = self._column_rows("genus", genus)
@@ -126,7 +126,7 @@ def check_names(labels: LabelSet, names: Iterable[str]) -> list[Finding]:
 
 def _finding(labels: LabelSet, index: NameIndex, name: str) -> Finding:
     rows = index.rows(name)
-    genus, epithet = parse_binomial(name)
+    genus, epithet = parse_name(name).binomial
     if rows is None:
         near = index.rows(genus) if epithet else None
         if near is not None:

@@ -74,6 +74,11 @@ def test_an_epithet_with_a_capital_is_one_where_the_rank_is_the_species_and_an_a
     assert said(scientificName="Lynx Linnaeus")[0] == "Lynx"
 
 
+def test_a_hybrid_formula_is_certain_of_its_genus_only() -> None:
+    assert said(scientificName="Lynx fictus × Lynx falsus")[0] == "Lynx"
+    assert said(genus="Lynx", species="fictus × falsus")[0] == "Lynx"
+
+
 def test_an_epithet_without_its_genus_names_nothing() -> None:
     named = cleaned(plain_cells({"family": "Fictidae", "species": "rufipes"}))
     assert named.taxon.rank is Rank.FAMILY
@@ -88,8 +93,12 @@ def test_a_name_of_one_word_goes_to_the_rank_that_the_row_states() -> None:
 
 
 @pytest.mark.parametrize(
-    "cells", [{}, {"scientificName": "unknown"}, {"genus": "", "species": "sp."}, {"label": "cat"}]
-)
+    "cells",
+    [
+        {}, {"scientificName": "unknown"}, {"scientificName": "BOLD:AAA0001"}, {"scientificName": "SH1572816.08FU"},
+        {"genus": "", "species": "sp."}, {"label": "cat"},
+    ],
+)  # fmt: skip
 def test_a_row_without_a_name_has_an_empty_taxon(cells: dict[str, str]) -> None:
     assert cleaned(plain_cells(cells)).taxon.rank is None
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bioclip_core.taxonomy import RANKS, Taxon, clean_name
+from bioclip_core.names import clean_name
+from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.catalog.names import NAME_COLUMNS, cleaned
 from bioclip_training.taxonomy.resolving import TaxonomyIndex
 

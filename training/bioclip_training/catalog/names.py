@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bioclip_core.taxonomy import RANKS, Rank, Taxon, clean_name, parse_binomial, taxon_from_row
+from bioclip_core.names import DOUBT, INFRASPECIFIC, PARTICLES, clean_name, parse_name
+from bioclip_core.taxonomy import RANKS, Rank, Taxon, taxon_from_row
 
 VERBATIM_COLUMNS = ("verbatimscientificname", "verbatimidentification", "verbatimname", "scientificname")
 """Where the name as the source wrote it may stand, best first; without case, underscores and prefixes such as ``dwc:``."""
@@ -16,13 +17,10 @@ NAME_COLUMNS = frozenset(
 )  # fmt: skip
 """Every column that decides a row's name."""
 
-_MARKERS = frozenset("subsp ssp var subvar f forma cv aff cf sp spp indet".split())
+_MARKERS = INFRASPECIFIC | DOUBT | frozenset("sp spp indet".split())
 _TAG = re.compile(r"<[^<>]{1,60}>")
 _HYBRID_MARKS = frozenset("×✕xX")
-# Words in lower case within an authority, which are no name of a subspecies.
-_OF_AUTHORITIES = frozenset(
-    "de da di do del della den der des du van von zu la le et ex in and al al. f. fil. & emend. auct.".split()
-)
+_OF_AUTHORITIES = PARTICLES | frozenset("f fil emend".split())
 _FAMILY_ENDINGS = ("idae", "aceae")
 _ORDER_ENDINGS = ("iformes", "ales")
 
@@ -44,7 +42,7 @@ def cleaned(cells: Mapping[str, Any]) -> Named:
     Args:
         cells: as :func:`~bioclip_core.cells.plain_cells` gives them.
     """
-    taxon = taxon_from_row(_with_small_epithet(cells))
+    taxon = taxon_from_row(cells)
     changes = []
     ranked, said = _placed_by_rank(taxon, cells)
     if ranked is not taxon:
@@ -58,20 +56,6 @@ def cleaned(cells: Mapping[str, Any]) -> Named:
     changes.extend(_species_changes(cells, taxon))
     changes.extend(_verbatim_changes(verbatim, taxon))
     return Named(taxon, verbatim, tuple(dict.fromkeys(changes)))
-
-
-def _with_small_epithet(cells: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The cells with the epithet of ``PARUS MAJOR`` in small letters, and that of ``Parus Major`` where the rank is the species.
-
-    Elsewhere a second word with a capital is an authority.
-    """
-    words = clean_name(cells.get("scientificname")).split()
-    if len(words) < 2 or not words[1].isalpha() or words[1] in _HYBRID_MARKS:
-        return cells
-    shouted = words[0].isupper() and words[1].isupper() and len(words[0]) > 2 and len(words[1]) > 2
-    if shouted or (words[1][0].isupper() and clean_name(cells.get("taxonrank")).lower() == Rank.SPECIES.value):
-        return {**cells, "scientificname": " ".join([words[0], words[1].lower(), *words[2:]])}
-    return cells
 
 
 def _text(cell: Any) -> str:
@@ -92,8 +76,9 @@ def _verbatim(cells: Mapping[str, Any]) -> str:
 
 def _placed_by_rank(taxon: Taxon, cells: Mapping[str, Any]) -> tuple[Taxon, str]:
     """A scientific name of one word at the rank that the row states, or that its ending tells, where no column has it."""
-    name, epithet = parse_binomial(cells.get("scientificname"))
-    if not name or epithet or name in taxon.lineage or taxon.genus:
+    written = parse_name(cells.get("scientificname"))
+    name = written.text.capitalize() if written.epithet_alone else written.binomial[0]
+    if not name or written.epithet or name in taxon.lineage or taxon.genus:
         return taxon, ""
     stated = clean_name(cells.get("taxonrank")).lower()
     rank = next((rank for rank in RANKS[:6] if rank.value == stated), None)
@@ -147,7 +132,8 @@ def _verbatim_changes(verbatim: str, taxon: Taxon) -> Iterator[str]:
     sentences = _against(verbatim, taxon)
     if sentences is None:
         ours = (
-            parse_binomial(verbatim) == (taxon.genus, taxon.species) or clean_name(verbatim).lower() == stands.lower()
+            parse_name(verbatim).binomial == (taxon.genus, taxon.species)
+            or clean_name(verbatim).lower() == stands.lower()
         )
         yield (
             f"{verbatim!r} became {stands!r}"
@@ -209,7 +195,7 @@ def _rest(words: Iterable[str], rank: Rank | None) -> list[str]:
         and rank is Rank.SPECIES
         and words
         and words[0][0].islower()
-        and words[0] not in _OF_AUTHORITIES
+        and words[0].rstrip(".") not in _OF_AUTHORITIES
     ):
         return [f"cut below the species: {' '.join(words)!r} removed"]
     said = [f"authority {' '.join(words[:cut])!r} removed"] if words[:cut] else []

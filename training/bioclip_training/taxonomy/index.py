@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from bioclip_core.errors import SourceError
-from bioclip_core.names import WrittenName, kingdom_named, parse_name
-from bioclip_core.taxonomy import Taxon
+from bioclip_core.names import WrittenName, parse_name
+from bioclip_core.taxonomy import Taxon, kingdom_named
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, HIGHER, NameRow
 from bioclip_training.taxonomy.schema import APPLICATION_ID, FORMAT
 from bioclip_training.taxonomy.spelling import distance, letters_of

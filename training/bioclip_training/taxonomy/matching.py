@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from bioclip_core.names import WrittenName, folded, key_of, kingdom_named, literal_key, same_authorship
-from bioclip_core.taxonomy import Rank, Taxon
+from bioclip_core.names import WrittenName, folded, key_of, literal_key, same_authorship
+from bioclip_core.taxonomy import Rank, Taxon, kingdom_named
 from bioclip_training.taxonomy.index import NameIndex
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, MISAPPLIED, PRO_PARTE, NameRow
 from bioclip_training.taxonomy.spelling import MOST_EDITS, distance, edits_allowed, equal_endings

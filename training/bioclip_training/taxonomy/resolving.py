@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from bioclip_core.names import WrittenName, folded, kingdom_named, parse_name, same_authorship
-from bioclip_core.taxonomy import RANKS, Rank, Taxon
+from bioclip_core.names import WrittenName, folded, parse_name, same_authorship
+from bioclip_core.taxonomy import RANKS, Rank, Taxon, kingdom_named
 from bioclip_training.taxonomy.index import NameIndex
 from bioclip_training.taxonomy.matching import NameCandidate, Outcome, find_candidates, places_of
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL

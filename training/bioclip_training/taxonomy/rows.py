@@ -9,8 +9,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
-from bioclip_core.names import WrittenName, key_of, literal_key, parse_name
-from bioclip_core.taxonomy import clean_name
+from bioclip_core.names import WrittenName, clean_name, key_of, literal_key, parse_name, parse_species
 from bioclip_training.taxonomy.formats import Checklist
 
 ACCEPTED, DOUBTFUL, SYNONYM, PRO_PARTE, MISAPPLIED = "accepted", "doubtful", "synonym", "pro parte", "misapplied"
@@ -154,14 +153,9 @@ def _table_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
 
 def _table_name(path: tuple[str, ...], species: str, whole: str) -> WrittenName | None:
     """Return the name that a row of ranks is about: its species, else its scientific name, else its lowest rank."""
-    cell, genus = clean_name(species), path[5]
-    if cell:
-        alone = parse_name(cell)
-        repeated = alone.genus == genus.removeprefix("× ") and bool(alone.epithet or alone.reading)
-        name = alone if repeated or not genus else parse_name(f"{genus} {cell}")
-        name = name.read_as_binomial() if name.reading else name
-        if name.epithet:
-            return name
+    name = parse_species(species, path[5])
+    if name.genus and name.epithet:
+        return name
     text = clean_name(whole) or next((name for name in reversed(path) if name), "")
     return parse_name(text) if text else None
 
