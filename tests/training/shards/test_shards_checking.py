@@ -81,7 +81,7 @@ def test_one_changed_bit_is_found_though_size_and_time_stay(shards: Path) -> Non
     data[512 + 45] ^= 1  # among the pixels of the first image, behind the tar's header of 512 bytes
     tar.write_bytes(data)
     os.utime(tar, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert problems(shards) == ["val-000000.tar: damaged: its bytes are not those that the manifest names (sha256)"]
+    assert problems(shards) == ["val-000000.tar: damaged: its sha256 is not the one in the manifest"]
     decoded = problems(shards, decode=True)
     assert len(decoded) == 2
     assert ".png: " in decoded[1]
@@ -95,7 +95,7 @@ def test_missing_and_surplus_shards_are_found(shards: Path) -> None:
         "train-000000.tar: it is missing",
         "train-000007.tar: it is not in the manifest",
         "val-000001.tar.draft: it is not in the manifest",
-        "unfinished: a writing began here and did not finish",
+        "unfinished: shards were begun here and not finished",
     ]
 
 
@@ -117,7 +117,7 @@ def test_a_sample_without_its_json_or_its_image_is_found(shards: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b"{no json", "no JSON"),
+        (b"{no json", "it is not JSON"),
         (b'{"kingdom": ""}', "it lacks phylum, class, order, family, genus, species"),
         (b"[]", "it lacks kingdom"),
         (json.dumps(dict.fromkeys("kingdom phylum class order family genus species".split(), "x") | {"split": "val"}).encode(),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bioclip_core.options import check_options
+from bioclip_training.catalog.ahead import threads_for
 from bioclip_training.catalog.duplicates import NEAR_DISTANCE
 
 IMAGE, FOLDER, BURST = "image", "folder", "burst"
@@ -48,7 +48,7 @@ class BuildOptions:
 
     @property
     def threads(self) -> int:
-        return self.workers or min(16, os.cpu_count() or 1)
+        return threads_for(self.workers)
 
     def as_facts(self) -> dict[str, Any]:
         """Return what is stored with the catalog: all but the number of threads, which changes nothing."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 from bioclip_core.cells import plain_cells
 from bioclip_core.errors import BioclipError, ImageError
+from bioclip_training.catalog.ahead import in_order
 from bioclip_training.catalog.fingerprints import Fingerprint, Look, fingerprint
 from bioclip_training.catalog.labelling import Label, Labeller
 from bioclip_training.catalog.options import BuildOptions
@@ -54,28 +53,34 @@ def read(
     """
     burst_of = _Bursts()
 
-    def work(rows: Sequence[Labelled]) -> Fingerprint:
-        first, boxes = rows[0], [row.item.box for row in rows]
+    def work(rows: Sequence[Labelled | LeftOut]) -> tuple[list[Labelled], Fingerprint] | list[LeftOut]:
+        labelled = [row for row in rows if isinstance(row, Labelled)]
+        if not labelled:
+            return [row for row in rows if isinstance(row, LeftOut)]
+        first, boxes = labelled[0], [row.item.box for row in labelled]
         moment_of = source.moment_of if bursts else None
-        return fingerprint(
-            first.path, boxes, first.item.frame, perceptual=options.near_distance > 0, moment_of=moment_of
-        )
-
-    waiting: deque[tuple[Sequence[Labelled], Future[Fingerprint]] | LeftOut] = deque()
-    with ThreadPoolExecutor(options.threads, thread_name_prefix="bioclip-catalog") as pool:
         try:
-            for image, together in groupby(_labelled(source, labeller, options), key=_image_of):
-                if image is None:
-                    waiting.extend(row for row in together if isinstance(row, LeftOut))
-                else:  # consecutive rows of one image read it once
-                    rows = [row for row in together if isinstance(row, Labelled)]
-                    waiting.append((rows, pool.submit(work, rows)))
-                while len(waiting) > options.threads * _AHEAD:
-                    yield from _finished(waiting.popleft(), burst_of)
-            while waiting:
-                yield from _finished(waiting.popleft(), burst_of)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            return labelled, fingerprint(
+                first.path, boxes, first.item.frame, perceptual=options.near_distance > 0, moment_of=moment_of
+            )
+        except BioclipError as error:
+            is_missing = isinstance(error, ImageError) and error.stage == "read"
+            kind, reason = "missing image" if is_missing else "broken image", str(error)
+            return [
+                LeftOut(row.item.uri, row.item.source, kind, reason, row.label.taxon.scientific_name)
+                for row in labelled
+            ]
+
+    # Consecutive rows of one image read it once.
+    images = (list(rows) for _, rows in groupby(_labelled(source, labeller, options), key=_image_of))
+    for found in in_order(work, images, options.threads, options.threads * _AHEAD, name="bioclip-catalog"):
+        if isinstance(found, list):
+            yield from found
+        else:
+            rows, print_ = found
+            burst = burst_of(rows[0].item.uri, print_)
+            for row, look in zip(rows, print_.looks, strict=True):
+                yield Read(row, print_.sha256, look, burst)
 
 
 def _labelled(source: LabelledSource, labeller: Labeller, options: BuildOptions) -> Iterator[Labelled | LeftOut]:
@@ -104,26 +109,6 @@ def _labelled(source: LabelledSource, labeller: Labeller, options: BuildOptions)
 
 def _image_of(row: Labelled | LeftOut) -> tuple[Path, int] | None:
     return None if isinstance(row, LeftOut) else (row.path, row.item.frame)
-
-
-def _finished(
-    waiting: tuple[Sequence[Labelled], Future[Fingerprint]] | LeftOut, burst_of: _Bursts
-) -> Iterator[Read | LeftOut]:
-    if isinstance(waiting, LeftOut):
-        yield waiting
-        return
-    rows, future = waiting
-    try:
-        found = future.result()
-    except BioclipError as error:
-        is_missing = isinstance(error, ImageError) and error.stage == "read"
-        kind = "missing image" if is_missing else "broken image"
-        for row in rows:
-            yield LeftOut(row.item.uri, row.item.source, kind, str(error), row.label.taxon.scientific_name)
-        return
-    burst = burst_of(rows[0].item.uri, found)
-    for row, look in zip(rows, found.looks, strict=True):
-        yield Read(row, found.sha256, look, burst)
 
 
 class _Bursts:

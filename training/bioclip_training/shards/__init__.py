@@ -1,1 +1,1 @@
-"""Labelled images as WebDataset tars: written, read at random, and checked."""
+"""Labelled images as WebDataset tars: written, read in any order, and checked."""

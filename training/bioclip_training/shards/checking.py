@@ -1,4 +1,4 @@
-"""Whether a folder of shards is what its manifest says: every damage as one line."""
+"""Check of a folder of shards against its manifest and index: one line per damage."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import hashlib
 import json
 import os
 import tarfile
-from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,20 @@ from typing import Any
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.batches.regions import EncodedRegion
+from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.manifest import INDEX_FILE, UNFINISHED_FOLDER, Manifest, Shard
 
 _IMAGES = (".jpg", ".png")
-_NAMED = 5  # members listed by name for one kind of damage in a shard; the others are counted
+_NAMED = 5  # members that are named for one kind of damage in a shard; the others are counted
+
+_Places = dict[str, tuple[int, int]]
+"""Offset and size of each image of a shard, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One damage, in a file of the folder."""
+    """One damage in a file of the folder."""
 
     file: str
     text: str
@@ -41,82 +43,72 @@ def check_shards(
 
     Args:
         decode: also decode every image.
+        workers: number of threads; 0 is one per core, at most 16.
         progress: called after each shard.
 
     Raises:
         SourceError: if the folder holds no shards, or they are not finished.
     """
     manifest = Manifest.read(folder)
-    problems, index = _check_index(folder, manifest)
+    problems, places = _check_index(folder, manifest)
     problems += _check_listing(folder, manifest)
-    members = _members_of_shards(index) if index is not None else None
-    there = [shard for shard in manifest.shards if (folder / shard.file).is_file()]
-    pool = ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1), thread_name_prefix="bioclip-check")
 
-    def check(shard: Shard) -> list[Problem]:
-        listed = members.get(shard.file, {}) if members is not None else None
-        return [Problem(shard.file, text) for text in _check_shard(folder / shard.file, shard, listed, decode)]
+    def check(shard: Shard) -> tuple[Shard, list[str]]:
+        listed = None if places is None else places.get(shard.file, {})
+        return shard, list(_check_shard(folder / shard.file, shard, listed, decode))
 
-    try:
-        for shard, found in zip(there, pool.map(check, there), strict=True):
-            problems += found
-            if progress:
-                progress(shard)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    present = [shard for shard in manifest.shards if (folder / shard.file).is_file()]
+    for shard, found in in_order(check, present, threads_for(workers), len(present), name="bioclip-check"):
+        problems += [Problem(shard.file, text) for text in found]
+        if progress:
+            progress(shard)
     return problems
 
 
-def _check_index(folder: Path, manifest: Manifest) -> tuple[list[Problem], Catalog | None]:
+def _check_index(folder: Path, manifest: Manifest) -> tuple[list[Problem], dict[str, _Places] | None]:
+    """Return the damages of the index, and the places of the images of each shard according to it."""
     file = folder / INDEX_FILE
     if not file.is_file():
         return [Problem(INDEX_FILE, "it is missing, and without it no sample is found")], None
-    problems = []
+    texts = []
     if _sha256(file) != manifest.index_sha256:
-        problems.append(Problem(INDEX_FILE, "its bytes are not those that the manifest names (sha256)"))
+        texts.append("its sha256 is not the one in the manifest")
+    places: dict[str, _Places] = {}
     try:
         catalog = Catalog.open(file)
-        catalog.table.select(["shard", "member", "offset", "bytes"])
+        columns = (catalog.table.column(name).to_pylist() for name in ("shard", "member", "offset", "bytes"))
+        for shard, member, offset, size in zip(*columns, strict=True):
+            places.setdefault(shard, {})[member] = (offset, size)
+        if len(catalog) != manifest.samples:
+            texts.append(f"it has {len(catalog)} samples, and the manifest {manifest.samples}")
     except (SourceError, KeyError) as error:
-        return [*problems, Problem(INDEX_FILE, f"it cannot be read: {error}")], None
-    if len(catalog) != manifest.samples:
-        problems.append(Problem(INDEX_FILE, f"it has {len(catalog)} samples, and the manifest {manifest.samples}"))
-    return problems, catalog
+        return [Problem(INDEX_FILE, text) for text in (*texts, f"it cannot be read: {error}")], None
+    return [Problem(INDEX_FILE, text) for text in texts], places
 
 
-def _check_listing(folder: Path, manifest: Manifest) -> list[Problem]:
-    """Shards that are missing, and files that belong to nobody."""
+def _check_listing(folder: Path, manifest: Manifest) -> Iterator[Problem]:
+    """Yield missing shards, and files that are not in the manifest."""
     named = {shard.file for shard in manifest.shards}
-    there = {file.name for file in folder.iterdir() if ".tar" in file.suffixes}
-    problems = [Problem(name, "it is missing") for name in sorted(named - there)]
-    problems += [Problem(name, "it is not in the manifest") for name in sorted(there - named)]
+    present = {file.name for file in folder.iterdir() if ".tar" in file.suffixes}
+    yield from (Problem(name, "it is missing") for name in sorted(named - present))
+    yield from (Problem(name, "it is not in the manifest") for name in sorted(present - named))
     if (folder / UNFINISHED_FOLDER).is_dir():
-        problems.append(Problem(UNFINISHED_FOLDER, "a writing began here and did not finish"))
-    return problems
+        yield Problem(UNFINISHED_FOLDER, "shards were begun here and not finished")
 
 
-def _members_of_shards(index: Catalog) -> dict[str, dict[str, tuple[int, int]]]:
-    """For each shard its images by name: offset and size as the index has them."""
-    members: dict[str, dict[str, tuple[int, int]]] = {}
-    columns = (index.table.column(name).to_pylist() for name in ("shard", "member", "offset", "bytes"))
-    for shard, member, offset, size in zip(*columns, strict=True):
-        members.setdefault(shard, {})[member] = (offset, size)
-    return members
-
-
-def _check_shard(file: Path, shard: Shard, listed: dict[str, tuple[int, int]] | None, decode: bool) -> Iterator[str]:
+def _check_shard(file: Path, shard: Shard, listed: _Places | None, decode: bool) -> Iterator[str]:
     size = file.stat().st_size
     if size != shard.bytes:
         cut = "truncated: " if size < shard.bytes else ""
         yield f"{cut}it has {size:,} bytes, and the manifest says {shard.bytes:,}"
     elif _sha256(file) != shard.sha256:
-        yield "damaged: its bytes are not those that the manifest names (sha256)"
-    images: dict[str, tuple[int, int]] = {}
+        yield "damaged: its sha256 is not the one in the manifest"
+    images: _Places = {}
     texts: set[str] = set()
-    bad: list[tuple[str, str]] = []
+    bad: list[str] = []
     try:
         for name, place, data in _members(file):
-            stem, extension = os.path.splitext(name)  # noqa: PTH122 - the name of a member, no path
+            stem, extension = os.path.splitext(name)  # noqa: PTH122 - the name of a member, not a path
             if extension in _IMAGES:
                 images[name] = place
                 reason = _image_damage(data) if decode else ""
@@ -124,40 +116,36 @@ def _check_shard(file: Path, shard: Shard, listed: dict[str, tuple[int, int]] | 
                 texts.add(stem)
                 reason = _json_damage(data, shard.split)
             if reason:
-                bad.append((name, reason))
+                bad.append(f"{name}: {reason}")
     except (tarfile.TarError, EOFError, OSError) as error:
         yield f"its members cannot be read any further after {len(images)} images: {error}"
-    yield from _counted([f"{name}: {reason}" for name, reason in bad])
+    yield from _shortened(bad)
     yield from _compared(images, texts, shard, listed)
 
 
-def _compared(
-    images: dict[str, tuple[int, int]], texts: set[str], shard: Shard, listed: dict[str, tuple[int, int]] | None
-) -> Iterator[str]:
-    """What the members lack of each other, of the manifest's count and of the index."""
-    stems = Counter(name.rpartition(".")[0] for name in images)
-    yield from _counted([f"{stem}: its image has no JSON member" for stem in sorted(set(stems) - texts)])
-    yield from _counted([f"{stem}: its JSON member has no image" for stem in sorted(texts - set(stems))])
+def _compared(images: _Places, texts: set[str], shard: Shard, listed: _Places | None) -> Iterator[str]:
+    """Yield the differences between image members, JSON members, the manifest's count and the index."""
+    stems = {name.rpartition(".")[0] for name in images}
+    yield from _shortened([f"{stem}: its image has no JSON member" for stem in sorted(stems - texts)])
+    yield from _shortened([f"{stem}: its JSON member has no image" for stem in sorted(texts - stems)])
     if len(images) != shard.samples:
         yield f"it has {len(images)} images, and the manifest says {shard.samples}"
-    if listed is None:
-        return
-    yield from _counted(
-        [f"{name}: the index has it and the tar does not" for name in sorted(set(listed) - set(images))]
-    )
-    moved = [name for name in sorted(set(listed) & set(images)) if listed[name] != images[name]]
-    yield from _counted([f"{name}: it lies elsewhere than the index says" for name in moved])
+    if listed is not None:
+        missing = sorted(listed.keys() - images.keys())
+        yield from _shortened([f"{name}: the index has it and the tar does not" for name in missing])
+        moved = [name for name in sorted(listed.keys() & images.keys()) if listed[name] != images[name]]
+        yield from _shortened([f"{name}: its place in the tar is not the one in the index" for name in moved])
 
 
 def _members(file: Path) -> Iterator[tuple[str, tuple[int, int], bytes]]:
-    """Name, place (offset and size) and bytes of every member."""
+    """Yield name, place (offset and size) and bytes of every member."""
     with tarfile.open(file, "r:") as tar:
-        for about in tar:
-            stream = tar.extractfile(about)
+        for member in tar:
+            stream = tar.extractfile(member)
             data = stream.read() if stream else b""
-            if len(data) < about.size:
-                raise tarfile.ReadError(f"member {about.name} is cut off")
-            yield about.name, (about.offset_data, about.size), data
+            if len(data) < member.size:
+                raise tarfile.ReadError(f"member {member.name} is cut off")
+            yield member.name, (member.offset_data, member.size), data
 
 
 def _image_damage(data: bytes) -> str:
@@ -172,7 +160,7 @@ def _json_damage(data: bytes, split: str) -> str:
     try:
         cells: Any = json.loads(data.decode())
     except ValueError as error:
-        return f"no JSON: {error}"
+        return f"it is not JSON: {error}"
     missing = [rank.value for rank in RANKS if not isinstance(cells, dict) or rank.value not in cells]
     if missing:
         return f"it lacks {', '.join(missing)}"
@@ -180,13 +168,12 @@ def _json_damage(data: bytes, split: str) -> str:
 
 
 def _sha256(file: Path) -> str:
-    """Of the bytes as they are now: what is remembered of a file knows nothing of a disk that goes bad."""
+    """Return the sha256 of the bytes as they are now: a remembered one would hide a failing disk."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _counted(lines: list[str]) -> Iterator[str]:
-    """The first few lines; how many there are more."""
-    yield from lines[:_NAMED]
-    if len(lines) > _NAMED:
-        yield f"and {len(lines) - _NAMED} more like the last"
+def _shortened(lines: list[str]) -> list[str]:
+    """Return the first few lines and the number of further ones."""
+    more = [f"and {len(lines) - _NAMED} more like the last"] if len(lines) > _NAMED else []
+    return [*lines[:_NAMED], *more]

@@ -1,4 +1,4 @@
-"""What is done of a folder of shards: a record a shard while it is written, and from them the index and the manifest."""
+"""Progress of writing a folder of shards: one record per finished shard, and from them the index and the manifest."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _OURS = re.compile(r"\w+-\d{6}\.tar(\.draft)?|\.\w+-\d{6}\.tar\.\d+\.part")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One sample's image in a shard."""
+    """Image of one sample in a shard."""
 
     row: int
-    """Of the catalog."""
+    """Row of the catalog."""
     name: str
     offset: int
     bytes: int
@@ -43,7 +43,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class ShardRecord:
-    """One shard that is done: rows ``start`` to ``end`` of its split's order."""
+    """One finished shard: rows ``start`` to ``end`` of its split's order."""
 
     stem: str
     number: int
@@ -51,7 +51,7 @@ class ShardRecord:
     start: int
     end: int
     bytes: int
-    """0 where none of its rows could be read, and then there is no file."""
+    """0 if none of its rows could be read, and then there is no file."""
     sha256: str
     members: tuple[Member, ...]
     skipped: tuple[tuple[int, str], ...]
@@ -61,14 +61,9 @@ class ShardRecord:
     def file(self) -> str:
         return f"{self.stem}-{self.number:06d}.tar"
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ShardRecord:
-        members = tuple(Member(**member) for member in values["members"])
-        return cls(**{**values, "members": members, "skipped": tuple((row, why) for row, why in values["skipped"])})
-
 
 class Journal:
-    """The book of a folder in writing."""
+    """Journal of a folder while its shards are written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,12 +71,14 @@ class Journal:
         self._records: list[ShardRecord] = []
 
     def begin(self, settings: Mapping[str, Any], *, force: bool) -> Manifest | None:
-        """Make the folder ready; the manifest where it is finished already.
+        """Prepare the folder; return its manifest if it is already finished.
 
         Raises:
-            UsageError: if it holds something else, or shards of other settings (unless forced).
+            UsageError: if it holds other files, or shards of other settings (unless forced).
         """
-        removed = force and not self._is_of(settings) and self._remove_shards()
+        # Even a forced call continues shards that were begun with the same settings.
+        finished = (self.folder / MANIFEST_FILE).exists()
+        removed = force and (finished or self._begun_with() != settings) and self._remove_shards()
         if (self.folder / MANIFEST_FILE).exists():
             manifest = Manifest.read(self.folder)
             self._check_same(manifest.settings, settings)
@@ -92,23 +89,23 @@ class Journal:
             self._check_same(self._begun_with(), settings)
             for draft in self.folder.glob(".*.part"):  # of a call that was killed
                 draft.unlink()
-            self._records = self._read_records()
+            self._read_records()
             return None
         if not removed and self.folder.exists() and any(self.folder.iterdir()):
             raise UsageError(
-                f"the folder {self.folder} is not empty and holds no shards of this program; give a new one"
+                f"the folder {self.folder} holds other files than shards of this program; give a new folder"
             )
         self._unfinished.mkdir(parents=True)
         write_whole(self._unfinished / _SETTINGS_FILE, json.dumps(settings))
         return None
 
     def reached(self, stem: str) -> tuple[int, int]:
-        """The number of the next shard of a split, and the row of its order that it begins with."""
+        """Return the number of the next shard of a split, and the row of its order that it begins with."""
         own = [record for record in self._records if record.stem == stem]
         return len(own), max((record.end for record in own), default=0)
 
     def add(self, record: ShardRecord) -> None:
-        """Note that a shard is done."""
+        """Record a finished shard."""
         file = self._unfinished / f"{record.stem}-{record.number:06d}.json"
         write_whole(file, json.dumps(asdict(record), ensure_ascii=False))
         self._records.append(record)
@@ -117,25 +114,27 @@ class Journal:
         """Write the index, the list of skipped rows and, last, the manifest."""
         self._records.sort(key=lambda record: (record.stem, record.number))
         index_sha256 = self._write_index(catalog)
-        self._write_skipped(catalog)
+        skipped = self.skipped(catalog)
+        (self.folder / SKIPPED_FILE).unlink(missing_ok=True)
+        if skipped:
+            text = io.StringIO(newline="")
+            csv.writer(text, lineterminator="\n").writerows([("key", "reason"), *skipped])
+            write_whole(self.folder / SKIPPED_FILE, text.getvalue())
         shards = tuple(
             Shard(record.file, record.split, len(record.members), record.bytes, record.sha256)
             for record in self._records
             if record.members
         )
-        skipped = sum(len(record.skipped) for record in self._records)
-        manifest = Manifest(settings, shards, catalog.taxa, skipped, index_sha256)
+        manifest = Manifest(settings, shards, catalog.taxa, len(skipped), index_sha256)
         manifest.write(self.folder)
         shutil.rmtree(self._unfinished, ignore_errors=True)
         return manifest
 
     def skipped(self, catalog: Catalog) -> tuple[tuple[str, str], ...]:
-        """Key and reason of every row that was left out."""
-        if self._records:
-            return tuple((catalog.key(row), why) for record in self._records for row, why in record.skipped)
+        """Return key and reason of every skipped row."""
         file = self.folder / SKIPPED_FILE
-        if not file.exists():
-            return ()
+        if self._records or not file.exists():
+            return tuple((catalog.key(row), reason) for record in self._records for row, reason in record.skipped)
         with file.open(newline="", encoding="utf-8") as stream:
             return tuple((line["key"], line["reason"]) for line in csv.DictReader(stream))
 
@@ -148,39 +147,31 @@ class Journal:
         table = catalog.table.take(pa.array(rows, pa.int64()))
         groups = pa.array([catalog.group(row) for row in rows], pa.string())
         table = table.set_column(table.column_names.index("group"), "group", groups)
-        table = table.append_column("shard", pa.array([file for file, _ in members], pa.string()))
-        table = table.append_column("member", pa.array([member.name for _, member in members], pa.string()))
-        for name in ("offset", "bytes"):
-            table = table.append_column(name, pa.array([getattr(member, name) for _, member in members], pa.int64()))
+        for name, kind, values in (
+            ("shard", pa.string(), [file for file, _ in members]),
+            ("member", pa.string(), [member.name for _, member in members]),
+            ("offset", pa.int64(), [member.offset for _, member in members]),
+            ("bytes", pa.int64(), [member.bytes for _, member in members]),
+        ):
+            table = table.append_column(name, pa.array(values, kind))
         with replacing_file(self.folder / INDEX_FILE) as draft:
             parquet.write_table(table, draft, compression="zstd")
         return file_sha256(self.folder / INDEX_FILE)
 
-    def _write_skipped(self, catalog: Catalog) -> None:
-        skipped = self.skipped(catalog)
-        file = self.folder / SKIPPED_FILE
-        if not skipped:
-            file.unlink(missing_ok=True)
-            return
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([("key", "reason"), *skipped])
-        write_whole(file, text.getvalue())
-
-    def _read_records(self) -> list[ShardRecord]:
-        """The shards that are done; from the first of a split that a kill left half done on, they are done again."""
-        records: list[ShardRecord] = []
+    def _read_records(self) -> None:
+        """Read the finished shards; a split is written again from its first shard that a kill left incomplete."""
         broken: set[str] = set()
         for file in sorted(self._unfinished.glob("*-??????.json")):
-            record = ShardRecord.from_dict(json.loads(file.read_bytes()))
-            tar = self.folder / record.file
-            if record.members and not (tar.is_file() and tar.stat().st_size == record.bytes):
+            stored = json.loads(file.read_bytes())
+            members = tuple(Member(**member) for member in stored["members"])
+            skipped = tuple((row, reason) for row, reason in stored["skipped"])
+            record = ShardRecord(**{**stored, "members": members, "skipped": skipped})
+            if members and not _has_size(self.folder / record.file, record.bytes):
                 broken.add(record.stem)
             if record.stem in broken:
                 file.unlink()
             else:
-                records.append(record)
-        return records
+                self._records.append(record)
 
     def _begun_with(self) -> Mapping[str, Any]:
         try:
@@ -189,30 +180,29 @@ class Journal:
             return {}
         return begun if isinstance(begun, dict) else {}
 
-    def _is_of(self, settings: Mapping[str, Any]) -> bool:
-        """Whether the folder was begun with these settings and is not finished: then even a forced call goes on."""
-        return not (self.folder / MANIFEST_FILE).exists() and self._begun_with() == settings
-
     def _check_same(self, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-        other = [f"{name} {there.get(name)} and not {asked[name]}" for name in asked if there.get(name) != asked[name]]
-        if "catalog" in {name for name in asked if there.get(name) != asked[name]}:
-            other[0] = "another catalog"
+        other = {
+            name: f"{name} {there.get(name)} and not {asked[name]}" for name in asked if there.get(name) != asked[name]
+        }
+        if "catalog" in other:
+            other["catalog"] = "another catalog"
         if other:
             raise UsageError(
-                f"{self.folder} holds shards written with {', '.join(other)}; give another folder, or --force to write them anew"
+                f"{self.folder} holds shards written with {', '.join(other.values())}; give another folder, or --force to write them "
+                "anew"
             )
 
     def _check_whole(self, manifest: Manifest) -> None:
         for shard in manifest.shards:
             file = self.folder / shard.file
-            if not file.is_file() or file.stat().st_size != shard.bytes:
+            if not _has_size(file, shard.bytes):
                 raise UsageError(
-                    f"{file} is finished in {MANIFEST_FILE} and missing or of another size now: see "
+                    f"{file} is finished according to {MANIFEST_FILE}, but it is missing or has another size now: see "
                     f"bioclip-plugin shards check {self.folder}; --force writes all shards anew"
                 )
 
     def _remove_shards(self) -> bool:
-        """Remove what a folder of shards holds, the manifest first, and nothing else; whether it held any."""
+        """Remove the files of a folder of shards, the manifest first, and no other; return True if it was such a folder."""
         if not ((self.folder / MANIFEST_FILE).exists() or self._unfinished.is_dir()):
             return False
         for name in (MANIFEST_FILE, INDEX_FILE, SKIPPED_FILE):
@@ -222,3 +212,7 @@ class Journal:
                 file.unlink()
         shutil.rmtree(self._unfinished, ignore_errors=True)
         return True
+
+
+def _has_size(file: Path, size: int) -> bool:
+    return file.is_file() and file.stat().st_size == size

@@ -1,8 +1,9 @@
-"""What a folder of shards says about itself: ``shards.json``, and the names of the files beside it."""
+"""Manifest of a folder of shards (``shards.json``), and the names of the files beside it."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +15,10 @@ from bioclip_core.taxonomy import RANKS, Taxon
 
 MANIFEST_FILE = "shards.json"
 INDEX_FILE = "index.parquet"
-"""A row a sample, in the order of the shards: the columns of a catalog, then ``shard``, ``member``, ``offset``, ``bytes``."""
+"""One row per sample, in the order of the shards: the columns of a catalog, then ``shard``, ``member``, ``offset``, ``bytes``."""
 SKIPPED_FILE = "skipped.csv"
 UNFINISHED_FOLDER = "unfinished"
-"""A record for each shard that is done, until all are."""
+"""A record of each finished shard, until all are finished."""
 
 FORMAT, VERSION = "bioclip-shards", 1
 
@@ -35,15 +36,15 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """``shards.json``."""
+    """Content of ``shards.json``."""
 
     settings: Mapping[str, Any]
-    """What the shards were written from and how; the same settings are never written twice."""
+    """Catalog and options of the shards; shards of the same settings are never written again."""
     shards: tuple[Shard, ...]
     taxa: tuple[Taxon, ...]
-    """Of the whole catalog, also of splits that were not written."""
+    """Taxa of the whole catalog, also of splits that were not written."""
     skipped: int
-    """Rows whose image could not be read; ``skipped.csv`` lists them."""
+    """Rows with an unreadable image; ``skipped.csv`` lists them."""
     index_sha256: str
 
     @property
@@ -55,14 +56,14 @@ class Manifest:
         return sum(shard.bytes for shard in self.shards)
 
     def samples_of_splits(self) -> dict[str, int]:
-        """How many samples each split has."""
-        counts: dict[str, int] = {}
+        """Return the number of samples of each split."""
+        counts: Counter[str] = Counter()
         for shard in self.shards:
-            counts[shard.split] = counts.get(shard.split, 0) + shard.samples
-        return counts
+            counts[shard.split] += shard.samples
+        return dict(counts)
 
     def write(self, folder: Path) -> None:
-        """Write it, all or nothing."""
+        """Write the manifest, whole or not at all."""
         described = {
             "format": FORMAT,
             "version": VERSION,
@@ -80,10 +81,10 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """The manifest of a folder.
+        """Read the manifest of a folder.
 
         Raises:
-            SourceError: if there is none, or one that cannot be used.
+            SourceError: if it is missing, damaged or of another version.
         """
         file = folder / MANIFEST_FILE
         try:
@@ -96,7 +97,7 @@ class Manifest:
             raise SourceError(f"{file} does not describe shards; make them with: bioclip-plugin shards write CATALOG")
         if described.get("version") != VERSION:
             raise SourceError(
-                f"{file} is of version {described.get('version')}, and this program reads version {VERSION}; "
+                f"{file} has version {described.get('version')}, and this program reads version {VERSION}; "
                 "write the shards anew, or use the program that wrote them"
             )
         try:
@@ -112,14 +113,13 @@ class Manifest:
 
 
 def _no_manifest(folder: Path, error: OSError) -> str:
+    make = f"make them with: bioclip-plugin shards write CATALOG --output {folder}"
     if (folder / UNFINISHED_FOLDER).is_dir():
-        return f"the shards in {folder} are not finished; the command that began them goes on where it was"
+        return f"the shards in {folder} are not finished; the command that began them continues where it stopped"
     if not folder.is_dir():
-        return f"there is no folder {folder}; make shards with: bioclip-plugin shards write CATALOG --output {folder}"
+        return f"the folder {folder} does not exist, so it holds no shards; {make}"
     tars = len(list(folder.glob("*.tar")))
-    held = f"it has {tars} tars but no {MANIFEST_FILE}" if tars else f"it has no {MANIFEST_FILE}"
-    reason = "" if isinstance(error, FileNotFoundError) else f" that can be read ({error.strerror or error})"
-    return (
-        f"the folder {folder} holds no shards: {held}{reason}; "
-        f"make them with: bioclip-plugin shards write CATALOG --output {folder}"
-    )
+    held = f"it has {tars} tars but lacks {MANIFEST_FILE}" if tars else f"it lacks {MANIFEST_FILE}"
+    if not isinstance(error, FileNotFoundError):
+        held = f"its {MANIFEST_FILE} cannot be read ({error.strerror or error})"
+    return f"the folder {folder} holds no shards: {held}; {make}"

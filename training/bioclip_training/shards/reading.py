@@ -1,4 +1,4 @@
-"""Opening a folder of shards, and reading single samples out of it by their place, whatever their order."""
+"""Reading of a folder of shards: single samples by their place, in any order."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """A folder of shards that is open: no image is read yet."""
+    """An opened folder of shards, of which no image is read yet."""
 
     folder: Path
     manifest: Manifest
     catalog: Catalog
-    """The index as a catalog of its own: the same rows, in the order of the shards."""
+    """The index as a catalog: the same rows, in the order of the shards."""
 
 
 def open_index(folder: Path) -> ShardIndex:
     """Open a finished folder of shards.
 
     Raises:
-        SourceError: if it is none, not finished, or its index is damaged.
+        SourceError: if it is not a folder of shards, is not finished, or its index is damaged.
     """
     manifest = Manifest.read(folder)
     file = folder / INDEX_FILE
     if not file.is_file() or file_sha256(file) != manifest.index_sha256:
         raise SourceError(
             f"{file} is {'damaged' if file.is_file() else 'missing'}: see bioclip-plugin shards check {folder}; "
-            "shards write --force makes all anew"
+            "shards write --force writes all shards anew"
         )
     return ShardIndex(folder, manifest, Catalog.open(file))
 

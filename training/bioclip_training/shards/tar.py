@@ -1,4 +1,4 @@
-"""A tar that is always the same bytes for the same members, hashed while it is written, and renamed when it is whole."""
+"""A tar that has the same bytes for the same members, is hashed while it is written, and is whole or absent."""
 
 from __future__ import annotations
 
@@ -7,77 +7,65 @@ import io
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING
 
 from bioclip_core.files.whole import replacing_file
 
-_HEADER_BYTES = 512
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Where a member's bytes lie in the tar."""
+class _HashedFile(io.BufferedWriter):
+    """A file that is counted and hashed while it is written."""
 
-    offset: int
-    bytes: int
+    def __init__(self, file: Path) -> None:
+        super().__init__(io.FileIO(file, "w"))
+        self.size, self.hash = 0, hashlib.sha256()
 
-
-@contextmanager
-def writing_shard(file: Path) -> Iterator[ShardFile]:
-    """Write a shard as a draft, which takes the name of the file when the block ends and is removed when it fails."""
-    with replacing_file(file) as draft, draft.open("wb") as raw:
-        shard = ShardFile(file, raw)
-        yield shard
-        shard.finish()
+    def write(self, data: ReadableBuffer, /) -> int:
+        self.hash.update(data)
+        written = super().write(data)
+        self.size += written
+        return written
 
 
 class ShardFile:
     """A shard that is being written, see :func:`writing_shard`."""
 
-    def __init__(self, file: Path, raw: BinaryIO) -> None:
+    def __init__(self, file: Path, stream: _HashedFile) -> None:
         self.file = file
-        self._stream = _Hashing(raw)
+        self._stream = stream
         # Ustar, without owner and time: the bytes do not depend on when and by whom they were written.
-        stream = cast(BinaryIO, self._stream)
         self._tar = tarfile.TarFile(file.name, fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT)
 
     @property
     def size(self) -> int:
         """Bytes written so far."""
-        return self._stream.count
-
-    def add(self, name: str, data: bytes) -> Stored:
-        """Append a member."""
-        about = tarfile.TarInfo(name)
-        about.size, about.mode = len(data), 0o644
-        self._tar.addfile(about, io.BytesIO(data))
-        blocks = -(-len(data) // _HEADER_BYTES) * _HEADER_BYTES
-        return Stored(self._tar.offset - blocks, len(data))
+        return self._stream.size
 
     @property
     def sha256(self) -> str:
         """Digest of the bytes written so far."""
         return self._stream.hash.hexdigest()
 
+    def add(self, name: str, data: bytes) -> int:
+        """Append a member, and return the offset of its bytes in the tar."""
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = len(data), 0o644
+        start = self._tar.offset + tarfile.BLOCKSIZE
+        self._tar.addfile(member, io.BytesIO(data))
+        return start
+
     def finish(self) -> None:
         """Write the end of the archive."""
         self._tar.close()
 
 
-class _Hashing:
-    """A stream that hashes and counts what goes through it."""
-
-    def __init__(self, raw: BinaryIO) -> None:
-        self.raw = raw
-        self.hash = hashlib.sha256()
-        self.count = 0
-
-    def tell(self) -> int:
-        return self.count
-
-    def write(self, data: bytes) -> int:
-        self.hash.update(data)
-        self.count += len(data)
-        return self.raw.write(data)
+@contextmanager
+def writing_shard(file: Path) -> Iterator[ShardFile]:
+    """Write a shard as a draft, which takes the name of the file when the block ends and is removed when it fails."""
+    with replacing_file(file) as draft, _HashedFile(draft) as stream:
+        shard = ShardFile(file, stream)
+        yield shard
+        shard.finish()

@@ -1,0 +1,40 @@
+"""Work that threads do a little ahead of its consumer, with results in the order of the items."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def threads_for(workers: int | None) -> int:
+    """Return the number of threads for an option ``workers``, of which None is one per core, at most 16."""
+    return workers or min(16, os.cpu_count() or 1)
+
+
+def in_order(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], threads: int, ahead: int, *, name: str
+) -> Generator[_Result, None, None]:
+    """Yield the result of each item, in their order.
+
+    Args:
+        work: called in threads.
+        ahead: number of items that may be in work or wait for the consumer.
+        name: prefix of the threads' names.
+    """
+    waiting: deque[Future[_Result]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
