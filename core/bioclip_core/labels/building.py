@@ -33,8 +33,6 @@ from bioclip_core.labels.label_set import (
 from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 
-"""Called with labels done and labels in all."""
-
 _CAPTIONS_A_BATCH = 256
 _ROWS_A_CHUNK = 8192
 _SAVE_EVERY_S = 5.0
