@@ -1,4 +1,4 @@
-"""Every hook: a signature, its types, one sentence. Implement one with ``@bioclip_plugin.hookimpl``."""
+"""Every hook: its signature and types, and one sentence. Implement one with ``@bioclip_plugin.hookimpl``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
+
+from bioclip_plugin.contracts.manager import PROJECT
 
 if TYPE_CHECKING:
     import click
@@ -30,30 +32,32 @@ if TYPE_CHECKING:
         Unlisted,
     )
 
-PROJECT = "bioclip"
-
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+# classify_images and embed_images are doors for hosts: the command line and Session do not ask them. To replace how images
+# are answered everywhere, for example by a remote service, register a model with an encoder of its own (register_models,
+# ModelEntry.open_encoder): the command line, Session and these hooks all use it.
 
 
 @hookspec(firstresult=True)
 def classify_images(items: Sequence[MediaItem | str], request: ClassifyRequest) -> list[Answer] | None:
-    """Answer a batch: one answer an item, in order; a bad image is an answer with a failure."""
+    """Answer a host's batch: one answer per item, in order; an unreadable image is an answer with a failure."""
 
 
 @hookspec(firstresult=True)
 def embed_images(items: Sequence[MediaItem | str], request: ClassifyRequest) -> list[NDArray[np.float16] | None] | None:
-    """Give each item's features as rows of regions (R×D, L2-normalised), None for an image that cannot be read."""
+    """Return a host's features: per item one row per region (R×D, L2-normalised), None for an unreadable image."""
 
 
 @hookspec(firstresult=True)
 def train_model(config: TrainConfig) -> TrainResult | None:
-    """Retrain a model on a collection, or go on where an interrupted call was; the result is a checkpoint's folder."""
+    """Train a model on a collection, or continue an interrupted training; the result is the folder of a checkpoint."""
 
 
 @hookspec
 def register_models(register: Callable[[ModelEntry], None]) -> None:
-    """Add names that ``model=`` takes."""
+    """Add model names, such as ``--model NAME`` takes; an entry may bring an encoder of its own."""
 
 
 @hookspec
@@ -68,22 +72,22 @@ def register_exporters(register: Callable[[Exporter], None]) -> None:
 
 @hookspec
 def register_rules(register: Callable[[type[Rule]], None]) -> None:
-    """Add rules that ``--rule`` takes: what is made of stored answers."""
+    """Add rules that ``--rule`` takes: they make decisions from stored answers."""
 
 
 @hookspec
 def media_suffixes() -> Iterable[str] | None:
-    """Name the suffixes (``.mp4``) of files that ``expand_media`` or ``open_media`` take, so that folders list them."""
+    """Return the suffixes (``.mp4``) of files that ``expand_media`` or ``open_media`` takes, so that folders list them."""
 
 
 @hookspec(firstresult=True)
 def expand_media(item: MediaItem, options: ListingOptions) -> Iterable[MediaItem | Unlisted] | None:
-    """List what an item is made of: frames of a video, pages of a TIFF; None where it is one image."""
+    """List the parts of an item, such as frames of a video or pages of a TIFF; None for a single image."""
 
 
 @hookspec(firstresult=True)
 def open_media(item: MediaItem) -> Image.Image | None:
-    """Open an item that Pillow cannot read (a frame, a RAW file) as an upright image; None where it is not yours."""
+    """Open an item that Pillow cannot read (a frame, a RAW file) as an upright image; None for any other item."""
 
 
 @hookspec
@@ -93,9 +97,9 @@ def register_commands(cli: click.Group) -> None:
 
 @hookspec
 def candidate_taxa(place: Place, labels: LabelSet) -> NDArray[np.float32] | None:
-    """Weigh every label for a place and month (N numbers, 0 = impossible), None to leave them as they are."""
+    """Weigh every label for a place and month (N numbers, 0 = impossible); None leaves the labels as they are."""
 
 
 @hookspec
 def answers_stored(run: Run, answers: Sequence[Answer]) -> None:
-    """Hear of each batch after it was committed."""
+    """Receive each batch of answers after it was committed."""

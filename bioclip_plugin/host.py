@@ -14,11 +14,11 @@ _DEFAULT = ClassifyRequest()
 
 
 class Session(session.Session):
-    """Classify images with one model and one label set, keeping results in a store or nowhere.
+    """Classify images with one model and one label set, and keep the results in a store if one is given.
 
     ``Session(model="bioclip-2", store="results.db")``; the options are the fields of :class:`ClassifyRequest`, which
-    says what each one means. The model opens when the first image needs it. Close a Session after use, or use it in a
-    ``with`` statement.
+    explains each one. The model opens when the first image needs it. Close a Session after use, or use it in a ``with``
+    statement.
     """
 
     def __init__(
@@ -42,7 +42,8 @@ class Session(session.Session):
         """Find the model and open the store.
 
         Args:
-            plugins: the manager whose models, sources and rules are used; None: a new one with every installed plugin.
+            plugins: the manager whose models, sources and rules are used; None: a new one with every installed plugin,
+                which closes with the Session.
 
         Raises:
             UsageError: for an option that cannot be used as given.
@@ -63,5 +64,6 @@ class Session(session.Session):
             "precision": precision,
             "exact": exact,
         }
-        request = ClassifyRequest.from_mapping(options)
-        super().__init__(request, plugins or create_plugin_manager())
+        super().__init__(ClassifyRequest.from_mapping(options), plugins or create_plugin_manager())
+        if plugins is None:
+            self._closing.callback(self.plugins.close)

@@ -1,25 +1,45 @@
-"""Every type that a hook's signature has, and every interface that a plugin implements: one import for plugin authors."""
+"""Everything that a plugin author imports: the types in the hooks' signatures, the interfaces that a plugin implements, and
+the errors that it raises.
+"""
 
 from __future__ import annotations
 
 from bioclip_core.encoder import Encoder
+from bioclip_core.errors import (
+    BioclipError,
+    ImageError,
+    LabelSetError,
+    ModelError,
+    ModelUnavailable,
+    NoTextTower,
+    PluginError,
+    SourceError,
+    StoreError,
+    UnknownModel,
+    UnsafeWeights,
+    UsageError,
+)
+from bioclip_core.labels.checklist import NameIndex
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import ModelEntry, PublishedLabels
-from bioclip_plugin.contracts.export import Export
+from bioclip_plugin.contracts.export import Export, Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.exporter import Exporter, FolderExporter, RememberingExporter
+from bioclip_plugin.contracts.manager import BioclipPluginManager, LoadFailure
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.contracts.rule import EventKey, Rule, Ruling, Subject
-from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
+from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source, TemporaryFolders
 from bioclip_plugin.items.answers import Answer, Failure, RegionAnswer
-from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted
+from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.items.verdicts import ReviewVerdict, Verdict
-from bioclip_plugin.store.records import Run, StatedReview
-from bioclip_training.loop.recipe import TrainConfig, TrainResult
+from bioclip_plugin.store.records import ReviewTarget, Run, StatedReview
+from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainResult
 
 __all__ = [
     "Answer",
+    "BioclipError",
+    "BioclipPluginManager",
     "ClassifyRequest",
     "Encoder",
     "EventKey",
@@ -28,26 +48,45 @@ __all__ = [
     "Exporter",
     "Failure",
     "FolderExporter",
+    "ImageError",
     "LabelSet",
+    "LabelSetError",
     "ListingOptions",
+    "LoadFailure",
     "MediaItem",
     "ModelEntry",
+    "ModelError",
+    "ModelUnavailable",
+    "NameIndex",
+    "NoTextTower",
     "Place",
+    "PluginError",
     "Problem",
     "PublishedLabels",
     "Region",
     "RegionAnswer",
     "RememberingExporter",
+    "ReviewTarget",
     "ReviewVerdict",
     "ReviewingSource",
     "Rule",
     "Ruling",
     "Run",
+    "Selection",
     "Source",
+    "SourceError",
     "StatedReview",
+    "StoreError",
     "Subject",
+    "TemporaryFolders",
     "TrainConfig",
     "TrainResult",
+    "TrainingProgress",
+    "UnknownModel",
     "Unlisted",
+    "UnsafeWeights",
+    "UsageError",
     "Verdict",
+    "path_of",
+    "uri_of",
 ]

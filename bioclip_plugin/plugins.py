@@ -1,10 +1,9 @@
-"""The plugin manager: hook specifications, built-ins, installed plugins, and the registries that plugins add names to."""
+"""Making of the plugin manager: hook specifications, built-ins and installed plugins."""
 
 from __future__ import annotations
 
 import logging
-from importlib.metadata import entry_points
-from typing import Any
+from importlib.metadata import EntryPoint, entry_points
 
 from bioclip_core import __version__
 from bioclip_core.errors import PluginError
@@ -17,13 +16,13 @@ ENTRY_POINT_GROUP = "bioclip"
 
 
 def create_plugin_manager(*, installed: bool = True) -> BioclipPluginManager:
-    """A manager with the built-ins and, unless ``installed`` is False, every installed plugin.
+    """Return a manager with the built-ins and, unless ``installed`` is False, every installed plugin.
 
-    A plugin that fails to load is left out, logged and kept in ``failures``. Register your own with ``register``, and
+    A plugin that fails to load is skipped, logged and kept in ``failures``. Register your own with ``register``, and
     call ``check_pending`` afterwards: a misspelt hook is otherwise silently ignored.
 
     Raises:
-        PluginError: if two installed plugins bear one name.
+        PluginError: if two installed plugins have the same name.
     """
     from bioclip_plugin.builtins import Builtins
     from bioclip_plugin.opening import BuiltInMedia
@@ -36,7 +35,7 @@ def create_plugin_manager(*, installed: bool = True) -> BioclipPluginManager:
         manager.register(plugin, name=name)
         manager.distributions[name] = f"bioclip-plugin {__version__}"
     manager.on_close(media.close)
-    manager.on_close(host_hooks.close)
+    manager.on_close(host_hooks.close)  # called before the media are closed: Sessions read them
     if installed:
         _load_installed(manager)
     manager.check_pending()
@@ -55,16 +54,15 @@ def _load_installed(manager: BioclipPluginManager) -> None:
         _load(manager, point, distribution)
 
 
-def _load(manager: BioclipPluginManager, point: Any, distribution: str) -> None:
-    """Load one plugin and prove its hooks; whatever it raises is its own failure, not the host's."""
+def _load(manager: BioclipPluginManager, point: EntryPoint, distribution: str) -> None:
+    """Load one plugin and check its hooks; an error in it is recorded and does not reach the host."""
     try:
-        plugin = point.load()
-        manager.register(plugin, name=point.name)
+        manager.register(point.load(), name=point.name)
         manager.check_pending()
-        manager.distributions[point.name] = f"{distribution} {point.dist.version}"
+        manager.distributions[point.name] = f"{distribution} {point.dist.version if point.dist else ''}".strip()
     except Exception as error:
         if manager.has_plugin(point.name):
             manager.unregister(name=point.name)
         reason = f"{type(error).__name__}: {error}"
         manager.failures.append(LoadFailure(point.name, distribution, reason))
-        log.warning("plugin %s (%s) was left out: %s", point.name, distribution, reason)
+        log.warning("plugin %s (%s) was skipped: %s", point.name, distribution, reason)

@@ -23,7 +23,7 @@ from bioclip_core.captions import Caption
 from bioclip_core.labels.building import build_label_set
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import ClassifyRequest, create_plugin_manager
-from bioclip_plugin.items.media import MediaItem
+from bioclip_plugin import MediaItem
 from bioclip_plugin.running.listing import Listing
 from bioclip_plugin.testing import FakeModel
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import math
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,15 @@ BEST = {"red": FISH[0], "green": FISH[1], "blue": FISH[2], "yellow": FISH[3]}
 # A red image's cosines are 1, 0, 0 and 1/√2.
 LIKELY = math.e / (math.e + 2 + math.exp(2**-0.5))
 TOLERANCE = 1e-3  # the label between red and green is rounded to float16, which moves a probability by up to 2e-4
+
+
+def test_a_session_names_the_options_of_a_request() -> None:
+    parameters = dict(inspect.signature(Session).parameters)
+    del parameters["plugins"]
+    assert {name: parameter.default for name, parameter in parameters.items()} == {
+        option.name: option.default for option in fields(ClassifyRequest)
+    }
+    assert {parameter.kind for parameter in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
 
 
 class CountedModel:
@@ -148,16 +159,16 @@ from bioclip_plugin import ClassifyRequest, create_plugin_manager
 from bioclip_plugin.testing import FakeModel
 pm = create_plugin_manager(installed=False)
 pm.register(FakeModel())
-request = ClassifyRequest(**json.loads(sys.argv[1]))
-answers = pm.hook.classify_images(items=sys.argv[2:], request=request)
+requests = [ClassifyRequest(**values) for values in json.loads(sys.argv[1])]
+answers = [pm.hook.classify_images(items=sys.argv[2:], request=request) for request in requests]
 after = state()
 print(json.dumps({"changed": {key: [before[key], after[key]] for key in before if before[key] != after[key]},
-                  "answered": sum(answer.failure is None for answer in answers)}))
+                  "answered": [sum(answer.failure is None for answer in part) for part in answers]}))
 """
 
 
-def state_after(request: dict[str, Any], paths: list[str]) -> dict[str, Any]:
-    command = [sys.executable, "-c", STATE, json.dumps(request), *paths]
+def state_after(requests: list[dict[str, Any]], paths: list[str]) -> dict[str, Any]:
+    command = [sys.executable, "-c", STATE, json.dumps(requests), *paths]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
@@ -170,18 +181,14 @@ def state_after(request: dict[str, Any], paths: list[str]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(
-    "request_values",
-    [{"model": "fake", "labels": list(FISH), "workers": 2}, {"model": "demo", "device": "cpu", "workers": 2}],
-    ids=["fake", "demo"],
-)
-def test_classifying_leaves_the_process_as_it_was(tmp_path: Path, request_values: dict[str, Any]) -> None:
+def test_classifying_leaves_the_process_as_it_was(tmp_path: Path) -> None:
     paths = write_shades(tmp_path, 3)
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing more")
     (tmp_path / "large.png").write_bytes(_header_of_a_huge_png())
     extra = [str(tmp_path / "broken.jpg"), str(tmp_path / "large.png")]
-    found = state_after({**request_values, "store": str(tmp_path / "results.db")}, paths + extra)
-    assert found == {"changed": {}, "answered": 3}
+    both = {"workers": 2, "device": "cpu", "store": str(tmp_path / "results.db")}
+    found = state_after([{**both, "model": "fake", "labels": FISH}, {**both, "model": "demo"}], paths + extra)
+    assert found == {"changed": {}, "answered": [3, 3]}
 
 
 def _header_of_a_huge_png() -> bytes:

@@ -1,7 +1,10 @@
-"""The house as others may rely on it: what is public, what an import costs, and that every hook has its test."""
+"""The house as others may rely on it: public names, the cost of an import, the rooms, and a test for every hook."""
 
 from __future__ import annotations
 
+import ast
+import builtins
+import inspect
 import json
 import os
 import re
@@ -12,9 +15,12 @@ from pathlib import Path
 import pytest
 
 import bioclip_plugin
-from bioclip_plugin import hookspecs
+import bioclip_training
+from bioclip_core import errors
+from bioclip_plugin import hookspecs, plugin_api
 
 TESTS = Path(__file__).parent
+ROOT = TESTS.parent
 
 HEAVY = (
     "torch",
@@ -67,9 +73,15 @@ def test_importing_everything_that_a_host_sees_loads_nothing_heavy_and_sets_up_n
     assert {"bioclip_plugin.running.session", "bioclip_plugin.cli", "bioclip_core.encoder"} <= set(said["modules"])  # type: ignore[call-overload]
 
 
+def test_each_module_of_the_training_package_can_be_imported() -> None:
+    root = Path(bioclip_training.__path__[0])
+    files = [path.relative_to(root.parent).with_suffix("").parts for path in root.rglob("*.py")]
+    names = {".".join(parts).removesuffix(".__init__") for parts in files if parts[-1] != "__main__"}
+    assert len(names) > 50
+    assert set(imported("bioclip_training")["modules"]) == names  # type: ignore[call-overload]
+
+
 def test_importing_the_training_package_loads_nothing_heavy() -> None:
-    said = imported("bioclip_training")
-    assert not {"bioclip_training"} - set(said["modules"])  # type: ignore[call-overload]
     done = subprocess.run(
         [sys.executable, "-c", f"import bioclip_training, sys; print([n for n in {HEAVY!r} if n in sys.modules])"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
@@ -101,5 +113,41 @@ def test_each_hook_has_a_test_of_its_name() -> None:
         for name in re.findall(r"^def test_hook_(\w+)\(", path.read_text("utf-8"), re.M)
     }
     assert len(hooks) >= 8
-    assert hooks - tested == set()
-    assert tested - hooks == set()
+    assert hooks == tested
+
+
+def test_a_plugin_author_imports_every_type_of_a_hook_from_one_place() -> None:
+    module = ast.parse(inspect.getsource(hookspecs))
+    imports = [node for node in ast.walk(module) if isinstance(node, ast.ImportFrom)]
+    foreign = {alias.name for node in imports if not str(node.module).startswith("bioclip_") for alias in node.names}
+    foreign |= {
+        alias.asname or alias.name for node in ast.walk(module) if isinstance(node, ast.Import) for alias in node.names
+    }
+    hooks = [value for value in vars(hookspecs).values() if hasattr(value, f"{hookspecs.PROJECT}_spec")]
+    texts = [text for hook in hooks for text in hook.__annotations__.values()]
+    used = {node.id for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    types = used - foreign - set(vars(builtins))
+    assert {"MediaItem", "ListingOptions", "Rule", "TrainResult"} <= types
+    assert types - set(plugin_api.__all__) == set()
+
+
+def test_a_plugin_author_imports_every_error_from_there_too() -> None:
+    raised = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    assert raised <= set(plugin_api.__all__)
+
+
+DOORS = {"bioclip_plugin", "bioclip_plugin.plugin_api", "bioclip_plugin.testing"}
+
+
+def snippets(page: Path) -> str:
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    assert len(blocks) > 3
+    return "\n".join(blocks)
+
+
+def test_the_examples_for_hosts_and_plugins_import_from_the_doors_alone() -> None:
+    (plugin,) = (ROOT / "docs" / "examples").rglob("bioclip_field_station/__init__.py")
+    for text in (plugin.read_text("utf-8"), snippets(ROOT / "docs" / "hosts.md")):
+        modules = set(re.findall(r"^\s*(?:from|import) (bioclip\w*(?:\.\w+)*)", text, re.M))
+        assert {"bioclip_plugin", "bioclip_plugin.plugin_api"} <= modules
+        assert modules - DOORS == set()

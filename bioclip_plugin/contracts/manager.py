@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import pluggy
 
 from bioclip_core.errors import PluginError
-from bioclip_plugin import hookspecs
 
 if TYPE_CHECKING:
     from bioclip_core.models import ModelEntry
@@ -18,6 +17,10 @@ if TYPE_CHECKING:
     from bioclip_plugin.contracts.rule import Rule
     from bioclip_plugin.contracts.source import ListingOptions, Source
     from bioclip_plugin.items.media import MediaItem, Unlisted
+
+
+PROJECT = "bioclip"
+"""Name of the project in pluggy: the mark of its hooks."""
 
 
 class _Named(Protocol):
@@ -41,18 +44,23 @@ class BioclipPluginManager(pluggy.PluginManager):
     """A pluggy manager for project ``bioclip`` that remembers which installed plugins it had to leave out."""
 
     def __init__(self) -> None:
-        super().__init__(hookspecs.PROJECT)
+        super().__init__(PROJECT)
         self.failures: list[LoadFailure] = []
         self.distributions: dict[str, str] = {}
-        self._closing = ExitStack()
+        self._closers: list[Callable[[], None]] = []
 
     def on_close(self, close: Callable[[], None]) -> None:
-        """Have ``close`` called by :meth:`close`: for a plugin that keeps models, files or databases open."""
-        self._closing.callback(close)
+        """Call ``close`` in :meth:`close`: for a plugin that keeps models, files or databases open."""
+        self._closers.append(close)
 
     def close(self) -> None:
-        """Close what plugins keep open for the hooks: Sessions with their models and stores, and video files."""
-        self._closing.close()
+        """Close what plugins keep open for the hooks: Sessions with their models and stores, and video files.
+
+        The manager can be used again afterwards. Every closer runs; the last error is raised.
+        """
+        with ExitStack() as stack:
+            for close in self._closers:
+                stack.callback(close)
 
     def models(self) -> dict[str, ModelEntry]:
         """Registered models by name."""

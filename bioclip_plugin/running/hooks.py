@@ -9,17 +9,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bioclip_core.errors import UsageError
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.hookspecs import hookimpl
+from bioclip_plugin.items.answers import Answer
+from bioclip_plugin.items.media import MediaItem
+from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.running.session import Session
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-    from bioclip_plugin.contracts.manager import BioclipPluginManager
-    from bioclip_plugin.items.answers import Answer
-    from bioclip_plugin.items.media import MediaItem
-    from bioclip_plugin.items.request import ClassifyRequest
-    from bioclip_plugin.running.session import Session
 
 _OPEN_SESSIONS = 4  # a host that alternates between more requests than this reopens models
 
@@ -38,23 +37,21 @@ class HostHooks:
 
     @hookimpl(trylast=True)
     def classify_images(self, items: Sequence[MediaItem | str], request: ClassifyRequest) -> list[Answer]:
-        _refuse_one_name(items)
-        with self._session(request) as session:
+        with self._session(request, items) as session:
             return list(session.classify_stream(items))
 
     @hookimpl(trylast=True)
     def embed_images(
         self, items: Sequence[MediaItem | str], request: ClassifyRequest
     ) -> list[NDArray[np.float16] | None]:
-        _refuse_one_name(items)
-        with self._session(request) as session:
+        with self._session(request, items) as session:
             return [embedded.features_RD for embedded in session.embed_stream(items)]
 
     @contextmanager
-    def _session(self, request: ClassifyRequest) -> Iterator[Session]:
-        """The open Session of a request; when there are too many, those used longest ago and by nobody now are closed."""
-        from bioclip_plugin.running.session import Session
-
+    def _session(self, request: ClassifyRequest, items: object) -> Iterator[Session]:
+        """Give the open Session of a request. Above the limit, those used longest ago and idle now are closed."""
+        if isinstance(items, (str, bytes)):
+            raise UsageError(f"items {items!r}: give a list of images, such as [{items!r}]")
         with self._lock:
             session = self._sessions.pop(request, None) or Session(request, self._manager)
             self._sessions[request] = session
@@ -69,12 +66,7 @@ class HostHooks:
                     self._sessions.pop(known).close()
 
     def close(self) -> None:
-        """Close every open Session."""
+        """Close every open Session; the next call of a hook opens a new one."""
         with self._lock:
             while self._sessions:
                 self._sessions.popitem()[1].close()
-
-
-def _refuse_one_name(items: object) -> None:
-    if isinstance(items, (str, bytes)):
-        raise UsageError(f"items {items!r}: give a list of images, such as [{items!r}]")

@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from uuid import uuid4
 
 from bioclip_core.errors import UsageError
 from bioclip_core.identity import settings_id
+from bioclip_core.progress import Progress
 from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.answers import Answer, Failure
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, item_of
 from bioclip_plugin.items.request import ClassifyRequest
@@ -23,36 +27,37 @@ from bioclip_plugin.rules.settings import rule_settings
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.listing import Listing
 from bioclip_plugin.running.pipeline import Pipeline
+from bioclip_plugin.store.records import Run, RunPlan
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
-    from bioclip_plugin.contracts.source import ListingOptions
     from bioclip_plugin.running.rules_summary import Applied
-    from bioclip_plugin.store import Run, Store
+    from bioclip_plugin.store import Store
+
+    Classifiable = str | os.PathLike[str] | bytes | Image.Image | MediaItem
 
 log = logging.getLogger(__name__)
 
-Classifiable = "str | os.PathLike[str] | bytes | Image.Image | MediaItem"
-
 _OWN_SOURCE = ("session",)
+_LOG_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class StreamProgress:
-    """How far a stream is."""
+    """Counts of one call of :meth:`Session.classify_stream`."""
 
     answered: int
-    """Items with an answer or a failure, of this call."""
+    """Items with an answer or a failure."""
     failed: int
     regions: int
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """One item's features: R rows, one a region; None with a failure."""
+    """Features of one item: R rows, one per region; None with a failure."""
 
     item: MediaItem
     features_RD: NDArray[np.float16] | None
@@ -60,7 +65,7 @@ class Embedded:
 
 
 class Session:
-    """Classify images with one model and one label set, keeping results in a store or nowhere.
+    """Classify images with one model and one label set, and keep the results in a store if the request names one.
 
     :class:`bioclip_plugin.Session` is this class with a plugin manager of its own. The model opens when the first image
     needs it. Close a Session after use, or use it in a ``with`` statement.
@@ -75,11 +80,11 @@ class Session:
         """
         self.request = request
         self.plugins = plugins
-        self.engine = Engine(request, self.plugins)
+        self.engine = Engine(request, plugins)
         self.store: Store | None = None
         self._run: Run | None = None
         self._lock = threading.Lock()
-        self._listings: list[Listing] = []
+        self._closing = ExitStack()
         if request.store is None and request.rules:
             raise UsageError(
                 f'rules ({", ".join(request.rules)}) work on stored answers; give a store as well: store="results.db"'
@@ -90,9 +95,10 @@ class Session:
             from bioclip_plugin.store import Store
 
             self.store = Store.open(request.store)
+            self._closing.callback(self.store.close)
             self.engine.keep_precision(self.store.last_feature_settings(self.engine.model.weights_sha256))
 
-    def classify(self, image: str | os.PathLike[str] | bytes | Image.Image | MediaItem) -> Answer:
+    def classify(self, image: Classifiable) -> Answer:
         """Answer one image: a path, the bytes of a file, a PIL image or a media item.
 
         A file that cannot be read is an answer with a ``failure``, not an exception.
@@ -100,64 +106,61 @@ class Session:
         return next(iter(self.classify_stream([image])))
 
     def classify_stream(
-        self,
-        items: Iterable[str | os.PathLike[str] | bytes | Image.Image | MediaItem | Unlisted],
-        *,
-        progress: Callable[[StreamProgress], None] | None = None,
+        self, items: Iterable[Classifiable | Unlisted], *, progress: Callable[[StreamProgress], None] | None = None
     ) -> Generator[Answer, None, None]:
-        """One answer an item, in input order, in flat memory; with a store, done items are answered from it.
+        """Yield one answer per item, in input order, in flat memory; with a store, done items are answered from it.
 
         Closing the generator cancels within a batch and keeps what is committed.
         """
-        _ = self.engine.labels  # a missing label set is heard of before any image is read
-        run = self._own_run()
-        pipeline = Pipeline(self.engine, self.store, run, on_stored=self._tell)
+        _ = self.engine.labels  # a missing label set is reported before any image is read
+        pipeline = Pipeline(self.engine, self.store, self._own_run(), on_stored=self._notify)
         failed = regions = 0
-        for answered, answer in enumerate(pipeline.answers(_as_item(item) for item in items), start=1):
+        for answered, answer in enumerate(pipeline.answers(map(_item_of, items)), start=1):
             failed += answer.failure is not None
             regions += len(answer.regions)
             if progress:
                 progress(StreamProgress(answered, failed, regions))
             yield answer
 
-    def embed_stream(
-        self, items: Iterable[str | os.PathLike[str] | bytes | Image.Image | MediaItem | Unlisted]
-    ) -> Iterator[Embedded]:
-        """Each item's features in input order; nothing is stored."""
+    def embed_stream(self, items: Iterable[Classifiable | Unlisted]) -> Iterator[Embedded]:
+        """Yield the features of each item in input order; nothing is stored."""
         import numpy as np
 
-        for answer, rows in Pipeline(self.engine, classify=False).features(_as_item(item) for item in items):
+        for answer, rows in Pipeline(self.engine, classify=False).features(map(_item_of, items)):
             yield Embedded(answer.item, np.stack(rows) if rows and answer.failure is None else None, answer.failure)
 
     def begin_run(self, sources: Sequence[str], listing: ListingOptions | None = None) -> Run:
-        """Begin the run over these sources, or take it up where it was.
+        """Begin the run over these sources, or continue it.
 
         Args:
             sources: the addresses as given.
-            listing: how they are read, kept with the run's settings.
+            listing: options for the sources, kept with the settings of the run.
 
         Raises:
             UsageError: if the Session has no store.
         """
-        from bioclip_plugin.store import RunPlan
-
         if self.store is None:
             raise UsageError("this Session has no store; open it with store=... to begin a run")
         ids = self.engine.identities
         rules = rule_settings(ids.answer_id, self.request.threshold, self.engine.rules, sources)
-        settings = {**self.request.settings(), **(listing.settings() if listing else {})}
         return self.store.begin_run(
             RunPlan(
-                sources=tuple(sources), settings=settings, feature_id=ids.feature_id,
-                feature_settings=ids.feature_settings, dimension=self.engine.dimension, answer_id=ids.answer_id,
-                answer_settings=ids.answer_settings, rule_id=settings_id(rules), rule_settings=rules,
+                sources=tuple(sources),
+                settings={**self.request.settings(), **(listing.settings() if listing else {})},
+                feature_id=ids.feature_id,
+                feature_settings=ids.feature_settings,
+                dimension=self.engine.dimension,
+                answer_id=ids.answer_id,
+                answer_settings=ids.answer_settings,
+                rule_id=settings_id(rules),
+                rule_settings=rules,
                 provenance={**self.engine.provenance(), "store": self.store.shown_address},
             )
-        )  # fmt: skip
+        )
 
     def pipeline(self, run: Run, *, repeat_done: bool = True, rehash: bool = False) -> Pipeline:
-        """The pipeline of a run that :meth:`begin_run` gave."""
-        return Pipeline(self.engine, self.store, run, repeat_done=repeat_done, rehash=rehash, on_stored=self._tell)
+        """Return the pipeline of a run that :meth:`begin_run` gave."""
+        return Pipeline(self.engine, self.store, run, repeat_done=repeat_done, rehash=rehash, on_stored=self._notify)
 
     def listing(self, addresses: Sequence[str], options: ListingOptions | None = None) -> Listing:
         """Open a listing of files, folders and packages as the command line does it, for :meth:`classify_stream`.
@@ -170,15 +173,15 @@ class Session:
         """
         known = self.store.media_under if self.store is not None else None
         listing = Listing(addresses, self.plugins.sources(), options, self.plugins.expand, known)
-        self._listings.append(listing)
+        self._closing.callback(listing.close)
         return listing
 
-    def apply_rules(self, run: Run | None = None, *, progress: Callable[[int, int], None] | None = None) -> Applied:
-        """Apply the request's rules to what a run has answered: regions that they have not decided yet, and their events.
+    def apply_rules(self, run: Run | None = None, *, progress: Progress | None = None) -> Applied:
+        """Apply the request's rules to the answers of a run: to regions that they have not decided yet, and their events.
 
         Args:
             run: one that :meth:`begin_run` gave; None: the Session's own, of images classified one by one.
-            progress: called with the images that are done and with all of them.
+            progress: called with the images done and with all of them; None: a line is logged every few seconds.
 
         Raises:
             UsageError: without a store, and for times of one camera with and without a zone.
@@ -189,36 +192,34 @@ class Session:
         run = run or self._own_run()
         if self.store is None or run is None:
             raise UsageError("this Session has no store; open it with store=... to apply rules")
-        return apply_rules(self.store, run, self.engine.rules, lambda: self.engine, progress)
+        return apply_rules(self.store, run, self.engine.rules, lambda: self.engine, progress or _logged_progress())
 
-    def close(self) -> None:
-        """End the Session's own run, rules applied, and give back the store's connections."""
-        self._close(apply_rules=True)
+    def close(self, *, progress: Progress | None = None) -> None:
+        """Apply the rules to the Session's own run, end it, and give back the store's connections.
 
-    def _close(self, *, apply_rules: bool) -> None:
-        with self._lock:
-            for listing in self._listings:
-                listing.close()
-            if self.store is not None:
-                try:
-                    if self._run is not None:
-                        if self.engine.rules and apply_rules:  # after an error it is the error that is to be heard of
-                            self.apply_rules(self._run)
-                        self.store.end_run(self._run, "finished", {})
-                        self._run = None
-                finally:
-                    self.store.close()
+        Args:
+            progress: as for :meth:`apply_rules`.
+        """
+        self._close(apply_rules=True, progress=progress)
 
-    def __enter__(self) -> Session:
+    def _close(self, *, apply_rules: bool, progress: Progress | None = None) -> None:
+        with self._lock, self._closing:
+            if self.store is not None and self._run is not None:
+                if self.engine.rules and apply_rules:
+                    self.apply_rules(self._run, progress=progress)
+                self.store.end_run(self._run, "finished", {})
+                self._run = None
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close(apply_rules=kind is None)
+        self._close(apply_rules=kind is None)  # after an error, a failing rule would hide it
 
     def _own_run(self) -> Run | None:
-        """The run that images classified one by one belong to."""
+        """Return the run that images classified one by one belong to."""
         if self.store is None:
             return None
         with self._lock:
@@ -226,35 +227,46 @@ class Session:
                 self._run = self.begin_run(_OWN_SOURCE)
             return self._run
 
-    def _tell(self, run: Run, answers: Sequence[Answer]) -> None:
-        """Tell observers; what one of them raises is logged and never stops the run."""
+    def _notify(self, run: Run, answers: Sequence[Answer]) -> None:
+        """Call the observers; an error in one of them is logged and never stops the run."""
         try:
             self.plugins.hook.answers_stored(run=run, answers=answers)
         except Exception:
             log.exception("an answers_stored hook failed; the answers are stored")
 
 
-def _as_item(image: str | os.PathLike[str] | bytes | Image.Image | MediaItem | Unlisted) -> MediaItem | Unlisted:
+def _logged_progress() -> Progress:
+    """Return a callback that logs the counts of a pass of rules, at once and then every few seconds."""
+    logged_at = -_LOG_EVERY_S
+
+    def report(done: int, total: int) -> None:
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= _LOG_EVERY_S:
+            logged_at = time.monotonic()
+            log.info("Applying rules: %d of %d images", done, total)
+
+    return report
+
+
+def _item_of(image: Classifiable | Unlisted) -> MediaItem | Unlisted:
     if isinstance(image, MediaItem):
         return _checked(image)
     if isinstance(image, Unlisted):
         return image
-    if isinstance(image, (str, Path)):
+    if isinstance(image, (str, os.PathLike)):
         return item_of(image)
     if isinstance(image, bytes):
         return MediaItem(uri=f"memory:{uuid4()}", data=image)
-    if isinstance(image, os.PathLike):
-        return item_of(os.fspath(image))
-    if hasattr(image, "getexif") and hasattr(image, "mode"):
-        return replace(MediaItem(uri=f"memory:{uuid4()}"), image=image)
+    if hasattr(image, "getexif") and hasattr(image, "mode"):  # a PIL image, without importing Pillow
+        return MediaItem(uri=f"memory:{uuid4()}", image=image)
     raise UsageError(f"{type(image).__name__} is not an image: give a path, bytes, a PIL image or a MediaItem")
 
 
 def _checked(item: MediaItem) -> MediaItem:
-    """A host's item with what is easily given otherwise: a path as text.
+    """Check an item of a host, and make a path of text.
 
     Raises:
-        UsageError: for a time or a region that is none.
+        UsageError: for a time or a region of the wrong type.
     """
     if item.captured_at is not None and not isinstance(item.captured_at, datetime):
         raise UsageError(f"{item.uri}: captured_at {item.captured_at!r}: give a datetime")

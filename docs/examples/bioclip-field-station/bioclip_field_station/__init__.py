@@ -1,4 +1,4 @@
-"""A field station's plugin: its camera's card as a source, its checklist as a prior, its diary as an observer."""
+"""Plugin of a field station: the card of its camera as a source, its checklist as a prior, its diary as an observer."""
 
 from __future__ import annotations
 
@@ -12,42 +12,47 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_core.errors import SourceError
-from bioclip_plugin import MediaItem, Place, hookimpl
-from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.items.media import Unlisted, uri_of
+from bioclip_plugin import hookimpl
+from bioclip_plugin.plugin_api import (
+    Answer,
+    LabelSet,
+    ListingOptions,
+    MediaItem,
+    NameIndex,
+    Place,
+    Run,
+    Source,
+    SourceError,
+    Unlisted,
+    uri_of,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bioclip_core.labels.label_set import LabelSet
-    from bioclip_plugin import Answer
-    from bioclip_plugin.contracts.source import Source
-    from bioclip_plugin.store import Run
-
 DIARY_VARIABLE = "FIELD_STATION_DIARY"
 
 _MARK = b'"wrenbox"'  # the manifest's first key
-_HEAD = 256  # bytes in which it stands
-_SOUTH, _NORTH, _WEST, _EAST = 61.0, 61.5, -32.0, -31.0  # the station's grounds, in degrees
+_HEAD = 256  # the key is within these bytes
+_SOUTH, _NORTH, _WEST, _EAST = 61.0, 61.5, -32.0, -31.0  # the grounds of the station, in degrees
 
 
 class WrenboxSource:
-    """Lists a card of the Wrenbox camera: a JSON manifest with where the camera stood and a line a photo."""
+    """A card of the Wrenbox camera: a JSON manifest with the place of the camera and one entry per photo."""
 
     name = "wrenbox card"
 
     def takes(self, address: str) -> bool:
-        """Whether the file begins as a manifest does; its name may be anything."""
+        """True if the file begins as a manifest does; its name may be anything."""
         try:
             with Path(address).open("rb") as file:
                 return _MARK in file.read(_HEAD)
-        except OSError:  # a folder, standard input, nothing at all: for the other sources
+        except OSError:  # a folder, standard input or a missing file is for the other sources
             return False
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
-        """The photos in the manifest's order; an entry that names no file is told of, not dropped.
+        """Yield the photos in the order of the manifest; an entry without a file is reported, not dropped.
 
         Raises:
             SourceError: if the manifest cannot be understood.
@@ -97,14 +102,12 @@ class FieldStation:
 
     @hookimpl
     def candidate_taxa(self, place: Place, labels: LabelSet) -> NDArray[np.float32] | None:
-        """1 for what the checklist has, 0 for everything else; no opinion away from the station."""
+        """Weigh the taxa of the checklist 1 and all others 0; None away from the station."""
         if place.latitude is None or place.longitude is None:
             return None
         if not (_SOUTH <= place.latitude <= _NORTH and _WEST <= place.longitude <= _EAST):
             return None
         import numpy as np  # here, so that loading the plugin costs nothing
-
-        from bioclip_core.labels.checklist import NameIndex
 
         index = NameIndex(labels)
         weights_N = np.zeros(len(labels), dtype=np.float32)
@@ -116,7 +119,7 @@ class FieldStation:
 
     @hookimpl
     def answers_stored(self, run: Run, answers: Sequence[Answer]) -> None:
-        """One JSON line a photo, after its answer is safe in the store."""
+        """Write one JSON line per photo after its answer is in the store."""
         diary = os.environ.get(DIARY_VARIABLE)
         if not diary:
             return
