@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.options import check_options
@@ -13,6 +14,8 @@ from bioclip_plugin.contracts.export_options import ExportOptions
 
 if TYPE_CHECKING:
     from bioclip_plugin.store import Review, Run, Store, StoredItem, StoredRegion
+
+_PAGE = 500  # items whose reviews are read in one query
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,14 @@ class Export:
     def reviews_of(self, items: Sequence[StoredItem]) -> Mapping[tuple[str, int], list[Review]]:
         """What people said of these images and their regions, oldest first, by uri and frame."""
         return self.store.reviews_of([(item.item.uri, item.item.frame) for item in items])
+
+    def reviewed_items(self, ranks: Collection[str] | None = None) -> Iterator[tuple[StoredItem, list[Review]]]:
+        """Yield what :meth:`items` yields, each item with the reviews of its image and regions, oldest first."""
+        items = self.items(ranks)
+        while page := list(islice(items, _PAGE)):
+            reviews = self.reviews_of(page)
+            for stored in page:
+                yield stored, reviews.get((stored.item.uri, stored.item.frame), [])
 
     def event_reviews(self) -> Iterator[Review]:
         """What people said of events, oldest first."""

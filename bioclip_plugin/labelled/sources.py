@@ -12,8 +12,9 @@ from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.taxonomy import RANKS
+from bioclip_plugin.formats.shared.table_files import rows_of
+from bioclip_plugin.formats.shared.table_rows import Row, items_of
 from bioclip_plugin.formats.tables.read import TableSource
-from bioclip_plugin.formats.tables.read_rows import Row, items_of
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.sources.folder import FolderSource
 from bioclip_training.catalog.rows import Box, LabelledItem
@@ -110,7 +111,7 @@ def table_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
         SourceError: if the table cannot be read or has no image column.
     """
     folder, shown = path_of(address).parent, uri_of(address)
-    for row in TableSource().rows(address):
+    for row in rows_of(address):
         yield from _row_items(row, folder, shown, source)
 
 

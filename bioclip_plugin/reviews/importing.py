@@ -15,6 +15,7 @@ from bioclip_core.names import clean_name, parse_name
 from bioclip_core.options import check_options
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
+from bioclip_plugin.formats.shared.table_files import header_of
 from bioclip_plugin.formats.timelapse import read_reviews as timelapse
 from bioclip_plugin.items.media import Region, path_of, uri_of
 from bioclip_plugin.items.time_zones import zone_of
@@ -159,7 +160,7 @@ def _entries(address: str, sources: Sequence[Source], options: ImportOptions) ->
             return source.name, source.reviews(address, listing)
     if path_of(address).is_dir():
         raise SourceError(f"{uri_of(address)} is a folder that holds no Camtrap DP package; give a table of reviews")
-    if timelapse.is_timelapse(timelapse.header_of(address)):
+    if timelapse.is_timelapse(header_of(address)):
         return "Timelapse table", timelapse.statements(address, zone, options.name_column)
     return "table", tables.statements(address, zone, options.name_column)
 

@@ -7,12 +7,11 @@ from datetime import tzinfo
 from typing import Any
 
 from bioclip_core.cells import column_name
+from bioclip_plugin.formats.shared.table_files import header_of, rows_of
+from bioclip_plugin.formats.shared.table_rows import Row
 from bioclip_plugin.formats.tables.columns import COLUMNS as EXPORTED
 from bioclip_plugin.formats.tables.columns import REVIEW_COLUMNS
-from bioclip_plugin.formats.tables.read import TableSource
-from bioclip_plugin.formats.tables.read_rows import Row
-from bioclip_plugin.formats.timelapse.read_reviews import header_of
-from bioclip_plugin.items.media import Unlisted, path_of
+from bioclip_plugin.items.media import Unlisted
 from bioclip_plugin.reviews.words import verdict_of
 from bioclip_plugin.reviews.written import (
     BOX_COLUMNS,
@@ -47,7 +46,6 @@ LOOSE_COLUMNS = ("reviewname", "species", "name", "taxon", "commonname", "vernac
 # scientificName that somebody added beside our scientific_name is the person's.
 _MODELS = frozenset(EXPORTED) - frozenset(REVIEW_COLUMNS) - frozenset(("uri", "frame"))
 _OURS = frozenset(("review_verdict", "review_scientific_name"))  # also where other columns were taken out
-_PARQUET = b"PAR1"
 _BOXES = frozenset(name for columns in BOX_COLUMNS for name in columns) | {"bbox"}
 _USED = frozenset(
     (*VERDICT_COLUMNS, *SCIENTIFIC_COLUMNS, *LOOSE_COLUMNS, *REVIEWER_COLUMNS, *TIME_COLUMNS, *COMMENT_COLUMNS, *_BOXES,
@@ -65,28 +63,13 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
     Raises:
         SourceError: if the table cannot be read or has no image column.
     """
-    header = _header(address)
+    header = frozenset(header_of(address))
     columns, ours = frozenset(map(column_name, header)), header >= _OURS
-    for row in TableSource().rows(address):
+    for row in rows_of(address):
         if isinstance(row, Unlisted):
             yield NotTaken(row.uri.rpartition("#")[2].replace("row=", "row "), "", "", row.reason)
         else:
             yield _statement(row, zone, name_column, columns, ours=ours)
-
-
-def _header(address: str) -> frozenset[str]:
-    """The table's columns; none where it cannot be read, which its rows will say."""
-    path = path_of(address)
-    with path.open("rb") as file:
-        if file.read(len(_PARQUET)) != _PARQUET:
-            return frozenset(header_of(address))
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        return frozenset(parquet.read_schema(path).names)
-    except pa.ArrowException:
-        return frozenset()
 
 
 def _statement(row: Row, zone: tzinfo, name_column: str | None, columns: frozenset[str], *, ours: bool) -> Statement:

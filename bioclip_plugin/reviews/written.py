@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, time, tzinfo
 from typing import Any
 
-from bioclip_core.cells import column_name, day_of, number_of, plain_cells
+from bioclip_core.cells import column_name, day_of, json_value, number_of, plain_cells
 from bioclip_core.cells import moment_of as moment_of_cell
 
 Box = tuple[float, float, float, float]
@@ -169,11 +169,9 @@ def moment_of(cells: Mapping[str, Any], zone: tzinfo) -> datetime | None:
 
 def details_of(cells: Mapping[str, Any], values: Mapping[str, Any], used: frozenset[str]) -> dict[str, Any]:
     """What else the row says, by the columns' own names; the well-known ones by those that Camtrap DP has."""
-    from bioclip_plugin.formats.tables.read_rows import plain
-
     found = {}
     for name, value in values.items():
         key = column_name(name)
         if key not in used and str(value).strip():
-            found[_DETAILS.get(key, name)] = plain(cells[key])
+            found[_DETAILS.get(key, name)] = json_value(cells[key])
     return found

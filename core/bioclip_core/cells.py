@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -100,3 +101,27 @@ def day_of(cell: object) -> date | None:
         return date.fromisoformat(str(cell).strip().replace(":", "-"))
     except ValueError:
         return None
+
+
+def latin_1(text: str) -> str:
+    """Return text whose bytes were not UTF-8 (kept as surrogates) read as Latin-1, and other text unchanged."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
+    return text
+
+
+def json_value(value: Any) -> Any:
+    """Return a value as JSON has it: dates as ISO 8601, decimals as numbers, NaN as None, unknown types as text."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, (float, Decimal)):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, (date, datetime, time)):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): json_value(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(part) for part in value]
+    return str(value)

@@ -225,7 +225,9 @@ def test_a_box_that_cannot_be_is_named_with_its_row_and_the_image_keeps_its_othe
 def test_a_row_without_an_image_is_named_and_the_listing_goes_on() -> None:
     address = table("image,genus\n1.jpg,Anas\n,Bufo\n3.jpg,Acer\n")
     assert uris(TableSource(), address) == ["1.jpg", "3.jpg"]
-    assert unlisted(TableSource(), address) == [Unlisted("t.csv#row=2", "row 2 names no image in column 'image'")]
+    assert unlisted(TableSource(), address) == [
+        Unlisted("t.csv#row=2", "row 2: column 'image' is empty; it must name the image")
+    ]
 
 
 def test_marks_quoted_ends_of_line_and_windows_ends_of_line_are_understood() -> None:
@@ -289,7 +291,7 @@ def test_parquet_is_known_by_its_content_and_keeps_its_types() -> None:
 
 
 def test_a_damaged_parquet_file_is_an_error_that_names_it() -> None:
-    with pytest.raises(SourceError, match=r"the table t\.parquet is no Parquet file that can be read"):
+    with pytest.raises(SourceError, match=r"the table t\.parquet cannot be read as Parquet"):
         list(TableSource().items(table(b"PAR1 and no more", "t.parquet")))
 
 
@@ -432,6 +434,6 @@ def test_quoted_cells_of_several_lines_and_a_last_mark_that_swallows_nothing_are
 def test_a_header_whose_quotation_mark_is_not_closed_ends_the_command() -> None:
     Path("t.csv").write_text('image,"note\na.jpg,x\nb.jpg,y\n')
     with pytest.raises(
-        SourceError, match=r"t\.csv has no header that can be read: a quotation mark is not closed in line 1"
+        SourceError, match=r"the header of the table t\.csv cannot be read: a quotation mark is not closed in line 1"
     ):
         list(TableSource().items("t.csv"))

@@ -36,10 +36,9 @@ from bioclip_plugin.formats.camtrap_dp.write_tables import (
     run_row,
     table_files,
 )
-from bioclip_plugin.formats.tables.write import asked_level
 from bioclip_plugin.items.deployments import stamp
 from bioclip_plugin.items.media import Region
-from bioclip_plugin.store.records import Review, StoredItem
+from bioclip_plugin.store.records import Review, StoredItem, asked_level
 
 _PEOPLE = frozenset({"person", "people", "human"})  # categories of detectors
 _TIMELESS = "The time of recording is unknown: the timestamp is the start of the deployment."

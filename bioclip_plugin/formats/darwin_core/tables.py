@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bioclip_core.cells import latin_1
 from bioclip_core.errors import SourceError
 from bioclip_core.files.meta_xml import Table
 from bioclip_plugin.formats.shared.lines import Lines
-from bioclip_plugin.formats.tables.read_rows import latin_1
 
 
 @dataclass(frozen=True, slots=True)

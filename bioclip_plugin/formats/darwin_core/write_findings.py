@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.files.scratch import Scratch
@@ -19,7 +18,6 @@ from bioclip_plugin.items.media import MediaItem
 if TYPE_CHECKING:
     from bioclip_plugin.store import Review, StoredItem, StoredRegion
 
-_AT_ONCE = 256
 _TABLES = """
 CREATE TABLE occurrence (number INTEGER PRIMARY KEY, id TEXT UNIQUE, terms TEXT);
 CREATE TABLE vote (number INTEGER PRIMARY KEY, occurrence INTEGER, media TEXT, taxon TEXT, probability REAL, candidates TEXT);
@@ -77,11 +75,8 @@ class Findings(Scratch):
 
     def gather(self, export: Export) -> None:
         """Read all items and reviews of an export."""
-        items = export.items()
-        while batch := list(islice(items, _AT_ONCE)):
-            reviews = export.reviews_of(batch)
-            for stored in batch:
-                self._take(stored, reviews.get((stored.item.uri, stored.item.frame), []), export)
+        for stored, reviews in export.reviewed_items():
+            self._take(stored, reviews, export)
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield every specimen, also without an answer, in the order of the listing."""

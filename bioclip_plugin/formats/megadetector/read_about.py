@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bioclip_core.cells import moment_of, position_of
-from bioclip_plugin.formats.tables.read_rows import plain
+from bioclip_core.cells import json_value, moment_of, position_of
 from bioclip_plugin.items.media import Place
 from bioclip_plugin.items.time_zones import in_zone
 
@@ -51,5 +50,5 @@ def about_of(record: Mapping[str, Any], time_zone: str | None) -> About:
     else:
         country = None
     deployment = rest.pop("location") if isinstance(deployment, str) and deployment.strip() else None
-    metadata = {name: plain(value) for name, value in rest.items() if value is not None}
+    metadata = {name: json_value(value) for name, value in rest.items() if value is not None}
     return About(captured_at, Place(country, None, latitude, longitude), deployment, metadata)

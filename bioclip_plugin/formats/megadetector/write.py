@@ -15,7 +15,7 @@ from bioclip_plugin.formats.megadetector.read import VERSIONS, is_megadetector
 from bioclip_plugin.formats.megadetector.write_entries import EntryWriter, described, is_file
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, RelativeNames
 from bioclip_plugin.formats.shared.streamed_json import beginning
-from bioclip_plugin.formats.tables.write import asked_level
+from bioclip_plugin.store.records import asked_level
 
 if TYPE_CHECKING:
     from bioclip_plugin.contracts.export import Export

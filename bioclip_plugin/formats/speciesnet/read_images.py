@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from bioclip_core.cells import position_of
+from bioclip_core.cells import json_value, position_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.formats.megadetector.read_images import NOT_NAMED, Entry, box_of, confidence_of, is_number
 from bioclip_plugin.formats.shared.streamed_json import kind_of
-from bioclip_plugin.formats.tables.read_rows import plain
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted
 
 WHOLE_IMAGE = "0"
@@ -129,12 +128,12 @@ def _failures(value: Any) -> list[str]:
 
 def _said(detection: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the classifier and the ensemble said of one box; only kept to look at."""
-    one: dict[str, Any] = {"bbox": plain(detection.get("bbox"))}
+    one: dict[str, Any] = {"bbox": json_value(detection.get("bbox"))}
     classes = _classes(detection.get("raw_classifications"))
     if classes:
         one["classes"] = classes
     if isinstance(detection.get("processed_classification"), dict):
-        one["processed"] = plain(detection["processed_classification"])
+        one["processed"] = json_value(detection["processed_classification"])
     return [one] if len(one) > 1 else []
 
 
@@ -160,9 +159,9 @@ def _place(record: Mapping[str, Any]) -> tuple[Place, dict[str, Any]]:
         latitude,
         longitude,
     )
-    rest = {} if known or country is None else {"country": plain(country)}
+    rest = {} if known or country is None else {"country": json_value(country)}
     if latitude is None:
-        rest |= {name: plain(record[name]) for name in ("latitude", "longitude") if record.get(name) is not None}
+        rest |= {name: json_value(record[name]) for name in ("latitude", "longitude") if record.get(name) is not None}
     return place, rest
 
 
@@ -172,7 +171,7 @@ def _metadata(
     """What is no box and no place. The 4.x shape has one prediction an image, which is kept as one of the whole image."""
     classes = _classes(record.get("classifications"))
     prediction = {
-        name: plain(record[field])
+        name: json_value(record[field])
         for name, field in (("class", "prediction"), ("score", "prediction_score"), ("source", "prediction_source"))
         if record.get(field) is not None
     }
@@ -182,7 +181,7 @@ def _metadata(
             whole | ({"classes": classes} if classes else {}) | ({"processed": prediction} if prediction else {}),
             *said,
         ]
-    others = {name: plain(value) for name, value in record.items() if name not in _FIELDS and value is not None}
+    others = {name: json_value(value) for name, value in record.items() if name not in _FIELDS and value is not None}
     return {
         **others,
         **rest,

@@ -13,7 +13,7 @@ from bioclip_plugin.formats.shared.relative_names import NamesUnder, OutsideFold
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.formats.speciesnet.read import FORMAT_VERSION, is_speciesnet
 from bioclip_plugin.formats.speciesnet.write_entries import EntryWriter
-from bioclip_plugin.formats.tables.write import asked_level
+from bioclip_plugin.store.records import asked_level
 
 if TYPE_CHECKING:
     from bioclip_plugin.contracts.export import Export

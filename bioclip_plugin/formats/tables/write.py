@@ -1,4 +1,4 @@
-"""CSV and Parquet: the rows of a run with the newest review beside each."""
+"""CSV and Parquet: the rows of a run, each with its newest review."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ import csv
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bioclip_plugin.contracts.export import Export
+from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.formats.tables.columns import COLUMNS, NO_REGIONS, NUMBERS, REVIEW_COLUMNS, Cells, table_rows
-from bioclip_plugin.store.records import asked_level
-
-if TYPE_CHECKING:
-    from bioclip_plugin.contracts.export import Export
-    from bioclip_plugin.contracts.export_options import ExportOptions
-
-__all__ = [
-    "COLUMNS", "NO_REGIONS", "REVIEW_COLUMNS", "CsvExporter", "ParquetExporter", "asked_level", "spreadsheet_safe", "table_rows",
-]  # fmt: skip
+from bioclip_plugin.formats.tables.columns import COLUMNS, NUMBERS, Cells, table_rows
 
 _ROWS_A_GROUP = 20_000
 _FORMULA_STARTS = frozenset("=+-@\t\r")
@@ -30,10 +23,10 @@ _OTHER_NUMBERS = tuple(
 
 
 class CsvExporter:
-    """As RFC 4180 has it, UTF-8; probabilities with six significant digits, coordinates with seven decimals."""
+    """CSV by RFC 4180, UTF-8; probabilities with six significant digits, coordinates with seven decimals."""
 
     name = "csv"
-    description = "a table for spreadsheets, one row a region or failure"
+    description = "a table for spreadsheets, one row per region or failure"
     folder = False
 
     def write(self, path: Path, export: Export) -> int:
@@ -47,21 +40,18 @@ class CsvExporter:
         return count
 
     def recognises(self, path: Path) -> bool:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return file.readline(4096).strip() == ",".join(COLUMNS).encode()
+        return beginning(path, 4096).split(b"\n")[0].strip() == ",".join(COLUMNS).encode()
 
-    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - nothing to choose here
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - the same for all options
         with path.open(encoding="utf-8", newline="") as file:
             for number, cells in _widths(file):
                 if cells != len(COLUMNS):
-                    said = f"{cells} cells, and there are {len(COLUMNS)} columns"
-                    yield Problem(path.name, f"line {number}", said)
+                    message = f"it has {cells} cells; there are {len(COLUMNS)} columns"
+                    yield Problem(path.name, f"line {number}", message)
 
 
 class ParquetExporter:
-    """The same table with typed columns; what is not known is null."""
+    """The same table with typed columns; unknown values are null."""
 
     name = "parquet"
     description = "the same table for programs, with types, compressed"
@@ -84,12 +74,9 @@ class ParquetExporter:
         return count
 
     def recognises(self, path: Path) -> bool:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return file.read(4) == b"PAR1"
+        return beginning(path, 4) == b"PAR1"
 
-    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - nothing to choose here
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - the same for all options
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -102,8 +89,16 @@ class ParquetExporter:
             yield Problem(path.name, "", f"columns are missing: {', '.join(missing)}")
 
 
+def beginning(path: Path, size: int) -> bytes:
+    """Return the first bytes of a file; empty for a folder."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(size)
+
+
 def _widths(lines: Iterator[str]) -> Iterator[tuple[int, int]]:
-    """The number of each row's first line, from 1, and how many cells it has; only rows with quotes are taken apart."""
+    """Yield the number of each row's first line, from 1, and of its cells; only rows with quotes are parsed."""
     number = 1
     for line in lines:
         if '"' not in line:
@@ -117,11 +112,11 @@ def _widths(lines: Iterator[str]) -> Iterator[tuple[int, int]]:
 
 def _csv_cells(row: Cells) -> list[Any]:
     cells = list(row)
-    for place in _TEXTS:  # as spreadsheet_safe, without a call a cell
+    for place in _TEXTS:  # as spreadsheet_safe, without one call per cell
         cell = cells[place]
         if cell and cell[0] in _FORMULA_STARTS:
             cells[place] = f"'{cell}"
-    for place in _PROBABILITIES:  # float32 carries no more of a probability
+    for place in _PROBABILITIES:  # a probability is a float32, which has no more digits
         if cells[place] is not None:
             cells[place] = f"{cells[place]:.6g}"
     for place in _OTHER_NUMBERS:  # seven decimals of a degree are a centimetre
@@ -131,7 +126,7 @@ def _csv_cells(row: Cells) -> list[Any]:
 
 
 def spreadsheet_safe(text: str) -> str:
-    """Text that no spreadsheet takes for a formula: what begins like one gets an apostrophe before it.
+    """Return text that no spreadsheet takes for a formula: with an apostrophe before the sign that begins one.
 
     >>> spreadsheet_safe("=1+1")
     "'=1+1"

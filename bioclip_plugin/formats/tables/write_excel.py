@@ -9,25 +9,23 @@ import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_plugin.contracts.export import Export
+from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.tables.columns import COLUMNS, table_rows
 
-if TYPE_CHECKING:
-    from bioclip_plugin.contracts.export import Export
-    from bioclip_plugin.contracts.export_options import ExportOptions
-
 MOST_ROWS = 1_048_576
-"""Of one sheet, its header among them: Excel opens no more."""
+"""Limit of Excel for the rows of a sheet, its header included."""
 LONGEST_TEXT = 32_767
-"""Characters that a cell holds."""
+"""Limit of Excel for the characters of a cell."""
 
 _SHEET = "results"
 _MEMBER = "xl/workbook.xml"
 _TEXT = re.compile(r"<t[^>]*>([^<]*)</t>")
-_FIXED = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say: an export's bytes depend on the store alone
+_FIXED = (1980, 1, 1, 0, 0, 0)  # the earliest time of a zip file: an export's bytes depend on the store alone
 
 
 class ExcelExporter:
@@ -42,9 +40,14 @@ class ExcelExporter:
 
         Raises:
             UsageError: if openpyxl is not installed.
-            BioclipError: for more rows than Excel opens; what can be known before is said before.
+            BioclipError: for more rows than Excel opens, before writing if their number is known.
         """
-        _refuse_many(export)
+        _openpyxl()
+        if not export.selection:  # the size of a selection is known only after reading
+            counts = export.store.summary(export.run)
+            rows = max(counts.regions + counts.failed + counts.todo, counts.listed)
+            if rows >= MOST_ROWS:
+                raise _too_many(f"this run has at least {rows:,}")
         raw = path.with_name(f"{path.name}.raw")
         try:
             count = _write(raw, export)
@@ -60,16 +63,15 @@ class ExcelExporter:
         except (OSError, zipfile.BadZipFile):
             return False
 
-    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - nothing to choose here
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - the same for all options
         openpyxl = _openpyxl()
         if _is_ours(path):
             return
         with path.open("rb") as file:  # a draft's name has no suffix, which openpyxl asks of a path
             try:
                 book = openpyxl.load_workbook(file, read_only=True)
-                sheet = book.worksheets[0] if book.worksheets else None
-                header = next(sheet.iter_rows(max_row=1, values_only=True), ()) if sheet is not None else ()
-            except Exception as error:  # openpyxl lets through whatever zip and XML readers raise
+                header = next((next(one.iter_rows(max_row=1, values_only=True), ()) for one in book.worksheets), ())
+            except Exception as error:  # openpyxl passes on any error of the zip and XML readers
                 yield Problem(path.name, "", f"it cannot be read as a workbook: {error}")
                 return
         missing = [name for name in COLUMNS if name not in header]
@@ -78,7 +80,7 @@ class ExcelExporter:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a workbook is whole and begins with our columns, told by its beginning: openpyxl would read all of it."""
+    """True if a workbook is whole and begins with our columns; only its beginning is parsed, openpyxl would parse all of it."""
     try:
         with zipfile.ZipFile(path) as packed, packed.open("xl/worksheets/sheet1.xml") as texts:
             first = _TEXT.findall(texts.read(65_536).decode("utf-8", "replace"))
@@ -95,16 +97,6 @@ def _openpyxl() -> Any:
             "an Excel workbook needs openpyxl: pip install 'bioclip-plugin[excel]', or export as csv or parquet"
         ) from None
     return openpyxl
-
-
-def _refuse_many(export: Export) -> None:
-    _openpyxl()
-    if export.selection:
-        return  # only reading tells how many are meant
-    counts = export.store.summary(export.run)
-    rows = max(counts.regions + counts.failed + counts.todo, counts.listed)
-    if rows >= MOST_ROWS:
-        raise _too_many(f"this run has at least {rows:,}")
 
 
 def _too_many(what: str) -> BioclipError:
@@ -136,13 +128,12 @@ def _write(path: Path, export: Export) -> int:
     sheet.append(COLUMNS)
     count = 0
     try:
-        for cells in table_rows(export):
-            count += 1
+        for count, cells in enumerate(table_rows(export), start=1):
             if count >= MOST_ROWS:
-                raise _too_many("there are more here")
+                raise _too_many("this export has more")
             sheet.append([shown(cell) for cell in cells])
     except BaseException:
-        sheet.close()  # it writes to a file of its own, and a sheet that was not closed complains when it is forgotten
+        sheet.close()  # it has a file of its own, and Python warns of a sheet that is not closed
         raise
     book.properties.creator = export.classified_by
     book.properties.created = export.moment.replace(tzinfo=None)
@@ -151,7 +142,7 @@ def _write(path: Path, export: Export) -> int:
 
 
 def _packed_alike(raw: Path, path: Path, moment: datetime) -> None:
-    """The same workbook with fixed times, since openpyxl notes when it wrote."""
+    """Write the same workbook with fixed times, since openpyxl stores the time of writing."""
     stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
     with zipfile.ZipFile(raw) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as target:
         for name in sorted(source.namelist(), key=lambda name: (name != "[Content_Types].xml", name)):

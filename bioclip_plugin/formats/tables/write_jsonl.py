@@ -1,72 +1,61 @@
-"""JSON lines: the same objects as ``classify --json`` prints, one a line, with what rules and people said beside."""
+"""JSON lines: the objects that ``classify --json`` prints, one per line, each with its decision and review."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioclip_plugin.contracts.export import Export
+from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.tables.columns import newest_of
+from bioclip_plugin.formats.tables.write import beginning
 from bioclip_plugin.items.answers import Answer, RegionAnswer
 from bioclip_plugin.store.records import asked_level
 
 if TYPE_CHECKING:
-    from bioclip_plugin.contracts.export import Export
-    from bioclip_plugin.contracts.export_options import ExportOptions
     from bioclip_plugin.store import Review, StoredItem, StoredRegion
-
-_TOGETHER = 500  # items whose reviews are asked for in one query
 
 
 class JsonLinesExporter:
-    """One object a region, one for an item that failed, and ``{"uri", "status"}`` for what has neither.
+    """One object per region, one for an item that failed, and ``{"uri", "status"}`` for an item with neither.
 
-    A region that a rule changed, or that is of an event, has ``decision`` (verdict, event, trail); what people said of it
-    stands in ``review`` (verdict, taxon, reviewer, reviewed_at, comment, details).
+    A region that a rule changed, or that belongs to an event, has ``decision`` (verdict, event, trail); its newest review is
+    in ``review`` (verdict, taxon, reviewer, reviewed_at, comment, details).
     """
 
     name = "jsonl"
-    description = "one JSON object a region or failure, as classify --json prints them"
+    description = "one JSON object per region or failure, as classify --json prints them"
     folder = False
 
     def write(self, path: Path, export: Export) -> int:
         level = asked_level(export.run)
-        items = export.items((level,))
         count = 0
         with path.open("w", encoding="utf-8", newline="\n") as file:
-            while together := list(islice(items, _TOGETHER)):
-                reviews = export.reviews_of(together)
-                for stored in together:
-                    said = reviews.get((stored.item.uri, stored.item.frame), [])
-                    for row in objects_of(stored, said, level, export.options.top):
-                        file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                        count += 1
+            for stored, reviews in export.reviewed_items((level,)):
+                for row in objects_of(stored, reviews, level, export.options.top):
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    count += 1
         return count
 
     def recognises(self, path: Path) -> bool:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            start = file.readline(65_536)
+        start = beginning(path, 65_536).split(b"\n")[0]
         return start.startswith(b"{") and b'"uri"' in start
 
-    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - nothing to choose here
+    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - the same for all options
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 try:
-                    known = isinstance(json.loads(line), dict)
+                    if not isinstance(json.loads(line), dict):
+                        yield Problem(path.name, f"line {number}", "a line must be one JSON object", line[:80])
                 except ValueError as error:
-                    yield Problem(path.name, f"line {number}", f"it is no JSON: {error}")
-                    continue
-                if not known:
-                    yield Problem(path.name, f"line {number}", "a line must be one JSON object", line[:80])
+                    yield Problem(path.name, f"line {number}", f"it is not JSON: {error}")
 
 
 def objects_of(stored: StoredItem, reviews: Sequence[Review], level: str, top: int) -> list[dict[str, Any]]:
-    """The objects of one item, with its ``top`` candidates at the level that was asked."""
+    """Return the objects of one item, with its ``top`` candidates at the level that the run was asked for."""
     regions = tuple(
         RegionAnswer(region.region, tuple(region.by_rank.get(level, ()))[:top], region.consensus, region.flags)
         for region in stored.regions

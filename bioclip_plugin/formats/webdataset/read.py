@@ -6,17 +6,16 @@ import json
 import os
 import tarfile
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
 from bioclip_core.files.archive_tar import FAULTS, decompressed
 from bioclip_core.files.archives import damaged
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.tables.read_rows import Columns, Row, columns_of, items_of
+from bioclip_plugin.formats.shared.table_rows import fields_of, item_fields
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.sources.folder import IMAGE_SUFFIXES
 from bioclip_training.shards.manifest import MANIFEST_FILE
@@ -26,7 +25,6 @@ _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _MOST_JSON_BYTES = 1 << 20  # a larger one is no description of an image, and stays unread
 _MOST_HEADER_BYTES = 1 << 20  # a name or attribute that claims more is damage
 _LOOKED_OVER, _CHUNK = 1 << 30, 1 << 20  # bytes of what a compressed file holds
-_NAME = "\0member"  # no JSON key holds a NUL that we would take for a column
 _ENCODING = "utf-8"
 
 
@@ -197,8 +195,8 @@ class _Shard:
         for name, offset, size in sample.images:
             stem = name.rpartition(".")[0]
             text = sample.descriptions.get(f"{stem}.json") or sample.descriptions.get(f"{sample.key}.json") or b""
-            item = _described(text)
-            yield replace(item, uri=f"{self._uri}#{uri_of(name)}", path=self._path, span=(offset, size))
+            uri = f"{self._uri}#{uri_of(name)}"
+            yield MediaItem(uri=uri, path=self._path, span=(offset, size), **_described(text))
         yield from sample.troubles
 
     # Members
@@ -280,20 +278,15 @@ def _key_of(name: str) -> str:
     return folder + slash + file.partition(".")[0]
 
 
-def _described(text: bytes) -> MediaItem:
-    """An item with what its JSON says: time, place, deployment and sequence in their fields, all else as metadata."""
+def _described(text: bytes) -> dict[str, Any]:
+    """Return the fields of an item that a sample's JSON gives: time, place, deployment and sequence, and all else as metadata.
+
+    A box in it is the part of another image from which this one was cut, so it is not a region of this image.
+    """
     try:
         cells = json.loads(text) if text else {}
     except (ValueError, RecursionError):
-        return MediaItem(uri="", metadata={"description": "the JSON of this sample cannot be read"})
-    if not isinstance(cells, Mapping) or not cells:
-        return MediaItem(uri="")
-    keys = [str(key) for key in cells if column_name(str(key)) != "image"]
-    known = columns_of(["image", *keys])
-    assert known is not None
-    # A box in it is where the image was cut out of another, and no region of this one.
-    columns = Columns(_NAME, known.fields, ())
-    values = {key: value for key, value in cells.items() if value is not None and value != ""}
-    row = Row(1, columns, {**values, _NAME: "x"})
-    item = next(items_of([row], Path(), "shard"))
-    return item if isinstance(item, MediaItem) else MediaItem(uri="")
+        return {"metadata": {"description": "the JSON of this sample cannot be read"}}
+    if not isinstance(cells, Mapping):
+        return {}
+    return item_fields({key: value for key, value in cells.items() if value not in (None, "")}, fields_of(cells))

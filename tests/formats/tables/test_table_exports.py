@@ -195,9 +195,9 @@ def test_a_row_with_too_few_cells_is_found_behind_one_of_several_lines(tmp_path:
     rows = [",".join(COLUMNS), '"two\nlines, one cell"' + "," * (width - 1), "," * (width - 1), "," * (width - 2)]
     path.write_text("\r\n".join([*rows, '"a"', ""]))
     problems = list(CsvExporter().check(path, ExportOptions()))
-    assert [(one.record, one.message.split(",")[0]) for one in problems] == [
-        ("line 5", f"{width - 1} cells"),
-        ("line 6", "1 cells"),
+    assert [(one.record, one.message.split(";")[0]) for one in problems] == [
+        ("line 5", f"it has {width - 1} cells"),
+        ("line 6", "it has 1 cells"),
     ]
 
 

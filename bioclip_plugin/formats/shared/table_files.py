@@ -1,0 +1,182 @@
+"""Files of tables (CSV, TSV, Parquet): their header, and their rows one by one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from bioclip_core.cells import latin_1
+from bioclip_core.errors import SourceError
+from bioclip_plugin.formats.shared.lines import Lines
+from bioclip_plugin.formats.shared.table_rows import BOX_COLUMNS, IMAGE_COLUMNS, Columns, Row, columns_of
+from bioclip_plugin.items.media import Unlisted, path_of, uri_of
+
+_PARQUET = b"PAR1"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # as Excel saves "Unicode text"
+_LOOK_AT = 65_536  # bytes in which the header must end
+_BATCH = 4096  # Parquet rows in memory at a time
+
+
+def is_parquet(address: str) -> bool:
+    """True for a Parquet file.
+
+    Raises:
+        SourceError: if it cannot be read.
+    """
+    return _beginning(address).startswith(_PARQUET)
+
+
+def header_of(address: str) -> list[str]:
+    """Return the columns of a table; empty for a file that is not a table.
+
+    Raises:
+        SourceError: if the file cannot be read.
+    """
+    start = _beginning(address)
+    if not start.startswith(_PARQUET):
+        return _text_header(start)
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        return list(parquet.read_schema(path_of(address)).names)
+    except pa.ArrowException:
+        return []
+
+
+def rows_of(address: str) -> Iterator[Row | Unlisted]:
+    """Yield the rows of a table, and a message for each one that cannot be read.
+
+    Raises:
+        SourceError: if the table cannot be read, or has no image column.
+    """
+    path, shown = path_of(address), uri_of(address)
+    start = _beginning(address)
+    try:
+        yield from _parquet_rows(path, shown) if start.startswith(_PARQUET) else _text_rows(path, start, shown)
+    except OSError as error:
+        raise SourceError(f"the table {shown} cannot be read: {error.strerror or error}") from error
+
+
+def _beginning(address: str) -> bytes:
+    try:
+        with path_of(address).open("rb") as file:
+            return file.read(_LOOK_AT)
+    except OSError as error:
+        raise SourceError(f"the table {uri_of(address)} cannot be read: {error.strerror or error}") from error
+
+
+def _columns(header: list[str], table: str) -> Columns:
+    columns = columns_of(header)
+    if columns is None:
+        shown = latin_1(", ".join(filter(None, header))) or "no columns"
+        raise SourceError(
+            f"the table {table} has no image column: it has {shown}; one must be called {', '.join(IMAGE_COLUMNS)}"
+        )
+    if columns.box and len(columns.box) != len(BOX_COLUMNS):  # with a misspelt one the whole image would be classified
+        raise SourceError(
+            f"the table {table} has only {', '.join(columns.box)} of the columns of a box; needed are {', '.join(BOX_COLUMNS)}, or none"
+        )
+    return columns
+
+
+# -- text --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """The form of a text table."""
+
+    encoding: str
+    errors: str
+    separator: str
+
+
+def _dialect(start: bytes) -> _Dialect:
+    utf_16 = start.startswith(_UTF_16)
+    encoding = "utf-16" if utf_16 else "utf-8-sig"
+    first_line = start.decode(encoding, "replace").split("\n", 1)[0]
+    return _Dialect(encoding, "strict" if utf_16 else "surrogateescape", max((",", "\t", ";"), key=first_line.count))
+
+
+def _text_header(start: bytes) -> list[str]:
+    dialect = _dialect(start)
+    if b"\x00" in start and dialect.encoding != "utf-16":
+        return []
+    text = start.decode(dialect.encoding, "replace" if dialect.errors == "strict" else dialect.errors)
+    try:
+        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=dialect.separator), [])
+    except csv.Error:
+        return []
+    return [name.strip() for name in cells]
+
+
+def _text_rows(path: Path, start: bytes, table: str) -> Iterator[Row | Unlisted]:
+    columns, dialect = _columns(_text_header(start), table), _dialect(start)
+    with path.open(encoding=dialect.encoding, errors=dialect.errors, newline="") as file:
+        lines = Lines(file, table)
+        reader = csv.reader(lines, delimiter=dialect.separator)
+        try:
+            header = [name.strip() for name in next(reader)]
+        except csv.Error as error:
+            raise SourceError(f"the header of the table {table} cannot be read: {lines.why(error)}") from error
+        for number in count(1):
+            begins = lines.begin()
+            fault: Exception | None = None
+            cells: list[str] = []
+            try:
+                cells = next(reader)
+                why = f"a quotation mark is not closed in line {begins}"
+            except StopIteration:
+                return
+            except (csv.Error, UnicodeError) as error:
+                fault, why = error, lines.why(error) if isinstance(error, csv.Error) else str(error)
+            row = Row(number, columns, _values(header, cells, columns.image))
+            if fault or "\n" in row.image or "\r" in row.image:
+                yield Unlisted(f"{table}#row={number}", f"row {number} (line {begins}) cannot be read: {why}")
+            elif cells:  # csv gives an empty list for a blank line
+                yield row
+            if isinstance(fault, UnicodeError):
+                return  # the decoder cannot continue
+
+
+def _values(header: list[str], cells: list[str], image: str) -> dict[str, Any]:
+    pairs = zip(header, cells, strict=False)  # a short row lacks its last columns, a long one has some without a name
+    return {name: cell if name == image else latin_1(cell) for name, cell in pairs if name and cell.strip()}
+
+
+# -- Parquet -----------------------------------------------------------------------------------------------------------
+
+
+def _parquet_rows(path: Path, table: str) -> Iterator[Row | Unlisted]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            columns = _columns(list(file.schema_arrow.names), table)
+            batches = map(_without_nanoseconds, file.iter_batches(batch_size=_BATCH))
+            for number, values in enumerate((row for batch in batches for row in batch.to_pylist()), start=1):
+                yield Row(number, columns, {k: v for k, v in values.items() if not _is_empty(v)})
+    except pa.ArrowException as error:
+        raise SourceError(f"the table {table} cannot be read as Parquet: {error}") from error
+
+
+def _without_nanoseconds(batch: Any) -> Any:
+    """Return a batch with times in microseconds, which Python has; for nanoseconds pyarrow would import pandas."""
+    import pyarrow as pa
+
+    for place, field in enumerate(batch.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            column = batch.column(place).cast(pa.timestamp("us", field.type.tz), safe=False)
+            batch = batch.set_column(place, field.name, column)
+    return batch
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and not value.strip())  # NaN differs from itself
