@@ -16,7 +16,7 @@ from bioclip_plugin.report.entries import Entry
 from bioclip_plugin.report.figures import Figures
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.report.people import People, people_in
-from bioclip_plugin.reviews.boxes import ABOUT, overlap
+from bioclip_plugin.reviews.pairing import ABOUT, overlap
 from bioclip_plugin.store.records import Review, Run, StoredItem, StoredRegion, asked_level
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""What people said of images: read from files, compared with the run's decisions, and beside the names of a collection."""
+"""Reviews by people: imported from files, compared with the run's decisions, and set beside the names of a collection."""

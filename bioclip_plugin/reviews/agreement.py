@@ -1,4 +1,4 @@
-"""How far a run agrees with what people said: per taxon, in total with intervals, and where it does not."""
+"""Agreement of a run with reviews: per taxon, in total with intervals, and its disagreements."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from bioclip_training.evaluation.scores import (
 )
 
 MEASURES = ("agree", "agree_or_higher", "genus", "family", "top1", "top5")
-"""Of the reviews that name a taxon: the decision is that taxon (or below it); that, or a taxon above it; the decision has its
-genus; its family; the model's best candidate is it; one of its five best is."""
+"""Shares of the reviews that name a taxon: the decision is that taxon (or below it); that, or a taxon above it; the decision has
+its genus; its family; the model's best candidate is it; one of its five best is."""
 WITHOUT_TAXON = ("blank", "person", "vehicle")
 _TOP = 5
 _NAN = float("nan")
@@ -31,34 +31,34 @@ _NAN = float("nan")
 
 @dataclass(slots=True)
 class TaxonFigures:
-    """What became of the reviews that name one taxon."""
+    """Counts of the reviews that name one taxon."""
 
     taxon: Taxon
     n: int = 0
     agree: int = 0
     higher: int = 0
-    """The decision is a taxon above it: right, and less than the reviewer said."""
+    """Decisions on a taxon above it: right, and less specific than the review."""
     genus: int = 0
     family: int = 0
     top1: int = 0
     top5: int = 0
     answered: int = 0
-    """Reviewed things of any kind that the run decided to be this taxon or below it."""
+    """Reviewed subjects of any kind that the run decided to be this taxon or below it."""
 
     @property
     def precision(self) -> float:
-        return self.agree / self.answered if self.answered else _NAN
+        return _ratio(self.agree, self.answered)
 
     @property
     def recall(self) -> float:
-        return self.agree / self.n if self.n else _NAN
+        return _ratio(self.agree, self.n)
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "name": self.taxon.scientific_name, "rank": self.taxon.rank.value if self.taxon.rank else "", "n": self.n,
             "agree": self.agree, "higher": self.higher, "agree_at_genus": self.genus, "agree_at_family": self.family,
-            "top1": self.top1, "top5": self.top5, "answered": self.answered, "precision": _plain(self.precision),
-            "recall": _plain(self.recall),
+            "top1": self.top1, "top5": self.top5, "answered": self.answered, "precision": _json_number(self.precision),
+            "recall": _json_number(self.recall),
         }  # fmt: skip
 
 
@@ -71,7 +71,7 @@ class Total:
     n: int
 
     def as_dict(self) -> dict[str, Any]:
-        return {"share": _plain(self.share), "ci95": [_plain(end) for end in self.ci95], "n": self.n}
+        return {"share": _json_number(self.share), "ci95": [_json_number(end) for end in self.ci95], "n": self.n}
 
 
 @dataclass(slots=True)
@@ -84,9 +84,9 @@ class Agreement:
     totals: dict[str, Total]
     """By measure, over reviews; ``macro`` is the mean of the taxa's shares of agreement."""
     verdicts: dict[str, dict[str, int]]
-    """How often what a person said met which kind of answer."""
+    """Counts by the review's verdict and the kind of answer."""
     confusions: list[tuple[str, str, int]]
-    """Reviewed as, decided as, how often; a decision above the reviewed taxon is none."""
+    """Reviewed as, decided as, count; without decisions above the reviewed taxon."""
     left_out: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -99,63 +99,51 @@ class Agreement:
 
 
 def agreement_of(pairs: Iterable[Pair]) -> Agreement:
-    """Count and measure."""
+    """Return the agreement of reviews and decisions."""
     figures: dict[str, TaxonFigures] = {}
     verdicts: dict[str, Counter[str]] = {}
     confusions: Counter[tuple[str, str]] = Counter()
     decided: Counter[Taxon] = Counter()
-    hits: list[tuple[float, ...]] = []
-    names: list[str] = []
-    groups: list[str] = []
-    reviewed = 0
+    hits: list[tuple[str, str, tuple[float, ...]]] = []  # of each review that names a taxon: name, group, measures
     for pair in pairs:
-        reviewed += 1
         verdicts.setdefault(pair.verdict, Counter())[pair.answer] += 1
         if pair.decided is not None:
             decided[pair.decided.taxon] += 1
-        if pair.taxon is None:
-            if pair.decided is not None and pair.verdict in WITHOUT_TAXON:
-                confusions[pair.verdict, pair.decided.name] += 1
-            continue
-        name = pair.taxon.scientific_name or pair.taxon.common_name
-        found = measured(pair.taxon, pair)
-        _count(figures.setdefault(name, TaxonFigures(pair.taxon)), found)
-        hits.append(found)
-        names.append(name)
-        groups.append(pair.group)
-        if not found[1]:
-            confusions[name, pair.decided.name if pair.decided else pair.answer] += 1
+        if pair.taxon is not None:
+            name = pair.taxon.scientific_name or pair.taxon.common_name
+            found = measured(pair.taxon, pair)
+            _count(figures.setdefault(name, TaxonFigures(pair.taxon)), found)
+            hits.append((name, pair.group, found))
+            if not found[1]:
+                confusions[name, pair.decided.name if pair.decided else pair.answer] += 1
+        elif pair.decided is not None and pair.verdict in WITHOUT_TAXON:
+            confusions[pair.verdict, pair.decided.name] += 1
     _count_answered(figures.values(), decided)
     ordered = sorted(figures.values(), key=lambda one: (-one.n, one.taxon.scientific_name))
     listed = sorted(((*pair, n) for pair, n in confusions.items()), key=lambda row: (-row[2], row[0], row[1]))
     counts = {verdict: dict(sorted(answers.items())) for verdict, answers in sorted(verdicts.items())}
-    return Agreement(reviewed, ordered, _totals(hits, names, groups), counts, listed)
+    reviewed = sum(answers.total() for answers in verdicts.values())
+    return Agreement(reviewed, ordered, _totals(*zip(*hits, strict=True)) if hits else {}, counts, listed)
 
 
 def measured(taxon: Taxon, pair: Pair) -> tuple[float, ...]:
-    """1 or 0 for each of the MEASURES; NaN where the reviewed taxon has no such rank."""
+    """Return 1 or 0 for each of the MEASURES; NaN if the reviewed taxon has no such rank."""
     answer = pair.decided.taxon if pair.decided else Taxon()
     agree = is_within(answer, taxon)
     top = [is_within(candidate.taxon, taxon) for candidate in pair.candidates[:_TOP]]
     at = [
         float(same_at(rank, answer, taxon)) if taxon.lineage[rank.depth] else _NAN for rank in (Rank.GENUS, Rank.FAMILY)
     ]
-    return (
-        float(agree),
-        float(agree or is_above(answer, taxon)),
-        *at,
-        float(bool(top[:1]) and top[0]),
-        float(any(top)),
-    )
+    return float(agree), float(agree or is_above(answer, taxon)), *at, float(any(top[:1])), float(any(top))
 
 
 def is_within(one: Taxon, other: Taxon) -> bool:
-    """Whether a taxon is another or below it, as far as names tell."""
+    """Return True if a taxon is another or below it, as far as names tell."""
     return other.rank is not None and same_at(other.rank, one, other)
 
 
 def is_above(one: Taxon, other: Taxon) -> bool:
-    """Whether a taxon is a higher one that another belongs to; ranks that only one of them names do not count."""
+    """Return True if a taxon is a higher one that another belongs to; ranks that only one of them names do not count."""
     rank = one.rank
     return (
         rank is not None and not is_within(one, other) and same_at(rank, one, other) and shared_rank(one, other) is rank
@@ -174,7 +162,7 @@ def _count(figures: TaxonFigures, found: Sequence[float]) -> None:
 
 
 def _count_answered(figures: Iterable[TaxonFigures], decided: Counter[Taxon]) -> None:
-    """How often each taxon, or one below it, was decided on."""
+    """Count the decisions on each taxon, or one below it."""
     at: dict[tuple[Rank, str], Counter[Taxon]] = {}
     for taxon, n in decided.items():
         for rank in RANKS:
@@ -187,45 +175,41 @@ def _count_answered(figures: Iterable[TaxonFigures], decided: Counter[Taxon]) ->
             one.answered = sum(n for taxon, n in named.items() if same_at(own, taxon, one.taxon))
 
 
-def _totals(hits: Sequence[tuple[float, ...]], names: Sequence[str], groups: Sequence[str]) -> dict[str, Total]:
-    if not hits:
-        return {}
+def _totals(names: Sequence[str], groups: Sequence[str], hits: Sequence[tuple[float, ...]]) -> dict[str, Total]:
     hits_NM: NDArray[np.float64] = np.array(hits, dtype=np.float64)
     groups_N, taxa_N = numbered(groups), numbered(names)
-    intervals = bootstrap_intervals(hits_NM, groups_N)
     totals = {}
-    for place, measure in enumerate(MEASURES):
-        column_N = hits_NM[:, place]
-        counted_N = np.isfinite(column_N)
-        share = float(column_N[counted_N].mean()) if counted_N.any() else _NAN
-        totals[measure] = Total(share, intervals[place], int(counted_N.sum()))
+    for measure, column_N, interval in zip(MEASURES, hits_NM.T, bootstrap_intervals(hits_NM, groups_N), strict=True):
+        counted_N = column_N[np.isfinite(column_N)]
+        totals[measure] = Total(float(counted_N.mean()) if len(counted_N) else _NAN, interval, len(counted_N))
     agree_N = hits_NM[:, 0]
     interval = macro_interval(agree_N, taxa_N, groups_N)
     totals["macro"] = Total(macro_mean(agree_N, taxa_N), interval, len(set(names)))
     return totals
 
 
-def _plain(value: float) -> float | None:
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else _NAN
+
+
+def _json_number(value: float) -> float | None:
     return None if value != value else round(value, 6)
 
 
 COLUMNS = (
     "name", "rank", "n", "agree", "higher", "agree_at_genus", "agree_at_family", "top1", "top5", "answered", "precision", "recall",
 )  # fmt: skip
-"""Of the table of taxa."""
+"""Columns of the table of taxa."""
 
 
 def verdict_rows(agreement: Agreement) -> list[dict[str, Any]]:
-    """Rows like those of the taxa for what is no taxon: blank, person, vehicle."""
+    """Return rows like those of the taxa for the verdicts without a taxon: blank, person, vehicle."""
     rows = []
     for verdict in WITHOUT_TAXON:
-        said = agreement.verdicts.get(verdict, {})
-        n, agree = sum(said.values()), said.get(verdict, 0)
-        answered = sum(answers.get(verdict, 0) for answers in agreement.verdicts.values())
+        answers = agreement.verdicts.get(verdict, {})
+        n, agree = sum(answers.values()), answers.get(verdict, 0)
+        answered = sum(counts.get(verdict, 0) for counts in agreement.verdicts.values())
         if n or answered:
-            shares = {
-                "precision": _plain(agree / answered if answered else _NAN),
-                "recall": _plain(agree / n if n else _NAN),
-            }
+            shares = {"precision": _json_number(_ratio(agree, answered)), "recall": _json_number(_ratio(agree, n))}
             rows.append({"name": verdict, "n": n, "agree": agree, "answered": answered, **shares})
     return rows

@@ -1,54 +1,51 @@
-"""Reviews that the files of other programs hold, into the store once their images are listed there."""
+"""Reviews that the files of other programs hold, stored once their images are listed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from bioclip_core.errors import StoreError
+from bioclip_plugin.store import Store
+from bioclip_plugin.store.records import StatedReview
 
-if TYPE_CHECKING:
-    from bioclip_plugin.store import Store
-    from bioclip_plugin.store.records import StatedReview
-
-_AT_ONCE = 500  # reviews in one transaction
+_TOGETHER = 500  # reviews in one transaction
 
 
 @dataclass(slots=True)
 class Kept:
-    """What became of the reviews that were read."""
+    """Counts of the reviews that were read."""
 
     read: int = 0
     new: int = 0
     refused: int = 0
-    """Of images that are not in the store, or that say nothing that can be stored."""
+    """Reviews of images that are not in the store, or without anything that can be stored."""
     first_refusal: str = ""
 
     def described(self) -> str:
-        """A sentence for the summary."""
+        """Return a sentence for the summary."""
         line = f"Reviews by people: {self.read} read, {self.new} new"
-        return f"{line}, {self.refused} not kept, the first since {self.first_refusal}" if self.refused else line
+        return f"{line}, {self.refused} refused, the first because {self.first_refusal}" if self.refused else line
 
 
 def keep_all(reviews: Iterator[StatedReview], store: Store) -> Kept:
     """Store the reviews that files hold; a review that is stored already stays one review."""
     kept = Kept()
-    while batch := list(islice(reviews, _AT_ONCE)):
+    while batch := list(islice(reviews, _TOGETHER)):
         kept.read += len(batch)
-        keep(batch, store, kept)
+        _keep(batch, store, kept)
     return kept
 
 
-def keep(batch: Sequence[StatedReview], store: Store, kept: Kept) -> None:
-    """Store a batch; where one of it is refused, each by itself."""
+def _keep(batch: Sequence[StatedReview], store: Store, kept: Kept) -> None:
+    """Store a batch; if one of its reviews is refused, store each by itself."""
     try:
         kept.new += store.add_reviews(batch)
-    except StoreError:
-        for one in batch:
-            try:
-                kept.new += store.add_reviews([one])
-            except StoreError as error:
-                kept.refused += 1
-                kept.first_refusal = kept.first_refusal or str(error)
+    except StoreError as error:
+        if len(batch) == 1:
+            kept.refused += 1
+            kept.first_refusal = kept.first_refusal or str(error)
+        else:
+            for review in batch:
+                _keep([review], store, kept)

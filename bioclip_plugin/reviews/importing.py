@@ -1,36 +1,38 @@
-"""A file of reviews into a store: every row is imported, was there already, says nothing, or is refused with its reason."""
+"""A file of reviews into a store: every row is new, stored already, without a review, or refused with its reason."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bioclip_core.errors import SourceError
 from bioclip_core.names import clean_name, parse_name
-from bioclip_core.options import check_options
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
+from bioclip_plugin.formats.shared.review_rows import (
+    ImportOptions,
+    NotReviewed,
+    NotTaken,
+    Written,
+    is_ambiguous,
+    verdict_of,
+)
 from bioclip_plugin.formats.shared.table_files import header_of
+from bioclip_plugin.formats.tables import read_reviews as tables
 from bioclip_plugin.formats.timelapse import read_reviews as timelapse
 from bioclip_plugin.items.media import Region, path_of, uri_of
 from bioclip_plugin.items.time_zones import zone_of
-from bioclip_plugin.items.verdicts import ReviewVerdict
-from bioclip_plugin.reviews import tables
-from bioclip_plugin.reviews.boxes import same_box
-from bioclip_plugin.reviews.image_names import image_names
+from bioclip_plugin.items.verdicts import REVIEW_VERDICTS, ReviewVerdict
+from bioclip_plugin.reviews.names import NameBook
+from bioclip_plugin.reviews.pairing import same_box
 from bioclip_plugin.reviews.sameness import repeats, sense_of, uid_of
-from bioclip_plugin.reviews.words import AMBIGUOUS, squeezed, verdict_of, verdict_words
-from bioclip_plugin.reviews.written import NotReviewed, NotTaken, Written
-from bioclip_plugin.store.records import ReviewTarget, StatedReview
-
-if TYPE_CHECKING:
-    from bioclip_plugin.reviews.names import NameBook
-    from bioclip_plugin.store import Review, Store
+from bioclip_plugin.store import Review, Store
+from bioclip_plugin.store.records import MediaName, ReviewTarget, StatedReview
 
 _TOGETHER = 500
 
@@ -39,44 +41,26 @@ NO_IMAGE, NO_EVENT, NO_NAME, NO_REVIEWER, UNCLEAR = (
 )  # fmt: skip
 
 Entry = Written | NotTaken | NotReviewed | StatedReview
-ImageName = tuple[str, int]
-Known = Mapping[ImageName, list[Region | None]]
+Known = Mapping[MediaName, list[Region | None]]
 """The images of a batch that are in the store, with their regions."""
-Stored = Mapping[ImageName, "list[Review]"]
-"""What the store has of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
-    """Options of reading a file of reviews."""
-
-    reviewer: str = ""
-    """Reviewer of the rows that do not name one."""
-    base_folder: Path | None = field(default=None, metadata={"automatic": "the folder of the file itself"})
-    """Folder where the relative names of images begin."""
-    time_zone: str | None = field(default=None, metadata={"check": zone_of, "automatic": "UTC"})
-    """Time zone of times without an offset: Europe/Brussels, or +02:00."""
-    name_column: str | None = field(default=None, metadata={"automatic": "species, scientificName and others"})
-    """Column of the names."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
+Stored = Mapping[MediaName, list[Review]]
+"""The stored reviews of these images."""
 
 
 @dataclass(slots=True)
 class Imported:
-    """What became of a file's rows; they add up to ``rows``."""
+    """Counts of a file's rows; they add up to ``rows``."""
 
     kind: str
-    """What the file was read as."""
+    """Kind of file that it was read as."""
     rows: int = 0
     new: int = 0
     there: int = 0
-    """Stored before, or twice in the file."""
+    """Stored before, or repeated in the file."""
     unsaid: int = 0
     """Rows without a review."""
     refused: Counter[str] = field(default_factory=Counter)
-    """By kind of reason."""
+    """Refused rows by kind of reason."""
 
     @property
     def refusals(self) -> int:
@@ -84,32 +68,11 @@ class Imported:
 
 
 class Refused(Exception):
-    """A row that cannot be taken: the kind of reason, and a sentence."""
+    """A row that cannot be imported: the kind of reason, and a sentence."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)
         self.kind = kind
-
-
-class StoredNames:
-    """The store's taxa by name, asked for many names at once."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._known: dict[str, list[Taxon]] = {}
-
-    def prefetch(self, names: Iterable[str]) -> None:
-        """Learn the taxa of these names."""
-        missing = {name.lower() for name in names} - self._known.keys()
-        self._known.update({name: [] for name in missing})
-        for taxon in self._store.taxa_named(missing) if missing else ():
-            own = (taxon.scientific_name, taxon.common_name, *taxon.lineage)
-            for name in {text.lower() for text in own} & missing:
-                self._known[name].append(taxon)
-
-    def __call__(self, names: Collection[str]) -> list[Taxon]:
-        self.prefetch(names)
-        return [taxon for name in names for taxon in self._known[name.lower()]]
 
 
 def import_reviews(
@@ -124,15 +87,16 @@ def import_reviews(
     """Import a file. Importing it again stores nothing twice.
 
     Args:
-        refused: told of every row that could not be taken.
-        progress: told how many rows were read since.
+        refused: called with every row that is refused.
+        progress: called with the number of rows that were read since the last call.
 
     Raises:
         SourceError: if the file as a whole cannot be read.
     """
     kind, entries = _entries(address, sources, options)
     done = Imported(kind)
-    importer = _Importer(store, book, options, options.base_folder or _folder_of(address))
+    path = path_of(address)
+    importer = _Importer(store, book, options, options.base_folder or (path if path.is_dir() else path.parent))
     while batch := list(islice(entries, _TOGETHER)):
         done.rows += len(batch)
         for kind_of_reason, row in importer.take(batch, done):
@@ -142,24 +106,18 @@ def import_reviews(
     return done
 
 
-def _folder_of(address: str) -> Path:
-    path = path_of(address)
-    return path if path.is_dir() else path.parent
-
-
 def _entries(address: str, sources: Sequence[Source], options: ImportOptions) -> tuple[str, Iterator[Entry]]:
-    """What the file was read as, and what it says, row by row."""
-    if not path_of(address).exists():
-        raise SourceError(
-            f"{uri_of(address)} does not exist; give a table (.csv, .tsv, .parquet) or a Camtrap DP package"
-        )
-    zone = zone_of(options.time_zone) if options.time_zone else UTC
+    """Return the kind of file that it is read as, and its entries row by row."""
+    path, shown = path_of(address), uri_of(address)
+    if not path.exists():
+        raise SourceError(f"{shown} does not exist; give a table (.csv, .tsv, .parquet) or a Camtrap DP package")
     for source in sources:
         if isinstance(source, ReviewingSource) and source.takes(address):
             listing = ListingOptions(base_folder=options.base_folder, time_zone=options.time_zone)
             return source.name, source.reviews(address, listing)
-    if path_of(address).is_dir():
-        raise SourceError(f"{uri_of(address)} is a folder that holds no Camtrap DP package; give a table of reviews")
+    if path.is_dir():
+        raise SourceError(f"{shown} is a folder without a Camtrap DP package; give a table of reviews")
+    zone = zone_of(options.time_zone) if options.time_zone else UTC
     if timelapse.is_timelapse(header_of(address)):
         return "Timelapse table", timelapse.statements(address, zone, options.name_column)
     return "table", tables.statements(address, zone, options.name_column)
@@ -173,17 +131,19 @@ class _Importer:
         self._book = book
         self._options = options
         self._folder = folder
-        self._called: dict[int, list[ImageName]] = {}
-        """What the images of the batch may be called, by the id of the entry."""
+        self._called: dict[int, list[MediaName]] = {}
+        """Possible names of the images of the batch, by the id of the entry."""
 
     def take(self, batch: Sequence[Entry], done: Imported) -> Iterator[tuple[str, NotTaken]]:
-        """Store what can be stored of a batch; what cannot comes back with its kind of reason."""
+        """Store a batch; yield the refused rows, each with its kind of reason."""
         self._called = {id(entry): _called(entry, self._folder) for entry in batch}
         known = self._store.regions_of(sorted({name for names in self._called.values() for name in names}))
         self._book.expect({name for entry in batch for name in _written_names(entry) if name})
-        events = self._store.known_events({event for entry in batch if (event := _event_of(entry))})
+        events = self._store.known_events(
+            {entry.event for entry in batch if isinstance(entry, Written) and entry.event and not entry.image}
+        )
         stored = self._stored(batch, known)
-        said: list[StatedReview] = []
+        taken: list[StatedReview] = []
         for entry in batch:
             if isinstance(entry, NotReviewed):
                 done.unsaid += 1
@@ -191,29 +151,30 @@ class _Importer:
             try:
                 if isinstance(entry, NotTaken):
                     raise Refused(UNCLEAR, entry.reason)
-                if isinstance(entry, Written) and self._repeats(entry, known, stored):
+                if isinstance(entry, StatedReview):
+                    taken.append(self._placed(entry, known))
+                elif self._repeats(entry, known, stored):
                     done.there += 1
-                    continue
-                said.append(self._stated(entry, known, events))
+                else:
+                    taken.append(self._stated(entry, known, events))
             except Refused as error:
                 yield error.kind, _refusal(entry, str(error))
-        fresh = _not_there(said, stored)
+        there = {sense_of(review) for reviews in stored.values() for review in reviews}
+        fresh = [review for review in taken if review.reviewed_at is None or sense_of(review) not in there]
         new = self._store.add_reviews(fresh) if fresh else 0
         done.new += new
-        done.there += len(said) - new
+        done.there += len(taken) - new
 
     # Statements
 
-    def _stated(self, entry: Written | StatedReview, known: Known, events: Collection[str]) -> StatedReview:
-        """The row as the store takes it.
+    def _stated(self, entry: Written, known: Known, events: Collection[str]) -> StatedReview:
+        """Return the row as the store takes it.
 
         Raises:
-            Refused: with the reason why not.
+            Refused: with the reason.
         """
-        if isinstance(entry, StatedReview):
-            return self._placed(entry, known)
         target = self._target(entry, known, events)
-        verdict, taxon, verbatim = self._said(entry)
+        verdict, taxon, verbatim = self._answer(entry)
         reviewer = entry.reviewer or self._options.reviewer
         if not reviewer.strip():
             raise Refused(NO_REVIEWER, "the row names no reviewer: add a column reviewer, or give --reviewer NAME")
@@ -236,42 +197,43 @@ class _Importer:
         region = _region(entry, known[name])
         return ReviewTarget("media" if region is None else "region", name[0], entry.frame, region)
 
-    def _found(self, entry: Entry, known: Known) -> ImageName | None:
-        """What the store calls the entry's image; None where it has none."""
+    def _found(self, entry: Entry, known: Known) -> MediaName | None:
+        """Return the store's name of the entry's image; None if it is not in the store."""
         return next((name for name in self._called[id(entry)] if name in known), None)
 
-    def _placed(self, said: StatedReview, known: Known) -> StatedReview:
-        """A statement that a source made, with the box and the lineage that the store has for it."""
-        target = said.target
-        if target.kind == "event":
-            pass  # the package itself says what is of the event, also where its images are on the web
-        elif (target.uri or "", target.frame) not in known:
-            raise Refused(
-                NO_IMAGE, f"the store has no {target.uri!r}; classify the package first, or give --base-folder"
-            )
-        elif target.region is not None:
-            found = same_box(target.region, known[target.uri or "", target.frame])
-            target = replace(target, region=found or target.region)
-        reviewer = said.reviewer.strip() or self._options.reviewer
+    def _placed(self, review: StatedReview, known: Known) -> StatedReview:
+        """Return the review of a source with the box and the lineage that the store has for it."""
+        target = review.target
+        # The package itself states the images of an event, which may be on the web.
+        if target.kind != "event":
+            if (target.uri or "", target.frame) not in known:
+                raise Refused(
+                    NO_IMAGE, f"the store has no {target.uri!r}; classify the package first, or give --base-folder"
+                )
+            if target.region is not None:
+                found = same_box(target.region, known[target.uri or "", target.frame])
+                target = replace(target, region=found or target.region)
+        reviewer = review.reviewer.strip() or self._options.reviewer
         if not reviewer:
-            raise Refused(NO_REVIEWER, "the observation names nobody who made it: give --reviewer NAME")
-        taxon, details = said.taxon, dict(said.details)
-        if taxon is not None:
-            taxon = self._book.placed(taxon).taxon
-            if taxon is not None and said.taxon is not None and taxon.scientific_name != said.taxon.scientific_name:
-                details["verbatimName"] = said.taxon.scientific_name
-        return replace(said, target=target, taxon=taxon, reviewer=reviewer, details=details)
+            raise Refused(NO_REVIEWER, "the observation names no reviewer: give --reviewer NAME")
+        taxon, details = review.taxon, dict(review.details)
+        if review.taxon is not None:
+            taxon = self._book.placed(review.taxon).taxon
+            if taxon is not None and taxon.scientific_name != review.taxon.scientific_name:
+                details["verbatimName"] = review.taxon.scientific_name
+        return replace(review, target=target, taxon=taxon, reviewer=reviewer, details=details)
 
-    def _said(self, entry: Written) -> tuple[ReviewVerdict, Taxon | None, str]:
-        """The verdict, the taxon where it is one, and what was written."""
+    def _answer(self, entry: Written) -> tuple[ReviewVerdict, Taxon | None, str]:
+        """Return the verdict, the taxon if it is one, and the name as written."""
         verdict = verdict_of(entry.verdict) if entry.verdict else None
         if entry.verdict and verdict is None:
-            raise Refused(UNCLEAR, f"the verdict {entry.verdict!r} is none of {verdict_words()}")
+            allowed = f"{', '.join(REVIEW_VERDICTS[:-1])} or {REVIEW_VERDICTS[-1]}"
+            raise Refused(UNCLEAR, f"the verdict {entry.verdict!r} is not one of {allowed}")
         written = entry.named
         word = verdict_of(written) if written else None
         if word not in (None, "taxon") and verdict in (None, "taxon", word):
             return word, None, ""
-        if squeezed(written) in AMBIGUOUS:
+        if is_ambiguous(written):
             raise Refused(
                 UNCLEAR,
                 f"{written!r} may mean that nothing is there or that nobody looked: write blank or unidentifiable",
@@ -287,39 +249,35 @@ class _Importer:
             raise Refused(NO_NAME, meaning.reason)
         return "taxon", meaning.taxon, written or entry.name
 
-    # What is there
+    # Stored reviews
 
     def _stored(self, batch: Sequence[Entry], known: Known) -> Stored:
-        """The reviews of those images of which a batch may say again what was said."""
-        images = {self._found(entry, known) for entry in batch if _may_be_there(entry)}
+        """Return the stored reviews of the images whose reviews a batch may repeat."""
+        images = {
+            self._found(entry, known)
+            for entry in batch
+            if (isinstance(entry, Written) and (entry.reviewed_at is not None or entry.exported))
+            or (isinstance(entry, StatedReview) and entry.reviewed_at is not None)
+        }
         return self._store.reviews_of(sorted(image for image in images if image is not None)) if images else {}
 
     def _repeats(self, entry: Written, known: Known, stored: Stored) -> bool:
-        """Whether nobody changed what our export wrote into a row: a review of its box, or of the image as a whole."""
+        """Return True if a row of our export was not changed: a review of its box, or of the image as a whole."""
         image = self._found(entry, known) if entry.exported else None
         if image is None or image not in stored:
             return False
         region = _region(entry, known[image])
-        shown = (None, region.box if region is not None else None)
+        boxes = (None, region.box if region is not None else None)
         reviewer = entry.reviewer or self._options.reviewer
-        reviews = (one for one in stored[image] if (one.target.region and one.target.region.box) in shown)
-        return any(repeats(entry, reviewer, review) for review in reviews)
-
-
-def _may_be_there(entry: Entry) -> bool:
-    if isinstance(entry, Written):
-        return entry.reviewed_at is not None or bool(entry.exported)
-    return isinstance(entry, StatedReview) and entry.reviewed_at is not None
-
-
-def _not_there(said: Sequence[StatedReview], stored: Stored) -> list[StatedReview]:
-    """Those that no stored review says already."""
-    there = {sense_of(review) for reviews in stored.values() for review in reviews}
-    return [one for one in said if one.reviewed_at is None or sense_of(one) not in there]
+        return any(
+            repeats(entry, reviewer, review)
+            for review in stored[image]
+            if (review.target.region and review.target.region.box) in boxes
+        )
 
 
 def _region(entry: Written, known: Sequence[Region | None]) -> Region | None:
-    """The row's box as the store has it, or else as it was drawn; None is the whole image."""
+    """Return the row's box as the store has it, or else as it was drawn; None is the whole image."""
     if entry.box is None:
         return None
     drawn = Region(*entry.box)
@@ -327,7 +285,7 @@ def _region(entry: Written, known: Sequence[Region | None]) -> Region | None:
 
 
 def _not_found(entry: Written, folder: Path) -> str:
-    """Why a row's image was not found, and what may help."""
+    """Return the reason why a row's image was not found, with a hint."""
     frame = f" (frame {entry.frame})" if entry.frame else ""
     image = entry.image.replace("\\", "/")
     if "://" in image or Path(image).is_absolute():
@@ -337,17 +295,35 @@ def _not_found(entry: Written, folder: Path) -> str:
     return f"the store has {looked}{frame}; --base-folder says where the names of images begin"
 
 
-def _called(entry: Entry, folder: Path) -> list[ImageName]:
-    """What the image may be called in the store, best first."""
+def _called(entry: Entry, folder: Path) -> list[MediaName]:
+    """Return the possible names of the entry's image in the store, best first."""
     if isinstance(entry, StatedReview):
         return [(entry.target.uri, entry.target.frame)] if entry.target.uri else []
     if not isinstance(entry, Written) or not entry.image:
         return []
-    return [(name, entry.frame) for name in image_names((entry.image, *entry.elsewhere), folder)]
+    return [(name, entry.frame) for name in _image_names((entry.image, *entry.elsewhere), folder)]
+
+
+def _image_names(written: Sequence[str], folder: Path) -> list[str]:
+    """Return the uris that an image may have been listed under, best first. Nothing is opened.
+
+    Args:
+        written: the image as the file writes it, and its other names.
+        folder: folder where relative names begin.
+    """
+    names: list[str] = []
+    for image in (spelling for text in written for spelling in (text, text.replace("\\", "/"))):
+        names += [image, uri_of(image)]
+        if "://" not in image:
+            path = folder / image
+            whole = os.path.normpath(Path.cwd() / path)
+            # As it is written, from the root, or from here.
+            names += [uri_of(name) for name in (path, whole, os.path.normpath(path), os.path.relpath(whole))]
+    return list(dict.fromkeys(names))
 
 
 def _written_names(entry: Entry) -> Iterator[str]:
-    """The names that will be looked up for a row, as far as they can be told before: asked for together they cost one query."""
+    """Yield the names that will be looked up for a row, as far as they are known: together they cost one query."""
     if isinstance(entry, StatedReview):
         if entry.taxon is not None:
             yield entry.taxon.scientific_name
@@ -355,10 +331,6 @@ def _written_names(entry: Entry) -> Iterator[str]:
         for cell in entry.names.values():
             yield clean_name(cell)
             yield " ".join(parse_name(cell).binomial).strip()
-
-
-def _event_of(entry: Entry) -> str:
-    return entry.event if isinstance(entry, Written) and not entry.image else ""
 
 
 def _refusal(entry: Written | NotTaken | StatedReview, reason: str) -> NotTaken:

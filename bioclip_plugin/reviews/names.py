@@ -4,29 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioclip_core.cells import plain_cells
+from bioclip_core.labels.checklist import NameIndex
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
+from bioclip_plugin.store import Store
 from bioclip_training.catalog.names import cleaned
-
-if TYPE_CHECKING:
-    from bioclip_core.labels.checklist import NameIndex
-    from bioclip_core.labels.label_set import LabelSet
-    from bioclip_training.taxonomy import TaxonomyIndex
+from bioclip_training.taxonomy import TaxonomyIndex
 
 _ROWS_LOOKED_AT = 2_000  # of a label set under one name: a kingdom has all of them, and one lineage tells it
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a written name is taken for."""
+    """The taxon that a written name stands for."""
 
     taxon: Taxon | None
-    """None where it is not certain."""
+    """None if it is not certain."""
     reason: str
-    """How it was found, or why it was not: a sentence."""
+    """A sentence: where it was found, or why it was not."""
+
+
+class StoredNames:
+    """The store's taxa by name, asked for many names at once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, list[Taxon]] = {}
+
+    def __call__(self, names: Collection[str]) -> list[Taxon]:
+        missing = {name.lower() for name in names} - self._known.keys()
+        self._known.update({name: [] for name in missing})
+        for taxon in self._store.taxa_named(missing) if missing else ():
+            own = (taxon.scientific_name, taxon.common_name, *taxon.lineage)
+            for name in {text.lower() for text in own} & missing:
+                self._known[name].append(taxon)
+        return [taxon for name in names for taxon in self._known[name.lower()]]
 
 
 class NameBook:
@@ -39,29 +55,27 @@ class NameBook:
         taxonomy: TaxonomyIndex | None = None,
     ) -> None:
         """Args:
-        stored: gives the store's taxa that bear one of these names (scientific or common, at any rank).
+        stored: returns the store's taxa with one of these names (scientific or common, at any rank).
         """
-        from bioclip_core.labels.checklist import NameIndex
-
         self._stored = stored
         self._labels = labels
-        self._index: NameIndex | None = NameIndex(labels) if labels is not None else None
+        self._index = NameIndex(labels) if labels is not None else None
         self._taxonomy = taxonomy
         self._common: dict[str, list[int]] | None = None
         self._known: dict[Any, Meaning] = {}
 
     def expect(self, names: Collection[str]) -> None:
-        """Hear of names that will be asked for: together they cost the store one query."""
+        """Look up names that will be asked for: together they cost the store one query."""
         self._stored(names)
 
     def meaning(self, cells: Mapping[str, Any], *, scientific: bool) -> Meaning:
-        """The taxon of a row's name cells.
+        """Return the taxon of a row's name cells.
 
         Args:
-            cells: by the columns' names, as Darwin Core has them; a name of unknown kind as ``scientificName``.
-            scientific: whether the file says that it is a scientific name: then one of two words, or one with its ranks
-                beside it, is kept as it is written where nobody knows it. Another word has to be known: "Red fox" looks
-                like a binomial.
+            cells: by Darwin Core's column names; a name of unknown kind as ``scientificName``.
+            scientific: True if the file states that it is a scientific name: then an unknown name of two words, or one
+                with its ranks beside it, is kept as it is written. Any other name must be known: "Red fox" looks like a
+                binomial.
         """
         key = (tuple(sorted((str(name), str(value)) for name, value in cells.items())), scientific)
         if key not in self._known:
@@ -69,7 +83,7 @@ class NameBook:
         return self._known[key]
 
     def placed(self, taxon: Taxon, verbatim: str = "") -> Meaning:
-        """A taxon that a file gave as one, with the lineage that the label set, the store or the taxonomy has for it."""
+        """Return a taxon of a file with the lineage that the label set, the store or the taxonomy has for it."""
         cells: dict[str, Any] = {rank.value: taxon.lineage[rank.depth] for rank in RANKS if taxon.lineage[rank.depth]}
         cells["scientificName"] = verbatim or taxon.scientific_name
         if taxon.common_name:
@@ -79,31 +93,31 @@ class NameBook:
 
     def _looked_up(self, cells: Mapping[str, Any], scientific: bool) -> Meaning:
         named = cleaned(cells)
-        written = clean_name(cells.get("scientificname")) or named.verbatim or named.taxon.scientific_name
-        written = written or named.taxon.common_name
+        given = named.taxon
+        written = (
+            clean_name(cells.get("scientificname")) or named.verbatim or given.scientific_name or given.common_name
+        )
         if not written:
             return Meaning(None, "the row has no name")
-        given = named.taxon
         for name in dict.fromkeys(filter(None, (given.scientific_name if given.species else "", written))):
-            for where, found in (("label set", self.of_labels(name)), ("store", self._of_store(name))):
+            for place, found in (("label set", self.of_labels(name)), ("store", self._of_store(name))):
                 if found:
-                    return _chosen(name, found, given, where)
-        if self._taxonomy is not None and (meaning := self._of_taxonomy(given, named.verbatim or written)):
+                    return _chosen(name, found, given, place)
+        if self._taxonomy is not None and (
+            meaning := self._of_taxonomy(self._taxonomy, given, named.verbatim or written)
+        ):
             return meaning
         if scientific and given.rank is not None and (given.species or len([n for n in given.lineage if n]) > 1):
             return Meaning(given, f"{given.scientific_name} as it is written: neither label set nor store has it")
-        return Meaning(None, self._unknown(written))
-
-    def _unknown(self, written: str) -> str:
         places = ["the label set"] if self._labels is not None else []
         places += ["the store", *([f"the taxonomy {self._taxonomy.label}"] if self._taxonomy is not None else [])]
-        where = f"stands neither in {' nor in '.join(places)}" if len(places) > 1 else f"is not in {places[0]}"
-        return f"the name {written!r} {where}"
+        where = f"neither in {' nor in '.join(places)}" if len(places) > 1 else f"not in {places[0]}"
+        return Meaning(None, f"the name {written!r} is {where}")
 
     # Places to look
 
     def of_labels(self, name: str) -> list[Taxon]:
-        """The label set's taxa that bear a name, scientific or common, each cut at the rank of the name."""
+        """Return the label set's taxa with a name, scientific or common, each cut at the rank of the name."""
         if self._labels is None or self._index is None:
             return []
         rows = self._index.rows(name)
@@ -117,21 +131,18 @@ class NameBook:
     def _of_store(self, name: str) -> list[Taxon]:
         return [_at_name(taxon, name) for taxon in self._stored((name,))]
 
-    def _of_taxonomy(self, given: Taxon, written: str) -> Meaning | None:
-        assert self._taxonomy is not None
-        found = self._taxonomy.resolve(given, written)
+    def _of_taxonomy(self, taxonomy: TaxonomyIndex, given: Taxon, written: str) -> Meaning | None:
+        found = taxonomy.resolve(given, written)
         if found.taxon is None:
             return None
         accepted = found.taxon.scientific_name
-        for place in (self.of_labels(accepted), self._of_store(accepted)):
-            if place:
-                own = _chosen(accepted, place, found.taxon, "label set")
-                return Meaning(own.taxon or found.taxon, found.reason)
-        return Meaning(found.taxon, found.reason)
+        known = self.of_labels(accepted) or self._of_store(accepted)
+        own = _chosen(accepted, known, found.taxon, "label set").taxon if known else None
+        return Meaning(own or found.taxon, found.reason)
 
 
 def _common_names(labels: LabelSet) -> dict[str, list[int]]:
-    """Rows by common name in small letters."""
+    """Return rows by common name in lower case."""
     dictionary = [name.lower() for name in labels.column("common_name").dictionary.to_pylist()]
     found: dict[str, list[int]] = {}
     for row, code in enumerate(labels.codes("common_name").tolist()):
@@ -141,39 +152,37 @@ def _common_names(labels: LabelSet) -> dict[str, list[int]]:
 
 
 def _at_name(taxon: Taxon, name: str) -> Taxon:
-    """The taxon cut at the rank that bears the name: a family's name means the family, not one of its species."""
+    """Return the taxon cut at the rank of the name: a family's name means the family, not one of its species."""
     wanted = " ".join(clean_name(name).lower().split())
-    if taxon.common_name.lower() == wanted:
-        return taxon
-    if parse_name(name).binomial[1] and taxon.species:
+    if taxon.common_name.lower() == wanted or (parse_name(name).binomial[1] and taxon.species):
         return taxon
     rank = next((rank for rank in RANKS if taxon.lineage[rank.depth].lower() == wanted), Rank.SPECIES)
     return taxon.truncated(rank)
 
 
-def _chosen(name: str, found: Iterable[Taxon], given: Taxon, where: str) -> Meaning:
-    """The one lineage that bears the name; several are told apart by the ranks that the row gives, or not at all."""
+def _chosen(name: str, found: Iterable[Taxon], given: Taxon, place: str) -> Meaning:
+    """Return the only lineage with the name; several are told apart by the row's other ranks, or not at all."""
     lineages = {taxon.lineage: taxon for taxon in reversed(list(found))}
-    # Checklists differ in families and classes, so that alone they only choose among several.
+    # Checklists differ in families and classes, so those alone only choose among several lineages.
     agreeing = [taxon for taxon in lineages.values() if not contradicts(given, taxon)]
     if not agreeing and len(lineages) == 1:
         agreeing = [taxon for taxon in lineages.values() if not contradicts(given.truncated(Rank.KINGDOM), taxon)]
     if len(agreeing) == 1:
-        return Meaning(agreeing[0], f"{name} as the {where} has it")
+        return Meaning(agreeing[0], f"{name} as the {place} has it")
     shown = "; ".join(sorted(taxon.taxonomic_name or taxon.common_name for taxon in lineages.values())[:3])
     if not agreeing:
-        return Meaning(None, f"the name {name!r} is in the {where} as {shown}, which the row's other ranks contradict")
+        return Meaning(None, f"the name {name!r} is in the {place} as {shown}, which the row's other ranks contradict")
     return Meaning(None, f"the name {name!r} is ambiguous: {shown}; give its family or kingdom")
 
 
 def contradicts(one: Taxon, other: Taxon) -> bool:
-    """Whether two lineages differ in kingdom, phylum, class, order or family where both have a name."""
+    """Return True if two lineages have different names at a rank from kingdom to family."""
     pairs = zip(one.lineage[:5], other.lineage[:5], strict=True)
     return any(here and there and here.lower() != there.lower() for here, there in pairs)
 
 
 def same_at(rank: Rank, one: Taxon, other: Taxon) -> bool:
-    """Whether both have the same name at a rank, in the same kingdom where both say it; case and hybrid marks apart."""
+    """Return True if both have the same name at a rank, in the same kingdom as far as stated; case and hybrid marks aside."""
     here, there = _name_at(rank, one), _name_at(rank, other)
     kingdoms = {taxon.kingdom.lower() for taxon in (one, other) if taxon.kingdom}
     return bool(here) and here == there and len(kingdoms) < 2
@@ -184,5 +193,5 @@ def _name_at(rank: Rank, taxon: Taxon) -> str:
 
 
 def shared_rank(one: Taxon, other: Taxon) -> Rank | None:
-    """The most specific rank at which two taxa agree."""
+    """Return the most specific rank at which two taxa agree."""
     return next((rank for rank in reversed(RANKS) if same_at(rank, one, other)), None)

@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
 
+from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.items.media import Region
 from bioclip_plugin.items.verdicts import ReviewVerdict
-from bioclip_plugin.reviews.boxes import ABOUT, overlap
+from bioclip_plugin.store import Review, Run, Store, StoredItem, StoredRegion
 from bioclip_plugin.store.records import asked_level
 
-if TYPE_CHECKING:
-    from bioclip_core.classify import Candidate
-    from bioclip_plugin.store import Review, Run, Store, StoredItem, StoredRegion
-
-BLANK, UNKNOWN = "blank", "unknown"
+SAME = 0.95
+"""Overlap from which two boxes are the same, written with other roundings."""
+ABOUT = 0.5
+"""Overlap from which a box that a reviewer drew is about the box of a detector."""
 _TOGETHER = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One thing that a person named, and what the run made of it."""
+    """One subject of a review, and the run's decision on it."""
 
     verdict: ReviewVerdict
     taxon: Taxon | None
-    """What the person said, where it is a taxon."""
+    """The reviewed taxon, if the verdict is one."""
     answer: str
     """``taxon``, ``unknown``, ``blank``, ``person`` or ``vehicle``."""
     decided: Candidate | None
     """The taxon that was decided on."""
     candidates: tuple[Candidate, ...]
-    """The model's own, most probable first, at the rank that the run was asked for."""
+    """The model's own candidates, most probable first, at the run's requested rank."""
     group: str
-    """The event, or the image: pairs of one group are no independent observations."""
+    """The event, or the image: pairs of one group are not independent observations."""
 
 
 @dataclass(slots=True)
 class LeftOut:
-    """Reviews that say nothing for or against the run, by why."""
+    """Counts of skipped reviews, which say nothing for or against the run, by reason."""
 
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -50,45 +50,70 @@ class LeftOut:
     EVENTS = "of events (count their images with --events)"
 
 
+def overlap(one: Region, other: Region) -> float:
+    """Return the intersection over union of two boxes, 0 to 1."""
+    width = min(one.x + one.w, other.x + other.w) - max(one.x, other.x)
+    height = min(one.y + one.h, other.y + other.h) - max(one.y, other.y)
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / (one.w * one.h + other.w * other.h - shared)
+
+
+def same_box(wanted: Region, known: Iterable[Region | None], at_least: float = SAME) -> Region | None:
+    """Return the known region that overlaps a box most, None if none overlaps it enough."""
+    boxes = [region for region in known if region is not None]
+    best = max(boxes, key=lambda region: (overlap(wanted, region), region.detector != ""), default=None)
+    return best if best is not None and overlap(wanted, best) >= at_least else None
+
+
 def newest_statements(reviews: Sequence[Review]) -> list[Review]:
-    """What the newest reviewer said last: several reviews where an image was said to hold several taxa at one moment."""
-    if not reviews:
+    """Return the last reviews by the newest reviewer: several if an image holds several taxa at one moment."""
+    last = max(reviews, key=lambda review: (review.reviewed_at, review.id), default=None)
+    if last is None:
         return []
-    last = max(reviews, key=lambda review: (review.reviewed_at, review.id))
     same = [one for one in reviews if one.reviewed_at == last.reviewed_at and one.reviewer == last.reviewer]
     return list({(one.verdict, one.taxon): one for one in same}.values())
 
 
-def pairs_of(store: Store, run: Run, left_out: LeftOut, *, events: bool = False) -> Iterator[Pair]:
-    """Every reviewed image or box of a run with the run's decision, in listing order.
-
-    A box counts by the run's box that overlaps it most (by half at least). A review of a whole image counts where none of its
-    boxes was reviewed, against the most probable decision in it; that a detector found nothing is the answer "blank".
-
-    Args:
-        left_out: learns what was not used.
-        events: whether an event's review also counts for each of its images that nobody reviewed.
-    """
-    of_events: dict[str, list[Review]] = {}
+def reviews_of_events(store: Store) -> dict[str, list[Review]]:
+    """Return the reviews of whole events by the events' names, oldest first."""
+    found: dict[str, list[Review]] = {}
     for review in store.reviews():
         if review.target.kind == "event" and review.target.event:
-            of_events.setdefault(review.target.event, []).append(review)
+            found.setdefault(review.target.event, []).append(review)
+    return found
+
+
+def events_of(stored: StoredItem) -> list[str]:
+    """Return the names of the events that an image belongs to: its own sequence, and those that a rule made."""
+    made = [region.decision.event for region in stored.regions if region.decision is not None]
+    return list(dict.fromkeys(name for name in (stored.item.sequence, *made) if name))
+
+
+def pairs_of(store: Store, run: Run, left_out: LeftOut, *, events: bool = False) -> Iterator[Pair]:
+    """Yield every reviewed image or box of a run with the run's decision, in listing order.
+
+    A box counts by the run's box that overlaps it most (by half at least). A review of a whole image counts if none of its
+    boxes was reviewed, against the most probable decision in it; an image in which a detector found nothing has the answer
+    "blank".
+
+    Args:
+        left_out: collects the skipped reviews.
+        events: True to count an event's review also for each of its images without a review.
+    """
+    of_events = reviews_of_events(store)
     if of_events and not events:
-        left_out.counts[LeftOut.EVENTS] += sum(len(newest_statements(said)) for said in of_events.values())
+        left_out.counts[LeftOut.EVENTS] += sum(len(newest_statements(reviews)) for reviews in of_events.values())
     items = store.items_of(run, ranks=(asked_level(run),))
     while together := list(islice(items, _TOGETHER)):
-        reviews = store.reviews_of([(stored.item.uri, stored.item.frame) for stored in together])
+        of_media = store.reviews_of([(stored.item.uri, stored.item.frame) for stored in together])
         for stored in together:
-            said = reviews.get((stored.item.uri, stored.item.frame), [])
-            if not said and events:
-                said = _of_event(stored, of_events)
-            if said:
-                yield from _pairs(stored, said, left_out)
-
-
-def _of_event(stored: StoredItem, of_events: dict[str, list[Review]]) -> list[Review]:
-    names = [stored.item.sequence, *(region.decision.event for region in stored.regions if region.decision)]
-    return next((of_events[name] for name in names if name and name in of_events), [])
+            reviews = of_media.get((stored.item.uri, stored.item.frame), [])
+            if not reviews and events:
+                reviews = next((of_events[name] for name in events_of(stored) if name in of_events), [])
+            if reviews:
+                yield from _pairs(stored, reviews, left_out)
 
 
 def _pairs(stored: StoredItem, reviews: Sequence[Review], left_out: LeftOut) -> Iterator[Pair]:
@@ -100,25 +125,24 @@ def _pairs(stored: StoredItem, reviews: Sequence[Review], left_out: LeftOut) -> 
     for review in reviews:
         box = review.target.region
         (by_box.setdefault(box.box, []) if box is not None else whole).append(review)
-    for said in by_box.values():
-        region = _region_of(said[0], stored)
-        yield from _pair(said, region, stored, left_out)
+    for of_box in by_box.values():
+        yield from _pair(of_box, _region_of(of_box[0], stored), stored, left_out)
     if whole and not by_box:
         yield from _pair(whole, _best_region(stored), stored, left_out)
 
 
 def _region_of(review: Review, stored: StoredItem) -> StoredRegion | None:
     drawn = review.target.region
-    boxes = [region for region in stored.regions if region.region is not None]
-    if drawn is None or not boxes:
-        # Where the run answered for the whole image there is one animal to speak of, wherever it is.
-        return next((region for region in stored.regions if region.region is None), None)
-    best = max(boxes, key=lambda region: overlap(drawn, region.region or drawn))
-    return best if best.region is not None and overlap(drawn, best.region) >= ABOUT else None
+    found = same_box(drawn, (region.region for region in stored.regions), ABOUT) if drawn is not None else None
+    # A run that answered for the whole image answered for its one animal, wherever that is.
+    has_boxes = drawn is not None and any(region.region is not None for region in stored.regions)
+    if found is None and has_boxes:
+        return None
+    return next((region for region in stored.regions if region.region is found), None)
 
 
 def _best_region(stored: StoredItem) -> StoredRegion | None:
-    """The region that speaks for the image: of the classified ones the most probable decision, else the surest detection."""
+    """Return the region for a review of the image: the most probable decision, else the most confident detection."""
     classified = [region for region in stored.regions if region.classified]
     if classified:
         return max(classified, key=lambda region: region.consensus.probability if region.consensus else 0.0)
@@ -128,23 +152,17 @@ def _best_region(stored: StoredItem) -> StoredRegion | None:
 def _pair(
     reviews: Sequence[Review], region: StoredRegion | None, stored: StoredItem, left_out: LeftOut
 ) -> Iterator[Pair]:
-    said = newest_statements(reviews)
-    if len(said) > 1:
-        left_out.counts[LeftOut.SEVERAL] += 1
+    newest = newest_statements(reviews)
+    if len(newest) > 1 or (region is None and stored.regions):
+        left_out.counts[LeftOut.SEVERAL if len(newest) > 1 else LeftOut.NO_BOX] += 1
         return
-    (review,) = said
-    group = stored.item.sequence or f"{stored.item.uri}#{stored.item.frame}"
+    review, decision = newest[0], region.decision if region else None
+    group = (decision and decision.event) or stored.item.sequence or f"{stored.item.uri}#{stored.item.frame}"
     if region is None:
-        if stored.regions:
-            left_out.counts[LeftOut.NO_BOX] += 1
-        else:
-            yield Pair(review.verdict, review.taxon, BLANK, None, (), group)
+        yield Pair(review.verdict, review.taxon, "blank", None, (), group)
         return
-    decision = region.decision
-    answer: str = decision.verdict if decision else UNKNOWN
+    answer: str = decision.verdict if decision else "unknown"
     if decision is None and region.region is not None and region.region.category in ("person", "vehicle"):
         answer = region.region.category
-    if decision and decision.event:
-        group = decision.event
     candidates = next(iter(region.by_rank.values()), ())
     yield Pair(review.verdict, review.taxon, answer, region.consensus, tuple(candidates), group)

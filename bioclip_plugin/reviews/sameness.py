@@ -1,39 +1,42 @@
-"""When two reviews are one: the same words of the same thing, by the same person at the same moment."""
+"""Identity of reviews: the same words about the same subject, by the same person at the same moment."""
 
 from __future__ import annotations
 
 import json
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bioclip_plugin.reviews.words import verdict_of
-from bioclip_plugin.reviews.written import COMMENT_COLUMNS, REVIEWER_COLUMNS, TIME_COLUMNS, Written, unguarded
+from bioclip_plugin.formats.shared.review_rows import (
+    COMMENT_COLUMNS,
+    REVIEWER_COLUMNS,
+    TIME_COLUMNS,
+    Written,
+    unguarded,
+    verdict_of,
+)
+from bioclip_plugin.store.records import Review, ReviewTarget, StatedReview
 
-if TYPE_CHECKING:
-    from bioclip_plugin.store import Review, ReviewTarget
-    from bioclip_plugin.store.records import StatedReview
-
-_NAMESPACE = uuid.UUID("3f0d51c6-54f0-5d0e-9f0b-6e2f2b6f0c11")  # of our own statements' ids; never to be changed
+_NAMESPACE = uuid.UUID("3f0d51c6-54f0-5d0e-9f0b-6e2f2b6f0c11")  # of the ids of our own reviews; never to be changed
 
 
-def sense_of(said: Review | StatedReview) -> tuple[Any, ...]:
-    """What makes two reviews one: what was said of what, by whom and when."""
-    target = said.target
+def sense_of(review: Review | StatedReview) -> tuple[Any, ...]:
+    """Return the identity of a review: its verdict, subject, reviewer and moment."""
+    target, moment = review.target, review.reviewed_at
     box = target.region.box if target.region is not None else None
-    at = said.reviewed_at
-    moment = (at if at is None or at.tzinfo else at.replace(tzinfo=UTC)) if at else None
-    name = said.taxon.scientific_name.lower() if said.taxon else ""
-    return (target.uri, target.frame, target.event, box, said.verdict, name, said.reviewer, moment)
+    if moment is not None and moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    name = review.taxon.scientific_name.lower() if review.taxon else ""
+    return (target.uri, target.frame, target.event, box, review.verdict, name, review.reviewer, moment)
 
 
 def repeats(row: Written, reviewer: str, review: Review) -> bool:
-    """Whether a row of our export still says what the export had written there of a review.
+    """Return True if a row of our export still states a review as the export wrote it.
 
     Columns that were taken out of the table do not count; cells that were emptied do.
 
     Args:
-        reviewer: the row's, or that of the rows that do not say.
+        reviewer: the row's reviewer, or that of rows without one.
     """
     verdict = verdict_of(row.verdict) if row.verdict else verdict_of(row.named) or "taxon"
     name = (review.taxon.scientific_name or review.taxon.common_name) if review.taxon else ""
@@ -47,14 +50,14 @@ def repeats(row: Written, reviewer: str, review: Review) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Text without what a table may change of it: white space, and the apostrophe before what looks like a formula."""
+    """Return text without what a table may change: white space, and the apostrophe that guards against formulas."""
     return " ".join(unguarded(text).split())
 
 
 def uid_of(
     target: ReviewTarget, verdict: str, written: str, reviewer: str, reviewed_at: datetime | None, comment: str
 ) -> str:
-    """The same for the same statement, in whichever file and with whichever taxonomy it is read."""
+    """Return the same id for the same review, in any file and with any taxonomy."""
     box = list(target.region.box) if target.region is not None else None
     moment = reviewed_at.astimezone(UTC).isoformat() if reviewed_at else ""
     parts = [target.uri, target.frame, target.event, box, verdict, written.lower(), reviewer, moment, comment]

@@ -1,42 +1,42 @@
-"""The catalogued name of each specimen beside the run's answer, through synonymy: who is right is the curator's to say."""
+"""The catalogued name of each specimen beside the run's answer, through synonymy; the curator decides who is right."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bioclip_core.cells import plain_cells
+from bioclip_core.classify import Candidate
 from bioclip_core.errors import UsageError
+from bioclip_core.files.scratch import Scratch
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.reviews.agreement import is_above, is_within
 from bioclip_plugin.reviews.names import NameBook, contradicts, same_at, shared_rank
+from bioclip_plugin.store import Run, Store, StoredItem, StoredRegion
 from bioclip_plugin.store.records import asked_level
 from bioclip_training.catalog.names import cleaned
-
-if TYPE_CHECKING:
-    from bioclip_core.classify import Candidate
-    from bioclip_core.labels.label_set import LabelSet
-    from bioclip_plugin.store import Run, Store, StoredItem, StoredRegion
-    from bioclip_training.taxonomy import TaxonomyIndex
+from bioclip_training.taxonomy import TaxonomyIndex
 
 Judgement = Literal[
     "conflict", "agree at genus", "agree above genus", "synonym", "agree", "not in the label set", "no common rank", "no answer",
     "no catalogued name",
 ]  # fmt: skip
 JUDGEMENTS: dict[Judgement, str] = {
-    "conflict": "another taxon, and none above the catalogued one",
-    "agree at genus": "the genus is the same, the species another or not said",
-    "agree above genus": "a taxon above the genus, which the catalogued one belongs to, as far as both say",
+    "conflict": "another taxon, which is not above the catalogued one",
+    "agree at genus": "the same genus, and another species or none",
+    "agree above genus": "a taxon above the genus that the catalogued one belongs to, as far as both state their ranks",
     "synonym": "the same accepted taxon under another name",
     "agree": "the same name, or a taxon below it",
-    "not in the label set": "the model cannot answer with the catalogued name, and answers with another taxon",
-    "no common rank": "a taxon of a rank at which the catalogue says nothing, and no other rank that both state",
+    "not in the label set": "another taxon, since the model cannot answer with the catalogued name",
+    "no common rank": "a taxon at a rank that the catalogue does not state, without another rank in common",
     "no answer": "nothing was decided",
-    "no catalogued name": "the specimen has none that can be used",
+    "no catalogued name": "the specimen has no usable name",
 }
-"""What each judgement says of the run's answer."""
+"""Meaning of each judgement for the run's answer."""
 
 COLUMNS = (
     "uri", "frame", "region_x", "region_y", "region_w", "region_h", "occurrence_id", "catalog_number", "catalogued_name",
@@ -44,40 +44,40 @@ COLUMNS = (
     "catalogued_probability", "catalogued_probability_is", "judgement", "agrees_at", "in_label_set", "surprise", "reason",
 )  # fmt: skip
 
-LEAST_PROBABILITY = 1e-6  # of a taxon that is not among the stored candidates; a smaller one says nothing more
+LEAST_PROBABILITY = 1e-6  # of a taxon that is not among the stored candidates; smaller ones carry no information
 _NUMBER_KEYS = ("catalognumber", "recordnumber")
 _ID_KEYS = ("occurrenceid", "materialentityid", "specimenid", "gbifid", "id")
 _COLUMNS_SHOWN = 20
 
 
 class Catalogued(NamedTuple):
-    """What a specimen's catalogue calls it."""
+    """The name of a specimen in its catalogue."""
 
     verbatim: str
     taxon: Taxon | None
-    """As written, made clean; None where there is no usable name."""
+    """The name as written, cleaned; None without a usable name."""
     accepted: Taxon | None
-    """After synonymy, with the lineage that is known."""
+    """The accepted taxon after synonymy, with its known lineage."""
     reason: str
     in_labels: bool | None
-    """None where there is no label set to look in."""
+    """None without a label set."""
     placed: tuple[Taxon, ...] = ()
-    """The accepted taxon with the ranks that the label set has above it; several where the name has several lineages there."""
+    """The accepted taxon with the label set's ranks above it; several if the label set has several lineages of the name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """One specimen's image or box."""
+    """The judgement of one specimen's image or box."""
 
     row: dict[str, Any]
-    """By COLUMNS; None for what is not known."""
+    """Values by COLUMNS; None for unknown ones."""
     judgement: Judgement
     surprise: float | None
-    """Natural logarithm of how many times more probable the best candidate is than the catalogued taxon, by the model."""
+    """Natural logarithm of the ratio of the model's probabilities of its best candidate and of the catalogued taxon."""
 
 
 class SecondOpinion:
-    """Judges a run's answers. Each distinct name is resolved once."""
+    """Judgements of a run's answers. Each distinct name is resolved once."""
 
     def __init__(
         self, labels: LabelSet | None = None, taxonomy: TaxonomyIndex | None = None, name_column: str | None = None
@@ -91,10 +91,10 @@ class SecondOpinion:
         self._accepted: dict[Taxon, tuple[Taxon, str]] = {}
 
     def opinions(self, store: Store, run: Run) -> Iterator[Opinion]:
-        """One an answered image or box, in listing order; what failed or is still to do has none.
+        """Yield one opinion per answered image or box, in listing order.
 
         Raises:
-            UsageError: at the end, if no item at all has the column that was given.
+            UsageError: at the end, if no item has the given column.
         """
         level = asked_level(run)
         columns: set[str] = set()
@@ -107,14 +107,14 @@ class SecondOpinion:
                         yield self._opinion(stored, region, region.by_rank.get(level, ()), catalogued, level)
         if self._name_column is not None and self._name_column not in columns:
             raise UsageError(
-                f"--name-column {self._name_column}: no image of run {run.id} has anything in such a column; "
-                f"they have {_listed(columns)}"
+                f"--name-column {self._name_column}: no image of run {run.id} has a value in this column; "
+                f"their columns are {_listed(columns)}"
             )
 
     # Names
 
     def catalogued(self, metadata: Mapping[str, Any]) -> Catalogued:
-        """The name in an item's metadata: Darwin Core's columns, or the one that was given."""
+        """Return the name in an item's metadata, from Darwin Core's columns or the given one."""
         cells = plain_cells({name: value for name, value in metadata.items() if isinstance(value, (str, int, float))})
         if self._name_column is not None:
             cells = {"scientificname": metadata.get(self._name_column)}
@@ -126,7 +126,7 @@ class SecondOpinion:
     def _resolved(self, cells: Mapping[str, Any]) -> Catalogued:
         named = cleaned(cells)
         if named.taxon.rank is None:
-            reason = f"{named.verbatim!r} is no name" if named.verbatim else "the specimen has no name"
+            reason = f"{named.verbatim!r} is not a name" if named.verbatim else "the specimen has no name"
             return Catalogued(named.verbatim, None, None, reason, None)
         accepted, why = self.accepted(named.taxon, named.verbatim)
         known = any(self._of_labels(one.scientific_name) for one in (accepted, named.taxon))
@@ -135,13 +135,13 @@ class SecondOpinion:
         return Catalogued(named.verbatim, named.taxon, accepted, reason, known if self._has_labels else None, placed)
 
     def _of_labels(self, name: str) -> list[Taxon]:
-        """The label set's lineages that bear a name: few, where a family's name has thousands of rows."""
+        """Return the distinct lineages of a name in the label set, where a family's name has thousands of rows."""
         if name not in self._bearing:
             self._bearing[name] = list({taxon.lineage: taxon for taxon in self._book.of_labels(name)}.values())
         return self._bearing[name]
 
     def accepted(self, taxon: Taxon, verbatim: str = "") -> tuple[Taxon, str]:
-        """The accepted taxon with the lineage that taxonomy or label set have, and how it was found."""
+        """Return the accepted taxon with the lineage of taxonomy or label set, and how it was found."""
         if not verbatim and taxon in self._accepted:
             return self._accepted[taxon]
         resolved, why = taxon, ""
@@ -164,22 +164,21 @@ class SecondOpinion:
         catalogued: Catalogued,
         level: str,
     ) -> Opinion:
-        decided = region.consensus
-        best = candidates[0] if candidates else None
+        decided, best = region.consensus, candidates[0] if candidates else None
         judgement, agrees_at, why = self._judged(decided.taxon if decided else None, catalogued, candidates)
         probability, exact = self._probability(candidates, catalogued, level)
         surprise = None
         if best is not None and probability is not None and judgement != "not in the label set":
             surprise = math.log(max(best.probability, LEAST_PROBABILITY) / max(probability, LEAST_PROBABILITY))
         box = region.region.xywh if region.region else [None] * 4
-        known = {True: "yes", False: "no", None: None}[catalogued.in_labels]
+        in_labels = {True: "yes", False: "no", None: None}[catalogued.in_labels]
         values = (
             stored.item.uri, stored.item.frame, *box, _first(stored.item.metadata, _ID_KEYS),
             _first(stored.item.metadata, _NUMBER_KEYS), catalogued.verbatim or None,
             catalogued.accepted.scientific_name if catalogued.accepted else None,
             decided.name if decided else None, decided.rank if decided else None, decided.probability if decided else None,
             best.name if best else None, best.probability if best else None, probability,
-            None if probability is None else "stored" if exact else "at most", judgement, agrees_at, known, surprise,
+            None if probability is None else "stored" if exact else "at most", judgement, agrees_at, in_labels, surprise,
             "; ".join(filter(None, (catalogued.reason, why))) or None,
         )  # fmt: skip
         return Opinion(dict(zip(COLUMNS, values, strict=True)), judgement, surprise)
@@ -187,13 +186,13 @@ class SecondOpinion:
     def _judged(
         self, answer: Taxon | None, catalogued: Catalogued, candidates: Sequence[Candidate]
     ) -> tuple[Judgement, str | None, str]:
-        """The judgement, the most specific rank at which both agree, and what synonymy made of the answer's name."""
+        """Return the judgement, the most specific rank at which both agree, and a note on the synonymy of the answer's name."""
         if catalogued.taxon is None or catalogued.accepted is None:
             return "no catalogued name", None, ""
         if answer is None or answer.rank is None:
             return "no answer", None, ""
         accepted, why = self.accepted(answer)
-        said = f"the answer {answer.scientific_name}: {why}" if accepted.lineage[5:] != answer.lineage[5:] else ""
+        note = f"the answer {answer.scientific_name}: {why}" if accepted.lineage[5:] != answer.lineage[5:] else ""
         pairs = [
             (answer, catalogued.taxon),
             (accepted, catalogued.accepted),
@@ -206,47 +205,47 @@ class SecondOpinion:
         )
         agrees_at = at.value if at else None
         if is_within(*pairs[0]):
-            return "agree", agrees_at, said
+            return "agree", agrees_at, note
         if any(is_within(one, other) for one, other in pairs[1:]):
-            return "synonym", agrees_at, said
+            return "synonym", agrees_at, note
         if at is not None and at.depth >= Rank.GENUS.depth:
-            return "agree at genus", agrees_at, said
+            return "agree at genus", agrees_at, note
         if not catalogued.placed:
             beside = _placed(catalogued.accepted, lambda _name: [candidate.taxon for candidate in candidates])
             pairs += [(one, other) for one in (answer, accepted) for other in beside]
         above = next((one.rank for one, other in pairs if is_above(one, other)), None)
         if above is not None:
-            return "agree above genus", above.value, said
+            return "agree above genus", above.value, note
         if catalogued.in_labels is False:
-            return "not in the label set", agrees_at, said
+            return "not in the label set", agrees_at, note
         if any(_differ(one, other) for one, other in pairs):
-            return "conflict", agrees_at, said
-        return ("agree above genus" if at is not None else "no common rank"), agrees_at, said
+            return "conflict", agrees_at, note
+        return ("agree above genus" if at is not None else "no common rank"), agrees_at, note
 
     def _probability(
         self, candidates: Sequence[Candidate], catalogued: Catalogued, level: str
     ) -> tuple[float | None, bool]:
-        """The catalogued taxon's probability, and whether it is stored: else it is the most that is left for it.
+        """Return the catalogued taxon's probability and True if it is stored, else its upper limit and False.
 
-        The best few candidates are stored. One that is not among them has at most the probability of the last of them, and
-        at most what all of them leave over.
+        The best few candidates are stored. A taxon that is not among them has at most the probability of the last of them,
+        and at most the rest that all of them leave.
         """
         if catalogued.taxon is None or catalogued.accepted is None or not candidates or level not in _RANK_OF:
             return None, False
-        depth = _RANK_OF[level].depth
-        # A species whose family nobody knows is not as probable as its whole order.
+        rank = _RANK_OF[level]
+        # A species of an unknown family is not as probable as its whole order.
         wanted = [
-            taxon.truncated(_RANK_OF[level])
+            taxon.truncated(rank)
             for taxon in (catalogued.taxon, catalogued.accepted, *catalogued.placed)
-            if taxon.lineage[depth] or not any(taxon.lineage[depth:])
+            if taxon.lineage[rank.depth] or not any(taxon.lineage[rank.depth :])
         ]
         if not wanted:
             return None, False
-        named = [(candidate, self.accepted(candidate.taxon)[0]) for candidate in candidates]
         found = [
             candidate.probability
-            for candidate, accepted in named
-            if any(is_within(one, taxon) for one in (candidate.taxon, accepted) for taxon in wanted)
+            for candidate in candidates
+            for names in [(candidate.taxon, self.accepted(candidate.taxon)[0])]
+            if any(is_within(one, taxon) for one in names for taxon in wanted)
         ]
         if found:
             return sum(found), True
@@ -254,17 +253,36 @@ class SecondOpinion:
         return max(min(left, candidates[-1].probability), LEAST_PROBABILITY), False
 
 
+class Spool(Scratch):
+    """Rows of plain JSON values, sorted by a key on the disk. Use it in a ``with`` block."""
+
+    def __init__(self) -> None:
+        super().__init__("CREATE TABLE rows (place INTEGER PRIMARY KEY, key REAL, row TEXT)")
+
+    def __len__(self) -> int:
+        return int(self._database.execute("SELECT count(*) FROM rows").fetchone()[0])
+
+    def add(self, row: dict[str, Any], key: float) -> None:
+        """Keep a row under its key."""
+        self._database.execute("INSERT INTO rows (key, row) VALUES (?, ?)", (key, json.dumps(row)))
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows, the highest key first and rows of equal keys in the order in which they were added."""
+        for (row,) in self._database.execute("SELECT row FROM rows ORDER BY key DESC, place"):
+            yield json.loads(row)
+
+
 def _placed(taxon: Taxon, bearing: Callable[[str], Iterable[Taxon]]) -> tuple[Taxon, ...]:
-    """A taxon with the ranks that others have above it: those of its name, else those of its genus, its family and so on.
+    """Return a taxon with the ranks above it of taxa with its name, else with the name of its genus, its family and so on.
 
     Args:
-        bearing: gives the taxa that may bear a name.
+        bearing: returns the taxa that may have a name.
     """
     for rank in reversed(RANKS[1:]):
         own = taxon.truncated(rank)
         found = {one.truncated(rank).lineage: one for one in bearing(own.name_at(rank)) if same_at(rank, one, own)}
         agreeing = [lineage for lineage, one in found.items() if not contradicts(own, one)]
-        # Checklists differ in families and classes, so that alone they only choose among several.
+        # Checklists differ in families and classes, so those alone only choose among several lineages.
         if chosen := agreeing or (list(found) if len(found) == 1 else []):
             return tuple(
                 Taxon.of([there or here for there, here in zip(lineage, taxon.lineage, strict=True)])
@@ -274,7 +292,7 @@ def _placed(taxon: Taxon, bearing: Callable[[str], Iterable[Taxon]]) -> tuple[Ta
 
 
 def _differ(one: Taxon, other: Taxon) -> bool:
-    """Whether two taxa are not the same at a rank that both state."""
+    """Return True if two taxa are not the same at a rank that both state."""
     stated = (rank for rank in RANKS if one.lineage[rank.depth] and other.lineage[rank.depth])
     return any(not same_at(rank, one, other) for rank in stated)
 
@@ -293,6 +311,6 @@ _NAMES = frozenset(
 
 
 def _first(metadata: Mapping[str, Any], keys: Sequence[str]) -> str | None:
-    """The first of some values, whatever the case of its name."""
+    """Return the first of some values, whatever the case of its name."""
     cells = plain_cells(metadata)
     return next((str(cells[key]) for key in keys if cells.get(key) not in (None, "")), None)

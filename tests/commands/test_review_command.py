@@ -100,8 +100,8 @@ def test_every_row_that_cannot_be_taken_is_listed_with_its_reason(bioclip: Biocl
         rejected = {row["record"]: row["reason"] for row in csv.DictReader(text)}
     expected = {
         "row 2": "the store has no 'photos/nowhere.png'; --base-folder",
-        "row 3": "'Red fox' stands neither in the label set nor in the store",
-        "row 4": "'perhaps' is none of taxon, blank",
+        "row 3": "'Red fox' is neither in the label set nor in the store",
+        "row 4": "'perhaps' is not one of taxon, blank",
         "row 5": "says blank and names 'Red fictus'",
         "row 6": "needs a name",
         "row 7": "--reviewer NAME",

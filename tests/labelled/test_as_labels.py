@@ -12,11 +12,11 @@ from pyarrow import parquet
 
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.cli import run as command_line
+from bioclip_plugin.formats.shared.review_rows import NotTaken
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.labelled.sources import labelled_sources
-from bioclip_plugin.reviews.importing import Imported, ImportOptions, StoredNames, import_reviews
-from bioclip_plugin.reviews.names import NameBook
-from bioclip_plugin.reviews.written import NotTaken
+from bioclip_plugin.reviews.importing import Imported, ImportOptions, import_reviews
+from bioclip_plugin.reviews.names import NameBook, StoredNames
 from bioclip_plugin.store import ReviewTarget, RunPlan, Store
 from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import LeftOut

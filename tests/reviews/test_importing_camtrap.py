@@ -10,9 +10,9 @@ import pytest
 
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.reviews.importing import NO_IMAGE, ImportOptions, StoredNames, import_reviews
-from bioclip_plugin.reviews.names import NameBook
-from bioclip_plugin.reviews.written import NotTaken
+from bioclip_plugin.formats.shared.review_rows import NotTaken
+from bioclip_plugin.reviews.importing import NO_IMAGE, ImportOptions, import_reviews
+from bioclip_plugin.reviews.names import NameBook, StoredNames
 from bioclip_plugin.running.listing import source_of
 from bioclip_plugin.store import RunPlan, Store
 

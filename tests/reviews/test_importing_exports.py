@@ -15,10 +15,10 @@ from pyarrow import parquet
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.cli import run
+from bioclip_plugin.formats.shared.review_rows import NotTaken
 from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.reviews.importing import Imported, ImportOptions, StoredNames, import_reviews
-from bioclip_plugin.reviews.names import NameBook
-from bioclip_plugin.reviews.written import NotTaken
+from bioclip_plugin.reviews.importing import Imported, ImportOptions, import_reviews
+from bioclip_plugin.reviews.names import NameBook, StoredNames
 from bioclip_plugin.store import Review, ReviewTarget, RunPlan, Store
 from bioclip_plugin.testing import FakeModel
 

@@ -8,12 +8,11 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.formats.shared.review_rows import BadCellError, box_of, cells_of, frame_of, moment_of, verdict_of
 from bioclip_plugin.formats.timelapse.read_reviews import is_timelapse, name_columns
 from bioclip_plugin.items.media import Region
-from bioclip_plugin.reviews.boxes import overlap, same_box
 from bioclip_plugin.reviews.names import NameBook
-from bioclip_plugin.reviews.words import verdict_of
-from bioclip_plugin.reviews.written import BadCellError, box_of, cells_of, frame_of, moment_of
+from bioclip_plugin.reviews.pairing import overlap, same_box
 
 PLANT = Taxon.of(("Plantae", "", "", "", "Lamiaceae", "Prunella", "vulgaris"), "self-heal")
 BIRD = Taxon.of(("Animalia", "Chordata", "Aves", "Passeriformes", "Prunellidae", "Prunella", "modularis"), "dunnock")

@@ -16,8 +16,7 @@ from bioclip_core.errors import UsageError
 from bioclip_core.labels.label_set import Block, in_memory
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.reviews.second_opinion import COLUMNS, Opinion, SecondOpinion
-from bioclip_plugin.reviews.spool import Spool
+from bioclip_plugin.reviews.second_opinion import COLUMNS, Opinion, SecondOpinion, Spool
 from bioclip_plugin.store import ItemRecord, RegionRecord, RunPlan, Store
 from bioclip_training.taxonomy import TaxonomyIndex, build_taxonomy
 
@@ -203,8 +202,8 @@ def test_a_species_without_a_family_is_not_as_probable_as_its_whole_kingdom(stor
 
 def test_a_column_that_no_image_has_is_an_error_that_lists_those_there_are(store: Store) -> None:
     judge = SecondOpinion(name_column="nope")
-    with pytest.raises(UsageError, match="they have none"):
+    with pytest.raises(UsageError, match="their columns are none"):
         opinion(store, {}, judge=judge)
-    with pytest.raises(UsageError, match=r"they have column 00, column 01, .*, column 19 and 10 more$"):
+    with pytest.raises(UsageError, match=r"their columns are column 00, column 01, .*, column 19 and 10 more$"):
         opinion(store, {f"column {number:02}": "x" for number in range(30)}, judge=judge)
     assert opinion(store, {"nope": ""}, judge=judge).judgement == "no catalogued name"

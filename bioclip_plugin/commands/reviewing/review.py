@@ -15,13 +15,13 @@ from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, json_option, options_from, run_option, store_option
 from bioclip_plugin.commands.reporting import Report, console_for, print_json_line, print_table, printable
 from bioclip_plugin.commands.reviewing.review_stats import stats
-from bioclip_plugin.reviews.importing import ImportOptions
+from bioclip_plugin.formats.shared.review_rows import ImportOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bioclip_plugin.formats.shared.review_rows import NotTaken
     from bioclip_plugin.reviews.importing import Imported
-    from bioclip_plugin.reviews.written import NotTaken
     from bioclip_plugin.store import Review
 
 _SHOWN = 20
@@ -68,8 +68,8 @@ def import_(ctx: click.Context, /, file: str, store: str, run: int | None, as_js
     bioclip-plugin review import package/datapackage.json --rejected rejected.csv
     """
     from bioclip_core.files.whole import check_output
-    from bioclip_plugin.reviews.importing import StoredNames, import_reviews
-    from bioclip_plugin.reviews.names import NameBook
+    from bioclip_plugin.reviews.importing import import_reviews
+    from bioclip_plugin.reviews.names import NameBook, StoredNames
     from bioclip_plugin.reviews.run_labels import labels_of_run
     from bioclip_plugin.store import Store
 

@@ -20,8 +20,7 @@ from bioclip_plugin.commands.reviewing.review import labels_option, taxonomy_opt
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bioclip_plugin.reviews.second_opinion import Opinion
-    from bioclip_plugin.reviews.spool import Spool
+    from bioclip_plugin.reviews.second_opinion import Opinion, Spool
 
 _SHOWN = 20
 _PROBABILITIES = ("answer_probability", "best_probability", "catalogued_probability", "surprise")
@@ -53,8 +52,7 @@ def second_opinion(
     """
     from bioclip_core.files.whole import check_output, whole_file
     from bioclip_plugin.reviews.run_labels import labels_of_run
-    from bioclip_plugin.reviews.second_opinion import SecondOpinion
-    from bioclip_plugin.reviews.spool import Spool
+    from bioclip_plugin.reviews.second_opinion import SecondOpinion, Spool
     from bioclip_plugin.store import Store
     from bioclip_training.taxonomy import TaxonomyIndex
 

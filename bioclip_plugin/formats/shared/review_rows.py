@@ -1,0 +1,270 @@
+"""Reviews as the rows of a table state them, before their images and names are looked up."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, time, tzinfo
+from pathlib import Path
+from typing import Any
+
+from bioclip_core.cells import column_name, day_of, json_value, number_of, plain_cells
+from bioclip_core.cells import moment_of as moment_of_cell
+from bioclip_core.options import check_options
+from bioclip_plugin.formats.shared.table_rows import Row
+from bioclip_plugin.items.media import Unlisted
+from bioclip_plugin.items.time_zones import zone_of
+from bioclip_plugin.items.verdicts import ReviewVerdict
+
+Box = tuple[float, float, float, float]
+
+_GUARDED = ("'=", "'+", "'-", "'@", "'\t", "'\r")
+
+REVIEWER_COLUMNS = ("reviewer", "reviewedby", "identifiedby", "classifiedby", "analyst", "observer")
+TIME_COLUMNS = ("reviewedat", "dateidentified", "classificationtimestamp")
+COMMENT_COLUMNS = (
+    "reviewcomment", "comment", "comments", "identificationremarks", "observationcomments", "note", "notes",
+)  # fmt: skip
+BOX_COLUMNS = (("bboxx", "bboxy", "bboxwidth", "bboxheight"), ("regionx", "regiony", "regionw", "regionh"))
+_DETAILS = {"individualcount": "count", "count": "count", "sex": "sex", "lifestage": "lifeStage", "behavior": "behavior",
+            "behaviour": "behavior", "observationid": "observationID", "eventid": "eventID"}  # fmt: skip
+_WORDS: dict[str, ReviewVerdict] = {
+    **dict.fromkeys(("taxon", "animal", "plant", "organism"), "taxon"),
+    **dict.fromkeys(("blank", "empty", "noanimal", "nothing", "misfire", "falsetrigger", "ghost"), "blank"),
+    **dict.fromkeys(("person", "human", "people", "humans", "homosapiens"), "person"),
+    **dict.fromkeys(("vehicle", "vehicles", "car", "cars"), "vehicle"),
+    **dict.fromkeys(
+        ("unidentifiable", "unidentified", "unknown", "indet", "indeterminate", "cannottell", "?"), "unidentifiable"
+    ),
+    "notinlabelset": "not_in_label_set",
+}  # fmt: skip
+_AMBIGUOUS = frozenset(("none", "n/a", "na", "null", "unclassified", "-"))
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """Options of reading a file of reviews."""
+
+    reviewer: str = ""
+    """Reviewer of the rows that do not name one."""
+    base_folder: Path | None = field(default=None, metadata={"automatic": "the folder of the file itself"})
+    """Folder where the relative names of images begin."""
+    time_zone: str | None = field(default=None, metadata={"check": zone_of, "automatic": "UTC"})
+    """Time zone of times without an offset: Europe/Brussels, or +02:00."""
+    name_column: str | None = field(default=None, metadata={"automatic": "species, scientificName and others"})
+    """Column of the names."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The review of one row."""
+
+    record: str
+    """Name of the row for messages: "row 7"."""
+    image: str = ""
+    """The image as written; empty for a review of an event."""
+    frame: int = 0
+    box: Box | None = None
+    elsewhere: tuple[str, ...] = ()
+    """Other names that the image may have."""
+    event: str = ""
+    verdict: str = ""
+    """The row's own word for the verdict."""
+    names: Mapping[str, Any] = field(default_factory=dict)
+    """Cells that name the taxon."""
+    scientific: bool = False
+    """True if the table states that the name is a scientific one."""
+    reviewer: str = ""
+    reviewed_at: datetime | None = None
+    comment: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    exported: frozenset[str] = frozenset()
+    """The comparable names of the columns of a table that `export` wrote, whose rows may repeat stored reviews; else empty."""
+
+    @property
+    def named(self) -> str:
+        """The name as written, empty if the row has none."""
+        return str(self.names.get("scientificName", self.names.get("scientificname", ""))).strip()
+
+    @property
+    def name(self) -> str:
+        """The row's name or verdict, for messages."""
+        return " ".join(str(value) for value in self.names.values()) or self.verdict
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """A row that is refused, with the reason."""
+
+    record: str
+    image: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotReviewed:
+    """A row without a review: its cells are not filled in."""
+
+    record: str
+
+
+Statement = Written | NotTaken | NotReviewed
+
+
+class BadCellError(ValueError):
+    """A cell that cannot be used as it is; the text is the reason."""
+
+
+def verdict_of(word: str) -> ReviewVerdict | None:
+    """Return the verdict that a word stands for; None for other words, such as a taxon's name."""
+    return _WORDS.get(_squeezed(word).rstrip("."))
+
+
+def is_ambiguous(word: str) -> bool:
+    """Return True for a word that may mean "no animal in it" as well as "not looked at"."""
+    return _squeezed(word) in _AMBIGUOUS
+
+
+def _squeezed(word: str) -> str:
+    plain_word = "".join(word.lower().split()).replace("_", "")
+    return plain_word.replace("-", "") if len(plain_word) > 1 else plain_word
+
+
+def statements_of(
+    rows: Iterator[Row | Unlisted], read: Callable[[Row, str], Iterator[Statement]]
+) -> Iterator[Statement]:
+    """Yield the reviews of a table's rows.
+
+    Args:
+        read: reads a row and the row's name for messages.
+    """
+    for row in rows:
+        if isinstance(row, Unlisted):
+            yield NotTaken(row.uri.rpartition("#")[2].replace("row=", "row "), "", "", row.reason)
+        else:
+            yield from read(row, f"row {row.number}")
+
+
+def completed(
+    draft: Written,
+    cells: Mapping[str, Any],
+    values: Mapping[str, Any],
+    zone: tzinfo,
+    used: frozenset[str],
+    *,
+    has_boxes: bool = False,
+) -> Written | NotTaken:
+    """Return a row's review with reviewer, time, comment and details, or the row as refused.
+
+    Args:
+        cells: the row's cells by their columns' comparable names.
+        values: the same by the columns' own names.
+        zone: of a time without an offset.
+        used: columns that are not details, since they are read otherwise.
+        has_boxes: True to read frame and box too.
+    """
+    read = used | {*REVIEWER_COLUMNS, *TIME_COLUMNS, *COMMENT_COLUMNS}
+    try:
+        return replace(
+            draft,
+            frame=frame_of(cells) if has_boxes else 0,
+            box=box_of(cells) if has_boxes else None,
+            reviewer=text_of(cells, REVIEWER_COLUMNS),
+            reviewed_at=moment_of(cells, zone),
+            comment=text_of(cells, COMMENT_COLUMNS),
+            details={
+                _DETAILS.get(key, name): json_value(cells[key])
+                for name, value in values.items()
+                if (key := column_name(name)) not in read and str(value).strip()
+            },
+        )
+    except BadCellError as error:
+        return NotTaken(draft.record, draft.image, draft.name, str(error))
+
+
+def cells_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row's cells by their columns' comparable names, without the apostrophe that guards against formulas."""
+    return {name: unguarded(value) for name, value in plain_cells(values).items()}
+
+
+def unguarded(value: Any) -> Any:
+    """Return a cell without the apostrophe that our exports put before text that a spreadsheet would compute."""
+    return value[1:] if isinstance(value, str) and value.startswith(_GUARDED) else value
+
+
+def text_of(cells: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """Return the text of the first of some columns that has one."""
+    return str(_first(cells, columns, "")).strip()
+
+
+def _first(cells: Mapping[str, Any], columns: Sequence[str], default: Any) -> Any:
+    return next((cells[name] for name in columns if str(cells.get(name, "")).strip()), default)
+
+
+def frame_of(cells: Mapping[str, Any]) -> int:
+    """Return the frame, counted from 0.
+
+    Raises:
+        BadCellError: for a cell that is not such a number.
+    """
+    cell = _first(cells, ("frame", "framenumber"), 0)
+    number = number_of(cell)
+    if number is None or number < 0 or number != int(number):
+        raise BadCellError(f"frame {cell!r}: a whole number from 0 is needed")
+    return int(number)
+
+
+def box_of(cells: Mapping[str, Any]) -> Box | None:
+    """Return the box of a row, from four columns or one called bbox that holds four numbers; None without a box.
+
+    Raises:
+        BadCellError: for anything else than a box within the image.
+    """
+    for columns in BOX_COLUMNS:
+        found = [cells.get(name) for name in columns]
+        if any(cell is not None and str(cell).strip() for cell in found):
+            return _box(found, ", ".join(columns))
+    cell = cells.get("bbox")
+    if cell is None or not str(cell).strip():
+        return None
+    try:
+        numbers = json.loads(cell) if isinstance(cell, str) and cell.strip().startswith("[") else cell
+    except ValueError:
+        numbers = None
+    if isinstance(numbers, str):
+        numbers = re.split(r"[\s,;]+", numbers.strip())
+    return _box(numbers if isinstance(numbers, (list, tuple)) else [numbers], "bbox")
+
+
+def _box(cells: Sequence[Any], columns: str) -> Box:
+    numbers = [number for cell in cells if (number := number_of(cell)) is not None and 0 <= number <= 1]
+    x, y, w, h = numbers if len(numbers) == len(cells) == 4 else (0.0, 0.0, 0.0, 0.0)
+    if w <= 0 or h <= 0 or x + w > 1.0001 or y + h > 1.0001:
+        shown = ", ".join(str(cell) for cell in cells)
+        raise BadCellError(
+            f"box {columns} {shown}: x, y, width and height within 0 to 1 of the upright image are needed"
+        )
+    return x, y, min(w, 1 - x), min(h, 1 - y)
+
+
+def moment_of(cells: Mapping[str, Any], zone: tzinfo) -> datetime | None:
+    """Return the time of the review, in ``zone`` if the cell has no offset; None if the row does not state it.
+
+    Raises:
+        BadCellError: for a cell that is neither a date nor a time.
+    """
+    cell = _first(cells, TIME_COLUMNS, None)
+    if cell is None:
+        return None
+    moment = moment_of_cell(cell)
+    if moment is None and (day := day_of(cell)):
+        moment = datetime.combine(day, time())
+    if moment is None:
+        raise BadCellError(f"time {str(cell)!r}: ISO 8601 is needed, such as 2024-05-06T12:00:00+02:00")
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
