@@ -1,6 +1,6 @@
 """The result store: runs, features, answers, decisions, failures and reviews in SQLite or PostgreSQL.
 
-The names come when they are asked for, so that importing this package imports no database.
+Names are imported when they are first used, so that importing this package imports no database.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
         ItemRecord,
         Listed,
         RegionRecord,
-        Retry,
         Review,
         ReviewTarget,
         Run,
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
         Summary,
         Verification,
     )
-    from bioclip_plugin.store.store import Store
+    from bioclip_plugin.store.store import Retry, Store
 
 __all__ = [
     "ItemRecord",
@@ -46,7 +45,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        home = "store" if name == "Store" else "records"
+        home = "store" if name in ("Retry", "Store") else "records"
         return getattr(import_module(f"bioclip_plugin.store.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -1,4 +1,4 @@
-"""A run made of another one's answers: the same sources, the same listing, other rules."""
+"""Runs derived from the answers of another run: the same sources and listing, other rules."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bioclip_plugin.store.database.values import digest, from_json
 from bioclip_plugin.store.records import Run, RunPlan
 
 DERIVED = "rules_of_run"
-"""In the provenance of such a run: the number of the run whose listing it has."""
+"""Key in the provenance of a derived run: the number of the run whose listing it has."""
 
 _LISTING = (schema.listing, schema.listed_regions, schema.failures)
 
 
 def derive(connection: Connection, base: Run, plan: RunPlan) -> Run:
-    """Make the plan's run, or find it, and give it the listing that ``base`` has now."""
+    """Make or find the plan's run, and give it the present listing of ``base``."""
     key = digest(list(plan.sources), plan.rule_id)
     if key == base.key:
         return base

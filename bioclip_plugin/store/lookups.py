@@ -1,8 +1,8 @@
-"""What a file of reviews asks of a store: which images, boxes, events and names it knows."""
+"""Look-ups for files of reviews: the images, boxes, events and names that a store knows."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
@@ -10,18 +10,16 @@ from sqlalchemy import Connection, func, or_, select
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.store.database import schema
-from bioclip_plugin.store.database.bulk import chunked
+from bioclip_plugin.store.database.bulk import chunked, rows_with
 from bioclip_plugin.store.database.values import clean_text, stored_uri
 from bioclip_plugin.store.listing import NOTHING_FOUND
 from bioclip_plugin.store.media_rows import item_of_row, region_of_row
-
-MediaName = tuple[str, int]
-"""uri and frame."""
-_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
+from bioclip_plugin.store.records import MediaName
+from bioclip_plugin.store.taxa import NAMES
 
 
 def regions_of(connection: Connection, media: Iterable[MediaName]) -> dict[MediaName, list[Region | None]]:
-    """Every region that any run or reviewer had of these images; an image that the store does not know is not in the result."""
+    """Return every region that a run or a reviewer gave these images; images that are not stored are absent."""
     wanted = {(stored_uri(uri), frame): (uri, frame) for uri, frame in media}
     regions, items = schema.regions, schema.media
     query = (
@@ -30,55 +28,40 @@ def regions_of(connection: Connection, media: Iterable[MediaName]) -> dict[Media
         .order_by(regions.c.id)
     )
     found: dict[MediaName, list[Region | None]] = {}
-    for chunk in chunked(sorted({uri for uri, _ in wanted})):
-        for row in connection.execute(query.where(items.c.uri.in_(chunk))):
-            name = wanted.get((row.uri, row.frame))
-            if name is not None:
-                listed = found.setdefault(name, [])
-                if row.known is not None:
-                    listed.append(region_of_row(row))
+    for row in rows_with(connection, query, items.c.uri, (uri for uri, _ in wanted)):
+        if (row.uri, row.frame) in wanted:
+            listed = found.setdefault(wanted[row.uri, row.frame], [])
+            listed += [region_of_row(row)] if row.known is not None else []
     return found
 
 
 def items_of_events(connection: Connection, events: Collection[str]) -> dict[str, list[tuple[MediaItem, bool]]]:
-    """The images of these events (sequences), in the order of their numbers, and whether a detector found nothing in them."""
-    media = schema.media
+    """Return the images of these events (sequences), by number, and whether a detector found nothing in each."""
+    media, listed = schema.media, schema.listing.c
+    rows = list(rows_with(connection, select(media).order_by(media.c.id), media.c.sequence, map(clean_text, events)))
+    query = select(listed.media, listed.stated).order_by(listed.run)
+    # The newest listing of an image counts, since the later rows of a dict overwrite the earlier ones.
+    stated = {row.media: row.stated for row in rows_with(connection, query, listed.media, (row.id for row in rows))}
     found: dict[str, list[tuple[MediaItem, bool]]] = {}
-    for chunk in chunked(sorted({clean_text(event) for event in events})):
-        rows = connection.execute(select(media).where(media.c.sequence.in_(chunk)).order_by(media.c.id)).all()
-        blank = _found_nothing(connection, [row.id for row in rows])
-        for row in rows:
-            found.setdefault(row.sequence, []).append((item_of_row(row), row.id in blank))
+    for row in rows:
+        found.setdefault(row.sequence, []).append((item_of_row(row), stated.get(row.id) == NOTHING_FOUND))
     return found
-
-
-def _found_nothing(connection: Connection, media: Sequence[int]) -> set[int]:
-    """Those of the media in which, by the newest listing, a detector found nothing."""
-    listed = schema.listing.c
-    newest: dict[int, Any] = {}
-    for chunk in chunked(media):
-        query = select(listed.media, listed.stated).where(listed.media.in_(chunk)).order_by(listed.run)
-        newest.update((row.media, row.stated) for row in connection.execute(query))
-    return {number for number, stated in newest.items() if stated == NOTHING_FOUND}
 
 
 def known_events(connection: Connection, events: Collection[str]) -> set[str]:
-    """Those of the names that a sequence of the store has, or that a rule gave to one."""
-    found: set[str] = set()
-    for column in (schema.media.c.sequence, schema.decisions.c.event):
-        for chunk in chunked(sorted({clean_text(event) for event in events} - found)):
-            found.update(connection.execute(select(column).where(column.in_(chunk)).distinct()).scalars())
-    return found
+    """Return those of the names that a sequence of the store has, or that a rule gave to one."""
+    names = {clean_text(event) for event in events}
+    columns: tuple[Any, ...] = (schema.media.c.sequence, schema.decisions.c.event)
+    return {row[0] for column in columns for row in rows_with(connection, select(column).distinct(), column, names)}
 
 
 def taxa_named(connection: Connection, names: Collection[str]) -> list[Taxon]:
-    """The store's taxa with one of these names, letter case ignored: a binomial, a higher taxon or a common name."""
+    """Return the stored taxa with one of these names, ignoring case: a binomial, a higher taxon or a common name."""
     table = schema.taxa.c
-    columns = [table[name] for name in (*_RANKS, "species", "common_name", "source_id")]
-    binomial = func.lower(table.genus + " " + table.species)
+    *higher, _species, common_name, _source_id = (func.lower(table[name]) for name in NAMES)
+    columns = (func.lower(table.genus + " " + table.species), *higher, common_name)
     found: dict[Taxon, None] = {}
     for chunk in chunked(sorted({clean_text(name).lower() for name in names} - {""})):
-        named = [func.lower(table[name]).in_(chunk) for name in (*_RANKS, "common_name")]
-        for row in connection.execute(select(*columns).where(or_(binomial.in_(chunk), *named)).order_by(table.id)):
-            found[Taxon(*row)] = None
+        query = select(*(table[name] for name in NAMES)).where(or_(*(column.in_(chunk) for column in columns)))
+        found.update(dict.fromkeys(Taxon(*row) for row in connection.execute(query.order_by(table.id))))
     return list(found)

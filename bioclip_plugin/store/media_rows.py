@@ -11,15 +11,21 @@ from sqlalchemy import Connection, Row, select
 
 from bioclip_plugin.items.media import BOX_UNIT, WHOLE_BOX, MediaItem, Place, Region
 from bioclip_plugin.store.database import schema
-from bioclip_plugin.store.database.bulk import chunked, insert_new
-from bioclip_plugin.store.database.stored_json import StoredJson
-from bioclip_plugin.store.database.values import captured_at_of, clean_text, stored_uri, to_json, wall_time
-from bioclip_plugin.store.records import NOTHING, Box
+from bioclip_plugin.store.database.bulk import find_or_insert, rows_with
+from bioclip_plugin.store.database.values import (
+    StoredJson,
+    captured_at_of,
+    clean_text,
+    stored_uri,
+    to_json,
+    wall_time,
+)
+from bioclip_plugin.store.records import NOTHING, Box, MediaName
 
-MediaKey = tuple[str, int]
-"""uri as it is stored, frame."""
 RegionKey = tuple[Box, str, str, str]
-"""Box, detector, its version, category: what makes two regions of an image the same."""
+"""Box, detector, its version, category: two regions of an image with the same key are the same."""
+RegionPlace = tuple[int, RegionKey]
+"""Number of the image, and key of the region in it."""
 
 CAPTURE = "captured_at utc_offset_minutes month country region latitude longitude deployment sequence metadata".split()
 """The columns that a source or the camera states."""
@@ -27,13 +33,13 @@ MEDIA = ("uri", "frame", *CAPTURE)
 """The columns that an item is made of."""
 
 
-def media_key(item: MediaItem) -> MediaKey:
-    """What makes two listed items the same."""
+def media_key(item: MediaItem) -> MediaName:
+    """Return the stored name of an item: two listed items with the same name are the same."""
     return stored_uri(item.uri), item.frame
 
 
 def capture_of(item: MediaItem) -> dict[str, Any]:
-    """The capture columns of an item; None for what it does not state."""
+    """Return the capture columns of an item; None for those that it does not state."""
     captured_at, offset = wall_time(item.captured_at)
     place = item.place
     return {
@@ -50,14 +56,17 @@ def capture_of(item: MediaItem) -> dict[str, Any]:
     }
 
 
-def item_of_row(row: Row[Any], regions: tuple[Region, ...] = ()) -> MediaItem:
-    """The media item of a row of the media table; its ``path`` is not stored."""
-    return item_of_values([getattr(row, name) for name in MEDIA], regions)
+def item_of_row(row: Row[Any]) -> MediaItem:
+    """Return the media item of a row of the media table; its ``path`` is not stored."""
+    return item_of_values([getattr(row, name) for name in MEDIA])
 
 
 def item_of_values(values: Sequence[Any], regions: tuple[Region, ...] = (), *, detected: bool = False) -> MediaItem:
-    """The same of the values of the columns ``MEDIA``: looking each up by its name takes longer than all the rest."""
-    uri, frame, captured, offset, month, country, region, latitude, longitude, deployment, sequence, said = values
+    """Return the media item of the values of the columns ``MEDIA``.
+
+    Looking up each value by its name takes longer than all the rest.
+    """
+    uri, frame, captured, offset, month, country, region, latitude, longitude, deployment, sequence, metadata = values
     return MediaItem(
         uri=uri,
         frame=frame,
@@ -67,15 +76,14 @@ def item_of_values(values: Sequence[Any], regions: tuple[Region, ...] = (), *, d
         sequence=sequence,
         regions=regions,
         detected=detected,
-        metadata=NOTHING if said is None else StoredJson(said),
+        metadata=NOTHING if metadata is None else StoredJson(metadata),
     )
 
 
 def merged(item: MediaItem, row: Row[Any]) -> MediaItem:
-    """The item as listed, with what only the store knows: what the source states always counts more."""
+    """Return the item as listed, completed from the store; a value that the source states is never replaced."""
     stored = item_of_row(row)
-    place = item.place
-    captured = item.captured_at or stored.captured_at
+    place, captured = item.place, item.captured_at or stored.captured_at
     month = place.month if place.month is not None else (captured.month if captured else stored.place.month)
     return replace(
         item,
@@ -94,64 +102,54 @@ def merged(item: MediaItem, row: Row[Any]) -> MediaItem:
 
 
 def region_key(region: Region | None) -> RegionKey:
-    """The key of a region; None is the whole image."""
+    """Return the key of a region; None is the whole image."""
     if region is None:
         return WHOLE_BOX, "", "", ""
     return region.box, clean_text(region.detector), clean_text(region.detector_version), clean_text(region.category)
 
 
 def region_of_row(row: Any) -> Region | None:
-    """The region of a row of the regions table; None for the whole image of no detector."""
+    """Return the region of a row of the regions table; None for the whole image without a detector."""
     if (row.x, row.y, row.w, row.h) == WHOLE_BOX and not row.detector and not row.category:
         return None
     x, y, w, h = (value / BOX_UNIT for value in (row.x, row.y, row.w, row.h))
-    classified = getattr(row, "classified", None) != 0
-    return Region(x, y, w, h, row.detector, row.detector_version, row.category, row.confidence, classified)
+    return Region(x, y, w, h, row.detector, row.detector_version, row.category, row.confidence)
 
 
-def region_ids(
-    connection: Connection, wanted: Mapping[tuple[int, RegionKey], Region | None]
-) -> dict[tuple[int, RegionKey], int]:
-    """The numbers of regions by media number and key; new ones are inserted, a changed confidence is kept."""
-    found = _stored_regions(connection, {media for media, _ in wanted})
-    missing = [_region_row(media, key, region) for (media, key), region in wanted.items() if (media, key) not in found]
-    if missing:
-        insert_new(connection, schema.regions, missing)
-        found = _stored_regions(connection, {media for media, _ in wanted})
+def region_ids(connection: Connection, wanted: Mapping[RegionPlace, Region | None]) -> dict[RegionPlace, int]:
+    """Return the numbers of regions; new ones are inserted, a changed confidence is stored."""
     table = schema.regions
-    for place, region in wanted.items():
-        number, confidence = found[place]
-        said = _number(region.confidence) if region else None
-        if said != confidence:
-            connection.execute(table.update().where(table.c.id == number).values(confidence=said))
+    confidences = {place: _number(region.confidence) if region else None for place, region in wanted.items()}
+
+    def row_of(place: RegionPlace) -> dict[str, Any]:
+        media, ((x, y, w, h), detector, version, category) = place
+        return {
+            "media": media,
+            "x": x,
+            "y": y,
+            "w": w,
+            "h": h,
+            "detector": detector,
+            "detector_version": version,
+            "category": category,
+            "confidence": confidences[place],
+        }
+
+    images = {media for media, _ in wanted}
+    found = find_or_insert(connection, table, wanted, lambda: _stored_regions(connection, images), row_of)
+    for place, confidence in confidences.items():
+        number, before = found[place]
+        if confidence != before:
+            connection.execute(table.update().where(table.c.id == number).values(confidence=confidence))
     return {place: found[place][0] for place in wanted}
 
 
-def _stored_regions(
-    connection: Connection, media: Iterable[int]
-) -> dict[tuple[int, RegionKey], tuple[int, float | None]]:
-    table = schema.regions.c
-    found: dict[tuple[int, RegionKey], tuple[int, float | None]] = {}
-    for chunk in chunked(sorted(media)):
-        for row in connection.execute(select(schema.regions).where(table.media.in_(chunk))):
-            key = ((row.x, row.y, row.w, row.h), row.detector, row.detector_version, row.category)
-            found[row.media, key] = (row.id, row.confidence)
-    return found
-
-
-def _region_row(media: int, key: RegionKey, region: Region | None) -> dict[str, Any]:
-    (x, y, w, h), detector, version, category = key
+def _stored_regions(connection: Connection, media: Iterable[int]) -> dict[RegionPlace, tuple[int, float | None]]:
     return {
-        "media": media,
-        "x": x,
-        "y": y,
-        "w": w,
-        "h": h,
-        "detector": detector,
-        "detector_version": version,
-        "category": category,
-        "confidence": _number(region.confidence) if region else None,
-    }
+        (row.media, ((row.x, row.y, row.w, row.h), row.detector, row.detector_version, row.category)):
+            (row.id, row.confidence)
+        for row in rows_with(connection, select(schema.regions), schema.regions.c.media, media)
+    }  # fmt: skip
 
 
 def _cleaned(text: str | None) -> str | None:
@@ -159,5 +157,5 @@ def _cleaned(text: str | None) -> str | None:
 
 
 def _number(value: float | None) -> float | None:
-    """As a float of Python that equals itself: NumPy's are not known to every driver, and NaN means "not known"."""
+    """Return a float of Python: drivers do not know NumPy's, and NaN stands for an unknown value."""
     return None if value is None or value != value else float(value)

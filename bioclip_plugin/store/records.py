@@ -1,4 +1,4 @@
-"""What goes into the result store and comes out of it, as frozen dataclasses; no database is imported here."""
+"""Frozen dataclasses that go into the result store and come out of it; importing them imports no database."""
 
 from __future__ import annotations
 
@@ -6,28 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.items.verdicts import ReviewVerdict, Verdict
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from bioclip_core.classify import Candidate
-    from bioclip_core.taxonomy import Taxon
-
 RunStatus = Literal["running", "finished", "interrupted", "failed"]
 ItemStatus = Literal["todo", "done", "failed"]
 TargetKind = Literal["media", "region", "event"]
 
-RUN_STATUSES: tuple[RunStatus, ...] = ("running", "finished", "interrupted", "failed")
-ITEM_STATUSES: tuple[ItemStatus, ...] = ("todo", "done", "failed")
-"""At the place of the number that the database holds."""
-TARGET_KINDS: tuple[TargetKind, ...] = ("media", "region", "event")
+RUN_STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
+ITEM_STATUSES: tuple[ItemStatus, ...] = get_args(ItemStatus)
+TODO, DONE, FAILED = range(len(ITEM_STATUSES))
+"""The statuses of items as the database holds them."""
+TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
 
 Box = tuple[int, int, int, int]
 """x, y, width, height in 1/10,000 of the upright image."""
@@ -35,39 +33,21 @@ FeatureKey = tuple[str, int, Box]
 """sha256 of the file, frame, box."""
 Stat = tuple[int, int]
 """Size in bytes and modification time in nanoseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How long to go on trying when a database goes away; what was committed stays in any case."""
-
-    tries: int = 6
-    """Attempts in all, 1 = never again."""
-    first_wait_s: float = 0.5
-    """Before the second attempt; doubled before each further one."""
-    longest_wait_s: float = 30.0
-    """All waits together."""
-
-    def waits_s(self) -> list[float]:
-        """The pauses between the attempts, in seconds."""
-        waits: list[float] = []
-        for attempt in range(self.tries - 1):
-            wait = min(self.first_wait_s * 2**attempt, self.longest_wait_s - sum(waits))
-            waits.append(max(wait, 0.0))
-        return waits
+MediaName = tuple[str, int]
+"""uri and frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What a run is going to do: its sources, and the three nested identities with the settings they were made of."""
+    """The plan of a run: its sources, and three nested identities with the settings that they are made of."""
 
     sources: tuple[str, ...]
-    """The addresses as given; together with ``rule_id`` they say whether an earlier run is taken up again."""
+    """The addresses as given; an earlier run with the same ones and the same ``rule_id`` is resumed."""
     settings: Mapping[str, Any]
-    """The options as given, plain JSON values."""
+    """The options as given; plain JSON values."""
     feature_id: str
     feature_settings: Mapping[str, Any]
-    """``weights_sha256`` among them."""
+    """Contains ``weights_sha256``."""
     dimension: int
     """Numbers in a feature vector."""
     answer_id: str
@@ -75,7 +55,7 @@ class RunPlan:
     rule_id: str
     rule_settings: Mapping[str, Any]
     provenance: Mapping[str, Any]
-    """Versions, plugins, host, device: beside the identities, never in them. No secrets."""
+    """Versions, plugins, host, device; not part of the identities. Without secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +69,17 @@ class Run:
     created_at: datetime
     """UTC."""
     begun_at: datetime
-    """UTC; when it was begun or taken up again for the last time."""
+    """UTC; the last time that it was begun or resumed."""
     ended_at: datetime | None
-    """UTC; None while it runs and after it was killed."""
+    """UTC; None while it runs, and after it was killed."""
     status: RunStatus
     resumed: bool
-    """Whether ``begin_run`` found it in the store."""
+    """True if ``begin_run`` found it in the store."""
     settings: Mapping[str, Any]
     provenance: Mapping[str, Any]
-    """Of the last time that it was begun."""
+    """Provenance of the last time that it was begun."""
     earlier_provenance: tuple[Mapping[str, Any], ...]
-    """Of the times before, oldest first, where they differed."""
+    """Provenances of earlier times, oldest first, as far as they differ."""
     feature_set: int
     answer_set: int
     decision_set: int
@@ -111,50 +91,50 @@ class Run:
     rule_settings: Mapping[str, Any]
     dimension: int
     counts: Mapping[str, Any]
-    """As given to ``end_run``."""
+    """The counts given to ``end_run``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One item of a run's listing, with what the store knows of it already."""
+    """One item of a run's listing, with the stored knowledge about it."""
 
     item: MediaItem
-    """As listed; capture time, place, deployment, sequence and metadata filled in from an earlier reading."""
+    """As listed; capture time, place, deployment, sequence and metadata are filled in from an earlier reading."""
     media_id: int
     position: int
-    """In the order of the first listing, from 1."""
+    """Position in the order of the first listing, from 1."""
     done: bool
-    """Answered in this run, with the same file and the same stated regions: nothing is left to do."""
+    """True if it is answered in this run, with the same file and the same stated regions."""
     content_sha256: str | None
-    """Of the file as it is now, where it is known without opening it."""
+    """Hash of the file as it is now, if it is known without opening the file."""
     repeated: bool = False
-    """The same uri and frame stood earlier in the same call; the first one carries the regions of both."""
+    """True if the same uri and frame came earlier in the same call; the first one carries the regions of both."""
     failure: Failure | None = None
-    """For something that could not be listed: stored as failed, not to be read."""
+    """Reason why it could not be listed: it is stored as failed and need not be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegionRecord:
-    """What to store for one region (None: the whole image)."""
+    """The results of one region (None: the whole image), to be stored."""
 
     region: Region | None
     features: NDArray[np.float16] | None
-    """D numbers; None where they are stored already."""
+    """D numbers; None if they are stored already."""
     by_rank: Mapping[str, tuple[Candidate, ...]] | None
-    """Candidates by the rank that was asked, most probable first; None where the answers are stored already."""
+    """Candidates by requested rank, most probable first; None if the answers are stored already."""
     flags: tuple[str, ...] = ()
     consensus: Candidate | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """What to store for one item: its regions (none at all is an answer too), or why there are none."""
+    """The results of one item, to be stored: its regions (an empty tuple is an answer too), or its failure."""
 
     listed: Listed
     item: MediaItem
-    """With what the camera said."""
+    """Completed by the camera's metadata."""
     stat: Stat | None = None
-    """Of the file that was read; None where none was opened."""
+    """Of the file that was read; None if none was opened."""
     content_sha256: str | None = None
     content_size: int | None = None
     regions: tuple[RegionRecord, ...] = ()
@@ -163,15 +143,15 @@ class ItemRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
-    """What the run's rules made of a region's answer; the answer itself stays as the model gave it."""
+    """The decision of a run's rules on a region; the model's answer is stored unchanged beside it."""
 
     verdict: Verdict
     candidate: Candidate | None
-    """The taxon that was decided on, with its probability; None where there is none."""
+    """The taxon that was decided on, with its probability; None without a taxon."""
     event: str | None = None
-    """The sequence whose images were answered together."""
+    """Name of the event whose images were answered together."""
     trail: tuple[Mapping[str, Any], ...] = ()
-    """What each rule did, in order: plain JSON with ``rule`` and ``did`` in each."""
+    """The steps of the rules, in order: plain JSON with ``rule`` and ``did`` in each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,16 +163,16 @@ class StoredRegion:
     by_rank: Mapping[str, tuple[Candidate, ...]]
     flags: tuple[str, ...]
     decision: StoredDecision | None
-    """None for a region that is not classified, and where the run has not decided yet."""
+    """None for a region that is not classified, and for one without a decision yet."""
 
     @property
     def classified(self) -> bool:
-        """False for what is kept and not named: a person, a vehicle, a box below the threshold."""
+        """False for a region that is stored but not answered: a person, a vehicle, a box below the threshold."""
         return self.region is None or self.region.classified
 
     @property
     def decided(self) -> bool:
-        """Whether the run's decision set has a decision for it; ``consensus`` None may be one."""
+        """True if the run has a decision for it, which may be one without a taxon."""
         return self.decision is not None
 
     @property
@@ -202,7 +182,7 @@ class StoredRegion:
 
 
 class StoredItem(NamedTuple):
-    """One row of a run's listing with all that is stored for it."""
+    """One item of a run's listing with its stored results."""
 
     item: MediaItem
     status: ItemStatus
@@ -212,18 +192,18 @@ class StoredItem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredFailure:
-    """One item that failed, and how often."""
+    """One failed item, with the number of attempts."""
 
     item: MediaItem
     failure: Failure
     failed_at: datetime
-    """UTC, of the last attempt."""
+    """UTC; time of the last attempt."""
     attempts: int
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How many items of a run's listing are in which state."""
+    """Counts of the items of a run's listing by status."""
 
     listed: int
     done: int
@@ -235,7 +215,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Whether a run's listing equals its results and failures. ``problems`` says in sentences what does not add up."""
+    """Comparison of a run's listing with its results and failures. ``problems`` are sentences about every difference."""
 
     listed: int
     answered: int
@@ -245,25 +225,25 @@ class Verification:
 
     @property
     def complete(self) -> bool:
-        """Nothing is left to do and nothing is wrong."""
+        """True if nothing is left to do and nothing is wrong."""
         return not self.problems and self.todo == 0
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewTarget:
-    """What a person looked at: a media item, a region of one, or an event by its name."""
+    """The subject of a review: a media item, a region of one, or an event by its name."""
 
     kind: TargetKind
     uri: str | None = None
     frame: int = 0
     region: Region | None = None
-    """For ``region``; None is the whole image."""
+    """The region of a ``region`` review; None is the whole image."""
     event: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What a person said."""
+    """A stored review."""
 
     id: int
     target: ReviewTarget
@@ -275,29 +255,29 @@ class Review:
     comment: str
     uid: str = field(default="", compare=False)
     details: Mapping[str, Any] = field(default_factory=dict)
-    """Whatever else was said (count, sex, life stage, the ids in another system): plain JSON."""
+    """Further facts (count, sex, life stage, ids in another system): plain JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatedReview:
-    """What a person said, as a file holds it, on its way into the store."""
+    """A review on its way into the store."""
 
     target: ReviewTarget
     verdict: ReviewVerdict
     taxon: Taxon | None
     reviewer: str
     reviewed_at: datetime | None
-    """None: not known; a naive time is taken as UTC."""
+    """None: unknown; a naive time is taken as UTC."""
     comment: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     uid: str = ""
-    """The same text for the same statement, so that a file that is read twice is stored once; empty: always new."""
+    """The same text for the same review, so that a file that is read twice is stored once; empty: always new."""
 
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def asked_level(run: Run) -> str:
-    """The level whose candidates the run gives: the rank that was asked for, ``label`` for custom labels."""
+    """Return the level of the run's candidates: the requested rank, ``label`` for custom labels."""
     rank = str(run.answer_settings.get("rank", "species"))
     return "label" if rank == "species" and run.answer_settings.get("words") else rank

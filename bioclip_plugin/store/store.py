@@ -8,8 +8,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError
 
@@ -17,16 +19,16 @@ from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 from bioclip_plugin.items.verdicts import ReviewVerdict
-from bioclip_plugin.store import commits, deriving, listing, lookups, reading, reviews, runs, verifying
+from bioclip_plugin.store import commits, deriving, listing, lookups, reading, reviews, runs, stored_regions, verifying
 from bioclip_plugin.store.database import versions
 from bioclip_plugin.store.database.address import check_place, parse_address, shown
-from bioclip_plugin.store.database.connection import Database
+from bioclip_plugin.store.database.connection import Database, Retry
 from bioclip_plugin.store.deciding import Deciding
 from bioclip_plugin.store.records import (
     FeatureKey,
     ItemRecord,
     Listed,
-    Retry,
+    MediaName,
     Review,
     ReviewTarget,
     Run,
@@ -42,9 +44,7 @@ from bioclip_plugin.store.records import (
 )
 from bioclip_plugin.store.taxa import TaxonCache
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+__all__ = ["Retry", "Store"]
 
 Found = TypeVar("Found")
 
@@ -52,15 +52,17 @@ Found = TypeVar("Found")
 class Store:
     """Runs, media, features, answers, decisions, failures and reviews. Open it with :meth:`open`, close it after use.
 
-    Every method raises ``StoreError`` when the database refuses, or goes away for longer than ``retry`` allows. Each
-    writing method is one transaction and gives the same rows when it is repeated, whatever became of the first try.
+    Every method raises ``StoreError`` if the database refuses, or goes away for longer than ``retry`` allows. Each writing
+    method is one transaction and writes the same rows when it is repeated, however far the first attempt came.
+
+    The methods run functions of the modules beside this one in a transaction: this class is their public face.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._taxa = TaxonCache()
         self.upgraded_from: str | None = None
-        """The version of the tables that ``open`` found and upgraded; None where it had nothing to upgrade."""
+        """The version of the tables before ``open`` upgraded them; None if there was nothing to upgrade."""
 
     @classmethod
     def open(
@@ -71,17 +73,17 @@ class Store:
         upgrade: bool | None = None,
         retry: Retry | None = None,
     ) -> Store:
-        """Open a store, making its tables in a new file or a database that has none.
+        """Open a store; in a new file or an empty database its tables are made.
 
         Args:
             address: a path, ``sqlite:///PATH`` or ``postgresql+psycopg://USER@HOST/DATABASE``.
-            create: False refuses a place where there is no store yet.
-            upgrade: whether tables of an older version are brought to ours; None does so on SQLite alone, since a
-                server's database may be in use by others.
-            retry: for a database that goes away; the default tries six times in half a minute.
+            create: False refuses a place without a store.
+            upgrade: True upgrades tables of an older version; None does so on SQLite alone, since others may use a
+                server's database.
+            retry: the time to go on trying when the database goes away; the default tries six times in half a minute.
 
         Raises:
-            StoreError: naming what is wrong with the place, the server or the version.
+            StoreError: naming the problem with the place, the server or the version.
         """
         url = parse_address(address)
         check_place(url, create=create)
@@ -97,25 +99,25 @@ class Store:
         except BaseException:
             database.close()
             raise
-        store.upgraded_from = None if found in (None, versions.HEAD) else found
+        store.upgraded_from = None if found == versions.HEAD else found
         return store
 
     @property
     def shown_address(self) -> str:
-        """The address for people and provenance, without a password."""
+        """The address for messages and provenance, without a password."""
         return shown(self._database.url)
 
     def version(self) -> str:
-        """The version of the tables."""
+        """Return the version of the tables."""
         return self._database.read(versions.version_of) or "none"
 
     def upgrade(self) -> str:
-        """Bring the tables to our version, where they are not; the version they have now."""
+        """Upgrade the tables to our version if they are older; return their version."""
         versions.bring_up(self._database, create=True, upgrade=True)
         return self.version()
 
     def close(self) -> None:
-        """Give back the connections. Closing twice is allowed."""
+        """Close the connections. Closing twice is allowed."""
         self._database.close()
 
     def __enter__(self) -> Store:
@@ -129,28 +131,28 @@ class Store:
     # Runs
 
     def begin_run(self, plan: RunPlan) -> Run:
-        """Take up the run with the same sources and ``rule_id`` (``resumed``), or make a new one."""
-        return self._database.write(lambda connection: runs.begin(connection, plan))
+        """Resume the run with the same sources and ``rule_id`` (its ``resumed`` is True), or make a new one."""
+        return self._database.write(runs.begin, plan)
 
     def end_run(self, run: Run, status: RunStatus, counts: dict[str, Any]) -> None:
-        """Note how a run ended. ``finished`` turns what is still to do (no source lists it any more) into failures."""
-        self._database.write(lambda connection: runs.end(connection, run, status, counts))
+        """Record how a run ended. ``finished`` turns items that are still to do (no source lists them) into failures."""
+        self._database.write(runs.end, run, status, counts)
 
     def runs(self) -> list[Run]:
-        """Every run, oldest first."""
+        """Return every run, oldest first."""
         return self._database.read(runs.all_runs)
 
     def run(self, number: int | None = None) -> Run:
-        """The run of this number; without one, the run that was begun last.
+        """Return the run of this number; without a number, the run that was begun last.
 
         Raises:
-            StoreError: if there is none, with those there are.
+            StoreError: if it does not exist, with the latest runs that do.
         """
-        return self._database.read(lambda connection: runs.one_run(connection, number))
+        return self._database.read(runs.one_run, number)
 
     def last_feature_settings(self, weights_sha256: str) -> list[dict[str, Any]]:
-        """The settings of earlier feature sets of these weights, the one used last first."""
-        return self._database.read(lambda connection: runs.last_feature_settings(connection, weights_sha256))
+        """Return the settings of earlier feature sets of these weights, the one used last first."""
+        return self._database.read(runs.last_feature_settings, weights_sha256)
 
     # Writing
 
@@ -161,19 +163,17 @@ class Store:
         stats: Sequence[Stat | None],
         first_position: int = 1,
     ) -> list[Listed]:
-        """Put items down in the run's listing; what is known of each comes back, one an item, in order.
+        """Add items to the run's listing; return the stored knowledge about them, one result per item, in order.
 
-        A file whose size or time of change is another than before is forgotten: its content, capture metadata and
-        answers in every run, but no review. New items get the next free positions from ``first_position`` on; known
-        ones keep theirs.
+        A file with another size or time of change than before is forgotten: its content, capture metadata and answers in
+        every run, but not its reviews. New items get the next free positions from ``first_position`` on; known ones keep
+        theirs.
 
         Args:
-            stats: size in bytes and modification time in nanoseconds an item; None where the file is gone or was never
-                one, which leaves a known content as it is.
+            stats: size in bytes and modification time in nanoseconds of each item; None if the file is gone or the item
+                is not a file, which leaves a known content as it is.
         """
-        return self._database.write(
-            lambda connection: listing.list_items(connection, run, items, stats, first_position)
-        )
+        return self._database.write(listing.list_items, run, items, stats, first_position)
 
     def commit(self, run: Run, records: Sequence[ItemRecord]) -> None:
         """Write a batch in one transaction: all of it or nothing.
@@ -183,9 +183,7 @@ class Store:
             ValueError: for features of another type or length than the run's.
         """
         if records:
-            self._taxa.remember(
-                self._database.write(lambda connection: commits.commit(connection, run, records, self._taxa))
-            )
+            self._taxa.remember(self._database.write(commits.commit, run, records, self._taxa))
 
     def add_review(
         self,
@@ -197,133 +195,128 @@ class Store:
         reviewed_at: datetime | None = None,
         comment: str = "",
     ) -> int:
-        """Keep what a person said; the review's number. Nothing that a machine does ever changes or removes it.
+        """Store a review and return its number. No machine ever changes or removes it.
 
         Raises:
             StoreError: for an image that is not in the store, and a verdict that does not fit.
         """
-        said = StatedReview(target, verdict, taxon, reviewer, reviewed_at, comment, uid=uuid.uuid4().hex)
-        reviews.check_review(target, verdict, taxon, reviewer)
-        return self._database.write(lambda connection: reviews.add_all(connection, [said], self._taxa))[0][said.uid]
+        review = StatedReview(target, verdict, taxon, reviewer, reviewed_at, comment, uid=uuid.uuid4().hex)
+        return self._add_reviews([review])[0][review.uid]
 
-    def add_reviews(self, said: Sequence[StatedReview]) -> int:
-        """Keep what people said, in one transaction; how many were not there yet, by their ``uid``.
+    def add_reviews(self, given: Sequence[StatedReview]) -> int:
+        """Store reviews in one transaction; return the number of new ones, as told by their ``uid``.
 
         Raises:
-            StoreError: for an image that is not in the store, and a verdict that does not fit; then none is kept.
+            StoreError: for an image that is not in the store, and a verdict that does not fit; then none is stored.
         """
-        for one in said:
-            reviews.check_review(one.target, one.verdict, one.taxon, one.reviewer)
-        named = [one if one.uid else replace(one, uid=uuid.uuid4().hex) for one in said]
+        return self._add_reviews([review if review.uid else replace(review, uid=uuid.uuid4().hex) for review in given])[
+            1
+        ]
 
-        return self._database.write(lambda connection: reviews.add_all(connection, named, self._taxa))[1]
+    def _add_reviews(self, given: Sequence[StatedReview]) -> tuple[dict[str, int], int]:
+        for review in given:
+            reviews.check_review(review)
+        return self._database.write(reviews.add_all, given, self._taxa)
 
     def deciding(self, run: Run, *, unclassified: bool = False) -> Deciding:
-        """A run's regions on their way through rules.
+        """Return a run's regions for a pass of rules.
 
         Args:
-            unclassified: whether regions that the model was not to name are decided on too.
+            unclassified: True to decide on regions that are not classified, too.
         """
         return Deciding(self._database, self._taxa, run, unclassified=unclassified)
 
     def derive_run(self, base: Run, plan: RunPlan) -> Run:
-        """The run of a plan that has the same answers as ``base`` under other rules, with its listing.
+        """Return the run of a plan that has the answers and the listing of ``base`` under other rules.
 
-        A run that exists for itself (``classify`` made it) keeps its own listing.
+        A run of its own (made by ``classify``) keeps its own listing.
         """
-        return self._database.write(lambda connection: deriving.derive(connection, base, plan))
+        return self._database.write(deriving.derive, base, plan)
 
     # Reading
 
     def features(self, feature_set: Run | int, keys: Sequence[FeatureKey]) -> dict[FeatureKey, NDArray[np.float16]]:
-        """Stored vectors (D numbers each) by content sha256, frame and box; what is not stored is not in the result."""
+        """Return stored vectors (D numbers each) by content sha256, frame and box; missing vectors are absent."""
         number = feature_set.feature_set if isinstance(feature_set, Run) else feature_set
-        return self._database.read(lambda connection: reading.features(connection, number, keys))
+        return self._database.read(reading.features, number, keys)
 
     def answers(self, run: Run, media_ids: Sequence[int]) -> dict[int, list[StoredRegion]]:
-        """Every region of these media with an answer in the run's answer set, whichever run wrote it."""
-        return self._database.read(lambda connection: reading.answers(connection, run, media_ids, self._taxa))
+        """Return every region of these media with an answer in the run's answer set, whichever run wrote it."""
+        return self._database.read(stored_regions.answered, run, media_ids, self._taxa)
 
     def items_of(
         self, run: Run, after: int = 0, limit: int | None = None, ranks: Collection[str] | None = None
     ) -> Iterator[StoredItem]:
-        """A run's items in listing order, a page in memory at a time.
+        """Yield a run's items in listing order, with one page in memory.
 
         Args:
-            after: the position behind which to begin (they count from 1).
-            limit: at most so many.
-            ranks: the levels whose candidates are wanted, for speed; None: all.
+            after: begin after this position (positions count from 1).
+            limit: greatest number of items.
+            ranks: the levels whose candidates are read, for speed; None: all.
         """
         left = limit
         while left is None or left > 0:
             size = reading.PAGE if left is None else min(left, reading.PAGE)
-            items, after = self._page_of_items(run, after, size, ranks)
+            items, after = self._database.read(reading.page_of_items, run, after, size, self._taxa, ranks)
             if not items:
                 return
             yield from items
             left = None if left is None else left - len(items)
 
-    def _page_of_items(
-        self, run: Run, after: int, size: int, ranks: Collection[str] | None
-    ) -> tuple[list[StoredItem], int]:
-        return self._database.read(
-            lambda connection: reading.page_of_items(connection, run, after, size, self._taxa, ranks)
-        )
-
     def media_under(self, address: str | None = None) -> Iterator[MediaItem]:
-        """The known media at an address or in the folder of that name, all without one, in the order of their numbers."""
+        """Yield the stored media at an address or in the folder of that name (all without one), by their numbers."""
         return self._pages(lambda connection, after: reading.page_of_media(connection, address, after))
 
     def failures(self, run: Run) -> Iterator[StoredFailure]:
-        """A run's failures in listing order."""
+        """Yield a run's failures in listing order."""
         return self._pages(lambda connection, after: reading.page_of_failures(connection, run, after))
 
     def failure_counts(self, run: Run) -> dict[tuple[str, str], int]:
-        """How many items failed, by (stage, reason), most frequent first."""
-        return self._database.read(lambda connection: reading.failure_counts(connection, run))
+        """Return the number of failed items by (stage, reason), most frequent first."""
+        return self._database.read(reading.failure_counts, run)
 
     def summary(self, run: Run) -> Summary:
-        """How many items of a run are in which state."""
-        return self._database.read(lambda connection: reading.summary(connection, run))
+        """Return the number of a run's items by status."""
+        return self._database.read(reading.summary, run)
 
     def verify(self, run: Run) -> Verification:
-        """Whether the run's listing equals its results and failures, with every problem named."""
-        return self._database.read(lambda connection: verifying.verify(connection, run))
+        """Compare the run's listing with its results and failures; every problem is named."""
+        return self._database.read(verifying.verify, run)
 
     def undecided(self, run: Run) -> int:
-        """How many answered regions the run's rules have not decided on yet; 0 for a run without rules."""
-        return self._database.read(lambda connection: verifying.undecided(connection, run))
+        """Return the number of answered regions without a decision by the run's rules; 0 for a run without rules."""
+        return self._database.read(verifying.undecided, run)
 
     def reviews(self) -> Iterator[Review]:
-        """What people said, oldest first."""
+        """Yield all reviews, oldest first."""
         return self._pages(lambda connection, after: reviews.page(connection, after, self._taxa))
 
-    def reviews_of(self, media: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Review]]:
-        """What people said of these images (uri and frame) and their regions, oldest first."""
-        return self._database.read(lambda connection: reviews.of_media(connection, media, self._taxa))
+    def reviews_of(self, media: Sequence[MediaName]) -> dict[MediaName, list[Review]]:
+        """Return the reviews of these images (uri and frame) and their regions, oldest first."""
+        return self._database.read(reviews.of_media, media, self._taxa)
 
-    # Looking up what a file of reviews names
+    # Looking up the names in a file of reviews
 
-    def regions_of(self, media: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Region | None]]:
-        """Every known region of these images (uri and frame); an image that is not in the store is not in the result."""
-        return self._database.read(lambda connection: lookups.regions_of(connection, media))
+    def regions_of(self, media: Sequence[MediaName]) -> dict[MediaName, list[Region | None]]:
+        """Return every known region of these images (uri and frame); images that are not stored are absent."""
+        return self._database.read(lookups.regions_of, media)
 
     def items_of_events(self, events: Collection[str]) -> dict[str, list[tuple[MediaItem, bool]]]:
-        """The images whose sequence is called so, and whether a detector found nothing in them."""
-        return self._database.read(lambda connection: lookups.items_of_events(connection, events))
+        """Return the images of these events (sequences), and whether a detector found nothing in each."""
+        return self._database.read(lookups.items_of_events, events)
 
     def known_events(self, events: Collection[str]) -> set[str]:
-        """Those of the names that a sequence of images has."""
-        return self._database.read(lambda connection: lookups.known_events(connection, events))
+        """Return those of the names that a sequence of images has."""
+        return self._database.read(lookups.known_events, events)
 
     def taxa_named(self, names: Collection[str]) -> list[Taxon]:
-        """The stored taxa with one of these names, letter case ignored: a binomial, a higher taxon or a common name."""
-        return self._database.read(lambda connection: lookups.taxa_named(connection, names))
+        """Return the stored taxa with one of these names, ignoring case: a binomial, a higher taxon or a common name."""
+        return self._database.read(lookups.taxa_named, names)
 
     def _pages(self, page: Callable[[Connection, int], tuple[list[Found], int]]) -> Iterator[Found]:
         after = 0
         while True:
-            found, after = self._database.read(lambda connection, after=after: page(connection, after))  # type: ignore[misc]
+            found, after = self._database.read(page, after)
             if not found:
                 return
             yield from found

@@ -1,8 +1,10 @@
-"""Regions with what is stored of them (candidates, flags, decision), many at a time: three queries, and few objects."""
+"""Regions with their stored candidates, flags and decision, many at a time: three queries, and few objects."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, literal, select
@@ -26,7 +28,7 @@ Found = dict[int, list[StoredRegion]]
 
 
 def of_run(connection: Connection, run: Run, media: Iterable[int], cache: TaxonCache, ranks: Ranks = None) -> Found:
-    """The regions that these media had in a run, in their order."""
+    """Return the regions that these media have in a run, in their order."""
     regions, listed = schema.regions, schema.listed_regions.c
     query = _with_decisions(run, listed.classified)
     query = query.join(schema.listed_regions, listed.region == regions.c.id).where(listed.run == run.id)
@@ -34,14 +36,14 @@ def of_run(connection: Connection, run: Run, media: Iterable[int], cache: TaxonC
 
 
 def answered(connection: Connection, run: Run, media: Iterable[int], cache: TaxonCache) -> Found:
-    """The regions of these media that have an answer in the run's answer set, whichever run wrote it."""
+    """Return the regions of these media that have an answer in the run's answer set, whichever run wrote it."""
     regions, answers = schema.regions.c, schema.answers.c
     query = _with_decisions(run, literal(1)).where(answers.region.is_not(None))
     return _found(connection, run, query.order_by(regions.id), regions.media, media, cache, None)
 
 
 def _with_decisions(run: Run, classified: Any) -> Select[Any]:
-    """Regions with flags and decision; both may be missing."""
+    """Return a query of regions with flags and decision; both may be missing."""
     regions, answers, decisions = schema.regions, schema.answers.c, schema.decisions.c
     columns = [regions.c[name] for name in "media id x y w h detector detector_version category confidence".split()]
     decided = [decisions[name] for name in "region taxon rank probability verdict event trail".split()]
@@ -61,51 +63,38 @@ def _found(
         taxa = cache.taxa(connection, {row[13] for row in rows if row[13] is not None})
         for (number, region, x, y, w, h, detector, version, category, confidence, classified, flags, decided, taxon,
              rank, probability, verdict, event, trail) in rows:  # fmt: skip
-            box: Region | None = None
+            box = decision = None
             if detector or category or (x, y, w, h) != WHOLE_BOX:
                 box = Region(
                     x / BOX_UNIT, y / BOX_UNIT, w / BOX_UNIT, h / BOX_UNIT, detector, version, category, confidence,
                     classified != 0,
                 )  # fmt: skip
-            decision = None
             if decided is not None:
                 best = Candidate(taxa[taxon][0], RANK_CODES[rank], probability) if taxon is not None else None
-                decision = _decision(verdict, best, event, trail)
+                said: Verdict = verdict or ("taxon" if best else "unknown")
+                decision = StoredDecision(said, best, event, tuple(from_json(trail)) if trail else ())
             words = tuple(flags.split()) if flags else ()
             stored = StoredRegion(box, region, candidates.get(region, {}), words, decision)
             found.setdefault(number, []).append(stored)
     return found
 
 
-def _decision(verdict: str | None, best: Candidate | None, event: str | None, trail: str | None) -> StoredDecision:
-    said: Verdict = verdict or ("taxon" if best else "unknown")  # type: ignore[assignment]
-    return StoredDecision(said, best, event, tuple(from_json(trail)) if trail else ())
-
-
 def _candidates(
-    connection: Connection, run: Run, regions: Sequence[int], cache: TaxonCache, ranks: Ranks
+    connection: Connection, run: Run, regions: Iterable[int], cache: TaxonCache, ranks: Ranks
 ) -> dict[int, ByRank]:
-    """By region number, the candidates at each wanted level, most probable first."""
+    """Return the candidates at each wanted level by region number, most probable first."""
     table = schema.candidates.c
     query = select(table.region, table.rank, table.taxon, table.probability).where(table.answer_set == run.answer_set)
     if ranks is not None:
         query = query.where(table.rank.in_([rank_code(rank) for rank in ranks]))
     query = query.order_by(table.region, table.rank, table.position)
     found: dict[int, ByRank] = {}
-    levels: dict[int, dict[str, list[Candidate]]] = {}
     for chunk in chunked(regions):
         rows = connection.execute(query.where(table.region.in_(chunk))).all()
         taxa = cache.taxa(connection, {row[2] for row in rows})
         named = {number: (taxon, RANK_CODES[code]) for number, (taxon, code) in taxa.items()}
-        at: tuple[int, int] | None = None
-        listed: list[Candidate] = []
-        for region, rank, number, probability in rows:  # in the order of region and rank
-            if at != (region, rank):
-                at = (region, rank)
-                listed = []
-                levels.setdefault(region, {})[RANK_CODES[rank]] = listed
-            taxon, own = named[number]
-            listed.append(Candidate(taxon, own, probability))
-    for region, by_rank in levels.items():
-        found[region] = {rank: tuple(listed) for rank, listed in by_rank.items()}
+        for (region, rank), level in groupby(rows, itemgetter(0, 1)):  # rows are in the order of region and rank
+            found.setdefault(region, {})[RANK_CODES[rank]] = tuple(
+                [Candidate(*named[number], probability) for _, _, number, probability in level]
+            )
     return found

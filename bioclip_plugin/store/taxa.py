@@ -1,4 +1,4 @@
-"""Taxa in the database: each stored once, found by a hash of all its names, and kept in memory while it is used."""
+"""Taxa in the database: each stored once, found by a hash of all its names, and cached in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.store.database import schema
-from bioclip_plugin.store.database.bulk import chunked, insert_new
+from bioclip_plugin.store.database.bulk import find_or_insert, rows_with
 from bioclip_plugin.store.database.schema import RANK_CODES
 from bioclip_plugin.store.database.values import clean_text
 
@@ -21,11 +21,12 @@ Key = tuple[Taxon, int]
 
 _REMEMBERED = 200_000  # about 100 MB at most; emptied when full, since a run's taxa come again at once
 _CODES = {rank: code for code, rank in enumerate(RANK_CODES)}
-_NAMES = ("kingdom", "phylum", "class", "order", "family", "genus", "species", "common_name", "source_id")
+NAMES = ("kingdom", "phylum", "class", "order", "family", "genus", "species", "common_name", "source_id")
+"""The columns of a taxon, in the order of the fields of :class:`Taxon`."""
 
 
 def rank_code(rank: str) -> int:
-    """The number of a rank's name, or of ``label`` and ``group``.
+    """Return the number of a rank's name, or of ``label`` and ``group``.
 
     Raises:
         ValueError: for any other word.
@@ -37,8 +38,13 @@ def rank_code(rank: str) -> int:
 
 
 def key_of(candidate: Candidate) -> Key:
-    """What tells a candidate's taxon from others."""
+    """Return the key of a candidate's taxon."""
     return candidate.taxon, rank_code(candidate.rank)
+
+
+def key_of_taxon(taxon: Taxon) -> Key:
+    """Return the key of a taxon without a stated rank: that of its most specific name, else ``label``."""
+    return taxon, rank_code(taxon.rank.value if taxon.rank else "label")
 
 
 class TaxonCache:
@@ -50,7 +56,7 @@ class TaxonCache:
         self._taxa: dict[int, Key] = {}
 
     def remember(self, ids: dict[Key, int]) -> None:
-        """Keep numbers; only those whose transaction was committed, since others may be given again."""
+        """Cache numbers; only those of a committed transaction, since a number that was rolled back is given again."""
         with self._lock:
             if len(self._ids) + len(ids) > _REMEMBERED:
                 self._ids.clear()
@@ -59,52 +65,46 @@ class TaxonCache:
             self._taxa.update({number: key for key, number in ids.items()})
 
     def ids(self, connection: Connection, keys: Collection[Key]) -> dict[Key, int]:
-        """The numbers of these taxa, new ones inserted. Pass the result to :meth:`remember` after the commit."""
+        """Return the numbers of these taxa, new ones inserted. Pass the result to :meth:`remember` after the commit."""
         with self._lock:
             known = {key: self._ids[key] for key in keys if key in self._ids}
         hashed = {key: _hash(key) for key in keys if key not in known}
         hashes = {name: key for key, name in hashed.items()}
-        found = _ids_of(connection, hashes)
-        # Sorted, so that two writers who insert the same taxa never wait for each other in a circle.
-        missing = [_row(name, hashes[name]) for name in sorted(hashes) if name not in found]
-        if missing:
-            insert_new(connection, schema.taxa, missing)
-            found |= _ids_of(connection, [row["key"] for row in missing])
-        # Keys that differ only in what the store cannot hold (a NUL) have one hash and one number.
+        table = schema.taxa.c
+        query = select(table.key, table.id)
+        found = find_or_insert(
+            connection,
+            schema.taxa,
+            # Sorted, so that two writers who insert the same taxa never wait for each other in a circle.
+            sorted(hashes),
+            lambda: {row.key: int(row.id) for row in rows_with(connection, query, table.key, hashes)},
+            lambda name: _row(name, hashes[name]),
+        )
+        # Keys that differ only in characters that cannot be stored (a NUL) share a hash and a number.
         return known | {key: found[name] for key, name in hashed.items()}
 
     def taxa(self, connection: Connection, numbers: Iterable[int]) -> dict[int, Key]:
-        """The taxa of these numbers."""
+        """Return the taxa of these numbers."""
         wanted = set(numbers)
         with self._lock:
             known = {number: self._taxa[number] for number in wanted if number in self._taxa}
         table = schema.taxa.c
-        columns = [table.id, table.rank, *(table[name] for name in _NAMES)]
-        found: dict[int, Key] = {}
-        for chunk in chunked(wanted - known.keys()):
-            for number, rank, *names in connection.execute(select(*columns).where(table.id.in_(chunk))):
-                found[number] = (Taxon(*names), rank)
+        query = select(table.id, table.rank, *(table[name] for name in NAMES))
+        rows = rows_with(connection, query, table.id, wanted - known.keys())
+        found: dict[int, Key] = {row[0]: (Taxon(*row[2:]), row[1]) for row in rows}
         self.remember({key: number for number, key in found.items()})
         return known | found
 
 
+def _texts(taxon: Taxon) -> tuple[str, ...]:
+    return (*taxon.lineage, taxon.common_name, taxon.source_id)
+
+
 def _row(hashed: str, key: Key) -> dict[str, Any]:
-    taxon, rank = key
-    names = (*taxon.lineage, taxon.common_name, taxon.source_id)
-    return {"key": hashed, "rank": rank, **dict(zip(_NAMES, names, strict=True))}
+    return {"key": hashed, "rank": key[1], **dict(zip(NAMES, _texts(key[0]), strict=True))}
 
 
 def _hash(key: Key) -> str:
-    taxon, rank = key
     # The separator is a control character that no name holds.
-    names = "\x1f".join((str(rank), *taxon.lineage, taxon.common_name, taxon.source_id))
+    names = "\x1f".join((str(key[1]), *_texts(key[0])))
     return hashlib.sha256(clean_text(names).encode("utf-8")).hexdigest()[:32]
-
-
-def _ids_of(connection: Connection, hashes: Iterable[str]) -> dict[str, int]:
-    table = schema.taxa.c
-    found: dict[str, int] = {}
-    for chunk in chunked(hashes):
-        rows = connection.execute(select(table.key, table.id).where(table.key.in_(chunk)))
-        found.update((row.key, row.id) for row in rows)
-    return found

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bioclip_plugin.store.database.stored_json import StoredJson
+from bioclip_plugin.store.database.values import StoredJson
 
 VALUES = {"width": 640, "dwc:locality": 'a "hedge"', "é": 1, "media": {"height": 480}, 'say "x"': None}
 

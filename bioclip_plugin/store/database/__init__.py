@@ -1,1 +1,1 @@
-"""The database below the store: address, connection, column types, tables, migrations, retries."""
+"""The database below the store: addresses, connections and retries, tables and migrations, single values, bulk queries."""

@@ -1,4 +1,4 @@
-"""Where a store is: addresses and paths made one form, checked before a database is opened, shown without secrets."""
+"""Addresses of stores: brought into one form, checked before a database is opened, shown without secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALLOWED = (
     "a store is a path (results.db), sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE "
     "(a password is better kept in PGPASSWORD or ~/.pgpass)"
 )
-# SQLite's write-ahead log needs memory that all its users share, which these do not give.
+# SQLite's write-ahead log needs memory that all its users share; these file systems do not provide it.
 NETWORK_FILE_SYSTEMS = frozenset(
     "afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 orangefs panfs pvfs2 "
     "smb3 smbfs".split()
@@ -26,10 +26,10 @@ _SECRET_OPTIONS = frozenset({"password", "passfile", "sslpassword", "sslkey"})
 
 
 def parse_address(address: str | os.PathLike[str]) -> URL:
-    """The one form of an address: ``sqlite:///PATH`` or ``postgresql+psycopg://…``.
+    """Return the address in its one form: ``sqlite:///PATH`` or ``postgresql+psycopg://…``.
 
     Raises:
-        StoreError: if it is neither a path nor an address of these two databases.
+        StoreError: if it is neither a path nor an address of one of these two databases.
     """
     text = os.fspath(address)
     if not text.strip():
@@ -38,39 +38,47 @@ def parse_address(address: str | os.PathLike[str]) -> URL:
         return URL.create("sqlite", database=str(Path(text).expanduser()))
     try:
         url = make_url(text)
-    except (ArgumentError, ValueError):  # its own message repeats the address, with the password
+    except (ArgumentError, ValueError):  # SQLAlchemy's own message repeats the address, with the password
         raise StoreError(
-            f"the store's address ({_scheme_of(text)}://…) cannot be read: {ALLOWED}; "
-            "@ : / and % in a password are written %40 %3A %2F %25"
+            f"the store's address ({text.split('://', 1)[0]}://…) cannot be read: {ALLOWED}; "
+            "write @ : / and % in a password as %40 %3A %2F %25"
         ) from None
-    if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
-        return _postgres(url)
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
-        return _sqlite(url)
-    raise StoreError(f"a store cannot be kept in {url.drivername}: {ALLOWED}")
+        if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+            raise StoreError("a store in memory is gone at the end: give a file, such as sqlite:///results.db")
+        return URL.create("sqlite", database=str(Path(url.database).expanduser()))
+    if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise StoreError(f"a store cannot be kept in {url.drivername}: {ALLOWED}")
+    if find_spec("psycopg") is None:
+        raise StoreError(
+            "a store in PostgreSQL needs psycopg, which is not installed: pip install 'bioclip-plugin[postgres]'"
+        )
+    if not url.database:
+        raise StoreError(f"the address {shown(url)} names no database: {ALLOWED}")
+    return url.set(drivername="postgresql+psycopg")
 
 
 def shown(url: URL) -> str:
-    """The address for messages and provenance: without secrets, wherever they stand."""
+    """Return the address for messages and provenance, without any secret."""
     if url.get_backend_name() == "sqlite":
         return f"sqlite:///{url.database}"
     return url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
 
 
 def secrets_of(url: URL) -> list[str]:
-    """What must not appear in any message."""
-    named = [value for name, value in url.query.items() if name in _SECRET_OPTIONS]
-    texts = [part for value in named for part in ([value] if isinstance(value, str) else value)]
+    """Return the parts of an address that must not appear in any message."""
+    options = [value for name, value in url.query.items() if name in _SECRET_OPTIONS]
+    texts = [text for value in options for text in ([value] if isinstance(value, str) else value)]
     return [text for text in [*texts, url.password or ""] if text]
 
 
 def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
-    """See whether an SQLite file can be at this place, before SQLite gives its own shorter answer.
+    """Check that an SQLite file can be kept at this place; SQLite's own messages are shorter.
 
     Args:
-        url: from :func:`parse_address`; one of PostgreSQL is left to the server.
-        create: whether the file may be made.
-        mounts: the text of ``/proc/mounts``; read from there when None.
+        url: an address from :func:`parse_address`; one of PostgreSQL is left to the server.
+        create: True if the file may be made.
+        mounts: the text of ``/proc/mounts``; None reads it from there.
 
     Raises:
         StoreError: for a folder, a missing folder or file, and a file on a network file system.
@@ -93,13 +101,12 @@ def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
 
 
 def network_file_system(path: Path, mounts: str) -> str | None:
-    """The type of the network file system that an absolute path is on, None for a local one.
+    """Return the type of the network file system that holds an absolute path, None for a local one.
 
     ``mounts`` is in the format of ``/proc/mounts``: device, mount point (spaces as ``\\040``), type, options.
     """
     best, kind = "", None
-    for line in mounts.splitlines():
-        fields = line.split()
+    for fields in (line.split() for line in mounts.splitlines()):
         if len(fields) < 3:
             continue
         point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[1])
@@ -112,25 +119,5 @@ def network_file_system(path: Path, mounts: str) -> str | None:
 def _mounts() -> str:
     try:
         return Path("/proc/mounts").read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:  # not Linux: nothing is known
+    except OSError:  # not Linux: mounts are not known
         return ""
-
-
-def _scheme_of(text: str) -> str:
-    return text.split("://", 1)[0]
-
-
-def _sqlite(url: URL) -> URL:
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        raise StoreError("a store in memory is gone at the end: give a file, such as sqlite:///results.db")
-    return URL.create("sqlite", database=str(Path(url.database).expanduser()))
-
-
-def _postgres(url: URL) -> URL:
-    if find_spec("psycopg") is None:
-        raise StoreError(
-            "a store in PostgreSQL needs psycopg, which is not installed: pip install 'bioclip-plugin[postgres]'"
-        )
-    if not url.database:
-        raise StoreError(f"the address {shown(url)} names no database: {ALLOWED}")
-    return url.set(drivername="postgresql+psycopg")

@@ -1,11 +1,12 @@
-"""The connection to the database: set up for either kind, one transaction a piece of work, tried again when it drops."""
+"""The connection to the database: one transaction per piece of work, repeated when the database goes away for a moment."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import URL, Engine
@@ -14,10 +15,10 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from bioclip_core.errors import StoreError
 from bioclip_plugin.store.database.faults import passes, store_error
-from bioclip_plugin.store.records import Retry
 
 logger = logging.getLogger(__name__)
 
+Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 BUSY_TIMEOUT_MS = 5_000  # SQLite waits this long for another writer before the attempt counts as failed
@@ -26,8 +27,31 @@ _WRITES = "bioclip_writes"
 _MIGRATES = "bioclip_migrates"
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The time to go on trying when a database goes away; committed work stays in any case."""
+
+    tries: int = 6
+    """Attempts in all; 1 never tries again."""
+    first_wait_s: float = 0.5
+    """Pause before the second attempt, doubled before each further one."""
+    longest_wait_s: float = 30.0
+    """Limit of all pauses together."""
+
+    def waits_s(self) -> list[float]:
+        """Return the pauses between the attempts, in seconds."""
+        waits: list[float] = []
+        for attempt in range(self.tries - 1):
+            waits.append(max(min(self.first_wait_s * 2**attempt, self.longest_wait_s - sum(waits)), 0.0))
+        return waits
+
+
 class Database:
-    """An engine with our rules: work is a function of a connection, run as one transaction, repeatable at any point."""
+    """An engine whose work is a function of a connection and further arguments, run as one transaction.
+
+    The function may be run again from the start when the database goes away, even after a commit that was not confirmed, so
+    it must write the same rows when it runs twice.
+    """
 
     def __init__(self, url: URL, retry: Retry) -> None:
         self.url = url
@@ -35,36 +59,45 @@ class Database:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self._connected = False
         self._engine = _engine(url)
-        self._writing = self._engine.execution_options(**{_WRITES: True})
-        self._migrating = self._engine.execution_options(**{_WRITES: True, _MIGRATES: True})
 
-    def read(self, work: Callable[[Connection], Result]) -> Result:
-        """Run reading work in one transaction (on SQLite one state of the file)."""
-        return self._run(self._engine, work)
-
-    def write(self, work: Callable[[Connection], Result]) -> Result:
-        """Run writing work in one transaction; it must give the same rows when it is run twice.
+    def read(
+        self, work: Callable[Concatenate[Connection, Given], Result], *given: Given.args, **named: Given.kwargs
+    ) -> Result:
+        """Run reading work in one transaction (on SQLite one state of the file).
 
         Raises:
             StoreError: if the database refuses, or goes away for longer than ``retry`` allows.
         """
-        return self._run(self._writing, work)
+        return self._run(self._engine, lambda connection: work(connection, *given, **named))
 
-    def migrate(self, work: Callable[[Connection], Result]) -> Result:
-        """The same for a change of the tables: SQLite looks at no foreign key meanwhile, since a table may be made anew."""
-        return self._run(self._migrating, work)
+    def write(
+        self, work: Callable[Concatenate[Connection, Given], Result], *given: Given.args, **named: Given.kwargs
+    ) -> Result:
+        """Run writing work in one transaction.
+
+        Raises:
+            StoreError: if the database refuses, or goes away for longer than ``retry`` allows.
+        """
+        engine = self._engine.execution_options(**{_WRITES: True})
+        return self._run(engine, lambda connection: work(connection, *given, **named))
+
+    def migrate(
+        self, work: Callable[Concatenate[Connection, Given], Result], *given: Given.args, **named: Given.kwargs
+    ) -> Result:
+        """Run a change of the tables; SQLite checks no foreign keys meanwhile, since a table may be made anew."""
+        engine = self._engine.execution_options(**{_WRITES: True, _MIGRATES: True})
+        return self._run(engine, lambda connection: work(connection, *given, **named))
 
     def close(self) -> None:
-        """Give the connections back; the last one to leave an SQLite file folds its log into it."""
+        """Close the connections; the last program to leave an SQLite file folds its log into it."""
         self._engine.dispose()
 
     def _run(self, engine: Engine, work: Callable[[Connection], Result]) -> Result:
-        driver = self._engine.dialect.loaded_dbapi
         waits = self.retry.waits_s()
         for attempt in range(len(waits) + 1):
             try:
                 return self._attempt(engine, work)
-            except (DBAPIError, driver.Error) as error:
+            except (DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
                 if attempt == len(waits) or not passes(error, connected_before=self._connected):
                     raise store_error(error, self.url, tries=attempt + 1) from error
                 logger.warning("%s; trying again in %.1f s", store_error(error, self.url), waits[attempt])
@@ -77,8 +110,8 @@ class Database:
             try:
                 with connection.begin():
                     return work(connection)
-            except self._engine.dialect.loaded_dbapi.Error:
-                # From COPY, which goes past SQLAlchemy: it cannot know that this connection may be dead.
+            except engine.dialect.loaded_dbapi.Error:
+                # From COPY, which bypasses SQLAlchemy: SQLAlchemy cannot know that this connection may be dead.
                 connection.invalidate()
                 raise
 
@@ -89,27 +122,24 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "bioclip-plugin", "client_encoding": "utf8"}
-    engine = create_engine(
-        url, connect_args={name: value for name, value in arguments.items() if name not in url.query}
-    )
+    defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "bioclip-plugin", "client_encoding": "utf8"}
+    engine = create_engine(url, connect_args={name: value for name, value in defaults.items() if name not in url.query})
     event.listen(engine, "connect", _check_encoding)
     return engine
 
 
 def _set_up_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # we begin transactions ourselves, see _begin_sqlite
+    connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later cannot wait for another writer, so writers say so at once.
-    writes = connection.get_execution_options().get(_WRITES)
-    # Outside a transaction is the only place for this; a connection that migrated may be used again for other work.
-    migrates = connection.get_execution_options().get(_MIGRATES)
-    connection.exec_driver_sql(f"PRAGMA foreign_keys={'OFF' if migrates else 'ON'}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    # This pragma has no effect inside a transaction; a connection that migrated may be used again for other work.
+    connection.exec_driver_sql(f"PRAGMA foreign_keys={'OFF' if options.get(_MIGRATES) else 'ON'}")
+    # A transaction that reads first and writes later cannot wait for another writer, so a writer takes the lock at once.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES) else "BEGIN")
 
 
 def _check_encoding(connection: Any, _entry: ConnectionPoolEntry) -> None:

@@ -4,21 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Dialect,
-    Double,
-    ForeignKey,
-    Identity,
-    Index,
-    LargeBinary,
-    MetaData,
-    PrimaryKeyConstraint,
-    Table,
-    UniqueConstraint,
-)
-from sqlalchemy import Text as SqlText
+import sqlalchemy as sa
+from sqlalchemy import Column, Index, PrimaryKeyConstraint, Table, UniqueConstraint
 from sqlalchemy.dialects.sqlite import INTEGER, REAL
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -29,25 +16,25 @@ VERSION_TABLE = "bioclip_alembic_version"
 
 
 class Text(TypeDecorator[str]):
-    """TEXT on both databases. NULs, which PostgreSQL refuses, and lone surrogates never get there."""
+    """TEXT on both databases, cleaned of NULs, which PostgreSQL refuses, and of lone surrogates."""
 
-    impl = SqlText
+    impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 (SQLAlchemy's)
-        """The text as it is stored, also where it is compared."""
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 (SQLAlchemy's)
+        """Return the text as it is stored, also where it is compared."""
         return None if value is None else clean_text(value)
 
 
 # Strict SQLite tables know INTEGER, REAL, TEXT and BLOB alone; PostgreSQL gets BIGINT and DOUBLE PRECISION.
-Integer: TypeEngine[int] = BigInteger().with_variant(INTEGER(), "sqlite")
-Real: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
-Blob = LargeBinary()
+Integer: TypeEngine[int] = sa.BigInteger().with_variant(INTEGER(), "sqlite")
+Real: TypeEngine[float] = sa.Double().with_variant(REAL(), "sqlite")
+Blob = sa.LargeBinary()
 
 RANK_CODES = ("kingdom", "phylum", "class", "order", "family", "genus", "species", "label", "group")
-"""A rank's number in the tables is its place here; custom labels have ``label`` and ``group``."""
+"""A rank is stored as its position in this list; custom labels have ``label`` and ``group``."""
 
-metadata = MetaData(
+metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -58,16 +45,16 @@ metadata = MetaData(
 
 
 def _table(name: str, *parts: Any, rowid: bool = True) -> Table:
-    # Without a rowid a narrow table with a key of several integers is half as large on SQLite.
+    # A narrow table with a key of several integers is half as large on SQLite without a rowid.
     return Table(PREFIX + name, metadata, *parts, sqlite_strict=True, sqlite_with_rowid=rowid)
 
 
 def _id() -> Column[int]:
-    return Column("id", Integer, Identity(), primary_key=True)
+    return Column("id", Integer, sa.Identity(), primary_key=True)
 
 
 def _ref(name: str, table: str, *, null: bool = False) -> Column[int]:
-    return Column(name, Integer, ForeignKey(f"{PREFIX}{table}.id"), nullable=null)
+    return Column(name, Integer, sa.ForeignKey(f"{PREFIX}{table}.id"), nullable=null)
 
 
 def _int(name: str, *, null: bool = False) -> Column[int]:
@@ -121,7 +108,7 @@ runs = _table(
     UniqueConstraint("key"),
 )
 
-# What a file holds: two listed files with the same bytes are one row here.
+# The contents of files: two listed files with the same bytes share one row.
 contents = _table(
     "contents", _id(), _text("sha256"), _int("frame"), _int("size"), UniqueConstraint("sha256", "frame", "size")
 )
@@ -135,7 +122,7 @@ media = _table(
     _int("mtime_ns", null=True),
     _ref("content", "contents", null=True),
     _text("captured_at", null=True),  # wall-clock time in ISO 8601
-    _int("utc_offset_minutes", null=True),  # null: the zone is not known
+    _int("utc_offset_minutes", null=True),  # null: unknown time zone
     _int("month", null=True),
     _text("country", null=True),
     _text("region", null=True),
@@ -165,7 +152,7 @@ regions = _table(
     ),
 )
 
-# The vector is little-endian float16. It may become null once features beyond a million live in files of their own.
+# The vector is little-endian float16. Null is reserved for features that are kept in files of their own.
 features = _table(
     "features",
     _ref("feature_set", "feature_sets"),
@@ -178,7 +165,7 @@ features = _table(
     PrimaryKeyConstraint("feature_set", "content", "x", "y", "w", "h"),
 )
 
-# The key is a hash over all the names and the rank, so that hemihomonyms stay apart.
+# The key is a hash over all names and the rank, so that hemihomonyms are separate rows.
 taxa = _table(
     "taxa",
     _id(),
@@ -206,9 +193,9 @@ answers = _table(
     rowid=False,
 )
 
-# The big one: eleven rows an image. ``rank`` is the rank that was asked, the taxon may be of a higher one. It has no
-# foreign keys, whose checks took three quarters of the insert's time on PostgreSQL; ``verify`` looks for rows that lost
-# their answer or taxon.
+# The largest table: eleven rows per image. ``rank`` is the requested rank, the taxon may be of a higher one. Without foreign
+# keys, whose checks took three quarters of the insert's time on PostgreSQL; ``verify`` looks for rows that lost their answer
+# or taxon.
 candidates = _table(
     "candidates",
     _int("answer_set"),
@@ -225,18 +212,18 @@ decisions = _table(
     "decisions",
     _ref("decision_set", "decision_sets"),
     _ref("region", "regions"),
-    _ref("taxon", "taxa", null=True),  # null: none
+    _ref("taxon", "taxa", null=True),  # null: no taxon was decided
     _int("rank", null=True),
     _real("probability", null=True),
-    _text("verdict", null=True),  # null: taxon where there is one, else unknown
+    _text("verdict", null=True),  # null: ``taxon`` if a taxon is set, else ``unknown``
     _text("event", null=True),
-    _text("trail", null=True),  # JSON: what each rule did
+    _text("trail", null=True),  # JSON: the steps of the rules
     PrimaryKeyConstraint("decision_set", "region"),
     Index(None, "region"),
     rowid=False,
 )
 
-# ``status`` is 0 todo, 1 done, 2 failed; ``stated`` a hash of the regions that the source gave, null for the whole image.
+# ``status`` is 0 todo, 1 done, 2 failed; ``stated`` a hash of the source's regions, null for the whole image.
 listing = _table(
     "listing",
     _ref("run", "runs"),
@@ -251,14 +238,14 @@ listing = _table(
     rowid=False,
 )
 
-# Which regions an item had in this run: the same image may have other boxes in another run of the same answer set.
+# The regions of an item in this run: the same image may have other boxes in another run of the same answer set.
 listed_regions = _table(
     "listed_regions",
     _ref("run", "runs"),
     _ref("media", "media"),
     _int("position"),
     _ref("region", "regions"),
-    _int("classified", null=True),  # 0: kept, and not to be named
+    _int("classified", null=True),  # 0: stored, but not answered by the model
     PrimaryKeyConstraint("run", "media", "position"),
     Index(None, "media"),
     rowid=False,
@@ -277,7 +264,7 @@ failures = _table(
     rowid=False,
 )
 
-# ``uid`` is drawn by the writer, so that an insert whose commit was not confirmed can be repeated.
+# The writer draws ``uid``, so that an insert whose commit was not confirmed can be repeated.
 reviews = _table(
     "reviews",
     _id(),

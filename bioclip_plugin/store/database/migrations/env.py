@@ -1,4 +1,4 @@
-"""Alembic's environment: runs migrations on the connection that ``versions.migrate`` hands over, in its transaction."""
+"""Alembic's environment: migrations run on the connection of ``versions.migrate``, inside its transaction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bioclip_plugin.store.database.schema import PREFIX, VERSION_TABLE, metadata
 
 
 def _ours(name: str | None, kind: str, _parents: object) -> bool:
-    # Hosts put our tables into their own database: theirs are none of our business.
+    # A host may keep our tables in its own database; its other tables are ignored.
     return kind != "table" or (name or "").startswith(PREFIX)
 
 

@@ -1,4 +1,4 @@
-"""What rules decided and why, what is not to be classified, details of reviews; a region's category is part of its key."""
+"""Verdict, event and trail of decisions; regions that are not classified; details of reviews; category in a region's key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KEY = ["media", "x", "y", "w", "h", "detector", "detector_version", "category"]
 
 
 def upgrade() -> None:
-    """Bring the tables of version 0001 to 0002."""
+    """Bring the tables of version 0001 to version 0002."""
     for name in ("verdict", "event", "trail"):
         op.add_column("bioclip_decisions", sa.Column(name, TEXT, nullable=True))
     op.add_column("bioclip_listed_regions", sa.Column("classified", INTEGER, nullable=True))
@@ -30,12 +30,12 @@ def upgrade() -> None:
         _new_regions_table()
     else:
         op.drop_constraint(_OLD_KEY, "bioclip_regions", type_="unique")
-        # PostgreSQL cuts names at 63 characters, and SQLAlchemy cuts them in its own way: one that needs no cutting.
+        # A short name of its own: PostgreSQL cuts longer ones at 63 characters, SQLAlchemy cuts them differently.
         op.create_unique_constraint("uq_bioclip_regions_key", "bioclip_regions", _KEY)
 
 
 def _new_regions_table() -> None:
-    """SQLite cannot change a constraint: the rows move to a new table, while foreign keys are not looked at."""
+    """Move the rows to a new table, since SQLite cannot change a constraint; foreign keys are not checked meanwhile."""
     columns = "id, media, x, y, w, h, detector, detector_version, category, confidence"
     op.create_table(
         "bioclip_regions_0002",

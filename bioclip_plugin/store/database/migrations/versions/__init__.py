@@ -1,1 +1,1 @@
-"""One file a version of the tables, oldest first. They only grow: a released one is never changed."""
+"""One file per version of the tables, oldest first. A released migration is never changed in what it does."""
