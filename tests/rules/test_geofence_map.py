@@ -168,5 +168,5 @@ def test_a_label_is_read_for_what_it_says(label: str, kind: str, name: str) -> N
 def test_a_label_of_another_length_is_refused_and_a_taxon_has_no_label_of_a_kind() -> None:
     with pytest.raises(UsageError, match="has 7 parts between semicolons, this one has 6"):
         parse_label("mammalia;carnivora;canidae;vulpes;vulpes;red fox")
-    with pytest.raises(UsageError, match="verdict 'taxon' has no label of its own; these have: blank, person"):
+    with pytest.raises(UsageError, match="verdict 'taxon': only these have a label of their own: blank, person"):
         label_of_kind("taxon")

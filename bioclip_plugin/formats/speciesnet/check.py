@@ -1,7 +1,7 @@
-"""Checks of SpeciesNet predictions (5.x): what its own programs refuse, and what they take in silence and get wrong.
+"""Checks of SpeciesNet predictions (5.x): faults that its own programs refuse, and those that they accept and get wrong.
 
-speciesnet itself checks for fields of the old shape and nothing else; its converter to MegaDetector's format checks lengths
-and order of scores. A file is read as a stream, twice.
+speciesnet itself only checks for fields of the old shape; its converter to MegaDetector's format checks lengths and order of
+scores. A file is read as a stream, twice.
 """
 
 from __future__ import annotations
@@ -17,63 +17,52 @@ from bioclip_core.cells import degrees_of
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.problem import Problem, Severity
 from bioclip_plugin.formats.shared.duplicates import Duplicates
-from bioclip_plugin.formats.shared.streamed_json import ARRAY_BEGINS, kind_of, members, walk
-from bioclip_plugin.formats.speciesnet.read import FORMAT_VERSION, check_version
-from bioclip_plugin.formats.speciesnet.read_images import FAILURES, WHOLE_IMAGE
-
-OLD_FIELDS = ("classifications", "classifications_list", "prediction", "processed_classifications")
-"""Of an image in files before 5.x; speciesnet 5.0.6 refuses a file that has one."""
-LABELS = {"0": "whole_image_classification", "1": "animal", "2": "human", "3": "vehicle"}
-"""What ``label`` is by ``category``."""
+from bioclip_plugin.formats.shared.streamed_json import kind_of, members
+from bioclip_plugin.formats.speciesnet.schema import (
+    FAILURES,
+    FORMAT_VERSION,
+    LABELS,
+    WHOLE_IMAGE,
+    Survey,
+    check_version,
+    survey,
+)
 
 _SOURCE = re.compile(
     r"detector|classifier(\+rollup_to_(species|genus|family|order|class|kingdom))?"
     r"|classifier\+geofence\+rollup_(failed|to_(family|order|class|kingdom))"
 )
-_ROUNDING = 1e-3  # what four decimals a number may add up to
-_Found = tuple[str, str, Any, Severity]  # which part of the record, what is wrong, the value, how bad it is
+_ROUNDING = 1e-3  # the sum of numbers with four decimals may differ by this much
+_Found = tuple[str, str, Any, Severity]  # part of the record, message, value, severity
 
 
 def check_speciesnet(path: Path) -> Iterator[Problem]:
-    """What is wrong with a predictions file of SpeciesNet 5.x; nothing for a good one."""
+    """Yield the problems of a predictions file of SpeciesNet 5.x."""
     name = path.name
-    duplicates = Duplicates()
     try:
-        head, first_old = _survey(path, duplicates)
-        if "predictions" not in head:
-            yield Problem(name, "", "it has no predictions: an array with an object an image is needed")
+        found = survey(path)
+        if "predictions" not in found.head:
+            yield Problem(name, "", "it lacks predictions: an array with one object per image is needed")
             return
-        yield from _head_problems(name, head, first_old)
+        yield from _head_problems(name, found)
         for number, record in members(path, "predictions"):
-            for part, message, value, severity in _record_problems(number, record, duplicates):
-                where = f"predictions[{number}]{_file_of(record)}{f' {part}' if part else ''}"
+            file = record.get("filepath") if isinstance(record, dict) else None
+            shown = f" {file}" if isinstance(file, str) else ""
+            for part, message, value, severity in _record_problems(number, record, found.duplicates):
+                where = f"predictions[{number}]{shown}{part and ' '}{part}"
                 yield Problem(name, where, message, "" if value is None else reprlib.repr(value), severity)
     except SourceError as error:
         yield Problem(name, "", str(error))
 
 
-def _survey(path: Path, duplicates: Duplicates) -> tuple[dict[str, Any], tuple[int, str] | None]:
-    """What stands beside the images, and the first image with a field of the old shape."""
-    head: dict[str, Any] = {}
-    first_old = None
-    for name, number, value in walk(path):
-        if name != "predictions" or number is None or number == ARRAY_BEGINS:
-            head[name] = value if number is None else []
-        elif isinstance(value, dict):
-            if isinstance(value.get("filepath"), str):
-                duplicates.note(value["filepath"])
-            if first_old is None:
-                first_old = next(((number, field) for field in OLD_FIELDS if field in value), None)
-    return head, first_old
-
-
-def _head_problems(name: str, head: Mapping[str, Any], first_old: tuple[int, str] | None) -> Iterator[Problem]:
-    if first_old is not None:
-        number, field = first_old
+def _head_problems(name: str, found: Survey) -> Iterator[Problem]:
+    head = found.head
+    if found.old_field is not None:
+        number, field = found.old_field
         yield Problem(
             name,
             f"predictions[{number}] {field}",
-            f"this is the shape of SpeciesNet 4.x (one prediction an image), which 5.x refuses: {FORMAT_VERSION} has "
+            f"this is the shape of SpeciesNet 4.x (one prediction per image), which 5.x refuses: {FORMAT_VERSION} has "
             "raw_classifications and processed_classification in each detection",
         )
     elif "info" not in head:
@@ -87,11 +76,6 @@ def _head_problems(name: str, head: Mapping[str, Any], first_old: tuple[int, str
         yield Problem(name, "info.format_version", "it must be a text, in quotes", str(head["info"]["format_version"]))
 
 
-def _file_of(record: Any) -> str:
-    name = record.get("filepath") if isinstance(record, dict) else None
-    return f" {name}" if isinstance(name, str) else ""
-
-
 def _record_problems(number: int, record: Any, duplicates: Duplicates) -> Iterator[_Found]:
     if not isinstance(record, dict):
         yield "", f"it is {kind_of(record)}; an object with filepath and detections is needed", None, "error"
@@ -100,7 +84,7 @@ def _record_problems(number: int, record: Any, duplicates: Duplicates) -> Iterat
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         yield "filepath", "the name of an image is needed", name, "error"
     elif (first := duplicates.earlier(name, number)) is not None:
-        yield "filepath", f"the same file stands in predictions[{first}]", name, "error"
+        yield "filepath", f"duplicate file; predictions[{first}] has the same one", name, "error"
     yield from _failure_problems(record)
     yield from _place_problems(record)
     detections = record.get("detections")
@@ -118,13 +102,11 @@ def _record_problems(number: int, record: Any, duplicates: Duplicates) -> Iterat
 
 
 def _failure_problems(record: Mapping[str, Any]) -> Iterator[_Found]:
-    if "failures" not in record:
+    failures = record.get("failures")
+    if "failures" in record and (not isinstance(failures, list) or not failures):
+        yield "failures", "a list of the failed parts is needed; leave it out if nothing failed", failures, "error"
         return
-    failures = record["failures"]
-    if not isinstance(failures, list) or not failures:
-        yield "failures", "a list of what failed is needed, or none of this name where nothing did", failures, "error"
-        return
-    for one in failures:
+    for one in failures or ():
         if one not in FAILURES:
             yield "failures", f"allowed are {', '.join(FAILURES)}", one, "error"
 
@@ -132,12 +114,8 @@ def _failure_problems(record: Mapping[str, Any]) -> Iterator[_Found]:
 def _place_problems(record: Mapping[str, Any]) -> Iterator[_Found]:
     country, region = record.get("country"), record.get("admin1_region")
     if country is not None and not (isinstance(country, str) and re.fullmatch("[A-Z]{3}", country)):
-        yield (
-            "country",
-            "three capital letters of ISO 3166-1 are needed; the geofence stops at others",
-            country,
-            "error",
-        )
+        message = "three capital letters of ISO 3166-1 are needed; the geofence stops at others"
+        yield "country", message, country, "error"
     if region is not None and not (isinstance(region, str) and re.fullmatch("[A-Z0-9]{2}", region)):
         yield "admin1_region", "two characters, the second half of ISO 3166-2, are needed", region, "error"
     for name, limit in (("latitude", 90), ("longitude", 180)):
@@ -145,7 +123,7 @@ def _place_problems(record: Mapping[str, Any]) -> Iterator[_Found]:
         if value is not None and (isinstance(value, str) or degrees_of(value, limit) is None):
             yield name, f"degrees from -{limit} to {limit} are needed", value, "error"
     if (record.get("latitude") is None) != (record.get("longitude") is None):
-        yield "latitude", "latitude and longitude are given together or not at all", None, "error"
+        yield "latitude", "latitude and longitude must be given together, or neither", None, "error"
 
 
 def _detections_problems(detections: list[Any]) -> Iterator[_Found]:
@@ -160,15 +138,11 @@ def _detections_problems(detections: list[Any]) -> Iterator[_Found]:
         confidence: Any = one.get("conf")
         if one.get("category") == WHOLE_IMAGE:
             if place:
-                yield part, "the whole image stands first, and once", None, "error"
+                yield part, "the whole image must come first, and once", None, "error"
         elif _is_number(confidence):
             if confidence > earlier:
-                yield (
-                    f"{part}.conf",
-                    "boxes stand in falling order of conf: the first is taken for the best",
-                    confidence,
-                    "error",
-                )
+                message = "boxes must be in falling order of conf: the first one is taken for the best"
+                yield f"{part}.conf", message, confidence, "error"
             earlier = confidence
 
 
@@ -177,7 +151,7 @@ def _detection_problems(one: Mapping[str, Any]) -> Iterator[_Found]:
     if not isinstance(category, str) or not category.isdecimal():
         yield "category", "'0' (whole image), '1' (animal), '2' (human) or '3' (vehicle) is needed", category, "error"
     elif category not in LABELS:
-        yield "category", "SpeciesNet has '0' to '3' only; it makes nothing of others", category, "warning"
+        yield "category", "SpeciesNet has '0' to '3' only; it ignores others", category, "warning"
     elif label != LABELS[category]:
         yield "label", f"category {category} is {LABELS[category]!r}", label, "error"
     if not isinstance(label, str) or not label.strip():
@@ -208,22 +182,17 @@ def _raw_problems(raw: Any) -> Iterator[_Found]:
         yield "raw_classifications", "lists classes and scores are needed, with one class at least", raw, "error"
         return
     if len(classes) != len(scores):
-        yield (
-            "raw_classifications",
-            f"{len(classes)} classes and {len(scores)} scores: one each is needed",
-            None,
-            "error",
-        )
+        message = f"{len(classes)} classes and {len(scores)} scores: one score per class is needed"
+        yield "raw_classifications", message, None, "error"
     for place, label in enumerate(classes):
         yield from _label_problems(f"raw_classifications.classes[{place}]", label)
     for place, score in enumerate(scores):
         yield from _score_problems(f"raw_classifications.scores[{place}]", score)
     numbers = [score for score in scores if _is_number(score)]
     if numbers != sorted(numbers, reverse=True):
-        yield "raw_classifications.scores", "scores stand in falling order", scores, "error"
-    twice = {label for label in classes if isinstance(label, str) and classes.count(label) > 1}
-    for label in sorted(twice):
-        yield "raw_classifications.classes", "a class stands there twice", label, "error"
+        yield "raw_classifications.scores", "scores must be in falling order", scores, "error"
+    for label in sorted({label for label in classes if isinstance(label, str) and classes.count(label) > 1}):
+        yield "raw_classifications.classes", "duplicate class", label, "error"
 
 
 def _processed_problems(processed: Any) -> Iterator[_Found]:
@@ -235,23 +204,19 @@ def _processed_problems(processed: Any) -> Iterator[_Found]:
     yield from _score_problems(f"{name}.score", processed.get("score"))
     source = processed.get("source")
     if not isinstance(source, str) or not source.strip():
-        yield (
-            f"{name}.source",
-            "what the class comes from is needed: classifier, detector, classifier+rollup_to_genus...",
-            source,
-            "error",
-        )
+        message = "the origin of the class is needed: classifier, detector, classifier+rollup_to_genus..."
+        yield f"{name}.source", message, source, "error"
     elif not _SOURCE.fullmatch(source):
-        yield f"{name}.source", "SpeciesNet's own ensemble has no such source", source, "warning"
+        yield f"{name}.source", "SpeciesNet's own ensemble does not have this source", source, "warning"
 
 
 def _label_problems(part: str, label: Any) -> Iterator[_Found]:
     if not isinstance(label, str) or label.count(";") != 6:
         yield part, "seven parts are needed: uuid;class;order;family;genus;species;common name", label, "error"
     elif label != label.lower():
-        yield part, "a label is in lower case", label, "error"
+        yield part, "a label must be in lower case", label, "error"
     elif not label.split(";")[0] or not label.split(";", 1)[1].strip("; "):
-        yield part, "a label has an id, and a name at least", label, "error"
+        yield part, "a label needs an id and at least one name", label, "error"
 
 
 def _score_problems(part: str, value: Any) -> Iterator[_Found]:

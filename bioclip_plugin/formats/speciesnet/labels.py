@@ -1,7 +1,7 @@
 """SpeciesNet's labels, ``uuid;class;order;family;genus;species;common name``: read to taxa, and written from them.
 
-A label has no kingdom and no phylum, is in lower case, and its species is the epithet. Five labels are no taxa of a
-classifier but verdicts; their ids are fixed.
+A label is in lower case, without kingdom and phylum, and its species is the epithet. Five labels with fixed ids are verdicts
+and not taxa of a classifier.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ _WORDS: dict[str, Kind] = {
 ANIMALS = Taxon(kingdom="Animalia")
 PEOPLE = Taxon("Animalia", "", "Mammalia", "Primates", "Hominidae", "Homo", "sapiens", "human")
 
-# Ids of our own for taxa that have none of SpeciesNet's: the same taxon gets the same one everywhere.
+# Base of our ids for taxa without an id of SpeciesNet: the same taxon gets the same one everywhere.
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "bioclip-plugin.speciesnet-labels")
-_RANKS = RANKS[2:]  # class to species: what a label holds
+_RANKS = RANKS[2:]  # the ranks of a label
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a label says."""
+    """The meaning of a label."""
 
     kind: Kind
     taxon: Taxon
-    """Of a person Homo sapiens; empty for a blank, a vehicle, an unknown and names that are no taxon."""
+    """Homo sapiens for a person; empty for a blank, a vehicle, an unknown and words that are not a taxon."""
 
 
 def parse_label(text: str) -> Label:
-    """Read a label. Kingdom is Animalia where a class is stated: SpeciesNet names animals only.
+    """Return the meaning of a label. A class makes the kingdom Animalia: SpeciesNet names animals only.
 
     Raises:
-        UsageError: if it is not made of seven parts.
+        UsageError: if it does not have seven parts.
     """
     parts = [part.strip() for part in text.split(";")]
     if len(parts) != 7:
@@ -57,12 +57,13 @@ def parse_label(text: str) -> Label:
             f"label {text!r}: a SpeciesNet label has 7 parts between semicolons, this one has {len(parts)}"
         )
     identifier, *names, common = parts
-    # An unknown counts as an animal whose class is not known: so does SpeciesNet's own roll-up.
-    if "no cv result" in (names[0].lower(), common.lower()):
+    word = common.lower()
+    # An unknown counts as an animal of unknown class, as in SpeciesNet's own roll-up.
+    if "no cv result" in (names[0].lower(), word):
         return Label("unknown", ANIMALS)
-    if not any(names) and common.lower() in ("blank", "vehicle"):
-        return Label("blank" if common.lower() == "blank" else "vehicle", Taxon())
-    if not any(names) and common.lower() == "animal":
+    if not any(names) and word in ("blank", "vehicle"):
+        return Label("blank" if word == "blank" else "vehicle", Taxon())
+    if not any(names) and word == "animal":
         return Label("taxon", Taxon(kingdom="Animalia", source_id=identifier))
     upper = [name[:1].upper() + name[1:] for name in names[:4]]
     taxon = Taxon.of(["Animalia" if names[0] else "", "", *upper, names[4]], common, identifier)
@@ -70,7 +71,7 @@ def parse_label(text: str) -> Label:
 
 
 def taxonomy_of(taxon: Taxon) -> str:
-    """``class;order;family;genus;species`` in lower case: the key of a taxon in SpeciesNet's own tables.
+    """Return ``class;order;family;genus;species`` in lower case, the key of a taxon in SpeciesNet's own tables.
 
     >>> taxonomy_of(Taxon("Animalia", "Chordata", "Mammalia", "Carnivora"))
     'mammalia;carnivora;;;'
@@ -79,9 +80,9 @@ def taxonomy_of(taxon: Taxon) -> str:
 
 
 def label_of(taxon: Taxon) -> str:
-    """The label of a taxon; its own id where that is a UUID, else one made from the whole lineage.
+    """Return the label of a taxon, with its own id if that is a UUID, else one derived from the whole lineage.
 
-    Animals as a whole and people get the labels that SpeciesNet knows them by.
+    Animals as a whole and people get SpeciesNet's fixed labels.
     """
     if taxon.lineage == ANIMALS.lineage:
         return ANIMAL
@@ -92,23 +93,23 @@ def label_of(taxon: Taxon) -> str:
 
 
 def label_of_kind(kind: Kind) -> str:
-    """The label of a verdict that is no taxon.
+    """Return the label of a verdict that is not a taxon.
 
     Raises:
-        UsageError: for ``taxon``, whose label depends on which.
+        UsageError: for ``taxon``, whose label depends on the taxon.
     """
     if kind not in _OF_KIND:
-        raise UsageError(f"verdict {kind!r} has no label of its own; these have: {', '.join(_OF_KIND)}")
+        raise UsageError(f"verdict {kind!r}: only these have a label of their own: {', '.join(_OF_KIND)}")
     return _OF_KIND[kind]
 
 
 def kind_of_word(word: str) -> Kind | None:
-    """The verdict that a label of somebody's own states: ``empty`` is a blank, ``Human`` a person; None for other words."""
+    """Return the verdict that a custom label means: ``empty`` is a blank, ``Human`` a person; None for other words."""
     return _WORDS.get(" ".join(word.split()).lower())
 
 
 def _common_name(taxon: Taxon) -> str:
-    """What SpeciesNet calls a taxon without a common name: a species by its name, above it name and rank."""
+    """Return SpeciesNet's words for a taxon without a common name: the name of a species, name and rank of others."""
     rank = taxon.rank
     if rank is None:
         return "unnamed"
@@ -125,5 +126,5 @@ def _identifier(taxon: Taxon) -> str:
 
 
 def _part(text: str) -> str:
-    """Text as one part of a label: no semicolon, no line ends, in lower case."""
+    """Return text as one part of a label: in lower case, without semicolons and line ends."""
     return " ".join(text.replace(";", " ").split()).lower()

@@ -1,4 +1,4 @@
-"""One image of a SpeciesNet file as a media item: its boxes as regions, its place, and what SpeciesNet said as metadata."""
+"""One image of a SpeciesNet file as a media item: its boxes as regions, its place, and SpeciesNet's answers as metadata."""
 
 from __future__ import annotations
 
@@ -10,16 +10,10 @@ from bioclip_core.cells import json_value, position_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.formats.megadetector.read_images import NOT_NAMED, Entry, box_of, confidence_of, is_number
 from bioclip_plugin.formats.shared.streamed_json import kind_of
+from bioclip_plugin.formats.speciesnet.schema import FAILED, LABELS, WHOLE_IMAGE
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted
 
-WHOLE_IMAGE = "0"
-"""The category of the box that stands for the whole image, where the classifier looked at that."""
-CATEGORIES: Mapping[str, str] = {"1": "animal", "2": "person", "3": "vehicle"}
-FAILURES = ("CLASSIFIER", "DETECTOR", "GEOLOCATION")
-FAILED = "SpeciesNet failed: "
-"""How the reason of a failure that is carried over begins; the names of what failed follow."""
-
-_REASONS = 3  # told of an image none of whose boxes can be used
+_REASONS = 3  # reported for an image without a usable box
 _WORDS = {"human": "person"}
 _FIELDS = frozenset({"filepath", "failures", "detections", "country", "admin1_region", "latitude", "longitude",
                      "classifications", "prediction", "prediction_score", "prediction_source"})  # fmt: skip
@@ -29,12 +23,17 @@ class ImageReader:
     """Turns the entries of one file into items."""
 
     def __init__(self, shown: str, threshold: float) -> None:
-        """``shown``: the file's name in messages; ``threshold``: confidence from which a box is classified."""
+        """Set up.
+
+        Args:
+            shown: the file's name in messages.
+            threshold: confidence from which a box is classified.
+        """
         self._shown = shown
         self._threshold = threshold
 
     def items(self, entry: Entry) -> Iterator[MediaItem | Unlisted]:
-        """The item of one entry, or its failure; and a message for each box that is dropped."""
+        """Yield the item of one entry, or its failure, and a message for each unusable box."""
         record = entry.record
         failures, listed = _failures(record.get("failures")), record.get("detections")
         place, rest = _place(record)
@@ -47,7 +46,7 @@ class ImageReader:
             yield self._trouble(entry, "", f"detections is {kind_of(listed)}; an array is needed")
             return
         regions, said, dropped = self._detections(entry, listed or [])
-        if dropped and not regions:  # to list it without boxes would say that the detector found nothing
+        if dropped and not regions:  # without boxes it would look like an image in which the detector found nothing
             why = "; ".join(trouble.reason for trouble in dropped[:_REASONS])
             more = f"; and {len(dropped) - _REASONS} more" if len(dropped) > _REASONS else ""
             known = replace(known, metadata=_metadata(record, rest, [], failures))
@@ -63,7 +62,7 @@ class ImageReader:
         )
 
     def _detections(self, entry: Entry, listed: list[Any]) -> tuple[list[Region], list[dict[str, Any]], list[Unlisted]]:
-        """The boxes, what SpeciesNet said of them, and what cannot be used."""
+        """Return the boxes, SpeciesNet's answers, and a message for each unusable box."""
         regions: list[Region] = []
         said: list[dict[str, Any]] = []
         dropped: list[Unlisted] = []
@@ -72,10 +71,10 @@ class ImageReader:
             try:
                 if not _is_whole_image(detection):
                     region = self._region(detection, str(entry.record.get("model_version") or ""))
-                    if len(listed) > 1:
+                    if len(listed) > 1:  # most images have one box
                         key = (region.box, region.category)
                         if key in taken:
-                            raise UsageError(f"bbox {region.xywh} stands there twice as {region.category}")
+                            raise UsageError(f"duplicate bbox {region.xywh} of {region.category}")
                         taken.add(key)
                     regions.append(region)
             except UsageError as error:
@@ -101,18 +100,17 @@ class ImageReader:
 
 
 def word_of(category: Any, label: Any) -> str:
-    """What a detection is of, as a region says it: its category's word, or for a category that SpeciesNet does not have its label.
+    """Return a region's word for a detection: that of its category, or the label of a category that SpeciesNet does not have.
 
     Raises:
-        UsageError: if neither says it.
+        UsageError: if it has neither.
     """
     key = str(category) if isinstance(category, (str, int)) and not isinstance(category, bool) else ""
-    if key in CATEGORIES:
-        return CATEGORIES[key]
-    if isinstance(label, str) and label.strip():
-        return _WORDS.get(label.strip().lower(), label.strip())
+    word = LABELS.get(key, label.strip() if isinstance(label, str) else "")
+    if word and key != WHOLE_IMAGE:
+        return _WORDS.get(word.lower(), word)
     raise UsageError(
-        f"category {category!r}: '1' (animal), '2' (human) or '3' (vehicle) is needed, or a label that says what it is"
+        f"category {category!r}: '1' (animal), '2' (human) or '3' (vehicle) is needed, or a label that names the object"
     )
 
 
@@ -127,7 +125,7 @@ def _failures(value: Any) -> list[str]:
 
 
 def _said(detection: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the classifier and the ensemble said of one box; only kept to look at."""
+    """Return the answers of classifier and ensemble for one box, which are kept as metadata."""
     one: dict[str, Any] = {"bbox": json_value(detection.get("bbox"))}
     classes = _classes(detection.get("raw_classifications"))
     if classes:
@@ -138,18 +136,15 @@ def _said(detection: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _classes(value: Any) -> list[list[Any]]:
-    if (
-        not isinstance(value, dict)
-        or not isinstance(value.get("classes"), list)
-        or not isinstance(value.get("scores"), list)
-    ):
+    classes, scores = (value.get("classes"), value.get("scores")) if isinstance(value, dict) else (None, None)
+    if not isinstance(classes, list) or not isinstance(scores, list):
         return []
-    pairs = zip(value["classes"], value["scores"], strict=False)
+    pairs = zip(classes, scores, strict=False)
     return [[label, float(score)] for label, score in pairs if isinstance(label, str) and is_number(score)]
 
 
 def _place(record: Mapping[str, Any]) -> tuple[Place, dict[str, Any]]:
-    """Where the image was taken, and the parts that cannot be understood, for the metadata."""
+    """Return the place of an image, and its unusable parts for the metadata."""
     country, region = record.get("country"), record.get("admin1_region")
     known = isinstance(country, str) and country.isascii() and country.isalpha() and len(country) in (2, 3)
     latitude, longitude = position_of(record.get("latitude"), record.get("longitude"))
@@ -168,7 +163,7 @@ def _place(record: Mapping[str, Any]) -> tuple[Place, dict[str, Any]]:
 def _metadata(
     record: Mapping[str, Any], rest: dict[str, Any], said: list[dict[str, Any]], failures: list[str]
 ) -> dict[str, Any]:
-    """What is no box and no place. The 4.x shape has one prediction an image, which is kept as one of the whole image."""
+    """Return all but boxes and place. The 4.x shape has one prediction per image, which is kept as that of the whole image."""
     classes = _classes(record.get("classifications"))
     prediction = {
         name: json_value(record[field])

@@ -115,7 +115,7 @@ def test_the_version_may_stand_behind_the_images_and_is_heard_of_before_the_firs
 def test_predictions_that_are_no_list_and_broken_json_are_errors_of_the_whole_file(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="predictions is an object; it must be an array"):
         listed({"info": INFO, "predictions": {}})
-    with pytest.raises(SourceError, match="has no predictions"):
+    with pytest.raises(SourceError, match="lacks predictions"):
         listed({"info": INFO})
     text = json.dumps(results(prediction("a.jpg"), prediction("b.jpg")))
     (tmp_path / "cut.json").write_text(text[:-20])
@@ -272,7 +272,7 @@ def test_a_record_that_cannot_be_used_is_named_and_the_others_go_on() -> None:
         (detection(conf=math.nan), "conf nan: a number from 0 to 1 is needed"),
         ({"conf": 0.9, "bbox": [0, 0, 1, 1]}, "category None: '1' (animal), '2' (human) or '3' (vehicle) is needed"),
         (detection("9", label=" "), "category '9': '1' (animal)"),
-        (detection(), "stands there twice as animal"),
+        (detection(), "duplicate bbox [0.1, 0.2, 0.3, 0.4] of animal"),
     ],
 )
 def test_a_box_that_cannot_be_used_is_named_with_its_value_and_the_others_stay(bad: Any, message: str) -> None:
@@ -285,12 +285,12 @@ def test_a_box_that_cannot_be_used_is_named_with_its_value_and_the_others_stay(b
     assert len(item.regions) == 1
 
 
-def test_a_file_that_stands_there_twice_counts_once() -> None:
+def test_a_duplicate_file_counts_once() -> None:
     records = [prediction(name) for name in ("a.jpg", "./a.jpg", "b.jpg", "cam\\c.jpg", "cam/c.jpg")]
     assert uris(*records) == ["a.jpg", "b.jpg", "cam/c.jpg"]
     assert unlisted(*records) == [
-        ("predictions.json#predictions[1]", "predictions[1]: './a.jpg' stands there again: predictions[0] counts"),
-        ("predictions.json#predictions[4]", "predictions[4]: 'cam/c.jpg' stands there again: predictions[3] counts"),
+        ("predictions.json#predictions[1]", "predictions[1]: duplicate filepath './a.jpg'; predictions[0] is used"),
+        ("predictions.json#predictions[4]", "predictions[4]: duplicate filepath 'cam/c.jpg'; predictions[3] is used"),
     ]
 
 

@@ -62,7 +62,7 @@ def test_the_4_x_shape_is_called_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("content", "record", "message"),
     [
-        ({"info": INFO}, "", "it has no predictions"),
+        ({"info": INFO}, "", "it lacks predictions"),
         ({"predictions": []}, "info", "info.format_version is missing"),
         (results(info={}), "info.format_version", "info.format_version is missing"),
         (results(info={"format_version": "20270101"}), "info.format_version", "format_version '20270101' is not known"),
@@ -92,7 +92,7 @@ def test_broken_json_is_one_problem_with_its_place(tmp_path: Path) -> None:
         ({"filepath": " ", "detections": []}, "filepath", "the name of an image is needed", "' '"),
         ({"filepath": "a.jpg"}, "detections", "it is missing, and there are no failures", ""),
         ({"filepath": "a.jpg", "detections": {}}, "detections", "it is an object", ""),
-        (prediction("a.jpg", failures=[]), "failures", "a list of what failed", "[]"),
+        (prediction("a.jpg", failures=[]), "failures", "a list of the failed parts", "[]"),
         (prediction("a.jpg", failures=["ENSEMBLE"]), "failures", "allowed are CLASSIFIER", "'ENSEMBLE'"),
         (prediction("a.jpg", country="KE"), "country", "three capital letters", "'KE'"),
         (
@@ -105,7 +105,7 @@ def test_broken_json_is_one_problem_with_its_place(tmp_path: Path) -> None:
         (prediction("a.jpg", latitude=math.nan, longitude=0), "latitude", "degrees from -90 to 90", "nan"),
         (prediction("a.jpg", latitude=1.0), "latitude", "given together", ""),
         (prediction("a.jpg", 5), "detections[0]", "it is a number", ""),
-        (prediction("a.jpg", detection(), WHOLE), "detections[1]", "the whole image stands first", ""),
+        (prediction("a.jpg", detection(), WHOLE), "detections[1]", "the whole image must come first", ""),
         (prediction("a.jpg", detection(conf=0.1), detection()), "detections[1].conf", "falling order", "0.9"),
     ],
 )
@@ -136,10 +136,10 @@ def test_a_record_that_is_wrong_is_named_with_its_value(record: Any, part: str, 
         (classified(raw_classifications={"classes": [FOX], "scores": [0.6, 0.1]}), "raw_classifications", "1 classes and 2 scores", ""),
         (with_raw((FOX, 0.2), (CANIDS, 0.3)), "raw_classifications.scores", "falling order", "[0.2, 0.3]"),
         (with_raw((FOX, 1.2)), "raw_classifications.scores[0]", "0 to 1", "1.2"),
-        (with_raw((FOX, 0.3), (FOX, 0.2)), "raw_classifications.classes", "twice", None),
+        (with_raw((FOX, 0.3), (FOX, 0.2)), "raw_classifications.classes", "duplicate class", None),
         (with_raw(("vulpes vulpes", 0.3)), "raw_classifications.classes[0]", "seven parts", "'vulpes vulpes'"),
         (with_raw((FOX.upper(), 0.3)), "raw_classifications.classes[0]", "lower case", None),
-        (with_raw((";;;;;;fox", 0.3)), "raw_classifications.classes[0]", "has an id", "';;;;;;fox'"),
+        (with_raw((";;;;;;fox", 0.3)), "raw_classifications.classes[0]", "needs an id", "';;;;;;fox'"),
         (processed(score=1.01), "processed_classification.score", "0 to 1", "1.01"),
         (processed(source=""), "processed_classification.source", "is needed", "''"),
         (processed(source=None), "processed_classification.source", "is needed", ""),
@@ -167,7 +167,7 @@ def test_what_only_a_reader_may_trip_over_is_a_warning() -> None:
     assert (problem.record, problem.severity) == ("predictions[0] a.jpg model_version", "warning")
 
 
-def test_a_file_that_stands_there_twice_is_found() -> None:
+def test_a_duplicate_file_is_found() -> None:
     problem = only_problem(results(prediction("cam/a.jpg"), prediction("b.jpg"), prediction("cam\\a.jpg")))
     assert problem.record == "predictions[2] cam\\a.jpg filepath"
-    assert problem.message == "the same file stands in predictions[0]"
+    assert problem.message == "duplicate file; predictions[0] has the same one"
