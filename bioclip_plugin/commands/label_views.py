@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioclip_core.errors import LabelSetError, UsageError
+from bioclip_core.identity import sha256_of
 from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
 from bioclip_plugin.commands.options import force_option
 from bioclip_plugin.commands.reporting import console_for, print_table, size_of
@@ -228,9 +228,7 @@ def _say_damage(console: Console, labels: LabelSet) -> bool:
     assert labels.folder is not None
     damaged = False
     for name, expected in labels.manifest.get("sha256", {}).items():
-        with (labels.folder / name).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != expected:
+        if sha256_of(labels.folder / name) != expected:
             console.print(
                 f"Damaged: {labels.folder / name} is not the file that was made; build or import the label set again"
             )

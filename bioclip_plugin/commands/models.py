@@ -193,7 +193,8 @@ def _whereabouts(entry: ModelEntry) -> str:
 
 def _is_here(entry: ModelEntry) -> bool:
     """Whether a registered model's config and weights are on this machine; their content is not looked at."""
-    from bioclip_core.models import CONFIG, WEIGHTS, hub_file
+    from bioclip_core.hub import hub_file
+    from bioclip_core.models import CONFIG, WEIGHTS
 
     if entry.open_encoder is not None:
         return True

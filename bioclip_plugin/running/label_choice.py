@@ -12,9 +12,10 @@ from bioclip_core.calibration import find_calibration
 from bioclip_core.cells import column_name
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError, ModelUnavailable, UsageError
+from bioclip_core.hub import hub_file
 from bioclip_core.identity import settings_id, user_cache
 from bioclip_core.labels.label_set import MANIFEST, LabelSet, custom_labels
-from bioclip_core.models import FoundModel, hub_file
+from bioclip_core.models import FoundModel
 from bioclip_plugin.items.request import ClassifyRequest
 
 _WORD_FILES = (".txt", ".csv", ".tsv")

@@ -1,4 +1,4 @@
-"""The temperature of a model with a label set: kept beside the checkpoint, or in the user's cache where that is not ours."""
+"""The temperature of a model with a label set, kept beside the checkpoint or in the user's cache."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A temperature that was fitted once, and how."""
+    """A fitted temperature and how it was fitted."""
 
     temperature: float
-    """Every logit is divided by it; above 1 where the model is too sure of itself."""
+    """Divisor of every logit; above 1 for a model that is too sure of itself."""
     weights_sha256: str
     label_set: str
-    """The id of the label set."""
+    """Id of the label set."""
     fitted_on: Mapping[str, Any]
-    """Data, part, rows, and what it did to the figures."""
+    """Data, part, rows, and the effect on the figures."""
 
     def __post_init__(self) -> None:
         if not (
@@ -41,34 +41,34 @@ class Calibration:
 
 
 def find_calibration(model: FoundModel, label_set: str) -> Calibration | None:
-    """The temperature of a pair: from the model's folder, else from the user's cache; None where it was never fitted.
+    """Return the calibration of a pair, from the model's folder or else the user's cache; None if it was never fitted.
 
     Raises:
         ModelError: if a file of temperatures is damaged.
     """
-    for place in _places(model):
-        entry = _read(place).get(label_set)
-        # A folder may hold other weights by now; theirs are other features.
+    for file in _files(model):
+        entry = _read(file).get(label_set)
+        # The folder may hold other weights by now, whose features differ.
         if entry is not None and entry.get("weights_sha256") == model.weights_sha256:
             try:
                 return Calibration(**entry)
             except TypeError as error:
                 raise ModelError(
-                    f"{place} is damaged ({error}); remove it, or run bioclip-plugin calibrate again"
+                    f"{file} is damaged ({error}); remove it, or run bioclip-plugin calibrate again"
                 ) from None
     return None
 
 
 def keep_calibration(model: FoundModel, calibration: Calibration) -> Path:
-    """Store a temperature for its pair; returns the file.
+    """Store a calibration for its pair and return the file.
 
-    A model that came from the hub or with a plugin lies in a folder that is not ours: its temperature is in the user's
-    cache, as is that of a folder that cannot be written.
+    The folder of a model that came from the hub or with a plugin does not belong to the user: its temperature is stored in
+    the user's cache, as is that of a folder that cannot be written.
 
     Raises:
-        BioclipError: if nothing can be written, or an older temperature stands in the way.
+        BioclipError: if nothing can be written, or an older temperature cannot be replaced.
     """
-    *own, cache = _places(model)
+    *own, cache = _files(model)
     if own and model.entry is None and not model.source.startswith("hf-hub:"):
         with suppress(OSError):
             return _write(own[0], calibration)
@@ -81,33 +81,32 @@ def keep_calibration(model: FoundModel, calibration: Calibration) -> Path:
         return _write(cache, calibration)
     except OSError as error:
         raise BioclipError(
-            f"the temperature cannot be kept: {cache}: {error.strerror or error}; set BIOCLIP_CACHE to a folder that can be written"
+            f"the temperature cannot be kept: {cache}: {error.strerror or error}; set BIOCLIP_CACHE to a writable folder"
         ) from error
 
 
-def _places(model: FoundModel) -> list[Path]:
-    """The files that may hold a model's temperatures, the first that has one wins; the last is the user's cache."""
+def _files(model: FoundModel) -> list[Path]:
+    """Return the files that may hold a model's temperatures, the first one first; the last is in the user's cache."""
     cache = user_cache() / "calibrations" / f"{model.weights_sha256}.json"
     return [model.folder / CALIBRATION, cache] if model.folder else [cache]
 
 
-def _read(place: Path) -> dict[str, dict[str, Any]]:
+def _read(file: Path) -> dict[str, dict[str, Any]]:
     try:
-        written = json.loads(place.read_text("utf-8"))
+        written = json.loads(file.read_text("utf-8"))
         if written["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format {written['format_version']!r}, this version reads {FORMAT_VERSION}")
-        found: dict[str, dict[str, Any]] = {key: dict(value) for key, value in written["label_sets"].items()}
+        return {key: dict(value) for key, value in written["label_sets"].items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        # Answering without it would be another answer than yesterday's, and nobody would know.
+        # Going on without the temperature would silently change the answers.
         raise ModelError(
-            f"{place} cannot be read ({error}); remove it, and run bioclip-plugin calibrate again"
+            f"{file} cannot be read ({error}); remove it, and run bioclip-plugin calibrate again"
         ) from None
-    return found
 
 
-def _write(place: Path, calibration: Calibration) -> Path:
-    kept = {**_read(place), calibration.label_set: asdict(calibration)}
-    write_whole(place, json.dumps({"format_version": FORMAT_VERSION, "label_sets": kept}, indent=1) + "\n")
-    return place
+def _write(file: Path, calibration: Calibration) -> Path:
+    label_sets = {**_read(file), calibration.label_set: asdict(calibration)}
+    write_whole(file, json.dumps({"format_version": FORMAT_VERSION, "label_sets": label_sets}, indent=1) + "\n")
+    return file

@@ -1,4 +1,4 @@
-"""The sentences that a text tower reads: BioCLIP's five captions, and the 81 prompt templates."""
+"""The sentences for text towers: BioCLIP's five captions, and the 81 prompt templates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Caption(StrEnum):
 
 
 def caption_of(taxon: Taxon, kind: Caption = Caption.TAXONOMIC) -> str | None:
-    """One taxon's caption, or None where it would be degenerate (no common name, no scientific name, both the same).
+    """Return one caption of a taxon, or None if it would be degenerate (a name is missing, or both names are the same).
 
     Source: Stevens et al. 2024, section 3.2. "X with common name X" is never made.
     """
@@ -37,21 +37,20 @@ def caption_of(taxon: Taxon, kind: Caption = Caption.TAXONOMIC) -> str | None:
 
 
 def captions_for_labels(taxon: Taxon, kind: Caption = Caption.TAXONOMIC) -> list[str]:
-    """The captions whose mean names this taxon in a label set: one, or 81 for ``templates``.
+    """Return the captions whose mean is a taxon's embedding in a label set: one, or 81 for ``templates``.
 
-    A taxon without the name that ``kind`` asks for falls back to its taxonomic caption, and a custom label (no
-    lineage) to its own words, so that every label has an embedding.
+    So that every label has an embedding, a taxon without the name for ``kind`` gets its taxonomic caption, and a custom
+    label (without a lineage) its own words.
     """
     if kind is Caption.TEMPLATES:
         name = taxon.taxonomic_name or taxon.common_name
         return [template.format(name) for template in templates()]
-    caption = caption_of(taxon, kind) or caption_of(taxon, Caption.TAXONOMIC)
-    return [caption or f"a photo of {taxon.common_name}."]
+    return [caption_of(taxon, kind) or caption_of(taxon) or f"a photo of {taxon.common_name}."]
 
 
 @cache
 def templates() -> tuple[str, ...]:
-    """The 81 prompts of the BioCLIP papers, as format strings: ``a photo of {}.`` and OpenAI's 80 for ImageNet."""
+    """Return the 81 prompts of the BioCLIP papers as format strings: ``a photo of {}.`` and OpenAI's 80 for ImageNet."""
     from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     return ("a photo of {}.", *(template("{}") for template in OPENAI_IMAGENET_TEMPLATES))

@@ -1,4 +1,4 @@
-"""Features to names: probabilities over a label set, reduced to the best candidates at every rank and a consensus."""
+"""Features to names: probabilities over a label set, and the best candidates at every rank."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_core.labels.label_set import Kind, LabelSet, Spans
 from bioclip_core.taxonomy import RANKS, Taxon
 
 if TYPE_CHECKING:
     import torch
-
-    from bioclip_core.labels.label_set import Kind, LabelSet, Spans
 
 CLASSIFY_VERSION = 1
 """Part of every answer's identity: raise it when the same features and labels give other probabilities."""
 
 PRIOR_IGNORED = "prior_ignored"
 
-_RESIDENT_BYTES = (
-    256 << 20
-)  # a label set up to this size in fp32 stays converted; a larger one is converted a chunk at a time
-_CHUNK_BYTES = 32 << 20  # of labels converted at once
-_PASS_BYTES = 96 << 20  # of B×N probabilities (fp32) that one pass over the labels fills
-_RUNNING_BYTES = 64 << 20  # of their running sums (fp64) at once
-_BLOCK = 64  # columns whose maximum is looked at before they are
+_RESIDENT_BYTES = 256 << 20
+"""A label set up to this size in fp32 stays converted; a larger one is converted in chunks."""
+_CHUNK_BYTES = 32 << 20
+"""Labels converted at once."""
+_PASS_BYTES = 96 << 20
+"""B×N probabilities (fp32) of one pass over the labels."""
+_RUNNING_BYTES = 64 << 20
+"""Running sums (fp64) in memory at once."""
+_BLOCK = 64
+"""Columns for which one maximum is computed first."""
 _MOST_SPECIFIC_FIRST = ("label", "group", *reversed([rank.value for rank in RANKS]))
-_REMEMBERED_TAXA = 65_536  # a deployment's images have the same few thousand candidates over and over
+_CACHED_TAXA = 65_536
+"""The images of a deployment have the same few thousand candidates again and again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One taxon and the probability that its labels add up to."""
+    """One taxon and the summed probability of its labels."""
 
     taxon: Taxon
     rank: str
@@ -44,11 +47,11 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """The scientific name, or a custom label's own words."""
+        """The scientific name, or the words of a custom label."""
         return self.taxon.scientific_name or self.taxon.common_name
 
     def as_dict(self) -> dict[str, Any]:
-        """``scientific_name``, ``rank``, ``probability``, the seven ranks and ``common_name``."""
+        """Return ``scientific_name``, ``rank``, ``probability``, the seven ranks and ``common_name``."""
         return {
             "scientific_name": self.name,
             "rank": self.rank,
@@ -59,34 +62,36 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What is kept of one row of features."""
+    """The candidates for one row of features."""
 
     by_rank: Mapping[str, tuple[Candidate, ...]]
-    """For the rank asked for the best ``top``, for every other rank the best one that has a name there."""
+    """The best ``top`` for the requested rank; for every other rank the best one with a name at that rank."""
     flags: tuple[str, ...] = ()
 
 
 def consensus_of(by_rank: Mapping[str, Sequence[Candidate]], threshold: float) -> Candidate | None:
-    """The most specific taxon whose summed probability reaches the threshold, None where none does.
+    """Return the most specific taxon whose summed probability reaches the threshold, or None.
 
-    Ranks are tried from the most specific; a candidate that stands at a rank for lack of a name there does not count.
+    Ranks are tried from the most specific; a candidate that is listed at a rank for lack of a name there does not count.
     """
     for rank in _MOST_SPECIFIC_FIRST:
-        for candidate in by_rank.get(rank, ()):
-            if candidate.rank == rank:
-                if candidate.probability >= threshold:
-                    return candidate
-                break
+        own = next((candidate for candidate in by_rank.get(rank, ()) if candidate.rank == rank), None)
+        if own is not None and own.probability >= threshold:
+            return own
     return None
 
 
 class Classifier:
-    """A label set made ready on a device. May be called from several threads at once.
-
-    ``temperature`` divides every logit: what :mod:`bioclip_core.calibration` keeps for a model and a label set.
-    """
+    """A label set prepared on a device. Several threads may call it at once."""
 
     def __init__(self, labels: LabelSet, device: str = "cpu", *, temperature: float = 1.0) -> None:
+        """Prepare a label set.
+
+        Args:
+            labels: the label set.
+            device: as torch spells it.
+            temperature: divisor of every logit, as :mod:`bioclip_core.calibration` keeps it.
+        """
         self.labels = labels
         self.temperature = temperature
         self._device = device
@@ -97,7 +102,8 @@ class Classifier:
             self._resident = whole_ND if on_device else whole_ND.float()
         self._spans = {level: _DeviceSpans(labels.spans(level), device) for level in labels.levels}
         self._dropped_N = self._tensor(~labels.kept_N)
-        self._taxon_at = lru_cache(maxsize=_REMEMBERED_TAXA)(labels.taxon_at)
+        self._rows_per_pass = max(1, _PASS_BYTES // (4 * len(labels)))
+        self._taxon_at = lru_cache(maxsize=_CACHED_TAXA)(labels.taxon_at)
 
     def classify(
         self,
@@ -112,11 +118,11 @@ class Classifier:
 
         Args:
             features_BD: L2-normalised rows, as stored.
-            rank: the level whose ``top`` best candidates are kept; of every other level the best is kept.
-            top: how many.
-            weights_N: a factor a label (0 = impossible); where all kept labels are impossible it is ignored and flagged.
-            members_G: how many consecutive rows are answered together, for each of G answers, from the mean of their
-                logits; None: each row alone.
+            rank: the level of which the ``top`` best candidates are kept; of every other level the best one is kept.
+            top: number of candidates.
+            weights_N: one factor per label (0 = impossible). They are ignored, with a flag, if they make all labels impossible.
+            members_G: for each of G answers the number of consecutive rows that it is for; they are answered together, by
+                the mean of their logits. None answers each row alone.
 
         Raises:
             UsageError: if the label set has no such level.
@@ -125,44 +131,51 @@ class Classifier:
         import torch
 
         level = self.labels.level(rank)
-        rows = max(1, _PASS_BYTES // (4 * len(self.labels)))
-        log_weights_N, flags = self._log_weights(weights_N)
+        log_weights_N: torch.Tensor | None = None
+        flags: tuple[str, ...] = ()
+        if weights_N is not None and not (weights_N[self.labels.kept_N] > 0).any():
+            flags = (PRIOR_IGNORED,)
+        elif weights_N is not None:
+            log_weights_N = self._tensor(np.asarray(weights_N, dtype=np.float32)).log()
         found: list[Classification] = []
         with torch.inference_mode():
-            for start, stop, sizes in _passes(len(features_BD), rows, members_G):
+            for start, stop, sizes in _passes(len(features_BD), self._rows_per_pass, members_G):
                 probabilities_BN = self._probabilities(features_BD[start:stop], log_weights_N, sizes)
                 found += [Classification(by_rank, flags) for by_rank in self._reduce(probabilities_BN, level, top)]
         return found
 
     def sums(self, features_BD: NDArray[np.float16]) -> Iterator[tuple[int, Callable[[str], torch.Tensor]]]:
-        """Every probability at every level, for evaluation: runs of rows, so that memory stays bounded.
+        """Yield the probabilities of all taxa, for evaluation, a few rows at a time so that memory stays bounded.
 
         Yields:
-            The number of a run's first row, and a function from a level to the run's probabilities there, on the device:
-            a column a span of ``labels.spans(level)``. It is to be used before the next run is asked for.
+            The number of the first row, and a function from a level to the rows' probabilities there, on the device: one
+            column per span of ``labels.spans(level)``. Call it before the next rows are requested.
         """
         import torch
 
-        rows = max(1, _PASS_BYTES // (4 * len(self.labels)))
-        for start in range(0, len(features_BD), rows):
+        for start in range(0, len(features_BD), self._rows_per_pass):
             with torch.inference_mode():
-                probabilities_BN = self._probabilities(features_BD[start : start + rows], None)
+                probabilities_BN = self._probabilities(features_BD[start : start + self._rows_per_pass], None)
             for first, sums_at in self._summed(probabilities_BN):
                 yield start + first, sums_at
 
-    def logits(self, features_BD: NDArray[np.float16]) -> torch.Tensor:
-        """B×N logits in fp32 on the device, minus infinity for labels that are not in use. B is the caller's to bound."""
+    def logits(self, features_BD: NDArray[np.float16], members_G: Sequence[int] | None = None) -> torch.Tensor:
+        """Return B×N logits in fp32 on the device, minus infinity for unused labels. The caller limits B.
+
+        Args:
+            features_BD: L2-normalised rows.
+            members_G: as for :meth:`classify`; the result is G×N then.
+        """
         import torch
 
         with torch.inference_mode():
-            return self._logits(features_BD)
-
-    def _log_weights(self, weights_N: NDArray[np.float32] | None) -> tuple[torch.Tensor | None, tuple[str, ...]]:
-        if weights_N is None:
-            return None, ()
-        if not (weights_N[self.labels.kept_N] > 0).any():
-            return None, (PRIOR_IGNORED,)
-        return self._tensor(np.asarray(weights_N, dtype=np.float32)).log(), ()
+            features = self._tensor(np.asarray(features_BD, dtype=np.float32))
+            answers = len(features_BD) if members_G is None else len(members_G)
+            logits_BN = torch.empty((answers, len(self.labels)), device=self._device)
+            self._fill_logits(logits_BN, features, None if members_G is None else self._tensor(np.asarray(members_G)))
+            if self.temperature != 1.0:  # scale and bias of each kind alike
+                logits_BN /= self.temperature
+            return logits_BN.masked_fill_(self._dropped_N, -torch.inf)
 
     def _probabilities(
         self,
@@ -170,36 +183,28 @@ class Classifier:
         log_weights_N: torch.Tensor | None,
         members_G: Sequence[int] | None = None,
     ) -> torch.Tensor:
-        """The softmax over all kept labels, B×N (with ``members_G`` G×N) in fp32 on the device."""
+        """Return the softmax over all kept labels, B×N (with ``members_G`` G×N) in fp32 on the device."""
         import torch
 
-        logits_BN = self._logits(features_BD, members_G)
+        logits_BN = self.logits(features_BD, members_G)
         if log_weights_N is not None:
             logits_BN += log_weights_N
         return torch.softmax(logits_BN, dim=1, out=logits_BN)
 
-    def _logits(self, features_BD: NDArray[np.float16], members_G: Sequence[int] | None = None) -> torch.Tensor:
-        import torch
-
-        features = self._tensor(np.asarray(features_BD, dtype=np.float32))
-        answers = len(features_BD) if members_G is None else len(members_G)
-        logits_BN = torch.empty((answers, len(self.labels)), device=self._device)
-        self._fill_logits(logits_BN, features, None if members_G is None else self._tensor(np.asarray(members_G)))
-        if self.temperature != 1.0:  # each kind's scale and bias alike
-            logits_BN /= self.temperature
-        return logits_BN.masked_fill_(self._dropped_N, -torch.inf)
-
     def _fill_logits(
         self, logits_BN: torch.Tensor, features_BD: torch.Tensor, members_G: torch.Tensor | None = None
     ) -> None:
-        """Each kind of rows on its own scale. A joined set has many short blocks: the kind of most rows is computed for
-        all of them, in one product, and the rows of the others are written over it."""
+        """Compute each kind of rows on its own scale.
+
+        A joined set has many short blocks: the most frequent kind is computed for all rows, in one product, and the rows of
+        the others are overwritten.
+        """
         import torch
 
         common, *others = self.labels.kinds
         common_BD = self._query(features_BD, common, members_G)
         others_BD = [self._query(features_BD, kind, members_G) for kind in others]
-        for start, chunk_RD in self._converted(0, len(self.labels)):
+        for start, chunk_RD in self._converted():
             part_BR = logits_BN[:, start : start + len(chunk_RD)]
             torch.matmul(common_BD, chunk_RD.T, out=part_BR)
             if common.bias:
@@ -211,10 +216,10 @@ class Classifier:
                     part_BR[:, rows] = query_BD @ chunk_RD[rows].T + kind.bias
 
     def _query(self, features_BD: torch.Tensor, kind: Kind, members_G: torch.Tensor | None) -> torch.Tensor:
-        """Features as a kind of rows is compared with: centred where it was, and scaled.
+        """Return features as they are compared with a kind of rows: centred like the rows, and scaled.
 
-        Logits are linear in what comes out, so the mean of several rows' logits is the logits of their mean *here*: after
-        centring, and not normalised again.
+        Logits are linear in the result, so the mean of several rows' logits is the logits of their mean *here*: after
+        centring, and without another normalisation.
         """
         import torch
 
@@ -227,22 +232,23 @@ class Classifier:
             features_BD = sums_GD.index_add_(0, answer_B, features_BD) / members_G.unsqueeze(1)
         return features_BD * kind.scale
 
-    def _converted(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor]]:
-        """Runs of label rows in fp32 on the device; one buffer serves all of them, so a chunk must be used before the next."""
+    def _converted(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield runs of label rows in fp32 on the device. They share one buffer: use each before the next is requested."""
         import torch
 
         if self._resident is not None and self._resident.dtype == torch.float32:
-            yield start, self._resident[start:stop]
+            yield 0, self._resident
             return
-        rows = min(stop - start, max(1, _CHUNK_BYTES // (4 * self.labels.dimension)))
+        count = len(self.labels)
+        rows = min(count, max(1, _CHUNK_BYTES // (4 * self.labels.dimension)))
         buffer_RD = torch.empty((rows, self.labels.dimension), device=self._device)
-        for first in range(start, stop, rows):
-            last = min(first + rows, stop)
+        for first in range(0, count, rows):
+            last = min(first + rows, count)
             stored = self._resident if self._resident is not None else torch.from_numpy(self.labels.embeddings_ND)
             yield first, buffer_RD[: last - first].copy_(stored[first:last])
 
     def _reduce(self, probabilities_BN: torch.Tensor, asked: str, top: int) -> list[dict[str, tuple[Candidate, ...]]]:
-        """Each row's best candidates by level."""
+        """Return each row's best candidates by level."""
         found: list[dict[str, tuple[Candidate, ...]]] = [{} for _ in range(len(probabilities_BN))]
         for start, sums_at in self._summed(probabilities_BN):
             for level in self.labels.levels:
@@ -253,7 +259,7 @@ class Classifier:
         return found
 
     def _summed(self, probabilities_BN: torch.Tensor) -> Iterator[tuple[int, Callable[[str], torch.Tensor]]]:
-        """Runs of rows whose sums at any level can be asked for; one running sum serves all, since every taxon is a span."""
+        """Yield runs of rows whose sums any level can be asked for: taxa are spans, so one running sum serves all levels."""
         import torch
 
         exact = torch.float32 if self._device == "mps" else torch.float64
@@ -271,11 +277,9 @@ class Classifier:
             return self._spans[level].sums(part_BN, running_BN)
 
     def _best(self, sums_BS: torch.Tensor, level: str, top: int, asked: bool) -> list[tuple[Candidate, ...]]:
-        """The best candidates of one level for each row, most probable first; impossible ones are left out."""
+        """Return the best possible candidates of one level for each row, most probable first."""
         spans = self._spans[level]
-        if (
-            not asked and spans.has_unnamed
-        ):  # only a taxon with a name at this level can be its best, and so the consensus
+        if not asked and spans.has_unnamed:  # only a taxon with a name at this level can become the consensus
             sums_BS = sums_BS.masked_fill(spans.unnamed_S, -1.0)
         values, indices = _largest(sums_BS, top if asked else 1)
         starts_BK = spans.starts_S[indices].cpu().tolist()
@@ -307,7 +311,7 @@ class _DeviceSpans:
         self._last_S = torch.from_numpy(spans.ends_S - 1).to(device)
 
     def sums(self, probabilities_BN: torch.Tensor, running_BN: torch.Tensor) -> torch.Tensor:
-        """B×S sums of runs of columns, as differences of the running sums (absolute error below 1e-12 in fp64)."""
+        """Return B×S sums of spans, as differences of the running sums (absolute error below 1e-12 in fp64)."""
         import torch
 
         if self.single:
@@ -319,7 +323,7 @@ class _DeviceSpans:
 def _passes(
     rows: int, answers_at_once: int, members_G: Sequence[int] | None
 ) -> Iterator[tuple[int, int, Sequence[int] | None]]:
-    """Runs of rows whose answers fit one pass: first row, row behind the last, and how many rows each answer is of."""
+    """Yield runs of rows whose answers fit into one pass: first row, end, and the number of rows of each answer."""
     if members_G is None:
         for start in range(0, rows, answers_at_once):
             yield start, min(rows, start + answers_at_once), None
@@ -334,10 +338,10 @@ def _passes(
 
 
 def _largest(values_BS: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The largest values of each row and their columns, largest first: ``topk``, with most columns never looked at.
+    """Return the largest values of each row and their columns, largest first, as ``topk`` does but reading less.
 
-    The k largest values stand in the k blocks of columns whose maxima are largest, so only those blocks and the columns
-    behind the last whole block are sorted.
+    The k largest values are in the k blocks of columns with the largest maxima, so only those blocks and the columns behind
+    the last whole block are sorted.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Where the model runs and in which precision, chosen with a reason that is said."""
+"""The device that the model runs on and its precision, each chosen with a reason that users can read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """A device, a precision, and why."""
+    """A device, a precision, and the reason for them."""
 
     device: str
     """As torch spells it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``."""
@@ -21,12 +21,12 @@ class Compute:
     reason: str
 
     def described(self) -> str:
-        """One line for people: "cpu, bf16 (this CPU has AMX)"."""
+        """Return one line for users: "cpu, bf16 (this CPU has AMX)"."""
         return f"{self.device}, {self.precision} ({self.reason})"
 
 
 def checked_precision(precision: str) -> Precision:
-    """The same word, if it is one of the three.
+    """Return the precision if it is one of the three.
 
     Raises:
         UsageError: for any other word.
@@ -42,44 +42,40 @@ def choose_compute(device: str = "auto", precision: str = "auto", recorded: Prec
 
     Args:
         device: ``auto`` takes CUDA, then mps, then the CPU; anything else is a torch device.
-        precision: ``auto`` takes ``recorded`` if there is one, else bf16 where the device multiplies it natively, else fp32.
-        recorded: what an earlier run over the same store used, so that its features stay comparable.
+        precision: ``auto`` takes ``recorded`` if given, else bf16 if the device multiplies it natively, else fp32.
+        recorded: precision of an earlier run in the same store, so that its features stay comparable.
 
     Raises:
-        UsageError: if the device is not there or the precision is unknown.
+        UsageError: if this machine lacks the device, or the precision is unknown.
     """
-    chosen_device, device_reason = _device(device)
+    chosen = _device(device)
     if precision != "auto":
-        return Compute(chosen_device, checked_precision(precision), "as asked for")
+        return Compute(chosen, checked_precision(precision), "as requested")
     if recorded is not None:
-        return Compute(chosen_device, recorded, "as recorded by an earlier run in this store")
-    chosen, reason = _native_precision(chosen_device)
-    return Compute(chosen_device, chosen, f"{device_reason}{reason}")
+        return Compute(chosen, recorded, "as recorded by an earlier run in this store")
+    return Compute(chosen, *_native_precision(chosen))
 
 
-def _device(device: str) -> tuple[str, str]:
+def _device(device: str) -> str:
     import torch
 
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
-        if torch.cuda.is_available():
-            return "cuda", ""
-        return ("mps", "") if torch.backends.mps.is_available() else ("cpu", "")
+        return next(name for name, is_present in present.items() if is_present)
     try:
-        kind = torch.device(device).type
+        asked = torch.device(device)
     except RuntimeError:
         raise UsageError(f"device {device!r}: allowed are auto, cpu, cuda, cuda:N and mps") from None
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(kind, False):
-        found = ", ".join(name for name, is_there in there.items() if is_there)
+    if not present.get(asked.type, False):
+        found = ", ".join(name for name, is_present in reversed(present.items()) if is_present)
         raise UsageError(
-            f"device {device!r} is not there or not supported; this machine has: {found}. Use --device auto"
+            f"device {device!r} is not available or not supported; this machine has: {found}. Use --device auto"
         )
-    index = torch.device(device).index
-    if kind == "cuda" and index is not None and index >= torch.cuda.device_count():
+    if asked.type == "cuda" and asked.index is not None and asked.index >= torch.cuda.device_count():
         raise UsageError(
-            f"device {device!r} is not there; this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}"
+            f"device {device!r} is not available; this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}"
         )
-    return "cpu" if kind == "cpu" else device, ""  # "cpu:0" is the same place
+    return "cpu" if asked.type == "cpu" else device  # "cpu:0" is the same device
 
 
 def _native_precision(device: str) -> tuple[Precision, str]:
@@ -89,18 +85,10 @@ def _native_precision(device: str) -> tuple[Precision, str]:
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16", f"{torch.cuda.get_device_name(device)} multiplies bf16"
         return "fp32", f"{torch.cuda.get_device_name(device)} has no bf16"
-    if device == "cpu":
-        if _cpu_has("_is_amx_tile_supported"):
-            return "bf16", "this CPU has AMX"
-        if _cpu_has("_is_avx512_bf16_supported"):
-            return "bf16", "this CPU has AVX512-bf16"
-        return "fp32", "this CPU has neither AMX nor AVX512-bf16"
-    return "fp32", f"bf16 is not tried on {device}"
-
-
-def _cpu_has(probe: str) -> bool:
-    """Ask torch, which asks the processor; a torch without the probe (not x86) has not got the unit either."""
-    import torch
-
-    answer = getattr(torch.cpu, probe, None)
-    return bool(answer and answer())
+    if device != "cpu":
+        return "fp32", f"bf16 is not tried on {device}"
+    for probe, unit in (("_is_amx_tile_supported", "AMX"), ("_is_avx512_bf16_supported", "AVX512-bf16")):
+        # A torch without the probe was built for another processor than x86, which lacks the unit too.
+        if getattr(torch.cpu, probe, lambda: False)():
+            return "bf16", f"this CPU has {unit}"
+    return "fp32", "this CPU has neither AMX nor AVX512-bf16"

@@ -1,25 +1,21 @@
-"""The model: images and captions to L2-normalised features."""
+"""The contract of a model: images and captions to L2-normalised features."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.preprocessing import Preprocessing
 
-if TYPE_CHECKING:
-    pass
-
-
 ENCODE_VERSION = 1
 """Part of every feature's identity: raise it when the same weights and pixels give other features."""
 
 
 class Encoder(Protocol):
-    """What turns images, and perhaps captions, into features. May be called from several threads at once."""
+    """A model that turns images, and perhaps captions, into features. Several threads may call it at once."""
 
     @property
     def identity(self) -> dict[str, str]:
@@ -28,7 +24,7 @@ class Encoder(Protocol):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What images must have gone through."""
+        """Preprocessing that the model's images need."""
         ...
 
     @property
@@ -38,20 +34,20 @@ class Encoder(Protocol):
 
     @property
     def logit_scale(self) -> float:
-        """What cosines are multiplied by (not its logarithm)."""
+        """Factor of the cosines (not its logarithm)."""
         ...
 
     @property
     def logit_bias(self) -> float:
-        """What is added to the product; 0 where the model has none."""
+        """Number added to the scaled cosines; 0 for a model without a bias."""
         ...
 
     def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """B RGB images of the contract's size to B×D features, L2-normalised in fp32 and then rounded to float16."""
+        """Return B×D features of B preprocessed RGB images, L2-normalised in fp32 and then rounded to float16."""
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """N captions to N×D features, L2-normalised.
+        """Return N×D L2-normalised features of N captions.
 
         Raises:
             NoTextTower: if the encoder is image-only.

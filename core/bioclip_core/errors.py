@@ -1,16 +1,16 @@
-"""The errors that this software raises; each says what was given, what is allowed and what to do next.
+"""The errors that this software raises. Their texts say what was given, what is wrong and what to do.
 
 BioclipError
 ├── UsageError            an option or argument that cannot be used as given
-├── ModelError            a model that cannot be had or used
-│   ├── UnknownModel      no such name, folder or file
-│   ├── ModelUnavailable  the model's hub could not be reached, or it has no such model
-│   ├── UnsafeWeights     a weight file that would have to run code to be read
-│   └── NoTextTower       an image-only encoder was asked for text features
+├── ModelError            a model that is unavailable or cannot be used
+│   ├── UnknownModel      a model name, folder or file that does not exist
+│   ├── ModelUnavailable  a hub that cannot be reached, or that lacks the model
+│   ├── UnsafeWeights     a weight file that would run code when read
+│   └── NoTextTower       text features asked of an image-only encoder
 ├── LabelSetError         a label set that is missing, damaged or made for another model
 ├── ImageError            one image that cannot be read; never ends a run
 ├── SourceError           a folder, table or list that cannot be read at all
-├── StoreError            a database that refuses, goes away or is of another version
+├── StoreError            a database that refuses, disconnects or has another version
 └── PluginError           a plugin that breaks the contract of a hook
 """
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 
 class BioclipError(Exception):
-    """Base of every error that is the caller's to see; its text is one readable line."""
+    """Base of every error that a caller should see. Its text is one readable line."""
 
 
 class UsageError(BioclipError, ValueError):
@@ -26,23 +26,23 @@ class UsageError(BioclipError, ValueError):
 
 
 class ModelError(BioclipError):
-    """A model that cannot be had or used."""
+    """A model that is unavailable or cannot be used."""
 
 
 class UnknownModel(ModelError):
-    """No such model name, folder or file."""
+    """A model name, folder or file that does not exist."""
 
 
 class ModelUnavailable(ModelError):
-    """The model's hub could not be reached, or it has no such model."""
+    """A hub that cannot be reached, or that lacks the model."""
 
 
 class UnsafeWeights(ModelError):
-    """A weight file that would have to run code to be read."""
+    """A weight file that would run code when read."""
 
 
 class NoTextTower(ModelError):
-    """An image-only encoder was asked for text features; use prototypes instead."""
+    """Text features asked of an image-only encoder; use prototypes instead."""
 
 
 class LabelSetError(BioclipError):
@@ -50,7 +50,7 @@ class LabelSetError(BioclipError):
 
 
 class ImageError(BioclipError):
-    """One image that cannot be read: ``stage`` is where it failed, the text is the reason a person reads."""
+    """One image that cannot be read. ``stage`` is the step that failed; the text is the reason."""
 
     def __init__(self, reason: str, *, stage: str = "decode") -> None:
         super().__init__(reason)
@@ -62,7 +62,7 @@ class SourceError(BioclipError):
 
 
 class StoreError(BioclipError):
-    """A database that refuses, goes away or is of another version."""
+    """A database that refuses, disconnects or has another version."""
 
 
 class PluginError(BioclipError):

@@ -1,4 +1,4 @@
-"""The open_clip encoder: a found model opened on a device."""
+"""The encoder for models that open_clip loads."""
 
 from __future__ import annotations
 
@@ -21,24 +21,21 @@ from bioclip_core.preprocessing import Preprocessing
 if TYPE_CHECKING:
     import torch
 
-
 log = logging.getLogger("bioclip_plugin.encoder")
 
-
-_TEXTS_A_BATCH = 256  # a long list is not one batch: its activations would need gigabytes, and images would wait for it
-
-
-_TRIM = 8  # captions are cut to a multiple of this many tokens
-
-
-_TRIM_TOLERANCE = 1e-4  # largest difference of a normalised feature that rounding in fp32 explains
+_TEXTS_PER_BATCH = 256
+"""Limit of a batch of captions: the activations of a long list would need gigabytes, and images would wait for it."""
+_TRIM = 8
+"""Captions are cut to a multiple of this many tokens."""
+_TRIM_TOLERANCE = 1e-4
+"""Largest difference of a normalised feature that rounding in fp32 explains."""
 
 
 def open_encoder(found: FoundModel, compute: Compute) -> Encoder:
-    """Open a found model on a device: a plugin's own encoder, or open_clip's.
+    """Return the encoder of a found model on a device: a plugin's own, or open_clip's.
 
     Raises:
-        UnsafeWeights: if the weight file would have to run code.
+        UnsafeWeights: if reading the weight file would run code.
         ModelError: if weights and config do not fit.
     """
     if found.entry and found.entry.open_encoder:
@@ -47,21 +44,28 @@ def open_encoder(found: FoundModel, compute: Compute) -> Encoder:
 
 
 class OpenClipEncoder:
-    """An open_clip model: the image tower in the chosen precision, the text tower in fp32 unless asked otherwise."""
+    """An open_clip model: the image tower in the chosen precision, the text tower in fp32."""
 
     def __init__(self, found: FoundModel, compute: Compute) -> None:
+        import torch
+
         self._found = found
         self._compute = compute
         self._lock = threading.Lock()
         self._trimming: bool | None = None  # None: not verified yet
+        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[compute.precision]
         model = load_model(found).eval().requires_grad_(False).to(compute.device)
-        model.visual.to(_dtype(compute))
+        model.visual.to(self._dtype)
         self._model = model
         self._tokenizer: Any = None
-        self.dimension = _dimension(found, model)
+        self.dimension = int(found.config.get("embed_dim") or model.visual.output_dim)
         self.logit_scale = float(model.logit_scale.exp())
         self.logit_bias = float(model.logit_bias) if getattr(model, "logit_bias", None) is not None else 0.0
-        self._mean, self._std = _pixel_statistics(found.preprocessing, compute)
+        # On the scale of 0 to 255, shaped to broadcast over B×C×H×W.
+        self._mean, self._std = (
+            torch.tensor(values, device=compute.device).view(1, 3, 1, 1) * 255
+            for values in (found.preprocessing.mean, found.preprocessing.std)
+        )
 
     @property
     def identity(self) -> dict[str, str]:
@@ -73,7 +77,7 @@ class OpenClipEncoder:
 
     @property
     def model(self) -> Any:
-        """The open_clip module itself, for training and export."""
+        """The open_clip module, for training and export."""
         return self._model
 
     def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
@@ -85,9 +89,7 @@ class OpenClipEncoder:
             pixels_BHWC = torch.from_numpy(np.ascontiguousarray(images_BHWC)).to(
                 self._compute.device, non_blocking=True
             )
-            images_BCHW = (
-                pixels_BHWC.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std).to(_dtype(self._compute))
-            )
+            images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std).to(self._dtype)
             features_BD = torch.nn.functional.normalize(self._model.encode_image(images_BCHW).float(), dim=-1)
             return features_BD.to(torch.float16).cpu().numpy()
 
@@ -96,10 +98,12 @@ class OpenClipEncoder:
 
         unique = list(dict.fromkeys(texts))
         features_UD = np.empty((len(unique), self.dimension), dtype=np.float32)
-        for start in range(0, len(unique), _TEXTS_A_BATCH):
-            batch = unique[start : start + _TEXTS_A_BATCH]
+        for start in range(0, len(unique), _TEXTS_PER_BATCH):
+            batch = unique[start : start + _TEXTS_PER_BATCH]
             with self._lock, torch.inference_mode():
-                features_BD = self._encode_tokens(self._tokenize(batch)).float()
+                if self._tokenizer is None:
+                    self._tokenizer = tokenizer_of(self._found)
+                features_BD = self._encode_tokens(self._tokenizer(batch).to(self._compute.device)).float()
                 features_UD[start : start + len(batch)] = (
                     torch.nn.functional.normalize(features_BD, dim=-1).cpu().numpy()
                 )
@@ -107,29 +111,22 @@ class OpenClipEncoder:
         rows: NDArray[np.float32] = features_UD[[row[text] for text in texts]]
         return rows
 
-    def _tokenize(self, texts: list[str]) -> torch.Tensor:
-        if self._tokenizer is None:
-            self._tokenizer = tokenizer_of(self._found)
-        tokens: torch.Tensor = self._tokenizer(texts)
-        return tokens.to(self._compute.device)
-
     def _encode_tokens(self, tokens_BT: torch.Tensor) -> torch.Tensor:
-        """Encode cut to the longest caption where that is exact; the first batch proves it against the whole length."""
-        if self._trimming is None:
-            whole_BD: torch.Tensor = self._model.encode_text(tokens_BT)
-            trimmed_BD = _encode_trimmed(self._model, tokens_BT) if _is_causal_clip(self._model) else None
-            self._trimming = trimmed_BD is not None and _same_direction(whole_BD, trimmed_BD)
-            log.debug(
-                "captions are %s",
-                "cut to the longest of a batch" if self._trimming else "encoded at their whole length",
-            )
-            # The two differ in the last bits: a batch gives the same whether it is the first of a process or not.
-            return whole_BD if trimmed_BD is None or not self._trimming else trimmed_BD
-        return _encode_trimmed(self._model, tokens_BT) if self._trimming else self._model.encode_text(tokens_BT)
+        """Encode captions cut to the longest one if that is exact, which the first batch tests."""
+        if self._trimming:
+            return _encode_trimmed(self._model, tokens_BT)
+        whole_BD: torch.Tensor = self._model.encode_text(tokens_BT)
+        if self._trimming is False:
+            return whole_BD
+        trimmed_BD = _encode_trimmed(self._model, tokens_BT) if _is_causal_clip(self._model) else None
+        self._trimming = trimmed_BD is not None and _same_direction(whole_BD, trimmed_BD)
+        log.debug("captions are %s", "cut to the longest of a batch" if self._trimming else "encoded in full length")
+        # The two differ in the last bits: a batch gives the same whether it is the first of a process or not.
+        return trimmed_BD if self._trimming and trimmed_BD is not None else whole_BD
 
 
 def _is_causal_clip(model: Any) -> bool:
-    """Whether what stands behind the end-of-text token cannot reach the feature: CLIP's own text tower, nothing else."""
+    """True for CLIP's own text tower, where tokens behind the end-of-text token cannot reach the feature."""
     from open_clip import CLIP
 
     return (
@@ -140,7 +137,7 @@ def _is_causal_clip(model: Any) -> bool:
 
 
 def _encode_trimmed(model: Any, tokens_BT: torch.Tensor) -> torch.Tensor:
-    """CLIP's text forward over the first T' tokens, T' the longest caption rounded up to a multiple of 8."""
+    """Run CLIP's text tower over the first T' tokens, T' being the longest caption rounded up to a multiple of 8."""
     from open_clip.transformer import text_global_pool
 
     length = int(tokens_BT.argmax(dim=1).max()) + 1  # the end-of-text token has the highest number
@@ -149,11 +146,12 @@ def _encode_trimmed(model: Any, tokens_BT: torch.Tensor) -> torch.Tensor:
     dtype = model.transformer.get_cast_dtype()
     x_BTD = model.token_embedding(tokens_BT).to(dtype) + model.positional_embedding[:length].to(dtype)
     x_BTD = model.ln_final(model.transformer(x_BTD, attn_mask=model.attn_mask[:length, :length]))
-    x_BD = text_global_pool(x_BTD, tokens_BT, model.text_pool_type, eos_token_id=getattr(model, "text_eos_id", None))
+    x_BD: torch.Tensor = text_global_pool(
+        x_BTD, tokens_BT, model.text_pool_type, eos_token_id=getattr(model, "text_eos_id", None)
+    )
     if model.text_projection is not None:
         x_BD = model.text_projection(x_BD) if callable(model.text_projection) else x_BD @ model.text_projection
-    features_BD: torch.Tensor = x_BD
-    return features_BD
+    return x_BD
 
 
 def _same_direction(one_BD: torch.Tensor, other_BD: torch.Tensor) -> bool:
@@ -164,10 +162,12 @@ def _same_direction(one_BD: torch.Tensor, other_BD: torch.Tensor) -> bool:
 
 
 def load_model(found: FoundModel) -> Any:
-    """The open_clip module of a found model in fp32 on the CPU; the host's logging and random numbers stay as they were.
+    """Return the open_clip module of a found model in fp32 on the CPU.
+
+    The logging set-up and the random numbers of the host program stay as they were.
 
     Raises:
-        UnsafeWeights: if the weight file would have to run code.
+        UnsafeWeights: if reading the weight file would run code.
         ModelError: if weights and config do not fit.
     """
     import open_clip
@@ -176,8 +176,8 @@ def load_model(found: FoundModel) -> Any:
     if found.weights is None:
         raise ModelError(f"model {found.name!r} has no weights on this machine")
     try:
-        # open_clip draws random weights before it reads the real ones; the host's random numbers stay what they were.
-        with _root_logger_left_alone(), torch.random.fork_rng(devices=[]):
+        # open_clip draws random weights before it reads the real ones.
+        with _quiet_open_clip(), torch.random.fork_rng(devices=[]):
             model = open_clip.create_model(
                 found.architecture or f"local-dir:{found.folder}",
                 load_weights=False, pretrained_image=False, pretrained_text=False,
@@ -188,16 +188,29 @@ def load_model(found: FoundModel) -> Any:
             f"model {found.name!r}: {found.weights} holds more than weights and would run code when read; it was not opened. "
             "Ask its author for a safetensors file"
         ) from None
-    except (
-        Exception
-    ) as error:  # open_clip, torch and safetensors each raise their own for a file that is not what it says
+    except Exception as error:  # for a damaged file open_clip, torch and safetensors each raise their own
         raise ModelError(f"model {found.name!r}: {found.weights} cannot be loaded: {_first_line(error)}") from error
     return model
 
 
+def tokenizer_of(found: FoundModel) -> Any:
+    """Return the tokenizer that the model's config names, which turns texts into B×T token ids.
+
+    Raises:
+        ModelError: if it is not available, for example because a hub cannot be reached.
+    """
+    import open_clip
+
+    try:
+        with _quiet_open_clip():
+            return open_clip.get_tokenizer(found.architecture or f"local-dir:{found.folder}")
+    except Exception as error:  # for a hub out of reach it raises whatever the hub client raises
+        raise ModelError(f"model {found.name!r}: its tokenizer cannot be loaded: {_first_line(error)}") from error
+
+
 @contextmanager
-def _root_logger_left_alone() -> Iterator[None]:
-    """open_clip logs through the root logger, which would install a handler on it and say that weights are random."""
+def _quiet_open_clip() -> Iterator[None]:
+    """Keep open_clip off the root logger, on which it would install a handler and report that weights are random."""
     root, nowhere = logging.getLogger(), logging.NullHandler()
 
     def not_open_clip(record: logging.LogRecord) -> bool:
@@ -212,40 +225,5 @@ def _root_logger_left_alone() -> Iterator[None]:
         root.removeHandler(nowhere)
 
 
-def tokenizer_of(found: FoundModel) -> Any:
-    """The tokenizer that the model's config names: texts to B×T token ids.
-
-    Raises:
-        ModelError: if it cannot be had, for example from a hub out of reach.
-    """
-    import open_clip
-
-    try:
-        with _root_logger_left_alone():
-            return open_clip.get_tokenizer(found.architecture or f"local-dir:{found.folder}")
-    except Exception as error:  # a hub tokenizer out of reach raises whatever the hub client raises
-        raise ModelError(f"model {found.name!r}: its tokenizer cannot be had: {_first_line(error)}") from error
-
-
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
-def _dtype(compute: Compute) -> torch.dtype:
-    import torch
-
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[compute.precision]
-
-
-def _dimension(found: FoundModel, model: Any) -> int:
-    return int(found.config.get("embed_dim") or model.visual.output_dim)
-
-
-def _pixel_statistics(preprocessing: Preprocessing, compute: Compute) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation on the scale of 0 to 255, shaped to broadcast over B×C×H×W."""
-    import torch
-
-    mean, std = (
-        torch.tensor(v, device=compute.device).view(1, 3, 1, 1) * 255 for v in (preprocessing.mean, preprocessing.std)
-    )
-    return mean, std

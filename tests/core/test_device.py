@@ -37,7 +37,7 @@ def test_what_an_earlier_run_recorded_is_kept_and_what_is_asked_for_goes_before_
         compute = choose_compute("cpu", recorded=recorded)
         assert (compute.precision, compute.reason) == (recorded, "as recorded by an earlier run in this store")
     asked = choose_compute("cpu", "fp32", recorded="bf16")
-    assert (asked.precision, asked.reason) == ("fp32", "as asked for")
+    assert (asked.precision, asked.reason) == ("fp32", "as requested")
 
 
 def test_auto_takes_the_accelerator_where_there_is_one() -> None:
@@ -58,7 +58,7 @@ def test_a_device_that_torch_cannot_spell_lists_what_is_allowed(device: str) -> 
 
 @pytest.mark.parametrize("device", ["meta", "xpu", "cuda:99"])
 def test_a_device_that_is_not_there_lists_what_this_machine_has(device: str) -> None:
-    with pytest.raises(UsageError, match=r"is not there.*this machine has.*(cpu|cuda:0)"):
+    with pytest.raises(UsageError, match=r"is not available.*this machine has.*(cpu|cuda:0)"):
         choose_compute(device)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tarfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import ImageError, SourceError
+from bioclip_core.identity import sha256_of
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.batches.regions import EncodedRegion
 from bioclip_training.catalog.ahead import in_order, threads_for
@@ -71,7 +71,7 @@ def _check_index(folder: Path, manifest: Manifest) -> tuple[list[Problem], dict[
     if not file.is_file():
         return [Problem(INDEX_FILE, "it is missing, and without it no sample is found")], None
     texts = []
-    if _sha256(file) != manifest.index_sha256:
+    if sha256_of(file) != manifest.index_sha256:
         texts.append("its sha256 is not the one in the manifest")
     places: dict[str, _Places] = {}
     try:
@@ -101,7 +101,7 @@ def _check_shard(file: Path, shard: Shard, listed: _Places | None, decode: bool)
     if size != shard.bytes:
         cut = "truncated: " if size < shard.bytes else ""
         yield f"{cut}it has {size:,} bytes, and the manifest says {shard.bytes:,}"
-    elif _sha256(file) != shard.sha256:
+    elif sha256_of(file) != shard.sha256:
         yield "damaged: its sha256 is not the one in the manifest"
     images: _Places = {}
     texts: set[str] = set()
@@ -165,12 +165,6 @@ def _json_damage(data: bytes, split: str) -> str:
     if missing:
         return f"it lacks {', '.join(missing)}"
     return "" if cells.get("split") == split else f"its split is {cells.get('split')!r}, and the shard's {split!r}"
-
-
-def _sha256(file: Path) -> str:
-    """Return the sha256 of the bytes as they are now: a remembered one would hide a failing disk."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _shortened(lines: list[str]) -> list[str]:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.device import Compute
-from bioclip_core.files.whole import write_whole
-from bioclip_core.identity import settings_id, user_cache
+from bioclip_core.identity import read_cache, settings_id, user_cache, write_cache
 from bioclip_training.loop.recipe import TrainConfig
 from bioclip_training.loop.start import Start
 
@@ -37,26 +36,13 @@ class KernelBook:
 
     def remembered(self) -> Kernels | None:
         """What was measured before; None where nothing was."""
-        return self._read().get(self._key)
+        return read_cache(self._file).get(self._key)
 
     def remember(self, kernels: Mapping[str, Mapping[str, Any]]) -> None:
         """Write an entry; a cache that cannot be written costs a measurement, never the run."""
-        book = self._read()
-        if self._key in book:
-            return
-        book[self._key] = {tower: dict(values) for tower, values in kernels.items()}
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._file, json.dumps(book))
-        except OSError:
-            return
-
-    def _read(self) -> dict[str, Kernels]:
-        try:
-            book = json.loads(self._file.read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return book if isinstance(book, dict) else {}
+        book = read_cache(self._file)
+        if self._key not in book:
+            write_cache(self._file, {**book, self._key: {tower: dict(values) for tower, values in kernels.items()}})
 
 
 def _processor() -> str:

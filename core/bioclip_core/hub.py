@@ -1,0 +1,74 @@
+"""Files of the Hugging Face hub: from this machine's cache, else fetched once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bioclip_core.errors import ModelUnavailable
+
+_PROBE_TIMEOUT_S = 5.0
+
+
+def hub_file(
+    repository: str, filename: str, *, revision: str | None = None, kind: str = "model", fetch: bool = True
+) -> Path:
+    """Return one file of a hub repository: the cached copy, else a fetched one.
+
+    Args:
+        repository: ``ORG/NAME``.
+        filename: path of the file in the repository.
+        revision: branch, tag or commit; None means the main branch.
+        kind: kind of repository, as the hub calls it.
+        fetch: allow to use the network. The environment variable ``HF_HUB_OFFLINE`` forbids it too.
+
+    Raises:
+        ModelUnavailable: if the file is not cached and cannot be fetched; the text is one line.
+    """
+    from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
+
+    cached = try_to_load_from_cache(repository, filename, revision=revision, repo_type=kind)
+    if isinstance(cached, str):
+        return Path(cached)
+    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+    if offline or not fetch:
+        why = "HF_HUB_OFFLINE is set" if offline else "fetching is switched off"
+        raise ModelUnavailable(
+            f"{filename} of {repository} is not in this machine's cache and {why}; fetch it once where there is network: "
+            f"bioclip-plugin models fetch hf-hub:{repository}"
+        )
+    why = "no connection"
+    if _hub_answers():
+        try:
+            return Path(hf_hub_download(repository, filename, revision=revision, repo_type=kind))
+        except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+            cause = " ".join(str(error).split())[:160]
+            raise ModelUnavailable(
+                f"the hub has no {repository} of that revision, or it is private (set HF_TOKEN): {cause}"
+            ) from None
+        except Exception as error:  # the hub client raises its own, requests', and the operating system's errors
+            if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
+                raise ModelUnavailable(f"{repository} on the hub has no file {filename}") from None
+            why = type(error).__name__
+    raise ModelUnavailable(
+        f"the model hub could not be reached for {filename} of {repository} ({why}); check the network, or fetch it elsewhere "
+        f"(bioclip-plugin models fetch hf-hub:{repository}) and copy the hub's cache folder, or use --model demo"
+    )
+
+
+def _hub_answers() -> bool:
+    """True if the hub takes a connection. Its own client would try for half a minute and log every attempt."""
+    import socket
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
+    from huggingface_hub.constants import ENDPOINT
+
+    if getproxies():  # the proxy decides, and it may know hosts that this machine cannot look up
+        return True
+    address = urlsplit(ENDPOINT)
+    try:
+        with socket.create_connection((address.hostname or "", address.port or 443), timeout=_PROBE_TIMEOUT_S):
+            return True
+    except OSError:
+        return False
