@@ -1,32 +1,35 @@
-"""Media that become several items or that need a reader of their own: videos, TIFF pages, RAW and HEIF."""
+"""Media that become several items or that need a reader of their own: videos, TIFF pages, RAW and HEIF.
+
+The readers are imported when the first file is opened, so that ``--help`` imports no imaging library.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.hookspecs import hookimpl
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of
-from bioclip_plugin.opening import heif, pages, raw, video
-from bioclip_plugin.opening.frames import VideoFrames
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from bioclip_plugin.contracts.source import ListingOptions
+    from bioclip_plugin.opening.frames import VideoFrames
 
 
 class BuiltInMedia:
-    """The built-in kinds of media, as a plugin. One a plugin manager, since it keeps videos open; close it after use."""
-
-    def __init__(self) -> None:
-        self._frames = VideoFrames()
+    """The built-in kinds of media, as a plugin. One per plugin manager, since it keeps videos open; close it after use."""
 
     @hookimpl(trylast=True)
     def expand_media(self, item: MediaItem, options: ListingOptions) -> Iterable[MediaItem | Unlisted] | None:
-        if not _is_whole(item):
+        # An item with boxes or a frame number is one image already.
+        if item.data is not None or item.image is not None or item.detected or item.regions or item.frame:
             return None
+        from bioclip_plugin.opening import pages, video
+
         path = _path(item)
         if video.is_video(path) and path.is_file():
             return video.frames_of(item, path, options.frames_per_second)
@@ -36,6 +39,8 @@ class BuiltInMedia:
     def open_media(self, item: MediaItem) -> Image.Image | None:
         if item.image is not None:
             return None
+        from bioclip_plugin.opening import heif, pages, raw, video
+
         path = _path(item)
         if item.data is None and video.is_video(path):
             return self._frames.frame(path, item.frame)
@@ -43,16 +48,20 @@ class BuiltInMedia:
 
     @hookimpl
     def media_suffixes(self) -> Iterable[str]:
+        from bioclip_plugin.opening import heif, pages, raw, video
+
         return sorted(video.SUFFIXES | pages.SUFFIXES | heif.SUFFIXES | raw.SUFFIXES)
 
+    @cached_property
+    def _frames(self) -> VideoFrames:
+        from bioclip_plugin.opening.frames import VideoFrames
+
+        return VideoFrames()
+
     def close(self) -> None:
-        """Give back the videos that are open."""
-        self._frames.close()
-
-
-def _is_whole(item: MediaItem) -> bool:
-    """Whether the item is a file as it was found: what a detector looked at, or what names its frame, is one item already."""
-    return item.data is None and item.image is None and not item.detected and not item.regions and item.frame == 0
+        """Close the open videos."""
+        if "_frames" in vars(self):
+            self._frames.close()
 
 
 def _path(item: MediaItem) -> Path:

@@ -1,4 +1,4 @@
-"""Single frames of videos as images: a few readers stay open and go forward, so that frames asked for in order are decoded once."""
+"""Single frames of videos as images: a few readers stay open and go forward, so that frames in order are decoded once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from bioclip_core.errors import ImageError
-from bioclip_core.images.decoding import MAX_DECODED_PIXELS
+from bioclip_plugin.opening.refusals import check_size, reason_of
 from bioclip_plugin.opening.video import opened, video_stream
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-_READERS = 4  # videos that stay open; each holds a decoder and the frames that it refers to
+_READERS = 4  # videos that stay open; each holds a decoder and its reference frames
 
 # FFmpeg states a rotation counter-clockwise.
 _TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
@@ -29,7 +29,7 @@ _Key = tuple[str, int, int]
 
 
 class VideoFrames:
-    """Gives frames by number to any number of threads, with at most a few videos open."""
+    """Frames by number for any number of threads, with at most a few videos open."""
 
     def __init__(self, readers: int = _READERS) -> None:
         self._most = readers
@@ -38,24 +38,24 @@ class VideoFrames:
         self._users: Counter[_Key] = Counter()
 
     def frame(self, path: Path, number: int) -> Image.Image:
-        """One frame, upright, as RGB.
+        """Return one frame, upright, as RGB.
 
         Raises:
-            ImageError: if the video cannot be opened, or has no such frame that can be decoded.
+            ImageError: if the video cannot be opened, or the frame does not exist or cannot be decoded.
         """
         with self._reader(path) as reader:
             return reader.frame(number)
 
     @contextmanager
     def _reader(self, path: Path) -> Iterator[_Reader]:
-        """The open reader of a file; those used longest ago and by nobody now are closed."""
+        """Give the open reader of a file. Above the limit, those used longest ago and idle now are closed."""
         try:
-            about = path.stat()
+            stat = path.stat()
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             reason = "the file does not exist (any more)" if missing else f"the file cannot be read: {error.strerror}"
             raise ImageError(reason, stage="read") from None
-        key = (str(path), about.st_size, about.st_mtime_ns)  # a file that was replaced is another one
+        key = (str(path), stat.st_size, stat.st_mtime_ns)  # a file that was replaced is another one
         with self._lock:
             reader = self._readers.pop(key, None) or _Reader(path)
             self._readers[key] = reader
@@ -68,7 +68,7 @@ class VideoFrames:
                 self._drop_idle(keep=self._most)
 
     def close(self) -> None:
-        """Close every video that nobody is reading; one in use is closed when its reader is done with it."""
+        """Close every idle video; one in use is closed when its reader is done with it."""
         with self._lock:
             self._drop_idle(keep=0)
 
@@ -80,7 +80,7 @@ class VideoFrames:
 
 
 class _Reader:
-    """One video in decoding. One thread decodes at a time; frames that others wait for are kept as it passes them."""
+    """One video in decoding. One thread decodes at a time and keeps the frames that others wait for."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -94,10 +94,10 @@ class _Reader:
         """Number of the frame that the decoder gives next."""
         self._trouble = ""
         self._end: ImageError | None = None
-        """Why no frame from ``_next`` on can be had."""
+        """Reason why there are no frames from ``_next`` on."""
 
     def frame(self, number: int) -> Image.Image:
-        """A frame; see :meth:`VideoFrames.frame`."""
+        """Return a frame; see :meth:`VideoFrames.frame`."""
         with self._turn:
             self._wanted[number] += 1
             while number not in self._kept and self._decoding:
@@ -122,13 +122,13 @@ class _Reader:
         raise found or ImageError(f"frame {number} of the video cannot be decoded")
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         if self._container is not None:
             self._container.close()
             self._container, self._frames = None, iter(())
 
     def _decode_to(self, number: int) -> None:
-        if self._container is None or number < self._next:  # a frame that has passed is there from the beginning again
+        if self._container is None or number < self._next:  # a decoder only goes forward
             self.close()
             self._start()
         while self._next <= number and self._end is None:
@@ -139,27 +139,23 @@ class _Reader:
             with self._turn:
                 wanted = self._next in self._wanted
             if wanted:
-                self._keep(self._next, _image_of(frame))
+                image = _image_of(frame)
+                with self._turn:
+                    self._kept[self._next] = image
+                    self._turn.notify_all()
             self._next += 1
         if self._end is not None:
             with self._turn:
-                for waiting in [wanted for wanted in self._wanted if wanted >= self._next]:
-                    self._kept[waiting] = self._missing(waiting, self._end)
-
-    def _missing(self, number: int, end: ImageError) -> ImageError:
-        return end if self._container is None else ImageError(f"there is no frame {number}: {end}", stage=end.stage)
-
-    def _keep(self, number: int, image: Image.Image | ImageError) -> None:
-        with self._turn:
-            self._kept[number] = image
-            self._turn.notify_all()
+                for missing in [wanted for wanted in self._wanted if wanted >= self._next]:
+                    reason = ImageError(f"there is no frame {missing}: {self._end}", stage=self._end.stage)
+                    self._kept[missing] = reason if self._container is not None else self._end
 
     def _start(self) -> None:
         self._next, self._trouble, self._end = 0, "", None
         try:
             self._container = opened(self._path)
             stream = video_stream(self._container)
-            _check_size(stream)
+            check_size(stream.codec_context.width or 0, stream.codec_context.height or 0)
         except ImageError as error:
             self.close()
             self._end = error
@@ -168,52 +164,28 @@ class _Reader:
         self._frames = self._decoded(self._container, stream)
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-        """The frames in the order of presentation; a packet that cannot be decoded is passed over."""
+        """Yield the frames in the order of presentation; packets that cannot be decoded are skipped."""
         import av
 
         packets = container.demux(stream)
         while True:
             try:
                 packet = next(packets, None)
-            except av.error.FFmpegError as error:  # what was read so far may hold frames that were not given yet
-                self._trouble, packet = _why(error), None
+            except av.error.FFmpegError as error:  # the decoder may still hold frames
+                self._trouble, packet = reason_of(error), None
             try:
-                frames = packet.decode() if packet is not None else []
+                yield from packet.decode() if packet is not None else stream.decode(None)
             except av.error.FFmpegError as error:
-                self._trouble = _why(error)
-                continue
+                if packet is not None:  # at the end the decoder fails if it was emptied before
+                    self._trouble = reason_of(error)
             if packet is None:
-                yield from self._rest(stream)
                 return
-            yield from frames
-
-    def _rest(self, stream: VideoStream) -> list[VideoFrame]:
-        """What the decoder still holds; nothing where it was asked before."""
-        import av
-
-        try:
-            return list(stream.decode(None))
-        except av.error.FFmpegError:
-            return []
-
-
-def _why(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)
-
-
-def _check_size(stream: VideoStream) -> None:
-    width, height = stream.codec_context.width or 0, stream.codec_context.height or 0
-    if width * height > MAX_DECODED_PIXELS:
-        raise ImageError(
-            f"its header announces {width:,} × {height:,} pixels a frame, which is over the budget of "
-            f"{MAX_DECODED_PIXELS / 1e6:,.0f} megapixels"
-        )
 
 
 def _image_of(frame: VideoFrame) -> Image.Image | ImageError:
     try:
         image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
-    except Exception as error:  # the conversion of a damaged frame raises what FFmpeg thinks of
+    except Exception as error:  # the conversion of a damaged frame raises errors of many types
         return ImageError(f"the frame cannot be turned into a picture: {error}")
     turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)
     return image.transpose(turn) if turn is not None else image

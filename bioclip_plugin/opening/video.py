@@ -6,49 +6,40 @@ import math
 import re
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bioclip_core.cells import moment_of, position_of
 from bioclip_core.errors import ImageError, UsageError
 from bioclip_plugin.items.media import MediaItem, Unlisted
+from bioclip_plugin.opening.refusals import not_installed, reason_of
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-# What trail cameras, phones and underwater rigs write.
+# Suffixes that trail cameras, phones and underwater rigs write.
 SUFFIXES = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .asf .mts .m2ts .3gp .3g2 .flv .ogv".split())
 
-# Containers that are read. Left out are those that name other files or addresses (playlists, concat lists): what a file
-# says is never a reason to open another one.
+# Containers that are read. Those that name other files or addresses (playlists, concat lists) are not: the content of a
+# file is never a reason to open another one.
 _FORMATS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf,dv,h264,hevc,m4v,mjpeg"
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 
 _SLACK_S = 0.002  # times in a container are rounded, in Matroska to a millisecond
-_CUT_OFF_S = 0.5  # an end that comes this much before the announced one is a file cut short, not rounding
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """One sampled frame."""
-
-    number: int
-    """From 0 in the order of presentation: as MegaDetector and OpenCV count."""
-    seconds: float
-    """Since the first frame."""
+_CUT_OFF_S = 0.5  # an end this long before the announced one is a file cut short, not rounding
 
 
 def is_video(path: Path) -> bool:
-    """Whether the name says so: a listing opens no file to find out."""
+    """True if the name has a video's suffix: a listing opens no file to find out."""
     return path.suffix.lower() in SUFFIXES
 
 
 def opened(path: Path) -> InputContainer:
-    """A video file, open for reading.
+    """Open a video file for reading.
 
     Raises:
         ImageError: if it cannot be opened, or PyAV is not installed.
@@ -56,10 +47,7 @@ def opened(path: Path) -> InputContainer:
     try:
         import av
     except ImportError:
-        raise ImageError(
-            "this is a video, and PyAV, which reads videos, is not installed: pip install 'bioclip-plugin[video]'",
-            stage="open",
-        ) from None
+        raise not_installed("video", "PyAV", "video") from None
     try:
         if path.stat().st_size == 0:
             raise ImageError("the file is empty (0 bytes)", stage="read")
@@ -68,11 +56,11 @@ def opened(path: Path) -> InputContainer:
     except av.error.EOFError:
         raise ImageError("the video has no frames: the file ends with its header", stage="open") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise ImageError(f"the video cannot be opened: {_why(error)}", stage="open") from error
+        raise ImageError(f"the video cannot be opened: {reason_of(error)}", stage="open") from error
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """The stream that is looked at.
+    """Return the largest video stream.
 
     Raises:
         ImageError: if there is no moving picture.
@@ -87,39 +75,48 @@ def video_stream(container: InputContainer) -> VideoStream:
 
 
 def frames_of(item: MediaItem, path: Path, frames_per_second: float) -> Iterator[MediaItem | Unlisted]:
-    """An item for each sampled frame of a video, in order; what cannot be listed is said once, at its frame.
+    """Yield an item for each sampled frame of a video, in order, and at most one entry for what cannot be listed.
 
-    Each frame's own time decides, since rates in headers are wrong for cameras that slow down in the dark: it is taken from the
-    file's index, or where that does not say it the file is read once, its packets without decoding. A sample is the first
-    frame at or after its time; where no frame is shown for a while there is none.
+    The time of each frame decides, since rates in headers are wrong for cameras that slow down in the dark. It is taken from
+    the file's index, or, where that lacks it, by reading the file once, its packets without decoding. A sample is the first
+    frame at or after its time; a gap without frames has no sample.
 
     Args:
-        frames_per_second: samples a second of the video; more than it has gives every frame.
+        frames_per_second: samples per second of the video; more than it has gives every frame.
 
     Raises:
-        UsageError: if the rate is no number above 0.
+        UsageError: if the rate is not a number above 0.
     """
     if not (math.isfinite(frames_per_second) and frames_per_second > 0):
         raise UsageError(f"frames per second {frames_per_second}: allowed are numbers above 0, such as 1 or 0.2")
     try:
-        container = opened(path)
+        with opened(path) as container:
+            stream = video_stream(container)
+            written = {**container.metadata, **stream.metadata}
+            times_s, trouble = _times(container, stream)
+            rate = float(stream.average_rate or 0)
+            announced_s = _announced_s(container, stream)
     except ImageError as error:
         yield Unlisted(item.uri, str(error), item.frame)
         return
-    with container:
-        try:
-            stream = video_stream(container)
-        except ImageError as error:
-            yield Unlisted(item.uri, str(error), item.frame)
-            return
-        said = {**container.metadata, **stream.metadata}
-        times_s, trouble = _times(container, stream)
-        rate = float(stream.average_rate or 0)
-        announced_s = _announced_s(container, stream)
-    about = {"frame_rate": round(rate, 4)} if rate else {}
-    start = item.captured_at or created_at(said)
-    for frame in _sampled(times_s, frames_per_second):
-        yield _item(item, frame, start, said, about)
+    start = item.captured_at or created_at(written)
+    latitude, longitude = _position(written)
+    place = (
+        item.place if item.place.latitude is not None else replace(item.place, latitude=latitude, longitude=longitude)
+    )
+    metadata: dict[str, str | float] = {
+        ours: written[theirs] for theirs, ours in _CAMERA.items() if written.get(theirs)
+    }
+    if rate:
+        metadata["frame_rate"] = round(rate, 4)
+    for number, seconds in _sampled(times_s, frames_per_second):
+        yield replace(
+            item,
+            frame=number,
+            captured_at=_later(start, seconds),
+            place=place,
+            metadata={**metadata, "video_seconds": round(seconds, 3), **item.metadata},
+        )
     if not times_s:
         yield Unlisted(item.uri, "the video has no frames" + (f": {trouble}" if trouble else ""), item.frame)
     elif trouble or announced_s - (times_s[-1] + (1 / rate if rate else 0)) >= max(_CUT_OFF_S, 1 / frames_per_second):
@@ -128,28 +125,11 @@ def frames_of(item: MediaItem, path: Path, frames_per_second: float) -> Iterator
         yield Unlisted(item.uri, reason + (f": {trouble}" if trouble else ""), len(times_s))
 
 
-def _item(
-    item: MediaItem, frame: _Frame, start: datetime | None, said: Mapping[str, str], about: Mapping[str, Any]
-) -> MediaItem:
-    latitude, longitude = _position(said)
-    place = item.place
-    if place.latitude is None:
-        place = replace(place, latitude=latitude, longitude=longitude)
-    camera = {ours: said[theirs] for theirs, ours in _CAMERA.items() if said.get(theirs)}
-    return replace(
-        item,
-        frame=frame.number,
-        captured_at=_later(start, frame.seconds),
-        place=place,
-        metadata={**camera, **about, "video_seconds": round(frame.seconds, 3), **item.metadata},
-    )
-
-
 # -- when each frame is shown ------------------------------------------------------------------------------------------
 
 
 def _times(container: InputContainer, stream: VideoStream) -> tuple[list[float], str]:
-    """The time of each frame in seconds since the first, and what ended the reading before the end of the file."""
+    """Return the time of each frame in seconds since the first, and the reason if reading ended before the end of the file."""
     import av
 
     stamps = _indexed(container, stream)
@@ -165,9 +145,9 @@ def _times(container: InputContainer, stream: VideoStream) -> tuple[list[float],
                 else:
                     stamps.append(packet.pts)
         except av.error.FFmpegError as error:
-            trouble = _why(error)
+            trouble = reason_of(error)
     unit_s = float(stream.time_base or 0)
-    if untimed or not unit_s:  # as many files of MPEG-4 in AVI have it: frames follow each other at the stated rate
+    if untimed or not unit_s:  # common for MPEG-4 in AVI: frames follow each other at the stated rate
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         return [number / rate for number in range(untimed + len(stamps))], trouble
     ordered = sorted(stamps)  # packets come in the order of decoding
@@ -175,20 +155,16 @@ def _times(container: InputContainer, stream: VideoStream) -> tuple[list[float],
 
 
 def _indexed(container: InputContainer, stream: VideoStream) -> array[int] | None:
-    """The frames' times out of the file's own index, where it is whole and says it exactly; else None.
+    """Return the frames' times out of the file's own index; None where that is incomplete or inexact.
 
-    MP4 and AVI have such an index, so that a listing reads kilobytes of them and not the film. It holds times of decoding: these
-    are those of showing where no frame refers to a later one, or where all are equally far apart.
+    MP4 and AVI have such an index, so that a listing reads kilobytes of them and not the film. It holds times of decoding,
+    which are those of showing where no frame refers to a later one, or where all are equally far apart.
     """
     entries = stream.index_entries
-    if not stream.frames or len(entries) != stream.frames:
+    if not stream.frames or len(entries) != stream.frames or any(entry.is_discard for entry in entries):
         return None
-    stamps = array("q")
-    for entry in entries:
-        if entry.is_discard:
-            return None
-        if entry.pos + entry.size <= container.size:  # else the file was cut short
-            stamps.append(entry.timestamp)
+    # Entries behind the end of the file are those of a file that was cut short.
+    stamps = array("q", [entry.timestamp for entry in entries if entry.pos + entry.size <= container.size])
     if stream.codec_context.has_b_frames:
         steps = {after - before for before, after in pairwise(stamps)}
         if steps and (max(steps) - min(steps)) * float(stream.time_base or 0) > _SLACK_S:
@@ -196,16 +172,17 @@ def _indexed(container: InputContainer, stream: VideoStream) -> array[int] | Non
     return stamps
 
 
-def _sampled(times_s: list[float], frames_per_second: float) -> Iterator[_Frame]:
+def _sampled(times_s: list[float], frames_per_second: float) -> Iterator[tuple[int, float]]:
+    """Yield number and time of each sampled frame, numbered from 0 as MegaDetector and OpenCV do."""
     due_s = 0.0
     for number, seconds in enumerate(times_s):
         if seconds >= due_s - _SLACK_S:
-            yield _Frame(number, seconds)
+            yield number, seconds
             due_s = (math.floor((seconds + _SLACK_S) * frames_per_second) + 1) / frames_per_second
 
 
 def _announced_s(container: InputContainer, stream: VideoStream) -> float:
-    """How long the video says that it is; 0 where it does not. Sound may be longer, so a whole file's length counts only alone."""
+    """Return the announced length, 0 without one. Sound may be longer, so the length of the file counts only without sound."""
     if stream.frames and stream.average_rate:
         return float(stream.frames / stream.average_rate)
     clock = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "").strip())  # Matroska's
@@ -217,7 +194,7 @@ def _announced_s(container: InputContainer, stream: VideoStream) -> float:
     return 0.0
 
 
-# -- what the container says of its making -----------------------------------------------------------------------------
+# -- metadata of the container -----------------------------------------------------------------------------------------
 
 _CAMERA = {
     "com.apple.quicktime.make": "camera_make",
@@ -231,32 +208,23 @@ _PLACES = ("com.apple.quicktime.location.ISO6709", "location")
 _NO_CLOCK = 1990  # clocks that were never set count from 1904 or 1970
 
 
-def created_at(said: Mapping[str, str]) -> datetime | None:
-    """When the container says that the video begins; aware where it says the offset."""
-    for name in _DATES:
-        moment = moment_of(said.get(name))
-        if moment is not None and moment.year >= _NO_CLOCK:
-            return moment
-    return None
+def created_at(written: Mapping[str, str]) -> datetime | None:
+    """Return the time at which the video begins, aware if the container states the offset."""
+    moments = (moment_of(written.get(name)) for name in _DATES)
+    return next((moment for moment in moments if moment is not None and moment.year >= _NO_CLOCK), None)
 
 
 def _later(start: datetime | None, seconds: float) -> datetime | None:
-    if start is None:
-        return None
     try:
-        return start + timedelta(milliseconds=round(seconds * 1000))
+        return start + timedelta(milliseconds=round(seconds * 1000)) if start is not None else None
     except OverflowError:
         return start
 
 
-def _position(said: Mapping[str, str]) -> tuple[float | None, float | None]:
-    """Degrees north and east of an ISO 6709 text ("+37.3318-122.0312+010.0/"); none where there is no fix."""
+def _position(written: Mapping[str, str]) -> tuple[float | None, float | None]:
+    """Return degrees north and east of an ISO 6709 text ("+37.3318-122.0312+010.0/"), None and None without a fix."""
     for name in _PLACES:
-        match = re.match(r"([+-]\d{1,2}(?:\.\d+)?)([+-]\d{1,3}(?:\.\d+)?)(?:[+-/]|$)", said.get(name, ""))
+        match = re.match(r"([+-]\d{1,2}(?:\.\d+)?)([+-]\d{1,3}(?:\.\d+)?)(?:[+-/]|$)", written.get(name, ""))
         if match:
             return position_of(match[1], match[2])
     return None, None
-
-
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

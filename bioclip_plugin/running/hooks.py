@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.hookspecs import hookimpl
-from bioclip_plugin.items.answers import Answer
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.items.request import ClassifyRequest
-from bioclip_plugin.running.session import Session
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from bioclip_plugin.items.answers import Answer
+    from bioclip_plugin.running.session import Session
 
 _OPEN_SESSIONS = 4  # a host that alternates between more requests than this reopens models
 
@@ -52,6 +53,8 @@ class HostHooks:
         """Give the open Session of a request. Above the limit, those used longest ago and idle now are closed."""
         if isinstance(items, (str, bytes)):
             raise UsageError(f"items {items!r}: give a list of images, such as [{items!r}]")
+        from bioclip_plugin.running.session import Session  # imports numpy, which --help does without
+
         with self._lock:
             session = self._sessions.pop(request, None) or Session(request, self._manager)
             self._sessions[request] = session

@@ -76,7 +76,7 @@ def test_a_raw_photograph_keeps_what_its_camera_wrote(tmp_path: Path) -> None:
 def test_a_raw_file_that_is_none_is_one_clear_failure(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.nef"
     path.write_bytes(content)
-    with pytest.raises(ImageError, match=r"truncated, or no RAW file|is empty"):
+    with pytest.raises(ImageError, match=r"truncated, or not a RAW file|is empty"):
         opened(path)
 
 

@@ -1,0 +1,32 @@
+"""Reasons for which a file is not opened, whatever its format."""
+
+from __future__ import annotations
+
+from bioclip_core.errors import ImageError
+from bioclip_core.images.decoding import MAX_DECODED_PIXELS
+
+
+def check_size(width: int, height: int, announcer: str = "its header") -> None:
+    """Refuse an image that would need too much memory.
+
+    Raises:
+        ImageError: if it has more pixels than the budget.
+    """
+    if width * height > MAX_DECODED_PIXELS:
+        raise ImageError(
+            f"{announcer} announces {width:,} × {height:,} pixels, over the budget of "
+            f"{MAX_DECODED_PIXELS / 1e6:,.0f} megapixels"
+        )
+
+
+def not_installed(kind: str, library: str, extra: str) -> ImageError:
+    """Return the error for a kind of file whose library is not installed."""
+    return ImageError(
+        f"this is a {kind}, and {library}, which reads them, is not installed: pip install 'bioclip-plugin[{extra}]'",
+        stage="open",
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """Return the text of a library's error, without its number and address; its type where it has no text."""
+    return str(getattr(error, "strerror", None) or error).strip() or type(error).__name__
