@@ -76,14 +76,13 @@ def _all_problems(path: Path, base_folder: Path | None) -> Iterator[Problem]:
 
 def _table_problems(package: CamtrapPackage, table: str, links: Links) -> Iterator[Problem]:
     for file, rows in package.csv_files(package.table(table), strict=True):
-        problems: list[Problem] = []
-        for row in checked_rows(rows, file, table, problems):
-            yield from problems
-            problems.clear()
+        for row in checked_rows(rows, file, table):
+            if isinstance(row, Problem):
+                yield row
+                continue
             for fault in (*FAULTS[table](row.values), *links.faults(table, row.values)):
                 if not row.follows_from_reported(fault.column):
                     yield Problem(file, f"{row.record} {fault.column}", fault.message, fault.value, fault.severity)
-        yield from problems
 
 
 def _other_problems(package: CamtrapPackage, links: Links) -> Iterator[Problem]:

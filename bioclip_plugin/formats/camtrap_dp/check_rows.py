@@ -30,44 +30,43 @@ class CheckedRow(NamedTuple):
         return column in self.faulty or (column in BOX and not self.faulty.isdisjoint(BOX))
 
 
-def checked_rows(rows: Iterator[CsvRow], file: str, table: str, problems: list[Problem]) -> Iterator[CheckedRow]:
-    """Yield the rows of a table that can be used, and add the problems of header, rows and cells to a list."""
+def checked_rows(rows: Iterator[CsvRow], file: str, table: str) -> Iterator[CheckedRow | Problem]:
+    """Yield the problems of a table's header, rows and cells, and each row that can be used after its problems."""
     header = next(rows, CsvRow(1, []))
     if header.fault:
-        problems.append(Problem(file, "line 1", f"the header {header.fault}"))
+        yield Problem(file, "line 1", f"the header {header.fault}")
         return
-    problems += _header_problems(header.cells, file, TABLES[table])
+    yield from _header_problems(header.cells, file, TABLES[table])
     by_name = {column.name: column for column in TABLES[table]}
     columns = [by_name.get(name) for name in header.cells]
     for row in rows:
-        fault = row.fault
-        if not fault and len(row.cells) != len(columns):
-            found = f"the line has {len(row.cells)} cells where the header has {len(columns)}"
-            fault = found if row.cells else "the line is empty"
-        if fault:
-            problems.append(Problem(file, f"line {row.line}", fault))
+        if row.fault or not row.cells:
+            yield Problem(file, f"line {row.line}", row.fault or "the line is empty")
+        elif len(row.cells) != len(columns):
+            message = f"the line has {len(row.cells)} cells where the header has {len(columns)}"
+            yield Problem(file, f"line {row.line}", message)
         else:
-            yield _checked(row, columns, file, problems)
+            yield from _checked_row(row, columns, file)
 
 
 def _header_problems(header: list[str], file: str, columns: Sequence[Column]) -> Iterator[Problem]:
     """Yield the problems of a header, which must have each column of the table once, in order, and no others."""
     expected = [column.name for column in columns]
-    lacking = [name for name in expected if name not in header]
-    unknown = [name for name in header if name not in expected]
-    duplicates = sorted({name for name in header if header.count(name) > 1})
-    for names, message in (
-        (lacking, "these columns are missing; all are needed, with empty cells for unknown values"),
-        (unknown, "the table does not have these columns"),
-        (duplicates, "these columns are duplicated"),
-    ):
+    wrong = {
+        "these columns are missing; all are needed, with empty cells for unknown values": [
+            name for name in expected if name not in header
+        ],
+        "the table does not have these columns": [name for name in header if name not in expected],
+        "these columns are duplicated": sorted({name for name in header if header.count(name) > 1}),
+    }
+    if header != expected and not any(wrong.values()):
+        wrong = {"the columns are not in the order of the table's schema": header}
+    for message, names in wrong.items():
         if names:
             yield Problem(file, "line 1", message, ", ".join(names))
-    if header != expected and not (lacking or unknown or duplicates):
-        yield Problem(file, "line 1", "the columns are not in the order of the table's schema", ", ".join(header))
 
 
-def _checked(row: CsvRow, columns: Sequence[Column | None], file: str, problems: list[Problem]) -> CheckedRow:
+def _checked_row(row: CsvRow, columns: Sequence[Column | None], file: str) -> Iterator[CheckedRow | Problem]:
     record = f"line {row.line} ({row.cells[0]})"
     values: dict[str, str] = {}
     faulty: list[str] = []
@@ -79,10 +78,10 @@ def _checked(row: CsvRow, columns: Sequence[Column | None], file: str, problems:
             fault = fault_of(column, cell) if is_utf_8(cell) else "the cell is not in UTF-8"
         if fault:
             shown = cell.encode("utf-8", "backslashreplace").decode()[:200]
-            problems.append(Problem(file, f"{record} {column.name}", fault, shown))
+            yield Problem(file, f"{record} {column.name}", fault, shown)
             faulty.append(column.name)
         values[column.name] = "" if fault or cell in MISSING else cell
-    return CheckedRow(record, values, frozenset(faulty))
+    yield CheckedRow(record, values, frozenset(faulty))
 
 
 class Fault(NamedTuple):

@@ -9,7 +9,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
@@ -172,17 +172,14 @@ class CamtrapPackage:
 def _csv_rows(file: BinaryIO, delimiter: str, *, strict: bool) -> Iterator[CsvRow]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     reader = csv.reader(text, delimiter=delimiter, strict=strict)
-    try:
-        while True:
-            line = reader.line_num + 1
-            try:
-                yield CsvRow(line, next(reader))
-            except StopIteration:
-                return
-            except csv.Error as error:  # the reader goes on with the next line
-                yield CsvRow(line, [], f"cannot be read: {error}")
-    finally:
-        text.detach()
+    while True:
+        line = reader.line_num + 1
+        try:
+            yield CsvRow(line, next(reader))
+        except StopIteration:
+            return
+        except csv.Error as error:  # the reader goes on with the next line
+            yield CsvRow(line, [], f"cannot be read: {error}")
 
 
 def _package_row(file: str, header: list[str], row: CsvRow) -> PackageRow:
@@ -273,29 +270,28 @@ def opened_package(address: str, *, any_version: bool = False) -> Iterator[Camtr
         SourceError: if the descriptor is not JSON (with line and column), or of a version that cannot be read.
     """
     path, shown = path_of(address), uri_of(address)
-    if path.is_file() and archive_kind(path) == "zip":
-        with open_archive(path) as archive:
+    with ExitStack() as stack:
+        if path.is_file() and archive_kind(path) == "zip":
+            archive = stack.enter_context(open_archive(path))
             name = _descriptor_in(list(archive.members))
             if name is None:
                 raise SourceError(f"{shown} has no {DESCRIPTOR}")
-            with archive.open(name) as member:
-                descriptor = _parsed(member.read(_LARGEST_DESCRIPTOR + 1), f"{shown}: {name}")
+            descriptor = _parsed(stack.enter_context(archive.open(name)), f"{shown}: {name}")
             package = CamtrapPackage(shown, path.parent, descriptor, archive, name.removesuffix(DESCRIPTOR))
-            _refuse_version(package, any_version)
-            yield package
-        return
-    file = path / DESCRIPTOR if path.is_dir() else path
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(_LARGEST_DESCRIPTOR + 1)
-    except OSError as error:
-        raise SourceError(f"{shown}: {file.name} cannot be read: {error.strerror or error}") from error
-    package = CamtrapPackage(shown, file.parent, _parsed(data, uri_of(file)))
-    _refuse_version(package, any_version)
-    yield package
+        else:
+            file = path / DESCRIPTOR if path.is_dir() else path
+            try:
+                with file.open("rb") as stream:
+                    package = CamtrapPackage(shown, file.parent, _parsed(stream, uri_of(file)))
+            except OSError as error:
+                raise SourceError(f"{shown}: {file.name} cannot be read: {error.strerror or error}") from error
+        if not any_version:
+            _refuse_version(package)
+        yield package
 
 
-def _parsed(data: bytes, shown: str) -> dict[str, Any]:
+def _parsed(file: BinaryIO, shown: str) -> dict[str, Any]:
+    data = file.read(_LARGEST_DESCRIPTOR + 1)
     if len(data) > _LARGEST_DESCRIPTOR:
         raise SourceError(f"{shown} is larger than {_LARGEST_DESCRIPTOR >> 20} MB; is it the descriptor of a package?")
     try:
@@ -315,9 +311,7 @@ def version_in(address: Any) -> str | None:
     return match[1] if match else None
 
 
-def _refuse_version(package: CamtrapPackage, any_version: bool) -> None:
-    if any_version:
-        return
+def _refuse_version(package: CamtrapPackage) -> None:
     given = package.descriptor.get("profile")
     named = (version_in(address) for address in (given, *(resource.get("schema") for resource in package.resources)))
     version = next(filter(None, named), None)
