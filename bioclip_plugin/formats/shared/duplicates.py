@@ -1,4 +1,4 @@
-"""Files that one list names twice, found in eight bytes a file: noted in a first reading, asked for in a second."""
+"""Files that a list names twice, found with eight bytes per file: noted in a first pass, queried in a second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from array import array
 
 
 class Duplicates:
-    """Which of a list's file names stand there again. The names themselves of two million files would be a third of a gigabyte."""
+    """File names that a list repeats. The names of two million files themselves would take a third of a gigabyte."""
 
     def __init__(self) -> None:
         self._hashes = array("q")
@@ -15,29 +15,30 @@ class Duplicates:
         self._first: dict[str, int] = {}
 
     def note(self, name: str) -> None:
-        """Take up a name, in the first reading."""
-        self._hashes.append(hash(same_file(name)))
+        """Note a name in the first pass."""
+        self._hashes.append(hash(_same_file(name)))
+
+    @property
+    def repeated(self) -> frozenset[int]:
+        """Hashes that occurred more than once; after the first pass."""
+        if self._repeated is None:
+            import numpy as np
+
+            ordered = np.sort(np.frombuffer(self._hashes, dtype=np.int64)) if self._hashes else np.empty(0, np.int64)
+            self._repeated = frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+            self._hashes = array("q")
+        return self._repeated
 
     def earlier(self, name: str, number: int) -> int | None:
-        """In the second reading: the number under which the same file was asked for before, if it was."""
-        if self._repeated is None:
-            self._repeated = _repeated(self._hashes)
-            self._hashes = array("q")
-        same = same_file(name)
-        if hash(same) not in self._repeated:
+        """Return the number under which the second pass asked for the same file before, None for a new file."""
+        same = _same_file(name)
+        if hash(same) not in self.repeated:
             return None
         first = self._first.setdefault(same, number)
         return first if first != number else None
 
 
-def same_file(name: str) -> str:
-    r"""One spelling for a file, so that ``cam\a.jpg`` and ``cam//a.jpg`` are the same."""
+def _same_file(name: str) -> str:
+    r"""Return one spelling for a file, so that ``cam\a.jpg`` and ``cam//a.jpg`` are the same."""
     name = name.replace("\\", "/")
     return posixpath.normpath(name) if "//" in name or "./" in name else name
-
-
-def _repeated(hashes: array[int]) -> frozenset[int]:
-    import numpy as np
-
-    ordered = np.sort(np.frombuffer(hashes, dtype=np.int64)) if hashes else np.empty(0, np.int64)
-    return frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())

@@ -39,7 +39,7 @@ def uris(*images: Any, **options: Any) -> list[str]:
 
 def test_a_file_that_is_cut_off_in_its_first_image_is_known_and_the_place_is_told() -> None:
     Path("cut.json").write_text('{"images":[{"file":"camA/blank.jpg",')
-    with pytest.raises(SourceError, match=r"cut\.json is no whole JSON file: line 1, column 37"):
+    with pytest.raises(SourceError, match=r"cut\.json is not a complete JSON file: line 1, column 37"):
         list(Listing(["cut.json"], create_plugin_manager(installed=False).sources()))
     Path("coco.json").write_text('{"images":[{"id":1,"file_name":"camA/blank.jpg",')
     assert not MegaDetectorSource().takes("coco.json")
@@ -125,7 +125,7 @@ def test_broken_json_is_heard_of_before_the_first_image(tmp_path: Path) -> None:
     text = json.dumps(results(image("a.jpg"), image("b.jpg")))
     (tmp_path / "md.json").write_text(text[: text.index("}]") + 2])
     items = MegaDetectorSource().items("md.json", ListingOptions())
-    with pytest.raises(SourceError, match=r"md\.json is no whole JSON file: line 1, column \d+"):
+    with pytest.raises(SourceError, match=r"md\.json is not a complete JSON file: line 1, column \d+"):
         next(items)
 
 
@@ -307,7 +307,7 @@ def test_what_is_outside_by_rounding_is_clipped() -> None:
         (image(""), "file name '': it is empty"),
         (image("good.jpg"), "'good.jpg' stands there again: images[0] counts"),
         (image(".\\good.jpg"), "'.\\\\good.jpg' stands there again: images[0] counts"),
-        (image("\ud800.jpg"), "file name '\\ud800.jpg' holds half of a character"),
+        (image("\ud800.jpg"), "file name '\\ud800.jpg' contains half of a character"),
         ({"detections": []}, "file is null; the name of an image is needed"),
         ("a.jpg", "it is a text; an object with file and detections is needed"),
     ],

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from bioclip_core.errors import UsageError
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.paths import located
-
-
-@dataclass(frozen=True)
-class Options:
-    """The part of the listing options that paths need."""
-
-    base_folder: Path | None = None
-    allow_outside: bool = False
 
 
 @pytest.fixture(autouse=True)
@@ -31,22 +23,22 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", ["cam1/a.jpg", "cam1\\a.jpg", "./cam1/a.jpg", "cam1//a.jpg", "cam2/../cam1/a.jpg"])
 def test_a_relative_name_is_found_under_the_base_folder_with_either_slash(base: Path, name: str) -> None:
-    assert located(name, base, Options()) == ("base/cam1/a.jpg", Path("base/cam1/a.jpg"))
+    assert located(name, base, ListingOptions()) == ("base/cam1/a.jpg", Path("base/cam1/a.jpg"))
 
 
 def test_the_base_folder_of_the_options_comes_first(base: Path, tmp_path: Path) -> None:
-    assert located("a.jpg", base, Options(Path("base/cam1")))[0] == "base/cam1/a.jpg"
-    assert located("b.jpg", Path(), Options())[0] == "b.jpg"
-    assert located("b.jpg", Path("/"), Options())[0] == "/b.jpg"
+    assert located("a.jpg", base, ListingOptions(Path("base/cam1")))[0] == "base/cam1/a.jpg"
+    assert located("b.jpg", Path(), ListingOptions())[0] == "b.jpg"
+    assert located("b.jpg", Path("/"), ListingOptions())[0] == "/b.jpg"
 
 
 def test_a_whole_path_inside_the_base_folder_is_taken(base: Path, tmp_path: Path) -> None:
     inside = os.fspath(tmp_path / "base" / "cam1" / "a.jpg")
-    assert located(inside, tmp_path / "base", Options()) == (inside, Path(inside))
-    assert located(inside, base, Options()) == (inside, Path(inside))
+    assert located(inside, tmp_path / "base", ListingOptions()) == (inside, Path(inside))
+    assert located(inside, base, ListingOptions()) == (inside, Path(inside))
     (tmp_path / "alias").symlink_to(base)
     aliased = os.fspath(tmp_path / "alias" / "cam1" / "a.jpg")
-    assert located(aliased, base, Options()) == (aliased, Path(aliased))
+    assert located(aliased, base, ListingOptions()) == (aliased, Path(aliased))
 
 
 @pytest.mark.parametrize(
@@ -57,18 +49,18 @@ def test_a_whole_path_inside_the_base_folder_is_taken(base: Path, tmp_path: Path
 @pytest.mark.parametrize("folder", ["base", "base/cam1/..", ".", "..", "../.."])
 def test_a_name_that_leaves_the_base_folder_is_refused(name: str, folder: str) -> None:
     with pytest.raises(UsageError, match=r"outside the folder .*--allow-outside"):
-        located(name, Path(folder), Options())
+        located(name, Path(folder), ListingOptions())
 
 
 @pytest.mark.parametrize("allow", [False, True])
 @pytest.mark.parametrize("name", ["", "  ", "a\0.jpg", "https://example.org/a.jpg", "file:///etc/passwd"])
 def test_what_is_no_path_is_refused_in_any_case(base: Path, name: str, allow: bool) -> None:
-    with pytest.raises(UsageError, match=r"empty or holds a NUL|an address on the web"):
-        located(name, base, Options(allow_outside=allow))
+    with pytest.raises(UsageError, match=r"empty or contains a NUL|an address on the web"):
+        located(name, base, ListingOptions(allow_outside=allow))
 
 
 def test_a_name_that_leaves_the_base_folder_is_taken_when_asked(base: Path) -> None:
-    allowed = Options(allow_outside=True)
+    allowed = ListingOptions(allow_outside=True)
     assert located("../secret.jpg", base, allowed) == ("secret.jpg", Path("secret.jpg"))
     assert located("/etc/x.jpg", base, allowed) == ("/etc/x.jpg", Path("/etc/x.jpg"))
 
@@ -79,21 +71,21 @@ def test_a_symbolic_link_may_not_leave_the_base_folder_unless_asked(base: Path, 
     (base / "inner.jpg").symlink_to("cam1/a.jpg")
     for name in ("link.jpg", "up/secret.jpg"):
         with pytest.raises(UsageError, match="symbolic link to a place outside the folder base"):
-            located(name, base, Options())
-        assert located(name, base, Options(allow_outside=True))[0] == f"base/{name}"
-    assert located("inner.jpg", base, Options())[0] == "base/inner.jpg"
+            located(name, base, ListingOptions())
+        assert located(name, base, ListingOptions(allow_outside=True))[0] == f"base/{name}"
+    assert located("inner.jpg", base, ListingOptions())[0] == "base/inner.jpg"
     (tmp_path / "alias").symlink_to(base)
-    assert located("cam1/a.jpg", Path("alias"), Options())[0] == "alias/cam1/a.jpg"
+    assert located("cam1/a.jpg", Path("alias"), ListingOptions())[0] == "alias/cam1/a.jpg"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a backslash is no letter of a name there")
 def test_a_file_whose_name_holds_a_backslash_is_found(base: Path) -> None:
     (base / "a\\b.jpg").touch()
-    assert located("a\\b.jpg", base, Options())[1].exists()
+    assert located("a\\b.jpg", base, ListingOptions())[1].exists()
 
 
 def test_a_name_that_is_not_utf_8_is_escaped_in_the_uri_and_found_on_the_disk(base: Path) -> None:
-    uri, path = located("cam1/\udce9.jpg", base, Options())
+    uri, path = located("cam1/\udce9.jpg", base, ListingOptions())
     assert uri == "base/cam1/%E9.jpg"
     assert os.fsencode(path) == b"base/cam1/\xe9.jpg"
-    assert located("100%25.jpg", base, Options())[0] == "base/100%2525.jpg"
+    assert located("100%25.jpg", base, ListingOptions())[0] == "base/100%2525.jpg"

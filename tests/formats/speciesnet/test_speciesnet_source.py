@@ -119,7 +119,7 @@ def test_predictions_that_are_no_list_and_broken_json_are_errors_of_the_whole_fi
         listed({"info": INFO})
     text = json.dumps(results(prediction("a.jpg"), prediction("b.jpg")))
     (tmp_path / "cut.json").write_text(text[:-20])
-    with pytest.raises(SourceError, match=r"cut\.json is no whole JSON file: line 1, column \d+"):
+    with pytest.raises(SourceError, match=r"cut\.json is not a complete JSON file: line 1, column \d+"):
         next(SpeciesNetSource().items("cut.json", ListingOptions()))
 
 
