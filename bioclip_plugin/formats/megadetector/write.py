@@ -1,4 +1,4 @@
-"""MegaDetector batch results, format 1.6: every file of a run with its boxes, names and failures."""
+"""The MegaDetector exporter: batch results of format 1.6, with the boxes, names and failures of every file of a run."""
 
 from __future__ import annotations
 
@@ -7,34 +7,32 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from json.encoder import encode_basestring_ascii
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from bioclip_plugin.contracts.export import Export
+from bioclip_plugin.contracts.export_options import ExportOptions
+from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.megadetector.read import VERSIONS, is_megadetector
-from bioclip_plugin.formats.megadetector.write_entries import EntryWriter, described, is_file
+from bioclip_plugin.formats.megadetector.write_entries import EntryWriter, is_file
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, RelativeNames
 from bioclip_plugin.formats.shared.streamed_json import beginning
-from bioclip_plugin.store.records import asked_level
-
-if TYPE_CHECKING:
-    from bioclip_plugin.contracts.export import Export
-    from bioclip_plugin.contracts.export_options import ExportOptions
-    from bioclip_plugin.contracts.problem import Problem
-    from bioclip_plugin.store import StoredItem
+from bioclip_plugin.store.records import StoredItem, asked_level
 
 _FILE = '{"file":"'  # how each entry begins, on a line of its own
 _BETWEEN = ",\n"
-_TYPICAL_DETECTION = 0.2  # what readers show boxes from, where the run says nothing else
-_MOMENT = "%Y-%m-%d %H:%M:%S"
+_TYPICAL_DETECTION = 0.2  # confidence from which readers show boxes, if the run has no threshold
+_URI = attrgetter("item.uri")
 
 
 class MegaDetectorExporter:
-    """One file of JSON: what MegaDetector itself writes, with classifications; Timelapse and other programs read it.
+    """One JSON file as MegaDetector itself writes it, with classifications; Timelapse and other programs read it.
 
-    - An image that was classified as a whole is one detection of category animal over all of it with confidence 1: nobody
-      detected anything, and the probability of a name is no confidence of a detection.
-    - Where a rule decided, its decision is the only classification; else the model's own candidates are given.
+    - An image that was classified as a whole has one detection of category animal all over it with confidence 1: nothing
+      was detected, and the probability of a name is not the confidence of a detection.
+    - If a rule decided, its decision is the only classification; else the model's own candidates are given.
     - A file that failed, or is still to do, has a ``failure`` and null detections.
     """
 
@@ -43,24 +41,26 @@ class MegaDetectorExporter:
     folder = False
 
     def write(self, path: Path, export: Export) -> int:
-        level = asked_level(export.run)
-        writer = EntryWriter(level, export.options.top)
+        writer = EntryWriter(asked_level(export.run), export.options.top)
         with path.open("w", encoding="ascii", newline="\n") as file:
             file.write('{\n"images": [')
             if export.options.base_folder is not None:
                 names: RelativeNames = NamesUnder(export.options.base_folder)
-                count = _write_lines(file, _entries(export, writer, level, names))
+                count = _write_lines(file, (writer.entry(names(uri), items) for uri, items in _files(export, writer)))
             else:
-                # Which folder holds all files is known when all were read, and reading the store is the slow part.
+                # The folder of all files is known once all are read, and reading the store is the slow part.
                 with TemporaryFile("w+", dir=path.parent, encoding="ascii", newline="\n") as draft:
                     common = CommonFolder()
-                    _write_lines(draft, _entries(export, writer, level, common))
+                    _write_lines(draft, _draft_lines(export, writer, common))
                     draft.seek(0)
                     names = common.names()
                     count = _write_lines(file, (_renamed(line, names) for line in draft if line.startswith(_FILE)))
+            header = _header(export, writer, names.folder, count)
             file.write("\n],\n")
-            _write_header(file, export, writer, names.folder, count)
-            file.write("}\n")
+            file.write(
+                ",\n".join(f"{json.dumps(name)}: {json.dumps(value, indent=1)}" for name, value in header.items())
+            )
+            file.write("\n}\n")
         return count
 
     def recognises(self, path: Path) -> bool:
@@ -72,64 +72,57 @@ class MegaDetectorExporter:
         return problems_of(path, options.base_folder)
 
 
-def _entries(export: Export, writer: EntryWriter, level: str, names: RelativeNames | CommonFolder) -> Iterator[str]:
-    """An entry a file; with its uri as name where the folder is still to be found."""
-    # Candidates of the other levels are left in the store, unless it depends on them which items are meant.
-    items = export.items(None if export.selection else {level})
-    for uri, group in groupby(items, key=_uri):
-        together = list(group)
-        writer.items += len(together)
-        if not is_file(together[0]):
-            continue
-        if isinstance(names, CommonFolder):
-            names.add(uri)
-            yield writer.entry(uri, together)
-        else:
-            yield writer.entry(names(uri), together)
+def _files(export: Export, writer: EntryWriter) -> Iterator[tuple[str, list[StoredItem]]]:
+    """Yield each file's uri with its items."""
+    # Candidates of the other levels stay in the store, unless a selection may depend on them.
+    for uri, group in groupby(export.items(None if export.selection else {writer.level}), key=_URI):
+        items = list(group)
+        writer.items += len(items)
+        if is_file(items[0]):
+            yield uri, items
 
 
-def _uri(stored: StoredItem) -> str:
-    return stored.item.uri
+def _draft_lines(export: Export, writer: EntryWriter, common: CommonFolder) -> Iterator[str]:
+    """Yield an entry per file, with its uri as its name."""
+    for uri, items in _files(export, writer):
+        common.add(uri)
+        yield writer.entry(uri, items)
 
 
 def _write_lines(file: IO[str], entries: Iterable[str]) -> int:
     count = 0
     for entry in entries:
-        file.write(",\n" if count else "\n")
+        file.write(_BETWEEN if count else "\n")
         file.write(entry)
         count += 1
     return count
 
 
 def _renamed(line: str, names: RelativeNames) -> str:
-    """A line of the draft with the file's name instead of its uri."""
+    """Return a line of the draft with the file's name instead of its uri."""
     uri, end = scanstring(line, len(_FILE))
     return f"{_FILE}{encode_basestring_ascii(names(uri))[1:]}{line[end:].rstrip(_BETWEEN)}"
 
 
-def _write_header(file: IO[str], export: Export, writer: EntryWriter, folder: str, files: int) -> None:
-    categories = writer.categories
-    members: dict[str, Any] = {"detection_categories": {number: name for name, number in categories.detections.items()}}
-    if names := categories.names():
-        members["classification_categories"] = names
-        members["classification_category_descriptions"] = categories.descriptions()
-    members["info"] = _info(export, writer, folder, files)
-    file.write(",\n".join(f"{json.dumps(name)}: {json.dumps(value, indent=1)}" for name, value in members.items()))
-    file.write("\n")
-
-
-def _info(export: Export, writer: EntryWriter, folder: str, files: int) -> dict[str, Any]:
-    run = export.run
-    detector, version = described(writer.detectors)
-    threshold = run.settings.get("detection_threshold", _TYPICAL_DETECTION)
-    metadata: dict[str, Any] = {"megadetector_version": version} if version else {}
-    metadata["typical_detection_threshold"] = threshold
+def _header(export: Export, writer: EntryWriter, folder: str, files: int) -> dict[str, Any]:
+    """Return the members behind the images."""
+    run, categories = export.run, writer.categories
+    header: dict[str, Any] = {"detection_categories": {number: name for name, number in categories.detections.items()}}
+    if categories.names:
+        header["classification_categories"] = {str(n): name for n, name in enumerate(categories.names)}
+        header["classification_category_descriptions"] = {
+            str(n): text for n, text in enumerate(categories.descriptions)
+        }
+    detector, version = writer.detector
     info: dict[str, Any] = {
         "format_version": VERSIONS[-1],
         "detector": detector,
-        "detector_metadata": metadata,
+        "detector_metadata": {
+            **({"megadetector_version": version} if version else {}),
+            "typical_detection_threshold": run.settings.get("detection_threshold", _TYPICAL_DETECTION),
+        },
         "classifier": export.classified_by,
-        "classification_completion_time": export.moment.strftime(_MOMENT),
+        "classification_completion_time": export.moment.strftime("%Y-%m-%d %H:%M:%S"),
     }
     if isinstance(run.settings.get("threshold"), float):
         info["classifier_metadata"] = {"typical_classification_threshold": run.settings["threshold"]}
@@ -143,4 +136,4 @@ def _info(export: Export, writer: EntryWriter, folder: str, files: int) -> dict[
         "failures": writer.failures,
         "frames_left_out": writer.frames_left_out,
     }
-    return info
+    return {**header, "info": info}

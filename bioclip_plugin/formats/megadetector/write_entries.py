@@ -1,61 +1,58 @@
-"""Stored items as entries of a MegaDetector file: one a file, with its boxes, names and failure."""
+"""Stored items as entries of a MegaDetector file: one per file, with its boxes, names and failure."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from json.encoder import encode_basestring_ascii as _text
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.formats.megadetector.read_images import VIDEO_SUFFIXES
 from bioclip_plugin.formats.speciesnet.labels import BLANK, HUMAN, VEHICLE, label_of
+from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import Region
+from bioclip_plugin.store.records import StoredItem, StoredRegion
 
-if TYPE_CHECKING:
-    from bioclip_plugin.items.answers import Failure
-    from bioclip_plugin.store import StoredItem, StoredRegion
-
-ACCESS_FAILURE = "image access failure"
-INFERENCE_FAILURE = "inference failure"
-NOT_DONE = f"{INFERENCE_FAILURE}: not processed yet"
-
-_DETECTIONS = {"animal": "1", "person": "2", "vehicle": "3"}
+_ACCESS_FAILURE = "image access failure"
+_INFERENCE_FAILURE = "inference failure"
 _WHOLE = Region(0, 0, 1, 1)
-# Of a whole image, since nobody detected anything and no reader's threshold is to hide it; of a box that a person drew; of
-# what a rule decided without a probability.
+# For a whole image, since nothing was detected and no reader's threshold shall hide it; for a box that a person drew; for
+# the decision of a rule without a probability.
 _CERTAIN = 1.0
 _SEEN = 100_000  # taxa whose objects are kept
-_READING = frozenset({"list", "read", "open", "decode"})  # stages before the model
+_BEFORE_THE_MODEL = frozenset({"list", "read", "open", "decode"})  # stages
 _BY_PROBABILITY = attrgetter("probability")
 _VERDICTS = {"blank": ("blank", BLANK), "person": ("human", HUMAN), "vehicle": ("vehicle", VEHICLE)}
 _LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
-_RECORD = re.compile(r"#\w+(?:=|\[)[^/]*$")  # of a table's row, or an element of somebody's JSON
-_KEPT = ("width", "height")  # of the metadata, because readers of the format know them
+_RECORD = re.compile(r"#\w+(?:=|\[)[^/]*$")  # of a table's row, or an element of another program's JSON
+_KEPT = ("width", "height")  # metadata that readers of the format know
 
 
 class Categories:
-    """Ids of what was detected and of what it was named, given in the order of first use, so that they are reproducible."""
+    """Ids of detections and of their names, given in the order of first use, so that they are reproducible."""
 
     def __init__(self) -> None:
-        self.detections: dict[str, str] = dict(_DETECTIONS)
+        self.detections: dict[str, str] = {"animal": "1", "person": "2", "vehicle": "3"}
         """Ids by name; ``0`` is left free, since readers take it for "empty"."""
-        self._names: list[str] = []
-        self._descriptions: list[str] = []
+        self.names: list[str] = []
+        """``classification_categories``: names by id."""
+        self.descriptions: list[str] = []
+        """``classification_category_descriptions``, with the same ids."""
         self._taxa: dict[tuple[Taxon, str], str] = {}
         self._seen: dict[tuple[int, str], tuple[Taxon, str]] = {}  # the taxon is kept, so that its number stays its own
         self._verdicts: dict[str, str] = {}
 
     def detection(self, category: str) -> str:
-        """The id of a detection's category."""
+        """Return the id of a detection's category."""
         name = " ".join(category.split()) or "animal"
         return self.detections.setdefault(name, str(len(self.detections) + 1))
 
     def candidate(self, candidate: Candidate) -> str:
-        """The id of a name that the model gave."""
+        """Return the id of a name that the model gave."""
         # A store gives the same object for the same taxon, so that its nine names need not be hashed for every box.
         seen = self._seen.get((id(candidate.taxon), candidate.rank))
         if seen is not None:
@@ -69,96 +66,97 @@ class Categories:
         return found
 
     def verdict(self, verdict: str) -> str:
-        """The id of a verdict that is no taxon: blank, person, vehicle."""
+        """Return the id of a verdict without a taxon: blank, person, vehicle."""
         if verdict not in self._verdicts:
             self._verdicts[verdict] = self._new(*_VERDICTS[verdict])
         return self._verdicts[verdict]
 
-    def names(self) -> dict[str, str]:
-        """``classification_categories``."""
-        return {str(number): name for number, name in enumerate(self._names)}
-
-    def descriptions(self) -> dict[str, str]:
-        """``classification_category_descriptions``, with the same ids."""
-        return {str(number): text for number, text in enumerate(self._descriptions)}
-
     def _new(self, name: str, description: str) -> str:
-        self._names.append(" ".join(name.split()) or "unnamed")
-        self._descriptions.append(description)
-        return str(len(self._names) - 1)
+        self.names.append(" ".join(name.split()) or "unnamed")
+        self.descriptions.append(description)
+        return str(len(self.names) - 1)
 
 
 def description_of(taxon: Taxon) -> str:
-    """The seven parts ``id;class;order;family;genus;species;common``, so that the format's own tools take them as they are.
+    """Return the seven parts ``id;class;order;family;genus;species;common`` as the format's own tools expect them.
 
-    They read a space in the epithet as a subspecies, so a hybrid's mark stands close; ``|`` parts alternatives.
+    They read a space in the epithet as a subspecies, so a hybrid's mark has none after it; ``|`` separates alternatives.
     """
     parts = label_of(taxon).replace("|", "/").split(";")
-    parts[5] = parts[5].replace("× ", "×").replace(" ", "-")
-    if not parts[4]:
-        parts[5] = ""  # an epithet without its genus names nothing
+    # An epithet without its genus does not name anything.
+    parts[5] = parts[5].replace("× ", "×").replace(" ", "-") if parts[4] else ""
     return ";".join(parts)
 
 
 class EntryWriter:
-    """Turns what is stored of one file into its entry, and counts what the format has no place for."""
+    """Turns the stored items of a file into its entry, and counts what the format has no place for."""
 
     def __init__(self, level: str, top: int) -> None:
         """Set up.
 
         Args:
-            level: the rank whose candidates are given, ``label`` for custom labels.
-            top: how many of them.
+            level: rank whose candidates are written, ``label`` for custom labels.
+            top: number of candidates.
         """
-        self._level = level
-        self._top = top
+        self.level = level
         self.categories = Categories()
-        self.detectors: Counter[tuple[str, str]] = Counter()
-        """Boxes by detector and its version."""
         self.items = 0
-        """Items that were read, also those that are no files."""
+        """Items that were read, including those that are not files."""
         self.failures = 0
         self.frames_left_out = 0
-        """Frames that could not be read, of videos of which others could: the format's failures are of whole files."""
+        """Unreadable frames of videos with readable ones: the format's failures are of whole files."""
+        self._top = top
+        self._detectors: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def detector(self) -> tuple[str, str]:
+        """The detector of the boxes and its version; all names, without a version, if there are several."""
+        if len(self._detectors) == 1:
+            return next(iter(self._detectors))
+        return "; ".join(sorted({name for name, _ in self._detectors})) or "unknown", ""
 
     def entry(self, name: str, items: Sequence[StoredItem]) -> str:
-        """The entry of one file as JSON; several items are frames or pages of it, in order."""
-        first = items[0]
-        about = first.item.metadata
+        """Return the entry of one file as JSON.
+
+        Args:
+            name: the file's name.
+            items: its item; several are frames or pages of it, in order.
+        """
+        first, metadata = items[0], items[0].item.metadata
         if len(items) > 1:
-            about = {key: value for item in reversed(items) for key, value in item.item.metadata.items()}
+            metadata = {key: value for item in reversed(items) for key, value in item.item.metadata.items()}
         answered = [item for item in items if item.status == "done"]
-        video = _is_video(name)
+        is_video = name[name.rfind(".") :].lower() in VIDEO_SUFFIXES
         members = [f'"file":{_text(name)}']
-        if video:
-            rate = about.get("frame_rate")
-            processed = {*_frames(about.get("frames_processed")), *(item.item.frame for item in answered)}
+        if is_video:
+            rate = metadata.get("frame_rate")
+            processed = {*_frames(metadata.get("frames_processed")), *(item.item.frame for item in answered)}
             members.append(f'"frame_rate":{rate if isinstance(rate, (int, float)) and rate > 0 else 0}')
             members.append(f'"frames_processed":[{",".join(map(str, sorted(processed)))}]')
         if not answered:
             self.failures += 1
-            members.append(f'"failure":{_text(failure_text(first.failure))},"detections":null')
+            members.append(f'"failure":{_text(_failure_text(first.failure))},"detections":null')
         else:
             self.frames_left_out += len(items) - len(answered)
-            several = len(items) > 1 or first.item.frame > 0 or video
-            members.append(f'"detections":[{",".join(self._detections(answered, several))}]')
-            members += [f'"{key}":{about[key]:d}' for key in _KEPT if isinstance(about.get(key), int)]
+            has_frames = len(items) > 1 or first.item.frame > 0 or is_video
+            members.append(f'"detections":[{",".join(self._detections(answered, has_frames))}]')
+            members += [f'"{key}":{metadata[key]:d}' for key in _KEPT if isinstance(metadata.get(key), int)]
         if first.item.captured_at is not None:  # as cameras write it
             members.append(f'"datetime":"{first.item.captured_at:%Y:%m:%d %H:%M:%S}"')
         return f"{{{','.join(members)}}}"
 
-    def _detections(self, items: Sequence[StoredItem], several: bool) -> Iterator[str]:
+    def _detections(self, items: Sequence[StoredItem], has_frames: bool) -> Iterator[str]:
         for stored in items:
-            frame = f',"frame_number":{stored.item.frame}' if several else ""
+            frame = f',"frame_number":{stored.item.frame}' if has_frames else ""
             for region in stored.regions:
                 detection = self._detection(region)
                 if detection is not None:
                     yield f"{{{detection}{frame}}}"
 
     def _detection(self, stored: StoredRegion) -> str | None:
-        """A box, also one that was not named; None for a whole image that was decided to be blank.
+        """Return a box, named or not; None for a whole image with the decision "blank".
 
-        Text is put together here because a million images have ten million numbers to be rounded and written.
+        The text is assembled here because a million images have ten million numbers to round and write.
         """
         region, category = stored.region, "animal"
         if region is None:
@@ -170,7 +168,7 @@ class EntryWriter:
         else:
             category = region.category or category
             if region.detector:
-                self.detectors[region.detector, region.detector_version] += 1
+                self._detectors[region.detector, region.detector_version] += 1
         x, y, w, h = region.x, region.y, region.w, region.h
         if x + w > 1 or y + h > 1:  # by rounding
             x, y = round(x, 4), round(y, 4)
@@ -183,16 +181,16 @@ class EntryWriter:
         )
 
     def _classifications(self, stored: StoredRegion, category: str) -> str:
-        """The model's own candidates; where a rule decided otherwise, what it decided, alone."""
+        """Return the model's own candidates; if a rule decided otherwise, only its decision."""
         decision = stored.decision
         if decision is None or not decision.trail:
-            return self._pairs(stored.by_rank.get(self._level, ())[: self._top])
+            return self._pairs(stored.by_rank.get(self.level, ())[: self._top])
         if decision.verdict in _VERDICTS:
-            # That a box of low confidence is nothing is said by its confidence; that a person is one, by its category.
+            # A box of low confidence already says that it is blank, and the category of a person that it is a person.
             if decision.verdict == category or (decision.verdict == "blank" and not stored.classified):
                 return ""
-            said = decision.candidate.probability if decision.candidate else _CERTAIN
-            return f'["{self.categories.verdict(decision.verdict)}",{said:.3f}]'
+            probability = decision.candidate.probability if decision.candidate else _CERTAIN
+            return f'["{self.categories.verdict(decision.verdict)}",{probability:.3f}]'
         return self._pairs((decision.candidate,)) if decision.verdict == "taxon" and decision.candidate else ""
 
     def _pairs(self, candidates: Sequence[Candidate]) -> str:
@@ -200,32 +198,21 @@ class EntryWriter:
         return ",".join([f'["{self.categories.candidate(one)}",{one.probability:.3f}]' for one in ordered])
 
 
-def failure_text(failure: Failure | None) -> str:
-    """Why a file has no answer, in the format's words; what an input file said of a file goes back as it was."""
-    if failure is None:
-        return NOT_DONE
-    if failure.stage == "list":
-        return failure.reason or ACCESS_FAILURE
-    return f"{ACCESS_FAILURE if failure.stage in _READING else INFERENCE_FAILURE}: {failure.reason}"
-
-
 def is_file(stored: StoredItem) -> bool:
-    """Whether an item is a file at all: a bad row of a table, or a folder that could not be listed, is a failure without one."""
+    """True if an item is a file: the failure of a table's row, or of a folder that could not be listed, is not."""
     if stored.failure is None or stored.failure.stage != "list":
         return True
     return bool(_LIKE_A_FILE.search(stored.item.uri)) and not _RECORD.search(stored.item.uri)
 
 
-def _is_video(name: str) -> bool:
-    return name[name.rfind(".") :].lower() in VIDEO_SUFFIXES
+def _failure_text(failure: Failure | None) -> str:
+    """Return a failure in the format's words, unchanged if an input file stated it."""
+    if failure is None:
+        return f"{_INFERENCE_FAILURE}: not processed yet"
+    if failure.stage == "list":
+        return failure.reason or _ACCESS_FAILURE
+    return f"{_ACCESS_FAILURE if failure.stage in _BEFORE_THE_MODEL else _INFERENCE_FAILURE}: {failure.reason}"
 
 
 def _frames(value: Any) -> list[int]:
-    return [one for one in value if isinstance(one, int)] if isinstance(value, list) else []
-
-
-def described(counts: Mapping[tuple[str, str], int]) -> tuple[str, str]:
-    """The detector and its version that boxes are of; all detectors' names where there are several."""
-    if len(counts) == 1:
-        return next(iter(counts))
-    return "; ".join(sorted({name for name, _ in counts})) or "unknown", ""
+    return [frame for frame in value if isinstance(frame, int)] if isinstance(value, list) else []

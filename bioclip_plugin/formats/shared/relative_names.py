@@ -136,7 +136,7 @@ class _Common:
         if self.parts is not None and name.startswith(self._start) and "/" in self._start:
             return
         folders = name.split("/")[:-1]
-        self.parts = folders if self.parts is None else os.path.commonprefix([self.parts, folders])  # noqa: RUF071 - of parts
+        self.parts = folders if self.parts is None else list(os.path.commonprefix([self.parts, folders]))  # noqa: RUF071 - of parts
         self._start = f"{self.folder}/"
 
 

@@ -172,7 +172,7 @@ class _Text:
         while True:
             if self.text[self.at : self.at + 1] not in _MAY_BE_SPACE:
                 return self.text[self.at]
-            self.at = _SPACE.match(self.text, self.at).end()  # type: ignore[union-attr] - it always matches
+            self.at = _SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]  # it always matches
             if self.at < len(self.text):
                 return self.text[self.at]
             if not self.more():

@@ -9,7 +9,7 @@ from typing import Any
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.megadetector.read_images import Entry
+from bioclip_plugin.formats.shared.detections import Entry
 from bioclip_plugin.formats.shared.duplicates import Duplicates
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.streamed_json import beginning, kind_of, members

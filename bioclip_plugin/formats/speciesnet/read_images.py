@@ -8,7 +8,7 @@ from typing import Any
 
 from bioclip_core.cells import json_value, position_of
 from bioclip_core.errors import UsageError
-from bioclip_plugin.formats.megadetector.read_images import NOT_NAMED, Entry, box_of, confidence_of, is_number
+from bioclip_plugin.formats.shared.detections import NOT_NAMED, Entry, box_of, confidence_of, is_number
 from bioclip_plugin.formats.shared.streamed_json import kind_of
 from bioclip_plugin.formats.speciesnet.schema import FAILED, LABELS, WHOLE_IMAGE
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted

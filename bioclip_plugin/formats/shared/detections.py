@@ -1,0 +1,99 @@
+"""Entries of detectors' JSON files: the file that an entry names, its boxes and confidences."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from bioclip_core.errors import UsageError
+from bioclip_plugin.formats.shared.duplicates import Duplicates
+from bioclip_plugin.formats.shared.streamed_json import kind_of
+
+NOT_NAMED = frozenset({"person", "people", "human", "vehicle", "empty", "blank"})
+"""Categories, in lower case, whose boxes are kept and not named by the model."""
+LARGEST_INTEGER = 2**31 - 1
+"""Largest number of a frame that databases take."""
+
+_ROUNDING = 1e-3  # by which a box or a confidence may lie outside 0 to 1; it is clipped then
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One element of MegaDetector's ``images`` or SpeciesNet's ``predictions`` whose file may be read."""
+
+    number: int
+    """From 0, as in ``images[0]``."""
+    name: str
+    """The file's name as it is written there."""
+    uri: str
+    path: Path
+    record: Mapping[str, Any]
+
+
+def name_in(record: Any, number: int, key: str, array: str, duplicates: Duplicates) -> str:
+    """Return the file that an element of an array names.
+
+    Raises:
+        UsageError: if it does not name one, or an earlier element names it.
+    """
+    if not isinstance(record, dict):
+        raise UsageError(f"it is {kind_of(record)}; it must be an object with {key} and detections")
+    name = record.get(key)
+    if not isinstance(name, str):
+        raise UsageError(f"{key} is {kind_of(name)}; it must be the name of an image")
+    earlier = duplicates.earlier(name, number)
+    if earlier is not None:
+        raise UsageError(f"duplicate file {name!r}; {array}[{earlier}] is used")
+    return name
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """True if a JSON value is a finite number."""
+    if type(value) is float:
+        return math.isfinite(value)
+    return type(value) is int and -LARGEST_INTEGER <= value <= LARGEST_INTEGER
+
+
+def confidence_of(value: Any) -> float:
+    """Return a confidence from 0 to 1, clipped if it is outside by rounding.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    if type(value) is float and 0 <= value <= 1:
+        return value
+    if not is_number(value) or not -_ROUNDING <= value <= 1 + _ROUNDING:
+        raise UsageError(f"conf {shown(value)}: must be a number from 0 to 1")
+    return min(max(float(value), 0.0), 1.0)
+
+
+def box_of(value: Any) -> tuple[float, float, float, float]:
+    """Return x, y, width and height within 0 to 1, clipped if they are outside by rounding.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    if not isinstance(value, list) or len(value) != 4 or not all(map(is_number, value)):
+        raise UsageError(f"bbox {shown(value)}: must be four numbers: x, y, width, height from 0 to 1")
+    x, y, w, h = map(float, value)
+    if x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= 1 and y + h <= 1:
+        return x, y, w, h
+    low, high = -_ROUNDING, 1 + _ROUNDING
+    if not (low <= x <= high and low <= y <= high and x + w <= high and y + h <= high):
+        raise UsageError(f"bbox {value}: it leaves the image, which is 0 to 1 wide and high (pixels are not allowed)")
+    if x < 0 or x + w > 1:
+        x, w = max(x, 0.0), min(x + w, 1.0) - max(x, 0.0)
+    if y < 0 or y + h > 1:
+        y, h = max(y, 0.0), min(y + h, 1.0) - max(y, 0.0)
+    if w <= 0 or h <= 0:
+        raise UsageError(f"bbox {value}: width and height must be above 0")
+    return x, y, w, h
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message, shortened if it is long."""
+    return "missing" if value is None else reprlib.repr(value)
