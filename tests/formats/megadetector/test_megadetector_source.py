@@ -98,7 +98,9 @@ def test_a_version_that_is_a_number_is_read_and_said(caplog: pytest.LogCaptureFi
 
 @pytest.mark.parametrize("version", ["1.2", "1.7", "2", 20261015, 1.0, "x", True, ["1.6"]])
 def test_another_version_is_refused_by_name(version: Any) -> None:
-    with pytest.raises(SourceError, match=r"format_version .* is not known: versions 1\.3, 1\.4, 1\.5, 1\.6 are read"):
+    with pytest.raises(
+        SourceError, match=r"format_version .* is unknown: supported are versions 1\.3, 1\.4, 1\.5, 1\.6"
+    ):
         listed(results(image("a.jpg"), info={"format_version": version}))
 
 
@@ -109,7 +111,7 @@ def test_another_version_is_refused_by_name(version: Any) -> None:
         ({"info": None}, "info.format_version is missing"),
         ({"detection_categories": None}, "detection_categories is missing"),
         ({"detection_categories": ["animal"]}, "detection_categories is an array"),
-        ({"detection_categories": {"1": " "}}, r"detection_categories\['1'\] is ' ': a name is needed"),
+        ({"detection_categories": {"1": " "}}, r"detection_categories\['1'\] is ' '; it must be a name"),
         ({"classification_categories": {"0": 7}}, r"classification_categories\['0'\] is 7"),
         ({"images": {}}, "images is an object; it must be an array"),
     ],
@@ -186,7 +188,7 @@ def test_what_the_file_says_of_an_image_without_boxes_is_kept(what: dict[str, An
 def test_a_failure_with_boxes_is_a_failure_and_the_boxes_are_mentioned() -> None:
     assert unlisted(image("a.jpg", detection(), failure="inference failure")) == [
         ("a.jpg", "inference failure"),
-        ("md.json#images[0]", "images[0] 'a.jpg': it has a failure and 1 detections: these are left out"),
+        ("md.json#images[0]", "images[0] 'a.jpg': it has a failure and 1 detections; the detections are skipped"),
     ]
 
 
@@ -254,24 +256,24 @@ def test_what_another_classifier_said_is_kept_by_name() -> None:
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
-        (detection(bbox=[0.1, 0.1, math.nan, 0.1]), "bbox [0.1, 0.1, nan, 0.1]: four numbers are needed"),
+        (detection(bbox=[0.1, 0.1, math.nan, 0.1]), "bbox [0.1, 0.1, nan, 0.1]: must be four numbers"),
         (detection(bbox=[0.1, 0.1, 0.95, 0.1]), "bbox [0.1, 0.1, 0.95, 0.1]: it leaves the image"),
         (detection(bbox=[120, 80, 300, 200]), "bbox [120, 80, 300, 200]: it leaves the image, which is 0 to 1"),
         (detection(bbox=[-0.01, 0.1, 0.5, 0.1]), "bbox [-0.01, 0.1, 0.5, 0.1]: it leaves the image"),
         (detection(bbox=[0.1, 0.1, 0, 0.1]), "bbox [0.1, 0.1, 0, 0.1]: width and height must be above 0"),
-        (detection(bbox=[0.0]), "bbox [0.0]: four numbers are needed"),
-        (detection(bbox=None), "bbox missing: four numbers are needed"),
-        (detection(bbox=["0.1", 0, 0.1, 0.1]), "bbox ['0.1', 0, 0.1, 0.1]: four numbers are needed"),
-        (detection(conf=1.7), "conf 1.7: a number from 0 to 1 is needed"),
-        (detection(conf=math.nan), "conf nan: a number"),
-        ({"category": "1", "bbox": [0, 0, 1, 1]}, "conf missing: a number"),
+        (detection(bbox=[0.0]), "bbox [0.0]: must be four numbers"),
+        (detection(bbox=None), "bbox missing: must be four numbers"),
+        (detection(bbox=["0.1", 0, 0.1, 0.1]), "bbox ['0.1', 0, 0.1, 0.1]: must be four numbers"),
+        (detection(conf=1.7), "conf 1.7: must be a number from 0 to 1"),
+        (detection(conf=math.nan), "conf nan: must be a number"),
+        ({"category": "1", "bbox": [0, 0, 1, 1]}, "conf missing: must be a number"),
         (detection("8"), "category '8' is not in detection_categories, which has 1, 2, 3"),
         ({"conf": 0.5, "bbox": [0, 0, 1, 1]}, "category missing is not in detection_categories"),
         (detection(conf=10**400), "conf 1000"),
-        (detection(frame_number=2**40), "frame_number 1099511627776: a whole number from 0 is needed"),
-        (detection(frame_number=-1), "frame_number -1: a whole number from 0 is needed"),
-        (detection(), "bbox [0.1, 0.2, 0.3, 0.4] stands there twice as animal"),
-        ([0.1, 0.1, 0.1, 0.1], "it is an array; an object with category, conf and bbox is needed"),
+        (detection(frame_number=2**40), "frame_number 1099511627776: must be a whole number from 0"),
+        (detection(frame_number=-1), "frame_number -1: must be a whole number from 0"),
+        (detection(), "duplicate bbox [0.1, 0.2, 0.3, 0.4] of category animal"),
+        ([0.1, 0.1, 0.1, 0.1], "it is an array; it must be an object with category, conf and bbox"),
     ],
 )
 def test_a_box_that_cannot_be_used_is_dropped_with_its_file_record_and_value(bad: Any, why: str) -> None:
@@ -286,8 +288,8 @@ def test_a_box_that_cannot_be_used_is_dropped_with_its_file_record_and_value(bad
 
 def test_an_image_none_of_whose_boxes_can_be_used_is_not_called_blank() -> None:
     assert unlisted(image("a.jpg", detection(bbox=[0.0]), detection(conf=2))) == [
-        ("a.jpg", "none of its boxes can be used: images[0] 'a.jpg' detections[0]: bbox [0.0]: four numbers are needed: "
-         "x, y, width, height from 0 to 1; images[0] 'a.jpg' detections[1]: conf 2: a number from 0 to 1 is needed")
+        ("a.jpg", "none of its boxes can be used: images[0] 'a.jpg' detections[0]: bbox [0.0]: must be four numbers: "
+         "x, y, width, height from 0 to 1; images[0] 'a.jpg' detections[1]: conf 2: must be a number from 0 to 1")
     ]  # fmt: skip
 
 
@@ -304,12 +306,12 @@ def test_what_is_outside_by_rounding_is_clipped() -> None:
         (image("/etc/passwd"), "file '/etc/passwd' is an absolute path outside the folder"),
         (image("../a.jpg"), "file '../a.jpg' is a path outside the folder"),
         (image("C:\\a.jpg"), "file 'C:\\\\a.jpg' is an absolute path outside the folder"),
-        (image(""), "file name '': it is empty"),
-        (image("good.jpg"), "'good.jpg' stands there again: images[0] counts"),
-        (image(".\\good.jpg"), "'.\\\\good.jpg' stands there again: images[0] counts"),
+        (image(""), "file name '' is empty"),
+        (image("good.jpg"), "duplicate file 'good.jpg'; images[0] is used"),
+        (image(".\\good.jpg"), "duplicate file '.\\\\good.jpg'; images[0] is used"),
         (image("\ud800.jpg"), "file name '\\ud800.jpg' contains half of a character"),
-        ({"detections": []}, "file is null; the name of an image is needed"),
-        ("a.jpg", "it is a text; an object with file and detections is needed"),
+        ({"detections": []}, "file is null; it must be the name of an image"),
+        ("a.jpg", "it is a text; it must be an object with file and detections"),
     ],
 )
 def test_an_image_that_cannot_be_named_is_said_and_the_good_ones_go_on(bad: Any, why: str) -> None:

@@ -49,21 +49,21 @@ def test_a_good_file_has_no_problems() -> None:
     [
         (detection(conf=math.nan), "conf must be a number from 0 to 1"),
         (detection(conf=1.7), "conf must be a number from 0 to 1"),
-        (detection(conf=1), "conf must be written with a point, as 1.0"),
-        (detection(bbox=[0.0]), "bbox [0.0]: four numbers are needed"),
-        (detection(bbox=[0, math.nan, 1, 1]), "bbox [0, nan, 1, 1]: four numbers are needed"),
+        (detection(conf=1), "conf must be written with a point, such as 1.0"),
+        (detection(bbox=[0.0]), "bbox [0.0]: must be four numbers"),
+        (detection(bbox=[0, math.nan, 1, 1]), "bbox [0, nan, 1, 1]: must be four numbers"),
         (detection(bbox=[0.5, 0.5, 0.6, 0.1]), "bbox [0.5, 0.5, 0.6, 0.1]: it leaves the image"),
         (detection(bbox=[0.5, 0.5, 0.0, 0.1]), "bbox [0.5, 0.5, 0.0, 0.1]: width and height must be above 0"),
         (detection(1), "category must be an id of detection_categories, as text"),
         (detection("9"), "its category is not in detection_categories"),
         (detection(classifications=[["7", 0.5]]), "its category is not in classification_categories"),
-        (detection(classifications=[["0", 0.2], ["0", 0.7]]), "classifications must stand in descending order"),
+        (detection(classifications=[["0", 0.2], ["0", 0.7]]), "classifications must be in descending order"),
         (detection(classifications=[["0", 1.2]]), "a classification's confidence must be a number from 0 to 1"),
         (detection(classifications=[["0", math.nan]]), "a classification's confidence must be a number from 0 to 1"),
-        (detection(classifications=[[0, 0.5]]), "a classification is [id, confidence], the id as text"),
+        (detection(classifications=[[0, 0.5]]), "a classification must be [id, confidence], the id as text"),
         (detection(classifications={"0": 0.5}), "classifications must be an array"),
         (detection(frame_number=1.5), "frame_number must be a whole number from 0"),
-        ("box", "an object is needed"),
+        ("box", "must be an object"),
     ],
 )
 def test_a_bad_detection_is_found_with_its_place(bad: Any, message: str) -> None:
@@ -78,20 +78,20 @@ def test_a_bad_detection_is_found_with_its_place(bad: Any, message: str) -> None
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (image("a/a.jpg"), "the file stands there twice, first as images[0]"),
-        (image("a\\a.jpg"), "the file stands there twice, first as images[0]"),
-        ({"file": "d.jpg"}, "detections must be an array, empty where nothing was found"),
+        (image("a/a.jpg"), "duplicate file, first used by images[0]"),
+        (image("a\\a.jpg"), "duplicate file, first used by images[0]"),
+        ({"file": "d.jpg"}, "detections must be an array, empty if nothing was found"),
         ({"file": "d.jpg", "failure": None, "detections": None}, "detections must be an array"),
-        ({"file": "d.jpg", "failure": 7, "detections": None}, "failure must be a text that says why"),
-        ({"file": "d.jpg", "failure": "", "detections": None}, "failure must be a text that says why"),
+        ({"file": "d.jpg", "failure": 7, "detections": None}, "failure must be a text with the reason"),
+        ({"file": "d.jpg", "failure": "", "detections": None}, "failure must be a text with the reason"),
         (
             {"file": "d.jpg", "failure": "inference failure", "detections": []},
-            "detections must be null where there is a failure",
+            "detections must be null if there is a failure",
         ),
         ({"file": "", "detections": []}, "file must be the name of an image"),
-        ({"file": "a\0.jpg", "detections": []}, "file holds a NUL"),
+        ({"file": "a\0.jpg", "detections": []}, "file must not contain a NUL"),
         ({"detections": []}, "file must be the name of an image"),
-        (["a.jpg"], "an object is needed"),
+        (["a.jpg"], "must be an object"),
         (image("w.mp4", frame_rate=30), "a video needs frames_processed since version 1.5"),
         (image("w.mp4", frames_processed=[]), "a video needs frame_rate since version 1.4"),
         (image("w.mp4", frame_rate=-1, frames_processed=[]), "frame_rate must be above 0"),
@@ -117,8 +117,8 @@ def test_a_bad_image_is_found_with_its_place(bad: Any, message: str) -> None:
     [
         ({"info": {}}, "info", "info.format_version is missing"),
         ({"info": {**INFO, "format_version": 1.6}}, "info", "format_version must be a text"),
-        ({"info": {**INFO, "format_version": "1.2"}}, "info", "format_version '1.2' is not known"),
-        ({"detection_categories": None}, "detection_categories", "an object of id and name is needed"),
+        ({"info": {**INFO, "format_version": "1.2"}}, "info", "format_version '1.2' is unknown"),
+        ({"detection_categories": None}, "detection_categories", "must be an object with the name of each id"),
         (
             {"detection_categories": {"1": "animal", "2": " "}},
             "detection_categories",
@@ -133,9 +133,9 @@ def test_a_bad_image_is_found_with_its_place(bad: Any, message: str) -> None:
         (
             {"classification_category_descriptions": {}},
             "classification_category_descriptions",
-            "it must have the same ids",
+            "must have the same ids",
         ),
-        ({"images": {}}, "images", "an array of images is needed"),
+        ({"images": {}}, "images", "must be an array of images"),
     ],
 )
 def test_a_bad_header_is_found(change: Any, record: str, message: str) -> None:
@@ -147,13 +147,13 @@ def test_a_bad_header_is_found(change: Any, record: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("animalia;chordata;mammalia;carnivora;canidae;vulpesfictus", "7 parts are needed"),
-        ("animalia;chordata;mammalia;carnivora;canidae;vulpes;fictus", "the first part is an id, not a kingdom"),
-        (FOX.replace("fictus", "vulpes fictus"), "the species is the epithet alone"),
-        (FOX.title(), "it must be in lower case"),
-        ("fox", "7 parts are needed"),
-        (7, "7 parts are needed"),
-        (f"{FOX}|fox", "7 parts are needed"),
+        ("animalia;chordata;mammalia;carnivora;canidae;vulpesfictus", "must have 7 parts"),
+        ("animalia;chordata;mammalia;carnivora;canidae;vulpes;fictus", "the first part must be an id, not a kingdom"),
+        (FOX.replace("fictus", "vulpes fictus"), "the species must be the epithet alone"),
+        (FOX.title(), "must be in lower case"),
+        ("fox", "must have 7 parts"),
+        (7, "must have 7 parts"),
+        (f"{FOX}|fox", "must have 7 parts"),
     ],
 )
 def test_a_taxonomy_string_that_readers_misread_is_found(text: Any, message: str) -> None:
@@ -168,10 +168,10 @@ def test_a_taxonomy_string_that_readers_misread_is_found(text: Any, message: str
         ({"info": {**INFO, "format_version": 1.4}}, "format_version must be a text"),
         ({"info": {"format_version": "1.6"}}, "detector is missing"),
         ({"extra": 1}, "this member is not part of the format"),
-        ({"detection_categories": {"1": "animals", "2": "person"}}, "none is called animal"),
+        ({"detection_categories": {"1": "animals", "2": "person"}}, "no category is called animal"),
         ({"detection_categories": {"0": "empty", "1": "animal", "2": "person"}}, 'id "0" means empty'),
         ({"images": [image("C:\\a.jpg")]}, "file should have forward slashes"),
-        ({"images": [image("/data/a.jpg")]}, "file is absolute"),
+        ({"images": [image("/data/a.jpg")]}, "file is an absolute path"),
         ({"images": [image("../a.jpg")]}, "file leaves its base folder"),
         ({"images": [{"file": "a.jpg", "failure": "cosmic rays", "detections": None}]}, "failure does not begin with"),
         ({"images": [image("a.jpg", detection(bbox=[-0.0004, 0, 0.5, 0.5]))]}, "bbox leaves the image by rounding"),
@@ -197,9 +197,9 @@ def test_missing_images_are_told_where_the_folder_is_given() -> None:
     Path("a/a.jpg").touch()
     said = [str(one) for one in problems(good(), Path())]
     assert said == [
-        "md.json: images[1] b.jpg: there is no such file in . (given: b.jpg)",
-        "md.json: images[2] c.jpg: there is no such file in . (given: c.jpg)",
-        "md.json: images[3] v.mp4: there is no such file in . (given: v.mp4)",
+        "md.json: images[1] b.jpg: the file does not exist in . (given: b.jpg)",
+        "md.json: images[2] c.jpg: the file does not exist in . (given: c.jpg)",
+        "md.json: images[3] v.mp4: the file does not exist in . (given: v.mp4)",
     ]
     assert {one.severity for one in problems(good(), Path())} == {"warning"}
 
