@@ -11,7 +11,7 @@ from bioclip_core.classify import Candidate
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.rule import Subject
-from bioclip_plugin.formats.speciesnet.labels import Kind
+from bioclip_plugin.formats.shared.species_labels import Kind
 from bioclip_plugin.items.media import Place
 from bioclip_plugin.rules.countries import three_letters
 from bioclip_plugin.rules.geofence_map import GeofenceMap, read_geofence

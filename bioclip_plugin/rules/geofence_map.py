@@ -17,7 +17,7 @@ from typing import Any
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.identity import settings_id
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.formats.speciesnet.labels import taxonomy_of
+from bioclip_plugin.formats.shared.species_labels import taxonomy_of
 
 _COUNTRY = re.compile(r"[A-Z]{3}")
 _REGION = re.compile(r"[A-Z0-9]{2}")

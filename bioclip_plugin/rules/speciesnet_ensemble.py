@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import Rank, Taxon
-from bioclip_plugin.formats.speciesnet.labels import ANIMALS, Kind
+from bioclip_plugin.formats.shared.species_labels import ANIMALS, Kind
 
 Lineage = tuple[str, str, str, str, str, str, str]
 Blocked = Callable[[Taxon], bool]

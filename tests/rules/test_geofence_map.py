@@ -10,7 +10,7 @@ import pytest
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.formats.speciesnet.labels import ANIMALS, UNKNOWN, label_of_kind, parse_label
+from bioclip_plugin.formats.shared.species_labels import ANIMALS, UNKNOWN, label_of_kind, parse_label
 from bioclip_plugin.rules.geofence_map import geofence_of, read_geofence
 from bioclip_plugin.rules.speciesnet_ensemble import Detection, Outcome, Scored, Thresholds, ensemble, fenced, roll_up
 

@@ -20,7 +20,15 @@ from typing import Any
 import pytest
 
 from bioclip_core.taxonomy import Rank
-from bioclip_plugin.formats.speciesnet.labels import ANIMAL, BLANK, HUMAN, UNKNOWN, VEHICLE, label_of_kind, parse_label
+from bioclip_plugin.formats.shared.species_labels import (
+    ANIMAL,
+    BLANK,
+    HUMAN,
+    UNKNOWN,
+    VEHICLE,
+    label_of_kind,
+    parse_label,
+)
 from bioclip_plugin.rules.geofence_map import GeofenceMap, geofence_of
 from bioclip_plugin.rules.speciesnet_ensemble import (
     FENCE_ROLL_UP,

@@ -16,7 +16,8 @@ from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.megadetector.read import VERSIONS, is_megadetector
-from bioclip_plugin.formats.megadetector.write_entries import EntryWriter, is_file
+from bioclip_plugin.formats.megadetector.write_entries import EntryWriter
+from bioclip_plugin.formats.shared.detections import is_file
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, RelativeNames
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.store.records import StoredItem, asked_level

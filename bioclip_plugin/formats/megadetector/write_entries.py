@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from json.encoder import encode_basestring_ascii as _text
@@ -12,7 +11,7 @@ from typing import Any
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.formats.megadetector.read_images import VIDEO_SUFFIXES
-from bioclip_plugin.formats.speciesnet.labels import BLANK, HUMAN, VEHICLE, label_of
+from bioclip_plugin.formats.shared.species_labels import BLANK, HUMAN, VEHICLE, description_of
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.store.records import StoredItem, StoredRegion
@@ -27,8 +26,6 @@ _SEEN = 100_000  # taxa whose objects are kept
 _BEFORE_THE_MODEL = frozenset({"list", "read", "open", "decode"})  # stages
 _BY_PROBABILITY = attrgetter("probability")
 _VERDICTS = {"blank": ("blank", BLANK), "person": ("human", HUMAN), "vehicle": ("vehicle", VEHICLE)}
-_LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
-_RECORD = re.compile(r"#\w+(?:=|\[)[^/]*$")  # of a table's row, or an element of another program's JSON
 _KEPT = ("width", "height")  # metadata that readers of the format know
 
 
@@ -75,17 +72,6 @@ class Categories:
         self.names.append(" ".join(name.split()) or "unnamed")
         self.descriptions.append(description)
         return str(len(self.names) - 1)
-
-
-def description_of(taxon: Taxon) -> str:
-    """Return the seven parts ``id;class;order;family;genus;species;common`` as the format's own tools expect them.
-
-    They read a space in the epithet as a subspecies, so a hybrid's mark has none after it; ``|`` separates alternatives.
-    """
-    parts = label_of(taxon).replace("|", "/").split(";")
-    # An epithet without its genus does not name anything.
-    parts[5] = parts[5].replace("× ", "×").replace(" ", "-") if parts[4] else ""
-    return ";".join(parts)
 
 
 class EntryWriter:
@@ -196,13 +182,6 @@ class EntryWriter:
     def _pairs(self, candidates: Sequence[Candidate]) -> str:
         ordered = sorted(candidates, key=_BY_PROBABILITY, reverse=True)
         return ",".join([f'["{self.categories.candidate(one)}",{one.probability:.3f}]' for one in ordered])
-
-
-def is_file(stored: StoredItem) -> bool:
-    """True if an item is a file: the failure of a table's row, or of a folder that could not be listed, is not."""
-    if stored.failure is None or stored.failure.stage != "list":
-        return True
-    return bool(_LIKE_A_FILE.search(stored.item.uri)) and not _RECORD.search(stored.item.uri)
 
 
 def _failure_text(failure: Failure | None) -> str:

@@ -1,8 +1,9 @@
-"""Entries of detectors' JSON files: the file that an entry names, its boxes and confidences."""
+"""Entries of detectors' JSON files: the files that they name, their boxes and confidences."""
 
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from typing import Any, TypeGuard
 from bioclip_core.errors import UsageError
 from bioclip_plugin.formats.shared.duplicates import Duplicates
 from bioclip_plugin.formats.shared.streamed_json import kind_of
+from bioclip_plugin.store.records import StoredItem
 
 NOT_NAMED = frozenset({"person", "people", "human", "vehicle", "empty", "blank"})
 """Categories, in lower case, whose boxes are kept and not named by the model."""
 LARGEST_INTEGER = 2**31 - 1
 """Largest number of a frame that databases take."""
 
+_LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+_RECORD = re.compile(r"#\w+(?:=|\[)[^/]*$")  # of a table's row, or an element of another program's JSON
 _ROUNDING = 1e-3  # by which a box or a confidence may lie outside 0 to 1; it is clipped then
 
 
@@ -47,7 +51,7 @@ def name_in(record: Any, number: int, key: str, array: str, duplicates: Duplicat
         raise UsageError(f"{key} is {kind_of(name)}; it must be the name of an image")
     earlier = duplicates.earlier(name, number)
     if earlier is not None:
-        raise UsageError(f"duplicate file {name!r}; {array}[{earlier}] is used")
+        raise UsageError(f"duplicate {key} {name!r}; {array}[{earlier}] is used")
     return name
 
 
@@ -97,3 +101,10 @@ def box_of(value: Any) -> tuple[float, float, float, float]:
 def shown(value: Any) -> str:
     """Return a value for a message, shortened if it is long."""
     return "missing" if value is None else reprlib.repr(value)
+
+
+def is_file(stored: StoredItem) -> bool:
+    """True if an item is a file: the failure of a table's row, or of a folder that could not be listed, is not."""
+    if stored.failure is None or stored.failure.stage != "list":
+        return True
+    return bool(_LIKE_A_FILE.search(stored.item.uri)) and not _RECORD.search(stored.item.uri)

@@ -9,7 +9,7 @@ from typing import Any
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.shared.detections import Entry
+from bioclip_plugin.formats.shared.detections import Entry, name_in
 from bioclip_plugin.formats.shared.duplicates import Duplicates
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.streamed_json import beginning, kind_of, members
@@ -77,13 +77,6 @@ def _entry(
     Raises:
         UsageError: if it is not an entry, or names a file that may not be read.
     """
-    if not isinstance(record, dict):
-        raise UsageError(f"it is {kind_of(record)}; an object with filepath and detections is needed")
-    name = record.get("filepath")
-    if not isinstance(name, str):
-        raise UsageError(f"filepath is {kind_of(name)}; the name of an image is needed")
-    first = duplicates.earlier(name, number)
-    if first is not None:
-        raise UsageError(f"duplicate filepath {name!r}; predictions[{first}] is used")
+    name = name_in(record, number, "filepath", "predictions", duplicates)
     uri, path = located(name, folder, places[name.startswith("/")])
     return Entry(number, name, uri, path, record)

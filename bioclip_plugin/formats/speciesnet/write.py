@@ -11,7 +11,7 @@ from typing import Any
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.formats.megadetector.write_entries import is_file
+from bioclip_plugin.formats.shared.detections import is_file
 from bioclip_plugin.formats.shared.relative_names import NamesUnder, OutsideFolder, RelativeNames
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.formats.speciesnet.check import check_speciesnet

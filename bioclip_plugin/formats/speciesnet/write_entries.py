@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
-from bioclip_plugin.formats.megadetector.write_entries import description_of
-from bioclip_plugin.formats.speciesnet.labels import ANIMAL, kind_of_word, label_of_kind
+from bioclip_plugin.formats.shared.species_labels import ANIMAL, description_of, kind_of_word, label_of_kind
 from bioclip_plugin.formats.speciesnet.schema import FAILED, FAILURES, LABELS, WHOLE_IMAGE
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import BOX_UNIT, MediaItem, Region

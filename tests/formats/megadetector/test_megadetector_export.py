@@ -14,8 +14,8 @@ from bioclip_core.classify import Candidate
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.formats.megadetector.write import MegaDetectorExporter
-from bioclip_plugin.formats.megadetector.write_entries import description_of
 from bioclip_plugin.formats.shared.relative_names import common_names
+from bioclip_plugin.formats.shared.species_labels import description_of
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.store.records import StoredDecision
 

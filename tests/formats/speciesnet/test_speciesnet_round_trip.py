@@ -14,7 +14,7 @@ from bioclip_plugin import Session, create_plugin_manager
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.speciesnet.labels import HUMAN
+from bioclip_plugin.formats.shared.species_labels import HUMAN
 from bioclip_plugin.formats.speciesnet.read import SpeciesNetSource
 from bioclip_plugin.formats.speciesnet.write import SpeciesNetExporter
 from bioclip_plugin.testing import FakeModel

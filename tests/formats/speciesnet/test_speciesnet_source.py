@@ -251,9 +251,9 @@ def test_where_the_detector_did_its_work_its_boxes_are_taken(failure: str) -> No
 def test_a_record_that_cannot_be_used_is_named_and_the_others_go_on() -> None:
     records = (7, {"detections": []}, {"filepath": 3}, prediction("a.jpg", 5), {"filepath": "b.jpg", "detections": {}})
     assert unlisted(*records, prediction("good.jpg")) == [
-        ("predictions.json#predictions[0]", "predictions[0]: it is a number; an object with filepath and detections is needed"),
-        ("predictions.json#predictions[1]", "predictions[1]: filepath is null; the name of an image is needed"),
-        ("predictions.json#predictions[2]", "predictions[2]: filepath is a number; the name of an image is needed"),
+        ("predictions.json#predictions[0]", "predictions[0]: it is a number; it must be an object with filepath and detections"),
+        ("predictions.json#predictions[1]", "predictions[1]: filepath is null; it must be the name of an image"),
+        ("predictions.json#predictions[2]", "predictions[2]: filepath is a number; it must be the name of an image"),
         ("a.jpg", "none of its boxes can be used: predictions[3] 'a.jpg' detections[0]: it is a number; an object with category, "
                   "conf and bbox is needed"),
         ("predictions.json#predictions[4]", "predictions[4] 'b.jpg': detections is an object; an array is needed"),

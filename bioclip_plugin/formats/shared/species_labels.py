@@ -92,6 +92,17 @@ def label_of(taxon: Taxon) -> str:
     return ";".join([_identifier(taxon), *names, _part(taxon.common_name) or _common_name(taxon)])
 
 
+def description_of(taxon: Taxon) -> str:
+    """Return the seven parts ``id;class;order;family;genus;species;common`` as the tools of MegaDetector's format expect them.
+
+    They read a space in the epithet as a subspecies, so a hybrid's mark has none after it; ``|`` separates alternatives.
+    """
+    parts = label_of(taxon).replace("|", "/").split(";")
+    # An epithet without its genus does not name anything.
+    parts[5] = parts[5].replace("× ", "×").replace(" ", "-") if parts[4] else ""
+    return ";".join(parts)
+
+
 def label_of_kind(kind: Kind) -> str:
     """Return the label of a verdict that is not a taxon.
 
