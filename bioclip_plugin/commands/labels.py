@@ -110,7 +110,7 @@ def import_labels(ctx: click.Context, embeddings: Path, names: Path, model: str,
     bioclip-plugin labels import txt_emb_species.npy txt_emb_species.json --model bioclip-2 --output tol_labels
     """
     from bioclip_core.device import choose_compute
-    from bioclip_core.labels.building import import_label_set
+    from bioclip_core.labels.published import import_label_set
     from bioclip_core.models import find_model
     from bioclip_core.open_clip_encoder import open_encoder
 

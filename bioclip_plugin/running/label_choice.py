@@ -152,7 +152,7 @@ def fetch_published_labels(model: FoundModel, folder: Path) -> Path:
         ModelUnavailable: if they cannot be had.
     """
     from bioclip_core.device import choose_compute
-    from bioclip_core.labels.building import import_label_set
+    from bioclip_core.labels.published import import_label_set
     from bioclip_core.open_clip_encoder import open_encoder
 
     assert model.entry is not None

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
-from bioclip_core.labels.building import write_label_set
 from bioclip_core.labels.label_set import Block, LabelSet
+from bioclip_core.labels.writing import write_label_set
 from bioclip_core.taxonomy import Taxon
 
 SCALES: tuple[float, ...] = tuple(float(round(scale, 3)) for scale in np.geomspace(1.0, 100.0, 41))

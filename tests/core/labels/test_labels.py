@@ -14,9 +14,9 @@ from core_samples import ENCODER, DigestEncoder, label_set, random_rows, random_
 
 from bioclip_core.classify import Classifier
 from bioclip_core.errors import LabelSetError, NoTextTower, UsageError
-from bioclip_core.labels.building import write_label_set
 from bioclip_core.labels.checklist import subset_of
 from bioclip_core.labels.label_set import Block, LabelSet, custom_labels
+from bioclip_core.labels.writing import write_label_set
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.testing import FakeEncoder
 
