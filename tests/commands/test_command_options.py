@@ -19,8 +19,7 @@ from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.reviews.importing import ImportOptions
 from bioclip_training.catalog.options import BuildOptions
-from bioclip_training.evaluation.config import EvaluationConfig
-from bioclip_training.evaluation.temperature import CalibrateConfig
+from bioclip_training.evaluation.config import CalibrateConfig, EvaluationConfig
 from bioclip_training.loop.recipe import TrainConfig
 from bioclip_training.shards.writing import ShardOptions
 

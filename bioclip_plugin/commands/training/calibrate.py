@@ -11,7 +11,7 @@ from bioclip_plugin.commands.options import options_from
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_table, terminated_like_interrupted
 from bioclip_plugin.commands.training.evaluate import Stages
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
-from bioclip_training.evaluation.temperature import CalibrateConfig
+from bioclip_training.evaluation.config import CalibrateConfig
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -37,7 +37,7 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
     bioclip-plugin evaluate --data leaves.parquet --split unseen --model local-dir:trained --output unseen
     bioclip-plugin evaluate --data reef.parquet --model bioclip-2 --label "parrot fish" --label wrasse --output words
     """
-    from bioclip_training.evaluation import evaluate as measure
+    from bioclip_training.evaluation.run import evaluate as measure
 
     words, groups, labels = _words(words, labels)
     console = console_for()

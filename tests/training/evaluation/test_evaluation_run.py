@@ -24,8 +24,9 @@ from bioclip_core.models import find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.taxonomy import RANKS, Taxon, taxon_from_row
 from bioclip_training.catalog.rows import Catalog, CatalogRow, table_from
-from bioclip_training.evaluation import EvaluationConfig, evaluate
+from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.features import FeatureBook, silent
+from bioclip_training.evaluation.run import evaluate
 
 
 def measured(catalog: Path, output: Path, scale: float = 10.0, **options: Any) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def test_two_evaluations_compare_image_by_image(tmp_path: Path) -> None:
     assert (species["gained"], species["lost"]) == (1, 1)
     low, high = species["difference_ci95"]
     assert low <= 0 <= high
-    with pytest.raises(SourceError, match="no evaluation"):
+    with pytest.raises(SourceError, match="not an evaluation"):
         measured(catalog, tmp_path / "other", compare=str(tmp_path))
 
 
@@ -241,7 +242,7 @@ def test_an_output_is_replaced_only_if_asked_and_only_by_its_like(tmp_path: Path
     catalog = colour_catalog(tmp_path)
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("all of it")
-    with pytest.raises(UsageError, match="is no evaluation"):
+    with pytest.raises(UsageError, match="is not an evaluation"):
         measured(catalog, tmp_path / "precious", force=True)
     measured(catalog, tmp_path / "out", few_shot=False)
     with pytest.raises(UsageError, match="--force"):

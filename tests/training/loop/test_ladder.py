@@ -11,7 +11,8 @@ import pytest
 import torch
 from collections_of_discs import TAXA, make_catalog, tiny_config
 
-from bioclip_training.evaluation import EvaluationConfig, evaluate
+from bioclip_training.evaluation.config import EvaluationConfig
+from bioclip_training.evaluation.run import evaluate
 from bioclip_training.loop.ladder import Rung, chosen_share, interpolated, interval, logistic_logits, prototype_logits
 from bioclip_training.loop.recipe import TrainConfig
 from bioclip_training.loop.run import train

@@ -1,4 +1,4 @@
-"""Everything that decides an evaluation, as one frozen record that is stored with its figures."""
+"""Settings of an evaluation and of a calibration, as frozen records that are stored with their results."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ SHOTS = (1, 5)
 """Support images per taxon in few-shot classification, as in the BioCLIP papers."""
 TRUTH_COLUMNS = (*(rank.value for rank in RANKS), *TEXT_COLUMNS[8:])
 """Columns of a catalog that may say which custom label is right."""
+_KEPT_OUT = {
+    "val": "val is what evaluate measures on, and a temperature that has seen it makes its figures too good",
+    "unseen": "unseen is what evaluate measures on, and a temperature that has seen it makes its figures too good",
+    "test": "test is kept for measuring, and a temperature that has seen it makes its figures too good",
+    "train": "the model was trained on train and is more sure of it than of new images",
+    "all": "all holds the images that the model was trained on and those that evaluate measures on",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +77,37 @@ class EvaluationConfig:
         if not self.splits:
             raise UsageError("split: give at least one part of the catalog, for example val")
         if self.labels and self.words:
-            raise UsageError("labels and words of your own were both given; an evaluation has one kind of label")
+            raise UsageError("labels and custom labels were both given; an evaluation has one kind of label")
         check_options(self)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrateConfig:
+    """Model, label set and images of a temperature."""
+
+    data: str = field(metadata={"metavar": "CATALOG"})
+    """Catalog: a .parquet file that `catalog build` made."""
+    model: str
+    """A name that `models list` shows, hf-hub:ORG/NAME, local-dir:FOLDER, or a weight file."""
+    labels: str = field(metadata={"automatic": "the model's own"})
+    """Folder of a label set."""
+    split: str = "dev"
+    """Part of the catalog, never one that is trained on or measured on."""
+    device: str = "auto"
+    """Device of the model: auto, cpu, cuda, cuda:N or mps."""
+    precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS)})
+    """Precision of the image tower; auto is bf16 where the device multiplies it natively, else fp32."""
+    batch_size: int | None = field(default=None, metadata={"low": 1, "automatic": "16, on a GPU 128"})
+    """Regions encoded at once."""
+    workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
+    """Number of decoding threads."""
+
+    def __post_init__(self) -> None:
+        if self.split in _KEPT_OUT:
+            raise UsageError(
+                f"split {self.split!r}: {_KEPT_OUT[self.split]}; use dev, or a part of your own that nothing else uses"
+            )
+        check_options(self)

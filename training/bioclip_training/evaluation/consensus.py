@@ -1,15 +1,14 @@
-"""The consensus at each threshold: how many images get one, and how often it is right."""
+"""Consensus at each threshold: the share of images that get one, and the share of these that is right."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.labels.label_set import LabelSet
-from bioclip_training.evaluation.truth import LevelTruth
 from bioclip_training.evaluation.zero_shot import LevelScores
 
 THRESHOLDS: tuple[float, ...] = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.97, 0.99)
@@ -22,10 +21,10 @@ JUDGED = (
 
 @dataclass(frozen=True, slots=True)
 class Consensus:
-    """What N images get at one threshold."""
+    """Consensus of N images at one threshold."""
 
     level_N: NDArray[np.int64]
-    """The place of its level in ``levels``, most specific first; -1 where there is no consensus."""
+    """Place of its level in ``levels``, most specific first; -1 without a consensus."""
     row_N: NDArray[np.int64]
     """A label of its taxon."""
     probability_N: NDArray[np.float32]
@@ -34,54 +33,39 @@ class Consensus:
 
     @property
     def given(self) -> NDArray[np.bool_]:
-        """Which images get one."""
-        given: NDArray[np.bool_] = self.level_N >= 0
-        return given
+        """Mask of the images with a consensus."""
+        return np.asarray(self.level_N >= 0)
 
 
 def consensus_at(
     threshold: float, scores: Mapping[str, LevelScores], taxon_N: NDArray[np.int64], labels: LabelSet
 ) -> Consensus:
-    """For each image the most specific taxon whose probability reaches the threshold, as ``classify.consensus_of``."""
+    """Return for each image the most specific taxon whose probability reaches the threshold, as ``classify.consensus_of``."""
     levels = tuple(reversed(labels.levels))
     count = len(taxon_N)
     level_N, row_N = np.full(count, -1), np.full(count, -1)
-    probability_N, right_N = np.zeros(count, np.float32), np.zeros(count, bool)
+    probability_N = np.zeros(count, np.float32)
     for place, level in enumerate(levels):
         found = scores[level]
         new_N = (level_N < 0) & (found.best_named_probability_N >= threshold)
         level_N[new_N] = place
         row_N[new_N] = labels.spans(level).starts_S[found.best_named_N[new_N]]
         probability_N[new_N] = found.best_named_probability_N[new_N]
-    truths = {level: scores[level].truth for level in levels}
-    right_N = _judged(level_N, row_N, taxon_N, levels, truths, labels)
-    return Consensus(level_N, row_N, probability_N, right_N, levels)
-
-
-def _judged(
-    level_N: NDArray[np.int64],
-    row_N: NDArray[np.int64],
-    taxon_N: NDArray[np.int64],
-    levels: Sequence[str],
-    truths: Mapping[str, LevelTruth],
-    labels: LabelSet,
-) -> NDArray[np.bool_]:
-    """Whether each consensus agrees with the truth, at its own level or at the most specific one that the truth has above it."""
-    right_N = np.zeros(len(level_N), dtype=bool)
-    open_N = level_N >= 0
+    # A consensus is judged at its own level, or at the most specific level above it at which the truth has a name.
+    right_N, open_N = np.zeros(count, dtype=bool), level_N >= 0
     for place, level in enumerate(levels):
-        truth = truths[level]
+        truth = scores[level].truth
         now_N = open_N & (level_N <= place) & truth.named_C[taxon_N]
         span_N = np.searchsorted(labels.spans(level).starts_S, row_N[now_N], side="right") - 1
         right_N[now_N] = (truth.spans_CK[taxon_N[now_N]] == span_N[:, None]).any(axis=1)
         open_N &= ~now_N
-    return right_N
+    return Consensus(level_N, row_N, probability_N, right_N, levels)
 
 
 def curve(
     scores: Mapping[str, LevelScores], taxon_N: NDArray[np.int64], labels: LabelSet, asked: float
 ) -> list[dict[str, float]]:
-    """Coverage against accuracy: a row a threshold, the one that was asked for among them."""
+    """Return coverage and accuracy at each threshold, the one that was asked for among them."""
     rows = []
     finest = labels.levels[-1]
     for threshold in sorted({*THRESHOLDS, asked}):
@@ -100,7 +84,7 @@ def curve(
 
 
 def by_rank(found: Consensus) -> dict[str, dict[str, float]]:
-    """How many consensuses stand at each level, and how many of them are right; the most general level first."""
+    """Return the number of consensuses at each level and the share of right ones; the most general level first."""
     at = {level: found.level_N == place for place, level in enumerate(found.levels)}
     return {
         level: {"images": int(here_N.sum()), "accuracy": _mean(found.right_N[here_N])}

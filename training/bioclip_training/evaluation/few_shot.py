@@ -24,7 +24,7 @@ class Features(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """What the examples of one taxon are drawn from."""
+    """Rows that the examples of one taxon are drawn from."""
 
     taxon: int
     rows: NDArray[np.int64]
@@ -32,14 +32,14 @@ class Pool:
     """Examples that may be drawn: an unseen taxon's are its queries, of which one must be left."""
 
     def drawn(self, shots: int, draw: int, seed: int) -> NDArray[np.int64]:
-        """Rows in the order in which they are used: the first k of a draw are the k-shot support."""
+        """Return rows in the order in which they are used: the first k of a draw are the k-shot support."""
         order = np.random.default_rng([seed, draw, self.taxon]).permutation(self.rows)
         return order[: min(shots, self.most)]
 
 
 @dataclass(frozen=True, slots=True)
 class FewShot:
-    """The figures of k example images a taxon."""
+    """Figures of k example images per taxon."""
 
     shots: int
     accuracy_R: tuple[float, ...]
@@ -48,18 +48,16 @@ class FewShot:
     queries: float
     """Images classified, a mean over draws."""
     taxa: int
-    """Classified among."""
+    """Number of taxa to choose from."""
     short: int
-    """Taxa with fewer than ``shots`` examples; all that they have are used."""
+    """Taxa with fewer than ``shots`` examples; all of these are used."""
 
     def as_dict(self) -> dict[str, float]:
-        """Mean and spread (standard deviation over draws) of the accuracy, and what it is over."""
-        mean, macro = float(np.mean(self.accuracy_R)), float(np.mean(self.macro_R))
-        spread = float(np.std(self.accuracy_R, ddof=1)) if len(self.accuracy_R) > 1 else 0.0
+        """Return mean and spread (standard deviation over draws) of the accuracy, and the numbers behind them."""
         return {
-            "top1": mean,
-            "spread": spread,
-            "macro": macro,
+            "top1": float(np.mean(self.accuracy_R)),
+            "spread": float(np.std(self.accuracy_R, ddof=1)) if len(self.accuracy_R) > 1 else 0.0,
+            "macro": float(np.mean(self.macro_R)),
             "queries": self.queries,
             "taxa": self.taxa,
             "short": self.short,
@@ -69,18 +67,18 @@ class FewShot:
 def support_pools(
     query_rows: NDArray[np.int64], train_rows: NDArray[np.int64], taxon_of_row: NDArray[np.int64]
 ) -> list[Pool]:
-    """What each taxon of the queries may have as examples: its rows in ``train``, else (an unseen one) of the queries."""
+    """Return the pool of each taxon of the queries: its rows in ``train``, else (for an unseen one) those of the queries."""
     queries, examples = (_by_taxon(rows, taxon_of_row) for rows in (query_rows, train_rows))
     pools = []
     for taxon, own in queries.items():
         rows = examples.get(taxon, own)
-        inside = np.isin(rows, own).all()  # where there are none in train, and where train itself is asked
+        inside = np.isin(rows, own).all()  # an unseen taxon, or train itself is evaluated
         pools.append(Pool(taxon, rows, len(rows) - 1 if inside else len(rows)))
     return pools
 
 
 def _by_taxon(rows: NDArray[np.int64], taxon_of_row: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
-    """Rows by their taxon, sorted once: a catalog has thousands of taxa."""
+    """Return rows by their taxon, sorted once: a catalog has thousands of taxa."""
     order = rows[np.argsort(taxon_of_row[rows], kind="stable")]
     taxa, starts = np.unique(taxon_of_row[order], return_index=True)
     return dict(zip(taxa.tolist(), np.split(order, starts[1:]), strict=True)) if len(order) else {}
@@ -89,7 +87,7 @@ def _by_taxon(rows: NDArray[np.int64], taxon_of_row: NDArray[np.int64]) -> dict[
 def nearest_centroid(
     queries_QD: NDArray[np.float32], support_SD: NDArray[np.float32], class_S: NDArray[np.int64], classes: int
 ) -> NDArray[np.int64]:
-    """The class of each query by SimpleShot's CL2N (Wang et al. 2019): centred on the support's mean, L2, nearest centroid.
+    """Return the class of each query by SimpleShot's CL2N (Wang et al. 2019): centred on the support's mean, L2, nearest centroid.
 
     |q - c|² = |q|² - 2 q·c + |c|², of which |q|² is the same for all classes: one matrix product, and nothing of size
     classes × queries × D.
@@ -126,14 +124,14 @@ def few_shot(
 ) -> FewShot:
     """Classify the queries by ``shots`` examples of each taxon, drawn ``draws`` times.
 
-    An example is no query, and neither is another frame of its group. Queries of taxa without an example are left out.
+    An example is not a query, and neither is another frame of its group. Queries of taxa without an example are skipped.
     """
     queries = query_rows[features.usable(query_rows)]
     found = []
     taxa = short = 0
     for draw in range(draws):
-        support = [pool.drawn(shots, draw, seed) for pool in pools]
-        support = [rows[features.usable(rows)] for rows in support]
+        drawn = [pool.drawn(shots, draw, seed) for pool in pools]
+        support = [rows[features.usable(rows)] for rows in drawn]
         taxa, short = sum(len(rows) > 0 for rows in support), sum(0 < len(rows) < shots for rows in support)
         right = _one_draw(np.concatenate(support), queries, taxon_of_row, group_of_row, features) if taxa else None
         if right is not None:
@@ -154,19 +152,17 @@ def _one_draw(
     group_of_row: NDArray[np.int64],
     features: Features,
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]] | None:
-    """Whether each query was right, and its taxon; None where no query is left."""
+    """Return the hit and the taxon of each query; None if no query is left."""
     present_C, class_S = np.unique(taxon_of_row[support], return_inverse=True)
     asked = queries[~np.isin(group_of_row[queries], group_of_row[support]) & np.isin(taxon_of_row[queries], present_C)]
     if not len(asked):
         return None
     support_SD, queries_QD = (features.of(rows).astype(np.float32) for rows in (support, asked))
     nearest = nearest_centroid(queries_QD, support_SD, class_S, len(present_C))
-    own = taxon_of_row[asked]
-    return present_C[nearest] == own, own
+    return present_C[nearest] == taxon_of_row[asked], taxon_of_row[asked]
 
 
 def _unit(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-    """L2-normalised rows; a row of zeros (one example alone is the mean) stays zero."""
+    """Return L2-normalised rows; a row of zeros (a single example is the mean itself) stays zero."""
     norms = np.linalg.norm(rows_ND, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = rows_ND / np.maximum(norms, 1e-12)
-    return unit
+    return np.asarray(rows_ND / np.maximum(norms, 1e-12))

@@ -1,4 +1,4 @@
-"""An evaluation's figures as the nested numbers of ``metrics.json``."""
+"""Figures of an evaluation as the nested numbers of ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.labels.label_set import LabelSet
-from bioclip_training.evaluation.questions import Question
+from bioclip_training.evaluation.outcome import Answers
 from bioclip_training.evaluation.scores import (
     BINS,
-    Interval,
     bootstrap_intervals,
     macro_interval,
     macro_mean,
@@ -28,41 +26,21 @@ from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evaluation.zero_shot import LevelScores
 
 TOPS = (1, 3, 5)
+_ALL = "all"
 _FEWEST = 2  # a source of one image has no interval
-_MOST_PARTS = 50  # a catalog of thousands of tables has no figure for each
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """N images that were read and have a true name, and what they were answered."""
-
-    rows_N: NDArray[np.int64]
-    """Of the catalog."""
-    truth_N: NDArray[np.int64]
-    taxon_N: NDArray[np.int64]
-    """Of the catalog."""
-    group_N: NDArray[np.int64]
-    seen_N: NDArray[np.bool_]
-    sources: tuple[str, ...]
-    splits: tuple[str, ...]
-    question: Question
-    scores: Mapping[str, LevelScores]
-
-    @property
-    def labels(self) -> LabelSet:
-        return self.question.labels
+_MOST_PARTS = 50  # figures for each of thousands of tables would fill the report
 
 
 @dataclass(frozen=True, slots=True)
 class Bootstrap:
-    """How intervals are made."""
+    """Settings of the intervals."""
 
     seed: int
     resamples: int
 
 
 def zero_shot(answers: Answers, bootstrap: Bootstrap) -> dict[str, Any]:
-    """The figures of each level that has images: ``label`` (the exact taxon) and the ranks, or labels and groups."""
+    """Return the figures of each level with images: ``label`` (the exact taxon) and the ranks, or labels and groups."""
     parts = _parts(answers)
     columns: dict[tuple[str, str, int], NDArray[np.float64]] = {}
     for level, scores in answers.scores.items():
@@ -75,18 +53,17 @@ def zero_shot(answers: Answers, bootstrap: Bootstrap) -> dict[str, Any]:
     intervals = bootstrap_intervals(
         np.stack(list(columns.values()), axis=1), groups_N, seed=bootstrap.seed, resamples=bootstrap.resamples
     )
-    shares = {
-        key: _share(values_N, interval) for (key, values_N), interval in zip(columns.items(), intervals, strict=True)
-    }
+    shares: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for (key, values_N), interval in zip(columns.items(), intervals, strict=True):
+        count = int(np.isfinite(values_N).sum())
+        top1, ci95 = (float(np.nanmean(values_N)), list(interval)) if count else (None, None)
+        shares[key] = {"n": count, "top1": top1, "top1_ci95": ci95}
     levels = dict.fromkeys(level for level, _, _ in columns)
     return {level: _level(level, answers, bootstrap, shares, parts) for level in levels}
 
 
-_ALL = "all"
-
-
 def _parts(answers: Answers) -> dict[str, NDArray[np.bool_]]:
-    """Which images belong to each part that has figures of its own; a source of one image has none."""
+    """Return masks of the images of each part with figures of its own; a source of one image has none."""
     parts = {_ALL: np.ones(len(answers.rows_N), dtype=bool), "seen": answers.seen_N, "unseen": ~answers.seen_N}
     for kind, names in (("by_split", answers.splits), ("by_source", answers.sources)):
         column = np.array(names, dtype=object)
@@ -94,13 +71,6 @@ def _parts(answers: Answers) -> dict[str, NDArray[np.bool_]]:
             if count >= _FEWEST:
                 parts[f"{kind} {name or '(none)'}"] = column == name
     return parts
-
-
-def _share(values_N: NDArray[np.float64], interval: Interval) -> dict[str, Any]:
-    count = int(np.isfinite(values_N).sum())
-    if not count:
-        return {"n": 0, "top1": None, "top1_ci95": None}
-    return {"n": count, "top1": float(np.nanmean(values_N)), "top1_ci95": list(interval)}
 
 
 def _level(
@@ -112,11 +82,8 @@ def _level(
 ) -> dict[str, Any]:
     scores = answers.scores[level]
     counted_N = scores.counted(answers.truth_N)
-    place_N, truth_N, group_N = (
-        scores.place_N[counted_N],
-        _truths_at(scores, answers, counted_N),
-        answers.group_N[counted_N],
-    )
+    place_N, group_N = scores.place_N[counted_N], answers.group_N[counted_N]
+    truth_N = _truths_at(scores, answers.truth_N[counted_N])
     figures: dict[str, Any] = {"n": len(place_N)}
     for top in TOPS:
         share = shares[level, _ALL, top]
@@ -134,32 +101,25 @@ def _level(
     return figures
 
 
-def _truths_at(scores: LevelScores, answers: Answers, counted_N: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The number of each image's true taxon of this level: what a macro mean is over."""
-    truth_N = answers.truth_N[counted_N]
-    spans_N = scores.truth.spans_CK[truth_N, 0]
-    return numbered(
-        [
-            ("span", span) if span >= 0 else ("own", own)
-            for span, own in zip(spans_N.tolist(), truth_N.tolist(), strict=True)
-        ]
-    )
+def _truths_at(scores: LevelScores, truth_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of each image's true taxon at a level, over which a macro mean is taken."""
+    spans = scores.truth.spans_CK[truth_N, 0].tolist()
+    pairs = zip(spans, truth_N.tolist(), strict=True)
+    return numbered([("span", span) if span >= 0 else ("own", own) for span, own in pairs])
 
 
 def calibration(answers: Answers, temperature: float | None) -> dict[str, Any]:
-    """Expected calibration error and likelihood of the exact taxon, and the error at each level."""
+    """Return expected calibration error and likelihood of the exact taxon, and the error at each level."""
     exact = answers.scores[EXACT]
-    possible_N = exact.place_N >= 0
     by_level = {}
     for level, scores in answers.scores.items():
         counted_N = scores.counted(answers.truth_N)
         if counted_N.any():
-            by_level[level] = reliability(
-                scores.probability_NK[counted_N, 0], rank_hits(scores.place_N[counted_N], 1)
-            ).ece
+            hits_N = rank_hits(scores.place_N[counted_N], 1)
+            by_level[level] = reliability(scores.probability_NK[counted_N, 0], hits_N).ece
     return {
         "ece": by_level[EXACT],
-        "nll": mean_nll(exact.own_N[possible_N]),
+        "nll": mean_nll(exact.own_N[exact.place_N >= 0]),
         "level": EXACT,
         "bins": f"{BINS} of equal mass",
         "temperature": temperature,
@@ -168,33 +128,35 @@ def calibration(answers: Answers, temperature: float | None) -> dict[str, Any]:
 
 
 def confusions(answers: Answers, most: int = 100) -> list[dict[str, Any]]:
-    """The most frequent wrong pairs: the true taxon, the best answer, how often, and of how many images of the taxon."""
+    """Return the most frequent wrong pairs: true taxon, best answer, number of images, and all images of the taxon."""
     exact = answers.scores[EXACT]
     starts_S = answers.labels.spans(exact.truth.level).starts_S
     wrong_N = exact.place_N != 0
     pairs = Counter(zip(answers.truth_N[wrong_N].tolist(), exact.top_NK[wrong_N, 0].tolist(), strict=True))
-    of = Counter(answers.truth_N.tolist())
+    images_of = Counter(answers.truth_N.tolist())
     return [
         {
             "truth": answers.question.names[truth],
-            "answer": answer_name(answers.labels, int(starts_S[span]), exact.truth.level),
+            "answer": answers.name(int(starts_S[span]), exact.truth.level),
             "images": count,
-            "of": of[truth],
+            "of": images_of[truth],
         }
         for (truth, span), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
     ]
 
 
 def taxa_table(answers: Answers) -> list[dict[str, Any]]:
-    """Each true taxon's images and accuracy, the worst first."""
+    """Return each true taxon's images and accuracy, the worst first."""
     place_N, truths = answers.scores[EXACT].place_N, answers.question.names
-
-    def counted(which_N: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return np.bincount(answers.truth_N[which_N], minlength=len(truths))
-
-    every_T = counted(np.ones(len(place_N), dtype=bool))
-    top1_T, top5_T, seen_T, possible_T = (
-        counted(which_N) for which_N in (rank_hits(place_N, 1), rank_hits(place_N, 5), answers.seen_N, place_N >= 0)
+    masks = (
+        np.ones(len(place_N), dtype=bool),
+        rank_hits(place_N, 1),
+        rank_hits(place_N, 5),
+        answers.seen_N,
+        place_N >= 0,
+    )
+    every_T, top1_T, top5_T, seen_T, possible_T = (
+        np.bincount(answers.truth_N[which_N], minlength=len(truths)) for which_N in masks
     )
     rows = [
         {
@@ -210,14 +172,8 @@ def taxa_table(answers: Answers) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["top1"], row["top5"], row["taxon"]))
 
 
-def answer_name(labels: LabelSet, row: int, level: str) -> str:
-    """What an answer is called: the scientific name, or a custom label's own words."""
-    taxon, _ = labels.taxon_at(row, level)
-    return taxon.scientific_name or taxon.common_name
-
-
 def plain(value: Any) -> Any:
-    """The same for JSON: NaN, which JSON has not, becomes null; numbers of numpy become Python's."""
+    """Return a value for JSON: NaN, which JSON lacks, becomes null; numbers of numpy become Python's."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

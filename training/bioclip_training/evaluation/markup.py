@@ -1,4 +1,4 @@
-"""The parts of a report as HTML: sections, tables, pictures, and numbers as people read them. Every text is escaped here."""
+"""Parts of a report as HTML: sections, tables, pictures and numbers in the form that readers expect. Every text is escaped here."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 _NUMBER = re.compile(r"–|[+-]?[\d.]+%?(–[\d.]+%| to [+-][\d.]+)?")
 
 
-def section(title: str, body: str) -> str:
-    """A heading and what stands under it."""
-    return f"<h2>{escape(title)}</h2>\n{body}"
+def section(title: str, *parts: str) -> str:
+    """Return a heading with the parts below it."""
+    return f"<h2>{escape(title)}</h2>\n{''.join(parts)}"
 
 
 def remark(text: str) -> str:
-    """A paragraph in small print."""
+    """Return a paragraph in small print."""
     return f'<p class="note">{escape(text)}</p>'
 
 
 def image(png: bytes, described: str) -> str:
-    """A picture inside the page."""
+    """Return a picture inside the page."""
     return f'<p><img alt="{escape(described)}" src="data:image/png;base64,{b64encode(png).decode()}"></p>'
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table that scrolls by itself where the screen is narrow; columns of numbers are set to the right."""
+    """Return a table that scrolls by itself on a narrow screen, with columns of numbers aligned to the right."""
     listed = list(rows)
     numeric = [all(_NUMBER.fullmatch(str(row[column])) for row in listed) for column in range(len(header))]
     kinds = [' class="n"' if of_numbers else "" for of_numbers in numeric]
@@ -40,27 +40,27 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share for people: "49.4%"; a dash where there is none."""
+    """Return a share as a percentage: "49.4%"; a dash without one."""
     return "–" if share is None or share != share else f"{100 * share:.1f}%"
 
 
 def points(share: float | None, *, sign: bool = True) -> str:
-    """A difference of shares in percentage points: "+3.2"."""
+    """Return a difference of shares in percentage points: "+3.2"."""
     return "–" if share is None or share != share else f"{100 * share:{'+' if sign else ''}.1f}"
 
 
 def interval(ends: Sequence[float | None] | None) -> str:
-    """The ends of an interval: "41.8–57.1%"."""
+    """Return the ends of an interval: "41.8–57.1%"."""
     if ends is None or ends[0] is None or ends[1] is None:
         return "–"
     return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}%"
 
 
 def number(value: float | None) -> str:
-    """A number of three digits; a dash where there is none."""
+    """Return a number with three digits; a dash without one."""
     return "–" if value is None or value != value else f"{value:.3g}"
 
 
 def yes(value: bool) -> str:
-    """Yes or no."""
+    """Return "yes" or "no"."""
     return "yes" if value else "no"

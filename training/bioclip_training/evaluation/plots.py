@@ -1,4 +1,4 @@
-"""The pictures of a report, as PNG bytes: accuracy by rank, reliability, coverage against accuracy, confusions."""
+"""Pictures of a report as PNG bytes: accuracy by rank, reliability, coverage against accuracy, confusions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST_NAME = 28
 
 
 def accuracy_by_level(zero_shot: Mapping[str, Any]) -> bytes:
-    """Top-1 with its interval and top-5 at every level."""
+    """Draw top-1 with its interval and top-5 at every level."""
     figure, axes = _new(6.4, 3.4)
     levels = list(zero_shot)
     top1 = np.array([zero_shot[level]["top1"] for level in levels])
@@ -40,9 +40,9 @@ def accuracy_by_level(zero_shot: Mapping[str, Any]) -> bytes:
 
 
 def reliability_diagram(found: Reliability) -> bytes:
-    """Accuracy against probability, a point a bin."""
+    """Draw accuracy against probability, one point per bin."""
     figure, axes = _new(4.4, 4.2)
-    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="as sure as it is right")
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="perfect calibration")
     axes.vlines(found.probability_B, found.probability_B, found.accuracy_B, color=_ORANGE, linewidth=1, label="gap")
     axes.plot(
         found.probability_B, found.accuracy_B, "o-", color=_BLUE, markersize=4, linewidth=1, label="bins of equal mass"
@@ -54,7 +54,7 @@ def reliability_diagram(found: Reliability) -> bytes:
 
 
 def coverage_curve(points: Sequence[Mapping[str, float]], finest: str, threshold: float) -> bytes:
-    """Accuracy of the consensus against the share of images that get one, over thresholds."""
+    """Draw the accuracy of the consensus against the share of images that get one, over thresholds."""
     figure, axes = _new(6.0, 3.8)
     for name, colour, suffix in (("any rank", _BLUE, ""), (f"at {finest}", _ORANGE, f"_{finest}")):
         rows = [point for point in points if point[f"accuracy{suffix}"] is not None]
@@ -76,9 +76,9 @@ def coverage_curve(points: Sequence[Mapping[str, float]], finest: str, threshold
 
 
 def confusion_map(counts_TA: NDArray[np.float64], truths: Sequence[str], answers: Sequence[str]) -> bytes:
-    """Shares of each true taxon's images (rows) that were answered with each taxon (columns)."""
-    side = 0.23 * max(len(truths), 8)
-    figure, axes = _new(min(2.6 + 0.23 * max(len(answers), 8), 11), min(2.2 + side, 11))
+    """Draw the shares of each true taxon's images (rows) that were answered with each taxon (columns)."""
+    width, height = (0.23 * max(len(names), 8) for names in (answers, truths))
+    figure, axes = _new(min(2.6 + width, 11), min(2.2 + height, 11))
     shown = axes.imshow(counts_TA, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(np.arange(len(answers)), [_short(name) for name in answers], rotation=90, fontsize=7)
     axes.set_yticks(np.arange(len(truths)), [_short(name) for name in truths], fontsize=7)
@@ -90,7 +90,9 @@ def confusion_map(counts_TA: NDArray[np.float64], truths: Sequence[str], answers
 def _new(width: float, height: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")  # not pyplot's: no state of the process is touched
+    figure = Figure(
+        figsize=(width, height), layout="constrained"
+    )  # unlike pyplot's, it changes no state of the process
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -102,7 +104,7 @@ def _legend_below(axes: Axes) -> None:
 
 def _short(name: str) -> str:
     name = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-    return name.replace("$", r"\$")  # matplotlib would set it as mathematics
+    return name.replace("$", r"\$")  # matplotlib would read it as mathematics
 
 
 def _png(figure: Figure) -> bytes:

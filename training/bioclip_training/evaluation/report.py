@@ -1,24 +1,23 @@
-"""``report.html``: one file with its pictures inside, readable on a phone and on paper, without scripts or network."""
+"""Report of an evaluation (``report.html``): one file with its pictures inside, readable on a phone and on paper, without scripts or
+network."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bioclip_training.evaluation import plots
 from bioclip_training.evaluation.consensus import JUDGED
-from bioclip_training.evaluation.figures import answer_name, taxa_table
+from bioclip_training.evaluation.figures import taxa_table
 from bioclip_training.evaluation.markup import image, interval, number, percent, points, remark, section, table, yes
+from bioclip_training.evaluation.outcome import Outcome
 from bioclip_training.evaluation.scores import BINS, rank_hits, reliability
 from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evaluation.zero_shot import level_name
-
-if TYPE_CHECKING:
-    from bioclip_training.evaluation.outcome import Outcome
 
 _MOST_TAXA, _MOST_FAILURES, _MOST_PAIRS, _MAP = 300, 200, 25, 25
 
@@ -35,7 +34,7 @@ dl { display: grid; grid-template-columns: minmax(7rem, auto) 1fr; gap: .2rem 1r
 
 
 def report_html(outcome: Outcome) -> str:
-    """The whole report as a text."""
+    """Return the whole report as HTML."""
     config = outcome.config
     title = f"{config.model} on {', '.join(config.splits)} of {outcome.catalog.file.name}"
     parts = [
@@ -147,7 +146,7 @@ def _comparison(outcome: Outcome) -> str:
 
 
 def _ladder(outcome: Outcome) -> str:
-    """What cheaper ways than the training of this model gave on its ``dev``."""
+    """Show the results of cheaper ways than training this model, on its ``dev``."""
     ladder = outcome.metrics.get("ladder")
     if not ladder or not ladder["rungs"]:
         return ""
@@ -192,12 +191,12 @@ def _confusions(outcome: Outcome) -> str:
     rows = [[pair["truth"], pair["answer"], pair["images"], pair["of"]] for pair in pairs[:_MOST_PAIRS]]
     pairs_table = table(["truth", "best answer", "images", "of"], rows)
     return section(
-        "What is confused", image(_confusion_map(outcome), "confusions of the most confused taxa") + pairs_table
+        "What is confused", image(_confusion_map(outcome), "confusions of the most confused taxa"), pairs_table
     )
 
 
 def _confusion_map(outcome: Outcome) -> bytes:
-    """The taxa of which most images are wrong, against their own and their most frequent answers."""
+    """Draw the taxa with the most wrong images against their most frequent answers."""
     answers = outcome.answers
     exact = answers.scores[EXACT]
     starts_S = answers.labels.spans(exact.truth.level).starts_S
@@ -214,7 +213,7 @@ def _confusion_map(outcome: Outcome) -> bytes:
         if span in column:
             counts_TA[row[truth], column[span]] += 1
     totals = np.array([(answers.truth_N == truth).sum() for truth in truths])
-    names = [answer_name(answers.labels, int(starts_S[span]), exact.truth.level) for span in spans]
+    names = [answers.name(int(starts_S[span]), exact.truth.level) for span in spans]
     return plots.confusion_map(counts_TA / totals[:, None], [answers.question.names[truth] for truth in truths], names)
 
 

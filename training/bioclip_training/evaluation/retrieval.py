@@ -1,7 +1,8 @@
-"""Retrieval: for an image the other images of its taxon, for a name the images of it."""
+"""Retrieval: for an image the other images of its taxon, for a name the images of its taxon."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from bioclip_core.labels.label_set import LabelSet
 from bioclip_training.evaluation.truth import LevelTruth
 
 MOST = 10_000
-"""Images taken part; of more, every n-th, since each is held against all others."""
+"""Images that take part; of more, every n-th, since each is compared with all others."""
 
 _PASS_BYTES = 128 << 20
 
@@ -19,46 +20,37 @@ _PASS_BYTES = 128 << 20
 def image_to_image(
     features_ND: NDArray[np.float16], taxon_N: NDArray[np.int64], group_N: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """How well an image's nearest images are of its taxon: R@1, and mAP@R (Musgrave et al. 2020).
+    """Measure how well an image's nearest images are of its taxon: R@1, and mAP@R (Musgrave et al. 2020).
 
-    Other frames of the image's own group are not looked for, since they are nearly the same picture. An image without
-    another one of its taxon outside of its group is no query.
+    Other frames of the image's own group do not count, since they are nearly the same picture. An image without another one
+    of its taxon outside of its group is not a query.
     """
     features = features_ND.astype(np.float32)
-    first, precision = [], []
-    step = max(1, _PASS_BYTES // (4 * max(1, len(features))))
-    for start in range(0, len(features), step):
-        part = slice(start, start + step)
+
+    def compared(part: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         cosine_QN = features[part] @ features.T
-        cosine_QN[group_N[part, None] == group_N[None, :]] = -np.inf  # the image itself is of its group
-        right_QN = (taxon_N[part, None] == taxon_N[None, :]) & np.isfinite(cosine_QN)
-        hits, averages = _ranked(cosine_QN, right_QN)
-        first.append(hits)
-        precision.append(averages)
-    return _summary(first, precision)
+        cosine_QN[group_N[part, None] == group_N[None, :]] = -np.inf  # the image itself is in its group
+        return cosine_QN, (taxon_N[part, None] == taxon_N[None, :]) & np.isfinite(cosine_QN)
+
+    return _measured(len(features), len(features), compared)
 
 
 def text_to_image(
     features_ND: NDArray[np.float16], taxon_N: NDArray[np.int64], truth: LevelTruth, labels: LabelSet
 ) -> dict[str, Any]:
-    """How well the images nearest to a label are of its taxon: R@1 and mAP@R over the taxa that have images here."""
-    present = [taxon for taxon in np.unique(taxon_N).tolist() if truth.spans_CK[taxon, 0] >= 0]
+    """Measure how well the images nearest to a label are of its taxon: R@1 and mAP@R over the taxa with images here."""
+    present = np.array([taxon for taxon in np.unique(taxon_N) if truth.spans_CK[taxon, 0] >= 0], dtype=np.int64)
     rows = labels.spans(truth.level).starts_S[truth.spans_CK[present, 0]]
     features = features_ND.astype(np.float32)
-    first, precision = [], []
-    step = max(1, _PASS_BYTES // (4 * max(1, len(features))))
-    for start in range(0, len(present), step):
-        part = slice(start, start + step)
-        cosine_QN = _cosines(features, labels, rows[part])
-        right_QN = np.array(present[part])[:, None] == taxon_N[None, :]
-        hits, averages = _ranked(cosine_QN, right_QN)
-        first.append(hits)
-        precision.append(averages)
-    return _summary(first, precision)
+
+    def compared(part: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        return _cosines(features, labels, rows[part]), present[part, None] == taxon_N[None, :]
+
+    return _measured(len(present), len(features), compared)
 
 
 def _cosines(features_ND: NDArray[np.float32], labels: LabelSet, rows_Q: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Q×N cosines of label rows and images; images are centred for prototypes, as when they are classified."""
+    """Return Q×N cosines of label rows and images; images are centred for prototypes, as when they are classified."""
     cosine_QN = np.empty((len(rows_Q), len(features_ND)), dtype=np.float32)
     for kind in labels.kinds:
         own = np.isin(rows_Q, kind.rows_R)
@@ -72,12 +64,25 @@ def _cosines(features_ND: NDArray[np.float32], labels: LabelSet, rows_Q: NDArray
     return cosine_QN
 
 
+def _measured(
+    queries: int, images: int, compared: Callable[[slice], tuple[NDArray[np.float32], NDArray[np.bool_]]]
+) -> dict[str, Any]:
+    """Return the means over all queries, compared in passes of a bounded size."""
+    step = max(1, _PASS_BYTES // (4 * max(1, images)))
+    ranked = [_ranked(*compared(slice(start, start + step))) for start in range(0, queries, step)]
+    hits = np.concatenate([hits for hits, _ in ranked]) if ranked else np.empty(0, dtype=bool)
+    if not len(hits):
+        return {"r_at_1": None, "map_at_r": None, "queries": 0}
+    precision = np.concatenate([precision for _, precision in ranked])
+    return {"r_at_1": float(hits.mean()), "map_at_r": float(precision.mean()), "queries": len(hits)}
+
+
 def _ranked(
     cosine_QN: NDArray[np.float32], right_QN: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """For each query that has something to find: whether the nearest is right, and the mean precision at its right places.
+    """Return for each query with a right image whether the nearest is right, and the mean precision at its right places.
 
-    The mean is over the first R places, R the number of right ones there are.
+    The mean is over the first R places, where R is the number of right images.
     """
     total_Q = right_QN.sum(axis=1)
     asked = total_Q > 0
@@ -92,11 +97,3 @@ def _ranked(
     counted_QR = hits_QR & (places_R <= total_Q[:, None])
     precision_QR = np.cumsum(hits_QR, axis=1) / places_R
     return hits_QR[:, 0], (precision_QR * counted_QR).sum(axis=1) / total_Q
-
-
-def _summary(first: list[NDArray[np.bool_]], precision: list[NDArray[np.float64]]) -> dict[str, Any]:
-    hits = np.concatenate(first) if first else np.empty(0, dtype=bool)
-    averages = np.concatenate(precision) if precision else np.empty(0)
-    if not len(hits):
-        return {"r_at_1": None, "map_at_r": None, "queries": 0}
-    return {"r_at_1": float(hits.mean()), "map_at_r": float(averages.mean()), "queries": len(hits)}

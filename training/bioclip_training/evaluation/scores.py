@@ -1,4 +1,4 @@
-"""Figures from hits and probabilities, with numpy alone: accuracies, bootstrap intervals, calibration error, differences."""
+"""Scores from hits and probabilities, with numpy alone: accuracies, bootstrap intervals, calibration error."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from numpy.typing import NDArray
 Interval = tuple[float, float]
 
 BINS = 15
-"""Of a reliability diagram, each with as many examples as the others (equal mass)."""
+"""Bins of a reliability diagram, all with the same number of examples (equal mass)."""
 
-_DRAWN_AT_ONCE = 4_000_000  # numbers of a resample held at once, some 32 MB
+_DRAWN_AT_ONCE = 4_000_000  # numbers of a resample held at once, about 32 MB
 
 
 def numbered(names: Sequence[Any]) -> NDArray[np.int64]:
-    """Each name's number, equal where names are equal, from 0 in order of their first appearance."""
+    """Return each name's number, equal for equal names, from 0 in order of their first appearance."""
     numbers: dict[Any, int] = {}
     return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
 
 
 def rank_hits(place_N: NDArray[np.int64], top: int) -> NDArray[np.bool_]:
-    """Whether the truth was among the ``top`` best answers.
+    """Return a mask of the examples with the truth among the ``top`` best answers.
 
     Args:
-        place_N: how many answers were better than the truth, from 0; negative where the truth was no possible answer.
+        place_N: number of answers that were better than the truth, from 0; negative if the truth was not a possible answer.
     """
-    hits: NDArray[np.bool_] = (place_N >= 0) & (place_N < top)
-    return hits
+    return np.asarray((place_N >= 0) & (place_N < top))
 
 
 def macro_mean(hits_N: NDArray[Any], taxon_N: NDArray[np.int64]) -> float:
-    """The mean over taxa of the share of hits among each one's examples; NaN where there are none."""
+    """Return the mean over taxa of the share of hits among each one's examples; NaN without examples."""
     if not len(hits_N):
         return float("nan")
     counts_T = np.bincount(taxon_N)
@@ -46,7 +45,7 @@ def macro_mean(hits_N: NDArray[Any], taxon_N: NDArray[np.int64]) -> float:
 def bootstrap_interval(
     hits_N: NDArray[Any], groups_N: NDArray[np.int64], *, seed: int = 0, resamples: int = 1000
 ) -> Interval:
-    """The 95% percentile interval of the mean of N hits, resampled by group (Efron's bootstrap, clustered).
+    """Return the 95% percentile interval of the mean of N hits, resampled by group (Efron's bootstrap, clustered).
 
     Frames of one track are one observation rather than many: whole groups are drawn with replacement.
 
@@ -60,7 +59,7 @@ def bootstrap_interval(
 def bootstrap_intervals(
     values_NM: NDArray[np.float64], groups_N: NDArray[np.int64], *, seed: int = 0, resamples: int = 1000
 ) -> list[Interval]:
-    """The same for M columns at once over the same resamples; NaN is no observation."""
+    """Return the intervals of M columns at once over the same resamples; NaN is not an observation."""
     counted_NM = np.isfinite(values_NM)
     groups = int(groups_N.max()) + 1 if len(groups_N) else 0
     sums_GM, counts_GM = (np.zeros((groups, values_NM.shape[1])) for _ in range(2))
@@ -82,7 +81,7 @@ def macro_interval(
     seed: int = 0,
     resamples: int = 1000,
 ) -> Interval:
-    """The 95% percentile interval of :func:`macro_mean`; a taxon that a resample lacks is no part of that one's mean."""
+    """Return the 95% percentile interval of :func:`macro_mean`; the mean of a resample leaves out taxa without examples in it."""
     if not len(hits_N):
         return float("nan"), float("nan")
     order = np.argsort(taxon_N, kind="stable")
@@ -99,7 +98,10 @@ def macro_interval(
 
 
 def _resampled(groups: int, resamples: int, seed: int, at_least: int = 0) -> Iterator[NDArray[np.float64]]:
-    """How often each of G groups was drawn, R×G, a bounded number of resamples at a time; the draws depend on the seed alone."""
+    """Yield the number of times that each of G groups was drawn, R×G, a bounded number of resamples at a time.
+
+    The draws depend on the seed alone.
+    """
     random = np.random.default_rng(seed)
     step = max(1, _DRAWN_AT_ONCE // max(groups, at_least, 1))
     for start in range(0, resamples if groups else 0, step):
@@ -119,7 +121,7 @@ def _percentiles(values_RM: NDArray[np.float64]) -> list[Interval]:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How often answers of about one probability were right; B bins of equal mass, the least probable first."""
+    """Accuracy of answers by their probability; B bins of equal mass, the least probable first."""
 
     probability_B: NDArray[np.float64]
     """Mean probability of a bin's answers."""
@@ -139,7 +141,7 @@ def reliability(probability_N: NDArray[Any], hits_N: NDArray[np.bool_], bins: in
 
     Args:
         probability_N: of each best answer.
-        hits_N: whether it was right.
+        hits_N: True for a right best answer.
     """
     order = np.argsort(probability_N, kind="stable")
     parts = [part for part in np.array_split(order, min(bins, max(1, len(order)))) if len(part)]
@@ -151,7 +153,7 @@ def reliability(probability_N: NDArray[Any], hits_N: NDArray[np.bool_], bins: in
 
 
 def mean_nll(own_N: NDArray[Any]) -> float:
-    """Mean negative natural logarithm of the truth's probability; the smallest fp32 number stands for 0 (87 nats)."""
+    """Return the mean negative natural logarithm of the truth's probability; 0 counts as the smallest fp32 number (87 nats)."""
     if not len(own_N):
         return float("nan")
     smallest = float(np.finfo(np.float32).tiny)

@@ -1,10 +1,10 @@
-"""The temperature of a model with a label set, fitted by likelihood on images that it was not trained on."""
+"""Temperature of a model with a label set, fitted by likelihood on images that the model was not trained on."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.calibration import Calibration, keep_calibration
-from bioclip_core.device import PRECISIONS
+from bioclip_core.classify import Classifier
+from bioclip_core.device import choose_compute
 from bioclip_core.errors import UsageError
-from bioclip_core.models import FoundModel, ModelEntry, find_model
-from bioclip_core.options import check_options
+from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.models import ModelEntry, find_model
+from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_training.catalog.rows import Catalog, hashed_share
+from bioclip_training.evaluation.config import CalibrateConfig
 from bioclip_training.evaluation.features import FeatureBook, StageProgress, silent
 from bioclip_training.evaluation.questions import query_rows
 from bioclip_training.evaluation.scores import mean_nll, reliability
@@ -26,56 +29,17 @@ from bioclip_training.loop.checkpoint import dev_fraction_of
 if TYPE_CHECKING:
     import torch
 
-    from bioclip_core.classify import Classifier
-    from bioclip_core.labels.label_set import LabelSet
-
 TEMPERATURES = np.geomspace(0.1, 10.0, 61)
-"""Tried, 8% apart; between them the likelihood is so smooth that a parabola finds its top to a thousandth."""
+"""Temperatures that are tried, 8% apart; between them the likelihood is so smooth that a parabola finds its top to a thousandth."""
 
 FOLDS = 5
 _FEWEST = 10
-_KEPT_OUT: Mapping[str, str] = {
-    "val": "val is what evaluate measures on, and a temperature that has seen it makes its figures too good",
-    "unseen": "unseen is what evaluate measures on, and a temperature that has seen it makes its figures too good",
-    "test": "test is what is measured on, and a temperature that has seen it makes its figures too good",
-    "train": "the model was trained on train and is more sure of it than of new images",
-    "all": "all holds the images that the model was trained on and those that evaluate measures on",
-}
 _PASS_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrateConfig:
-    """Model, label set and images of a temperature."""
-
-    data: str = field(metadata={"metavar": "CATALOG"})
-    """Catalog: a .parquet file that `catalog build` made."""
-    model: str
-    """A name that `models list` shows, hf-hub:ORG/NAME, local-dir:FOLDER, or a weight file."""
-    labels: str = field(metadata={"automatic": "the model's own"})
-    """Folder of a label set."""
-    split: str = "dev"
-    """Part of the catalog, never one that is trained on or measured on."""
-    device: str = "auto"
-    """Device of the model: auto, cpu, cuda, cuda:N or mps."""
-    precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS)})
-    """Precision of the image tower; auto is bf16 where the device multiplies it natively, else fp32."""
-    batch_size: int | None = field(default=None, metadata={"low": 1, "automatic": "16, on a GPU 128"})
-    """Regions encoded at once."""
-    workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
-    """Number of decoding threads."""
-
-    def __post_init__(self) -> None:
-        if self.split in _KEPT_OUT:
-            raise UsageError(
-                f"split {self.split!r}: {_KEPT_OUT[self.split]}; use dev, or a part of your own that is for nothing else"
-            )
-        check_options(self)
-
-
-@dataclass(frozen=True, slots=True)
 class Sureness:
-    """How well probabilities fit, over the same images."""
+    """Fit of probabilities, over the same images."""
 
     nll: float
     """Mean negative natural logarithm of the truth's probability."""
@@ -85,25 +49,25 @@ class Sureness:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A temperature, and what it does."""
+    """A temperature and its effect."""
 
     temperature: float
     images: int
     groups: int
     left_out: int
-    """Images that could not be read or whose taxon the label set does not have."""
+    """Images that could not be read, or are of a taxon that the label set lacks."""
     top1: float
     before: Sureness
     after: Sureness
     """On the images that it was fitted on."""
     cross_validated: Sureness | None
-    """Each fifth of the groups with the temperature of the other four: what to expect of new images; None for one group."""
+    """Each fifth of the groups with the temperature of the other four, as to expect of new images; None for a single group."""
     file: Path
-    """Where it is kept."""
+    """File that keeps it."""
 
     @property
     def at_the_end(self) -> bool:
-        """Whether the best temperature lies at an end of what is tried."""
+        """True if the best temperature is at an end of the tried ones."""
         return not TEMPERATURES[1] <= self.temperature <= TEMPERATURES[-2]
 
 
@@ -117,11 +81,6 @@ def calibrate(
         LabelSetError: if the label set is another model's.
         BioclipError: if the temperature cannot be kept.
     """
-    from bioclip_core.classify import Classifier
-    from bioclip_core.device import choose_compute
-    from bioclip_core.labels.label_set import LabelSet
-    from bioclip_core.open_clip_encoder import open_encoder
-
     found = find_model(config.model, entries or {})
     catalog = Catalog.open(config.data, dev_fraction=dev_fraction_of(found.folder))
     rows = query_rows(catalog, [config.split])
@@ -137,41 +96,37 @@ def calibrate(
     book.encode(named, "Encoding", progress)
     kept = named[book.usable(named)]
     _check_enough(len(kept), len(rows), config)
-    names = [catalog.column("group")[row] or f"row {row}" for row in kept.tolist()]
+    groups = [catalog.group(row) for row in kept.tolist()]
     likelihood = Likelihood(Classifier(labels, compute.device), book.of(kept), right_CK[catalog.taxon_of_N[kept]])
-    return _kept(config, catalog, found, labels, likelihood, names, len(rows) - len(kept))
+    temperature, top1, before, after, apart = _fit(likelihood, groups)
+    counts = {"images": len(kept), "groups": len(set(groups))}
+    record = {
+        "catalog_sha256": catalog.identity, "split": config.split, **counts,
+        "before": asdict(before), "after": asdict(after), "cross_validated": asdict(apart) if apart else None,
+        "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }  # fmt: skip
+    file = keep_calibration(found, Calibration(temperature, found.weights_sha256, labels.manifest["id"], record))
+    return Fitted(
+        temperature, **counts, left_out=len(rows) - len(kept), top1=top1, before=before, after=after, cross_validated=apart, file=file
+    )  # fmt: skip
 
 
-def _kept(
-    config: CalibrateConfig,
-    catalog: Catalog,
-    found: FoundModel,
-    labels: LabelSet,
-    likelihood: Likelihood,
-    groups: list[str],
-    left_out: int,
-) -> Fitted:
+def _fit(likelihood: Likelihood, groups: list[str]) -> tuple[float, float, Sureness, Sureness, Sureness | None]:
+    """Return the best temperature, top-1, and the fit before, after, and cross-validated by group."""
     curve_NT = likelihood.curve()
     temperature = best_temperature(curve_NT.mean(axis=0))
-    count = len(curve_NT)
-    before, hits = likelihood.sureness(np.ones(count))
-    after, _ = likelihood.sureness(np.full(count, temperature))
+    before, hits = likelihood.sureness(np.ones(len(curve_NT)))
+    after, _ = likelihood.sureness(np.full(len(curve_NT), temperature))
     fold_N = np.array([int(hashed_share(f"fold {group}") * FOLDS) for group in groups])
     apart = None
     if len(set(fold_N.tolist())) > 1:
         folds = {fold: best_temperature(curve_NT[fold_N != fold].mean(axis=0)) for fold in set(fold_N.tolist())}
         apart, _ = likelihood.sureness(np.array([folds[fold] for fold in fold_N.tolist()]))
-    said = {
-        "catalog_sha256": catalog.identity, "split": config.split, "images": count, "groups": len(set(groups)),
-        "before": asdict(before), "after": asdict(after), "cross_validated": asdict(apart) if apart else None,
-        "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }  # fmt: skip
-    file = keep_calibration(found, Calibration(temperature, found.weights_sha256, labels.manifest["id"], said))
-    return Fitted(temperature, count, len(set(groups)), left_out, float(hits.mean()), before, after, apart, file)
+    return temperature, float(hits.mean()), before, after, apart
 
 
 def own_rows(catalog: Catalog, labels: LabelSet) -> NDArray[np.int64]:
-    """For each taxon of a catalog the label rows that are it, -1 where there are fewer."""
+    """Return the label rows of each taxon of a catalog, -1 if there are fewer."""
     truth = truths_of(catalog.taxa, labels)[EXACT]
     spans = labels.spans(truth.level)
     rows = [
@@ -182,7 +137,7 @@ def own_rows(catalog: Catalog, labels: LabelSet) -> NDArray[np.int64]:
 
 
 class Likelihood:
-    """How likely N true taxa are under any temperature. Logits are made anew for each pass where they would not fit."""
+    """Likelihood of N true taxa under any temperature. Logits are computed again in each pass, since they may not fit in memory."""
 
     def __init__(self, classifier: Classifier, features_ND: NDArray[np.float16], right_NK: NDArray[np.int64]) -> None:
         self._classifier = classifier
@@ -190,7 +145,7 @@ class Likelihood:
         self._right_NK = right_NK
 
     def curve(self) -> NDArray[np.float64]:
-        """N×T negative log-likelihoods, a column a temperature of ``TEMPERATURES``."""
+        """Return N×T negative log-likelihoods, one column per temperature of ``TEMPERATURES``."""
         found = np.empty((len(self._features_ND), len(TEMPERATURES)))
         for rows, logits_BN, right_BK in self._parts():
             for column, temperature in enumerate(TEMPERATURES.tolist()):
@@ -198,21 +153,21 @@ class Likelihood:
         return found
 
     def sureness(self, temperature_N: NDArray[np.float64]) -> tuple[Sureness, NDArray[np.bool_]]:
-        """NLL and calibration error with a temperature for each image, and whether its best answer is right."""
+        """Return NLL and calibration error with a temperature for each image, and a mask of the right best answers."""
+        import torch
+
         nll_N, best_N = np.empty(len(temperature_N)), np.empty(len(temperature_N))
         hits_N = np.empty(len(temperature_N), dtype=bool)
         for rows, logits_BN, right_BK in self._parts():
-            import torch
-
             warmth_B1 = torch.from_numpy(temperature_N[rows]).to(logits_BN)[:, None]
-            scaled_BN, own_BK = logits_BN / warmth_B1, right_BK / warmth_B1
-            nll_N[rows] = _nll(scaled_BN, own_BK)
+            scaled_BN = logits_BN / warmth_B1
+            nll_N[rows] = _nll(scaled_BN, right_BK / warmth_B1)
             best_N[rows] = torch.exp(scaled_BN.amax(dim=1) - scaled_BN.logsumexp(dim=1)).clamp(max=1).cpu().numpy()
             hits_N[rows] = (right_BK.amax(dim=1) >= logits_BN.amax(dim=1)).cpu().numpy()
         return Sureness(mean_nll(np.exp(-nll_N)), reliability(best_N, hits_N).ece), hits_N
 
     def _parts(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-        """Rows, their logits over all labels, and the logits of their own labels (minus infinity where there are fewer)."""
+        """Yield rows, their logits over all labels, and the logits of their own labels (minus infinity if there are fewer)."""
         import torch
 
         step = max(1, _PASS_BYTES // (4 * len(self._classifier.labels)))
@@ -226,12 +181,11 @@ class Likelihood:
 
 
 def _nll(logits_BN: torch.Tensor, own_BK: torch.Tensor) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = (logits_BN.logsumexp(dim=1) - own_BK.logsumexp(dim=1)).double().cpu().numpy()
-    return found
+    return np.asarray((logits_BN.logsumexp(dim=1) - own_BK.logsumexp(dim=1)).double().cpu().numpy())
 
 
 def best_temperature(nll_T: NDArray[np.float64]) -> float:
-    """The temperature at which a curve over ``TEMPERATURES`` is lowest, by a parabola through the three lowest points."""
+    """Return the temperature at the minimum of a curve over ``TEMPERATURES``, by a parabola through the three lowest points."""
     lowest = int(nll_T.argmin())
     if lowest in (0, len(nll_T) - 1):
         return float(TEMPERATURES[lowest])
@@ -245,6 +199,6 @@ def best_temperature(nll_T: NDArray[np.float64]) -> float:
 def _check_enough(images: int, asked: int, config: CalibrateConfig) -> None:
     if images < _FEWEST:
         raise UsageError(
-            f"split {config.split!r}: {images} of its {asked} images can be used, that is can be read and are of a taxon in the label set "
-            f"{config.labels}; a temperature needs at least {_FEWEST}: give a catalog with more, or --labels that have its taxa"
+            f"split {config.split!r}: {images} of its {asked} images can be used, that is, can be read and are of a taxon in the label "
+            f"set {config.labels}; a temperature needs at least {_FEWEST}: give a catalog with more, or --labels that have its taxa"
         )

@@ -1,4 +1,4 @@
-"""Images against a label set: at every level the best answers, the place of the truth and its probability."""
+"""Zero-shot scores of images against a label set: at every level the best answers, and place and probability of the truth."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_core.classify import Classifier
 from bioclip_core.labels.label_set import GROUP, LABEL
 from bioclip_training.evaluation.features import StageProgress
 from bioclip_training.evaluation.truth import EXACT, LevelTruth
@@ -16,30 +17,30 @@ from bioclip_training.evaluation.truth import EXACT, LevelTruth
 if TYPE_CHECKING:
     import torch
 
-    from bioclip_core.classify import Classifier
-
 TOP = 5
 _FEATURES_A_PASS = 4096
+_Sums = Callable[[str], "torch.Tensor"]
+"""Probabilities of a batch of images at a level."""
 
 
 @dataclass(frozen=True, slots=True)
 class LevelScores:
-    """What N images were answered at one level."""
+    """Answers to N images at one level."""
 
     truth: LevelTruth
     top_NK: NDArray[np.int64]
     """The best spans, the best first; K is five, or as many as there are."""
     probability_NK: NDArray[np.float32]
     place_N: NDArray[np.int64]
-    """How many spans were more probable than the truth; -1 where the truth is no possible answer."""
+    """Number of spans that were more probable than the truth; -1 if the truth is not a possible answer."""
     own_N: NDArray[np.float32]
-    """Probability of the truth; 0 where it is no possible answer."""
+    """Probability of the truth; 0 if it is not a possible answer."""
     best_named_N: NDArray[np.int64]
-    """The best span that has a name at this level: what a consensus may be."""
+    """The best span with a name at this level, which may become the consensus."""
     best_named_probability_N: NDArray[np.float32]
 
     def counted(self, taxon_N: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which images have a true name at this level."""
+        """Return a mask of the images with a true name at this level."""
         return self.truth.named_C[taxon_N]
 
 
@@ -50,53 +51,44 @@ def score(
     truths: Mapping[str, LevelTruth],
     progress: StageProgress,
 ) -> dict[str, LevelScores]:
-    """Classify N features at every level; all probabilities of an image are seen and none but these are kept.
+    """Classify N features at every level. All probabilities of an image are seen, and only these figures of them are kept.
 
     Args:
         taxon_N: the number of each image's true taxon, as in ``truths``.
     """
-    parts: dict[str, list[LevelScores]] = {name: [] for name in truths}
-    unnamed = {level: _unnamed(classifier, level) for level in {truth.level for truth in truths.values()}}
-    progress("Scoring", 0, len(features_ND))
-    for start, sums in _runs(classifier, features_ND):
-        done = start
-        for name, truth in truths.items():
-            sums_BS = sums[truth.level]
-            taxon_B = taxon_N[start : start + len(sums_BS)]
-            parts[name].append(_scored(sums_BS, truth, taxon_B, unnamed[truth.level]))
-            done = start + len(sums_BS)
-        progress("Scoring", done, len(features_ND))
-    return {name: _joined(truths[name], scored) for name, scored in parts.items()}
-
-
-class _Sums:
-    """A run's probabilities by level, each made when it is first asked for and let go with the next."""
-
-    def __init__(self, sums_at: Callable[[str], torch.Tensor]) -> None:
-        self._sums_at = sums_at
-        self._last: tuple[str, torch.Tensor] | None = None
-
-    def __getitem__(self, level: str) -> torch.Tensor:
-        if self._last is None or self._last[0] != level:
-            self._last = (level, self._sums_at(level))
-        return self._last[1]
-
-
-def _runs(classifier: Classifier, features_ND: NDArray[np.float16]) -> Iterator[tuple[int, _Sums]]:
-    for begin in range(0, len(features_ND), _FEATURES_A_PASS):
-        for start, sums_at in classifier.sums(features_ND[begin : begin + _FEATURES_A_PASS]):
-            yield begin + start, _Sums(sums_at)
-
-
-def _unnamed(classifier: Classifier, level: str) -> torch.Tensor:
     import torch
 
-    return torch.from_numpy(~classifier.labels.spans(level).named_S)
+    parts: dict[str, list[list[NDArray[Any]]]] = {name: [] for name in truths}
+    levels = {truth.level for truth in truths.values()}
+    unnamed = {level: torch.from_numpy(~classifier.labels.spans(level).named_S) for level in levels}
+    progress("Scoring", 0, len(features_ND))
+    for start, sums_at in _batches(classifier, features_ND):
+        done = start
+        last: tuple[str, torch.Tensor] | None = (
+            None  # the sums of one level are made once, and freed with the next level
+        )
+        for name, truth in truths.items():
+            if last is None or last[0] != truth.level:
+                last = (truth.level, sums_at(truth.level))
+            done = start + len(last[1])
+            parts[name].append(_scored(last[1], truth, taxon_N[start:done], unnamed[truth.level]))
+        progress("Scoring", done, len(features_ND))
+    return {
+        name: LevelScores(truths[name], *(np.concatenate(column) for column in zip(*scored, strict=True)))
+        for name, scored in parts.items()
+    }
+
+
+def _batches(classifier: Classifier, features_ND: NDArray[np.float16]) -> Iterator[tuple[int, _Sums]]:
+    for begin in range(0, len(features_ND), _FEATURES_A_PASS):
+        for start, sums_at in classifier.sums(features_ND[begin : begin + _FEATURES_A_PASS]):
+            yield begin + start, sums_at
 
 
 def _scored(
     sums_BS: torch.Tensor, truth: LevelTruth, taxon_B: NDArray[np.int64], unnamed_S: torch.Tensor
-) -> LevelScores:
+) -> list[NDArray[Any]]:
+    """Return the fields of :class:`LevelScores` for a batch."""
     import torch
 
     device = sums_BS.device
@@ -108,19 +100,19 @@ def _scored(
     named_value_B, named_B = values_BK[:, 0], top_BK[:, 0]
     if unnamed_S.any():
         named_value_B, named_B = sums_BS.masked_fill(unnamed_S.to(device), -1.0).max(dim=1)
-    return LevelScores(
-        truth, _array(top_BK), _array(values_BK.clamp(max=1).float()), _array(place_B), _array(own_B.clamp(0, 1).float()),
-        _array(named_B), _array(named_value_B.clamp(max=1).float()),
+    found = (
+        top_BK, values_BK.clamp(max=1).float(), place_B, own_B.clamp(0, 1).float(), named_B, named_value_B.clamp(max=1).float(),
     )  # fmt: skip
+    return [tensor.cpu().numpy() for tensor in found]
 
 
 def _places(sums_BS: torch.Tensor, own_B: torch.Tensor, spans_BK: torch.Tensor, right_BK: torch.Tensor) -> torch.Tensor:
-    """How many spans are more probable than the truth; of equally probable ones those that stand before it count too."""
+    """Return the number of spans that are more probable than the truth; equally probable ones before it count too."""
     import torch
 
     above_B = (sums_BS > own_B[:, None]).sum(dim=1)
     ties_B = (sums_BS == own_B[:, None]).sum(dim=1) > 1
-    if ties_B.any():  # rare, and over a million labels not to be had for nothing
+    if ties_B.any():  # rare, and expensive over a million labels
         first_B = torch.where(right_BK == own_B[:, None], spans_BK, sums_BS.shape[1]).amin(dim=1)[ties_B]
         columns_S = torch.arange(sums_BS.shape[1], device=sums_BS.device)
         before_TS = (sums_BS[ties_B] == own_B[ties_B, None]) & (columns_S < first_B[:, None])
@@ -128,22 +120,8 @@ def _places(sums_BS: torch.Tensor, own_B: torch.Tensor, spans_BK: torch.Tensor, 
     return above_B
 
 
-def _joined(truth: LevelTruth, parts: list[LevelScores]) -> LevelScores:
-    def column(name: str) -> NDArray[Any]:
-        joined: NDArray[Any] = np.concatenate([getattr(part, name) for part in parts])
-        return joined
-
-    names = ("top_NK", "probability_NK", "place_N", "own_N", "best_named_N", "best_named_probability_N")
-    return LevelScores(truth, **{name: column(name) for name in names})
-
-
-def _array(tensor: torch.Tensor) -> NDArray[Any]:
-    array: NDArray[Any] = tensor.cpu().numpy()
-    return array
-
-
 def level_name(name: str, *, custom: bool) -> str:
-    """A level for people: custom labels have labels and groups, taxa have ranks and the exact taxon."""
+    """Return a level's name for readers: custom labels have labels and groups, taxa have ranks and the exact taxon."""
     if name == EXACT:
         return "label" if custom else "exact taxon"
     return {GROUP: "group", LABEL: "label"}.get(name, name)

@@ -26,7 +26,7 @@ Lineage = tuple[tuple[str, ...], tuple[str, ...]]
 _EMPTY: Lineage = (("",) * 7, ("",) * 7)
 
 
-class NameIndex:
+class TaxonomyFile:
     """A taxonomy file, open for reading. It may be used from several threads at once."""
 
     def __init__(self, path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bioclip_core.names import WrittenName, folded, key_of, literal_key, same_authorship
 from bioclip_core.taxonomy import Rank, Taxon, kingdom_named
-from bioclip_training.taxonomy.index import NameIndex
+from bioclip_training.taxonomy.index import TaxonomyFile
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, MISAPPLIED, PRO_PARTE, NameRow
 from bioclip_training.taxonomy.spelling import MOST_EDITS, distance, edits_allowed, equal_endings
 
@@ -69,7 +69,7 @@ class _Hit(NamedTuple):
 
 
 def find_candidates(
-    index: NameIndex, name: WrittenName, *, kingdom: str = "", rank: Rank | None = None, authorship: str = ""
+    index: TaxonomyFile, name: WrittenName, *, kingdom: str = "", rank: Rank | None = None, authorship: str = ""
 ) -> list[NameCandidate]:
     """Return every taxon that a name may mean, best first; a single candidate with the outcome "none" if nothing is found."""
     if name.epithet_alone and rank not in (None, Rank.SPECIES):  # the caller knows that it is not an epithet
@@ -89,7 +89,7 @@ def find_candidates(
     return sorted(_with_homonyms(found, kingdom), key=order)
 
 
-def _hits(index: NameIndex, name: WrittenName, rank: Rank | None, authorship: str) -> list[_Hit]:
+def _hits(index: TaxonomyFile, name: WrittenName, rank: Rank | None, authorship: str) -> list[_Hit]:
     genus_key = key_of(name.genus)
     if name.epithet_alone:
         note = f"{name.text} is written as an epithet, which names nothing without its genus"
@@ -114,11 +114,11 @@ def _hits(index: NameIndex, name: WrittenName, rank: Rank | None, authorship: st
     return [*_near_binomials(index, name), *(hit for hit in genus if hit.row.rank in ("genus", *_ANY_RANK))]
 
 
-def _higher(index: NameIndex, key: str, note: str) -> list[_Hit]:
+def _higher(index: TaxonomyFile, key: str, note: str) -> list[_Hit]:
     return [_Hit(row, Outcome.HIGHER_RANK, note=note) for row in index.rows(key)]
 
 
-def _hits_of_capitalised(index: NameIndex, name: WrittenName, rank: Rank | None, authorship: str) -> list[_Hit]:
+def _hits_of_capitalised(index: TaxonomyFile, name: WrittenName, rank: Rank | None, authorship: str) -> list[_Hit]:
     """Look up "Acer Rubrum": a species if one is listed under this name or nearly so; else the genus with its author."""
     binomial, genus_key = name.read_as_binomial(), key_of(name.genus)
     rows = index.rows(binomial.key)
@@ -131,7 +131,7 @@ def _hits_of_capitalised(index: NameIndex, name: WrittenName, rank: Rank | None,
     return _near_binomials(index, binomial) or _higher(index, genus_key, note) or _near_words(index, genus_key)
 
 
-def _near_binomials(index: NameIndex, name: WrittenName) -> list[_Hit]:
+def _near_binomials(index: TaxonomyFile, name: WrittenName) -> list[_Hit]:
     """Find the nearest names of two words: other endings of the epithet first, then errors in either word."""
     genus, epithet = key_of(name.genus), key_of(name.epithet)
     hits = [
@@ -147,7 +147,7 @@ def _near_binomials(index: NameIndex, name: WrittenName) -> list[_Hit]:
     return list(_nearest(index, name.canonical, found))
 
 
-def _near_under(index: NameIndex, epithet: str, genera: list[tuple[str, int]]) -> dict[str, int]:
+def _near_under(index: TaxonomyFile, epithet: str, genera: list[tuple[str, int]]) -> dict[str, int]:
     """Return keys with a near epithet under genera, each with the errors of the whole name.
 
     Args:
@@ -174,11 +174,11 @@ def _errors(epithet: str, other: str, away: int) -> int | None:
     return away + 1 if away == 1 and other in equal_endings(epithet) else None
 
 
-def _near_words(index: NameIndex, word: str) -> list[_Hit]:
+def _near_words(index: TaxonomyFile, word: str) -> list[_Hit]:
     return list(_nearest(index, word.capitalize(), dict(index.words_near(word, edits_allowed(word))[1:])))
 
 
-def _nearest(index: NameIndex, asked: str, found: dict[str, int]) -> Iterator[_Hit]:
+def _nearest(index: TaxonomyFile, asked: str, found: dict[str, int]) -> Iterator[_Hit]:
     """Yield the names of the nearest keys; a key that is one letter farther is as unlikely as any other word."""
     for key, away in sorted(found.items(), key=lambda item: (item[1], item[0])):
         if away <= min(found.values()):
@@ -187,7 +187,7 @@ def _nearest(index: NameIndex, asked: str, found: dict[str, int]) -> Iterator[_H
                 yield _Hit(row, Outcome.FUZZY, away, note)
 
 
-def _candidate(index: NameIndex, name: WrittenName, hit: _Hit, rank: Rank | None) -> NameCandidate:
+def _candidate(index: TaxonomyFile, name: WrittenName, hit: _Hit, rank: Rank | None) -> NameCandidate:
     row = hit.row
     accepted_row = index.accepted_row(row)
     accepted, taxon_id = index.placed(accepted_row) if accepted_row is not None else (None, "")
@@ -265,7 +265,7 @@ def _place(candidate: NameCandidate) -> str:
     return " ".join(name for name in (taxon.kingdom, taxon.class_, taxon.family) if name) or "no named lineage"
 
 
-def _nothing(index: NameIndex, name: WrittenName) -> NameCandidate:
+def _nothing(index: TaxonomyFile, name: WrittenName) -> NameCandidate:
     if not name.text:
         reason = "no name was given"
     elif name.epithet_alone:

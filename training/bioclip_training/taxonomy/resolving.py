@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bioclip_core.names import WrittenName, folded, parse_name, same_authorship
 from bioclip_core.taxonomy import RANKS, Rank, Taxon, kingdom_named
-from bioclip_training.taxonomy.index import NameIndex
+from bioclip_training.taxonomy.index import TaxonomyFile
 from bioclip_training.taxonomy.matching import NameCandidate, Outcome, find_candidates, places_of
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL
 
@@ -36,7 +36,7 @@ class Resolution:
         return self.taxon is not None
 
 
-class TaxonomyIndex(NameIndex):
+class TaxonomyIndex(TaxonomyFile):
     """An open taxonomy file that says what names mean. It may be used from several threads at once.
 
     Open it with :meth:`open`; make one with :func:`bioclip_training.taxonomy.build_taxonomy`.
@@ -71,7 +71,7 @@ class TaxonomyIndex(NameIndex):
         return self._resolve(taxon, verbatim, rank)
 
 
-def _resolve(index: NameIndex, given: Taxon, verbatim: str, rank: Rank | None) -> Resolution:
+def _resolve(index: TaxonomyFile, given: Taxon, verbatim: str, rank: Rank | None) -> Resolution:
     written = parse_name(verbatim)
     if given.genus:
         whole = given.scientific_name
@@ -106,7 +106,7 @@ def _with_verbatim(name: WrittenName, written: WrittenName) -> WrittenName:
     )
 
 
-def _decide(index: NameIndex, given: Taxon, name: WrittenName, rank: Rank | None) -> Resolution:
+def _decide(index: TaxonomyFile, given: Taxon, name: WrittenName, rank: Rank | None) -> Resolution:
     asked_rank = None if name.infraspecific or name.doubt or name.reading else rank
     candidates = tuple(find_candidates(index, name, kingdom=given.kingdom, rank=asked_rank))
 
@@ -139,7 +139,7 @@ def _decide(index: NameIndex, given: Taxon, name: WrittenName, rank: Rank | None
 
 
 def _resolved(
-    index: NameIndex,
+    index: TaxonomyFile,
     given: Taxon,
     name: WrittenName,
     best: NameCandidate,
