@@ -1,11 +1,12 @@
-"""The classes of an exported model: one unique name a label, and AddaxAI's ``taxonomy.csv``."""
+"""The classes of an exported model: one unique name per label, and AddaxAI's ``taxonomy.csv``."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 
 from bioclip_core.taxonomy import Taxon
 
@@ -13,41 +14,36 @@ HEADER = ("model_class", "class", "order", "family", "genus", "species")
 
 
 def class_names(taxa: Sequence[Taxon]) -> list[str]:
-    """A name for each taxon, in lower case and unique: AddaxAI joins results to the table by it.
+    """Return a name for each taxon, in lower case and unique, by which AddaxAI joins results to the table.
 
-    It is the scientific name, or a custom label's words; where two are equal (a genus of plants and one of animals) the
-    nearest ancestor in which they differ stands behind it, and a number where they differ in nothing.
+    It is the scientific name, or a custom label's words. Equal names (a genus of plants and one of animals) are followed by
+    their ancestors, and by a number if those are equal too.
     """
-    plain = [_plain(taxon.scientific_name or taxon.common_name) or "unnamed" for taxon in taxa]
+    plain = [_lower(taxon.scientific_name or taxon.common_name) or "unnamed" for taxon in taxa]
     counts = Counter(plain)
-    names = [name if counts[name] == 1 else _told_apart(name, taxon) for name, taxon in zip(plain, taxa, strict=True)]
-    taken: set[str] = set()
-    for place, name in enumerate(names):
-        number, unique = 1, name
-        while unique in taken:
-            number += 1
-            unique = f"{name} {number}"
-        names[place] = unique
-        taken.add(unique)
-    return names
+    names: dict[str, None] = {}
+    for name, taxon in zip(plain, taxa, strict=True):
+        ancestors = [_lower(rank) for rank in reversed(taxon.lineage[:5]) if rank and _lower(rank) != name]
+        whole = f"{name} ({', '.join(ancestors)})" if ancestors and counts[name] > 1 else name
+        names[next(one for one in _numbered(whole) if one not in names)] = None
+    return list(names)
 
 
 def taxonomy_csv(names: Sequence[str], taxa: Sequence[Taxon]) -> str:
-    """``taxonomy.csv``: a row a class, in lower case, the epithet alone as species, nothing where a rank is not known."""
+    """Return ``taxonomy.csv``: one row per class, in lower case, with the epithet as species and empty cells for unknown ranks."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(HEADER)
     for name, taxon in zip(names, taxa, strict=True):
         ranks = (taxon.class_, taxon.order, taxon.family, taxon.genus, taxon.species)
-        rows.writerow([name, *(_plain(rank) for rank in ranks)])
+        rows.writerow([name, *(_lower(rank) for rank in ranks)])
     return text.getvalue()
 
 
-def _told_apart(name: str, taxon: Taxon) -> str:
-    ancestors = [_plain(rank) for rank in taxon.lineage[:5] if rank and _plain(rank) != name]
-    return f"{name} ({', '.join(reversed(ancestors))})" if ancestors else name
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name} {number}" for number in count(2))
 
 
-def _plain(text: str) -> str:
-    """Lower case, on one line."""
+def _lower(text: str) -> str:
     return " ".join(text.split()).lower()

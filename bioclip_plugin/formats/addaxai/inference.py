@@ -1,8 +1,8 @@
-"""A BioCLIP model for AddaxAI 7, written by ``bioclip-plugin models export``; needs torch, numpy and Pillow, nothing else.
+"""A BioCLIP model for AddaxAI 7, written by ``bioclip-plugin models export``; it only needs torch, numpy and Pillow.
 
 The weights file holds the vision tower, the embeddings of the labels, the scale and the temperature, and in
-``settings.json`` the class names and what an image must go through. AddaxAI imports this file from the model's folder, in an
-environment of its own: it is plain Python 3.8 and knows no other file of bioclip-plugin.
+``settings.json`` the class names and the preprocessing of images. AddaxAI imports this file from the model's folder, in an
+environment of its own: it is plain Python 3.8 and does not import other files of bioclip-plugin.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from PIL import Image
 SETTINGS = "settings.json"
 BOX_UNIT = 10_000  # boxes are rounded to 1/10,000 of the upright image, as bioclip-plugin stores them
 BATCH = 32  # crops in one forward pass
-OVERSAMPLING = 2  # a box decoded at a fraction keeps this many times the model's size on each side
-SAME_AS_SRGB = 8  # a colour profile that changes no channel by more than this, of 255, is left alone
+OVERSAMPLING = 2  # a box that is decoded at a fraction keeps this many times the model's size on each side
+SAME_AS_SRGB = 8  # a colour profile that changes every channel by at most this, of 255, is ignored
 ORIENTATION = 0x0112  # EXIF
 
 RESAMPLING = {
@@ -29,8 +29,8 @@ RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
-# What makes each EXIF orientation upright, and how a box of the upright image lies in the stored one: whether x and y
-# change places, then whether the stored x and y count from the other end.
+# The operation that makes each EXIF orientation upright, and the place of an upright box in the stored image: whether x and y
+# are exchanged, then whether the stored x and y count from the other end.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -53,7 +53,7 @@ SWAP_FLIP_X_FLIP_Y = {
 
 
 class ModelInference:
-    """The model as AddaxAI's worker uses it: crops of boxes to one confidence a class."""
+    """The model as AddaxAI's worker uses it: from crops of boxes to one confidence per class."""
 
     def __init__(self, model_dir: Path, model_path: Path) -> None:
         self.model_dir = Path(model_dir)
@@ -63,23 +63,23 @@ class ModelInference:
         self._settings = read_settings(self.model_path)
 
     def check_gpu(self) -> bool:
-        """Whether there is a GPU that torch can use: NVIDIA's, or an Apple one."""
+        """Return True if torch can use a GPU, NVIDIA's or Apple's."""
         return _best_device() != "cpu"
 
     def load_model(self) -> None:
-        """Load the weights, on the GPU where there is one."""
+        """Load the weights, on the GPU if there is one."""
         import torch
 
         self._device = _best_device()
-        # Weights may be stored in half the size where that loses nothing; they are used in float32 on every device.
+        # Weights that float16 holds exactly are stored in it; they are used in float32 on every device.
         model: Any = torch.jit.load(str(self.model_path), map_location="cpu")  # type: ignore[no-untyped-call]
         self.model = model.float().eval().to(self._device)
 
     def get_crop(self, image: Image.Image, bbox: tuple[float, float, float, float]) -> Image.Image | None:
-        """One box as the model's input, size by size pixels of RGB; None where the box holds no pixel.
+        """Return one box as the model's input, size by size pixels of RGB; None for a box without pixels.
 
-        The box is x, y, width, height in fractions of the *upright* image, as MegaDetector writes it: where the image still
-        has an EXIF orientation, the box is looked up in the pixels as they are stored, and the crop is turned.
+        The box is x, y, width, height in fractions of the *upright* image, as MegaDetector writes it. In an image with an
+        EXIF orientation, the box is found in the pixels as they are stored, and the crop is turned.
         """
         box = _rounded(bbox)
         if box is None:
@@ -105,11 +105,11 @@ class ModelInference:
         return self._padded(_rgb(small, image.info.get("icc_profile")))
 
     def _decoded(self, image: Image.Image, box: tuple[float, float, float, float]) -> tuple[Image.Image, float, float]:
-        """The image with its pixels, and the width and height in its grid that the picture fills.
+        """Return the decoded image, and the width and height that the picture fills in its grid.
 
-        A JPEG file is decoded at the fraction that leaves this box twice the model's size on each side, as bioclip-plugin
-        does: another fraction is a slightly other answer. The file is opened once more for it, since AddaxAI crops other
-        boxes out of the same image; what is no JPEG file is decoded as it is.
+        A JPEG file is decoded at the fraction that leaves this box twice the model's size on each side, as in
+        bioclip-plugin: another fraction gives a slightly different answer. The file is opened again for it, since AddaxAI
+        crops other boxes from the same image. Other files are decoded fully.
         """
         contract = self._settings["preprocessing"]
         file = getattr(image, "filename", "")
@@ -126,7 +126,7 @@ class ModelInference:
         return image, float(image.width), float(image.height)
 
     def get_tensor(self, crop: Image.Image) -> np.ndarray:
-        """A crop as H×W×3 bytes; what is done to them next is part of the model."""
+        """Return a crop as H×W×3 bytes; all further processing is part of the model."""
         size = self._settings["preprocessing"]["size"]
         if crop.size != (size, size) or crop.mode != "RGB":  # not from get_crop
             whole = self.get_crop(crop, (0.0, 0.0, 1.0, 1.0))
@@ -136,7 +136,7 @@ class ModelInference:
         return np.array(crop)
 
     def classify_batch(self, batch: np.ndarray) -> list[list[list[Any]]]:
-        """For each crop of a stack of :meth:`get_tensor` every class with its confidence, in the order of the classes."""
+        """Return every class with its confidence, in the order of the classes, for each crop of a stack of :meth:`get_tensor`."""
         import torch
 
         if self.model is None:
@@ -151,15 +151,15 @@ class ModelInference:
         return found
 
     def get_classification(self, crop: Image.Image) -> list[list[Any]]:
-        """Every class with its confidence for one crop."""
+        """Return every class with its confidence for one crop."""
         return self.classify_batch(self.get_tensor(crop)[None])[0]
 
     def get_class_names(self) -> dict[str, str]:
-        """The classes by their numbers, from "1"."""
+        """Return the classes by their numbers, from "1"."""
         return {str(number): name for number, name in enumerate(self._settings["classes"], 1)}
 
     def _window(self, width: float, height: float) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
-        """The part of a box (x, y, width, height in its pixels) that the model sees, and the size that it gets."""
+        """Return the part of a box (x, y, width, height in its pixels) that the model sees, and its size for the model."""
         contract = self._settings["preprocessing"]
         size = contract["size"]
         if contract["resize_mode"] == "squash":
@@ -183,11 +183,11 @@ class ModelInference:
 
 
 def read_settings(model_path: Path) -> dict[str, Any]:
-    """Class names and preprocessing out of the weights file, without torch."""
+    """Return class names and preprocessing from the weights file, without torch."""
     with zipfile.ZipFile(str(model_path)) as weights:
         name = next((one for one in weights.namelist() if one.endswith("/extra/" + SETTINGS)), None)
         if name is None:
-            raise ValueError(f"{model_path} holds no {SETTINGS}: it was not written by bioclip-plugin models export")
+            raise ValueError(f"{model_path} lacks {SETTINGS}: it was not written by bioclip-plugin models export")
         settings = json.loads(weights.read(name).decode("utf-8"))
     if settings.get("format_version") != 1:
         raise ValueError(
@@ -209,7 +209,7 @@ def _best_device() -> str:
 
 
 def _rounded(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float] | None:
-    """The box in whole units, at least one wide and high; None where it has no width or height or lies outside."""
+    """Return the box in whole units, at least one wide and high; None for an empty box or one outside the image."""
     x, y, w, h = (float(value) for value in bbox)
     if not all(math.isfinite(value) for value in (x, y, w, h)):
         return None
@@ -223,10 +223,10 @@ def _rounded(bbox: tuple[float, float, float, float]) -> tuple[float, float, flo
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation of an image as it is in memory; 1 where there is none or where it cannot be understood."""
+    """Return EXIF's orientation of an image in memory; 1 if it is missing or invalid."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # a block of rubbish
+    except Exception:  # a damaged block
         return 1
     return value if value in SWAP_FLIP_X_FLIP_Y else 1
 
@@ -234,9 +234,9 @@ def _orientation(image: Image.Image) -> int:
 def _stored_box(
     filled: tuple[float, float], size: tuple[int, int], orientation: int, box: tuple[float, float, float, float]
 ) -> tuple[float, float, float, float]:
-    """A box of the upright image as left, upper, right, lower in the stored pixels, kept inside them.
+    """Return a box of the upright image as left, upper, right, lower in the stored pixels, kept inside them.
 
-    The picture fills a fraction of the last pixels where it was decoded at a fraction of its size.
+    An image that was decoded at a fraction of its size fills only a part of the last pixels.
     """
     swap, flip_x, flip_y = SWAP_FLIP_X_FLIP_Y[orientation]
     x, y, w, h = (box[1], box[0], box[3], box[2]) if swap else box
@@ -251,7 +251,7 @@ def _stored_box(
 
 
 def _resizable(image: Image.Image) -> Image.Image:
-    """The image in a mode that can be resized smoothly and turned into RGB afterwards; alpha is dropped."""
+    """Return the image in a mode that can be resized smoothly and converted to RGB afterwards; alpha is dropped."""
     mode = image.mode
     if mode in ("RGB", "L", "CMYK", "YCbCr", "LAB"):
         return image
@@ -269,7 +269,7 @@ def _resizable(image: Image.Image) -> Image.Image:
 
 
 def _grey(values: np.ndarray) -> np.ndarray:
-    """Numbers as grey: from 0 to 1, 255 or 65535 where they lie in there, else stretched from the least to the largest."""
+    """Return numbers as grey: scaled from 0 to 1, 255 or 65535 if they lie within, else from the smallest to the largest."""
     low, high = float(values.min()), float(values.max())
     for top in (1.0, 255.0, 65535.0):
         if low >= 0 and high <= top:
@@ -280,11 +280,11 @@ def _grey(values: np.ndarray) -> np.ndarray:
 
 
 def _rgb(small: Image.Image, profile: bytes | None) -> Image.Image:
-    """The resized image as RGB in sRGB; a colour profile that cannot be used is passed over."""
+    """Return the resized image as RGB in sRGB; an unusable colour profile is ignored."""
     if small.mode == "LAB" or (profile and small.mode in ("RGB", "CMYK")):
         try:
             converted = _to_srgb(small, profile)
-        except Exception:  # no reason to lose the image
+        except Exception:  # the image counts, not its profile
             converted = None
         if converted is not None:
             return converted

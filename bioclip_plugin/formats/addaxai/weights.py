@@ -1,11 +1,10 @@
-"""The weights file: vision tower and label embeddings traced to one TorchScript module, which is checked before it is kept."""
+"""The weights file: vision tower and label embeddings, traced to one TorchScript module and compared with the model."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,22 +23,22 @@ if TYPE_CHECKING:
 TOLERANCE = 0.001
 """Largest difference of a probability between the traced module and the model itself, on the CPU in float32."""
 _TRIED = (1, 2, 5)
-"""Batch sizes that the traced module is held against; it is traced with three images."""
+"""Batch sizes for which the traced module is compared with the model; it is traced with three images."""
 
 
 def rows_in_order(labels: LabelSet) -> NDArray[np.int64]:
-    """The labels in use in the order of the module's output: kind by kind, and within a kind as in the label set."""
+    """Return the labels in use in the order of the module's output: kind by kind, and within a kind as in the label set."""
     return np.concatenate([kind.rows_R[labels.kept_N[kind.rows_R]] for kind in labels.kinds])
 
 
 def write_weights(
     path: Path, encoder: OpenClipEncoder, classifier: Classifier, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Trace, store, load again and compare.
+    """Trace and store the model, load it again and compare its answers.
 
-    TorchScript is what torch of any age loads without the code of the model: the tower is traced with gradients on, since
-    without them torch would take a fused operation that Apple's GPUs do not have. Tower weights that float16 holds exactly
-    are stored so.
+    TorchScript is loaded by old and new versions of torch without the code of the model. The tower is traced with gradients
+    on, since without them torch would use a fused operation that Apple's GPUs do not have. Tower weights that float16 holds
+    exactly are stored as float16.
 
     Args:
         path: the file to write.
@@ -48,17 +47,19 @@ def write_weights(
         settings: stored beside the weights, as JSON.
 
     Returns:
-        What was found: ``stored_as`` and ``largest_difference``.
+        ``stored_as`` and ``largest_difference``.
 
     Raises:
-        ModelError: if the tower cannot be traced, or the traced one answers otherwise.
+        ModelError: if the tower cannot be traced, or if the traced one gives other answers.
     """
     import torch
 
     size = encoder.preprocessing.size
     images_BHWC = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8))
     module = _whole_model(encoder, classifier)
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        # torch advises to write models that trace better, and to use formats that older torch cannot load.
+        warnings.simplefilter("ignore")
         try:
             with torch.enable_grad():
                 traced: Any = torch.jit.trace(module, (images_BHWC,), check_trace=False)  # type: ignore[no-untyped-call]
@@ -78,13 +79,13 @@ def write_weights(
     if not difference <= TOLERANCE:
         raise ModelError(
             f"the traced model differs from the model itself by {difference:.4f} in a probability (allowed is {TOLERANCE}); "
-            "nothing was kept. Its image tower does something that depends on the image's values, which a trace cannot hold"
+            "nothing was written. Its image tower depends on the image's values in a way that a trace cannot hold"
         )
     return {"stored_as": "float16" if halved else "float32", "largest_difference": difference}
 
 
 def _whole_model(encoder: OpenClipEncoder, classifier: Classifier) -> torch.nn.Module:
-    """B×H×W×3 bytes to B×C probabilities: what encoder and classifier do, in one module."""
+    """Return encoder and classifier as one module, from B×H×W×3 bytes to B×C probabilities."""
     import torch
 
     labels, temperature = classifier.labels, classifier.temperature
@@ -112,7 +113,7 @@ def _whole_model(encoder: OpenClipEncoder, classifier: Classifier) -> torch.nn.M
             images_BCHW = (images_BHWC.permute(0, 3, 1, 2).float() - self.mean) / self.std
             features = self.tower(images_BCHW)
             features_BD = features[0] if isinstance(features, (tuple, list)) else features
-            # Rounded as features are stored, so that answers are those of bioclip-plugin.
+            # Rounded like stored features, so that the answers are those of bioclip-plugin.
             features_BD = normalize(features_BD.float(), dim=-1).half().float()
             logits = []
             for number, (kind, _) in enumerate(kinds):
@@ -126,7 +127,7 @@ def _whole_model(encoder: OpenClipEncoder, classifier: Classifier) -> torch.nn.M
 
 
 def _holds_in_half(tower: torch.nn.Module) -> bool:
-    """Whether float16 holds every weight of the tower exactly, as it does where the checkpoint came in float16."""
+    """True if float16 holds every weight of the tower exactly, which is so for a checkpoint in float16."""
     return all(
         bool((tensor.half().float() == tensor).all())
         for tensor in (*tower.parameters(), *tower.buffers())
@@ -135,7 +136,7 @@ def _holds_in_half(tower: torch.nn.Module) -> bool:
 
 
 def _largest_difference(loaded: Any, encoder: OpenClipEncoder, classifier: Classifier) -> float:
-    """Of any probability, on images of noise and of plain colours, for several sizes of batch."""
+    """Return the largest difference of a probability, on images of noise and of plain colours, for several batch sizes."""
     import torch
 
     chance = np.random.default_rng(1)
@@ -148,11 +149,3 @@ def _largest_difference(loaded: Any, encoder: OpenClipEncoder, classifier: Class
         with torch.no_grad():
             largest = max(largest, float((loaded(torch.from_numpy(images_BHWC)) - wanted).abs().max()))
     return largest
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without torch's advice to write models that trace better, and to use what older torch cannot load."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -9,37 +9,34 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioclip_core import __version__
 from bioclip_core.errors import BioclipError, ModelError, UsageError
 from bioclip_core.files.whole import whole_folder
+from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.formats.addaxai.classes import class_names, taxonomy_csv
-
-if TYPE_CHECKING:
-    from bioclip_core.open_clip_encoder import OpenClipEncoder
-    from bioclip_core.taxonomy import Taxon
-    from bioclip_plugin.running.engine import Engine
+from bioclip_plugin.running.engine import Engine
 
 WEIGHTS, CODE, TAXONOMY, MANIFEST = "model.pt", "inference.py", "taxonomy.csv", "manifest.json"
 FORMAT_VERSION = 1
 MANY_CLASSES = 5_000
-"""AddaxAI keeps every class of every crop: from here on that is what takes the time and the disk."""
+"""Number of classes from which AddaxAI's results, every class of every crop, take most of the time and the disk."""
 
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written."""
+    """Description of a written model folder."""
 
     folder: Path
     classes: int
     bytes: int
     stored_as: str
-    """``float16`` or ``float32``: how the tower's weights are stored; they are used in float32."""
+    """``float16`` or ``float32``, the type in which the tower's weights are stored; they are used in float32."""
     largest_difference: float
-    """Of a probability, between the traced model and the model itself."""
+    """Largest difference of a probability between the traced model and the model itself."""
 
 
 def export_folder(engine: Engine, folder: Path, *, name: str = "", force: bool = False) -> Exported:
@@ -48,24 +45,37 @@ def export_folder(engine: Engine, folder: Path, *, name: str = "", force: bool =
     Args:
         engine: on the CPU in float32.
         folder: its name becomes the model's id.
-        name: shown by AddaxAI; empty: made of the model's and the number of labels.
-        force: replace a model folder that is there.
+        name: name in AddaxAI; empty for one made of the model's name and the number of labels.
+        force: replace an existing model folder.
 
     Raises:
-        UsageError: if the folder's name is none for a model.
-        ModelError: if the model is none of open_clip's, or cannot be traced.
+        UsageError: if the folder's name is not valid for a model.
+        ModelError: if open_clip does not load the model, or if it cannot be traced.
         LabelSetError: if there are no labels, or they belong to another model.
         BioclipError: if the output exists or cannot be written.
     """
     check_folder(folder, force=force)
-    _ = engine.labels  # heard of before the model is opened
-    encoder = _traceable(engine)
+    from bioclip_core.open_clip_encoder import OpenClipEncoder
     from bioclip_plugin.formats.addaxai.weights import rows_in_order, write_weights
 
+    _ = engine.labels  # missing labels are reported before the model is opened
+    encoder = engine.encoder
+    if not isinstance(encoder, OpenClipEncoder):
+        raise ModelError(
+            f"model {engine.model.name!r} has an encoder of a plugin: only models that open_clip loads can be exported"
+        )
     labels = engine.classifier.labels
     taxa = [labels.taxon(int(row)) for row in rows_in_order(labels)]
     names = class_names(taxa)
-    settings = _settings(engine, names)
+    settings = {
+        "format_version": FORMAT_VERSION,
+        "classes": names,
+        "preprocessing": engine.model.preprocessing.identity(),
+        "model": engine.model.identity(),
+        "label_set": labels.manifest["id"],
+        "temperature": engine.classifier.temperature,
+        "bioclip_plugin": __version__,
+    }
     with whole_folder(folder, partial(check_folder, folder, force=force)) as draft:
         found = write_weights(draft / WEIGHTS, encoder, engine.classifier, settings)
         (draft / TAXONOMY).write_text(taxonomy_csv(names, taxa), "utf-8")
@@ -77,10 +87,10 @@ def export_folder(engine: Engine, folder: Path, *, name: str = "", force: bool =
 
 
 def check_folder(folder: Path, *, force: bool) -> None:
-    """Hear of an output that cannot be written before the work is done.
+    """Refuse an output that cannot be written, before the work is done.
 
     Raises:
-        UsageError: if its name is none for a model.
+        UsageError: if its name is not valid for a model.
         BioclipError: if its parent is missing, or it exists and may not be replaced.
     """
     if not _MODEL_ID.fullmatch(folder.name):
@@ -95,38 +105,16 @@ def check_folder(folder: Path, *, force: bool) -> None:
         raise BioclipError(f"the output {folder} exists already: give another name, or --force to replace it")
     held = {entry.name for entry in folder.iterdir()} if folder.is_dir() and not folder.is_symlink() else {""}
     if held and not {MANIFEST, CODE} <= held:
-        raise BioclipError(f"the output {folder} is no model folder of AddaxAI, and is not replaced: give another name")
-
-
-def _traceable(engine: Engine) -> OpenClipEncoder:
-    from bioclip_core.open_clip_encoder import OpenClipEncoder
-
-    encoder = engine.encoder
-    if not isinstance(encoder, OpenClipEncoder):
-        raise ModelError(
-            f"model {engine.model.name!r} comes with a plugin's own encoder: only models that open_clip loads can be exported"
+        raise BioclipError(
+            f"the output {folder} is not a model folder of AddaxAI, and is not replaced: give another name"
         )
-    return encoder
-
-
-def _settings(engine: Engine, names: list[str]) -> dict[str, Any]:
-    """What inference.py needs to know, and what the answers rest on."""
-    labels = engine.classifier.labels
-    return {
-        "format_version": FORMAT_VERSION,
-        "classes": names,
-        "preprocessing": engine.model.preprocessing.identity(),
-        "model": engine.model.identity(),
-        "label_set": labels.manifest["id"],
-        "temperature": engine.classifier.temperature,
-        "bioclip_plugin": __version__,
-    }
 
 
 def _manifest(engine: Engine, model_id: str, name: str, taxa: list[Taxon]) -> dict[str, Any]:
-    """AddaxAI's ``manifest.json``."""
+    """Return AddaxAI's ``manifest.json``."""
     model, entry = engine.model, engine.model.entry
     shown = entry.name if entry else (model.folder.name if model.folder else model.name)
+    repository = model.source.removeprefix("hf-hub:").partition("@")[0]
     described = f"{entry.description}. " if entry and entry.description else ""
     return {
         "model_id": model_id,
@@ -141,13 +129,8 @@ def _manifest(engine: Engine, model_id: str, name: str, taxa: list[Taxon]) -> di
         "developer": f"exported by bioclip-plugin {__version__}",
         "citation": entry.citation if entry and entry.citation else None,
         "license": entry.licence if entry and entry.licence else None,
-        "info_url": _address(model.source),
+        # A path on the user's machine stays private.
+        "info_url": f"https://huggingface.co/{repository}" if model.source.startswith("hf-hub:") else "",
         "min_app_version": "7.0.0",
         "region": "global",
     }
-
-
-def _address(source: str) -> str:
-    """Where to read about the model; a folder of somebody's own disk is nobody's business."""
-    repository = source.removeprefix("hf-hub:").partition("@")[0]
-    return f"https://huggingface.co/{repository}" if source.startswith("hf-hub:") else ""
