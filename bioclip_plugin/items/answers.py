@@ -1,4 +1,4 @@
-"""What flows out: answers, their candidates and consensus, and failures."""
+"""Results of a run: answers with their candidates and consensus, and failures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bioclip_plugin.items.media import MediaItem, Region
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an item has no answer."""
+    """Reason why an item does not have an answer."""
 
     stage: str
     """``list``, ``read``, ``decode``, ``encode`` or ``store``."""
     reason: str
-    """A sentence that a person understands."""
+    """A sentence for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,14 @@ class RegionAnswer:
     candidates: tuple[Candidate, ...]
     """Most probable first, at the rank that was asked for."""
     consensus: Candidate | None
-    """The most specific taxon whose summed probability reaches the threshold; None where none does."""
+    """The most specific taxon whose summed probability reaches the threshold; None if none does."""
     flags: tuple[str, ...] = ()
-    """``prior_ignored`` where every candidate was impossible at the item's place."""
+    """``prior_ignored`` if every candidate was impossible at the item's place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one item: an answer a region, or a failure."""
+    """Result of one item: one answer per region, or a failure."""
 
     item: MediaItem
     regions: tuple[RegionAnswer, ...] = ()
@@ -56,7 +56,7 @@ class Answer:
         return self.candidates[0] if self.candidates else None
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """The objects that ``--json`` prints: one a region, or one for the failure."""
+        """Return the objects that ``--json`` prints: one per region, or one for the failure."""
         if self.failure is not None:
             return [{"uri": self.item.uri, "failure": {"stage": self.failure.stage, "reason": self.failure.reason}}]
         return [

@@ -1,4 +1,4 @@
-"""What flows in: a media item, its regions, and where and when it was taken."""
+"""Inputs of a run: a media item, its regions, and the place and time at which it was taken."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from bioclip_core.errors import UsageError
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from PIL import Image
 
 BOX_UNIT = 10_000  # stored boxes are whole numbers of 1/10,000 of the upright image
@@ -26,7 +23,7 @@ WHOLE_BOX = (0, 0, BOX_UNIT, BOX_UNIT)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where, and in which month, an image was taken; each part None where it is not known."""
+    """Place and month in which an image was taken; each part None if unknown."""
 
     country: str | None = None
     """ISO 3166-1 code of the country, two or three letters."""
@@ -54,14 +51,14 @@ class Region:
     detector: str = ""
     detector_version: str = ""
     category: str = ""
-    """What the detector calls it: ``animal``, ``person``, ``vehicle``, or a word of its own."""
+    """The detector's category: ``animal``, ``person``, ``vehicle``, or a word of its own."""
     confidence: float | None = None
     classified: bool = True
-    """False: kept, and not named by the model: a person, a vehicle, a box below the threshold."""
+    """False for a region that is kept and not classified: a person, a vehicle, a box below the threshold."""
 
     def __post_init__(self) -> None:
         x, y, w, h = box = (self.x, self.y, self.w, self.h)
-        # What is no number is in no range. Written out, since millions of boxes pass here.
+        # NaN is in no range. Written out, since millions of boxes are checked here.
         inside = -1e-6 <= x <= 1 + 1e-6 and -1e-6 <= y <= 1 + 1e-6 and 0 < w <= 1 + 1e-6 and 0 < h <= 1 + 1e-6
         if not inside or x + w > 1 + 1e-4 or y + h > 1 + 1e-4:
             raise UsageError(
@@ -70,7 +67,7 @@ class Region:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """The box in 1/10,000 of the upright image, at least one unit wide and high: the key of its features."""
+        """The box in 1/10,000 of the upright image, at least one unit wide and high; the key of its features."""
         x, y = (min(round(v * BOX_UNIT), BOX_UNIT - 1) for v in (self.x, self.y))
         return (
             x,
@@ -87,37 +84,37 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class MediaItem:
-    """One listed image. ``uri`` is its name everywhere; ``path`` is where its bytes are, where that is a file."""
+    """One listed image. ``uri`` is its name everywhere; ``path`` is its file, if it has one."""
 
     uri: str
     path: Path | None = None
     frame: int = 0
     captured_at: datetime | None = None
-    """Aware where the camera said its offset, else naive (wall-clock time of an unknown zone)."""
+    """Aware if the camera wrote its offset, else naive (wall-clock time of an unknown zone)."""
     place: Place = Place()
     deployment: str | None = None
     sequence: str | None = None
     regions: tuple[Region, ...] = ()
-    """Empty: the whole image, unless ``detected``."""
+    """Empty for the whole image, unless ``detected``."""
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    """Whatever else the source or the camera said; plain JSON values."""
+    """All other values of the source and the camera; plain JSON values."""
     data: bytes | None = field(default=None, repr=False, compare=False)
-    """The file's bytes, where they are at hand already."""
+    """The file's bytes, if they are already in memory."""
     span: tuple[int, int] | None = field(default=None, compare=False)
-    """Offset and length of the item's bytes in the file at ``path``, where it is a part of that file; None: the whole file."""
+    """Offset and length of the item's bytes in the file at ``path``; None for the whole file."""
     image: Image.Image | None = field(default=None, repr=False, compare=False)
-    """The decoded image, where that is at hand instead of a file."""
+    """The decoded image, if there is one instead of a file."""
     detected: bool = False
-    """A detector looked at the image, so that no regions mean that it found nothing."""
+    """True if a detector has processed the image, so that no regions mean that it found nothing."""
 
 
-# An escaped byte that is not UTF-8. A name that holds such characters itself gets its percent sign escaped, so that no two
-# names have one uri.
+# An escaped byte that is not UTF-8. In a name that itself holds such characters the percent sign is escaped, so that two names
+# never share a uri.
 _LOOKS_ESCAPED = re.compile(r"%(?=25|[89A-Fa-f][0-9A-Fa-f])")
 
 
 def uri_of(path: str | os.PathLike[str]) -> str:
-    """The path as listed; only bytes that are not UTF-8 are ``%``-escaped, and percent signs that look like such an escape.
+    """Return the path as listed, with ``%`` escapes only for bytes that are not UTF-8 and for percent signs that look like one.
 
     >>> uri_of("photos/ant 1.jpg"), uri_of("100% wool.jpg"), uri_of("x%E9.jpg")
     ('photos/ant 1.jpg', '100% wool.jpg', 'x%25E9.jpg')
@@ -131,7 +128,7 @@ def uri_of(path: str | os.PathLike[str]) -> str:
 
 
 def path_of(uri: str) -> Path:
-    """The file that a uri names: its escapes undone where it has some and that file is there, else the path as it stands."""
+    """Return the file that a uri names: without its escapes if that file exists, else the path as written."""
     plain = Path(uri)
     if _LOOKS_ESCAPED.search(uri):
         unescaped = Path(os.fsdecode(unquote_to_bytes(uri)))
@@ -141,19 +138,19 @@ def path_of(uri: str) -> Path:
 
 
 def item_of(path: str | os.PathLike[str]) -> MediaItem:
-    """A media item for one file."""
+    """Return a media item for one file."""
     return MediaItem(uri=uri_of(path), path=Path(path))
 
 
 @dataclass(frozen=True, slots=True)
 class Unlisted:
-    """Something that a source met and could not list: an unreadable folder, a table row without an image."""
+    """Something that a source could not list: an unreadable folder, a table row without an image."""
 
     uri: str
     reason: str
     frame: int = 0
     known: MediaItem | None = None
-    """What the source says of it all the same: an image that is missing, with time, place and metadata."""
+    """The source's data on it: a missing image, with time, place and metadata."""
 
     @property
     def item(self) -> MediaItem:
@@ -162,7 +159,7 @@ class Unlisted:
 
 
 def place_of(item: MediaItem) -> Place:
-    """Where and in which month the item was taken: what a prior may go by."""
+    """Return the place and month in which the item was taken, on which a prior may depend."""
     if item.place.month is None and item.captured_at is not None:
         return replace(item.place, month=item.captured_at.month)
     return item.place

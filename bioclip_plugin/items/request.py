@@ -1,4 +1,4 @@
-"""What is asked for: one frozen dataclass whose fields are the command line's options and ``bioclip.toml``'s keys."""
+"""The request of a classification: its fields are the command line's options and the keys of ``bioclip.toml``."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ class ClassifyRequest:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> ClassifyRequest:
-        """A request from names and values, for example of a configuration file.
+        """Return a request from names and values, for example of a configuration file.
 
         Raises:
-            UsageError: for a name that is no option.
+            UsageError: for a name that is not an option.
         """
         known = {entry.name for entry in fields(cls)}
         unknown = sorted(set(values) - known)
@@ -84,7 +84,7 @@ class ClassifyRequest:
         return cls(**values)
 
     def settings(self) -> dict[str, Any]:
-        """The request as plain JSON values, without the store's address (it may hold a password)."""
+        """Return the request as plain JSON values, without the store's address (it may hold a password)."""
         values = asdict(self)
         del values["store"]
         return values

@@ -1,4 +1,4 @@
-"""Time zones as people give them, and moments as files write them."""
+"""Time zones as users give them, and moments in them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})$")
 
 @lru_cache(maxsize=64)
 def zone_of(given: str) -> tzinfo:
-    """The time zone of a name (``Europe/Brussels``), an offset (``+02:00``) or ``UTC``.
+    """Return the time zone of a name (``Europe/Brussels``), an offset (``+02:00``) or ``UTC``.
 
     Raises:
-        UsageError: if it is neither.
+        UsageError: if it is none of them.
     """
     text = given.strip()
     if text.upper() in ("UTC", "Z"):
@@ -38,7 +38,7 @@ def zone_of(given: str) -> tzinfo:
 
 
 def in_zone(moment: datetime, zone: str | None) -> datetime:
-    """A naive moment as one of that zone; a moment that has an offset, and any where no zone is given, as it is."""
+    """Return a naive moment in a zone; a moment with an offset, and any moment without a zone, unchanged."""
     return moment.replace(tzinfo=zone_of(zone)) if moment.tzinfo is None and zone is not None else moment
 
 

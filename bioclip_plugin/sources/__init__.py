@@ -1,1 +1,1 @@
-"""Inputs that belong to no format: folders, single files, paths on standard input."""
+"""Inputs that are not of a particular format: folders, single files, paths on standard input."""

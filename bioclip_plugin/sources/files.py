@@ -1,4 +1,4 @@
-"""The file source: one image file, whatever its suffix."""
+"""The file source: one image file with any suffix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 
 
 class FilesSource:
-    """Lists a file that was named itself. Registered last, since it takes any file but JSON, which no image is."""
+    """Lists a file that the user named. Registered last, since it takes any file but JSON."""
 
     name = "file"
 

@@ -1,4 +1,4 @@
-"""The standard input source: one path a line."""
+"""The standard input source: one path per line."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 
 
 class StandardInputSource:
-    """Lists what ``find … | bioclip-plugin classify -`` sends: paths as bytes, ends of line cut off, blank lines skipped."""
+    """Lists the paths that ``find … | bioclip-plugin classify -`` sends: bytes without line ends; blank lines are ignored."""
 
     name = "standard input"
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
-        self._stream = stream  # for hosts and tests; otherwise the process's own, taken when it is read
+        self._stream = stream  # for hosts and tests; else the process's own, which is looked up when it is read
 
     def takes(self, address: str) -> bool:
         return address == "-"
 
-    def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002  # noqa: ARG002 - there is only one
+    def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
         for line in self._stream or sys.stdin.buffer:
             name = line.removesuffix(b"\n").removesuffix(b"\r")
             if name.strip():

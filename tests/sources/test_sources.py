@@ -97,7 +97,7 @@ def test_a_link_to_nothing_is_named_and_does_not_stop_the_listing() -> None:
     touch("p/b.jpg")
     Path("p/a.jpg").symlink_to("gone.jpg")
     assert uris(FolderSource(), "p") == ["p/b.jpg"]
-    assert unlisted(FolderSource(), "p") == [Unlisted("p/a.jpg", "it is a link to nothing, or no file")]
+    assert unlisted(FolderSource(), "p") == [Unlisted("p/a.jpg", "it is a broken link, or not a file")]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
@@ -135,7 +135,7 @@ def test_a_folder_that_vanishes_while_others_are_listed_is_named() -> None:
     rest = list(found)
     assert first.uri == "p/a/1.jpg"
     assert [item.uri for item in rest] == ["p/b", "p/c/3.jpg"]
-    assert rest[0] == Unlisted("p/b", "the folder cannot be listed: it does not exist (any more)")
+    assert rest[0] == Unlisted("p/b", "the folder cannot be listed: it does not exist any more")
 
 
 def test_a_folder_that_cannot_be_read_at_all_is_an_error() -> None:
