@@ -1,1 +1,1 @@
-"""A report to look at: one run as one HTML file that needs no network, with thumbnails, filters, activity and a map."""
+"""A report of one run as one HTML file that needs no network, with thumbnails, filters, activity and a map."""

@@ -1,4 +1,4 @@
-"""What a run says of a region in one word, and whether a person said the same."""
+"""Cards of the gallery: the run's decision on a region in one word, and its agreement with reviews."""
 
 from __future__ import annotations
 
@@ -7,50 +7,77 @@ from dataclasses import dataclass
 from typing import Any
 
 from bioclip_core.classify import Candidate
+from bioclip_plugin.items.media import Region
 from bioclip_plugin.reviews.agreement import is_above, is_within
 from bioclip_plugin.reviews.pairing import newest_statements
 from bioclip_plugin.store.records import Review, StoredRegion
 
 REPORT_VERDICTS = ("taxon", "unknown", "blank", "person", "vehicle", "unclassified")
-"""``unclassified``: kept and not named, because its box is below the threshold or of another kind."""
+"""``unclassified``: stored but not answered, because the box is below the threshold or of another category."""
 AGREEMENTS = ("", "agrees", "less specific", "differs", "other")
-"""Of a run's answer with a review; ``less specific``: the answer is a group that the reviewer's taxon belongs to."""
+"""Agreements of an answer with a review; ``less specific``: the answer is a group that the reviewer's taxon belongs to."""
 
 _BEST_FIRST = ("agrees", "less specific", "other", "differs")
+_CATEGORIES = {"human": "person", "person": "person", "vehicle": "vehicle"}
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The verdict on a region, its taxon, and what rules did."""
+    """The decision on a region: verdict, taxon, and the steps of the rules."""
 
     verdict: str
     candidate: Candidate | None
     trail: tuple[Mapping[str, Any], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One card of the gallery: a region, or an image in which a detector found nothing."""
+
+    region: Region | None
+    answer: Decided
+    candidates: tuple[Candidate, ...]
+    """The model's own best few, most probable first."""
+    flags: tuple[str, ...]
+    event: str | None
+    reviews: tuple[Review, ...]
+    """Reviews of its event, its image and the region itself; the last one counts."""
+    agreement: str
+
+
+def entry_of(stored: StoredRegion | None, reviews: Sequence[Review], level: str) -> Entry:
+    """Return the card of a region; None is an image in which a detector found nothing."""
+    answer = decided(stored) if stored else Decided("blank", None)
+    return Entry(
+        stored.region if stored else None,
+        answer,
+        tuple(stored.by_rank.get(level, ())) if stored else (),
+        stored.flags if stored else (),
+        stored.decision.event if stored and stored.decision else None,
+        tuple(reviews),
+        agreement(answer, reviews),
+    )
+
+
 def decided(stored: StoredRegion) -> Decided:
-    """What the run's rules made of a region; the model's consensus where no rule had a say."""
-    region = stored.region
-    if not stored.classified and stored.decision is None:
-        category = region.category.strip().casefold() if region else ""
-        return Decided(
-            {"human": "person", "person": "person", "vehicle": "vehicle"}.get(category, "unclassified"), None
-        )
+    """Return the rules' decision on a region; without rules, the model's consensus."""
     if stored.decision is not None:
-        decision = stored.decision
-        return Decided(decision.verdict, decision.candidate, tuple(decision.trail))
-    return Decided("taxon" if stored.consensus else "unknown", stored.consensus)
+        return Decided(stored.decision.verdict, stored.decision.candidate, tuple(stored.decision.trail))
+    if not stored.classified:
+        category = stored.region.category.strip().casefold() if stored.region else ""
+        return Decided(_CATEGORIES.get(category, "unclassified"), None)
+    return Decided("unknown", None)
 
 
 def agreement(answer: Decided, reviews: Sequence[Review]) -> str:
-    """How an answer stands to what people said of the region, else of its image, else of its event: one of ``AGREEMENTS``.
+    """Return the agreement of an answer with the reviews of the region, else of its image, else of its event.
 
-    What was said last counts. An image or event may be said to hold several taxa at once; the answer may be any of them.
+    The newest review counts. An image or event may hold several reviewed taxa at once; the answer may be any of them.
     """
     for kind in ("region", "media", "event"):
-        said = newest_statements([review for review in reviews if review.target.kind == kind])
-        if said:
-            return min((_with_one(answer, review) for review in said), key=_BEST_FIRST.index)
+        newest = newest_statements([review for review in reviews if review.target.kind == kind])
+        if newest:
+            return min((_with_one(answer, review) for review in newest), key=_BEST_FIRST.index)
     return ""
 
 
@@ -61,11 +88,9 @@ def _with_one(answer: Decided, review: Review) -> str:
         return "agrees" if review.verdict == answer.verdict else "differs"
     if answer.candidate is None:
         return "differs" if answer.verdict in ("blank", "person", "vehicle") else "other"
-    given, said = answer.candidate.taxon, review.taxon
-    is_its_label = given.rank is None and answer.candidate.name.casefold() in (
-        said.scientific_name.casefold(),
-        said.common_name.casefold(),
-    )
-    if is_its_label or is_within(given, said):
+    given, reviewed = answer.candidate.taxon, review.taxon
+    names = (reviewed.scientific_name.casefold(), reviewed.common_name.casefold())
+    is_its_label = given.rank is None and answer.candidate.name.casefold() in names
+    if is_its_label or is_within(given, reviewed):
         return "agrees"
-    return "less specific" if is_above(given, said) else "differs"
+    return "less specific" if is_above(given, reviewed) else "differs"

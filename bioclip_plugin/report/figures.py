@@ -1,4 +1,4 @@
-"""What is counted over the whole of a run: verdicts, taxa at every rank, hours, days, cameras, agreement with reviews."""
+"""Counts over the whole of a run: verdicts, taxa at every rank, hours, days, cameras, agreement with reviews."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING
 
+from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.items.media import MediaItem
+from bioclip_plugin.report.decisions import Entry
 from bioclip_plugin.store.records import StoredItem
 
-if TYPE_CHECKING:
-    from bioclip_core.classify import Candidate
-    from bioclip_plugin.report.entries import Entry
-
 HOURS = 24
-_PLACE_DECIMALS = 4  # 11 m: what a map shows, and within which images without a camera's name are of one place
+_PLACE_DECIMALS = 4  # 11 m: the precision of the map; images of unnamed cameras within it are of one place
 TaxonCount = dict[tuple[str, ...], "Tally"]
 
 
 @dataclass(slots=True)
 class Tally:
-    """How often one taxon of one rank was named."""
+    """Counts of one taxon of one rank."""
 
     taxon: Taxon
     name: str
@@ -33,56 +30,56 @@ class Tally:
 
 @dataclass(slots=True)
 class Station:
-    """One camera, or one place where no camera is named."""
+    """One camera, or one place of cameras without a name."""
 
     name: str
     images: int = 0
     regions: int = 0
-    """Without those in which nothing was found."""
+    """Number of regions, without blank images."""
     placed: int = 0
-    """Images whose coordinates are known."""
+    """Number of images with coordinates."""
     latitude_sum: float = 0.0
     longitude_sum: float = 0.0
     first_day: date | None = None
     last_day: date | None = None
 
     def place(self, decimals: int | None) -> tuple[float, float] | None:
-        """Degrees north and east, the mean of its images, rounded; None where no image states them."""
+        """Return degrees north and east, the rounded mean of the station's images; None without coordinates."""
         if not self.placed:
             return None
-        latitude, longitude = self.latitude_sum / self.placed, self.longitude_sum / self.placed
         places = _PLACE_DECIMALS if decimals is None else decimals
-        return round(latitude, places) + 0.0, round(longitude, places) + 0.0  # no minus zero
+        latitude, longitude = self.latitude_sum / self.placed, self.longitude_sum / self.placed
+        return round(latitude, places) + 0.0, round(longitude, places) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
 @dataclass(slots=True)
 class Figures:
-    """Counts of everything that was chosen, whatever the gallery's limit."""
+    """Counts of all selected items, regardless of the gallery's limit."""
 
     done: int = 0
     failed: int = 0
     todo: int = 0
     regions: int = 0
-    """Without images in which nothing was found."""
+    """Number of regions, without blank images."""
     reviewed: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     agreements: Counter[str] = field(default_factory=Counter)
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By stage and reason."""
+    """Counts by stage and reason."""
     taxa: dict[str, TaxonCount] = field(default_factory=dict)
-    """By rank (``label`` and ``group`` for custom labels), then by the lineage down to it."""
+    """Counts by rank (``label`` and ``group`` for custom labels), then by the lineage down to it."""
     hours: list[int] = field(default_factory=lambda: [0] * HOURS)
     """Regions by the hour of the camera's clock."""
     timed: int = 0
-    """Images that say when they were taken."""
+    """Number of images with a capture time."""
     first_day: date | None = None
     last_day: date | None = None
     stations: list[Station] = field(default_factory=list)
-    _numbers: dict[str, int] = field(default_factory=dict)
+    _numbers: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
-        """All of them, answered or not."""
+        """Number of all images, answered or not."""
         return self.done + self.failed + self.todo
 
     def add_unanswered(self, stored: StoredItem) -> None:
@@ -94,31 +91,26 @@ class Figures:
             self.failures[stored.failure.stage, stored.failure.reason] += 1
 
     def add(self, item: MediaItem, entries: Sequence[Entry]) -> int:
-        """Count one answered image with what was chosen of it; the number of its station."""
+        """Count one answered image with its selected entries; return the number of its station."""
         self.done += 1
         found = sum(entry.answer.verdict != "blank" for entry in entries)
         self.regions += found
-        station = self._station(item)
-        self.stations[station].regions += found
-        self._add_time(item, self.stations[station], found)
+        number = self._station(item)
+        self.stations[number].regions += found
+        if item.captured_at is not None:
+            self.timed += 1
+            self.hours[item.captured_at.hour] += found
+            day = item.captured_at.date()
+            for counted in (self, self.stations[number]):
+                counted.first_day = min(counted.first_day or day, day)
+                counted.last_day = max(counted.last_day or day, day)
         for entry in entries:
             self.verdicts[entry.answer.verdict] += 1
             if entry.reviews:
                 self.reviewed += 1
                 self.agreements[entry.agreement] += 1
-        named = [entry.answer.candidate for entry in entries if entry.answer.candidate is not None]
-        self._add_taxa(named)
-        return station
-
-    def _add_time(self, item: MediaItem, station: Station, found: int) -> None:
-        if item.captured_at is None:
-            return
-        self.timed += 1
-        self.hours[item.captured_at.hour] += found
-        day = item.captured_at.date()
-        for one in (self, station):
-            one.first_day = min(one.first_day or day, day)
-            one.last_day = max(one.last_day or day, day)
+        self._add_taxa([entry.answer.candidate for entry in entries if entry.answer.candidate is not None])
+        return number
 
     def _add_taxa(self, named: Sequence[Candidate]) -> None:
         seen: set[tuple[str, tuple[str, ...]]] = set()
@@ -130,25 +122,24 @@ class Figures:
                 seen.add((rank, key))
 
     def _station(self, item: MediaItem) -> int:
-        place = item.place
-        known = place.latitude is not None and place.longitude is not None
-        name = item.deployment or ""
-        at = f"{place.latitude:.{_PLACE_DECIMALS}f} {place.longitude:.{_PLACE_DECIMALS}f}" if known and not name else ""
-        key = f"{name}\n{at}"
-        number = self._numbers.setdefault(key, len(self.stations))
+        name, at = item.deployment or "", ""
+        latitude, longitude = item.place.latitude, item.place.longitude
+        if latitude is not None and longitude is not None and not name:
+            at = f"{latitude:.{_PLACE_DECIMALS}f} {longitude:.{_PLACE_DECIMALS}f}"
+        number = self._numbers.setdefault((name, at), len(self.stations))
         if number == len(self.stations):
             self.stations.append(Station(name))
         station = self.stations[number]
         station.images += 1
-        if place.latitude is not None and place.longitude is not None:
+        if latitude is not None and longitude is not None:
             station.placed += 1
-            station.latitude_sum += place.latitude
-            station.longitude_sum += place.longitude
+            station.latitude_sum += latitude
+            station.longitude_sum += longitude
         return number
 
 
 def _levels(candidate: Candidate) -> list[tuple[str, tuple[str, ...], Taxon, str]]:
-    """Each rank at which a candidate has a name, with the lineage down to it; a custom label's one level."""
+    """Return each rank at which a candidate has a name, with the lineage down to it; a custom label has one level."""
     taxon = candidate.taxon
     if taxon.rank is None:
         return [(candidate.rank, (candidate.name,), taxon, candidate.name)]

@@ -1,4 +1,4 @@
-"""Cameras on a grid of latitude and longitude, as a picture: no tiles, no network, no coastline."""
+"""Cameras on a grid of latitude and longitude as a picture, without tiles, network or coastline."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 480, 320
-LARGEST, SMALLEST = 13.0, 3.5  # radius of the points
+LARGEST, SMALLEST = 13.0, 3.5  # radius of a point
 _MARGIN = 34  # for the labels of the grid
 _STEPS = (60.0, 30.0, 20.0, 10.0, 5.0, 2.0, 1.0)
-_LEAST_SPAN = 0.002  # degrees that are shown at least: 200 m
-_ROUNDINGS = 6  # steps of rounded coordinates that are shown at least, so that nobody takes them for exact
-_NAMED = 14  # points that have their name beside them; the table has all
-_LETTER, _LONGEST = 7.0, 18  # width of a letter, and letters of a name in the picture
-_KM_A_DEGREE = 111.32
+_LEAST_SPAN = 0.002  # smallest span of the map in degrees: 200 m
+_ROUNDINGS = 6  # smallest span in steps of rounded coordinates, so that they do not look exact
+_NAMED = 14  # points with a name beside them; the table has all names
+_LETTER, _LONGEST = 7.0, 18  # width of a letter, and the most letters of a name in the picture
+_KM_PER_DEGREE = 111.32
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,38 +31,35 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """The part of the world that is shown: its middle, and points of the picture a degree."""
+    """The visible part of the world: its middle, and the scale in points per degree."""
 
     latitude: float
     longitude: float
     across: float
-    """A degree of longitude."""
+    """Points per degree of longitude."""
     up: float
-    """A degree of latitude."""
+    """Points per degree of latitude."""
 
     def x(self, longitude: float) -> float:
-        """The nearest way around the world."""
-        east = (longitude - self.longitude + 540.0) % 360.0 - 180.0
-        return WIDTH / 2 + east * self.across
+        """Return the position of a longitude, by the shorter way around the world."""
+        return WIDTH / 2 + ((longitude - self.longitude + 540.0) % 360.0 - 180.0) * self.across
 
     def y(self, latitude: float) -> float:
         return HEIGHT / 2 - (latitude - self.latitude) * self.up
 
 
 def map_svg(spots: Sequence[Spot], decimals: int | None = None) -> str:
-    """The picture; points are as large as the regions of their cameras are many.
+    """Return the picture; a point's area is the number of its camera's regions.
 
     Args:
-        decimals: of a degree, to which the places are rounded: the picture is then no finer than that.
+        decimals: precision of rounded places in decimals of a degree; the picture is not finer than that.
     """
     view = _view(spots, _LEAST_SPAN if decimals is None else max(_LEAST_SPAN, _ROUNDINGS * 10.0**-decimals))
     step = _step(view)
     most = max((spot.regions for spot in spots), default=0)
-    said = (
-        f"{len(spots)} place{'s' if len(spots) != 1 else ''} on a grid of {_degrees(step)}; the table below names them"
-    )
+    label = f"{len(spots)} place{'s' if len(spots) != 1 else ''} on a grid of {step:g}°; the table below names them"
     parts = [
-        f'<svg class="map" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{said}" data-largest="{LARGEST}" '
+        f'<svg class="map" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" data-largest="{LARGEST}" '
         f'data-smallest="{SMALLEST}"><rect class="sea" width="{WIDTH}" height="{HEIGHT}"/>',
         *_grid(view, step),
     ]
@@ -73,47 +70,41 @@ def map_svg(spots: Sequence[Spot], decimals: int | None = None) -> str:
             f'<circle class="spot" data-station="{spot.station}" cx="{view.x(spot.longitude):.2f}" '
             f'cy="{view.y(spot.latitude):.2f}" r="{_radius(spot.regions, most):.2f}"><title>{title}</title></circle>'
         )
-    parts += _names(view, largest_first, most)
-    parts += _scale(view)
-    return "".join(parts) + "</svg>"
+    return "".join([*parts, *_names(view, largest_first, most), *_scale(view), "</svg>"])
 
 
 def north(latitude: float) -> str:
-    """A latitude as people write it."""
+    """Return a latitude as text, such as 51.2°N."""
     return f"{abs(latitude):g}°{'N' if latitude >= 0 else 'S'}"
 
 
 def east(longitude: float) -> str:
-    """A longitude as people write it."""
+    """Return a longitude as text, such as 4.4°E."""
     return f"{abs(longitude):g}°{'E' if longitude >= 0 else 'W'}"
 
 
 def _view(spots: Sequence[Spot], least: float) -> _View:
-    """Everything with a margin; the widest empty stretch of longitude is behind us, so Fiji is not 360° wide."""
+    """Return a view of all points with a margin; it leaves out the widest empty stretch of longitude, so Fiji is not 360° wide."""
     if not spots:
         return _View(0.0, 0.0, (WIDTH - 2 * _MARGIN) / 360, (HEIGHT - 2 * _MARGIN) / 180)
-    south, top = min(spot.latitude for spot in spots), max(spot.latitude for spot in spots)
+    latitudes = [spot.latitude for spot in spots]
+    middle, high = (min(latitudes) + max(latitudes)) / 2, max(latitudes) - min(latitudes)
     turns = sorted({spot.longitude % 360.0 for spot in spots})
     gaps = [(after - before, after) for before, after in zip(turns, [*turns[1:], turns[0] + 360.0], strict=True)]
     gap, begin = max(gaps)
     wide = 360.0 - gap
-    middle = (south + top) / 2
     squeeze = max(0.1, math.cos(math.radians(middle)))
     up = min(
         (WIDTH - 2 * _MARGIN - 2 * LARGEST) / (max(wide, least) * squeeze),
-        (HEIGHT - 2 * _MARGIN - 2 * LARGEST) / max(top - south, least),
+        (HEIGHT - 2 * _MARGIN - 2 * LARGEST) / max(high, least),
     )
     return _View(middle, (begin + wide / 2 + 180.0) % 360.0 - 180.0, up * squeeze, up)
 
 
 def _step(view: _View) -> float:
-    """Degrees between the lines of the grid: the finest that leaves 70 points between them."""
+    """Return the degrees between the lines of the grid: the finest step that leaves 70 points between them."""
     steps = [*_STEPS, *(lead * 10.0**-power for power in range(1, 6) for lead in (5.0, 2.0, 1.0))]
     return min((step for step in steps if step * min(view.across, view.up) >= 70), default=_STEPS[0])
-
-
-def _degrees(step: float) -> str:
-    return f"{step:g}°"
 
 
 def _grid(view: _View, step: float) -> list[str]:
@@ -140,9 +131,9 @@ def _radius(regions: int, most: int) -> float:
 
 
 def _names(view: _View, spots: Sequence[Spot], most: int) -> list[str]:
-    """The names of the largest points, each where it covers neither a point nor another name."""
+    """Return the names of the largest points, each placed so that it covers neither a point nor another name."""
     points = [(view.x(spot.longitude), view.y(spot.latitude)) for spot in spots]
-    taken: list[tuple[float, float, float]] = []  # left, right, middle of the names that are written
+    taken: list[tuple[float, float, float]] = []  # left, right and height of the written names
     parts: list[str] = []
     for number, (spot, (x, y)) in enumerate(zip(spots, points, strict=True)):
         short = spot.name if len(spot.name) <= _LONGEST else spot.name[: _LONGEST - 1] + "…"
@@ -151,12 +142,12 @@ def _names(view: _View, spots: Sequence[Spot], most: int) -> list[str]:
         for left, anchor in ((x + beside, "start"), (x - beside - wide, "end")):
             right = left + wide
             covers = any(left - 6 < px < right + 6 and abs(py - y) < 11 for px, py in others)
-            covers = covers or any(left < end and right > begin and abs(at - y) < 14 for begin, end, at in taken)
+            covers = covers or any(
+                left < end and right > begin and abs(height - y) < 14 for begin, end, height in taken
+            )
             if not covers and left > 0 and right < WIDTH:
-                at = left if anchor == "start" else right
-                parts.append(
-                    f'<text class="name" x="{at:.2f}" y="{y + 4:.2f}" text-anchor="{anchor}">{escape(short)}</text>'
-                )
+                at = f'x="{left if anchor == "start" else right:.2f}" y="{y + 4:.2f}" text-anchor="{anchor}"'
+                parts.append(f'<text class="name" {at}>{escape(short)}</text>')
                 taken.append((left, right, y))
                 break
         if len(parts) == _NAMED:
@@ -165,12 +156,12 @@ def _names(view: _View, spots: Sequence[Spot], most: int) -> list[str]:
 
 
 def _scale(view: _View) -> list[str]:
-    """A bar of a round number of kilometres, true in the middle of the map."""
-    km_a_point = _KM_A_DEGREE / view.up
+    """Return a bar of a round number of kilometres, correct in the middle of the map."""
+    km_per_point = _KM_PER_DEGREE / view.up
     rounds = [lead * 10.0**power for power in range(-3, 5) for lead in (1, 2, 5)]
-    length = max((km for km in rounds if km / km_a_point <= 110), default=rounds[0])
+    length = max((km for km in rounds if km / km_per_point <= 110), default=rounds[0])
     end, label = WIDTH - 10, f"{length:g} km" if length >= 1 else f"{length * 1000:g} m"
-    begin = end - length / km_a_point
+    begin = end - length / km_per_point
     return [
         f'<path class="scale" d="M{begin:.2f} 12v5H{end}v-5"/>',
         f'<text x="{end}" y="30" text-anchor="end">{label}</text>',

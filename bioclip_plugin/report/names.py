@@ -1,4 +1,4 @@
-"""Common names in a language of the reader's choice, from a table that he brings; a label set has one a taxon."""
+"""Common names in a chosen language, from a table of the user; a label set has only one per taxon."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _SHOWN = 20
 
 
 class CommonNames:
-    """Gives a taxon's common name: the label set's own, or the one of a table."""
+    """Common names of taxa: the label set's own, or those of a table."""
 
     def __init__(self, by_name: Mapping[str, str] | None = None, language: str = "") -> None:
         self._by_name = by_name
         self.language = language
-        """Empty: the label set's own names, whose language nobody stated."""
+        """Empty: the label set's own names, whose language is not stated."""
 
     def of(self, taxon: Taxon) -> str:
-        """The common name; empty where there is none (in this language)."""
+        """Return the common name; empty if there is none (in this language)."""
         if self._by_name is None:
             return taxon.common_name if taxon.scientific_name else ""
         return self._by_name.get(taxon.scientific_name.casefold(), "")
 
     @classmethod
     def read(cls, path: Path | None, language: str | None) -> CommonNames:
-        """The names of one language of a table.
+        """Return the names of one language of a table.
 
         Raises:
             SourceError: if the table cannot be read or lacks a column.
-            UsageError: if it has other languages only, or several and none was asked for.
+            UsageError: if it has only other languages, or several and none was chosen.
         """
         if path is None:
             return cls()
@@ -52,7 +52,7 @@ class CommonNames:
 
 
 def _by_language(path: Path, lines: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Names by language and scientific name (without case); of several the first."""
+    """Return names by language and scientific name in lower case; the first of several counts."""
     rows = iter(lines)
     first = next(rows, "")
     delimiter = "\t" if "\t" in first else ";" if first.count(";") > first.count(",") else ","
@@ -82,11 +82,13 @@ def _chosen(path: Path, tables: Mapping[str, Mapping[str, str]], language: str |
         )
     asked = language.casefold().replace("_", "-")
     plain = {name: name.casefold().replace("_", "-") for name in tables}
-    exactly = [name for name, as_asked in plain.items() if as_asked == asked]
-    nearly = [name for name, as_asked in plain.items() if as_asked.split("-")[0] == asked.split("-")[0]]
-    if exactly or nearly:
-        return (exactly or nearly)[0]
-    raise UsageError(f"language {language!r}: the table of names {path} has no name in it; it has {_listed(tables)}")
+    exact = [name for name, code in plain.items() if code == asked]
+    similar = [name for name, code in plain.items() if code.split("-")[0] == asked.split("-")[0]]
+    if not exact and not similar:
+        raise UsageError(
+            f"language {language!r}: the table of names {path} has no names in it; its languages are {_listed(tables)}"
+        )
+    return (exact or similar)[0]
 
 
 def _listed(tables: Mapping[str, object]) -> str:

@@ -46,19 +46,19 @@ class ReportOptions:
         check_options(self)
         if self.language and self.names is None:
             raise UsageError(
-                f"language {self.language!r}: a label set has one common name a taxon and does not say in which language; "
+                f"language {self.language!r}: a label set has one common name per taxon in an unstated language; "
                 "give a table of names with --names FILE.csv (scientificName, language, vernacularName)"
             )
         if self.base_folder is not None and not self.base_folder.is_dir():
-            raise UsageError(f"base_folder {self.base_folder}: there is no such folder")
+            raise UsageError(f"base_folder {self.base_folder}: this folder does not exist")
 
     def size_for(self, images: int) -> int:
-        """Pixels of a thumbnail's longer side in a report of so many images."""
+        """Return the pixels of a thumbnail's longer side in a report of this number of images."""
         if self.thumbnail_size is not None:
             return self.thumbnail_size
         return 400 if images <= 500 else 300 if images <= 2000 else 200
 
     @property
     def threads(self) -> int:
-        """Threads that make thumbnails."""
+        """Number of threads that make thumbnails."""
         return self.workers or min(8, os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""The gallery's data as the page's script reads them: tables of texts, and rows of numbers that point into them."""
+"""The gallery's data as the page's script reads them: tables of texts, and rows of numbers that refer to them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.items.media import MediaItem, Region
-from bioclip_plugin.report.decisions import AGREEMENTS, REPORT_VERDICTS
-from bioclip_plugin.report.entries import Entry
+from bioclip_plugin.report.decisions import AGREEMENTS, REPORT_VERDICTS, Entry
 from bioclip_plugin.report.gathering import Gathered
 from bioclip_plugin.report.map_picture import east, north
 from bioclip_plugin.report.names import CommonNames
@@ -17,12 +16,11 @@ from bioclip_plugin.report.text import legible, running, without_place
 from bioclip_plugin.report.thumbnails import mime_type
 from bioclip_plugin.store.records import Review
 
-_LEVELS = [rank.value for rank in RANKS]
 _TRAIL_HEAD = ("rule", "did", "from", "to", "why")
 
 
 class PageData:
-    """Builds what goes into the page's one data block."""
+    """Builder of the page's one data block."""
 
     def __init__(self, gathered: Gathered, names: CommonNames, coordinate_precision: int | None) -> None:
         self._gathered = gathered
@@ -34,14 +32,14 @@ class PageData:
         self._review_rows: list[list[Any]] = []
 
     def as_dict(self) -> dict[str, Any]:
-        """The whole of it: plain JSON, every text made legible."""
+        """Return the whole block: plain JSON, every text made legible."""
         gathered = self._gathered
         images, entries = [], []
         for number, sheet in enumerate(gathered.sheets):
             images.append(self._image(sheet.item, sheet.station))
             entries += [self._entry(entry, number, place, sheet.item) for place, entry in enumerate(sheet.entries)]
         return {
-            "ranks": _LEVELS,
+            "ranks": [rank.value for rank in RANKS],
             "level": gathered.level,
             "verdicts": REPORT_VERDICTS,
             "agreements": AGREEMENTS,
@@ -51,54 +49,51 @@ class PageData:
             "entries": entries,
             "taxa": self._taxon_rows,
             "reviews": self._review_rows,
-            "failures": [self._failure(one.item, one.failure.stage, one.failure.reason) for one in gathered.failed],
+            "failures": [
+                [self._shown(item.uri, item), item.frame, legible(failure.stage), self._shown(failure.reason, item)]
+                for item, failure in gathered.failed
+            ],
         }
 
     def station_name(self, number: int) -> str:
-        """A camera's name, or the place of one that has none."""
-        station = self._gathered.figures.stations[number]
-        if station.name:
-            return legible(station.name)
-        return self.place_of(number) or "not stated"
+        """Return a camera's name, or its place if it has none."""
+        return legible(self._gathered.figures.stations[number].name) or self.place_of(number) or "not stated"
 
     def place_of(self, number: int) -> str:
-        """A camera's coordinates, rounded as was asked; empty where nobody states them."""
+        """Return a camera's coordinates, rounded as requested; empty if they are unknown."""
         place = self._gathered.figures.stations[number].place(self._decimals)
         return f"{north(place[0])}, {east(place[1])}" if place else ""
 
     def _image(self, item: MediaItem, station: int) -> list[Any]:
-        """Name, frame, time on the camera's clock, offset, station, country and region."""
+        """Return name, frame, time on the camera's clock, offset, station, country and region."""
         moment = item.captured_at
         offset = moment.isoformat()[19:].lstrip(".0123456789") if moment is not None and moment.tzinfo else ""
-        said = ", ".join(legible(part) for part in (item.place.region, item.place.country) if part)
+        place = ", ".join(legible(part) for part in (item.place.region, item.place.country) if part)
         clock = moment.replace(tzinfo=None, microsecond=0).isoformat() if moment is not None else ""
-        return [self._shown(item.uri, item), item.frame, clock, offset, station, said]
+        return [self._shown(item.uri, item), item.frame, clock, offset, station, place]
 
     def _entry(self, entry: Entry, image: int, place: int, item: MediaItem) -> list[Any]:
         region, answer = entry.region, entry.answer
         return [
             image,
             place,
-            _box(region),
-            _detector(region),
+            list(region.box) if region is not None else None,
+            _detector(region) if region is not None else None,
             REPORT_VERDICTS.index(answer.verdict),
-            self._named(answer.candidate),
+            self._named(answer.candidate) if answer.candidate is not None else None,
             [self._named(candidate) for candidate in entry.candidates],
             [legible(flag) for flag in entry.flags],
             legible(entry.event or ""),
-            [running(without_place(said_of(step), item.place.latitude, item.place.longitude, self._decimals))
-             for step in answer.trail],
+            [running(self._without_place(said_of(step), item)) for step in answer.trail],
             [self._review(review, item) for review in entry.reviews],
             AGREEMENTS.index(entry.agreement),
-        ]  # fmt: skip
+        ]
 
-    def _named(self, candidate: Candidate | None) -> list[Any] | None:
-        if candidate is None:
-            return None
+    def _named(self, candidate: Candidate) -> list[Any]:
         return [self._taxon(candidate.taxon, candidate.name, candidate.rank), round(candidate.probability, 4)]
 
     def _taxon(self, taxon: Taxon, name: str, rank: str) -> int:
-        """The number of a taxon: name, rank, common name, and its name at each of the seven ranks."""
+        """Return the number of a taxon's row: name, rank, common name, and its name at each of the seven ranks."""
         key = (taxon, name, rank)
         if key not in self._taxa:
             self._taxa[key] = len(self._taxon_rows)
@@ -109,26 +104,25 @@ class PageData:
     def _review(self, review: Review, item: MediaItem) -> int:
         if review.id not in self._reviews:
             self._reviews[review.id] = len(self._review_rows)
-            taxon = review.taxon
-            number = -1
+            taxon, number = review.taxon, -1
             if taxon is not None:
-                rank = taxon.rank
-                number = self._taxon(taxon, taxon.scientific_name or taxon.common_name, rank.value if rank else "label")
+                rank = taxon.rank.value if taxon.rank else "label"
+                number = self._taxon(taxon, taxon.scientific_name or taxon.common_name, rank)
             self._review_rows.append(
                 [review.verdict, number, running(review.reviewer), review.reviewed_at.strftime("%Y-%m-%d"),
                  self._shown(" ".join(review.comment.split()), item), review.target.kind]
             )  # fmt: skip
         return self._reviews[review.id]
 
-    def _failure(self, item: MediaItem, stage: str, reason: str) -> list[Any]:
-        return [self._shown(item.uri, item), item.frame, legible(stage), self._shown(reason, item)]
-
     def _shown(self, text: str, item: MediaItem) -> str:
-        return legible(without_place(text, item.place.latitude, item.place.longitude, self._decimals))
+        return legible(self._without_place(text, item))
+
+    def _without_place(self, text: str, item: MediaItem) -> str:
+        return without_place(text, item.place.latitude, item.place.longitude, self._decimals)
 
 
 def said_of(step: Mapping[str, Any]) -> str:
-    """One step of a decision's trail as a line: the rule, what it did, why, and whatever else it noted."""
+    """Return one step of a decision's trail as a line: the rule, its action, the reason, and its further notes."""
     rest = {key: value for key, value in step.items() if key not in _TRAIL_HEAD and value not in (None, "", [], {})}
     parts = [f"{step.get('rule', 'rule')}: {step.get('did', '')}".rstrip(": ")]
     parts += [f"{word} {step[word]}" for word in ("from", "to") if step.get(word)]
@@ -139,20 +133,12 @@ def said_of(step: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_value(one) for one in value)
-    return str(value)
+        return ", ".join(_value(part) for part in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _box(region: Region | None) -> list[int] | None:
-    return list(region.box) if region is not None else None
-
-
-def _detector(region: Region | None) -> list[Any] | None:
-    if region is None:
-        return None
+def _detector(region: Region) -> list[Any]:
     named = " ".join(part for part in (region.detector, region.detector_version) if part)
     confidence = None if region.confidence is None else round(region.confidence, 3)
     return [legible(region.category), confidence, legible(named)]

@@ -1,4 +1,4 @@
-"""Where people are in an image: what is blurred in every picture of it that a report holds."""
+"""Places of people in an image, which are blurred in every picture of it in a report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bioclip_core.images.crops import Box
-from bioclip_plugin.report.decisions import Decided, decided
+from bioclip_plugin.report.decisions import decided
 from bioclip_plugin.store.records import Review, StoredRegion
 
 _WORDS = frozenset({"person", "people", "human", "homo sapiens"})
@@ -14,10 +14,10 @@ _WORDS = frozenset({"person", "people", "human", "homo sapiens"})
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The parts of the upright image that show somebody."""
+    """The parts of the upright image that show people."""
 
     everywhere: bool = False
-    """Somebody is in it, and nobody said where."""
+    """True if the image shows a person at an unknown place."""
     boxes: tuple[Box, ...] = ()
 
     def __bool__(self) -> bool:
@@ -25,26 +25,24 @@ class People:
 
 
 def people_in(regions: Sequence[StoredRegion], reviews: Iterable[Review], level: str) -> People:
-    """Whoever a detector, the model, a rule or a reviewer found, however unsure they were.
+    """Return the people that a detector, the model, a rule or a reviewer found, however uncertain.
 
     Args:
-        regions: all of an image, those too that the report leaves out.
+        regions: all regions of an image, also those that the report leaves out.
         reviews: of the image, its regions and its event.
         level: the rank whose candidates the run gives.
     """
-    found = [one.region.xywh if one.region else None for one in regions if _is_person(one, level)]
+    found = [stored.region for stored in regions if _is_person(stored, level)]
     for review in reviews:
         if review.verdict == "person" or (review.taxon is not None and review.taxon.genus == "Homo"):
-            within = review.target.region if review.target.kind == "region" else None
-            found.append(within.xywh if within else None)
-    boxes = tuple((x, y, w, h) for x, y, w, h in (box for box in found if box is not None))
-    return People(None in found, boxes)
+            found.append(review.target.region if review.target.kind == "region" else None)
+    return People(None in found, tuple((box.x, box.y, box.w, box.h) for box in found if box is not None))
 
 
 def _is_person(stored: StoredRegion, level: str) -> bool:
     if stored.region is not None and stored.region.category.strip().casefold() in _WORDS:
         return True
-    answer: Decided = decided(stored)
+    answer = decided(stored)
     named = [answer.candidate, *stored.by_rank.get(level, ())[:1]]
     return answer.verdict == "person" or any(
         one is not None and (one.taxon.genus == "Homo" or one.name.strip().casefold() in _WORDS) for one in named

@@ -1,4 +1,4 @@
-"""Where a report's results come from: run, model with licence and citation, labels, rules, options, versions."""
+"""Provenance of a report's results: run, model with licence and citation, labels, rules, options, versions."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from typing import Any
 from bioclip_core.models import ModelEntry
 from bioclip_plugin.store.records import Run
 
-_MOST = 12  # values of a list
-_UNKNOWN_LICENCE = "not stated by this installation; ask whoever gave you the model"
+_MOST = 12  # values shown of a list
+_UNKNOWN_LICENCE = "not stated by this installation; ask the provider of the model"
 
 
 def provenance_rows(run: Run, models: Mapping[str, ModelEntry]) -> list[tuple[str, str]]:
-    """What stands at the report's foot, as names and values; neither the host nor where the store is kept."""
-    model = run.provenance.get("model")
-    said: Mapping[str, Any] = model if isinstance(model, Mapping) else {}
-    entry = models.get(str(said.get("name", "")))
-    revision = f", revision {said['revision']}" if said.get("revision") else ""
+    """Return the names and values at the foot of a report, without the host and the place of the store."""
+    model = _model_of(run)
+    entry = models.get(str(model.get("name", "")))
+    revision = f", revision {model['revision']}" if model.get("revision") else ""
     rows = [
-        ("Model", str(said.get("name") or "not stated")),
-        ("From", f"{said.get('source', '')}{revision}"),
-        ("Weights, sha256", str(run.feature_settings.get("weights_sha256") or said.get("weights_sha256", ""))),
-        ("Licence of the model", str(said.get("licence") or (entry.licence if entry else "")) or _UNKNOWN_LICENCE),
+        ("Model", str(model.get("name") or "not stated")),
+        ("From", f"{model.get('source', '')}{revision}"),
+        ("Weights, sha256", str(run.feature_settings.get("weights_sha256") or model.get("weights_sha256", ""))),
+        ("Licence of the model", str(model.get("licence") or (entry.licence if entry else "")) or _UNKNOWN_LICENCE),
         ("Please cite", entry.citation if entry else ""),
         ("Labels", _listed(run.answer_settings, leave_out=("feature_id", "blocks"))),
         ("Rules", _rules(run.rule_settings)),
@@ -38,11 +37,15 @@ def provenance_rows(run: Run, models: Mapping[str, ModelEntry]) -> list[tuple[st
 
 
 def classified_by(run: Run) -> str:
-    """The model and the software in a few words."""
-    model = run.provenance.get("model")
-    name = str(model.get("name", "")) if isinstance(model, Mapping) else ""
+    """Return the model and the software in a few words."""
+    name = str(_model_of(run).get("name", ""))
     version = run.provenance.get("bioclip_plugin", "")
     return f"{name or 'a model'} (bioclip-plugin {version})" if version else name or "a model"
+
+
+def _model_of(run: Run) -> Mapping[str, Any]:
+    model = run.provenance.get("model")
+    return model if isinstance(model, Mapping) else {}
 
 
 def _moment(moment: datetime | None) -> str:
@@ -53,15 +56,15 @@ def _rules(settings: Mapping[str, Any]) -> str:
     rules = settings.get("rules")
     if not isinstance(rules, list):
         return _listed(settings, leave_out=("answer_id",))
-    lines = []
-    for rule in rules:
-        rest = _listed(rule, leave_out=("name", "version"))
-        lines.append(f"{rule.get('name', '')} {rule.get('version', '')}{f' ({rest})' if rest else ''}")
-    return "; ".join(lines)
+    rests = [_listed(rule, leave_out=("name", "version")) for rule in rules]
+    return "; ".join(
+        f"{rule.get('name', '')} {rule.get('version', '')}{f' ({rest})' if rest else ''}"
+        for rule, rest in zip(rules, rests, strict=True)
+    )
 
 
 def _listed(values: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> str:
-    """Names and values on a line; what is empty says nothing."""
+    """Return names and values on a line, without empty values."""
     return ", ".join(
         f"{name.replace('_', ' ')}: {_value(value)}"
         for name, value in values.items()

@@ -1,4 +1,4 @@
-// The gallery: filters, pages, the detail view, and the charts' filtered bars. Texts reach the page as text alone.
+// The gallery: filters, pages, the detail view, and the charts' filtered bars. Texts are never inserted as markup.
 "use strict";
 (() => {
   const PAGE = 60, FAILURES_A_PAGE = 100, SVG = "http://www.w3.org/2000/svg";
@@ -8,7 +8,7 @@
   const data = JSON.parse(byId("data").textContent);
   const levels = data.ranks.concat(["label", "group"]);
 
-  // What the rows of numbers mean.
+  // The meaning of the rows of numbers.
   const taxa = data.taxa.map(([name, rank, common, lineage]) => ({name, rank, common, lineage}));
   const named = (pair) => pair && {taxon: taxa[pair[0]], number: pair[0], probability: pair[1]};
   const entries = data.entries.map((row, number) => {
@@ -29,7 +29,7 @@
     ofImage.get(entry.image).push(entry);
   }
 
-  // Building elements; no text is ever taken for markup.
+  // Elements are built from text alone, never from markup.
   function element(name, attributes, ...children) {
     const made = document.createElement(name);
     for (const [key, value] of Object.entries(attributes || {})) if (value !== null && value !== undefined) made.setAttribute(key, value);
@@ -48,11 +48,11 @@
   const scientific = (taxon) => element(["genus", "species"].includes(taxon.rank) ? "i" : "span", null, taxon.name);
   const titled = (entry) => entry.decided ? entry.decided.taxon.name : WORDS[entry.verdict];
   const station = (entry) => data.stations[entry.station][0];
-  // Only a Windows path is divided by backslashes: elsewhere one may stand for a sign that is shown and not obeyed.
+  // Only Windows paths are split at backslashes: elsewhere a backslash may begin the visible form of a control character.
   const lastPart = (file) => file.split(/^([A-Za-z]:\\|\\\\)/.test(file) ? /[\\/]/ : "/").pop() || file;
   const fileName = (entry) => lastPart(entry.file) + (entry.frame ? ` #${entry.frame}` : "");
 
-  // Thumbnails: one data block an image, read when it is shown.
+  // Thumbnails: one data block per image, read when it is shown.
   function thumbnails(entry) {
     const block = byId(`t${entry.image}`);
     return block ? JSON.parse(block.textContent) : null;
@@ -77,7 +77,7 @@
   }
   const described = (entry) => `${titled(entry)}${entry.probability === null ? "" : `, ${percent(entry.probability)}`}, ${fileName(entry)}`;
 
-  // Groups: the taxon of each entry at the rank that the reader chose.
+  // Groups: the taxon of each entry at the chosen rank.
   let groups = [], groupOf = [];
   function regroup(rank) {
     const place = data.ranks.indexOf(rank), found = new Map();
@@ -126,7 +126,7 @@
     data.stations.map(([name], number) => [name, number]).sort((a, b) => (a[0] < b[0] ? -1 : 1)).forEach(([name, number]) => option(controls.camera, String(number), name));
     option(controls.reviewed, "", "all");
     for (const [value, text] of [["none", "not reviewed"], ["any", "reviewed"], ["agrees", "agrees"], ["less specific", "less specific"], ["differs", "differs"]]) option(controls.reviewed, value, text);
-    for (const [value, text] of [["taxon", "taxon, surest first"], ["unsure", "least sure first"], ["sure", "surest first"], ["time", "time"], ["file", "file name"]]) option(controls.order, value, text);
+    for (const [value, text] of [["taxon", "taxon, most certain first"], ["unsure", "least certain first"], ["sure", "most certain first"], ["time", "time"], ["file", "file name"]]) option(controls.order, value, text);
     const days = entries.map((entry) => entry.day).filter(Boolean).sort();
     for (const control of [controls.from, controls.to]) {
       if (days.length) { control.min = days[0]; control.max = days[days.length - 1]; } else control.disabled = true;
@@ -170,7 +170,7 @@
     const made = element("button", {type: "button", class: "card", "data-entry": entry.number, "aria-label": `${described(entry)}${review ? `, review ${entry.agreement}` : ""}`},
       picture(entry, kept, true, ""),
       element("span", {class: "name"}, title, " ", guess),
-      element("span", {class: "facts"}, sure, review || (entry.decided ? "" : entry.verdict === "unknown" ? element("span", {class: "mark"}, "unsure") : "")),
+      element("span", {class: "facts"}, sure, review || (entry.decided ? "" : entry.verdict === "unknown" ? element("span", {class: "mark"}, "uncertain") : "")),
       element("span", {class: "file"}, entry.day ? `${entry.day} ${entry.moment.slice(11, 16)}` : "no time"),
       element("span", {class: "file", title: entry.file}, fileName(entry)));
     made.addEventListener("click", () => openDetail(entry));
@@ -190,7 +190,7 @@
       rows.push(card(entry));
     }
     cards.replaceChildren(...rows);
-    if (!shown.length) cards.append(element("li", {class: "none"}, entries.length ? "Nothing passes these filters." : "There are no results to show."));
+    if (!shown.length) cards.append(element("li", {class: "none"}, entries.length ? "No entry passes these filters." : "There are no results to show."));
     const all = entries.length === found.length ? `${count(found.length)} in all` : `${count(found.length)} of ${count(entries.length)}`;
     byId("count").textContent = `${all}, page ${count(page + 1)} of ${count(pages())}`;
     byId("page").value = page + 1;
@@ -216,7 +216,7 @@
   let waiting = 0;
   function soon() { if (!waiting) waiting = requestAnimationFrame(() => { waiting = 0; update(); }); }
 
-  // The charts: dark bars and points are what the filters leave; without filters they are the whole run's.
+  // The charts: dark bars and points count the filtered entries; without filters they count the whole run.
   const bars = [...document.querySelectorAll("rect.left")], spots = [...document.querySelectorAll("circle.spot")];
   const asWritten = [...bars, ...spots].map((one) => [one, Object.fromEntries([...one.attributes].map((attribute) => [attribute.name, attribute.value]))]);
   const mostWritten = document.querySelector("svg.activity .most") ? document.querySelector("svg.activity .most").textContent : "";
@@ -231,7 +231,7 @@
     }
     if (activity) {
       const floor = Number(activity.dataset.floor), room = Number(activity.dataset.room), most = Math.max(...hours);
-      activity.querySelector(".most").textContent = whole ? mostWritten : `highest hour: ${count(most)}`;
+      activity.querySelector(".most").textContent = whole ? mostWritten : `busiest hour: ${count(most)}`;
       if (!whole) for (const bar of bars) {
         const height = most ? room * hours[Number(bar.dataset.hour)] / most : 0;
         bar.setAttribute("height", height);
@@ -255,7 +255,7 @@
     return element("dl", {class: "facts"}, ...rows.filter(([, value]) => value).map(([name, value]) => element("div", null, element("dt", null, name), element("dd", null, value))));
   }
   function candidateTable(entry) {
-    if (!entry.candidates.length) return element("p", {class: "note"}, "The model was not asked about this one.");
+    if (!entry.candidates.length) return element("p", {class: "note"}, "The model did not answer for this region.");
     const rows = entry.candidates.map((one) => element("tr", null,
       element("th", {scope: "row", title: [one.taxon.name, one.taxon.common].filter(Boolean).join(" · ")}, scientific(one.taxon), " ", one.taxon.common && one.taxon.common !== one.taxon.name ? element("small", null, one.taxon.common) : null),
       element("td", null, element("meter", {min: 0, max: 1, value: one.probability, "aria-hidden": "true"})),
@@ -278,7 +278,7 @@
       element("p", {class: "note"}, `${reviewer}, ${day}${about === "region" ? "" : `, of the ${about === "media" ? "image" : "event"}`}`),
       comment ? element("p", {class: "note"}, comment) : null));
     const mark = entry.reviews.length ? element("span", {class: `mark ${entry.agreement.replace(" ", "-")}`}, REVIEW_MARKS[entry.agreement] || "• reviewed") : null;
-    return element("section", {class: "side"}, element("h3", null, "Review ", mark), ...(said.length ? said : [element("p", {class: "note"}, "Nobody has reviewed it yet.")]));
+    return element("section", {class: "side"}, element("h3", null, "Review ", mark), ...(said.length ? said : [element("p", {class: "note"}, "Not reviewed yet.")]));
   }
   function openDetail(entry) {
     current = entry;
@@ -324,7 +324,7 @@
     byId("failure-next").parentElement.hidden = last === 0;
   }
 
-  // What the reader does.
+  // Actions of the reader.
   function listen() {
     byId("filters").addEventListener("input", (event) => {
       if (event.target === controls.rank) { regroup(controls.rank.value); fillTaxa(); }

@@ -1,4 +1,4 @@
-"""Text that a person or a camera wrote, made safe and legible; and values inside the page's data blocks."""
+"""Text that people or cameras wrote, made safe and legible, and values for the page's data blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ESCAPED = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u20
 
 
 def legible(text: object) -> str:
-    """Text on one line: control characters and signs that change the direction of writing are shown, not obeyed.
+    """Return text on one line, with control characters and signs that change the direction of writing made visible.
 
     >>> legible("a\\tb")
     'a\\\\tb'
@@ -20,12 +20,12 @@ def legible(text: object) -> str:
 
 
 def running(text: object) -> str:
-    """The same for a remark of several lines, which become one."""
+    """Return a remark of several lines as legible text on one line."""
     return legible(" ".join(str(text).split()))
 
 
 def script_json(value: Any) -> str:
-    """JSON for a data block: no text in it can end the block or begin a tag.
+    """Return JSON for a data block: no text in it can end the block or begin a tag.
 
     >>> script_json("</script>")
     '"\\\\u003c/script\\\\u003e"'
@@ -34,7 +34,7 @@ def script_json(value: Any) -> str:
 
 
 def without_place(text: str, latitude: float | None, longitude: float | None, decimals: int | None) -> str:
-    """The text with a place's own coordinates rounded wherever they stand in it; other numbers are left alone."""
+    """Return the text with the place's own coordinates rounded wherever they occur; other numbers are left as they are."""
     if decimals is None or latitude is None or longitude is None:
         return text
     half_a_step = 0.5 * 10.0**-decimals + 1e-9

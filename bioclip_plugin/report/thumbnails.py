@@ -1,4 +1,4 @@
-"""Small pictures of an image for the report: the whole of it and close-ups of its boxes, upright, people blurred."""
+"""Thumbnails of an image for the report: the whole image and close-ups of its boxes, upright, people blurred."""
 
 from __future__ import annotations
 
@@ -6,31 +6,28 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, features
 
 from bioclip_core.errors import BioclipError, ImageError
 from bioclip_core.images.crops import WHOLE, Box, upright
 from bioclip_core.images.decoding import decode_regions, orientation_of, prepare, upright_size
 from bioclip_core.preprocessing import preprocessing_of
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.items.media import MediaItem, path_of, uri_of
 from bioclip_plugin.report.people import People
 from bioclip_plugin.running.tasks import bytes_of
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL import Image
-
-    from bioclip_plugin.contracts.manager import BioclipPluginManager
-
 QUALITY = 55
-CLOSE_UP_ASPECT = 4 / 3  # of the gallery's cards
-_MARGIN = 1.5  # a close-up shows so many times its box
-_LEAST_SHARE = 0.08  # of the image's width or height, so that a tiny box is seen with its surroundings
-_WORTH_IT = 0.6  # a close-up of more than this share of the image shows what the whole image shows
-_BLOCKS = 5  # that are left of the longer side of a blurred box: a face is less than one
+CLOSE_UP_ASPECT = 4 / 3  # aspect of the gallery's cards
+_MARGIN = 1.5  # width of a close-up in widths of its box
+_LEAST_SHARE = 0.08  # smallest share of the image's width or height, so that a tiny box is seen with its surroundings
+_WORTH_IT = 0.6  # a close-up of more than this share of the image shows the same as the whole image
+_BLOCKS = 5  # blocks along the longer side of a blurred box: a face is smaller than one
 _BLOCKS_EVERYWHERE = 8
-_BLUR_BEYOND = 0.05  # of the box's sides: a detector cuts off hats and hands
+_BLUR_BEYOND = 0.05  # share of the box's sides that is blurred around it: a detector cuts off hats and hands
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +39,33 @@ class Thumbnail:
     width: int
     height: int
     shows: Box = WHOLE
-    """Which part of the upright image."""
+    """The visible part of the upright image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnails:
-    """The pictures of one image, or why there are none."""
+    """The pictures of one image, or the reason why there are none."""
 
     whole: Thumbnail | None
     close_ups: tuple[Thumbnail | None, ...] = ()
-    """One a box; None where the whole image shows it as well."""
+    """One per box; None if the whole image shows the box as well."""
     reason: str = ""
 
     @property
     def bytes(self) -> int:
-        """Of all pictures together."""
+        """Size of all pictures together."""
         return sum(len(one.data) for one in (self.whole, *self.close_ups) if one is not None)
 
 
 class Illustrator:
-    """Makes thumbnails; safe to use from several threads."""
+    """Maker of thumbnails, safe to use from several threads."""
 
     def __init__(self, size: int, plugins: BioclipPluginManager | None = None, base_folder: Path | None = None) -> None:
         """Make thumbnails whose longer side has ``size`` pixels.
 
         Args:
-            plugins: whose ``open_media`` gives the pictures of what is no photo: raw files, frames of films.
-            base_folder: where relative names begin; None: the working directory.
+            plugins: their ``open_media`` opens files that are not photos: raw files, frames of films.
+            base_folder: folder where relative names begin; None: the working directory.
         """
         self._size = size
         self._plugins = plugins
@@ -76,17 +73,16 @@ class Illustrator:
         self._base = base_folder
 
     def draw(self, item: MediaItem, boxes: Sequence[Box | None], people: People) -> Thumbnails:
-        """The thumbnails of an image; a reason instead where it cannot be had, whatever went wrong."""
+        """Return the thumbnails of an image, or the reason for any error."""
         try:
-            source = self._opened(item)
-            return self._drawn(source, item.frame, boxes, people)
+            return self._drawn(self._opened(item), item.frame, boxes, people)
         except BioclipError as error:
             return Thumbnails(None, reason=str(error))
-        except Exception as error:  # a plugin's opener may raise anything, and one image is no reason to have no report
+        except Exception as error:  # a plugin's opener may raise anything, and one image must not prevent the report
             return Thumbnails(None, reason=f"it cannot be shown: {type(error).__name__}: {error}")
 
     def _opened(self, item: MediaItem) -> bytes | Image.Image:
-        """The file's bytes, or the picture that a plugin made of it."""
+        """Return the file's bytes, or the picture that a plugin made of it."""
         path = item.path or path_of(item.uri)
         if self._base is not None:
             path = self._base / path
@@ -96,7 +92,7 @@ class Illustrator:
             picture: Image.Image | None = self._plugins.hook.open_media(item=replace(item, path=path))
             if picture is not None:
                 return picture
-        # Without a path the uri is looked at, which may name a member of a shard.
+        # Without a path the uri is used, which may name a member of a shard.
         return bytes_of(replace(item, uri=uri_of(path), path=path if item.path else None))
 
     def _drawn(
@@ -116,7 +112,7 @@ class Illustrator:
 
 
 def close_up_of(box: Box, width: int, height: int) -> Box | None:
-    """The part of a width×height image around a box that its close-up shows; None where that is most of the image."""
+    """Return the part of a width×height image that a box's close-up shows; None if that is most of the image."""
     x, y, w, h = box
     across = max(w * width, h * height * CLOSE_UP_ASPECT) * _MARGIN
     across = max(across, _LEAST_SHARE * max(width, height * CLOSE_UP_ASPECT))
@@ -137,14 +133,11 @@ def _size_of(source: bytes | Image.Image, frame: int) -> tuple[int, int]:
 
 
 def _thumbnail(pixels: NDArray[np.uint8], crop: Box, size: tuple[int, int], people: People) -> Thumbnail:
-    """One decoded square without its padding, blurred where people are, as a small file that carries no metadata."""
-    from PIL import Image
-
-    square = len(pixels)
+    """Return a decoded square without its padding, with people blurred, as a small file without metadata."""
     width, height = crop[2] * size[0], crop[3] * size[1]
-    ratio = max(width, height) / square
+    ratio = max(width, height) / len(pixels)
     across, down = max(1, round(width / ratio)), max(1, round(height / ratio))
-    left, top = (square - across) // 2, (square - down) // 2
+    left, top = (len(pixels) - across) // 2, (len(pixels) - down) // 2
     picture = Image.fromarray(pixels).crop((left, top, left + across, top + down))
     for box, blocks in _blurred(people, crop):
         _pixelate(picture, box, blocks)
@@ -152,30 +145,29 @@ def _thumbnail(pixels: NDArray[np.uint8], crop: Box, size: tuple[int, int], peop
 
 
 def _blurred(people: People, crop: Box) -> list[tuple[Box, int]]:
-    """The parts of a crop that are blurred, as fractions of it."""
+    """Return the parts of a crop to blur, as fractions of it, each with its number of blocks."""
     if people.everywhere:
         return [(WHOLE, _BLOCKS_EVERYWHERE)]
-    found = []
-    for x, y, w, h in people.boxes:
-        left, right = x - w * _BLUR_BEYOND, x + w * (1 + _BLUR_BEYOND)
-        top, bottom = y - h * _BLUR_BEYOND, y + h * (1 + _BLUR_BEYOND)
-        inside = (
-            (left - crop[0]) / crop[2],
-            (top - crop[1]) / crop[3],
-            (right - left) / crop[2],
-            (bottom - top) / crop[3],
+    left, top, width, height = crop
+    around = 1 + 2 * _BLUR_BEYOND
+    return [
+        (
+            (
+                (x - w * _BLUR_BEYOND - left) / width,
+                (y - h * _BLUR_BEYOND - top) / height,
+                w * around / width,
+                h * around / height,
+            ),
+            _BLOCKS,
         )
-        found.append((inside, _BLOCKS))
-    return found
+        for x, y, w, h in people.boxes
+    ]
 
 
 def _pixelate(picture: Image.Image, box: Box, blocks: int) -> None:
-    """Leave ``blocks`` colours of the longer side of a box; the grid is the whole box's, also where it is cut off."""
-    from PIL import Image
-
+    """Reduce a box to ``blocks`` colours along its longer side; the grid is that of the whole box, even if it is cut off."""
     x, y, w, h = box
-    across, down = w * picture.width, h * picture.height
-    side = max(across, down, 1.0) / blocks
+    side = max(w * picture.width, h * picture.height, 1.0) / blocks
     left, top = max(0, int(x * picture.width)), max(0, int(y * picture.height))
     right, bottom = (
         min(picture.width, int((x + w) * picture.width) + 1),
@@ -198,7 +190,5 @@ def _encoded(picture: Image.Image) -> bytes:
 
 
 def mime_type() -> str:
-    """Of the pictures that are made here."""
-    from PIL import features
-
+    """Return the media type of the thumbnails."""
     return "image/webp" if features.check("webp") else "image/jpeg"

@@ -1,4 +1,4 @@
-"""From a store to the finished file: thumbnails are made in threads and written in order, few in memory at a time."""
+"""From a store to the finished file: threads make the thumbnails, which are written in order, with few in memory."""
 
 from __future__ import annotations
 
@@ -8,35 +8,33 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from bioclip_core.files.whole import whole_file
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.report.gathering import Gathered, Sheet, gather
 from bioclip_plugin.report.names import CommonNames
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.report.page import END, page_before_thumbnails
 from bioclip_plugin.report.text import legible, script_json
 from bioclip_plugin.report.thumbnails import Illustrator, Thumbnail, Thumbnails
+from bioclip_plugin.store import Run, Store
 
-if TYPE_CHECKING:
-    from bioclip_plugin.contracts.manager import BioclipPluginManager
-    from bioclip_plugin.store import Run, Store
-
-_AHEAD = 4  # images a thread that may be made and not yet written
+_AHEAD = 4  # images per thread that may be drawn and not yet written
 
 
 @dataclass(slots=True)
 class Written:
-    """What a report holds, for the summary."""
+    """Figures of a written report, for the summary."""
 
     gathered: Gathered
     pictures: int = 0
     picture_bytes: int = 0
     without_picture: int = 0
-    """Images whose thumbnail could not be made."""
+    """Number of images whose thumbnail could not be made."""
     first_reason: str = ""
     size: int = 0
-    """Bytes of the whole file."""
+    """Size of the file in bytes."""
 
 
 def write_report(
@@ -49,11 +47,11 @@ def write_report(
     progress: Callable[[int, int], None] | None = None,
     force: bool = False,
 ) -> Written:
-    """Write the report of a run: the whole file or, whatever happens, nothing.
+    """Write the report of a run: the whole file, or nothing if anything fails.
 
     Args:
-        plugins: whose models have licence and citation, and who open raw files and films.
-        progress: called with the images drawn and the images in all.
+        plugins: their models have licence and citation, and they open raw files and films.
+        progress: called with the numbers of drawn images and of all images.
 
     Raises:
         BioclipError: if the output or the table of names cannot be used.
@@ -76,12 +74,12 @@ def write_report(
 
 
 def _drawn(sheets: list[Sheet], artist: Illustrator, threads: int) -> Iterator[Thumbnails]:
-    """Each image's thumbnails, in order; on an error or an interruption what has not begun is dropped."""
+    """Yield each image's thumbnails, in order; on an error or interruption, tasks that have not begun are dropped."""
     waiting: deque[Future[Thumbnails]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="bioclip-report")
     try:
         for sheet in sheets:
-            boxes = [_xywh(entry.region) for entry in sheet.entries]
+            boxes = [(box.x, box.y, box.w, box.h) if (box := entry.region) else None for entry in sheet.entries]
             waiting.append(pool.submit(artist.draw, sheet.item, boxes, sheet.people))
             if len(waiting) > _AHEAD * threads:
                 yield waiting.popleft().result()
@@ -91,12 +89,8 @@ def _drawn(sheets: list[Sheet], artist: Illustrator, threads: int) -> Iterator[T
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _xywh(region: Any) -> tuple[float, float, float, float] | None:
-    return (region.x, region.y, region.w, region.h) if region is not None else None
-
-
 def _write_thumbnails(file: IO[str], number: int, drawn: Thumbnails, written: Written) -> None:
-    """One data block an image: the page decodes those alone that it shows."""
+    """Write one data block per image: the page decodes only the visible ones."""
     if drawn.whole is None:
         written.without_picture += 1
         written.first_reason = written.first_reason or drawn.reason
@@ -109,6 +103,6 @@ def _write_thumbnails(file: IO[str], number: int, drawn: Thumbnails, written: Wr
 
 
 def _picture(one: Thumbnail) -> list[Any]:
-    """Bytes in base64, size, and the part of the image that is shown, in 1/10,000."""
+    """Return bytes in base64, size, and the visible part of the image in 1/10,000."""
     shows = [round(10_000 * part, 1) for part in one.shows]
     return [base64.b64encode(one.data).decode("ascii"), one.width, one.height, shows]

@@ -1,4 +1,4 @@
-"""A house for a run of drawn images, and a browser without network."""
+"""A store for runs of drawn images, and a browser without network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from report_samples import TAXA, House
+from report_samples import TAXA, House, trapped
 
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.cli import run
@@ -38,15 +38,23 @@ def _manager() -> BioclipPluginManager:
 
 @pytest.fixture
 def house(tmp_path: Path, colour_labels: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    """An empty one; its working directory is its folder."""
+    """An empty store; its folder is the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BIOCLIP_CONFIG", raising=False)
     return House(tmp_path, _manager(), colour_labels)
 
 
 @pytest.fixture(scope="session")
+def large_report(tmp_path_factory: pytest.TempPathFactory, colour_labels: Path) -> Path:
+    """The report of 150 images, made once for all tests that only read it."""
+    house = House(tmp_path_factory.mktemp("large"), _manager(), colour_labels)
+    house.classify(trapped(house))
+    return house.write()[0]
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium, as it is installed here."""
+    """The installed Chromium."""
     from playwright.sync_api import sync_playwright
 
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -103,7 +103,7 @@ def test_what_passes_no_filter_is_said(house: House, report: Report) -> None:
         (("--thumbnail-size", "5000"), 2, "5000"),
         (("--output", "nowhere/report.html"), 1, "does not exist"),
         (("--names", "nothing.csv"), 1, "cannot be read"),
-        (("--base-folder", "nowhere"), 2, "no such folder"),
+        (("--base-folder", "nowhere"), 2, "folder does not exist"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_and_nothing_is_written(

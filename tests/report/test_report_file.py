@@ -255,7 +255,7 @@ def test_only_what_was_asked_for_is_in_the_file(house: House) -> None:
     data = data_of(path)
     assert {data["images"][entry[0]][2][:10] for entry in data["entries"]} == {"2031-05-04", "2031-05-05"}
     assert set(written.gathered.figures.taxa["family"]) == {("Fictia", "", "", "", "Coldidae")}
-    assert "Only what was photographed on 2031-05-04 or later" in path.read_text("utf-8")
+    assert "only results that were photographed on 2031-05-04 or later" in path.read_text("utf-8")
 
 
 def test_custom_labels_are_shown_by_their_own_words(house: House) -> None:
@@ -269,7 +269,7 @@ def test_an_empty_run_is_a_report_too(house: House) -> None:
     house.classify([])
     text = house.write()[0].read_text("utf-8")
     assert "Nothing was named." in text
-    assert "No image says where it was taken." in text
+    assert "No image states where it was taken." in text
 
 
 def test_an_interrupted_report_leaves_nothing_and_the_old_one_as_it_was(house: House) -> None:
@@ -328,7 +328,7 @@ def test_licence_and_citation_of_a_registered_model_are_at_the_foot(house: House
         ({"thumbnail_size": 5}, "48 to 1024"),
         ({"coordinate_precision": 9}, "0 to 7"),
         ({"language": "de"}, "--names"),
-        ({"base_folder": Path("nowhere")}, "no such folder"),
+        ({"base_folder": Path("nowhere")}, "folder does not exist"),
     ],
 )
 def test_an_option_that_cannot_be_meant_is_refused(given: dict[str, object], reason: str) -> None:

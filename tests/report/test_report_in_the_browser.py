@@ -63,7 +63,7 @@ Opener = Callable[..., Opened]
 
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[Opener]:
-    """Opens a report; at the end nothing may have been asked of anybody, and nothing may have gone wrong."""
+    """Opens reports; at the end no request may have left the page, and nothing may have been logged."""
     contexts = []
     seen: list[Opened] = []
 
@@ -88,9 +88,8 @@ def opened(browser: Browser) -> Iterator[Opener]:
         assert [url[:60] for url in one.requests[1:] if not url.startswith("data:image/")] == []
 
 
-def test_a_taxon_is_found_by_the_list_and_by_a_click_on_its_name(house: House, opened: Opener) -> None:
-    house.classify(trapped(house))
-    report = opened(house.write()[0])
+def test_a_taxon_is_found_by_the_list_and_by_a_click_on_its_name(large_report: Path, opened: Opener) -> None:
+    report = opened(large_report)
     assert report.count() == "150 in all, page 1 of 3"
     label = report.page.locator("#taxon option", has_text="Blue pictus").inner_text()
     assert label == "Blue pictus · azure invention (30)"
@@ -107,9 +106,8 @@ def test_a_taxon_is_found_by_the_list_and_by_a_click_on_its_name(house: House, o
     assert report.count() == "150 in all, page 1 of 3"
 
 
-def test_pages_turn_forth_and_back_and_by_number(house: House, opened: Opener) -> None:
-    house.classify(trapped(house))
-    report = opened(house.write()[0])
+def test_pages_turn_forth_and_back_and_by_number(large_report: Path, opened: Opener) -> None:
+    report = opened(large_report)
     first = report.page.locator(".card").first.get_attribute("data-entry")
     above = report.page.get_by_role("navigation", name="Pages of the gallery", exact=True)
     assert above.get_by_role("button", name="Previous").is_disabled()
@@ -190,7 +188,7 @@ def test_the_slider_of_probability_and_the_days_narrow_the_gallery(house: House,
     page.keyboard.press("End")
     assert report.count() == "0 of 5, page 1 of 1"
     assert page.locator("#least-shown").inner_text() == "100%"
-    assert "Nothing passes these filters." in page.locator("#cards").inner_text()
+    assert "No entry passes these filters." in page.locator("#cards").inner_text()
     for _ in range(5):
         page.keyboard.press("ArrowLeft")
     assert report.count() == "4 of 5, page 1 of 1"
