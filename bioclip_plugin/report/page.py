@@ -168,7 +168,7 @@ def _verdicts(figures: Figures) -> str:
     if not rows:
         return _note("There are no results.")
     parts = [f"{figures.agreements[name]:,} {words}" for name, words in _AGREEING.items() if figures.agreements[name]]
-    reviews = _note(f"{figures.reviewed:,} of them are reviewed: {', '.join(parts)}.") if parts else ""
+    reviews = _note(f"Reviewed: {figures.reviewed:,} ({', '.join(parts)}).") if parts else ""
     return _table(("verdict", "regions", ""), rows) + reviews
 
 
@@ -205,7 +205,7 @@ def _activity(figures: Figures) -> str:
     if not figures.timed:
         return _note("No image states when it was taken.")
     untimed = figures.done - figures.timed
-    missing = f" {untimed:,} images have no capture time." if untimed else ""
+    missing = f" Images without a capture time: {untimed:,}." if untimed else ""
     rows = [
         f'<tr><th scope="row">{hour:02}:00</th><td class="n">{count:,}</td></tr>'
         for hour, count in enumerate(figures.hours)

@@ -123,4 +123,6 @@ def test_a_failed_image_is_not_shown_at_all(house: House) -> None:
     house.classify([MediaItem("gone.jpg")])
     path, written = house.write()
     assert blocks_of(path) == []
-    assert [failure for _, failure in written.gathered.failed] == [Failure("read", "the file does not exist (any more)")]
+    assert [failure for _, failure in written.gathered.failed] == [
+        Failure("read", "the file does not exist (any more)")
+    ]
