@@ -6,13 +6,12 @@ Tables are read row by row; identifiers are kept in a database in a temporary fi
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.camtrap_dp.check_descriptor import descriptor_problems
 from bioclip_plugin.formats.camtrap_dp.check_rows import FAULTS, Fault, checked_rows, is_after
@@ -22,12 +21,10 @@ from bioclip_plugin.formats.camtrap_dp.schema import TABLES
 
 SHOWN = 100
 """Largest number of problems of one kind in one file that are reported one by one; the rest is counted."""
-_SCRATCH = """
-PRAGMA journal_mode=OFF;
+_TABLES = """
 CREATE TABLE media (id TEXT PRIMARY KEY, deployment TEXT) WITHOUT ROWID;
 CREATE TABLE observations (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE files (path TEXT PRIMARY KEY) WITHOUT ROWID;
-BEGIN;
 """
 _UP_TO_BRACKET = re.compile(r"^.*?\)\s*")
 
@@ -57,12 +54,8 @@ def camtrap_dp_problems(path: Path, base_folder: Path | None = None) -> Iterator
 
 def _all_problems(path: Path, base_folder: Path | None) -> Iterator[Problem]:
     try:
-        with (
-            opened_package(str(path), any_version=True) as package,
-            closing(sqlite3.connect("", isolation_level=None)) as scratch,
-        ):
+        with opened_package(str(path), any_version=True) as package, Links(package, base_folder) as links:
             yield from descriptor_problems(package.descriptor)
-            links = Links(scratch, package, base_folder)
             for table in TABLES:
                 try:
                     yield from _table_problems(package, table, links)
@@ -108,18 +101,17 @@ def _other_problems(package: CamtrapPackage, links: Links) -> Iterator[Problem]:
             yield Problem(skipped[0].file, "", message, skipped[0].values.get("uri", ""), "warning")
 
 
-class Links:
+class Links(Scratch):
     """Checks identifiers across tables, and keeps them while tables are read in the order deployments, media, observations."""
 
-    def __init__(self, rows: sqlite3.Connection, package: CamtrapPackage, base_folder: Path | None) -> None:
+    def __init__(self, package: CamtrapPackage, base_folder: Path | None) -> None:
         """Set up.
 
         Args:
-            rows: an empty database.
             package: the package.
             base_folder: folder of the media; None: the package's own, which need not have any of them.
         """
-        self._rows = rows
+        super().__init__(_TABLES)
         self._package = package
         self._base = base_folder or package.folder
         self._needs_files = base_folder is not None
@@ -127,7 +119,6 @@ class Links:
         self._kingdoms: dict[str, str] = {}
         self._files: Counter[str] = Counter()
         self._first_missing = ""
-        rows.executescript(_SCRATCH)
         listed = package.descriptor.get("taxonomic")
         for entry in listed if isinstance(listed, list) else []:
             if isinstance(entry, dict) and isinstance(entry.get("scientificName"), str):
@@ -149,7 +140,7 @@ class Links:
 
     def has_observation(self, name: str) -> bool:
         """True if an observation of that identifier was read."""
-        return self._rows.execute("SELECT 1 FROM observations WHERE id = ?", (name,)).fetchone() is not None
+        return self._database.execute("SELECT 1 FROM observations WHERE id = ?", (name,)).fetchone() is not None
 
     def missing_files(self) -> Iterator[Problem]:
         """Yield one problem if media files are missing from their folder."""
@@ -177,7 +168,7 @@ class Links:
         if name and not self._is_new("observations", name):
             yield Fault("observationID", "another observation has this identifier", name)
         if media:
-            found = self._rows.execute("SELECT deployment FROM media WHERE id = ?", (media,)).fetchone()
+            found = self._database.execute("SELECT deployment FROM media WHERE id = ?", (media,)).fetchone()
             if found is None:
                 yield Fault("mediaID", "no media file has this identifier", media)
             elif deployment and found[0] in self._deployments and found[0] != deployment:
@@ -192,4 +183,4 @@ class Links:
 
     def _is_new(self, table: str, *values: str) -> bool:
         marks = ", ".join("?" * len(values))
-        return self._rows.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values).rowcount == 1
+        return self._database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values).rowcount == 1

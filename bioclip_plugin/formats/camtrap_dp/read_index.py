@@ -7,20 +7,17 @@ database that SQLite keeps in a temporary file; only its cache of some megabytes
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage, PackageRow
 from bioclip_plugin.formats.camtrap_dp.schema import BOX, column_of
 from bioclip_plugin.items.media import Region, Unlisted
 from bioclip_plugin.items.time_zones import moment_in
 
 _TABLES = """
-PRAGMA journal_mode=OFF;
-PRAGMA synchronous=OFF;
 CREATE TABLE observations (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE events (media TEXT PRIMARY KEY, event TEXT, line TEXT, observation TEXT) WITHOUT ROWID;
 CREATE TABLE boxes (media TEXT, number INTEGER, kind TEXT, x REAL, y REAL, w REAL, h REAL, PRIMARY KEY (media, number)) WITHOUT ROWID;
@@ -31,27 +28,21 @@ _CATEGORIES = {"human": "person"}
 _NAMED_BY_A_MODEL = ("animal", "unknown", "unclassified")
 
 
-class ObservationIndex(AbstractContextManager["ObservationIndex"]):
-    """The observations of a package by media item. A context: its file is removed at the end."""
+class ObservationIndex(Scratch):
+    """The observations of a package by media item. Use it in a ``with`` block."""
 
     def __init__(self) -> None:
-        self._rows = sqlite3.connect("", isolation_level=None)
-        self._rows.executescript(_TABLES)
-
-    def __exit__(self, *_: object) -> None:
-        self._rows.close()
+        super().__init__(_TABLES)
 
     def read(
         self, package: CamtrapPackage, deployments: Mapping[str, Mapping[str, str]], zone: str | None
     ) -> Iterator[Unlisted]:
         """Read all observations, and yield an entry for each that cannot be used."""
-        self._rows.execute("BEGIN")
         for number, row in enumerate(package.rows(package.table("observations")), start=1):
             if fault := row.fault or self._enter(row, number, deployments, zone):
                 given = row.values.get("observationID", "without observationID")
                 yield Unlisted(f"{package.address}/{row.where}", f"observation {given} (line {row.line}): {fault}")
-        self._rows.execute("CREATE INDEX spans_by_deployment ON spans (deployment, starts)")
-        self._rows.execute("COMMIT")
+        self._database.execute("CREATE INDEX spans_by_deployment ON spans (deployment, starts)")
 
     def _enter(
         self, row: PackageRow, number: int, deployments: Mapping[str, Mapping[str, str]], zone: str | None
@@ -61,7 +52,7 @@ class ObservationIndex(AbstractContextManager["ObservationIndex"]):
         name, media, event = values.get("observationID"), values.get("mediaID"), values.get("eventID")
         if not name:
             return "it has no observationID"
-        if self._rows.execute("INSERT OR IGNORE INTO observations VALUES (?)", (name,)).rowcount == 0:
+        if self._database.execute("INSERT OR IGNORE INTO observations VALUES (?)", (name,)).rowcount == 0:
             return f"duplicate observationID {name!r}; the first row is used"
         if values.get("deploymentID") not in deployments:
             return f"deploymentID {values.get('deploymentID', '')!r} is not in the deployments"
@@ -69,47 +60,47 @@ class ObservationIndex(AbstractContextManager["ObservationIndex"]):
             starts, ends = (moment_in(values.get(key, ""), zone) for key in ("eventStart", "eventEnd"))
             if starts is not None and ends is not None and event:
                 span = (values["deploymentID"], _seconds(starts), _seconds(ends), event)
-                self._rows.execute("INSERT INTO spans VALUES (?, ?, ?, ?)", span)
+                self._database.execute("INSERT INTO spans VALUES (?, ?, ?, ?)", span)
             return ""
         if media is None:
             return "it has no mediaID and is not an observation of an event"
-        self._rows.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?)", (media, event, row.where, name))
+        self._database.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?)", (media, event, row.where, name))
         if event:
-            self._rows.execute("UPDATE events SET event = ? WHERE media = ? AND event IS NULL", (event, media))
+            self._database.execute("UPDATE events SET event = ? WHERE media = ? AND event IS NULL", (event, media))
         try:
             region = region_of(values)
         except UsageError as error:
             return str(error)
         if region is not None:
             box = (media, number, values.get("observationType", ""), *region.xywh)
-            self._rows.execute("INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?, ?)", box)
+            self._database.execute("INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?, ?)", box)
         return ""
 
     def is_new(self, media: str) -> bool:
         """Note the identifier of a media row; False if it was noted before."""
-        return self._rows.execute("INSERT OR IGNORE INTO seen VALUES (?)", (media,)).rowcount == 1
+        return self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (media,)).rowcount == 1
 
     def regions(self, media: str) -> tuple[Region, ...]:
         """Return the boxes of a media item; a box that several observations share is one region."""
         query = "SELECT kind, x, y, w, h FROM boxes WHERE media = ? ORDER BY number"
         found: dict[tuple[tuple[int, int, int, int], str], Region] = {}
-        for kind, *box in self._rows.execute(query, (media,)):
+        for kind, *box in self._database.execute(query, (media,)):
             region = _region(box, kind)
             found.setdefault((region.box, region.category), region)
         return tuple(found.values())
 
     def event(self, media: str, deployment: str, captured_at: datetime | None) -> str | None:
         """Return the event of a media item: as its own observations say, else by its deployment and time."""
-        row = self._rows.execute("SELECT event FROM events WHERE media = ?", (media,)).fetchone()
+        row = self._database.execute("SELECT event FROM events WHERE media = ?", (media,)).fetchone()
         if not (row and row[0]) and captured_at is not None:
             query = "SELECT event FROM spans WHERE deployment = ? AND starts <= ?2 AND ends >= ?2 ORDER BY starts DESC LIMIT 1"
-            row = self._rows.execute(query, (deployment, _seconds(captured_at))).fetchone()
+            row = self._database.execute(query, (deployment, _seconds(captured_at))).fetchone()
         return row[0] if row else None
 
     def without_media(self, package: CamtrapPackage) -> Iterator[Unlisted]:
         """Yield an entry for the first observation of each mediaID without a media row."""
         query = "SELECT media, line, observation FROM events WHERE media NOT IN (SELECT media FROM seen)"
-        for media, line, observation in self._rows.execute(query):
+        for media, line, observation in self._database.execute(query):
             reason = f"observation {observation}: mediaID {media!r} is not in the media"
             yield Unlisted(f"{package.address}/{line}", reason)
 

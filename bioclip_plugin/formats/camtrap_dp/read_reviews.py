@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from typing import Any
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.scratch import Scratch
 from bioclip_core.names import parse_name
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.contracts.source import ListingOptions
@@ -40,12 +39,27 @@ _VERDICTS: Mapping[str, ReviewVerdict] = {
 }
 _TELLING = ("cameraSetupType", "observationTags", "observationComments")
 _NUMBERS = {"count": int, "individualPositionRadius": float, "individualPositionAngle": float, "individualSpeed": float}
-_SCRATCH = """
-PRAGMA journal_mode=OFF;
+_TABLES = """
 CREATE TABLE media (id TEXT PRIMARY KEY, cells TEXT) WITHOUT ROWID;
 CREATE TABLE observations (id TEXT PRIMARY KEY) WITHOUT ROWID;
-BEGIN;
-"""  # the transaction stays open: this file has no other user, and a commit per row would be slow
+"""
+
+
+class _Rows(Scratch):
+    """The media rows of a package, and the observations met so far."""
+
+    def __init__(self, package: CamtrapPackage) -> None:
+        super().__init__(_TABLES)
+        rows = (row.values for row in package.rows(package.table("media")) if row.values.get("mediaID"))
+        media = ((cells["mediaID"], json.dumps(cells)) for cells in rows)
+        self._database.executemany("INSERT OR IGNORE INTO media VALUES (?, ?)", media)
+
+    def is_new(self, observation: str) -> bool:
+        return self._database.execute("INSERT OR IGNORE INTO observations VALUES (?)", (observation,)).rowcount == 1
+
+    def media(self, name: str | None) -> dict[str, str] | None:
+        found = self._database.execute("SELECT cells FROM media WHERE id = ?", (name,)).fetchone()
+        return dict(json.loads(found[0])) if found else None
 
 
 def stated_reviews(
@@ -58,21 +72,13 @@ def stated_reviews(
     The media rows are kept in a database in a temporary file; observations are read once.
     """
     taxa = _taxa_of(package.descriptor.get("taxonomic"))
-    with closing(sqlite3.connect("", isolation_level=None)) as scratch:
-        scratch.executescript(_SCRATCH)
-        rows = (row.values for row in package.rows(package.table("media")) if row.values.get("mediaID"))
-        scratch.executemany(
-            "INSERT OR IGNORE INTO media VALUES (?, ?)", ((cells["mediaID"], json.dumps(cells)) for cells in rows)
-        )
+    with _Rows(package) as rows:
         for row in package.rows(package.table("observations")):
             cells, name = row.values, row.values.get("observationID", "")
             verdict = _verdict_of(cells)
-            if cells.get("classificationMethod") != "human" or verdict is None or not name:
+            if cells.get("classificationMethod") != "human" or verdict is None or not name or not rows.is_new(name):
                 continue
-            if scratch.execute("INSERT OR IGNORE INTO observations VALUES (?)", (name,)).rowcount == 0:
-                continue
-            found = scratch.execute("SELECT cells FROM media WHERE id = ?", (cells.get("mediaID"),)).fetchone()
-            media: dict[str, str] | None = json.loads(found[0]) if found else None
+            media = rows.media(cells.get("mediaID"))
             try:
                 target = _target_of(cells, media, files)
             except UsageError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -30,7 +31,6 @@ from bioclip_plugin.formats.camtrap_dp.write_observations import (
 from bioclip_plugin.formats.camtrap_dp.write_survey import Survey, surveyed
 from bioclip_plugin.formats.camtrap_dp.write_tables import (
     WRITTEN,
-    TableFile,
     candidate_rows,
     file_of,
     run_row,
@@ -71,7 +71,7 @@ class CamtrapDpExporter:
             for medium in media_of(export, ranks=(asked_level(export.run),)):
                 writer.add(medium)
             writer.add_events()
-            if not tables["media"].rows:
+            if not writer.media:
                 raise UsageError(
                     "there is nothing to export: no image of the run matches the selection (--since, --taxon …)"
                     if export.selection
@@ -79,7 +79,7 @@ class CamtrapDpExporter:
                     "table of deployments with --deployments, or classify a table with the columns deploymentID and timestamp"
                 )
             writer.finish(path)
-        return tables["observations"].rows
+        return writer.observations
 
     def recognises(self, path: Path) -> bool:
         return is_package(str(path))
@@ -93,7 +93,9 @@ class CamtrapDpExporter:
 class _Writer:
     """One export: the open tables, and what the descriptor needs from the rows."""
 
-    def __init__(self, export: Export, survey: Survey, tables: dict[str, TableFile]) -> None:
+    def __init__(self, export: Export, survey: Survey, tables: Mapping[str, csv.DictWriter[str]]) -> None:
+        self.media = self.observations = 0
+        """Rows written."""
         self._export = export
         self._survey = survey
         self._tables = tables
@@ -131,7 +133,8 @@ class _Writer:
         for review in medium.reviews:
             has_people = has_people or review.verdict == "person"
             self._write_human_row(review, place)
-        self._tables["media"].write(self._media_row(medium, path, place, has_people=has_people))
+        self._tables["media"].writerow(self._media_row(medium, path, place, has_people=has_people))
+        self.media += 1
 
     def _fault(self, medium: Medium, path: str) -> str:
         """Return why the table of media cannot have a medium; empty if it can."""
@@ -177,12 +180,11 @@ class _Writer:
             return
         name, decision = observed.row["observationID"], observed.region.decision
         candidates = observed.region.by_rank.get(self._level, ())[: self._export.options.top]
-        for row in candidate_rows(name, candidates, self._run_id):
-            self._tables["candidates"].write(row)
+        self._tables["candidates"].writerows(candidate_rows(name, candidates, self._run_id))
         if decision is not None and decision.trail:
             trail = json.dumps([dict(step) for step in decision.trail], ensure_ascii=False, sort_keys=True)
             cells = {"verdict": decision.verdict, "eventID": decision.event or "", "trail": trail}
-            self._tables["decisions"].write({"observationID": name, **cells})
+            self._tables["decisions"].writerow({"observationID": name, **cells})
 
     def _write_human_row(self, review: Review, place: RowPlace) -> None:
         row, taxon = human_row(review, place, self._export.options.time_zone)
@@ -193,7 +195,8 @@ class _Writer:
         self._write_observation(row, taxon)
 
     def _write_observation(self, row: Row, taxon: Taxon | None) -> None:
-        self._tables["observations"].write(row)
+        self._tables["observations"].writerow(row)
+        self.observations += 1
         self._levels.add(row["observationLevel"])
         name = row.get("scientificName", "")
         if name and self._names.get(name) is None:
@@ -230,7 +233,9 @@ class _Writer:
         if name.startswith(("/", "\\")) or name[1:2] == ":":
             name = PurePosixPath(name.replace("\\", "/")).name
         reason = reason.replace(base, "") if base else reason
-        self._tables["left-out"].write({"uri": name, "frame": str(frame.item.frame), "stage": stage, "reason": reason})
+        self._tables["left-out"].writerow(
+            {"uri": name, "frame": str(frame.item.frame), "stage": stage, "reason": reason}
+        )
 
     # Events and the rest
 
@@ -263,9 +268,9 @@ class _Writer:
         deployments = [rounded(one, options.coordinate_precision) for one in self._survey.deployments.values()]
         for deployment in deployments:
             issues = {"timestampIssues": "true"} if deployment.name in self._timeless else {}
-            self._tables["deployments"].write({**deployment.cells, **issues})
+            self._tables["deployments"].writerow({**deployment.cells, **issues})
         created = stamp(self._machine.moment)
-        self._tables["runs"].write(run_row(self._export.run, self._run_id, self._export.classified_by, created))
+        self._tables["runs"].writerow(run_row(self._export.run, self._run_id, self._export.classified_by, created))
         descriptor = descriptor_of(
             self._export,
             deployments,

@@ -88,31 +88,16 @@ WRITTEN = (*TABLES, *_OURS)
 """The resources of our packages."""
 
 
-class TableFile:
-    """One table that is being written."""
-
-    def __init__(self, writer: Any, columns: Sequence[str]) -> None:
-        self._writer = writer
-        self._columns = columns
-        self.rows = 0
-
-    def write(self, row: Row) -> None:
-        """Write a row given by column; missing cells are empty."""
-        self._writer.writerow([row.get(name, "") for name in self._columns])
-        self.rows += 1
-
-
 @contextmanager
-def table_files(folder: Path) -> Iterator[dict[str, TableFile]]:
-    """Open the files of all tables for writing, with their headers written; by resource."""
+def table_files(folder: Path) -> Iterator[dict[str, csv.DictWriter[str]]]:
+    """Open the files of all tables for writing, with their headers written; by resource. Missing cells are empty."""
     with ExitStack() as stack:
         tables = {}
         for name in WRITTEN:
             columns = [column[0] for column in _OURS[name].columns] if name in _OURS else names_of(name)
             file = stack.enter_context((folder / file_of(name)).open("w", encoding="utf-8", newline=""))
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(columns)
-            tables[name] = TableFile(writer, columns)
+            tables[name] = csv.DictWriter(file, columns, lineterminator="\n")
+            tables[name].writeheader()
         yield tables
 
 

@@ -47,7 +47,7 @@ class Lines:
         self.number += 1
         if len(line) >= _LINE_CHARACTERS:
             raise SourceError(
-                f"{self._name}, line {self.number}: more than {_LINE_CHARACTERS:,} characters; is it a text file with lines?"
+                f"{self._name}, line {self.number}: a line of more than {_LINE_CHARACTERS:,} characters; is it a text file with lines?"
             )
         if self.number == 1:
             line = line.removeprefix("\ufeff")

@@ -151,7 +151,7 @@ BAD_MEDIA = {
     "duplicate mediaID 'm0'": {"mediaID": "m0"},
     "it has no mediaID": {"mediaID": ""},
     "x.jpg does not exist": {"filePath": "x" * 5000 + "x.jpg"},
-    "holds a NUL": {"filePath": "media/\0.jpg"},
+    "contains a NUL": {"filePath": "media/\0.jpg"},
     "cannot be read: field larger than": {"mediaComments": "x" * 200_000},
 }
 
