@@ -1,1 +1,1 @@
-"""The training loop: recipe, start, steps, losses, states, checkpoints, and the finished folder."""
+"""The training loop: from a recipe to a checkpoint."""

@@ -1,4 +1,4 @@
-"""A training run's folder: saved states for going on, the best weights, and the finished checkpoint. Written whole or not at all."""
+"""The folder of a training run: saved states to continue from, the best weights, and the finished checkpoint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,92 +15,85 @@ from bioclip_core.models import CONFIG, WEIGHTS
 from bioclip_training.catalog.rows import DEV_FRACTION
 
 if TYPE_CHECKING:
-    import torch
+    import torch  # evaluation reads training records without torch
 
 STATE_VERSION = 1
 LADDER = "ladder.json"
-_STATES_KEPT = 2  # should the newest be unreadable, there is one before it
+MAY_DIFFER = frozenset({"config.output", "config.workers", "config.cache_mb", "config.device", "made_with", "world"})
+"""Settings that may differ in a resumed run: on one device and with as many processes they change its speed only."""
+
+_STATES_KEPT = 2  # if the newest is damaged, the one before it serves
 
 
-@dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The places of one training run. ``training/`` is for going on and for the record; the rest is the checkpoint."""
+    """The paths of one training run. ``training/`` is for continuing and for the record; the rest is the checkpoint."""
 
-    output: Path
-
-    @property
-    def training(self) -> Path:
-        """Settings, states, best weights and the list of bad samples."""
-        return self.output / "training"
-
-    @property
-    def settings(self) -> Path:
-        return self.training / "settings.json"
-
-    @property
-    def metrics(self) -> Path:
-        """A line of JSON a step and a validation."""
-        return self.output / "metrics.jsonl"
-
-    @property
-    def quarantine(self) -> Path:
-        """Samples that could not be read, with the reason."""
-        return self.training / "quarantine.csv"
-
-    @property
-    def result(self) -> Path:
-        """Written last: a run with it is finished."""
-        return self.training / "result.json"
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.metrics = output / "metrics.jsonl"
+        self.training = output / "training"
+        self.settings = self.training / "settings.json"
+        self.quarantine = self.training / "quarantine.csv"
+        """Unreadable samples, with the reason."""
+        self.result = self.training / "result.json"
+        """Written last: a run that has it is finished."""
 
     def best(self, step: int) -> Path:
         return self.training / f"best-{step:08d}.safetensors"
 
     def states(self) -> list[Path]:
-        """Saved states, the newest first."""
+        """Return the saved states, the newest first."""
         return sorted(self.training.glob("state-*.pt"), reverse=True)
 
-    def begin(self, settings: Mapping[str, Any], *, may_differ: frozenset[str]) -> bool:
-        """Claim the folder for these settings; whether it holds an earlier part of the same run.
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Claim the folder for a run with these settings, or check that it holds an earlier part of that run.
 
         Raises:
             UsageError: if the folder holds something else, or a run with other settings.
         """
         if self.settings.is_file():
-            self._check_settings(json.loads(self.settings.read_text("utf-8")), settings, may_differ)
-            return True
+            self.check_settings(settings)
+            return
         if self.output.exists() and (not self.output.is_dir() or any(self.output.iterdir())):
             raise UsageError(
-                f"--output {self.output}: exists and holds no training run; give a new folder, or that of a run to go on with"
+                f"--output {self.output}: exists and holds no training run; give a new folder, or the folder of a run to continue"
             )
         self.training.mkdir(parents=True, exist_ok=True)
-        with whole(self.settings) as draft:
-            draft.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", "utf-8")
-        return False
+        write_json(self.settings, settings, sort_keys=True)
 
-    def _check_settings(self, old: Mapping[str, Any], new: Mapping[str, Any], may_differ: frozenset[str]) -> None:
-        was, now = _flattened(old), _flattened(new)
-        others = sorted(
-            name for name in set(was) | set(now) if was.get(name) != now.get(name) and name not in may_differ
-        )
-        if others:
-            said = "; ".join(f"{name} was {was.get(name)!r} and is now {now.get(name)!r}" for name in others[:4])
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Compare settings with those of the run in the folder, except for ``MAY_DIFFER``.
+
+        Args:
+            settings: all of them, or some parts such as ``config``; the other parts are not compared.
+
+        Raises:
+            UsageError: if some differ, with their names and values.
+        """
+        stored = json.loads(self.settings.read_text("utf-8"))
+        was, now = _flattened({name: stored.get(name) for name in settings}), _flattened(settings)
+        differing = [
+            f"{name} was {was.get(name)!r} and is now {now.get(name)!r}"
+            for name in sorted({*was, *now} - MAY_DIFFER)
+            if was.get(name) != now.get(name)
+        ]
+        if differing:
             raise UsageError(
-                f"--output {self.output} holds a training run with other settings: {said}. "
-                "Go on with the same settings, or give another folder"
+                f"--output {self.output} holds a training run with other settings: {'; '.join(differing[:4])}. "
+                "Continue with the same settings, or give another folder"
             )
 
     def save_state(self, step: int, state: Mapping[str, Any]) -> None:
-        """Save what a run needs to go on after ``step`` steps, then drop what is no longer needed.
+        """Save everything that a run needs to continue after ``step`` steps, then drop the oldest states.
 
         Raises:
-            BioclipError: if the disk is full or refuses; the states before stay as they are.
+            BioclipError: if the disk is full or refuses; earlier states stay as they are.
         """
         import torch
 
-        with whole(self.training / f"state-{step:08d}.pt", note=self._kept_note) as draft:
+        with checkpoint_file(self.training / f"state-{step:08d}.pt", note=self._kept_note()) as draft:
             torch.save({"version": STATE_VERSION, **state}, draft)
-        states = self.states()
-        for old in states[_STATES_KEPT:]:
+        for old in self.states()[_STATES_KEPT:]:
             old.unlink(missing_ok=True)
 
     def _kept_note(self) -> str:
@@ -111,14 +103,18 @@ class RunFolder:
         )
 
     def newest_state(self, say: Callable[[str], None]) -> dict[str, Any] | None:
-        """The newest state that can be read; one that cannot is said and set aside."""
+        """Return the newest readable state; report an unreadable one through ``say`` and rename it to ``.damaged``.
+
+        Raises:
+            UsageError: if the state is of another version.
+        """
         import torch
 
         for place in self.states():
             try:
                 state: dict[str, Any] = torch.load(place, map_location="cpu", weights_only=True)
             except Exception as error:  # torch raises a dozen kinds for a file that is cut off
-                say(f"{place.name} cannot be read ({_first_line(error)}); going back to the state before it")
+                say(f"{place.name} cannot be read ({first_line(error)}); going back to the state before it")
                 place.rename(place.with_suffix(".damaged"))
                 continue
             if state.get("version") != STATE_VERSION:
@@ -131,20 +127,17 @@ class RunFolder:
 
     def save_best(self, step: int, weights: Mapping[str, torch.Tensor]) -> None:
         """Keep the weights of a step; those of other steps stay until :meth:`drop_other_bests`."""
-        from safetensors.torch import save_file
-
-        with whole(self.best(step), note=self._kept_note) as draft:
-            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, draft, metadata={"format": "pt"})
+        _save_weights(self.best(step), weights, note=self._kept_note())
 
     def drop_other_bests(self, steps: set[int]) -> None:
-        """Remove the best weights of all steps but these."""
+        """Remove the best weights of all other steps."""
         kept = {self.best(step) for step in steps}
         for place in self.training.glob("best-*.safetensors"):
             if place not in kept:
                 place.unlink(missing_ok=True)
 
     def check_space(self, bytes_needed: int) -> None:
-        """See before training whether its files will fit.
+        """Check before training that the files of the run will fit on the disk.
 
         Raises:
             BioclipError: if they will not.
@@ -158,16 +151,16 @@ class RunFolder:
 
 
 def dev_fraction_of(model: Path | None) -> float:
-    """The share of ``train`` that a model of ours was chosen on and did not learn, by its folder; for others the usual one."""
-    settings = RunFolder(model).settings if model else None
+    """Return the share of ``train`` that a trained model's folder records as its ``dev``; the default for other models."""
     try:
-        return float(json.loads(settings.read_text("utf-8"))["config"]["dev_fraction"]) if settings else DEV_FRACTION
+        text = RunFolder(model).settings.read_text("utf-8") if model else ""
+        return float(json.loads(text)["config"]["dev_fraction"])
     except (OSError, ValueError, KeyError):
         return DEV_FRACTION
 
 
 def ladder_of(model: Path | None) -> dict[str, Any]:
-    """``{"ladder": ...}`` as :mod:`bioclip_training.loop.ladder` wrote it beside a model of ours; empty for others."""
+    """Return ``{"ladder": ...}`` with the rungs in a trained model's folder; empty for other models."""
     try:
         return {"ladder": json.loads((model / LADDER).read_text("utf-8"))} if model else {}
     except (OSError, ValueError):
@@ -177,21 +170,33 @@ def ladder_of(model: Path | None) -> dict[str, Any]:
 def write_model(
     folder: Path, weights: Mapping[str, torch.Tensor], model_cfg: Mapping[str, Any], preprocess_cfg: Mapping[str, Any]
 ) -> None:
-    """Write weights and config as the folder that open_clip and the main job open with ``local-dir:``."""
+    """Write weights and config as a folder that open_clip and the main job open with ``local-dir:``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _save_weights(folder / WEIGHTS[0], weights)
+    (folder / WEIGHTS[0]).chmod(0o644)  # safetensors makes the file private
+    write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(preprocess_cfg)})
+
+
+def _save_weights(file: Path, weights: Mapping[str, torch.Tensor], *, note: str = "") -> None:
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole(folder / WEIGHTS[0]) as draft:
+    with checkpoint_file(file, note=note) as draft:
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, draft, metadata={"format": "pt"})
-    (folder / WEIGHTS[0]).chmod(0o644)  # safetensors makes it private
-    config = {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(preprocess_cfg)}
-    with whole(folder / CONFIG) as draft:
-        draft.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+
+
+def write_json(file: Path, values: Mapping[str, Any], *, sort_keys: bool = False) -> None:
+    """Write readable JSON as a whole file."""
+    with checkpoint_file(file) as draft:
+        draft.write_text(json.dumps(values, indent=2, sort_keys=sort_keys) + "\n", "utf-8")
 
 
 @contextmanager
-def whole(path: Path, *, note: Callable[[], str] | None = None) -> Iterator[Path]:
-    """Give a draft beside ``path`` to write; it takes the name once it is on the disk, and goes when the block fails.
+def checkpoint_file(path: Path, *, note: str = "") -> Iterator[Path]:
+    """Give a draft to write, as :func:`replacing_file` does, and report every failure in one line.
+
+    Args:
+        path: the file to write or replace.
+        note: what remains of the run after a failure.
 
     Raises:
         BioclipError: if the file cannot be written, for example because the disk is full.
@@ -201,11 +206,10 @@ def whole(path: Path, *, note: Callable[[], str] | None = None) -> Iterator[Path
             yield draft
     except BioclipError:
         raise
-    except Exception as error:  # where the disk is full torch, safetensors and the system each raise their own
+    except Exception as error:  # on a full disk torch, safetensors and the system each raise their own kind
         free = shutil.disk_usage(path.parent).free
-        kept = f"; {note()}" if note else ""
         raise BioclipError(
-            f"{path} cannot be written: {_first_line(error)} ({free / 1e6:.0f} MB are free){kept}. "
+            f"{path} cannot be written: {first_line(error)} ({free / 1e6:.0f} MB are free){note and '; ' + note}. "
             "Free some space and run the same command again"
         ) from error
 
@@ -213,12 +217,11 @@ def whole(path: Path, *, note: Callable[[], str] | None = None) -> Iterator[Path
 def _flattened(settings: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in settings.items():
-        if isinstance(value, Mapping):
-            flat.update({f"{name}.{key}": inner for key, inner in _flattened(value).items()})
-        else:
-            flat[name] = value
+        inner = _flattened(value) if isinstance(value, Mapping) else None
+        flat.update({name: value} if inner is None else {f"{name}.{key}": entry for key, entry in inner.items()})
     return flat
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or its type if it has no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

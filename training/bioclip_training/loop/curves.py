@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from bioclip_training.loop.checkpoint import whole
+from bioclip_training.loop.checkpoint import checkpoint_file
+
+Lines = Sequence[dict[str, Any]]
 
 
-def draw_curves(lines: Sequence[dict[str, Any]], file: Path) -> bool:
-    """Draw what a run wrote down; False where matplotlib (extra ``train``) is not installed.
+def draw_curves(lines: Lines, file: Path) -> bool:
+    """Draw the record of a run; return False if matplotlib (extra ``train``) is not installed.
 
     Args:
         lines: of ``metrics.jsonl``.
@@ -26,51 +29,41 @@ def draw_curves(lines: Sequence[dict[str, Any]], file: Path) -> bool:
     # A figure with a canvas of its own leaves the host's matplotlib as it is.
     figure = Figure(figsize=(11, 7), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2)
-    _loss(axes[0][0], steps, validations)
-    _accuracy(axes[0][1], validations)
-    axes[1][0].plot(_column(steps, "step"), _column(steps, "learning_rate"))
-    axes[1][0].set(title="learning rate", xlabel="step")
-    axes[1][1].plot(_column(steps, "step"), _column(steps, "samples_per_s"), linewidth=0.6)
-    axes[1][1].set(title="samples/s", xlabel="step", ylim=(0, None))
-    with whole(file) as draft:
+    (loss, accuracy), (rate, speed) = figure.subplots(2, 2)
+    _draw_loss(loss, steps, validations)
+    _draw_accuracy(accuracy, validations)
+    rate.plot(_column(steps, "step"), _column(steps, "learning_rate"))
+    rate.set(title="learning rate", xlabel="step")
+    speed.plot(_column(steps, "step"), _column(steps, "samples_per_s"), linewidth=0.6)
+    speed.set(title="samples/s", xlabel="step", ylim=(0, None))
+    with checkpoint_file(file) as draft:
         figure.savefig(draft, format="png", dpi=110)
     return True
 
 
-def _loss(axis: Any, steps: Sequence[dict[str, Any]], validations: Sequence[dict[str, Any]]) -> None:
+def _draw_loss(axis: Any, steps: Lines, validations: Lines) -> None:
     places, losses = _column(steps, "step"), _column(steps, "loss")
+    smoothed = list(accumulate(losses, lambda mean, loss: 0.95 * mean + 0.05 * loss))  # follows within some 20 steps
     axis.plot(places, losses, linewidth=0.4, alpha=0.5)
-    axis.plot(places, _smoothed(losses), label="training, smoothed")
-    axis.plot(
-        _column(validations, "step"), _column(validations, "nll"), marker=".", label="dev, -log p of the own taxon"
-    )
+    axis.plot(places, smoothed, label="training, smoothed")
+    label = "dev, -log p of the own taxon"
+    axis.plot(_column(validations, "step"), _column(validations, "nll"), marker=".", label=label)
     axis.set(title="loss", xlabel="step", ylim=(0, None))
     axis.legend()
 
 
-def _accuracy(axis: Any, validations: Sequence[dict[str, Any]]) -> None:
+def _draw_accuracy(axis: Any, validations: Lines) -> None:
     places = _column(validations, "step")
     axis.plot(places, _column(validations, "top1"), marker=".", label="own taxon")
     for rank in ("genus", "family"):
-        values = [line["by_rank"].get(rank) for line in validations]
-        if any(value is not None for value in values):
-            axis.plot(places, values, linewidth=0.8, label=rank)
-    best = [line for line in validations if line.get("best_so_far")]
-    if best:
-        axis.axvline(best[-1]["step"], linewidth=0.6, linestyle="--", color="grey")
+        if any(rank in line["by_rank"] for line in validations):
+            axis.plot(places, [line["by_rank"].get(rank) for line in validations], linewidth=0.8, label=rank)
+    if best := [line["step"] for line in validations if line.get("best_so_far")]:
+        axis.axvline(best[-1], linewidth=0.6, linestyle="--", color="grey")
     axis.set(title="top-1 on dev", xlabel="step", ylim=(0, 1))
     if validations:
         axis.legend()
 
 
-def _column(lines: Sequence[dict[str, Any]], name: str) -> list[float]:
+def _column(lines: Lines, name: str) -> list[float]:
     return [line[name] for line in lines]
-
-
-def _smoothed(values: Sequence[float]) -> list[float]:
-    """A running mean that follows within some twenty steps."""
-    out: list[float] = []
-    for value in values:
-        out.append(value if not out else 0.95 * out[-1] + 0.05 * value)
-    return out

@@ -1,4 +1,4 @@
-"""The processes of one training run: alone, or several under torchrun, over gloo (CPU) or NCCL (GPU)."""
+"""The processes of one training run: a single one, or several under torchrun, over gloo (CPU) or NCCL (GPU)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import distributed
 
 from bioclip_core.errors import UsageError
 
-if TYPE_CHECKING:
-    import torch
-
 _TIMEOUT = timedelta(minutes=30)  # the first process may validate and save while the others wait
+_BUCKET_NUMBERS = 16_000_000  # 64 MB in fp32: few calls, little memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +25,21 @@ class World:
     rank: int = 0
     size: int = 1
     local_rank: int = 0
-    """Among those of this machine; the number of its GPU."""
+    """Number of this process among those of its machine; the number of its GPU."""
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and reports."""
+        """True if this is the process that writes and reports."""
         return self.rank == 0
 
     def rows(self, own: int) -> slice:
-        """This process's rows of a gathered batch of which each process holds ``own``."""
+        """Return this process's rows of a gathered batch to which each process contributes ``own`` rows."""
         return slice(self.rank * own, (self.rank + 1) * own)
 
     def gathered(self, rows_BD: torch.Tensor) -> torch.Tensor:
-        """The rows of all processes, in their order; each process gives equally many. Carries no gradient."""
+        """Return the rows of all processes in their order, without gradient; each process gives the same number."""
         if self.size == 1:
             return rows_BD
-        import torch
-        from torch import distributed
-
         rows_BD = rows_BD.contiguous()
         parts = [torch.empty_like(rows_BD) for _ in range(self.size)]
         distributed.all_gather(parts, rows_BD)
@@ -49,102 +47,71 @@ class World:
 
     def sum_(self, tensors: Iterable[torch.Tensor]) -> None:
         """Add up the same tensors of all processes, in place."""
-        if self.size == 1:
-            return
-        from torch import distributed
-
-        for bucket in _buckets(tensors):
-            flat = _flat(bucket)
+        for bucket in _buckets(tensors) if self.size > 1 else ():
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
             distributed.all_reduce(flat)
-            _unflat(flat, bucket)
+            for tensor, part in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
+                tensor.copy_(part.view_as(tensor))
 
     def same_everywhere_(self, tensors: Iterable[torch.Tensor]) -> None:
         """Give every process the first one's values, in place."""
-        if self.size == 1:
-            return
-        from torch import distributed
-
-        for tensor in tensors:
+        for tensor in tensors if self.size > 1 else ():
             distributed.broadcast(tensor.data, src=0)
 
     def agreed(self, value: Any) -> Any:
-        """The first process's value of something small, in every process."""
-        if self.size == 1:
-            return value
-        from torch import distributed
-
+        """Return the first process's value of a small object, in every process; wait for all of them."""
         box = [value]
-        distributed.broadcast_object_list(box, src=0)
+        if self.size > 1:
+            distributed.broadcast_object_list(box, src=0)
         return box[0]
 
     def all_of(self, value: Any) -> list[Any]:
-        """Something small of every process, in their order."""
-        if self.size == 1:
-            return [value]
-        from torch import distributed
-
-        box: list[Any] = [None] * self.size
-        distributed.all_gather_object(box, value)
+        """Return the values that all processes have of a small object, in their order."""
+        box = [value] * self.size
+        if self.size > 1:
+            distributed.all_gather_object(box, value)
         return box
 
 
 @contextmanager
 def joined_world(device: str) -> Iterator[World]:
-    """This process's world: read from torchrun's environment, and left again at the end.
+    """Give the world of this process, read from torchrun's environment, and leave it at the end.
 
     Raises:
-        UsageError: if torchrun's environment is there only in part.
+        UsageError: if torchrun's environment is incomplete.
     """
-    if "WORLD_SIZE" not in os.environ:
-        yield World()
-        return
-    from torch import distributed
-
-    try:
-        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        local_rank = int(os.environ.get("LOCAL_RANK", rank))
-    except (KeyError, ValueError) as error:
-        raise UsageError(
-            f"WORLD_SIZE is set and {error} is not usable: start several processes with "
-            "torchrun --nproc-per-node N -m -- bioclip_plugin train ..., or unset WORLD_SIZE"
-        ) from None
-    if size == 1:
-        yield World()
-        return
-    begun_here = not distributed.is_initialized()
+    world = _world_of_environment()
+    begun_here = world.size > 1 and not distributed.is_initialized()
     if begun_here:
         distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_TIMEOUT)
     try:
-        yield World(rank, size, local_rank)
+        yield world
     finally:
         if begun_here:
             distributed.destroy_process_group()
 
 
-_BUCKET_NUMBERS = 16_000_000  # 64 MB in fp32: few calls, little memory
+def _world_of_environment() -> World:
+    if "WORLD_SIZE" not in os.environ:
+        return World()
+    try:
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        return World(rank, size, int(os.environ.get("LOCAL_RANK", rank)))
+    except (KeyError, ValueError) as error:
+        raise UsageError(
+            f"WORLD_SIZE is set and {error} is not usable: start several processes with "
+            "torchrun --nproc-per-node N -m -- bioclip_plugin train ..., or unset WORLD_SIZE"
+        ) from None
 
 
 def _buckets(tensors: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Yield the tensors in groups of one type and limited size, each of which is added up in one call."""
     bucket: list[torch.Tensor] = []
     for tensor in tensors:
-        if bucket and (
-            bucket[0].dtype != tensor.dtype or sum(t.numel() for t in bucket) + tensor.numel() > _BUCKET_NUMBERS
-        ):
+        numbers = sum(other.numel() for other in bucket) + tensor.numel()
+        if bucket and (bucket[0].dtype != tensor.dtype or numbers > _BUCKET_NUMBERS):
             yield bucket
             bucket = []
         bucket.append(tensor)
     if bucket:
         yield bucket
-
-
-def _flat(tensors: list[torch.Tensor]) -> torch.Tensor:
-    import torch
-
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
-
-
-def _unflat(flat: torch.Tensor, tensors: list[torch.Tensor]) -> None:
-    start = 0
-    for tensor in tensors:
-        tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
-        start += tensor.numel()

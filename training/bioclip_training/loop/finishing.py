@@ -1,4 +1,4 @@
-"""The end of a training run: interpolation with the starting weights, the checkpoint's folder, its label set and its record."""
+"""The end of a training run: interpolation with the starting weights, the folder of the checkpoint, its label set and record."""
 
 from __future__ import annotations
 
@@ -7,124 +7,111 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from safetensors.torch import load_file
 
-from bioclip_core.taxonomy import Taxon
+from bioclip_core.device import Compute
+from bioclip_core.labels.building import build_label_set
+from bioclip_core.models import find_model
+from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_training.catalog.rows import Catalog
-from bioclip_training.loop.checkpoint import LADDER, RunFolder, whole, write_model
+from bioclip_training.loop.building import Plan
+from bioclip_training.loop.checkpoint import LADDER, RunFolder, checkpoint_file, write_json, write_model
 from bioclip_training.loop.curves import draw_curves
-from bioclip_training.loop.recipe import TrainingProgress, TrainResult
-
-if TYPE_CHECKING:
-    import torch
-
-    from bioclip_training.batches.data import LabelledImages
-    from bioclip_training.loop.start import Start
-    from bioclip_training.loop.trainer import Trainer
-
-    Weights = Mapping[str, torch.Tensor]
+from bioclip_training.loop.ladder import climb
+from bioclip_training.loop.recipe import TrainResult
+from bioclip_training.loop.trainer import Trainer
+from bioclip_training.shards.reading import open_index
+from bioclip_training.towers.model import Towers
 
 
 def finished_result(folder: RunFolder) -> TrainResult | None:
-    """What a finished run made; None while it is not finished."""
+    """Return the result of a finished run; None while it is not finished."""
     if not folder.result.is_file():
         return None
-    values = json.loads(folder.result.read_text("utf-8"))
-    return TrainResult(**{**values, "output": folder.output})
+    return TrainResult(**{**json.loads(folder.result.read_text("utf-8")), "output": folder.output})
 
 
-def finish(
-    trainer: Trainer, start: Start, images: LabelledImages, replay: LabelledImages | None, settings: Mapping[str, Any]
-) -> TrainResult:  # fmt: skip
-    """Write the checkpoint of a run that has taken its last step, in its first process; the others wait."""
-    result = _finish(trainer, start, images, replay, settings) if trainer.world.is_first else None
-    made: TrainResult = trainer.world.agreed(result)
+def finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str, Any]) -> TrainResult:
+    """Write the checkpoint of a run that has taken its last step, in its first process; the others wait.
+
+    Args:
+        trainer: the trainer of the run.
+        towers: towers that take weights as the checkpoint has them.
+        plan: the plan of the run.
+        settings: the stored settings of the run.
+    """
+    result = _finish(trainer, towers, plan, settings) if plan.world.is_first else None
+    made: TrainResult = plan.world.agreed(result)
     return made
 
 
-def _finish(
-    trainer: Trainer, start: Start, images: LabelledImages, replay: LabelledImages | None, settings: Mapping[str, Any]
-) -> TrainResult:  # fmt: skip
-    from safetensors.torch import load_file
-
-    from bioclip_training.loop.ladder import climb
-
-    folder, config = trainer.folder, trainer.config
+def _finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str, Any]) -> TrainResult:
+    folder, output, start = plan.folder, plan.folder.output, plan.start
     best_step = trainer.best.step if trainer.best else trainer.step
     if not best_step and trainer.starting_weights is not None:
-        _tell(trainer, "no step was better on dev than the start: its weights are kept")
-        new: Weights = trainer.starting_weights
+        trainer.say("no step was better on dev than the start: its weights are kept")
+        new = trainer.starting_weights
     else:
         new = load_file(folder.best(best_step))
-    ladder = climb(trainer, start, images, new)
-    weights = ladder.weights
-    write_model(folder.output, weights, start.model_cfg, start.preprocess_cfg)
+    ladder = climb(trainer, towers, plan.images, new)
+    write_model(output, ladder.weights, start.model_cfg, start.preprocess_cfg)
     for file in start.tokenizer_files:
-        shutil.copyfile(file, folder.output / file.name)
-    _write_label_set(folder, images, replay)
+        shutil.copyfile(file, output / file.name)
+    _write_label_set(plan)
     result = TrainResult(
-        folder.output, trainer.step, best_step, ladder.dev_top1, ladder.start_dev_top1, trainer.journal.quarantined_samples
-    )  # fmt: skip
-    _write_json(folder.output / LADDER, ladder.as_dict())
-    _write_json(folder.output / "leakage.json", leakage_of(config.data))
-    if not draw_curves(trainer.journal.lines(), folder.output / "curves.png"):
-        _tell(trainer, "no curves.png: matplotlib is not installed (extra train)")
-    _write_text(folder.output / "README.md", _model_card(result, settings, ladder.as_dict()))
-    _write_json(folder.result, {**asdict(result), "output": str(result.output)})
+        output, trainer.step, best_step, ladder.dev_top1, ladder.start_dev_top1, trainer.journal.quarantined_samples
+    )
+    write_json(output / LADDER, ladder.as_dict())
+    write_json(output / "leakage.json", _leakage_of(plan.config.data))
+    if not draw_curves(trainer.journal.lines(), output / "curves.png"):
+        trainer.say("no curves.png: matplotlib is not installed (extra train)")
+    with checkpoint_file(output / "README.md") as draft:
+        draft.write_text(_model_card(result, settings["config"], ladder.as_dict()), "utf-8")
+    write_json(folder.result, {**asdict(result), "output": str(output)})
     return result
 
 
-def _write_label_set(folder: RunFolder, images: LabelledImages, replay: LabelledImages | None) -> None:
-    """The labels that the checkpoint answers with where none are named: every taxon of its data, seen in training or not."""
-    from bioclip_core.device import Compute
-    from bioclip_core.labels.building import build_label_set
-    from bioclip_core.models import find_model
-    from bioclip_core.open_clip_encoder import open_encoder
-
-    taxa: list[Taxon] = [*images.taxa, *(replay.taxa if replay else ())]
-    found = find_model(f"local-dir:{folder.output}", {})
-    # Where it lies now is nothing that a label set should remember: the folder will be moved.
+def _write_label_set(plan: Plan) -> None:
+    """Write the label set with which the checkpoint answers by default: every taxon of its data, seen in training or not."""
+    found = find_model(f"local-dir:{plan.folder.output}", {})
+    # The source is not the folder's present place, which may change.
     encoder = open_encoder(replace(found, source="trained"), Compute("cpu", "fp32", "label sets are made so"))
-    labels = folder.output / "label_set"
+    labels = plan.folder.output / "label_set"
     if labels.exists():
         shutil.rmtree(labels)  # of an earlier end of this run, with other weights
-    build_label_set(taxa, encoder, labels)
+    build_label_set(plan.taxa, encoder, labels)
 
 
-def leakage_of(address: str) -> dict[str, Any]:
-    """Whether anything of ``val`` or ``unseen`` was in ``train``: the same file, the same group, and unseen taxa."""
-    from bioclip_training.shards.reading import open_index
-
+def _leakage_of(address: str) -> dict[str, Any]:
+    """Count the images of other splits whose file, group or taxon is in ``train`` too."""
     catalog = open_index(Path(address)).catalog if Path(address).is_dir() else Catalog.open(address)
-    splits, train = np.array(catalog.column("split"), dtype=object), {}
-    found: dict[str, Any] = {"data": address}
-    for name in ("sha256", "group"):
-        values = catalog.column(name)
-        train[name] = {values[row] for row in np.flatnonzero(splits == "train") if values[row]}
+    splits = np.array(catalog.column("split"), dtype=object)
+    values = {name: np.array(catalog.column(name), dtype=object) for name in ("sha256", "group")}
+    in_train = {name: set(column[splits == "train"]) - {"", None} for name, column in values.items()}
     taxa_of_train = set(catalog.taxon_of_N[splits == "train"].tolist())
-    for split in sorted(set(splits.tolist()) - {"train", ""}):
-        rows = np.flatnonzero(splits == split)
+    found: dict[str, Any] = {"data": address}
+    for split in sorted({*splits} - {"train", ""}):
         found[split] = {
-            "images": len(rows),
-            "same_file_as_in_train": sum(catalog.column("sha256")[row] in train["sha256"] for row in rows),
-            "same_group_as_in_train": sum(catalog.column("group")[row] in train["group"] for row in rows),
-            "taxa_of_train": sum(int(catalog.taxon_of_N[row]) in taxa_of_train for row in rows),
+            "images": int((splits == split).sum()),
+            "same_file_as_in_train": sum(value in in_train["sha256"] for value in values["sha256"][splits == split]),
+            "same_group_as_in_train": sum(value in in_train["group"] for value in values["group"][splits == split]),
+            "taxa_of_train": sum(taxon in taxa_of_train for taxon in catalog.taxon_of_N[splits == split].tolist()),
         }
     return found
 
 
-def _model_card(result: TrainResult, settings: Mapping[str, Any], ladder: Mapping[str, Any]) -> str:
-    config = settings["config"]
+def _model_card(result: TrainResult, config: Mapping[str, Any], ladder: Mapping[str, Any]) -> str:
     replayed = f" with replay of `{config['replay']}`" if config["replay"] else ""
     lines = [
         "# A model trained by bioclip-plugin", "",
         f"Started from `{config['start']}`, trained on `{config['data']}`{replayed}:",
         f"{result.steps} steps of {config['batch_size']} images.",
         "", "Open it with `--model local-dir:` and this folder. `training/settings.json` has every setting, `metrics.jsonl`",
-        "every step, `leakage.json` what held-out images share with the training data.", "",
-        "On held-out images of `train` (`dev`), on which steps and interpolation were chosen; `evaluate --split val` says more:",
+        "every step, `leakage.json` the overlap of held-out images with the training data.", "",
+        "Accuracy on `dev`, the held-out images of `train` on which step and interpolation were chosen; `evaluate --split val` says more:",
         "", "| | right | images |", "|---|---|---|",
     ]  # fmt: skip
     lines += [
@@ -132,17 +119,3 @@ def _model_card(result: TrainResult, settings: Mapping[str, Any], ladder: Mappin
         for rung in ladder["rungs"]
     ]
     return "\n".join(lines) + "\n"
-
-
-def _write_json(file: Path, values: Mapping[str, Any]) -> None:
-    _write_text(file, json.dumps(values, indent=2) + "\n")
-
-
-def _write_text(file: Path, text: str) -> None:
-    with whole(file) as draft:
-        draft.write_text(text, "utf-8")
-
-
-def _tell(trainer: Trainer, message: str) -> None:
-    if trainer.config.tell:
-        trainer.config.tell(TrainingProgress(trainer.step, trainer.total, message=message))

@@ -1,4 +1,4 @@
-"""The record of a training run: a line of JSON a step and a validation, and the list of samples that could not be read."""
+"""The record of a training run: one line of JSON per step and per validation, and the list of unreadable samples."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from bioclip_core.files.whole import write_whole
 
+_LINES_IN_MEMORY = 20  # steps that a kill may lose; a resumed run does them again
+
 
 class Journal:
-    """``metrics.jsonl`` and ``quarantine.csv`` of one run; a resumed run goes on in them without a step twice."""
+    """``metrics.jsonl`` and ``quarantine.csv`` of one run; a resumed run continues them without repeating a step."""
 
     def __init__(self, metrics: Path, quarantine: Path, *, enabled: bool) -> None:
-        self._metrics = metrics
-        self._quarantine = quarantine
-        self._enabled = enabled
+        self._metrics, self._quarantine, self._enabled = metrics, quarantine, enabled
         self._lines: list[str] = []
         self._known: set[str] = set()
         if quarantine.is_file():
@@ -27,55 +27,43 @@ class Journal:
     def quarantined_samples(self) -> int:
         return len(self._known)
 
-    def step(self, **values: Any) -> None:
-        """Write down one step; it reaches the disk with the next state, or soon."""
-        self._write({"kind": "step", **values})
-
-    def validation(self, **values: Any) -> None:
-        """Write down one validation."""
-        self._write({"kind": "validation", **values})
-        self.flush()
-
-    def _write(self, line: dict[str, Any]) -> None:
+    def write(self, kind: str, **values: Any) -> None:
+        """Record one ``step`` or ``validation``; values of None are left out."""
         if self._enabled:
-            self._lines.append(json.dumps({key: value for key, value in line.items() if value is not None}))
-            if len(self._lines) >= 20:
+            line = {"kind": kind, **{key: value for key, value in values.items() if value is not None}}
+            self._lines.append(json.dumps(line) + "\n")
+            if len(self._lines) >= _LINES_IN_MEMORY:
                 self.flush()
 
     def flush(self) -> None:
-        """Put what is written down on the disk."""
+        """Write the recorded lines to the disk."""
         if self._lines:
             with self._metrics.open("a", encoding="utf-8") as file:
-                file.write("".join(line + "\n" for line in self._lines))
+                file.writelines(self._lines)
             self._lines.clear()
 
     def cut_after(self, step: int) -> None:
-        """Forget what was written down after a step: it is going to be done again. A line that was cut off by a kill goes too."""
+        """Remove the lines after a step, which the run is about to repeat, and any line that a kill cut off."""
         self.flush()
-        if not self._enabled or not self._metrics.is_file():
-            return
-        kept = [line for line in self._metrics.read_text("utf-8").splitlines() if _is_until(line, step)]
-        write_whole(self._metrics, "".join(line + "\n" for line in kept))
+        if self._enabled and self._metrics.is_file():
+            lines = self._metrics.read_text("utf-8").splitlines()
+            write_whole(self._metrics, "".join(line + "\n" for line in lines if _is_until(line, step)))
 
     def lines(self) -> list[dict[str, Any]]:
-        """Everything written down so far."""
+        """Return everything recorded so far."""
         self.flush()
-        if not self._metrics.is_file():
-            return []
-        return [json.loads(line) for line in self._metrics.read_text("utf-8").splitlines()]
+        text = self._metrics.read_text("utf-8") if self._metrics.is_file() else ""
+        return [json.loads(line) for line in text.splitlines()]
 
-    def quarantined(self, key: str, reason: str) -> bool:
-        """List a sample with the reason; whether it was not listed yet."""
+    def quarantine(self, key: str, reason: str) -> bool:
+        """List an unreadable sample with the reason; return True if it was not listed yet."""
         if key in self._known:
             return False
         self._known.add(key)
         if self._enabled:
-            begins = not self._quarantine.is_file()
+            is_new = not self._quarantine.is_file()
             with self._quarantine.open("a", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                if begins:
-                    writer.writerow(["sample", "reason"])
-                writer.writerow([key, reason])
+                csv.writer(file).writerows([*([["sample", "reason"]] if is_new else []), [key, reason]])
         return True
 
 

@@ -1,35 +1,29 @@
-"""What is said when a batch does not fit into memory: how many images at once would."""
+"""The message of a batch that does not fit into memory: the number of images at once that would."""
 
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING
 
+import torch
+
+from bioclip_training.batches.stream import Batch
 from bioclip_training.loop.recipe import TrainConfig
+from bioclip_training.towers.model import Towers
 
-if TYPE_CHECKING:
-    from bioclip_training.batches.stream import Batch
-    from bioclip_training.towers.model import Towers
-
-# torch has an exception of its own for GPUs; for memory of the machine it raises a RuntimeError with one of these.
+# torch has an exception type for the memory of GPUs. For the memory of the machine it raises a plain RuntimeError, which only
+# its text tells from others.
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad alloc", "cannot allocate memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice."""
-    import torch
-
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
-        sign in str(error).lower() for sign in _SIGNS
-    )
+    """Return True if an error is for lack of memory."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return any(sign in str(error).lower() for sign in _SIGNS)
 
 
-def out_of_memory_message(
-    error: BaseException, towers: Towers, batch: Batch, replay: Batch | None, config: TrainConfig
-) -> str | None:
-    """One line with the batch size that fits, found by trying; None for any other error."""
-    if not is_out_of_memory(error):
-        return None
+def out_of_memory_message(towers: Towers, batch: Batch, replay: Batch | None, config: TrainConfig) -> str:
+    """Return one line with the batch size that fits, found by trying."""
     images = len(batch.keys) + (len(replay.keys) if replay else 0)
     at_once = -(-images // config.accumulate)
     size = at_once // 2
@@ -47,12 +41,9 @@ def out_of_memory_message(
 
 def _fits(towers: Towers, batch: Batch, size: int) -> bool:
     """Try a forward and a backward pass of ``size`` images."""
-    import torch
-
     _release()
     try:
-        images = torch.from_numpy(batch.images_BHWC[:size])
-        loss = towers.image_features(images).sum()
+        loss = towers.image_features(torch.from_numpy(batch.images_BHWC[:size])).sum()
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
     except (RuntimeError, MemoryError) as error:
@@ -67,8 +58,6 @@ def _fits(towers: Towers, batch: Batch, size: int) -> bool:
 
 
 def _release() -> None:
-    import torch
-
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

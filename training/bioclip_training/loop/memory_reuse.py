@@ -1,4 +1,4 @@
-"""Keep the memory of one step for the next one, instead of giving it back to the system and asking for it again."""
+"""Reuse of memory between steps, instead of returning it to the system and asking for it again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Numbers of glibc's malloc.h, and its own defaults.
+# Numbers of glibc's malloc.h, and glibc's own defaults.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _DEFAULT_TRIM_BYTES, _DEFAULT_MMAPS = 128 * 1024, 65536
 _NEVER_TRIM = 2**31 - 1
@@ -15,10 +15,10 @@ _NEVER_TRIM = 2**31 - 1
 
 @contextmanager
 def reused_memory() -> Iterator[None]:
-    """While open, freed memory stays with the process; at the end it is given back. Without glibc nothing is changed.
+    """Keep freed memory in the process while open, and return it at the end. Without glibc nothing changes.
 
-    glibc takes every large tensor from the system and returns it when it is freed, and the system clears each page
-    before it is touched again: a second or more a step for ViT-B/32 with a batch of 64.
+    glibc takes every large tensor from the system and returns it when it is freed, and the system clears each page before
+    the next use: a second or more per step for ViT-B/32 with a batch of 64.
     """
     libc = _glibc()
     if libc is None:
@@ -35,8 +35,6 @@ def reused_memory() -> Iterator[None]:
 
 
 def _glibc() -> ctypes.CDLL | None:
-    """The C library, if it is glibc and nothing else allocates in its place."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
+    """Return the C library if it is glibc and no other allocator takes its place."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     return libc if all(hasattr(libc, name) for name in ("mallopt", "malloc_trim", "gnu_get_libc_version")) else None
