@@ -58,10 +58,11 @@ def loss(*, weights: str, batch: str) -> dict[str, Any]:
     from bioclip_core.device import Compute
     from bioclip_training.loop.losses import clip_loss
     from bioclip_training.loop.start import open_start
-    from bioclip_training.towers.model import Towers, unique_captions
+    from bioclip_training.towers.model import Towers
 
     start, arrays = open_start(f"local-dir:{weights}", {}, 0), np.load(batch)
-    captions, index_B = unique_captions([str(caption) for caption in arrays["captions"]])
+    captions = sorted({str(caption) for caption in arrays["captions"]})
+    index_B = torch.tensor([captions.index(str(caption)) for caption in arrays["captions"]])
     towers = Towers(
         start.model,
         start.tokenizer,

@@ -22,9 +22,9 @@ from benchmarks.questions.sizes import Size, Vision
 from benchmarks.questions.world import Plates
 from bioclip_core.captions import Caption, captions_for_labels
 from bioclip_core.errors import SourceError
+from bioclip_core.files.whole import replacing_file
 from bioclip_core.identity import settings_id
 from bioclip_core.taxonomy import Taxon
-from bioclip_training.loop.checkpoint import whole
 
 if TYPE_CHECKING:
     from bioclip_training.catalog.rows import Catalog
@@ -105,7 +105,7 @@ class Study:
                 return None
             self._say(f"seed {cell.seed}, {cell.collection.name}, {dict(cell.changes) or 'as the recipe'}")
             outcome = self._made(cell)
-            with whole(file) as draft:
+            with replacing_file(file) as draft:
                 draft.write_text(json.dumps(asdict(outcome)), "utf-8")
         return Outcome(**json.loads(file.read_text("utf-8")))
 

@@ -20,8 +20,8 @@ from benchmarks.questions.figures import Sample, averaged, hits, percent, points
 from benchmarks.questions.relatives import RANKS
 from benchmarks.questions.sizes import Size
 from benchmarks.questions.world import nearest
+from bioclip_core.files.whole import replacing_file
 from bioclip_core.identity import settings_id
-from bioclip_training.loop.checkpoint import whole
 
 if TYPE_CHECKING:
     from bioclip_training.catalog.rows import Catalog
@@ -104,7 +104,7 @@ def _trained(
         train(TrainConfig(data=str(catalog.file), start=f"new:{start}", output=str(folder), **settings), {})
         answers = answers_of(folder, catalog, rows_N, catalog.taxa, {"all": range(len(catalog.taxa))})
         shutil.rmtree(folder / "training")
-        with whole(file) as draft:
+        with replacing_file(file) as draft:
             draft.write_text(json.dumps(answers), "utf-8")
     found: dict[str, list[int]] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     return found

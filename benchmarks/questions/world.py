@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.fixtures import cache
+from bioclip_core.files.whole import replacing_file
 from bioclip_core.identity import settings_id
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_training.biosphere import Biosphere, plate
 from bioclip_training.catalog.rows import CatalogRow, table_from
-from bioclip_training.loop.checkpoint import whole
 
 _PLATE = (112, 84)  # pixels; more than the models of the questions see
 _TRAIN, _VAL = 0, 1  # keep the random numbers of the two kinds of plates apart
@@ -86,7 +86,7 @@ class Plates:
         file = self.folder / f"{name}.parquet"
         if not file.is_file():
             rows = [self._row(index, number, kind) for index, number in wanted]
-            with whole(file) as draft:
+            with replacing_file(file) as draft:
                 parquet.write_table(table_from(rows), draft)
         return file
 
@@ -96,7 +96,7 @@ class Plates:
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
             picture = plate(self._species[index], np.random.default_rng([self.world.seed, kind, index, number]), _PLATE)
-            draft = file.with_suffix(f".{os.getpid()}.part")  # without the wait for the disk that whole() has
+            draft = file.with_suffix(f".{os.getpid()}.part")  # without the wait for the disk that replacing_file() has
             picture.image.save(draft, "JPEG", quality=92, subsampling=0)
             draft.replace(file)
         return CatalogRow(

@@ -38,7 +38,7 @@ def stream(images: LabelledImages, batch_size: int = 8, **settings: Any) -> Trai
         "seed": 4,
         "workers": 2,
     }
-    return TrainingStream(images, batch_size=batch_size, size=16, preprocessing=CONTRACT, **{**defaults, **settings})
+    return TrainingStream(images, batch_size=batch_size, preprocessing=CONTRACT, **{**defaults, **settings})
 
 
 def taken(source: TrainingStream, count: int, first: int = 0) -> list[Batch]:
@@ -140,7 +140,7 @@ def test_without_variation_images_are_exactly_the_contract(tmp_path: Path) -> No
     images = open_images(write_catalog(tmp_path, rows), "train", dev_fraction=0.0)
     contract = Preprocessing(size=16, resize_mode="longest", fill=9)
     source = TrainingStream(
-        images, batch_size=6, size=16, preprocessing=contract, augmentation="none", captions=TAXONOMIC, workers=1
+        images, batch_size=6, preprocessing=contract, augmentation="none", captions=TAXONOMIC, workers=1
     )
     (batch,) = taken(source, 1)
     place = {images.key(index): index for index in range(6)}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from open_clip.loss import ClipLoss, SigLipLoss
 
-from bioclip_training.loop.losses import clip_loss, duplicate_share, siglip_loss, taxon_loss
+from bioclip_training.loop.losses import clip_loss, siglip_loss, taxon_loss
 
 ZERO = torch.zeros(())  # a logarithm of the scale: the scale is 1
 
@@ -103,7 +103,7 @@ def test_the_mean_of_the_parts_losses_is_the_whole_batchs_and_so_are_the_gradien
     captions = torch.tensor([0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 8])
     adjust = torch.linspace(-3, 0, 12)
 
-    def losses(parts: list[slice | None]) -> tuple[float, list[torch.Tensor]]:
+    def losses(parts: list[slice]) -> tuple[float, list[torch.Tensor]]:
         images, texts = features(1).requires_grad_(), features(2).requires_grad_()
         log_scale, bias = torch.tensor(2.0, requires_grad=True), torch.tensor(-5.0, requires_grad=True)
         values = []
@@ -122,15 +122,10 @@ def test_the_mean_of_the_parts_losses_is_the_whole_batchs_and_so_are_the_gradien
         torch.autograd.backward(loss)
         return loss.item(), [value.grad for value in (images, texts, log_scale) if value.grad is not None]
 
-    whole, whole_gradients = losses([None])
+    whole, whole_gradients = losses([slice(None)])
     parts, part_gradients = losses([slice(0, 4), slice(4, 8), slice(8, 12)])
     assert parts == pytest.approx(whole, abs=1e-6)
     assert len(whole_gradients) == 3
     for one, other in zip(whole_gradients, part_gradients, strict=True):
         assert torch.isfinite(one).all()
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
-
-
-def test_the_share_of_repeated_captions_is_counted() -> None:
-    assert duplicate_share(torch.tensor([1, 1, 2, 2, 2])) == pytest.approx(3 / 5)
-    assert duplicate_share(torch.tensor([1, 2, 3])) == 0

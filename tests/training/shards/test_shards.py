@@ -114,7 +114,7 @@ def test_shards_and_catalog_have_the_same_parts_images_and_labels(
     contract = Preprocessing(size=12, resize_mode="squash")
     samples = [
         {
-            found.key(n): (found.group(n), int(found.taxon_of_N[n]), found.encoded(n).model_input(contract).tobytes(), found.open(n).size)
+            found.key(n): (found.group(n), int(found.taxon_of_N[n]), found.encoded(n).model_input(contract).tobytes())
             for n in range(len(found))
         }
         for found in (of_files, of_shards)
@@ -146,7 +146,6 @@ def test_the_stream_reads_shards(tmp_path: Path, rows: list[CatalogRow]) -> None
     source = TrainingStream(
         images,
         batch_size=10,
-        size=12,
         preprocessing=contract,
         augmentation="none",
         captions={"taxonomic": 1.0},
@@ -311,12 +310,12 @@ def test_a_truncated_shard_gives_an_image_error_for_what_is_gone(tmp_path: Path,
     tar = tmp_path / "shards" / "train-000000.tar"
     tar.write_bytes(tar.read_bytes()[:5000])
     images = open_images(tmp_path / "shards", "train", dev_fraction=0.0)
-    assert images.open(0).size == (20, 16)
+    assert images.encoded(0).size() == (20, 16)
     with pytest.raises(ImageError, match=r"train-000000.tar is truncated"):
-        images.open(19)
+        images.encoded(19)
     tar.unlink()
     with pytest.raises(ImageError, match="cannot be read"):
-        images.open(0)
+        images.encoded(0)
 
 
 # -- how an image is stored --------------------------------------------------------------------------------------------

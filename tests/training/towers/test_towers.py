@@ -24,7 +24,7 @@ from bioclip_core.device import Compute
 from bioclip_core.errors import ModelError, UsageError
 from bioclip_training.loop.losses import clip_loss
 from bioclip_training.towers.blocks import Kernels
-from bioclip_training.towers.model import Towers, unique_captions
+from bioclip_training.towers.model import Towers
 
 # fp32 sums in another order: gradients here are of the order of 0.01 to 1.
 RTOL, ATOL = 1e-4, 1e-5
@@ -326,9 +326,3 @@ def test_additions_to_the_layers_take_part_in_features_and_gradients() -> None:
     additions = [value for name, value in model.visual.named_parameters() if "lora_" in name]
     assert additions
     assert all(value.grad is not None and value.grad.any() for value in additions)
-
-
-def test_equal_captions_are_one() -> None:
-    distinct, index = unique_captions(["b", "a", "b"])
-    assert distinct == ["b", "a"]
-    assert index.tolist() == [0, 1, 0]

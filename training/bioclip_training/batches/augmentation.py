@@ -1,4 +1,4 @@
-"""How a training image is varied: as in BioCLIP's recipe, as camera traps vary, as photographed specimens do, or not at all."""
+"""Random variation of training images: as in BioCLIP's recipe, as camera traps vary, as photographed specimens do, or none."""
 
 from __future__ import annotations
 
@@ -7,50 +7,48 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from bioclip_core.errors import UsageError
 from bioclip_core.images.crops import Box, Picture, padded, resized
 from bioclip_core.preprocessing import Preprocessing
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+Floats = NDArray[np.float32]
 
-    Floats = NDArray[np.float32]
-
-_ROTATED_OVERSAMPLING = 1.25  # a region to be turned keeps this many times the model's size on its shorter side
+_ROTATED_OVERSAMPLING = 1.25  # before a rotation, the shorter side of a region has this many times the model's size
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """How strongly each thing may vary; probabilities and shares are from 0 to 1."""
+    """Strength of each kind of variation; probabilities and shares are from 0 to 1."""
 
     crop: float = 1.0
-    """Least share of the area that is kept."""
+    """Smallest share of the area that a crop keeps."""
     aspect: float = 3 / 4
-    """The narrowest that a crop may become against the whole; the widest is its inverse."""
+    """Narrowest aspect of a crop, relative to the whole; the widest is its inverse."""
     mirror: float = 0.0
-    """Probability of left for right."""
+    """Probability of swapping left and right."""
     rotate: float = 0.0
-    """Probability of a turn; what comes in from outside has the colour of the edge."""
+    """Probability of a rotation; the area from outside the image gets the colour of its edge."""
     angle: float = 180.0
-    """Degrees of a turn to either side, at most."""
+    """Largest rotation to either side, in degrees."""
     night: float = 0.0
-    """Probability of an infrared night picture: grey, another exposure, dark corners, noise."""
+    """Probability of an infrared night picture: grey, with another exposure, dark corners and noise."""
     blur: float = 0.0
-    """Probability of a blur, one half of them along a line."""
+    """Probability of a blur; half of the blurs are along a line."""
     light: float = 0.0
-    """Brightness and contrast are multiplied by 1 ± this at most."""
+    """Largest change of brightness and contrast: they are multiplied by 1 ± this."""
     saturation: float = 0.0
-    """Saturation is multiplied by 1 ± this at most."""
+    """Largest change of saturation."""
     tint: float = 0.0
-    """Each colour channel is multiplied by 1 ± this at most."""
+    """Largest change of each colour channel."""
     jpeg: float = 0.0
-    """Probability of being compressed and decompressed, at a quality of 25 to 75."""
+    """Probability of JPEG compression, at a quality of 25 to 75."""
 
 
 VARIATIONS: Mapping[str, Variation | None] = MappingProxyType(
@@ -65,14 +63,14 @@ VARIATIONS: Mapping[str, Variation | None] = MappingProxyType(
         ),
     }
 )
-"""By the names that ``--augmentation`` takes. ``recipe``: Stevens et al. 2024, RandomResizedCrop of 0.9 to 1 of the area."""
+"""The variations by their names in ``--augmentation``. ``recipe`` is RandomResizedCrop of 0.9 to 1 of the area (Stevens et al. 2024)."""
 
 
 def variation_of(name: str) -> Variation | None:
-    """The variation of that name; None does not vary.
+    """Return the variation of a name; None leaves images as they are.
 
     Raises:
-        UsageError: if there is none of that name.
+        UsageError: if the name is unknown.
     """
     if name not in VARIATIONS:
         raise UsageError(f"augmentation {name!r}: allowed are {', '.join(VARIATIONS)}")
@@ -82,17 +80,15 @@ def variation_of(name: str) -> Variation | None:
 def varied(
     pixels_HWC: NDArray[np.uint8], variation: Variation, preprocessing: Preprocessing, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """A region varied and brought to the model's size by its contract: size×size×3 RGB.
+    """Vary a region and bring it to the model's size by its contract: size×size×3 RGB.
 
-    The contract's resize mode is kept: ``squash`` squashes the crop, ``shortest`` cuts the crop's centre out.
+    The contract's resize mode holds: ``squash`` squashes the crop, ``shortest`` cuts out the crop's centre.
     """
     image = Image.fromarray(pixels_HWC)
     if rng.random() < variation.rotate:
-        image = _rotated(
-            image, rng.uniform(-variation.angle, variation.angle), _edge_colour(pixels_HWC), preprocessing.size
-        )
-    picture = Picture(image, image.width, image.height)
-    small = resized(picture, _crop(variation, rng), preprocessing)
+        angle = rng.uniform(-variation.angle, variation.angle)
+        image = _rotated(image, angle, _edge_colour(pixels_HWC), preprocessing.size)
+    small = resized(Picture(image, image.width, image.height), _crop(variation, rng), preprocessing)
     if rng.random() < variation.mirror:
         small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if rng.random() < variation.blur:
@@ -106,7 +102,7 @@ def varied(
 
 
 def _crop(variation: Variation, rng: np.random.Generator) -> Box:
-    """A part of at least ``crop`` of the area, its aspect changed as far as it still fits inside."""
+    """Draw a part of at least ``crop`` of the area, with an aspect that still fits inside."""
     area = rng.uniform(variation.crop, 1.0)
     widest = -math.log(max(variation.aspect, area))
     stretch = math.exp((rng.random() - 0.5) * widest)
@@ -115,21 +111,21 @@ def _crop(variation: Variation, rng: np.random.Generator) -> Box:
 
 
 def _rotated(image: Image.Image, degrees: float, fill: tuple[int, ...], size: int) -> Image.Image:
-    """Turned, on a canvas that holds all of it, so that no tip of a leaf is lost."""
+    """Rotate an image on a canvas that holds all of it, so that no tip of a leaf is lost."""
     scale = _ROTATED_OVERSAMPLING * size / min(image.size)
-    if scale < 1:  # turning costs by the pixel, and takes single pixels of what it should average
+    if scale < 1:  # rotation costs by the pixel, and samples single pixels instead of averaging them
         image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
     return image.rotate(degrees, Image.Resampling.BILINEAR, expand=True, fillcolor=fill)
 
 
 def _edge_colour(pixels_HWC: NDArray[np.uint8]) -> tuple[int, ...]:
-    """The median colour of the outermost pixels: of what a specimen lies on."""
+    """Return the median colour of the outermost pixels: the ground under a specimen."""
     edges = (pixels_HWC[0], pixels_HWC[-1], pixels_HWC[:, 0], pixels_HWC[:, -1])
     return tuple(int(value) for value in np.median(np.concatenate(edges), axis=0))
 
 
 def _blurred(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Out of focus, or moved while the shutter was open; up to about 1/40 of the side."""
+    """Blur an image as out of focus, or as moved while the shutter was open; by up to about 1/40 of the side."""
     reach = image.width / 40
     if rng.random() < 0.5:
         return image.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.0) * reach / 2))
@@ -145,14 +141,14 @@ def _blurred(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _lit(pixels_HWC: NDArray[np.uint8], variation: Variation, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Under another light: night infrared, or another brightness, contrast, saturation and tint by day."""
+    """Change the light: night infrared, or another brightness, contrast, saturation and tint by day."""
     if rng.random() < variation.night:
         return _as_infrared(pixels_HWC, rng)
     brightness = 1 + rng.uniform(-variation.light, variation.light)
     contrast = 1 + rng.uniform(-variation.light, variation.light)
     gain = brightness * (1 + rng.uniform(-variation.tint, variation.tint, 3))
     middle = float(pixels_HWC[::4, ::4].mean())
-    # Each channel is a function of its own value alone, and a table of 256 values is quicker than arithmetic on pixels.
+    # Each channel depends on its own value alone, and a table of 256 values is faster than arithmetic on pixels.
     values = np.arange(256, dtype=np.float64)[:, None]
     table = np.clip((middle + (values - middle) * contrast) * gain + 0.5, 0, 255).astype(np.uint8)
     lit = np.stack([table[:, channel][pixels_HWC[..., channel]] for channel in range(3)], axis=-1)
@@ -164,7 +160,7 @@ def _lit(pixels_HWC: NDArray[np.uint8], variation: Variation, rng: np.random.Gen
 
 
 def _as_infrared(pixels_HWC: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Grey under a flash: the exposure is another, corners are dark, the sensor is noisy."""
+    """Return the image in grey under a flash: with another exposure, dark corners and a noisy sensor."""
     grey: Floats = pixels_HWC.astype(np.float32) @ _LUMA
     height, width = grey.shape
     y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]

@@ -1,34 +1,31 @@
-"""Labelled images, one access whether they lie in a catalog's files or in shards."""
+"""Labelled images: the same access to the files of a catalog and to shards."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bioclip_core.errors import SourceError
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.batches.regions import EncodedRegion
 from bioclip_training.catalog.rows import DEV_FRACTION, Block, Catalog
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from PIL import Image
+from bioclip_training.shards.reading import ShardImages, open_index
 
 
 class LabelledImages(Protocol):
     """One part (``train``, ``dev``, ``val``…) of a collection: N labelled regions, numbered from 0 in the order of the data."""
 
     taxon_of_N: NDArray[np.int64]
-    """For each sample of this part the place of its taxon in ``taxa``."""
+    """For each sample of this part, the number of its taxon in ``taxa``."""
 
     @property
     def identity(self) -> str:
-        """Sha256 of what describes the whole collection."""
+        """SHA-256 of the description of the whole collection."""
 
     @property
     def taxa(self) -> tuple[Taxon, ...]:
@@ -36,41 +33,32 @@ class LabelledImages(Protocol):
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """Runs of samples that lie together on disk, in order and without a gap: one for a catalog, one a shard."""
+        """Runs of samples that lie together on disk, in order and without a gap: one for a catalog, one per shard."""
 
     def __len__(self) -> int: ...
 
     def key(self, index: int) -> str:
-        """The sample's name: its uri, with frame and box where it has them; the same from a catalog and from its shards."""
+        """Return the sample's name: its URI, with frame and box if it has them; equal in a catalog and its shards."""
 
     def group(self, index: int) -> str:
-        """Occurrence, specimen, camera or track; ``row N`` where the source names none."""
+        """Return the occurrence, specimen, camera or track; ``row N`` if the source names none."""
 
     def encoded(self, index: int) -> EncodedRegion:
-        """The bytes of the file.
+        """Return the bytes of the file.
 
         Raises:
             ImageError: if they cannot be read.
-        """
-
-    def open(self, index: int) -> Image.Image:
-        """The region upright as RGB, reduced where its longest side is over the limit it was opened with.
-
-        Raises:
-            ImageError: if it cannot be read or decoded.
         """
 
 
 class CatalogImages:
     """A part of a catalog, read from the files that it lists."""
 
-    def __init__(self, catalog: Catalog, rows: NDArray[np.int64], longest: int) -> None:
-        self.catalog = catalog
-        self.rows = rows
+    def __init__(self, catalog: Catalog, rows: NDArray[np.int64]) -> None:
+        self.catalog, self.rows = catalog, rows
         self.taxa = catalog.taxa
         self.taxon_of_N: NDArray[np.int64] = catalog.taxon_of_N[rows]
         self.blocks: tuple[Block, ...] = ((0, len(rows)),)
-        self._longest = longest
 
     @property
     def identity(self) -> str:
@@ -89,51 +77,33 @@ class CatalogImages:
         row = int(self.rows[index])
         return EncodedRegion(read_bytes(self.catalog.path(row)), self.catalog.box(row), self.catalog.frame(row))
 
-    def open(self, index: int) -> Image.Image:
-        return self.encoded(index).image(longest=self._longest)
 
-
-def open_images(
-    address: str | Path, part: str, *, dev_fraction: float = DEV_FRACTION, longest: int = 2048
-) -> LabelledImages:
-    """One part of a catalog (``.parquet``) or of a folder of shards.
+def open_images(address: str | Path, part: str, *, dev_fraction: float = DEV_FRACTION) -> LabelledImages:
+    """Open one part of a catalog (``.parquet``) or of a folder of shards.
 
     Args:
+        address: the file or the folder.
         part: a word of the ``split`` column, ``all``, ``dev``, or ``train`` without its ``dev``, as in :meth:`Catalog.rows_of`.
         dev_fraction: share of the groups of ``train`` that is ``dev``.
-        longest: in pixels; :meth:`LabelledImages.open` gives larger regions reduced to it.
 
     Raises:
-        SourceError: if there is nothing at the address that can be read, or nothing in the part.
+        SourceError: if the address holds nothing readable, or the part is empty.
     """
-    from bioclip_training.shards.reading import ShardImages, open_index
-
     path = Path(address)
-    if path.is_dir():
-        index = open_index(path)
-        rows = index.catalog.rows_of(part, dev_fraction=dev_fraction)
-        check_part(index.catalog, rows, part, f"the shards {path}")
-        return ShardImages(index, rows, longest)
-    catalog = Catalog.open(path)
+    index = open_index(path) if path.is_dir() else None
+    catalog = index.catalog if index else Catalog.open(path)
     rows = catalog.rows_of(part, dev_fraction=dev_fraction)
-    check_part(catalog, rows, part, f"the catalog {path}")
-    return CatalogImages(catalog, rows, longest)
+    if not len(rows):
+        raise SourceError(_empty_part(catalog, part, f"the shards {path}" if index else f"the catalog {path}"))
+    return ShardImages(index, rows) if index else CatalogImages(catalog, rows)
 
 
-def check_part(catalog: Catalog, rows: Sequence[int] | NDArray[np.int64], part: str, what: str) -> None:
-    """Refuse an empty part.
-
-    Raises:
-        SourceError: saying which parts there are.
-    """
-    if len(rows):
-        return
+def _empty_part(catalog: Catalog, part: str, what: str) -> str:
+    """Return the message for an empty part, with the parts that there are."""
     counts = Counter(word or "(no split)" for word in catalog.column("split"))
     if not counts:
-        raise SourceError(f"{what} is empty: it has no rows at all")
+        return f"{what} is empty: it has no rows at all"
     parts = [f"{word} ({count})" for word, count in sorted(counts.items())]
     if "train" in counts and "dev" not in counts:
         parts.append("dev (cut out of train by the hash of the group)")
-    raise SourceError(
-        f"{what} has nothing in its part {part!r}: there are {', '.join(parts)}, and all ({len(catalog)})"
-    )
+    return f"{what} has nothing in its part {part!r}: there are {', '.join(parts)}, and all ({len(catalog)})"

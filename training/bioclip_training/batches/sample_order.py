@@ -1,33 +1,31 @@
-"""In which order a stream takes its samples: a pure function of the seed and the position, so that nothing need be saved."""
+"""The order in which a stream takes its samples: a pure function of the seed and the position, without a state to save."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 WINDOW_BLOCKS = 8
-"""Shards that are mixed with each other: few enough that a disk reads nearly in a row, enough that batches are mixed."""
+"""Shards that are mixed with each other: few enough that a disk reads nearly in sequence, enough that batches are mixed."""
 
 # Keep the random numbers of different purposes apart, whatever the seed.
 _BLOCKS, _WINDOW, _ROUND, _TAXON = 1, 2, 3, 4
 
 
 class SampleOrder(Protocol):
-    """Which sample stands at each position 0, 1, 2… of an endless stream."""
+    """The sample at each position 0, 1, 2… of an endless stream."""
 
     def index_at(self, position: int) -> int: ...
 
 
 class ShuffledOrder:
-    """Every sample once an epoch: blocks shuffled, then samples within windows of ``WINDOW_BLOCKS`` blocks.
+    """Every sample once per epoch: blocks shuffled, then samples within windows of ``WINDOW_BLOCKS`` blocks.
 
-    Only one or two windows' orders are held at a time, and no order of the whole.
+    Only the orders of a few windows are in memory at a time, never the order of the whole.
     """
 
     def __init__(self, blocks: Sequence[tuple[int, int]], seed: int) -> None:
@@ -45,7 +43,7 @@ class ShuffledOrder:
         return int(self._window(epoch, window)[place - start])
 
     def _epoch_windows(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The epoch's order of blocks, and the position at which each window ends."""
+        """Return the epoch's order of blocks, and the position at which each window ends."""
         order = np.random.default_rng([self._seed, _BLOCKS, epoch]).permutation(len(self._blocks))
         ends = np.cumsum(self._blocks[order, 1] - self._blocks[order, 0])
         last = np.minimum(np.arange(WINDOW_BLOCKS, len(order) + WINDOW_BLOCKS, WINDOW_BLOCKS), len(order)) - 1
@@ -60,12 +58,12 @@ class ShuffledOrder:
 class BalancedOrder:
     """Every taxon equally often: rounds over the K taxa, each in a new order; a taxon's own samples take turns.
 
-    A taxon comes exactly once a round, so its n-th appearance is that of round n, whatever the position asked first.
+    A taxon occurs exactly once per round, so its n-th occurrence is in round n, whichever position is asked first.
     """
 
     def __init__(self, taxon_of_N: NDArray[np.int64], seed: int) -> None:
         by_taxon = np.argsort(taxon_of_N, kind="stable")
-        self._present, starts = np.unique(taxon_of_N[by_taxon], return_index=True)
+        starts = np.unique(taxon_of_N[by_taxon], return_index=True)[1]
         self._samples = np.split(by_taxon, starts[1:])
         self._seed = seed
         self._round = lru_cache(4)(self._round_order)

@@ -1,4 +1,4 @@
-"""Batches of augmented images with captions without end; batch number n is the same on every run, whatever came before."""
+"""An endless stream of batches of augmented images with captions; batch number n is the same in every run."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 from collections import deque
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bioclip_core.errors import ImageError, SourceError, UsageError
 from bioclip_core.preprocessing import Preprocessing
@@ -19,16 +19,14 @@ from bioclip_training.batches.data import LabelledImages
 from bioclip_training.batches.pixel_cache import PixelCache
 from bioclip_training.batches.sample_order import BalancedOrder, SampleOrder, ShuffledOrder
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 _OVERSAMPLING = 2  # regions are cached with this many times the model's size on the shorter side
-_SAMPLES_A_JOB = 8
-_AHEAD = 2  # batches in decoding or decoded beside the one that was given out
+_SAMPLES_PER_JOB = 8
+_AHEAD = 2  # batches in decoding or decoded, beside the one that was given out
 _BAD_IN_A_ROW = 1000
 _SAMPLE = 0  # keeps the random numbers of samples apart from those of the order
 
-Sample = tuple["NDArray[np.uint8]", int, str, str, list[tuple[str, str]]]
+Sample = tuple[NDArray[np.uint8], int, str, str, list[tuple[str, str]]]
+"""Pixels, number of the taxon, caption, key, and the unreadable samples in whose place it is."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +39,18 @@ class Batch:
     images_BHWC: NDArray[np.uint8]
     """RGB at the model's size, not normalised."""
     taxa_B: NDArray[np.int64]
-    """Places in ``LabelledImages.taxa``."""
+    """Numbers in ``LabelledImages.taxa``."""
     captions: tuple[str, ...]
     keys: tuple[str, ...]
     bad: tuple[tuple[str, str], ...]
-    """Key and reason of samples that could not be read; the next readable one of the order stands in for each."""
-
-    def __len__(self) -> int:
-        return len(self.keys)
+    """Key and reason of unreadable samples; the next readable one of the order takes the place of each."""
 
 
 class TrainingStream:
     """An endless stream over labelled images in which everything random is a function of the seed and the position.
 
-    Position p is sample p % B of batch p // B; epochs follow each other without a seam, so a collection may be smaller
-    than a batch. A resumed run needs the number of its next batch and nothing else.
+    Position p is sample p % B of batch p // B; epochs follow each other without a gap, so a collection may be smaller
+    than a batch. A resumed run needs only the number of its next batch.
     """
 
     def __init__(
@@ -63,7 +58,6 @@ class TrainingStream:
         images: LabelledImages,
         *,
         batch_size: int,
-        size: int,
         preprocessing: Preprocessing,
         augmentation: str,
         captions: Mapping[str, float],
@@ -74,24 +68,34 @@ class TrainingStream:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        """A stream; nothing is read before the first batch.
+        """Prepare a stream; nothing is read before the first batch.
 
         Args:
-            batch_size: over all processes.
-            size: of the model's input in pixels, where it is not that of the contract.
-            balance: ``sampling`` draws every taxon equally often; anything else takes every sample once an epoch.
-            workers: decoding threads; 0 is one a core, at most 16.
-            cache_mb: for decoded regions; when it is full, the others are decoded anew each epoch.
+            images: the samples.
+            batch_size: number of samples over all processes.
+            preprocessing: the contract of the model.
+            augmentation: a name of ``VARIATIONS``.
+            captions: the probability of each caption.
+            balance: ``sampling`` draws every taxon equally often; anything else takes every sample once per epoch.
+            seed: of everything random.
+            workers: number of decoding threads; 0 is one per core, at most 16.
+            cache_mb: for decoded regions; when it is full, the others are decoded again in each epoch.
             rank: of this process, from 0 to ``world - 1``; each has an equal slice of every batch.
+            world: number of processes.
 
         Raises:
-            UsageError: if the batch cannot be divided, or an augmentation or caption is not known.
-            SourceError: if a sample has no name of which a caption could be made.
+            UsageError: if the batch cannot be divided, or an augmentation or caption is unknown.
+            SourceError: if a sample has no name for a caption.
         """
-        _check_world(batch_size, rank, world)
-        self.images = images
-        self.batch_size = batch_size
-        self._preprocessing = replace(preprocessing, size=size)
+        if not 0 <= rank < world:
+            raise UsageError(f"process {rank} of {world}: processes are numbered from 0 to {world - 1}")
+        if batch_size % world:
+            lower = batch_size // world * world
+            nearest = lower if lower and batch_size - lower < lower + world - batch_size else lower + world
+            raise UsageError(
+                f"a batch of {batch_size} cannot be divided among {world} processes; the nearest that can is --batch-size {nearest}"
+            )
+        self.images, self.batch_size, self.preprocessing = images, batch_size, preprocessing
         self._variation = variation_of(augmentation)
         self._captions = CaptionDrawing(images.taxa, captions)
         self._captions.check(np.unique(images.taxon_of_N).tolist())
@@ -105,12 +109,8 @@ class TrainingStream:
         self._share = batch_size // world
         self._first_of_share = rank * self._share
 
-    @property
-    def batches_per_epoch(self) -> float:
-        return len(self.images) / self.batch_size
-
     def batches(self, first: int = 0) -> Generator[Batch, None, None]:
-        """Batch number ``first``, ``first + 1``, … without end. Closing the iterator ends its threads.
+        """Yield batch number ``first``, ``first + 1``, … without end. Closing the iterator ends its threads.
 
         Raises:
             SourceError: if nothing can be read.
@@ -131,10 +131,11 @@ class TrainingStream:
     def _submitted(self, pool: ThreadPoolExecutor, number: int) -> list[Future[list[Sample]]]:
         start = number * self.batch_size + self._first_of_share
         positions = range(start, start + self._share)
-        return [
-            pool.submit(self._samples, positions[at : at + _SAMPLES_A_JOB])
-            for at in range(0, self._share, _SAMPLES_A_JOB)
-        ]
+        parts = [positions[at : at + _SAMPLES_PER_JOB] for at in range(0, self._share, _SAMPLES_PER_JOB)]
+        return [pool.submit(self._samples, part) for part in parts]
+
+    def _samples(self, positions: range) -> list[Sample]:
+        return [self._sample(position) for position in positions]
 
     def _batch(self, number: int, samples: list[Sample]) -> Batch:
         images, taxa, captions, keys, bad = zip(*samples, strict=True)
@@ -148,11 +149,8 @@ class TrainingStream:
             bad=tuple(dict.fromkeys(failure for failures in bad for failure in failures)),
         )
 
-    def _samples(self, positions: range) -> list[Sample]:
-        return [self._sample(position) for position in positions]
-
     def _sample(self, position: int) -> Sample:
-        """The sample at a position, or the next one of the order that can be read."""
+        """Return the sample at a position, or the next readable one of the order."""
         rng = np.random.default_rng([self._seed, _SAMPLE, position])
         chance = rng.random()
         bad: list[tuple[str, str]] = []
@@ -166,39 +164,27 @@ class TrainingStream:
                 continue
             taxon = int(self.images.taxon_of_N[index])
             if self._variation is not None:
-                pixels = varied(pixels, self._variation, self._preprocessing, rng)
+                pixels = varied(pixels, self._variation, self.preprocessing, rng)
             return pixels, taxon, self._captions.draw(taxon, chance), self.images.key(index), bad
         raise SourceError(
             f"{len(bad)} images in a row cannot be read, of {len(self.images)}; the first is {bad[0][0]}: {bad[0][1]}; "
-            "is the folder that the catalog belongs to at hand?"
+            "check that the folder of the catalog is available"
         )
 
     def _pixels(self, index: int) -> NDArray[np.uint8]:
-        """The decoded region: as the contract has it where nothing is varied, else with room for varying it.
+        """Return the decoded region: as the contract has it without augmentation, otherwise with room for it.
 
         Raises:
-            ImageError: if it cannot be read; what could not be read once is not tried again.
+            ImageError: if it cannot be read; it is not tried again.
         """
         if index in self._bad:
             raise ImageError(self._bad[index])
-        cached = self._cache.get(index)
-        if cached is None:
-            region = self.images.encoded(index)
+        pixels = self._cache.get(index)
+        if pixels is None:
+            region, contract = self.images.encoded(index), self.preprocessing
             if self._variation is None:
-                cached = region.model_input(self._preprocessing)
+                pixels = region.model_input(contract)
             else:
-                interpolation = self._preprocessing.interpolation
-                cached = region.pixels(shorter=_OVERSAMPLING * self._preprocessing.size, interpolation=interpolation)
-            self._cache.put(index, cached)
-        return cached
-
-
-def _check_world(batch_size: int, rank: int, world: int) -> None:
-    if not 0 <= rank < world:
-        raise UsageError(f"process {rank} of {world}: processes are numbered from 0 to {world - 1}")
-    if batch_size % world:
-        lower, upper = batch_size // world * world, -(-batch_size // world) * world
-        nearest = upper if upper - batch_size <= batch_size - lower or not lower else lower
-        raise UsageError(
-            f"a batch of {batch_size} cannot be divided among {world} processes; the nearest that can is --batch-size {nearest}"
-        )
+                pixels = region.pixels(shorter=_OVERSAMPLING * contract.size, interpolation=contract.interpolation)
+            self._cache.put(index, pixels)
+        return pixels

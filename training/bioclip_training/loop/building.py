@@ -68,7 +68,7 @@ def build_trainer(plan: Plan) -> Trainer:
     """Return a trainer that is ready to run or to be restored."""
     config, start, world = plan.config, plan.start, plan.world
     if config.method == "lora":
-        add_low_rank(start.model, config.lora_rank, config.lora_alpha)
+        add_low_rank(start.model, config.lora_rank, config.lora_alpha, seed=config.seed)
     towers = _build_towers(plan)
     if config.method == "lora":
         freeze_all_but_additions(start.model)
@@ -77,9 +77,7 @@ def build_trainer(plan: Plan) -> Trainer:
     data = _source(plan, plan.images, config.batch_size, seed=config.seed, weight=1.0)
     replay = None
     if plan.replay:
-        replay = _source(
-            plan, plan.replay, config.replay_batch_size, seed=config.seed + 1, weight=config.replay_weight
-        )
+        replay = _source(plan, plan.replay, config.replay_batch_size, seed=config.seed + 1, weight=config.replay_weight)
     trainer = Trainer(
         config, towers, optimizer, data, replay, plan.folder, world, plan.steps, has_baseline=not start.is_random,
         held_out=_held_out(plan, config.data), held_out_of_replay=_held_out(plan, config.replay),

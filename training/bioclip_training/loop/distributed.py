@@ -50,7 +50,7 @@ class World:
         for bucket in _buckets(tensors) if self.size > 1 else ():
             flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
             distributed.all_reduce(flat)
-            for tensor, part in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
+            for tensor, part in zip(bucket, torch.split(flat, [tensor.numel() for tensor in bucket]), strict=True):
                 tensor.copy_(part.view_as(tensor))
 
     def same_everywhere_(self, tensors: Iterable[torch.Tensor]) -> None:

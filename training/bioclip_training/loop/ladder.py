@@ -90,10 +90,12 @@ def climb(trainer: Trainer, towers: Towers, images: LabelledImages, new: Weights
         choices[share] = measured(name, weights), weights
         trainer.say(f"{name}: {choices[share][0].top1:.1%} on dev")
     zero_shot = rungs[0] if rungs else None
-    best = chosen_share({share: rung for share, (rung, _) in choices.items()}, zero_shot and zero_shot.old_top1)
+    best = chosen_share(
+        {share: rung for share, (rung, _) in choices.items()}, zero_shot.old_top1 if zero_shot else None
+    )
     kept, weights = choices[best]
     rungs += [choices[1.0][0]] + ([kept] if best != 1.0 else [])
-    return Ladder(weights, tuple(rungs), kept.name, best, zero_shot and zero_shot.top1, kept.top1)
+    return Ladder(weights, tuple(rungs), kept.name, best, zero_shot.top1 if zero_shot else None, kept.top1)
 
 
 def chosen_share(rungs: Mapping[float, Rung], old_before: float | None) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from bioclip_core.captions import Caption
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.options import check_options
+from bioclip_training.batches.caption_drawing import shares_of
 from bioclip_training.catalog.rows import DEV_FRACTION
 
 Method = Literal["full", "lora"]
@@ -179,12 +180,7 @@ class TrainConfig:
             )
         if self.lock_image and self.method == "lora":
             raise UsageError("lock_image with method lora: LoRA trains the vision tower; leave out one of the two")
-        allowed = [kind.value for kind in Caption if kind is not Caption.TEMPLATES]
-        shares = self.captions.values()
-        if not set(self.captions) <= set(allowed) or min(shares, default=0) < 0 or sum(shares) <= 0:
-            raise UsageError(
-                f"captions {dict(self.captions)}: allowed are {', '.join(allowed)}, each with a share of 0 or more, one above 0"
-            )
+        shares_of(self.captions)
 
     @property
     def replay_batch_size(self) -> int:

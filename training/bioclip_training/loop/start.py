@@ -121,7 +121,9 @@ def _existing(name: str, entries: Mapping[str, ModelEntry]) -> Start:
         )
     candidates = [found.folder / file for file in _TOKENIZER_FILES] if found.folder else []
     files = tuple(file for file in candidates if file.is_file())
-    return Start(load_model(found), tokenizer_of(found), _model_cfg(found), found.preprocessing, found.identity(), files)
+    return Start(
+        load_model(found), tokenizer_of(found), _model_cfg(found), found.preprocessing, found.identity(), files
+    )
 
 
 def _model_cfg(found: FoundModel) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from bioclip_training.shards.manifest import INDEX_FILE, MANIFEST_FILE, Manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def open_index(folder: Path) -> ShardIndex:
 class ShardImages:
     """A part of a folder of shards, read from local tars by offset and size."""
 
-    def __init__(self, index: ShardIndex, rows: NDArray[np.int64], longest: int) -> None:
+    def __init__(self, index: ShardIndex, rows: NDArray[np.int64]) -> None:
         self.index = index
         self.rows = rows
         self.taxa = index.manifest.taxa
@@ -64,7 +63,6 @@ class ShardImages:
         edges = np.flatnonzero(np.diff(self._shard_of)) + 1
         stops = [int(edge) for edge in (*edges, len(rows))]
         self.blocks: tuple[Block, ...] = tuple(zip([0, *stops[:-1]], stops, strict=True))
-        self._longest = longest
 
     @property
     def identity(self) -> str:
@@ -91,6 +89,3 @@ class ShardImages:
         if len(data) < size:
             raise ImageError(f"shard {name} is truncated: it ends before this image does", stage="read")
         return EncodedRegion(data)
-
-    def open(self, index: int) -> Image.Image:
-        return self.encoded(index).image(longest=self._longest)

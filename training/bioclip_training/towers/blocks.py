@@ -1,8 +1,8 @@
-"""A transformer block of open_clip computed by us: the same mathematics, in the way that is fastest where it runs.
+"""A transformer block of open_clip computed by us: the same mathematics, in the way that is fastest on the machine at hand.
 
-What is saved beside the choice of kernels: no copies to and from the layout of ``nn.MultiheadAttention``, and in the
-last block only the row that is pooled asks, is projected and goes through the MLP (its keys and values need all rows). And
-of captions of different lengths only their own tokens are computed.
+Beside the choice of kernels there are three savings: no copies to and from the layout of ``nn.MultiheadAttention``; in the last
+block, queries, projection and MLP of the pooled row alone (its keys and values need all rows); and of captions of different
+lengths only their own tokens.
 """
 
 from __future__ import annotations
@@ -16,56 +16,60 @@ import torch
 from open_clip.transformer import LayerNorm, LayerNormFp32, QuickGELU, ResidualAttentionBlock
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 Number = Literal["fp32", "bf16"]
 DTYPES: Mapping[Number, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
+_TOLERANCE = 1e-4  # largest difference of a normalised feature that rounding in fp32 explains
+
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """Which of several ways a block is computed in: they differ in speed and in the last bits, so a run keeps one."""
+    """The way in which a block is computed. Ways differ in speed and in the last bits, so a run keeps one."""
 
     activations: Number = "fp32"
-    """What flows between layers. Weights, gradients of weights and the optimiser are always fp32."""
+    """Type of the values between layers. Weights, gradients of weights and the optimiser are always fp32."""
     linear: Literal["plain", "contiguous", "mixed"] = "plain"
-    """``plain``: autograd's; ``contiguous``: the weight's gradient from contiguous operands; ``mixed``: fp32 tensors that
-    the processor multiplies in bf16, with fp32 sums."""
+    """``plain``: autograd's; ``contiguous``: the weight's gradient from contiguous operands; ``mixed``: fp32 tensors that the
+    processor multiplies in bf16, with fp32 sums."""
     attention: Literal["fused", "explicit"] = "fused"
     """torch's fused attention, or two batched products and a softmax."""
     attention_in: Number = "fp32"
+    """Type of the attention's products."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """B causal sequences of different lengths, laid end to end as N tokens: what fills them up is not computed."""
+    """B causal sequences of different lengths, laid end to end as N tokens, so that padding is not computed."""
 
     place_N: torch.Tensor
-    """Of each token among the B·T places of the padded form."""
+    """Place of each token among the B·T places of the padded form."""
     lengths_B: torch.Tensor
     ends_B: torch.Tensor
-    """The last token of each sequence, among the N."""
+    """Number of the last token of each sequence, among the N."""
     longest: int
     """T, in tokens."""
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device | str = "cpu") -> Packing:
-        """Sequences of these lengths, none of them 0."""
+        """Return the packing of sequences of these lengths, none of them 0."""
         longest = max(lengths)
         places = [torch.arange(length) + longest * row for row, length in enumerate(lengths)]
         lengths_B = torch.tensor(lengths, device=device)
         return cls(torch.cat(places).to(device), lengths_B, lengths_B.cumsum(0) - 1, longest)
 
     def padded(self, x_ND: torch.Tensor) -> torch.Tensor:
-        """B×T×D, with zeros behind each sequence."""
+        """Return B×T×D, with zeros behind each sequence."""
         x: torch.Tensor = _Padded.apply(x_ND, self.place_N, len(self.lengths_B) * self.longest)
         return x.view(len(self.lengths_B), self.longest, -1)
 
     def packed(self, x_BTD: torch.Tensor) -> torch.Tensor:
-        """N×D, without what stands behind each sequence."""
+        """Return N×D, without the places behind each sequence."""
         x_ND: torch.Tensor = _Packed.apply(x_BTD.flatten(0, 1), self.place_N)
         return x_ND
 
@@ -78,15 +82,26 @@ def run_block(
     packing: Packing | None = None,
     pooled_B: torch.Tensor | None = None,
     drop: float = 0.0,
+    checkpointing: bool = False,
 ) -> torch.Tensor:
-    """One residual block over B sequences of T tokens, B×T×D; or N×D, causal, where a packing says which token is whose.
+    """Compute one residual block over B sequences of T tokens.
 
     Args:
+        block: the block.
+        x: B×T×D; or, with a packing, N×D of causal sequences.
+        kernels: the way to compute it.
+        packing: the sequences that the N tokens belong to.
         pooled_B: the one token of each sequence whose output is wanted (its number in the sequence, or among the N of a
             packing, where it must be the sequence's last): the result is then B×1×D.
         drop: probability that a sequence skips each of the two branches (stochastic depth, Huang et al. 2016).
+        checkpointing: compute activations twice instead of keeping them.
     """
-    if type(block) is not ResidualAttentionBlock:  # a block of another kind, or one that something wraps
+    if checkpointing and torch.is_grad_enabled():
+        y: torch.Tensor = checkpoint(
+            run_block, block, x, kernels, packing=packing, pooled_B=pooled_B, drop=drop, use_reentrant=False
+        )
+        return y
+    if type(block) is not ResidualAttentionBlock:  # a block of another kind, or a wrapped one
         whole = _unpacked(block, x, packing)
         return whole if pooled_B is None else _rows(whole, pooled_B)
     normed = _norm(block.ln_1, x)
@@ -104,12 +119,18 @@ def run_block(
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, kernels: Kernels) -> torch.Tensor:
-    """``x`` times an fp32 weight of shape out×in, in the chosen way."""
+    """Multiply ``x`` by an fp32 weight of shape out×in, in the chosen way."""
     if kernels.linear == "plain":
         return functional.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
     function = _ContiguousLinear if kernels.linear == "contiguous" else _MixedLinear
     y: torch.Tensor = function.apply(x, weight, bias)
     return y
+
+
+def agree(ours_BD: torch.Tensor, theirs_BD: torch.Tensor) -> bool:
+    """Return True if two ways of computing features differ by rounding only."""
+    difference_BD = functional.normalize(ours_BD, dim=-1) - functional.normalize(theirs_BD, dim=-1)
+    return bool(difference_BD.abs().max() < _TOLERANCE)
 
 
 def _attention(
@@ -147,14 +168,14 @@ def _attention(
 def _heads(
     attn: nn.MultiheadAttention, x: torch.Tensor, parts: int, kernels: Kernels, packing: Packing | None
 ) -> tuple[torch.Tensor, ...]:
-    """B×T×(parts·D) as that many of B×heads×T×(D/heads)."""
+    """Split B×T×(parts·D) into that many of B×heads×T×(D/heads)."""
     x_BTP = (x if packing is None else packing.padded(x)).to(DTYPES[kernels.attention_in])
     b, t, _ = x_BTP.shape
     return x_BTP.view(b, t, parts, attn.num_heads, attn.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def _unpacked(layer: Callable[..., torch.Tensor], x: torch.Tensor, packing: Packing | None) -> torch.Tensor:
-    """A layer that takes sequences side by side with a mask, over tokens that may be packed."""
+    """Apply a layer that takes padded sequences and a mask to tokens that may be packed."""
     if packing is None:
         return _called(layer, x, attn_mask=None)
     mask_TT = torch.full((packing.longest, packing.longest), float("-inf"), device=x.device).triu_(1)
@@ -162,7 +183,7 @@ def _unpacked(layer: Callable[..., torch.Tensor], x: torch.Tensor, packing: Pack
 
 
 def _linear(layer: nn.Module, x: torch.Tensor, kernels: Kernels) -> torch.Tensor:
-    # A layer that something wraps (LoRA) has a forward of its own; its weight alone would leave the addition out.
+    # A wrapped layer (LoRA) has a forward of its own; its weight alone would miss the addition.
     return linear(x, layer.weight, layer.bias, kernels) if type(layer) is nn.Linear else _called(layer, x)
 
 
@@ -183,7 +204,7 @@ def _activation(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def _called(layer: Callable[..., Any], *inputs: torch.Tensor, **options: Any) -> torch.Tensor:
-    """A module's own forward, in the type of what it is given."""
+    """Apply a module's own forward, in the type of its input."""
     x = inputs[0]
     with torch.autocast(x.device.type, x.dtype, enabled=x.dtype != torch.float32):
         y = layer(*inputs, **options)
@@ -193,7 +214,7 @@ def _called(layer: Callable[..., Any], *inputs: torch.Tensor, **options: Any) ->
 
 
 def _rows(x: torch.Tensor, index_B: torch.Tensor) -> torch.Tensor:
-    """One token of each sequence, as B×1×D; of N packed tokens or of B×T."""
+    """Return one token of each sequence, as B×1×D; of N packed tokens or of B×T."""
     if x.ndim == 2:
         return x[index_B].unsqueeze(1)
     return x[torch.arange(len(x), device=x.device), index_B].unsqueeze(1)
@@ -207,7 +228,7 @@ def _dropped(branch_BTD: torch.Tensor, drop: float) -> torch.Tensor:
 
 
 class _Padded(torch.autograd.Function):
-    """Rows put in their places among zeros; backwards they are picked up again, where autograd would add them one by one."""
+    """Rows put in their places among zeros. The backward pass picks them up again, while autograd would add them one by one."""
 
     @staticmethod
     def forward(ctx: Any, x_ND: torch.Tensor, place_N: torch.Tensor, count: int) -> torch.Tensor:
@@ -258,7 +279,7 @@ class _ContiguousLinear(torch.autograd.Function):
 
 
 class _MixedLinear(torch.autograd.Function):
-    """A linear layer of fp32 tensors whose three products the processor makes in bf16 with fp32 sums."""
+    """A linear layer of fp32 tensors whose three products the processor computes in bf16 with fp32 sums."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -279,7 +300,7 @@ class _MixedLinear(torch.autograd.Function):
 
 @contextmanager
 def _products_in_bf16() -> Iterator[None]:
-    """While open, oneDNN may round the factors of fp32 products to bf16; left as it was found."""
+    """Let oneDNN round the factors of fp32 products to bf16 while open; the setting is restored at the end."""
     settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = settings.fp32_precision
     settings.fp32_precision = "bf16"

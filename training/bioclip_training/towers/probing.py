@@ -1,7 +1,7 @@
-"""Which way to compute a block is fastest here: measured once at the start of a run, on one block, at the run's shapes.
+"""The fastest way to compute a block: measured once at the start of a run, on one block, at the run's shapes.
 
 On some processors the ways differ several times over, most of all backwards and in bf16 (small products of attention,
-transposed operands of weight gradients), and which wins cannot be read from the processor's name.
+transposed operands of weight gradients), and the processor's name does not tell which one wins.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from bioclip_training.towers.blocks import DTYPES, Kernels, Packing, run_block
 log = logging.getLogger("bioclip_plugin.training")
 
 _REPEATS = 3
-_CLEARLY = 0.85  # another way is taken only if it needs less than this share of the time: noise must not decide
+_CLEARLY = 0.85  # another way is taken only if it needs less than this share of the time, so that noise does not decide
 _WORTH_OPERATIONS = (
-    2e10  # additions and multiplications of a block, forward and backward, below which nothing is gained
+    2e10  # additions and multiplications of a block, forward and backward; below, there is nothing to gain
 )
 
 
 def probed_kernels(block: nn.Module, lengths: Sequence[int], compute: Compute, *, causal: bool) -> Kernels:
-    """The fastest kernels for forward and backward of a block over sequences of these lengths at the compute's precision.
+    """Return the fastest kernels for forward and backward of a block over sequences of these lengths.
 
-    Only bf16 on a CPU is measured: in fp32 all ways take the same time (the products are nine tenths of it), and GPUs are
-    made for torch's own. The attention is chosen first and the linear layers with it, so a handful of runs is enough.
+    Only bf16 on a CPU is measured: in fp32 all ways take the same time (the products are nine tenths of it), and GPUs are made
+    for torch's own. The attention is chosen first and then the linear layers, so that a handful of runs is enough.
     """
     if compute.precision == "fp32":
         return Kernels()
@@ -45,8 +45,13 @@ def probed_kernels(block: nn.Module, lengths: Sequence[int], compute: Compute, *
         return start
     with torch.random.fork_rng(devices=[]):
         bench = _Bench(block, lengths, causal)
-        best = bench.fastest(_attentions(start))
-        best = bench.fastest(_linears(best))
+        best = bench.fastest(
+            [replace(start, attention=way, attention_in=number) for number in ("fp32", "bf16") for way in ("fused", "explicit")]
+        )  # fmt: skip
+        kinds = [best, replace(best, linear="contiguous")]
+        if hasattr(torch.backends.mkldnn, "matmul"):  # torch 2.9 and later
+            kinds.append(replace(best, activations="fp32", attention_in="fp32", linear="mixed"))
+        best = bench.fastest(kinds)
     log.info(
         "a block of %d sequences with %d tokens takes %.1f ms: %s",
         len(lengths), sum(lengths), 1000 * bench.seconds[best], ", ".join(f"{name} {value}" for name, value in best.as_dict().items()),
@@ -54,20 +59,8 @@ def probed_kernels(block: nn.Module, lengths: Sequence[int], compute: Compute, *
     return best
 
 
-def _attentions(start: Kernels) -> list[Kernels]:
-    explicit = replace(start, attention="explicit")
-    return [start, explicit, replace(start, attention_in="bf16"), replace(explicit, attention_in="bf16")]
-
-
-def _linears(best: Kernels) -> list[Kernels]:
-    kinds = [best, replace(best, linear="contiguous")]
-    if hasattr(torch.backends.mkldnn, "matmul"):  # torch 2.9 and later
-        kinds.append(replace(best, activations="fp32", attention_in="fp32", linear="mixed"))
-    return kinds
-
-
 class _Bench:
-    """Forward and backward of a copy of a block, timed."""
+    """The timed forward and backward passes of a copy of a block."""
 
     def __init__(self, block: nn.Module, lengths: Sequence[int], causal: bool) -> None:
         self._block = copy.deepcopy(block)
@@ -77,16 +70,15 @@ class _Bench:
         self.seconds: dict[Kernels, float] = {}
 
     def fastest(self, choices: list[Kernels]) -> Kernels:
-        """The first of the choices, or one that is clearly faster."""
+        """Return the first of the choices, or another one that is clearly faster."""
         for kernels in choices:
             if kernels not in self.seconds:
                 self.seconds[kernels] = self._time(kernels)
                 log.debug("%.1f ms: %s", 1000 * self.seconds[kernels], kernels)
-        best = min(choices, key=self.seconds.__getitem__)
-        return best if self.seconds[best] < _CLEARLY * self.seconds[choices[0]] else choices[0]
+        return clearly_fastest({kernels: self.seconds[kernels] for kernels in choices})
 
     def _time(self, kernels: Kernels) -> float:
-        """The median of some runs after one that prepares kernels and memory."""
+        """Return the median of some runs, after one that prepares kernels and memory."""
         times = []
         for _ in range(_REPEATS + 1):
             x = self._x.to(DTYPES[kernels.activations], copy=True).requires_grad_()
@@ -95,3 +87,9 @@ class _Bench:
             times.append(time.perf_counter() - start)
             self._block.zero_grad()
         return statistics.median(times[1:])
+
+
+def clearly_fastest(seconds: dict[Kernels, float]) -> Kernels:
+    """Return the first choice, or the fastest one if it is clearly faster than the first."""
+    first, best = next(iter(seconds)), min(seconds, key=seconds.__getitem__)
+    return best if seconds[best] < _CLEARLY * seconds[first] else first

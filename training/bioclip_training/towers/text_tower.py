@@ -1,8 +1,8 @@
 """Captions to features, without the work that cannot reach a feature.
 
-CLIP's text transformer is causal and pools at the end-of-text token, so what stands behind it is not computed, the last
-block is computed for that one token, and only the rows of the embedding that occur are trained. Whether that holds for a
-model is read from its config and then proved on a batch against the model's own forward, which is used where it does not.
+CLIP's text transformer is causal and pools at the end-of-text token. So tokens behind it are not computed, the last block is
+computed for that one token, and only the rows of the embedding that occur are trained. The config of a model tells if that
+holds for it, and a batch proves it against the model's own forward, which is used otherwise.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ import torch
 from open_clip import CLIP
 from open_clip.transformer import TextTransformer
 from torch import nn
-from torch.utils.checkpoint import checkpoint
+from torch.nn.functional import embedding, normalize
 
-from bioclip_training.towers.blocks import DTYPES, Kernels, Packing, run_block
+from bioclip_training.towers.blocks import DTYPES, Kernels, Packing, agree, run_block
 from bioclip_training.towers.token_table import TokenTable
 
 log = logging.getLogger("bioclip_plugin.training")
 
 _AT_ONCE = 256  # captions of a locked tower that are encoded together
-TOLERANCE = 1e-4  # largest difference of a normalised feature that rounding in fp32 explains
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
 
@@ -32,13 +31,7 @@ class TextTower(nn.Module):
     """The text half of an open_clip model; ``captions`` are all that will ever be trained on."""
 
     def __init__(
-        self,
-        model: Any,
-        tokenizer: Tokenizer,
-        captions: Sequence[str],
-        *,
-        locked: bool,
-        checkpointing: bool,
+        self, model: Any, tokenizer: Tokenizer, captions: Sequence[str], *, locked: bool, checkpointing: bool
     ) -> None:
         super().__init__()
         # In a tuple, so that the model's parameters are not listed a second time under this module.
@@ -50,7 +43,7 @@ class TextTower(nn.Module):
         self.kernels = Kernels()
         self.table: TokenTable | None = None
         self._text = _causal_text(model)
-        self._remember(captions)
+        self._tokenize(captions)
         if self._text is not None and not self._agrees(captions):
             self._text = None
             self._tokens.clear()
@@ -61,36 +54,9 @@ class TextTower(nn.Module):
             self._text.token_embedding.requires_grad_(False)
 
     def forward(self, captions: Sequence[str]) -> torch.Tensor:
-        """U captions to U×D features, L2-normalised fp32."""
-        if self._locked:
-            return self._looked_up(captions)
-        return self._encoded(captions)
-
-    def forget(self) -> None:
-        """The weights were changed from outside: features of a locked tower are computed anew."""
-        self._features.clear()
-
-    @property
-    def fast(self) -> bool:
-        """Whether captions are cut where they end and only their own tokens are trained."""
-        return self._text is not None
-
-    @property
-    def blocks(self) -> Sequence[nn.Module]:
-        """The blocks that the kernels are for; none where the model's own forward is used."""
-        return [] if self._text is None else list(self._text.transformer.resblocks)
-
-    @property
-    def embedding_name(self) -> str:
-        """Of the token embedding in the model's state."""
-        return "token_embedding.weight" if self._text is self._model[0] else "text.token_embedding.weight"
-
-    def lengths(self, captions: Sequence[str]) -> list[int]:
-        """Tokens of each caption, with those for start and end."""
-        self._remember(captions)
-        return [len(self._tokens[caption]) for caption in captions]
-
-    def _looked_up(self, captions: Sequence[str]) -> torch.Tensor:
+        """Return the features of U captions, U×D, L2-normalised fp32."""
+        if not self._locked:
+            return self._encoded(captions)
         missing = [caption for caption in dict.fromkeys(captions) if caption not in self._features]
         with torch.no_grad():
             for start in range(0, len(missing), _AT_ONCE):
@@ -98,33 +64,54 @@ class TextTower(nn.Module):
                 self._features.update(zip(part, self._encoded(part), strict=True))
         return torch.stack([self._features[caption] for caption in captions])
 
-    def _encoded(self, captions: Sequence[str]) -> torch.Tensor:
-        self._remember(captions)
-        if self._text is None:
-            features_UD = self._own_forward(captions, DTYPES[self.kernels.activations])
-        else:
-            features_UD = self._cut_forward(self._text, captions)
-        return nn.functional.normalize(features_UD.float(), dim=-1)
+    def forget(self) -> None:
+        """Drop the features of a locked tower, after its weights were replaced."""
+        self._features.clear()
 
-    def _own_forward(self, captions: Sequence[str], dtype: torch.dtype) -> torch.Tensor:
+    @property
+    def fast(self) -> bool:
+        """True if captions are cut where they end and only their own tokens are trained."""
+        return self._text is not None
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """The blocks that the kernels are for; none if the model's own forward is used."""
+        return [] if self._text is None else list(self._text.transformer.resblocks)
+
+    @property
+    def embedding_name(self) -> str:
+        """Name of the token embedding in the model's state."""
+        return "token_embedding.weight" if self._text is self._model[0] else "text.token_embedding.weight"
+
+    def lengths(self, captions: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each caption, with those for start and end."""
+        self._tokenize(captions)
+        return [len(self._tokens[caption]) for caption in captions]
+
+    def _encoded(self, captions: Sequence[str]) -> torch.Tensor:
+        self._tokenize(captions)
+        if self._text is not None:
+            return normalize(self._cut_forward(self._text, captions).float(), dim=-1)
         tokens_UT = torch.stack([self._tokens[caption] for caption in captions]).to(self._device)
+        dtype = DTYPES[self.kernels.activations]
         with torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32):
-            features_UD: torch.Tensor = self._model[0].encode_text(tokens_UT)
-        return features_UD
+            features_UD = self._model[0].encode_text(tokens_UT)
+        return normalize(features_UD.float(), dim=-1)
 
     def _cut_forward(self, text: Any, captions: Sequence[str]) -> torch.Tensor:
         tokens = [self._tokens[caption] for caption in captions]
         packing = Packing.of([len(tokens_T) for tokens_T in tokens], self._device)
         tokens_N = torch.cat(tokens).to(self._device)
-        embedded_ND = (
-            text.token_embedding(tokens_N) if self.table is None else self.table(tokens_N, text.token_embedding.weight)
-        )
-        positions_ND = nn.functional.embedding(packing.place_N % packing.longest, text.positional_embedding)
+        whole = text.token_embedding
+        embedded_ND = whole(tokens_N) if self.table is None else self.table(tokens_N, whole.weight)
+        positions_ND = embedding(packing.place_N % packing.longest, text.positional_embedding)
         x_ND = (embedded_ND + positions_ND).to(DTYPES[self.kernels.activations])
         *blocks, last = text.transformer.resblocks
         for block in blocks:
-            x_ND = self._through(block, x_ND, packing, None)
-        pooled_U1D = self._through(last, x_ND, packing, packing.ends_B)
+            x_ND = run_block(block, x_ND, self.kernels, packing=packing, checkpointing=self._checkpointing)
+        pooled_U1D = run_block(
+            last, x_ND, self.kernels, packing=packing, pooled_B=packing.ends_B, checkpointing=self._checkpointing
+        )
         features_UD: torch.Tensor = text.ln_final(pooled_U1D[:, 0].float())
         if isinstance(text.text_projection, nn.Module):
             features_UD = text.text_projection(features_UD)
@@ -132,35 +119,19 @@ class TextTower(nn.Module):
             features_UD = features_UD @ text.text_projection
         return features_UD
 
-    def _through(
-        self, block: nn.Module, x_ND: torch.Tensor, packing: Packing, ends_U: torch.Tensor | None
-    ) -> torch.Tensor:
-        def run(x: torch.Tensor) -> torch.Tensor:
-            return run_block(block, x, self.kernels, packing=packing, pooled_B=ends_U)
-
-        if self._checkpointing and torch.is_grad_enabled():
-            y: torch.Tensor = checkpoint(run, x_ND, use_reentrant=False)
-            return y
-        return run(x_ND)
-
-    def _remember(self, captions: Sequence[str]) -> None:
+    def _tokenize(self, captions: Sequence[str]) -> None:
         missing = [caption for caption in dict.fromkeys(captions) if caption not in self._tokens]
-        if not missing:
-            return
-        for caption, tokens_T in zip(missing, self._tokenizer(missing), strict=True):
+        for caption, tokens_T in zip(missing, self._tokenizer(missing) if missing else (), strict=True):
             length = len(tokens_T) if self._text is None else _end(self._text, tokens_T) + 1
             self._tokens[caption] = tokens_T[:length].clone()
 
+    @torch.no_grad()
     def _agrees(self, captions: Sequence[str]) -> bool:
-        """Whether a batch cut and computed by us has the features of the model's own forward."""
+        """Return True if some captions, cut and computed by us, have the features of the model's own forward."""
         sample = list(dict.fromkeys(captions))[:4] or ["an animal"]
-        with torch.no_grad():
-            self._remember(sample)
-            ours = nn.functional.normalize(self._cut_forward(self._text, sample), dim=-1)
-            theirs = nn.functional.normalize(
-                self._model[0].encode_text(self._tokenizer(sample).to(self._device)), dim=-1
-            )
-        return bool((ours - theirs).abs().max() < TOLERANCE)
+        self._tokenize(sample)
+        theirs_UD = self._model[0].encode_text(self._tokenizer(sample).to(self._device))
+        return agree(self._cut_forward(self._text, sample), theirs_UD)
 
     @property
     def _device(self) -> torch.device:
@@ -168,7 +139,7 @@ class TextTower(nn.Module):
 
 
 def _causal_text(model: Any) -> Any:
-    """The module with the parts of CLIP's own causal text transformer, or None: nothing behind the end reaches a feature."""
+    """Return the module with the parts of CLIP's own causal text transformer, in which nothing behind the end reaches a feature."""
     text = model if isinstance(model, CLIP) else getattr(model, "text", None)
     if not isinstance(text, (CLIP, TextTransformer)) or getattr(text, "attn_mask", None) is None:
         return None
@@ -178,7 +149,7 @@ def _causal_text(model: Any) -> Any:
 
 
 def _end(text: Any, tokens_T: torch.Tensor) -> int:
-    """Where the end-of-text token stands, whose output is the caption's feature."""
+    """Return the place of the end-of-text token, whose output is the caption's feature."""
     if _pool_type(text) == "eos":
         return int((tokens_T == (text.text_eos_id if isinstance(text, CLIP) else text.eos_id)).int().argmax())
     return int(tokens_T.argmax())  # it has the highest number
