@@ -120,7 +120,7 @@ def test_the_processes_of_a_world_have_slices_of_the_same_batch(images: Labelled
     parts = [taken(stream(images, 12, rank=rank, world=3), 3) for rank in range(3)]
     for number, batch in enumerate(whole):
         slices = [part[number] for part in parts]
-        assert [len(piece) for piece in slices] == [4, 4, 4]
+        assert [len(piece.keys) for piece in slices] == [4, 4, 4]
         assert (np.concatenate([piece.images_BHWC for piece in slices]) == batch.images_BHWC).all()
         assert sum((piece.captions for piece in slices), ()) == batch.captions
         assert {piece.epoch for piece in slices} == {batch.epoch}
