@@ -67,3 +67,8 @@ class StoreError(BioclipError):
 
 class PluginError(BioclipError):
     """A plugin that breaks the contract of a hook."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or its type if it has no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

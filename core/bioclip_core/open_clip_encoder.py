@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.device import Compute
 from bioclip_core.encoder import Encoder
-from bioclip_core.errors import ModelError, UnsafeWeights
+from bioclip_core.errors import ModelError, UnsafeWeights, first_line
 from bioclip_core.models import FoundModel
 from bioclip_core.preprocessing import Preprocessing
 
@@ -189,7 +189,7 @@ def load_model(found: FoundModel) -> Any:
             "Ask its author for a safetensors file"
         ) from None
     except Exception as error:  # for a damaged file open_clip, torch and safetensors each raise their own
-        raise ModelError(f"model {found.name!r}: {found.weights} cannot be loaded: {_first_line(error)}") from error
+        raise ModelError(f"model {found.name!r}: {found.weights} cannot be loaded: {first_line(error)}") from error
     return model
 
 
@@ -205,7 +205,7 @@ def tokenizer_of(found: FoundModel) -> Any:
         with _quiet_open_clip():
             return open_clip.get_tokenizer(found.architecture or f"local-dir:{found.folder}")
     except Exception as error:  # for a hub out of reach it raises whatever the hub client raises
-        raise ModelError(f"model {found.name!r}: its tokenizer cannot be loaded: {_first_line(error)}") from error
+        raise ModelError(f"model {found.name!r}: its tokenizer cannot be loaded: {first_line(error)}") from error
 
 
 @contextmanager
@@ -223,7 +223,3 @@ def _quiet_open_clip() -> Iterator[None]:
     finally:
         root.removeFilter(not_open_clip)
         root.removeHandler(nowhere)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Generator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +16,7 @@ from bioclip_training.batches.caption_drawing import CaptionDrawing
 from bioclip_training.batches.data import LabelledImages
 from bioclip_training.batches.pixel_cache import PixelCache
 from bioclip_training.batches.sample_order import BalancedOrder, SampleOrder, ShuffledOrder
+from bioclip_training.catalog.ahead import in_order, threads_for
 
 _OVERSAMPLING = 2  # regions are cached with this many times the model's size on the shorter side
 _SAMPLES_PER_JOB = 8
@@ -103,7 +102,7 @@ class TrainingStream:
             BalancedOrder(images.taxon_of_N, seed) if balance == "sampling" else ShuffledOrder(images.blocks, seed)
         )
         self._seed = seed
-        self._workers = workers or min(16, os.cpu_count() or 1)
+        self._threads = threads_for(workers)
         self._cache = PixelCache(cache_mb * 1_000_000)
         self._bad: dict[int, str] = {}
         self._share = batch_size // world
@@ -115,24 +114,20 @@ class TrainingStream:
         Raises:
             SourceError: if nothing can be read.
         """
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="bioclip-stream")
-        waiting: deque[tuple[int, list[Future[list[Sample]]]]] = deque()
-        number = first
+        starts = range(0, self._share, _SAMPLES_PER_JOB)
+        jobs = (self._positions(number, start) for number in count(first) for start in starts)
+        ahead = (_AHEAD + 1) * len(starts) - 1
+        done = in_order(self._samples, jobs, self._threads, ahead, name="bioclip-stream")
         try:
-            while True:
-                while len(waiting) <= _AHEAD:
-                    waiting.append((number, self._submitted(pool, number)))
-                    number += 1
-                ready, jobs = waiting.popleft()
-                yield self._batch(ready, [sample for job in jobs for sample in job.result()])
+            for number in count(first):
+                yield self._batch(number, [sample for samples in islice(done, len(starts)) for sample in samples])
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            done.close()
 
-    def _submitted(self, pool: ThreadPoolExecutor, number: int) -> list[Future[list[Sample]]]:
-        start = number * self.batch_size + self._first_of_share
-        positions = range(start, start + self._share)
-        parts = [positions[at : at + _SAMPLES_PER_JOB] for at in range(0, self._share, _SAMPLES_PER_JOB)]
-        return [pool.submit(self._samples, part) for part in parts]
+    def _positions(self, number: int, start: int) -> range:
+        """Return the positions of one job of a batch."""
+        begin = number * self.batch_size + self._first_of_share
+        return range(begin + start, begin + min(start + _SAMPLES_PER_JOB, self._share))
 
     def _samples(self, positions: range) -> list[Sample]:
         return [self._sample(position) for position in positions]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.errors import BioclipError, UsageError, first_line
 from bioclip_core.files.whole import replacing_file
 from bioclip_core.models import CONFIG, WEIGHTS
 from bioclip_training.catalog.rows import DEV_FRACTION
@@ -220,8 +220,3 @@ def _flattened(settings: Mapping[str, Any]) -> dict[str, Any]:
         inner = _flattened(value) if isinstance(value, Mapping) else None
         flat.update({name: value} if inner is None else {f"{name}.{key}": entry for key, entry in inner.items()})
     return flat
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, or its type if it has no text."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

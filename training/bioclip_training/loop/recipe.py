@@ -14,6 +14,7 @@ from bioclip_core.captions import Caption
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.options import check_options
 from bioclip_training.batches.caption_drawing import shares_of
+from bioclip_training.catalog.ahead import threads_for
 from bioclip_training.catalog.rows import DEV_FRACTION
 
 Method = Literal["full", "lora"]
@@ -190,7 +191,7 @@ class TrainConfig:
     @property
     def threads(self) -> int:
         """Number of decoding threads: ``workers``, or one per core and at most 16."""
-        return self.workers or min(16, os.cpu_count() or 1)
+        return threads_for(self.workers)
 
     def settled(self, *, images: int, text_width: int, random_weights: bool) -> TrainConfig:
         """Return the same run with a number in place of each None that leaves the choice to the software.

@@ -12,11 +12,10 @@ from typing import Any
 import open_clip
 import torch
 
-from bioclip_core.errors import ModelError, UnknownModel, UsageError
+from bioclip_core.errors import ModelError, UnknownModel, UsageError, first_line
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import load_model, tokenizer_of
 from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD, Preprocessing, preprocessing_of
-from bioclip_training.loop.checkpoint import first_line
 
 NEW = "new:"
 
