@@ -28,6 +28,7 @@ _SPECIAL = INFRASPECIFIC | DOUBT | PARTICLES | frozenset("sp spp spec species in
 _NO_EPITHET = re.compile(r"(?:spp?|spec|species|indet|undet|ined|gen|n|nov)\.?\d*$|sp\.?\s*\d+$")
 _PLAIN = re.compile(r"([A-Z][a-z]+)(?: ([a-z]{3,}))?(?: ([a-z]{3,}))?", re.ASCII)
 _WORD = re.compile(r"[^\W\d_][^\W_]*(?:[-'’.]+[^\W_]+)*")
+_PROVISIONAL = re.compile(r"([^\W\d_]+\d+) ([a-z][^\W_]*)")
 _SUBGENUS = re.compile(r"^\(\s*[^\W\d_]+\.?\s*\)\s+(?=[×✕]|[^\W\d_])")
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,60}>")
 _YEAR = re.compile(r"\b1[5-9]\d\d\b|\b20\d\d\b")
@@ -135,6 +136,8 @@ def parse_name(text: Any, *, is_species: bool = False) -> WrittenName:
         return WrittenName("")
     if cleaned.isupper() and " " in cleaned:
         cleaned = cleaned.capitalize()
+    if provisional := _PROVISIONAL.fullmatch(cleaned):  # "UBA1234 sp002" of a collection's own numbering
+        return WrittenName(cleaned, provisional[1].capitalize(), provisional[2])
     genus, _, rest = cleaned.partition(" ")
     second, _, after = rest.partition(" ")
     is_shouted = genus.isupper() and second.isupper() and len(genus) > 2 and len(second) > 2
@@ -170,6 +173,8 @@ def parse_species(cell: Any, genus: str = "") -> WrittenName:
         hybrid_genus, word = _without_mark(genus)
         word = word.partition(" ")[0]
         of_row = WrittenName(f"{genus} {text}", word[:1].upper() + word[1:].lower(), hybrid_genus=hybrid_genus)
+        if text.isalnum() and text[-1].isdigit() and not text.isdigit():  # "sp31": numbered by the collection
+            return replace(of_row, epithet=text)
         if rest and own.genus == of_row.genus:
             return replace(own, hybrid_genus=hybrid_genus or own.hybrid_genus)
         is_abbreviated = rest and own.genus == f"{of_row.genus[0]}."

@@ -137,6 +137,7 @@ def test_a_scientific_name_gives_genus_and_epithet(text: str, names: tuple[str, 
         ("Inocybe_sp_SH1572816.08FU", "Inocybe", "", "sp."),
         ("Tobacco mosaic virus", "Tobacco", "mosaic", ""),
         ("12", "", "", ""),
+        ("UBA1234 sp002", "Uba1234", "sp002", ""),  # a collection's own numbering
     ],
 )
 def test_marks_numbers_and_doubts_are_never_taken_for_a_species(
@@ -171,6 +172,8 @@ def test_a_capitalised_second_word_is_the_epithet_if_the_source_states_a_species
         ("Palmatum Thunb., 1784", "Acer", ("Acer", "palmatum")),
         ("acer palmatum", "Acer", ("Acer", "palmatum")),
         ("palmatum", "Uba1234", ("Uba1234", "palmatum")),  # a provisional genus
+        ("sp31", "Acer", ("Acer", "sp31")),  # a provisional species
+        ("31", "Acer", ("Acer", "")),
     ],
 )
 def test_a_species_cell_is_read_with_the_genus_of_its_row(cell: str, genus: str, binomial: tuple[str, str]) -> None:

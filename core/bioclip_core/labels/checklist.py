@@ -28,6 +28,8 @@ class NameIndex:
         if self._labels.is_custom:  # the user's own words: nothing about them is to be cleaned
             return self._column_rows("common_name", name.strip())
         text = clean_name(name)
+        if (rows := self._binomial_rows(*text.partition(" ")[::2])) is not None:
+            return rows
         written = parse_name(text)
         if written.epithet and (rows := self._binomial_rows(*written.binomial)) is not None:
             return rows
