@@ -1,4 +1,4 @@
-"""Joining prototypes to a text label set: which rows to replace, and the scale and bias under which both compare."""
+"""Joining prototypes to a text label set: the rows to replace, and the scale and bias under which both kinds compare."""
 
 from __future__ import annotations
 
@@ -12,93 +12,106 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
+from bioclip_core.labels.checklist import NameIndex
 from bioclip_core.labels.label_set import Block, LabelSet
 from bioclip_core.labels.merging import mapped_rows, row_of, write_merged
-from bioclip_core.labels.prototypes import UNFITTED, checked_examples, labels_of, left_out_cosines, unit_rows
+from bioclip_core.labels.prototypes import (
+    UNFITTED,
+    checked_examples,
+    labels_of,
+    left_out_cosines,
+    log_sum,
+    sums_of,
+    unit_rows,
+)
 from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 
 JOINED_SCALES: tuple[float, ...] = tuple(float(round(scale, 3)) for scale in np.geomspace(1.0, 400.0, 27))
-"""The scales tried, 26% apart. Features are not centred here, so that their cosines lie closer together than centred ones:
-the mean of the examples is that of new taxa, and taken off it would hide how far from all of them an image of an old one is."""
+"""Scales to try, 26% apart. Features are not centred here, so their cosines are closer together than those of centred ones:
+the mean of the examples is that of new taxa, and subtracting it would hide how far images of old taxa are from all of them."""
 
 OLD_WEIGHS = 2.0
-"""An answer that an old taxon loses counts as much as two that a new one misses: who joins labels has the old answers already."""
+"""An answer that an old taxon loses counts as much as two that a new one misses, since the user has the old answers already."""
 
 ENOUGH_OLD = 20
-"""With fewer examples of taxa that keep their text row, examples whose own prototype is taken away are counted as such too."""
+"""With fewer examples of taxa that keep their text row, examples whose own prototype is removed stand in for more."""
 
-_REPLACES = math.log(10)  # a taxon's examples must be ten times as likely under its prototype as under its text row
-_SHARE_OF_OTHERS = (
-    0.25  # what prototypes may take of images of other taxa, where no example can be left out to weigh it
-)
-_SHARE_OF_OWN = 0.75  # what a lone prototype gets of images of its own, where nothing says what other images look like
-_EXAMPLES_A_TAXON = 10  # more of them tell no more about a text row
-_AS_GOOD = (
-    0.02  # nats: of scales as likely as that the smallest is taken, since few examples, well apart, set no limit to it
-)
-_ROWS = 4000  # examples that text rows are compared with, unless there are more than 2,000 taxa
-_PRODUCTS = 400_000_000  # of those examples and text rows: beside a million labels, 400 examples
-_CELLS = 2_000_000  # of examples × prototypes in the fit
-_ROWS_A_CHUNK = 8192  # text rows in fp32 at once
-_MOST_ALIKE = 10_000  # rows under one name that are looked through for the name's own
-_NEVER = -1e9  # the logit of a row that is not there
+_REPLACES = math.log(10)
+"""A taxon's examples must be ten times as likely under its prototype as under its text row."""
+_SHARE_OF_OTHERS = 0.25
+"""Share of images of other taxa that prototypes may take if no example can be left out to weigh it."""
+_SHARE_OF_OWN = 0.75
+"""Share of its own images for a lone prototype if no images of other taxa are known."""
+_EXAMPLES_PER_TAXON = 10
+"""More examples say no more about a text row."""
+_AS_GOOD = 0.02
+"""Nats: of equally likely scales the smallest is taken, since a few well-separated examples set no upper limit."""
+_ROWS = 4000
+"""Examples that are compared with the text rows, unless there are more than 2,000 taxa."""
+_PRODUCTS = 400_000_000
+"""Products of these examples and text rows: for a million labels, 400 examples."""
+_CELLS = 2_000_000
+"""Examples × prototypes in the fit."""
+_ROWS_PER_CHUNK = 8192
+"""Text rows in fp32 at once."""
+_MOST_ALIKE = 10_000
+"""Rows under one name that are searched for the taxon of that name."""
+_NEVER = -1e9
+"""Logit of a missing row."""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinFit:
-    """How the rows of the two kinds were brought together; kept in the label set's manifest."""
+    """The fit that joins the two kinds of rows, as the label set's manifest keeps it."""
 
     scale: float
     bias: float
     """Of the prototypes: logit = scale * cosine + bias. The text rows keep their own."""
     added: int
-    """Prototypes of taxa that the text set has no row of."""
+    """Prototypes of taxa without a text row."""
     replaced: int
-    """Prototypes that stand in place of a text row."""
+    """Prototypes that replace a text row."""
     kept: tuple[str, ...]
-    """Taxa with examples that keep their text row: under it their examples, left out in turn, are likely enough."""
+    """Taxa with examples that keep their text row, under which their left-out examples are likely enough."""
     new_rows: int
-    """Examples, each left out of its prototype, that say how often prototypes must win."""
+    """Examples, each left out of its prototype, that tell how often prototypes must win."""
     old_rows: int
-    """Examples of taxa that keep their text row, which say how often text must win."""
+    """Examples of taxa that keep their text row, which tell how often text must win."""
     old_stand_ins: int
-    """Examples whose own prototype was taken away, counted as images of old taxa for want of them."""
+    """Examples with their own prototype removed, which stand in for missing images of old taxa."""
 
     @property
     def rests_on(self) -> str:
-        """What the fit rests on, for people."""
+        """The data behind the fit, for users."""
         new = f"{self.new_rows} left-out examples of taxa with prototypes"
         if not self.new_rows:
             new = f"no example that could be left out (each prototype has one), so prototypes get {_SHARE_OF_OTHERS:.0%} of other images"
         if not (self.old_rows or self.old_stand_ins):
-            return f"{new}; nothing says what images of other taxa look like, so the prototype gets {_SHARE_OF_OWN:.0%} of its own"
+            return f"{new}; there are no images of other taxa, so the prototype gets {_SHARE_OF_OWN:.0%} of its own"
         old = [f"{self.old_rows} images of taxa that keep their text row"] if self.old_rows else []
-        old += [f"{self.old_stand_ins} examples with their own prototype taken away"] if self.old_stand_ins else []
+        old += [f"{self.old_stand_ins} examples with their own prototype removed"] if self.old_stand_ins else []
         return f"{new}, and {' and '.join(old)}"
 
 
 @dataclass(frozen=True, slots=True)
 class TextSide:
-    """What a text label set says of R images."""
+    """The logits of R images under a text label set."""
 
     others_R: NDArray[np.float64]
-    """Logarithm of the sum of the exponentials of all logits but the image's own taxon's."""
+    """Logarithm of the sum of the exponentials of all logits except that of the image's own taxon."""
     own_R: NDArray[np.float64]
-    """The logit of the image's own taxon, a very small number where it has no row."""
-    best_R: NDArray[np.float64]
-    """The largest logit."""
-    best_row_R: NDArray[np.int64]
+    """Logit of the image's own taxon, a very small number for a taxon without a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """R examples beside C prototypes, each example left out of its own."""
+    """R examples and C prototypes, each example left out of its own."""
 
     cosines_RC: NDArray[np.float64]
     label_of_R: NDArray[np.int64]
     counts_C: NDArray[np.int64]
-    """Examples of each prototype, all of them."""
+    """All examples of each prototype."""
 
     @property
     def own(self) -> NDArray[np.float64]:
@@ -114,109 +127,101 @@ class _Evidence:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Images of one side of the fit: their cosines with prototypes, and what the text rows weigh."""
+    """Images of one side of the fit: their cosines with prototypes, and the weight of the text rows."""
 
     cosines_RC: NDArray[np.float64]
     text_R: NDArray[np.float64]
     own_R: NDArray[np.float64]
-    """Cosines with their own prototypes; of no meaning for images of old taxa."""
+    """Cosines with their own prototypes; meaningless for images of old taxa."""
 
 
 def join_prototypes(
     text: LabelSet, features_ND: NDArray[Any], taxa: Sequence[Taxon], folder: Path, *, progress: Progress | None = None
 ) -> tuple[LabelSet, JoinFit]:
-    """Write a label set of a text label set's rows and the prototypes of examples, on scales that compare.
+    """Write a label set with the rows of a text label set and the prototypes of examples, on comparable scales.
 
-    Cosines of two images and of an image and a caption are on different scales, so that rows of both kinds, stacked as
-    they are, take each other's answers. The logits of text stay as they are. Scale and bias of the prototypes are those
-    under which images are likeliest, old taxa weighing twice as much as new ones: new ones are the examples, each left out of its
-    own prototype; old ones are the examples of taxa that keep their text row and, where those are few, examples whose
-    whole prototype is taken away: for them the text rows should win, as they should for any taxon without examples.
+    Cosines of two images and of an image and a caption are on different scales, so rows of both kinds, stacked unchanged,
+    take each other's answers. The logits of text stay unchanged. Scale and bias of the prototypes are those under which
+    images are likeliest, with old taxa weighing twice as much as new ones. Images of new taxa are the examples, each left
+    out of its own prototype. Images of old taxa are the examples of taxa that keep their text row and, if there are only a
+    few, examples whose own prototype is removed: for them the text rows should win, as for any taxon without examples.
 
-    A taxon that stands in the text set gets its prototype in place of its text row if its examples, left out in turn,
-    are together ten times as likely under it; else, and where it has a single example, the text row stays.
+    The prototype of a taxon in the text set replaces its text row if its left-out examples are together ten times as likely
+    under it. Otherwise, and for a single example, the text row stays.
 
     Args:
-        text: of text rows alone, for the encoder of the features.
-        features_ND: one L2-normalised row an example.
+        text: a label set of text alone, for the encoder of the features.
+        features_ND: one L2-normalised row per example.
         taxa: the taxon of each row.
-        folder: what is written.
-        progress: called with rows written and rows in all.
+        folder: folder to write.
+        progress: called with rows written and rows in total.
 
     Raises:
-        LabelSetError: if the text set holds prototypes or custom labels, the examples cannot be used, or there is one alone.
+        LabelSetError: if the text set holds prototypes or custom labels, the examples cannot be used, or there is only one.
     """
-    _check_text(text)
+    if text.is_custom or len(text.kinds) > 1 or any(block.kind != "text" for block in text.blocks):
+        raise LabelSetError(
+            f"label set {text.folder or '(in memory)'} holds {'custom labels' if text.is_custom else 'prototypes'}; "
+            "prototypes are joined to a label set of text alone: give one from bioclip-plugin labels build or import"
+        )
     features = checked_examples(features_ND, taxa, least=1)
     if len(features) < 2:
-        raise LabelSetError("prototypes: a single example says nothing of how alike images are; give at least two")
+        raise LabelSetError("prototypes: a single example does not tell how alike images are; give at least two")
     labels, label_of_N = labels_of(taxa)
     rows, places = _fit_rows(label_of_N, len(text)), matching_rows(text, labels)
-    text_side = text_side_of(text, features[rows], places[label_of_N[rows]])
+    text_side = _text_side(text, features[rows], places[label_of_N[rows]])
     evidence = _evidence(features, label_of_N, rows)
     has_row_C = places >= 0
     used_C = _chosen(evidence, text_side, *_first_fit(evidence, text_side), has_row_C)
-    remaining = text_side_of(text, features[rows], places[label_of_N[rows]], without=places[used_C & has_row_C])
+    remaining = _text_side(text, features[rows], places[label_of_N[rows]], without=places[used_C & has_row_C])
     scale, bias, counts = _final_fit(evidence, text_side, remaining, used_C)
     kept = tuple(label.scientific_name for label, used in zip(labels, used_C, strict=True) if not used)
     fit = JoinFit(scale, bias, int((used_C & ~has_row_C).sum()), int((used_C & has_row_C).sum()), kept, *counts)
-    prototypes_CD = unit_rows(_sums(features, label_of_N, len(labels)))
-    scales = Block(0, 0, "prototype", scale, bias)
+    prototypes_CD = unit_rows(sums_of(features, label_of_N, len(labels)))
     notes = {"captions": text.manifest.get("captions"), "examples": len(features), "join_fit": asdict(fit),
              "joined_to": text.manifest["id"]}  # fmt: skip
-    chosen = [label if place < 0 else text.taxon(place) for label, place in zip(labels, places.tolist(), strict=True)]
-    chosen = [label for label, used in zip(chosen, used_C, strict=True) if used]
+    chosen = [
+        label if place < 0 else text.taxon(place)
+        for label, place, used in zip(labels, places.tolist(), used_C, strict=True)
+        if used
+    ]
+    scales = Block(0, 0, "prototype", scale, bias)
     return write_merged(folder, text, chosen, prototypes_CD[used_C], scales, notes, progress=progress), fit
 
 
-def text_side_of(
+def _text_side(
     text: LabelSet,
     features_RD: NDArray[np.float32],
     own_R: NDArray[np.int64],
     *,
     without: Sequence[int] | NDArray[np.int64] = (),
 ) -> TextSide:
-    """What the text rows say of R images, a chunk of rows at a time.
+    """Compare R images with the text rows, a chunk of rows at a time.
 
     Args:
         text: a label set of text alone.
         features_RD: L2-normalised.
-        own_R: the row of each image's own taxon, negative where it has none.
-        without: rows that are left out.
+        own_R: the row of each image's own taxon, negative for a taxon without a row.
+        without: rows to leave out.
     """
     block, usable_N = text.blocks[0], text.kept_N.copy()
     usable_N[np.asarray(without, dtype=np.int64)] = False
-    count = len(features_RD)
-    sums_R, own_logit_R, best_R = (np.full(count, _NEVER) for _ in range(3))
-    best_row_R = np.full(count, -1)
-    for start in range(0, len(text), _ROWS_A_CHUNK):
-        chunk_KD = mapped_rows(text)[start : start + _ROWS_A_CHUNK].astype(np.float32)
+    sums_R, own_logit_R = (np.full(len(features_RD), _NEVER) for _ in range(2))
+    for start in range(0, len(text), _ROWS_PER_CHUNK):
+        chunk_KD = mapped_rows(text)[start : start + _ROWS_PER_CHUNK].astype(np.float32)
         logits_RK = (block.scale * (features_RD @ chunk_KD.T) + block.bias).astype(np.float64)
         logits_RK[:, ~usable_N[start : start + len(chunk_KD)]] = _NEVER
-        top_R = logits_RK.argmax(axis=1)
-        top_logit_R = logits_RK[np.arange(count), top_R]
-        better_R = top_logit_R > best_R
-        best_row_R[better_R] = start + top_R[better_R]
-        best_R = np.maximum(best_R, top_logit_R)
         here = np.flatnonzero((own_R >= start) & (own_R < start + len(chunk_KD)))
         own_logit_R[here] = logits_RK[here, own_R[here] - start]
         logits_RK[here, own_R[here] - start] = _NEVER
-        sums_R = np.logaddexp(sums_R, _log_sum(logits_RK))
-    return TextSide(sums_R, own_logit_R, best_R, best_row_R)
-
-
-def _check_text(text: LabelSet) -> None:
-    if text.is_custom or len(text.kinds) > 1 or any(block.kind != "text" for block in text.blocks):
-        raise LabelSetError(
-            f"label set {text.folder or '(in memory)'} holds {'custom labels' if text.is_custom else 'prototypes'}; "
-            "prototypes are joined to a label set of text alone: give the one that bioclip-plugin labels build or import made"
-        )
+        sums_R = np.logaddexp(sums_R, log_sum(logits_RK))
+    return TextSide(sums_R, own_logit_R)
 
 
 def _fit_rows(label_of_N: NDArray[np.int64], text_rows: int) -> NDArray[np.int64]:
-    """The examples that take part in the fit: some of each taxon, evenly spread over its own."""
+    """Return the examples that take part in the fit: a few of each taxon, evenly spread over its own."""
     counts = np.bincount(label_of_N)
-    most = int(np.clip(min(_ROWS, _PRODUCTS // text_rows) // len(counts), 2, _EXAMPLES_A_TAXON))
+    most = int(np.clip(min(_ROWS, _PRODUCTS // text_rows) // len(counts), 2, _EXAMPLES_PER_TAXON))
     order = np.argsort(label_of_N, kind="stable")
     picked = [own[np.linspace(0, len(own) - 1, min(most, len(own))).astype(np.int64)]
               for own in np.split(order, np.cumsum(counts)[:-1])]  # fmt: skip
@@ -224,13 +229,11 @@ def _fit_rows(label_of_N: NDArray[np.int64], text_rows: int) -> NDArray[np.int64
 
 
 def matching_rows(text: LabelSet, taxa: Sequence[Taxon]) -> NDArray[np.int64]:
-    """For each taxon its usable row in a label set, -1 where it has none.
+    """Return the usable row of each taxon in a label set, -1 for a taxon without one.
 
-    A row matches by its whole lineage; where higher ranks differ, by its name, if just one row of the same rank and no
-    other kingdom has it.
+    A row matches by its whole lineage. If higher ranks differ, it matches by its name, provided that exactly one row of the
+    same rank, in no other kingdom, has it.
     """
-    from bioclip_core.labels.checklist import NameIndex
-
     index = NameIndex(text)
     rows_C = np.full(len(taxa), -1, dtype=np.int64)
     for place, taxon in enumerate(taxa):
@@ -243,10 +246,9 @@ def matching_rows(text: LabelSet, taxa: Sequence[Taxon]) -> NDArray[np.int64]:
 
 
 def _named_alike(text: LabelSet, taxon: Taxon, rows: NDArray[np.int64] | None) -> list[int]:
-    if rows is None or len(rows) > _MOST_ALIKE:  # a family has many rows, of which one may be the family's own
-        rows = np.empty(0, dtype=np.int64) if rows is None else rows[:_MOST_ALIKE]
     found = []
-    for row in rows.tolist():
+    # A family's name has many rows, one of which may be the family itself.
+    for row in [] if rows is None else rows[:_MOST_ALIKE].tolist():
         other = text.taxon(row)
         same_kingdom = not (taxon.kingdom and other.kingdom) or taxon.kingdom == other.kingdom
         if same_kingdom and other.rank == taxon.rank and other.scientific_name == taxon.scientific_name:
@@ -254,32 +256,28 @@ def _named_alike(text: LabelSet, taxon: Taxon, rows: NDArray[np.int64] | None) -
     return found
 
 
-def _sums(unit_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], count: int) -> NDArray[np.float32]:
-    sums_CD = np.zeros((count, unit_ND.shape[1]), dtype=np.float32)
-    np.add.at(sums_CD, label_of_N, unit_ND)
-    return sums_CD
-
-
 def _evidence(features_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], rows: NDArray[np.int64]) -> _Evidence:
     counts_C = np.bincount(label_of_N)
-    sums_CD = _sums(features_ND, label_of_N, len(counts_C))
+    sums_CD = sums_of(features_ND, label_of_N, len(counts_C))
     cosines_RC = left_out_cosines(features_ND[rows], label_of_N[rows], sums_CD, unit_rows(sums_CD))
     return _Evidence(cosines_RC, label_of_N[rows], counts_C)
 
 
 def _first_fit(evidence: _Evidence, text: TextSide) -> tuple[float, float]:
-    """Scale and bias where every text row stays, but for each example its own taxon's."""
+    """Return scale and bias if every text row stays, except that of the example's own taxon."""
     is_new_R = evidence.counts_C[evidence.label_of_R] > 1
     new = _Side(evidence.cosines_RC[is_new_R], text.others_R[is_new_R], evidence.own[is_new_R])
     old = _Side(evidence.without_own, np.logaddexp(text.others_R, text.own_R), evidence.own)
-    return _likeliest(new, old if len(evidence.counts_C) > 1 else _none_of(old))
+    if len(evidence.counts_C) == 1:
+        old = _Side(old.cosines_RC[:0], old.text_R[:0], old.own_R[:0])
+    return _likeliest(new, old)
 
 
 def _chosen(
     evidence: _Evidence, text: TextSide, scale: float, bias: float, has_row_C: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Which of the C taxa get their prototype: those without a text row, and those whose examples are likelier under it."""
-    others_R = np.logaddexp(text.others_R, _log_sum(scale * evidence.without_own) + bias)
+    """Return True for each of C taxa that gets its prototype: without a text row, or with examples that are likelier under it."""
+    others_R = np.logaddexp(text.others_R, log_sum(scale * evidence.without_own) + bias)
     as_prototype_R = scale * evidence.own + bias
     gain_R = (as_prototype_R - np.logaddexp(others_R, as_prototype_R)) - (
         text.own_R - np.logaddexp(others_R, text.own_R)
@@ -292,12 +290,12 @@ def _chosen(
 def _final_fit(
     evidence: _Evidence, text: TextSide, remaining: TextSide, used_C: NDArray[np.bool_]
 ) -> tuple[float, float, tuple[int, int, int]]:
-    """Scale and bias of the prototypes in use, and how many images the fit rests on: new, old, stand-ins for old.
+    """Return scale and bias of the prototypes in use, and the numbers of new, old and stand-in images behind them.
 
     Args:
         evidence: with all C prototypes.
         text: with every text row.
-        remaining: without the text rows that are replaced.
+        remaining: without the replaced text rows.
         used_C: the prototypes in use.
     """
     used_R = used_C[evidence.label_of_R]
@@ -310,7 +308,7 @@ def _final_fit(
     if not used_C.any():
         return UNFITTED, 0.0, (0, int(is_old_R.sum()), 0)
     new = _Side(cosines_RC[is_new_R], remaining_R[is_new_R], evidence.own[is_new_R])
-    # A stand-in is an image of a taxon without a prototype: its text row, where it had one, is back.
+    # A stand-in is an image of a taxon without a prototype, so it gets its text row back.
     text_of_stand_in_R = np.logaddexp(remaining.others_R, text.own_R)
     old = _Side(
         np.concatenate([cosines_RC[is_old_R], left_RC[stands_in_R]]),
@@ -322,16 +320,16 @@ def _final_fit(
 
 
 def _likeliest(new: _Side, old: _Side) -> tuple[float, float]:
-    """Scale and bias; the two sides weigh 1 and ``OLD_WEIGHS``, however many images each has."""
+    """Return scale and bias; the two sides weigh 1 and ``OLD_WEIGHS``, whatever their numbers of images."""
     if not len(new.text_R) or not len(old.text_R):
         return UNFITTED, _bias(new, old, UNFITTED)
     new, old = _thinned(new), _thinned(old)
     tried = []
     for scale in JOINED_SCALES:
         bias = _bias(new, old, scale)
-        new_R, old_R = (_log_sum(scale * side.cosines_RC) + bias for side in (new, old))
+        new_R, old_R = (log_sum(scale * side.cosines_RC) + bias for side in (new, old))
         own_R = scale * new.own_R + bias
-        # What the right text row of an old image weighs is no matter of scale and bias: it is left out.
+        # The weight of an old image's right text row does not depend on scale and bias, so it is left out.
         likelihood = np.mean(own_R - np.logaddexp(new.text_R, new_R)) - OLD_WEIGHS * np.mean(
             np.logaddexp(0, old_R - old.text_R)
         )
@@ -341,8 +339,8 @@ def _likeliest(new: _Side, old: _Side) -> tuple[float, float]:
 
 
 def _bias(new: _Side, old: _Side, scale: float) -> float:
-    """The likeliest bias at a scale: new images lose to text ``OLD_WEIGHS`` times what old ones lose to prototypes."""
-    new_R, old_R = (_log_sum(scale * side.cosines_RC) - side.text_R for side in (new, old))
+    """Return the likeliest bias at a scale: new images lose ``OLD_WEIGHS`` times as much to text as old ones to prototypes."""
+    new_R, old_R = (log_sum(scale * side.cosines_RC) - side.text_R for side in (new, old))
     low, high = -2000.0, 2000.0
     for _ in range(60):
         bias = (low + high) / 2
@@ -354,21 +352,10 @@ def _bias(new: _Side, old: _Side, scale: float) -> float:
 
 
 def _share(logits_R: NDArray[np.float64]) -> float:
-    """The mean of the logistic function."""
+    """Return the mean of the logistic function."""
     return float(np.mean(0.5 * (1 + np.tanh(logits_R / 2))))
 
 
 def _thinned(side: _Side) -> _Side:
     step = max(1, side.cosines_RC.size // _CELLS)
     return _Side(side.cosines_RC[::step], side.text_R[::step], side.own_R[::step])
-
-
-def _none_of(side: _Side) -> _Side:
-    return _Side(side.cosines_RC[:0], side.text_R[:0], side.own_R[:0])
-
-
-def _log_sum(logits_RK: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithm of the sum of the exponentials of each row."""
-    peak_R = logits_RK.max(axis=1)
-    total: NDArray[np.float64] = peak_R + np.log(np.exp(logits_RK - peak_R[:, None]).sum(axis=1))
-    return total

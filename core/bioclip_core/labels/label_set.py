@@ -1,4 +1,4 @@
-"""The label set: taxa in taxonomic order, their embeddings as a memory map, and the spans that ranks are sums over."""
+"""The label set: taxa in taxonomic order, their embeddings as a memory map, and the rows of each taxon."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bioclip_core.taxonomy import RANKS, Rank, Taxon
 MANIFEST, TAXA, EMBEDDINGS = "label_set.json", "taxa.parquet", "embeddings.npy"
 FORMAT_VERSION = 1
 JOINED_VERSION = 2
-"""Of a manifest whose blocks are ``[start, stop, place in "kinds"]``; the scales stand in ``kinds``, once each."""
+"""Format of a manifest whose blocks are ``[start, stop, place in "kinds"]``; ``kinds`` holds each scale once."""
 
 GROUP, LABEL = "group", "label"
 COLUMNS = (GROUP, *(rank.value for rank in RANKS), "common_name", "source_id")
@@ -28,7 +28,7 @@ COLUMNS = (GROUP, *(rank.value for rank in RANKS), "common_name", "source_id")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A run of rows whose similarities are on one scale: logit = scale * cosine + bias."""
+    """Consecutive rows whose similarities are on one scale: logit = scale * cosine + bias."""
 
     start: int
     stop: int
@@ -37,12 +37,12 @@ class Block:
     scale: float
     bias: float = 0.0
     feature_mean: tuple[float, ...] | None = None
-    """Subtracted from a feature (D numbers, then L2 again) before the cosine; for prototypes."""
+    """D numbers to subtract from a feature before the cosine, with another L2 normalisation; for prototypes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The R rows, wherever they stand, whose similarities are on one scale."""
+    """All R rows of a label set whose similarities are on one scale."""
 
     scale: float
     bias: float
@@ -53,23 +53,23 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """The taxa of one level as runs of rows, in row order; S of them cover all N rows without a gap."""
+    """The taxa of one level as runs of rows, in row order; S of them cover all N rows without gaps."""
 
     starts_S: NDArray[np.int64]
     ends_S: NDArray[np.int64]
     named_S: NDArray[np.bool_]
-    """False where the lineages of a span have no name at this level; they stand under their nearest named ancestor."""
+    """False for a span whose lineages have no name at this level; it belongs to their nearest named ancestor."""
 
     @property
     def single(self) -> bool:
-        """Whether every span is one row, so that sums are the rows themselves."""
+        """True if every span is one row, so that sums are the rows themselves."""
         return bool(len(self.starts_S) == (self.ends_S[-1] if len(self.ends_S) else 0))
 
 
 class LabelSet:
-    """N labels for one model: a folder of ``taxa.parquet``, ``embeddings.npy`` and ``label_set.json``, or in memory.
+    """N labels for one model, in memory or in a folder with ``taxa.parquet``, ``embeddings.npy`` and ``label_set.json``.
 
-    Opening maps the embeddings and reads the names, dictionary-encoded; nothing of size N×D is loaded.
+    Opening a folder maps the embeddings and reads the names, dictionary-encoded; it loads nothing of size N×D.
     """
 
     def __init__(
@@ -100,16 +100,16 @@ class LabelSet:
 
     @property
     def is_custom(self) -> bool:
-        """Whether the labels are words of the user's own instead of taxa."""
+        """True if the labels are the user's own words instead of taxa."""
         return bool(self.manifest.get("custom", False))
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """The levels that answers can be asked at, most general first."""
+        """The levels of answers, most general first."""
         return (GROUP, LABEL) if self.is_custom else tuple(rank.value for rank in RANKS)
 
     def level(self, rank: str) -> str:
-        """The level that a requested rank means here: custom labels answer ``species`` with their labels.
+        """Return the level for a requested rank. Custom labels answer ``species`` with their labels.
 
         Raises:
             UsageError: if the label set has no such level.
@@ -121,17 +121,16 @@ class LabelSet:
         return rank
 
     def identity(self) -> dict[str, Any]:
-        """What answers are tied to: the label set's own id, and the subset of its labels that is in use."""
-        subset = None
-        if not np.array_equal(self.kept_N, self.usable_N):
-            subset = hashlib.sha256(np.packbits(self.kept_N).tobytes()).hexdigest()
-        joined = "kinds" in self.manifest  # then the id holds the scales, and the mean would stand here for every block
+        """Return what answers depend on: the label set's id, the subset of its labels in use, and their scales."""
+        is_whole = np.array_equal(self.kept_N, self.usable_N)
+        subset = None if is_whole else hashlib.sha256(np.packbits(self.kept_N).tobytes()).hexdigest()
+        joined = "kinds" in self.manifest  # then the id covers the scales, and full blocks would repeat the mean
         blocks = self.manifest["blocks"] if joined else [asdict(block) for block in self.blocks]
         return {"label_set": self.manifest["id"], "subset": subset, "blocks": blocks}
 
     @cached_property
     def kinds(self) -> tuple[Kind, ...]:
-        """The rows by their scale, the kind of most rows first; together they are all N."""
+        """The rows by their scale, the kind with most rows first; together they are all N."""
         runs: dict[tuple[Any, ...], list[NDArray[np.int64]]] = {}
         for block in self.blocks:
             key = (block.scale, block.bias, block.feature_mean)
@@ -144,14 +143,14 @@ class LabelSet:
         """Open a label set's folder.
 
         Raises:
-            LabelSetError: if the folder is none, was left unfinished, or its files do not fit together.
+            LabelSetError: if the folder does not exist, is unfinished, or its files do not fit together.
         """
         folder = Path(folder).expanduser()
         manifest = _read_manifest(folder)
         try:
-            embeddings_ND = np.load(folder / EMBEDDINGS, mmap_mode="c")  # private: torch wants memory it could write to
+            embeddings_ND = np.load(folder / EMBEDDINGS, mmap_mode="c")  # "c": torch wants writable memory
             table = _read_table(folder / TAXA)
-        except (OSError, ValueError, KeyError, EOFError) as error:  # KeyError: a column is not there
+        except (OSError, ValueError, KeyError, EOFError) as error:  # KeyError: a column is missing
             reason = " ".join(str(error).split())[:200]  # pyarrow writes paragraphs
             raise LabelSetError(f"label set {folder} is damaged: {reason}; build or import it again") from None
         shape = (manifest["count"], manifest["dimension"])
@@ -163,10 +162,10 @@ class LabelSet:
         return cls(table, embeddings_ND, manifest, folder=folder)
 
     def check_encoder(self, identity: dict[str, str]) -> None:
-        """Refuse a model that the embeddings do not belong to.
+        """Refuse a model that the embeddings were not made for.
 
         Raises:
-            LabelSetError: naming both models.
+            LabelSetError: with both models.
         """
         made_for = self.manifest["encoder"]
         if made_for["weights_sha256"] != identity["weights_sha256"]:
@@ -177,12 +176,12 @@ class LabelSet:
             )
 
     def taxon(self, row: int) -> Taxon:
-        """The taxon of one row."""
+        """Return the taxon of one row."""
         *lineage, common_name, source_id = (self._name(column, row) for column in COLUMNS[1:])
         return Taxon.of(lineage, common_name, source_id)
 
     def group(self, row: int) -> str:
-        """The group of a custom label; empty where it has none."""
+        """Return the group of a custom label; empty if it has none."""
         return self._name(GROUP, row)
 
     def _name(self, column: str, row: int) -> str:
@@ -190,10 +189,10 @@ class LabelSet:
 
     @cached_property
     def _dictionaries(self) -> dict[str, Any]:
-        return {name: self.column(name).dictionary for name in COLUMNS}  # to fetch one anew costs more than to use it
+        return {name: self.column(name).dictionary for name in COLUMNS}  # fetching one costs more than using it
 
     def taxon_at(self, row: int, level: str) -> tuple[Taxon, str]:
-        """The taxon of a row's span at a level, and its own rank (the level, or nearest named ancestor's)."""
+        """Return the taxon of a row's span at a level, and its rank (the level, or that of the nearest named ancestor)."""
         if level == GROUP:
             return Taxon(common_name=self.group(row)), GROUP
         if level == LABEL:
@@ -202,11 +201,11 @@ class LabelSet:
         return taxon, taxon.rank or LABEL
 
     def column(self, name: str) -> Any:
-        """One column of names as a pyarrow dictionary array."""
+        """Return one column of names as a pyarrow dictionary array."""
         return self.table.column(name).chunk(0)
 
     def codes(self, name: str) -> NDArray[np.int32]:
-        """One column as N integers, equal where the names are equal."""
+        """Return one column as N integers, equal for equal names."""
         return self._codes[name]
 
     @cached_property
@@ -214,7 +213,7 @@ class LabelSet:
         return {name: self.column(name).indices.to_numpy(zero_copy_only=False) for name in COLUMNS}
 
     def spans(self, level: str) -> Spans:
-        """The taxa of one level, keyed by the whole path from the kingdom."""
+        """Return the taxa of one level. Taxa with different paths from the kingdom are different."""
         return self._spans[level]
 
     @cached_property
@@ -227,11 +226,12 @@ class LabelSet:
             changed |= codes[1:] != codes[:-1]
             starts = np.concatenate([[0], np.flatnonzero(changed) + 1]).astype(np.int64)
             ends = np.concatenate([starts[1:], [len(self)]]).astype(np.int64)
-            spans[level] = Spans(starts, ends, codes[starts] != self._code_of_nothing(key))
+            spans[level] = Spans(starts, ends, self.named(key)[starts])
         return spans
 
-    def _code_of_nothing(self, column: str) -> int:
-        return int(self.column(column).dictionary.index("").as_py())
+    def named(self, column: str) -> NDArray[np.bool_]:
+        """Return for each of N rows True if it has a name in a column."""
+        return np.asarray(self.codes(column) != int(self._dictionaries[column].index("").as_py()))
 
 
 def in_memory(
@@ -243,15 +243,15 @@ def in_memory(
     groups: Sequence[str] | None = None,
     custom: bool = False,
 ) -> LabelSet:
-    """A label set without a folder; rows are put into taxonomic order (custom labels: by group).
+    """Return a label set without a folder, with its rows in taxonomic order (custom labels: by group).
 
     Args:
-        taxa: N taxa; a custom label is a taxon with nothing but its words as common name.
+        taxa: N taxa; a custom label is a taxon that has only a common name.
         embeddings_ND: N×D, L2-normalised.
-        encoder: the identity of the model that the embeddings belong to.
-        blocks: the scales of the rows; one block, since the rows are sorted.
-        groups: the group of each custom label.
-        custom: whether the labels are words of the user's own.
+        encoder: identity of the model that the embeddings belong to.
+        blocks: scales of the rows; one block, since the rows are sorted.
+        groups: group of each custom label.
+        custom: the labels are the user's own words.
     """
     table = table_of(taxa, groups)
     order = taxonomic_order(table)
@@ -266,17 +266,19 @@ def in_memory(
 
 
 def custom_labels(labels: Sequence[str], encoder: Any, groups: Sequence[str] | None = None) -> LabelSet:
-    """A label set of the user's own words, embedded by the encoder's text tower with ``a photo of {label}.``
+    """Return a label set of the user's own words, which the encoder's text tower embeds as ``a photo of {label}.``
 
     Raises:
-        UsageError: if there are no labels, one stands there twice, or the groups are not as many.
+        UsageError: if there are no labels, a label is empty or duplicated, or the number of groups differs.
         NoTextTower: if the encoder is image-only.
     """
     words = [label.strip() for label in labels]
     if not words or not all(words) or len(set(words)) != len(words):
-        raise UsageError("custom labels: give at least one, none of them empty, each once")
+        raise UsageError("custom labels: give at least one, without empty or duplicate labels")
     if groups is not None and len(groups) != len(words):
-        raise UsageError(f"custom labels: {len(groups)} groups for {len(words)} labels; give one each, empty for none")
+        raise UsageError(
+            f"custom labels: {len(groups)} groups for {len(words)} labels; give one group per label, empty for none"
+        )
     embeddings_ND = encoder.encode_texts([f"a photo of {word}." for word in words])
     block = Block(0, len(words), "text", encoder.logit_scale, encoder.logit_bias)
     taxa = [Taxon(common_name=word) for word in words]
@@ -284,7 +286,7 @@ def custom_labels(labels: Sequence[str], encoder: Any, groups: Sequence[str] | N
 
 
 def table_of(taxa: Sequence[Taxon], groups: Sequence[str] | None = None) -> Any:
-    """Taxa as a pyarrow table with the columns of ``taxa.parquet``."""
+    """Return taxa as a pyarrow table with the columns of ``taxa.parquet``."""
     import pyarrow as pa
 
     columns: dict[str, list[str]] = {GROUP: list(groups) if groups is not None else [""] * len(taxa)}
@@ -296,7 +298,7 @@ def table_of(taxa: Sequence[Taxon], groups: Sequence[str] | None = None) -> Any:
 
 
 def taxonomic_order(table: Any) -> Any:
-    """Indices that sort a table of taxa by group and lineage, equal ones as they came."""
+    """Return the indices that sort a table of taxa by group and lineage; equal ones keep their order."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -305,7 +307,7 @@ def taxonomic_order(table: Any) -> Any:
 
 
 def encoded(table: Any) -> Any:
-    """The table with every column dictionary-encoded in one chunk, each dictionary holding the empty name."""
+    """Return the table with every column dictionary-encoded in one chunk; each dictionary has the empty name."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -328,7 +330,7 @@ def _read_table(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     table = encoded(pq.read_table(path, columns=list(COLUMNS), read_dictionary=list(COLUMNS)))
-    pa.default_memory_pool().release_unused()  # reading a million names leaves some 200 MB that nobody needs any more
+    pa.default_memory_pool().release_unused()  # reading a million names leaves some 200 MB of unused memory
     return table
 
 
@@ -340,13 +342,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
-        unfinished = (folder / "build.json").is_file()
-        say = (
-            "was not finished; run the same labels build again, it goes on where it was"
-            if unfinished
-            else f"has no {MANIFEST}"
-        )
-        raise LabelSetError(f"label set {folder} {say}") from None
+        is_unfinished = (folder / "build.json").is_file()
+        fault = "was not finished; run the same labels build again, which resumes it"
+        raise LabelSetError(f"label set {folder} {fault if is_unfinished else f'has no {MANIFEST}'}") from None
     except (OSError, ValueError) as error:
         raise LabelSetError(f"label set {folder}: {MANIFEST} cannot be read ({error})") from None
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
@@ -361,31 +359,30 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _fault_of(manifest: dict[str, Any]) -> str | None:
-    """What a manifest lacks; None where it says all that is needed, and its blocks are all rows in order."""
+    """Return the fault of a manifest; None if it is complete and its blocks cover all rows in order."""
     missing = [key for key in ("count", "dimension", "encoder", "blocks", "id") if key not in manifest]
     if missing:
         return f"has no {', '.join(missing)}"
     try:
         blocks = _blocks(manifest)
     except (TypeError, KeyError, IndexError, ValueError):
-        return "has a block of rows that says no place or no scale"
+        return "has a block of rows without its place or scale"
     stop = 0
     for block in blocks:
         if block.start != stop:
-            return f"has a block of rows that does not begin at {stop}"
+            return f"has a block of rows that does not start at {stop}"
         if len(block.feature_mean or [None] * manifest["dimension"]) != manifest["dimension"]:
-            return f"has a block whose feature mean is not {manifest['dimension']} numbers"
+            return f"has a block whose feature mean does not have {manifest['dimension']} numbers"
         stop = block.stop
     return None if stop == manifest["count"] else f"has blocks of {stop} rows for {manifest['count']} labels"
 
 
 def _blocks(manifest: dict[str, Any]) -> tuple[Block, ...]:
-    """A manifest's blocks: each whole, or (joined sets) its place and the number of its kind."""
+    """Return a manifest's blocks, which it holds in full or (joined sets) as place and number of their kind."""
+    scales = [
+        {**scale, "feature_mean": None if scale.get("feature_mean") is None else tuple(scale["feature_mean"])}
+        for scale in manifest.get("kinds", manifest["blocks"])
+    ]
     if "kinds" not in manifest:
-        return tuple(Block(**{**b, "feature_mean": _tuple(b.get("feature_mean"))}) for b in manifest["blocks"])
-    kinds = [{**kind, "feature_mean": _tuple(kind.get("feature_mean"))} for kind in manifest["kinds"]]
-    return tuple(Block(start, stop, **kinds[kind]) for start, stop, kind in manifest["blocks"])
-
-
-def _tuple(values: Sequence[float] | None) -> tuple[float, ...] | None:
-    return tuple(values) if values is not None else None
+        return tuple(Block(**scale) for scale in scales)
+    return tuple(Block(start, stop, **scales[kind]) for start, stop, kind in manifest["blocks"])

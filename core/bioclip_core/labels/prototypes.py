@@ -1,4 +1,4 @@
-"""Prototypes: a label set made from example images instead of captions; works for encoders without a text tower."""
+"""Prototypes: label sets made from example images instead of captions, which need no text tower."""
 
 from __future__ import annotations
 
@@ -16,27 +16,26 @@ from bioclip_core.labels.writing import write_label_set
 from bioclip_core.taxonomy import Taxon
 
 SCALES: tuple[float, ...] = tuple(float(round(scale, 3)) for scale in np.geomspace(1.0, 100.0, 41))
-"""The scales tried: 12% apart, which is finer than a few thousand examples can tell, up to 100, where CLIP clamps its own."""
+"""Scales to try: 12% apart, which is finer than a few thousand examples can tell, up to 100, where CLIP clamps its own."""
 
-UNFITTED = (
-    10.0  # where no taxon has two examples; leaves and reef fish under a small CLIP model are likeliest at 16 and 11
-)
+UNFITTED = 10.0
+"""Scale if no taxon has two examples. With a small CLIP model, leaves and reef fish are likeliest at 16 and 11."""
 
-_ROWS_A_CHUNK = 1024
+_ROWS_PER_CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleFit:
-    """How the scale of a block of prototypes was chosen; kept in the label set's manifest."""
+    """The choice of a scale for prototypes, as the label set's manifest keeps it."""
 
     scale: float
-    """The one of ``SCALES`` under which the left-out examples are likeliest."""
+    """The scale of ``SCALES`` under which the left-out examples are likeliest."""
     examples: int
-    """Examples that could be left out: those of taxa that have another one."""
+    """Examples that could be left out: those of taxa with at least one other example."""
     top1: float | None
-    """Fraction of them whose own taxon was the nearest; None where there were none."""
+    """Fraction of these examples whose own taxon was the nearest; None without any."""
     log_likelihood: float | None
-    """Mean natural logarithm of the probability of their own taxon, at ``scale``."""
+    """Mean natural logarithm of the probability of the example's own taxon, at ``scale``."""
 
 
 def build_prototypes(
@@ -44,18 +43,18 @@ def build_prototypes(
 ) -> LabelSet:
     """Write a label set whose embeddings are the centroids of example images.
 
-    The mean of all features is subtracted from each, the result is L2-normalised, a taxon's prototype is the normalised
-    mean of its examples, and a query goes the same way before the cosine (CL2N of SimpleShot, Wang et al. 2019). The
-    cosines of centred images are not on the scale of an image and a caption, so the block gets a scale of its own: the
-    one under which examples, each classified against prototypes that it was left out of, are likeliest. A taxon with one
-    example has a prototype, but its example cannot be left out and takes no part in the fit. The feature mean is not
-    made anew for each example left out; with more than a few dozen examples that changes nothing.
+    The mean of all features is subtracted from each feature, and the result is L2-normalised; a taxon's prototype is the
+    normalised mean of its examples. A query is centred and normalised in the same way before the cosine (CL2N of SimpleShot,
+    Wang et al. 2019). Cosines of centred images are on another scale than those of an image and a caption, so the block gets
+    its own scale: the one under which the examples are likeliest, each classified against prototypes made without it. A
+    taxon with one example has a prototype, but its example cannot be left out and is not part of the fit. The feature mean
+    is not recomputed for each example left out, which makes no difference with more than a few dozen examples.
 
     Args:
-        features_ND: one L2-normalised row an example, float16 or float32, as the encoder gave them.
-        taxa: the taxon of each row, by its whole lineage; the first common name that a lineage has is kept.
-        encoder_identity: of the encoder that made the features.
-        folder: what is written; a folder that holds another label set is refused.
+        features_ND: one L2-normalised row per example, float16 or float32, from the encoder.
+        taxa: the taxon of each row, by its whole lineage; the first common name of a lineage is kept.
+        encoder_identity: identity of the encoder that made the features.
+        folder: folder to write; one that holds another label set is refused.
 
     Raises:
         LabelSetError: if rows and taxa do not fit, a row is unusable or has no taxon, or fewer than two taxa have examples.
@@ -64,20 +63,21 @@ def build_prototypes(
     labels, label_of_N = labels_of(taxa)
     mean_D = features.mean(axis=0)
     centred_ND = unit_rows(features - mean_D)
-    sums_CD = np.zeros((len(labels), features.shape[1]), dtype=np.float32)
-    np.add.at(sums_CD, label_of_N, centred_ND)
-    fit = fit_scale(centred_ND, label_of_N, sums_CD)
+    sums_CD = sums_of(centred_ND, label_of_N, len(labels))
+    fit = _fit_scale(centred_ND, label_of_N, sums_CD)
     block = Block(0, len(labels), "prototype", fit.scale, 0.0, tuple(float(value) for value in mean_D))
     notes = {"captions": None, "examples": len(features), "scale_fit": asdict(fit)}
     return write_label_set(folder, labels, unit_rows(sums_CD), encoder_identity, block, notes)
 
 
-def fit_scale(centred_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], sums_CD: NDArray[np.float32]) -> ScaleFit:
-    """Choose the scale by the likelihood of each example under prototypes that it was left out of.
+def _fit_scale(
+    centred_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], sums_CD: NDArray[np.float32]
+) -> ScaleFit:
+    """Choose the scale by the likelihood of each example under prototypes made without it.
 
     Args:
         centred_ND: the examples, mean-subtracted and L2-normalised.
-        label_of_N: the prototype that each belongs to, 0 to C-1.
+        label_of_N: number of each example's prototype, 0 to C-1.
         sums_CD: for each prototype the sum of its examples.
     """
     counts_C = np.bincount(label_of_N, minlength=len(sums_CD))
@@ -87,16 +87,13 @@ def fit_scale(centred_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], su
     prototypes_CD = unit_rows(sums_CD)
     totals_S = np.zeros(len(SCALES))
     right = 0
-    for start in range(0, len(rows), _ROWS_A_CHUNK):
-        chunk = rows[start : start + _ROWS_A_CHUNK]
+    for start in range(0, len(rows), _ROWS_PER_CHUNK):
+        chunk = rows[start : start + _ROWS_PER_CHUNK]
         cosines_RC = left_out_cosines(centred_ND[chunk], label_of_N[chunk], sums_CD, prototypes_CD)
         own_R = cosines_RC[np.arange(len(chunk)), label_of_N[chunk]]
         right += int((cosines_RC.argmax(axis=1) == label_of_N[chunk]).sum())
         for index, scale in enumerate(SCALES):
-            # log softmax; cosines are at most 1, so at scale 100 nothing overflows once the largest is taken off
-            above_RC = scale * (cosines_RC - own_R[:, None])
-            peak_R = above_RC.max(axis=1)
-            totals_S[index] -= float((peak_R + np.log(np.exp(above_RC - peak_R[:, None]).sum(axis=1))).sum())
+            totals_S[index] -= float(log_sum(scale * (cosines_RC - own_R[:, None])).sum())
     best = int(totals_S.argmax())
     return ScaleFit(SCALES[best], len(rows), right / len(rows), float(totals_S[best] / len(rows)))
 
@@ -107,7 +104,7 @@ def left_out_cosines(
     sums_CD: NDArray[np.float32],
     prototypes_CD: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """R×C cosines; each query's own prototype is made of the other examples of its taxon."""
+    """Return R×C cosines, with each query's own prototype made of the other examples of its taxon."""
     cosines_RC = (queries_RD @ prototypes_CD.T).astype(np.float64)
     others_RD = unit_rows(sums_CD[own_R] - queries_RD)
     cosines_RC[np.arange(len(queries_RD)), own_R] = (queries_RD * others_RD).sum(axis=1)
@@ -115,7 +112,7 @@ def left_out_cosines(
 
 
 def checked_examples(features_ND: NDArray[Any], taxa: Sequence[Taxon], *, least: int = 2) -> NDArray[np.float32]:
-    """The examples' features in fp32.
+    """Return the examples' features in fp32.
 
     Raises:
         LabelSetError: if rows and taxa do not fit, a row is unusable or has no taxon, or fewer than ``least`` taxa have examples.
@@ -149,7 +146,7 @@ def checked_examples(features_ND: NDArray[Any], taxa: Sequence[Taxon], *, least:
 
 
 def labels_of(taxa: Sequence[Taxon]) -> tuple[list[Taxon], NDArray[np.int64]]:
-    """The distinct lineages in order of their first example, and the number of each row's."""
+    """Return the distinct lineages in order of their first example, and the lineage's number for each row."""
     number: dict[tuple[str, ...], int] = {}
     labels: list[Taxon] = []
     label_of_N = np.empty(len(taxa), dtype=np.int64)
@@ -162,8 +159,22 @@ def labels_of(taxa: Sequence[Taxon]) -> tuple[list[Taxon], NDArray[np.int64]]:
     return labels, label_of_N
 
 
+def sums_of(rows_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+    """Return the sum of the rows of each of C labels."""
+    sums_CD = np.zeros((count, rows_ND.shape[1]), dtype=np.float32)
+    np.add.at(sums_CD, label_of_N, rows_ND)
+    return sums_CD
+
+
+def log_sum(logits_RC: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the logarithm of the sum of the exponentials of each row, without overflow."""
+    peak_R = logits_RC.max(axis=1)
+    total: NDArray[np.float64] = peak_R + np.log(np.exp(logits_RC - peak_R[:, None]).sum(axis=1))
+    return total
+
+
 def unit_rows(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-    """L2-normalised rows; a row that is the mean itself stays zero, and the label set masks it."""
+    """Return L2-normalised rows. A row equal to the feature mean stays zero, and the label set masks it."""
     norms = np.linalg.norm(rows_ND, axis=1, keepdims=True)
     out: NDArray[np.float32] = np.zeros_like(rows_ND, dtype=np.float32)
     np.divide(rows_ND, norms, out=out, where=norms > 1e-6)

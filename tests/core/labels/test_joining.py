@@ -203,7 +203,7 @@ def test_a_single_new_taxon_is_joined_too(tmp_path: Path) -> None:
     axes = np.eye(DIMENSION)
     text = text_set(tmp_path / "text", NAMES[:4], axes[:4].astype(np.float16))
     joined, fit = join_prototypes(text, around(axes[5], 4, 0.1, 1), [NAMES[5]] * 4, tmp_path / "joined")
-    assert "nothing says what images of other taxa look like" in fit.rests_on
+    assert "there are no images of other taxa" in fit.rests_on
     queries = np.concatenate([around(axes[n], 2, 0.1, 8) for n in (0, 1, 2, 3, 5)])
     assert "".join(c.by_rank["species"][0].taxon.species for c in Classifier(joined).classify(queries)) == "aabbccddff"
 

@@ -203,8 +203,11 @@ def drop_a_column(folder: Path) -> None:
         (edit(lambda manifest: manifest.update(format_version=3)), "format 3; this version reads 1 and 2: upgrade"),
         (edit(lambda manifest: manifest.pop("count")), "is damaged: label_set.json has no count"),
         (edit(lambda manifest: manifest["blocks"][0].update(stop=3)), "blocks of 3 rows for 5 labels"),
-        (edit(lambda manifest: manifest["blocks"][0].update(start=1)), "does not begin at 0"),
-        (edit(lambda manifest: manifest["blocks"][0].update(feature_mean=[0.0])), "feature mean is not 4 numbers"),
+        (edit(lambda manifest: manifest["blocks"][0].update(start=1)), "does not start at 0"),
+        (
+            edit(lambda manifest: manifest["blocks"][0].update(feature_mean=[0.0])),
+            "feature mean does not have 4 numbers",
+        ),
     ],
 )
 def test_a_damaged_folder_says_what_is_wrong_and_what_to_do(
@@ -226,9 +229,7 @@ def test_a_folder_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None
 
 def test_an_unfinished_folder_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
     (tmp_path / "build.json").write_text("{}", "utf-8")
-    with pytest.raises(
-        LabelSetError, match="was not finished; run the same labels build again, it goes on where it was"
-    ):
+    with pytest.raises(LabelSetError, match="was not finished; run the same labels build again, which resumes it"):
         LabelSet.open(tmp_path)
 
 
@@ -244,7 +245,7 @@ def test_custom_labels_are_sorted_by_group_and_looked_up_by_their_own_words() ->
 
 @pytest.mark.parametrize(
     ("words", "groups", "says"),
-    [([], None, "at least one"), (["a", " "], None, "none of them empty"), (["a", "b", "a "], None, "each once"),
+    [([], None, "at least one"), (["a", " "], None, "without empty"), (["a", "b", "a "], None, "duplicate labels"),
      (["a", "b"], ["g"], "1 groups for 2 labels")],
 )  # fmt: skip
 def test_custom_labels_that_cannot_be_used_are_refused(words: list[str], groups: list[str] | None, says: str) -> None:
