@@ -70,6 +70,12 @@ def position_of(latitude: object, longitude: object) -> tuple[float | None, floa
     return north, east
 
 
+def country_of(cell: object) -> str | None:
+    """Return a country's code of two or three letters in capitals, as ISO 3166-1 has it; None for anything else."""
+    code = cell.strip().upper() if isinstance(cell, str) else ""
+    return code if code.isascii() and code.isalpha() and len(code) in (2, 3) else None
+
+
 def moment_of(cell: object) -> datetime | None:
     """Return the date and time that a cell holds, in ISO 8601 or as EXIF writes it; aware if the cell states the offset.
 

@@ -9,7 +9,16 @@ from fractions import Fraction
 
 import pytest
 
-from bioclip_core.cells import column_name, day_of, degrees_of, moment_of, number_of, plain_cells, position_of
+from bioclip_core.cells import (
+    column_name,
+    country_of,
+    day_of,
+    degrees_of,
+    moment_of,
+    number_of,
+    plain_cells,
+    position_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +63,10 @@ def test_the_equator_and_the_meridian_of_greenwich_are_places(pair: tuple[object
 @pytest.mark.parametrize("pair", [(0, 0), ("0.0", "-0"), ("91", "4"), ("50", "181"), ("50", ""), (None, 4), (True, 4)])
 def test_a_pair_that_is_not_a_place_gives_neither_number(pair: tuple[object, object]) -> None:
     assert position_of(*pair) == (None, None)
+
+
+def test_a_country_is_a_code_of_two_or_three_letters() -> None:
+    assert [country_of(cell) for cell in ("be", " KEN ", "Kenya", "B1", "", None, 32)] == ["BE", "KEN", *[None] * 5]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
-from bioclip_core.cells import number_of, position_of
+from bioclip_core.cells import country_of, number_of, position_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.items.media import Place, Region
 from bioclip_plugin.items.time_zones import moment_in
@@ -45,8 +45,7 @@ def captured_at_of(core: Mapping[str, str], zone: str | None) -> datetime | None
 def place_of(core: Mapping[str, str]) -> Place:
     """Return country, state, coordinates and month, each None if it is not usable."""
     latitude, longitude = position_of(core.get("decimalLatitude"), core.get("decimalLongitude"))
-    code = core.get("countryCode", "").upper()
-    country = code if code.isascii() and code.isalpha() and len(code) in (2, 3) else None
+    country = country_of(core.get("countryCode"))
     return Place(country, core.get("stateProvince"), latitude, longitude, _month(core))
 
 

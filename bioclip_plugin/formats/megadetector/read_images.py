@@ -6,16 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from bioclip_core.cells import json_value, moment_of, position_of
+from bioclip_core.cells import country_of, json_value, moment_of, position_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.formats.shared.detections import (
     LARGEST_INTEGER,
     NOT_NAMED,
+    Boxes,
     Entry,
     box_of,
     confidence_of,
     is_number,
+    message_of,
     shown,
+    without_boxes,
 )
 from bioclip_plugin.formats.shared.streamed_json import kind_of
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted
@@ -26,7 +29,6 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".f
 
 _WORDS = ("animal", "person", "vehicle")
 _FIELDS = frozenset({"file", "detections", "failure"})
-_REASONS = 3  # of an image without any usable box
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,7 @@ class ImageReader:
             return
         found, dropped = self._detections(entry, listed)
         if dropped and not found:  # an item without boxes would mean that the detector found nothing
-            why = "; ".join(message.reason for message in dropped[:_REASONS])
-            more = f"; and {len(dropped) - _REASONS} more" if len(dropped) > _REASONS else ""
-            yield Unlisted(entry.uri, f"none of its boxes can be used: {why}{more}", known=known)
+            yield without_boxes(known, dropped)
             return
         yield from dropped
         frameless = sum(detection.frame is None for detection in found)
@@ -109,11 +109,9 @@ class ImageReader:
         latitude, longitude = position_of(rest.get("latitude"), rest.get("longitude"))
         if latitude is not None:
             del rest["latitude"], rest["longitude"]
-        country, deployment = rest.get("country"), rest.get("location")
-        if isinstance(country, str) and country.isascii() and country.isalpha() and len(country) in (2, 3):
-            country = rest.pop("country").upper()
-        else:
-            country = None
+        country, deployment = country_of(rest.get("country")), rest.get("location")
+        if country is not None:
+            del rest["country"]
         deployment = rest.pop("location") if isinstance(deployment, str) and deployment.strip() else None
         return MediaItem(
             entry.uri,
@@ -128,19 +126,14 @@ class ImageReader:
         """Return the detections of an entry, and messages for those that cannot be used."""
         found: list[_Detection] = []
         dropped: list[Unlisted] = []
-        seen: set[tuple[int | None, tuple[int, int, int, int], str]] = set()
+        boxes = Boxes(listed)
         for place, detection in enumerate(listed):
             try:
                 one = self._detection(detection)
-                if len(listed) > 1:
-                    key = (one.frame, one.region.box, one.region.category)
-                    if key in seen:
-                        raise UsageError(f"duplicate bbox {shown(detection['bbox'])} of category {one.region.category}")
-                    seen.add(key)
+                boxes.add(one.region, one.frame)
+                found.append(one)
             except UsageError as error:
                 dropped.append(self._message(entry, f".detections[{place}]", str(error)))
-                continue
-            found.append(one)
         return found, dropped
 
     def _detection(self, detection: Any) -> _Detection:
@@ -175,9 +168,7 @@ class ImageReader:
         return _Detection(frame, region, kept)
 
     def _message(self, entry: Entry, part: str, why: str) -> Unlisted:
-        place = f"images[{entry.number}]"
-        where = f"{place} {entry.name!r}{part.replace('.', ' ')}"
-        return Unlisted(f"{self._file}#{place}{part}", f"{where}: {why}")
+        return message_of(self._file, f"images[{entry.number}]", entry, part, why)
 
 
 def _by_frame(known: MediaItem, found: list[_Detection]) -> Iterator[MediaItem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 from bioclip_core.errors import UsageError
 from bioclip_plugin.formats.shared.duplicates import Duplicates
 from bioclip_plugin.formats.shared.streamed_json import kind_of
+from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 from bioclip_plugin.store.records import StoredItem
 
 NOT_NAMED = frozenset({"person", "people", "human", "vehicle", "empty", "blank"})
@@ -22,6 +23,7 @@ LARGEST_INTEGER = 2**31 - 1
 
 _LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 _RECORD = re.compile(r"#\w+(?:=|\[)[^/]*$")  # of a table's row, or an element of another program's JSON
+_REASONS = 3  # of an image without any usable box
 _ROUNDING = 1e-3  # by which a box or a confidence may lie outside 0 to 1; it is clipped then
 
 
@@ -96,6 +98,39 @@ def box_of(value: Any) -> tuple[float, float, float, float]:
     if w <= 0 or h <= 0:
         raise UsageError(f"bbox {value}: width and height must be above 0")
     return x, y, w, h
+
+
+class Boxes:
+    """The boxes of one image, to find duplicates."""
+
+    def __init__(self, listed: Sequence[Any]) -> None:
+        self._several = len(listed) > 1  # most images have one box, which need not be stored
+        self._seen: set[tuple[Any, ...]] = set()
+
+    def add(self, region: Region, frame: int | None = None) -> None:
+        """Add a box.
+
+        Raises:
+            UsageError: if the same box of the same category was added before.
+        """
+        if not self._several:
+            return
+        key = (frame, region.box, region.category)
+        if key in self._seen:
+            raise UsageError(f"duplicate bbox {region.xywh} of category {region.category}")
+        self._seen.add(key)
+
+
+def message_of(file: str, place: str, entry: Entry, part: str, why: str) -> Unlisted:
+    """Return a message on a part of an entry, such as ``.detections[2]``; empty for the whole entry."""
+    return Unlisted(f"{file}#{place}{part}", f"{place} {entry.name!r}{part.replace('.', ' ')}: {why}")
+
+
+def without_boxes(known: MediaItem, dropped: Sequence[Unlisted]) -> Unlisted:
+    """Return an image without any usable box: as an item it would mean that the detector found nothing."""
+    why = "; ".join(message.reason for message in dropped[:_REASONS])
+    more = f"; and {len(dropped) - _REASONS} more" if len(dropped) > _REASONS else ""
+    return Unlisted(known.uri, f"none of its boxes can be used: {why}{more}", known=known)
 
 
 def shown(value: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from bioclip_core.cells import column_name, day_of, json_value, latin_1, moment_of, number_of, position_of
+from bioclip_core.cells import column_name, country_of, day_of, json_value, latin_1, moment_of, number_of, position_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
 
@@ -163,8 +163,7 @@ def _position(rest: dict[str, Any], fields: Fields) -> tuple[float | None, float
 
 def _country(rest: dict[str, Any], fields: Fields) -> str | None:
     for name in fields["country"]:
-        code = str(rest.get(name, "")).strip().upper()
-        if code.isascii() and code.isalpha() and len(code) in (2, 3):
+        if country := country_of(rest.get(name)):
             del rest[name]
-            return code
+            return country
     return None

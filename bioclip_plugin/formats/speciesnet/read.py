@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.detections import Entry, name_in
-from bioclip_plugin.formats.shared.duplicates import Duplicates
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.streamed_json import beginning, kind_of, members
 from bioclip_plugin.formats.speciesnet.read_images import ImageReader
@@ -43,11 +40,12 @@ class SpeciesNetSource:
         places = (options, replace(options, base_folder=folder.absolute()))
         for number, record in members(path, "predictions"):
             try:
-                entry = _entry(number, record, path.parent, places, found.duplicates)
+                name = name_in(record, number, "filepath", "predictions", found.duplicates)
+                uri, image = located(name, path.parent, places[name.startswith("/")])
             except UsageError as error:
                 yield Unlisted(f"{shown}#predictions[{number}]", f"predictions[{number}]: {error}")
                 continue
-            yield from reader.items(entry)
+            yield from reader.items(Entry(number, name, uri, image, record))
 
 
 def _check(found: Survey, shown: str) -> None:
@@ -60,23 +58,3 @@ def _check(found: Survey, shown: str) -> None:
         check_version(found.head)
     except UsageError as error:
         raise SourceError(f"{shown}: {error}") from error
-
-
-def _entry(
-    number: int, record: Any, folder: Path, places: tuple[ListingOptions, ListingOptions], duplicates: Duplicates
-) -> Entry:
-    """Return the entry of one element.
-
-    Args:
-        number: of the element, from 0.
-        record: the element.
-        folder: of the file.
-        places: options for relative and for absolute paths.
-        duplicates: of the whole file.
-
-    Raises:
-        UsageError: if it is not an entry, or names a file that may not be read.
-    """
-    name = name_in(record, number, "filepath", "predictions", duplicates)
-    uri, path = located(name, folder, places[name.startswith("/")])
-    return Entry(number, name, uri, path, record)
