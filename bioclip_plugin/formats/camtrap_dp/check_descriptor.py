@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from bioclip_plugin.contracts.problem import Problem, Severity
 from bioclip_plugin.formats.camtrap_dp.package import DESCRIPTOR, version_in
-from bioclip_plugin.formats.camtrap_dp.schema import PROFILE_VERSION, READ_VERSIONS, TABLES, column_of, name_fault
+from bioclip_plugin.formats.camtrap_dp.schema import PROFILE_VERSION, READ_VERSIONS, TABLES, name_fault
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+\Z")
 _RELATIVE = r"(?![./~])(?!.*\.\.).+\Z"
@@ -134,8 +134,8 @@ _RULES = (
     _one_of("project.samplingDesign", "simpleRandom", "systematicRandom", "clusteredRandom", "experimental", "targeted",
             "opportunistic"),
     _Rule("project.individualAnimals", _is(bool), "must be true or false"),
-    _some_of("project.captureMethod", 1, *column_of("media", "captureMethod").allowed),
-    _some_of("project.observationLevel", 0, *column_of("observations", "observationLevel").allowed),
+    _some_of("project.captureMethod", 1, *TABLES["media"]["captureMethod"].allowed),
+    _some_of("project.observationLevel", 0, *TABLES["observations"]["observationLevel"].allowed),
     _Rule("temporal.start temporal.end", _is_day, "must be a day such as 2020-05-30"),
     _Rule("taxonomic[].scientificName", lambda value: isinstance(value, str) and bool(value), "must be a name"),
     _one_of("taxonomic[].taxonRank", *_RANKS),
@@ -172,9 +172,8 @@ def descriptor_problems(descriptor: Mapping[str, Any]) -> Iterator[Problem]:
                     yield _problem(record, rule.message, value)
     if "profile" in descriptor:
         yield from _profile_problems(descriptor["profile"])
-    for faults in (_resource_faults, _order_faults, _name_faults, _licence_faults, _spatial_faults):
-        for record, message, value in faults(descriptor):
-            yield _problem(record, message, value)
+    for record, message, value in (*_resource_faults(descriptor), *_content_faults(descriptor)):
+        yield _problem(record, message, value)
 
 
 def _problem(record: str, message: str, value: Any, severity: Severity = "error") -> Problem:
@@ -236,30 +235,20 @@ def _resource_faults(descriptor: Mapping[str, Any]) -> _Faults:
             yield "resources", f"must have the table {table} once, but has it {names.count(table)} times", None
 
 
-def _order_faults(descriptor: Mapping[str, Any]) -> _Faults:
+def _content_faults(descriptor: Mapping[str, Any]) -> _Faults:
+    """Yield faults of well-formed members: days in the wrong order, bad names, missing licences, bad geometries."""
     days = [value for path in ("temporal.start", "temporal.end") for _, value in _parts(descriptor, path)]
     if len(days) == 2 and all(map(_is_day, days)) and date.fromisoformat(days[0]) > date.fromisoformat(days[1]):
         yield "temporal", "the start is after the end", " ".join(days)
-
-
-def _name_faults(descriptor: Mapping[str, Any]) -> _Faults:
     seen: set[str] = set()
     for record, name in _parts(descriptor, "taxonomic[].scientificName"):
         if isinstance(name, str) and name:
-            if name in seen:
-                yield record, "the name is duplicated", name
-            seen.add(name)
-            if fault := name_fault(name):
+            if fault := "the name is duplicated" if name in seen else name_fault(name):
                 yield record, fault, name
-
-
-def _licence_faults(descriptor: Mapping[str, Any]) -> _Faults:
+            seen.add(name)
     scopes = [scope for _, scope in _parts(descriptor, "licenses[].scope")]
     if len(scopes) > 1 and not ("data" in scopes and "media" in scopes):
         yield "licenses", "must have one licence for the data and one for the media", ", ".join(map(str, scopes))
-
-
-def _spatial_faults(descriptor: Mapping[str, Any]) -> _Faults:
     for record, value in _parts(descriptor, "spatial"):
         yield from _geometry_faults(record, value)
 

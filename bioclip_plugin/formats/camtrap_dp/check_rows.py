@@ -36,9 +36,8 @@ def checked_rows(rows: Iterator[CsvRow], file: str, table: str) -> Iterator[Chec
     if header.fault:
         yield Problem(file, "line 1", f"the header {header.fault}")
         return
-    yield from _header_problems(header.cells, file, TABLES[table])
-    by_name = {column.name: column for column in TABLES[table]}
-    columns = [by_name.get(name) for name in header.cells]
+    yield from _header_problems(header.cells, file, list(TABLES[table]))
+    columns = [TABLES[table].get(name) for name in header.cells]
     for row in rows:
         if row.fault or not row.cells:
             yield Problem(file, f"line {row.line}", row.fault or "the line is empty")
@@ -49,9 +48,8 @@ def checked_rows(rows: Iterator[CsvRow], file: str, table: str) -> Iterator[Chec
             yield from _checked_row(row, columns, file)
 
 
-def _header_problems(header: list[str], file: str, columns: Sequence[Column]) -> Iterator[Problem]:
+def _header_problems(header: list[str], file: str, expected: list[str]) -> Iterator[Problem]:
     """Yield the problems of a header, which must have each column of the table once, in order, and no others."""
-    expected = [column.name for column in columns]
     wrong = {
         "these columns are missing; all are needed, with empty cells for unknown values": [
             name for name in expected if name not in header

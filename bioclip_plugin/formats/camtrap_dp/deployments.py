@@ -60,7 +60,7 @@ def deployment_of(cells: Mapping[str, str], time_zone: str | None, where: str) -
         UsageError: beginning with ``where``, for a cell that cannot be used.
     """
     good = {}
-    for column in TABLES["deployments"]:
+    for column in TABLES["deployments"].values():
         if cell := _cell(column, cells.get(column.name, "").strip(), time_zone, where):
             good[column.name] = cell
     starts, ends = (datetime.fromisoformat(good[name]) for name in ("deploymentStart", "deploymentEnd"))
@@ -84,7 +84,7 @@ def _text_of(path: Path, shown: str) -> str:
 
 def _column_names(header: Sequence[str], shown: str) -> list[str]:
     """Return Camtrap DP's name of each column, empty for columns that it does not have."""
-    known = {column_name(column.name): column.name for column in TABLES["deployments"]}
+    known = {column_name(name): name for name in TABLES["deployments"]}
     names = [known.get(column_name(cell), "") for cell in header]
     lacking = [name for name in NEEDED if name not in names]
     if lacking:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from bioclip_core.errors import UsageError
 from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage, PackageRow
-from bioclip_plugin.formats.camtrap_dp.schema import BOX, column_of
+from bioclip_plugin.formats.camtrap_dp.schema import BOX, TABLES
 from bioclip_plugin.items.media import Region, Unlisted
 from bioclip_plugin.items.time_zones import moment_in
 
@@ -126,7 +126,7 @@ def region_of(values: Mapping[str, str]) -> Region | None:
 
 
 def _region(box: list[float], kind: str) -> Region:
-    category = _CATEGORIES.get(kind, kind) if kind in column_of("observations", "observationType").allowed else ""
+    category = _CATEGORIES.get(kind, kind) if kind in TABLES["observations"]["observationType"].allowed else ""
     x, y, w, h = box
     return Region(x, y, w, h, category=category, classified=kind in _NAMED_BY_A_MODEL or not category)
 

@@ -97,8 +97,12 @@ def _required(name: str, kind: Kind = "string", *allowed: str, check: Callable[[
     return Column(name, kind, required=True, allowed=allowed, check=check)
 
 
-TABLES: Mapping[str, tuple[Column, ...]] = {
-    "deployments": (
+def _table(*columns: Column) -> Mapping[str, Column]:
+    return {column.name: column for column in columns}
+
+
+TABLES: Mapping[str, Mapping[str, Column]] = {
+    "deployments": _table(
         _required("deploymentID", check=_identifier_fault),
         Column("locationID"),
         Column("locationName"),
@@ -127,7 +131,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("deploymentTags"),
         Column("deploymentComments"),
     ),
-    "media": (
+    "media": _table(
         _required("mediaID", check=_identifier_fault),
         _required("deploymentID", check=_identifier_fault),
         Column("captureMethod", allowed=("activityDetection", "timeLapse")),
@@ -140,7 +144,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("favorite", "boolean"),
         Column("mediaComments"),
     ),
-    "observations": (
+    "observations": _table(
         _required("observationID", check=_identifier_fault),
         _required("deploymentID", check=_identifier_fault),
         Column("mediaID", check=_identifier_fault),
@@ -171,24 +175,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("observationComments"),
     ),
 }  # fmt: skip
-"""Columns of the three tables, by the names that their resources must have."""
-
-
-def names_of(table: str) -> tuple[str, ...]:
-    """Return the column names of a table in the standard's order."""
-    return tuple(column.name for column in TABLES[table])
-
-
-def column_of(table: str, name: str) -> Column:
-    """Return a column of a table.
-
-    Raises:
-        KeyError: if the table has no such column.
-    """
-    return _BY_NAME[table, name]
-
-
-_BY_NAME = {(table, column.name): column for table, columns in TABLES.items() for column in columns}
+"""The three tables by the names of their resources: columns by name, in the standard's order."""
 
 
 def table_schema_url(name: str) -> str:

@@ -15,7 +15,7 @@ from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import DESCRIPTOR, is_package
-from bioclip_plugin.formats.camtrap_dp.schema import column_of, path_fault
+from bioclip_plugin.formats.camtrap_dp.schema import TABLES, path_fault
 from bioclip_plugin.formats.camtrap_dp.write_descriptor import descriptor_of, rounded
 from bioclip_plugin.formats.camtrap_dp.write_media import Medium, media_of
 from bioclip_plugin.formats.camtrap_dp.write_observations import (
@@ -28,7 +28,7 @@ from bioclip_plugin.formats.camtrap_dp.write_observations import (
     human_row,
     machine_observations,
 )
-from bioclip_plugin.formats.camtrap_dp.write_survey import Survey, surveyed
+from bioclip_plugin.formats.camtrap_dp.write_survey import Survey
 from bioclip_plugin.formats.camtrap_dp.write_tables import (
     WRITTEN,
     candidate_rows,
@@ -65,7 +65,7 @@ class CamtrapDpExporter:
         Raises:
             UsageError: if a time zone or deployments are missing, or nothing can be exported.
         """
-        survey = surveyed(export)
+        survey = Survey(export)
         with table_files(path) as tables:
             writer = _Writer(export, survey, tables)
             for medium in media_of(export, ranks=(asked_level(export.run),)):
@@ -209,7 +209,7 @@ class _Writer:
         has_people = has_people or bool(events & self._survey.people_events)
         is_public = cells.get("filePublic", "true").lower() in ("true", "1") and (options.show_people or not has_people)
         method = cells.get("captureMethod", "")
-        method = method if method in column_of("media", "captureMethod").allowed else ""
+        method = method if method in TABLES["media"]["captureMethod"].allowed else ""
         self._capture_methods |= {method} - {""}
         comments = (cells.get("mediaComments"), "" if medium.moment() else _TIMELESS)
         return {

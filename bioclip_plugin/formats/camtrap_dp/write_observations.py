@@ -11,7 +11,7 @@ from typing import Any
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.formats.camtrap_dp.naming import HOMO_SAPIENS, Naming, kind_of_taxon, named_taxon, naming_of
 from bioclip_plugin.formats.camtrap_dp.read_reviews import NOT_STATED
-from bioclip_plugin.formats.camtrap_dp.schema import BOX, column_of, fault_of
+from bioclip_plugin.formats.camtrap_dp.schema import BOX, TABLES, fault_of
 from bioclip_plugin.formats.camtrap_dp.write_media import made_id
 from bioclip_plugin.items.deployments import stamp
 from bioclip_plugin.items.media import Region
@@ -214,7 +214,7 @@ def human_row(review: Review, place: RowPlace, time_zone: str | None) -> tuple[R
         for name in (*_FROM_DETAILS, *BOX, "scientificName", "observationType")
         if (value := details.get(name)) not in (None, "")
         and not isinstance(value, bool)
-        and not fault_of(column_of("observations", name), str(value))
+        and not fault_of(TABLES["observations"][name], str(value))
     }
     is_from_package = "observationID" in details
     kind, taxon = _kind_and_taxon(review)

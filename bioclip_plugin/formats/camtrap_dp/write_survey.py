@@ -32,63 +32,52 @@ class _Seen:
     cells: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
 class Survey:
-    """The information about all media that an export needs beforehand."""
+    """The information about all media of an export that is needed before anything is written."""
 
-    base: str
-    """Folder that paths are relative to."""
-    deployments: Mapping[str, Deployment]
-    """All deployments of the export, by name."""
-    table: frozenset[str]
-    """Names of those in the user's table, which folders may be called after."""
-    packages: Mapping[str, str]
-    """Titles of the packages that media came from, by the packages' identifiers."""
-    people_events: frozenset[str]
-    """Events with people according to a review."""
+    def __init__(self, export: Export) -> None:
+        """Survey the media of an export.
 
-
-def surveyed(export: Export) -> Survey:
-    """Survey the media of an export.
-
-    Raises:
-        UsageError: if a time zone or deployments are missing, with the option to give.
-    """
-    options = export.options
-    table = read_deployments(options.deployments, options.time_zone) if options.deployments else {}
-    look = _Look(table)
-    for medium in media_of(export, ranks=()):
-        look.add(medium)
-    people = set()
-    for review in export.event_reviews():
-        if not export.selection:  # a selection has only events with a selected image
-            look.add_event(review)
-        if review.verdict == "person":
-            people.add(review.target.event or "")
-    look.refuse_if_incomplete()
-    base = look.folder or "" if options.base_folder is None else os.fspath(options.base_folder)
-    return Survey(base, look.deployments(options.time_zone), frozenset(table), look.packages, frozenset(people))
-
-
-class _Look:
-    def __init__(self, table: Mapping[str, Deployment]) -> None:
-        self.folder: str | None = None
-        """Deepest folder that holds all files so far."""
+        Raises:
+            UsageError: if a time zone or deployments are missing, with the option to give.
+        """
+        options = export.options
+        self.table = read_deployments(options.deployments, options.time_zone) if options.deployments else {}
+        """Deployments of the user's table, which folders may be called after."""
         self.packages: dict[str, str] = {}
-        self._table = table
+        """Titles of the packages that media came from, by the packages' identifiers."""
+        self.people_events: set[str] = set()
+        """Events with people according to a review."""
         self._seen: dict[str, _Seen] = {}
         self._nameless: Counter[str] = Counter()
         self._naive: Counter[str] = Counter()
         self._folders: set[str] = set()
+        self._folder: str | None = None  # the deepest one that holds all files so far
+        for medium in media_of(export, ranks=()):
+            if not medium.is_listed_only:
+                self._add(medium)
+        for review in export.event_reviews():
+            if not export.selection:  # a selection has only events with a selected image
+                self._add_event(review)
+            if review.verdict == "person":
+                self.people_events.add(review.target.event or "")
+        self._refuse_if_incomplete()
+        self.base = self._folder or "" if options.base_folder is None else os.fspath(options.base_folder)
+        """Folder that paths are relative to."""
+        others = {
+            name: _deployment_of(name, seen, options.time_zone)
+            for name, seen in self._seen.items()
+            if name not in self.table
+        }
+        self.deployments = dict(sorted({**self.table, **others}.items()))
+        """All deployments of the export, by name."""
 
-    def add(self, medium: Medium) -> None:
-        if medium.is_listed_only:
-            return
+    def _add(self, medium: Medium) -> None:
         if not medium.media_cells.get("filePath"):
             self._add_folder(folder_above(medium.uri))
         if identifier := medium.package.get("id") or medium.package.get("name"):
             self.packages.setdefault(identifier, medium.package.get("title", ""))
-        moment, name = medium.moment(), medium.deployment(self._table)
+        moment, name = medium.moment(), medium.deployment(self.table)
         if moment is None:
             return  # it is skipped or gets its deployment's time when it is written
         if moment.tzinfo is None:
@@ -105,13 +94,13 @@ class _Look:
         if seen.place is None and place.latitude is not None and place.longitude is not None:
             seen.place = (place.latitude, place.longitude)
         seen.cells = seen.cells or cells
-        if cells and cells != seen.cells and name not in self._table:
+        if cells and cells != seen.cells and name not in self.table:
             raise UsageError(
                 f"two packages have a deployment {name!r} and describe it differently (the second: {medium.uri}): classify and "
                 "export them one by one, or give a row for it with --deployments"
             )
 
-    def add_event(self, review: Review) -> None:
+    def _add_event(self, review: Review) -> None:
         """Note the deployment of a reviewed event without images here, if other media here are of the same package."""
         cells, package = stated([review.details], DEPLOYMENT_KEY), stated([review.details], PACKAGE_KEY)
         name = cells.get("deploymentID")
@@ -122,12 +111,12 @@ class _Look:
         if folder is None or folder in self._folders:
             return
         self._folders.add(folder)
-        both = [folder] if self.folder is None else [folder, self.folder]
+        both = [folder] if self._folder is None else [folder, self._folder]
         if len({os.path.isabs(path) for path in both}) > 1:  # noqa: PTH117
             both = [os.path.abspath(path) for path in both]  # noqa: PTH100
-        self.folder = os.path.commonpath(both) if all(both) else ""
+        self._folder = os.path.commonpath(both) if all(both) else ""
 
-    def refuse_if_incomplete(self) -> None:
+    def _refuse_if_incomplete(self) -> None:
         """Raise an error that names the options to give before a package can be written."""
         if self._naive:
             raise UsageError(
@@ -135,13 +124,13 @@ class _Look:
                 "give the time zone of their cameras' clocks with --time-zone, such as Europe/Brussels or +02:00"
             )
         if self._nameless:
-            known = ", ".join(list(self._table)[:_SHOWN]) or "none"
+            known = ", ".join(list(self.table)[:_SHOWN]) or "none"
             raise UsageError(
                 f"{self._nameless.total():,} images belong to no deployment (the first: {next(iter(self._nameless))}): classify "
                 "them from a table with a column deploymentID, or keep each camera's images in a folder named after its "
                 f"deployment; given in --deployments are: {known}"
             )
-        missing = [name for name, seen in self._seen.items() if not (name in self._table or seen.cells or seen.place)]
+        missing = [name for name, seen in self._seen.items() if not (name in self.table or seen.cells or seen.place)]
         if missing:
             shown = ", ".join(f"{name} ({self._seen[name].media:,} images)" for name in missing[:_SHOWN])
             more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
@@ -149,13 +138,6 @@ class _Look:
                 f"the place is unknown for {len(missing)} deployments: {shown}{more}; give a table with the columns "
                 f"{', '.join(NEEDED)} and a row for each of them with --deployments"
             )
-
-    def deployments(self, time_zone: str | None) -> dict[str, Deployment]:
-        """Return the deployments of the table, and those that only media mention; by name."""
-        others = {
-            name: _deployment_of(name, seen, time_zone) for name, seen in self._seen.items() if name not in self._table
-        }
-        return dict(sorted({**self._table, **others}.items()))
 
 
 def _deployment_of(name: str, seen: _Seen, time_zone: str | None) -> Deployment:
@@ -171,7 +153,7 @@ def _deployment_of(name: str, seen: _Seen, time_zone: str | None) -> Deployment:
 
 def _without_faults(cells: Mapping[str, str]) -> dict[str, str]:
     """Return the cells of a package's deployment; a faulty value of an optional column becomes a tag."""
-    optional = {column.name: column for column in TABLES["deployments"] if not column.required}
+    optional = {name: column for name, column in TABLES["deployments"].items() if not column.required}
     faulty = [name for name, cell in cells.items() if name in optional and fault_of(optional[name], cell)]
     good = {name: cell for name, cell in cells.items() if name not in faulty}
     if faulty:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS
-from bioclip_plugin.formats.camtrap_dp.schema import TABLES, names_of, table_schema_url
+from bioclip_plugin.formats.camtrap_dp.schema import TABLES, table_schema_url
 from bioclip_plugin.formats.camtrap_dp.write_observations import number_text
 from bioclip_plugin.store.records import Run
 
@@ -94,7 +94,7 @@ def table_files(folder: Path) -> Iterator[dict[str, csv.DictWriter[str]]]:
     with ExitStack() as stack:
         tables = {}
         for name in WRITTEN:
-            columns = [column[0] for column in _OURS[name].columns] if name in _OURS else names_of(name)
+            columns = [column[0] for column in _OURS[name].columns] if name in _OURS else list(TABLES[name])
             file = stack.enter_context((folder / file_of(name)).open("w", encoding="utf-8", newline=""))
             tables[name] = csv.DictWriter(file, columns, lineterminator="\n")
             tables[name].writeheader()

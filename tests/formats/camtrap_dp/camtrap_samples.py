@@ -17,7 +17,7 @@ from bioclip_plugin.contracts.export import Export, Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.camtrap_dp.check import camtrap_dp_problems
-from bioclip_plugin.formats.camtrap_dp.schema import PROFILE_URL, names_of, table_schema_url
+from bioclip_plugin.formats.camtrap_dp.schema import PROFILE_URL, TABLES, table_schema_url
 from bioclip_plugin.formats.camtrap_dp.write import CamtrapDpExporter
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
@@ -92,7 +92,7 @@ def package(
     said = about if isinstance(about, str) else json.dumps(about or descriptor())
     (folder / "datapackage.json").write_text(said, "utf-8")
     for name, rows in (("deployments", deployments), ("media", media), ("observations", observations)):
-        write_table(folder / f"{name}.csv", names_of(name), rows)
+        write_table(folder / f"{name}.csv", list(TABLES[name]), rows)
     return folder
 
 

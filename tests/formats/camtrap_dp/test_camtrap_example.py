@@ -100,10 +100,10 @@ def test_our_tables_are_those_of_the_standard(shared: Path) -> None:
     for name, columns in TABLES.items():
         schema = json.loads((shared / f"reference/camtrap-dp/{name}-table-schema.json").read_text("utf-8"))
         assert set(schema["missingValues"]) == MISSING
-        assert [(column.name, column.kind) for column in columns] == [
+        assert [(column.name, column.kind) for column in columns.values()] == [
             (field["name"], field["type"]) for field in schema["fields"]
         ]
-        for column, field in zip(columns, schema["fields"], strict=True):
+        for column, field in zip(columns.values(), schema["fields"], strict=True):
             limits = field["constraints"]
             ours = (column.required, column.least, column.most, list(column.allowed))
             assert ours == (limits["required"], *map(limits.get, ("minimum", "maximum")), limits.get("enum", [])), (

@@ -36,7 +36,7 @@ from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.export import Selection
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.read import CamtrapDpSource
-from bioclip_plugin.formats.camtrap_dp.schema import names_of
+from bioclip_plugin.formats.camtrap_dp.schema import TABLES
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted
 from bioclip_plugin.store import Store
 from bioclip_plugin.store.records import ReviewTarget, StatedReview, StoredDecision
@@ -104,7 +104,7 @@ def test_every_table_has_the_columns_of_its_schema_in_their_order(store: Store, 
     folder, problems = exported(store, run, tmp_path / "out", deployments=table, time_zone="UTC")
     assert problems == []
     for name in ("deployments", "media", "observations"):
-        assert (folder / f"{name}.csv").read_text("utf-8").splitlines()[0].split(",") == list(names_of(name))
+        assert (folder / f"{name}.csv").read_text("utf-8").splitlines()[0].split(",") == list(TABLES[name])
 
 
 def test_candidates_and_the_run_stand_in_linked_tables(store: Store, table: Path, tmp_path: Path) -> None:
@@ -668,7 +668,7 @@ def test_observations_of_a_package_come_out_again_as_they_were(tmp_path: Path, s
         for row in read_table(folder, "observations")
         if row["classificationMethod"] == "human"
     }
-    empty = dict.fromkeys(names_of("observations"), "")
+    empty = dict.fromkeys(TABLES["observations"], "")
     assert people == {row["observationID"]: empty | row for row in rows}
     assert read_table(folder, "media")[0]["filePublic"] == "false"  # its owner said so
     assert read_table(folder, "deployments") == read_table(source, "deployments")
