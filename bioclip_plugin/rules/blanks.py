@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from bioclip_core.classify import Candidate
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 from bioclip_plugin.items.verdicts import Verdict
-from bioclip_plugin.rules.settings import check_probability
-
-if TYPE_CHECKING:
-    from bioclip_core.classify import Candidate
-    from bioclip_plugin.store.records import StoredItem
+from bioclip_plugin.store.records import StoredItem
 
 _LABELS: dict[str, Verdict] = {
     **dict.fromkeys(("blank", "empty", "nothing", "no animal", "background"), "blank"),
@@ -23,18 +19,16 @@ _CATEGORIES: dict[str, Verdict] = {"person": "person", "human": "person", "vehic
 
 @dataclass(frozen=True, slots=True)
 class BlankSettings:
-    """From when on a box holds something."""
+    """The confidence of a box that holds something."""
 
     confidence: float = field(
-        default=0.2, metadata={"what": "The detector's confidence below which a box holds nothing."}
+        default=0.2,
+        metadata={"what": "Confidence of the detector below which a box holds nothing.", "above": 0, "high": 1},
     )
-
-    def __post_init__(self) -> None:
-        check_probability("rule blanks: confidence", self.confidence)
 
 
 class Blanks(Rule):
-    """Boxes below the confidence are blank, people and vehicles are what the detector or the answer's label calls them."""
+    """Boxes below the confidence are blank; people and vehicles are named by the detector or by the label of the answer."""
 
     name = "blanks"
     description = "Boxes below a confidence are blank; people and vehicles are kept as such, by box or by label."
@@ -65,9 +59,9 @@ def _verdict_of(candidate: Candidate | None) -> Verdict | None:
 
 
 def is_blank(stored: StoredItem) -> bool:
-    """Whether an image is blank: answered, looked at, and nothing in it or nothing but blank regions.
+    """True if an image was answered and has nothing in it, or only blank regions.
 
-    An image without regions has no row of its own in the decisions: that nothing was found is what was listed of it.
+    An image without regions has no decision of its own: the listing says that a detector looked at it.
     """
     if stored.status != "done":
         return False

@@ -1,4 +1,4 @@
-"""A geofence at a place: which taxa a map blocks where an image was taken, and what a blocked answer rolls up to."""
+"""A geofence at a place: taxa that a map blocks where an image was taken, and the taxon that a blocked answer rolls up to."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 
 from bioclip_core.classify import Candidate
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.rule import Subject
 from bioclip_plugin.formats.shared.species_labels import Kind
+from bioclip_plugin.items.countries import three_letters
 from bioclip_plugin.items.media import Place
-from bioclip_plugin.rules.countries import three_letters
 from bioclip_plugin.rules.geofence_map import GeofenceMap, read_geofence
 from bioclip_plugin.rules.speciesnet_ensemble import Blocked, Scored, never
 
@@ -24,17 +25,26 @@ _KINDS: dict[str, Kind] = {
 
 
 class Fence:
-    """A map, and the country and region of images that do not say theirs."""
+    """A map, and the country and region of images without their own."""
 
     def __init__(self, path: Path, country: str | None, region: str | None) -> None:
+        """Keep the codes of the country and the region; the map is read by :meth:`read`.
+
+        Raises:
+            UsageError: for a country or a region that is not a code.
+        """
         self._path = path
-        self._country = country_of(country)
-        self._region = region_of(region)
-        self._blocks = lru_cache(maxsize=100_000)(self._asked)
+        self._country = three_letters(country) if country is not None else None
+        if country is not None and self._country is None:
+            raise UsageError(f"country={country}: an ISO 3166-1 code of two or three letters is needed (KE or KEN)")
+        self._region = _subdivision(region)
+        if region is not None and self._region is None:
+            raise UsageError(f"region={region}: the second half of ISO 3166-2 is needed (CA, or US-CA)")
+        self._blocks = lru_cache(maxsize=100_000)(self._is_blocked)
         self._map: GeofenceMap | None = None
 
     def read(self) -> GeofenceMap:
-        """Read the map.
+        """Read the map once.
 
         Raises:
             UsageError: if it cannot be read or understood.
@@ -47,59 +57,53 @@ class Fence:
         return self._map
 
     def codes(self, place: Place) -> tuple[str | None, str | None]:
-        """Country and region as a map writes them; None where they are not known, or not written as codes."""
+        """Return country and region as a map writes them; None where they are unknown, or not written as codes."""
         own = three_letters(place.country) if place.country else None
         if own is None:
             return self._country, self._region
-        found = _SUBDIVISION.match((place.region or "").strip().upper())
-        return own, found[1] if found else (self._region if own == self._country else None)
+        return own, _subdivision(place.region) or (self._region if own == self._country else None)
 
     def blocked(self, place: Place) -> Blocked:
-        """The taxa that cannot be there."""
+        """Return the test whether a taxon cannot be at the place."""
         country, region = self.codes(place)
-        if country is None:
-            return never
-        return lambda taxon: self._blocks(taxon, country, region)
+        return never if country is None else lambda taxon: self._blocks(taxon, country, region)
 
     def why(self, taxon: Taxon, place: Place) -> str:
-        """Why a taxon is blocked at a place."""
+        """Return the reason why a taxon is blocked at a place."""
         return self.read().verdict(taxon, *self.codes(place)).why
 
-    def _asked(self, taxon: Taxon, country: str, region: str | None) -> bool:
-        return self.read().blocks(taxon, country, region)
+    def notes(self, labels: LabelSet) -> list[str]:
+        """Return how many of the map's taxa the label set lacks: a map with other names fences nothing."""
+        if labels.is_custom:
+            return [f"{self._path.name}: labels of your own are not taxa; the geofence does not apply to them"]
+        known = {
+            ";".join(labels.taxon_at(row, level)[0].lineage[2:]).lower()
+            for level in ("class", "order", "family", "genus", "species")
+            for row in labels.spans(level).starts_S.tolist()
+        }
+        keys = self.read().taxonomies
+        missing = [key for key in keys if key not in known]
+        if not missing:
+            return []
+        shown = ", ".join(
+            " ".join(filter(None, key.split(";")[3:])) or key.strip(";").split(";")[-1] for key in missing[:5]
+        )
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        return [f"{self._path.name}: {len(missing)} of {len(keys)} taxa are not in the label set: {shown}{more}"]
+
+    def _is_blocked(self, taxon: Taxon, country: str, region: str | None) -> bool:
+        return not self.read().verdict(taxon, country, region).allowed
 
 
-def country_of(text: str | None) -> str | None:
-    """A setting's country as alpha-3.
-
-    Raises:
-        UsageError: if it is no code.
-    """
-    if text is None:
-        return None
-    code = three_letters(text)
-    if code is None:
-        raise UsageError(f"country={text}: an ISO 3166-1 code of two or three letters is needed (KE or KEN)")
-    return code
-
-
-def region_of(text: str | None) -> str | None:
-    """A setting's region as the second half of ISO 3166-2.
-
-    Raises:
-        UsageError: if it is no such code.
-    """
-    if text is None:
-        return None
-    found = _SUBDIVISION.match(text.strip().upper())
-    if not found:
-        raise UsageError(f"region={text}: the second half of ISO 3166-2 is needed (CA, or US-CA)")
-    return found[1]
+def _subdivision(text: str | None) -> str | None:
+    """Return the second half of an ISO 3166-2 code; None for any other text."""
+    found = _SUBDIVISION.match((text or "").strip().upper())
+    return found[1] if found else None
 
 
 def scored(candidates: Sequence[Candidate]) -> list[Scored]:
-    """Candidates as SpeciesNet's classes; labels called blank, human or vehicle are those."""
-    return [Scored(one.taxon, one.probability, _kind_of(one.taxon)) for one in candidates]
+    """Return candidates as SpeciesNet's classes; labels called blank, human or vehicle are those."""
+    return [Scored(candidate.taxon, candidate.probability, _kind_of(candidate.taxon)) for candidate in candidates]
 
 
 @lru_cache(maxsize=65_536)
@@ -108,10 +112,9 @@ def _kind_of(taxon: Taxon) -> Kind:
 
 
 def whole_sum(subject: Subject, taxon: Taxon, at_least: float) -> Candidate:
-    """A taxon with the sum over *all* labels under it, where the answer has that; else what was added up."""
-    rank = taxon.rank
-    name = str(rank) if rank is not None else subject.level
-    best = next((one for one in subject.by_rank.get(name, ()) if one.taxon.lineage == taxon.lineage), None)
+    """Return a taxon with the sum over *all* labels under it, where the answer has that; else with ``at_least``."""
+    name = str(taxon.rank) if taxon.rank is not None else subject.level
+    best = next((found for found in subject.by_rank.get(name, ()) if found.taxon.lineage == taxon.lineage), None)
     if best is not None and best.probability >= at_least:
         return best
     return Candidate(taxon, name, min(1.0, at_least))

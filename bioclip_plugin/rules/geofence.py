@@ -1,32 +1,28 @@
-"""Rule ``geofence``: an answer that a map blocks where the image was taken is rolled up to what is allowed there."""
+"""Rule ``geofence``: an answer that a map blocks where the image was taken is rolled up to an allowed one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 from bioclip_plugin.rules.fence import Fence, scored, whole_sum
-from bioclip_plugin.rules.speciesnet_ensemble import Scored, fenced
-
-if TYPE_CHECKING:
-    from bioclip_core.classify import Candidate
-    from bioclip_core.labels.label_set import LabelSet
+from bioclip_plugin.rules.speciesnet_ensemble import fenced
 
 
 @dataclass(frozen=True, slots=True)
 class GeofenceSettings:
-    """The map, and where images are that do not say it."""
+    """The map, and the place of images without their own."""
 
     file: Path = field(
-        metadata={"what": ("A SpeciesNet geofence: JSON of allowed and blocked countries and regions by taxon.")}
+        metadata={"what": "A SpeciesNet geofence: JSON of allowed and blocked countries and regions by taxon."}
     )
     country: str | None = field(
-        default=None, metadata={"what": "Country of images that do not say theirs, two or three letters."}
+        default=None, metadata={"what": "Country of images without their own, two or three letters."}
     )
     region: str | None = field(
-        default=None, metadata={"what": "Region of images that do not say theirs, the second half of ISO 3166-2."}
+        default=None, metadata={"what": "Region of images without their own, the second half of ISO 3166-2."}
     )
 
 
@@ -48,49 +44,20 @@ class Geofence(Rule):
         self._fence.read()
 
     def notes(self, labels: LabelSet) -> list[str]:
-        return fence_notes(self._fence, self.settings.file, labels)
+        return self._fence.notes(labels)
 
     def decide(self, subject: Subject) -> Ruling | None:
-        found = subject.decided.candidate
+        found, place = subject.decided.candidate, subject.item.place
         if found is None or subject.decided.verdict != "taxon" or found.rank in ("label", "group"):
             return None
-        blocked = self._fence.blocked(subject.item.place)
+        blocked = self._fence.blocked(place)
         if not blocked(found.taxon):
             return None
-        why = self._fence.why(found.taxon, subject.item.place)
-        outcome = fenced(self._classes(subject, found), blocked=blocked)
+        why = self._fence.why(found.taxon, place)
+        # All candidates are rolled up where the best of them was decided on, else the decision alone.
+        is_best = subject.candidates and subject.candidates[0].taxon == found.taxon
+        outcome = fenced(scored(subject.candidates if is_best else [found]), blocked=blocked)
         if outcome.kind != "taxon" or outcome.taxon is None:
             return Ruling("unknown", None, "blocked", why)
         rolled = whole_sum(subject, outcome.taxon, outcome.score)
         return Ruling("taxon", rolled, "rolled up", why, {"to": rolled.rank})
-
-    def _classes(self, subject: Subject, found: Candidate) -> list[Scored]:
-        """What is rolled up: all candidates where the best of them was decided on, else what was decided alone."""
-        if subject.candidates and subject.candidates[0].taxon == found.taxon:
-            return scored(subject.candidates)
-        return scored([found])
-
-
-def fence_notes(fence: Fence, path: Path, labels: LabelSet) -> list[str]:
-    """How many of the map's taxa the label set has: a map for other names fences nothing."""
-    if labels.is_custom:
-        return [f"{path.name}: labels of your own are no taxa; the geofence does not apply to them"]
-    known = _taxonomies(labels)
-    missing = [key for key in fence.read().taxonomies if key not in known]
-    count = len(fence.read())
-    if not missing:
-        return []
-    shown = ", ".join(
-        " ".join(filter(None, key.split(";")[3:])) or key.strip(";").split(";")[-1] for key in missing[:5]
-    )
-    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-    return [f"{path.name}: {len(missing)} of {count} taxa are not in the label set: {shown}{more}"]
-
-
-def _taxonomies(labels: LabelSet) -> set[str]:
-    """Every taxon of the label set from class to species as the map's keys write it."""
-    known: set[str] = set()
-    for level in ("class", "order", "family", "genus", "species"):
-        for row in labels.spans(level).starts_S.tolist():
-            known.add(";".join(labels.taxon_at(row, level)[0].lineage[2:]).lower())
-    return known

@@ -1,23 +1,20 @@
-"""Rule ``only``: a collection's list of taxa; nothing else is answered, and what that excluded is said."""
+"""Rule ``only``: answers are limited to the taxa of a list, and the best excluded taxon stays in the trail."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bioclip_core.errors import UsageError
+from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
-from bioclip_plugin.rules.tables import missing_note, name_in, read_rows, read_text, rows_of_names
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from bioclip_core.labels.label_set import LabelSet
-    from bioclip_core.taxonomy import Taxon
-    from bioclip_plugin.items.media import Place
+from bioclip_plugin.items.media import Place
+from bioclip_plugin.rules.tables import missing_note, named_rows, read_text, rows_of_names
 
 _REMEMBERED = 65_536  # taxa
 
@@ -27,7 +24,7 @@ class OnlySettings:
     """The list."""
 
     file: Path = field(
-        metadata={"what": ("A .txt with a taxon a line, or a .csv or .tsv with a column taxon or columns of ranks.")}
+        metadata={"what": "A .txt with one taxon per line, or a .csv or .tsv with a column taxon or columns of ranks."}
     )
 
 
@@ -35,7 +32,7 @@ class Only(Rule):
     """Answers with the taxa of a list alone; the probabilities are a softmax over their labels."""
 
     name = "only"
-    description = "Only the taxa of a list (of any rank) are answered; the best excluded one stands in the trail."
+    description = "Only the taxa of a list (of any rank) are answered; the best excluded one stays in the trail."
     order = 1
     settings_type = OnlySettings
     weighs = True
@@ -51,22 +48,15 @@ class Only(Rule):
     def read(self) -> None:
         path = self.settings.file
         if path.suffix.lower() in (".csv", ".tsv"):
-            names = [(line, name_in(row)) for line, row in read_rows(path, "list")]
-            if nameless := [line for line, name in names if not name]:
-                raise UsageError(
-                    f"list {path}, line {nameless[0]}: no taxon; name it in a column taxon or in those of its ranks"
-                )
-            self._names = [name for _, name in names]
+            self._names = [name for _, name, _ in named_rows(path, "list")]
         else:
             lines = (line.strip() for line in read_text(path, "list").splitlines())
             self._names = [line for line in lines if line and not line.startswith("#")]
         if not self._names:
-            raise UsageError(f"list {path} is empty: write a taxon a line")
+            raise UsageError(f"list {path} is empty: write one taxon per line")
         self._listed = frozenset(" ".join(name.lower().split()) for name in self._names)
 
     def notes(self, labels: LabelSet) -> list[str]:
-        import numpy as np
-
         found, missing = rows_of_names(labels, self._names)
         weights_N = np.zeros(len(labels), dtype=np.float32)
         for rows in found.values():
@@ -78,10 +68,9 @@ class Only(Rule):
                 "bioclip-plugin labels doctor --checklist FILE"
             )
         self._weights_N, self._labels = weights_N, labels
-        excluded = int(labels.kept_N.sum()) - kept
-        count = len(set(self._names))
-        said = f"{self.settings.file.name}: {excluded} of {excluded + kept} labels are excluded"
-        return [said, *missing_note(self.settings.file, missing, count)]
+        count = int(labels.kept_N.sum())
+        note = f"{self.settings.file.name}: {count - kept} of {count} labels are excluded"
+        return [note, *missing_note(self.settings.file, missing, len(set(self._names)))]
 
     def weights(self, place: Place, labels: LabelSet) -> NDArray[np.float32] | None:
         del place
@@ -98,6 +87,5 @@ class Only(Rule):
         return Ruling(subject.decided.verdict, subject.decided.candidate, "excluded", why, details)
 
     def _is_named(self, taxon: Taxon) -> bool:
-        name = taxon.scientific_name or taxon.common_name
-        names = {part.lower() for part in taxon.lineage[:6] if part} | {name.lower()}
-        return not names.isdisjoint(self._listed)
+        names = (*taxon.lineage[:6], taxon.scientific_name or taxon.common_name)
+        return any(name.lower() in self._listed for name in names if name)

@@ -1,52 +1,45 @@
-"""Rule ``prior``: a soft weight a taxon by country, region, box of coordinates and month, from a table of ranges."""
+"""Rule ``prior``: a soft weight per taxon by country, region, box of coordinates and month, from a table of ranges."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bioclip_core.errors import UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_plugin.contracts.rule import Rule
+from bioclip_plugin.items.media import Place
 from bioclip_plugin.rules.range_table import COLUMNS, RangeTable, read_ranges
 from bioclip_plugin.rules.tables import missing_note, rows_of_names
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from bioclip_core.labels.label_set import LabelSet
-    from bioclip_plugin.items.media import Place
-
-_KEPT_BYTES = 64 << 20  # of weights that are remembered; a million labels are 4 MB a kind of place
+_KEPT_BYTES = 64 << 20  # of remembered weights; a million labels are 4 MB per kind of place
 
 
 @dataclass(frozen=True, slots=True)
 class PriorSettings:
-    """The table, and what it means to stand in it elsewhere."""
+    """The table, and the weight of its taxa elsewhere."""
 
     file: Path = field(metadata={"what": f"A .csv or .tsv with the columns {', '.join(COLUMNS)}."})
     floor: float = field(
-        default=0.01, metadata={"what": "The weight of a taxon of the table where none of its rows fits the place."}
+        default=0.01,
+        metadata={"what": "Weight of a taxon of the table where none of its rows fits the place.", "low": 0},
     )
-
-    def __post_init__(self) -> None:
-        if self.floor < 0:
-            raise UsageError(f"rule prior: floor={self.floor:g}: allowed are weights from 0")
 
 
 class Prior(Rule):
     """Multiplies the probability of each label by the weight that a table gives its taxon at the image's place and month.
 
-    A row fits a place if all that it states does. Of the rows of one taxon that fit the largest weight counts; where none
-    fits it is ``floor``, and where that cannot be told, because the image does not say its place or month, 1. A taxon that
-    the table does not name keeps 1; of a taxon and a group that it belongs to the narrower one counts.
+    A row fits a place if all that it states does. Of the rows of one taxon that fit, the largest weight counts; where none
+    fits it is ``floor``, and where that is unknown, because the image lacks its place or month, 1. A taxon that the table
+    does not name keeps 1; of a taxon and a group that it belongs to, the narrower one counts.
     """
 
     name = "prior"
     description = (
-        "A weight a taxon from a table of ranges, by country, region, coordinates and month; soft, not a fence."
+        "A weight per taxon from a table of ranges, by country, region, coordinates and month; soft, not a fence."
     )
     order = 2
     settings_type = PriorSettings
@@ -67,8 +60,9 @@ class Prior(Rule):
         names = self._table.names
         found, missing = rows_of_names(labels, names)
         # From the widest group to the narrowest, so that the narrower one's weight is written last.
-        places = [(n, found[name]) for n, name in enumerate(names) if name in found]
-        self._rows = sorted(places, key=lambda place: -len(place[1]))
+        self._rows = sorted(
+            ((n, found[name]) for n, name in enumerate(names) if name in found), key=lambda entry: -len(entry[1])
+        )
         self._labels = labels
         self._kept.clear()
         return missing_note(self.settings.file, missing, len(names))
@@ -80,17 +74,11 @@ class Prior(Rule):
         by_taxon_T = self._table.weights(place, self.settings.floor)
         key = by_taxon_T.tobytes()
         if key not in self._kept:
-            self._kept[key] = self._spread(by_taxon_T, len(labels))
+            weights_N = np.ones(len(labels), dtype=np.float32)
+            for n, rows in self._rows:
+                weights_N[rows] = by_taxon_T[n]
+            self._kept[key] = None if bool((weights_N == 1).all()) else weights_N
             while len(self._kept) > max(2, _KEPT_BYTES // (4 * len(labels))):
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]
-
-    def _spread(self, by_taxon_T: NDArray[np.float32], count: int) -> NDArray[np.float32] | None:
-        """The weights of taxa as weights of labels; None where all are 1."""
-        import numpy as np
-
-        weights_N = np.ones(count, dtype=np.float32)
-        for n, rows in self._rows:
-            weights_N[rows] = by_taxon_T[n]
-        return None if bool((weights_N == 1).all()) else weights_N

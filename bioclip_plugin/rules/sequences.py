@@ -5,49 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import combinations
 
 from bioclip_core.classify import Candidate
-from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.rule import EventKey, Rule, Subject
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.items.time_zones import in_zone, zone_of
 
-_NOWHERE = "memory:"  # an image that came without a name: nothing but a serial number could tell its camera
+_NOWHERE = "memory:"  # an image without a name: only a serial number could tell its camera
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceSettings:
-    """What makes an event."""
+    """Limits of an event."""
 
     gap: float = field(
-        default=60.0, metadata={"what": "Seconds: a longer pause between two images begins a new event."}
+        default=60.0, metadata={"what": "Seconds: a longer pause between two images begins a new event.", "low": 0}
     )
     most: int = field(
-        default=1000, metadata={"what": "Images in one event at most; a longer one is cut, so that memory stays flat."}
+        default=1000,
+        metadata={"what": "Images in one event at most; a longer one is cut, so that memory stays flat.", "low": 1},
     )
     time_zone: str | None = field(
-        default=None, metadata={"what": "Zone of times that say none: a name such as Africa/Nairobi, or +03:00."}
+        default=None,
+        metadata={"what": "Zone of times without one: a name such as Africa/Nairobi, or +03:00.", "check": zone_of},
     )
-
-    def __post_init__(self) -> None:
-        if self.gap < 0:
-            raise UsageError(f"rule sequences: gap={self.gap:g}: allowed are seconds from 0")
-        if self.most < 1:
-            raise UsageError(f"rule sequences: most={self.most}: allowed are whole numbers from 1")
-        if self.time_zone is not None:
-            zone_of(self.time_zone)
 
 
 class Sequences(Rule):
     """Groups images into events and answers each event once, from the mean of its logits.
 
-    An item's own ``sequence`` is its event. Else an event is of one camera: the deployment with the camera's serial number
-    (or, where the camera does not say it, the folder), without a deployment the folder with the serial number. An item
-    without a time stands alone.
+    An item's own ``sequence`` is its event. Otherwise an event is of one camera: the deployment with the camera's serial
+    number (or the folder, for a camera without one); without a deployment, the folder with the serial number. An item
+    without a time is an event by itself.
 
-    All classified regions of an event are answered together, each counting alike. Two boxes of *one* image cannot be one
-    animal, so where two such boxes have answers of their own that exclude each other, the event holds several taxa: then it
-    is pooled taxon by taxon, and regions without a sure answer of their own keep it.
+    All classified regions of an event are answered together, each with the same weight. Two boxes of *one* image cannot be
+    one animal, so where two such boxes have answers of their own that exclude each other, the event holds several taxa: then
+    it is pooled taxon by taxon, and regions without a sure answer of their own keep it.
     """
 
     name = "sequences"
@@ -79,40 +73,35 @@ class Sequences(Rule):
         return "/".join(part.rstrip("/\\") for part in _camera(item) if part) + "@" + moment
 
     def pools(self, event: Sequence[Subject]) -> list[list[int]]:
-        # What is decided so far is the consensus of each region's own answer.
+        # The decision so far is the consensus of each region's own answer.
         named = {n: subject.decided.candidate for n, subject in enumerate(event) if subject.classified}
-        pools = _by_taxon(named) if _holds_several(event, named) else [list(named)]
+        sure: dict[int, list[Candidate]] = {}
+        for n, candidate in named.items():
+            if candidate is not None:
+                sure.setdefault(id(event[n].item), []).append(candidate)  # an image's regions share its item
+        holds_several = any(_exclude(*pair) for found in sure.values() for pair in combinations(found, 2))
+        pools = _by_taxon(named) if holds_several else [list(named)]
         return [pool for pool in pools if len(pool) > 1]
 
     def _seconds(self, moment: datetime) -> tuple[float, bool]:
-        """The time to order by, and whether its zone is known; wall time of an unknown zone counts as UTC."""
+        """Return the time to order by, and whether its zone is known; wall time of an unknown zone counts as UTC."""
         moment = in_zone(moment, self.settings.time_zone)
         aware = moment.tzinfo is not None
         return (moment if aware else moment.replace(tzinfo=UTC)).timestamp(), aware
 
 
 def _camera(item: MediaItem) -> tuple[str, str]:
-    """What tells one camera's stream of images from others'.
+    """Return what distinguishes one camera's stream of images from others'.
 
-    Some makers give all their cameras one serial number, so it never stands alone.
+    Some makers give all their cameras one serial number, so it is never used alone.
     """
     folder = item.uri[: max(item.uri.rfind("/"), item.uri.rfind("\\")) + 1]
     serial = str(item.metadata.get("camera_serial_number") or "")
     return (item.deployment, serial or folder) if item.deployment else (folder, serial)
 
 
-def _holds_several(event: Sequence[Subject], named: dict[int, Candidate | None]) -> bool:
-    by_image: dict[int, list[Candidate]] = {}
-    for n, candidate in named.items():
-        if candidate is not None:
-            by_image.setdefault(id(event[n].item), []).append(candidate)  # an image's regions share its item
-    return any(
-        _exclude(one, other) for found in by_image.values() for k, one in enumerate(found) for other in found[:k]
-    )
-
-
 def _by_taxon(named: dict[int, Candidate | None]) -> list[list[int]]:
-    """The subjects of each taxon; a more general answer joins the one taxon that it may be, and none if there are more."""
+    """Return the subjects of each taxon; a more general answer joins the one taxon that it may be, if there is only one."""
     sure = [(n, candidate) for n, candidate in named.items() if candidate is not None]
     sure.sort(key=lambda entry: -sum(map(bool, entry[1].taxon.lineage)))  # stable: the images' order within a rank
     pools: list[tuple[Candidate, list[int]]] = []
@@ -126,7 +115,7 @@ def _by_taxon(named: dict[int, Candidate | None]) -> list[list[int]]:
 
 
 def _exclude(one: Candidate, other: Candidate) -> bool:
-    """Whether one thing cannot be both: two names at one rank, or two of the user's own labels."""
+    """True if one thing cannot be both: two names at one rank, or two of the user's own labels."""
     if one.rank in ("label", "group") or other.rank in ("label", "group"):
         return one.rank == other.rank and one.taxon != other.taxon
     pairs = zip(one.taxon.lineage, other.taxon.lineage, strict=True)

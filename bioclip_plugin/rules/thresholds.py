@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from typing import Any
 
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
-from bioclip_plugin.rules.settings import check_probability
 
 _MOST_SPECIFIC_FIRST = ("label", "group", *reversed([rank.value for rank in RANKS]))
 
 
+def _needed(what: str) -> Any:
+    return field(default=None, metadata={"what": f"Probability that {what} needs.", "above": 0, "high": 1})
+
+
 @dataclass(frozen=True, slots=True)
 class ThresholdSettings:
-    """A rank that is not given needs the run's own threshold."""
+    """Probabilities by rank; a rank without one needs the threshold of the run."""
 
-    species: float | None = field(default=None, metadata={"what": "Probability that a species needs."})
-    genus: float | None = field(default=None, metadata={"what": "Probability that a genus needs."})
-    family: float | None = field(default=None, metadata={"what": "Probability that a family needs."})
-    order: float | None = field(default=None, metadata={"what": "Probability that an order needs."})
-    class_: float | None = field(default=None, metadata={"what": "Probability that a class needs."})
-    phylum: float | None = field(default=None, metadata={"what": "Probability that a phylum needs."})
-    kingdom: float | None = field(default=None, metadata={"what": "Probability that a kingdom needs."})
-    label: float | None = field(default=None, metadata={"what": "Probability that a label of your own needs."})
-    group: float | None = field(default=None, metadata={"what": "Probability that a group of your own labels needs."})
-
-    def __post_init__(self) -> None:
-        for one in fields(self):
-            check_probability(f"rule thresholds: {one.name}", getattr(self, one.name))
+    species: float | None = _needed("a species")
+    genus: float | None = _needed("a genus")
+    family: float | None = _needed("a family")
+    order: float | None = _needed("an order")
+    class_: float | None = _needed("a class")
+    phylum: float | None = _needed("a phylum")
+    kingdom: float | None = _needed("a kingdom")
+    label: float | None = _needed("a label of your own")
+    group: float | None = _needed("a group of your own labels")
 
 
 class Thresholds(Rule):
-    """The most specific rank whose best candidate reaches what that rank needs; unknown where none does."""
+    """Answers with the most specific rank whose best candidate reaches the probability of that rank, else with unknown."""
 
     name = "thresholds"
-    description = "A probability a rank: the most specific rank that reaches its own is the answer, else unknown."
+    description = "A probability per rank: the most specific rank that reaches its own is the answer, else unknown."
     order = 10
     settings_type = ThresholdSettings
 
@@ -49,9 +49,9 @@ class Thresholds(Rule):
             return None
         for rank, own in self._needed:
             needed = subject.threshold if own is None else own
-            best = next((one for one in subject.by_rank.get(rank, ()) if one.rank == rank), None)
+            best = next((candidate for candidate in subject.by_rank.get(rank, ()) if candidate.rank == rank), None)
             if best is not None and best.probability >= needed:
-                if subject.decided.candidate is best or subject.decided.candidate == best:
+                if subject.decided.candidate == best:
                     return None
                 return Ruling("taxon", best, "answered at its rank", f"{rank} needs {needed:g}")
         if subject.decided.verdict == "unknown":

@@ -85,7 +85,7 @@ def test_a_row_without_conditions_holds_everywhere(tmp_path: Path) -> None:
         ("taxon,weight", "a,inf", "line 2: weight 'inf'"),
         ("taxon,weight", "a,", "line 2: weight ''"),
         ("taxon,weight", ",1", "line 2: no taxon"),
-        ("taxon,weight,country", "a,1,Kenya", "country 'Kenya' is no ISO 3166-1 code"),
+        ("taxon,weight,country", "a,1,Kenya", "country 'Kenya' is not an ISO 3166-1 code"),
         ("taxon,weight,region", "a,1,CA", "region 'CA' without a country"),
         ("taxon,weight,month", "a,1,13", "month '13'"),
         ("taxon,weight,month", "a,1,May", "month 'May'"),

@@ -163,7 +163,7 @@ def test_times_of_different_offsets_are_compared_as_moments() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("sequences:gap=-1", "seconds from 0"),
+        ("sequences:gap=-1", "gap -1.0: allowed are numbers from 0"),
         ("sequences:gap=soon", "a number is needed"),
         ("sequences:gap=nan", "a number is needed"),
         ("sequences:most=0", "whole numbers from 1"),

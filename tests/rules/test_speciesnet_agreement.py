@@ -103,7 +103,7 @@ class World:
         return self
 
     def blocked(self, taxon: Any) -> bool:
-        return self.ours.blocks(taxon, self.country, self.region)
+        return not self.ours.verdict(taxon, self.country, self.region).allowed
 
     def classes(self, special: float = 0.25) -> tuple[list[str], list[float]]:
         """Up to five different labels with falling scores, the first one often at a threshold of the table."""

@@ -12,8 +12,8 @@ from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.formats.shared.species_labels import ANIMAL, description_of, kind_of_word, label_of_kind
 from bioclip_plugin.formats.speciesnet.schema import FAILED, FAILURES, LABELS, WHOLE_IMAGE
 from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.countries import three_letters
 from bioclip_plugin.items.media import BOX_UNIT, MediaItem, Region
-from bioclip_plugin.rules.countries import three_letters
 
 if TYPE_CHECKING:
     from bioclip_plugin.store import StoredItem, StoredRegion
