@@ -84,7 +84,7 @@ def test_a_table_that_cannot_be_read_is_named(bioclip: Bioclip, name: str) -> No
 @pytest.mark.parametrize("read", [read_taxa, read_checklist])
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("cut.zip", "truncated or damaged: copy it anew"), ("whole.zip", "no table of text"), ("nul.csv", "is no text")],
+    [("cut.zip", "truncated or damaged: copy it again"), ("whole.zip", "no table of text"), ("nul.csv", "is no text")],
 )
 def test_what_is_no_text_is_not_read_as_columns(
     tmp_path: Path, read: Callable[[Path], Iterator[object]], name: str, said: str

@@ -107,7 +107,7 @@ def _text(path: Path) -> IO[str]:
     with path.open("rb") as file:
         start = file.read(_LOOKED_AT)
     if start.startswith(_ZIP) and not zipfile.is_zipfile(path):
-        raise SourceError(f"the zip archive {path} is truncated or damaged: copy it anew")
+        raise SourceError(f"the zip archive {path} is truncated or damaged: copy it again")
     if start.startswith(_ZIP):
         raise SourceError(f"{path} is a zip archive or a spreadsheet, no table of text: give a CSV or TSV file")
     if b"\x00" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff")):

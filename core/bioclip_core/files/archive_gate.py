@@ -1,4 +1,4 @@
-"""What may be in somebody's archive: names that stay inside a folder, ordinary files, sizes within limits."""
+"""The checks on members of foreign archives: names that stay inside a folder, ordinary files, sizes within limits."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from bioclip_core.errors import SourceError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much an archive may hold."""
+    """Largest permitted content of an archive."""
 
     total_bytes: int = 64 << 30
     """Of all members together, unpacked."""
     ratio: int = 300
-    """Unpacked bytes for one packed byte: text gives 5 to 50, and somebody's trap a thousand."""
+    """Unpacked bytes per packed byte: text has 5 to 50, a decompression bomb a thousand."""
     small_bytes: int = 1 << 20
-    """Up to here the ratio does not matter."""
+    """Unpacked bytes up to which the ratio does not matter."""
     members: int = 2_000_000
 
 
@@ -26,18 +26,18 @@ class Member:
     """One file in an archive."""
 
     name: str
-    """Relative, with forward slashes, no ``.`` or ``..`` in it: safe to join to a folder."""
+    """Relative, with forward slashes and without ``.`` or ``..``: safe to join to a folder."""
     size: int
-    """Bytes, unpacked; reading stops with an error where there are more."""
+    """Bytes, unpacked; reading more raises an error."""
     modified_s: int = 0
-    """Seconds since 1970 (a zip file's clock taken as UTC), given to what is extracted; 0 = not stated."""
+    """Seconds since 1970 (a zip file's clock taken as UTC) for the extracted file; 0 = not stated."""
 
 
 DEFAULT_LIMITS = Limits()
 
 
 class Gate:
-    """Looks at one member after the other and keeps count."""
+    """Checks one member after the other and adds up their numbers and sizes."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self._path = path
@@ -48,47 +48,46 @@ class Gate:
         self._folders: set[str] = set()
 
     def name(self, given: str, *, is_folder: bool) -> str:
-        """The member's name with forward slashes.
+        """Return the member's name with forward slashes.
 
         Raises:
-            SourceError: if it leaves the folder, or was there before.
+            SourceError: if the name leads out of the folder or is duplicated.
         """
         shown = given.replace("\\", "/")
         parts = PurePosixPath(shown).parts
-        if not given or "\x00" in given:
-            raise self._refused(given, "has no usable name")
-        if shown.startswith("/") or (parts and len(parts[0]) > 1 and parts[0][1] == ":"):
-            raise self._refused(given, "has an absolute path; members must be relative")
-        if ".." in parts:
-            raise self._refused(given, "would leave the folder that it is unpacked into ('..')")
         name = "/".join(parts)
-        if not is_folder:
-            parents = {"/".join(parts[:n]) for n in range(1, len(parts))}
-            if not name or name in self._names:
-                raise self._refused(
-                    given, "comes twice; which of them is meant cannot be known" if name else "has no usable name"
-                )
-            if name in self._folders or parents & self._names:
-                raise self._refused(given, "is a file and a folder at once")
-            self._names.add(name)
-            self._folders |= parents
-            if len(self._names) > self._limits.members:
-                raise SourceError(f"{self._path} has more than {self._limits.members:,} members, which is the limit")
-        elif name in self._names:
-            raise self._refused(given, "is a file and a folder at once")
+        if not given or "\x00" in given or not (name or is_folder):
+            raise self.refused(given, "has no usable name")
+        if shown.startswith("/") or (parts and len(parts[0]) > 1 and parts[0][1] == ":"):
+            raise self.refused(given, "has an absolute path; members must be relative")
+        if ".." in parts:
+            raise self.refused(given, "would leave the folder that it is unpacked into ('..')")
+        parents = {"/".join(parts[:n]) for n in range(1, len(parts))}
+        if is_folder:
+            if name in self._names:
+                raise self.refused(given, "is a file and a folder at once")
+            return name
+        if name in self._names:
+            raise self.refused(given, "is duplicated, so it is unknown which one is meant")
+        if name in self._folders or parents & self._names:
+            raise self.refused(given, "is a file and a folder at once")
+        self._names.add(name)
+        self._folders |= parents
+        if len(self._names) > self._limits.members:
+            raise SourceError(f"{self._path} has more than {self._limits.members:,} members, which is the limit")
         return name
 
     def size(self, name: str, size: int, packed: int | None = None) -> None:
-        """Count a member's bytes.
+        """Add a member's bytes.
 
         Raises:
-            SourceError: if it, or all so far, expand too much.
+            SourceError: if the member, or all so far, expand too much.
         """
         limits = self._limits
         self._total += size
         if packed is not None and size > limits.small_bytes and size > limits.ratio * packed:
-            raise self._refused(name, f"expands {size // max(packed, 1):,}-fold, {packed:,} to {size:,} bytes; "
-                                      f"allowed is {limits.ratio}-fold")  # fmt: skip
+            raise self.refused(name, f"expands {size // max(packed, 1):,}-fold, {packed:,} to {size:,} bytes; "
+                                     f"allowed is {limits.ratio}-fold")  # fmt: skip
         if self._total > limits.small_bytes and self._total > limits.ratio * self._packed:
             times = self._total // max(self._packed, 1)
             raise SourceError(f"{self._path} expands at least {times:,}-fold, {self._packed:,} to {self._total:,} bytes; "
@@ -98,8 +97,9 @@ class Gate:
                               "unpack it yourself and give the folder")  # fmt: skip
 
     def special(self, name: str, kind: str) -> SourceError:
-        """What to raise for a link, a device and the like."""
-        return self._refused(name, f"is {kind}; only ordinary files are taken")
+        """Return the error for a link, a device and the like."""
+        return self.refused(name, f"is {kind}; only ordinary files are accepted")
 
-    def _refused(self, name: str, why: str) -> SourceError:
+    def refused(self, name: str, why: str) -> SourceError:
+        """Return the error for a member."""
         return SourceError(f"{self._path} is refused: its member {name!r} {why}")

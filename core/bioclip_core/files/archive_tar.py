@@ -1,4 +1,4 @@
-"""Tar files, compressed or not, read header by header: each member is checked before its bytes are gone over."""
+"""Tar files, compressed or not, read header by header: each member is checked before its bytes are skipped."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from typing import IO, Any, cast
 from bioclip_core.files.archive_gate import Gate, Limits, Member
 
 FAULTS = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
-"""What a damaged file makes of its readers."""
+"""Exceptions of the readers for damaged files."""
 
-_HEADER_BYTES = 1 << 20  # no name or attribute of a member needs more
+_HEADER_BYTES = 1 << 20
+"""More than the name or an attribute of any member needs."""
 _MAGIC = slice(257, 262)
 _COMPRESSED: Mapping[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 
 
 def decompressed(path: Path) -> IO[bytes]:
-    """A file's bytes, decompressed where it is compressed."""
+    """Open a file, decompressing it if it is compressed."""
     with path.open("rb") as file:
         start = file.read(8)
     for magic, open_it in _COMPRESSED.items():
@@ -34,14 +35,8 @@ def decompressed(path: Path) -> IO[bytes]:
 
 
 def is_tar(path: Path) -> bool:
-    """Whether a file is a tar file by its content, compressed or not."""
+    """True if a file is a tar file by its content, compressed or not."""
     try:
-        with path.open("rb") as file:
-            start = file.read(512)
-        if start[_MAGIC] == b"ustar":
-            return True
-        if not any(start.startswith(magic) for magic in _COMPRESSED):
-            return False
         with decompressed(path) as plain:
             return plain.read(512)[_MAGIC] == b"ustar"
     except FAULTS:
@@ -49,7 +44,7 @@ def is_tar(path: Path) -> bool:
 
 
 class TarReader:
-    """A tar file, compressed or not, with the same few methods as a zip file."""
+    """A tar file, compressed or not, with a few methods of a zip file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,17 +55,8 @@ class TarReader:
             self._file.close()
             raise
 
-    @property
-    def listing(self) -> bool:
-        """Whether headers are being read, which are small."""
-        return self._file.listing
-
-    @listing.setter
-    def listing(self, value: bool) -> None:
-        self._file.listing = value
-
     def checked(self, limits: Limits) -> Iterator[tuple[Member, tarfile.TarInfo]]:
-        """Every ordinary file, as its header is reached."""
+        """Yield every ordinary file as its header is read. Members may be opened after the last one."""
         gate = Gate(self._path, limits)
         while (entry := self._tar.next()) is not None:
             name = gate.name(entry.name, is_folder=entry.isdir())
@@ -84,9 +70,10 @@ class TarReader:
                 raise gate.special(entry.name, "a device file or of another special kind")
             gate.size(entry.name, entry.size)
             yield Member(name, entry.size, max(int(entry.mtime), 0)), entry
+        self._file.listing = False
 
     def first_names(self, count: int, largest: int) -> Iterator[str]:
-        """Names as they stand there, unchecked, of so many members; none behind one that is larger than ``largest`` bytes."""
+        """Yield the unchecked names of the first ``count`` members, up to the first one larger than ``largest`` bytes."""
         for _ in range(count):
             entry = self._tar.next()
             if entry is None:
@@ -94,27 +81,23 @@ class TarReader:
             yield entry.name
             if entry.size > largest:
                 return
-            self.forget()
+            self._tar.members.clear()  # type: ignore[attr-defined] # public, and unknown to the stubs
 
     def open(self, entry: tarfile.TarInfo) -> IO[bytes]:
-        """A member's bytes."""
+        """Open a member."""
         file = self._tar.extractfile(entry)
         if file is None:
-            raise tarfile.TarError(f"{entry.name} is no file")
+            raise tarfile.TarError(f"{entry.name} is not a file")
         return file
 
-    def forget(self) -> None:
-        """Keep no list of what was read: a shard of a million samples would fill the memory."""
-        self._tar.members.clear()  # type: ignore[attr-defined] # public, and unknown to the stubs
-
     def close(self) -> None:
-        """Close both files."""
+        """Close the file."""
         self._tar.close()
         self._file.close()
 
 
 class _Headers(io.RawIOBase):
-    """A tar file's bytes; while headers are read, no single read may be large: its size is the archive's word."""
+    """The bytes of a tar file. While headers are read, large reads are refused, since the archive states their size."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__()

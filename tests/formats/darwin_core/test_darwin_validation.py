@@ -184,7 +184,7 @@ def test_missing_and_broken_files_are_found(good: Path, tmp_path: Path) -> None:
     assert "cannot be read as XML: mismatched tag: line" in only.message
     (good / "meta.xml").unlink()
     assert "it lacks meta.xml" in errors(good)[0]
-    assert "is no zip or tar archive" in errors(picture(tmp_path / "photo.jpg"))[0]
+    assert "is not a zip or tar archive" in errors(picture(tmp_path / "photo.jpg"))[0]
 
 
 def test_an_archive_that_is_not_safe_is_one_problem(good: Path, tmp_path: Path) -> None:

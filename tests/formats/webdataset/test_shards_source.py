@@ -196,7 +196,7 @@ def test_a_compressed_shard_that_is_cut_off_is_not_sent_to_gunzip(tmp_path: Path
     path = tmp_path / "a.tar.gz"
     whole = gzip.compress(three(tmp_path / "a.tar").read_bytes())
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SourceError, match=r"a\.tar\.gz is truncated or damaged: copy it anew"):
+    with pytest.raises(SourceError, match=r"a\.tar\.gz is truncated or damaged: copy it again"):
         entries(path)
 
 

@@ -307,7 +307,7 @@ def test_a_truncated_zip_is_called_so(tmp_path: Path, compression: int) -> None:
     with zipfile.ZipFile(source, "w", compression) as archive:
         archive.writestr("Taxon.tsv", gbif_text(FLORA))
     source.write_bytes(source.read_bytes()[:-40])
-    with pytest.raises(SourceError, match="truncated or damaged: copy it anew"):
+    with pytest.raises(SourceError, match="truncated or damaged: copy it again"):
         build_taxonomy([source], tmp_path / "t.taxonomy")
 
 

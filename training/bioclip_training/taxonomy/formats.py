@@ -152,7 +152,7 @@ def _guessed(path: Path, member: str) -> Layout:
     with _member(path, member) as file:
         first = file.readline(1_000_000)
     if not member and first.startswith(b"PK\x03\x04"):
-        raise SourceError(f"the zip archive {path} is truncated or damaged: copy it anew")
+        raise SourceError(f"the zip archive {path} is truncated or damaged: copy it again")
     if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise SourceError(f"{path} is UTF-16: save it as UTF-8 and try again")
     if b"\x00" in first:
