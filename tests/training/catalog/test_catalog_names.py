@@ -48,7 +48,7 @@ def test_kingdoms_of_other_taxonomies_become_ours_and_the_trace_says_so() -> Non
     assert named.taxon.lineage == ("Animalia", "", "", "", "Fictidae", "Lynx", "")
     assert named.changes == (
         "kingdom Metazoa became Animalia",
-        "order 'unknown' left empty: it is no name",
+        "order 'unknown' left empty: it is not a name",
         "family FICTIDAE became Fictidae",
     )
 
@@ -62,7 +62,7 @@ def test_the_genus_and_the_author_leave_the_species_column() -> None:
 
 def test_what_the_source_repaired_itself_is_told_from_what_we_did() -> None:
     repaired = said(verbatimScientificName="Lynks fictus", genus="Lynx", specificEpithet="fictus")
-    assert repaired == ("Lynx fictus", ("'Lynks fictus' stands as 'Lynx fictus' in the source's other columns",))
+    assert repaired == ("Lynx fictus", ("'Lynks fictus' is 'Lynx fictus' in the source's other columns",))
     capital = said(verbatimScientificName="Lynx Fictus", genus="Lynx", specificEpithet="fictus")
     assert capital == ("Lynx fictus", ("'Fictus' written fictus",))
     marked = said(verbatimScientificName="Lynx Fictus", scientificName="Lynx × fictus")

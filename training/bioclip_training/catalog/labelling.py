@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from bioclip_core.names import clean_name
 from bioclip_core.taxonomy import RANKS, Taxon
-from bioclip_training.catalog.names import NAME_COLUMNS, cleaned
+from bioclip_training.catalog.names import NAME_COLUMNS, Label, cleaned
 from bioclip_training.taxonomy.resolving import TaxonomyIndex
 
 SOURCE_IDS = (
@@ -18,20 +18,6 @@ SOURCE_IDS = (
 """Columns with the source's own id of the occurrence or image, the best first (by their plain names)."""
 LICENCES = ("license", "licence", "rights")
 _REMEMBERED = 200_000  # distinct names kept cleaned; about 200 MB at most
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A row's name after cleaning and resolving."""
-
-    taxon: Taxon
-    verbatim: str
-    changes: tuple[str, ...]
-    taxon_id: str = ""
-    outcome: str = ""
-    """Outcome of resolving; empty without a taxonomy."""
-    unresolved: str = ""
-    """Reason why no accepted name was found; empty if one was."""
 
 
 class Labeller:
@@ -70,8 +56,8 @@ class Labeller:
         return {"resolved": dict(sorted(self.outcomes.items())), "unresolved": unresolved}
 
     def _resolved(self, cells: Mapping[str, Any]) -> Label:
-        named = cleaned(cells)
-        label = Label(replace(named.taxon, source_id=""), named.verbatim, named.changes)
+        label = cleaned(cells)
+        label = replace(label, taxon=replace(label.taxon, source_id=""))
         if self._resolver is None or (label.taxon.rank is None and not clean_name(label.verbatim)):
             return label
         found = self._resolver.resolve(label.taxon, label.verbatim)

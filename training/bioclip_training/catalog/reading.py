@@ -12,7 +12,8 @@ from bioclip_core.cells import plain_cells
 from bioclip_core.errors import BioclipError, ImageError
 from bioclip_training.catalog.ahead import in_order
 from bioclip_training.catalog.fingerprints import Fingerprint, Look, fingerprint
-from bioclip_training.catalog.labelling import Label, Labeller
+from bioclip_training.catalog.labelling import Labeller
+from bioclip_training.catalog.names import Label
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import LabelledSource, LeftOut

@@ -24,13 +24,15 @@ class DraftWriter:
         self._writer: Any = None
 
     def __enter__(self) -> DraftWriter:
+        from pyarrow import parquet
+
+        self._writer = parquet.ParquetWriter(self._file, table_from([]).schema, compression="zstd")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None and self._waiting:
             self._write()
-        if self._writer is not None:
-            self._writer.close()
+        self._writer.close()
 
     def add(self, row: CatalogRow) -> None:
         self._waiting.append(row)
@@ -38,12 +40,7 @@ class DraftWriter:
             self._write()
 
     def _write(self) -> None:
-        from pyarrow import parquet
-
-        table = table_from(self._waiting)
-        if self._writer is None:
-            self._writer = parquet.ParquetWriter(self._file, table.schema, compression="zstd")
-        self._writer.write_table(table)
+        self._writer.write_table(table_from(self._waiting))
         self._waiting = []
 
 

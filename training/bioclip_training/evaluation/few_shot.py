@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_training.evaluation.features import FeatureBook
 from bioclip_training.evaluation.scores import macro_mean
 
 _QUERIES_A_PASS_BYTES = 64 << 20
-
-
-class Features(Protocol):
-    """Features of a catalog's rows."""
-
-    def of(self, rows_N: NDArray[np.int64]) -> NDArray[np.float16]: ...
-
-    def usable(self, rows_N: NDArray[np.int64]) -> NDArray[np.bool_]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +109,7 @@ def few_shot(
     query_rows: NDArray[np.int64],
     taxon_of_row: NDArray[np.int64],
     group_of_row: NDArray[np.int64],
-    features: Features,
+    features: FeatureBook,
     *,
     draws: int,
     seed: int,
@@ -150,7 +142,7 @@ def _one_draw(
     queries: NDArray[np.int64],
     taxon_of_row: NDArray[np.int64],
     group_of_row: NDArray[np.int64],
-    features: Features,
+    features: FeatureBook,
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]] | None:
     """Return the hit and the taxon of each query; None if no query is left."""
     present_C, class_S = np.unique(taxon_of_row[support], return_inverse=True)

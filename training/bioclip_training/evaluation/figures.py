@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.outcome import Answers
 from bioclip_training.evaluation.scores import (
     BINS,
@@ -31,15 +31,7 @@ _FEWEST = 2  # a source of one image has no interval
 _MOST_PARTS = 50  # figures for each of thousands of tables would fill the report
 
 
-@dataclass(frozen=True, slots=True)
-class Bootstrap:
-    """Settings of the intervals."""
-
-    seed: int
-    resamples: int
-
-
-def zero_shot(answers: Answers, bootstrap: Bootstrap) -> dict[str, Any]:
+def zero_shot(answers: Answers, config: EvaluationConfig) -> dict[str, Any]:
     """Return the figures of each level with images: ``label`` (the exact taxon) and the ranks, or labels and groups."""
     parts = _parts(answers)
     columns: dict[tuple[str, str, int], NDArray[np.float64]] = {}
@@ -51,7 +43,7 @@ def zero_shot(answers: Answers, bootstrap: Bootstrap) -> dict[str, Any]:
     groups_N = numbered(answers.group_N.tolist())
     # All columns over the same resamples: drawing them is most of the work, and the columns are one matrix product.
     intervals = bootstrap_intervals(
-        np.stack(list(columns.values()), axis=1), groups_N, seed=bootstrap.seed, resamples=bootstrap.resamples
+        np.stack(list(columns.values()), axis=1), groups_N, seed=config.seed, resamples=config.resamples
     )
     shares: dict[tuple[str, str, int], dict[str, Any]] = {}
     for (key, values_N), interval in zip(columns.items(), intervals, strict=True):
@@ -59,7 +51,7 @@ def zero_shot(answers: Answers, bootstrap: Bootstrap) -> dict[str, Any]:
         top1, ci95 = (float(np.nanmean(values_N)), list(interval)) if count else (None, None)
         shares[key] = {"n": count, "top1": top1, "top1_ci95": ci95}
     levels = dict.fromkeys(level for level, _, _ in columns)
-    return {level: _level(level, answers, bootstrap, shares, parts) for level in levels}
+    return {level: _level(level, answers, config, shares, parts) for level in levels}
 
 
 def _parts(answers: Answers) -> dict[str, NDArray[np.bool_]]:
@@ -76,7 +68,7 @@ def _parts(answers: Answers) -> dict[str, NDArray[np.bool_]]:
 def _level(
     level: str,
     answers: Answers,
-    bootstrap: Bootstrap,
+    config: EvaluationConfig,
     shares: Mapping[tuple[str, str, int], dict[str, Any]],
     parts: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -89,7 +81,7 @@ def _level(
         share = shares[level, _ALL, top]
         figures |= {f"top{top}": share["top1"], f"top{top}_ci95": share["top1_ci95"]}
     hits_N = rank_hits(place_N, 1)
-    interval = macro_interval(hits_N, truth_N, group_N, seed=bootstrap.seed, resamples=bootstrap.resamples)
+    interval = macro_interval(hits_N, truth_N, group_N, seed=config.seed, resamples=config.resamples)
     macro = {f"top{top}": macro_mean(rank_hits(place_N, top), truth_N) for top in TOPS}
     figures["macro"] = {**macro, "top1_ci95": list(interval), "taxa": len(np.unique(truth_N))}
     figures["nll"] = mean_nll(scores.own_N[counted_N][place_N >= 0])

@@ -33,10 +33,8 @@ def accuracy_by_level(zero_shot: Mapping[str, Any]) -> bytes:
     )
     axes.plot(x, [zero_shot[level]["top5"] for level in levels], "o", color=_ORANGE, markersize=5, label="top-5")
     axes.set_xticks(x, levels, rotation=30, ha="right")
-    axes.set_ylim(0, 1.02)
-    axes.set_ylabel("share of images")
-    _legend_below(axes)
-    return _png(figure)
+    axes.set(ylim=(0, 1.02), ylabel="share of images")
+    return _png(figure, legend_of=axes)
 
 
 def reliability_diagram(found: Reliability) -> bytes:
@@ -47,10 +45,10 @@ def reliability_diagram(found: Reliability) -> bytes:
     axes.plot(
         found.probability_B, found.accuracy_B, "o-", color=_BLUE, markersize=4, linewidth=1, label="bins of equal mass"
     )
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the best answer", ylabel="share that is right")
-    axes.set_aspect("equal")
-    _legend_below(axes)
-    return _png(figure)
+    axes.set(
+        xlim=(0, 1), ylim=(0, 1), xlabel="probability of the best answer", ylabel="share that is right", aspect="equal"
+    )
+    return _png(figure, legend_of=axes)
 
 
 def coverage_curve(points: Sequence[Mapping[str, float]], finest: str, threshold: float) -> bytes:
@@ -71,8 +69,7 @@ def coverage_curve(points: Sequence[Mapping[str, float]], finest: str, threshold
         xlabel="share of images with a consensus (coverage)",
         ylabel="share of them that is right",
     )
-    _legend_below(axes)
-    return _png(figure)
+    return _png(figure, legend_of=axes)
 
 
 def confusion_map(counts_TA: NDArray[np.float64], truths: Sequence[str], answers: Sequence[str]) -> bytes:
@@ -98,16 +95,14 @@ def _new(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend_below(axes: Axes) -> None:
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, fontsize=8)
-
-
 def _short(name: str) -> str:
     name = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
     return name.replace("$", r"\$")  # matplotlib would read it as mathematics
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Figure, *, legend_of: Axes | None = None) -> bytes:
+    if legend_of is not None:
+        legend_of.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
     return buffer.getvalue()

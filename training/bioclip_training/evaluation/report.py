@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bioclip_training.evaluation import plots
+from bioclip_training.evaluation.config import SHOTS
 from bioclip_training.evaluation.consensus import JUDGED
 from bioclip_training.evaluation.figures import taxa_table
 from bioclip_training.evaluation.markup import image, interval, number, percent, points, remark, section, table, yes
@@ -62,16 +63,15 @@ def _summary(outcome: Outcome) -> str:
             f"the other {exact['answerable']['n']}, {percent(exact['answerable']['top1'])} are right."
         )
     if images["failed"]:
-        lines.append(f"{images['failed']} images could not be used; they are listed below and part of no figure.")
+        lines.append(f"{images['failed']} images could not be used; they are listed below and not part of any figure.")
     if images["without_name"]:
-        lines.append(f"{images['without_name']} rows have no name to compare with and are part of no figure.")
+        lines.append(f"{images['without_name']} rows lack a name to compare with and are not part of any figure.")
     return "".join(f"<p>{line}</p>" for line in lines)
 
 
 def _by_level(outcome: Outcome) -> str:
-    zero_shot = outcome.metrics["zero_shot"]
     custom = outcome.answers.labels.is_custom
-    named = {level_name(level, custom=custom): figures for level, figures in zero_shot.items()}
+    named = {level_name(level, custom=custom): figures for level, figures in outcome.metrics["zero_shot"].items()}
     rows = [
         [
             name, figures["n"], percent(figures["top1"]), interval(figures["top1_ci95"]), percent(figures["top3"]),
@@ -80,48 +80,42 @@ def _by_level(outcome: Outcome) -> str:
         ]
         for name, figures in named.items()
     ]  # fmt: skip
-    header = [
-        "rank",
-        "images",
-        "top-1",
-        "95%",
-        "top-3",
-        "top-5",
-        "macro top-1",
-        "95%",
-        "not in label set",
-        "top-1 of the others",
-    ]
-    note = (
-        "An image counts at a rank where its label has a name there; the probability of a taxon is the sum over its labels. "
-        f"Macro is the mean over taxa. Intervals are of {outcome.config.resamples} bootstrap resamples of whole groups, "
-        "since images of one group are not independent. Exact taxon is the whole label, whatever its rank."
-    )
+    header = (
+        "rank", "images", "top-1", "95%", "top-3", "top-5", "macro top-1", "95%", "not in label set", "top-1 of the others",
+    )  # fmt: skip
     return section(
         "Zero-shot accuracy",
-        image(plots.accuracy_by_level(named), "accuracy by rank") + table(header, rows) + remark(note),
+        image(plots.accuracy_by_level(named), "accuracy by rank"),
+        table(header, rows),
+        remark(
+            "An image counts at a rank at which its label has a name; the probability of a taxon is the sum over its labels. "
+            f"Macro is the mean over taxa. Intervals come from {outcome.config.resamples} bootstrap resamples of whole groups, "
+            "since images of one group are not independent. Exact taxon is the whole label, whatever its rank."
+        ),
     )
 
 
 def _parts_table(outcome: Outcome) -> str:
     zero_shot = outcome.metrics["zero_shot"]
-    custom = outcome.answers.labels.is_custom
-    rows: list[list[Any]] = []
+    shares: list[tuple[str, str, Mapping[str, Any]]] = []
     for level in [level for level in (EXACT, "genus", "family") if level in zero_shot]:
-        figures, name = zero_shot[level], level_name(level, custom=custom)
-        for part in ("seen", "unseen"):
-            rows.append([name, f"{part} in train", *_share(figures[part])])
+        figures, name = zero_shot[level], level_name(level, custom=outcome.answers.labels.is_custom)
+        shares += [(name, f"{part} in train", figures[part]) for part in ("seen", "unseen")]
         for kind in ("split", "source"):
-            shares = figures[f"by_{kind}"]
-            rows += [[name, f"{kind} {key}", *_share(share)] for key, share in shares.items() if len(shares) > 1]
-    note = "Seen are taxa with rows in the catalog's train; whether this model was trained on that catalog, the catalog cannot say."
+            parts = figures[f"by_{kind}"]
+            shares += [(name, f"{kind} {key}", share) for key, share in parts.items() if len(parts) > 1]
+    rows = [
+        [name, part, share["n"], percent(share["top1"]), interval(share["top1_ci95"])]
+        for name, part, share in shares
+        if share["n"]
+    ]
     return section(
-        "By part", table(["rank", "part", "images", "top-1", "95%"], [row for row in rows if row[2]]) + remark(note)
+        "By part",
+        table(["rank", "part", "images", "top-1", "95%"], rows),
+        remark(
+            "Seen are taxa with rows in the catalog's train; the catalog does not say whether this model was trained on it."
+        ),
     )
-
-
-def _share(share: Mapping[str, Any]) -> list[Any]:
-    return [share["n"], percent(share["top1"]), interval(share["top1_ci95"])]
 
 
 def _comparison(outcome: Outcome) -> str:
@@ -135,14 +129,15 @@ def _comparison(outcome: Outcome) -> str:
         ]
         for level, row in compared["by_rank"].items()
     ]  # fmt: skip
-    note = (
-        f"Over the images that both have; {compared['only_here']} are only here and {compared['only_there']} only there. "
-        "The interval is of the difference, image by image, resampled by group: "
-        "where it does not contain 0, the difference is more than chance."
+    return section(
+        f"Beside {compared['other_model']} ({compared['other']})",
+        table(["rank", "images", "here", "there", "points", "95%", "only right here", "only right there"], rows),
+        remark(
+            f"Over the images that both have; {compared['only_here']} are only here and {compared['only_there']} only there. "
+            "The interval is that of the difference, image by image, resampled by group: "
+            "if it does not contain 0, the difference is more than chance."
+        ),
     )
-    header = ["rank", "images", "here", "there", "points", "95%", "only right here", "only right there"]
-    title = f"Beside {compared['other_model']} ({compared['other']})"
-    return section(title, table(header, rows) + remark(note))
 
 
 def _ladder(outcome: Outcome) -> str:
@@ -154,13 +149,15 @@ def _ladder(outcome: Outcome) -> str:
         [rung["name"], percent(rung["top1"]), interval(rung["top1_ci95"]), percent(rung["old_top1"]), rung["images"]]
         for rung in ladder["rungs"]
     ]
-    note = (
-        f"Kept: {ladder['kept']}. Measured when this model was trained, on the dev part of its own data, on which steps and "
-        "interpolation were chosen: good for comparing the rungs, too good as a figure of the model. Old taxa are those of the "
-        "replayed collection, among their own labels."
+    return section(
+        "The ladder of retraining",
+        table(["rung", "exact taxon", "95%", "old taxa", "images"], rows),
+        remark(
+            f"Kept: {ladder['kept']}. Measured when this model was trained, on the dev part of its own data, on which steps and "
+            "interpolation were chosen: good for comparing the rungs, too good as a figure of the model. Old taxa are those of "
+            "the replayed collection, among their own labels."
+        ),
     )
-    header = ["rung", "exact taxon", "95%", "old taxa", "images"]
-    return section("The ladder of retraining", table(header, rows) + remark(note))
 
 
 def _few_shot(outcome: Outcome) -> str:
@@ -172,26 +169,29 @@ def _few_shot(outcome: Outcome) -> str:
             shots, percent(found[f"k{shots}"]), points(found[f"k{shots}_spread"], sign=False), percent(found[f"k{shots}_macro"]),
             found[f"k{shots}_taxa"], f"{found[f'k{shots}_queries']:.0f}", found[f"k{shots}_short"],
         ]
-        for shots in (1, 5)
+        for shots in SHOTS
     ]  # fmt: skip
-    header = ["examples a taxon", "top-1", "spread", "macro", "taxa", "queries", "taxa with fewer examples"]
-    note = (
-        f"SimpleShot (centred, L2, nearest mean) over {found['draws']} draws of examples from train; a taxon that is not in train "
-        "gives examples of the images themselves, which are then no queries, and neither are other images of their groups. "
-        "Spread is the standard deviation over draws. The taxa are those of the part alone, "
-        "so this is no comparison with zero-shot among all labels."
+    return section(
+        "Few-shot accuracy",
+        table(["examples per taxon", "top-1", "spread", "macro", "taxa", "queries", "taxa with fewer examples"], rows),
+        remark(
+            f"SimpleShot (centred, L2, nearest mean) over {found['draws']} draws of examples from train; a taxon that is not in train "
+            "gives some of the images themselves as examples, which are then not queries, and neither are other images of their "
+            "groups. Spread is the standard deviation over draws. The taxa are those of the part alone, "
+            "so these figures do not compare with zero-shot among all labels."
+        ),
     )
-    return section("Few-shot accuracy", table(header, rows) + remark(note))
 
 
 def _confusions(outcome: Outcome) -> str:
-    pairs = outcome.metrics["confusions"]
+    pairs = outcome.metrics["confusions"][:_MOST_PAIRS]
     if not pairs:
         return ""
-    rows = [[pair["truth"], pair["answer"], pair["images"], pair["of"]] for pair in pairs[:_MOST_PAIRS]]
-    pairs_table = table(["truth", "best answer", "images", "of"], rows)
+    rows = [[pair["truth"], pair["answer"], pair["images"], pair["of"]] for pair in pairs]
     return section(
-        "What is confused", image(_confusion_map(outcome), "confusions of the most confused taxa"), pairs_table
+        "What is confused",
+        image(_confusion_map(outcome), "confusions of the most confused taxa"),
+        table(["truth", "best answer", "images", "of"], rows),
     )
 
 
@@ -202,88 +202,78 @@ def _confusion_map(outcome: Outcome) -> bytes:
     starts_S = answers.labels.spans(exact.truth.level).starts_S
     wrong = Counter(answers.truth_N[exact.place_N != 0].tolist())
     truths = sorted(truth for truth, _ in wrong.most_common(_MAP))
-    inside = np.isin(answers.truth_N, truths)
-    given = Counter(exact.top_NK[inside, 0].tolist())
-    spans = [span for span, _ in given.most_common(_MAP + 5)]
-    spans.sort()
-    counts_TA = np.zeros((len(truths), len(spans)))
-    column = {span: place for place, span in enumerate(spans)}
-    row = {truth: place for place, truth in enumerate(truths)}
-    for truth, span in zip(answers.truth_N[inside].tolist(), exact.top_NK[inside, 0].tolist(), strict=True):
-        if span in column:
-            counts_TA[row[truth], column[span]] += 1
-    totals = np.array([(answers.truth_N == truth).sum() for truth in truths])
+    inside_N = np.isin(answers.truth_N, truths)
+    truth_N, answer_N = answers.truth_N[inside_N], exact.top_NK[inside_N, 0]
+    spans = sorted(span for span, _ in Counter(answer_N.tolist()).most_common(_MAP + 5))
+    counts_TA = np.array([[((truth_N == truth) & (answer_N == span)).sum() for span in spans] for truth in truths])
+    totals_T = np.array([(truth_N == truth).sum() for truth in truths])
     names = [answers.name(int(starts_S[span]), exact.truth.level) for span in spans]
-    return plots.confusion_map(counts_TA / totals[:, None], [answers.question.names[truth] for truth in truths], names)
+    return plots.confusion_map(
+        counts_TA / totals_T[:, None], [answers.question.names[truth] for truth in truths], names
+    )
 
 
 def _calibration(outcome: Outcome) -> str:
     found, exact = outcome.metrics["calibration"], outcome.answers.scores[EXACT]
     bins = reliability(exact.probability_NK[:, 0], rank_hits(exact.place_N, 1))
-    temperature = found["temperature"]
-    said = (
-        f"with the temperature {temperature:.3g} of calibrate"
-        if temperature
-        else "without a temperature (calibrate fits one)"
-    )
-    text = (
+    temperature = "without a temperature (calibrate fits one)"
+    if found["temperature"]:
+        temperature = f"with the temperature {found['temperature']:.3g} of calibrate"
+    custom = outcome.answers.labels.is_custom
+    rows = [[level_name(level, custom=custom), percent(ece)] for level, ece in found["by_rank"].items()]
+    return section(
+        "Calibration",
         f"<p>Expected calibration error {percent(found['ece'])} over {min(BINS, len(bins.count_B))} bins of equal mass, exact taxon, "
-        f"{said}. Negative log-likelihood of the truth: {number(found['nll'])} nats.</p>"
+        f"{temperature}. Negative log-likelihood of the truth: {number(found['nll'])} nats.</p>",
+        image(plots.reliability_diagram(bins), "reliability diagram"),
+        table(["rank", "calibration error"], rows),
     )
-    rows = [
-        [level_name(level, custom=outcome.answers.labels.is_custom), percent(ece)]
-        for level, ece in found["by_rank"].items()
-    ]
-    errors = table(["rank", "calibration error"], rows)
-    return section("How sure it may be", text + image(plots.reliability_diagram(bins), "reliability diagram") + errors)
 
 
 def _consensus(outcome: Outcome) -> str:
-    found = outcome.metrics["consensus"]
+    found, threshold = outcome.metrics["consensus"], outcome.config.threshold
     finest = outcome.answers.labels.levels[-1]
-    header = ["threshold", "coverage", "accuracy", f"coverage at {finest}", f"accuracy at {finest}"]
     names = ["coverage", "accuracy", f"coverage_{finest}", f"accuracy_{finest}"]
     rows = [[f"{point['threshold']:g}", *(percent(point[name]) for name in names)] for point in found["curve"]]
     at = [[level, row["images"], percent(row["accuracy"])] for level, row in found["by_rank"].items() if row["images"]]
-    threshold = outcome.config.threshold
-    picture = image(plots.coverage_curve(found["curve"], finest, threshold), "coverage against accuracy")
-    tables = table([f"rank at {threshold:g}", "images", "accuracy"], at) + table(header, rows)
-    return section("Consensus", picture + remark(JUDGED) + tables)
+    return section(
+        "Consensus",
+        image(plots.coverage_curve(found["curve"], finest, threshold), "coverage against accuracy"),
+        remark(JUDGED),
+        table([f"rank at {threshold:g}", "images", "accuracy"], at),
+        table(["threshold", "coverage", "accuracy", f"coverage at {finest}", f"accuracy at {finest}"], rows),
+    )
 
 
 def _retrieval(outcome: Outcome) -> str:
-    found = outcome.metrics["retrieval"]
     named = {"image_to_image": "image to images of its taxon", "text_to_image": "label to its images"}
     rows = [
-        [named[name], percent(row["r_at_1"]), percent(row["map_at_r"]), row["queries"]] for name, row in found.items()
+        [named[name], percent(row["r_at_1"]), percent(row["map_at_r"]), row["queries"]]
+        for name, row in outcome.metrics["retrieval"].items()
     ]
-    note = (
-        "Other images of the query's own group are not looked for. mAP@R is the mean precision over the first R places, "
-        "R the number of right ones."
+    return section(
+        "Retrieval",
+        table(["from, to", "R@1", "mAP@R", "queries"], rows),
+        remark(
+            "Other images of the query's own group are ignored. mAP@R is the mean precision over the first R places, where R is "
+            "the number of right ones."
+        ),
     )
-    return section("Retrieval", table(["from, to", "R@1", "mAP@R", "queries"], rows) + remark(note))
 
 
 def _taxa(outcome: Outcome) -> str:
     listed = taxa_table(outcome.answers)
     rows = [
         [
-            row["taxon"],
-            row["images"],
-            percent(row["top1"]),
-            percent(row["top5"]),
-            yes(row["seen"]),
-            yes(row["in_label_set"]),
+            row["taxon"], row["images"], percent(row["top1"]), percent(row["top5"]), yes(row["seen"]), yes(row["in_label_set"]),
         ]
         for row in listed[:_MOST_TAXA]
-    ]
-    more = (
-        remark(f"{len(listed) - _MOST_TAXA} more taxa are better than these; examples.parquet has all.")
-        if len(listed) > _MOST_TAXA
-        else ""
+    ]  # fmt: skip
+    return section(
+        "Every taxon, the worst first",
+        table(["taxon", "images", "top-1", "top-5", "in train", "in label set"], rows),
+        _more(len(listed) - len(rows), "more taxa are better than these; examples.parquet has all."),
     )
-    header = ["taxon", "images", "top-1", "top-5", "in train", "in label set"]
-    return section("Every taxon, the worst first", table(header, rows) + more)
 
 
 def _failures(outcome: Outcome) -> str:
@@ -291,9 +281,15 @@ def _failures(outcome: Outcome) -> str:
         return ""
     uris = outcome.catalog.column("uri")
     rows = [[uris[row], reason] for row, reason in list(outcome.failures.items())[:_MOST_FAILURES]]
-    more = len(outcome.failures) - len(rows)
-    note = remark(f"and {more} more; examples.parquet has all that were asked about.") if more > 0 else ""
-    return section(f"{len(outcome.failures)} images could not be used", table(["image", "reason"], rows) + note)
+    return section(
+        f"{len(outcome.failures)} images could not be used",
+        table(["image", "reason"], rows),
+        _more(len(outcome.failures) - len(rows), "more; examples.parquet has all images of the evaluation."),
+    )
+
+
+def _more(count: int, text: str) -> str:
+    return remark(f"{count} {text}") if count > 0 else ""
 
 
 def _provenance(outcome: Outcome) -> str:

@@ -147,7 +147,7 @@ def _figures(
     progress: StageProgress,
 ) -> dict[str, Any]:
     progress("Measuring", 0, 3)
-    zero_shot = figures.zero_shot(answers, figures.Bootstrap(config.seed, config.resamples))
+    zero_shot = figures.zero_shot(answers, config)
     progress("Measuring", 1, 3)
     every = max(1, -(-len(answers.rows_N) // retrieval.MOST))
     features_ND, truth_N = book.of(answers.rows_N[::every]), answers.truth_N[::every]

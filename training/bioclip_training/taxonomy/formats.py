@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -49,28 +50,25 @@ class Checklist:
             SourceError: if the file cannot be read to its end.
         """
         width = max(self.columns.values()) + 1
-        with _reading(self.path), _member(self.path, self._layout.member) as file:
-            for cells in _split(_lines(file, self._layout, self.odd), self._layout):
-                if len(cells) < width:
-                    if not any(cells):
-                        continue
-                    self.odd["lines with fewer cells than the header"] += 1
-                    cells += [""] * (width - len(cells))
-                cells.append("")
-                yield cells
+        for cells in _cells(self.path, self._layout, self.odd):
+            if len(cells) < width:
+                if not any(cells):
+                    continue
+                self.odd["lines with fewer cells than the header"] += 1
+                cells += [""] * (width - len(cells))
+            cells.append("")
+            yield cells
 
     def vernaculars(self) -> Iterator[tuple[str, str]]:
         """Yield pairs of taxon id and English name from the file of vernacular names beside the core, if it exists."""
         layout = self._layout.vernaculars
         if layout is None:
             return
-        with _reading(self.path), _member(self.path, layout.member) as file:
-            for cells in _split(_lines(file, layout, Counter()), layout):
-                taxon_id, name, language = (
-                    _cell(cells, layout.columns.get(c)) for c in ("taxonid", "name", "language")
-                )
-                if taxon_id and name and (language.lower() in _ENGLISH or "language" not in layout.columns):
-                    yield taxon_id, name
+        places = [layout.columns.get(name, sys.maxsize) for name in ("taxonid", "name", "language")]
+        for cells in _cells(self.path, layout, Counter()):
+            taxon_id, name, language = (cells[at].strip() if at < len(cells) else "" for at in places)
+            if taxon_id and name and (language.lower() in _ENGLISH or "language" not in layout.columns):
+                yield taxon_id, name
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ def _layout_of(path: Path) -> Layout:
 
 def _guessed(path: Path, member: str) -> Layout:
     """Guess the layout of a file: the separator is the most frequent one in its header; tab-separated text does not quote."""
-    with _member(path, member) as file:
+    with _open(path, member) as file:
         first = file.readline(1_000_000)
     if not member and first.startswith(b"PK\x03\x04"):
         raise SourceError(f"the zip archive {path} is truncated or damaged: copy it again")
@@ -169,11 +167,8 @@ def _vernacular_columns(found: dict[str, int]) -> dict[str, int]:
 
 
 def _header(path: Path, layout: Layout) -> dict[str, int]:
-    with _member(path, layout.member) as file:
-        first = next(_lines(file, Layout(layout.member, layout.separator, layout.quote, 0), Counter()), "")
-    cells = next(_split(iter([first]), layout), [])
     columns: dict[str, int] = {}
-    for place, cell in enumerate(cells):
+    for place, cell in enumerate(next(_cells(path, replace(layout, header_lines=0), Counter()), [])):
         if name := column_name(cell):
             columns.setdefault(name, place)
     return columns
@@ -188,7 +183,7 @@ def _shown(columns: Iterable[str]) -> str:
 
 def _from_meta(path: Path, meta: str, names: list[str]) -> Layout:
     """Return the layout that an archive's ``meta.xml`` states, which gives every column its place."""
-    with _member(path, meta) as file:
+    with _open(path, meta) as file:
         description = described_archive(file.read(META_BYTES + 1), f"{META} of {path}")
     core = _table_layout(description.core, PurePosixPath(meta).parent, names, path)
     vernacular = next((table for table in description.extensions if table.kind == "VernacularName"), None)
@@ -216,14 +211,19 @@ def _members(path: Path) -> list[str]:
         return [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
 
 
-@contextmanager
-def _member(path: Path, member: str) -> Iterator[IO[bytes]]:
+def _open(path: Path, member: str) -> IO[bytes]:
     if not member or path.is_dir():
-        with (path / member if member else path).open("rb") as file:
-            yield file
-        return
-    with zipfile.ZipFile(path) as archive, archive.open(member) as packed:
-        yield packed
+        return (path / member).open("rb")
+    return zipfile.ZipFile(path).open(member)  # the open member keeps its archive
+
+
+def _cells(path: Path, layout: Layout, odd: Counter[str]) -> Iterator[list[str]]:
+    with _reading(path), _open(path, layout.member) as file:
+        lines = _lines(file, layout, odd)
+        if layout.quote:
+            yield from csv.reader(lines, delimiter=layout.separator, quotechar=layout.quote)
+        else:
+            yield from (line.split(layout.separator) for line in lines)
 
 
 def _lines(file: IO[bytes], layout: Layout, odd: Counter[str]) -> Iterator[str]:
@@ -240,16 +240,6 @@ def _lines(file: IO[bytes], layout: Layout, odd: Counter[str]) -> Iterator[str]:
             odd["lines that are not UTF-8, read as Latin-1"] += 1
             line = line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
         yield line if layout.quote else line.rstrip("\r\n")
-
-
-def _split(lines: Iterator[str], layout: Layout) -> Iterator[list[str]]:
-    if layout.quote:
-        return csv.reader(lines, delimiter=layout.separator, quotechar=layout.quote)
-    return (line.split(layout.separator) for line in lines)
-
-
-def _cell(cells: list[str], place: int | None) -> str:
-    return cells[place].strip() if place is not None and place < len(cells) else ""
 
 
 @contextmanager

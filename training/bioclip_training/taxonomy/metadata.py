@@ -1,4 +1,4 @@
-"""The name and version that a checklist gives itself, in ColDP's ``metadata.yaml`` or Darwin Core's ``eml.xml``."""
+"""Name and version of a checklist from its own metadata: ColDP's ``metadata.yaml`` or Darwin Core's ``eml.xml``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _LIMIT = 2_000_000  # bytes; the Catalogue of Life's metadata names thousands of
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a source says of itself; empty where it says nothing."""
+    """Name and version that a source gives itself; empty if it does not."""
 
     checklist: str = ""
     version: str = ""
 
 
 def described(path: Path) -> Described:
-    """Read the metadata that lie in a folder or zip, or in the folder of a GBIF or ColDP file."""
+    """Read the metadata in a folder or zip, or beside a file of GBIF or ColDP."""
     texts = _metadata_files(path)
     if text := texts.get("metadata.yaml") or texts.get("metadata.yml"):
         top = {
@@ -36,7 +36,7 @@ def described(path: Path) -> Described:
 
 
 def _metadata_files(path: Path) -> dict[str, str]:
-    """The texts of the metadata files by their names."""
+    """Return the texts of the metadata files by their names."""
     wanted = ("metadata.yaml", "metadata.yml", "eml.xml", "metadata.xml")
     if not path.is_dir() and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -49,9 +49,8 @@ def _metadata_files(path: Path) -> dict[str, str]:
     folder = path if path.is_dir() else path.parent
     if not path.is_dir() and path.stem.lower() not in ("taxon", "nameusage"):
         return {}
-    found = {}
-    for known in wanted:
-        if (folder / known).is_file():
-            with (folder / known).open("rb") as file:
-                found[known] = file.read(_LIMIT).decode("utf-8-sig", "replace")
-    return found
+    return {
+        known: (folder / known).read_bytes()[:_LIMIT].decode("utf-8-sig", "replace")
+        for known in wanted
+        if (folder / known).is_file()
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bioclip_core.taxonomy import RANKS, Rank, Taxon
+from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_training.taxonomy.resolving import TaxonomyIndex
 
 AGREE, SYNONYM, AGREE_AT_GENUS, CONFLICT, UNKNOWN = "agree", "synonym", "agree at genus", "conflict", "unknown"
@@ -32,7 +32,7 @@ def relation(index: TaxonomyIndex, one: Taxon, other: Taxon) -> str:
 
 
 def _contains(higher: Taxon, lower: Taxon) -> bool:
-    rank = higher.rank
-    if rank is None or lower.rank is None or rank.depth >= lower.rank.depth:
+    if higher.rank is None:
         return False
-    return all(higher.lineage[r.depth] == lower.lineage[r.depth] for r in RANKS[: rank.depth + 1])
+    below = higher.rank.depth + 1
+    return any(lower.lineage[below:]) and higher.lineage[:below] == lower.lineage[:below]
