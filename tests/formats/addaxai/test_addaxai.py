@@ -495,7 +495,7 @@ def test_an_output_that_exists_is_kept_without_force_and_never_replaced_where_it
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "chapter.txt").write_text("years of work")
-    with pytest.raises(BioclipError, match="is no model folder of AddaxAI"):
+    with pytest.raises(BioclipError, match="is not a model folder of AddaxAI"):
         export(other, force=True)
     assert (other / "chapter.txt").read_text() == "years of work"
 
@@ -555,7 +555,7 @@ def test_weights_of_another_kind_are_refused_by_name(demo_folder: Path, tmp_path
     import torch
 
     torch.save({}, folder / "model.pt")
-    with pytest.raises(AssertionError, match=r"holds no settings\.json"):
+    with pytest.raises(AssertionError, match=r"lacks settings\.json"):
         answers_of(folder, [])
 
 

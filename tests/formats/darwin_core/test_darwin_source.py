@@ -441,7 +441,7 @@ def test_a_name_that_is_too_long_for_a_file_is_a_missing_image() -> None:
 def test_a_file_that_is_one_endless_line_is_no_table() -> None:
     folder = archive(Path("dwca"), [{"coreid": "s1", "identifier": "a.jpg"}])
     (folder / "occurrence.txt").write_text("x" * (5 << 20))
-    with pytest.raises(SourceError, match="a line of more than 4,194,304 characters"):
+    with pytest.raises(SourceError, match="line 1: a line of more than 4,194,304 characters"):
         listed("dwca")
 
 

@@ -254,8 +254,8 @@ def test_a_record_that_cannot_be_used_is_named_and_the_others_go_on() -> None:
         ("predictions.json#predictions[0]", "predictions[0]: it is a number; it must be an object with filepath and detections"),
         ("predictions.json#predictions[1]", "predictions[1]: filepath is null; it must be the name of an image"),
         ("predictions.json#predictions[2]", "predictions[2]: filepath is a number; it must be the name of an image"),
-        ("a.jpg", "none of its boxes can be used: predictions[3] 'a.jpg' detections[0]: it is a number; an object with category, "
-                  "conf and bbox is needed"),
+        ("a.jpg", "none of its boxes can be used: predictions[3] 'a.jpg' detections[0]: it is a number; it must be an object with category, "
+                  "conf and bbox"),
         ("predictions.json#predictions[4]", "predictions[4] 'b.jpg': detections is an object; an array is needed"),
     ]  # fmt: skip
     assert uris(*records, prediction("good.jpg")) == ["good.jpg"]
@@ -272,7 +272,7 @@ def test_a_record_that_cannot_be_used_is_named_and_the_others_go_on() -> None:
         (detection(conf=math.nan), "conf nan: must be a number from 0 to 1"),
         ({"conf": 0.9, "bbox": [0, 0, 1, 1]}, "category None: '1' (animal), '2' (human) or '3' (vehicle) is needed"),
         (detection("9", label=" "), "category '9': '1' (animal)"),
-        (detection(), "duplicate bbox [0.1, 0.2, 0.3, 0.4] of animal"),
+        (detection(), "duplicate bbox [0.1, 0.2, 0.3, 0.4] of category animal"),
     ],
 )
 def test_a_box_that_cannot_be_used_is_named_with_its_value_and_the_others_stay(bad: Any, message: str) -> None:
