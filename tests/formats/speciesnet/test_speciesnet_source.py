@@ -254,9 +254,9 @@ def test_a_record_that_cannot_be_used_is_named_and_the_others_go_on() -> None:
         ("predictions.json#predictions[0]", "predictions[0]: it is a number; it must be an object with filepath and detections"),
         ("predictions.json#predictions[1]", "predictions[1]: filepath is null; it must be the name of an image"),
         ("predictions.json#predictions[2]", "predictions[2]: filepath is a number; it must be the name of an image"),
-        ("a.jpg", "none of its boxes can be used: predictions[3] 'a.jpg' detections[0]: it is a number; it must be an object with category, "
-                  "conf and bbox"),
-        ("predictions.json#predictions[4]", "predictions[4] 'b.jpg': detections is an object; an array is needed"),
+        ("a.jpg", "none of its boxes can be used: predictions[3] 'a.jpg' detections[0]: it is a number; "
+                  "it must be an object with category, conf and bbox"),
+        ("predictions.json#predictions[4]", "predictions[4] 'b.jpg': detections is an object; it must be an array"),
     ]  # fmt: skip
     assert uris(*records, prediction("good.jpg")) == ["good.jpg"]
 
