@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,12 @@ from bioclip_core.device import Compute
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.batches.stream import Batch
-from bioclip_training.loop.distributed import World
+from bioclip_training.loop.distributed import World, joined_world
 from bioclip_training.loop.recipe import Loss, TrainConfig
 from bioclip_training.loop.update import Ancestors, Side, back_propagate, log_priors
 from bioclip_training.towers.model import Towers
 
+LOSSES: tuple[Loss, ...] = ("clip", "taxon")
 CONTRACT = Preprocessing(size=32, resize_mode="squash")
 
 
@@ -89,34 +91,45 @@ def test_the_same_paths_are_dropped_in_both_passes_over_a_part() -> None:
     assert one[0] != third[0]
 
 
-TWO_PROCESSES = """
+OTHER_PROCESS = """
 import sys, torch
-from pathlib import Path
-from bioclip_training.loop.distributed import joined_world
-from test_update import gradients
-with joined_world("cpu") as world:
-    total, found = gradients(range(world.rank * 4, world.rank * 4 + 4), world, loss=sys.argv[2])
-    torch.save({"loss": torch.tensor(total), **found}, Path(sys.argv[1]) / f"{world.rank}.pt")
+from test_update import gradients_of_half
+torch.set_num_threads(1)
+torch.save(gradients_of_half(), sys.argv[1])
 """
 
 
-@pytest.mark.parametrize("loss", ["clip", "taxon"])
-def test_the_gradient_of_two_processes_is_that_of_one_on_the_joined_batch(loss: Loss, tmp_path: Path) -> None:
-    (tmp_path / "two.py").write_text(TWO_PROCESSES, "utf-8")
+def gradients_of_half() -> dict[Loss, tuple[float, dict[str, torch.Tensor]]]:
+    """The loss and the gradients of this process's half of the batch, in a world of two."""
+    with joined_world("cpu") as world:
+        rows = range(world.rank * 4, world.rank * 4 + 4)
+        return {loss: gradients(rows, world, loss=loss) for loss in LOSSES}
+
+
+def test_the_gradient_of_two_processes_is_that_of_one_on_the_joined_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     path = os.pathsep.join([str(Path(__file__).parent), *(part for part in sys.path if part)])
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*launcher, str(tmp_path / "two.py"), str(tmp_path), loss],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    total, expected = gradients(range(8), World(), loss=loss)
-    for rank in (0, 1):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert float(found.pop("loss")) == pytest.approx(total, abs=1e-5)
-        assert set(found) == set(expected)
-        for name, gradient in expected.items():
-            assert torch.allclose(found[name], gradient, atol=1e-5), name
+    other = subprocess.Popen(
+        [sys.executable, "-c", OTHER_PROCESS, str(tmp_path / "1.pt")],
+        env={**os.environ, **world, "RANK": "1", "PYTHONPATH": path},
+    )
+    for name, value in {**world, "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    of_first = gradients_of_half()
+    assert other.wait(timeout=180) == 0
+    of_second = torch.load(tmp_path / "1.pt", weights_only=True)
+    for loss in LOSSES:
+        total, expected = gradients(range(8), World(), loss=loss)
+        for found_total, found in (of_first[loss], of_second[loss]):
+            assert found_total == pytest.approx(total, abs=1e-5)
+            assert set(found) == set(expected)
+            for name, gradient in expected.items():
+                assert torch.allclose(found[name], gradient, atol=1e-5), name
 
 
 def test_an_ancestor_is_related_to_its_descendants_and_to_nothing_else() -> None:
