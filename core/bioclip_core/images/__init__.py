@@ -1,1 +1,1 @@
-"""From the bytes of an image to upright RGB crops of the model's input size."""
+"""Conversion of image files to upright RGB crops of the model's input size."""

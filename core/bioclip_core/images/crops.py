@@ -1,4 +1,4 @@
-"""The geometry of a region: its box in the upright image, its pixels in the decoded one, its resize to the input."""
+"""The geometry of a region: its box in the upright image, its pixels in the decoded one, and its resize to the input."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
 }
 
-# What makes each EXIF orientation upright, and how a box of the upright image lies in the stored one: whether x and y
-# change places, then whether the stored x and y count from the other end (Exif 2.32, tag 0x0112).
+# For each EXIF orientation (Exif 2.32, tag 0x0112): the operation that makes it upright, and the position of an upright box
+# in the stored image: x and y are swapped, then the stored x and y are counted from the other end.
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -46,30 +46,30 @@ _SWAP_FLIP_X_FLIP_Y = {
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Decoded pixels as they are stored: not turned upright, perhaps decoded at a fraction of their size."""
+    """Decoded pixels as they are stored: not rotated upright, and perhaps decoded at a fraction of their size."""
 
     image: Image.Image
     width: float
-    """Columns that the picture fills: a fraction where 4,001 of them were decoded at one eighth."""
+    """Columns that the picture fills: not a whole number if, for example, 4,001 of them were decoded at one eighth."""
     height: float
     orientation: int = 1
     """EXIF's, 1 to 8."""
     shift: float = 0.0
-    """Pixels of its own grid by which the content lies further to the right and bottom than after averaging."""
+    """Offset of the content to the right and bottom, in pixels of the picture, compared with averaging decoders."""
 
     @property
     def upright_size(self) -> tuple[float, float]:
-        """Width and height after turning upright."""
+        """Width and height of the upright picture."""
         return upright(self.width, self.height, self.orientation)
 
 
 def upright(width: float, height: float, orientation: int) -> tuple[float, float]:
-    """Width and height of an image once its EXIF orientation is applied."""
+    """Return width and height of an image after its EXIF orientation is applied."""
     return (height, width) if orientation >= 5 else (width, height)
 
 
 def checked(box: Box | None) -> Box:
-    """The box, None as the whole image.
+    """Return the box, or that of the whole image for None.
 
     Raises:
         UsageError: if it does not overlap the image.
@@ -85,9 +85,9 @@ def checked(box: Box | None) -> Box:
 
 
 def resized(picture: Picture, box: Box, preprocessing: Preprocessing) -> Image.Image:
-    """One region at the model's size, upright: size×size pixels in the mode of the picture.
+    """Return one region at the model's size, upright, in the mode of the picture.
 
-    The region is resized out of the stored pixels with a fractional box, and only the small result is turned: turning a
+    The region is resized out of the stored pixels with a fractional box, and only the small result is rotated: rotating a
     12-megapixel photo first costs more than everything else here.
     """
     width, height = picture.upright_size
@@ -106,7 +106,7 @@ def resized(picture: Picture, box: Box, preprocessing: Preprocessing) -> Image.I
 
 
 def padded(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    """An RGB image in the middle of a size×size canvas of the contract's fill; as it is where it fills that already."""
+    """Return an RGB image in the middle of a size×size canvas with the fill colour; one of that size is unchanged."""
     size = preprocessing.size
     if image.size == (size, size):
         return image
@@ -116,9 +116,9 @@ def padded(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
 
 
 def _window(width: float, height: float, preprocessing: Preprocessing) -> tuple[Box, tuple[int, int]]:
-    """The part of a width×height region that the model sees (x, y, width, height in its pixels), and the size it gets.
+    """Return the part of a width×height region that the model sees (x, y, width, height in pixels), and its new size.
 
-    The rounding is that of open_clip's transforms, so that the same pixels are cut off.
+    The rounding is that of open_clip's transforms, so that the same pixels are cropped.
     """
     size = preprocessing.size
     if preprocessing.resize_mode == "squash":
@@ -133,7 +133,7 @@ def _window(width: float, height: float, preprocessing: Preprocessing) -> tuple[
 
 
 def _stored_box(picture: Picture, box: Box) -> tuple[float, float, float, float]:
-    """A box of the upright image as left, upper, right, lower in the stored pixels, kept inside them."""
+    """Return a box of the upright image as left, upper, right, lower in the stored pixels, clipped to them."""
     swap, flip_x, flip_y = _SWAP_FLIP_X_FLIP_Y[picture.orientation]
     x, y, w, h = (box[1], box[0], box[3], box[2]) if swap else box
     x = 1 - x - w if flip_x else x

@@ -1,4 +1,4 @@
-"""Image files to the model's input: read, held to a pixel budget, decoded at a fraction, upright, cropped, RGB."""
+"""Decoding of image files to the model's input: RGB crops, upright, within a pixel budget."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import stat
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,46 +27,46 @@ if TYPE_CHECKING:
     from bioclip_core.preprocessing import Preprocessing
 
 MAX_FILE_BYTES = 2 * 1024**3
-"""A larger file is not read into memory; 250 megapixels of uncompressed 16-bit RGB are 1.5 GB."""
+"""Limit of a file that is read into memory; 250 megapixels of uncompressed 16-bit RGB are 1.5 GB."""
 MAX_DECODED_PIXELS = 256_000_000
-"""Pixels that one image may have once decoded: 1 GB as RGB. A TIFF of 250 megapixels passes, a PNG of 300 does not."""
+"""Limit of the decoded pixels of one image: 1 GB as RGB. A TIFF of 250 megapixels passes, a PNG of 300 does not."""
 MAX_LISTED_PIXELS = 1_000_000_000
-"""Pixels that a header may announce where the image is decoded at a fraction (JPEG, JPEG 2000): seconds, not memory."""
+"""Limit of the pixels of an image that is decoded at a fraction (JPEG, JPEG 2000), which costs seconds, not memory."""
 
-# Formats that Pillow decodes itself. Left out on purpose: those that start another program (EPS), that only name a
-# file type (HDF5, GRIB), and those without a signature. HEIF is there where the host has registered a plugin for it.
+# Formats that Pillow decodes itself. Missing on purpose: formats that start another program (EPS), that Pillow only
+# recognises (HDF5, GRIB), and those without a signature. HEIF works if the host has registered a plugin for it.
 FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP", "WEBP", "JPEG2000", "PPM", "AVIF", "HEIF", "PSD", "QOI")
 
-_JPEG_SCALES = (8, 4, 2, 1)  # that the decoder offers
-_OVERSAMPLING = 2  # a region decoded at a fraction keeps this many times the model's size on each side
+_JPEG_SCALES = (8, 4, 2, 1)
+"""Fractions that the decoder offers."""
+_OVERSAMPLING = 2
+"""Size of a region that is decoded at a fraction, in multiples of the model's size."""
 
 
 def read_bytes(path: str | os.PathLike[str], span: tuple[int, int] | None = None) -> bytes:
-    """The bytes of a file.
+    """Return the bytes of a file.
 
     Args:
         path: the file.
-        span: offset and length of the part that is wanted; None is the whole file.
+        span: offset and length of a part; None is the whole file.
 
     Raises:
-        ImageError: with stage ``read``, if it is gone, empty, no file, not ours to read, too large, or ends before the part does.
+        ImageError: with stage ``read``, if the file is missing, empty, not a regular file, not readable, too large, or shorter
+            than the part.
     """
     path = Path(path)
     try:
-        about = path.stat()
-        if stat.S_ISDIR(about.st_mode):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             raise ImageError("it is a folder, not a file", stage="read")
-        if not stat.S_ISREG(about.st_mode):  # reading a pipe would wait for ever
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe could wait for ever
             raise ImageError("it is a device or a pipe, not a file", stage="read")
-        offset, size = span or (0, about.st_size)
+        offset, size = span or (0, status.st_size)
         if size > MAX_FILE_BYTES:
             raise ImageError(f"the file has {size:,} bytes; up to {MAX_FILE_BYTES:,} are read", stage="read")
-        if span is None:
-            data = path.read_bytes()
-        else:
-            with path.open("rb") as file:
-                file.seek(offset)
-                data = file.read(size)
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(-1 if span is None else size)
     except FileNotFoundError:
         raise ImageError("the file does not exist (any more)", stage="read") from None
     except PermissionError:
@@ -92,20 +92,21 @@ def decode_regions(
     frame: int = 0,
     max_pixels: int = MAX_DECODED_PIXELS,
 ) -> list[NDArray[np.uint8]]:
-    """Each region of an image file as the model's input before normalisation: one size×size×3 array of RGB a box.
+    """Return the regions of an image file as the model's input before normalisation: one size×size×3 RGB array per box.
 
-    JPEG and JPEG 2000 files are decoded at a fraction where ``preprocessing.decode`` is ``reduced``, such that the
-    smallest region keeps at least twice ``size`` on each side (where it has that).
+    If ``preprocessing.decode`` is ``reduced``, JPEG and JPEG 2000 files are decoded at a fraction at which the smallest region
+    keeps at least twice ``size`` on each side (if it has that).
 
     Args:
         data: the file's bytes.
         boxes: normalised x, y, width, height of the EXIF-upright image; None is the whole image.
+        preprocessing: preprocessing of the model.
         frame: frame or page, from 0.
-        max_pixels: budget for the decoded image.
+        max_pixels: limit of the decoded image.
 
     Raises:
         ImageError: if the image cannot be decoded, with the reason.
-        UsageError: if a box lies outside the image.
+        UsageError: if a box is outside the image.
     """
     wanted = [checked(box) for box in boxes]
     with _reasons(data):
@@ -115,28 +116,28 @@ def decode_regions(
 
 
 def prepare(image: Image.Image, boxes: Sequence[Box | None], preprocessing: Preprocessing) -> list[NDArray[np.uint8]]:
-    """The same for an image in memory, decoded fully; its EXIF orientation, where it has one, is applied.
+    """Return the regions of an image in memory, as :func:`decode_regions` does; its EXIF orientation is applied.
 
     Raises:
-        ImageError: if its pixels cannot be had.
-        UsageError: if a box lies outside the image.
+        ImageError: if its pixels cannot be loaded.
+        UsageError: if a box is outside the image.
     """
     wanted = [checked(box) for box in boxes]
     with _reasons(b""):
         orientation = _orientation(image)
         image.load()
         if image.mode not in ("P", "PA") and "transparency" in image.info:
-            image = image.copy()  # not ours to change
+            image = image.copy()  # the caller's image must not change
             del image.info["transparency"]
         picture = Picture(image, image.width, image.height, orientation)
         return _crops(picture, wanted, preprocessing, image.info.get("icc_profile"))
 
 
 def upright_size(data: bytes, *, frame: int = 0) -> tuple[int, int]:
-    """Width and height of an image file in pixels, once its EXIF orientation is applied.
+    """Return width and height of an image file in pixels, after its EXIF orientation is applied.
 
     Raises:
-        ImageError: if it is no image.
+        ImageError: if it is not an image.
     """
     with _reasons(data):
         image = _opened(data, frame)
@@ -152,21 +153,21 @@ def _crops(
     return [np.array(padded(rgb(resized(picture, box, preprocessing), icc), preprocessing)) for box in boxes]
 
 
-# -- opening, within a pixel budget of our own -------------------------------------------------------------------------
+# -- opening, within our own pixel budget ------------------------------------------------------------------------------
 #
-# Image.open warns above 89 megapixels and refuses above 179, by limits of the whole process that belong to the host.
-# Asking the format's own reader leaves them alone and takes the budget from here.
+# Image.open warns above 89 megapixels and refuses above 179; these limits apply to the whole process, so they belong to the
+# host. Calling the format's own reader does not need them, and the budget here applies instead.
 
 
 class _Jpeg(JpegImageFile):
-    """A JPEG whose EXIF is not asked for a resolution: a block of rubbish would be reported on standard error."""
+    """A JPEG without the resolution from its EXIF block: Pillow would report a damaged block on standard error."""
 
     def _read_dpi_from_exif(self) -> None:
         return
 
 
 class _Tiff(TiffImageFile):
-    """A TIFF that is loaded without Pillow's own limit; ours was checked before."""
+    """A TIFF without Pillow's own pixel limit; ours is checked before."""
 
     def load_prepare(self) -> None:
         size = getattr(self, "_tile_size", None)
@@ -176,10 +177,10 @@ class _Tiff(TiffImageFile):
 
 
 def _opened(data: bytes, frame: int) -> Image.Image:
-    """The image with its header read and its pixels not."""
+    """Return the image after reading its header, without its pixels."""
     stream = io.BytesIO(data)
     if data.startswith(b"\xff\xd8\xff") and frame == 0:
-        return _Jpeg(stream)  # not by way of Pillow's factory, which looks for the further frames of an MPO
+        return _Jpeg(stream)  # Pillow's factory would search for the further frames of an MPO
     if data.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")):
         image: Image.Image = _Tiff(stream)
     else:
@@ -188,7 +189,7 @@ def _opened(data: bytes, frame: int) -> Image.Image:
         try:
             image.seek(frame)
         except EOFError:
-            fresh = _by_signature(io.BytesIO(data), data[:16])  # a reader that went too far miscounts
+            fresh = _by_signature(io.BytesIO(data), data[:16])  # a reader that went too far counts wrongly
             count = getattr(fresh, "n_frames", 1)
             raise ImageError(f"there is no frame {frame}: the file has {count}, counted from 0") from None
     return image
@@ -206,32 +207,32 @@ def _by_signature(stream: io.BytesIO, prefix: bytes) -> Image.Image:
 
 
 def _loaded(image: Image.Image, boxes: Sequence[Box], preprocessing: Preprocessing, max_pixels: int) -> Picture:
-    """The picture with its pixels, decoded at the largest fraction that serves the smallest box."""
+    """Return the picture with its pixels, decoded at the smallest size that suffices for the smallest box."""
     size = image.size
     if preprocessing.decode == "full" or image.format not in ("JPEG", "JPEG2000"):
         _check_budget(size, size[0] * size[1], max_pixels)
         image.load()
         if image.mode not in ("P", "PA"):
-            image.info.pop("transparency", None)  # of no use, and Pillow warns about some of them
+            image.info.pop("transparency", None)  # unused, and Pillow warns about some values
         return Picture(image, image.width, image.height, _orientation(image))
     orientation = _orientation(image)
     width, height = upright(*size, orientation)
     smallest = min((min(w * width, h * height) for _, _, w, h in boxes), default=min(size))
     scale = _reduce(image, max(1, int(smallest / (_OVERSAMPLING * preprocessing.size))))
-    # A progressive JPEG keeps every coefficient until its last scan, at whatever fraction it is decoded.
+    # A progressive JPEG keeps every coefficient until its last scan, whatever the fraction.
     decoded = size[0] * size[1] // (1 if image.info.get("progressive") else scale**2)
     _check_budget(size, decoded, max_pixels)
     image.load()
     picture = Picture(image, size[0] / scale, size[1] / scale, orientation)
     if image.format == "JPEG" or scale == 1:
         return picture
-    # Of JPEG 2000's low-pass every scale-th sample is kept, where JPEG averages scale×scale pixels: sample i stands for
-    # the middle of pixel i·scale, so that everything lies further to the right and bottom in the reduced grid.
+    # JPEG averages scale×scale pixels, but JPEG 2000 keeps every scale-th sample of its low-pass: sample i belongs to the
+    # middle of pixel i·scale, so everything is further to the right and bottom in the reduced grid.
     return replace(picture, image=_edges_repeated(resizable(image)), shift=0.5 - 0.5 / scale)
 
 
 def _edges_repeated(image: Image.Image) -> Image.Image:
-    """The image with its last column and row once more, for what a shift moves beyond them."""
+    """Return the image with its last column and row repeated, for content that a shift moves beyond them."""
     width, height = image.size
     larger = Image.new(image.mode, (width + 1, height + 1))
     for at, strip, size in (
@@ -245,14 +246,14 @@ def _edges_repeated(image: Image.Image) -> Image.Image:
 
 
 def _reduce(image: Image.Image, scale: int) -> int:
-    """Set the decoder to 1/scale or the next larger fraction that it offers; returns the scale taken."""
+    """Set the decoder to 1/scale or the next larger fraction that it offers, and return its scale."""
     if scale < 2:
         return 1
     if image.format == "JPEG2000":
         level = min(scale.bit_length() - 1, _wavelet_levels(image))
         power = 1 << level
-        # Pillow rounds the reduced size to the nearest pixel where the decoder rounds up, and then calls the file
-        # broken: a size that divides without rest leaves nothing to round.
+        # Pillow rounds the reduced size to the nearest pixel, but the decoder rounds up, so that Pillow would call the file
+        # broken. A size that divides without remainder needs no rounding.
         image._size = (-(-image.width // power) * power, -(-image.height // power) * power)
         image.reduce = level  # type: ignore[method-assign, assignment]
         return power
@@ -262,7 +263,7 @@ def _reduce(image: Image.Image, scale: int) -> int:
 
 
 def _wavelet_levels(image: Image.Image) -> int:
-    """Decomposition levels of a JPEG 2000 codestream, of which no more can be left out (its COD marker)."""
+    """Return the decomposition levels of a JPEG 2000 codestream (its COD marker), the most that can be skipped."""
     data = image.fp.getvalue()  # type: ignore[attr-defined]
     at: int = data.find(b"\xff\x4f\xff\x51") + 2
     while 2 <= at < len(data) - 12 and data[at] == 0xFF:
@@ -286,9 +287,9 @@ def _check_budget(size: tuple[int, int], decoded: int, max_pixels: int) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1 where there is none or where the block is rubbish."""
+    """Return the EXIF orientation, 1 for an image without one or with a damaged block."""
     if isinstance(image, _Tiff):
-        return 1  # Pillow turns a TIFF upright while loading it
+        return 1  # Pillow rotates a TIFF upright while loading it
     if image.format == "PNG" and "exif" not in image.info:
         image.load()  # its EXIF may come after the pixels
     block = image.info.get("exif")
@@ -296,23 +297,21 @@ def _orientation(image: Image.Image) -> int:
 
 
 def orientation_of(exif: bytes) -> int:
-    """The orientation (1 to 8) that an EXIF block states; 1 where it states none or cannot be understood.
+    """Return the orientation (1 to 8) in an EXIF block; 1 if it has none or cannot be parsed.
 
-    Read by hand, since Pillow reports a damaged block through ``warnings``, which are the host's.
+    Parsed by hand, since Pillow reports a damaged block through ``warnings``, which belong to the host.
     """
     start = 6 if exif.startswith(b"Exif\x00\x00") else 0
     order = {b"II": "<", b"MM": ">"}.get(exif[start : start + 2])
     if order is None:
         return 1
-    try:
+    with suppress(struct.error):
         (ifd,) = struct.unpack_from(order + "I", exif, start + 4)
         (count,) = struct.unpack_from(order + "H", exif, start + ifd)
         for entry in range(count):
             tag, _type, _count, value = struct.unpack_from(order + "HHIH", exif, start + ifd + 2 + 12 * entry)
             if tag == 0x0112:
                 return int(value) if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
     return 1
 
 
@@ -321,31 +320,22 @@ def orientation_of(exif: bytes) -> int:
 
 @contextmanager
 def _reasons(data: bytes) -> Iterator[None]:
-    """Turn whatever a decoder raises into an ImageError that a person understands."""
+    """Turn any exception of a decoder into an ImageError with a readable reason."""
     try:
         yield
     except BioclipError:
         raise
     except UnidentifiedImageError:
-        raise ImageError(f"not an image that can be read (starts with {_beginning(data)})") from None
+        start = data[:16]
+        is_text = start.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in start)
+        shown = f'the text "{" ".join(start.decode().split())}"' if is_text else f"the bytes {start[:8].hex(' ')}"
+        raise ImageError(f"not an image that can be read (starts with {shown})") from None
     except MemoryError as error:
         raise ImageError("there is not enough memory to decode it") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"it is larger than this kind of file may be: {error}") from error
     except Exception as error:  # damaged files make Pillow's readers raise nearly anything
-        raise ImageError(_damage(error)) from error
-
-
-def _damage(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    lowered = text.lower()
-    if isinstance(error, EOFError) or "truncated" in lowered or "eof" in lowered.split():
-        return f"the file is truncated: its data end before the image does ({text})"
-    return f"the file is damaged: {text}"
-
-
-def _beginning(data: bytes) -> str:
-    start = data[:16]
-    if start.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in start):
-        return f'the text "{" ".join(start.decode("ascii").split())}"'
-    return f"the bytes {start[:8].hex(' ')}"
+        text = str(error).strip() or type(error).__name__
+        if isinstance(error, EOFError) or "truncated" in text.lower() or "eof" in text.lower().split():
+            raise ImageError(f"the file is truncated: its data end before the image does ({text})") from error
+        raise ImageError(f"the file is damaged: {text}") from error
