@@ -1,24 +1,27 @@
-"""Labelled items for training, from what the sources list: tables, folder trees named by taxon, reviews of a store."""
+"""Labelled items for training, from tables, folder trees named by taxon, and reviews of a store."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
+from functools import partial
 from pathlib import Path, PurePath
-from typing import Any
 
-from bioclip_core.cells import column_name
+from bioclip_core.cells import number_of, plain_cells
 from bioclip_core.errors import SourceError
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.formats.shared.table_files import rows_of
-from bioclip_plugin.formats.shared.table_rows import Row, items_of
+from bioclip_plugin.formats.shared.table_rows import items_of
 from bioclip_plugin.formats.tables.read import TableSource
-from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
+from bioclip_plugin.items.media import Unlisted, path_of, uri_of
+from bioclip_plugin.items.metadata import read_metadata
+from bioclip_plugin.labelled.reviews import review_items
 from bioclip_plugin.sources.folder import FolderSource
+from bioclip_plugin.store.database.address import parse_address, shown
 from bioclip_training.catalog.rows import Box, LabelledItem
-from bioclip_training.catalog.sources import LabelledSource, LeftOut
+from bioclip_training.catalog.sources import LabelledSource, LeftOut, SourceKind
 
 NOT_LISTED = "not listed"
 _SQLITE = b"SQLite format 3\x00"
@@ -30,47 +33,54 @@ _SPLITS = frozenset({"train", "val", "test", "dev", "unseen", "training", "valid
 
 
 def labelled_sources(addresses: Sequence[str]) -> list[LabelledSource]:
-    """What a user named as sources of a catalog, each under the shortest name that tells it from the others.
+    """Return the sources of a catalog, each under the shortest name that tells it from the others.
 
     Raises:
-        SourceError: for an address that is no table, no folder and no store.
+        SourceError: for an address that is not a table, a folder or a store.
     """
-    kinds = [_kind_of(address) for address in addresses]
-    names = _short_names(addresses)
-    return [_source(address, kind, name) for address, kind, name in zip(addresses, kinds, names, strict=True)]
+    return [
+        LabelledSource(name, "table", partial(table_items, address, name), path_of(address).parent)
+        if kind == "table"
+        else LabelledSource(name, "folder", partial(folder_items, address, name), path_of(address), moment_of)
+        if kind == "folder"
+        else LabelledSource(name, "reviews", partial(review_items, address, name), moment_of=moment_of)
+        for address, kind, name in zip(
+            addresses, [_kind_of(address) for address in addresses], _short_names(addresses), strict=True
+        )
+    ]
 
 
-def _kind_of(address: str) -> str:
+def _kind_of(address: str) -> SourceKind:
     if _STORE_ADDRESS.match(address):
         return "reviews"
-    path = path_of(address)
+    path, shown = path_of(address), uri_of(address)
     if path.is_dir():
         return "folder"
     if not path.exists():
         raise SourceError(
-            f"{uri_of(address)} does not exist; give a table (.csv, .tsv, .parquet), a folder tree named by taxon, or a store"
+            f"{shown} does not exist; give a table (.csv, .tsv, .parquet), a folder tree named by taxon, or a store"
         )
     try:
         with path.open("rb") as file:
-            start = file.read(len(_SQLITE))
+            is_sqlite = file.read(len(_SQLITE)) == _SQLITE
     except OSError as error:
-        raise SourceError(f"{uri_of(address)} cannot be read: {error.strerror or error}") from error
-    if start == _SQLITE or path.suffix.lower() in _STORE_SUFFIXES:
+        raise SourceError(f"{shown} cannot be read: {error.strerror or error}") from error
+    if is_sqlite or path.suffix.lower() in _STORE_SUFFIXES:
         return "reviews"
     if TableSource().takes(address):
         return "table"
     raise SourceError(
-        f"{uri_of(address)} is no table, folder or store; give a .csv, .tsv or .parquet file, a folder tree named by taxon, or a store"
+        f"{shown} is not a table, folder or store; give a .csv, .tsv or .parquet file, a folder tree named by taxon, or a store"
     )
 
 
 def _short_names(addresses: Sequence[str]) -> list[str]:
-    """The last part of each address, with as many before it as tell it from the others."""
+    """Return the last part of each address, with as many parts before it as tell it from the others."""
     names = []
     parts = [
-        PurePath(path_of(address).absolute()).parts
-        if not _STORE_ADDRESS.match(address)
-        else (_without_secret(address),)
+        (shown(parse_address(address)),)
+        if _STORE_ADDRESS.match(address)
+        else PurePath(path_of(address).absolute()).parts
         for address in addresses
     ]
     for own in parts:
@@ -79,86 +89,47 @@ def _short_names(addresses: Sequence[str]) -> list[str]:
             count += 1
         names.append(uri_of("/".join(part.strip("/\\") for part in own[-count:])))
     if len(set(names)) < len(names):
-        raise SourceError(
-            f"a source is named twice: {', '.join(sorted({name for name in names if names.count(name) > 1}))}; name each once"
-        )
+        repeated = ", ".join(sorted({name for name in names if names.count(name) > 1}))
+        raise SourceError(f"sources given twice: {repeated}; give each once")
     return names
-
-
-def _without_secret(address: str) -> str:
-    from bioclip_plugin.store.database.address import parse_address, shown
-
-    return shown(parse_address(address))
-
-
-def _source(address: str, kind: str, name: str) -> LabelledSource:
-    if kind == "table":
-        return LabelledSource(name, "table", lambda: table_items(address, name), path_of(address).parent)
-    if kind == "folder":
-        return LabelledSource(name, "folder", lambda: folder_items(address, name), path_of(address), moment_of)
-    from bioclip_plugin.labelled.reviews import review_items
-
-    return LabelledSource(name, "reviews", lambda: review_items(address, name), moment_of=moment_of)
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
 def table_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
-    """One labelled item a row, since the rows of one image may have labels of their own.
+    """Yield one labelled item per row, since the rows of one image may have labels of their own.
 
     Raises:
         SourceError: if the table cannot be read or has no image column.
     """
-    folder, shown = path_of(address).parent, uri_of(address)
+    folder, table = path_of(address).parent, uri_of(address)
     for row in rows_of(address):
-        yield from _row_items(row, folder, shown, source)
-
-
-def _row_items(row: Row | Unlisted, folder: Path, table: str, source: str) -> Iterator[LabelledItem | LeftOut]:
-    if isinstance(row, Unlisted):
-        yield LeftOut(row.uri, source, NOT_LISTED, row.reason)
-        return
-    if not row.image.strip():
-        yield LeftOut(
-            f"{table}#row={row.number}",
-            source,
-            NOT_LISTED,
-            f"row {row.number} names no image in column {row.columns.image!r}",
-        )
-        return
-    cells = {name: value for name, value in row.values.items() if name != row.columns.image}
-    for item in items_of([row], folder, table):
-        if isinstance(item, Unlisted):
-            yield LeftOut(row.image, source, NOT_LISTED, item.reason)
+        if isinstance(row, Unlisted):
+            yield LeftOut(row.uri, source, NOT_LISTED, row.reason)
+        elif not row.image.strip():
+            reason = f"row {row.number}: column {row.columns.image!r} is empty; it must name the image"
+            yield LeftOut(f"{table}#row={row.number}", source, NOT_LISTED, reason)
         else:
-            yield _labelled(item, cells, source, _frame(cells), item.regions[0] if item.regions else None)
-
-
-def _labelled(
-    item: MediaItem, cells: Mapping[str, Any], source: str, frame: int, region: Region | None
-) -> LabelledItem:
-    box: Box | None = None if region is None else (region.x, region.y, region.w, region.h)
-    return LabelledItem(item.uri, item.path, cells, source, frame, box)
-
-
-def _frame(cells: Mapping[str, Any]) -> int:
-    """A table's ``frame``, from 0, as our exports and catalogs write it."""
-    cell = next((value for name, value in cells.items() if column_name(name) == "frame"), 0)
-    try:
-        return max(0, int(float(cell)))
-    except (TypeError, ValueError, OverflowError):
-        return 0
+            cells = {name: value for name, value in row.values.items() if name != row.columns.image}
+            frame = number_of(plain_cells(cells).get("frame")) or 0  # from 0, as our exports and catalogs write it
+            for item in items_of([row], folder, table):
+                if isinstance(item, Unlisted):
+                    yield LeftOut(row.image, source, NOT_LISTED, item.reason)
+                else:
+                    boxes: list[Box] = [(box.x, box.y, box.w, box.h) for box in item.regions[:1]]
+                    yield LabelledItem(item.uri, item.path, cells, source, max(0, int(frame)), *boxes)
 
 
 # -- folder trees ------------------------------------------------------------------------------------------------------
 
 
 def folder_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
-    """The images of a folder tree whose folders are named by taxa, from the top down.
+    """Yield the images of a folder tree whose folders are named by taxa, from the top down.
 
-    Read are a folder a rank or some of them (``Fagaceae/Quercus/robur``), binomials (``Quercus_robur``) and iNat21's
-    ``00001_Animalia_…_epithet``. A folder called train, val or test gives the split, and one below the taxon's the group.
+    Names may be one folder per rank or some of the ranks (``Fagaceae/Quercus/robur``), binomials (``Quercus_robur``) and
+    iNat21's ``00001_Animalia_…_epithet``. A folder called train, val or test gives the split, and one below the taxon's
+    folder gives the group.
     """
     root = path_of(address)
     known: dict[Path, dict[str, str]] = {}
@@ -169,50 +140,43 @@ def folder_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
         assert item.path is not None
         folder = item.path.parent
         if folder not in known:
-            known = {folder: taxon_of_folders(_below(folder, root))}  # a folder's files stand together
+            # The files of a folder come one after another. Images in the root have the root's own name.
+            known = {folder: taxon_of_folders(folder.relative_to(root).parts or (root.resolve().name,))}
         yield LabelledItem(item.uri, item.path, known[folder], source)
 
 
-def _below(folder: Path, root: Path) -> tuple[str, ...]:
-    """The names of the folders from the root down; the root's own where the images lie in it."""
-    below = folder.relative_to(root).parts
-    return below or (root.resolve().name,)
-
-
 def taxon_of_folders(names: Sequence[str]) -> dict[str, str]:
-    """The cells that folders' names say, as a table's row would: ranks, ``split``, and ``group`` for what is below the taxon.
+    """Return the cells of folders' names, as in a row of a table: ranks, ``split``, and ``group`` for folders below the taxon.
 
     >>> taxon_of_folders(["Quercus_robur", "tree 7"])
     {'verbatimScientificName': 'Quercus robur', 'genus': 'Quercus', 'specificEpithet': 'robur', 'group': 'Quercus_robur/tree 7'}
     """
     cells: dict[str, str] = {}
-    rest: list[str] = []
     for place, name in enumerate(names):
         if name.lower() in _SPLITS and "split" not in cells and "genus" not in cells:
             cells["split"] = name
         elif "specificEpithet" in cells:
-            rest.append("/".join(names[: place + 1]))
+            cells["group"] = "/".join(names[: place + 1])
+            break
         elif found := _INAT21.match(name):
             cells |= {rank.value: found[rank.value] for rank in RANKS[:6]}
             cells["specificEpithet"] = found["epithet"].replace("_", " ")
         elif name.lower() not in _NO_TAXA and _WORDS.match(words := clean_name(name)):
             _add_name(cells, words, next_is_epithet=place + 1 < len(names) and bool(_EPITHET.match(names[place + 1])))
-    if rest:
-        cells["group"] = rest[0]
     return cells
 
 
-# Endings that a family or order has in the codes of nomenclature, and kingdoms, which need none.
+# Endings of families and orders in the codes of nomenclature; kingdoms have none.
 _ENDINGS = (("idae", "family"), ("aceae", "family"), ("iformes", "order"), ("ales", "order"), ("optera", "order"))
 _KINGDOMS = frozenset(
     "animalia plantae fungi chromista protozoa bacteria archaea viruses metazoa viridiplantae archaeplastida chloroplastida".split()
 )
-# Phyla, since a name below a kingdom is a genus as often.
+# A list of phyla, since a name below a kingdom is a genus as often.
 _PHYLA = frozenset(
     "annelida arthropoda bryozoa chordata cnidaria echinodermata mollusca nematoda platyhelminthes porifera".split()
 )
 _PHYLUM_ENDINGS = ("phyta", "mycota")
-# Folders that a collection has for other reasons.
+# Names of folders that are not taxa.
 _NO_TAXA = frozenset(
     "images image imgs img photos photo pictures media data dataset raw files jpg jpeg png tif misc other others unsorted".split()
 )
@@ -221,7 +185,7 @@ _EPITHET = re.compile(r"^[^\W\d_A-Z][\w-]*$")
 
 
 def _add_name(cells: dict[str, str], words: str, *, next_is_epithet: bool) -> None:
-    """One folder's name: a binomial, an epithet below its genus, or a name at the rank that its ending or its place tells."""
+    """Add one folder's name: a binomial, an epithet below its genus, or a name whose rank its ending or its place tells."""
     genus, epithet = parse_name(words).binomial
     if epithet:
         cells |= {"verbatimScientificName": words, "genus": genus, "specificEpithet": epithet}
@@ -238,19 +202,17 @@ def _add_name(cells: dict[str, str], words: str, *, next_is_epithet: bool) -> No
 
 
 def _next_rank(cells: Mapping[str, str]) -> str:
-    """The rank of a name that no ending tells: the next one in a path with every rank from kingdom and phylum on, else the genus."""
+    """Return the rank of a name without a known ending: the next rank in a path with every rank so far, else the genus."""
     known = [rank.value in cells for rank in RANKS[:6]]
     unbroken = known[0] and known[1] and all(known[: sum(known)])
     return RANKS[min(sum(known), 5)].value if unbroken else "genus"
 
 
 def moment_of(data: bytes) -> tuple[str, float] | None:
-    """The camera of an image and when it was taken, in seconds; None where the file does not say when."""
-    from bioclip_plugin.items.metadata import read_metadata
-
-    said = read_metadata(data)
-    if said.captured_at is None:
+    """Return the camera of an image and its capture time in seconds; None if the file does not state the time."""
+    metadata = read_metadata(data)
+    if metadata.captured_at is None:
         return None
-    wall_clock = said.captured_at.replace(tzinfo=UTC)  # one camera does not change its zone within a burst
-    camera = " ".join(filter(None, (said.camera_make, said.camera_model, said.camera_serial_number)))
-    return camera, wall_clock.timestamp()
+    camera = " ".join(filter(None, (metadata.camera_make, metadata.camera_model, metadata.camera_serial_number)))
+    # The clock's time is enough, since one camera does not change its zone within a burst.
+    return camera, metadata.captured_at.replace(tzinfo=UTC).timestamp()

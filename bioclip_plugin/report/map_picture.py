@@ -161,8 +161,7 @@ def _scale(view: _View) -> list[str]:
     rounds = [lead * 10.0**power for power in range(-3, 5) for lead in (1, 2, 5)]
     length = max((km for km in rounds if km / km_per_point <= 110), default=rounds[0])
     end, label = WIDTH - 10, f"{length:g} km" if length >= 1 else f"{length * 1000:g} m"
-    begin = end - length / km_per_point
     return [
-        f'<path class="scale" d="M{begin:.2f} 12v5H{end}v-5"/>',
+        f'<path class="scale" d="M{end - length / km_per_point:.2f} 12v5H{end}v-5"/>',
         f'<text x="{end}" y="30" text-anchor="end">{label}</text>',
     ]

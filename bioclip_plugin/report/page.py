@@ -149,10 +149,9 @@ def _table(header: Sequence[str], rows: Iterable[str], kind: str = "") -> str:
 
 def _share(count: int, most: int) -> str:
     """Return a table cell with a bar as long as the count; hidden from screen readers, which read the number beside it."""
-    width = 100 * count / most if most else 0
     return (
         '<td class="share"><svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect width="{width:.1f}" height="8"/></svg></td>'
+        f'<rect width="{100 * count / most if most else 0:.1f}" height="8"/></svg></td>'
     )
 
 
@@ -194,10 +193,10 @@ def _rank(rank: str, tallies: Mapping[tuple[str, ...], Tally], names: CommonName
         )
     rest = len(ordered) - _MOST_TAXA
     more = _note(f"{rest:,} more are in the gallery's list of taxa.") if rest > 0 else ""
-    table = _table((rank, "regions", "images", ""), rows, "one-line")
     return (
         f"<details{' open' if is_open else ''}><summary>{rank.capitalize()} <b>{len(ordered):,}</b></summary>"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Named at the rank of {rank}">{table}</div>{more}</details>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Named at the rank of {rank}">'
+        f"{_table((rank, 'regions', 'images', ''), rows, 'one-line')}</div>{more}</details>"
     )
 
 
@@ -214,8 +213,10 @@ def _activity(figures: Figures) -> str:
         f"Regions by the hour of the camera's clock, without blank images.{missing} Filters redraw the dark bars; the pale "
         "bars keep the figures of the whole run, on a scale of their own."
     )
-    table = _table(("hour", "regions"), rows)
-    return f'{activity_svg(figures.hours)}{note}<details class="small"><summary>As a table</summary>{table}</details>'
+    return (
+        f'{activity_svg(figures.hours)}{note}<details class="small"><summary>As a table</summary>'
+        f"{_table(('hour', 'regions'), rows)}</details>"
+    )
 
 
 def _places(figures: Figures, data: PageData, decimals: int | None) -> str:
@@ -236,8 +237,8 @@ def _places(figures: Figures, data: PageData, decimals: int | None) -> str:
     shown = f'<div class="scroll" tabindex="0" role="region" aria-label="Cameras">{table}</div>' if rows else ""
     if not spots:
         return _note("No image states where it was taken.") + shown
-    area = "The area of a point is proportional to its number of regions."
-    return map_svg(spots, decimals) + _note(area + _rounded(decimals)) + shown
+    note = _note(f"The area of a point is proportional to its number of regions.{_rounded(decimals)}")
+    return map_svg(spots, decimals) + note + shown
 
 
 def _rounded(decimals: int | None) -> str:
@@ -276,9 +277,9 @@ def _made(options: ReportOptions) -> str:
         if options.show_people
         else "People are blurred where a detector, the model, a rule or a reviewer found them; others may be visible."
     )
-    places = _rounded(options.coordinate_precision)
     language = f" Common names: {legible(options.language)}." if options.language else ""
     return (
-        f"{people}{places} Thumbnails carry no metadata.{language} Probabilities and names are those of the model and the "
-        f"rules; reviews by people are marked as such. Made with bioclip-plugin {__version__}; this file needs no network."
+        f"{people}{_rounded(options.coordinate_precision)} Thumbnails carry no metadata.{language} Probabilities and names are "
+        f"those of the model and the rules; reviews by people are marked as such. Made with bioclip-plugin {__version__}; this "
+        "file needs no network."
     )

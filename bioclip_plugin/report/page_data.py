@@ -97,8 +97,14 @@ class PageData:
         key = (taxon, name, rank)
         if key not in self._taxa:
             self._taxa[key] = len(self._taxon_rows)
-            lineage = [legible(taxon.name_at(level)) for level in RANKS]
-            self._taxon_rows.append([legible(name), rank, legible(self._names.of(taxon)), lineage])
+            self._taxon_rows.append(
+                [
+                    legible(name),
+                    rank,
+                    legible(self._names.of(taxon)),
+                    [legible(taxon.name_at(level)) for level in RANKS],
+                ]
+            )
         return self._taxa[key]
 
     def _review(self, review: Review, item: MediaItem) -> int:
@@ -139,6 +145,8 @@ def _value(value: Any) -> str:
 
 
 def _detector(region: Region) -> list[Any]:
-    named = " ".join(part for part in (region.detector, region.detector_version) if part)
-    confidence = None if region.confidence is None else round(region.confidence, 3)
-    return [legible(region.category), confidence, legible(named)]
+    return [
+        legible(region.category),
+        None if region.confidence is None else round(region.confidence, 3),
+        legible(f"{region.detector} {region.detector_version}".strip()),
+    ]

@@ -119,9 +119,12 @@ def close_up_of(box: Box, width: int, height: int) -> Box | None:
     cut_w, cut_h = min(1.0, across / width), min(1.0, across / CLOSE_UP_ASPECT / height)
     if cut_w * cut_h > _WORTH_IT:
         return None
-    left = min(max(x + w / 2 - cut_w / 2, 0.0), 1.0 - cut_w)
-    top = min(max(y + h / 2 - cut_h / 2, 0.0), 1.0 - cut_h)
-    return left, top, cut_w, cut_h
+    return (
+        min(max(x + w / 2 - cut_w / 2, 0.0), 1.0 - cut_w),
+        min(max(y + h / 2 - cut_h / 2, 0.0), 1.0 - cut_h),
+        cut_w,
+        cut_h,
+    )
 
 
 def _size_of(source: bytes | Image.Image, frame: int) -> tuple[int, int]:

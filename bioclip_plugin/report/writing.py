@@ -56,7 +56,7 @@ def write_report(
     Raises:
         BioclipError: if the output or the table of names cannot be used.
     """
-    names = CommonNames.read(options.names, options.language)
+    names = CommonNames.read(options.names, options.language)  # before the run is read, which takes longer
     with whole_file(path, force=force) as draft:
         gathered = gather(store, run, options)
         written = Written(gathered)
@@ -104,5 +104,9 @@ def _write_thumbnails(file: IO[str], number: int, drawn: Thumbnails, written: Wr
 
 def _picture(one: Thumbnail) -> list[Any]:
     """Return bytes in base64, size, and the visible part of the image in 1/10,000."""
-    shows = [round(10_000 * part, 1) for part in one.shows]
-    return [base64.b64encode(one.data).decode("ascii"), one.width, one.height, shows]
+    return [
+        base64.b64encode(one.data).decode("ascii"),
+        one.width,
+        one.height,
+        [round(10_000 * part, 1) for part in one.shows],
+    ]

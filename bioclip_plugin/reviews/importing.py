@@ -211,8 +211,8 @@ class _Importer:
                     NO_IMAGE, f"the store has no {target.uri!r}; classify the package first, or give --base-folder"
                 )
             if target.region is not None:
-                found = same_box(target.region, known[target.uri or "", target.frame])
-                target = replace(target, region=found or target.region)
+                boxes = known[target.uri or "", target.frame]
+                target = replace(target, region=same_box(target.region, boxes) or target.region)
         reviewer = review.reviewer.strip() or self._options.reviewer
         if not reviewer:
             raise Refused(NO_REVIEWER, "the observation names no reviewer: give --reviewer NAME")
@@ -338,6 +338,9 @@ def _refusal(entry: Written | NotTaken | StatedReview, reason: str) -> NotTaken:
         return entry
     if isinstance(entry, Written):
         return NotTaken(entry.record, entry.image or entry.event, entry.name, reason)
-    record = str(entry.details.get("observationID") or entry.uid)
-    name = entry.taxon.scientific_name if entry.taxon else entry.verdict
-    return NotTaken(record, entry.target.uri or entry.target.event or "", name, reason)
+    return NotTaken(
+        str(entry.details.get("observationID") or entry.uid),
+        entry.target.uri or entry.target.event or "",
+        entry.taxon.scientific_name if entry.taxon else entry.verdict,
+        reason,
+    )

@@ -130,9 +130,14 @@ class SecondOpinion:
             return Catalogued(named.verbatim, None, None, reason, None)
         accepted, why = self.accepted(named.taxon, named.verbatim)
         known = any(self._of_labels(one.scientific_name) for one in (accepted, named.taxon))
-        reason = "; ".join(filter(None, (*named.changes, why)))
-        placed = _placed(accepted, self._of_labels)
-        return Catalogued(named.verbatim, named.taxon, accepted, reason, known if self._has_labels else None, placed)
+        return Catalogued(
+            named.verbatim,
+            named.taxon,
+            accepted,
+            "; ".join(filter(None, (*named.changes, why))),
+            known if self._has_labels else None,
+            _placed(accepted, self._of_labels),
+        )
 
     def _of_labels(self, name: str) -> list[Taxon]:
         """Return the distinct lineages of a name in the label set, where a family's name has thousands of rows."""

@@ -113,7 +113,7 @@ def _contents(connection: Connection, records: Sequence[ItemRecord]) -> dict[int
 
 def _media(connection: Connection, records: Sequence[ItemRecord], contents: Mapping[int, int]) -> None:
     """Write the facts about the files; a file with another content than before loses its old answers first."""
-    numbers = [record.listed.media_id for record in records]
+    numbers = (record.listed.media_id for record in records)
     stored = {row.id: row for row in rows_with(connection, select(schema.media), schema.media.c.id, numbers)}
     changed = [n for n, content in contents.items() if stored[n].content not in (None, content)]
     forget(connection, changed)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, update
 
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem
-from bioclip_plugin.store import stored_regions
 from bioclip_plugin.store.commits import decision_row
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, rows_with, upsert
 from bioclip_plugin.store.database.connection import Database
 from bioclip_plugin.store.database.values import to_json
 from bioclip_plugin.store.media_rows import MEDIA, item_of_values
+from bioclip_plugin.store.reading import regions_of_run
 from bioclip_plugin.store.records import DONE, Run, StoredDecision, StoredRegion
 from bioclip_plugin.store.taxa import Key, TaxonCache, key_of
 
@@ -114,7 +114,7 @@ class Deciding:
         return [found[number] for number in media_ids if number in found]
 
     def _images(self, connection: Connection, media_ids: Sequence[int]) -> dict[int, AnsweredImage]:
-        regions = stored_regions.of_run(connection, self._run, media_ids, self._taxa)
+        regions = regions_of_run(connection, self._run, media_ids, self._taxa)
         media = schema.media
         query = select(media.c.id, media.c.content, *(media.c[name] for name in MEDIA))
         found: dict[int, AnsweredImage] = {}

@@ -43,8 +43,7 @@ def list_items(
     _write_media(connection, known, changed, {key: items[first[key]] for key in regions})
     known |= _known(connection, run, [key for key in regions if key not in known or key in changed])
     _enter(connection, run, known, stated, first_position)
-    failures = {key: _failure(entries[first[key]]) for key in regions}
-    fail(connection, run, {known[key].id: failure for key, failure in failures.items() if failure is not None})
+    fail(connection, run, {known[key].id: failure for key in regions if (failure := _failure(entries[first[key]]))})
     known |= _known(connection, run, [key for key in regions if known[key].position is None])
     listed = []
     for n, (item, key) in enumerate(zip(items, keys, strict=True)):

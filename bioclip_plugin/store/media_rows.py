@@ -135,8 +135,9 @@ def region_ids(connection: Connection, wanted: Mapping[RegionPlace, Region | Non
             "confidence": confidences[place],
         }
 
-    images = {media for media, _ in wanted}
-    found = find_or_insert(connection, table, wanted, lambda: _stored_regions(connection, images), row_of)
+    found = find_or_insert(
+        connection, table, wanted, lambda: _stored_regions(connection, {media for media, _ in wanted}), row_of
+    )
     for place, confidence in confidences.items():
         number, before = found[place]
         if confidence != before:

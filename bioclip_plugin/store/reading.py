@@ -1,36 +1,49 @@
-"""Stored results, read in bulk: features, whole runs in listing order, failures, media, counts."""
+"""Stored results, read in bulk: features, runs in listing order, failures, media, counts, regions with their answers."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, and_, func, not_, or_, select
+from sqlalchemy import Connection, Select, and_, func, literal, not_, or_, select
 
+from bioclip_core.classify import Candidate
 from bioclip_plugin.items.answers import Failure
-from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.store import stored_regions
+from bioclip_plugin.items.media import BOX_UNIT, WHOLE_BOX, MediaItem, Region
+from bioclip_plugin.items.verdicts import Verdict
 from bioclip_plugin.store.database import schema
-from bioclip_plugin.store.database.bulk import rows_with
-from bioclip_plugin.store.database.values import clean_text, moment_of
+from bioclip_plugin.store.database.bulk import chunked, rows_with
+from bioclip_plugin.store.database.schema import RANK_CODES
+from bioclip_plugin.store.database.values import clean_text, from_json, moment_of
 from bioclip_plugin.store.media_rows import MEDIA, item_of_row, item_of_values
 from bioclip_plugin.store.records import (
     DONE,
     ITEM_STATUSES,
     FeatureKey,
     Run,
+    StoredDecision,
     StoredFailure,
     StoredItem,
+    StoredRegion,
     Summary,
 )
-from bioclip_plugin.store.stored_regions import Ranks
-from bioclip_plugin.store.taxa import TaxonCache
+from bioclip_plugin.store.taxa import TaxonCache, rank_code
 
 PAGE = 500  # items read at a time: 500 × 11 candidates are a few megabytes
+
+
+Ranks = Collection[str] | None
+"""The levels whose candidates are wanted; None: all of them. Asking for one reads a tenth of the rows."""
+
+ByRank = dict[str, tuple[Candidate, ...]]
+Found = dict[int, list[StoredRegion]]
+"""By media number, in the order of the query."""
 
 
 def features(
@@ -83,7 +96,7 @@ def page_of_items(
     with uncollected():
         rows = connection.execute(query).all()
         done = [number for number, _, status, *_ in rows if status == DONE]
-        regions = stored_regions.of_run(connection, run, done, cache, ranks)
+        regions = regions_of_run(connection, run, done, cache, ranks)
         failed = _failures(connection, run, [number for number, _, status, *_ in rows if status != DONE])
         items = []
         for number, _, status, stated, *values in rows:
@@ -156,3 +169,78 @@ def summary(connection: Connection, run: Run) -> Summary:
     answered = connection.execute(select(func.count()).select_from(regions).where(regions.c.run == run.id))
     todo, done, failed = (counts.get(status, 0) for status in range(len(ITEM_STATUSES)))
     return Summary(todo + done + failed, done, failed, todo, answered.scalar_one())
+
+
+def regions_of_run(
+    connection: Connection, run: Run, media: Iterable[int], cache: TaxonCache, ranks: Ranks = None
+) -> Found:
+    """Return the regions that these media have in a run, in their order."""
+    regions, listed = schema.regions, schema.listed_regions.c
+    query = _with_decisions(run, listed.classified)
+    query = query.join(schema.listed_regions, listed.region == regions.c.id).where(listed.run == run.id)
+    return _found(connection, run, query.order_by(listed.media, listed.position), listed.media, media, cache, ranks)
+
+
+def answers(connection: Connection, run: Run, media: Iterable[int], cache: TaxonCache) -> Found:
+    """Return the regions of these media that have an answer in the run's answer set, whichever run wrote it."""
+    regions, answers = schema.regions.c, schema.answers.c
+    query = _with_decisions(run, literal(1)).where(answers.region.is_not(None))
+    return _found(connection, run, query.order_by(regions.id), regions.media, media, cache, None)
+
+
+def _with_decisions(run: Run, classified: Any) -> Select[Any]:
+    """Return a query of regions with flags and decision; both may be missing."""
+    regions, answers, decisions = schema.regions, schema.answers.c, schema.decisions.c
+    columns = [regions.c[name] for name in "media id x y w h detector detector_version category confidence".split()]
+    decided = [decisions[name] for name in "region taxon rank probability verdict event trail".split()]
+    return select(*columns, classified, answers.flags, *decided).select_from(
+        regions.outerjoin(schema.answers, and_(answers.region == regions.c.id, answers.answer_set == run.answer_set))
+        .outerjoin(schema.decisions, and_(decisions.region == regions.c.id, decisions.decision_set == run.decision_set))
+    )  # fmt: skip
+
+
+def _found(
+    connection: Connection, run: Run, query: Select[Any], of: Any, media: Iterable[int], cache: TaxonCache, ranks: Ranks
+) -> Found:
+    found: Found = {}
+    for chunk in chunked(sorted(set(media))):
+        rows = connection.execute(query.where(of.in_(chunk))).all()
+        candidates = _candidates(connection, run, [row[1] for row in rows], cache, ranks)
+        taxa = cache.taxa(connection, {row[13] for row in rows if row[13] is not None})
+        for (number, region, x, y, w, h, detector, version, category, confidence, classified, flags, decided, taxon,
+             rank, probability, verdict, event, trail) in rows:  # fmt: skip
+            box = decision = None
+            if detector or category or (x, y, w, h) != WHOLE_BOX:
+                box = Region(
+                    x / BOX_UNIT, y / BOX_UNIT, w / BOX_UNIT, h / BOX_UNIT, detector, version, category, confidence,
+                    classified != 0,
+                )  # fmt: skip
+            if decided is not None:
+                best = Candidate(taxa[taxon][0], RANK_CODES[rank], probability) if taxon is not None else None
+                said: Verdict = verdict or ("taxon" if best else "unknown")
+                decision = StoredDecision(said, best, event, tuple(from_json(trail)) if trail else ())
+            words = tuple(flags.split()) if flags else ()
+            stored = StoredRegion(box, region, candidates.get(region, {}), words, decision)
+            found.setdefault(number, []).append(stored)
+    return found
+
+
+def _candidates(
+    connection: Connection, run: Run, regions: Iterable[int], cache: TaxonCache, ranks: Ranks
+) -> dict[int, ByRank]:
+    """Return the candidates at each wanted level by region number, most probable first."""
+    table = schema.candidates.c
+    query = select(table.region, table.rank, table.taxon, table.probability).where(table.answer_set == run.answer_set)
+    if ranks is not None:
+        query = query.where(table.rank.in_([rank_code(rank) for rank in ranks]))
+    query = query.order_by(table.region, table.rank, table.position)
+    found: dict[int, ByRank] = {}
+    for chunk in chunked(regions):
+        rows = connection.execute(query.where(table.region.in_(chunk))).all()
+        taxa = cache.taxa(connection, {row[2] for row in rows})
+        named = {number: (taxon, RANK_CODES[code]) for number, (taxon, code) in taxa.items()}
+        for (region, rank), level in groupby(rows, itemgetter(0, 1)):  # rows are in the order of region and rank
+            found.setdefault(region, {})[RANK_CODES[rank]] = tuple(
+                [Candidate(*named[number], probability) for _, _, number, probability in level]
+            )
+    return found

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, func, or_, select
 
 from bioclip_core.errors import StoreError
+from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.items.verdicts import REVIEW_VERDICTS
 from bioclip_plugin.store.database import schema
-from bioclip_plugin.store.database.bulk import insert_new, rows_with
-from bioclip_plugin.store.database.values import from_json, moment_of, moment_text, now, stored_uri, to_json
-from bioclip_plugin.store.media_rows import RegionPlace, region_ids, region_key, region_of_row
+from bioclip_plugin.store.database.bulk import chunked, insert_new, rows_with
+from bioclip_plugin.store.database.values import clean_text, from_json, moment_of, moment_text, now, stored_uri, to_json
+from bioclip_plugin.store.listing import NOTHING_FOUND
+from bioclip_plugin.store.media_rows import RegionPlace, item_of_row, region_ids, region_key, region_of_row
 from bioclip_plugin.store.reading import PAGE
 from bioclip_plugin.store.records import TARGET_KINDS, MediaName, Review, ReviewTarget, StatedReview
-from bioclip_plugin.store.taxa import TaxonCache, key_of_taxon
+from bioclip_plugin.store.taxa import NAMES, TaxonCache, key_of_taxon
 
 
 def check_review(review: StatedReview) -> None:
@@ -118,8 +121,9 @@ def _joined(*, of_media: bool = False) -> Select[Any]:
     columns = [regions.c[name] for name in "x y w h detector detector_version category confidence".split()]
     image = reviews.c.media == media.c.id
     found = media.join(reviews, image) if of_media else reviews.outerjoin(media, image)
-    joined = found.outerjoin(regions, reviews.c.region == regions.c.id)
-    return select(reviews, media.c.uri, media.c.frame, *columns).select_from(joined)
+    return select(reviews, media.c.uri, media.c.frame, *columns).select_from(
+        found.outerjoin(regions, reviews.c.region == regions.c.id)
+    )
 
 
 def _reviews(connection: Connection, rows: Sequence[Row[Any]], cache: TaxonCache) -> list[Review]:
@@ -149,3 +153,55 @@ def _media_ids(connection: Connection, targets: Sequence[ReviewTarget]) -> dict[
                 f"there is no image {target.uri!r} (frame {target.frame}) in this store: classify it first"
             )
     return found
+
+
+# -- look-ups for files of reviews: the images, boxes, events and names that a store knows ---------------------------------
+
+
+def regions_of(connection: Connection, media: Iterable[MediaName]) -> dict[MediaName, list[Region | None]]:
+    """Return every region that a run or a reviewer gave these images; images that are not stored are absent."""
+    wanted = {(stored_uri(uri), frame): (uri, frame) for uri, frame in media}
+    regions, items = schema.regions, schema.media
+    query = (
+        select(items.c.uri, items.c.frame, regions.c.id.label("known"), regions)
+        .select_from(items.outerjoin(regions, regions.c.media == items.c.id))
+        .order_by(regions.c.id)
+    )
+    found: dict[MediaName, list[Region | None]] = {}
+    for row in rows_with(connection, query, items.c.uri, (uri for uri, _ in wanted)):
+        if (row.uri, row.frame) in wanted:
+            listed = found.setdefault(wanted[row.uri, row.frame], [])
+            listed += [region_of_row(row)] if row.known is not None else []
+    return found
+
+
+def items_of_events(connection: Connection, events: Collection[str]) -> dict[str, list[tuple[MediaItem, bool]]]:
+    """Return the images of these events (sequences), by number, and whether a detector found nothing in each."""
+    media, listed = schema.media, schema.listing.c
+    rows = list(rows_with(connection, select(media).order_by(media.c.id), media.c.sequence, map(clean_text, events)))
+    query = select(listed.media, listed.stated).order_by(listed.run)
+    # The newest listing of an image counts, since the later rows of a dict overwrite the earlier ones.
+    stated = {row.media: row.stated for row in rows_with(connection, query, listed.media, (row.id for row in rows))}
+    found: dict[str, list[tuple[MediaItem, bool]]] = {}
+    for row in rows:
+        found.setdefault(row.sequence, []).append((item_of_row(row), stated.get(row.id) == NOTHING_FOUND))
+    return found
+
+
+def known_events(connection: Connection, events: Collection[str]) -> set[str]:
+    """Return those of the names that a sequence of the store has, or that a rule gave to one."""
+    names = {clean_text(event) for event in events}
+    columns: tuple[Any, ...] = (schema.media.c.sequence, schema.decisions.c.event)
+    return {row[0] for column in columns for row in rows_with(connection, select(column).distinct(), column, names)}
+
+
+def taxa_named(connection: Connection, names: Collection[str]) -> list[Taxon]:
+    """Return the stored taxa with one of these names, ignoring case: a binomial, a higher taxon or a common name."""
+    table = schema.taxa.c
+    *higher, _species, common_name, _source_id = (func.lower(table[name]) for name in NAMES)
+    columns = (func.lower(table.genus + " " + table.species), *higher, common_name)
+    found: dict[Taxon, None] = {}
+    for chunk in chunked(sorted({clean_text(name).lower() for name in names} - {""})):
+        query = select(*(table[name] for name in NAMES)).where(or_(*(column.in_(chunk) for column in columns)))
+        found.update(dict.fromkeys(Taxon(*row) for row in connection.execute(query.order_by(table.id))))
+    return list(found)

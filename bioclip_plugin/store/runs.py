@@ -1,24 +1,28 @@
-"""Runs: begun or resumed, ended, listed; the identities of their three layers, and their failures."""
+"""Runs: begun or resumed, derived, ended, listed; the identities of their three layers, and their failures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, delete, select, update
+from sqlalchemy import Connection, Row, Select, Table, delete, literal, select, update
 
 from bioclip_core.errors import StoreError
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.store.database import schema
-from bioclip_plugin.store.database.bulk import chunked, insert_new, upsert
+from bioclip_plugin.store.database.bulk import chunked, insert_for, insert_new, upsert
 from bioclip_plugin.store.database.values import digest, from_json, moment_of, now, to_json
 from bioclip_plugin.store.records import FAILED, RUN_STATUSES, TODO, Run, RunPlan, RunStatus
 
 LIST_STAGE = "list"
 """The stage of failures of the listing itself; they last until the run is resumed and lists again."""
+DERIVED = "rules_of_run"
+"""Key in the provenance of a derived run: the number of the run whose listing it has."""
 GONE = "listed earlier and not answered; now it is not in the listing any more"
 
 _KEPT_PROVENANCES = 50
+_LISTING = (schema.listing, schema.listed_regions, schema.failures)
 
 
 def begin(connection: Connection, plan: RunPlan) -> Run:
@@ -68,6 +72,25 @@ def _resume(connection: Connection, found: Row[Any], plan: RunPlan, moment: str)
     media = select(failed.media).where(*unlisted)
     connection.execute(delete(schema.listing).where(listed.run == found.id, listed.media.in_(media)))
     connection.execute(delete(schema.failures).where(*unlisted))
+
+
+def derive(connection: Connection, base: Run, plan: RunPlan) -> Run:
+    """Make or find the plan's run, and give it the present listing of ``base``."""
+    key = digest(list(plan.sources), plan.rule_id)
+    if key == base.key:
+        return base
+    known = schema.runs.c
+    found = connection.execute(select(known.id, known.provenance).where(known.key == key)).first()
+    if found is not None and DERIVED not in from_json(found.provenance):
+        return one_run(connection, found.id)
+    run = begin(connection, replace(plan, provenance={**plan.provenance, DERIVED: base.id}))
+    for table in reversed(_LISTING):
+        connection.execute(delete(table).where(table.c.run == run.id))
+    for table in _LISTING:
+        names = [column.name for column in table.columns if column.name != "run"]
+        rows = select(literal(run.id), *(table.c[name] for name in names)).where(table.c.run == base.id)
+        connection.execute(insert_for(connection, table).from_select(["run", *names], rows))
+    return run
 
 
 def end(connection: Connection, run: Run, status: RunStatus, counts: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 from bioclip_plugin.items.verdicts import ReviewVerdict
-from bioclip_plugin.store import commits, deriving, listing, lookups, reading, reviews, runs, stored_regions, verifying
+from bioclip_plugin.store import commits, listing, reading, reviews, runs, verifying
 from bioclip_plugin.store.database import versions
 from bioclip_plugin.store.database.address import check_place, parse_address, shown
 from bioclip_plugin.store.database.connection import Database, Retry
@@ -231,7 +231,7 @@ class Store:
 
         A run of its own (made by ``classify``) keeps its own listing.
         """
-        return self._database.write(deriving.derive, base, plan)
+        return self._database.write(runs.derive, base, plan)
 
     # Reading
 
@@ -242,7 +242,7 @@ class Store:
 
     def answers(self, run: Run, media_ids: Sequence[int]) -> dict[int, list[StoredRegion]]:
         """Return every region of these media with an answer in the run's answer set, whichever run wrote it."""
-        return self._database.read(stored_regions.answered, run, media_ids, self._taxa)
+        return self._database.read(reading.answers, run, media_ids, self._taxa)
 
     def items_of(
         self, run: Run, after: int = 0, limit: int | None = None, ranks: Collection[str] | None = None
@@ -299,19 +299,19 @@ class Store:
 
     def regions_of(self, media: Sequence[MediaName]) -> dict[MediaName, list[Region | None]]:
         """Return every known region of these images (uri and frame); images that are not stored are absent."""
-        return self._database.read(lookups.regions_of, media)
+        return self._database.read(reviews.regions_of, media)
 
     def items_of_events(self, events: Collection[str]) -> dict[str, list[tuple[MediaItem, bool]]]:
         """Return the images of these events (sequences), and whether a detector found nothing in each."""
-        return self._database.read(lookups.items_of_events, events)
+        return self._database.read(reviews.items_of_events, events)
 
     def known_events(self, events: Collection[str]) -> set[str]:
         """Return those of the names that a sequence of images has."""
-        return self._database.read(lookups.known_events, events)
+        return self._database.read(reviews.known_events, events)
 
     def taxa_named(self, names: Collection[str]) -> list[Taxon]:
         """Return the stored taxa with one of these names, ignoring case: a binomial, a higher taxon or a common name."""
-        return self._database.read(lookups.taxa_named, names)
+        return self._database.read(reviews.taxa_named, names)
 
     def _pages(self, page: Callable[[Connection, int], tuple[list[Found], int]]) -> Iterator[Found]:
         after = 0

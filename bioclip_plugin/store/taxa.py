@@ -90,8 +90,9 @@ class TaxonCache:
             known = {number: self._taxa[number] for number in wanted if number in self._taxa}
         table = schema.taxa.c
         query = select(table.id, table.rank, *(table[name] for name in NAMES))
-        rows = rows_with(connection, query, table.id, wanted - known.keys())
-        found: dict[int, Key] = {row[0]: (Taxon(*row[2:]), row[1]) for row in rows}
+        found: dict[int, Key] = {
+            row[0]: (Taxon(*row[2:]), row[1]) for row in rows_with(connection, query, table.id, wanted - known.keys())
+        }
         self.remember({key: number for number, key in found.items()})
         return known | found
 

@@ -69,8 +69,7 @@ def import_(ctx: click.Context, /, file: str, store: str, run: int | None, as_js
     """
     from bioclip_core.files.whole import check_output
     from bioclip_plugin.reviews.importing import import_reviews
-    from bioclip_plugin.reviews.names import NameBook, StoredNames
-    from bioclip_plugin.reviews.run_labels import labels_of_run
+    from bioclip_plugin.reviews.names import NameBook, StoredNames, labels_of_run
     from bioclip_plugin.store import Store
 
     rejected: Path | None = given["rejected"]

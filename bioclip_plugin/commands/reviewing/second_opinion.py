@@ -51,7 +51,7 @@ def second_opinion(
     bioclip-plugin second-opinion --store museum.db --name-column "Det. name"
     """
     from bioclip_core.files.whole import check_output, whole_file
-    from bioclip_plugin.reviews.run_labels import labels_of_run
+    from bioclip_plugin.reviews.names import labels_of_run
     from bioclip_plugin.reviews.second_opinion import SecondOpinion, Spool
     from bioclip_plugin.store import Store
     from bioclip_training.taxonomy import TaxonomyIndex

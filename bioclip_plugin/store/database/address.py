@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
@@ -67,9 +68,8 @@ def shown(url: URL) -> str:
 
 def secrets_of(url: URL) -> list[str]:
     """Return the parts of an address that must not appear in any message."""
-    options = [value for name, value in url.query.items() if name in _SECRET_OPTIONS]
-    texts = [text for value in options for text in ([value] if isinstance(value, str) else value)]
-    return [text for text in [*texts, url.password or ""] if text]
+    options = [url.normalized_query[name] for name in _SECRET_OPTIONS & url.query.keys()]
+    return [text for text in (*chain.from_iterable(options), url.password) if text]
 
 
 def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:

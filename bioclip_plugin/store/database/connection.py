@@ -78,15 +78,18 @@ class Database:
         Raises:
             StoreError: if the database refuses, or goes away for longer than ``retry`` allows.
         """
-        engine = self._engine.execution_options(**{_WRITES: True})
-        return self._run(engine, lambda connection: work(connection, *given, **named))
+        return self._run(
+            self._engine.execution_options(**{_WRITES: True}), lambda connection: work(connection, *given, **named)
+        )
 
     def migrate(
         self, work: Callable[Concatenate[Connection, Given], Result], *given: Given.args, **named: Given.kwargs
     ) -> Result:
         """Run a change of the tables; SQLite checks no foreign keys meanwhile, since a table may be made anew."""
-        engine = self._engine.execution_options(**{_WRITES: True, _MIGRATES: True})
-        return self._run(engine, lambda connection: work(connection, *given, **named))
+        return self._run(
+            self._engine.execution_options(**{_WRITES: True, _MIGRATES: True}),
+            lambda connection: work(connection, *given, **named),
+        )
 
     def close(self) -> None:
         """Close the connections; the last program to leave an SQLite file folds its log into it."""

@@ -99,8 +99,7 @@ def now() -> str:
 
 def moment_text(moment: datetime) -> str:
     """Return a moment as it is stored: UTC, ISO 8601. A naive one is taken as UTC."""
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).isoformat(timespec="microseconds")
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def moment_of(text: str) -> datetime:

@@ -61,7 +61,7 @@ def test_rows_that_cannot_be_listed_say_why(tmp_path: Path) -> None:
     ]
     items, left_out = read(write_table(tmp_path / "t.csv", rows))
     assert [item.uri for item in items] == [str(tmp_path / "b.png")]
-    assert "row 1 names no image" in left_out[0].reason
+    assert "row 1: column" in left_out[0].reason
     assert "between 0 and 1" in left_out[1].reason
 
 
@@ -81,7 +81,7 @@ def test_sources_bear_the_shortest_names_that_tell_them_apart(tmp_path: Path) ->
         "leaves/collection.csv",
         "fish/collection.csv",
     ]
-    with pytest.raises(SourceError, match=r"named twice: .*collection\.csv"):
+    with pytest.raises(SourceError, match=r"given twice: .*collection\.csv"):
         labelled_sources([str(tables[0]), str(tables[0])])
 
 
@@ -89,7 +89,7 @@ def test_an_address_that_is_nothing_we_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="does not exist; give a table"):
         labelled_sources([str(tmp_path / "gone.csv")])
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(SourceError, match="is no table, folder or store"):
+    with pytest.raises(SourceError, match="is not a table, folder or store"):
         labelled_sources([str(tmp_path / "notes.txt")])
 
 
