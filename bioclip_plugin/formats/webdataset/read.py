@@ -1,4 +1,4 @@
-"""WebDataset shards as a source: each image in a tar is an item that is read in place, with its sample's JSON as metadata."""
+"""WebDataset shards as a source: each image in a tar is read in place, with its sample's JSON as metadata."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import tarfile
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -22,16 +22,16 @@ from bioclip_training.shards.manifest import MANIFEST_FILE
 
 _BLOCK = 512
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
-_MOST_JSON_BYTES = 1 << 20  # a larger one is no description of an image, and stays unread
-_MOST_HEADER_BYTES = 1 << 20  # a name or attribute that claims more is damage
-_LOOKED_OVER, _CHUNK = 1 << 30, 1 << 20  # bytes of what a compressed file holds
+_MOST_JSON_BYTES = 1 << 20  # a larger file is not the description of an image, and stays unread
+_MOST_HEADER_BYTES = 1 << 20  # a longer name or attribute is damage
+_LOOKED_OVER, _CHUNK = 1 << 30, 1 << 20  # bytes of a decompressed file
 _ENCODING = "utf-8"
 
 
 class ShardsSource:
     """Lists a tar of images, as ``shards write`` and WebDataset make them (``KEY.jpg`` with ``KEY.json``), or a folder of ours.
 
-    Only headers and JSON members are read to list it. An item's uri is ``shard.tar#KEY.jpg``.
+    A listing reads headers and JSON members only. An item's uri is ``shard.tar#KEY.jpg``.
     """
 
     name = "shards"
@@ -51,22 +51,18 @@ class ShardsSource:
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
         path = Path(address) if Path(address).exists() else path_of(address)
-        if path.is_dir():
-            yield from _items_of_folder(path)
-        else:
-            yield from _items_of_shard(path)
+        return _items_of_folder(path) if path.is_dir() else _items_of_shard(path)
 
 
 def _items_of_folder(folder: Path) -> Iterator[MediaItem | Unlisted]:
-    """The shards that a folder of ``shards write`` names, each read by itself: one that is damaged ends nothing."""
+    """Yield the items of the shards in a manifest; the listing goes on behind a damaged shard."""
     from bioclip_training.shards.manifest import Manifest
 
     for shard in Manifest.read(folder).shards:
         file = folder / shard.file
-        if file.parent != folder:
-            yield Unlisted(uri_of(file), "the manifest names a shard outside its folder")
-            continue
         try:
+            if file.parent != folder:
+                raise SourceError("the manifest names a shard outside its folder")
             yield from _items_of_shard(file)
         except SourceError as error:
             yield Unlisted(uri_of(file), str(error))
@@ -79,7 +75,7 @@ def _items_of_shard(path: Path) -> Iterator[MediaItem | Unlisted]:
             if file.read(_BLOCK).startswith(_COMPRESSED):
                 _check_whole(path)
                 raise SourceError(
-                    f"the shard {uri} is compressed, and images are read where they lie in it: unpack it first (gunzip)"
+                    f"the shard {uri} is compressed, and images are read in place: unpack it first (gunzip)"
                 )
             yield from _Shard(uri, path, file).items()
     except OSError as error:
@@ -87,7 +83,7 @@ def _items_of_shard(path: Path) -> Iterator[MediaItem | Unlisted]:
 
 
 def _check_whole(path: Path) -> None:
-    """Go over a compressed file, as far as that takes seconds: one that is cut off need not be unpacked."""
+    """Decompress a file as far as that takes seconds: unpacking a truncated one would be of no use."""
     try:
         with decompressed(path) as plain:
             for _ in range(_LOOKED_OVER // _CHUNK):
@@ -98,48 +94,54 @@ def _check_whole(path: Path) -> None:
 
 
 def member(uri: str) -> MediaItem | None:
-    """The member of a shard that a uri of :class:`ShardsSource` names, with the place of its bytes; None for another uri.
+    """Return the member of a shard that a uri of :class:`ShardsSource` names, with the place of its bytes; None for others.
 
-    For items that were read from a store, which keeps uris. A few shards' members are remembered.
+    This is for items from a store, which keeps uris. The members of a few shards are cached.
     """
     at = uri.find("#")
     while at > 0:
         path = path_of(uri[:at])
         if path.is_file():
-            about = path.stat()
-            span = _places(path, about.st_size, about.st_mtime_ns).get(uri[at + 1 :])
+            stat = path.stat()
+            span = _places(path, stat.st_size, stat.st_mtime_ns).get(uri[at + 1 :])
             return MediaItem(uri=uri, path=path, span=span) if span is not None else None
-        at = uri.find("#", at + 1)  # a sign of the shard's own name
+        at = uri.find("#", at + 1)  # a sign in the shard's own name
     return None
 
 
 @lru_cache(maxsize=8)
 def _places(path: Path, _size: int, _mtime_ns: int) -> Mapping[str, tuple[int, int]]:
-    """Offset and length of each image of a shard, by what stands behind its name in a uri."""
+    """Return offset and length of each image of a shard, by the part of its uri behind the shard's."""
     if not ShardsSource().takes(str(path)):
         return {}
+    start = len(uri_of(path)) + 1
     try:
-        listed = [item for item in _items_of_shard(path) if isinstance(item, MediaItem) and item.span]
+        listed = list(_items_of_shard(path))
     except SourceError:
         return {}
-    start = len(uri_of(path)) + 1
-    return {item.uri[start:]: item.span for item in listed if item.span}
+    return {item.uri[start:]: item.span for item in listed if isinstance(item, MediaItem) and item.span}
 
 
 @dataclass
 class _Sample:
-    """Members that lie together and share what comes before the first dot of their names."""
+    """Neighbouring members whose names are equal up to the first dot."""
 
     key: str
-    images: list[tuple[str, int, int]] = field(default_factory=list)
-    """Name, offset, length."""
+    images: dict[str, MediaItem] = field(default_factory=dict)
+    """Images without metadata, by the name of the member."""
     descriptions: dict[str, bytes] = field(default_factory=dict)
-    """The content of JSON members, by name."""
-    troubles: list[Unlisted] = field(default_factory=list)
+    """Contents of the JSON members, by name."""
+    messages: list[Unlisted] = field(default_factory=list)
+
+    def items(self) -> Iterator[MediaItem | Unlisted]:
+        for name, item in self.images.items():
+            texts = (self.descriptions.get(f"{stem}.json") for stem in (name.rpartition(".")[0], self.key))
+            yield replace(item, **_described(next(filter(None, texts), b"")))
+        yield from self.messages
 
 
 class _Shard:
-    """One tar in listing."""
+    """The listing of one tar."""
 
     def __init__(self, uri: str, path: Path, file: BinaryIO) -> None:
         self._uri = uri
@@ -147,40 +149,42 @@ class _Shard:
         self._file = file
         self._size = os.fstat(file.fileno()).st_size
         self._seen: set[int] = set()
-        self._images = 0
+        self._has_images = False
 
     def items(self) -> Iterator[MediaItem | Unlisted]:
         sample = _Sample("")
         for entry in self._members():
             if isinstance(entry, Unlisted):
-                sample.troubles.append(entry)
+                sample.messages.append(entry)
                 continue
-            key = _key_of(entry.name)
+            folder, slash, file = entry.name.rpartition("/")
+            key = folder + slash + file.partition(".")[0]
             if key != sample.key:
-                yield from self._listed(sample)
+                yield from sample.items()
                 sample = _Sample(key)
-            self._add(sample, entry)
-        yield from self._listed(sample)
-        if not self._images:
-            raise SourceError(f"the tar {self._uri} holds no images: members such as 0001.jpg are looked for")
+            suffix = PurePosixPath(entry.name).suffix.lower()
+            if suffix == ".json" and entry.isreg():
+                sample.descriptions[entry.name] = self._content(entry)
+            elif suffix in IMAGE_SUFFIXES and not PurePosixPath(entry.name).name.startswith("."):
+                self._has_images = True
+                self._add_image(sample, entry)
+        yield from sample.items()
+        if not self._has_images:
+            raise SourceError(f"the tar {self._uri} does not hold images: members such as 0001.jpg are needed")
 
-    def _add(self, sample: _Sample, entry: tarfile.TarInfo) -> None:
-        suffix = PurePosixPath(entry.name).suffix.lower()
+    def _add_image(self, sample: _Sample, entry: tarfile.TarInfo) -> None:
         uri = f"{self._uri}#{uri_of(entry.name)}"
-        if suffix == ".json" and entry.isreg():
-            sample.descriptions[entry.name] = self._content(entry)
-        elif suffix in IMAGE_SUFFIXES and not PurePosixPath(entry.name).name.startswith("."):
-            self._images += 1
-            if not entry.isreg() or entry.issparse():
-                sample.troubles.append(Unlisted(uri, "it is a link or a special member of the shard, no image"))
-            elif entry.offset_data + entry.size > self._size:
-                sample.troubles.append(Unlisted(uri, "the shard is truncated: it ends before this image does"))
-            elif hash(entry.name) in self._seen:
-                again = Unlisted(f"{uri}@{entry.offset}", "the shard has a member of this name before")
-                sample.troubles.append(again)
-            else:
-                self._seen.add(hash(entry.name))
-                sample.images.append((entry.name, entry.offset_data, entry.size))
+        if not entry.isreg() or entry.issparse():
+            sample.messages.append(Unlisted(uri, "it is a link or a special member of the shard, not an image"))
+        elif entry.offset_data + entry.size > self._size:
+            sample.messages.append(Unlisted(uri, "the shard is truncated: it ends before this image does"))
+        elif hash(entry.name) in self._seen:
+            sample.messages.append(
+                Unlisted(f"{uri}@{entry.offset}", "duplicate member; the first one of this name is used")
+            )
+        else:
+            self._seen.add(hash(entry.name))
+            sample.images[entry.name] = MediaItem(uri, self._path, span=(entry.offset_data, entry.size))
 
     def _content(self, entry: tarfile.TarInfo) -> bytes:
         if entry.size > _MOST_JSON_BYTES:
@@ -191,49 +195,35 @@ class _Shard:
         self._file.seek(at)
         return data
 
-    def _listed(self, sample: _Sample) -> Iterator[MediaItem | Unlisted]:
-        for name, offset, size in sample.images:
-            stem = name.rpartition(".")[0]
-            text = sample.descriptions.get(f"{stem}.json") or sample.descriptions.get(f"{sample.key}.json") or b""
-            uri = f"{self._uri}#{uri_of(name)}"
-            yield MediaItem(uri=uri, path=self._path, span=(offset, size), **_described(text))
-        yield from sample.troubles
-
-    # Members
-
     def _members(self) -> Iterator[tarfile.TarInfo | Unlisted]:
-        """The members in order. Where a header is damaged the next good one is looked for, and what was lost is said."""
+        """Yield the members in order. Behind a damaged header reading goes on at the next good one, with a message."""
         at = 0
         while at < self._size:
             end = yield from self._run_of_members(at)
-            if self._ends_at(end):
-                return
+            self._file.seek(min(end, self._size))
+            if not self._file.read(_BLOCK).strip(b"\0"):
+                return  # a proper end: zeros, the end of the file, or a member that is reported as truncated
             at = self._next_header(end)
-            lost = f"bytes {end:,} to {at:,}" if at < self._size else f"what follows byte {end:,}"
+            lost = f"bytes {end:,} to {at:,}" if at < self._size else f"everything from byte {end:,} on"
             yield Unlisted(f"{self._uri}#{end}", f"the shard is damaged: {lost} cannot be read")
 
     def _run_of_members(self, at: int) -> Generator[tarfile.TarInfo | Unlisted, None, int]:
-        """Members from an offset on; returns where they end or break off."""
+        """Yield members from an offset on; return the offset at which they end or break off."""
         self._file.seek(at)
         guarded: Any = _Guarded(self._file)
         end = at
         try:
             with tarfile.TarFile(fileobj=guarded, mode="r", encoding=_ENCODING, errors="surrogateescape") as tar:
-                while (entry := tar.next()) is not None and tar.offset > end:  # a negative size would go round for ever
+                while (entry := tar.next()) is not None and tar.offset > end:  # a negative size would never end
                     tar.members.clear()  # type: ignore[attr-defined] # a shard of a million would fill the memory
                     end = tar.offset
                     yield entry
         except (tarfile.TarError, ValueError, OverflowError, EOFError):
-            return end  # the caller looks at what is there
+            return end  # the caller examines this place
         return end
 
-    def _ends_at(self, offset: int) -> bool:
-        """Whether the shard properly ends here: at a block of zeros, with its file, or in a member that was said to be cut off."""
-        self._file.seek(min(offset, self._size))
-        return not self._file.read(_BLOCK).strip(b"\0")
-
     def _next_header(self, after: int) -> int:
-        """The offset of the next block that is a good header; the shard's size where there is none."""
+        """Return the offset of the next block that is a good header; the shard's size without one."""
         at = after + _BLOCK
         self._file.seek(at)
         while block := self._file.read(_BLOCK):
@@ -244,38 +234,28 @@ class _Shard:
 
 
 class _Guarded:
-    """A shard's bytes for the reader of headers, with no single read larger than any header: its size is the shard's word."""
+    """A shard's bytes for the reader of headers, which would trust any size that a damaged header states."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = file
         self.name = ""
         self.mode = "rb"
+        self._file = file
+        self.seek = file.seek
+        self.tell = file.tell
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MOST_HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {size:,} bytes")
         return self._file.read(size)
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
 
 def _is_header(block: bytes) -> bool:
-    """Whether a block is the header of a member: its sum says so."""
+    """True if a block is the header of a member, by its checksum."""
     try:
         tarfile.TarInfo.frombuf(block, _ENCODING, "surrogateescape")
     except tarfile.TarError:
         return False
     return True
-
-
-def _key_of(name: str) -> str:
-    """What the members of one sample share: folders, and the name up to its first dot."""
-    folder, slash, file = name.rpartition("/")
-    return folder + slash + file.partition(".")[0]
 
 
 def _described(text: bytes) -> dict[str, Any]:
