@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bioclip_core.models import BIOCLIP_PREPROCESSING, ModelEntry, PublishedLabels
 from bioclip_plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    import click
-
     from bioclip_plugin.contracts.exporter import Exporter
     from bioclip_plugin.contracts.manager import BioclipPluginManager
     from bioclip_plugin.contracts.rule import Rule
@@ -20,6 +18,31 @@ if TYPE_CHECKING:
 
 _CITE_1 = "Stevens et al. 2024, BioCLIP: A Vision Foundation Model for the Tree of Life, CVPR"
 _CITE_2 = "Gu et al. 2025, BioCLIP 2: Emergent Properties from Scaling Hierarchical Contrastive Learning"
+
+COMMANDS = (
+    ("classify", "classify:classify", "Name the organisms in images and keep the answers."),
+    ("embed", "embed:embed", "Write the features of images to a Parquet file."),
+    ("export", "export:export", "Write a run's results to a file."),
+    ("validate", "validate:validate", "Check a file or package in another program's format."),
+    ("report", "report:report", "Write a run's results as one HTML file with a gallery."),
+    ("rules", "rules:rules", "List rules, and apply them to stored answers."),
+    ("review", "reviewing.review:review", "Import and list people's reviews, and compare a run with them."),
+    ("second-opinion", "reviewing.second_opinion:second_opinion", "Compare catalogued names with a run's answers."),
+    ("runs", "runs:runs", "List, show and verify runs."),
+    ("labels", "labels:labels", "Build, import, search and check label sets."),
+    ("shards", "training.shards:shards", "Write and check shards of labelled images."),
+    ("train", "training.train:train", "Train a model on labelled images."),
+    ("catalog", "training.catalog:catalog", "Build and show catalogs of labelled images, for training."),
+    ("taxonomy", "training.taxonomy:taxonomy", "Index a checklist and resolve names against it, offline."),
+    ("prototypes", "training.prototypes:prototypes", "Make label sets of example images: what to try before training."),
+    ("evaluate", "training.evaluate:evaluate", "Measure a model on held-out images, with a report."),
+    ("calibrate", "training.calibrate:calibrate", "Fit the temperature of a model on the dev part of a catalog."),
+    ("models", "models:models", "List, describe, fetch and export models."),
+    ("store", "store:store", "Maintain a result store."),
+    ("plugins", "plugins:plugins", "Show the plugins and the names that they add."),
+    ("demo", "demo:demo", "See the whole job on an invented camera trap, without network."),
+)
+"""Name of each command, the place of its click command in ``bioclip_plugin.commands``, and its line in ``--help``."""
 
 
 class Builtins:
@@ -127,10 +150,9 @@ class Builtins:
             register(rule)
 
     @hookimpl
-    def register_commands(self, cli: click.Group) -> None:
-        from bioclip_plugin.commands import add_built_in_commands
-
-        add_built_in_commands(cli)
+    def register_commands(self, cli: Any) -> None:
+        for name, place, short_help in COMMANDS:
+            cli.add_lazy(name, f"bioclip_plugin.commands.{place}", short_help)
 
     @hookimpl(trylast=True)
     def train_model(self, config: TrainConfig) -> TrainResult:

@@ -1,4 +1,4 @@
-"""The command line: gathers the commands that plugins register, reads ``bioclip.toml``, and turns errors into one line."""
+"""The command line: it collects the commands of plugins, reads ``bioclip.toml``, and turns errors into one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXIT_DONE, EXIT_COULD_NOT_RUN, EXIT_USAGE, EXIT_WITH_FAILURES, EXIT_INTERRUPTED 
 
 
 class _ReaderLeft(Exception):
-    """Nobody reads our output any more (``| head``), which is everybody's right; click and rich would exit with 1."""
+    """The reader of our output is gone (``| head``), which is not an error; click and rich would exit with 1."""
 
 
 class CommandGroup(click.Group):
@@ -36,9 +36,11 @@ class CommandGroup(click.Group):
         self._lazy[name] = (place, short_help)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order in which they were added."""
         return list(dict.fromkeys([*self._lazy, *super().list_commands(ctx)]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, imported if need be; None for an unknown name."""
         known = super().get_command(ctx, cmd_name)
         if known is None and cmd_name in self._lazy:
             module, _, attribute = self._lazy[cmd_name][0].partition(":")
@@ -48,7 +50,7 @@ class CommandGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the called command and give it its options from the options file, whoever added it."""
+        """Find the called command and give it its options from the options file, also if a plugin added it."""
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:
             config = ConfigFile.read(ctx.params.get("config"))
@@ -56,6 +58,7 @@ class CommandGroup(click.Group):
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the called command."""
         try:
             return super().invoke(ctx)
         except (BrokenPipeError, SystemExit) as error:
@@ -74,18 +77,19 @@ class CommandGroup(click.Group):
 
 
 def command_line(manager: BioclipPluginManager) -> CommandGroup:
-    """The command line with the commands of this manager's plugins."""
+    """Return the command line with the commands of a manager's plugins."""
 
     @click.group(
         cls=CommandGroup,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-        epilog="Every option can stand in bioclip.toml: a key for all commands, or under [COMMAND]. Start with: bioclip-plugin demo",
+        epilog="Every option may be set in bioclip.toml: a key for all commands, or under [COMMAND]. Start with: bioclip-plugin demo",
     )
     @click.version_option(__version__, package_name="bioclip-plugin")
     @click.option(
         "--config",
         type=click.Path(path_type=Path),
-        help=f"Options file; without it, {CONFIG_FILE} of the working directory.",
+        help="Options file.",
+        show_default=f"{CONFIG_FILE} of the working directory",
     )
     def cli(config: Path | None) -> None:
         """Name the organisms in images with BioCLIP, and keep every result."""
@@ -96,23 +100,24 @@ def command_line(manager: BioclipPluginManager) -> CommandGroup:
 
 
 def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | None = None) -> int:
-    """Run the command line and return its exit code; a host may give the plugin manager that it has."""
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: the arguments after the program's name; None: those of the process.
+        manager: the plugin manager of a host; None: a new one.
+    """
     try:
         manager = manager or create_plugin_manager()
-        cli = command_line(manager)
         given = list(arguments) if arguments is not None else None
-        result = cli.main(args=given, prog_name="bioclip-plugin", standalone_mode=False, obj=manager)
-        sys.stdout.flush()  # while a broken pipe is still ours to handle
+        result = command_line(manager).main(args=given, prog_name="bioclip-plugin", standalone_mode=False, obj=manager)
+        sys.stdout.flush()  # while a broken pipe can still be handled here
         return result if isinstance(result, int) else EXIT_DONE
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except UsageError as error:
-        _say(error)
-        return EXIT_USAGE
     except BioclipError as error:
-        _say(error)
-        return EXIT_COULD_NOT_RUN
+        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_COULD_NOT_RUN
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return EXIT_INTERRUPTED
@@ -121,22 +126,18 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
         return EXIT_DONE
 
 
-def _say(error: BioclipError) -> None:
-    click.echo(f"Error: {' '.join(str(error).split())}", err=True)
-
-
 def plugins_of(ctx: click.Context) -> BioclipPluginManager:
-    """The plugin manager that the command line was started with."""
+    """Return the plugin manager that the command line was started with."""
     manager = ctx.find_root().obj
     assert isinstance(manager, BioclipPluginManager)
     return manager
 
 
 def main() -> None:
-    """The ``bioclip-plugin`` command, in a process of its own."""
+    """Run the ``bioclip-plugin`` command in a process of its own."""
     # torch's threads wait for each other by spinning for long, and take the cores from the threads that decode images and
     # from other programs. Waiting shortly and then sleeping gave 135 images/s instead of 123 on two quiet cores, and 85
-    # instead of 13 beside a busy program. OpenMP reads it when torch is imported; who set it before us keeps his own.
+    # instead of 13 beside a busy program. OpenMP reads it when torch is imported; a value of the user's own is kept.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     sys.exit(run())
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,9 @@ import click
 from bioclip_core.errors import BioclipError, StoreError, UsageError
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import DEFAULT_STORE, filled, options_from
-from bioclip_plugin.commands.reporting import (
-    Report,
-    console_for,
-    log_lines,
-    print_json_line,
-    printable,
-    terminated_like_interrupted,
-)
+from bioclip_plugin.commands.progress import ProgressLine
+from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, printable
+from bioclip_plugin.commands.signals import terminated_like_interrupted
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import uri_of
 from bioclip_plugin.items.request import ClassifyRequest
@@ -30,9 +25,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bioclip_plugin.running.listing import Listing
+    from bioclip_plugin.running.pipeline import Pipeline
     from bioclip_plugin.running.rules_summary import Applied
     from bioclip_plugin.running.session import Session
     from bioclip_plugin.store import Run, Store, Summary
+    from bioclip_plugin.store.records import RunStatus
+
+_SHOWN_REASONS, _SHOWN_IMAGES = 10, 5
 
 
 @click.command()
@@ -40,197 +39,168 @@ if TYPE_CHECKING:
 @options_from(ClassifyRequest, store=DEFAULT_STORE)
 @options_from(ListingOptions)
 @click.option(
-    "--rehash", is_flag=True, help="Read every file again, also where size and modification time are unchanged."
+    "--rehash", is_flag=True, help="Read every file again, even if its size and modification time are unchanged."
 )
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object an item on standard output, and nothing else there."
+    "--json", "as_json", is_flag=True, help="Print one JSON object per item on standard output, and nothing else there."
 )
 @click.pass_context
 def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_json: bool, **options: Any) -> int:
-    """Name what is in images: folders, files, tables with an image column, or - for paths on standard input.
+    """Name the organisms in images: folders, files, tables with an image column, or - for paths on standard input.
 
-    Results are committed batch by batch. The same command after an interruption goes on where it was, retries what
-    failed, and picks up new and changed files; with other labels or another threshold it works from stored features
-    and opens no image. Without PATHS it works on every image that the store knows.
+    Results are committed batch by batch. After an interruption the same command continues, retries failures, and picks
+    up new and changed files; with other labels or another threshold it works from stored features and opens no image.
+    Without PATHS it works on every image in the store.
 
     \b
     bioclip-plugin classify photos/ --model demo
     bioclip-plugin classify photos/ --labels my_labels/ --rank genus --store results.db
     find . -name '*.JPG' | bioclip-plugin classify - --json
     """
+    from bioclip_plugin.running.session import Session
+
     console = console_for(to_stderr=as_json)
-    listing, request = filled(ListingOptions, options), filled(ClassifyRequest, options)
-    with log_lines(console), terminated_like_interrupted():
-        return _Classification(ctx, paths, request, listing, console, rehash=rehash, as_json=as_json).run()
-
-
-class _Classification:
-    """One call of the command."""
-
-    def __init__(
-        self,
-        ctx: click.Context,
-        paths: tuple[str, ...],
-        request: ClassifyRequest,
-        listing: ListingOptions,
-        console: Console,
-        *,
-        rehash: bool,
-        as_json: bool,
-    ) -> None:
-        self._plugins = plugins_of(ctx)
-        self._paths = paths
-        self._request = request
-        self._listing = listing
-        self._console = console
-        self._rehash = rehash
-        self._as_json = as_json
-
-    def run(self) -> int:
-        from bioclip_plugin.running.session import Session
-
-        self._check_paths()
-        session = Session(self._request, self._plugins)
-        try:
-            self._say_what_is_used(session)
-            with session.listing(self._paths, self._listing) as listing:
-                return self._work(session, listing)
-        finally:
-            session.close()
-
-    def _check_paths(self) -> None:
-        """Hear of a misspelt path before a model is opened; one that the store knows may be gone."""
-        if not self._paths and not _is_store(self._request.store):
-            raise UsageError("no PATHS: give folders, files or tables of images, or - for paths on standard input")
-
-    def _say_what_is_used(self, session: Session) -> None:
-        model, labels = session.engine.model, session.engine.labels
-        self._console.print(f"Model {model.name}: {model.preprocessing.described()}")
-        count = len(labels.words) if labels.manifest is None else labels.manifest["count"]
-        within = f" under {', '.join(labels.taxa)}" if labels.taxa else ""
-        self._console.print(f"Labels {labels.folder or 'of your own'}: {count}{within}")
-
-    def _work(self, session: Session, listing: Listing) -> int:
+    listing_options, request = filled(ListingOptions, options), filled(ClassifyRequest, options)
+    if not paths and not _is_store(request.store):
+        raise UsageError("no PATHS: give folders, files or tables of images, or - for paths on standard input")
+    with (
+        log_lines(console),
+        terminated_like_interrupted(),
+        Session(request, plugins_of(ctx)) as session,
+        session.listing(paths, listing_options) as listing,
+    ):
         assert session.store is not None
-        run = session.begin_run([uri_of(path) for path in self._paths], self._listing)
-        pipeline = session.pipeline(run, repeat_done=self._as_json, rehash=self._rehash)
-        report = Report("Classifying", console=self._console)
-        try:
-            with report:
-                seen = 0
-                for answer in pipeline.answers(listing.counted(report.expect)):
-                    report.advance(1 + pipeline.already_done - seen if not self._as_json else 1)
-                    seen = pipeline.already_done
-                    if self._as_json and not self._request.rules:
-                        for row in answer.as_dicts():
-                            print_json_line(json.dumps(row, ensure_ascii=False))
-        except KeyboardInterrupt:
-            self._end(session, run, "interrupted")
-            go_on = _command(self._request, session.store.shown_address)
-            self._console.print(
-                f"Interrupted. What is done is committed in {session.store.shown_address}; go on with: {go_on}"
-            )
-            return EXIT_INTERRUPTED
-        except BaseException as error:
-            self._end(session, run, "failed")
-            if isinstance(error, BioclipError) and report.count:
-                go_on = _command(self._request, session.store.shown_address)
-                raise type(error)(f"{error}. What is done is committed; go on with: {go_on}") from error
-            raise
-        try:
-            self._keep_reviews(listing, session.store)
-            applied = self._apply_rules(session, run)
-        except BaseException as error:
-            self._end(session, run, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-            raise
-        counts = {"seconds": round(report.seconds, 1), **({"rules": applied.as_dict()} if applied else {})}
-        session.store.end_run(run, "finished", counts)
-        return self._summarise(session, run, report, pipeline.already_done, applied)
-
-    def _apply_rules(self, session: Session, run: Run) -> Applied | None:
-        """Decide on what is answered; an interruption leaves the rest to the same command, or to ``rules apply``."""
-        if not session.engine.rules:
-            return None
-        report = Report("Applying rules", console=self._console)
-        try:
-            with report:
-                applied = session.apply_rules(run, progress=report.reach)
-        except BaseException:
-            assert session.store is not None
-            where = shlex.quote(session.store.shown_address)
-            self._console.print(
-                f"All answers are stored. The rules go on with: bioclip-plugin rules apply --run {run.id} --store {where}"
-            )
-            raise
-        if self._as_json:
-            self._print_decided(session, run)
-        return applied
-
-    def _print_decided(self, session: Session, run: Run) -> None:
-        """Print what the rules made of the answers: before them nothing was said, since they see whole events."""
-        from bioclip_plugin.formats.tables.write_jsonl import objects_of
-
-        assert session.store is not None
-        for stored in session.store.items_of(run):
-            for row in objects_of(stored, (), session.engine.level, self._request.top):
-                print_json_line(json.dumps(row, ensure_ascii=False))
-
-    def _keep_reviews(self, listing: Listing, store: Store) -> None:
-        """Store the reviews in the files that were listed; a review that is stored already stays one review."""
-        from bioclip_plugin.reviews.from_sources import keep_all
-
-        kept = keep_all(listing.reviews(), store)
-        if kept.read:
-            self._console.print(kept.described())
-
-    def _end(self, session: Session, run: Run, status: Any) -> None:
-        """Note how the run ended, where the database still takes it."""
-        assert session.store is not None
-        try:
-            session.store.end_run(run, status, {})
-        except StoreError:
-            return
-
-    def _summarise(self, session: Session, run: Run, report: Report, already_done: int, applied: Applied | None) -> int:
-        assert session.store is not None
-        summary = session.store.summary(run)
-        new = summary.listed - already_done
-        if summary.listed == 0:
-            self._console.print("No images were found there.")
-        elif new <= 0 and not summary.failed:
-            self._console.print(f"All {summary.done} images were done already (run {run.id}).")
-        else:
-            self._console.print(
-                f"Run {run.id}: {summary.listed} images, {summary.done} done, {summary.failed} failed, {summary.regions} regions; "
-                f"{already_done} were done before; {report.count / max(report.seconds, 1e-9):.1f} images/s"
-            )
-        for line in applied.lines() if applied else ():
-            self._console.print(printable(line))
-        self._say_failures(session, run, summary)
-        where = session.store.shown_address
-        self._console.print(f"Results: {where}")
-        self._console.print(
-            f"Next: bioclip-plugin export --store {shlex.quote(where)} --format csv --output results.csv"
-        )
-        return EXIT_WITH_FAILURES if summary.failed else EXIT_DONE
-
-    def _say_failures(self, session: Session, run: Run, summary: Summary) -> None:
-        assert session.store is not None
-        if summary.failed:
-            self._console.print("Failures, retried by the same command:")
-            for (stage, reason), count in list(session.store.failure_counts(run).items())[:10]:
-                self._console.print(f"  {count} x {stage}: {reason}")
-            for failed in islice(session.store.failures(run), 5):
-                self._console.print(f"  {printable(failed.item.uri)}")
-            if summary.failed > 5:
-                self._console.print(f"  and {summary.failed - 5} more; export lists them all")
+        _print_model(console, session)
+        run = session.begin_run([uri_of(path) for path in paths], listing_options)
+        pipeline = session.pipeline(run, repeat_done=as_json, rehash=rehash)
+        return _Classification(session, session.store, run, console, as_json).work(listing, pipeline)
 
 
 def _is_store(address: str | None) -> bool:
     return address is not None and ("://" in address or Path(address).exists())
 
 
-def _command(request: ClassifyRequest, shown_address: str) -> str:
-    """This very command line, to be given again; a password in the store's address stays out of it."""
-    given = [argument.replace(request.store or DEFAULT_STORE, shown_address) for argument in sys.argv[1:]]
-    return shlex.join(["bioclip-plugin", *given])
+def _print_model(console: Console, session: Session) -> None:
+    model, labels = session.engine.model, session.engine.labels
+    console.print(f"Model {model.name}: {model.preprocessing.described()}")
+    count = len(labels.words) if labels.manifest is None else labels.manifest["count"]
+    within = f" under {', '.join(labels.taxa)}" if labels.taxa else ""
+    console.print(f"Labels {labels.folder or 'of your own'}: {count}{within}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Classification:
+    """One call of the command with a run in the store."""
+
+    session: Session
+    store: Store
+    run: Run
+    console: Console
+    as_json: bool
+
+    def work(self, listing: Listing, pipeline: Pipeline) -> int:
+        """Answer the items, store the reviews in their files, apply the rules, and print a summary."""
+        line = ProgressLine("Classifying", console=self.console)
+        try:
+            with line:
+                self._answer(listing, pipeline, line)
+        except KeyboardInterrupt:
+            self._end("interrupted")
+            self.console.print(
+                f"Interrupted. Finished work is committed in {self.store.shown_address}; continue with: {self._command()}"
+            )
+            return EXIT_INTERRUPTED
+        except BaseException as error:
+            self._end("failed")
+            if isinstance(error, BioclipError) and line.count:
+                raise type(error)(f"{error}. Finished work is committed; continue with: {self._command()}") from error
+            raise
+        try:
+            self._keep_reviews(listing)
+            applied = self._apply_rules() if self.session.engine.rules else None
+        except BaseException as error:
+            self._end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        counts = {"seconds": round(line.seconds, 1), **({"rules": applied.as_dict()} if applied else {})}
+        self.store.end_run(self.run, "finished", counts)
+        return self._summarise(line, pipeline.already_done, applied)
+
+    def _answer(self, listing: Listing, pipeline: Pipeline, line: ProgressLine) -> None:
+        for count, answer in enumerate(pipeline.answers(listing.counted(line.expect)), start=1):
+            # With --json stored answers come out of the pipeline too; otherwise they are only counted there.
+            line.reach(count if self.as_json else count + pipeline.already_done)
+            if self.as_json and not self.session.request.rules:
+                for row in answer.as_dicts():
+                    print_json(row)
+
+    def _keep_reviews(self, listing: Listing) -> None:
+        """Store the reviews in the listed files; a review that is stored already stays one review."""
+        from bioclip_plugin.reviews.from_sources import keep_all
+
+        kept = keep_all(listing.reviews(), self.store)
+        if kept.read:
+            self.console.print(kept.described())
+
+    def _apply_rules(self) -> Applied:
+        """Decide on the stored answers; after an interruption the same command or ``rules apply`` continues."""
+        from bioclip_plugin.formats.tables.write_jsonl import objects_of
+
+        try:
+            with ProgressLine("Applying rules", console=self.console) as line:
+                applied = self.session.apply_rules(self.run, progress=line.reach)
+        except BaseException:
+            store = shlex.quote(self.store.shown_address)
+            self.console.print(
+                "All answers are stored. Continue the rules with: "
+                f"bioclip-plugin rules apply --run {self.run.id} --store {store}"
+            )
+            raise
+        if self.as_json:  # only now: rules see whole events, so no answer was final before
+            for stored in self.store.items_of(self.run):
+                for row in objects_of(stored, (), self.session.engine.level, self.session.request.top):
+                    print_json(row)
+        return applied
+
+    def _end(self, status: RunStatus) -> None:
+        """Record how the run ended, if the database still accepts it."""
+        try:
+            self.store.end_run(self.run, status, {})
+        except StoreError:
+            return
+
+    def _summarise(self, line: ProgressLine, already_done: int, applied: Applied | None) -> int:
+        summary = self.store.summary(self.run)
+        if summary.listed == 0:
+            self.console.print("No images were found there.")
+        elif summary.listed <= already_done and not summary.failed:
+            self.console.print(f"All {summary.done} images were done already (run {self.run.id}).")
+        else:
+            self.console.print(
+                f"Run {self.run.id}: {summary.listed} images, {summary.done} done, {summary.failed} failed, "
+                f"{summary.regions} regions; {already_done} were done before; {line.rate:.1f} images/s"
+            )
+        for text in applied.lines() if applied else ():
+            self.console.print(printable(text))
+        if summary.failed:
+            self._print_failures(summary)
+        store = self.store.shown_address
+        self.console.print(f"Results: {store}")
+        self.console.print(
+            f"Next: bioclip-plugin export --store {shlex.quote(store)} --format csv --output results.csv"
+        )
+        return EXIT_WITH_FAILURES if summary.failed else EXIT_DONE
+
+    def _print_failures(self, summary: Summary) -> None:
+        self.console.print("Failures, retried by the same command:")
+        for (stage, reason), count in islice(self.store.failure_counts(self.run).items(), _SHOWN_REASONS):
+            self.console.print(f"  {count} x {stage}: {reason}")
+        for failed in islice(self.store.failures(self.run), _SHOWN_IMAGES):
+            self.console.print(f"  {printable(failed.item.uri)}")
+        if summary.failed > _SHOWN_IMAGES:
+            self.console.print(f"  and {summary.failed - _SHOWN_IMAGES} more; export lists them all")
+
+    def _command(self) -> str:
+        """Return this command line, to be given again, without the password in the store's address."""
+        address = self.session.request.store or DEFAULT_STORE
+        given = [argument.replace(address, self.store.shown_address) for argument in sys.argv[1:]]
+        return shlex.join(["bioclip-plugin", *given])

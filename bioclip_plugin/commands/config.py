@@ -1,4 +1,4 @@
-"""``bioclip.toml``: every command's options from a file, its names and types checked before the command runs."""
+"""``bioclip.toml``: options of every command from a file, whose names and types are checked before the command runs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ from bioclip_core.errors import UsageError
 CONFIG_FILE = "bioclip.toml"
 
 _NOT_IN_FILE = frozenset({"help", "version", "config"})
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "true or false": (bool,),
+    "a whole number": (int,),
+    "a number": (int, float),
+    "a text": (str,),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """The options file: names and values, and tables of them that bear a command's name."""
+    """An options file: values for all commands, and one table per command."""
 
     place: Path
     values: Mapping[str, Any]
 
     @classmethod
     def read(cls, path: Path | None) -> ConfigFile:
-        """The file that was named, else ``BIOCLIP_CONFIG``, else that of the working directory; empty without one.
+        """Read the given file, else that of ``BIOCLIP_CONFIG``, else that of the working directory; empty without one.
 
         Raises:
             UsageError: if the file cannot be read.
@@ -41,28 +47,21 @@ class ConfigFile:
             raise UsageError(f"{place} cannot be read: {error}") from None
 
     def defaults_for(self, root: click.Group, name: str, command: click.Command, ctx: click.Context) -> dict[str, Any]:
-        """Click's default map for one command of ``root``: what stands for all commands, then what stands for this one.
+        """Return click's default map for one command of ``root``; the command's own table wins over the values for all.
 
         Raises:
-            UsageError: for a name that no command (in a command's table: that command) knows, or a value of another type.
+            UsageError: for a name that no command (in a command's table: that command) has, or a value of another type.
         """
-        commands = root.list_commands(ctx)
         common, tables = _split(self.values)
+        commands = root.list_commands(ctx)
         for table in tables:
             if table not in commands:
                 raise UsageError(f"{self.place}: no command is called [{table}]; there are {', '.join(commands)}")
-        self._check_common(common, root, command, ctx)
-        return self._defaults(command, common, tables.get(name, {}), f"[{name}]", ctx)
-
-    def _check_common(
-        self, common: Mapping[str, Any], root: click.Group, command: click.Command, ctx: click.Context
-    ) -> None:
-        """Refuse a name that no command knows; the other commands are imported only where this one does not know it."""
         unknown = set(common) - _names(command, ctx)
-        if unknown:
-            others = [root.get_command(ctx, name) for name in root.list_commands(ctx)]
-            known = set().union(*(_names(other, ctx) for other in others if other))
+        if unknown:  # only now are the other commands imported
+            known = _names(root, ctx)
             self._refuse(unknown - known, known, "")
+        return self._defaults(command, common, tables.get(name, {}), f"[{name}]", ctx)
 
     def _defaults(
         self,
@@ -72,96 +71,82 @@ class ConfigFile:
         section: str,
         ctx: click.Context,
     ) -> dict[str, Any]:
-        """The default map of a command; for a group, one of each of its commands as well."""
-        if not isinstance(command, click.Group):
-            self._refuse(set(own) - _names(command, ctx), _names(command, ctx), section)
-            return self._checked(command, {**common, **own}, own, section, ctx)
+        """Return the default map of a command; of a group, one map per command."""
         values, tables = _split(own)
-        members = [member for name in command.list_commands(ctx) if (member := command.get_command(ctx, name))]
-        by_name = {member.name or "": member for member in members}
-        self._refuse(set(values) - _names(command, ctx), _names(command, ctx), section)
-        self._refuse(set(tables) - set(by_name), set(by_name), section)
-        return {
-            name: self._defaults(member, {**common, **values}, tables.get(name, {}), f"{section[:-1]}.{name}]", ctx)
-            for name, member in by_name.items()
-        }
+        members, known = dict(_members(command, ctx)), _names(command, ctx)
+        self._refuse(set(values) - known, known, section)
+        self._refuse(set(tables) - set(members), set(members) or known, section)
+        values = {**common, **values}
+        if members:
+            return {
+                name: self._defaults(member, values, tables.get(name, {}), f"{section[:-1]}.{name}]", ctx)
+                for name, member in members.items()
+            }
+        defaults = {}
+        for key, option in _options(command):
+            if key in values:
+                where = f"{self.place}{', ' + section if key in own else ''}: {key}"
+                _check_value(option, values[key], where, ctx)
+                defaults[option.name or key] = values[key]
+        return defaults
 
     def _refuse(self, unknown: set[str], known: set[str], section: str) -> None:
         if unknown:
             where = f"{self.place}{', ' + section if section else ''}"
             raise UsageError(f"{where}: unknown {', '.join(sorted(unknown))}; allowed are {', '.join(sorted(known))}")
 
-    def _checked(
-        self,
-        command: click.Command,
-        values: Mapping[str, Any],
-        own: Mapping[str, Any],
-        section: str,
-        ctx: click.Context,
-    ) -> dict[str, Any]:
-        defaults = {}
-        for option in _options(command):
-            key = _key(option)
-            if key in values:
-                where = f"{self.place}{', ' + section if key in own else ''}: {key}"
-                defaults[option.name or key] = _checked_value(option, values[key], where, ctx)
-        return defaults
-
 
 def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
+    """Separate plain values from tables."""
     plain = {name: value for name, value in values.items() if not isinstance(value, Mapping)}
     return plain, {name: value for name, value in values.items() if isinstance(value, Mapping)}
 
 
-def _options(command: click.Command) -> Iterator[click.Option]:
+def _members(command: click.Command, ctx: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """Yield the commands of a group."""
+    for name in command.list_commands(ctx) if isinstance(command, click.Group) else ():
+        if member := command.get_command(ctx, name):  # type: ignore[attr-defined]
+            yield name, member
+
+
+def _options(command: click.Command) -> Iterator[tuple[str, click.Option]]:
+    """Yield the options of a command by their keys in the file: the long name, with underscores."""
     for parameter in command.params:
-        if isinstance(parameter, click.Option) and _key(parameter) not in _NOT_IN_FILE:
-            yield parameter
-
-
-def _key(option: click.Option) -> str:
-    """An option's name in the file: its long name on the command line, with underscores."""
-    return max(option.opts, key=len).lstrip("-").replace("-", "_")
+        if isinstance(parameter, click.Option):
+            key = max(parameter.opts, key=len).lstrip("-").replace("-", "_")
+            if key not in _NOT_IN_FILE:
+                yield key, parameter
 
 
 def _names(command: click.Command, ctx: click.Context) -> set[str]:
-    """The keys that a command, or any command of a group, knows."""
-    names = {_key(option) for option in _options(command)}
-    if isinstance(command, click.Group):
-        for name in command.list_commands(ctx):
-            member = command.get_command(ctx, name)
-            names |= _names(member, ctx) if member else set()
-    return names
+    """Return the keys of a command, or of all commands of a group."""
+    return {key for key, _ in _options(command)}.union(*(_names(member, ctx) for _, member in _members(command, ctx)))
 
 
-def _checked_value(option: click.Option, value: Any, where: str, ctx: click.Context) -> Any:
-    """The value as the option takes it; TOML has types, so a text is not taken for a number or a switch.
+def _check_value(option: click.Option, value: Any, where: str, ctx: click.Context) -> None:
+    """Check the value of an option. TOML has types, so a text is not taken for a number or a switch.
 
     Raises:
-        UsageError: for a value of another type, or out of the option's range.
+        UsageError: for a value of another type, or one that the option does not allow.
     """
-    wanted = "a list of texts" if option.multiple else _wanted(option)
+    wanted = _wanted(option)
     parts = value if option.multiple and isinstance(value, list) else [value]
-    if (option.multiple and not isinstance(value, list)) or not all(_fits(part, _wanted(option)) for part in parts):
-        raise UsageError(f"{where} is {value!r}; {wanted} is needed")
+    if (option.multiple and not isinstance(value, list)) or not all(_fits(part, wanted) for part in parts):
+        raise UsageError(f"{where} is {value!r}; {'a list of texts' if option.multiple else wanted} is needed")
     try:
         option.type_cast_value(ctx, value)
     except (click.BadParameter, UsageError) as error:
         raise UsageError(f"{where}: {error}") from None
-    return value
 
 
 def _wanted(option: click.Option) -> str:
     if option.is_flag:
         return "true or false"
-    if isinstance(option.type, type(click.INT)):  # whole-number ranges are of this type too
+    if isinstance(option.type, type(click.INT)):  # ranges of whole numbers too
         return "a whole number"
     return "a number" if isinstance(option.type, type(click.FLOAT)) else "a text"
 
 
 def _fits(value: Any, wanted: str) -> bool:
-    if isinstance(value, bool) or wanted == "true or false":
-        return isinstance(value, bool) and wanted == "true or false"
-    if wanted == "a whole number":
-        return isinstance(value, int)
-    return isinstance(value, (int, float)) if wanted == "a number" else isinstance(value, str)
+    is_switch = wanted == "true or false"  # Python takes True for a number
+    return isinstance(value, _KINDS[wanted]) and isinstance(value, bool) == is_switch

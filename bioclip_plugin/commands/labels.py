@@ -1,18 +1,23 @@
-"""``bioclip-plugin labels``: making label sets; looking at them is in ``label_views``."""
+"""``bioclip-plugin labels``: making label sets; ``label_views`` has the commands that only look at them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bioclip_core.captions import Caption
+from bioclip_core.device import choose_compute
+from bioclip_core.errors import LabelSetError
+from bioclip_core.models import find_model
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
 from bioclip_plugin.commands.label_views import doctor, search, show
-from bioclip_plugin.commands.options import model_option, options_from
-from bioclip_plugin.commands.reporting import Report, console_for, log_lines
+from bioclip_plugin.commands.options import model_option, options_from, output_option
+from bioclip_plugin.commands.progress import ProgressLine
+from bioclip_plugin.commands.reporting import console_for, log_lines
+from bioclip_plugin.commands.taxon_tables import read_taxa
 from bioclip_plugin.items.request import ClassifyRequest
 
 if TYPE_CHECKING:
@@ -20,11 +25,8 @@ if TYPE_CHECKING:
 
     from bioclip_core.labels.building import Built
     from bioclip_core.labels.label_set import LabelSet
-    from bioclip_core.taxonomy import Taxon
 
-_output = click.option(
-    "--output", type=click.Path(path_type=Path), required=True, help="The label set's folder, new or unfinished."
-)
+_output = output_option("Folder of the label set, new or unfinished.")
 
 
 @click.group()
@@ -51,7 +53,7 @@ labels.add_command(doctor)
     type=click.Choice([kind.value for kind in Caption]),
     default=Caption.TAXONOMIC.value,
     show_default=True,
-    help="What the text tower reads; templates is the mean of 81 prompts and takes 81 times as long.",
+    help="Caption that the text tower reads; templates is the mean of 81 prompts and takes 81 times as long.",
 )
 @options_from(ClassifyRequest, only=["device", "precision"], precision="fp32")
 @click.pass_context
@@ -60,40 +62,33 @@ def build(
 ) -> int:
     """Build a label set from tables of taxa (.csv, .tsv, .parquet) with the model's text tower.
 
-    Columns are found by their names, without case: kingdom, phylum, class, order, family, genus, species or
+    Columns are found by their names, in any letter case: kingdom, phylum, class, order, family, genus, species or
     specificEpithet, scientificName; vernacularName or common_name; taxonID. Several tables are joined, and rows of one
-    lineage are one label. After an interruption the same command goes on where it was.
+    lineage are one label. After an interruption the same command continues.
 
     \b
     bioclip-plugin labels build leaves.csv fish.csv --model bioclip-2 --output my_labels
     """
-    from bioclip_core.device import choose_compute
-    from bioclip_core.errors import LabelSetError
     from bioclip_core.labels.building import build_label_set
-    from bioclip_core.models import find_model
     from bioclip_core.open_clip_encoder import open_encoder
-    from bioclip_plugin.commands.training.taxon_tables import read_taxa
 
     console = console_for()
-    rows = _Counted([read_taxa(table) for table in tables])
+    rows = chain.from_iterable([read_taxa(table) for table in tables])
     compute = choose_compute(device, precision)
     encoder = open_encoder(find_model(model, plugins_of(ctx).models()), compute)
     console.print(f"Model {model} on {compute.described()}")
-    report = Report("Building", unit="labels", console=console)
     try:
-        with log_lines(console), report:
-            built = build_label_set(
-                rows, encoder, output, caption=Caption(caption), progress=lambda *done: _progress(report, *done)
-            )
+        with log_lines(console), ProgressLine("Building", unit="labels", console=console, resumed=True) as line:
+            built = build_label_set(rows, encoder, output, caption=Caption(caption), progress=line.reach)
     except KeyboardInterrupt:
-        console.print("Interrupted. The same command goes on where it was.")
+        console.print("Interrupted. The same command continues.")
         return EXIT_INTERRUPTED
     except OSError as error:
         raise LabelSetError(
-            f"label set {output} cannot be written: {error.strerror or error}; the same command goes on where it was"
+            f"label set {output} cannot be written: {error.strerror or error}; the same command continues"
         ) from error
-    _summarise(console, built, rows.count, report)
-    _say_next(console, built.labels, output)
+    _summarise(console, built, line)
+    _print_next(console, built.labels, output)
     return EXIT_DONE
 
 
@@ -104,65 +99,43 @@ def build(
 @_output
 @click.pass_context
 def import_labels(ctx: click.Context, embeddings: Path, names: Path, model: str, output: Path) -> int:
-    """Import label files as TreeOfLife publishes them: D x N numbers, and [[seven ranks], common name] for each column.
+    """Import label files as TreeOfLife publishes them: D x N numbers, and [[seven ranks], common name] per column.
 
     \b
     bioclip-plugin labels import txt_emb_species.npy txt_emb_species.json --model bioclip-2 --output tol_labels
     """
-    from bioclip_core.device import choose_compute
     from bioclip_core.labels.published import import_label_set
-    from bioclip_core.models import find_model
     from bioclip_core.open_clip_encoder import open_encoder
 
     console = console_for()
     encoder = open_encoder(find_model(model, plugins_of(ctx).models()), choose_compute())
-    report = Report("Importing", unit="labels", console=console)
-    with report:
-        imported = import_label_set(embeddings, names, encoder, output, progress=lambda *done: _progress(report, *done))
-    console.print(f"{len(imported)} labels{_masked(imported)}; {report.seconds:.1f} s")
-    _say_next(console, imported, output)
+    with ProgressLine("Importing", unit="labels", console=console, resumed=True) as line:
+        imported = import_label_set(embeddings, names, encoder, output, progress=line.reach)
+    console.print(f"{len(imported)} labels{_masked(imported)}; {line.seconds:.1f} s")
+    _print_next(console, imported, output)
     return EXIT_DONE
 
 
-class _Counted:
-    """The taxa of several tables, counted as they are taken."""
-
-    def __init__(self, tables: list[Iterator[Taxon]]) -> None:
-        self._tables = tables
-        self.count = 0
-
-    def __iter__(self) -> Iterator[Taxon]:
-        for table in self._tables:
-            for taxon in table:
-                self.count += 1
-                yield taxon
-
-
-def _progress(report: Report, done: int, total: int) -> None:
-    if report.total is None:
-        report.total = total
-        report.already = report.count = done  # what an earlier call did, and the first batch, which opens the model
-    report.advance(done - report.count)
-
-
-def _summarise(console: Console, built: Built, rows: int, report: Report) -> None:
+def _summarise(console: Console, built: Built, line: ProgressLine) -> None:
+    distinct = len(built.labels)
     console.print(
-        f"{rows} rows read: {len(built.labels)} distinct taxa, {built.merged} merged, {built.empty} without a name"
+        f"{distinct + built.merged + built.empty} rows read: {distinct} distinct taxa, {built.merged} merged, "
+        f"{built.empty} without a name"
     )
-    if built.resumed_at == len(built.labels):
-        console.print("The label set was finished already; nothing was to do.")
+    if built.resumed_at == distinct:
+        console.print("The label set was finished already; nothing was left to do.")
     else:
-        resumed = f"; {built.resumed_at} were done by an earlier call" if built.resumed_at else ""
-        console.print(f"{len(built.labels)} labels in {report.seconds:.1f} s{resumed}{_masked(built.labels)}")
+        resumed = f"; an earlier call had made {built.resumed_at}" if built.resumed_at else ""
+        console.print(f"{distinct} labels in {line.seconds:.1f} s{resumed}{_masked(built.labels)}")
 
 
-def _masked(found: LabelSet) -> str:
-    """What cannot be answered, in words."""
-    reasons = {reason: count for reason, count in found.manifest.get("masked_by", {}).items() if count}
-    said = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-    return f"; masked vectors, which are never an answer: {said}" if said else "; no vector is masked"
+def _masked(labels: LabelSet) -> str:
+    reasons = {reason: count for reason, count in labels.manifest.get("masked_by", {}).items() if count}
+    if not reasons:
+        return "; no vector is masked"
+    return f"; masked vectors, which are never an answer: {', '.join(f'{n} {reason}' for reason, n in reasons.items())}"
 
 
-def _say_next(console: Console, made: LabelSet, output: Path) -> None:
+def _print_next(console: Console, made: LabelSet, output: Path) -> None:
     console.print(f"Label set: {output} ({made.manifest['id'][:12]})")
     console.print(f"Next: bioclip-plugin classify PATHS --labels {output}, or bioclip-plugin labels doctor {output}")

@@ -1,16 +1,19 @@
-"""``bioclip-plugin models``: which models there are, what is known of each, fetching them, and taking them elsewhere."""
+"""``bioclip-plugin models``: the known models, the properties of each, fetching them, and exporting them to other programs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bioclip_core.device import choose_compute
 from bioclip_core.errors import BioclipError, ModelUnavailable
+from bioclip_core.hub import hub_file
+from bioclip_core.models import CONFIG, WEIGHTS, find_model
 from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import device_option, force_option, options_from
+from bioclip_plugin.commands.options import device_option, filled, force_option, options_from, output_option
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_table, size_of
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 
@@ -35,13 +38,13 @@ def models() -> None:
 @models.command("list")
 @click.pass_context
 def list_models(ctx: click.Context) -> int:
-    """List the names that --model takes, and whether each is on this machine. Asks no network.
+    """List the names that --model takes, and show which models are on this machine. Needs no network.
 
     \b
     bioclip-plugin models list
     """
     entries = plugins_of(ctx).models().values()
-    rows = [(entry.name, _whereabouts(entry), entry.licence, entry.source, entry.description) for entry in entries]
+    rows = [(entry.name, _availability(entry), entry.licence, entry.source, entry.description) for entry in entries]
     console = console_for()
     print_table(console, ("model", "on this machine", "licence", "source", "description"), rows)
     console.print(
@@ -55,25 +58,18 @@ def list_models(ctx: click.Context) -> int:
 @device_option
 @click.pass_context
 def info(ctx: click.Context, name: str, device: str) -> int:
-    """Show a model's source, weights, preprocessing and who said each part of it, labels, licence, device and precision.
+    """Show a model's source, weights, preprocessing with the origin of each part, labels, licence, device and precision.
 
-    NAME is anything that --model takes. Asks no network.
+    NAME is anything that --model takes. Needs no network.
 
     \b
     bioclip-plugin models info demo
     """
-    from bioclip_core.device import choose_compute
-    from bioclip_core.models import find_model
-
     entries = plugins_of(ctx).models()
     console, entry = console_for(), entries.get(name)
     if entry is not None:
-        for title, text in (
-            ("description", entry.description),
-            ("licence", entry.licence),
-            ("citation", entry.citation),
-        ):
-            console.print(f"{title}: {text or 'not stated'}")
+        for title in ("description", "licence", "citation"):
+            console.print(f"{title}: {getattr(entry, title) or 'not stated'}")
     try:
         found = find_model(name, entries, fetch=False)
     except ModelUnavailable:
@@ -98,42 +94,31 @@ def fetch(ctx: click.Context, names: tuple[str, ...]) -> int:
     bioclip-plugin models fetch bioclip-2 hf-hub:imageomics/bioclip
     """
     console, plugins = console_for(), plugins_of(ctx)
-    failed: list[BioclipError] = []
+    failed = 0
     for name in names:
         try:
             with log_lines(console):
                 _fetch(console, plugins, name)
         except BioclipError as error:
-            failed.append(error)
+            failed += 1
             console_for(to_stderr=True).print(f"Error: {name}: {error}")
     if failed:
-        return EXIT_COULD_NOT_RUN if len(failed) == len(names) else EXIT_WITH_FAILURES
+        return EXIT_COULD_NOT_RUN if failed == len(names) else EXIT_WITH_FAILURES
     return EXIT_DONE
 
 
 @models.command("export")
-@click.option("--format", "format_", type=click.Choice(["addaxai"]), required=True, help="What the folder is for.")
+@click.option("--format", "format_", type=click.Choice(["addaxai"]), required=True, help="Format of the folder.")
 @options_from(ClassifyRequest, only=["model", "labels", "taxa"])
-@click.option(
-    "--output", type=click.Path(path_type=Path), required=True, help="The folder; its name becomes the model's id."
-)
-@click.option("--name", default="", help="What the program shows.  [default: made of the model's name]")
+@output_option("Folder to write; its name becomes the model's id.")
+@click.option("--name", default="", help="Name that the program shows.", show_default="made of the model's name")
 @force_option
 @click.pass_context
-def export(
-    ctx: click.Context,
-    format_: str,
-    model: str,
-    labels: str | None,
-    taxa: tuple[str, ...],
-    output: Path,
-    name: str,
-    force: bool,
-) -> int:
+def export(ctx: click.Context, /, format_: str, output: Path, name: str, force: bool, **options: Any) -> int:
     """Write a model with its labels as the folder of another program: addaxai is a species model of AddaxAI 7.
 
-    The folder runs where AddaxAI runs its models, with torch and without open_clip. What it answers is compared with the
-    model before the folder is kept.
+    The folder runs where AddaxAI runs its models, with torch and without open_clip. Its answers are compared with the
+    model's before the folder is kept.
 
     \b
     bioclip-plugin models export --format addaxai --model bioclip-2 --taxa Mammalia --taxa Aves --output BIOCLIP-2-v1
@@ -143,23 +128,22 @@ def export(
 
     assert format_ == "addaxai"  # click allows no other
     console = console_for()
-    # Exact arithmetic, whatever this machine would choose: the folder is for machines that nobody knows yet.
-    request = ClassifyRequest(model=model, labels=labels, taxa=taxa, device="cpu", precision="fp32")
+    # Exact arithmetic, whatever this machine would choose: the folder is for machines that are not known yet.
+    request = filled(ClassifyRequest, options, device="cpu", precision="fp32")
     with log_lines(console):
         made = export_folder(Engine(request, plugins_of(ctx)), output, name=name, force=force)
     console.print(f"{made.folder}: {made.classes:,} classes, {size_of(made.bytes)}, weights in {made.stored_as}")
     console.print(f"Compared with the model: the largest difference of a probability is {made.largest_difference:.6f}")
     if made.classes >= MANY_CLASSES:
         console.print(
-            "AddaxAI keeps every class of every animal, so this many make it slow; --taxa or --labels leaves fewer"
+            "AddaxAI keeps every class of every animal, so this many make it slow; --taxa or --labels reduce them"
         )
     console.print(f"To install it, copy the folder to AddaxAI/models/cls/{made.folder.name} in your home folder")
     return EXIT_DONE
 
 
 def _fetch(console: Console, plugins: BioclipPluginManager, name: str) -> None:
-    from bioclip_core.models import find_model
-    from bioclip_plugin.running.label_choice import choose_labels
+    from bioclip_plugin.running.label_choice import choose_labels, label_folder_here
 
     found = find_model(name, plugins.models())
     console.print(f"{name}: {found.folder or found.weights or 'nothing to fetch'}, weights {found.weights_sha256[:12]}")
@@ -168,34 +152,17 @@ def _fetch(console: Console, plugins: BioclipPluginManager, name: str) -> None:
             f"{name}: no label set belongs to it; make one with: bioclip-plugin labels build TABLE --model {name} --output FOLDER"
         )
         return
-    labels = choose_labels(ClassifyRequest(model=name), found)
-    console.print(f"{name}: label set {labels.folder}")
+    console.print(f"{name}: label set {choose_labels(ClassifyRequest(model=name), found).folder}")
 
 
-def label_folder_here(found: FoundModel) -> Path | None:
-    """The label set that belongs to a model, where it is on this machine; asks no network."""
-    from bioclip_core.identity import settings_id, user_cache
-    from bioclip_core.labels.label_set import MANIFEST
-
-    published = found.entry.labels if found.entry else None
-    if found.own_label_set or published is None:
-        return found.own_label_set
-    key = {"of": found.weights_sha256, "from": published.repository, "at": published.revision}
-    folder = user_cache() / "label_sets" / settings_id(key)
-    return folder if (folder / MANIFEST).is_file() else None
-
-
-def _whereabouts(entry: ModelEntry) -> str:
+def _availability(entry: ModelEntry) -> str:
     if _is_here(entry):
         return "here"
     return "not fetched" if entry.source.startswith("hf-hub:") else "missing"
 
 
 def _is_here(entry: ModelEntry) -> bool:
-    """Whether a registered model's config and weights are on this machine; their content is not looked at."""
-    from bioclip_core.hub import hub_file
-    from bioclip_core.models import CONFIG, WEIGHTS
-
+    """Return True if the config and weights of a registered model are on this machine; their content is not checked."""
     if entry.open_encoder is not None:
         return True
     if not entry.source.startswith("hf-hub:"):
@@ -210,6 +177,8 @@ def _is_here(entry: ModelEntry) -> bool:
 
 
 def _facts(found: FoundModel) -> Iterator[tuple[str, str]]:
+    from bioclip_plugin.running.label_choice import label_folder_here
+
     yield "source", found.source
     yield "revision", found.revision or "none"
     yield "weights", f"{found.weights or 'none'}"
@@ -217,17 +186,16 @@ def _facts(found: FoundModel) -> Iterator[tuple[str, str]]:
     if found.weights is not None:
         yield "size", size_of(found.weights.stat().st_size)
     yield "dimension", str(found.config.get("embed_dim", "known when it is opened"))
-    yield from (("preprocessing", line) for line in _contract(found.preprocessing))
-    folder = label_folder_here(found)
+    yield from (("preprocessing", text) for text in _preprocessing(found.preprocessing))
     published = found.entry.labels if found.entry else None
     missing = (
         f"{published.repository}, not fetched" if published else "none; make one with: bioclip-plugin labels build"
     )
-    yield "label set", str(folder or missing)
+    yield "label set", str(label_folder_here(found) or missing)
 
 
-def _contract(preprocessing: Preprocessing) -> Iterator[str]:
-    """Each part of the contract and who said it."""
+def _preprocessing(preprocessing: Preprocessing) -> Iterator[str]:
+    """Yield each part of the preprocessing with its origin."""
     for name, value in preprocessing.identity().items():
         shown = " ".join(f"{number:.6g}" for number in value) if isinstance(value, list) else str(value)
         default = "the model's config" if name == "size" else "default"

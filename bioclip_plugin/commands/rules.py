@@ -1,28 +1,24 @@
-"""``bioclip-plugin rules``: which rules there are, and another set of decisions over a run's stored answers."""
+"""``bioclip-plugin rules``: the known rules, and another set of decisions on a run's stored answers."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from bioclip_core.errors import UsageError
+from bioclip_core.identity import settings_id
 from bioclip_plugin.cli import EXIT_DONE, plugins_of
 from bioclip_plugin.commands.options import json_option, rule_option, run_option, store_option
-from bioclip_plugin.commands.reporting import (
-    Report,
-    console_for,
-    log_lines,
-    print_json_line,
-    print_table,
-    printable,
-    terminated_like_interrupted,
-)
+from bioclip_plugin.commands.progress import ProgressLine
+from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_table, printable
+from bioclip_plugin.commands.signals import terminated_like_interrupted
 from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.rules.settings import described_settings, parse_rules, rule_settings
+from bioclip_plugin.store import RunPlan, Store
 
 if TYPE_CHECKING:
     from bioclip_plugin.contracts.manager import BioclipPluginManager
@@ -51,26 +47,24 @@ def list_rules(ctx: click.Context, as_json: bool) -> int:
     \b
     bioclip-plugin rules list
     """
-    from bioclip_plugin.rules.settings import described_settings
-
-    known = sorted(plugins_of(ctx).rules().values(), key=lambda rule: (rule.order, rule.name))
     console = console_for()
-    for rule in known:
+    for rule in sorted(plugins_of(ctx).rules().values(), key=lambda rule: (rule.order, rule.name)):
         settings = described_settings(rule.settings_type)
         if as_json:
-            listed = [{"name": name, "default": default, "what": what} for name, default, what in settings]
-            row = {
-                "rule": rule.name,
-                "version": rule.version,
-                "order": rule.order,
-                "what": rule.description,
-                "settings": listed,
-            }
-            print_json_line(json.dumps(row, ensure_ascii=False))
+            listed = [{"name": name, "default": default, "what": text} for name, default, text in settings]
+            print_json(
+                {
+                    "rule": rule.name,
+                    "version": rule.version,
+                    "order": rule.order,
+                    "what": rule.description,
+                    "settings": listed,
+                }
+            )
             continue
         console.print(f"{rule.name}: {rule.description}")
-        rows = [(f"  {name}", default, what) for name, default, what in settings]
-        if rows:
+        if settings:
+            rows = [(f"  {name}", default, text) for name, default, text in settings]
             print_table(console, ("  setting", "default", "what"), rows)
     return EXIT_DONE
 
@@ -82,22 +76,19 @@ def list_rules(ctx: click.Context, as_json: bool) -> int:
 @json_option
 @click.pass_context
 def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], store: str, as_json: bool) -> int:
-    """Decide anew on a run's stored answers: another set of decisions, in a run of its own, beside the first.
+    """Apply other rules to a run's stored answers; the decisions are a run of their own, beside the first.
 
-    Needs no image. Rules that weigh or pool classify stored features again, with the label set and without the model's
-    vision tower; the others need neither. Without --rule the run's own rules are applied to what they have not decided
-    yet. The model's answers and what people reviewed stay as they are.
+    No image is needed. Rules that weigh or pool classify the stored features again, with the label set but without the
+    model's vision tower; the other rules need neither. Without --rule the run's own rules decide on everything that they
+    have not decided on yet. Answers and reviews stay as they are.
 
     \b
     bioclip-plugin rules apply --rule sequences:gap=120
     bioclip-plugin rules apply --run 3 --rule only:file=park_list.csv --rule thresholds:species=0.8,genus=0.6
     """
-    from bioclip_plugin.rules.settings import parse_rules
     from bioclip_plugin.running.rules_pass import apply_rules
-    from bioclip_plugin.store import Store
 
-    console = console_for(to_stderr=as_json)
-    plugins = plugins_of(ctx)
+    console, plugins = console_for(to_stderr=as_json), plugins_of(ctx)
     with log_lines(console), terminated_like_interrupted(), Store.open(store, create=False) as opened:
         base = opened.run(run)
         texts = rules or tuple(base.settings.get("rules", ()))
@@ -110,32 +101,28 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
             rule.read()
         target = opened.derive_run(base, plan_of(base, active, texts))
         try:
-            with Report("Applying rules", console=console) as report:
-                applied = apply_rules(opened, target, active, lambda: _engine(base, texts, plugins), report.reach)
+            with ProgressLine("Applying rules", console=console) as line:
+                applied = apply_rules(opened, target, active, lambda: _engine(base, texts, plugins), line.reach)
         except BaseException as error:
             opened.end_run(target, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", {})
             raise
-        # What classify has not answered yet is its own to finish, or to fail.
+        # Images that classify has not answered yet are left to classify.
         status: RunStatus = "interrupted" if opened.summary(target).todo else "finished"
-        opened.end_run(target, status, {"seconds": round(report.seconds, 1), "rules": applied.as_dict()})
-        where = shlex.quote(opened.shown_address)
+        opened.end_run(target, status, {"seconds": round(line.seconds, 1), "rules": applied.as_dict()})
     if as_json:
-        print_json_line(json.dumps({"run": target.id, "of_run": base.id, **applied.as_dict()}, ensure_ascii=False))
+        print_json({"run": target.id, "of_run": base.id, **applied.as_dict()})
         return EXIT_DONE
-    console.print(f"Run {target.id}: the answers of run {base.id} with {', '.join(texts)}" if target.id != base.id else
-                  f"Run {target.id} with {', '.join(texts)}")  # fmt: skip
-    for line in applied.lines():
-        console.print(printable(line))
-    console.print(f"Next: bioclip-plugin export --run {target.id} --store {where} --format csv --output results.csv")
+    answers = f": the answers of run {base.id}" if target.id != base.id else ""
+    console.print(f"Run {target.id}{answers} with {', '.join(texts)}")
+    for text in applied.lines():
+        console.print(printable(text))
+    address = shlex.quote(opened.shown_address)
+    console.print(f"Next: bioclip-plugin export --run {target.id} --store {address} --format csv --output results.csv")
     return EXIT_DONE
 
 
-def plan_of(base: Run, active: Sequence[Rule], texts: Sequence[str]) -> Any:
-    """The base's run with other rules."""
-    from bioclip_core.identity import settings_id
-    from bioclip_plugin.rules.settings import rule_settings
-    from bioclip_plugin.store import RunPlan
-
+def plan_of(base: Run, active: Sequence[Rule], texts: Sequence[str]) -> RunPlan:
+    """Return the plan of a run like ``base`` with other rules."""
     threshold = float(base.rule_settings["rules"][0]["threshold"])
     settings = rule_settings(base.answer_id, threshold, active, base.sources)
     return RunPlan(
@@ -147,29 +134,28 @@ def plan_of(base: Run, active: Sequence[Rule], texts: Sequence[str]) -> Any:
 
 
 def _engine(base: Run, texts: Sequence[str], plugins: BioclipPluginManager) -> Engine:
-    """The model and labels of a run, found again by its settings and known by their contents.
+    """Find the model and labels of a run again, by its settings.
 
     Raises:
-        UsageError: if they are others now.
+        UsageError: if their contents are not those of the run.
     """
     from bioclip_plugin.running.engine import Engine
 
-    known = {field.name for field in fields(ClassifyRequest)}
-    asked = {name: value for name, value in base.settings.items() if name in known}
-    engine = Engine(ClassifyRequest.from_mapping({**asked, "rules": tuple(texts)}), plugins)
+    names = {entry.name for entry in fields(ClassifyRequest)}
+    request = {name: value for name, value in base.settings.items() if name in names}
+    engine = Engine(ClassifyRequest.from_mapping({**request, "rules": tuple(texts)}), plugins)
     engine.keep_precision([base.feature_settings])
     ids = engine.identities
     if ids.answer_id != base.answer_id:
-        other = _different(
-            {**base.feature_settings, **base.answer_settings}, {**ids.feature_settings, **ids.answer_settings}
-        )
+        before = {**base.feature_settings, **base.answer_settings}
+        other = _different(before, {**ids.feature_settings, **ids.answer_settings})
         raise UsageError(
-            f"run {base.id} was made with another {', '.join(other)} than {asked.get('model')} has here now; put back what it "
-            "had, or run classify again (stored features are used where the model is the same), then apply the rules"
+            f"run {base.id} was made with another {', '.join(other)} than {request.get('model')} has here now; restore the "
+            "earlier one, or run classify again (stored features are used if the model is the same), then apply the rules"
         )
     return engine
 
 
-def _different(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _different(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     names = [name for name in sorted({*before, *now} - {"feature_id"}) if before.get(name) != now.get(name)]
     return [name.replace("_", " ") for name in names]

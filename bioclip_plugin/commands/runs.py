@@ -1,4 +1,4 @@
-"""``bioclip-plugin runs``: what was done, with which settings, and the proof that nothing is missing."""
+"""``bioclip-plugin runs``: the runs of a store, their settings, and the proof that no image is missing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import click
 
 from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE
 from bioclip_plugin.commands.options import json_option, store_option
-from bioclip_plugin.commands.reporting import console_for, print_json_line, print_table
+from bioclip_plugin.commands.reporting import console_for, print_json, print_table
+from bioclip_plugin.store import Store
 
 if TYPE_CHECKING:
-    from bioclip_plugin.store import Run, Store
+    from bioclip_plugin.store import Run
 
 _MOMENT = "%Y-%m-%d %H:%M:%SZ"
 _number = click.argument("number", type=click.IntRange(min=1), required=False, metavar="[NUMBER]")
@@ -38,12 +39,12 @@ def list_runs(store: str, as_json: bool) -> int:
     \b
     bioclip-plugin runs list --store results.db
     """
-    with _opened(store) as opened:
+    with Store.open(store, create=False) as opened:
         found = [(run, opened.summary(run)) for run in opened.runs()]
     if as_json:
         for run, counts in found:
-            print_json_line(json.dumps({**_brief(run), "listed": counts.listed, "done": counts.done,
-                                        "failed": counts.failed, "todo": counts.todo}, ensure_ascii=False))  # fmt: skip
+            print_json({**_brief(run), "listed": counts.listed, "done": counts.done, "failed": counts.failed,
+                        "todo": counts.todo})  # fmt: skip
         return EXIT_DONE
     rows = [
         (run.id, run.status, run.begun_at.strftime(_MOMENT), _model(run), counts.listed, counts.done, counts.failed,
@@ -52,7 +53,7 @@ def list_runs(store: str, as_json: bool) -> int:
     ]  # fmt: skip
     console = console_for()
     if not rows:
-        console.print("No run was begun in this store yet; begin one with: bioclip-plugin classify PATHS")
+        console.print("This store has no runs yet; start one with: bioclip-plugin classify PATHS")
     print_table(console, ("run", "status", "begun", "model", "images", "done", "failed", "to do", "sources"), rows)
     return EXIT_DONE
 
@@ -62,23 +63,22 @@ def list_runs(store: str, as_json: bool) -> int:
 @store_option
 @json_option
 def show_run(number: int | None, store: str, as_json: bool) -> int:
-    """Show one run, the latest unless NUMBER is given: settings, identities, provenance, counts and failures by reason.
+    """Show one run, by default the latest: settings, identities, provenance, counts and failures by reason.
 
     \b
     bioclip-plugin runs show 3 --store results.db
     """
-    with _opened(store) as opened:
+    with Store.open(store, create=False) as opened:
         run = opened.run(number)
         counts, failures = opened.summary(run), opened.failure_counts(run)
+    details = {**_brief(run), **_details(run)}
     if as_json:
-        whole = {**_brief(run), **_details(run), "listed": counts.listed, "done": counts.done, "failed": counts.failed,
-                 "todo": counts.todo, "regions": counts.regions,
-                 "failures": [{"stage": stage, "reason": reason, "count": count}
-                              for (stage, reason), count in failures.items()]}  # fmt: skip
-        print_json_line(json.dumps(whole, ensure_ascii=False))
+        reasons = [{"stage": stage, "reason": reason, "count": count} for (stage, reason), count in failures.items()]
+        print_json({**details, "listed": counts.listed, "done": counts.done, "failed": counts.failed,
+                    "todo": counts.todo, "regions": counts.regions, "failures": reasons})  # fmt: skip
         return EXIT_DONE
     console = console_for()
-    for name, value in _lines({**_brief(run), **_details(run)}):
+    for name, value in _dotted(details):
         console.print(f"{name}: {value}")
     console.print(
         f"images: {counts.listed} listed, {counts.done} done with {counts.regions} regions, {counts.failed} failed, {counts.todo} to do"
@@ -93,18 +93,17 @@ def show_run(number: int | None, store: str, as_json: bool) -> int:
 @store_option
 @json_option
 def verify_run(number: int | None, store: str, as_json: bool) -> int:
-    """Prove that a run's listing equals its results and failures; exit code 1 where it does not, or work is left.
+    """Prove that a run's listing equals its results and failures; the exit code is 1 if it does not, or if work is left.
 
     \b
     bioclip-plugin runs verify --store results.db
     """
-    with _opened(store) as opened:
+    with Store.open(store, create=False) as opened:
         run = opened.run(number)
         proof = opened.verify(run)
     if as_json:
-        figures = {"run": run.id, "listed": proof.listed, "answered": proof.answered, "failed": proof.failed,
-                   "todo": proof.todo, "complete": proof.complete, "problems": proof.problems}  # fmt: skip
-        print_json_line(json.dumps(figures, ensure_ascii=False))
+        print_json({"run": run.id, "listed": proof.listed, "answered": proof.answered, "failed": proof.failed,
+                    "todo": proof.todo, "complete": proof.complete, "problems": proof.problems})  # fmt: skip
         return EXIT_DONE if proof.complete else EXIT_COULD_NOT_RUN
     console = console_for()
     console.print(
@@ -114,22 +113,16 @@ def verify_run(number: int | None, store: str, as_json: bool) -> int:
         console.print(f"Problem: {problem}")
     if proof.todo:
         console.print(
-            f"{proof.todo} images have neither a result nor a failure; the same classify command goes on there."
+            f"{proof.todo} images have neither a result nor a failure; the same classify command continues with them."
         )
     if proof.complete:
         console.print("Complete: every listed image has a result or a reason.")
     return EXIT_DONE if proof.complete else EXIT_COULD_NOT_RUN
 
 
-def _opened(address: str) -> Store:
-    from bioclip_plugin.store import Store
-
-    return Store.open(address, create=False)
-
-
 def _model(run: Run) -> str:
-    said = run.provenance.get("model")
-    return str(said.get("name", "")) if isinstance(said, Mapping) else ""
+    model = run.provenance.get("model")
+    return str(model.get("name", "")) if isinstance(model, Mapping) else ""
 
 
 def _brief(run: Run) -> dict[str, Any]:
@@ -158,10 +151,10 @@ def _details(run: Run) -> dict[str, Any]:
     }
 
 
-def _lines(values: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
-    """Nested values as dotted names; lists and texts as JSON has them."""
+def _dotted(values: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested values with dotted names; lists and numbers as JSON."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _lines(value, f"{within}{name}.")
+            yield from _dotted(value, f"{within}{name}.")
         else:
             yield f"{within}{name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

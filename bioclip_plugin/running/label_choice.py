@@ -15,7 +15,7 @@ from bioclip_core.errors import LabelSetError, ModelUnavailable, UsageError
 from bioclip_core.hub import hub_file
 from bioclip_core.identity import settings_id, user_cache
 from bioclip_core.labels.label_set import MANIFEST, LabelSet, custom_labels
-from bioclip_core.models import FoundModel
+from bioclip_core.models import FoundModel, PublishedLabels
 from bioclip_plugin.items.request import ClassifyRequest
 
 _WORD_FILES = (".txt", ".csv", ".tsv")
@@ -127,22 +127,29 @@ def _folder_choice(folder: Path, request: ClassifyRequest, model: FoundModel) ->
     return LabelChoice(folder, taxa=request.taxa, manifest=manifest, temperature=temperature)
 
 
-def _default_folder(model: FoundModel) -> Path:
-    """The model folder's own label set, else the published one, fetched once and converted to the user's cache."""
-    if model.own_label_set:
+def label_folder_here(model: FoundModel) -> Path | None:
+    """Return the folder of the label set that belongs to a model, if it is on this machine; needs no network."""
+    if model.own_label_set or model.entry is None or model.entry.labels is None:
         return model.own_label_set
-    published = model.entry.labels if model.entry else None
-    if published is None:
+    folder = _cache_of(model, model.entry.labels)
+    return folder if (folder / MANIFEST).is_file() else None
+
+
+def _default_folder(model: FoundModel) -> Path:
+    """Return the label set that belongs to a model; a published one is fetched once and converted to the user's cache."""
+    if folder := label_folder_here(model):
+        return folder
+    if model.entry is None or model.entry.labels is None:
         raise LabelSetError(
             f"model {model.name!r} has no label set of its own; make one with: bioclip-plugin labels build TABLE --model {model.name} "
             "--output FOLDER, then give --labels FOLDER"
         )
-    folder = (
-        user_cache()
-        / "label_sets"
-        / settings_id({"of": model.weights_sha256, "from": published.repository, "at": published.revision})
-    )
-    return folder if (folder / MANIFEST).is_file() else fetch_published_labels(model, folder)
+    return fetch_published_labels(model, _cache_of(model, model.entry.labels))
+
+
+def _cache_of(model: FoundModel, published: PublishedLabels) -> Path:
+    key = {"of": model.weights_sha256, "from": published.repository, "at": published.revision}
+    return user_cache() / "label_sets" / settings_id(key)
 
 
 def fetch_published_labels(model: FoundModel, folder: Path) -> Path:

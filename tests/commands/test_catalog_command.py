@@ -39,9 +39,9 @@ def table(tmp_path: Path) -> Path:
 def test_a_table_becomes_a_catalog_and_the_summary_says_what_was_done(bioclip: Bioclip, table: Path) -> None:
     outcome = bioclip("catalog", "build", table, "--output", "c.parquet")
     assert outcome.code == 3, outcome.err  # an image is missing
-    assert "14 rows read: 12 in the catalog (12 distinct images), 2 left out" in outcome.out
-    assert "left out: 1 missing image" in outcome.out
-    assert "left out: 1 no name" in outcome.out
+    assert "14 rows read: 12 in the catalog (12 distinct images), 2 skipped" in outcome.out
+    assert "skipped: 1 missing image" in outcome.out
+    assert "skipped: 1 no name" in outcome.out
     assert "collection.csv: 14 rows, groups by eventID" in outcome.out
     assert "3 taxa (1 at family, 2 at species); 2 without a common name" in outcome.out
     assert "Names: 11 rows changed; see: bioclip-plugin catalog show c.parquet --changes" in outcome.out
@@ -116,7 +116,7 @@ def test_names_are_resolved_by_a_taxonomy_file(bioclip: Bioclip, table: Path) ->
     only = bioclip(
         "catalog", "build", table, "--output", "o.parquet", "--taxonomy", "names.taxonomy", "--only-resolved"
     )
-    assert "left out: 6 not resolved" in only.out
+    assert "skipped: 6 not resolved" in only.out
 
 
 @pytest.mark.parametrize(

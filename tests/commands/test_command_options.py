@@ -42,7 +42,8 @@ FILLED: dict[str, tuple[type, ...]] = {
     "train": (TrainConfig,),
 }
 NOT_AN_OPTION = {
-    "embed": {"labels", "taxa", "rank", "top", "threshold", "rules", "store"},
+    "classify": {"temporary"},
+    "embed": {"labels", "taxa", "rank", "top", "threshold", "rules", "store", "temporary"},
     "report": {"selection"},
     "catalog build": {"holdout_share", "holdout_names"},  # both from --holdout-taxa
     "shards write": {"shard_bytes"},  # from --size-mb

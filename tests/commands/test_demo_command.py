@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import pytest
 from command_samples import Bioclip
 
-from bioclip_core.errors import BioclipError
-from bioclip_plugin.commands.demo import _prepared
+from bioclip_plugin.commands.demo import prepare_folder
 
 
 def test_the_demo_draws_classifies_shows_and_exports_and_does_nothing_twice(bioclip: Bioclip) -> None:
@@ -42,15 +40,16 @@ def test_a_folder_that_holds_something_else_is_left_alone(bioclip: Bioclip) -> N
 
 
 def test_a_fresh_demo_removes_only_what_a_demo_made(tmp_path: Path) -> None:
-    photos, store, table, page = _prepared(tmp_path / "demo", fresh=False)
-    photos.mkdir()
-    for path in (store, table, page, tmp_path / "demo" / "notes.txt"):
-        path.touch()
-    _prepared(tmp_path / "demo", fresh=True)
-    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == [".bioclip-demo", "notes.txt"]
+    folder = tmp_path / "demo"
+    prepare_folder(folder, fresh=False)
+    (folder / "photos").mkdir()
+    for name in ("demo.db", "demo.db-wal", "results.csv", "report.html", "notes.txt"):
+        (folder / name).touch()
+    prepare_folder(folder, fresh=True)
+    assert sorted(path.name for path in folder.iterdir()) == [".bioclip-demo", "notes.txt"]
 
 
-def test_a_demo_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "demo").touch()
-    with pytest.raises(BioclipError, match="something else"):
-        _prepared(tmp_path / "demo", fresh=False)
+def test_a_demo_folder_that_is_a_file_is_refused(bioclip: Bioclip) -> None:
+    Path("demo").touch()
+    refused = bioclip("demo")
+    assert (refused.code, "something else" in refused.err) == (1, True)

@@ -66,7 +66,7 @@ def test_a_comparison_is_printed(bioclip: Bioclip, catalog: str) -> None:
         "evaluate", "--data", catalog, "--model", "fake", "--output", "two", "--no-few-shot", "--compare", "one"
     )
     assert said.code == 0
-    assert "Beside fake (one)" in said.out
+    assert "Compared with fake (one)" in said.out
     assert "species\t66.7%\t66.7%\t+0.0\t+0.0 to +0.0\t3" in said.out
 
 

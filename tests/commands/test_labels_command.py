@@ -17,8 +17,8 @@ from pyarrow import parquet
 from bioclip_core.errors import SourceError
 from bioclip_core.labels.checklist import check_names
 from bioclip_core.labels.label_set import LabelSet
-from bioclip_plugin.commands.label_views import find_labels
-from bioclip_plugin.commands.training.taxon_tables import read_checklist, read_taxa
+from bioclip_core.labels.search import find_labels
+from bioclip_plugin.commands.taxon_tables import read_checklist, read_taxa
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
 
@@ -29,7 +29,7 @@ def test_a_label_set_is_built_from_a_table_and_says_what_it_read(bioclip: Biocli
     assert "5 rows read: 3 distinct taxa, 1 merged, 1 without a name" in said.out
     assert "no vector is masked" in said.out
     again = bioclip("labels", "build", taxa, "--model", "fake", "--output", "labels")
-    assert (again.code, "nothing was to do" in again.out) == (0, True)
+    assert (again.code, "nothing was left to do" in again.out) == (0, True)
 
 
 def test_several_tables_of_several_kinds_are_joined(bioclip: Bioclip, taxa: Path) -> None:
@@ -51,7 +51,7 @@ def test_an_interrupted_build_goes_on_with_the_same_command(bioclip: Bioclip, ta
     whole = model.encoder.encode_texts
     model.encoder.encode_texts = interrupted  # type: ignore[method-assign,assignment]
     said = bioclip("labels", "build", taxa, "--model", "fake", "--output", "labels")
-    assert (said.code, "The same command goes on" in said.out) == (130, True)
+    assert (said.code, "The same command continues" in said.out) == (130, True)
     assert bioclip("labels", "show", "labels").code == 1
     model.encoder.encode_texts = whole  # type: ignore[method-assign]
     assert bioclip("labels", "build", taxa, "--model", "fake", "--output", "labels").code == 0
@@ -84,7 +84,11 @@ def test_a_table_that_cannot_be_read_is_named(bioclip: Bioclip, name: str) -> No
 @pytest.mark.parametrize("read", [read_taxa, read_checklist])
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("cut.zip", "truncated or damaged: copy it again"), ("whole.zip", "no table of text"), ("nul.csv", "is no text")],
+    [
+        ("cut.zip", "truncated or damaged: copy it again"),
+        ("whole.zip", "not a table of text"),
+        ("nul.csv", "is not a text file"),
+    ],
 )
 def test_what_is_no_text_is_not_read_as_columns(
     tmp_path: Path, read: Callable[[Path], Iterator[object]], name: str, said: str

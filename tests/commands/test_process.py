@@ -1,4 +1,4 @@
-"""What shows only in a process of its own: imports, exit codes, signals, a reader who leaves."""
+"""Behaviour that shows only in a process of its own: imports, signals, a reader who leaves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+from command_samples import Bioclip
 from PIL import Image
+
+from bioclip_plugin import create_plugin_manager
+from bioclip_plugin.cli import run
+from bioclip_plugin.testing import FakeModel
 
 PROGRAM = """
 import os, sys, time
@@ -36,14 +41,36 @@ sys.exit(code)
 NUMBER = 24
 
 
+CLASSIFY = (
+    "classify", "photos", "--model", "fake", "--labels", "words.txt", "--batch-size", "2", "--precision", "fp32"
+)  # fmt: skip
+
+
+def draw(folder: Path) -> None:
+    """Twenty-four images, each with a content of its own, and two labels."""
+    (folder / "photos").mkdir()
+    for n in range(NUMBER):
+        Image.new("RGB", (8, 8), (255 - n, 0, 0)).save(folder / "photos" / f"{n:02}.png")
+    (folder / "words.txt").write_text("a red fish\na blue fish\n")
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twenty-four images, each with a content of its own."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for n in range(NUMBER):
-        Image.new("RGB", (8, 8), (255 - n, 0, 0)).save(folder / f"{n:02}.png")
-    (tmp_path / "words.txt").write_text("a red fish\na blue fish\n")
+    draw(tmp_path)
+    return tmp_path / "photos"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run over the images."""
+    folder = tmp_path_factory.mktemp("finished")
+    draw(folder)
+    manager = create_plugin_manager(installed=False)
+    manager.register(FakeModel(logit_scale=10.0), name="slow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("BIOCLIP_CACHE", str(folder / "cache"))
+        assert run(CLASSIFY, manager) == 0
     return folder
 
 
@@ -60,20 +87,6 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-CLASSIFY = (
-    "classify",
-    "photos",
-    "--model",
-    "fake",
-    "--labels",
-    "words.txt",
-    "--batch-size",
-    "2",
-    "--precision",
-    "fp32",
-)
-
-
 def done_rows(store: Path) -> int:
     if not store.exists():
         return 0
@@ -84,7 +97,9 @@ def done_rows(store: Path) -> int:
             return 0
 
 
-def test_an_interrupted_run_keeps_what_is_done_and_goes_on_with_the_same_command(tmp_path: Path, photos: Path) -> None:
+def test_an_interrupted_run_keeps_what_is_done_and_continues_with_the_same_command(
+    tmp_path: Path, photos: Path, bioclip: Bioclip, model: FakeModel
+) -> None:
     store = tmp_path / "bioclip.db"
     process = start(tmp_path, *CLASSIFY, slowly=0.2)
     deadline = time.monotonic() + 40
@@ -94,30 +109,29 @@ def test_an_interrupted_run_keeps_what_is_done_and_goes_on_with_the_same_command
     code, out, _ = finish(process)
     before = done_rows(store)
     assert code == 130
-    assert "go on with: bioclip-plugin classify photos" in out
+    assert "continue with: bioclip-plugin classify photos" in out
     assert 4 <= before < NUMBER
-    code, out, err = finish(start(tmp_path, *CLASSIFY))
-    assert code == 0
-    assert f"{NUMBER} images, {NUMBER} done, 0 failed" in out
-    assert f"encoded={NUMBER - before} " in err
-    assert finish(start(tmp_path, "runs", "verify"))[0] == 0
+    again = bioclip(*CLASSIFY)
+    assert again.code == 0
+    assert f"{NUMBER} images, {NUMBER} done, 0 failed" in again.out
+    assert model.encoder.images_encoded == NUMBER - before
+    assert bioclip("runs", "verify").code == 0
 
 
-def test_a_second_run_over_finished_work_imports_neither_torch_nor_open_clip(tmp_path: Path, photos: Path) -> None:
-    assert finish(start(tmp_path, *CLASSIFY))[0] == 0
-    code, out, err = finish(start(tmp_path, *CLASSIFY))
+def test_a_second_run_over_finished_work_imports_neither_torch_nor_open_clip(finished: Path) -> None:
+    code, out, err = finish(start(finished, *CLASSIFY))
     assert code == 0
     assert f"All {NUMBER} images were done already" in out
     assert "encoded=0 torch=False open_clip=False" in err
 
 
-def test_help_exports_and_views_import_no_torch(tmp_path: Path, photos: Path) -> None:
-    finish(start(tmp_path, *CLASSIFY))
-    groups = ("", "classify", "embed", "export", "runs", "labels", "labels build", "models", "store", "plugins", "demo")
+def test_help_exports_and_views_import_no_torch(finished: Path) -> None:
+    groups = ("", "classify", "embed", "export", "runs", "labels", "labels build", "models", "store", "plugins", "demo",
+              "train", "evaluate", "calibrate", "catalog build", "shards write", "prototypes build", "review import")  # fmt: skip
     helps = [f"{command} --help" for command in groups]
     works = ["export --output r.csv", "export --format parquet --output r.parquet", "runs list", "runs show", "runs verify",
              "store upgrade", "plugins", "models list"]  # fmt: skip
-    code, _, err = finish(start(tmp_path, commands=";".join([*helps, *works])))
+    code, _, err = finish(start(finished, commands=";".join([*helps, *works])))
     assert code == 0
     assert "torch=False open_clip=False" in err
 
@@ -134,8 +148,13 @@ def test_a_reader_who_leaves_ends_the_work_without_a_traceback(tmp_path: Path, p
     assert "Exception ignored" not in said
 
 
-def test_misuse_exits_with_two_and_one_line_or_the_usage(tmp_path: Path) -> None:
-    assert finish(start(tmp_path, commands="classify;no-such-command;runs list --nothing"))[0] == 2
-    code, _, err = finish(start(tmp_path, "classify", "nowhere", "--model", "no-such-model"))
-    assert code == 1
-    assert err.startswith("Error: model 'no-such-model' is not known")
+@pytest.mark.parametrize("arguments", ["classify", "no-such-command", "runs list --nothing"])
+def test_misuse_exits_with_two(bioclip: Bioclip, arguments: str) -> None:
+    assert bioclip(*arguments.split()).code == 2
+
+
+def test_an_unknown_model_is_one_line(bioclip: Bioclip, tmp_path: Path) -> None:
+    draw(tmp_path)
+    refused = bioclip("classify", "photos", "--model", "no-such-model")
+    assert refused.code == 1
+    assert refused.err.startswith("Error: model 'no-such-model' is not known")

@@ -120,7 +120,7 @@ def test_a_taxon_with_one_example_is_reported_and_answered(bioclip: Bioclip) -> 
     data = catalog_of({"Yellow": (5, 1), "Purple": (1, 1)})
     said = bioclip("prototypes", "build", "--data", data, "--model", "fake", "--output", "set")
     assert said.code == 0
-    assert "With a single example, so that nothing tells how good it is: Purple fictus" in said.out
+    assert "With a single example, so that its quality cannot be measured: Purple fictus" in said.out
     assert "val\tall\tprototypes\t2\t100.0%\t100.0%" in said.out
 
 

@@ -13,14 +13,13 @@ from command_samples import Bioclip
 from bioclip_core.device import choose_compute
 from bioclip_core.models import ModelEntry, PublishedLabels, find_model
 from bioclip_plugin import hookimpl
-from bioclip_plugin.commands.models import label_folder_here
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.exporter import Exporter
 from bioclip_plugin.contracts.manager import BioclipPluginManager, LoadFailure
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.items.request import ClassifyRequest
-from bioclip_plugin.running.label_choice import choose_labels
+from bioclip_plugin.running.label_choice import choose_labels, label_folder_here
 
 
 def test_runs_are_listed_with_their_counts(bioclip: Bioclip, classified: str) -> None:
@@ -73,7 +72,7 @@ def test_a_run_that_is_not_there_is_refused_with_those_that_are(bioclip: Bioclip
 
 def test_upgrading_says_which_version_a_store_has(bioclip: Bioclip, classified: str) -> None:
     said = bioclip("store", "upgrade", "--store", classified)
-    assert (said.code, said.out) == (0, "The store sqlite:///results.db has version 0002 already; nothing was to do.\n")
+    assert (said.code, said.out) == (0, "The store sqlite:///results.db already has version 0002.\n")
     assert bioclip("store", "upgrade", "--store", "nowhere.db").code == 1
 
 
@@ -115,7 +114,7 @@ def test_a_plugins_exporter_is_used_and_shown(bioclip: Bioclip, classified: str,
 
 def test_plugins_that_were_left_out_are_shown_with_the_reason(bioclip: Bioclip, manager: BioclipPluginManager) -> None:
     manager.failures.append(LoadFailure("torn", "torn-plugin", "ImportError: no torn"))
-    assert "Left out: torn (torn-plugin): ImportError: no torn" in bioclip("plugins").out
+    assert "Skipped: torn (torn-plugin): ImportError: no torn" in bioclip("plugins").out
 
 
 def test_models_are_listed_without_network(bioclip: Bioclip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

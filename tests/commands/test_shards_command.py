@@ -34,12 +34,12 @@ def test_shards_are_written_and_checked_and_written_only_once(bioclip: Bioclip, 
     assert said.code == 3
     assert "7 samples in 3 shards" in said.out
     assert "(train 5, val 2)" in said.out
-    assert "1 images could not be read and were left out (made/skipped.csv):\n  2.jpg: the file is empty" in said.out
+    assert "1 images could not be read and were skipped (made/skipped.csv):\n  2.jpg: the file is empty" in said.out
     assert "bioclip-plugin shards check made" in said.out
     whole = bioclip("shards", "check", "made", "--decode")
     assert (whole.code, "All is whole: 7 samples in 3 shards" in whole.out) == (0, True)
     again = bioclip("shards", "write", catalog, "--output", "made", "--samples-per-shard", 3)
-    assert "nothing was to do" in again.out
+    assert "nothing was left to do" in again.out
 
 
 def test_one_split_can_be_written_alone(bioclip: Bioclip, catalog: Path) -> None:
@@ -58,7 +58,7 @@ def test_damage_is_a_line_each_and_exit_code_1(bioclip: Bioclip, catalog: Path) 
     assert said.code == 1
     assert "train-000000.tar: truncated: it has 4,000 bytes" in said.out
     assert "val-000000.tar: it is missing" in said.out
-    assert "--force makes the shards anew" in said.out
+    assert "--force makes the shards again" in said.out
     refused = bioclip("shards", "write", catalog, "--output", "made")
     assert (refused.code, "--force" in refused.err) == (2, True)
     assert bioclip("shards", "write", catalog, "--output", "made", "--force").code == 3
@@ -108,10 +108,10 @@ def test_an_interrupted_writing_says_how_to_go_on(
 
     monkeypatch.setattr(ShardFile, "finish", interrupted)
     said = bioclip("shards", "write", catalog, "--output", "made", "--samples-per-shard", 2)
-    assert (said.code, "The same command goes on where it was." in said.out) == (130, True)
+    assert (said.code, "The same command continues." in said.out) == (130, True)
     assert "not finished" in bioclip("shards", "check", "made").err
     monkeypatch.undo()
     monkeypatch.chdir(catalog.parent)
     went_on = bioclip("shards", "write", catalog, "--output", "made", "--samples-per-shard", 2)
-    assert (went_on.code, "were done by an earlier call" in went_on.out) == (3, True)
+    assert (went_on.code, "an earlier call had done" in went_on.out) == (3, True)
     assert bioclip("shards", "check", "made", "--decode").code == 0

@@ -91,7 +91,7 @@ def test_what_passes_no_filter_is_said(house: House, report: Report) -> None:
     house.classify(trapped(house, 3))
     code, out, _ = report("--taxon", "Nonesuch")
     assert code == 0
-    assert "Nothing passes what was asked for" in out
+    assert "Nothing passes the conditions" in out
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_terminated_command_leaves_nothing(house: House) -> None:
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=60)
-    assert (process.returncode, said) == (130, "Interrupted. Nothing was written; the same command begins anew.\n")
+    assert (process.returncode, said) == (130, "Interrupted. Nothing was written; the same command starts again.\n")
     assert [one.name for one in house.folder.iterdir() if "report" in one.name] == []
 
 

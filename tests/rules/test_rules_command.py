@@ -113,7 +113,7 @@ def test_times_with_and_without_a_zone_leave_the_run_failed_with_all_answers_sto
     code, out, said = classify(bioclip, world, "--rule", "sequences")
     assert code == EXIT_USAGE
     assert "has a time zone and that of photos/" in said
-    assert "All answers are stored. The rules go on with: bioclip-plugin rules apply --run 1" in out
+    assert "All answers are stored. Continue the rules with: bioclip-plugin rules apply --run 1" in out
     with Store.open(world.store) as store:
         assert store.run().status == "failed"
         assert store.summary(store.run()).done == 5
@@ -129,7 +129,7 @@ def test_the_command_that_goes_on_names_the_store_and_the_error_says_what_to_cha
     exif.get_ifd(0x8769).update({0x9003: NOON.strftime("%Y:%m:%d %H:%M:%S"), 0x9011: "+02:00"})
     Image.new("RGB", (16, 16), RED).save(photos / "e.jpg", exif=exif)
     _, out, said = classify(bioclip, world, "--rule", "sequences:gap=120")
-    printed = next(line for line in out.splitlines() if "The rules go on with: bioclip-plugin " in line)
+    printed = next(line for line in out.splitlines() if "Continue the rules with: bioclip-plugin " in line)
     again = shlex.split(printed.partition("bioclip-plugin ")[2])
     assert again[:4] == ["rules", "apply", "--run", "1"]
     code, _, same = bioclip(*again)

@@ -1,11 +1,9 @@
-"""``bioclip-plugin review``: what people said, imported, listed and compared with a run."""
+"""``bioclip-plugin review``: reviews imported, listed and compared with a run."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections import deque
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +11,15 @@ import click
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, json_option, options_from, run_option, store_option
-from bioclip_plugin.commands.reporting import Report, console_for, print_json_line, print_table, printable
+from bioclip_plugin.commands.outputs import csv_output
+from bioclip_plugin.commands.progress import ProgressLine
+from bioclip_plugin.commands.reporting import console_for, print_json, print_table, printable
 from bioclip_plugin.commands.reviewing.review_stats import stats
 from bioclip_plugin.formats.shared.review_rows import ImportOptions
+from bioclip_plugin.reviews.importing import import_reviews
+from bioclip_plugin.reviews.names import NameBook, StoredNames, labels_of_run
+from bioclip_plugin.store import Store
+from bioclip_training.taxonomy import TaxonomyIndex
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,14 +32,16 @@ _SHOWN = 20
 _REFUSED_COLUMNS = ("record", "image", "name", "reason")
 
 taxonomy_option = click.option(
-    "--taxonomy", type=click.Path(path_type=Path), help="Resolve names through this file, made by `taxonomy build`."
+    "--taxonomy", type=click.Path(path_type=Path), help="Taxonomy file to resolve names, made by `taxonomy build`."
 )
-labels_option = click.option("--labels", help="The folder of the run's label set.  [default: where the run found it]")
+labels_option = click.option(
+    "--labels", help="Folder of the run's label set.", show_default="where the run found it"
+)  # fmt: skip
 
 
 @click.group()
 def review() -> None:
-    """Import what people said of images, list it, and measure a run by it.
+    """Import people's reviews of images, list them, and compare a run with them.
 
     \b
     bioclip-plugin review import checked.csv --store results.db --reviewer "Ann Example"
@@ -50,91 +56,59 @@ def review() -> None:
 @options_from(ImportOptions)
 @labels_option
 @taxonomy_option
-@click.option(
-    "--rejected", type=click.Path(path_type=Path), help="Write every row that could not be taken to this CSV."
-)
+@click.option("--rejected", type=click.Path(path_type=Path), help="CSV file to write, with every refused row.")
 @force_option
 @json_option
 @click.pass_context
-def import_(ctx: click.Context, /, file: str, store: str, run: int | None, as_json: bool, **given: Any) -> int:
-    """Import reviews: a table, an export of ours that somebody filled in, a Timelapse table, a Camtrap DP package.
+def import_(
+    ctx: click.Context, /, file: str, store: str, run: int | None, labels: str | None, taxonomy: Path | None,
+    rejected: Path | None, force: bool, as_json: bool, **given: Any,
+) -> int:  # fmt: skip
+    """Import reviews: a table, an export of ours that a reviewer filled in, a Timelapse table, a Camtrap DP package.
 
-    Every row is imported, was there already, holds no review, or is refused with its reason; then the exit code is 3. Importing
-    a file twice stores once. Names are looked up in the run's label set, in the store and in --taxonomy, never guessed.
+    Every row is imported, already there, without a review, or refused with its reason; the exit code is 3 if rows were
+    refused. A file that is imported twice is stored once. Names are looked up in the run's label set, in the store and in
+    --taxonomy, never guessed.
 
     \b
     bioclip-plugin review import checked.csv --reviewer "Ann Example"
     bioclip-plugin review import ImageData.csv --base-folder photos --name-column Tenon_Soort --reviewer Bo
     bioclip-plugin review import package/datapackage.json --rejected rejected.csv
     """
-    from bioclip_core.files.whole import check_output
-    from bioclip_plugin.reviews.importing import import_reviews
-    from bioclip_plugin.reviews.names import NameBook, StoredNames, labels_of_run
-    from bioclip_plugin.store import Store
-
-    rejected: Path | None = given["rejected"]
-    if rejected is not None:
-        check_output(rejected, force=given["force"], reads=[file])
-    options = filled(ImportOptions, given)
-    plugins, console = plugins_of(ctx), console_for(to_stderr=as_json)
+    options, plugins, console = filled(ImportOptions, given), plugins_of(ctx), console_for(to_stderr=as_json)
     shown: list[NotTaken] = []
-    with ExitStack() as stack:
-        opened = stack.enter_context(Store.open(store, create=False))
-        of_run = opened.run(run) if run is not None or opened.runs() else None
-        labels, note = labels_of_run(of_run, plugins.models(), given["labels"])
-        if note:
-            console.print(f"Names: {note}")
-        book = NameBook(StoredNames(opened), labels, _taxonomy(stack, given["taxonomy"]))
-        write = _rejecting(stack, rejected, force=given["force"])
+    with (
+        csv_output(rejected, _REFUSED_COLUMNS, force=force, reads=[file]) as write,
+        Store.open(store, create=False) as opened,
+        TaxonomyIndex.open(taxonomy) if taxonomy else nullcontext() as index,
+    ):
 
         def refused(row: NotTaken) -> None:
-            write(row)
+            write((row.record, row.image, row.name, row.reason))
             if len(shown) < _SHOWN:
                 shown.append(row)
 
-        with Report("Importing", unit="rows") as report:
-            done = import_reviews(file, opened, plugins.sources(), book, options, refused, report.advance)
+        of_run = opened.run(run) if run is not None or opened.runs() else None
+        label_set, note = labels_of_run(of_run, plugins.models(), labels)
+        if note:
+            console.print(f"Names: {note}")
+        book = NameBook(StoredNames(opened), label_set, index)
+        with ProgressLine("Importing", unit="rows") as line:
+            done = import_reviews(file, opened, plugins.sources(), book, options, refused, line.advance)
     if as_json:
-        print_json_line(json.dumps(_as_json(done), ensure_ascii=False))
+        print_json(
+            {"kind": done.kind, "rows": done.rows, "imported": done.new, "already_there": done.there,
+             "without_review": done.unsaid, "refused": done.refusals, "refused_by_reason": dict(done.refused)}
+        )  # fmt: skip
     else:
-        _say(console, done, shown, rejected)
+        _summarise(console, done, shown, rejected)
     return EXIT_WITH_FAILURES if done.refusals else EXIT_DONE
 
 
-def _rejecting(stack: ExitStack, path: Path | None, *, force: bool) -> Callable[[NotTaken], None]:
-    """What writes refused rows to a file, where one is wanted; it gets its name when the stack is left."""
-    from bioclip_core.files.whole import whole_file
-    from bioclip_plugin.formats.tables.write import spreadsheet_safe
-
-    if path is None:
-        return lambda _row: None
-    draft = stack.enter_context(whole_file(path, force=force))
-    table = csv.writer(stack.enter_context(draft.open("w", encoding="utf-8", newline="")))
-    table.writerow(_REFUSED_COLUMNS)
-
-    def write(row: NotTaken) -> None:
-        table.writerow([spreadsheet_safe(cell) for cell in (row.record, row.image, row.name, row.reason)])
-
-    return write
-
-
-def _taxonomy(stack: ExitStack, path: Path | None) -> Any:
-    from bioclip_training.taxonomy import TaxonomyIndex
-
-    return stack.enter_context(TaxonomyIndex.open(path)) if path is not None else None
-
-
-def _as_json(done: Imported) -> dict[str, Any]:
-    return {
-        "kind": done.kind, "rows": done.rows, "imported": done.new, "already_there": done.there, "without_review": done.unsaid,
-        "refused": done.refusals, "refused_by_reason": dict(done.refused),
-    }  # fmt: skip
-
-
-def _say(console: Console, done: Imported, shown: list[NotTaken], rejected: Path | None) -> None:
+def _summarise(console: Console, done: Imported, shown: list[NotTaken], rejected: Path | None) -> None:
     for row in shown:
-        about = ", ".join(filter(None, (row.record, row.image, row.name)))
-        console.print(printable(f"{about}: {row.reason}"))
+        place = ", ".join(filter(None, (row.record, row.image, row.name)))
+        console.print(printable(f"{place}: {row.reason}"))
     if done.refusals > len(shown):
         more = f"and {done.refusals - len(shown)} more"
         console.print(more if rejected is not None else f"{more}; --rejected FILE writes them all")
@@ -151,52 +125,49 @@ def _say(console: Console, done: Imported, shown: list[NotTaken], rejected: Path
 @review.command("list")
 @store_option
 @click.option("--reviewer", help="Only reviews by this person.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the newest.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the newest reviews, at most this many.")
 @json_option
 def list_(store: str, reviewer: str | None, limit: int | None, as_json: bool) -> int:
-    """List what people said, in the order in which it was stored.
+    """List the reviews, in the order in which they were stored.
 
     \b
     bioclip-plugin review list --store results.db --limit 20
     bioclip-plugin review list --json > reviews.jsonl
     """
-    from collections import deque
-
-    from bioclip_plugin.store import Store
-
     with Store.open(store, create=False) as opened:
-        wanted = (one for one in opened.reviews() if reviewer is None or one.reviewer == reviewer)
+        wanted = (entry for entry in opened.reviews() if reviewer is None or entry.reviewer == reviewer)
         found = wanted if limit is None else deque(wanted, limit)
         if as_json:
-            for one in found:
-                print_json_line(json.dumps(_review_as_json(one), ensure_ascii=False))
+            for entry in found:
+                print_json(_review_as_json(entry))
             return EXIT_DONE
-        rows = [_review_row(one) for one in found]
+        rows = [_review_row(entry) for entry in found]
     console = console_for()
     if not rows:
-        console.print("Nobody reviewed anything here yet; begin with: bioclip-plugin review import FILE")
+        console.print("There are no such reviews yet; begin with: bioclip-plugin review import FILE")
     print_table(console, ("review", "image or event", "box", "says", "reviewer", "at", "comment"), rows)
     return EXIT_DONE
 
 
-def _review_as_json(one: Review) -> dict[str, Any]:
-    target = one.target
+def _review_as_json(entry: Review) -> dict[str, Any]:
+    target, taxon = entry.target, entry.taxon
     return {
-        "review": one.id, "kind": target.kind, "uri": target.uri, "frame": target.frame,
-        "region": target.region.xywh if target.region else None, "event": target.event, "verdict": one.verdict,
-        "taxon": {"scientific_name": one.taxon.scientific_name, **one.taxon.as_dict()} if one.taxon else None,
-        "reviewer": one.reviewer, "reviewed_at": one.reviewed_at.isoformat(), "comment": one.comment, "details": dict(one.details),
+        "review": entry.id, "kind": target.kind, "uri": target.uri, "frame": target.frame,
+        "region": target.region.xywh if target.region else None, "event": target.event, "verdict": entry.verdict,
+        "taxon": {"scientific_name": taxon.scientific_name, **taxon.as_dict()} if taxon else None,
+        "reviewer": entry.reviewer, "reviewed_at": entry.reviewed_at.isoformat(), "comment": entry.comment,
+        "details": dict(entry.details),
     }  # fmt: skip
 
 
-def _review_row(one: Review) -> tuple[str, ...]:
-    target = one.target
+def _review_row(entry: Review) -> tuple[str, ...]:
+    target, taxon = entry.target, entry.taxon
     place = f"event {target.event}" if target.kind == "event" else target.uri or ""
     place += f" frame {target.frame}" if target.frame else ""
     box = " ".join(f"{side:.3f}" for side in target.region.xywh) if target.region else ""
-    name = one.taxon.scientific_name or one.taxon.common_name if one.taxon else one.verdict.replace("_", " ")
-    moment = one.reviewed_at.strftime("%Y-%m-%d %H:%M:%SZ")
-    return tuple(printable(text) for text in (str(one.id), place, box, name, one.reviewer, moment, one.comment))
+    name = taxon.scientific_name or taxon.common_name if taxon else entry.verdict.replace("_", " ")
+    moment = entry.reviewed_at.strftime("%Y-%m-%d %H:%M:%SZ")
+    return tuple(map(printable, (str(entry.id), place, box, name, entry.reviewer, moment, entry.comment)))
 
 
 review.add_command(stats)

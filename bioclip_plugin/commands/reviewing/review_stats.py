@@ -1,9 +1,7 @@
-"""``bioclip-plugin review stats``: how far a run agrees with what people said."""
+"""``bioclip-plugin review stats``: agreement of a run with the reviews."""
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +9,11 @@ import click
 
 from bioclip_plugin.cli import EXIT_DONE
 from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
-from bioclip_plugin.commands.reporting import console_for, print_json_line, print_table
+from bioclip_plugin.commands.outputs import csv_output
+from bioclip_plugin.commands.reporting import console_for, print_json, print_table
+from bioclip_plugin.reviews.agreement import COLUMNS, agreement_of, verdict_rows
+from bioclip_plugin.reviews.pairing import LeftOut, pairs_of
+from bioclip_plugin.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.reviews.agreement import Agreement
 
 _SHOWN_TAXA, _SHOWN_CONFUSIONS = 30, 15
-_SAID = {
+_MEASURES = {
     "agree": "decided to be the taxon or below it",
     "agree_or_higher": "that, or a taxon above it",
     "genus": "decided within its genus",
@@ -33,86 +35,65 @@ _SAID = {
 @click.command("stats")
 @store_option
 @run_option
-@click.option("--events", is_flag=True, help="Count an event's review for each of its images that nobody reviewed.")
-@click.option("--output", type=click.Path(path_type=Path), help="Write the figures of every taxon to this CSV.")
+@click.option(
+    "--events", is_flag=True, help="Count an event's review for each of its images without a review of its own."
+)
+@click.option("--output", type=click.Path(path_type=Path), help="CSV file to write, with the figures of every taxon.")
 @force_option
 @json_option
 def stats(store: str, run: int | None, events: bool, output: Path | None, force: bool, as_json: bool) -> int:
     """Compare a run's decisions with the newest review of each image or box.
 
-    Per taxon how often it was reviewed, decided and found among the candidates, with precision and recall; totals with 95%
-    intervals (bootstrap over events); blanks, people and vehicles; what was taken for what.
+    Shown are, per taxon, how often it was reviewed, decided and found among the candidates, with precision and recall; totals
+    with 95% intervals (bootstrap over events); blanks, people and vehicles; and the most frequent confusions.
 
     \b
     bioclip-plugin review stats --store results.db
     bioclip-plugin review stats --run 2 --output agreement.csv
     """
-    from bioclip_core.files.whole import check_output, whole_file
-    from bioclip_plugin.reviews.agreement import agreement_of
-    from bioclip_plugin.reviews.pairing import LeftOut, pairs_of
-    from bioclip_plugin.store import Store
-
-    if output is not None:
-        check_output(output, force=force)
-    with Store.open(store, create=False) as opened:
-        chosen = opened.run(run)
-        left_out = LeftOut()
-        found = agreement_of(pairs_of(opened, chosen, left_out, events=events))
-    found.left_out = dict(left_out.counts)
-    if output is not None:
-        with whole_file(output, force=force) as draft:
-            _write(found, draft)
     console = console_for(to_stderr=as_json)
+    with csv_output(output, COLUMNS, force=force) as write, Store.open(store, create=False) as opened:
+        chosen, skipped = opened.run(run), LeftOut()
+        found = agreement_of(pairs_of(opened, chosen, skipped, events=events))
+        found.left_out = dict(skipped.counts)
+        for row in (*(figures.as_dict() for figures in found.taxa), *verdict_rows(found)):
+            write(row.get(column, "") for column in COLUMNS)
     if as_json:
-        print_json_line(json.dumps({"run": chosen.id, **found.as_dict()}, ensure_ascii=False))
+        print_json({"run": chosen.id, **found.as_dict()})
     else:
-        _say(console, found, chosen.id)
+        _print(console, found, chosen.id)
     if output is not None:
         console.print(f"Output: {output}")
     return EXIT_DONE
 
 
-def _write(found: Agreement, path: Path) -> None:
-    from bioclip_plugin.formats.tables.write import spreadsheet_safe
-    from bioclip_plugin.reviews.agreement import COLUMNS, verdict_rows
-
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, COLUMNS)
-        table.writeheader()
-        for row in (*(figures.as_dict() for figures in found.taxa), *verdict_rows(found)):
-            table.writerow({**row, "name": spreadsheet_safe(row["name"])})
-
-
-def _say(console: Console, found: Agreement, run: int) -> None:
-    console.print(
-        f"Run {run}: {found.reviewed} reviewed images or boxes, {sum(one.n for one in found.taxa)} with a taxon"
-    )
+def _print(console: Console, found: Agreement, run: int) -> None:
+    with_taxon = sum(figures.n for figures in found.taxa)
+    console.print(f"Run {run}: {found.reviewed} reviewed images or boxes, {with_taxon} with a taxon")
     for reason, count in found.left_out.items():
         console.print(f"  not counted: {count} {reason}")
     if not found.reviewed:
         console.print("There is nothing to compare; import reviews with: bioclip-plugin review import FILE")
         return
     totals = [
-        (said, _percent(total.share), f"{_percent(total.ci95[0])} to {_percent(total.ci95[1])}", total.n)
-        for name, said in _SAID.items()
+        (text, _percent(total.share), f"{_percent(total.ci95[0])} to {_percent(total.ci95[1])}", total.n)
+        for name, text in _MEASURES.items()
         if (total := found.totals.get(name))
     ]
     print_table(console, ("of the reviewed taxa", "share", "95% interval", "n"), totals)
     _print_taxa(console, found)
-    answers = sorted({answer for said in found.verdicts.values() for answer in said})
-    rows = [(verdict, *(said.get(answer, 0) for answer in answers)) for verdict, said in found.verdicts.items()]
+    answers = sorted({answer for counts in found.verdicts.values() for answer in counts})
+    rows = [(verdict, *(counts.get(answer, 0) for answer in answers)) for verdict, counts in found.verdicts.items()]
     print_table(console, ("reviewed as", *(f"decided: {answer}" for answer in answers)), rows)
     if found.confusions:
         print_table(console, ("reviewed as", "decided as", "n"), found.confusions[:_SHOWN_CONFUSIONS])
 
 
 def _print_taxa(console: Console, found: Agreement) -> None:
-    from bioclip_plugin.reviews.agreement import verdict_rows
-
     rows = [
         (row["name"], row["n"], row["agree"], row.get("higher", ""), row.get("top5", ""), row["answered"],
          _percent(row["precision"]), _percent(row["recall"]))
-        for row in (*(one.as_dict() for one in found.taxa[:_SHOWN_TAXA]), *verdict_rows(found))
+        for row in (*(figures.as_dict() for figures in found.taxa[:_SHOWN_TAXA]), *verdict_rows(found))
     ]  # fmt: skip
     print_table(console, ("taxon", "reviewed", "agree", "above it", "top 5", "decided", "precision", "recall"), rows)
     if len(found.taxa) > _SHOWN_TAXA:

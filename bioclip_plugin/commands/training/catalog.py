@@ -13,16 +13,21 @@ import click
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.whole import check_output, whole_file
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES
-from bioclip_plugin.commands.options import filled, force_option, options_from
-from bioclip_plugin.commands.reporting import Report, console_for, terminated_like_interrupted
-from bioclip_plugin.commands.training.catalog_views import say_overview, show
+from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
+from bioclip_plugin.commands.progress import ProgressLine
+from bioclip_plugin.commands.reporting import console_for
+from bioclip_plugin.commands.signals import terminated_like_interrupted
+from bioclip_plugin.commands.taxon_tables import read_checklist
+from bioclip_plugin.commands.training.catalog_views import print_overview, show
 from bioclip_training.catalog.options import BuildOptions
+from bioclip_training.catalog.overview import overview
+from bioclip_training.catalog.rows import Catalog
+from bioclip_training.taxonomy import TaxonomyIndex
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bioclip_training.catalog.build import Built
-    from bioclip_training.taxonomy import TaxonomyIndex
 
 _REPAIRABLE = ("missing image", "broken image", "no file", "not listed")
 
@@ -42,32 +47,27 @@ catalog.add_command(show)
 
 @catalog.command("build")
 @click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="The catalog, a .parquet file.")
+@output_option("Catalog to write, a .parquet file.")
 @click.option(
     "--taxonomy",
     type=click.Path(path_type=Path),
-    help="Resolve names to accepted ones with this file, made by `taxonomy build`.",
+    help="Taxonomy file to resolve names to accepted ones, made by `taxonomy build`.",
 )
 @options_from(BuildOptions, omit=["holdout_share", "holdout_names"])
 @click.option(
     "--holdout-taxa",
     metavar="SHARE|FILE",
-    help="Keep whole species unseen: a share of them, or those that a file names (a name a line, higher taxa too).",
+    help="Keep whole species unseen: a share of them, or those that a file names (one per line, higher taxa too).",
 )
 @force_option
 def build(
-    tables: tuple[str, ...],
-    output: Path,
-    taxonomy: Path | None,
-    holdout_taxa: str | None,
-    force: bool,
-    **given: Any,
+    tables: tuple[str, ...], output: Path, taxonomy: Path | None, holdout_taxa: str | None, force: bool, **given: Any
 ) -> int:
     """Build a catalog from tables, folder trees named by taxon, or the reviews of a result store.
 
     A table (.csv, .tsv, .parquet) has an image column (image, path, file, filepath or uri) and Darwin Core names; rows may be
     labelled at any rank. A folder tree is named by ranks (Fagaceae/Quercus/robur), binomials (Quercus_robur) or like iNat21's.
-    A table's own `split` column is kept. What is left out, removed or not resolved is listed in files beside the output.
+    A table's own `split` column is kept. Skipped, removed and unresolved rows are listed in files beside the output.
 
     \b
     bioclip-plugin catalog build leaves.csv fish.csv --output collection.parquet
@@ -83,17 +83,14 @@ def build(
         raise UsageError("--only-resolved needs --taxonomy FILE; make one with: bioclip-plugin taxonomy build")
     share, names = _holdout(holdout_taxa)
     options = filled(BuildOptions, given, holdout_share=share, holdout_names=names)
-    sources = labelled_sources(tables)
-    report = Report("Reading", unit="rows")
+    sources, folder = labelled_sources(tables), output.resolve().parent
     try:
         with terminated_like_interrupted(), ExitStack() as stack:
-            work = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix=".catalog-", dir=output.resolve().parent))
-            )
-            stack.enter_context(report)
+            work = stack.enter_context(tempfile.TemporaryDirectory(prefix=".catalog-", dir=folder))
+            line = stack.enter_context(ProgressLine("Reading", unit="rows"))
             built = build_catalog(
-                sources, output.resolve().parent, work, options, resolver=_resolver(taxonomy, stack),
-                started=lambda rows: setattr(report, "total", rows), progress=report.advance,
+                sources, folder, Path(work), options, started=line.expect, progress=line.advance,
+                resolver=stack.enter_context(TaxonomyIndex.open(taxonomy)) if taxonomy else None,
             )  # fmt: skip
             lists = _keep(built, output, force)
     except KeyboardInterrupt:
@@ -109,7 +106,7 @@ def build(
 
 
 def _holdout(given: str | None) -> tuple[float, tuple[str, ...]]:
-    """A share, or the names in a file."""
+    """Return the share of the species, or the names in a file."""
     if given is None:
         return 0.0, ()
     try:
@@ -118,59 +115,43 @@ def _holdout(given: str | None) -> tuple[float, tuple[str, ...]]:
         path = Path(given)
         if not path.is_file():
             raise UsageError(
-                f"--holdout-taxa {given}: give a share from 0 to 0.9, or a file with a name a line; there is no such file"
+                f"--holdout-taxa {given}: there is no such file; give a share from 0 to 0.9, or a file with one name per line"
             ) from None
-        from bioclip_plugin.commands.training.taxon_tables import read_checklist
-
         names = tuple(dict.fromkeys(read_checklist(path)))
         if not names:
-            raise UsageError(f"--holdout-taxa {given}: the file has no names; write one a line") from None
+            raise UsageError(f"--holdout-taxa {given}: the file has no names; write one per line") from None
         return 0.0, names
     if not 0 <= share <= 0.9:
         raise UsageError(f"--holdout-taxa {given}: allowed is a share from 0 to 0.9, or a file with names")
     return share, ()
 
 
-def _resolver(taxonomy: Path | None, stack: ExitStack) -> TaxonomyIndex | None:
-    """The open taxonomy."""
-    if taxonomy is None:
-        return None
-    from bioclip_training.taxonomy import TaxonomyIndex
-
-    return stack.enter_context(TaxonomyIndex.open(taxonomy))
-
-
 def _keep(built: Built, output: Path, force: bool) -> dict[str, Path]:
-    """Give the result its names; lists of an earlier build go when this one has none. The catalog comes last."""
+    """Move the result to its place, the catalog last, and return its lists; outdated lists of an earlier build are removed."""
     lists: dict[str, Path] = {}
     for kind, made in (("removed", built.removed), ("unresolved", built.unresolved), ("duplicates", built.duplicates)):
         target = output.with_suffix(f".{kind}.csv")
-        if made is None:
-            if force:
-                target.unlink(missing_ok=True)
-            continue
-        with whole_file(target, force=True) as draft:
-            shutil.move(made, draft)
-        lists[kind] = target
+        if made is not None:
+            with whole_file(target, force=True) as draft:
+                shutil.move(made, draft)
+            lists[kind] = target
+        elif force:
+            target.unlink(missing_ok=True)
     with whole_file(output, force=force) as draft:
         shutil.move(built.catalog, draft)
     return lists
 
 
 def _summarise(console: Console, output: Path, lists: dict[str, Path]) -> None:
-    from bioclip_training.catalog.overview import overview
-    from bioclip_training.catalog.rows import Catalog
-
     made = overview(Catalog.open(output))
-    say_overview(console, output, made, lists)
+    print_overview(console, output, made, lists)
     console.print(f"Catalog: {output}")
-    held_out = next((word for word in ("val", "test", "unseen") if word in made.splits), None)
     if not made.splits.get("train"):
         console.print("Next: no row is in `train`, so this catalog is for evaluation: bioclip-plugin evaluate --data "
                       f"{output} --model NAME --output FOLDER")  # fmt: skip
         return
     console.print(f"Next: bioclip-plugin train --data {output} --start MODEL --output FOLDER")
-    if held_out:
+    if held_out := next((word for word in ("val", "test", "unseen") if word in made.splits), None):
         console.print(
             f"then: bioclip-plugin evaluate --data {output} --split {held_out} --model local-dir:FOLDER --output REPORT"
         )

@@ -1,4 +1,4 @@
-"""Tables of taxa and checklists: CSV, TSV, Parquet and text files, a row at a time."""
+"""Tables of taxa and checklists: CSV, TSV, Parquet and text files, one row at a time."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ _RANK_COLUMNS = (*(rank.value for rank in RANKS), "specificEpithet", "scientific
 _OTHER_COLUMNS = ("vernacularName", "common_name", "common", "taxonID", "source_id")
 _NAME_COLUMNS = ("scientificName", "species", "name", "canonicalName", "taxon", "label")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
-_BATCH = 8192  # Parquet rows in memory at a time
+_PARQUET_ROWS = 8192  # in memory at a time
 _ZIP = b"PK\x03\x04"
-_LOOKED_AT = 4096  # bytes, for whether it is text at all
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_START_BYTES = 4096  # enough to tell text from anything else
 
 
 def read_taxa(path: Path) -> Iterator[Taxon]:
-    """The taxon of each row; an empty one for a row without a name.
+    """Return the taxon of each row; an empty taxon for a row without a name.
 
     Raises:
         SourceError: if the table is missing, cannot be read, or has no column of a rank.
@@ -33,15 +34,15 @@ def read_taxa(path: Path) -> Iterator[Taxon]:
     header, rows = _open_table(path)
     if not _known(header, _RANK_COLUMNS):
         raise SourceError(
-            f"the table {path} has no column of a rank: it has {printable(', '.join(header)) or 'none'}; read are "
+            f"the table {path} has no column of a rank: its columns are {_shown(header)}; known are "
             f"{', '.join(_RANK_COLUMNS)}, and beside them {', '.join(_OTHER_COLUMNS)}"
         )
-    read = _known(header, (*_RANK_COLUMNS, *_OTHER_COLUMNS))
-    return (taxon_from_row({name: row.get(name) for name in read}) for row in rows)
+    known = _known(header, (*_RANK_COLUMNS, *_OTHER_COLUMNS))
+    return (taxon_from_row({name: row.get(name) for name in known}) for row in rows)
 
 
 def read_checklist(path: Path) -> Iterator[str]:
-    """The names of a checklist: a name a line of a text file, or from the columns of a table.
+    """Return the names of a checklist: the lines of a text file, or the names in a table.
 
     Raises:
         SourceError: if it is missing, cannot be read, or has no column of names.
@@ -51,38 +52,41 @@ def read_checklist(path: Path) -> Iterator[str]:
     header, rows = _open_table(path)
     if not _known(header, (*_NAME_COLUMNS, *_RANK_COLUMNS)):
         raise SourceError(
-            f"the checklist {path} has no column of names: it has {printable(', '.join(header)) or 'none'}; read are "
+            f"the checklist {path} has no column of names: its columns are {_shown(header)}; known are "
             f"{', '.join(_NAME_COLUMNS)}, and columns of ranks"
         )
-    return (name for row in rows if (name := _name_of(row)))
+    return filter(None, map(_name_of, rows))
+
+
+def _shown(header: Iterable[str]) -> str:
+    return printable(", ".join(header)) or "none"
+
+
+def _known(header: Iterable[str], names: Iterable[str]) -> list[str]:
+    wanted = set(map(column_name, names))
+    return [name for name in header if column_name(name) in wanted]
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with _reading(path), _text(path) as file:
-        yield from (line.strip() for line in file if line.strip())
+    with _text(path) as file:
+        yield from filter(None, map(str.strip, file))
 
 
 def _name_of(row: Mapping[str, Any]) -> str:
-    """The whole scientific name of a row: from its ranks where they hold one, else from its column of names."""
+    """Return the scientific name of a row: from its ranks if they hold a whole one, else from its column of names."""
     taxon = taxon_from_row(row)
     if taxon.species and taxon.genus:
         return taxon.scientific_name
     cells = plain_cells(row)
-    named = next(
-        (clean_name(cells[column_name(n)]) for n in _NAME_COLUMNS if clean_name(cells.get(column_name(n)))), ""
-    )
-    return named if named and not taxon.species else taxon.scientific_name or named
-
-
-def _known(header: Iterable[str], names: Iterable[str]) -> list[str]:
-    wanted = {column_name(name) for name in names}
-    return [name for name in header if column_name(name) in wanted]
+    name = next(filter(None, (clean_name(cells.get(column_name(column))) for column in _NAME_COLUMNS)), "")
+    return name if name and not taxon.species else taxon.scientific_name or name
 
 
 def _open_table(path: Path) -> tuple[list[str], Iterator[dict[str, Any]]]:
+    """Return the names of the columns and the rows."""
     if path.suffix.lower() == ".parquet":
         return _open_parquet(path)
-    with _reading(path), _text(path) as file:
+    with _text(path) as file:
         first = file.readline()
     separator = max((",", "\t", ";"), key=first.count)
     header = [name.strip() for name in next(_cells([first], separator), [])]
@@ -90,41 +94,38 @@ def _open_table(path: Path) -> tuple[list[str], Iterator[dict[str, Any]]]:
 
 
 def _text_rows(path: Path, header: list[str], separator: str) -> Iterator[dict[str, Any]]:
-    with _reading(path), _text(path) as file:
+    with _text(path) as file:
         file.readline()
         for cells in _cells(file, separator):
             yield dict(zip(header, cells, strict=False))
 
 
 def _cells(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
-    """Tab-separated checklists (GBIF's) do not quote: there a quotation mark within a cell is part of it."""
+    """Yield the cells of each line. GBIF's tab-separated checklists do not quote: there a quotation mark is a character."""
     if separator == "\t":
         return ([cell.strip('"') for cell in line.rstrip("\r\n").split("\t")] for line in lines)
     return csv.reader(lines, delimiter=separator)
 
 
-def _text(path: Path) -> IO[str]:
-    with path.open("rb") as file:
-        start = file.read(_LOOKED_AT)
-    if start.startswith(_ZIP) and not zipfile.is_zipfile(path):
-        raise SourceError(f"the zip archive {path} is truncated or damaged: copy it again")
-    if start.startswith(_ZIP):
-        raise SourceError(f"{path} is a zip archive or a spreadsheet, no table of text: give a CSV or TSV file")
-    if b"\x00" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise SourceError(f"{path} is no text: give a CSV, TSV or Parquet file")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _text(path: Path) -> Iterator[IO[str]]:
+    """Open a text file; whatever cannot be read in the block is one error that names the file."""
     try:
-        yield
-    except OSError as error:
-        raise SourceError(f"the table {path} cannot be read: {error.strerror or error}") from None
+        with path.open("rb") as file:
+            start = file.read(_START_BYTES)
+        if start.startswith(_ZIP) and not zipfile.is_zipfile(path):
+            raise SourceError(f"the zip archive {path} is truncated or damaged: copy it again")
+        if start.startswith(_ZIP):
+            raise SourceError(f"{path} is a zip archive or a spreadsheet, not a table of text: give a CSV or TSV file")
+        if b"\x00" in start and not start.startswith(_UTF_16):
+            raise SourceError(f"{path} is not a text file: give a CSV, TSV or Parquet file")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
     except UnicodeDecodeError:
         raise SourceError(f"the table {path} is not UTF-8: save it as UTF-8 and try again") from None
-    except csv.Error as error:
-        raise SourceError(f"the table {path} cannot be read: {error}") from None
+    except (OSError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SourceError(f"the table {path} cannot be read: {reason}") from None
 
 
 def _open_parquet(path: Path) -> tuple[list[str], Iterator[dict[str, Any]]]:
@@ -136,5 +137,6 @@ def _open_parquet(path: Path) -> tuple[list[str], Iterator[dict[str, Any]]]:
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"the table {path} cannot be read as Parquet: {error}") from None
     header = [str(name) for name in file.schema_arrow.names]
-    read = _known(header, (*_NAME_COLUMNS, *_RANK_COLUMNS, *_OTHER_COLUMNS))
-    return header, (row for batch in file.iter_batches(batch_size=_BATCH, columns=read) for row in batch.to_pylist())
+    known = _known(header, (*_NAME_COLUMNS, *_RANK_COLUMNS, *_OTHER_COLUMNS))
+    batches = file.iter_batches(batch_size=_PARQUET_ROWS, columns=known)
+    return header, (row for batch in batches for row in batch.to_pylist())
