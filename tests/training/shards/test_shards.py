@@ -135,7 +135,7 @@ def test_one_split_alone_keeps_the_taxa_of_all(tmp_path: Path, rows: list[Catalo
     assert len(images) == 10
     assert len(images.taxa) == 3
     assert {images.taxa[taxon].lineage for taxon in images.taxon_of_N} == {TAXA[2].lineage}
-    with pytest.raises(SourceError, match=r"'train': there are val \(10\), and all \(10\)"):
+    with pytest.raises(SourceError, match=r"'train': there are val 10, and all 10"):
         open_images(tmp_path / "shards", "train")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Protocol
 
@@ -100,10 +99,6 @@ def open_images(address: str | Path, part: str, *, dev_fraction: float = DEV_FRA
 
 def _empty_part(catalog: Catalog, part: str, what: str) -> str:
     """Return the message for an empty part, with the parts that there are."""
-    counts = Counter(word or "(no split)" for word in catalog.column("split"))
-    if not counts:
+    if not len(catalog):
         return f"{what} is empty: it has no rows at all"
-    parts = [f"{word} ({count})" for word, count in sorted(counts.items())]
-    if "train" in counts and "dev" not in counts:
-        parts.append("dev (cut out of train by the hash of the group)")
-    return f"{what} has nothing in its part {part!r}: there are {', '.join(parts)}, and all ({len(catalog)})"
+    return f"{what} has nothing in its part {part!r}: there are {catalog.parts()}, and all {len(catalog)}"

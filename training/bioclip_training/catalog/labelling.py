@@ -31,22 +31,19 @@ class Labeller:
         self.unresolved: Counter[Label] = Counter()
         """Rows of each label without an accepted name."""
 
-    def label(self, cells: Mapping[str, Any]) -> Label:
-        """Return the label of a row with cells from :func:`~bioclip_core.cells.plain_cells`."""
+    def label(self, cells: Mapping[str, Any], *, count: bool = False) -> Label:
+        """Return the label of a row with cells from :func:`~bioclip_core.cells.plain_cells`; ``count`` counts the row."""
         key = tuple((name, str(value)) for name, value in cells.items() if name in NAME_COLUMNS)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             known = self._known[key] = self._resolved(cells)
+        if count and known.outcome:
+            self.outcomes[known.outcome] += 1
+        if count and known.unresolved:
+            self.unresolved[known] += 1
         return known
-
-    def count(self, label: Label) -> None:
-        """Count one row of a label."""
-        if label.outcome:
-            self.outcomes[label.outcome] += 1
-        if label.unresolved:
-            self.unresolved[label] += 1
 
     def facts(self) -> dict[str, Any]:
         """Return what is stored with the catalog; empty without a taxonomy."""

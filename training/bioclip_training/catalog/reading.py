@@ -90,8 +90,7 @@ def _labelled(source: LabelledSource, labeller: Labeller, options: BuildOptions)
             yield item
             continue
         cells = plain_cells(item.cells)
-        label = labeller.label(cells)
-        labeller.count(label)
+        label = labeller.label(cells, count=True)
         name = label.taxon.scientific_name
         if label.taxon.rank is None:
             reason = (

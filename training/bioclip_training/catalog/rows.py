@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -216,6 +217,14 @@ class Catalog:
     def group(self, row: int) -> str:
         """Return the row's group; ``row N`` for a row without one."""
         return self._columns["group"][row].as_py() or f"row {row}"
+
+    def parts(self) -> str:
+        """Return the splits with their sizes for a message: "train 680 (of which dev 68), val 170"."""
+        counts = Counter(split or "(no split)" for split in self.column("split"))
+        texts = {split: f"{split} {count}" for split, count in sorted(counts.items())}
+        if "train" in texts and "dev" not in texts:
+            texts["train"] += f" (of which dev {len(self.rows_of('dev'))})"
+        return ", ".join(texts.values()) or "no rows"
 
     def rows_of(self, part: str, *, dev_fraction: float | None = None) -> NDArray[np.int64]:
         """Return the rows of a part, ascending: a word of the ``split`` column, ``all``, ``dev``, or ``train`` without its ``dev``.

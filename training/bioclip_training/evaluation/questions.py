@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,17 +46,8 @@ def query_rows(catalog: Catalog, splits: Sequence[str]) -> NDArray[np.int64]:
     found = {split: catalog.rows_of(split) for split in splits}
     for split, rows in found.items():
         if not len(rows):
-            raise UsageError(f"split {split!r}: {catalog.file} has no rows of it; it has {_parts_of(catalog)}")
+            raise UsageError(f"split {split!r}: {catalog.file} has no rows of it; it has {catalog.parts()}")
     return np.unique(np.concatenate(list(found.values())))
-
-
-def _parts_of(catalog: Catalog) -> str:
-    """Return the parts of a catalog with their sizes: "train 680 (of which dev 68), val 170"."""
-    counts = Counter(split or "(none)" for split in catalog.column("split"))
-    texts = {split: f"{split} {count}" for split, count in sorted(counts.items())}
-    if "train" in texts and "dev" not in texts:
-        texts["train"] += f" (of which dev {len(catalog.rows_of('dev'))})"
-    return ", ".join(texts.values()) or "no rows"
 
 
 def groups_of(catalog: Catalog) -> NDArray[np.int64]:

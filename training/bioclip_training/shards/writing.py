@@ -206,10 +206,7 @@ def _rows_of(catalog: Catalog, splits: Sequence[str]) -> int:
     counts = Counter(catalog.column("split"))
     missing = [split for split in splits if not counts[split]]
     if missing or not counts:
-        known = ", ".join(f"{word or '(no split)'} ({count})" for word, count in sorted(counts.items()))
-        raise SourceError(
-            f"the catalog {catalog.file} has no split {', '.join(missing)}: there are {known or 'no rows at all'}"
-        )
+        raise SourceError(f"the catalog {catalog.file} has no split {', '.join(missing)}; it has {catalog.parts()}")
     return sum(counts[split] for split in splits)
 
 
