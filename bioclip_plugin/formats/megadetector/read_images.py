@@ -69,22 +69,21 @@ class ImageReader:
 
     def items(self, entry: Entry) -> Iterator[MediaItem | Unlisted]:
         """Yield the items of one entry, one or one per frame with boxes, and a message for each box that is dropped."""
-        known = self._item_of(entry)
         failure, listed = entry.record.get("failure"), entry.record.get("detections")
         if failure:
             # The detector's own words stand alone, so that an export can write them unchanged.
-            yield Unlisted(entry.uri, str(failure), known=known)
+            yield Unlisted(entry.uri, str(failure), known=self._item_of(entry))
             if listed:
                 many = f"{len(listed)} detections" if isinstance(listed, list) else f"detections ({kind_of(listed)})"
                 yield self._message(entry, "", f"it has a failure and {many}; the detections are skipped")
             return
         if not isinstance(listed, list):
             reason = f"images[{entry.number}] {entry.name!r}: detections is {kind_of(listed)}, and there is no failure"
-            yield Unlisted(entry.uri, reason, known=known)
+            yield Unlisted(entry.uri, reason, known=self._item_of(entry))
             return
         found, dropped = self._detections(entry, listed)
         if dropped and not found:  # an item without boxes would mean that the detector found nothing
-            yield without_boxes(known, dropped)
+            yield without_boxes(self._item_of(entry), dropped)
             return
         yield from dropped
         frameless = sum(detection.frame is None for detection in found)
@@ -95,13 +94,31 @@ class ImageReader:
                 one if one.frame is not None else one._replace(region=replace(one.region, classified=False))
                 for one in found
             ]
-        yield from _by_frame(known, found)
+        yield from self._by_frame(entry, found)
 
     def _item_of(self, entry: Entry) -> MediaItem:
-        """Return an item with the time, place and deployment of an entry; other values are metadata."""
-        rest = {name: value for name, value in entry.record.items() if name not in _FIELDS}
+        return MediaItem(entry.uri, entry.path, **self._facts(entry.record))
+
+    def _by_frame(self, entry: Entry, found: list[_Detection]) -> Iterator[MediaItem]:
+        """Yield one item per frame. The first one keeps all metadata; the others have only the frame rate."""
+        frames: dict[int, list[_Detection]] = {}
+        for detection in found:
+            frames.setdefault(detection.frame or 0, []).append(detection)
+        facts = self._facts(entry.record)
+        metadata = facts.get("metadata", {})
+        for frame in sorted(frames) or [0]:
+            detections = frames.get(frame, [])
+            classes = [{"bbox": one.region.xywh, "classes": one.classes} for one in detections if one.classes]
+            facts["metadata"] = {**metadata, "classifications": classes} if classes else metadata
+            regions = tuple(one.region for one in detections)
+            yield MediaItem(entry.uri, entry.path, frame, regions=regions, detected=True, **facts)
+            metadata = {name: value for name, value in metadata.items() if name == "frame_rate"}
+
+    def _facts(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of an item that an entry states besides its boxes; values that fit no field are metadata."""
+        rest = {name: value for name, value in record.items() if name not in _FIELDS}
         if not rest:
-            return MediaItem(entry.uri, entry.path)
+            return {}
         captured_at = moment_of(rest.get("datetime"))
         if captured_at is not None:
             captured_at = in_zone(captured_at, self._time_zone)
@@ -112,15 +129,12 @@ class ImageReader:
         country, deployment = country_of(rest.get("country")), rest.get("location")
         if country is not None:
             del rest["country"]
-        deployment = rest.pop("location") if isinstance(deployment, str) and deployment.strip() else None
-        return MediaItem(
-            entry.uri,
-            entry.path,
-            captured_at=captured_at,
-            place=Place(country, None, latitude, longitude),
-            deployment=deployment,
-            metadata={name: json_value(value) for name, value in rest.items() if value is not None},
-        )
+        return {
+            "captured_at": captured_at,
+            "place": Place(country, None, latitude, longitude),
+            "deployment": rest.pop("location") if isinstance(deployment, str) and deployment.strip() else None,
+            "metadata": {name: json_value(value) for name, value in rest.items() if value is not None},
+        }
 
     def _detections(self, entry: Entry, listed: list[Any]) -> tuple[list[_Detection], list[Unlisted]]:
         """Return the detections of an entry, and messages for those that cannot be used."""
@@ -169,22 +183,3 @@ class ImageReader:
 
     def _message(self, entry: Entry, part: str, why: str) -> Unlisted:
         return message_of(self._file, f"images[{entry.number}]", entry, part, why)
-
-
-def _by_frame(known: MediaItem, found: list[_Detection]) -> Iterator[MediaItem]:
-    """Yield one item per frame. The first one keeps all metadata; the others have only the frame rate."""
-    frames: dict[int, list[_Detection]] = {}
-    for detection in found:
-        frames.setdefault(detection.frame or 0, []).append(detection)
-    metadata = known.metadata
-    for frame in sorted(frames) or [0]:
-        detections = frames.get(frame, [])
-        classes = [{"bbox": one.region.xywh, "classes": one.classes} for one in detections if one.classes]
-        yield replace(
-            known,
-            frame=frame,
-            regions=tuple(one.region for one in detections),
-            detected=True,
-            metadata={**metadata, "classifications": classes} if classes else metadata,
-        )
-        metadata = {name: value for name, value in metadata.items() if name == "frame_rate"}
