@@ -296,10 +296,10 @@ def test_a_damaged_parquet_file_is_an_error_that_names_it() -> None:
 
 
 def test_a_long_table_is_read_as_it_is_needed() -> None:
-    address = table("image\n" + "".join(f"{n}.jpg\n" for n in range(100_000)))
+    address = table("image\n" + "".join(f"{n}.jpg\n" for n in range(20_000)))
     found = TableSource().items(address)
     assert [next(found).uri for _ in range(3)] == ["0.jpg", "1.jpg", "2.jpg"]
-    assert sum(1 for _ in found) == 99_997
+    assert sum(1 for _ in found) == 19_997
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\nworld\n", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"])

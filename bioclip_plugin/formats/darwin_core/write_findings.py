@@ -22,8 +22,8 @@ _TABLES = """
 CREATE TABLE occurrence (number INTEGER PRIMARY KEY, id TEXT UNIQUE, terms TEXT);
 CREATE TABLE vote (number INTEGER PRIMARY KEY, occurrence INTEGER, media TEXT, taxon TEXT, probability REAL, candidates TEXT);
 CREATE INDEX vote_occurrence ON vote (occurrence);
-CREATE TABLE said (number INTEGER PRIMARY KEY, occurrence INTEGER, media TEXT, taxon TEXT, reviewer TEXT, moment TEXT, comment TEXT);
-CREATE INDEX said_occurrence ON said (occurrence);
+CREATE TABLE review (number INTEGER PRIMARY KEY, occurrence INTEGER, media TEXT, taxon TEXT, reviewer TEXT, moment TEXT, comment TEXT);
+CREATE INDEX review_occurrence ON review (occurrence);
 CREATE TABLE image (number INTEGER PRIMARY KEY, occurrence INTEGER, media TEXT, uri TEXT, terms TEXT, UNIQUE (occurrence, media));
 """
 
@@ -42,8 +42,8 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A reviewer's last review of an image of a specimen."""
+class ReviewedName:
+    """The name in a reviewer's last review of an image of a specimen."""
 
     media: str
     taxon: Taxon
@@ -60,7 +60,7 @@ class Occurrence:
     id: str
     terms: Mapping[str, str]
     votes: list[Vote]
-    said: list[Said]
+    reviews: list[ReviewedName]
     images: list[tuple[str, dict[str, str]]]
     """Uri and terms of each image, and of each region after its image."""
 
@@ -82,12 +82,12 @@ class Findings(Scratch):
         """Yield every specimen, also without an answer, in the order of the listing."""
         for number, name, terms in self._database.execute("SELECT number, id, terms FROM occurrence ORDER BY number"):
             votes = self._rows("media, taxon, probability, candidates", "vote", number)
-            said = self._rows("media, taxon, reviewer, moment, comment", "said", number)
+            reviews = self._rows("media, taxon, reviewer, moment, comment", "review", number)
             yield Occurrence(
                 name,
                 json.loads(terms),
                 [Vote(media, Taxon(*json.loads(taxon)), p, json.loads(listed)) for media, taxon, p, listed in votes],
-                [Said(media, Taxon(*json.loads(taxon)), *rest) for media, taxon, *rest in said],
+                [ReviewedName(media, Taxon(*json.loads(taxon)), *rest) for media, taxon, *rest in reviews],
                 [(uri, json.loads(terms)) for uri, terms in self._rows("uri, terms", "image", number)],
             )
 
@@ -133,7 +133,7 @@ class Findings(Scratch):
         if taxon is not None:
             moment = review.reviewed_at.isoformat(timespec="seconds").replace("+00:00", "Z")
             self._insert(
-                "said", occurrence=occurrence, media=self._image(occurrence, item, box), taxon=_packed(taxon),
+                "review", occurrence=occurrence, media=self._image(occurrence, item, box), taxon=_packed(taxon),
                 reviewer=review.reviewer, moment=moment, comment=review.comment,
             )  # fmt: skip
 

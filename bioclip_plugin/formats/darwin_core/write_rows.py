@@ -85,21 +85,21 @@ class Identifier:
 
 def _persons(occurrence: Occurrence) -> list[IdentificationRow]:
     rows: dict[str, dict[str, str]] = {}
-    for said in occurrence.said:
-        name = person_identification(occurrence.id, said.reviewer, said.taxon)
+    for review in occurrence.reviews:
+        name = person_identification(occurrence.id, review.reviewer, review.taxon)
         first = {
             "identificationID": name,
-            "identifiedBy": said.reviewer,
-            "identifiedByID": person_address(said.reviewer),
-            "dateIdentified": said.moment,
-            **_name_terms(said.taxon),
-            "identificationReferences": said.media,
-            "identificationRemarks": said.comment,
+            "identifiedBy": review.reviewer,
+            "identifiedByID": person_address(review.reviewer),
+            "dateIdentified": review.moment,
+            **_name_terms(review.taxon),
+            "identificationReferences": review.media,
+            "identificationRemarks": review.comment,
         }
         row = rows.setdefault(name, first)
-        row["dateIdentified"] = max(row["dateIdentified"], said.moment)
-        if said.media not in row["identificationReferences"]:
-            row["identificationReferences"] += f" | {said.media}"
+        row["dateIdentified"] = max(row["dateIdentified"], review.moment)
+        if review.media not in row["identificationReferences"]:
+            row["identificationReferences"] += f" | {review.media}"
     return [IdentificationRow(terms, is_machine=False) for terms in rows.values()]
 
 
