@@ -22,7 +22,7 @@ from bioclip_core.errors import UsageError
 from bioclip_core.images.decoding import decode_regions
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.taxonomy import Rank
-from bioclip_training.biosphere import Biosphere, render_scene
+from bioclip_training.biosphere import Biosphere, photograph
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.demo_checkpoint.__main__ import claim, main, make
 from bioclip_training.demo_checkpoint.evaluation import agreement, open_demo
@@ -103,7 +103,7 @@ def said_by_rank() -> dict[str, float]:
 
 def unseen_scene(biosphere: Biosphere, number: int, preprocessing: object) -> np.ndarray:
     """A JPEG of 512 pixels, infrared at the ordinary share, through the software's own decoding."""
-    scene = render_scene(biosphere.species[number * 7 % 72], np.random.default_rng([404, number]), (512, 384))
+    scene = photograph(biosphere.species[number * 7 % 72], np.random.default_rng([404, number]), (512, 384)).image
     buffer = io.BytesIO()
     scene.save(buffer, "JPEG", quality=88)
     (pixels,) = decode_regions(buffer.getvalue(), [None], preprocessing)  # type: ignore[arg-type]

@@ -14,11 +14,11 @@ from PIL import ExifTags, Image
 
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
-from bioclip_training.biosphere import KINGDOM, MARK, Biosphere, Pose, Setting, photograph, plate, render_scene
+from bioclip_training.biosphere import KINGDOM, MARK, Biosphere, Pose, Setting, photograph, plate
 from bioclip_training.biosphere.__main__ import main
 from bioclip_training.biosphere.bodies import outline
 from bioclip_training.biosphere.camera_trap import write_camera_trap
-from bioclip_training.biosphere.traits import PLANS, STYLES
+from bioclip_training.biosphere.traits import ACCENTS, PATTERNS, PLANS, STYLES, TONES, Traits
 
 SMALL = (128, 96)
 
@@ -84,11 +84,22 @@ def test_the_seed_alone_decides_the_tree(biosphere: Biosphere) -> None:
     assert not set(Biosphere.grow(seed=3).taxa) & set(biosphere.taxa)
 
 
+def looks(traits: Traits) -> np.ndarray:
+    """Traits as numbers on comparable scales: plan, styles and pattern one-hot, hue as a point on a circle."""
+    turn = 2 * np.pi * traits.hue
+    return np.concatenate([
+        2.0 * np.eye(len(PLANS))[PLANS.index(traits.plan)], traits.proportions, [np.cos(turn), np.sin(turn), traits.lightness],
+        np.eye(STYLES)[traits.tail_style], np.eye(STYLES)[traits.ornament_style],
+        0.5 * np.eye(len(PATTERNS))[PATTERNS.index(traits.pattern)], 0.5 * np.eye(len(TONES))[TONES.index(traits.tone)],
+        0.5 * np.eye(len(ACCENTS))[ACCENTS.index(traits.accent)],
+    ])  # fmt: skip
+
+
 def test_the_nearer_two_species_are_related_the_more_alike_their_traits(biosphere: Biosphere) -> None:
     distances: dict[int, list[float]] = {depth: [] for depth in range(1, 7)}
     for one, other in combinations(biosphere.species, 2):
         shared = sum(a == b for a, b in zip(one.taxon.lineage, other.taxon.lineage, strict=True))
-        distances[shared].append(float(np.linalg.norm(one.traits.vector() - other.traits.vector())))
+        distances[shared].append(float(np.linalg.norm(looks(one.traits) - looks(other.traits))))
     kingdom, phylum, class_, order, family, genus = (float(np.mean(distances[shared])) for shared in range(1, 7))
     assert genus < family < order < min(kingdom, phylum)
     assert (
@@ -129,7 +140,7 @@ def test_every_body_plan_can_be_drawn_in_every_style_and_each_style_is_another_o
 
 def test_the_same_random_numbers_draw_the_same_scene_and_others_another(biosphere: Biosphere) -> None:
     species = biosphere.species[0]
-    one, again, other = (np.asarray(render_scene(species, rng(seed), SMALL)) for seed in (1, 1, 2))
+    one, again, other = (np.asarray(photograph(species, rng(seed), SMALL).image) for seed in (1, 1, 2))
     assert one.shape == (96, 128, 3)
     assert (one == again).all()
     assert (one != other).any()
@@ -142,9 +153,9 @@ def test_habitat_light_age_and_sex_do_not_depend_on_the_species(biosphere: Biosp
 
 def test_a_scene_looks_the_same_at_any_size(biosphere: Biosphere) -> None:
     species = biosphere.species[20]
-    large = np.asarray(render_scene(species, rng(5), (1024, 768)).reduce(8), dtype=float)
-    small = np.asarray(render_scene(species, rng(5), SMALL), dtype=float)
-    other = np.asarray(render_scene(species, rng(6), SMALL), dtype=float)
+    large = np.asarray(photograph(species, rng(5), (1024, 768)).image.reduce(8), dtype=float)
+    small = np.asarray(photograph(species, rng(5), SMALL).image, dtype=float)
+    other = np.asarray(photograph(species, rng(6), SMALL).image, dtype=float)
     # Edges fall on other pixels, so the pictures are close but not equal.
     assert np.abs(large - small).mean() < 6 < np.abs(other - small).mean()
 

@@ -24,40 +24,31 @@ _COLUMNS = (
 
 
 def write_scenes(
-    folder: Path,
-    biosphere: Biosphere,
-    *,
-    count: int,
-    seed: int,
-    size: tuple[int, int] = SIZE,
-    plates: bool = False,
-    first: int = 0,
+    folder: Path, biosphere: Biosphere, *, count: int, seed: int, size: tuple[int, int] = SIZE, plates: bool = False
 ) -> None:
-    """Write ``scene_NNNNN.jpg`` files and ``truth.csv`` (their species in turn); ``x`` to ``height`` is the animal's box as shares."""
+    """Write ``scene_NNNNN.jpg`` files, the species in turn, and ``truth.csv``.
+
+    The columns ``x`` to ``height`` are the animal's box as shares of the picture.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    draw = plate if plates else photograph
     with (folder / "truth.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(_COLUMNS)
-        for number in range(first, first + count):
+        for number in range(count):
             species = biosphere.species[number % len(biosphere.species)]
-            rng = np.random.default_rng([seed, number])
-            photo = plate(species, rng, size) if plates else photograph(species, rng, size)
+            photo = draw(species, np.random.default_rng([seed, number]), size)
             name = f"scene_{number:05d}.jpg"
             photo.image.save(folder / name, quality=88)
-            table.writerow(_row(name, species, photo))
-            _progress(number + 1 - first, count)
+            table.writerow([name, *_truth(species, photo)])
+            _progress(number + 1, count)
 
 
-def _row(name: str, species: Species, photo: Photograph) -> list[str]:
+def _truth(species: Species, photo: Photograph) -> list[str]:
     taxon = species.taxon
-    truth = [
-        photo.habitat,
-        str(photo.infrared).lower(),
-        photo.life_stage,
-        photo.sex,
-        *(f"{value:.5f}" for value in photo.box),
-    ]
-    return [name, *taxon.lineage, taxon.scientific_name, taxon.common_name, *truth]
+    box = (f"{value:.5f}" for value in photo.box)
+    scene = [photo.habitat, str(photo.infrared).lower(), photo.life_stage, photo.sex, *box]
+    return [*taxon.lineage, taxon.scientific_name, taxon.common_name, *scene]
 
 
 def _progress(done: int, count: int) -> None:
@@ -68,28 +59,8 @@ def _progress(done: int, count: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0 when everything is written, 1 with one line of why when not."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bioclip_training.biosphere", description=(__doc__ or "").split("\n\n")[1]
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="FOLDER", help="made if it does not exist; must be empty"
-    )
-    parser.add_argument("--count", type=int, default=100, help="scenes, the species in turn (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=5, help="of the scenes (default: %(default)s)")
-    parser.add_argument(
-        "--biosphere-seed", type=int, default=2, help="of the tree (default: %(default)s, the demo model's)"
-    )
-    parser.add_argument("--families", type=int, default=24, help="(default: %(default)s, the demo model's)")
-    parser.add_argument("--species", type=int, default=72, help="(default: %(default)s, the demo model's)")
-    parser.add_argument(
-        "--width",
-        type=int,
-        default=SIZE[0],
-        help="in pixels; the height is three quarters of it (default: %(default)s)",
-    )
-    parser.add_argument("--plates", action="store_true", help="specimen plates instead of camera-trap scenes")
-    options = parser.parse_args(argv)
+    """Run the command; return 0 if everything is written, or 1 after one line with the reason."""
+    options = _parser().parse_args(argv)
     try:
         _check(options)
         biosphere = Biosphere.grow(seed=options.biosphere_seed, families=options.families, species=options.species)
@@ -103,6 +74,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bioclip_training.biosphere", description=(__doc__ or "").split("\n\n")[1]
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="New or empty folder.")
+    for name, default, text in (
+        ("count", 100, "Number of scenes, the species in turn (default: %(default)s)."),
+        ("seed", 5, "Random seed of the scenes (default: %(default)s)."),
+        ("biosphere-seed", 2, "Random seed of the tree (default: %(default)s, the demo model's)."),
+        ("families", 24, "Number of families (default: %(default)s, the demo model's)."),
+        ("species", 72, "Number of species (default: %(default)s, the demo model's)."),
+        ("width", SIZE[0], "Width in pixels; the height is three quarters of it (default: %(default)s)."),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=default, help=text)
+    parser.add_argument("--plates", action="store_true", help="Write specimen plates instead of camera-trap scenes.")
+    return parser
+
+
 def _check(options: argparse.Namespace) -> None:
     if options.count < 1 or options.width < 64:
         raise UsageError(f"--count {options.count}, --width {options.width}: at least 1 scene of 64 pixels is needed")
@@ -110,7 +99,7 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--seed {options.seed}, --biosphere-seed {options.biosphere_seed}: seeds are 0 or more")
     if options.output.exists() and (not options.output.is_dir() or any(options.output.iterdir())):
         raise UsageError(
-            f"--output {options.output}: must be a new or empty folder, so that truth.csv describes all that is in it"
+            f"--output {options.output}: must be a new or empty folder, so that truth.csv describes everything in it"
         )
 
 

@@ -1,4 +1,4 @@
-"""Writes a folder as camera traps leave it: a sub-folder a camera, bursts with EXIF dates and places, one corrupt file."""
+"""A folder as camera traps leave it: a sub-folder per camera, bursts with EXIF dates and places, one corrupt file."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from PIL.TiffImagePlugin import IFDRational
 
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import Taxon
-from bioclip_training.biosphere.phylogeny import Biosphere, Species
+from bioclip_training.biosphere.phylogeny import Biosphere
 from bioclip_training.biosphere.pose import Pose
-from bioclip_training.biosphere.scene import SIZE, Photograph, Setting, photograph
+from bioclip_training.biosphere.scene import SIZE, Setting, photograph
 
 BURST = 3
-"""Pictures that a passing animal sets off, a second apart."""
+"""Number of pictures that a passing animal triggers, a second apart."""
 
 _ZONE = timezone(timedelta(hours=-3))
-# In the South Atlantic, far from any land: the places are as fictional as the animals.
-_SEA = (-34.5, -17.25)
-_SERIAL_TAG = ExifTags.Base.BodySerialNumber
+_SEA = (-34.5, -17.25)  # in the South Atlantic, far from any land: the places are as fictional as the animals
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +30,10 @@ class SceneRecord:
     """The truth about one written picture."""
 
     path: str
-    """Relative to the folder, with forward slashes."""
+    """Path relative to the folder, with forward slashes."""
     taxon: Taxon
     sequence: str
-    """The burst that the picture belongs to."""
+    """Burst that the picture belongs to."""
     deployment: str
     captured_at: datetime
     latitude: float
@@ -49,7 +47,7 @@ class SceneRecord:
     life_stage: str
     sex: str
     corrupt: bool
-    """The file is cut off and cannot be decoded."""
+    """True if the file is cut off and cannot be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,11 @@ class _Camera:
     latitude: float
     longitude: float
     setting: Setting
+
+    @classmethod
+    def drawn(cls, index: int, rng: np.random.Generator) -> _Camera:
+        latitude, longitude = (round(degrees + float(rng.uniform(-0.05, 0.05)), 5) for degrees in _SEA)
+        return cls(f"CAM{index + 1:02d}", f"FICT{1000 + index}", latitude, longitude, Setting.drawn(rng))
 
 
 def write_camera_trap(
@@ -73,19 +76,18 @@ def write_camera_trap(
     """Render ``images`` pictures into ``folder``, in bursts of three, the last but one of them corrupt; equal seeds write equal files.
 
     Returns:
-        One record a file, sorted by path.
+        One record per file, sorted by path.
 
     Raises:
-        UsageError: fewer than two images, or no camera.
+        UsageError: for fewer than two images, or without a camera.
     """
     if images < 2 or cameras < 1:
         raise UsageError(
             f"a camera-trap folder of {images} images from {cameras} cameras: at least 2 images and 1 camera are needed"
         )
     records = []
-    for number, (camera, taken, record) in enumerate(_shots(biosphere, images, cameras, seed, size)):
+    for number, (content, record) in enumerate(_shots(biosphere, images, cameras, seed, size)):
         corrupt = number == images - 2
-        content = _jpeg(taken.image, camera, record.captured_at)
         target = folder / record.path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content[: len(content) // 3] if corrupt else content)
@@ -95,73 +97,51 @@ def write_camera_trap(
 
 def _shots(
     biosphere: Biosphere, images: int, cameras: int, seed: int, size: tuple[int, int]
-) -> Iterator[tuple[_Camera, Photograph, SceneRecord]]:
-    """Burst after burst, the cameras in turn."""
+) -> Iterator[tuple[bytes, SceneRecord]]:
+    """Yield the file and the truth of each picture, burst after burst, the cameras in turn."""
     rng = np.random.default_rng([seed, 0])
-    posts = [_camera(index, rng) for index in range(cameras)]
+    posts = [_Camera.drawn(index, rng) for index in range(cameras)]
     clocks = [datetime(2031, 3, 2, 5, 40, tzinfo=_ZONE) + timedelta(minutes=17 * index) for index in range(cameras)]
     taken = [0] * cameras
     for burst, first in enumerate(range(0, images, BURST)):
         post = burst % cameras
+        camera = posts[post]
         clocks[post] += timedelta(minutes=int(rng.integers(40, 400)), seconds=int(rng.integers(60)))
         species = biosphere.species[int(rng.integers(len(biosphere.species)))]
         pose, infrared = Pose.drawn(rng), not 6 <= clocks[post].hour < 19
-        setting = replace(posts[post].setting, infrared=infrared)
+        setting = replace(camera.setting, infrared=infrared)
         for shot in range(min(BURST, images - first)):
             moved = replace(pose, stride=-pose.stride if shot % 2 else pose.stride)
-            photo = photograph(
-                species, np.random.default_rng([seed, 1, first + shot]), size, setting=setting, pose=moved
-            )
+            shot_rng = np.random.default_rng([seed, 1, first + shot])
+            photo = photograph(species, shot_rng, size, setting=setting, pose=moved)
             taken[post] += 1
-            path = f"{posts[post].name}/IMG_{taken[post]:04d}.JPG"
-            when = clocks[post] + timedelta(seconds=shot)
-            yield (
-                posts[post],
-                photo,
-                _record(path, species, f"{posts[post].name}-{burst:04d}", posts[post], when, photo),
-            )
-
-
-def _camera(index: int, rng: np.random.Generator) -> _Camera:
-    latitude, longitude = (round(degrees + float(rng.uniform(-0.05, 0.05)), 5) for degrees in _SEA)
-    return _Camera(f"CAM{index + 1:02d}", f"FICT{1000 + index}", latitude, longitude, Setting.drawn(rng))
-
-
-def _record(
-    path: str, species: Species, sequence: str, camera: _Camera, when: datetime, photo: Photograph
-) -> SceneRecord:
-    return SceneRecord(
-        path, species.taxon, sequence, camera.name, when, camera.latitude, camera.longitude, photo.box, photo.habitat,
-        photo.infrared, photo.life_stage, photo.sex, corrupt=False,
-    )  # fmt: skip
+            record = SceneRecord(
+                f"{camera.name}/IMG_{taken[post]:04d}.JPG", species.taxon, f"{camera.name}-{burst:04d}", camera.name,
+                clocks[post] + timedelta(seconds=shot), camera.latitude, camera.longitude, photo.box, photo.habitat, photo.infrared,
+                photo.life_stage, photo.sex, corrupt=False,
+            )  # fmt: skip
+            yield _jpeg(photo.image, camera, record.captured_at), record
 
 
 def _jpeg(image: Image.Image, camera: _Camera, when: datetime) -> bytes:
-    """The picture as a JPEG with the EXIF that a camera trap writes."""
+    """Return the picture as a JPEG with the EXIF that a camera trap writes."""
+    taken, offset = f"{when:%Y:%m:%d %H:%M:%S}", f"{when:%z}"
     exif = Image.Exif()
-    exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "Fictive", "Trailwatcher 2"
-    exif[ExifTags.Base.DateTime] = f"{when:%Y:%m:%d %H:%M:%S}"
-    details = exif.get_ifd(ExifTags.IFD.Exif)
-    details[ExifTags.Base.DateTimeOriginal] = f"{when:%Y:%m:%d %H:%M:%S}"
-    offset = f"{when:%z}"
-    details[ExifTags.Base.OffsetTimeOriginal] = f"{offset[:3]}:{offset[3:]}"
-    details[_SERIAL_TAG] = camera.serial
-    gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
-    gps[ExifTags.GPS.GPSLatitudeRef], gps[ExifTags.GPS.GPSLatitude] = (
-        "N" if camera.latitude >= 0 else "S",
-        _degrees(camera.latitude),
-    )
-    gps[ExifTags.GPS.GPSLongitudeRef], gps[ExifTags.GPS.GPSLongitude] = (
-        "E" if camera.longitude >= 0 else "W",
-        _degrees(camera.longitude),
-    )
+    exif.update({ExifTags.Base.Make: "Fictive", ExifTags.Base.Model: "Trailwatcher 2", ExifTags.Base.DateTime: taken})
+    exif.get_ifd(ExifTags.IFD.Exif).update({
+        ExifTags.Base.DateTimeOriginal: taken, ExifTags.Base.OffsetTimeOriginal: f"{offset[:3]}:{offset[3:]}",
+        ExifTags.Base.BodySerialNumber: camera.serial,
+    })  # fmt: skip
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update({
+        ExifTags.GPS.GPSLatitudeRef: "N" if camera.latitude >= 0 else "S", ExifTags.GPS.GPSLatitude: _degrees(camera.latitude),
+        ExifTags.GPS.GPSLongitudeRef: "E" if camera.longitude >= 0 else "W", ExifTags.GPS.GPSLongitude: _degrees(camera.longitude),
+    })  # fmt: skip
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88, exif=exif)
     return buffer.getvalue()
 
 
 def _degrees(value: float) -> tuple[IFDRational, IFDRational, IFDRational]:
-    """Degrees, minutes and seconds to a hundredth (about 30 cm)."""
-    hundredths = round(abs(value) * 360_000)
-    minutes, seconds = divmod(hundredths, 6000)
+    """Return degrees, minutes and seconds to a hundredth (about 30 cm)."""
+    minutes, seconds = divmod(round(abs(value) * 360_000), 6000)
     return IFDRational(minutes // 60), IFDRational(minutes % 60), IFDRational(seconds, 100)

@@ -1,9 +1,9 @@
-"""Paints an animal: its outlines in the colours and the pattern of its species, as a picture with transparency."""
+"""The painted animal: its outlines in the colours and the pattern of its species, as a picture with transparency."""
 
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageDraw
 
 from bioclip_training.biosphere.bodies import outline
 from bioclip_training.biosphere.pose import Pose
-from bioclip_training.biosphere.shapes import Points
+from bioclip_training.biosphere.shapes import Point, Points
 from bioclip_training.biosphere.traits import Traits
 
 Colour = tuple[int, int, int]
@@ -21,44 +21,43 @@ _PATTERNED = ("body", "back")
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """From the animal's coordinates to pixels: turned by ``lean``, mirrored, scaled, moved."""
+    """The way from the animal's coordinates to pixels: turned by ``lean``, mirrored, scaled, moved."""
 
     scale: float
-    """Pixels a unit."""
+    """Pixels per unit."""
     mirror: bool = False
     lean: float = 0.0
     origin: tuple[float, float] = (0.0, 0.0)
-    """Where the animal's (0, 0) lies, in pixels."""
+    """Place of the animal's (0, 0), in pixels."""
 
-    def pixels(self, points: Points) -> Points:
+    def pixels(self, points: Points | Sequence[Point]) -> list[Point]:
+        points = np.asarray(points)
         cos, sin = np.cos(self.lean), np.sin(self.lean)
         x, y = points[:, 0] * cos + points[:, 1] * sin, points[:, 1] * cos - points[:, 0] * sin
         turned = np.stack([(-x if self.mirror else x), y], axis=1)
-        moved: Points = turned * self.scale + np.asarray(self.origin)
-        return moved
+        return [(float(x), float(y)) for x, y in turned * self.scale + np.asarray(self.origin)]
 
 
 def painted(
     traits: Traits, pose: Pose, placement: Placement, size: tuple[int, int], rng: np.random.Generator
 ) -> Image.Image:
-    """The animal on a transparent ground of ``size`` pixels (width, height), as RGBA. ``rng`` shifts the pattern a little."""
-    colours = _colours(traits, pose)
+    """Paint the animal on a transparent ground of ``size`` pixels (width, height), as RGBA. ``rng`` shifts the pattern a little."""
+    colours, tone = _colours(traits, pose), _tone_colour(traits)
     picture, alpha, coat = Image.new("RGB", size), Image.new("L", size), Image.new("L", size)
     on_picture, on_alpha, on_coat = ImageDraw.Draw(picture), ImageDraw.Draw(alpha), ImageDraw.Draw(coat)
     for shape in outline(traits, pose):
-        vertices = [(float(x), float(y)) for x, y in placement.pixels(shape.points)]
+        vertices = placement.pixels(shape.points)
         on_picture.polygon(vertices, fill=_shaded(colours[shape.part], shape.shade))
         on_alpha.polygon(vertices, fill=255)
         on_coat.polygon(vertices, fill=255 if shape.part in _PATTERNED else 0)
-    marks = _marks(traits, placement, size, rng)
-    picture.paste(tone_colour(traits), mask=ImageChops.multiply(coat, marks))
+    picture.paste(tone, mask=ImageChops.multiply(coat, _marks(traits, placement, size, rng)))
     picture = _lit_from_above(picture, alpha)
     picture.putalpha(alpha)
     return picture
 
 
-def tone_colour(traits: Traits) -> Colour:
-    """The colour of the marks and of the accent."""
+def _tone_colour(traits: Traits) -> Colour:
+    """Return the colour of the marks and of the accent."""
     if traits.tone == "dark":
         return (28, 22, 20)
     if traits.tone == "pale":
@@ -82,7 +81,7 @@ def _colours(traits: Traits, pose: Pose) -> dict[str, Colour]:
         "eye": (12, 10, 10),
     }
     if traits.accent != "none":
-        colours[traits.accent] = tone_colour(traits)
+        colours[traits.accent] = _tone_colour(traits)
     return colours
 
 
@@ -97,7 +96,7 @@ def _shaded(colour: Colour, shade: float) -> Colour:
 
 
 def _lit_from_above(picture: Image.Image, alpha: Image.Image) -> Image.Image:
-    """Brighter at the animal's top, darker at its feet, with a soft rim."""
+    """Make the animal's top brighter and its feet darker."""
     box = alpha.getbbox()
     if box is None:
         return picture
@@ -108,41 +107,40 @@ def _lit_from_above(picture: Image.Image, alpha: Image.Image) -> Image.Image:
 
 
 def _marks(traits: Traits, placement: Placement, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """The pattern over the whole animal, as a mask of 0 and 255."""
+    """Return the pattern over the whole animal, as a mask of 0 and 255."""
     mask = Image.new("L", size)
-    brush = _Brush(ImageDraw.Draw(mask), placement)
     period = 1.15 / traits.pattern_count
     shift = float(rng.uniform(-0.15, 0.15)) * period
-    _PAINTERS[traits.pattern](brush, period, shift)
+    _PAINTERS[traits.pattern](_Brush(ImageDraw.Draw(mask), placement), period, shift)
     return mask
 
 
 @dataclass(frozen=True, slots=True)
 class _Brush:
-    """Draws marks given in the animal's coordinates."""
+    """A brush for marks in the animal's coordinates."""
 
     on: ImageDraw.ImageDraw
     placement: Placement
 
-    def area(self, points: list[tuple[float, float]]) -> None:
-        self.on.polygon([(float(x), float(y)) for x, y in self.placement.pixels(np.asarray(points))], fill=255)
+    def area(self, points: list[Point]) -> None:
+        self.on.polygon(self.placement.pixels(points), fill=255)
 
-    def line(self, points: list[tuple[float, float]], width: float) -> None:
-        pixels = [(float(x), float(y)) for x, y in self.placement.pixels(np.asarray(points))]
-        self.on.line(pixels, fill=255, width=max(1, round(width * self.placement.scale)), joint="curve")
+    def line(self, points: list[Point], width: float) -> None:
+        pixels = max(1, round(width * self.placement.scale))
+        self.on.line(self.placement.pixels(points), fill=255, width=pixels, joint="curve")
 
-    def disc(self, x: float, y: float, radius: float, fill: int = 255) -> None:
-        (centre,) = self.placement.pixels(np.asarray([[x, y]]))
+    def disc(self, at: Point, radius: float, fill: int = 255) -> None:
+        ((x, y),) = self.placement.pixels([at])
         reach = radius * self.placement.scale
-        self.on.ellipse((centre[0] - reach, centre[1] - reach, centre[0] + reach, centre[1] + reach), fill=fill)
+        self.on.ellipse((x - reach, y - reach, x + reach, y + reach), fill=fill)
 
 
 def _steps(period: float, shift: float) -> list[float]:
-    """Places along the trunk and neck, tail end first."""
+    """Return places along the trunk and neck, tail end first."""
     return [float(x) for x in np.arange(-0.8 + shift, 1.1, period)]
 
 
-def _grid(period: float, shift: float) -> list[tuple[float, float]]:
+def _grid(period: float, shift: float) -> list[Point]:
     rows = enumerate(np.arange(-1.1, 0.6, period * 0.8))
     return [(x + (row % 2) * period / 2, float(y)) for row, y in rows for x in _steps(period, shift)]
 
@@ -158,15 +156,15 @@ def _stripes(brush: _Brush, period: float, shift: float) -> None:
 
 
 def _spots(brush: _Brush, period: float, shift: float) -> None:
-    for x, y in _grid(period, shift):
-        brush.disc(x, y, period * 0.28)
+    for place in _grid(period, shift):
+        brush.disc(place, period * 0.28)
 
 
 def _rings(brush: _Brush, period: float, shift: float) -> None:
     wide = max(period, 0.2)
-    for x, y in _grid(wide, shift):
-        brush.disc(x, y, wide * 0.38)
-        brush.disc(x, y, wide * 0.2, 0)
+    for place in _grid(wide, shift):
+        brush.disc(place, wide * 0.38)
+        brush.disc(place, wide * 0.2, 0)
 
 
 def _saddle(brush: _Brush, period: float, shift: float) -> None:

@@ -1,4 +1,4 @@
-"""Where the camera stands: six habitats as pictures without an animal, and the grass that grows before it."""
+"""The surroundings of the animal: six habitats as pictures, and the grass in front."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Habitat:
-    """One kind of place: colours as RGB, 0 to 255."""
+    """One kind of surroundings; colours are RGB, 0 to 255."""
 
     name: str
     sky: tuple[Colour, Colour]
-    """At the top and at the horizon."""
+    """Colour at the top and at the horizon."""
     ground: tuple[Colour, Colour]
-    """At the horizon and at the camera's feet."""
+    """Colour at the horizon and at the camera's feet."""
     blade: Colour
-    """Of grass or reeds."""
+    """Colour of grass or reeds."""
     feature: str
-    """What stands in the distance: trunks, bushes, reeds, rocks or firs."""
+    """Objects in the distance: trunks, bushes, reeds, rocks or firs."""
     feature_colour: Colour
 
 
@@ -74,7 +74,10 @@ HABITATS = (
 
 
 def backdrop(habitat: Habitat, horizon: float, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """The place with nobody in it; ``horizon`` from 0 (top) to 1. Lengths are shares of the width, so any size looks the same."""
+    """Draw the surroundings without an animal; ``horizon`` is from 0 (top) to 1.
+
+    Lengths are shares of the width, so that any size looks the same.
+    """
     width, height = size
     picture = Image.fromarray(_gradients(habitat, horizon, size, rng))
     draw = ImageDraw.Draw(picture)
@@ -85,27 +88,24 @@ def backdrop(habitat: Habitat, horizon: float, size: tuple[int, int], rng: np.ra
 
 
 def foreground(picture: Image.Image, habitat: Habitat, ground: float, amount: float, rng: np.random.Generator) -> None:
-    """Grass in front of the animal's feet, in place; ``amount`` from 0 to 1, ``ground`` where the feet are (0 to 1)."""
+    """Draw grass in front of the animal's feet, in place; ``amount`` and ``ground``, the height of the feet, are from 0 to 1."""
     height = picture.height
     rows = (min(0.99, ground + 0.01) * height, height * 1.06)
     _blades(ImageDraw.Draw(picture), habitat.blade, rows, round(45 * amount), 0.11, picture.size, rng)
 
 
 def _gradients(habitat: Habitat, horizon: float, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Sky and ground with mottling, H×W×3 uint8."""
+    """Return sky and ground with mottling, H×W×3 uint8."""
     width, height = size
     edge = max(1, min(height - 1, round(horizon * height)))
-    rows = np.concatenate([_ramp(*habitat.sky, edge), _ramp(*habitat.ground, height - edge)])
+    ramps = ((habitat.sky, edge), (habitat.ground, height - edge))
+    rows = np.concatenate([np.linspace(*colours, steps, dtype=np.float32) for colours, steps in ramps])
     mottle = np.zeros((height, width), dtype=np.float32)
     for cells, strength in ((6, 0.10), (20, 0.09), (60, 0.07)):
         coarse = rng.normal(0, strength, (max(2, cells * 3 // 4), cells)).astype(np.float32)
         mottle += np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC))
     mottle[:edge] *= 0.35
     return np.clip(rows[:, None, :] * (1 + mottle[:, :, None]), 0, 255).astype(np.uint8)
-
-
-def _ramp(start: Colour, end: Colour, steps: int) -> np.ndarray:
-    return np.linspace(start, end, steps, dtype=np.float32)
 
 
 def _varied(colour: Colour, rng: np.random.Generator) -> Colour:
@@ -117,7 +117,7 @@ def _varied(colour: Colour, rng: np.random.Generator) -> Colour:
 def _feature(
     draw: ImageDraw.ImageDraw, habitat: Habitat, x: float, y: float, width: int, rng: np.random.Generator
 ) -> None:
-    """One thing on the horizon at pixel (x, y)."""
+    """Draw one object on the horizon at pixel (x, y)."""
     unit = width * float(rng.uniform(0.5, 1.3))
     colour = _varied(habitat.feature_colour, rng)
     if habitat.feature == "trunks":
@@ -128,11 +128,8 @@ def _feature(
         )
     elif habitat.feature == "bushes":
         for _ in range(5):
-            cx, cy, reach = (
-                x + float(rng.normal(0, 0.04)) * unit,
-                y + float(rng.normal(0, 0.015)) * unit,
-                float(rng.uniform(0.03, 0.06)) * unit,
-            )
+            cx, cy = x + float(rng.normal(0, 0.04)) * unit, y + float(rng.normal(0, 0.015)) * unit
+            reach = float(rng.uniform(0.03, 0.06)) * unit
             draw.ellipse((cx - reach, cy - reach * 0.8, cx + reach, cy + reach * 0.8), fill=_varied(colour, rng))
     elif habitat.feature == "reeds":
         for _ in range(9):
@@ -163,13 +160,10 @@ def _blades(
     size: tuple[int, int],
     rng: np.random.Generator,
 ) -> None:
-    """Grass rooted between two pixel rows, the nearer the taller; ``tall`` as a share of the width."""
+    """Draw grass with its roots between two pixel rows, the nearer the taller; ``tall`` is a share of the width."""
     width = size[0]
-    roots = np.sort(rng.uniform(rows[0], rows[1], number))
-    for y in roots:
-        x, nearness = float(rng.uniform(-0.02, 1.02)) * width, (float(y) - rows[0]) / (rows[1] - rows[0])
+    for y in np.sort(rng.uniform(rows[0], rows[1], number)).tolist():
+        x, nearness = float(rng.uniform(-0.02, 1.02)) * width, (y - rows[0]) / (rows[1] - rows[0])
         reach = tall * width * (0.4 + 0.6 * nearness) * float(rng.uniform(0.6, 1.2))
         lean, half = float(rng.normal(0, 0.35)) * reach, 0.0035 * width * (0.5 + nearness)
-        draw.polygon(
-            [(x - half, float(y)), (x + lean, float(y) - reach), (x + half, float(y))], fill=_varied(colour, rng)
-        )
+        draw.polygon([(x - half, y), (x + lean, y - reach), (x + half, y)], fill=_varied(colour, rng))

@@ -1,4 +1,4 @@
-"""Invented Latin and common names, each scientific name above the epithet marked as fiction by how it begins."""
+"""Invented Latin and common names; the beginning of each scientific name marks it as fiction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from bioclip_core.taxonomy import Rank
 
 MARK = "Fict"
-"""Every name from kingdom to genus begins so, and therefore every scientific name of a species does."""
+"""Beginning of every name from kingdom to genus, and therefore of every scientific name of a species."""
 
 KINGDOM = "Fictanimalia"
 
@@ -24,18 +24,18 @@ _NOUN_ENDINGS = ("le", "et", "ock", "in", "by", "oo", "ig", "un")
 
 
 class NameMaker:
-    """Draws names that it has not drawn before, all from one random stream."""
+    """A source of distinct names from one random stream."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
         self._taken: set[str] = set()
 
     def stem(self) -> str:
-        """A new root such as ``dravelm``, from which the names of a genus, its family and its order are made."""
+        """Return a new root such as ``dravelm`` for the names of a genus, its family and its order."""
         return self._unused(lambda: self._syllables(2) + self._pick(_CODAS))
 
     def scientific(self, rank: Rank, stem: str) -> str:
-        """The name of a phylum, class, order or family from a root."""
+        """Return the name of a phylum, class, order or family from a root."""
         return f"{MARK}o{stem}{_SUFFIX[rank]}"
 
     def genus(self, stem: str) -> str:
@@ -45,11 +45,11 @@ class NameMaker:
         return self._unused(lambda: self._syllables(2) + self._pick(_CODAS) + self._pick(_EPITHET_ENDINGS))
 
     def noun(self) -> str:
-        """An invented word for a kind of animal, such as ``grolbet``."""
+        """Return an invented word for a kind of animal, such as ``grolbet``."""
         return self._unused(lambda: self._syllables(1) + self._pick(_CODAS) + self._pick(_NOUN_ENDINGS))
 
     def common(self, adjectives: list[str], noun: str) -> str:
-        """The first ``adjective noun`` that is still free; where all are taken, the noun gets another animal's beside it."""
+        """Return the first unused ``adjective noun``; if all are taken, one with a second noun."""
         for adjective in adjectives:
             name = f"{adjective} {noun}"
             if name not in self._taken:
@@ -64,7 +64,7 @@ class NameMaker:
         return choices[int(self._rng.integers(len(choices)))]
 
     def _unused(self, draw: Callable[[], str]) -> str:
-        """The first word drawn that is new. Words get a syllable more where the short ones run out."""
+        """Return the first drawn word that is new; after a hundred attempts words get one more syllable."""
         for attempt in count():
             word = (self._syllables(attempt // 100) if attempt >= 100 else "") + draw()
             if word not in self._taken:

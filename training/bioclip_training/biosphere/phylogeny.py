@@ -1,7 +1,8 @@
-"""The synthetic tree of life: a seven-rank phylogeny grown from a seed, whose species inherit their looks."""
+"""The synthetic tree of life: a phylogeny of seven ranks, grown from a seed, whose species inherit their looks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,48 +33,45 @@ class Biosphere:
 
     @property
     def taxa(self) -> tuple[Taxon, ...]:
-        """The species' lineages and common names, in the order of the tree."""
-        return tuple(one.taxon for one in self.species)
+        """Lineages and common names of the species, in the order of the tree."""
+        return tuple(species.taxon for species in self.species)
 
     @classmethod
     def grow(cls, *, seed: int = 2, families: int = 24, species: int = 72) -> Biosphere:
-        """A biosphere with that many families and species, in the tree's order.
+        """Return a biosphere with that many families and species, in the tree's order.
 
-        About four families make a class (two an order), and up to three species a genus.
+        About four families make a class, two an order; up to three species make a genus.
 
         Raises:
-            UsageError: fewer than one family, or fewer species than families.
+            UsageError: for fewer than one family, or fewer species than families.
         """
         if families < 1 or species < families:
             raise UsageError(
                 f"a biosphere of {families} families and {species} species: at least one family, and a species for each, are needed"
             )
-        return cls(seed, _Grower(seed, families, species).grown())
+        return cls(seed, tuple(_Grower(seed, families, species).grown()))
 
 
 class _Grower:
-    """Walks down the ranks with one random stream for names and one for looks, so that neither disturbs the other."""
+    """The walk down the ranks, with one random stream for names and one for looks, so that they are independent."""
 
     def __init__(self, seed: int, families: int, species: int) -> None:
         self.names = NameMaker(np.random.default_rng([seed, 1]))
         self.rng = np.random.default_rng([seed, 2])
-        self.families, self.species = families, species
-        self.grown_families = 0
+        self.families = families
+        self.sizes = iter(_shares(species, families))
 
-    def grown(self) -> tuple[Species, ...]:
+    def grown(self) -> Iterator[Species]:
         number = max(1, min(self.families, max(2, round(self.families / 4))))
         phylum = ""
-        found: list[Species] = []
         for index, size in enumerate(_shares(self.families, number)):
             if index % 2 == 0:
                 phylum = self.names.scientific(Rank.PHYLUM, self.names.stem())
             lineage = Taxon(KINGDOM, phylum, self.names.scientific(Rank.CLASS, self.names.stem()))
             hue = index / number + float(self.rng.uniform(0, 0.1))
-            found += self._class(lineage, looks.founder(PLANS[index % len(PLANS)], hue, self.rng), size)
-        return tuple(found)
+            yield from self._class(lineage, looks.founder(PLANS[index % len(PLANS)], hue, self.rng), size)
 
-    def _class(self, lineage: Taxon, ancestor: Traits, families: int) -> list[Species]:
-        found: list[Species] = []
+    def _class(self, lineage: Taxon, ancestor: Traits, families: int) -> Iterator[Species]:
         index = 0
         for size in _shares(families, max(1, -(-families // 2))):
             stems = [self.names.stem() for _ in range(size)]
@@ -83,16 +81,13 @@ class _Grower:
                 # The hues of a class share the circle, so that the families of an order are neighbours on it.
                 hue = ancestor.hue + index / families
                 family = Taxon(KINGDOM, lineage.phylum, lineage.class_, order, self.names.scientific(Rank.FAMILY, stem))
-                found += self._family(family, stem, looks.family_traits(common_ancestor, index, hue, self.rng))
+                yield from self._family(family, stem, looks.family_traits(common_ancestor, index, hue, self.rng))
                 index += 1
-        return found
 
-    def _family(self, family: Taxon, stem: str, ancestor: Traits) -> list[Species]:
-        size = _shares(self.species, self.families)[self.grown_families]
-        self.grown_families += 1
+    def _family(self, family: Taxon, stem: str, ancestor: Traits) -> Iterator[Species]:
+        size = next(self.sizes)
         genera = 1 if size == 1 else max(int(self.rng.integers(1, 3)), -(-size // 3))
         offset = int(self.rng.integers(len(looks.PATTERNS)))
-        found: list[Species] = []
         for index, members in enumerate(_shares(size, genera)):
             genus = self.names.genus(stem if index == 0 else self.names.stem())
             noun = self.names.noun()
@@ -100,17 +95,16 @@ class _Grower:
             first = int(self.rng.integers(len(looks.ACCENTS)))
             for member in range(members):
                 traits = looks.species_traits(parent, member, first, self.rng)
-                found.append(Species(self._species(family, genus, noun, traits), traits))
-        return found
+                yield Species(self._species(family, genus, noun, traits), traits)
 
     def _species(self, family: Taxon, genus: str, noun: str, traits: Traits) -> Taxon:
         # As in real collections, some species (one in eight) have no common name.
-        common = "" if self.rng.random() < 1 / 8 else self.names.common(_adjectives(traits), noun)
+        common = self.names.common(_adjectives(traits), noun) if self.rng.random() >= 1 / 8 else ""
         return Taxon(*family.lineage[:5], genus=genus, species=self.names.epithet(), common_name=common)
 
 
 def _adjectives(traits: Traits) -> list[str]:
-    """Words for what can be seen, the most telling first."""
+    """Return words for visible traits, the most distinctive first."""
     pattern = {"bars": "barred", "spots": "spotted", "stripes": "striped", "saddle": "saddled", "rings": "ringed",
                "halves": "half-cloaked", "net": "netted", "chevrons": "arrowed"}[traits.pattern]  # fmt: skip
     accent = {"head": "headed", "tail": "tailed", "leg": "legged", "belly": "bellied"}.get(traits.accent)
@@ -119,5 +113,5 @@ def _adjectives(traits: Traits) -> list[str]:
 
 
 def _shares(total: int, parts: int) -> list[int]:
-    """``total`` in ``parts`` whole numbers that differ by one at most, the larger first."""
+    """Split ``total`` into ``parts`` whole numbers that differ by at most one, the larger first."""
     return [total // parts + (index < total % parts) for index in range(parts)]

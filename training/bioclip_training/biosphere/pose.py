@@ -1,4 +1,4 @@
-"""How one individual stands and how old it is: everything about a body that is not its species."""
+"""The pose and the age of one individual: everything about a body except its species."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LIFE_STAGES = ("adult", "juvenile")
 SEXES = ("female", "male")
 
 
@@ -17,13 +16,13 @@ class Pose:
     life_stage: str
     sex: str
     stride: float
-    """How far the near hind foot is in front of its hip; the others follow."""
+    """Distance of the near hind foot in front of its hip; the others follow."""
     head_lift: float
-    """Radians that the neck is raised above its resting angle."""
+    """Angle of the neck above its resting angle, in radians."""
     tail_wave: float
-    """How far the tail's end is off its resting place."""
+    """Distance of the tail's end from its resting place."""
     lean: float
-    """Radians that the whole animal is turned in the picture."""
+    """Rotation of the whole animal in the picture, in radians."""
 
     @property
     def head_factor(self) -> float:
@@ -35,12 +34,12 @@ class Pose:
 
     @property
     def ornament_factor(self) -> float:
-        """Horns, crests and claws are the males'; the young have small ones."""
+        """Factor of horns, crests and claws: larger in males, small in juveniles."""
         return (0.75 if self.life_stage == "juvenile" else 1.0) * (1.15 if self.sex == "male" else 0.9)
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> Pose:
-        """Life stage and sex are drawn independently of the species and of each other; one in four is young."""
+        """Draw life stage and sex independently of the species and of each other; one in four is a juvenile."""
         return cls(
             life_stage="juvenile" if rng.random() < 0.25 else "adult",
             sex=SEXES[int(rng.integers(2))],

@@ -1,4 +1,4 @@
-"""One photograph: a species in a place, by day or under infrared, with what was drawn for it written down."""
+"""One photograph: a species in its surroundings, by day or under infrared, with the truth about it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bioclip_training.biosphere.pose import Pose
 from bioclip_training.biosphere.shapes import bounds
 
 INFRARED_SHARE = 0.12
-"""Of scenes, those taken at night by infrared flash: grey, so that shape and pattern alone tell."""
+"""Share of scenes taken at night by infrared flash: grey, so that only shape and pattern distinguish species."""
 
 SIZE = (1024, 768)
 """Width and height of a camera-trap scene in pixels."""
@@ -37,20 +37,20 @@ class Photograph:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where and when a camera looks; a burst shares one."""
+    """Place and time of a picture; a burst shares one."""
 
     habitat: int
     """An index of ``HABITATS``."""
     infrared: bool
     horizon: float
-    """0 is the top of the picture, 1 its foot."""
+    """Height of the horizon: 0 is the top of the picture, 1 its foot."""
     brightness: float
     place_seed: int
-    """The same place twice has the same seed."""
+    """Seed of the surroundings: equal places have equal seeds."""
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> Setting:
-        """Everything here is drawn independently of the species."""
+        """Draw a setting, independently of the species."""
         return cls(
             habitat=int(rng.integers(len(HABITATS))),
             infrared=bool(rng.random() < INFRARED_SHARE),
@@ -58,11 +58,6 @@ class Setting:
             brightness=float(rng.uniform(0.82, 1.15)),
             place_seed=int(rng.integers(2**31)),
         )
-
-
-def render_scene(species: Species, rng: np.random.Generator, size: tuple[int, int] = SIZE) -> Image.Image:
-    """One camera-trap scene of the species, RGB, of ``size`` (width, height) pixels."""
-    return photograph(species, rng, size).image
 
 
 def photograph(
@@ -73,7 +68,10 @@ def photograph(
     setting: Setting | None = None,
     pose: Pose | None = None,
 ) -> Photograph:
-    """A scene with its truth; setting and individual are drawn from ``rng`` unless they are given (a burst gives them)."""
+    """Render a camera-trap scene of ``size`` (width, height) pixels.
+
+    Setting and pose are drawn from ``rng`` unless they are given, as for a burst.
+    """
     setting = setting or Setting.drawn(rng)
     pose = pose or Pose.drawn(rng)
     # Small pictures are drawn at twice their size, so that thin parts do not break up.
@@ -81,20 +79,18 @@ def photograph(
     canvas = (size[0] * factor, size[1] * factor)
     habitat = HABITATS[setting.habitat]
     picture = backdrop(habitat, setting.horizon, canvas, np.random.default_rng(setting.place_seed))
-    if setting.infrared:  # the flash reaches the animal, hardly what is behind it
+    if setting.infrared:  # the flash reaches the animal, but hardly the background
         picture = picture.point(lambda value: value * 0.5)
     animal, at, ground = _placed(species, pose, canvas, rng)
     _shadow(picture, at, ground, animal.width)
     picture.paste(animal, at, animal)
     foreground(picture, habitat, ground / canvas[1], float(rng.uniform(0.1, 1.0)), rng)
-    picture = _exposed(picture, setting, rng)
-    if factor > 1:
-        picture = picture.reduce(factor)
+    picture = _exposed(picture, setting, rng).reduce(factor)
     return Photograph(picture, _box(animal, at, canvas), habitat.name, setting.infrared, pose.life_stage, pose.sex)
 
 
 def plate(species: Species, rng: np.random.Generator, size: tuple[int, int] = SIZE) -> Photograph:
-    """A specimen on a museum's plate: even light, a pale ground, a scale bar below."""
+    """Render a specimen on a museum's plate: even light, a pale ground, a scale bar below."""
     pose = Pose.drawn(rng)
     picture = Image.new("RGB", size, (236, 233, 226))
     animal, _, _ = _placed(species, pose, size, rng)
@@ -110,14 +106,13 @@ def plate(species: Species, rng: np.random.Generator, size: tuple[int, int] = SI
 def _placed(
     species: Species, pose: Pose, canvas: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Image.Image, tuple[int, int], float]:
-    """The painted animal cut to its outline, the pixel of its upper left corner, and the row that it stands on."""
+    """Return the painted animal cut to its outline, the pixel of its upper left corner, and the row of its feet."""
     width, height = canvas
     left, top, right, bottom = bounds(outline(species.traits, pose))
     share = float(rng.uniform(0.55, 0.85)) * (0.85 if pose.life_stage == "juvenile" else 1.0)
-    # As wide as its share of the frame, unless it is tall; twice as large while it is drawn, for smooth edges.
+    # As wide as its share of the frame, unless it is tall; drawn twice as large, for smooth edges.
     scale = min(share * width / (right - left), 0.95 * share * width / (bottom - top), 0.82 * height / (bottom - top))
-    margin = 0.12 * (right - left)
-    fine = 2 * scale
+    margin, fine = 0.12 * (right - left), 2 * scale
     mirror = bool(rng.random() < 0.5)
     sheet = (round(fine * (right - left + 2 * margin)), round(fine * (bottom - top + 2 * margin)))
     across = right + margin if mirror else margin - left
@@ -126,8 +121,7 @@ def _placed(
     animal = animal.crop(animal.getbbox())
     animal = animal.resize((max(1, animal.width // 2), max(1, animal.height // 2)), Image.Resampling.BOX)
     ground = float(rng.uniform(0.78, 0.92)) * height
-    free = max(0, width - animal.width)
-    x = round(free * float(rng.uniform(0.1, 0.9)))
+    x = round(max(0, width - animal.width) * float(rng.uniform(0.1, 0.9)))
     y = max(round(0.03 * height), round(ground - animal.height))
     return animal, (x, y), y + animal.height
 
@@ -142,7 +136,7 @@ def _shadow(picture: Image.Image, at: tuple[int, int], ground: float, length: in
 
 
 def _exposed(picture: Image.Image, setting: Setting, rng: np.random.Generator) -> Image.Image:
-    """Brightness, the flash's falling off by night, and grain that looks the same at any size."""
+    """Apply brightness, the fall-off of the flash at night, and grain that looks the same at any size."""
     width, height = picture.size
     pixels = np.asarray(picture, dtype=np.float32) * setting.brightness
     if setting.infrared:

@@ -1,4 +1,4 @@
-"""Outlines that animals are made of: filled polygons in the animal's own coordinates, x forward, y down."""
+"""The shapes of animals: filled polygons in the animal's own coordinates, x forward, y down."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Shape(NamedTuple):
     part: str
     points: Points
     shade: float = 1.0
-    """What the part's colour is multiplied by; the far legs are darker."""
+    """Factor of the part's colour; the far legs are darker."""
 
 
 def ellipse(part: str, centre: Point, radii: tuple[float, float], tilt: float = 0.0, shade: float = 1.0) -> Shape:
-    """An ellipse; ``tilt`` in radians lifts its front end."""
+    """Return an ellipse; ``tilt`` in radians lifts its front end."""
     turn = np.linspace(0, 2 * np.pi, 36, endpoint=False)
     x, y = radii[0] * np.cos(turn), radii[1] * np.sin(turn)
     points = np.stack(
@@ -33,7 +33,7 @@ def ellipse(part: str, centre: Point, radii: tuple[float, float], tilt: float = 
 
 
 def limb(part: str, path: Sequence[Point], widths: tuple[float, ...], shade: float = 1.0) -> Shape:
-    """A smooth tube along ``path`` (two points or more), its width going through ``widths`` from the root to the tip."""
+    """Return a smooth tube along ``path`` (two points or more) whose width passes through ``widths`` from root to tip."""
     line = _smooth(np.asarray(path, dtype=float))
     width = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(widths)), widths)[:, None] / 2
     along = np.gradient(line, axis=0)
@@ -45,12 +45,12 @@ def limb(part: str, path: Sequence[Point], widths: tuple[float, ...], shade: flo
 
 
 def polygon(part: str, points: Sequence[Point], shade: float = 1.0) -> Shape:
-    """A shape with corners."""
+    """Return a shape with corners."""
     return Shape(part, np.asarray(points, dtype=float), shade)
 
 
 def bounds(shapes: list[Shape]) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of everything."""
+    """Return left, top, right and bottom of all shapes."""
     points = np.concatenate([shape.points for shape in shapes])
     left, top = points.min(axis=0)
     right, bottom = points.max(axis=0)
@@ -58,17 +58,15 @@ def bounds(shapes: list[Shape]) -> tuple[float, float, float, float]:
 
 
 def _smooth(path: Points) -> Points:
-    """A Catmull-Rom curve through the path's points, eight steps a piece."""
+    """Return a Catmull-Rom curve through the path's points, with eight steps per piece."""
     if len(path) == 2:
         return np.linspace(path[0], path[1], 4)
     padded = np.concatenate([[2 * path[0] - path[1]], path, [2 * path[-1] - path[-2]]])
     steps = np.linspace(0, 1, 8, endpoint=False)[:, None]
-    pieces = []
-    for a, b, c, d in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
-        pieces.append(
-            0.5
-            * (2 * b + (c - a) * steps + (2 * a - 5 * b + 4 * c - d) * steps**2 + (3 * b - a - 3 * c + d) * steps**3)
-        )
+    pieces = [
+        0.5 * (2 * b + (c - a) * steps + (2 * a - 5 * b + 4 * c - d) * steps**2 + (3 * b - a - 3 * c + d) * steps**3)
+        for a, b, c, d in zip(padded, padded[1:], padded[2:], padded[3:], strict=False)
+    ]
     return np.concatenate([*pieces, path[-1:]])
 
 

@@ -1,4 +1,4 @@
-"""What an animal of the biosphere looks like, as numbers and styles, and how a descendant's differ from its ancestor's."""
+"""The looks of an animal as numbers and styles, and their drift from an ancestor to its descendants."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from bioclip_core.taxonomy import Rank
 
 PLANS = ("quadruped", "bird", "hexapod", "lizard", "shell", "crab")
-"""Body plans; a class has one. The drawings are in ``anatomy``."""
+"""Body plans; a class has one. ``bodies`` has the drawings."""
 
 PATTERNS = ("bars", "spots", "stripes", "saddle", "rings", "halves", "net", "chevrons")
 ACCENTS = ("none", "head", "tail", "leg", "belly")
-"""The part that has the mark's colour instead of the coat's."""
+"""Part with the colour of the marks instead of the coat's."""
 
 STYLES = 5
-"""How many kinds of tail, and of head ornament, each body plan has."""
+"""Number of kinds of tail, and of head ornament, of each body plan."""
 
 PROPORTIONS = ("girth", "legs", "neck", "head", "tail")
 _STEP = {Rank.ORDER: 0.30, Rank.FAMILY: 0.22, Rank.GENUS: 0.06, Rank.SPECIES: 0.04}
@@ -26,24 +26,24 @@ TONES = ("dark", "pale", "bright")
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """The looks of one taxon, and the starting point of its descendants' looks."""
+    """The looks of one taxon, from which the looks of its descendants start."""
 
     plan: str
     """One of ``PLANS``; set by the class."""
     proportions: tuple[float, ...]
     """Girth, legs, neck, head and tail, each from 0 to 1; drift at every rank."""
     hue: float
-    """Of the coat, in turns (0 to 1, red at 0); set apart by order and family."""
+    """Hue of the coat, in turns (0 to 1, red at 0); set apart by order and family."""
     lightness: float
-    """Of the coat, 0 to 1."""
+    """Lightness of the coat, 0 to 1."""
     tail_style: int = 0
     """0 to ``STYLES`` - 1; set by the family."""
     ornament_style: int = 0
-    """The same for what the head carries."""
+    """Style of the head's ornament, likewise."""
     pattern: str = "bars"
     """One of ``PATTERNS``; set by the genus."""
     pattern_count: int = 5
-    """How many bars, or spots in a row."""
+    """Number of bars, or of spots in a row."""
     tone: str = "dark"
     """One of ``TONES``: the colour of the marks; set by the species."""
     accent: str = "none"
@@ -53,61 +53,38 @@ class Traits:
         return self.proportions[PROPORTIONS.index(name)]
 
     def drifted(self, rank: Rank, rng: np.random.Generator) -> Traits:
-        """A descendant at ``rank`` before anything is set apart: proportions and colour a step away."""
+        """Return a descendant at ``rank`` before anything is set apart: proportions and colour are a step away."""
         step = _STEP[rank]
         moved = np.clip(np.asarray(self.proportions) + rng.normal(0, step, len(self.proportions)), 0, 1)
         lightness = float(np.clip(self.lightness + rng.normal(0, step / 6), 0.3, 0.68))
         return replace(self, proportions=tuple(float(value) for value in moved), lightness=lightness)
 
-    def vector(self) -> np.ndarray:
-        """The traits as numbers on comparable scales: plan, styles and pattern one-hot, hue as a point on a circle."""
-        turn = 2 * np.pi * self.hue
-        parts = [
-            2.0 * _one_hot(PLANS.index(self.plan), len(PLANS)),
-            np.asarray(self.proportions),
-            np.array([np.cos(turn), np.sin(turn), self.lightness]),
-            _one_hot(self.tail_style, STYLES),
-            _one_hot(self.ornament_style, STYLES),
-            0.5 * _one_hot(PATTERNS.index(self.pattern), len(PATTERNS)),
-            0.5 * _one_hot(TONES.index(self.tone), len(TONES)),
-            0.5 * _one_hot(ACCENTS.index(self.accent), len(ACCENTS)),
-        ]
-        return np.concatenate(parts)
-
-
-def _one_hot(index: int, length: int) -> np.ndarray:
-    row = np.zeros(length)
-    row[index] = 1.0
-    return row
-
 
 def founder(plan: str, hue: float, rng: np.random.Generator) -> Traits:
-    """The first animal of a class."""
+    """Return the first animal of a class."""
     return Traits(plan, tuple(float(value) for value in rng.uniform(0.25, 0.75, len(PROPORTIONS))), hue % 1.0, 0.5)
 
 
 def family_traits(parent: Traits, index: int, hue: float, rng: np.random.Generator) -> Traits:
-    """The ``index``-th family of a class: tail, ornament and lightness set apart from its neighbours', coat hue given."""
-    moved = parent.drifted(Rank.FAMILY, rng)
-    lightness = (0.36, 0.6, 0.48)[index % 3] + float(rng.uniform(-0.03, 0.03))
+    """Return the ``index``-th family of a class: tail, ornament and lightness differ from its neighbours', the hue is given."""
     return replace(
-        moved,
+        parent.drifted(Rank.FAMILY, rng),
         hue=hue % 1.0,
-        lightness=lightness,
+        lightness=(0.36, 0.6, 0.48)[index % 3] + float(rng.uniform(-0.03, 0.03)),
         tail_style=index % STYLES,
         ornament_style=(2 * index + index // STYLES) % STYLES,
     )
 
 
 def genus_traits(parent: Traits, index: int, offset: int, rng: np.random.Generator) -> Traits:
-    """The ``index``-th genus of a family: one pattern, another than its sisters'."""
+    """Return the ``index``-th genus of a family, with another pattern than its sisters."""
     moved = parent.drifted(Rank.GENUS, rng)
     hue = (moved.hue + float(rng.uniform(-0.02, 0.02))) % 1.0
     return replace(moved, hue=hue, pattern=PATTERNS[(offset + 3 * index) % len(PATTERNS)])
 
 
 def species_traits(parent: Traits, index: int, offset: int, rng: np.random.Generator) -> Traits:
-    """The ``index``-th species of a genus: tone and accent another than its sisters' (character displacement)."""
+    """Return the ``index``-th species of a genus, with another tone and accent than its sisters (character displacement)."""
     moved = parent.drifted(Rank.SPECIES, rng)
     hue = (moved.hue + float(rng.uniform(-0.015, 0.015))) % 1.0
     place = offset + index

@@ -1,7 +1,7 @@
-"""Body plans: the outlines of an animal from its traits and its pose, one module a plan.
+"""Body plans: the outlines of an animal from its traits and its pose, one module per plan.
 
-Each plan has a tuple of functions for its tail's styles and one for its ornaments', five in each (``traits.STYLES``). All
-functions of a tuple are called alike; an argument that one of them has no use for begins with an underscore.
+Each plan has a tuple of functions for the styles of its tail and one for those of its ornaments, five in each
+(``traits.STYLES``). All functions of a tuple have the same arguments; an unused one begins with an underscore.
 """
 
 from __future__ import annotations
@@ -24,5 +24,5 @@ _PLANS: dict[str, Callable[[Traits, Pose], list[Shape]]] = {
 
 
 def outline(traits: Traits, pose: Pose) -> list[Shape]:
-    """The animal's shapes from back to front, in its own coordinates: its trunk is about one unit long and lies around (0, 0)."""
+    """Return the animal's shapes from back to front, in its own coordinates: its trunk, about one unit long, lies around (0, 0)."""
     return _PLANS[traits.plan](traits, pose)

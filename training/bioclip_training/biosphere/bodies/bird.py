@@ -1,4 +1,4 @@
-"""Two thin legs, a wing and a beak; tail and crest by style."""
+"""Birds: two thin legs, a wing and a beak; tail and crest by style."""
 
 from __future__ import annotations
 
@@ -12,28 +12,26 @@ _RUMP = (-0.3, 0.12)
 
 
 def outline(traits: Traits, pose: Pose) -> list[Shape]:
-    """A standing bird, seen from its right side."""
+    """Return a standing bird, seen from its right side."""
     depth = 0.34 + 0.2 * traits.proportion("girth")
     legs = (0.18 + 0.5 * traits.proportion("legs")) * pose.leg_factor
     neck = 0.1 + 0.38 * traits.proportion("neck")
     head = (0.12 + 0.05 * traits.proportion("head")) * pose.head_factor
     lift = 1.15 + pose.head_lift
     head_at = (0.32 + neck * math.cos(lift), -0.12 - neck * math.sin(lift))
-    length = 0.3 + 0.35 * traits.proportion("tail")
-    shapes = [_leg(-0.02 + 0.5 * pose.stride, depth, legs, 0.7), *_TAILS[traits.tail_style](length, pose.tail_wave)]
-    shapes += [
+    return [
+        _leg(-0.02 + 0.5 * pose.stride, depth, legs, 0.7),
+        *_TAILS[traits.tail_style](0.3 + 0.35 * traits.proportion("tail"), pose.tail_wave),
         ellipse("body", (0.02, 0.0), (0.42, depth / 2), 0.35),
         limb("body", [(0.25, -0.06), head_at], (depth * 0.7, head * 1.5)),
         ellipse("belly", (0.1, depth * 0.25), (0.26, depth * 0.22), 0.35),
         ellipse("back", (-0.1, -0.01), (0.34, depth * 0.3), 0.3, 0.8),
         _leg(0.1 - 0.5 * pose.stride, depth, legs, 1.0),
-    ]
-    shapes += _ORNAMENTS[traits.ornament_style](head_at, head, pose.ornament_factor)
-    shapes += [
+        *_ORNAMENTS[traits.ornament_style](head_at, head, pose.ornament_factor),
         _beak(head_at, head, head * (0.9 + 2.2 * traits.proportion("legs"))),
         ellipse("head", head_at, (head, head * 0.92)),
+        ellipse("eye", (head_at[0] + head * 0.3, head_at[1] - head * 0.2), (head * 0.18, head * 0.18)),
     ]
-    return [*shapes, ellipse("eye", (head_at[0] + head * 0.3, head_at[1] - head * 0.2), (head * 0.18, head * 0.18))]
 
 
 def _leg(x: float, depth: float, length: float, shade: float) -> Shape:

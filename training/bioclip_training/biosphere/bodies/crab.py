@@ -1,4 +1,4 @@
-"""A carapace seen from the front on eight legs, with two claws; the carapace's edge and the claws by style."""
+"""Crabs: a carapace seen from the front on eight legs, with two claws; the carapace's edge and the claws by style."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ _SIDES = (-1, 1)
 
 
 def outline(traits: Traits, pose: Pose) -> list[Shape]:
-    """A crab-like animal that faces the camera."""
+    """Return a crab-like animal that faces the camera."""
     wide = 0.42 + 0.14 * traits.proportion("neck")
     tall = 0.2 + 0.16 * traits.proportion("girth")
     legs = (0.3 + 0.3 * traits.proportion("legs")) * pose.leg_factor
-    shapes = [_leg(side, index, wide, legs, pose.stride) for side in _SIDES for index in range(4)]
-    shapes += _EDGES[traits.tail_style](wide, tall)
-    shapes += [
+    lift = -tall - 0.08 - 0.1 * traits.proportion("head")
+    return [
+        *(_leg(side, index, wide, legs, pose.stride) for side in _SIDES for index in range(4)),
+        *_EDGES[traits.tail_style](wide, tall),
         ellipse("body", (0.0, 0.0), (wide, tall)),
         ellipse("belly", (0.0, tall * 0.62), (wide * 0.72, tall * 0.36)),
+        *(shape for side in _SIDES for shape in _claw(traits.ornament_style, side, wide, pose)),
+        *(shape for side in _SIDES for shape in _eye(side, lift, tall, 0.06 * pose.head_factor)),
     ]
-    for side in _SIDES:
-        shapes += _claw(traits.ornament_style, side, wide, pose)
-    head = 0.06 * pose.head_factor
-    for side in _SIDES:
-        eye = (side * 0.13, -tall - 0.08 - 0.1 * traits.proportion("head"))
-        shapes += [limb("head", [(side * 0.1, -tall * 0.7), eye], (0.09, 0.08)), ellipse("head", eye, (head, head))]
-        shapes += [ellipse("eye", eye, (head * 0.5, head * 0.5))]
-    return shapes
+
+
+def _eye(side: int, lift: float, tall: float, head: float) -> list[Shape]:
+    """Return one eye on its stalk."""
+    at = (side * 0.13, lift)
+    stalk = limb("head", [(side * 0.1, -tall * 0.7), at], (0.09, 0.08))
+    return [stalk, ellipse("head", at, (head, head)), ellipse("eye", at, (head * 0.5, head * 0.5))]
 
 
 def _leg(side: int, index: int, wide: float, length: float, stride: float) -> Shape:
@@ -62,7 +64,7 @@ def _lobes(wide: float, tall: float) -> list[Shape]:
 
 
 def _claw(style: int, side: int, wide: float, pose: Pose) -> list[Shape]:
-    """One arm and its claw. In style 1 one claw is giant and the other small."""
+    """Return one arm and its claw. In style 1 one claw is giant and the other small."""
     lift = 0.25 + 0.3 * pose.head_lift
     elbow, hand = (side * (wide + 0.12), 0.02), (side * (wide * 0.72 + 0.2), -lift)
     size = 0.16 * pose.ornament_factor * ({-1: 0.5, 1: 1.6}[side] if style == 1 else 1.0)

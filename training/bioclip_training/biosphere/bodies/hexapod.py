@@ -1,4 +1,4 @@
-"""Head, thorax and abdomen on six bent legs; the abdomen's end and the feelers by style."""
+"""Hexapods: head, thorax and abdomen on six bent legs; the abdomen's end and the feelers by style."""
 
 from __future__ import annotations
 
@@ -8,31 +8,28 @@ from bioclip_training.biosphere.pose import Pose
 from bioclip_training.biosphere.shapes import Point, Shape, ellipse, limb, polygon
 from bioclip_training.biosphere.traits import Traits
 
-_END = -0.58  # of the abdomen
-_FEET = ((-0.28, -0.2), (0.12, 0.0), (0.34, 0.22))  # where a leg begins, and how far it reaches forward
+_END = -0.58  # end of the abdomen
+_FEET = ((-0.28, -0.2), (0.12, 0.0), (0.34, 0.22))  # root of a leg, and its reach forward
 
 
 def outline(traits: Traits, pose: Pose) -> list[Shape]:
-    """A large insect, seen from its right side."""
+    """Return a large insect, seen from its right side."""
     depth = 0.3 + 0.22 * traits.proportion("girth")
     legs = (0.28 + 0.3 * traits.proportion("legs")) * pose.leg_factor
     head = (0.12 + 0.07 * traits.proportion("head")) * pose.head_factor
     head_at = (0.5 + 0.5 * head, -0.04 - 0.08 * pose.head_lift)
-    length, reach = (
-        0.2 + 0.25 * traits.proportion("tail"),
-        (0.25 + 0.15 * traits.proportion("neck")) * pose.ornament_factor,
-    )
-    shapes = [_leg(x + 0.05, forward - pose.stride, legs, 0.65) for x, forward in _FEET]
-    shapes += _TAILS[traits.tail_style](depth, length, pose.tail_wave)
-    shapes += [
+    reach = (0.25 + 0.15 * traits.proportion("neck")) * pose.ornament_factor
+    return [
+        *(_leg(x + 0.05, forward - pose.stride, legs, 0.65) for x, forward in _FEET),
+        *_TAILS[traits.tail_style](depth, 0.2 + 0.25 * traits.proportion("tail"), pose.tail_wave),
         ellipse("body", (-0.2, 0.0), (0.42, depth / 2), -0.05),
         ellipse("belly", (-0.2, depth * 0.3), (0.34, depth * 0.18)),
         ellipse("body", (0.26, -0.04), (0.22, depth * 0.38)),
+        *(_leg(x, forward + pose.stride, legs, 1.0) for x, forward in _FEET),
+        *_ORNAMENTS[traits.ornament_style](head_at, head, reach, pose.ornament_factor),
+        ellipse("head", head_at, (head, head)),
+        ellipse("eye", (head_at[0] + head * 0.35, head_at[1] - head * 0.3), (head * 0.28, head * 0.28)),
     ]
-    shapes += [_leg(x, forward + pose.stride, legs, 1.0) for x, forward in _FEET]
-    shapes += _ORNAMENTS[traits.ornament_style](head_at, head, reach, pose.ornament_factor)
-    shapes += [ellipse("head", head_at, (head, head))]
-    return [*shapes, ellipse("eye", (head_at[0] + head * 0.35, head_at[1] - head * 0.3), (head * 0.28, head * 0.28))]
 
 
 def _leg(x: float, reach: float, length: float, shade: float) -> Shape:
@@ -73,13 +70,12 @@ def _threads(at: Point, head: float, reach: float, _factor: float) -> list[Shape
 
 def _clubs(at: Point, head: float, reach: float, _factor: float) -> list[Shape]:
     x, y = at
-    shapes = []
-    for tip in ((x + reach * 0.4, y - head - reach * 0.8), (x + reach * 0.9, y - head - reach * 0.35)):
-        shapes += [
-            limb("ornament", [(x, y - head * 0.5), tip], (0.045, 0.045)),
-            ellipse("ornament", tip, (0.075, 0.075)),
-        ]
-    return shapes
+    tips = ((x + reach * 0.4, y - head - reach * 0.8), (x + reach * 0.9, y - head - reach * 0.35))
+    return [
+        shape
+        for tip in tips
+        for shape in (limb("ornament", [(x, y - head * 0.5), tip], (0.045, 0.045)), ellipse("ornament", tip, (0.075, 0.075)))
+    ]  # fmt: skip
 
 
 def _mandibles(at: Point, head: float, _reach: float, factor: float) -> list[Shape]:

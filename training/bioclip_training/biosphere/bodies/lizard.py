@@ -1,4 +1,4 @@
-"""Long and low on four bent legs; the tail's end and the spines by style."""
+"""Lizards: long and low on four bent legs; the tail's end and the spines by style."""
 
 from __future__ import annotations
 
@@ -10,30 +10,25 @@ _ROOT = (-0.45, 0.02)
 
 
 def outline(traits: Traits, pose: Pose) -> list[Shape]:
-    """A lizard on the ground, seen from its right side."""
+    """Return a lizard on the ground, seen from its right side."""
     depth = 0.2 + 0.16 * traits.proportion("girth")
     legs = (0.12 + 0.22 * traits.proportion("legs")) * pose.leg_factor
     head = (0.12 + 0.07 * traits.proportion("head")) * pose.head_factor
     neck = 0.12 + 0.2 * traits.proportion("neck")
-    head_at = (0.5 + neck, -0.06 - 0.3 * neck - 0.1 * pose.head_lift)
-    length = 0.5 + 0.5 * traits.proportion("tail")
-    shapes = [_leg(x, depth, legs, swing, 0.7) for x, swing in ((-0.3, -pose.stride), (0.3, pose.stride))]
-    shapes += _TAILS[traits.tail_style](depth, length, pose.tail_wave)
-    shapes += _ORNAMENTS[traits.ornament_style](depth, head_at, head, pose.ornament_factor)
-    shapes += [
+    x, y = head_at = (0.5 + neck, -0.06 - 0.3 * neck - 0.1 * pose.head_lift)
+    belly = [(-0.4, depth * 0.4), (0.0, depth * 0.45), (0.4, depth * 0.4)]
+    return [
+        _leg(-0.3, depth, legs, -pose.stride, 0.7),
+        _leg(0.3, depth, legs, pose.stride, 0.7),
+        *_TAILS[traits.tail_style](depth, 0.5 + 0.5 * traits.proportion("tail"), pose.tail_wave),
+        *_ORNAMENTS[traits.ornament_style](depth, head_at, head, pose.ornament_factor),
         limb("body", [(-0.5, 0.02), (-0.1, 0.0), (0.35, 0.0), head_at], (depth * 0.75, depth, depth * 1.05, head)),
-        limb(
-            "belly",
-            [(-0.4, depth * 0.4), (0.0, depth * 0.45), (0.4, depth * 0.4)],
-            (depth * 0.2, depth * 0.3, depth * 0.2),
-        ),
-    ]
-    shapes += [_leg(x, depth, legs, swing, 1.0) for x, swing in ((-0.38, pose.stride), (0.38, -pose.stride))]
-    snout = (head_at[0] + head * 1.6, head_at[1] + head * 0.3)
-    shapes += [
-        limb("head", [(head_at[0] - head * 0.4, head_at[1]), head_at, snout], (head * 1.2, head * 1.5, head * 0.6))
-    ]
-    return [*shapes, ellipse("eye", (head_at[0] + head * 0.3, head_at[1] - head * 0.3), (head * 0.17, head * 0.17))]
+        limb("belly", belly, (depth * 0.2, depth * 0.3, depth * 0.2)),
+        _leg(-0.38, depth, legs, pose.stride, 1.0),
+        _leg(0.38, depth, legs, -pose.stride, 1.0),
+        limb("head", [(x - head * 0.4, y), head_at, (x + head * 1.6, y + head * 0.3)], (head * 1.2, head * 1.5, head * 0.6)),
+        ellipse("eye", (x + head * 0.3, y - head * 0.3), (head * 0.17, head * 0.17)),
+    ]  # fmt: skip
 
 
 def _leg(x: float, depth: float, length: float, swing: float, shade: float) -> Shape:

@@ -1,4 +1,4 @@
-"""Four legs under a barrel; tail and ears or horns by style."""
+"""Quadrupeds: four legs under a barrel; tail and ears or horns by style."""
 
 from __future__ import annotations
 
@@ -8,37 +8,32 @@ from bioclip_training.biosphere.pose import Pose
 from bioclip_training.biosphere.shapes import Point, Shape, ellipse, limb
 from bioclip_training.biosphere.traits import Traits
 
-# Of two ears or horns, the far one stands a little forward and in shade.
-_PAIR_SHADES = (0.75, 1.0)
+_HIP, _SHOULDER = -0.38, 0.36
+_PAIR_SHADES = (0.75, 1.0)  # of two ears or horns, the far one is a little in front and in shade
 
 
 def outline(traits: Traits, pose: Pose) -> list[Shape]:
-    """A standing or walking animal, seen from its right side."""
+    """Return a standing or walking animal, seen from its right side."""
     depth = 0.34 + 0.24 * traits.proportion("girth")
     legs = (0.22 + 0.5 * traits.proportion("legs")) * pose.leg_factor
     neck = 0.12 + 0.5 * traits.proportion("neck")
     head = (0.13 + 0.08 * traits.proportion("head")) * pose.head_factor
     lift = 0.9 + pose.head_lift
-    head_at = (0.42 + neck * math.cos(lift), -0.1 - neck * math.sin(lift))
-    hip, shoulder = -0.38, 0.36
-    length = 0.3 + 0.5 * traits.proportion("tail")
-    shapes = [
-        _leg(x, depth, legs, swing, 0.72) for x, swing in ((hip + 0.1, -pose.stride), (shoulder - 0.08, pose.stride))
-    ]
-    shapes += _TAILS[traits.tail_style]((-0.5, -depth * 0.15), length, pose.tail_wave)
-    shapes += [
+    x, y = head_at = (0.42 + neck * math.cos(lift), -0.1 - neck * math.sin(lift))
+    return [
+        _leg(_HIP + 0.1, depth, legs, -pose.stride, 0.72),
+        _leg(_SHOULDER - 0.08, depth, legs, pose.stride, 0.72),
+        *_TAILS[traits.tail_style]((-0.5, -depth * 0.15), 0.3 + 0.5 * traits.proportion("tail"), pose.tail_wave),
         ellipse("body", (0.0, 0.0), (0.55, depth / 2), 0.05),
         limb("body", [(0.35, 0.02), head_at], (depth * 0.75, head * 1.1)),
         ellipse("belly", (0.0, depth * 0.3), (0.4, depth * 0.2)),
-    ]
-    shapes += [_leg(x, depth, legs, swing, 1.0) for x, swing in ((hip, pose.stride), (shoulder, -pose.stride))]
-    shapes += _ORNAMENTS[traits.ornament_style](head_at, head, pose.ornament_factor)
-    muzzle = (head_at[0] + head * 1.5, head_at[1] + head * 0.45)
-    shapes += [
-        limb("head", [head_at, muzzle], (head * 1.5, head * 0.75)),
+        _leg(_HIP, depth, legs, pose.stride, 1.0),
+        _leg(_SHOULDER, depth, legs, -pose.stride, 1.0),
+        *_ORNAMENTS[traits.ornament_style](head_at, head, pose.ornament_factor),
+        limb("head", [head_at, (x + head * 1.5, y + head * 0.45)], (head * 1.5, head * 0.75)),
         ellipse("head", head_at, (head, head * 0.85)),
+        ellipse("eye", (x + head * 0.35, y - head * 0.2), (head * 0.16, head * 0.16)),
     ]
-    return [*shapes, ellipse("eye", (head_at[0] + head * 0.35, head_at[1] - head * 0.2), (head * 0.16, head * 0.16))]
 
 
 def _leg(x: float, depth: float, length: float, swing: float, shade: float) -> Shape:
@@ -74,10 +69,8 @@ def _paddle(root: Point, length: float, wave: float) -> list[Shape]:
 
 
 def _round_ears(at: Point, head: float, _factor: float) -> list[Shape]:
-    places = (at[0] + 0.1 * head, at[0] - 0.5 * head)
-    radii = (head * 0.55, head * 0.55)
-    pairs = zip(places, _PAIR_SHADES, strict=True)
-    return [ellipse("ornament", (x, at[1] - head * 0.85), radii, 0, shade) for x, shade in pairs]
+    pairs = zip((at[0] + 0.1 * head, at[0] - 0.5 * head), _PAIR_SHADES, strict=True)
+    return [ellipse("ornament", (x, at[1] - head * 0.85), (head * 0.55, head * 0.55), 0, shade) for x, shade in pairs]
 
 
 def _long_ears(at: Point, head: float, _factor: float) -> list[Shape]:

@@ -1,4 +1,4 @@
-"""A creeping foot under a shell; the shell's form and the eye stalks by style."""
+"""Shelled animals: a creeping foot under a shell; the shell's form and the eye stalks by style."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from bioclip_training.biosphere.pose import Pose
 from bioclip_training.biosphere.shapes import Point, Shape, ellipse, limb, polygon
 from bioclip_training.biosphere.traits import Traits
 
+_RIM = ellipse("belly", (-0.08, 0.14), (0.46, 0.09))
+
 
 def outline(traits: Traits, pose: Pose) -> list[Shape]:
-    """A snail-like animal, seen from its right side."""
-    tall = 0.34 + 0.2 * traits.proportion("girth")
+    """Return a snail-like animal, seen from its right side."""
     head = (0.1 + 0.05 * traits.proportion("head")) * pose.head_factor
     raised = 0.1 + 0.22 * traits.proportion("neck") + 0.1 * pose.head_lift
     head_at = (0.62, 0.12 - raised)
     foot = [(-0.66 - 0.3 * traits.proportion("tail"), 0.26), (-0.2, 0.2), (0.42, 0.2), head_at]
     reach = (0.2 + 0.12 * traits.proportion("legs")) * pose.ornament_factor
-    shapes = _STALKS[traits.ornament_style](head_at, head, reach, pose.ornament_factor)
-    shapes += [limb("leg", foot, (0.04, 0.2, 0.2, head * 1.8)), ellipse("head", head_at, (head * 1.15, head))]
-    shapes += _SHELLS[traits.tail_style](tall)
-    return [*shapes, ellipse("eye", (head_at[0] + head * 0.45, head_at[1] - head * 0.1), (head * 0.2, head * 0.2))]
-
-
-def _rim() -> Shape:
-    return ellipse("belly", (-0.08, 0.14), (0.46, 0.09))
+    return [
+        *_STALKS[traits.ornament_style](head_at, head, reach, pose.ornament_factor),
+        limb("leg", foot, (0.04, 0.2, 0.2, head * 1.8)),
+        ellipse("head", head_at, (head * 1.15, head)),
+        *_SHELLS[traits.tail_style](0.34 + 0.2 * traits.proportion("girth")),
+        ellipse("eye", (head_at[0] + head * 0.45, head_at[1] - head * 0.1), (head * 0.2, head * 0.2)),
+    ]
 
 
 def _flat_coil(tall: float) -> list[Shape]:
     turns = ((0.5, 0.3), (1.8, 0.24), (3.1, 0.2), (4.4, 0.15), (5.7, 0.1), (7.0, 0.05))
     coil = [(-0.1 + radius * math.cos(turn), -0.1 + radius * math.sin(turn)) for turn, radius in turns]
-    return [_rim(), ellipse("body", (-0.1, -0.1), (0.42, tall * 0.85)), limb("tail", coil, (0.05, 0.09, 0.1))]
+    return [_RIM, ellipse("body", (-0.1, -0.1), (0.42, tall * 0.85)), limb("tail", coil, (0.05, 0.09, 0.1))]
 
 
 def _spire(tall: float) -> list[Shape]:
     whole = polygon("body", [(0.36, 0.16), (0.26, -0.12), (-0.42, -0.28 - tall), (-0.5, 0.16)])
     return [
-        _rim(),
+        _RIM,
         whole,
         polygon("tail", [(-0.06, -0.19 - 0.45 * tall), (-0.42, -0.28 - tall), (-0.46, -0.06 - 0.5 * tall)]),
     ]
@@ -45,7 +45,7 @@ def _spire(tall: float) -> list[Shape]:
 def _low_dome(tall: float) -> list[Shape]:
     return [
         ellipse("body", (-0.08, 0.05), (0.52, tall * 0.8)),
-        _rim(),
+        _RIM,
         ellipse("tail", (-0.08, 0.05 - tall * 0.72), (0.16, 0.09)),
     ]
 
@@ -54,7 +54,7 @@ def _spiked_dome(tall: float) -> list[Shape]:
     return [
         *(_spike(turn, tall) for turn in (0.6, 1.2, 1.9, 2.5)),
         ellipse("body", (-0.08, 0.0), (0.44, tall * 0.75)),
-        _rim(),
+        _RIM,
     ]
 
 
@@ -66,14 +66,13 @@ def _spike(turn: float, tall: float) -> Shape:
 def _upright_fan(tall: float) -> list[Shape]:
     turns = (0.35, 0.8, 1.2, 1.57, 1.95, 2.35, 2.8)
     edge = [(-0.08 + 0.56 * math.cos(turn), 0.14 - (tall + 0.3) * math.sin(turn)) for turn in turns]
-    return [polygon("body", [(0.1, 0.16), *edge, (-0.28, 0.16)]), _rim(), ellipse("tail", (-0.08, 0.08), (0.18, 0.12))]
+    return [polygon("body", [(0.1, 0.16), *edge, (-0.28, 0.16)]), _RIM, ellipse("tail", (-0.08, 0.08), (0.18, 0.12))]
 
 
 def _knobs(at: Point, head: float, reach: float, _factor: float) -> list[Shape]:
-    shapes = []
-    for tip in ((at[0] + 0.02, at[1] - head - reach), (at[0] + 0.2, at[1] - head - reach * 0.8)):
-        shapes += [limb("ornament", [at, tip], (0.045, 0.04)), ellipse("ornament", tip, (0.05, 0.05))]
-    return shapes
+    tips = ((at[0] + 0.02, at[1] - head - reach), (at[0] + 0.2, at[1] - head - reach * 0.8))
+    pairs = ((limb("ornament", [at, tip], (0.045, 0.04)), ellipse("ornament", tip, (0.05, 0.05))) for tip in tips)
+    return [shape for pair in pairs for shape in pair]
 
 
 def _trunk(at: Point, _head: float, reach: float, _factor: float) -> list[Shape]:
