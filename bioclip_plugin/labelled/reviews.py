@@ -13,12 +13,12 @@ from bioclip_plugin.store import Review, Store
 from bioclip_plugin.store.records import MediaName
 from bioclip_training.catalog.names import NAME_COLUMNS
 from bioclip_training.catalog.rows import LabelledItem
-from bioclip_training.catalog.sources import LeftOut
+from bioclip_training.catalog.sources import SkippedRow
 
 _ANIMALS = frozenset(("", "animal"))
 
 
-def review_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
+def review_items(address: str, source: str) -> Iterator[LabelledItem | SkippedRow]:
     """Yield the reviews of a store that are one taxon.
 
     An event's review labels each of its images without a review, unless a detector found nothing in it: every box of an
@@ -46,14 +46,14 @@ def review_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
 
 def _event_items(
     store: Store, of_events: Mapping[str, list[Review]], reviewed: Collection[MediaName], source: str
-) -> Iterator[LabelledItem | LeftOut]:
+) -> Iterator[LabelledItem | SkippedRow]:
     images = store.items_of_events(of_events.keys()) if of_events else {}
     for event in sorted(of_events):
         reason = _no_label(of_events[event])
         if reason is None and event not in images:
             reason = "no image of the store is of this event"
         if reason is not None:
-            yield LeftOut(f"event {event}", source, "no taxon" if event in images else "no image", reason)
+            yield SkippedRow(f"event {event}", source, "no taxon" if event in images else "no image", reason)
             continue
         listed = [(item, blank) for item, blank in images[event] if (item.uri, item.frame) not in reviewed]
         known = store.regions_of([(item.uri, item.frame) for item, _ in listed])
@@ -64,7 +64,7 @@ def _event_items(
             if blank or (detected and not animals):
                 found = "nothing" if blank else "no animal"
                 reason = f"the detector found {found} in this image of an event that was reviewed as a whole"
-                yield LeftOut(item.uri, source, "no animal", reason)
+                yield SkippedRow(item.uri, source, "no animal", reason)
             else:
                 boxes: list[Region | None] = [*animals]
                 for box in boxes or [None]:
@@ -83,11 +83,11 @@ def _no_label(reviews: Sequence[Review]) -> str | None:
 
 def _item(
     reviews: Sequence[Review], image: MediaName, box: Region | None, item: MediaItem | None, source: str
-) -> LabelledItem | LeftOut:
+) -> LabelledItem | SkippedRow:
     uri, frame = image
     reason = _no_label(reviews)
     if reason is not None:
-        return LeftOut(uri, source, "no taxon", reason)
+        return SkippedRow(uri, source, "no taxon", reason)
     taxon = reviews[0].taxon
     assert taxon is not None
     cells: dict[str, Any] = {rank.value: taxon.lineage[rank.depth] for rank in RANKS if taxon.lineage[rank.depth]}

@@ -21,7 +21,7 @@ from bioclip_plugin.labelled.reviews import review_items
 from bioclip_plugin.sources.folder import FolderSource
 from bioclip_plugin.store.database.address import parse_address, shown
 from bioclip_training.catalog.rows import Box, LabelledItem
-from bioclip_training.catalog.sources import LabelledSource, LeftOut, SourceKind
+from bioclip_training.catalog.sources import LabelledSource, SkippedRow, SourceKind
 
 NOT_LISTED = "not listed"
 _SQLITE = b"SQLite format 3\x00"
@@ -97,7 +97,7 @@ def _short_names(addresses: Sequence[str]) -> list[str]:
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def table_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
+def table_items(address: str, source: str) -> Iterator[LabelledItem | SkippedRow]:
     """Yield one labelled item per row, since the rows of one image may have labels of their own.
 
     Raises:
@@ -106,16 +106,16 @@ def table_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
     folder, table = path_of(address).parent, uri_of(address)
     for row in rows_of(address):
         if isinstance(row, Unlisted):
-            yield LeftOut(row.uri, source, NOT_LISTED, row.reason)
+            yield SkippedRow(row.uri, source, NOT_LISTED, row.reason)
         elif not row.image.strip():
             reason = f"row {row.number}: column {row.columns.image!r} is empty; it must name the image"
-            yield LeftOut(f"{table}#row={row.number}", source, NOT_LISTED, reason)
+            yield SkippedRow(f"{table}#row={row.number}", source, NOT_LISTED, reason)
         else:
             cells = {name: value for name, value in row.values.items() if name != row.columns.image}
             frame = number_of(plain_cells(cells).get("frame")) or 0  # from 0, as our exports and catalogs write it
             for item in items_of([row], folder, table):
                 if isinstance(item, Unlisted):
-                    yield LeftOut(row.image, source, NOT_LISTED, item.reason)
+                    yield SkippedRow(row.image, source, NOT_LISTED, item.reason)
                 else:
                     boxes: list[Box] = [(box.x, box.y, box.w, box.h) for box in item.regions[:1]]
                     yield LabelledItem(item.uri, item.path, cells, source, max(0, int(frame)), *boxes)
@@ -124,7 +124,7 @@ def table_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
 # -- folder trees ------------------------------------------------------------------------------------------------------
 
 
-def folder_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
+def folder_items(address: str, source: str) -> Iterator[LabelledItem | SkippedRow]:
     """Yield the images of a folder tree whose folders are named by taxa, from the top down.
 
     Names may be one folder per rank or some of the ranks (``Fagaceae/Quercus/robur``), binomials (``Quercus_robur``) and
@@ -135,7 +135,7 @@ def folder_items(address: str, source: str) -> Iterator[LabelledItem | LeftOut]:
     known: dict[Path, dict[str, str]] = {}
     for item in FolderSource().items(address):
         if isinstance(item, Unlisted):
-            yield LeftOut(item.uri, source, NOT_LISTED, item.reason)
+            yield SkippedRow(item.uri, source, NOT_LISTED, item.reason)
             continue
         assert item.path is not None
         folder = item.path.parent

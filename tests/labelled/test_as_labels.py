@@ -19,7 +19,7 @@ from bioclip_plugin.reviews.importing import Imported, ImportOptions, import_rev
 from bioclip_plugin.reviews.names import NameBook, StoredNames
 from bioclip_plugin.store import ReviewTarget, RunPlan, Store
 from bioclip_training.catalog.rows import LabelledItem
-from bioclip_training.catalog.sources import LeftOut
+from bioclip_training.catalog.sources import SkippedRow
 
 LYNX = Taxon.of(("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Lynx", "lynx"))
 FOX = Taxon.of(("Animalia", "Chordata", "Mammalia", "Carnivora", "Canidae", "Vulpes", "vulpes"))
@@ -41,11 +41,11 @@ def listed(store: Store, *items: MediaItem) -> None:
     store.list_items(store.begin_run(PLAN), list(items), [None] * len(items))
 
 
-def read(store: Store) -> tuple[list[LabelledItem], list[LeftOut]]:
+def read(store: Store) -> tuple[list[LabelledItem], list[SkippedRow]]:
     (source,) = labelled_sources([store.shown_address.removeprefix("sqlite:///")])
     found = list(source.items())
     items = [item for item in found if isinstance(item, LabelledItem)]
-    return items, [item for item in found if isinstance(item, LeftOut)]
+    return items, [item for item in found if isinstance(item, SkippedRow)]
 
 
 def test_an_event_of_one_taxon_labels_its_animals_and_no_empty_image(store: Store) -> None:

@@ -16,15 +16,17 @@ from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.labelled.sources import labelled_sources, moment_of, taxon_of_folders
 from bioclip_plugin.store import ReviewTarget, RunPlan, Store
 from bioclip_training.catalog.rows import LabelledItem
-from bioclip_training.catalog.sources import LeftOut
+from bioclip_training.catalog.sources import SkippedRow
 
 LYNX = Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Lynx", "fictus", "invented lynx")
 PLAN = RunPlan(("photos",), {}, "f", {"weights_sha256": "w"}, 4, "a", {"labels": "l"}, "r", {"threshold": 0.5}, {})
 
 
-def read(*addresses: Path) -> tuple[list[LabelledItem], list[LeftOut]]:
+def read(*addresses: Path) -> tuple[list[LabelledItem], list[SkippedRow]]:
     found = [item for source in labelled_sources([str(address) for address in addresses]) for item in source.items()]
-    return [one for one in found if isinstance(one, LabelledItem)], [one for one in found if isinstance(one, LeftOut)]
+    return [one for one in found if isinstance(one, LabelledItem)], [
+        one for one in found if isinstance(one, SkippedRow)
+    ]
 
 
 def test_rows_of_one_image_keep_their_own_labels(tmp_path: Path) -> None:

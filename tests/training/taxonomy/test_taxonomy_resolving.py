@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from taxonomy_samples import FAUNA, FLORA, Name, gbif_text, opened, plant
 
@@ -23,9 +21,9 @@ MORE: tuple[Name, ...] = (
 )
 
 
-@pytest.fixture
-def index(tmp_path: Path) -> TaxonomyIndex:
-    return opened(tmp_path, gbif_text([*FLORA, *FAUNA, *MORE]))
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> TaxonomyIndex:
+    return opened(tmp_path_factory.mktemp("taxonomy"), gbif_text([*FLORA, *FAUNA, *MORE]))
 
 
 def name_of(index: TaxonomyIndex, taxon: Taxon, verbatim: str = "") -> str:

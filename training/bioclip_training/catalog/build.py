@@ -17,7 +17,7 @@ from bioclip_training.catalog.ledger import Ledger
 from bioclip_training.catalog.options import FOLDER, IMAGE, BuildOptions
 from bioclip_training.catalog.reading import Read, read
 from bioclip_training.catalog.rows import CatalogRow
-from bioclip_training.catalog.sources import LabelledSource, LeftOut
+from bioclip_training.catalog.sources import LabelledSource, SkippedRow
 from bioclip_training.catalog.splits import split_word
 from bioclip_training.catalog.survey import Survey, group_of, survey
 from bioclip_training.catalog.uris import RelativeUris, escaped
@@ -86,7 +86,7 @@ def build_catalog(
         removed.writerow(REMOVED_COLUMNS)
         for found in _rows(sources, known, labeller, options, folder):
             counts["rows_read"] += 1
-            if isinstance(found, LeftOut):
+            if isinstance(found, SkippedRow):
                 left_out[found.kind] += 1
                 first.setdefault(found.kind, f"{found.uri}: {found.reason}")
                 removed.writerow([escaped(found.uri), found.source, found.kind, found.reason, found.name, ""])
@@ -109,13 +109,13 @@ def build_catalog(
 
 def _rows(
     sources: Sequence[LabelledSource], known: Survey, labeller: Labeller, options: BuildOptions, folder: Path
-) -> Iterator[LeftOut | tuple[CatalogRow, Look, str]]:
+) -> Iterator[SkippedRow | tuple[CatalogRow, Look, str]]:
     """Yield every row of every source in order, with its look and its burst if it has a usable image."""
     uris = RelativeUris(folder)
     for source in sources:
         columns = known.group_columns[source.name]
         for found in read(source, labeller, options, bursts=columns[0] not in (IMAGE, FOLDER)):
-            if isinstance(found, LeftOut):
+            if isinstance(found, SkippedRow):
                 yield found
             else:
                 group = group_of(columns, found.labelled.cells, found.labelled.item, source.root) or found.burst

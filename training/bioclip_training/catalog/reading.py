@@ -16,7 +16,7 @@ from bioclip_training.catalog.labelling import Labeller
 from bioclip_training.catalog.names import Label
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.catalog.rows import LabelledItem
-from bioclip_training.catalog.sources import LabelledSource, LeftOut
+from bioclip_training.catalog.sources import LabelledSource, SkippedRow
 
 BURST_GAP_S = 300.0
 """Images of one camera and folder that were taken within this time of each other count as one encounter."""
@@ -46,7 +46,7 @@ class Read:
 
 def read(
     source: LabelledSource, labeller: Labeller, options: BuildOptions, *, bursts: bool
-) -> Iterator[Read | LeftOut]:
+) -> Iterator[Read | SkippedRow]:
     """Yield every row of a source in order: read, or skipped with the reason.
 
     Args:
@@ -54,10 +54,10 @@ def read(
     """
     burst_of = _Bursts()
 
-    def work(rows: Sequence[Labelled | LeftOut]) -> tuple[list[Labelled], Fingerprint] | list[LeftOut]:
+    def work(rows: Sequence[Labelled | SkippedRow]) -> tuple[list[Labelled], Fingerprint] | list[SkippedRow]:
         labelled = [row for row in rows if isinstance(row, Labelled)]
         if not labelled:
-            return [row for row in rows if isinstance(row, LeftOut)]
+            return [row for row in rows if isinstance(row, SkippedRow)]
         first, boxes = labelled[0], [row.item.box for row in labelled]
         moment_of = source.moment_of if bursts else None
         try:
@@ -68,7 +68,7 @@ def read(
             is_missing = isinstance(error, ImageError) and error.stage == "read"
             kind, reason = "missing image" if is_missing else "broken image", str(error)
             return [
-                LeftOut(row.item.uri, row.item.source, kind, reason, row.label.taxon.scientific_name)
+                SkippedRow(row.item.uri, row.item.source, kind, reason, row.label.taxon.scientific_name)
                 for row in labelled
             ]
 
@@ -84,9 +84,9 @@ def read(
                 yield Read(row, print_.sha256, look, burst)
 
 
-def _labelled(source: LabelledSource, labeller: Labeller, options: BuildOptions) -> Iterator[Labelled | LeftOut]:
+def _labelled(source: LabelledSource, labeller: Labeller, options: BuildOptions) -> Iterator[Labelled | SkippedRow]:
     for item in source.items():
-        if isinstance(item, LeftOut):
+        if isinstance(item, SkippedRow):
             yield item
             continue
         cells = plain_cells(item.cells)
@@ -98,17 +98,17 @@ def _labelled(source: LabelledSource, labeller: Labeller, options: BuildOptions)
                 if label.verbatim
                 else "no column of a rank and no scientificName has its name"
             )
-            yield LeftOut(item.uri, item.source, "no name", "; ".join(filter(None, (reason, label.unresolved))))
+            yield SkippedRow(item.uri, item.source, "no name", "; ".join(filter(None, (reason, label.unresolved))))
         elif label.unresolved and options.only_resolved:
-            yield LeftOut(item.uri, item.source, "not resolved", label.unresolved, name)
+            yield SkippedRow(item.uri, item.source, "not resolved", label.unresolved, name)
         elif item.path is None:
-            yield LeftOut(item.uri, item.source, "no file", "its image is not a file on this machine", name)
+            yield SkippedRow(item.uri, item.source, "no file", "its image is not a file on this machine", name)
         else:
             yield Labelled(item, item.path, label, cells)
 
 
-def _image_of(row: Labelled | LeftOut) -> tuple[Path, int] | None:
-    return None if isinstance(row, LeftOut) else (row.path, row.item.frame)
+def _image_of(row: Labelled | SkippedRow) -> tuple[Path, int] | None:
+    return None if isinstance(row, SkippedRow) else (row.path, row.item.frame)
 
 
 class _Bursts:

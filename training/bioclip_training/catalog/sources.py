@@ -13,7 +13,7 @@ SourceKind = Literal["table", "folder", "reviews"]
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class SkippedRow:
     """A row that is skipped, with the reason."""
 
     uri: str
@@ -30,7 +30,7 @@ class LabelledSource:
 
     name: str
     kind: SourceKind
-    items: Callable[[], Iterator[LabelledItem | LeftOut]]
+    items: Callable[[], Iterator[LabelledItem | SkippedRow]]
     """A fresh iterator in a stable order, which reads no image.
 
     Raises:

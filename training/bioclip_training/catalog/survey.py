@@ -15,7 +15,7 @@ from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.labelling import Labeller, first_cell
 from bioclip_training.catalog.options import BURST, FOLDER, IMAGE, BuildOptions
 from bioclip_training.catalog.rows import LabelledItem
-from bioclip_training.catalog.sources import LabelledSource, LeftOut
+from bioclip_training.catalog.sources import LabelledSource, SkippedRow
 from bioclip_training.catalog.splits import GROUP_COLUMNS, chosen_species, split_word
 
 
@@ -66,7 +66,7 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
         own = seen[source.name] = _Seen(source.kind)
         for item in source.items():
             own.rows += 1
-            if isinstance(item, LeftOut):
+            if isinstance(item, SkippedRow):
                 continue
             own.labelled += 1
             cells = plain_cells(item.cells)
