@@ -63,13 +63,11 @@ def _by_language(path: Path, lines: Iterable[str]) -> dict[str, dict[str, str]]:
             f"the table of names {path} lacks {', '.join(missing)}; its columns are {', '.join(header) or 'none'}; "
             "needed are scientificName, language, vernacularName"
         )
-    places = [header.index(column) for column in _COLUMNS]
     found: dict[str, dict[str, str]] = defaultdict(dict)
-    for row in csv.reader(rows, delimiter=delimiter):
-        if len(row) > max(places):
-            scientific, language, common = (clean_name(row[place]) for place in places)
-            if scientific and common:
-                found[language].setdefault(scientific.casefold(), common)
+    for row in csv.DictReader(rows, header, delimiter=delimiter):
+        scientific, language, common = (clean_name(row[column]) for column in _COLUMNS)
+        if scientific and common and row["language"] is not None:  # None in a row that is too short
+            found[language].setdefault(scientific.casefold(), common)
     return dict(found)
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from bioclip_core.cells import plain_cells
@@ -87,7 +88,7 @@ class SecondOpinion:
         self._taxonomy = taxonomy
         self._name_column = name_column
         self._catalogued: dict[Any, Catalogued] = {}
-        self._bearing: dict[str, list[Taxon]] = {}
+        self._of_labels = cache(self._find_labels)
         self._accepted: dict[Taxon, tuple[Taxon, str]] = {}
 
     def opinions(self, store: Store, run: Run) -> Iterator[Opinion]:
@@ -139,11 +140,9 @@ class SecondOpinion:
             _placed(accepted, self._of_labels),
         )
 
-    def _of_labels(self, name: str) -> list[Taxon]:
+    def _find_labels(self, name: str) -> list[Taxon]:
         """Return the distinct lineages of a name in the label set, where a family's name has thousands of rows."""
-        if name not in self._bearing:
-            self._bearing[name] = list({taxon.lineage: taxon for taxon in self._book.of_labels(name)}.values())
-        return self._bearing[name]
+        return list({taxon.lineage: taxon for taxon in self._book.of_labels(name)}.values())
 
     def accepted(self, taxon: Taxon, verbatim: str = "") -> tuple[Taxon, str]:
         """Return the accepted taxon with the lineage of taxonomy or label set, and how it was found."""

@@ -149,9 +149,8 @@ def _features(connection: Connection, run: Run, regions: Regions, contents: Mapp
 def _answers(connection: Connection, run: Run, regions: Regions, taxa: Mapping[Key, int]) -> None:
     fresh = {number: region for number, (_, region) in regions.items() if region.by_rank is not None}
     table = schema.answers.c
-    query = select(table.region).where(table.answer_set == run.answer_set)
-    stale = [(run.answer_set, row.region) for row in rows_with(connection, query, table.region, fresh)]
-    delete_answers(connection, stale)
+    query = select(table.answer_set, table.region).where(table.answer_set == run.answer_set)
+    delete_answers(connection, [(row[0], row[1]) for row in rows_with(connection, query, table.region, fresh)])
     answers = [
         {"answer_set": run.answer_set, "region": number, "flags": " ".join(region.flags)}
         for number, region in fresh.items()
@@ -221,7 +220,6 @@ def _listed_regions(
 def _statuses(connection: Connection, run: Run, records: Sequence[ItemRecord]) -> None:
     listed, failed = schema.listing, schema.failures
     for chunk in chunked(record.listed.media_id for record in records if record.failure is None):
-        here = (listed.c.run == run.id, listed.c.media.in_(chunk))
-        connection.execute(update(listed).where(*here).values(status=DONE))
+        connection.execute(update(listed).where(listed.c.run == run.id, listed.c.media.in_(chunk)).values(status=DONE))
         connection.execute(delete(failed).where(failed.c.run == run.id, failed.c.media.in_(chunk)))
     fail(connection, run, {record.listed.media_id: record.failure for record in records if record.failure is not None})

@@ -95,8 +95,8 @@ class Deciding:
     def open_images(self) -> Iterator[int]:
         """Yield the numbers of the images with an undecided region, in listing order, with one page in memory."""
         listed = schema.listing.c
-        inner = self._open_regions(1).where(schema.listed_regions.c.media == listed.media)
-        for page in self._pages(select(listed.media, listed.position).where(exists(inner))):
+        is_open = exists(self._open_regions(1).where(schema.listed_regions.c.media == listed.media))
+        for page in self._pages(select(listed.media, listed.position).where(is_open)):
             yield from (number for number, _ in page)
 
     def _pages(self, query: Select[Any]) -> Iterator[Sequence[Any]]:
@@ -148,9 +148,9 @@ class Deciding:
     def _reopen(self, connection: Connection, media_ids: Sequence[int]) -> None:
         here, decided = schema.listed_regions.c, schema.decisions.c
         for chunk in chunked(media_ids):
-            regions = select(here.region).where(here.run == self._run.id, here.media.in_(chunk))
-            mine = and_(decided.decision_set == self._run.decision_set, decided.region.in_(regions.scalar_subquery()))
-            connection.execute(update(schema.decisions).where(mine).values(trail=None))
+            regions = select(here.region).where(here.run == self._run.id, here.media.in_(chunk)).scalar_subquery()
+            mine = (decided.decision_set == self._run.decision_set, decided.region.in_(regions))
+            connection.execute(update(schema.decisions).where(*mine).values(trail=None))
 
     def write(self, decisions: Mapping[int, StoredDecision]) -> None:
         """Write decisions by the numbers of their regions, in one transaction, over earlier decisions."""

@@ -146,9 +146,10 @@ def update_media(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> N
     table = schema.media
     names = [name for name in rows[0] if name != "media"]
     values = {name: func.coalesce(bindparam("new_" + name, type_=table.c[name].type), table.c[name]) for name in names}
-    statement = update(table).where(table.c.id == bindparam("number")).values(values)
-    parameters = [{"number": row["media"], **{"new_" + name: row[name] for name in names}} for row in rows]
-    connection.execute(statement, parameters)
+    connection.execute(
+        update(table).where(table.c.id == bindparam("number")).values(values),
+        [{"number": row["media"], **{"new_" + name: row[name] for name in names}} for row in rows],
+    )
 
 
 def _enter(
@@ -169,5 +170,6 @@ def _enter(
     for key, text in stated.items():
         row = known[key]
         if row.position is not None and row.stated != text:
-            here = and_(listed.c.run == run.id, listed.c.media == row.id)
-            connection.execute(update(listed).where(here).values(stated=text, status=TODO))
+            connection.execute(
+                update(listed).where(listed.c.run == run.id, listed.c.media == row.id).values(stated=text, status=TODO)
+            )

@@ -95,7 +95,7 @@ def page_of_items(
     )
     with uncollected():
         rows = connection.execute(query).all()
-        done = [number for number, _, status, *_ in rows if status == DONE]
+        done = (number for number, _, status, *_ in rows if status == DONE)
         regions = regions_of_run(connection, run, done, cache, ranks)
         failed = _failures(connection, run, [number for number, _, status, *_ in rows if status != DONE])
         items = []

@@ -69,8 +69,9 @@ def _resume(connection: Connection, found: Row[Any], plan: RunPlan, moment: str)
     connection.execute(update(schema.runs).where(schema.runs.c.id == found.id).values(**change))
     failed, listed = schema.failures.c, schema.listing.c
     unlisted = (failed.run == found.id, failed.stage == LIST_STAGE)
-    media = select(failed.media).where(*unlisted)
-    connection.execute(delete(schema.listing).where(listed.run == found.id, listed.media.in_(media)))
+    connection.execute(
+        delete(schema.listing).where(listed.run == found.id, listed.media.in_(select(failed.media).where(*unlisted)))
+    )
     connection.execute(delete(schema.failures).where(*unlisted))
 
 
@@ -122,8 +123,9 @@ def fail(connection: Connection, run: Run, failures: Mapping[int, Failure]) -> N
     upsert(connection, schema.failures, rows, changing={"attempts": schema.failures.c.attempts + 1})
     listed = schema.listing.c
     for chunk in chunked(failures):
-        here = (listed.run == run.id, listed.media.in_(chunk))
-        connection.execute(update(schema.listing).where(*here).values(status=FAILED))
+        connection.execute(
+            update(schema.listing).where(listed.run == run.id, listed.media.in_(chunk)).values(status=FAILED)
+        )
 
 
 def all_runs(connection: Connection) -> list[Run]:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -247,21 +248,18 @@ class Store:
     def items_of(
         self, run: Run, after: int = 0, limit: int | None = None, ranks: Collection[str] | None = None
     ) -> Iterator[StoredItem]:
-        """Yield a run's items in listing order, with one page in memory.
+        """Return a run's items in listing order, read one page at a time.
 
         Args:
             after: begin after this position (positions count from 1).
             limit: greatest number of items.
             ranks: the levels whose candidates are read, for speed; None: all.
         """
-        left = limit
-        while left is None or left > 0:
-            size = reading.PAGE if left is None else min(left, reading.PAGE)
-            items, after = self._database.read(reading.page_of_items, run, after, size, self._taxa, ranks)
-            if not items:
-                return
-            yield from items
-            left = None if left is None else left - len(items)
+        size = reading.PAGE if limit is None else min(limit, reading.PAGE)
+        pages = self._pages(
+            lambda connection, last: reading.page_of_items(connection, run, last, size, self._taxa, ranks), after
+        )
+        return islice(pages, limit)
 
     def media_under(self, address: str | None = None) -> Iterator[MediaItem]:
         """Yield the stored media at an address or in the folder of that name (all without one), by their numbers."""
@@ -313,10 +311,8 @@ class Store:
         """Return the stored taxa with one of these names, ignoring case: a binomial, a higher taxon or a common name."""
         return self._database.read(reviews.taxa_named, names)
 
-    def _pages(self, page: Callable[[Connection, int], tuple[list[Found], int]]) -> Iterator[Found]:
-        after = 0
-        while True:
-            found, after = self._database.read(page, after)
-            if not found:
-                return
+    def _pages(self, page: Callable[[Connection, int], tuple[list[Found], int]], after: int = 0) -> Iterator[Found]:
+        found, after = self._database.read(page, after)
+        while found:
             yield from found
+            found, after = self._database.read(page, after)

@@ -49,18 +49,25 @@ def _has_rules(run: Run) -> bool:
 def _listing_checks(run: Run) -> Checks:
     listed, failed, regions = schema.listing.c, schema.failures.c, schema.listed_regions.c
     failure = exists().where(failed.run == run.id, failed.media == listed.media)
-    region = exists().where(regions.run == run.id, regions.media == listed.media)
     uris = select(schema.media.c.uri)
     media = uris.join(schema.listing, listed.media == schema.media.c.id).where(listed.run == run.id)
     yield "failed items have no reason", media.where(listed.status == FAILED, ~failure)
     yield "items that are not failed have a failure", media.where(listed.status != FAILED, failure)
-    yield "items that are not done have regions", media.where(listed.status != DONE, region)
+    yield (
+        "items that are not done have regions",
+        media.where(listed.status != DONE, exists().where(regions.run == run.id, regions.media == listed.media)),
+    )
     yield "items have a status that does not exist", media.where(listed.status.not_in([TODO, DONE, FAILED]))
-    positions = select(listed.position).where(listed.run == run.id).group_by(listed.position)
-    yield "positions of the listing are given twice", positions.having(func.count() > 1)
-    unlisted = ~exists().where(listed.run == run.id, listed.media == failed.media)
-    failures = uris.join(schema.failures, failed.media == schema.media.c.id)
-    yield "failures are of items not listed", failures.where(failed.run == run.id, unlisted)
+    yield (
+        "positions of the listing are given twice",
+        select(listed.position).where(listed.run == run.id).group_by(listed.position).having(func.count() > 1),
+    )
+    yield (
+        "failures are of items not listed",
+        uris.join(schema.failures, failed.media == schema.media.c.id).where(
+            failed.run == run.id, ~exists().where(listed.run == run.id, listed.media == failed.media)
+        ),
+    )
 
 
 def _region_checks(run: Run) -> Checks:
@@ -71,9 +78,12 @@ def _region_checks(run: Run) -> Checks:
     base = _classified_regions(run)
     answer = exists().where(answers.answer_set == run.answer_set, answers.region == here.region)
     decision, by_rules = _decided(run)
-    box = [features[name] == regions[name] for name in ("x", "y", "w", "h")]
-    length = func.length(features.vector) == 2 * run.dimension  # bytes of float16
-    feature = exists().where(features.feature_set == run.feature_set, features.content == media.content, *box, length)
+    feature = exists().where(
+        features.feature_set == run.feature_set,
+        features.content == media.content,
+        *(features[name] == regions[name] for name in ("x", "y", "w", "h")),
+        func.length(features.vector) == 2 * run.dimension,  # bytes of float16
+    )
     yield "regions have no answer", base.where(~answer)
     yield "regions have no decision", base.where(~decision)
     if _has_rules(run):

@@ -103,9 +103,11 @@ def migrate(connection: Connection, revision: str) -> None:
     from alembic.runtime.environment import EnvironmentContext
 
     scripts = _scripts()
-    config = Config(attributes={"connection": connection})
     with EnvironmentContext(
-        config, scripts, fn=lambda current, _: scripts._upgrade_revs(revision, current), destination_rev=revision
+        Config(attributes={"connection": connection}),
+        scripts,
+        fn=lambda current, _: scripts._upgrade_revs(revision, current),
+        destination_rev=revision,
     ):
         scripts.run_env()
 
