@@ -172,9 +172,11 @@ def join_prototypes(
     text_side = _text_side(text, features[rows], places[label_of_N[rows]])
     evidence = _evidence(features, label_of_N, rows)
     has_row_C = places >= 0
-    used_C = _chosen(evidence, text_side, *_first_fit(evidence, text_side), has_row_C)
+    # The first fit uses every prototype, and every text row except that of the example's own taxon.
+    scale, bias, _ = _fit(evidence, text_side, text_side, np.ones(len(labels), dtype=bool))
+    used_C = _chosen(evidence, text_side, scale, bias, has_row_C)
     remaining = _text_side(text, features[rows], places[label_of_N[rows]], without=places[used_C & has_row_C])
-    scale, bias, counts = _final_fit(evidence, text_side, remaining, used_C)
+    scale, bias, counts = _fit(evidence, text_side, remaining, used_C)
     kept = tuple(label.scientific_name for label, used in zip(labels, used_C, strict=True) if not used)
     fit = JoinFit(scale, bias, int((used_C & ~has_row_C).sum()), int((used_C & has_row_C).sum()), kept, *counts)
     prototypes_CD = unit_rows(sums_of(features, label_of_N, len(labels)))
@@ -263,16 +265,6 @@ def _evidence(features_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], r
     return _Evidence(cosines_RC, label_of_N[rows], counts_C)
 
 
-def _first_fit(evidence: _Evidence, text: TextSide) -> tuple[float, float]:
-    """Return scale and bias if every text row stays, except that of the example's own taxon."""
-    is_new_R = evidence.counts_C[evidence.label_of_R] > 1
-    new = _Side(evidence.cosines_RC[is_new_R], text.others_R[is_new_R], evidence.own[is_new_R])
-    old = _Side(evidence.without_own, np.logaddexp(text.others_R, text.own_R), evidence.own)
-    if len(evidence.counts_C) == 1:
-        old = _Side(old.cosines_RC[:0], old.text_R[:0], old.own_R[:0])
-    return _likeliest(new, old)
-
-
 def _chosen(
     evidence: _Evidence, text: TextSide, scale: float, bias: float, has_row_C: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
@@ -287,7 +279,7 @@ def _chosen(
     return chosen
 
 
-def _final_fit(
+def _fit(
     evidence: _Evidence, text: TextSide, remaining: TextSide, used_C: NDArray[np.bool_]
 ) -> tuple[float, float, tuple[int, int, int]]:
     """Return scale and bias of the prototypes in use, and the numbers of new, old and stand-in images behind them.
