@@ -311,6 +311,14 @@ def test_a_truncated_zip_is_called_so(tmp_path: Path, compression: int) -> None:
         build_taxonomy([source], tmp_path / "t.taxonomy")
 
 
+def test_a_zip_passes_the_same_gate_as_every_archive(tmp_path: Path) -> None:
+    source = tmp_path / "unsafe.zip"
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.writestr("../Taxon.tsv", gbif_text(FLORA))
+    with pytest.raises(SourceError, match="would leave the folder that it is unpacked into"):
+        build_taxonomy([source], tmp_path / "t.taxonomy")
+
+
 @pytest.mark.parametrize("content", [b"II*\x00\x08\x07\n1\n", b"\x1b[31mpk,\x07m}u]\n1,2\n", b"\x01," * 2000 + b"\n"])
 def test_what_is_no_text_is_not_shown_raw(tmp_path: Path, content: bytes) -> None:
     source = tmp_path / "scan.dat"

@@ -6,7 +6,6 @@ import csv
 import io
 import re
 import sys
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import IO
 
 from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
+from bioclip_core.files.archives import archive_kind, open_archive
 from bioclip_core.files.meta_xml import META, META_BYTES, Table
 from bioclip_core.files.meta_xml import described as described_archive
 from bioclip_training.taxonomy.metadata import Described, described
@@ -119,7 +119,7 @@ def _kind_of(columns: dict[str, int]) -> str | None:
 def _layout_of(path: Path) -> Layout:
     if not path.exists():
         raise SourceError(f"the checklist {path} does not exist: give a file, folder or zip")
-    if not path.is_dir() and not zipfile.is_zipfile(path):
+    if not path.is_dir() and archive_kind(path) is None:
         return _guessed(path, "")
     names = _members(path)
     meta = next((name for name in names if PurePosixPath(name).name.lower() == "meta.xml"), None)
@@ -149,8 +149,6 @@ def _guessed(path: Path, member: str) -> Layout:
     """Guess the layout of a file: the separator is the most frequent one in its header; tab-separated text does not quote."""
     with _open(path, member) as file:
         first = file.readline(1_000_000)
-    if not member and first.startswith(b"PK\x03\x04"):
-        raise SourceError(f"the zip archive {path} is truncated or damaged: copy it again")
     if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise SourceError(f"{path} is UTF-16: save it as UTF-8 and try again")
     if b"\x00" in first:
@@ -207,14 +205,14 @@ def _table_layout(table: Table, folder: PurePosixPath, names: list[str], path: P
 def _members(path: Path) -> list[str]:
     if path.is_dir():
         return sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
-    with zipfile.ZipFile(path) as archive:
-        return [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
+    with open_archive(path) as archive:
+        return [name for name in archive.members if not name.startswith("__MACOSX")]
 
 
 def _open(path: Path, member: str) -> IO[bytes]:
     if not member or path.is_dir():
         return (path / member).open("rb")
-    return zipfile.ZipFile(path).open(member)  # the open member keeps its archive
+    return open_archive(path).open(member)  # the open member keeps its archive
 
 
 def _cells(path: Path, layout: Layout, odd: Counter[str]) -> Iterator[list[str]]:
@@ -246,7 +244,7 @@ def _lines(file: IO[bytes], layout: Layout, odd: Counter[str]) -> Iterator[str]:
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, EOFError, zipfile.BadZipFile, LookupError, csv.Error, UnicodeError, RuntimeError) as error:
+    except (OSError, EOFError, LookupError, csv.Error, UnicodeError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise SourceError(
             f"the checklist {path} cannot be read: {reason}; get it again, or give its file of names"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from bioclip_core.files.archives import archive_kind, open_archive
 
 _LIMIT = 2_000_000  # bytes; the Catalogue of Life's metadata names thousands of sources after its own title
 
@@ -38,9 +39,9 @@ def described(path: Path) -> Described:
 def _metadata_files(path: Path) -> dict[str, str]:
     """Return the texts of the metadata files by their names."""
     wanted = ("metadata.yaml", "metadata.yml", "eml.xml", "metadata.xml")
-    if not path.is_dir() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = {PurePosixPath(name).name.lower(): name for name in reversed(archive.namelist())}
+    if not path.is_dir() and archive_kind(path):
+        with open_archive(path) as archive:
+            names = {PurePosixPath(name).name.lower(): name for name in reversed(list(archive.members))}
             return {
                 known: archive.open(names[known]).read(_LIMIT).decode("utf-8-sig", "replace")
                 for known in wanted
