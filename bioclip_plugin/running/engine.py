@@ -6,32 +6,32 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bioclip_core import __version__
-from bioclip_core.classify import CLASSIFY_VERSION, consensus_of
+from bioclip_core.classify import CLASSIFY_VERSION, Candidate, Classification, Classifier, consensus_of
+from bioclip_core.device import Compute, Precision, checked_precision, choose_compute
 from bioclip_core.encoder import ENCODE_VERSION, Encoder
 from bioclip_core.errors import PluginError
 from bioclip_core.identity import settings_id
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.contracts.rule import Rule
 from bioclip_plugin.items.media import Place
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.rules.settings import parse_rules, rule_settings
 from bioclip_plugin.running.label_choice import LabelChoice, choose_labels
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from bioclip_core.classify import Candidate, Classification, Classifier
-    from bioclip_core.device import Compute, Precision
-    from bioclip_core.labels.label_set import LabelSet
-    from bioclip_plugin.contracts.rule import Rule
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _REMEMBERED_PLACES = 256
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """The three nested identities of what an engine makes, each with the settings that it is the hash of."""
+    """The three nested identities of an engine's results, each with the settings that it is the hash of."""
 
     feature_id: str
     feature_settings: Mapping[str, Any]
@@ -48,6 +48,26 @@ class Identities:
     answer_settings: Mapping[str, Any]
     rule_id: str
     rule_settings: Mapping[str, Any]
+
+
+class _Opened(Generic[T]):
+    """A property that is computed when first needed, under the lock of its engine.
+
+    ``functools.cached_property`` has a lock of its own, and two locks would deadlock.
+    """
+
+    def __init__(self, make: Callable[[Engine], T]) -> None:
+        self._make = make
+        self._name = make.__name__
+        self.__doc__ = make.__doc__
+
+    def __get__(self, engine: Engine, _owner: type) -> T:
+        values = vars(engine)
+        with engine.lock:
+            if self._name not in values:
+                values[self._name] = self._make(engine)
+        value: T = values[self._name]
+        return value
 
 
 class Engine:
@@ -59,25 +79,9 @@ class Engine:
         self.model = find_model(request.model, plugins.models(), exact=request.exact)
         self.rules: list[Rule] = parse_rules(request.rules, plugins.rules()) if request.rules else []
         """The active rules, in the order in which they are asked."""
+        self.lock = threading.RLock()
         self._recorded: Precision | None = None
-        # One lock for whatever is opened late; functools' cached_property has a lock of its own, and two would deadlock.
-        self._lock = threading.RLock()
-        self._labels: LabelChoice | None = None
-        self._compute: Compute | None = None
-        self._encoder: Encoder | None = None
-        self._classifier: Classifier | None = None
-        self._label_set: LabelSet | None = None
-        self._identities: Identities | None = None
-        self._suffixes: frozenset[str] | None = None
-        self._weights: dict[Place, NDArray[np.float32] | None] = {}
-
-    @property
-    def labels(self) -> LabelChoice:
-        """The labels of the request, chosen but not opened."""
-        with self._lock:
-            if self._labels is None:
-                self._labels = choose_labels(self.request, self.model)
-            return self._labels
+        self._weights_at = lru_cache(maxsize=_REMEMBERED_PLACES)(self._product_of_plugins)
 
     def keep_precision(self, recorded: Sequence[Mapping[str, Any]]) -> None:
         """Use the precision that an earlier run over the same store recorded for the same model and preprocessing.
@@ -85,56 +89,35 @@ class Engine:
         Args:
             recorded: feature settings of earlier runs with these weights, the newest first.
         """
-        if self.request.precision != "auto":
-            return
-        for settings in recorded:
-            if settings.get("preprocessing") == self.model.preprocessing.identity():
-                self._recorded = settings["precision"]
-                return
+        preprocessing = self.model.preprocessing.identity()
+        same = (settings["precision"] for settings in recorded if settings.get("preprocessing") == preprocessing)
+        self._recorded = next(same, None) if self.request.precision == "auto" else None
 
-    @property
+    @_Opened
+    def labels(self) -> LabelChoice:
+        """The labels of the request, chosen but not opened."""
+        return choose_labels(self.request, self.model)
+
+    @_Opened
     def compute(self) -> Compute:
         """Device and precision, with the reason; imports torch."""
-        from bioclip_core.device import choose_compute
-
-        with self._lock:
-            if self._compute is None:
-                self._compute = choose_compute(self.request.device, self.request.precision, self._recorded)
-            return self._compute
+        return choose_compute(self.request.device, self.request.precision, self._recorded)
 
     @property
     def is_computing(self) -> bool:
-        """Whether anything needed torch so far."""
-        return self._compute is not None
+        """True if torch was needed so far."""
+        return "compute" in vars(self)
 
     @property
     def precision(self) -> Precision:
-        """The precision alone; torch is asked only where nobody said and nothing is recorded."""
-        from bioclip_core.device import checked_precision
-
+        """The precision alone; torch is asked only if it is neither requested nor recorded."""
         if self.request.precision != "auto":
             return checked_precision(self.request.precision)
         return self._recorded or self.compute.precision
 
-    @property
+    @_Opened
     def identities(self) -> Identities:
-        """What features, answers and decisions are stored under."""
-        with self._lock:
-            if self._identities is None:
-                self._identities = self._made_identities()
-            return self._identities
-
-    @property
-    def feature_settings(self) -> dict[str, Any]:
-        """What decides features, whatever the labels; its hash is the ``feature_id``."""
-        return {
-            "weights_sha256": self.model.weights_sha256,
-            "preprocessing": self.model.preprocessing.identity(),
-            "precision": self.precision,
-            "encode_version": ENCODE_VERSION,
-        }
-
-    def _made_identities(self) -> Identities:
+        """Identities of features, answers and decisions in the store."""
         features = self.feature_settings
         feature_id = settings_id(features)
         answers = {
@@ -150,40 +133,37 @@ class Engine:
         return Identities(feature_id, features, answer_id, answers, settings_id(rules), rules)
 
     @property
+    def feature_settings(self) -> dict[str, Any]:
+        """Settings that determine features, whatever the labels; their hash is the ``feature_id``."""
+        return {
+            "weights_sha256": self.model.weights_sha256,
+            "preprocessing": self.model.preprocessing.identity(),
+            "precision": self.precision,
+            "encode_version": ENCODE_VERSION,
+        }
+
+    @property
     def dimension(self) -> int:
-        """D, without opening the model where its config says it."""
+        """D, without opening the model if its config states it."""
         return int(self.model.config.get("embed_dim") or 0) or self.encoder.dimension
 
-    @property
+    @_Opened
     def encoder(self) -> Encoder:
         """The opened model."""
-        with self._lock:
-            if self._encoder is None:
-                log.info("Opening %s on %s", self.model.name, self.compute.described())
-                self._encoder = open_encoder(self.model, self.compute)
-            return self._encoder
+        log.info("Opening %s on %s", self.model.name, self.compute.described())
+        return open_encoder(self.model, self.compute)
 
-    @property
+    @_Opened
     def classifier(self) -> Classifier:
         """The opened labels on the model's device."""
-        from bioclip_core.classify import Classifier
+        return Classifier(self.label_set, self.compute.device, temperature=self.labels.temperature or 1.0)
 
-        with self._lock:
-            if self._classifier is None:
-                labels = self.label_set
-                self._classifier = Classifier(labels, self.compute.device, temperature=self.labels.temperature or 1.0)
-            return self._classifier
-
-    @property
+    @_Opened
     def label_set(self) -> LabelSet:
-        """The opened labels; a folder of them opens without torch, words need the model's text tower."""
-        with self._lock:
-            if self._label_set is None:
-                encoder = self.encoder if self.labels.folder is None else None
-                labels = self.labels.open(encoder, self.model)
-                labels.level(self.request.rank)
-                self._label_set = labels
-            return self._label_set
+        """The opened labels; a label set's folder opens without torch, words need the model's text tower."""
+        labels = self.labels.open(self.encoder if self.labels.folder is None else None, self.model)
+        labels.level(self.request.rank)
+        return labels
 
     @property
     def level(self) -> str:
@@ -194,58 +174,52 @@ class Engine:
     @property
     def batch_size(self) -> int:
         """Regions encoded at once."""
-        if self.request.batch_size:
-            return self.request.batch_size
-        return 128 if self.compute.device.startswith("cuda") else 16
-
-    def opens(self, suffix: str) -> bool:
-        """Whether a plugin opens files of this suffix (``.mp4``, in lower case), so that others need not be asked about."""
-        with self._lock:
-            if self._suffixes is None:
-                self._suffixes = self.plugins.media_suffixes()
-            return suffix in self._suffixes
+        return self.request.batch_size or (128 if self.compute.device.startswith("cuda") else 16)
 
     @property
     def workers(self) -> int:
-        """Decoding threads."""
+        """Number of decoding threads."""
         return self.request.workers or min(16, os.cpu_count() or 1)
+
+    def opens(self, suffix: str) -> bool:
+        """True if a plugin opens files of this suffix (``.mp4``, in lower case), so that it is asked about them."""
+        return suffix in self._suffixes
+
+    @_Opened
+    def _suffixes(self) -> frozenset[str]:
+        return self.plugins.media_suffixes()
 
     def classify(self, features_BD: NDArray[np.float16], places: Sequence[Place]) -> list[Classification]:
         """Classify B features, each with the prior of its place (B of them)."""
-        weighed = self.weighs
-        keys = [place if weighed and place else Place() for place in places]
-        found: list[Classification | None] = [None] * len(keys)
-        for place in dict.fromkeys(keys):
-            rows = [row for row, key in enumerate(keys) if key == place]
-            answers = self.classifier.classify(
+        rows_of: dict[Place, list[int]] = {}
+        for row, place in enumerate(places):
+            rows_of.setdefault(place if self.weighs and place else Place(), []).append(row)
+        answers: dict[int, Classification] = {}
+        for place, rows in rows_of.items():
+            found = self.classifier.classify(
                 features_BD[rows], rank=self.request.rank, top=self.request.top, weights_N=self.prior(place)
             )
-            for row, answer in zip(rows, answers, strict=True):
-                found[row] = answer
-        return [answer for answer in found if answer is not None]
+            answers.update(zip(rows, found, strict=True))
+        return [answers[row] for row in range(len(places))]
 
     def consensus(self, by_rank: Mapping[str, Sequence[Candidate]]) -> Candidate | None:
-        """The most specific taxon that reaches the request's threshold."""
+        """Return the most specific taxon that reaches the request's threshold."""
         return consensus_of(by_rank, self.request.threshold)
 
     @property
     def weighs(self) -> bool:
-        """Whether a plugin weighs labels by place."""
+        """True if a plugin weighs labels by place."""
         return bool(self._prior_plugins())
 
     def prior(self, place: Place) -> NDArray[np.float32] | None:
-        """The product of what all plugins say of a place (N weights), asked once a distinct place."""
+        """Return the product of all plugins' weights for a place (N weights); each distinct place is asked about once."""
         if not place or not self.weighs:
             return None
-        with self._lock:
-            if place not in self._weights:
-                if len(self._weights) >= _REMEMBERED_PLACES:
-                    self._weights.pop(next(iter(self._weights)))
-                self._weights[place] = self._asked_weights(place)
-            return self._weights[place]
+        with self.lock:
+            return self._weights_at(place)
 
     def provenance(self) -> dict[str, Any]:
-        """What is worth knowing beside the identities; no secrets."""
+        """Return facts to keep beside the identities; no secrets."""
         entry = self.model.entry
         return {
             "bioclip_plugin": __version__,
@@ -260,19 +234,17 @@ class Engine:
         }
 
     def _prior_plugins(self) -> list[str]:
-        """The plugins that weigh labels by place: part of every answer's identity."""
+        """Return the plugins that weigh labels by place: part of every answer's identity."""
         return sorted(
             f"{impl.plugin_name} {self.plugins.distributions.get(impl.plugin_name, '')}".strip()
             for impl in self.plugins.hook.candidate_taxa.get_hookimpls()
         )
 
-    def _asked_weights(self, place: Place) -> NDArray[np.float32] | None:
-        import numpy as np
-
+    def _product_of_plugins(self, place: Place) -> NDArray[np.float32] | None:
         labels = self.label_set
         product: NDArray[np.float32] | None = None
-        for said in self.plugins.hook.candidate_taxa(place=place, labels=labels):
-            weights = np.asarray(said, dtype=np.float32)
+        for answer in self.plugins.hook.candidate_taxa(place=place, labels=labels):
+            weights = np.asarray(answer, dtype=np.float32)
             if weights.shape != (len(labels),) or not np.isfinite(weights).all() or (weights < 0).any():
                 raise PluginError(
                     f"candidate_taxa for {place}: a plugin gave {weights.shape} weights; needed are {len(labels)} finite numbers from 0"

@@ -1,4 +1,4 @@
-"""Which labels a request means: a label set's folder, words of the user's own, or what belongs to the model."""
+"""The labels that a request means: a label set's folder, words of the user's own, or the labels of the model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 
 from bioclip_core.calibration import find_calibration
 from bioclip_core.cells import column_name
+from bioclip_core.device import choose_compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError, ModelUnavailable, UsageError
 from bioclip_core.hub import hub_file
 from bioclip_core.identity import settings_id, user_cache
 from bioclip_core.labels.label_set import MANIFEST, LabelSet, custom_labels
 from bioclip_core.models import FoundModel, PublishedLabels
+from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_plugin.items.request import ClassifyRequest
 
 _WORD_FILES = (".txt", ".csv", ".tsv")
@@ -26,26 +28,26 @@ class LabelChoice:
     """Labels that are chosen but not opened: their identity costs neither torch nor pyarrow."""
 
     folder: Path | None
-    """A label set; None for words."""
+    """Folder of a label set; None for words."""
     words: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     taxa: tuple[str, ...] = ()
     """The subset in use, empty for all."""
     manifest: dict[str, Any] | None = None
     temperature: float | None = None
-    """What was fitted for the model with this label set; None where nothing was."""
+    """Temperature that was fitted for the model with this label set, if any."""
 
     def identity(self) -> dict[str, Any]:
-        """What answers are tied to beside the features: the label set and the subset in use."""
-        if self.folder is None:
-            return {"words": list(self.words), "groups": list(self.groups), "subset": sorted(self.taxa)}
-        assert self.manifest is not None
-        identity = {"label_set": self.manifest["id"], "blocks": self.manifest["blocks"], "subset": sorted(self.taxa)}
-        # Only where there is one: what was answered before temperatures were known of stays answered.
+        """Return the part of an answer's identity beside the features: the label set and the subset in use."""
+        subset = sorted(self.taxa)
+        if self.manifest is None:
+            return {"words": list(self.words), "groups": list(self.groups), "subset": subset}
+        identity = {"label_set": self.manifest["id"], "blocks": self.manifest["blocks"], "subset": subset}
+        # Left out without one, so that answers from before temperatures existed stay valid.
         return identity if self.temperature is None else {**identity, "temperature": self.temperature}
 
     def open(self, encoder: Encoder | None, model: FoundModel) -> LabelSet:
-        """The label set, ready for a classifier; words need the encoder's text tower.
+        """Return the label set, ready for a classifier; words need the encoder's text tower.
 
         Raises:
             LabelSetError: if it is damaged, belongs to another model, or lacks a taxon of the subset.
@@ -68,22 +70,29 @@ def choose_labels(request: ClassifyRequest, model: FoundModel) -> LabelChoice:
         LabelSetError: if they are missing or belong to another model.
         UsageError: if a file of words cannot be used.
     """
-    if request.labels is None:
-        return _folder_choice(_default_folder(model), request, model)
     if isinstance(request.labels, tuple):
         return LabelChoice(None, words=_checked_words(request.labels, "labels"), taxa=request.taxa)
-    path = Path(request.labels).expanduser()
-    if path.suffix.lower() in _WORD_FILES:
+    path = Path(request.labels).expanduser() if request.labels is not None else _default_folder(model)
+    if request.labels is not None and path.suffix.lower() in _WORD_FILES:
         words, groups = read_words(path)
         return LabelChoice(None, words=words, groups=groups, taxa=request.taxa)
-    return _folder_choice(path, request, model)
+    try:
+        manifest = json.loads((path / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        LabelSet.open(path)  # raises with the reason
+        raise LabelSetError(f"label set {path} cannot be read") from None
+    if manifest.get("encoder", {}).get("weights_sha256") != model.weights_sha256:
+        LabelSet.open(path).check_encoder(model.identity())
+    calibration = find_calibration(model, manifest["id"]) if "id" in manifest else None
+    temperature = calibration.temperature if calibration else None
+    return LabelChoice(path, taxa=request.taxa, manifest=manifest, temperature=temperature)
 
 
 def read_words(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Custom labels and their groups from a text file (a label a line) or a CSV with ``label`` and perhaps ``group``.
+    """Return custom labels and their groups from a text file (one label per line) or a CSV with ``label`` and ``group``.
 
     Raises:
-        UsageError: if the file cannot be read or has no such column.
+        UsageError: if the file cannot be read or has no column ``label``.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -100,31 +109,17 @@ def read_words(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         )
     rows = [row for row in reader if (row[columns["label"]] or "").strip()]
     words = _checked_words([row[columns["label"]].strip() for row in rows], str(path))
-    groups = tuple((row[columns["group"]] or "").strip() for row in rows) if "group" in columns else ()
-    return words, groups
+    return words, tuple((row[columns["group"]] or "").strip() for row in rows) if "group" in columns else ()
 
 
 def _checked_words(words: Any, where: str) -> tuple[str, ...]:
     checked = tuple(dict.fromkeys(words))
-    if not checked or len(checked) != len(words):
-        raise UsageError(
-            f"{where}: {'no labels' if not checked else 'a label stands there twice'}; give each label once"
-        )
+    if not checked:
+        raise UsageError(f"{where}: no labels; give at least one")
+    if len(checked) != len(words):
+        duplicate = next(word for word in checked if list(words).count(word) > 1)
+        raise UsageError(f"{where}: duplicate label {duplicate!r}; give each label once")
     return checked
-
-
-def _folder_choice(folder: Path, request: ClassifyRequest, model: FoundModel) -> LabelChoice:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError):
-        LabelSet.open(folder)  # says what is wrong
-        raise LabelSetError(f"label set {folder} cannot be read") from None
-    made_for = manifest.get("encoder", {}).get("weights_sha256")
-    if made_for != model.weights_sha256:
-        LabelSet.open(folder).check_encoder(model.identity())
-    calibration = find_calibration(model, manifest["id"]) if "id" in manifest else None
-    temperature = calibration.temperature if calibration else None
-    return LabelChoice(folder, taxa=request.taxa, manifest=manifest, temperature=temperature)
 
 
 def label_folder_here(model: FoundModel) -> Path | None:
@@ -156,11 +151,9 @@ def fetch_published_labels(model: FoundModel, folder: Path) -> Path:
     """Fetch a registry model's label files and convert them, once.
 
     Raises:
-        ModelUnavailable: if they cannot be had.
+        ModelUnavailable: if they cannot be fetched.
     """
-    from bioclip_core.device import choose_compute
     from bioclip_core.labels.published import import_label_set
-    from bioclip_core.open_clip_encoder import open_encoder
 
     assert model.entry is not None
     assert model.entry.labels is not None

@@ -37,25 +37,27 @@ class EventOrder(Scratch):
 
     def _row(self, stamp: Stamp) -> tuple[bytes, float | None, int, bool | None, int, bool]:
         key = self._rule.event_key(stamp.item) or EventKey(f"alone\x1f{stamp.media_id}", None, None)
-        return _short(key.group), key.at_s, stamp.position, key.aware, stamp.media_id, stamp.is_open
+        # 16 bytes of a group's name, so that long paths do not fill the disk.
+        group = blake2b(key.group.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        return group, key.at_s, stamp.position, key.aware, stamp.media_id, stamp.is_open
 
     def mixed(self) -> tuple[int, int] | None:
-        """Two images of one camera, the first with a time zone and the second without; None where there are no such two."""
+        """Return two images of one camera, the first with a time zone and the second without; None if there are none."""
         query = (
             "SELECT max(CASE WHEN aware THEN media END), max(CASE WHEN NOT aware THEN media END) FROM stamps "
             "WHERE aware IS NOT NULL AND camera IN (SELECT camera FROM to_do) "
             "GROUP BY camera HAVING min(aware) <> max(aware) LIMIT 1"
         )
-        found = self._database.execute(query).fetchone()
-        return (found[0], found[1]) if found else None
+        found: tuple[int, int] | None = self._database.execute(query).fetchone()
+        return found
 
     def count(self) -> int:
-        """How many images are given out."""
+        """Return the number of images that are given out."""
         query = "SELECT count(*) FROM stamps WHERE camera IN (SELECT camera FROM to_do)"
         return int(self._database.execute(query).fetchone()[0])
 
     def decided(self) -> Iterator[list[int]]:
-        """The images that are given out though they are decided, by their numbers, many at a time."""
+        """Yield the images that are given out though they are decided, by their numbers, many at a time."""
         rows = self._database.execute(
             "SELECT media FROM stamps WHERE NOT open AND camera IN (SELECT camera FROM to_do)"
         )
@@ -63,7 +65,7 @@ class EventOrder(Scratch):
             yield [media for (media,) in found]
 
     def events(self) -> Iterator[list[int]]:
-        """Events as the numbers of their images in order, one event in memory at a time."""
+        """Yield events as the numbers of their images in order, one event in memory at a time."""
         query = (
             "SELECT camera, at, aware, media FROM stamps WHERE camera IN (SELECT camera FROM to_do) "
             "ORDER BY camera, at, position"
@@ -85,14 +87,9 @@ class EventOrder(Scratch):
 
 
 def mixed_error(rule: str, aware: str, naive: str) -> UsageError:
-    """What is said where one camera's times are partly with and partly without a zone."""
+    """Return the error for a camera whose times are partly with and partly without a zone."""
     return UsageError(
         f"rule {rule}: the time of {aware} has a time zone and that of {naive} has none, and one camera took both; say which "
         "zone the others are in, in a --rule of `bioclip-plugin rules apply` (with the run's other rules and settings): "
         f"{rule}:time_zone=Africa/Nairobi"
     )
-
-
-def _short(group: str) -> bytes:
-    """A group's name in 16 bytes, so that long paths do not fill the disk."""
-    return blake2b(group.encode("utf-8", "surrogatepass"), digest_size=16).digest()

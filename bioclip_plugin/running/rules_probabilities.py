@@ -5,31 +5,28 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.classify import Candidate
 from bioclip_core.errors import PluginError
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_plugin.contracts.rule import Rule
 from bioclip_plugin.items.media import Place
+from bioclip_plugin.running.engine import Engine
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from bioclip_core.classify import Candidate
-    from bioclip_core.labels.label_set import LabelSet
-    from bioclip_plugin.running.engine import Engine
-
-_KEPT_BYTES = 128 << 20  # of weights that are remembered
+_KEPT_BYTES = 128 << 20  # of remembered weights
 
 
 @dataclass(frozen=True, slots=True)
 class Weighing:
-    """What the active rules say of a place."""
+    """The weights of the active rules for a place."""
 
     weights_N: NDArray[np.float32] | None
-    """Their product with what plugins say of the place; None where it changes nothing."""
+    """Product of the weights of rules and plugins; None if it changes nothing."""
     by_rules: tuple[str, ...] = ()
-    """Rules of the pass that changed it, so that stored answers do not have it yet."""
+    """Rules of the pass that changed it, which stored answers do not include yet."""
     ignored: tuple[str, ...] = ()
     """Rules that would have left no label at all; each is left out."""
 
@@ -45,7 +42,7 @@ class Probabilities:
 
     @property
     def weighs(self) -> bool:
-        """Whether anything weighs labels, so that each region's place has to be asked about."""
+        """True if anything weighs labels, so that the place of each region matters."""
         return bool(self._rules) or self._engine.weighs
 
     @property
@@ -54,7 +51,7 @@ class Probabilities:
         return self._engine.label_set
 
     def weighing(self, place: Place) -> Weighing:
-        """What the rules make of a place, asked once a distinct place."""
+        """Return the weights of the rules for a place; each distinct place is asked about once."""
         if place not in self._places:
             self._places[place] = self._asked(place)
             if len(self._places) > self._remembered:
@@ -68,17 +65,26 @@ class Probabilities:
 
     def _asked(self, place: Place) -> Weighing:
         prior = self._engine.prior(place)
-        factors = [] if prior is None else [prior]
         asked: list[tuple[str, NDArray[np.float32]]] = []
         for rule in self._rules:
             weights_N = rule.weights(place, self.labels)
-            if weights_N is not None:
-                asked.append((rule.name, self._checked(rule, weights_N)))
-        # Equal arrays give the very same product, so that what is weighed alike is classified together.
-        key = tuple(id(weights_N) for weights_N in (*factors, *(weights_N for _, weights_N in asked)))
+            if weights_N is None:
+                continue
+            if (
+                weights_N.shape != (len(self.labels),)
+                or not np.isfinite(weights_N).all()
+                or bool((weights_N < 0).any())
+            ):
+                raise PluginError(
+                    f"rule {rule.name}: gave {weights_N.shape} weights; needed are {len(self.labels)} finite numbers from 0"
+                )
+            asked.append((rule.name, weights_N))
+        # Equal arrays give the very same product, so that regions that are weighed alike are classified together. The
+        # arrays are held, so that their ids are not given again.
+        held = [*([] if prior is None else [prior]), *(weights_N for _, weights_N in asked)]
+        key = tuple(id(weights_N) for weights_N in held)
         if key not in self._products:
-            held = [*factors, *(weights_N for _, weights_N in asked)]
-            self._products[key] = held, self._product(prior, asked)  # held, so that no id is given again
+            self._products[key] = held, self._product(prior, asked)
             if len(self._products) > self._remembered:
                 self._products.popitem(last=False)
         return self._products[key][1]
@@ -89,31 +95,17 @@ class Probabilities:
         by_rules, ignored = [], []
         for name, weights_N in asked:
             together = weights_N if product is None else product * weights_N
-            if not bool((together[kept_N] > 0).any()):
+            if bool((together[kept_N] > 0).any()):
+                product = together
+                by_rules.append(name)
+            else:
                 ignored.append(name)
-                continue
-            product = together
-            by_rules.append(name)
         return Weighing(product, tuple(by_rules), tuple(ignored))
-
-    def _checked(self, rule: Rule, weights_N: NDArray[np.float32]) -> NDArray[np.float32]:
-        import numpy as np
-
-        wrong = (
-            weights_N.shape != (len(self.labels),) or not np.isfinite(weights_N).all() or bool((weights_N < 0).any())
-        )
-        if wrong:
-            raise PluginError(
-                f"rule {rule.name}: gave {weights_N.shape} weights; needed are {len(self.labels)} finite numbers from 0"
-            )
-        return weights_N
 
     def classify(
         self, pools: Sequence[Sequence[NDArray[np.float16]]], weighings: Sequence[Weighing]
     ) -> list[Mapping[str, Sequence[Candidate]]]:
-        """One answer a pool of features (rows of D numbers), each with the weights of its place."""
-        import numpy as np
-
+        """Return one answer per pool of features (rows of D numbers), each with the weights of its place."""
         alike: dict[int, list[int]] = {}
         for n, weighing in enumerate(weighings):
             alike.setdefault(id(weighing.weights_N), []).append(n)

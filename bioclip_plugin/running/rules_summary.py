@@ -1,4 +1,4 @@
-"""What a pass of rules did, for people: counts a rule, and the clearest examples."""
+"""Summary of a pass of rules: counts per rule, and the clearest examples."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _EXAMPLES = 3
 
 @dataclass(eq=False)
 class Applied:
-    """Counts of one pass."""
+    """Counts of one pass of rules."""
 
     images: int = 0
     regions: int = 0
     changed: int = 0
-    """Regions whose decision is another than the plain consensus would be."""
+    """Regions whose decision differs from the plain consensus."""
     events: int = 0
     pooled: int = 0
     """Events that were answered together."""
@@ -27,13 +27,13 @@ class Applied:
     """Pooled events that held several taxa."""
     verdicts: Counter[str] = field(default_factory=Counter)
     by_rule: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How many regions each (rule, what it did) was noted for."""
+    """Number of regions by (rule, what it did)."""
     notes: list[str] = field(default_factory=list)
-    """What the rules' files lack."""
+    """Names of the rules' files that the labels lack."""
     _examples: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
 
     def count(self, subject: Subject, plain: Ruling, trail: Sequence[Mapping[str, Any]]) -> None:
-        """Count one region's decision."""
+        """Count the decision on one region."""
         decided = subject.decided
         self.regions += 1
         self.verdicts[decided.verdict] += 1
@@ -42,26 +42,22 @@ class Applied:
         if same_answer(plain, decided):
             return
         self.changed += 1
-        deciding = next((entry["rule"] for entry in reversed(trail) if "from" in entry), "rules")
-        self._keep(deciding, subject, plain)
-
-    def _keep(self, rule: str, subject: Subject, plain: Ruling) -> None:
-        """Keep the examples that are surest, before or after."""
-        sure = max(_sure(plain), _sure(subject.decided))
+        rule = next((entry["rule"] for entry in reversed(trail) if "from" in entry), "rules")
         kept = self._examples.setdefault(rule, [])
+        sure = max(ruling.candidate.probability if ruling.candidate else 0.0 for ruling in (plain, decided))
         if len(kept) == _EXAMPLES and sure <= kept[-1][0]:
-            return
+            return  # the examples with the surest answer, before or after, are kept
         frame = f" (frame {subject.item.frame})" if subject.item.frame else ""
-        kept.append((sure, f"{subject.item.uri}{frame}: {_said(plain)} -> {_said(subject.decided)}"))
+        kept.append((sure, f"{subject.item.uri}{frame}: {_shown(plain)} -> {_shown(decided)}"))
         kept.sort(key=lambda entry: -entry[0])
         del kept[_EXAMPLES:]
 
     def examples(self, rule: str) -> list[str]:
-        """The surest changes of a rule."""
+        """Return the surest changes of a rule."""
         return [text for _, text in self._examples.get(rule, [])]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON, for the run's counts and ``--json``."""
+        """Return plain JSON, for the run's counts and ``--json``."""
         rules: dict[str, dict[str, int]] = {}
         for (rule, did), number in sorted(self.by_rule.items()):
             rules.setdefault(rule, {})[did] = number
@@ -72,7 +68,7 @@ class Applied:
         }  # fmt: skip
 
     def lines(self) -> Iterator[str]:
-        """The summary a line at a time."""
+        """Yield the summary line by line."""
         if not self.regions:
             yield "Rules: every region was decided already."
             return
@@ -92,7 +88,7 @@ class Applied:
 
 
 def same_answer(one: Ruling, other: Ruling) -> bool:
-    """Whether two decisions name the same thing; the probability may differ."""
+    """True if two decisions name the same thing; the probability may differ."""
     if one.verdict != other.verdict:
         return False
     first, second = one.candidate, other.candidate
@@ -101,11 +97,7 @@ def same_answer(one: Ruling, other: Ruling) -> bool:
     return first.taxon is second.taxon or (first.rank == second.rank and first.taxon == second.taxon)
 
 
-def _sure(ruling: Ruling) -> float:
-    return ruling.candidate.probability if ruling.candidate is not None else 0.0
-
-
-def _said(ruling: Ruling) -> str:
+def _shown(ruling: Ruling) -> str:
     if ruling.candidate is None:
         return ruling.verdict
     return f"{ruling.candidate.name} {ruling.candidate.probability:.2f}"

@@ -1,22 +1,19 @@
-"""One item on its way through the pipeline: what is known of it, what it still needs, and what is stored of it."""
+"""One item on its way through the pipeline: what is known of it, what it still needs, and its record in the store."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.classify import Classification
 from bioclip_plugin.items.answers import Answer, Failure, RegionAnswer
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Region, Unlisted, path_of
-from bioclip_plugin.store.records import FeatureKey, ItemRecord, Listed, RegionRecord, Stat, StoredRegion
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from bioclip_core.classify import Classification
-    from bioclip_plugin.running.engine import Engine
+from bioclip_plugin.running.engine import Engine
+from bioclip_plugin.store.records import Box, FeatureKey, ItemRecord, Listed, RegionRecord, Stat, StoredRegion
 
 
 @dataclass(eq=False)
@@ -27,18 +24,26 @@ class RegionWork:
     crop: NDArray[np.uint8] | None = None
     features: NDArray[np.float16] | None = None
     is_new: bool = False
-    """Whether the features are not stored yet."""
+    """True if the features are not stored yet."""
     classification: Classification | None = None
     stored: StoredRegion | None = None
 
     @property
-    def box(self) -> tuple[int, int, int, int]:
+    def box(self) -> Box:
         return self.region.box if self.region else WHOLE_BOX
 
     @property
     def is_classified(self) -> bool:
-        """Whether the model is to name it."""
+        """True if the model is to name it."""
         return self.region is None or self.region.classified
+
+    @property
+    def decoded_box(self) -> tuple[float, float, float, float] | None:
+        """The box by which the features are keyed, so that equal keys mean equal pixels; None for the whole image."""
+        if self.region is None:
+            return None
+        x, y, w, h = (value / WHOLE_BOX[2] for value in self.box)
+        return x, y, w, h
 
 
 @dataclass(eq=False)
@@ -55,44 +60,46 @@ class Task:
     failure: Failure | None = None
     answer: Answer | None = None
     original: Task | None = None
-    """The same item listed again while the first is on its way: it gets the first one's answer."""
+    """The same item listed before and still on its way: this task gets its answer."""
 
     @property
     def is_done(self) -> bool:
         return self.listed is not None and self.listed.done
 
+    @property
+    def classified(self) -> list[RegionWork]:
+        """The regions that the model is to name."""
+        return [work for work in self.regions if work.is_classified]
+
+    @property
+    def is_known(self) -> bool:
+        """True if the store has answers or features for every region, so that neither image nor model is needed.
+
+        An image without a region to name is known once it was read for its camera metadata.
+        """
+        if not self.classified:
+            return self.content_sha256 is not None
+        return all(work.stored is not None or work.features is not None for work in self.classified)
+
     def feature_keys(self) -> list[tuple[RegionWork, FeatureKey]]:
-        """The classified regions with the keys of their features; none for a content that is not known."""
+        """Return the classified regions with the keys of their features; nothing while the content is unknown."""
         sha256 = self.content_sha256
-        classified = [work for work in self.regions if work.is_classified]
-        return [(work, (sha256, self.item.frame, work.box)) for work in classified] if sha256 else []
+        return [(work, (sha256, self.item.frame, work.box)) for work in self.classified] if sha256 else []
 
 
 def new_task(item: MediaItem | Unlisted, listed: Listed | None, stat: Stat | None) -> Task:
-    """A task for a listed item (None: without a store), with one piece of work a region."""
+    """Return the task of a listed item (None: without a store), with one piece of work per region."""
     if isinstance(item, Unlisted):
         return Task(item.item, failure=Failure("list", item.reason))
     works = [RegionWork(region) for region in item.regions]
     task = Task(item, listed, stat, works if works or item.detected else [RegionWork(None)])
     if listed is not None:
-        task.content_sha256 = listed.content_sha256
-        task.failure = listed.failure
+        task.content_sha256, task.failure = listed.content_sha256, listed.failure
     return task
 
 
-def is_known(task: Task) -> bool:
-    """Whether the store has answers or features for every region, so that neither image nor model is needed.
-
-    An image in which nothing is to be named is known once it was read for what the camera says of it.
-    """
-    classified = [work for work in task.regions if work.is_classified]
-    if not classified:
-        return task.content_sha256 is not None
-    return all(work.stored is not None or work.features is not None for work in classified)
-
-
 def stat_of(item: MediaItem | Unlisted) -> Stat | None:
-    """Size and modification time of the item's file; None where there is none (any more)."""
+    """Return size and modification time of the item's file; None without one."""
     if isinstance(item, Unlisted) or item.data is not None or item.image is not None:
         return None
     try:
@@ -103,12 +110,12 @@ def stat_of(item: MediaItem | Unlisted) -> Stat | None:
 
 
 def path_of_item(item: MediaItem) -> Path:
-    """Where the item's bytes are."""
+    """Return the file that holds the item's bytes."""
     return item.path if item.path is not None else path_of(item.uri)
 
 
 def bytes_of(item: MediaItem) -> bytes:
-    """The item's bytes: those at hand, its file's, or the part of a file that it is.
+    """Return the item's bytes: its ``data``, its file, or its part of a file.
 
     Raises:
         ImageError: if they cannot be read.
@@ -127,34 +134,24 @@ def bytes_of(item: MediaItem) -> bytes:
     return read_bytes(path, item.span)
 
 
-def decoded_box(region: Region | None) -> tuple[float, float, float, float] | None:
-    """The box that the features are keyed by, so that equal keys mean equal pixels."""
-    if region is None:
-        return None
-    x, y, w, h = (value / WHOLE_BOX[2] for value in region.box)
-    return x, y, w, h
-
-
 def answer_of(task: Task, engine: Engine | None = None) -> Answer:
-    """What became of the item: its failure, or an answer a region as the engine's request wants it."""
-    if task.failure is not None:
+    """Return the item's failure, or one answer per region as the engine's request wants it."""
+    if task.failure is not None or engine is None:
         return Answer(task.item, failure=task.failure)
-    return Answer(task.item, tuple(_region_answer(work, engine) for work in task.regions if engine))
+    return Answer(task.item, tuple(_region_answer(work, engine) for work in task.regions))
 
 
 def _region_answer(work: RegionWork, engine: Engine) -> RegionAnswer:
     if not work.is_classified:
         return RegionAnswer(work.region, (), None)
-    if work.stored is not None:
-        by_rank, flags = work.stored.by_rank, work.stored.flags
-    else:
-        assert work.classification is not None
-        by_rank, flags = work.classification.by_rank, work.classification.flags
-    return RegionAnswer(work.region, tuple(by_rank.get(engine.level, ())), engine.consensus(by_rank), tuple(flags))
+    result = work.stored or work.classification
+    assert result is not None
+    candidates = tuple(result.by_rank.get(engine.level, ()))
+    return RegionAnswer(work.region, candidates, engine.consensus(result.by_rank), tuple(result.flags))
 
 
 def record_of(task: Task, engine: Engine) -> ItemRecord:
-    """What the store is to keep of the item: whatever is new."""
+    """Return everything new about the item, for the store."""
     assert task.listed is not None
     if task.failure is not None:
         return ItemRecord(task.listed, task.item, task.stat, failure=task.failure)

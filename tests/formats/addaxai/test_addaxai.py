@@ -309,7 +309,7 @@ def test_labels_on_several_scales_are_each_on_their_own(tmp_path: Path) -> None:
     ]
     taxa = [Taxon.of(("K", "P", "C", "O", "F", "G", letter)) for letter in "abcdef"]
     labels = in_memory(taxa, rows / np.linalg.norm(rows, axis=1, keepdims=True), encoder.identity, blocks)
-    engine._classifier = Classifier(labels, temperature=1.3)
+    engine.classifier = Classifier(labels, temperature=1.3)
     made = export_folder(engine, tmp_path / "JOINED")
     path = scene(tmp_path / "a.png")
     said = inside(made.folder, [(path, [WHOLE])])
@@ -317,7 +317,7 @@ def test_labels_on_several_scales_are_each_on_their_own(tmp_path: Path) -> None:
     from bioclip_core.images.decoding import decode_regions
 
     (pixels,) = decode_regions(path.read_bytes(), [None], encoder.preprocessing)
-    (wanted,) = engine._classifier.classify(encoder.encode_images(pixels[None]), top=6)
+    (wanted,) = engine.classifier.classify(encoder.encode_images(pixels[None]), top=6)
     assert said["results"][0][0] == pytest.approx(
         {one.name.lower(): one.probability for one in wanted.by_rank["species"]}, abs=1e-4
     )
@@ -369,7 +369,7 @@ def test_towers_of_other_kinds_are_traced_alike(tmp_path: Path, tower: str) -> N
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     taxa = [Taxon(common_name=letter) for letter in "abc"]
     blocks = [Block(0, 3, "text", 50.0)]
-    engine._classifier = Classifier(in_memory(taxa, rows, engine.encoder.identity, blocks, custom=True))
+    engine.classifier = Classifier(in_memory(taxa, rows, engine.encoder.identity, blocks, custom=True))
     made = export_folder(engine, tmp_path / "OTHER")
     assert made.largest_difference < 0.001
     assert made.stored_as == "float32"
