@@ -86,9 +86,8 @@ class Builtins:
         from bioclip_plugin.formats.speciesnet.read import SpeciesNetSource
         from bioclip_plugin.formats.tables.read import TableSource
         from bioclip_plugin.formats.webdataset.read import ShardsSource
-        from bioclip_plugin.sources.files import FilesSource
+        from bioclip_plugin.sources.files import FilesSource, StandardInputSource
         from bioclip_plugin.sources.folder import FolderSource
-        from bioclip_plugin.sources.standard_input import StandardInputSource
 
         # Packages are folders too, so that they are asked before folders; the last one takes any file.
         for source in (
@@ -110,9 +109,8 @@ class Builtins:
         from bioclip_plugin.formats.darwin_core.write import DarwinCoreExporter
         from bioclip_plugin.formats.megadetector.write import MegaDetectorExporter
         from bioclip_plugin.formats.speciesnet.write import SpeciesNetExporter
-        from bioclip_plugin.formats.tables.write import CsvExporter, ParquetExporter
+        from bioclip_plugin.formats.tables.write import CsvExporter, JsonLinesExporter, ParquetExporter
         from bioclip_plugin.formats.tables.write_excel import ExcelExporter
-        from bioclip_plugin.formats.tables.write_jsonl import JsonLinesExporter
 
         for exporter in (
             CsvExporter(),

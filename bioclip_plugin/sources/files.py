@@ -1,9 +1,12 @@
-"""The file source: one image file with any suffix."""
+"""Single files: one that the user names, and those whose paths come on standard input."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.streamed_json import beginning
@@ -22,3 +25,22 @@ class FilesSource:
     def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
         path = Path(address)
         yield MediaItem(uri=uri_of(address), path=path if path.is_file() else path_of(address))
+
+
+class StandardInputSource:
+    """Lists the paths that ``find … | bioclip-plugin classify -`` sends: bytes without line ends; blank lines are ignored."""
+
+    name = "standard input"
+
+    def __init__(self, stream: BinaryIO | None = None) -> None:
+        self._stream = stream  # for hosts and tests; else the process's own, which is looked up when it is read
+
+    def takes(self, address: str) -> bool:
+        return address == "-"
+
+    def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
+        for line in self._stream or sys.stdin.buffer:
+            name = line.removesuffix(b"\n").removesuffix(b"\r")
+            if name.strip():
+                text = os.fsdecode(name)
+                yield MediaItem(uri=uri_of(text), path=path_of(text))

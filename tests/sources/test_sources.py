@@ -20,9 +20,8 @@ from bioclip_plugin.contracts.source import Source
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 from bioclip_plugin.running.listing import Listing
-from bioclip_plugin.sources.files import FilesSource
+from bioclip_plugin.sources.files import FilesSource, StandardInputSource
 from bioclip_plugin.sources.folder import FolderSource
-from bioclip_plugin.sources.standard_input import StandardInputSource
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +20,6 @@ from bioclip_core import __version__
 from bioclip_core.errors import BioclipError, ModelError, UsageError
 from bioclip_core.files.whole import whole_folder
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.formats.addaxai.classes import class_names, taxonomy_csv
 from bioclip_plugin.running.engine import Engine
 
 WEIGHTS, CODE, TAXONOMY, MANIFEST = "model.pt", "inference.py", "taxonomy.csv", "manifest.json"
@@ -24,6 +28,7 @@ MANY_CLASSES = 5_000
 """Number of classes from which AddaxAI's results, every class of every crop, take most of the time and the disk."""
 
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+HEADER = ("model_class", "class", "order", "family", "genus", "species")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +139,39 @@ def _manifest(engine: Engine, model_id: str, name: str, taxa: list[Taxon]) -> di
         "min_app_version": "7.0.0",
         "region": "global",
     }
+
+
+def class_names(taxa: Sequence[Taxon]) -> list[str]:
+    """Return a name for each taxon, in lower case and unique, by which AddaxAI joins results to the table.
+
+    It is the scientific name, or a custom label's words. Equal names (a genus of plants and one of animals) are followed by
+    their ancestors, and by a number if those are equal too.
+    """
+    plain = [_lower(taxon.scientific_name or taxon.common_name) or "unnamed" for taxon in taxa]
+    counts = Counter(plain)
+    names: dict[str, None] = {}
+    for name, taxon in zip(plain, taxa, strict=True):
+        ancestors = [_lower(rank) for rank in reversed(taxon.lineage[:5]) if rank and _lower(rank) != name]
+        whole = f"{name} ({', '.join(ancestors)})" if ancestors and counts[name] > 1 else name
+        names[next(one for one in _numbered(whole) if one not in names)] = None
+    return list(names)
+
+
+def taxonomy_csv(names: Sequence[str], taxa: Sequence[Taxon]) -> str:
+    """Return ``taxonomy.csv``: one row per class, in lower case, with the epithet as species and empty cells for unknown ranks."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(HEADER)
+    for name, taxon in zip(names, taxa, strict=True):
+        ranks = (taxon.class_, taxon.order, taxon.family, taxon.genus, taxon.species)
+        rows.writerow([name, *(_lower(rank) for rank in ranks)])
+    return text.getvalue()
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name} {number}" for number in count(2))
+
+
+def _lower(text: str) -> str:
+    return " ".join(text.split()).lower()

@@ -31,11 +31,6 @@ def known_occurrence(metadata: Mapping[str, Any]) -> str | None:
     return ":".join(filter(None, parts)) if parts[-1] else None
 
 
-def derived_occurrence(uri: str, frame: int, box: tuple[int, ...] | None) -> str:
-    """Return the id of the organism in a region of an image that belongs to no known specimen."""
-    return f"urn:uuid:{derived('occurrence', uri, frame, box)}"
-
-
 def media_id(uri: str, frame: int, box: tuple[int, ...] | None) -> str:
     """Return the id of an image, or of a region of it."""
     return f"urn:uuid:{derived('media', uri, frame, box)}"
@@ -46,16 +41,6 @@ def model_key(export: Export) -> list[Any]:
     answers, features = export.run.answer_settings, export.run.feature_settings
     labels = {name: answers[name] for name in ("label_set", "words", "groups", "prior") if answers.get(name)}
     return [features.get("weights_sha256", ""), labels]
-
-
-def machine_identification(occurrence: str, model: list[Any], taxon: Taxon) -> str:
-    """Return the identificationID of a model's answer for a specimen: another answer or model gives another one."""
-    return derived("identification", occurrence, model, taxon.lineage)
-
-
-def person_identification(occurrence: str, reviewer: str, taxon: Taxon) -> str:
-    """Return the identificationID of a reviewer's name for a specimen, the same for each time that it was given."""
-    return derived("review", occurrence, reviewer, taxon.lineage)
 
 
 def person_address(reviewer: str) -> str:

@@ -13,8 +13,8 @@ from bioclip_plugin.formats.darwin_core.read_index import ArchiveIndex
 from bioclip_plugin.formats.darwin_core.tables import Record, records
 from bioclip_plugin.formats.darwin_core.terms import (
     IDENTIFICATION,
+    OCCURRENCES,
     captured_at_of,
-    catalogued,
     is_ours,
     place_of,
     region_of,
@@ -152,7 +152,11 @@ class _Listing:
             captured_at=captured_at_of(core, self._options.time_zone),
             place=place_of(core),
             regions=tuple(dict.fromkeys(Region(x, y, w, h) for x, y, w, h in boxes)),
-            metadata={**catalogued(core, record.id, self._core.kind), "media": media},
+            metadata={
+                **({"occurrenceID": record.id} if self._core.kind in OCCURRENCES else {}),
+                **core,
+                "media": media,
+            },
         )
 
     def _skipped(self, record: Record, reason: str) -> Unlisted:

@@ -17,20 +17,13 @@ MACHINE_REMARK = "Machine identification"
 FRACTIONS = ("xFrac", "yFrac", "widthFrac", "heightFrac")
 """Terms of a region of interest: x, y, width and height as fractions of the image."""
 _CURRENT = ("identificationIsCurrent", "isCurrent", "isAcceptedIdentification")
-_OCCURRENCES = frozenset(
-    {"Occurrence", "Specimen", "MaterialSample", "MaterialEntity", "PreservedSpecimen", "Organism"}
-)
+OCCURRENCES = frozenset({"Occurrence", "Specimen", "MaterialSample", "MaterialEntity", "PreservedSpecimen", "Organism"})
+"""Row types whose id is an ``occurrenceID``."""
 
 
 def text_of(value: Any) -> str:
     """Return a value of the metadata as one line of text."""
     return "" if value is None else " ".join(str(value).split())
-
-
-def catalogued(core: Mapping[str, str], core_id: str, kind: str) -> dict[str, Any]:
-    """Return the terms under their plain names, with the row's id as ``occurrenceID`` of an occurrence without one."""
-    own = {"occurrenceID": core_id} if kind in _OCCURRENCES and "occurrenceID" not in core else {}
-    return {**core, **own}
 
 
 def captured_at_of(core: Mapping[str, str], zone: str | None) -> datetime | None:

@@ -1,8 +1,9 @@
-"""Answers and reviews by specimen, gathered on disk: images of one specimen need not be listed together."""
+"""Specimens with their images, answers and reviews, gathered on disk: images of one specimen need not be listed together."""
 
 from __future__ import annotations
 
 import json
+import mimetypes
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from bioclip_core.files.scratch import Scratch
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.contracts.export import Export
-from bioclip_plugin.formats.darwin_core.identities import derived_occurrence, known_occurrence, media_id, nameable
-from bioclip_plugin.formats.darwin_core.write_occurrences import media_terms, occurrence_terms
-from bioclip_plugin.items.media import MediaItem
+from bioclip_plugin.contracts.export_options import ExportOptions
+from bioclip_plugin.formats.darwin_core.identities import derived, known_occurrence, media_id, nameable
+from bioclip_plugin.formats.darwin_core.terms import FRACTIONS, text_of
+from bioclip_plugin.items.media import BOX_UNIT, MediaItem
+from bioclip_plugin.items.time_zones import in_zone
 
 if TYPE_CHECKING:
     from bioclip_plugin.store import Review, StoredItem, StoredRegion
@@ -28,6 +31,8 @@ CREATE TABLE image (number INTEGER PRIMARY KEY, occurrence INTEGER, media TEXT, 
 """
 
 Box = tuple[int, int, int, int]
+_COPIED = ("basisOfRecord", "institutionCode", "collectionCode", "catalogNumber")
+_DECIMALS = 7  # of a degree: a centimetre
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ class Findings(Scratch):
     def _occurrence(self, item: MediaItem, box: Box | None, export: Export) -> int:
         """Return the number of the specimen that a region shows."""
         known = known_occurrence(item.metadata)
-        name = known or derived_occurrence(item.uri, item.frame, box)
+        name = known or f"urn:uuid:{derived('occurrence', item.uri, item.frame, box)}"
         found = self._database.execute("SELECT number FROM occurrence WHERE id = ?", (name,)).fetchone()
         if found:
             return int(found[0])
@@ -185,3 +190,65 @@ def _candidates(region: StoredRegion, top: int) -> list[list[Any]]:
             taxon = nameable(candidate.taxon, candidate.rank) or candidate.taxon
             rows.append([level, place, candidate.probability, candidate.name, candidate.rank, *taxon.lineage])
     return rows
+
+
+def occurrence_terms(name: str, item: MediaItem, options: ExportOptions, *, is_known: bool) -> dict[str, str]:
+    """Return the terms by which the collection knows its specimen again; without a taxon's name, which would look accepted.
+
+    Args:
+        name: its id.
+        item: its first image in the listing.
+        options: for places and times.
+        is_known: True for an id of the collection, False for an observation by a camera.
+    """
+    stated = {term: text_of(item.metadata.get(term)) for term in _COPIED}
+    if not is_known:
+        stated["basisOfRecord"] = stated["basisOfRecord"] or "MachineObservation"
+    moment = in_zone(item.captured_at, options.time_zone).isoformat(timespec="seconds") if item.captured_at else ""
+    country, latitude, longitude = item.place.country or "", item.place.latitude, item.place.longitude
+    terms = {
+        "occurrenceID": name,
+        **stated,
+        "eventDate": text_of(item.metadata.get("eventDate")) or moment,
+        "countryCode": country if len(country) == 2 else "",
+        "stateProvince": item.place.region or "",
+    }
+    if latitude is not None and longitude is not None:
+        decimals = options.coordinate_precision
+        terms["decimalLatitude"] = _degrees(latitude, decimals)
+        terms["decimalLongitude"] = _degrees(longitude, decimals)
+        terms["geodeticDatum"] = text_of(item.metadata.get("geodeticDatum")) or ("" if is_known else "EPSG:4326")
+        terms["coordinatePrecision"] = "" if decimals is None else _degrees(10.0**-decimals, _DECIMALS)
+    return {term: value for term, value in terms.items() if value}
+
+
+def media_terms(name: str, item: MediaItem, box: tuple[int, ...] | None, whole: str) -> dict[str, str]:
+    """Return the terms of an image or, with a box, of a region of the image ``whole``.
+
+    The ``accessURI`` of a local file is added when its row is written.
+    """
+    if box is not None:
+        terms = {"identifier": name, "type": "StillImage", "isROIOf": whole}
+        return terms | {term: _number(value / BOX_UNIT, 4) for term, value in zip(FRACTIONS, box, strict=True)}
+    stated = item.metadata.get("media")
+    media = stated if isinstance(stated, Mapping) else {}
+    address, identifier = (text_of(media.get(term)) for term in ("accessURI", "identifier"))
+    terms = {
+        "identifier": name,
+        "providerManagedID": text_of(media.get("providerManagedID")) or ("" if "://" in identifier else identifier),
+        "type": "StillImage",
+        "format": text_of(media.get("format")) or mimetypes.guess_type(item.uri)[0] or "",
+        "accessURI": next((one for one in (address, identifier) if one.startswith(("http://", "https://"))), ""),
+        "CreateDate": item.captured_at.isoformat(timespec="seconds") if item.captured_at else "",
+        "description": f"image {item.frame} of the file, counted from 0" if item.frame else "",
+    }
+    return {term: value for term, value in terms.items() if value}
+
+
+def _degrees(value: float, decimals: int | None) -> str:
+    return f"{value:.{decimals}f}" if decimals is not None and decimals != _DECIMALS else _number(value, _DECIMALS)
+
+
+def _number(value: float, decimals: int) -> str:
+    """Return a number without an exponent and without trailing zeros."""
+    return f"{value:.{decimals}f}".rstrip("0").rstrip(".") or "0"

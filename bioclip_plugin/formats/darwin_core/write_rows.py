@@ -11,12 +11,11 @@ from typing import Any
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.darwin_core.identities import (
-    machine_identification,
+    derived,
     model_address,
     model_key,
     model_name,
     person_address,
-    person_identification,
 )
 from bioclip_plugin.formats.darwin_core.terms import MACHINE_REMARK
 from bioclip_plugin.formats.darwin_core.write_findings import Occurrence, Vote
@@ -71,7 +70,7 @@ class Identifier:
         taxon, best = agreeing[0].taxon, agreeing[0].probability
         many = f", {len(agreeing)} of {len(occurrence.votes)} images agree" if len(occurrence.votes) > 1 else ""
         terms = {
-            "identificationID": machine_identification(occurrence.id, self._key, taxon),
+            "identificationID": derived("identification", occurrence.id, self._key, taxon.lineage),
             "identifiedBy": self.model,
             "dateIdentified": self._moment,
             **self._lasting,
@@ -86,7 +85,7 @@ class Identifier:
 def _persons(occurrence: Occurrence) -> list[IdentificationRow]:
     rows: dict[str, dict[str, str]] = {}
     for review in occurrence.reviews:
-        name = person_identification(occurrence.id, review.reviewer, review.taxon)
+        name = derived("review", occurrence.id, review.reviewer, review.taxon.lineage)
         first = {
             "identificationID": name,
             "identifiedBy": review.reviewer,

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
+from bioclip_core.cells import country_of, json_value, position_of
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.shared.detections import Entry, name_in
+from bioclip_plugin.formats.shared.detections import (
+    NOT_NAMED,
+    Boxes,
+    Entry,
+    box_of,
+    confidence_of,
+    is_number,
+    message_of,
+    name_in,
+    without_boxes,
+)
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.streamed_json import beginning, kind_of, members
-from bioclip_plugin.formats.speciesnet.read_images import ImageReader
-from bioclip_plugin.formats.speciesnet.schema import Survey, check_version, is_speciesnet, survey
-from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
+from bioclip_plugin.formats.speciesnet.schema import (
+    FAILED,
+    LABELS,
+    WHOLE_IMAGE,
+    Survey,
+    check_version,
+    is_speciesnet,
+    survey,
+)
+from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
+
+_WORDS = {"human": "person"}
+_PREDICTION = {"class": "prediction", "score": "prediction_score", "source": "prediction_source"}
+_FIELDS = frozenset(
+    {"filepath", "failures", "detections", "admin1_region", "classifications", *_PREDICTION.values()}
+)  # fmt: skip
 
 
 class SpeciesNetSource:
@@ -58,3 +83,129 @@ def _check(found: Survey, shown: str) -> None:
         check_version(found.head)
     except UsageError as error:
         raise SourceError(f"{shown}: {error}") from error
+
+
+class ImageReader:
+    """Turns the entries of one file into items."""
+
+    def __init__(self, file: str, threshold: float) -> None:
+        """Set up.
+
+        Args:
+            file: the file's name in messages.
+            threshold: confidence from which a box is classified.
+        """
+        self._file = file
+        self._threshold = threshold
+
+    def items(self, entry: Entry) -> Iterator[MediaItem | Unlisted]:
+        """Yield the item of one entry, or its failure, and a message for each unusable box."""
+        known = _item_of(entry)
+        failures, listed = known.metadata.get("failures", ()), entry.record.get("detections")
+        if failures and (listed is None or "DETECTOR" in failures):
+            yield Unlisted(entry.uri, f"{FAILED}{', '.join(failures)}", known=known)
+            return
+        if listed is not None and not isinstance(listed, list):
+            yield self._message(entry, "", f"detections is {kind_of(listed)}; it must be an array")
+            return
+        regions, answers, dropped = self._detections(entry, listed or [])
+        if dropped and not regions:
+            yield without_boxes(known, dropped)
+            return
+        yield from dropped
+        whole = listed is None or any(map(_is_whole_image, listed))
+        answers = [*known.metadata.get("classifications", ()), *answers]
+        yield replace(
+            known,
+            regions=tuple(regions),
+            detected=bool(regions) or not whole,
+            metadata={**known.metadata, "classifications": answers} if answers else known.metadata,
+        )
+
+    def _detections(self, entry: Entry, listed: list[Any]) -> tuple[list[Region], list[dict[str, Any]], list[Unlisted]]:
+        """Return the boxes, SpeciesNet's answers, and a message for each unusable box."""
+        regions: list[Region] = []
+        answers: list[dict[str, Any]] = []
+        dropped: list[Unlisted] = []
+        boxes = Boxes(listed)
+        for place, detection in enumerate(listed):
+            try:
+                if not _is_whole_image(detection):
+                    region = self._region(detection, str(entry.record.get("model_version") or ""))
+                    boxes.add(region)
+                    regions.append(region)
+                answers += _answers(detection)
+            except UsageError as error:
+                dropped.append(self._message(entry, f".detections[{place}]", str(error)))
+        return regions, answers, dropped
+
+    def _region(self, detection: Any, version: str) -> Region:
+        if not isinstance(detection, dict):
+            raise UsageError(f"it is {kind_of(detection)}; it must be an object with category, conf and bbox")
+        word = _word_of(detection.get("category"), detection.get("label"))
+        confidence = confidence_of(detection.get("conf"))
+        named = word.lower() not in NOT_NAMED and confidence >= self._threshold
+        return Region(*box_of(detection.get("bbox")), "SpeciesNet", version, word, confidence, named)
+
+    def _message(self, entry: Entry, part: str, why: str) -> Unlisted:
+        return message_of(self._file, f"predictions[{entry.number}]", entry, part, why)
+
+
+def _word_of(category: Any, label: Any) -> str:
+    """Return a region's word for a detection: that of its category, or the label of a category that SpeciesNet does not have.
+
+    Raises:
+        UsageError: if it has neither.
+    """
+    key = str(category) if isinstance(category, (str, int)) and not isinstance(category, bool) else ""
+    word = LABELS.get(key, label.strip() if isinstance(label, str) else "")
+    if word and key != WHOLE_IMAGE:
+        return _WORDS.get(word.lower(), word)
+    raise UsageError(
+        f"category {category!r}: '1' (animal), '2' (human) or '3' (vehicle) is needed, or a label that names the object"
+    )
+
+
+def _is_whole_image(detection: Any) -> bool:
+    return isinstance(detection, dict) and str(detection.get("category")) == WHOLE_IMAGE
+
+
+def _answers(detection: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the answers of classifier and ensemble for one box, which are kept as metadata."""
+    answer: dict[str, Any] = {"bbox": json_value(detection.get("bbox"))}
+    if classes := _classes(detection.get("raw_classifications")):
+        answer["classes"] = classes
+    if isinstance(detection.get("processed_classification"), dict):
+        answer["processed"] = json_value(detection["processed_classification"])
+    return [answer] if len(answer) > 1 else []
+
+
+def _classes(value: Any) -> list[list[Any]]:
+    classes, scores = (value.get("classes"), value.get("scores")) if isinstance(value, dict) else (None, None)
+    if not isinstance(classes, list) or not isinstance(scores, list):
+        return []
+    pairs = zip(classes, scores, strict=False)
+    return [[label, float(score)] for label, score in pairs if isinstance(label, str) and is_number(score)]
+
+
+def _item_of(entry: Entry) -> MediaItem:
+    """Return an item with everything but the boxes.
+
+    The 4.x shape has one prediction per image, which is kept as an answer for the whole image.
+    """
+    record = entry.record
+    rest = {name: json_value(value) for name, value in record.items() if name not in _FIELDS and value is not None}
+    region, country = record.get("admin1_region"), country_of(record.get("country"))
+    latitude, longitude = position_of(record.get("latitude"), record.get("longitude"))
+    for name, value in (("country", country), ("latitude", latitude), ("longitude", longitude)):
+        if value is not None:
+            del rest[name]
+    prediction = {name: json_value(record[key]) for name, key in _PREDICTION.items() if record.get(key) is not None}
+    whole = {"raw_classifications": record.get("classifications"), "bbox": [0.0, 0.0, 1.0, 1.0]}
+    if answers := _answers(whole | ({"processed_classification": prediction} if prediction else {})):
+        rest["classifications"] = answers
+    failures = record.get("failures")
+    if isinstance(failures, (str, list)) and failures:
+        rest["failures"] = [failures] if isinstance(failures, str) else [str(one) for one in failures]
+    place = Place(country, region.strip() or None if isinstance(region, str) else None, latitude, longitude)
+    return MediaItem(entry.uri, entry.path, place=place, metadata=rest)

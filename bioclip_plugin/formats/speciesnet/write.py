@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bioclip_core.classify import Candidate
+from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.shared.detections import is_file
 from bioclip_plugin.formats.shared.relative_names import NamesUnder, OutsideFolder, RelativeNames
+from bioclip_plugin.formats.shared.species_labels import ANIMAL, description_of, kind_of_word, label_of_kind
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.formats.speciesnet.check import check_speciesnet
-from bioclip_plugin.formats.speciesnet.schema import FORMAT_VERSION, is_speciesnet
-from bioclip_plugin.formats.speciesnet.write_entries import EntryWriter
+from bioclip_plugin.formats.speciesnet.schema import (
+    FAILED,
+    FAILURES,
+    FORMAT_VERSION,
+    LABELS,
+    WHOLE_IMAGE,
+    is_speciesnet,
+)
+from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.countries import three_letters
+from bioclip_plugin.items.media import BOX_UNIT, MediaItem, Region
 from bioclip_plugin.store.records import asked_level
+
+if TYPE_CHECKING:
+    from bioclip_plugin.store import StoredItem, StoredRegion
+    from bioclip_plugin.store.records import StoredDecision
+
+_CATEGORIES = {"animal": "1", "person": "2", "human": "2", "people": "2", "vehicle": "3"}
+_DECIMALS = 4  # as SpeciesNet writes
+_SUBDIVISION = re.compile(r"(?:[A-Z]{2,3}-)?([A-Z0-9]{2})")  # US-CA or CA
+# SpeciesNet does not have phyla: a taxon above class is an animal.
+_ROLLED = {rank.value: "kingdom" if rank is Rank.PHYLUM else rank.value for rank in RANKS}
 
 
 class SpeciesNetExporter:
@@ -76,3 +100,152 @@ def _listed_name(uri: str) -> str:
         return RelativeNames("")(uri)
     except OutsideFolder:
         return f"/{RelativeNames('/')(uri)}" if uri.startswith("/") else uri.replace("\\", "/")
+
+
+class EntryWriter:
+    """Makes the entries of one file."""
+
+    def __init__(self, level: str, top: int, coordinate_precision: int | None, model_version: str) -> None:
+        """Set up.
+
+        Args:
+            level: rank of the candidates, or ``label`` for custom labels.
+            top: number of candidates.
+            coordinate_precision: decimals of a degree; None for all.
+            model_version: name of the model.
+        """
+        self._level = level
+        self._top = top
+        self._precision = coordinate_precision
+        self._model_version = model_version
+        self._others: dict[str, str] = {}
+
+    def entry(self, name: str, stored: StoredItem) -> dict[str, Any]:
+        """Return the entry of one image."""
+        entry: dict[str, Any] = {"filepath": name}
+        if stored.failure is not None:
+            entry["failures"] = failures_of(stored.failure, stored.item)
+        entry |= self._place(stored.item)
+        if stored.failure is None:
+            detections = [self._detection(region) for region in stored.regions]
+            # SpeciesNet takes the first box for the best one, and expects its whole image before all.
+            entry["detections"] = sorted(detections, key=lambda one: (one["category"] != WHOLE_IMAGE, -one["conf"]))
+        entry["model_version"] = self._model_version
+        return entry
+
+    def _place(self, item: MediaItem) -> dict[str, Any]:
+        """Return the place, with country and region as codes: SpeciesNet stops at other words."""
+        place, found = item.place, dict[str, Any]()
+        if country := three_letters(place.country) if place.country else None:
+            found["country"] = country
+            if region := _SUBDIVISION.fullmatch((place.region or "").strip().upper()):
+                found["admin1_region"] = region[1]
+        if place.latitude is not None and place.longitude is not None:
+            for name, value in (("latitude", place.latitude), ("longitude", place.longitude)):
+                found[name] = round(value, self._precision) if self._precision is not None else value
+        return found
+
+    def _detection(self, stored: StoredRegion) -> dict[str, Any]:
+        detection = _whole_image() if stored.region is None else self._box(stored.region)
+        candidates = stored.by_rank.get(self._level, ())
+        if candidates and self._top:
+            detection["raw_classifications"] = _raw(candidates[: self._top])
+        if stored.decision is not None and (stored.classified or stored.decision.verdict != "unknown"):
+            best = candidates[0] if candidates else None
+            detection["processed_classification"] = _processed(stored.region, stored.decision, best)
+        return detection
+
+    def _box(self, region: Region) -> dict[str, Any]:
+        """Return a box. Categories that SpeciesNet does not have get ids behind its own, in the order of first use."""
+        label = " ".join(region.category.split())
+        category = _CATEGORIES.get(label.lower() or "animal")
+        if category is None:
+            category = self._others.setdefault(label, str(len(LABELS) + len(self._others)))
+        # A box that a person drew does not have a confidence; it is certain.
+        confidence = 1.0 if region.confidence is None else round(float(region.confidence), _DECIMALS)
+        return {
+            "category": category,
+            "label": LABELS.get(category, label),
+            "conf": confidence,
+            "bbox": [side / BOX_UNIT for side in region.box],
+        }
+
+
+def _whole_image() -> dict[str, Any]:
+    return {"category": WHOLE_IMAGE, "label": LABELS[WHOLE_IMAGE], "conf": 1.0, "bbox": [0.0, 0.0, 1.0, 1.0]}
+
+
+def _raw(candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """Return classes and scores, the best first; the scores of equal labels are added up."""
+    scores: dict[str, float] = {}
+    for candidate in candidates:
+        label = label_of_candidate(candidate)
+        scores[label] = scores.get(label, 0.0) + float(candidate.probability)
+    pairs = sorted(scores.items(), key=lambda pair: -pair[1])
+    return {"classes": [label for label, _ in pairs], "scores": [_score(score) for _, score in pairs]}
+
+
+def label_of_candidate(candidate: Candidate) -> str:
+    """Return the label of a candidate; custom labels that mean blank, human, vehicle or animal become SpeciesNet's."""
+    return _label(candidate.taxon)
+
+
+@lru_cache(maxsize=50_000)  # a run repeats a few thousand taxa
+def _label(taxon: Taxon) -> str:
+    if taxon.rank is None and (kind := kind_of_word(taxon.common_name)) is not None:
+        return label_of_kind(kind)
+    if taxon.rank is None and taxon.common_name.strip().lower() == "animal":
+        return ANIMAL
+    if taxon.rank is Rank.PHYLUM and taxon.kingdom == "Animalia":
+        return ANIMAL
+    return description_of(taxon)
+
+
+def failures_of(failure: Failure, item: MediaItem) -> list[str]:
+    """Return the failed parts in SpeciesNet's words; those that a SpeciesNet file stated are returned unchanged."""
+    if failure.reason.startswith(FAILED):
+        named = [name.strip() for name in failure.reason.removeprefix(FAILED).split(",")]
+        known = [name for name in FAILURES if name in named]
+        if known:
+            return known
+    return ["CLASSIFIER"] if item.detected else ["CLASSIFIER", "DETECTOR"]
+
+
+def _processed(region: Region | None, decision: StoredDecision, best: Candidate | None) -> dict[str, Any]:
+    """Return the decision with its score and its origin in SpeciesNet's words."""
+    candidate, noted = decision.candidate, _noted_source(decision)
+    if decision.verdict == "taxon" and candidate is not None:
+        rolled = best is not None and candidate.rank != best.rank and candidate.rank in _ROLLED
+        source = noted or (f"classifier+rollup_to_{_ROLLED[candidate.rank]}" if rolled else "classifier")
+        return {"class": label_of_candidate(candidate), "score": _score(candidate.probability), "source": source}
+    kind = "unknown" if decision.verdict == "taxon" else decision.verdict
+    score, source = _verdict_score(kind, region, candidate or (best if kind == "unknown" else None))
+    for step in decision.trail:
+        if isinstance(step.get("score"), (int, float)):
+            score = step["score"]
+    return {"class": label_of_kind(kind), "score": _score(score), "source": noted or source}
+
+
+def _verdict_score(kind: str, region: Region | None, candidate: Candidate | None) -> tuple[float, str]:
+    """Return score and source of a verdict without a taxon: those of its class, else of its box."""
+    if candidate is not None:
+        return candidate.probability, "classifier"
+    if kind == "unknown":
+        return 0.0, "classifier"
+    confidence = region.confidence if region is not None and region.confidence is not None else 1.0
+    return (1 - confidence if kind == "blank" else confidence), "detector"
+
+
+def _noted_source(decision: StoredDecision) -> str:
+    """Return the source that the last of the SpeciesNet rules noted; empty if none was applied."""
+    source = ""
+    for step in decision.trail:
+        if step.get("rule") == "geofence":
+            rank = decision.candidate.rank if decision.candidate else ""
+            source = f"classifier+geofence+rollup_{f'to_{_ROLLED[rank]}' if rank in _ROLLED else 'failed'}"
+        source = str(step.get("source") or source)
+    return source
+
+
+def _score(value: float) -> float:
+    return round(min(max(float(value), 0.0), 1.0), _DECIMALS)

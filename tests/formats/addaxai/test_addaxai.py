@@ -22,8 +22,7 @@ from bioclip_core.errors import BioclipError, LabelSetError, ModelError, UsageEr
 from bioclip_core.taxonomy import Taxon, taxon_from_row
 from bioclip_plugin import MediaItem, Region, Session, create_plugin_manager
 from bioclip_plugin.cli import run
-from bioclip_plugin.formats.addaxai.classes import class_names, taxonomy_csv
-from bioclip_plugin.formats.addaxai.write import Exported, export_folder
+from bioclip_plugin.formats.addaxai.write import Exported, class_names, export_folder, taxonomy_csv
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.testing import FakeModel
