@@ -147,27 +147,34 @@ def test_a_token_row_that_training_left_alone_is_written_without_noise() -> None
     assert torch.equal(packable(trained_VD, first_VD), expected_VD)
 
 
-def test_the_script_makes_a_folder_that_opens_with_its_labels_and_says_how_good_it_is(tmp_path: Path) -> None:
-    make(tmp_path / "demo", TINY, work=tmp_path / "work", images=4, threads=1, workers=1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo", "work"]
-    labels = LabelSet.open(tmp_path / "demo" / "label_set")
-    labels.check_encoder(open_demo(tmp_path / "demo").identity)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny checkpoint and its work folder."""
+    folder = tmp_path_factory.mktemp("made")
+    make(folder / "demo", TINY, work=folder / "work", images=4, threads=1, workers=1)
+    return folder
+
+
+def test_the_script_makes_a_folder_that_opens_with_its_labels_and_says_how_good_it_is(made: Path) -> None:
+    assert sorted(path.name for path in made.iterdir()) == ["demo", "work"]
+    labels = LabelSet.open(made / "demo" / "label_set")
+    labels.check_encoder(open_demo(made / "demo").identity)
     assert len(labels) == 4
-    assert "4 unseen camera-trap scenes" in (tmp_path / "demo" / "README.md").read_text(encoding="utf-8")
-    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "demo").rglob("*") if path.is_file()} == {0o644}
+    assert "4 unseen camera-trap scenes" in (made / "demo" / "README.md").read_text(encoding="utf-8")
+    assert {path.stat().st_mode & 0o777 for path in (made / "demo").rglob("*") if path.is_file()} == {0o644}
 
 
-def test_an_interrupted_call_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> None:
-    make(tmp_path / "at_once", TINY, work=tmp_path / "one", images=4, threads=1, workers=1)
-    work = tmp_path / "two"
-    claim(work, TINY)
+def test_an_interrupted_call_goes_on_and_ends_with_the_same_weights(made: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(made / "work" / "scenes", work / "scenes")  # rendered as the test of the scenes shows
+    (work / "recipe.json").write_bytes((made / "work" / "recipe.json").read_bytes())
     first, _ = train_configs(TINY, *write_scenes(TINY, work, workers=1), workers=1)
     write_architecture(TINY, work)
     steps = iter([False, False, True])
     with pytest.raises(TrainingStopped, match="step 2 of 3"):
         train(replace(first, should_stop=lambda: next(steps)), {})
     make(tmp_path / "in_two", TINY, work=work, images=4, threads=1, workers=1)
-    one, two = (load_file(tmp_path / name / WEIGHTS.name) for name in ("at_once", "in_two"))
+    one, two = (load_file(folder / WEIGHTS.name) for folder in (made / "demo", tmp_path / "in_two"))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
 
@@ -188,7 +195,7 @@ def test_the_script_refuses_to_replace_a_folder_that_is_no_checkpoint(
 ) -> None:
     (tmp_path / "mine.txt").write_text("kept")
     assert main(["--output", str(tmp_path)]) == 1
-    assert "is no checkpoint" in capsys.readouterr().err
+    assert "is not a checkpoint" in capsys.readouterr().err
     assert (tmp_path / "mine.txt").read_text() == "kept"
 
 

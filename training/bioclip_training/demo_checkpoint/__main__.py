@@ -1,7 +1,7 @@
 """python -m bioclip_training.demo_checkpoint --output bioclip_plugin/demo_model [--work FOLDER]
 
 Renders scenes of the fictional biosphere, trains the demo model on them, measures it on unseen scenes and writes it as an
-open_clip folder with its label set. About 40 minutes on two slow cores; with --work an interrupted call goes on.
+open_clip folder with its label set. Takes about 40 minutes on two slow cores; with --work an interrupted call can be continued.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from bioclip_core.errors import BioclipError, UsageError
-from bioclip_core.files.whole import replacing_folder
+from bioclip_core.files.whole import replacing_folder, write_whole
+from bioclip_core.models import CONFIG
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say
 
 
 def make(output: Path, recipe: DemoRecipe, *, work: Path, images: int, threads: int, workers: int) -> None:
-    """The whole way from nothing to a checkpoint folder with its figures; what ``work`` holds of it already is not made anew.
+    """Make a checkpoint folder with its figures from nothing, or from the scenes and states that ``work`` holds already.
 
     Raises:
         UsageError: if ``work`` belongs to another recipe or to something else.
-        BioclipError: if the training cannot go on.
+        BioclipError: if the training cannot continue.
     """
-    # Threads that wait by spinning make each other ten times slower where something else runs beside them.
+    # Threads that wait by spinning make each other ten times slower when other programs use the cores too.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
@@ -38,7 +38,7 @@ def make(output: Path, recipe: DemoRecipe, *, work: Path, images: int, threads: 
     from bioclip_training.demo_checkpoint.writing import write_checkpoint, write_readme
 
     torch.set_num_threads(threads)
-    work = work.resolve()  # the run remembers where its data lies
+    work = work.resolve()  # the run stores the path of its data
     claim(work, recipe)
     first, last = learn(recipe, *write_scenes(recipe, work, workers), workers)
     with replacing_folder(output) as draft:
@@ -55,68 +55,50 @@ def claim(work: Path, recipe: DemoRecipe) -> None:
     """Make ``work`` the folder of this recipe.
 
     Raises:
-        UsageError: if it is that of another, or holds something else.
+        UsageError: if it belongs to another recipe, or holds something else.
     """
     note, wanted = work / "recipe.json", asdict(recipe)
     if note.is_file():
         found = json.loads(note.read_text("utf-8"))
         others = [
-            f"{name} was {found.get(name)!r} and is {wanted[name]!r}"
-            for name in wanted
-            if found.get(name) != wanted[name]
-        ]
+            f"{name} was {found.get(name)!r} and is {value!r}" for name, value in wanted.items() if found.get(name) != value
+        ]  # fmt: skip
         if others:
             raise UsageError(f"--work {work} was begun with another recipe: {'; '.join(others)}; give a new folder")
-        return
-    if work.exists() and (not work.is_dir() or any(work.iterdir())):
+    elif work.exists() and (not work.is_dir() or any(work.iterdir())):
         raise UsageError(
-            f"--work {work}: exists and holds something else; give a new folder, or that of an earlier call"
+            f"--work {work}: exists and holds something else; give a new folder, or the folder of an earlier call"
         )
-    work.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _work_folder(given: Path | None) -> Iterator[Path]:
-    """The given folder, or one that is removed at the end."""
-    if given is not None:
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="bioclip-demo-") as scratch:
-        yield Path(scratch) / "work"
+    else:
+        work.mkdir(parents=True, exist_ok=True)
+        write_whole(note, json.dumps(wanted, indent=2) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0 when the checkpoint is written, 1 with one line of why when not, 130 after Ctrl-C."""
+    """Run the command; return 0 if the checkpoint is written, 1 after one line with the reason, 130 after Ctrl-C."""
     options = _parser().parse_args(argv)
     try:
         if min(options.images, options.threads, options.workers) < 1:
             raise UsageError(
                 f"--images {options.images}, --threads {options.threads}, --workers {options.workers}: at least 1 of each is needed"
             )
-        if options.output.exists() and not (options.output / "open_clip_config.json").is_file():
+        if options.output.exists() and not (options.output / CONFIG).is_file():
             raise UsageError(
-                f"--output {options.output}: exists and is no checkpoint; name a new folder or an earlier checkpoint"
+                f"--output {options.output}: exists and is not a checkpoint; name a new folder or an earlier checkpoint"
             )
-        with _work_folder(options.work) as work:
+        with tempfile.TemporaryDirectory(prefix="bioclip-demo-") as scratch:
             make(
-                options.output,
-                DemoRecipe(),
-                work=work,
-                images=options.images,
-                threads=options.threads,
-                workers=options.workers,
-            )
+                options.output, DemoRecipe(), work=options.work or Path(scratch) / "work", images=options.images,
+                threads=options.threads, workers=options.workers,
+            )  # fmt: skip
     except (BioclipError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
-        kept = (
-            "the same command goes on where it was"
-            if options.work
-            else "nothing is kept; with --work FOLDER it could go on"
+        advice = (
+            "the same command continues" if options.work else "nothing is kept; with --work FOLDER it can be continued"
         )
-        sys.stderr.write(f"interrupted: {kept}\n")
+        sys.stderr.write(f"interrupted: {advice}\n")
         return 130
     return 0
 
@@ -126,19 +108,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m bioclip_training.demo_checkpoint", description=(__doc__ or "").split("\n\n")[1]
     )
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="FOLDER", help="replaced if it is a checkpoint already"
+        "--output", type=Path, required=True, metavar="FOLDER", help="New folder, or an earlier checkpoint to replace."
     )
     parser.add_argument(
         "--work", type=Path, metavar="FOLDER",
-        help="for scenes and training (about 650 MB), kept so that the same command goes on (default: a temporary one)",
+        help="Folder for scenes and training (about 650 MB), kept so that the same command can continue (default: a temporary one).",
     )  # fmt: skip
-    parser.add_argument(
-        "--images", type=int, default=720, help="unseen scenes that it is measured on (default: %(default)s)"
-    )
-    parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
-    parser.add_argument(
-        "--workers", type=int, default=2, help="processes that render and threads that read (default: %(default)s)"
-    )
+    for name, default, text in (
+        ("images", 720, "Number of unseen scenes to measure it on (default: %(default)s)."),
+        ("threads", 2, "Number of threads of torch (default: %(default)s)."),
+        ("workers", 2, "Number of rendering processes and of decoding threads (default: %(default)s)."),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=default, help=text)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""How often the demo model is right on scenes that it has not seen, by rank, through the software's own loading."""
+"""The accuracy of the demo model on unseen scenes, by rank, through the software's own loading."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class Accuracy:
     images: int
     by_rank: dict[str, float]
     infrared: float
-    """Species accuracy on the night scenes alone; NaN where there are none."""
+    """Species accuracy on the night scenes alone; NaN without any."""
     infrared_images: int
 
 
 def open_demo(folder: Path) -> Encoder:
-    """The checkpoint in fp32 on the CPU, with an identity that does not depend on where it lies."""
+    """Open the checkpoint in fp32 on the CPU, with an identity that does not depend on its place."""
     found = replace(find_model(f"local-dir:{folder}", {}), source="demo")
     return open_encoder(found, Compute("cpu", "fp32", "the demo model is measured so"))
 
 
 def measure(folder: Path, recipe: DemoRecipe, images: int, work: Path, workers: int) -> Accuracy:
-    """Accuracy of the checkpoint in ``folder``, with its own label set, on that many unseen scenes, rendered into ``work``."""
+    """Return the accuracy of the checkpoint in ``folder``, with its own label set, on unseen scenes rendered into ``work``."""
     encoder, labels = open_demo(folder), LabelSet.open(folder / "label_set")
     files, taxa = write_unseen(recipe, work, images, workers), recipe.biosphere().taxa
     vectors_ND = np.asarray(labels.embeddings_ND, dtype=np.float32)
@@ -47,8 +47,7 @@ def measure(folder: Path, recipe: DemoRecipe, images: int, work: Path, workers: 
         part = files[first : first + _AT_ONCE]
         pixels = np.concatenate([decode_regions(file.read_bytes(), [None], encoder.preprocessing) for file in part])
         best = (encoder.encode_images(pixels).astype(np.float32) @ vectors_ND.T).argmax(axis=1)
-        for number, row in enumerate(best, first):
-            right.append(agreement(labels.taxon(int(row)), taxa[number % len(taxa)]))
+        right += [agreement(labels.taxon(int(row)), taxa[n % len(taxa)]) for n, row in enumerate(best, first)]
     right_IR, night_I = np.array(right), np.array([is_infrared(number) for number in range(images)])
     by_rank = {rank.value: float(right_IR[:, rank.depth].mean()) for rank in RANKS}
     in_the_dark = float(right_IR[night_I, -1].mean()) if night_I.any() else float("nan")
@@ -56,5 +55,5 @@ def measure(folder: Path, recipe: DemoRecipe, images: int, work: Path, workers: 
 
 
 def agreement(one: Taxon, other: Taxon) -> list[bool]:
-    """For each rank, whether two lineages are the same down to it."""
+    """Return, for each rank, True if two lineages are equal down to it."""
     return [one.lineage[: rank.depth + 1] == other.lineage[: rank.depth + 1] for rank in RANKS]

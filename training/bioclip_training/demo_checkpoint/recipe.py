@@ -1,4 +1,4 @@
-"""What decides the demo checkpoint, as one frozen recipe; and how its making reports progress."""
+"""The recipe of the demo checkpoint, as one frozen record; and the progress lines of its making."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD
 from bioclip_training.biosphere import Biosphere
 from bioclip_training.loop.recipe import Augmentation
 
-_VOCABULARY = 49408  # of CLIP's tokenizer
+_VOCABULARY = 49408  # tokens of CLIP's tokenizer
 
 
 @dataclass(frozen=True, slots=True)
 class DemoRecipe:
-    """Everything that decides the demo checkpoint, but for the machine's rounding."""
+    """Everything that decides the demo checkpoint, except the rounding of the machine."""
 
     biosphere_seed: int = 2
     families: int = 24
     species: int = 72
     scenes: int = 14_400
-    """Rendered for training, the species in turn, infrared at its ordinary share."""
+    """Number of scenes for training, the species in turn, infrared at the ordinary share."""
     night_scenes: int = 7_200
-    """Infrared ones beside them: at the ordinary share colour decides, and four in ten night scenes are right."""
+    """Number of infrared scenes beside them: without these, colour decides, and four in ten night scenes are right."""
     dev_scenes: int = 720
-    """On which the best step is chosen, infrared at its ordinary share."""
+    """Number of scenes that the best step is chosen on, infrared at the ordinary share."""
     scenes_seed: int = 11
     weights_seed: int = 3
-    """Of the first weights and of everything random in training."""
+    """Seed of the first weights and of everything random in training."""
     steps: int = 2200
-    """Of the first run, on the ordinary scenes alone. A single run with a third of all scenes by night, in batches of 48, named
-    one scene in twenty right after 660 steps; which of the two was the reason was not looked into."""
+    """Steps of the first run, on the ordinary scenes alone. A single run with a third of all scenes at night, in batches of 48,
+    named one scene in twenty right after 660 steps; which of the two was the reason was not examined."""
     night_steps: int = 900
-    """Of the second run, which goes on from the first with the night scenes added."""
+    """Steps of the second run, which continues the first with the night scenes added."""
     batch_size: int = 96
     learning_rate: float = 1.5e-3
-    """At its highest."""
+    """Highest learning rate of the first run."""
     night_learning_rate: float = 8e-4
     warmup_steps: int = 100
-    """Of each run."""
+    """Warm-up of each run."""
     weight_decay: float = 0.05
     average: float = 0.99
-    """Decay a step of the running average of the weights that is validated and kept."""
+    """Decay per step of the running average of the weights, which is validated and kept."""
     augmentation: Augmentation = "recipe"
     image_size: int = 72
     patch_size: int = 12
@@ -57,7 +57,7 @@ class DemoRecipe:
     def __post_init__(self) -> None:
         if self.scenes < self.batch_size or min(self.night_scenes, self.dev_scenes) < 0:
             raise UsageError(
-                f"{self.scenes} scenes, {self.night_scenes} by night and {self.dev_scenes} to choose on: "
+                f"{self.scenes} scenes, {self.night_scenes} night scenes and {self.dev_scenes} to choose on: "
                 f"needed are scenes for a batch ({self.batch_size}) and no number below 0"
             )
         if self.image_size % self.patch_size:
@@ -66,11 +66,11 @@ class DemoRecipe:
             )
 
     def biosphere(self) -> Biosphere:
-        """The tree of life that the model knows."""
+        """Return the tree of life that the model knows."""
         return Biosphere.grow(seed=self.biosphere_seed, families=self.families, species=self.species)
 
     def model_cfg(self) -> dict[str, Any]:
-        """``model_cfg`` of ``open_clip_config.json``."""
+        """Return ``model_cfg`` of ``open_clip_config.json``."""
         return {
             "embed_dim": self.embed_dim,
             "vision_cfg": {
@@ -84,17 +84,17 @@ class DemoRecipe:
         }  # fmt: skip
 
     def preprocess_cfg(self) -> dict[str, Any]:
-        """``preprocess_cfg`` of ``open_clip_config.json``: the preprocessing contract."""
+        """Return ``preprocess_cfg`` of ``open_clip_config.json``: the preprocessing contract."""
         return {"mean": list(OPENAI_MEAN), "std": list(OPENAI_STD), "interpolation": "bicubic", "resize_mode": "squash"}
 
 
 def time_left(started: float, share: float) -> str:
-    """Minutes and seconds that the rest takes, when ``share`` of it has taken since ``started`` (monotonic)."""
+    """Return the remaining time as minutes and seconds, if ``share`` of the work was done since ``started`` (monotonic)."""
     seconds = (time.monotonic() - started) * (1 - share) / share
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def say(line: str) -> None:
-    """One line of progress."""
+    """Print one line of progress."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()

@@ -1,15 +1,17 @@
-"""Renders the scenes that the demo model is trained and measured on, with a pool of processes; folders that are there stay."""
+"""The scenes that the demo model is trained and measured on, rendered by a pool of processes; finished folders are kept."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from pyarrow import parquet
 
 from bioclip_core.files.whole import replacing_file, replacing_folder
 from bioclip_training.biosphere import Setting, photograph
@@ -17,10 +19,10 @@ from bioclip_training.catalog.rows import CatalogRow, table_from
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say, time_left
 
 UNSEEN_SEED = 2031
-"""Of the scenes that the figures are for; no training scene has it."""
+"""Seed of the scenes that the figures are for; no training scene has it."""
 
-_A_FOLDER = 240  # scenes that one folder holds and one process renders in one go
-_AN_UNSEEN_FOLDER = 36  # those are of a camera's size and take longer
+_PER_FOLDER = 240  # scenes of one folder, which one process renders in one go
+_PER_UNSEEN_FOLDER = 36  # unseen scenes have a camera's size and take longer
 _RENDER_SIZE = (144, 108)  # scenes look the same at any size; this is enough for an input of 72 pixels
 
 
@@ -30,111 +32,88 @@ class FolderJob:
 
     recipe: DemoRecipe
     folder: Path
-    first: int
-    last: int
+    numbers: range
+    is_unseen: bool
 
     def file(self, number: int) -> Path:
-        """Where a scene lies."""
+        """Return the path of a scene."""
         return self.folder / f"{number:06d}.jpg"
 
 
 def write_scenes(recipe: DemoRecipe, work: Path, workers: int) -> tuple[Path, Path]:
-    """Render the scenes for training into ``work/scenes``, and list them in two catalogs: without the night scenes, and with them.
+    """Render the scenes for training into ``work/scenes``, and list them in two catalogs: without and with the night scenes.
 
-    The last scenes, ``dev_scenes`` of them, are the ``dev`` of both; those before are ``train``.
+    The last ``dev_scenes`` of the scenes are the ``dev`` of both; those before are ``train``.
     """
-    total = recipe.scenes + recipe.night_scenes + recipe.dev_scenes
-    jobs = _jobs(recipe, work / "scenes", total, _A_FOLDER)
-    _render(render_folder, jobs, workers, "scenes for training")
-    rows = list(_rows(recipe, work, jobs))
-    ordinary = [*rows[: recipe.scenes], *rows[recipe.scenes + recipe.night_scenes :]]
-    return _catalog(work / "ordinary.parquet", ordinary), _catalog(work / "all.parquet", rows)
-
-
-def _catalog(file: Path, rows: list[CatalogRow]) -> Path:
-    from pyarrow import parquet
-
-    if not file.is_file():  # the run remembers its bytes, and another pyarrow may write others
-        with replacing_file(file) as draft:
-            parquet.write_table(table_from(rows), draft)
-    return file
+    taxa, for_training = recipe.biosphere().taxa, recipe.scenes + recipe.night_scenes
+    jobs = _rendered(recipe, work / "scenes", for_training + recipe.dev_scenes, workers, is_unseen=False)
+    rows = [
+        CatalogRow(
+            uri=job.file(number).relative_to(work).as_posix(), taxon=taxa[number % len(taxa)], source="biosphere",
+            source_id=str(number), group=f"scene {number}", split="train" if number < for_training else "dev",
+        )
+        for job in jobs
+        for number in job.numbers
+    ]  # fmt: skip
+    catalogs = {"ordinary.parquet": [*rows[: recipe.scenes], *rows[for_training:]], "all.parquet": rows}
+    for name, listed in catalogs.items():
+        if not (work / name).is_file():  # the run stores its hash, and another version of pyarrow may write other bytes
+            with replacing_file(work / name) as draft:
+                parquet.write_table(table_from(listed), draft)
+    return work / "ordinary.parquet", work / "all.parquet"
 
 
 def write_unseen(recipe: DemoRecipe, work: Path, images: int, workers: int) -> list[Path]:
-    """Render that many scenes as a camera writes them into ``work/unseen``, and give their files in the order of their numbers."""
-    jobs = _jobs(recipe, work / "unseen", images, _AN_UNSEEN_FOLDER)
-    _render(render_unseen_folder, jobs, workers, "unseen scenes")
-    return [job.file(number) for job in jobs for number in range(job.first, job.last)]
+    """Render unseen scenes as a camera writes them into ``work/unseen``; return their files in the order of their numbers."""
+    jobs = _rendered(recipe, work / "unseen", images, workers, is_unseen=True)
+    return [job.file(number) for job in jobs for number in job.numbers]
 
 
 def is_infrared(number: int) -> bool:
-    """Whether an unseen scene was taken by night."""
+    """Return True if an unseen scene was taken at night."""
     return Setting.drawn(_unseen_rng(number)).infrared  # a photograph draws its setting first
 
 
 def render_folder(job: FolderJob) -> None:
-    """Small scenes for training, infrared at the ordinary share or, in the recipe's night scenes, always."""
-    species = job.recipe.biosphere().species
-    by_night = range(job.recipe.scenes, job.recipe.scenes + job.recipe.night_scenes)
+    """Render unseen scenes of a camera's size and compression, or small scenes for training.
+
+    Scenes are infrared at the ordinary share, the recipe's night scenes always.
+    """
+    recipe, species = job.recipe, job.recipe.biosphere().species
     with replacing_folder(job.folder, flush=False) as draft:
-        for number in range(job.first, job.last):
-            rng = np.random.default_rng([job.recipe.scenes_seed, number])
+        for number in job.numbers:
+            kind, file = species[number % len(species)], draft / job.file(number).name
+            if job.is_unseen:
+                photograph(kind, _unseen_rng(number)).image.save(file, "JPEG", quality=88)
+                continue
+            rng = np.random.default_rng([recipe.scenes_seed, number])
             setting = Setting.drawn(rng)
-            if number in by_night:
+            if recipe.scenes <= number < recipe.scenes + recipe.night_scenes:
                 setting = replace(setting, infrared=True)
-            scene = photograph(species[number % len(species)], rng, _RENDER_SIZE, setting=setting).image
+            scene = photograph(kind, rng, _RENDER_SIZE, setting=setting).image
             # Finer than a camera writes: the blocks of a JPEG are large in so small a scene.
-            scene.save(draft / job.file(number).name, "JPEG", quality=95, subsampling=0)
-
-
-def render_unseen_folder(job: FolderJob) -> None:
-    """Scenes of a camera's size and compression."""
-    species = job.recipe.biosphere().species
-    with replacing_folder(job.folder, flush=False) as draft:
-        for number in range(job.first, job.last):
-            scene = photograph(species[number % len(species)], _unseen_rng(number)).image
-            scene.save(draft / job.file(number).name, "JPEG", quality=88)
+            scene.save(file, "JPEG", quality=95, subsampling=0)
 
 
 def _unseen_rng(number: int) -> np.random.Generator:
     return np.random.default_rng([UNSEEN_SEED, number])
 
 
-def _jobs(recipe: DemoRecipe, folder: Path, total: int, size: int) -> list[FolderJob]:
-    starts = range(0, total, size)
-    # The number of scenes is in the name, so that a folder of fewer is not taken for one of more.
-    return [
-        FolderJob(recipe, folder / f"{first:06d}-{min(total, first + size):06d}", first, min(total, first + size))
-        for first in starts
-    ]
-
-
-def _rows(recipe: DemoRecipe, work: Path, jobs: list[FolderJob]) -> Iterator[CatalogRow]:
-    taxa, for_training = recipe.biosphere().taxa, recipe.scenes + recipe.night_scenes
-    for job in jobs:
-        for number in range(job.first, job.last):
-            yield CatalogRow(
-                uri=job.file(number).relative_to(work).as_posix(), taxon=taxa[number % len(taxa)], source="biosphere",
-                source_id=str(number), group=f"scene {number}", split="train" if number < for_training else "dev",
-            )  # fmt: skip
-
-
-def _render(work: Callable[[FolderJob], None], jobs: list[FolderJob], workers: int, what: str) -> None:
-    """Do the jobs whose folders are not there, in a pool of processes, or in this one where ``workers`` is 1."""
+def _rendered(recipe: DemoRecipe, folder: Path, total: int, workers: int, *, is_unseen: bool) -> list[FolderJob]:
+    """Render the missing folders of some scenes, in a pool of processes unless ``workers`` is 1; return all folders."""
+    size = _PER_UNSEEN_FOLDER if is_unseen else _PER_FOLDER
+    parts = [range(first, min(total, first + size)) for first in range(0, total, size)]
+    # The numbers are in the name, so that a folder with fewer scenes is not taken for a folder with more.
+    jobs = [FolderJob(recipe, folder / f"{part.start:06d}-{part.stop:06d}", part, is_unseen) for part in parts]
     missing = [job for job in jobs if not job.folder.is_dir()]
     started = time.monotonic()
-    for done, job in enumerate(_done(work, missing, workers), 1):
-        if done % 10 == 0 or done == len(missing):
-            say(f"rendered {job.last} of {jobs[-1].last} {what}, {time_left(started, done / len(missing))} left")
-
-
-def _done(work: Callable[[FolderJob], None], jobs: list[FolderJob], workers: int) -> Iterator[FolderJob]:
-    """The jobs in their order, each when it is done."""
-    if workers == 1 or len(jobs) < 2:
-        for job in jobs:
-            work(job)
-            yield job
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for job, _ in zip(jobs, pool.map(work, jobs), strict=True):
-            yield job
+    with ExitStack() as stack:
+        rendered: Iterator[None] = map(render_folder, missing)
+        if workers > 1 and len(missing) > 1:
+            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn")))
+            rendered = pool.map(render_folder, missing)
+        for done, (job, _) in enumerate(zip(missing, rendered, strict=True), 1):
+            if done % 10 == 0 or done == len(missing):
+                left = time_left(started, done / len(missing))
+                say(f"rendered {job.numbers.stop} of {total} scenes in {folder.name}, {left} left")
+    return jobs

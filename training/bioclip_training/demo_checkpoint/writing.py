@@ -1,10 +1,12 @@
-"""Writes the demo checkpoint as an open_clip folder: weights, config, label set and a README."""
+"""The demo checkpoint as an open_clip folder: weights, config, label set and a README."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file
 
 from bioclip_core.labels.building import build_label_set
 from bioclip_core.models import WEIGHTS
@@ -12,9 +14,7 @@ from bioclip_training.demo_checkpoint.evaluation import Accuracy, open_demo
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe
 from bioclip_training.loop.checkpoint import write_model
 from bioclip_training.loop.recipe import TrainConfig
-
-if TYPE_CHECKING:
-    import torch
+from bioclip_training.loop.start import open_start
 
 _TOKENS = "token_embedding.weight"
 _README = """\
@@ -45,39 +45,26 @@ Species on the infrared scenes alone, which have no colour: {infrared:.1%}.
 
 
 def write_checkpoint(folder: Path, recipe: DemoRecipe, first: TrainConfig, last: TrainConfig) -> None:
-    """Weights, config and label set of the last training run into a new folder."""
-    import torch
-    from safetensors.torch import load_file
-
-    weights = load_file(Path(last.output) / WEIGHTS[0])
-    weights[_TOKENS] = packable(weights[_TOKENS], _first_tokens(first))
+    """Write weights, config and label set of the last training run into a new folder."""
+    weights, start = load_file(Path(last.output) / WEIGHTS[0]), open_start(first.start, {}, first.seed)
+    weights[_TOKENS] = packable(weights[_TOKENS], start.model.state_dict()[_TOKENS])
     halved = {name: tensor.to(torch.float16) for name, tensor in weights.items()}
     write_model(folder, halved, recipe.model_cfg(), recipe.preprocess_cfg())
     build_label_set(recipe.biosphere().taxa, open_demo(folder), folder / "label_set")
 
 
 def packable(trained_VD: torch.Tensor, first_VD: torch.Tensor) -> torch.Tensor:
-    """A token table whose rows that training left as they were at first are ±0.02 in place of noise.
+    """Return a token table with ±0.02 in place of noise in the rows that training left unchanged.
 
-    No caption of the biosphere uses those rows, which are nearly all. They are distinct as before and of the size that
-    CLIP begins with, and git and the wheel pack the file to less than half.
+    No caption of the biosphere uses those rows, which are nearly all. They stay distinct and have the size that CLIP begins
+    with, and git and the wheel pack the file to less than half.
     """
-    import torch
-
     untouched_V1 = (trained_VD == first_VD).all(dim=1, keepdim=True)
     return torch.where(untouched_V1, torch.where(first_VD < 0, -0.02, 0.02), trained_VD)
 
 
-def _first_tokens(run: TrainConfig) -> torch.Tensor:
-    """The token table before the first step."""
-    from bioclip_training.loop.start import open_start
-
-    table: torch.Tensor = open_start(run.start, {}, run.seed).model.state_dict()[_TOKENS]
-    return table
-
-
 def write_readme(folder: Path, recipe: DemoRecipe, accuracy: Accuracy) -> None:
-    """What the model is, how it was made and how good it is."""
+    """Write what the model is, how it was made and how good it is."""
     rows = "\n".join(f"| {rank} | {share:.1%} |" for rank, share in accuracy.by_rank.items())
     text = _README.format(**{**asdict(recipe), **asdict(accuracy), "rows": rows})
     (folder / "README.md").write_text(text, encoding="utf-8")
