@@ -10,7 +10,6 @@ from bioclip_core.errors import BioclipError, UsageError
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage, PackageRow, is_file, is_package, opened_package
 from bioclip_plugin.formats.camtrap_dp.read_files import (
-    DEPLOYMENT_KEY,
     Deployments,
     MediaFiles,
     media_metadata,
@@ -88,11 +87,12 @@ def _item(
         return Unlisted(where, f"{shown}: deploymentID {deployment!r} is not in the deployments")
     metadata = media_metadata(values, package, deployments)
     captured_at = moment_in(values.get("timestamp", ""), options.time_zone)
+    latitude, longitude = position_of(*map(deployments[deployment].get, ("latitude", "longitude")))
     item = MediaItem(
         uri=file.uri,
         path=file.path,
         captured_at=captured_at,
-        place=_place(metadata[DEPLOYMENT_KEY], captured_at.month if captured_at else None),
+        place=Place(latitude=latitude, longitude=longitude, month=captured_at.month if captured_at else None),
         deployment=deployment,
         sequence=index.event(name, deployment, captured_at),
         regions=index.regions(name),
@@ -108,8 +108,3 @@ def _item(
     if not is_file(file.path):
         return Unlisted(file.uri, f"{shown}: the file {values.get('filePath')} does not exist", known=item)
     return item
-
-
-def _place(deployment: Mapping[str, str], month: int | None) -> Place:
-    latitude, longitude = position_of(deployment.get("latitude"), deployment.get("longitude"))
-    return Place(latitude=latitude, longitude=longitude, month=month)

@@ -93,51 +93,44 @@ class CommonFolder:
     """
 
     def __init__(self) -> None:
-        self._relative, self._absolute = _Common(), _Common()
+        self._relative: list[str] | None = None
+        """Parts of the folder that all files with a relative name have in common, None without such files."""
+        self._absolute: list[str] | None = None
         self._highest = 0
         """Largest number of folders up at which a relative name begins."""
+        self._last: str | None = None
 
     def add(self, uri: str) -> None:
         """Take a file into account; a web address does not lie in a folder."""
         if _SCHEME.match(uri):
             return
         name = _name_of(uri)
+        folder = name.rpartition("/")[0]
+        if folder == self._last:  # as for most files
+            return
+        self._last = folder
+        parts = name.split("/")[:-1]
         if _is_absolute(name):
-            self._absolute.add(name)
+            self._absolute = _common(self._absolute, parts)
         else:
-            self._relative.add(name)
-            self._highest = max(self._highest, _folders_up(name))
+            self._relative = _common(self._relative, parts)
+            self._highest = max(self._highest, parts.count(".."))
 
     def names(self) -> RelativeNames:
         """Return names of the files that were added."""
-        relative, absolute = self._relative, self._absolute
-        up = self._highest - _folders_up(f"{relative.folder}/")
-        if absolute.parts is None and up <= 0:
-            return RelativeNames(relative.folder)
-        if absolute.parts is None or relative.parts is not None:
+        relative, absolute = self._relative or [], self._absolute
+        up = self._highest - relative.count("..")
+        if absolute is None and up <= 0:
+            return RelativeNames("/".join(relative))
+        if absolute is None or self._relative is not None:
             # Relative files lie under their own folder, or under the highest one above it.
-            here = os.path.abspath(os.path.join(relative.folder or ".", *[".."] * up))  # noqa: PTH100, PTH118
-            absolute.add(f"{_slashed(here).rstrip('/')}/x")
-        return RelativeNames(absolute.folder or "/")
+            here = _slashed(os.path.abspath("/".join([*relative, *[".."] * up]) or "."))  # noqa: PTH100
+            absolute = _common(absolute, here.rstrip("/").split("/"))
+        return RelativeNames("/".join(absolute) or "/")
 
 
-class _Common:
-    """The folder that all files added so far have in common."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] | None = None
-        self._start = ""
-
-    @property
-    def folder(self) -> str:
-        return "/".join(self.parts or [])
-
-    def add(self, name: str) -> None:
-        if self.parts is not None and name.startswith(self._start) and "/" in self._start:
-            return
-        folders = name.split("/")[:-1]
-        self.parts = folders if self.parts is None else list(os.path.commonprefix([self.parts, folders]))  # noqa: RUF071 - of parts
-        self._start = f"{self.folder}/"
+def _common(parts: list[str] | None, others: list[str]) -> list[str]:
+    return others if parts is None else list(os.path.commonprefix([parts, others]))  # noqa: RUF071 - of parts
 
 
 def _name_of(uri: str) -> str:
@@ -154,7 +147,3 @@ def _slashed(name: str) -> str:
 
 def _is_absolute(name: str) -> bool:
     return name.startswith("/") or bool(_DRIVE.match(name))
-
-
-def _folders_up(name: str) -> int:
-    return name.count("../") if name.startswith("../") else 0

@@ -15,7 +15,6 @@ from bioclip_core.errors import SourceError
 # The decoder of the standard library is called for one element at a time. An event-based reader would be slower, and would
 # stop at the literals NaN and Infinity, which Python programs write: here they are values that a check can report.
 _DECODER = json.JSONDecoder()
-_CHUNK = 1 << 20  # bytes read at once
 _LARGEST = 1 << 28  # characters of one element; a longer one is not the record of an image
 _LOOK_AT = 65_536  # bytes that show the format of a file
 _TAIL = 16  # an error this near the end of the text at hand may be a literal or an escape that was cut
@@ -67,15 +66,19 @@ def members(path: Path, name: str) -> Iterator[tuple[int, Any]]:
         raise SourceError(f"{path} has no array {name!r}: is it the file that you meant?")
 
 
-def walk(path: Path) -> Iterator[Event]:
+def walk(path: Path, *, chunk_bytes: int = 1 << 20) -> Iterator[Event]:
     """Yield the top level of a JSON file in order: each array element by element, every other member as a whole.
+
+    Args:
+        path: the file.
+        chunk_bytes: bytes that are read at once.
 
     Raises:
         SourceError: if the file cannot be read, or is not JSON (with line and column).
     """
     try:
         with path.open("rb") as file:
-            yield from _events(_Text(str(path), file))
+            yield from _events(_Text(str(path), file, chunk_bytes))
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -103,7 +106,7 @@ def beginning(path: Path) -> Beginning:
         return Beginning()
     found: dict[str, Any] = {}
     try:
-        for event in _events(_Text(str(path), None, decoded, found)):
+        for event in _events(_Text(str(path), text=decoded, names=found)):
             event.add_to(found)
     except SourceError:
         pass  # cut here, or broken: reading the whole file reports that
@@ -121,12 +124,20 @@ def kind_of(value: Any) -> str:
 class _Text:
     """The part of a file that is at hand, and its place in the file."""
 
-    def __init__(self, name: str, file: IO[bytes] | None, text: str = "", names: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        file: IO[bytes] | None = None,
+        chunk_bytes: int = 0,
+        text: str = "",
+        names: dict[str, Any] | None = None,
+    ) -> None:
         """Set up.
 
         Args:
             name: the file's name in messages.
             file: the file to read on from, if it is not all at hand.
+            chunk_bytes: bytes that are read from it at once.
             text: text at hand.
             names: members found so far, where a name is noted before its value is read.
         """
@@ -137,7 +148,7 @@ class _Text:
         self._file = file
         self._decoder: codecs.IncrementalDecoder | None = None
         self._bytes = 0
-        self._chunk = _CHUNK
+        self._chunk = self._least = chunk_bytes
         self._line = self._column = 1
 
     def more(self) -> bool:
@@ -162,7 +173,7 @@ class _Text:
         if len(self.text) > _LARGEST:
             raise self.error(f"one value is longer than {_LARGEST:,} characters", 0)
         # An element longer than a chunk is read again from its beginning: with growing chunks only a few times.
-        self._chunk = max(_CHUNK, len(self.text))
+        self._chunk = max(self._least, len(self.text))
         if not data:
             self._file = None
         return bool(data)

@@ -11,7 +11,6 @@ import pytest
 from camtrap_samples import BOX, DEPLOYMENT, MEDIA, OBSERVATION, descriptor, package, photo, write_table
 
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.formats.camtrap_dp import check as camtrap_dp
 from bioclip_plugin.formats.camtrap_dp.check import camtrap_dp_problems
 
 EVENT = OBSERVATION | {"observationID": "o9", "observationLevel": "event", "mediaID": "", "count": "2"}
@@ -338,9 +337,9 @@ def test_missing_media_files_are_one_warning_where_others_lie_beside_the_package
 
 
 def test_a_problem_of_many_rows_is_counted_after_the_first_hundred(tmp_path: Path) -> None:
-    rows = [OBSERVATION | {"observationID": f"o{n}", "count": "0"} for n in range(camtrap_dp.SHOWN + 23)]
+    rows = [OBSERVATION | {"observationID": f"o{n}", "count": "0"} for n in range(123)]
     problems = found(package(tmp_path / "p", observations=rows))
-    assert len(problems) == camtrap_dp.SHOWN + 1
+    assert len(problems) == 101
     assert problems[-1].message.startswith("and 23 more of this")
 
 

@@ -1,18 +1,16 @@
-"""Large JSON files, read piece by piece: what is given, what is refused, and where the trouble stands."""
+"""Large JSON files, read piece by piece: values, faults and their places."""
 
 from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bioclip_core.errors import SourceError
-from bioclip_plugin.formats.shared import streamed_json
 from bioclip_plugin.formats.shared.streamed_json import beginning, members, walk
 
 
@@ -22,15 +20,8 @@ def written(tmp_path: Path, text: str | bytes) -> Path:
     return path
 
 
-def small_chunks(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(streamed_json, "_CHUNK", size)
-
-
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1 << 20])
-def test_a_file_is_the_same_however_it_is_cut_into_chunks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
-    small_chunks(monkeypatch, size)
+def test_a_file_is_the_same_however_it_is_cut_into_chunks(tmp_path: Path, size: int) -> None:
     images = [
         {"file": 'a "quoted" [{ \\ \u00e9 \U0001f98a'},
         {"n": [1, -2.5e3, True, None], "deep": {"a": {}}},
@@ -42,12 +33,12 @@ def test_a_file_is_the_same_however_it_is_cut_into_chunks(
     content = {"before": {"a": 1}, "images": images, "empty": [], "number": 1234567, "after": "b"}
     for ascii_only in (True, False):
         path = written(tmp_path, json.dumps(content, ensure_ascii=ascii_only, indent=2))
-        assert list(members(path, "images")) == list(enumerate(images))
-        assert list(members(path, "empty")) == []
         found: dict[str, Any] = {}
-        for event in walk(path):
+        for event in walk(path, chunk_bytes=size):
             event.add_to(found)
         assert found == content
+        assert list(members(path, "images")) == list(enumerate(images))
+        assert list(members(path, "empty")) == []
 
 
 def test_an_array_alone_has_no_name(tmp_path: Path) -> None:
@@ -85,31 +76,24 @@ def test_marks_of_windows_editors_are_read(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("size", [5, 1 << 20])
-def test_broken_json_is_named_with_line_and_column(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, place: str, size: int
-) -> None:
+def test_broken_json_is_named_with_line_and_column(tmp_path: Path, text: str, place: str, size: int) -> None:
     if size == 5 and len(text) > 1_000:
         return  # a value of thousands of characters in steps of five takes a minute
-    small_chunks(monkeypatch, size)
     with pytest.raises(SourceError) as caught:
-        list(walk(written(tmp_path, text)))
+        list(walk(written(tmp_path, text), chunk_bytes=size))
     assert "file.json is not a complete JSON file: " in str(caught.value)
     assert place in str(caught.value)
 
 
-def test_the_line_is_counted_from_the_beginning_of_the_file_and_not_of_the_chunk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small_chunks(monkeypatch, 64)
+def test_the_line_is_counted_from_the_beginning_of_the_file_and_not_of_the_chunk(tmp_path: Path) -> None:
     lines = ",\n".join(json.dumps({"file": f"{number:05}.jpg"}) for number in range(500))
     with pytest.raises(SourceError, match="line 502, column 12: Expecting value"):
-        list(walk(written(tmp_path, f'{{"images": [\n{lines},\n  {{"file": nothing}}]}}')))
+        list(walk(written(tmp_path, f'{{"images": [\n{lines},\n  {{"file": nothing}}]}}'), chunk_bytes=64))
 
 
-def test_bytes_that_are_no_text_are_named_with_their_position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small_chunks(monkeypatch, 4)
+def test_bytes_that_are_not_text_are_named_with_their_position(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="byte 14 is not UTF-8 text"):
-        list(walk(written(tmp_path, b'{"images": ["a\xff"]}')))
+        list(walk(written(tmp_path, b'{"images": ["a\xff"]}'), chunk_bytes=4))
 
 
 def test_a_file_that_is_not_there_and_an_array_that_is_none_are_errors(tmp_path: Path) -> None:
@@ -142,19 +126,13 @@ def test_what_is_no_json_has_no_beginning(tmp_path: Path, content: bytes) -> Non
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "large.json"
     record = json.dumps({"file": "camera/IMG_0001.jpg", "detections": [{"bbox": [0.1, 0.2, 0.3, 0.4]}] * 4})
-    with path.open("w") as file:
-        file.write('{"images": [' + record)
-        for _ in range(200_000):
-            file.write("," + record)
-        file.write("]}")
-    assert path.stat().st_size > 30_000_000
-    counted = (
-        "import resource, sys; from pathlib import Path; from bioclip_plugin.formats.shared.streamed_json import members\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "count = sum(1 for _ in members(Path(sys.argv[1]), 'images'))\n"
-        "print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
-    )
-    run = subprocess.run([sys.executable, "-c", counted, str(path)], capture_output=True, text=True, check=True)
-    count, grown_kb = map(int, run.stdout.split())
-    assert count == 200_001
-    assert grown_kb < 16_000  # a chunk of 1 MiB as bytes, as text (up to 4 bytes a character) and its successor
+    path.write_text(f'{{"images": [{",".join([record] * 12_000)}]}}')
+    chunk = 1 << 14
+    tracemalloc.start()
+    try:
+        assert sum(event.number is not None for event in walk(path, chunk_bytes=chunk)) == 12_001
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert path.stat().st_size > 100 * chunk
+    assert peak < 10 * chunk  # a chunk as bytes, as text, and both again for its successor
