@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import SourceError
-from bioclip_training.catalog.fingerprints import Look, check_library
+from bioclip_training.catalog.fingerprints import check_library
 from bioclip_training.catalog.finishing import finish
-from bioclip_training.catalog.labelling import LICENCES, SOURCE_IDS, Labeller, first_cell
+from bioclip_training.catalog.labelling import Labeller
 from bioclip_training.catalog.ledger import Ledger
-from bioclip_training.catalog.options import FOLDER, IMAGE, BuildOptions
-from bioclip_training.catalog.reading import Read, read
-from bioclip_training.catalog.rows import CatalogRow
+from bioclip_training.catalog.options import BuildOptions
+from bioclip_training.catalog.reading import read
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow
-from bioclip_training.catalog.splits import split_word
-from bioclip_training.catalog.survey import Survey, group_of, survey
+from bioclip_training.catalog.survey import survey
 from bioclip_training.catalog.uris import RelativeUris, escaped
 from bioclip_training.catalog.writing import DraftWriter
 from bioclip_training.taxonomy.resolving import TaxonomyIndex
@@ -71,7 +70,7 @@ def build_catalog(
     """
     if options.near_distance:
         check_library()
-    labeller, ledger = Labeller(resolver), Ledger()
+    labeller, ledger, uris = Labeller(resolver), Ledger(), RelativeUris(folder)
     known = survey(sources, labeller, options)
     if started is not None:
         started(known.rows)
@@ -84,16 +83,17 @@ def build_catalog(
     ):
         removed = csv.writer(out)
         removed.writerow(REMOVED_COLUMNS)
-        for found in _rows(sources, known, labeller, options, folder):
+        rows = (read(source, known.group_columns[source.name], labeller, options, uris) for source in sources)
+        for found in chain.from_iterable(rows):
             counts["rows_read"] += 1
             if isinstance(found, SkippedRow):
                 left_out[found.kind] += 1
                 first.setdefault(found.kind, f"{found.uri}: {found.reason}")
                 removed.writerow([escaped(found.uri), found.source, found.kind, found.reason, found.name, ""])
             else:
-                row, look, burst = found
+                row, look, in_burst = found
                 counts["names_changed"] += bool(row.changes)
-                counts["rows_in_bursts"] += bool(burst)
+                counts["rows_in_bursts"] += in_burst
                 ledger.add(row, look)
                 draft.add(row)
             if progress is not None:
@@ -105,42 +105,6 @@ def build_catalog(
     return Built(
         work / "catalog.parquet", work / "removed.csv" if facts["left_out"] else None, _unresolved(work, labeller), duplicates, facts
     )  # fmt: skip
-
-
-def _rows(
-    sources: Sequence[LabelledSource], known: Survey, labeller: Labeller, options: BuildOptions, folder: Path
-) -> Iterator[SkippedRow | tuple[CatalogRow, Look, str]]:
-    """Yield every row of every source in order, with its look and its burst if it has a usable image."""
-    uris = RelativeUris(folder)
-    for source in sources:
-        columns = known.group_columns[source.name]
-        for found in read(source, labeller, options, bursts=columns[0] not in (IMAGE, FOLDER)):
-            if isinstance(found, SkippedRow):
-                yield found
-            else:
-                group = group_of(columns, found.labelled.cells, found.labelled.item, source.root) or found.burst
-                row = _catalog_row(found, uris, group or f"image {found.sha256[:16]}")
-                yield row, found.look, found.burst
-
-
-def _catalog_row(found: Read, uris: RelativeUris, group: str) -> CatalogRow:
-    item, label, cells = found.labelled.item, found.labelled.label, found.labelled.cells
-    return CatalogRow(
-        uri=uris.of(found.labelled.path),
-        taxon=label.taxon,
-        verbatim_name=label.verbatim,
-        source=item.source,
-        source_id=first_cell(cells, SOURCE_IDS),
-        taxon_id=label.taxon_id,
-        licence=first_cell(cells, LICENCES),
-        group=group,
-        split=split_word(cells.get("split")),
-        sha256=found.sha256,
-        phash=found.look.hashed.hex(),
-        frame=item.frame,
-        box=item.box,
-        changes=label.changes,
-    )
 
 
 def _nothing_left(rows: int, left_out: Counter[str], first: dict[str, str]) -> str:

@@ -12,11 +12,14 @@ from bioclip_core.cells import plain_cells
 from bioclip_core.errors import BioclipError, ImageError
 from bioclip_training.catalog.ahead import in_order
 from bioclip_training.catalog.fingerprints import Fingerprint, Look, fingerprint
-from bioclip_training.catalog.labelling import Labeller
+from bioclip_training.catalog.labelling import LICENCES, SOURCE_IDS, Labeller, first_cell
 from bioclip_training.catalog.names import Label
-from bioclip_training.catalog.options import BuildOptions
-from bioclip_training.catalog.rows import LabelledItem
+from bioclip_training.catalog.options import FOLDER, IMAGE, BuildOptions
+from bioclip_training.catalog.rows import CatalogRow, LabelledItem
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow
+from bioclip_training.catalog.splits import split_word
+from bioclip_training.catalog.survey import group_of
+from bioclip_training.catalog.uris import RelativeUris
 
 BURST_GAP_S = 300.0
 """Images of one camera and folder that were taken within this time of each other count as one encounter."""
@@ -33,33 +36,22 @@ class Labelled:
     cells: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A row with a readable image."""
-
-    labelled: Labelled
-    sha256: str
-    look: Look
-    burst: str
-    """Name of its burst; empty if unknown."""
-
-
 def read(
-    source: LabelledSource, labeller: Labeller, options: BuildOptions, *, bursts: bool
-) -> Iterator[Read | SkippedRow]:
-    """Yield every row of a source in order: read, or skipped with the reason.
+    source: LabelledSource, columns: Sequence[str], labeller: Labeller, options: BuildOptions, uris: RelativeUris
+) -> Iterator[tuple[CatalogRow, Look, bool] | SkippedRow]:
+    """Yield every row of a source in order: read, with its look and True if it belongs to a burst, or skipped with the reason.
 
     Args:
-        bursts: take the images' own times to tell which images belong together.
+        columns: of the source's groups, from the survey.
     """
     burst_of = _Bursts()
+    moment_of = source.moment_of if columns[0] not in (IMAGE, FOLDER) else None
 
     def work(rows: Sequence[Labelled | SkippedRow]) -> tuple[list[Labelled], Fingerprint] | list[SkippedRow]:
         labelled = [row for row in rows if isinstance(row, Labelled)]
         if not labelled:
             return [row for row in rows if isinstance(row, SkippedRow)]
         first, boxes = labelled[0], [row.item.box for row in labelled]
-        moment_of = source.moment_of if bursts else None
         try:
             return labelled, fingerprint(
                 first.path, boxes, first.item.frame, perceptual=options.near_distance > 0, moment_of=moment_of
@@ -77,11 +69,32 @@ def read(
     for found in in_order(work, images, options.threads, options.threads * _AHEAD, name="bioclip-catalog"):
         if isinstance(found, list):
             yield from found
-        else:
-            rows, print_ = found
-            burst = burst_of(rows[0].item.uri, print_)
-            for row, look in zip(rows, print_.looks, strict=True):
-                yield Read(row, print_.sha256, look, burst)
+            continue
+        rows, image = found
+        burst = burst_of(rows[0].item.uri, image)
+        for row, look in zip(rows, image.looks, strict=True):
+            group = group_of(columns, row.cells, row.item, source.root) or burst or f"image {image.sha256[:16]}"
+            yield _catalog_row(row, uris.of(row.path), group, image.sha256, look), look, bool(burst)
+
+
+def _catalog_row(row: Labelled, uri: str, group: str, sha256: str, look: Look) -> CatalogRow:
+    item, label, cells = row.item, row.label, row.cells
+    return CatalogRow(
+        uri=uri,
+        taxon=label.taxon,
+        verbatim_name=label.verbatim,
+        source=item.source,
+        source_id=first_cell(cells, SOURCE_IDS),
+        taxon_id=label.taxon_id,
+        licence=first_cell(cells, LICENCES),
+        group=group,
+        split=split_word(cells.get("split")),
+        sha256=sha256,
+        phash=look.hashed.hex(),
+        frame=item.frame,
+        box=item.box,
+        changes=label.changes,
+    )
 
 
 def _labelled(source: LabelledSource, labeller: Labeller, options: BuildOptions) -> Iterator[Labelled | SkippedRow]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import SourceError
+from bioclip_core.errors import SourceError, first_line
 from bioclip_core.identity import file_sha256
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.catalog.uris import file_of
@@ -133,7 +133,7 @@ class Catalog:
             table = parquet.read_table(path)
         except (OSError, pa.ArrowException) as error:
             raise SourceError(
-                f"the catalog {path} cannot be read: {str(error).splitlines()[0]}; "
+                f"the catalog {path} cannot be read: {first_line(error)}; "
                 "make one with: bioclip-plugin catalog build TABLE --output FILE.parquet"
             ) from error
         missing = [name for name in (*TEXT_COLUMNS, "frame", *_BOX, "changes") if name not in table.column_names]

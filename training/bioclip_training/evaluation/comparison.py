@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.errors import SourceError, UsageError, first_line
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.examples import region_text
@@ -68,9 +68,8 @@ def read_hits(folder: Path) -> tuple[str, dict[tuple[str, int, str], dict[str, b
         rows = table.select(["uri", "frame", "region", "failure", *(f"hit_{level}" for level in levels)]).to_pylist()
         model = str(metrics["provenance"]["model"]["name"])
     except (OSError, ValueError, KeyError, TypeError, ArrowException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise SourceError(
-            f"compare {folder}: it is not an evaluation ({reason}); give the --output folder of an earlier evaluate"
+            f"compare {folder}: it is not an evaluation ({first_line(error)}); give the --output folder of an earlier evaluate"
         ) from error
     return model, {
         (row["uri"], row["frame"], row["region"]): {level: row[f"hit_{level}"] for level in levels}

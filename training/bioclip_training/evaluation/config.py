@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from bioclip_core.captions import Caption
 from bioclip_core.device import PRECISIONS
@@ -79,9 +78,6 @@ class EvaluationConfig:
         if self.labels and self.words:
             raise UsageError("labels and custom labels were both given; an evaluation has one kind of label")
         check_options(self)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,8 @@ def zero_shot(answers: Answers, config: EvaluationConfig) -> dict[str, Any]:
         count = int(np.isfinite(values_N).sum())
         top1, ci95 = (float(np.nanmean(values_N)), list(interval)) if count else (None, None)
         shares[key] = {"n": count, "top1": top1, "top1_ci95": ci95}
-    levels = dict.fromkeys(level for level, _, _ in columns)
-    return {level: _level(level, answers, config, shares, parts) for level in levels}
+    levels = {level for level, _, _ in columns}
+    return {level: _level(level, answers, config, shares, parts) for level in answers.scores if level in levels}
 
 
 def _parts(answers: Answers) -> dict[str, NDArray[np.bool_]]:
@@ -76,21 +76,25 @@ def _level(
     counted_N = scores.counted(answers.truth_N)
     place_N, group_N = scores.place_N[counted_N], answers.group_N[counted_N]
     truth_N = _truths_at(scores, answers.truth_N[counted_N])
-    figures: dict[str, Any] = {"n": len(place_N)}
-    for top in TOPS:
-        share = shares[level, _ALL, top]
-        figures |= {f"top{top}": share["top1"], f"top{top}_ci95": share["top1_ci95"]}
-    hits_N = rank_hits(place_N, 1)
-    interval = macro_interval(hits_N, truth_N, group_N, seed=config.seed, resamples=config.resamples)
-    macro = {f"top{top}": macro_mean(rank_hits(place_N, top), truth_N) for top in TOPS}
-    figures["macro"] = {**macro, "top1_ci95": list(interval), "taxa": len(np.unique(truth_N))}
-    figures["nll"] = mean_nll(scores.own_N[counted_N][place_N >= 0])
-    figures["unanswerable"] = int((place_N < 0).sum())
-    figures |= {name: shares[level, name, 1] for name in ("answerable", "seen", "unseen")}
-    for kind in ("by_split", "by_source"):
-        own = [name for name in parts if name.startswith(f"{kind} ")]
-        figures[kind] = {name.removeprefix(f"{kind} "): shares[level, name, 1] for name in own}
-    return figures
+    interval = macro_interval(rank_hits(place_N, 1), truth_N, group_N, seed=config.seed, resamples=config.resamples)
+    return {
+        "n": len(place_N),
+        **{f"top{top}{end}": shares[level, _ALL, top][f"top1{end}"] for top in TOPS for end in ("", "_ci95")},
+        "macro": {
+            **{f"top{top}": macro_mean(rank_hits(place_N, top), truth_N) for top in TOPS},
+            "top1_ci95": list(interval),
+            "taxa": len(np.unique(truth_N)),
+        },
+        "nll": mean_nll(scores.own_N[counted_N][place_N >= 0]),
+        "unanswerable": int((place_N < 0).sum()),
+        **{part: shares[level, part, 1] for part in ("answerable", "seen", "unseen")},
+        **{
+            kind: {
+                part.removeprefix(f"{kind} "): shares[level, part, 1] for part in parts if part.startswith(f"{kind} ")
+            }
+            for kind in ("by_split", "by_source")
+        },
+    }
 
 
 def _truths_at(scores: LevelScores, truth_N: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -197,7 +198,7 @@ def _provenance(
     return {
         "format_version": FORMAT_VERSION,
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "options": config.as_dict(),
+        "options": asdict(config),
         "model": {"name": found.name, **found.identity()},
         "preprocessing": found.preprocessing.identity(),
         "device": compute.described(),
