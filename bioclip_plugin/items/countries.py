@@ -1,4 +1,4 @@
-"""ISO 3166-1: the two letters of each country and its three, so that tables and images may write either."""
+"""Country codes of ISO 3166-1: two letters and three letters, so that tables and images may use either."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CODES = """
 
 
 def three_letters(code: str) -> str | None:
-    """The alpha-3 code of a country given by either code, in any case; None for what is neither.
+    """Return the code of three letters for either code of a country, in any case; None for anything else.
 
     >>> three_letters("ke"), three_letters("KEN"), three_letters("Kenya")
     ('KEN', 'KEN', None)

@@ -7,7 +7,7 @@ import mimetypes
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioclip_core.files.scratch import Scratch
 from bioclip_core.taxonomy import RANKS, Taxon
@@ -17,9 +17,7 @@ from bioclip_plugin.formats.darwin_core.identities import derived, known_occurre
 from bioclip_plugin.formats.darwin_core.terms import FRACTIONS, text_of
 from bioclip_plugin.items.media import BOX_UNIT, MediaItem
 from bioclip_plugin.items.time_zones import in_zone
-
-if TYPE_CHECKING:
-    from bioclip_plugin.store import Review, StoredItem, StoredRegion
+from bioclip_plugin.store.records import Review, StoredItem, StoredRegion
 
 _TABLES = """
 CREATE TABLE occurrence (number INTEGER PRIMARY KEY, id TEXT UNIQUE, terms TEXT);

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
@@ -31,11 +31,7 @@ from bioclip_plugin.formats.speciesnet.schema import (
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.countries import three_letters
 from bioclip_plugin.items.media import BOX_UNIT, MediaItem, Region
-from bioclip_plugin.store.records import asked_level
-
-if TYPE_CHECKING:
-    from bioclip_plugin.store import StoredItem, StoredRegion
-    from bioclip_plugin.store.records import StoredDecision
+from bioclip_plugin.store.records import StoredDecision, StoredItem, StoredRegion, asked_level
 
 _CATEGORIES = {"animal": "1", "person": "2", "human": "2", "people": "2", "vehicle": "3"}
 _DECIMALS = 4  # as SpeciesNet writes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Taxon
@@ -11,11 +11,7 @@ from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.items.time_zones import in_zone
-from bioclip_plugin.store.records import asked_level
-
-if TYPE_CHECKING:
-    from bioclip_plugin.store import Review, StoredItem, StoredRegion
-    from bioclip_plugin.store.records import StoredDecision
+from bioclip_plugin.store.records import Review, StoredDecision, StoredItem, StoredRegion, asked_level
 
 Cells = tuple[Any, ...]
 """Text, numbers, or None for an unknown value, in the order of COLUMNS."""

@@ -7,17 +7,14 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.tables.columns import COLUMNS, NUMBERS, Cells, newest_of, table_rows
 from bioclip_plugin.items.answers import Answer, RegionAnswer
-from bioclip_plugin.store.records import asked_level
-
-if TYPE_CHECKING:
-    from bioclip_plugin.store import Review, StoredItem, StoredRegion
+from bioclip_plugin.store.records import Review, StoredItem, StoredRegion, asked_level
 
 _ROWS_A_GROUP = 20_000
 _FORMULA_STARTS = frozenset("=+-@\t\r")
