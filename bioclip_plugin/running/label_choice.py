@@ -131,7 +131,14 @@ def label_folder_here(model: FoundModel) -> Path | None:
 
 
 def _default_folder(model: FoundModel) -> Path:
-    """Return the label set that belongs to a model; a published one is fetched once and converted to the user's cache."""
+    """Return the label set that belongs to a model; a published one is fetched once and converted to the user's cache.
+
+    Raises:
+        LabelSetError: if the model has none.
+        ModelUnavailable: if it cannot be fetched.
+    """
+    from bioclip_core.labels.published import import_label_set
+
     if folder := label_folder_here(model):
         return folder
     if model.entry is None or model.entry.labels is None:
@@ -139,24 +146,6 @@ def _default_folder(model: FoundModel) -> Path:
             f"model {model.name!r} has no label set of its own; make one with: bioclip-plugin labels build TABLE --model {model.name} "
             "--output FOLDER, then give --labels FOLDER"
         )
-    return fetch_published_labels(model, _cache_of(model, model.entry.labels))
-
-
-def _cache_of(model: FoundModel, published: PublishedLabels) -> Path:
-    key = {"of": model.weights_sha256, "from": published.repository, "at": published.revision}
-    return user_cache() / "label_sets" / settings_id(key)
-
-
-def fetch_published_labels(model: FoundModel, folder: Path) -> Path:
-    """Fetch a registry model's label files and convert them, once.
-
-    Raises:
-        ModelUnavailable: if they cannot be fetched.
-    """
-    from bioclip_core.labels.published import import_label_set
-
-    assert model.entry is not None
-    assert model.entry.labels is not None
     published = model.entry.labels
     try:
         embeddings, names = (
@@ -165,5 +154,11 @@ def fetch_published_labels(model: FoundModel, folder: Path) -> Path:
         )
     except ModelUnavailable as error:
         raise ModelUnavailable(f"the label set of {model.name}: {error}; or give --labels FOLDER") from None
+    folder = _cache_of(model, published)
     import_label_set(embeddings, names, open_encoder(model, choose_compute()), folder)
     return folder
+
+
+def _cache_of(model: FoundModel, published: PublishedLabels) -> Path:
+    key = {"of": model.weights_sha256, "from": published.repository, "at": published.revision}
+    return user_cache() / "label_sets" / settings_id(key)
