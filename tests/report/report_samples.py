@@ -46,7 +46,7 @@ class House:
 
     @property
     def address(self) -> str:
-        """Of the store."""
+        """Address of the store."""
         return str(self.folder / "results.db")
 
     def classify(
@@ -125,7 +125,7 @@ def picture_of(kept: Sequence[Any]) -> Image.Image:
 
 
 def mean_colour(picture: Image.Image, box: tuple[float, float, float, float] = (0, 0, 1, 1)) -> tuple[int, ...]:
-    """Of a part of a picture, left, upper, right, lower as fractions."""
+    """Return the mean colour of a part of a picture; left, upper, right, lower as fractions."""
     width, height = picture.size
     part = picture.convert("RGB").crop(
         (round(box[0] * width), round(box[1] * height), round(box[2] * width), round(box[3] * height))

@@ -122,7 +122,7 @@ def test_a_store_that_is_not_there_is_not_made(house: House, report: Report) -> 
 
 
 def test_a_terminated_command_leaves_nothing(house: House) -> None:
-    """In a process of its own, as a batch system ends it, while it draws pictures that take a while."""
+    """The command runs in its own process and is ended, as by a batch system, while it draws large pictures."""
     noise = Image.effect_noise((1600, 1200), 60).convert("RGB")
     for number in range(20):
         noise.save(house.folder / f"{number}.png", compress_level=0)

@@ -1,4 +1,4 @@
-"""What a report's file holds: figures, entries, pictures, and nothing that it should not."""
+"""Content of a report's file: figures, entries, pictures, and nothing that must not be in it."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_an_entry_has_its_candidates_decision_and_review_beside_each_other(house
 
 
 WARM = RED.truncated(Rank.FAMILY)
-"""Above the answer, so that the answer lies below it."""
+"""A family above the answer."""
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class Opened:
         )  # type: ignore[no-any-return]
 
     def count(self) -> str:
-        """What the page says of how many pass."""
+        """Return the page's own count of the filtered entries."""
         self.page.wait_for_timeout(80)  # the next frame
         return self.page.locator("#count").inner_text()
 

@@ -1,4 +1,4 @@
-"""People are blurred in every picture of a report, whoever found them, unless it is asked otherwise."""
+"""People are blurred in every picture of a report, whoever found them, unless an option shows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agreement of a run with what people said, with figures that were worked out by hand."""
+"""Agreement of a run with reviews, with figures that were worked out by hand."""
 
 from __future__ import annotations
 

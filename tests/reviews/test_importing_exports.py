@@ -1,4 +1,4 @@
-"""Exports given back to ``review import``: what nobody changed is there already, what somebody changed is new."""
+"""Exports given back to ``review import``: unchanged rows are stored already, changed rows are new."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Place:
         return name
 
     def take(self, name: str, reviewer: str = "", folder: Path | None = None) -> tuple[int, int, int, int]:
-        """How many rows were imported, there already, without a review, refused."""
+        """Return the numbers of rows that were imported, stored already, without a review, refused."""
         book, options = NameBook(StoredNames(self.store)), ImportOptions(reviewer, folder)
         done: Imported = import_reviews(name, self.store, [], book, options, self.refused.append)
         return done.new, done.there, done.unsaid, done.refusals

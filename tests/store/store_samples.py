@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
@@ -38,6 +42,24 @@ STAT = (100, 1_700_000_000_000_000_000)
 QUICK = Retry(tries=4, first_wait_s=0.05, longest_wait_s=1.0)
 
 
+@contextmanager
+def before_writing(table: str, act: Callable[[], None]) -> Iterator[list[str]]:
+    """Call ``act`` before the first statement that writes into a table; yield the statements as they come."""
+    seen: list[str] = []
+
+    def check(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if re.match(rf"(INSERT INTO|UPDATE) {table}\b", statement):
+            seen.append(statement)
+            if len(seen) == 1:
+                act()
+
+    event.listen(Engine, "before_cursor_execute", check)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", check)
+
+
 def features(*numbers: float) -> np.ndarray[Any, np.dtype[np.float16]]:
     return np.array(numbers or (0.5, -0.5, 0.5, 0.5), dtype=np.float16)
 
@@ -47,7 +69,7 @@ def region_record(region: Region | None = None, **changes: Any) -> RegionRecord:
 
 
 def record(listed: Listed, *regions: RegionRecord, sha256: str | None = None, **changes: Any) -> ItemRecord:
-    """A successful record of one file; its content is named after its file unless said otherwise."""
+    """Return a successful record of one file; without ``sha256`` its content is named after the file."""
     whole = ItemRecord(
         listed, listed.item, STAT, sha256 or "sha-" + ascii(listed.item.uri[-30:]).strip("'"), STAT[0], regions
     )

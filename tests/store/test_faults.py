@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
-from store_samples import DIMENSION, PLAN, QUICK, answer_all, failed, list_uris, record, region_record
+from store_samples import DIMENSION, PLAN, QUICK, answer_all, before_writing, failed, list_uris, record, region_record
 
 from bioclip_core.errors import StoreError
-from bioclip_plugin.store import Retry, Run, Store, commits
+from bioclip_plugin.store import Retry, Run, Store
 
 
 def test_waits_double_up_to_a_limit() -> None:
@@ -23,22 +23,18 @@ def test_waits_double_up_to_a_limit() -> None:
     assert Retry(tries=1).waits_s() == []
 
 
-@pytest.mark.parametrize("step", ["_features", "_answers", "_decisions", "_listed_regions", "_statuses"])
-def test_a_batch_that_stops_half_way_leaves_nothing_behind(
-    store: Store, run: Run, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
+@pytest.mark.parametrize(
+    "table", ["bioclip_features", "bioclip_answers", "bioclip_decisions", "bioclip_listed_regions", "bioclip_listing"]
+)
+def test_a_batch_that_stops_half_way_leaves_nothing_behind(store: Store, run: Run, table: str) -> None:
     listed = list_uris(store, run, "a.jpg", "b.jpg")
     answer_all(store, run, listed[:1])
-    whole = getattr(commits, step)
 
-    def stopped(*arguments: Any) -> None:
-        whole(*arguments)
+    def stop() -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(commits, step, stopped)
-        with pytest.raises(KeyboardInterrupt):
-            answer_all(store, run, listed[1:])
+    with before_writing(table, stop), pytest.raises(KeyboardInterrupt):
+        answer_all(store, run, listed[1:])
     assert [item.status for item in store.items_of(run)] == ["done", "todo"]
     assert store.answers(run, [listed[1].media_id]) == {}
     assert store.verify(run).problems == []
@@ -88,23 +84,15 @@ def test_a_connection_that_was_cut_between_batches_is_made_anew(on_server: Store
 
 
 @pytest.mark.parametrize("items", [1, 200])  # 200 × 3 candidates go by COPY
-@pytest.mark.parametrize("step", ["_features", "_answers", "_statuses"])
+@pytest.mark.parametrize("table", ["bioclip_features", "bioclip_answers", "bioclip_listing"])
 def test_a_connection_that_is_cut_within_a_batch_loses_and_doubles_nothing(
-    on_server: Store, postgres_server: Any, monkeypatch: pytest.MonkeyPatch, items: int, step: str
+    on_server: Store, postgres_server: Any, items: int, table: str
 ) -> None:
     run = on_server.begin_run(PLAN)
     listed = list_uris(on_server, run, *(f"{n}.jpg" for n in range(items)))
-    whole, calls = getattr(commits, step), []
-
-    def cut(connection: Connection, *arguments: Any) -> None:
-        calls.append(step)
-        if len(calls) == 1:
-            _terminate(postgres_server, on_server)
-        whole(connection, *arguments)
-
-    monkeypatch.setattr(commits, step, cut)
-    answer_all(on_server, run, listed)
-    assert len(calls) == 2
+    with before_writing(table, lambda: _terminate(postgres_server, on_server)) as written:
+        answer_all(on_server, run, listed)
+    assert len(written) == 2
     assert on_server.summary(run).done == items
     assert on_server.verify(run).complete
 

@@ -1,4 +1,4 @@
-"""What a file of reviews asks of a store, on either database."""
+"""Look-ups for files of reviews, on either database."""
 
 from __future__ import annotations
 

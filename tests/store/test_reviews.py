@@ -1,4 +1,4 @@
-"""Reviews: what a person said stays as it is, whatever machines do afterwards."""
+"""Reviews stay as they are, whatever machines do afterwards."""
 
 from __future__ import annotations
 

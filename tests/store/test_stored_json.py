@@ -1,4 +1,4 @@
-"""Metadata of an item: JSON that is parsed when somebody looks at it."""
+"""Metadata of an item: JSON that is parsed when a value is first asked for."""
 
 from __future__ import annotations
 
