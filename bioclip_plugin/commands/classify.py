@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 
 from bioclip_core.errors import BioclipError, StoreError, UsageError
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
@@ -22,8 +23,6 @@ from bioclip_plugin.items.media import uri_of
 from bioclip_plugin.items.request import ClassifyRequest
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from bioclip_plugin.running.listing import Listing
     from bioclip_plugin.running.pipeline import Pipeline
     from bioclip_plugin.running.rules_summary import Applied

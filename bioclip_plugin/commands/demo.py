@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
 from bioclip_core.errors import BioclipError
 from bioclip_core.files.whole import replacing_folder
@@ -16,12 +16,7 @@ from bioclip_plugin.commands.classify import classify
 from bioclip_plugin.commands.export import export
 from bioclip_plugin.commands.report import report
 from bioclip_plugin.commands.reporting import console_for, print_table, printable
-from bioclip_plugin.store import Store
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_plugin.store import StoredItem
+from bioclip_plugin.store import Store, StoredItem
 
 _IMAGES = 24
 _CORRUPT = 1  # write_camera_trap cuts off one file, as a camera with an empty battery does

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
 
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.files.whole import check_folder, whole_file, whole_folder, zip_folder
@@ -28,12 +29,8 @@ from bioclip_plugin.commands.reporting import console_for, printable, say_unfini
 from bioclip_plugin.contracts.export import Export, Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.exporter import Exporter, FolderExporter, RememberingExporter
+from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.store import Store
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_plugin.contracts.problem import Problem
 
 _SHOWN_PROBLEMS = 20
 

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
 from bioclip_core.errors import LabelSetError, UsageError
 from bioclip_core.identity import sha256_of
+from bioclip_core.labels.checklist import Finding, check_names, health_of
+from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.labels.search import find_labels
 from bioclip_core.models import find_model
 from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
 from bioclip_plugin.commands.options import force_option
 from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.reporting import console_for, first_of, print_table, size_of
 from bioclip_plugin.commands.taxon_tables import read_checklist
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_core.labels.checklist import Finding
-    from bioclip_core.labels.label_set import LabelSet
+from bioclip_plugin.running.label_choice import label_folder_here
 
 _SHOWN_HITS = 20
 _SHOWN_NAMES = 10
@@ -89,8 +87,6 @@ def search(ctx: click.Context, names: tuple[str, ...], folder: Path | None, mode
     \b
     bioclip-plugin labels search "acer palm" lynx --labels my_labels
     """
-    from bioclip_core.labels.search import find_labels
-
     labels, console = _opened(ctx, folder, model), console_for()
     for name in names:
         hits = find_labels(labels, name)
@@ -128,9 +124,6 @@ def doctor(folder: Path, checklist: Path | None, output: Path | None, force: boo
     \b
     bioclip-plugin labels doctor my_labels --checklist park_species.csv --output findings.csv
     """
-    from bioclip_core.labels.checklist import check_names, health_of
-    from bioclip_core.labels.label_set import LabelSet
-
     if output is not None and checklist is None:
         raise UsageError("--output holds the findings of a checklist: give --checklist FILE too")
     with csv_output(output, ("name", "outcome", "detail"), force=force) as write:
@@ -172,9 +165,6 @@ def _print_findings(console: Console, findings: Sequence[Finding]) -> None:
 
 def _opened(ctx: click.Context, folder: Path | None, model: str | None) -> LabelSet:
     """Open the label set in a folder, or the own label set of a model."""
-    from bioclip_core.labels.label_set import LabelSet
-    from bioclip_plugin.running.label_choice import label_folder_here
-
     if folder is None:
         if model is None:
             raise UsageError("no label set: give its folder, or --model NAME for the one that belongs to a model")

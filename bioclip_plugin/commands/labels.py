@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
 from bioclip_core.captions import Caption
 from bioclip_core.device import choose_compute
 from bioclip_core.errors import LabelSetError
+from bioclip_core.labels.building import Built, build_label_set
+from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.labels.published import import_label_set
 from bioclip_core.models import find_model
+from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
 from bioclip_plugin.commands.label_views import doctor, search, show
 from bioclip_plugin.commands.options import model_option, options_from, output_option
@@ -19,12 +23,6 @@ from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines
 from bioclip_plugin.commands.taxon_tables import read_taxa
 from bioclip_plugin.items.request import ClassifyRequest
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_core.labels.building import Built
-    from bioclip_core.labels.label_set import LabelSet
 
 _output = output_option("Folder of the label set, new or unfinished.")
 
@@ -69,9 +67,6 @@ def build(
     \b
     bioclip-plugin labels build leaves.csv fish.csv --model bioclip-2 --output my_labels
     """
-    from bioclip_core.labels.building import build_label_set
-    from bioclip_core.open_clip_encoder import open_encoder
-
     console = console_for()
     rows = chain.from_iterable([read_taxa(table) for table in tables])
     compute = choose_compute(device, precision)
@@ -104,9 +99,6 @@ def import_labels(ctx: click.Context, embeddings: Path, names: Path, model: str,
     \b
     bioclip-plugin labels import txt_emb_species.npy txt_emb_species.json --model bioclip-2 --output tol_labels
     """
-    from bioclip_core.labels.published import import_label_set
-    from bioclip_core.open_clip_encoder import open_encoder
-
     console = console_for()
     encoder = open_encoder(find_model(model, plugins_of(ctx).models()), choose_compute())
     with ProgressLine("Importing", unit="labels", console=console, resumed=True) as line:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
 
 from bioclip_core.device import choose_compute
 from bioclip_core.errors import BioclipError, ModelUnavailable
 from bioclip_core.hub import hub_file
-from bioclip_core.models import CONFIG, WEIGHTS, find_model
+from bioclip_core.models import CONFIG, WEIGHTS, FoundModel, ModelEntry, find_model
+from bioclip_core.preprocessing import Preprocessing
 from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import device_option, filled, force_option, options_from, output_option
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_table, size_of
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_core.models import FoundModel, ModelEntry
-    from bioclip_core.preprocessing import Preprocessing
-    from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.running.label_choice import choose_labels, label_folder_here
 
 
 @click.group()
@@ -143,8 +140,6 @@ def export(ctx: click.Context, /, format_: str, output: Path, name: str, force: 
 
 
 def _fetch(console: Console, plugins: BioclipPluginManager, name: str) -> None:
-    from bioclip_plugin.running.label_choice import choose_labels, label_folder_here
-
     found = find_model(name, plugins.models())
     console.print(f"{name}: {found.folder or found.weights or 'nothing to fetch'}, weights {found.weights_sha256[:12]}")
     if label_folder_here(found) is None and (found.entry is None or found.entry.labels is None):
@@ -177,8 +172,6 @@ def _is_here(entry: ModelEntry) -> bool:
 
 
 def _facts(found: FoundModel) -> Iterator[tuple[str, str]]:
-    from bioclip_plugin.running.label_choice import label_folder_here
-
     yield "source", found.source
     yield "revision", found.revision or "none"
     yield "weights", f"{found.weights or 'none'}"

@@ -7,14 +7,13 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioclip_core.errors import BioclipError
 from bioclip_core.files.whole import whole_file
+from bioclip_plugin.formats.tables.write import spreadsheet_safe
 from bioclip_plugin.items.media import uri_of
-
-if TYPE_CHECKING:
-    from bioclip_plugin.store import Store
+from bioclip_plugin.store import Store
 
 
 @contextmanager
@@ -32,8 +31,6 @@ def csv_output(
     Raises:
         BioclipError: if the file must not be replaced or cannot be written.
     """
-    from bioclip_plugin.formats.tables.write import spreadsheet_safe
-
     if path is None:
         yield lambda _cells: None
         return

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 
 from bioclip_core.files.whole import check_output
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
@@ -26,8 +27,6 @@ from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.store import Store
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from bioclip_plugin.report.writing import Written
 
 

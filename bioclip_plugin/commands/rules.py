@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,16 +15,14 @@ from bioclip_plugin.commands.options import json_option, rule_option, run_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_table, printable
 from bioclip_plugin.commands.signals import terminated_like_interrupted
+from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.contracts.rule import Rule
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.rules.settings import described_settings, parse_rules, rule_settings
-from bioclip_plugin.store import RunPlan, Store
-
-if TYPE_CHECKING:
-    from bioclip_plugin.contracts.manager import BioclipPluginManager
-    from bioclip_plugin.contracts.rule import Rule
-    from bioclip_plugin.running.engine import Engine
-    from bioclip_plugin.store import Run
-    from bioclip_plugin.store.records import RunStatus
+from bioclip_plugin.running.engine import Engine
+from bioclip_plugin.running.rules_pass import apply_rules
+from bioclip_plugin.store import Run, RunPlan, Store
+from bioclip_plugin.store.records import RunStatus
 
 
 @click.group()
@@ -86,8 +83,6 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
     bioclip-plugin rules apply --rule sequences:gap=120
     bioclip-plugin rules apply --run 3 --rule only:file=park_list.csv --rule thresholds:species=0.8,genus=0.6
     """
-    from bioclip_plugin.running.rules_pass import apply_rules
-
     console, plugins = console_for(to_stderr=as_json), plugins_of(ctx)
     with log_lines(console), terminated_like_interrupted(), Store.open(store, create=False) as opened:
         base = opened.run(run)
@@ -139,8 +134,6 @@ def _engine(base: Run, texts: Sequence[str], plugins: BioclipPluginManager) -> E
     Raises:
         UsageError: if their contents are not those of the run.
     """
-    from bioclip_plugin.running.engine import Engine
-
     names = {entry.name for entry in fields(ClassifyRequest)}
     request = {name: value for name, value in base.settings.items() if name in names}
     engine = Engine(ClassifyRequest.from_mapping({**request, "rules": tuple(texts)}), plugins)

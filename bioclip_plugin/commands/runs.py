@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE
 from bioclip_plugin.commands.options import json_option, store_option
 from bioclip_plugin.commands.reporting import console_for, print_json, print_table
-from bioclip_plugin.store import Store
-
-if TYPE_CHECKING:
-    from bioclip_plugin.store import Run
+from bioclip_plugin.store import Run, Store
 
 _MOMENT = "%Y-%m-%d %H:%M:%SZ"
 _number = click.argument("number", type=click.IntRange(min=1), required=False, metavar="[NUMBER]")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, json_option, options_from, run_option, store_option
@@ -15,18 +16,11 @@ from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_json, print_table, printable
 from bioclip_plugin.commands.reviewing.review_stats import stats
-from bioclip_plugin.formats.shared.review_rows import ImportOptions
-from bioclip_plugin.reviews.importing import import_reviews
+from bioclip_plugin.formats.shared.review_rows import ImportOptions, NotTaken
+from bioclip_plugin.reviews.importing import Imported, import_reviews
 from bioclip_plugin.reviews.names import NameBook, StoredNames, labels_of_run
-from bioclip_plugin.store import Store
+from bioclip_plugin.store import Review, Store
 from bioclip_training.taxonomy import TaxonomyIndex
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_plugin.formats.shared.review_rows import NotTaken
-    from bioclip_plugin.reviews.importing import Imported
-    from bioclip_plugin.store import Review
 
 _SHOWN = 20
 _REFUSED_COLUMNS = ("record", "image", "name", "reason")

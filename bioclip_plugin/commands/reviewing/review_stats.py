@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
 
 from bioclip_plugin.cli import EXIT_DONE
 from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
 from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.reporting import console_for, print_json, print_table
-from bioclip_plugin.reviews.agreement import COLUMNS, agreement_of, verdict_rows
+from bioclip_plugin.reviews.agreement import COLUMNS, Agreement, agreement_of, verdict_rows
 from bioclip_plugin.reviews.pairing import LeftOut, pairs_of
 from bioclip_plugin.store import Store
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_plugin.reviews.agreement import Agreement
 
 _SHOWN_TAXA, _SHOWN_CONFUSIONS = 30, 15
 _MEASURES = {

@@ -6,9 +6,10 @@ from collections import Counter
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
 
 from bioclip_plugin.cli import EXIT_DONE, plugins_of
 from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
@@ -17,14 +18,9 @@ from bioclip_plugin.commands.progress import ProgressLine, passing
 from bioclip_plugin.commands.reporting import console_for, print_json, print_table, printable
 from bioclip_plugin.commands.reviewing.review import labels_option, taxonomy_option
 from bioclip_plugin.reviews.names import labels_of_run
-from bioclip_plugin.reviews.second_opinion import COLUMNS, JUDGEMENTS, SecondOpinion, Spool
+from bioclip_plugin.reviews.second_opinion import COLUMNS, JUDGEMENTS, Opinion, SecondOpinion, Spool
 from bioclip_plugin.store import Store
 from bioclip_training.taxonomy import TaxonomyIndex
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_plugin.reviews.second_opinion import Opinion
 
 _SHOWN = 20
 _PROBABILITIES = ("answer_probability", "best_probability", "catalogued_probability", "surprise")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
 
 from bioclip_core.models import find_model
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
@@ -13,13 +14,10 @@ from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_table
 from bioclip_plugin.commands.signals import terminated_like_interrupted
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
+from bioclip_plugin.running.label_choice import choose_labels
 from bioclip_training.evaluation.config import CalibrateConfig
+from bioclip_training.evaluation.temperature import Fitted
 from bioclip_training.evaluation.temperature import calibrate as fit
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_training.evaluation.temperature import Fitted
 
 
 @click.command()
@@ -36,8 +34,6 @@ def calibrate(ctx: click.Context, /, labels: str | None, **options: Any) -> int:
     bioclip-plugin calibrate --data leaves.parquet --model local-dir:trained
     bioclip-plugin calibrate --data leaves.parquet --model bioclip-2 --labels my_labels
     """
-    from bioclip_plugin.running.label_choice import choose_labels
-
     console, entries = console_for(), plugins_of(ctx).models()
     CalibrateConfig(**options, labels=labels or "")  # refuses a wrong split before anything is fetched
     model = options["model"]

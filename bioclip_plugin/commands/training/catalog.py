@@ -6,9 +6,10 @@ import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.whole import check_output, whole_file
@@ -19,15 +20,12 @@ from bioclip_plugin.commands.reporting import console_for
 from bioclip_plugin.commands.signals import terminated_like_interrupted
 from bioclip_plugin.commands.taxon_tables import read_checklist
 from bioclip_plugin.commands.training.catalog_views import print_overview, show
+from bioclip_plugin.labelled.sources import labelled_sources
+from bioclip_training.catalog.build import Built, build_catalog
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.catalog.overview import overview
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.taxonomy import TaxonomyIndex
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_training.catalog.build import Built
 
 _REPAIRABLE = ("missing image", "broken image", "no file", "not listed")
 
@@ -74,9 +72,6 @@ def build(
     bioclip-plugin catalog build photos.csv --group-by eventID --holdout-taxa 0.1 --output photos.parquet
     bioclip-plugin catalog build results.db --taxonomy checklist.taxonomy --output reviewed.parquet
     """
-    from bioclip_plugin.labelled.sources import labelled_sources
-    from bioclip_training.catalog.build import build_catalog
-
     console = console_for()
     check_output(output, force=force, reads=[*tables, *filter(None, (taxonomy,))])
     if given["only_resolved"] and taxonomy is None:

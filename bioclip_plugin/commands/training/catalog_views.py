@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
 
+from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.commands.options import json_option
 from bioclip_plugin.commands.reporting import console_for, first_of, number_of, print_json, printable
-from bioclip_training.catalog.overview import changes_of, overview
+from bioclip_training.catalog.overview import Overview, changes_of, overview
 from bioclip_training.catalog.rows import Catalog
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_core.taxonomy import Taxon
-    from bioclip_training.catalog.overview import Overview
 
 _GROUPING = {
     "image": "each image is a group of its own",
@@ -157,8 +154,6 @@ def _names_of(taxa: Sequence[Taxon]) -> list[str]:
 
 
 def _print_taxa(console: Console, counted: Overview) -> None:
-    from rich.table import Table
-
     words = list(counted.splits)
     table = Table("taxon", "rank", "common name", *(f"{word or 'no split'} rows (groups)" for word in words))
     for entry in counted.taxa:

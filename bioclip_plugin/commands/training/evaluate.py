@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
 
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, options_from
@@ -14,13 +15,11 @@ from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_table
 from bioclip_plugin.commands.signals import terminated_like_interrupted
 from bioclip_plugin.items.request import DEFAULT_MODEL
+from bioclip_plugin.running.label_choice import read_words
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.markup import interval, percent, points
 from bioclip_training.evaluation.run import evaluate as measure
 from bioclip_training.evaluation.zero_shot import level_name
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _UNITS = {"Labels": "labels", "Measuring": "steps", "Writing": "files"}
 _WORD_FILES = (".txt", ".csv", ".tsv")
@@ -62,8 +61,6 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
 
 def _custom_labels(words: tuple[str, ...], labels: str | None) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
     """Return custom labels, their groups, and the folder of a label set; a file of custom labels is read as by classify."""
-    from bioclip_plugin.running.label_choice import read_words
-
     if labels and Path(labels).suffix.lower() in _WORD_FILES:
         read, groups = read_words(Path(labels).expanduser())
         return (*read, *words), groups if not words else (), None

@@ -7,38 +7,35 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
 
 from bioclip_core.device import choose_compute
+from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError, NoTextTower
-from bioclip_core.labels.joining import join_prototypes
+from bioclip_core.labels.joining import JoinFit, join_prototypes
 from bioclip_core.labels.label_set import EMBEDDINGS, MANIFEST, TAXA, LabelSet
 from bioclip_core.labels.prototypes import build_prototypes
-from bioclip_core.models import find_model
+from bioclip_core.models import FoundModel, find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import compute_options, force_option, model_option, output_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, first_of, log_lines, print_table, printable
+from bioclip_plugin.running.label_choice import label_folder_here
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.features import FeatureBook
 from bioclip_training.evaluation.prototyping import (
+    Accuracy,
+    Sample,
     compare_alone,
     compare_joined,
     examples_of,
     held_out_of,
     text_labels,
 )
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_core.encoder import Encoder
-    from bioclip_core.labels.joining import JoinFit
-    from bioclip_core.models import FoundModel
-    from bioclip_training.evaluation.prototyping import Accuracy, Sample
 
 _SHOWN = 10
 _OWN, _TEXT = "own", "text"
@@ -128,8 +125,6 @@ def _check_output(output: Path, *, force: bool) -> None:
 
 def _label_set_to_join(join: str | None, found: FoundModel) -> LabelSet | None:
     """Open the label set to join and check that it belongs to the model; None if there is none or it must be made."""
-    from bioclip_plugin.running.label_choice import label_folder_here
-
     if join is None or join == _TEXT:
         return None
     folder = label_folder_here(found) if join == _OWN else Path(join).expanduser()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES
@@ -16,12 +17,7 @@ from bioclip_plugin.commands.signals import terminated_like_interrupted
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.checking import check_shards
 from bioclip_training.shards.manifest import Manifest
-from bioclip_training.shards.writing import ShardOptions, write_shards
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_training.shards.writing import Written
+from bioclip_training.shards.writing import ShardOptions, Written, write_shards
 
 _SHOWN = 5  # skipped images named in the summary; skipped.csv has all
 _MB = 1_000_000

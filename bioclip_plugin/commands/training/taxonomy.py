@@ -7,9 +7,10 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
 
 from bioclip_core.errors import UsageError
 from bioclip_core.files.whole import check_output
@@ -19,14 +20,15 @@ from bioclip_plugin.commands.options import force_option, json_option, output_op
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_json, print_table
 from bioclip_plugin.commands.taxon_tables import read_checklist
-from bioclip_training.taxonomy import TaxonomyIndex, build_taxonomy
+from bioclip_training.taxonomy import (
+    BuiltTaxonomy,
+    NameCandidate,
+    Resolution,
+    TaxonomyIndex,
+    build_taxonomy,
+)
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_training.taxonomy import BuiltTaxonomy, NameCandidate, Resolution
-
-    Answer = tuple[str, Resolution]
+Answer = tuple[str, Resolution]
 
 _SHOWN_RANKS = 12
 _CSV_COLUMNS = ("name", "outcome", "accepted_name", *(rank.value for rank in RANKS), "taxon_id", "reason")

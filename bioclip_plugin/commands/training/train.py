@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
@@ -16,12 +17,7 @@ from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, duration
 from bioclip_plugin.commands.signals import asked_to_stop
 from bioclip_training.loop.memory_reuse import reused_memory
-from bioclip_training.loop.recipe import CAPTION_MIX, TrainConfig, TrainingStopped
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from bioclip_training.loop.recipe import TrainingProgress, TrainResult
+from bioclip_training.loop.recipe import CAPTION_MIX, TrainConfig, TrainingProgress, TrainingStopped, TrainResult
 
 
 @click.command(
