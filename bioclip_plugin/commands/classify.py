@@ -60,7 +60,8 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
 
     console = console_for(to_stderr=as_json)
     listing_options, request = filled(ListingOptions, options), filled(ClassifyRequest, options)
-    if not paths and not _is_store(request.store):
+    is_store = request.store is not None and ("://" in request.store or Path(request.store).exists())
+    if not paths and not is_store:
         raise UsageError("no PATHS: give folders, files or tables of images, or - for paths on standard input")
     with (
         log_lines(console),
@@ -73,10 +74,6 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
         run = session.begin_run([uri_of(path) for path in paths], listing_options)
         pipeline = session.pipeline(run, repeat_done=as_json, rehash=rehash)
         return _Classification(session, session.store, run, console, as_json).work(listing, pipeline)
-
-
-def _is_store(address: str | None) -> bool:
-    return address is not None and ("://" in address or Path(address).exists())
 
 
 def _print_model(console: Console, session: Session) -> None:

@@ -16,12 +16,6 @@ from bioclip_core.errors import UsageError
 CONFIG_FILE = "bioclip.toml"
 
 _NOT_IN_FILE = frozenset({"help", "version", "config"})
-_KINDS: Mapping[str, tuple[type, ...]] = {
-    "true or false": (bool,),
-    "a whole number": (int,),
-    "a number": (int, float),
-    "a text": (str,),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +123,11 @@ def _check_value(option: click.Option, value: Any, where: str, ctx: click.Contex
     Raises:
         UsageError: for a value of another type, or one that the option does not allow.
     """
-    wanted = _wanted(option)
+    wanted, kinds = _wanted(option)
     parts = value if option.multiple and isinstance(value, list) else [value]
-    if (option.multiple and not isinstance(value, list)) or not all(_fits(part, wanted) for part in parts):
+    # Python takes True for a number.
+    fits = all(isinstance(part, kinds) and isinstance(part, bool) == option.is_flag for part in parts)
+    if (option.multiple and not isinstance(value, list)) or not fits:
         raise UsageError(f"{where} is {value!r}; {'a list of texts' if option.multiple else wanted} is needed")
     try:
         option.type_cast_value(ctx, value)
@@ -139,14 +135,10 @@ def _check_value(option: click.Option, value: Any, where: str, ctx: click.Contex
         raise UsageError(f"{where}: {error}") from None
 
 
-def _wanted(option: click.Option) -> str:
+def _wanted(option: click.Option) -> tuple[str, tuple[type, ...]]:
+    """Return the kind of value that an option takes, in words and as Python's types."""
     if option.is_flag:
-        return "true or false"
+        return "true or false", (bool,)
     if isinstance(option.type, type(click.INT)):  # ranges of whole numbers too
-        return "a whole number"
-    return "a number" if isinstance(option.type, type(click.FLOAT)) else "a text"
-
-
-def _fits(value: Any, wanted: str) -> bool:
-    is_switch = wanted == "true or false"  # Python takes True for a number
-    return isinstance(value, _KINDS[wanted]) and isinstance(value, bool) == is_switch
+        return "a whole number", (int,)
+    return ("a number", (int, float)) if isinstance(option.type, type(click.FLOAT)) else ("a text", (str,))

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.files.whole import check_folder, whole_file, whole_folder, zip_folder
-from bioclip_plugin.cli import EXIT_DONE, plugins_of
+from bioclip_plugin.cli import plugins_of
 from bioclip_plugin.commands.options import (
     filled,
     force_option,
@@ -23,9 +23,9 @@ from bioclip_plugin.commands.options import (
     run_option,
     store_option,
 )
-from bioclip_plugin.commands.outputs import refuse_listed_image
+from bioclip_plugin.commands.outputs import refuse_listed_image, say_unfinished
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, printable, say_unfinished
+from bioclip_plugin.commands.reporting import console_for, printable
 from bioclip_plugin.contracts.export import Export, Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.exporter import Exporter, FolderExporter, RememberingExporter
@@ -52,7 +52,7 @@ _SHOWN_PROBLEMS = 20
 @click.pass_context
 def export(
     ctx: click.Context, /, store: str, run: int | None, format_name: str, output: Path, force: bool, **given: Any
-) -> int:
+) -> None:
     """Write a run's results to a file or a package that other programs read.
 
     Formats: csv, parquet, xlsx and jsonl (tables), megadetector, speciesnet, camtrap-dp, darwin-core. The output has every
@@ -87,7 +87,6 @@ def export(
     for text in lines:
         console.print(text)
     console.print(f"Output: {output}")
-    return EXIT_DONE
 
 
 def exporter_of(exporters: Mapping[str, Exporter], name: str) -> Exporter:

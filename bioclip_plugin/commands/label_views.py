@@ -33,7 +33,7 @@ _model = click.option("--model", help="Model whose own label set is used, if no 
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @_model
 @click.pass_context
-def show(ctx: click.Context, folder: Path | None, model: str | None) -> int:
+def show(ctx: click.Context, folder: Path | None, model: str | None) -> None:
     """Show what a label set holds: labels at each rank, captions, the model it belongs to, masked vectors, size.
 
     \b
@@ -60,7 +60,6 @@ def show(ctx: click.Context, folder: Path | None, model: str | None) -> int:
         ("licence", manifest.get("licence", "not stated")),
     ):  # fmt: skip
         console.print(f"{name}: {value}")
-    return EXIT_DONE
 
 
 def _blocks_of(labels: LabelSet) -> Iterator[str]:
@@ -81,7 +80,7 @@ def _blocks_of(labels: LabelSet) -> Iterator[str]:
 @click.option("--labels", "folder", type=click.Path(path_type=Path), help="Folder of the label set.")
 @_model
 @click.pass_context
-def search(ctx: click.Context, names: tuple[str, ...], folder: Path | None, model: str | None) -> int:
+def search(ctx: click.Context, names: tuple[str, ...], folder: Path | None, model: str | None) -> None:
     """Search a label set by names: scientific names of any rank and common names, whole or in part, in any letter case.
 
     \b
@@ -96,7 +95,6 @@ def search(ctx: click.Context, names: tuple[str, ...], folder: Path | None, mode
         print_table(console, ("name", "rank", "labels", "lineage", "common name"), rows)
         if len(hits) > _SHOWN_HITS:
             console.print(f"and {len(hits) - _SHOWN_HITS} more; give more of the name")
-    return EXIT_DONE
 
 
 def _hit_row(labels: LabelSet, level: str, row: int, rows: int) -> tuple[object, ...]:
@@ -126,9 +124,10 @@ def doctor(folder: Path, checklist: Path | None, output: Path | None, force: boo
     """
     if output is not None and checklist is None:
         raise UsageError("--output holds the findings of a checklist: give --checklist FILE too")
-    with csv_output(output, ("name", "outcome", "detail"), force=force) as write:
+    console = console_for()
+    with csv_output(output, ("name", "outcome", "detail"), console, force=force) as write:
         names = list(read_checklist(checklist)) if checklist else []
-        labels, console = LabelSet.open(folder), console_for()
+        labels = LabelSet.open(folder)
         damaged = _damaged_files(labels)
         for file in damaged:
             console.print(f"Damaged: {file} is not the file that was made; build or import the label set again")
@@ -142,8 +141,6 @@ def doctor(folder: Path, checklist: Path | None, output: Path | None, force: boo
             _print_findings(console, findings)
             for finding in findings:
                 write((finding.name, finding.outcome, finding.detail))
-    if output is not None:
-        console.print(f"Output: {output}")
     return EXIT_COULD_NOT_RUN if damaged else EXIT_DONE
 
 

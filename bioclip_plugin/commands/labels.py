@@ -16,11 +16,12 @@ from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.published import import_label_set
 from bioclip_core.models import find_model
 from bioclip_core.open_clip_encoder import open_encoder
-from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
+from bioclip_plugin.cli import plugins_of
 from bioclip_plugin.commands.label_views import doctor, search, show
 from bioclip_plugin.commands.options import model_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines
+from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_taxa
 from bioclip_plugin.items.request import ClassifyRequest
 
@@ -57,7 +58,7 @@ labels.add_command(doctor)
 @click.pass_context
 def build(
     ctx: click.Context, tables: tuple[Path, ...], model: str, output: Path, caption: str, device: str, precision: str
-) -> int:
+) -> None:
     """Build a label set from tables of taxa (.csv, .tsv, .parquet) with the model's text tower.
 
     Columns are found by their names, in any letter case: kingdom, phylum, class, order, family, genus, species or
@@ -72,19 +73,16 @@ def build(
     compute = choose_compute(device, precision)
     encoder = open_encoder(find_model(model, plugins_of(ctx).models()), compute)
     console.print(f"Model {model} on {compute.described()}")
+    line = ProgressLine("Building", unit="labels", console=console, resumed=True)
     try:
-        with log_lines(console), ProgressLine("Building", unit="labels", console=console, resumed=True) as line:
+        with log_lines(console), interruptible(console, "The same command continues."), line:
             built = build_label_set(rows, encoder, output, caption=Caption(caption), progress=line.reach)
-    except KeyboardInterrupt:
-        console.print("Interrupted. The same command continues.")
-        return EXIT_INTERRUPTED
     except OSError as error:
         raise LabelSetError(
             f"label set {output} cannot be written: {error.strerror or error}; the same command continues"
         ) from error
     _summarise(console, built, line)
     _print_next(console, built.labels, output)
-    return EXIT_DONE
 
 
 @labels.command("import")
@@ -93,7 +91,7 @@ def build(
 @model_option
 @_output
 @click.pass_context
-def import_labels(ctx: click.Context, embeddings: Path, names: Path, model: str, output: Path) -> int:
+def import_labels(ctx: click.Context, embeddings: Path, names: Path, model: str, output: Path) -> None:
     """Import label files as TreeOfLife publishes them: D x N numbers, and [[seven ranks], common name] per column.
 
     \b
@@ -105,7 +103,6 @@ def import_labels(ctx: click.Context, embeddings: Path, names: Path, model: str,
         imported = import_label_set(embeddings, names, encoder, output, progress=line.reach)
     console.print(f"{len(imported)} labels{_masked(imported)}; {line.seconds:.1f} s")
     _print_next(console, imported, output)
-    return EXIT_DONE
 
 
 def _summarise(console: Console, built: Built, line: ProgressLine) -> None:

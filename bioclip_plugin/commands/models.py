@@ -34,7 +34,7 @@ def models() -> None:
 
 @models.command("list")
 @click.pass_context
-def list_models(ctx: click.Context) -> int:
+def list_models(ctx: click.Context) -> None:
     """List the names that --model takes, and show which models are on this machine. Needs no network.
 
     \b
@@ -47,14 +47,13 @@ def list_models(ctx: click.Context) -> int:
     console.print(
         f"The default is {DEFAULT_MODEL}. --model also takes hf-hub:ORG/NAME, local-dir:FOLDER and weight files."
     )
-    return EXIT_DONE
 
 
 @models.command("info")
 @click.argument("name")
 @device_option
 @click.pass_context
-def info(ctx: click.Context, name: str, device: str) -> int:
+def info(ctx: click.Context, name: str, device: str) -> None:
     """Show a model's source, weights, preprocessing with the origin of each part, labels, licence, device and precision.
 
     NAME is anything that --model takes. Needs no network.
@@ -74,11 +73,10 @@ def info(ctx: click.Context, name: str, device: str) -> int:
             raise
         console.print(f"source: {entry.source}")
         console.print(f"Not on this machine; fetch it with: bioclip-plugin models fetch {name}")
-        return EXIT_DONE
+        return
     for title, text in _facts(found):
         console.print(f"{title}: {text}")
     console.print(f"runs on: {choose_compute(device).described()}")
-    return EXIT_DONE
 
 
 @models.command("fetch")
@@ -111,7 +109,7 @@ def fetch(ctx: click.Context, names: tuple[str, ...]) -> int:
 @click.option("--name", default="", help="Name that the program shows.", show_default="made of the model's name")
 @force_option
 @click.pass_context
-def export(ctx: click.Context, /, format_: str, output: Path, name: str, force: bool, **options: Any) -> int:
+def export(ctx: click.Context, /, format_: str, output: Path, name: str, force: bool, **options: Any) -> None:
     """Write a model with its labels as the folder of another program: addaxai is a species model of AddaxAI 7.
 
     The folder runs where AddaxAI runs its models, with torch and without open_clip. Its answers are compared with the
@@ -136,7 +134,6 @@ def export(ctx: click.Context, /, format_: str, output: Path, name: str, force: 
             "AddaxAI keeps every class of every animal, so this many make it slow; --taxa or --labels reduce them"
         )
     console.print(f"To install it, copy the folder to AddaxAI/models/cls/{made.folder.name} in your home folder")
-    return EXIT_DONE
 
 
 def _fetch(console: Console, plugins: BioclipPluginManager, name: str) -> None:

@@ -34,9 +34,6 @@ DEFAULT_STORE = "bioclip.db"
 class Day(click.DateTime):
     """A day such as 2024-05-31."""
 
-    def __init__(self) -> None:
-        super().__init__(["%Y-%m-%d"])
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return super().convert(value, param, ctx).date()
 
@@ -86,7 +83,7 @@ _TYPES: dict[Any, click.ParamType[Any]] = {
     float: click.FLOAT,
     str: click.STRING,
     Path: click.Path(path_type=Path),
-    date: Day(),
+    date: Day(["%Y-%m-%d"]),
 }
 
 

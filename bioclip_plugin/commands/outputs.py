@@ -1,30 +1,39 @@
-"""Outputs of commands: CSV files, and a check that an output does not replace an image with results in the store."""
+"""Outputs of commands: CSV files, a check against replacing images, and a warning about unfinished runs."""
 
 from __future__ import annotations
 
 import csv
 import os
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from bioclip_core.errors import BioclipError
 from bioclip_core.files.whole import whole_file
 from bioclip_plugin.formats.tables.write import spreadsheet_safe
 from bioclip_plugin.items.media import uri_of
-from bioclip_plugin.store import Store
+from bioclip_plugin.store import Run, Store
 
 
 @contextmanager
 def csv_output(
-    path: Path | None, columns: Iterable[str], *, force: bool, reads: Collection[str | os.PathLike[str]] = ()
+    path: Path | None,
+    columns: Iterable[str],
+    console: Console | None = None,
+    *,
+    force: bool,
+    reads: Collection[str | os.PathLike[str]] = (),
 ) -> Iterator[Callable[[Iterable[Any]], None]]:
     """Give a function that writes a row to a CSV file, which is whole when the block ends and absent if it fails.
 
     Args:
         path: the file; None: rows are dropped.
         columns: the names of the columns.
+        console: where the path is printed at the end; None: nowhere.
         force: replace an existing file.
         reads: inputs of the same command, which are never replaced.
 
@@ -40,6 +49,8 @@ def csv_output(
         yield lambda cells: table.writerow(
             spreadsheet_safe(cell) if isinstance(cell, str) else cell for cell in cells
         )  # fmt: skip
+    if console:
+        console.print(f"Output: {path}")
 
 
 def refuse_listed_image(store: Store, output: Path) -> None:
@@ -55,3 +66,17 @@ def refuse_listed_image(store: Store, output: Path) -> None:
     sources = {source for run in store.runs() for source in run.sources}
     if names & sources or store.regions_of([(name, 0) for name in names]):
         raise BioclipError(f"the output {output} is a file that this store has results of: give another name")
+
+
+def say_unfinished(console: Console, store: Store, run: Run) -> None:
+    """Warn that a run is not finished, so that an output of it is not taken for the whole."""
+    todo, undecided = store.summary(run).todo, store.undecided(run)
+    if todo:
+        console.print(
+            f"Not finished: {todo:,} images are still to do; the classify command of this run continues with them."
+        )
+    if undecided:
+        console.print(
+            f"Not finished: {undecided:,} regions are not decided by the run's rules and have their plain consensus. "
+            f"Next: bioclip-plugin rules apply --store {shlex.quote(store.shown_address)} --run {run.id}"
+        )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from bioclip_plugin.cli import EXIT_DONE, plugins_of
+from bioclip_plugin.cli import plugins_of
 from bioclip_plugin.commands.reporting import console_for, print_table
 
 
 @click.command()
 @click.pass_context
-def plugins(ctx: click.Context) -> int:
+def plugins(ctx: click.Context) -> None:
     """Show the plugins with their hooks, the skipped ones with the reason, and the names that plugins register.
 
     \b
@@ -24,4 +24,3 @@ def plugins(ctx: click.Context) -> int:
     console.print(f"Models: {', '.join(manager.models())}")
     console.print(f"Sources: {'; '.join(source.name for source in manager.sources())}")
     console.print(f"Export formats: {', '.join(manager.exporters())}")
-    return EXIT_DONE

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from bioclip_plugin.commands.reporting import console_for, duration
-
-T = TypeVar("T")
 
 _PLAIN_EVERY_S = 10.0
 
@@ -113,10 +109,3 @@ class ProgressLine:
         if self._total and self.rate > 0:
             parts.append(f"{duration(max(0, self._total - self.count) / self.rate)} left")
         return ", ".join(filter(None, (*parts, self.note)))
-
-
-def passing(items: Iterable[T], line: ProgressLine) -> Iterator[T]:
-    """Yield the same items, each counted when it is taken."""
-    for item in items:
-        line.advance()
-        yield item

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from bioclip_core.files.whole import check_output
-from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
+from bioclip_plugin.cli import plugins_of
 from bioclip_plugin.commands.options import (
     filled,
     force_option,
@@ -18,10 +18,10 @@ from bioclip_plugin.commands.options import (
     run_option,
     store_option,
 )
-from bioclip_plugin.commands.outputs import refuse_listed_image
+from bioclip_plugin.commands.outputs import refuse_listed_image, say_unfinished
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, printable, say_unfinished, size_of
-from bioclip_plugin.commands.signals import terminated_like_interrupted
+from bioclip_plugin.commands.reporting import console_for, printable, size_of
+from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.contracts.export import Selection
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.store import Store
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @options_from(Selection)
 @options_from(ReportOptions, omit=["selection"])
 @click.pass_context
-def report(ctx: click.Context, /, store: str, run: int | None, output: Path, force: bool, **options: Any) -> int:
+def report(ctx: click.Context, /, store: str, run: int | None, output: Path, force: bool, **options: Any) -> None:
     """Write a run's results as one HTML file that needs neither network nor server, to be mailed or archived.
 
     It shows the results by verdict and by taxon at every rank, activity by hour, a map of the cameras, a gallery with
@@ -62,19 +62,15 @@ def report(ctx: click.Context, /, store: str, run: int | None, output: Path, for
     chosen = filled(ReportOptions, options, selection=selection)
     check_output(output, force=force, reads=[store, *filter(None, (chosen.names,))])
     console = console_for()
-    with Store.open(store, create=False) as opened, terminated_like_interrupted(), ProgressLine("Drawing") as line:
+    interrupts = interruptible(console, "Nothing was written; the same command starts again.")
+    with Store.open(store, create=False) as opened, interrupts, ProgressLine("Drawing") as line:
         refuse_listed_image(opened, output)
-        try:
-            written = write_report(
-                output, opened, opened.run(run), chosen, plugins=plugins_of(ctx), progress=line.reach, force=force
-            )
-        except KeyboardInterrupt:
-            console.print("Interrupted. Nothing was written; the same command starts again.")
-            return EXIT_INTERRUPTED
+        written = write_report(
+            output, opened, opened.run(run), chosen, plugins=plugins_of(ctx), progress=line.reach, force=force
+        )
         say_unfinished(console, opened, written.gathered.run)
     _summarise(console, written, chosen)
     console.print(f"Output: {output} ({size_of(written.size)})")
-    return EXIT_DONE
 
 
 def _summarise(console: Console, written: Written, options: ReportOptions) -> None:

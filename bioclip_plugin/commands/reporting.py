@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
-
-if TYPE_CHECKING:
-    from bioclip_plugin.store import Run, Store
 
 
 def console_for(*, to_stderr: bool = False) -> Console:
@@ -43,20 +39,6 @@ def print_json(value: Any) -> None:
     """Print one line of JSON on standard output, where nothing else goes in ``--json`` mode; written out at once."""
     click.echo(json.dumps(value, ensure_ascii=False))
     sys.stdout.flush()
-
-
-def say_unfinished(console: Console, store: Store, run: Run) -> None:
-    """Warn that a run is not finished, so that an output of it is not taken for the whole."""
-    todo, undecided = store.summary(run).todo, store.undecided(run)
-    if todo:
-        console.print(
-            f"Not finished: {todo:,} images are still to do; the classify command of this run continues with them."
-        )
-    if undecided:
-        console.print(
-            f"Not finished: {undecided:,} regions are not decided by the run's rules and have their plain consensus. "
-            f"Next: bioclip-plugin rules apply --store {shlex.quote(store.shown_address)} --run {run.id}"
-        )
 
 
 @contextmanager

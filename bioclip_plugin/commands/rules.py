@@ -10,7 +10,7 @@ import click
 
 from bioclip_core.errors import UsageError
 from bioclip_core.identity import settings_id
-from bioclip_plugin.cli import EXIT_DONE, plugins_of
+from bioclip_plugin.cli import plugins_of
 from bioclip_plugin.commands.options import json_option, rule_option, run_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_table, printable
@@ -38,7 +38,7 @@ def rules() -> None:
 @rules.command("list")
 @json_option
 @click.pass_context
-def list_rules(ctx: click.Context, as_json: bool) -> int:
+def list_rules(ctx: click.Context, as_json: bool) -> None:
     """List the rules in the order in which they are asked, with their settings and defaults.
 
     \b
@@ -63,7 +63,6 @@ def list_rules(ctx: click.Context, as_json: bool) -> int:
         if settings:
             rows = [(f"  {name}", default, text) for name, default, text in settings]
             print_table(console, ("  setting", "default", "what"), rows)
-    return EXIT_DONE
 
 
 @rules.command("apply")
@@ -72,7 +71,7 @@ def list_rules(ctx: click.Context, as_json: bool) -> int:
 @store_option
 @json_option
 @click.pass_context
-def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], store: str, as_json: bool) -> int:
+def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], store: str, as_json: bool) -> None:
     """Apply other rules to a run's stored answers; the decisions are a run of their own, beside the first.
 
     No image is needed. Rules that weigh or pool classify the stored features again, with the label set but without the
@@ -106,14 +105,13 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
         opened.end_run(target, status, {"seconds": round(line.seconds, 1), "rules": applied.as_dict()})
     if as_json:
         print_json({"run": target.id, "of_run": base.id, **applied.as_dict()})
-        return EXIT_DONE
+        return
     answers = f": the answers of run {base.id}" if target.id != base.id else ""
     console.print(f"Run {target.id}{answers} with {', '.join(texts)}")
     for text in applied.lines():
         console.print(printable(text))
     address = shlex.quote(opened.shown_address)
     console.print(f"Next: bioclip-plugin export --run {target.id} --store {address} --format csv --output results.csv")
-    return EXIT_DONE
 
 
 def plan_of(base: Run, active: Sequence[Rule], texts: Sequence[str]) -> RunPlan:

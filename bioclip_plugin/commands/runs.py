@@ -30,7 +30,7 @@ def runs() -> None:
 @runs.command("list")
 @store_option
 @json_option
-def list_runs(store: str, as_json: bool) -> int:
+def list_runs(store: str, as_json: bool) -> None:
     """List the runs, oldest first.
 
     \b
@@ -42,7 +42,7 @@ def list_runs(store: str, as_json: bool) -> int:
         for run, counts in found:
             print_json({**_brief(run), "listed": counts.listed, "done": counts.done, "failed": counts.failed,
                         "todo": counts.todo})  # fmt: skip
-        return EXIT_DONE
+        return
     rows = [
         (run.id, run.status, run.begun_at.strftime(_MOMENT), _model(run), counts.listed, counts.done, counts.failed,
          counts.todo, ", ".join(run.sources) or "the whole store")
@@ -52,14 +52,13 @@ def list_runs(store: str, as_json: bool) -> int:
     if not rows:
         console.print("This store has no runs yet; start one with: bioclip-plugin classify PATHS")
     print_table(console, ("run", "status", "begun", "model", "images", "done", "failed", "to do", "sources"), rows)
-    return EXIT_DONE
 
 
 @runs.command("show")
 @_number
 @store_option
 @json_option
-def show_run(number: int | None, store: str, as_json: bool) -> int:
+def show_run(number: int | None, store: str, as_json: bool) -> None:
     """Show one run, by default the latest: settings, identities, provenance, counts and failures by reason.
 
     \b
@@ -73,7 +72,7 @@ def show_run(number: int | None, store: str, as_json: bool) -> int:
         reasons = [{"stage": stage, "reason": reason, "count": count} for (stage, reason), count in failures.items()]
         print_json({**details, "listed": counts.listed, "done": counts.done, "failed": counts.failed,
                     "todo": counts.todo, "regions": counts.regions, "failures": reasons})  # fmt: skip
-        return EXIT_DONE
+        return
     console = console_for()
     for name, value in _dotted(details):
         console.print(f"{name}: {value}")
@@ -82,7 +81,6 @@ def show_run(number: int | None, store: str, as_json: bool) -> int:
     )
     for (stage, reason), count in failures.items():
         console.print(f"  {count} x {stage}: {reason}")
-    return EXIT_DONE
 
 
 @runs.command("verify")

@@ -7,6 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import click
+from rich.console import Console
+
+from bioclip_plugin.cli import EXIT_INTERRUPTED
+
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
@@ -17,6 +22,22 @@ def terminated_like_interrupted() -> Iterator[None]:
 
     with _handled_by(interrupt, signal.SIGTERM):
         yield
+
+
+@contextmanager
+def interruptible(console: Console, outcome: str) -> Iterator[None]:
+    """End the command with exit code 130 when it is interrupted or terminated in this block.
+
+    Args:
+        console: the console to print on.
+        outcome: a sentence on the state that the interrupted work leaves.
+    """
+    try:
+        with terminated_like_interrupted():
+            yield
+    except KeyboardInterrupt:
+        console.print(f"Interrupted. {outcome}")
+        raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from bioclip_plugin.cli import EXIT_DONE
 from bioclip_plugin.commands.options import store_option
 from bioclip_plugin.commands.reporting import console_for
 from bioclip_plugin.store import Store
@@ -21,7 +20,7 @@ def store() -> None:
 
 @store.command("upgrade")
 @store_option
-def upgrade(store: str) -> int:
+def upgrade(store: str) -> None:
     """Upgrade the tables of a store to this version. SQLite files upgrade when they are opened; PostgreSQL only here.
 
     \b
@@ -31,4 +30,3 @@ def upgrade(store: str) -> int:
         address, before, now = opened.shown_address, opened.upgraded_from, opened.version()
     outcome = f"was upgraded from version {before} to {now}" if before else f"already has version {now}"
     console_for().print(f"The store {address} {outcome}.")
-    return EXIT_DONE

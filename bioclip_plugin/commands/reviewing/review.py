@@ -121,7 +121,7 @@ def _summarise(console: Console, done: Imported, shown: list[NotTaken], rejected
 @click.option("--reviewer", help="Only reviews by this person.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the newest reviews, at most this many.")
 @json_option
-def list_(store: str, reviewer: str | None, limit: int | None, as_json: bool) -> int:
+def list_(store: str, reviewer: str | None, limit: int | None, as_json: bool) -> None:
     """List the reviews, in the order in which they were stored.
 
     \b
@@ -134,13 +134,12 @@ def list_(store: str, reviewer: str | None, limit: int | None, as_json: bool) ->
         if as_json:
             for entry in found:
                 print_json(_review_as_json(entry))
-            return EXIT_DONE
+            return
         rows = [_review_row(entry) for entry in found]
     console = console_for()
     if not rows:
         console.print("There are no such reviews yet; begin with: bioclip-plugin review import FILE")
     print_table(console, ("review", "image or event", "box", "says", "reviewer", "at", "comment"), rows)
-    return EXIT_DONE
 
 
 def _review_as_json(entry: Review) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 import click
 from rich.console import Console
 
-from bioclip_plugin.cli import EXIT_DONE
 from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
 from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.reporting import console_for, print_json, print_table
@@ -37,7 +36,7 @@ _MEASURES = {
 @click.option("--output", type=click.Path(path_type=Path), help="CSV file to write, with the figures of every taxon.")
 @force_option
 @json_option
-def stats(store: str, run: int | None, events: bool, output: Path | None, force: bool, as_json: bool) -> int:
+def stats(store: str, run: int | None, events: bool, output: Path | None, force: bool, as_json: bool) -> None:
     """Compare a run's decisions with the newest review of each image or box.
 
     Shown are, per taxon, how often it was reviewed, decided and found among the candidates, with precision and recall; totals
@@ -48,19 +47,16 @@ def stats(store: str, run: int | None, events: bool, output: Path | None, force:
     bioclip-plugin review stats --run 2 --output agreement.csv
     """
     console = console_for(to_stderr=as_json)
-    with csv_output(output, COLUMNS, force=force) as write, Store.open(store, create=False) as opened:
+    with csv_output(output, COLUMNS, console, force=force) as write, Store.open(store, create=False) as opened:
         chosen, skipped = opened.run(run), LeftOut()
         found = agreement_of(pairs_of(opened, chosen, skipped, events=events))
         found.left_out = dict(skipped.counts)
         for row in (*(figures.as_dict() for figures in found.taxa), *verdict_rows(found)):
             write(row.get(column, "") for column in COLUMNS)
-    if as_json:
-        print_json({"run": chosen.id, **found.as_dict()})
-    else:
-        _print(console, found, chosen.id)
-    if output is not None:
-        console.print(f"Output: {output}")
-    return EXIT_DONE
+        if as_json:
+            print_json({"run": chosen.id, **found.as_dict()})
+        else:
+            _print(console, found, chosen.id)
 
 
 def _print(console: Console, found: Agreement, run: int) -> None:

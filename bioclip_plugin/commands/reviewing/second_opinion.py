@@ -11,10 +11,10 @@ from typing import Any
 import click
 from rich.console import Console
 
-from bioclip_plugin.cli import EXIT_DONE, plugins_of
+from bioclip_plugin.cli import plugins_of
 from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
 from bioclip_plugin.commands.outputs import csv_output
-from bioclip_plugin.commands.progress import ProgressLine, passing
+from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_json, print_table, printable
 from bioclip_plugin.commands.reviewing.review import labels_option, taxonomy_option
 from bioclip_plugin.reviews.names import labels_of_run
@@ -39,7 +39,7 @@ _PROBABILITIES = ("answer_probability", "best_probability", "catalogued_probabil
 def second_opinion(
     ctx: click.Context, /, store: str, run: int | None, taxonomy: Path | None, labels: str | None, name_column: str | None,
     output: Path | None, force: bool, as_json: bool,
-) -> int:  # fmt: skip
+) -> None:  # fmt: skip
     """Compare the catalogued name of each specimen with a run's answer, through synonymy, the most surprising first.
 
     The catalogued name is that of the table or the Darwin Core archive: scientificName, or genus and specificEpithet with the
@@ -52,7 +52,7 @@ def second_opinion(
     """
     console, counts = console_for(to_stderr=as_json), Counter[str]()
     with (
-        csv_output(output, COLUMNS, force=force) as write,
+        csv_output(output, COLUMNS, console, force=force) as write,
         Store.open(store, create=False) as opened,
         TaxonomyIndex.open(taxonomy) if taxonomy else nullcontext() as index,
         Spool() as spool,
@@ -63,7 +63,8 @@ def second_opinion(
             console.print(f"Label set: {note}; whether it has a name is left open")
         judge = SecondOpinion(label_set, index, name_column)
         with ProgressLine("Comparing") as line:
-            for opinion in passing(judge.opinions(opened, chosen), line):
+            for opinion in judge.opinions(opened, chosen):
+                line.advance()
                 counts[opinion.judgement] += 1
                 spool.add(opinion.row, _order(opinion))
         if output is not None:
@@ -77,9 +78,6 @@ def second_opinion(
         print_table(console, ("judgement", "n", "the run's answer"), judged)
         if not as_json:
             _print_conflicts(console, spool)
-    if output is not None:
-        console.print(f"Output: {output}")
-    return EXIT_DONE
 
 
 def _order(opinion: Opinion) -> float:

@@ -8,11 +8,11 @@ import click
 from rich.console import Console
 
 from bioclip_core.models import find_model
-from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
+from bioclip_plugin.cli import plugins_of
 from bioclip_plugin.commands.options import filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_table
-from bioclip_plugin.commands.signals import terminated_like_interrupted
+from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 from bioclip_plugin.running.label_choice import choose_labels
 from bioclip_training.evaluation.config import CalibrateConfig
@@ -23,7 +23,7 @@ from bioclip_training.evaluation.temperature import calibrate as fit
 @click.command()
 @options_from(CalibrateConfig, model=DEFAULT_MODEL, labels=None)
 @click.pass_context
-def calibrate(ctx: click.Context, /, labels: str | None, **options: Any) -> int:
+def calibrate(ctx: click.Context, /, labels: str | None, **options: Any) -> None:
     """Fit the temperature of a model with a label set: one number that divides every logit, so that about 80% of the answers
     with a probability of 0.8 are right. The order of answers stays as it is.
 
@@ -41,14 +41,10 @@ def calibrate(ctx: click.Context, /, labels: str | None, **options: Any) -> int:
     if chosen.folder is None:
         raise click.UsageError("--labels: give the folder of a label set; custom labels have no temperature")
     config = filled(CalibrateConfig, options, labels=str(chosen.folder))
-    try:
-        with log_lines(console), terminated_like_interrupted(), ProgressLine("Starting", console=console) as line:
-            fitted = fit(config, entries, line.stage)
-    except KeyboardInterrupt:
-        console.print("Interrupted; no temperature was kept.")
-        return EXIT_INTERRUPTED
+    line = ProgressLine("Starting", console=console)
+    with log_lines(console), interruptible(console, "No temperature was kept."), line:
+        fitted = fit(config, entries, line.stage)
     _summarise(console, fitted, config.split)
-    return EXIT_DONE
 
 
 def _summarise(console: Console, fitted: Fitted, split: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -13,11 +13,11 @@ from rich.console import Console
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.whole import check_output, whole_file
-from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES
+from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for
-from bioclip_plugin.commands.signals import terminated_like_interrupted
+from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_checklist
 from bioclip_plugin.commands.training.catalog_views import print_overview, show
 from bioclip_plugin.labelled.sources import labelled_sources
@@ -80,17 +80,16 @@ def build(
     options = filled(BuildOptions, given, holdout_share=share, holdout_names=names)
     sources, folder = labelled_sources(tables), output.resolve().parent
     try:
-        with terminated_like_interrupted(), ExitStack() as stack:
-            work = stack.enter_context(tempfile.TemporaryDirectory(prefix=".catalog-", dir=folder))
-            line = stack.enter_context(ProgressLine("Reading", unit="rows"))
+        with (
+            interruptible(console, "Nothing was kept."),
+            TemporaryDirectory(prefix=".catalog-", dir=folder) as work,
+            TaxonomyIndex.open(taxonomy) if taxonomy else nullcontext() as index,
+            ProgressLine("Reading", unit="rows") as line,
+        ):
             built = build_catalog(
-                sources, folder, Path(work), options, started=line.expect, progress=line.advance,
-                resolver=stack.enter_context(TaxonomyIndex.open(taxonomy)) if taxonomy else None,
-            )  # fmt: skip
+                sources, folder, Path(work), options, resolver=index, started=line.expect, progress=line.advance
+            )
             lists = _keep(built, output, force)
-    except KeyboardInterrupt:
-        console.print("Interrupted. Nothing was kept.")
-        return EXIT_INTERRUPTED
     except OSError as error:
         raise SourceError(
             f"the catalog {output} cannot be written: {error.strerror or error}; nothing was kept"

@@ -9,11 +9,11 @@ from typing import Any
 import click
 from rich.console import Console
 
-from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
+from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_table
-from bioclip_plugin.commands.signals import terminated_like_interrupted
+from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.items.request import DEFAULT_MODEL
 from bioclip_plugin.running.label_choice import read_words
 from bioclip_training.evaluation.config import EvaluationConfig
@@ -44,16 +44,13 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
     console = console_for()
     words, groups, labels = _custom_labels(words, labels)
     config = filled(EvaluationConfig, options, labels=labels, words=words, groups=groups)
-    try:
-        with log_lines(console), terminated_like_interrupted(), ProgressLine("Starting", console=console) as line:
-            metrics = measure(
-                config,
-                plugins_of(ctx).models(),
-                lambda what, done, total: line.stage(what, done, total, _UNITS.get(what, "images")),
-            )
-    except KeyboardInterrupt:
-        console.print(f"Interrupted; nothing was written to {config.output}.")
-        return EXIT_INTERRUPTED
+    line = ProgressLine("Starting", console=console)
+    with log_lines(console), interruptible(console, f"Nothing was written to {config.output}."), line:
+        metrics = measure(
+            config,
+            plugins_of(ctx).models(),
+            lambda what, done, total: line.stage(what, done, total, _UNITS.get(what, "images")),
+        )
     _summarise(console, metrics)
     console.print(f"Report: {Path(config.output) / 'report.html'}")
     return EXIT_WITH_FAILURES if metrics["images"]["failed"] else EXIT_DONE

@@ -9,11 +9,11 @@ import click
 from rich.console import Console
 
 from bioclip_core.errors import UsageError
-from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES
+from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, printable, size_of
-from bioclip_plugin.commands.signals import terminated_like_interrupted
+from bioclip_plugin.commands.signals import interruptible
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.checking import check_shards
 from bioclip_training.shards.manifest import Manifest
@@ -60,12 +60,8 @@ def write(catalog: Path, output: Path, size_mb: float | None, force: bool, **giv
     options = filled(ShardOptions, given, shard_bytes=round(size_mb * _MB) if size_mb else None)
     console, opened = console_for(), Catalog.open(catalog)
     line = ProgressLine("Writing", unit="samples", console=console, resumed=True)
-    try:
-        with terminated_like_interrupted(), line:
-            written = write_shards(opened, output, options, force=force, progress=line.reach)
-    except KeyboardInterrupt:
-        console.print("Interrupted. The same command continues.")
-        return EXIT_INTERRUPTED
+    with interruptible(console, "The same command continues."), line:
+        written = write_shards(opened, output, options, force=force, progress=line.reach)
     _summarise(console, written, output, line)
     return EXIT_WITH_FAILURES if written.skipped else EXIT_DONE
 

@@ -15,7 +15,6 @@ from rich.console import Console
 from bioclip_core.errors import UsageError
 from bioclip_core.files.whole import check_output
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
-from bioclip_plugin.cli import EXIT_DONE
 from bioclip_plugin.commands.options import force_option, json_option, output_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_json, print_table
@@ -56,7 +55,7 @@ def taxonomy() -> None:
 )
 @click.option("--version", default="", show_default="as the source states it", help="Version of the checklist.")
 @force_option
-def build(sources: tuple[Path, ...], output: Path, checklist: str, version: str, force: bool) -> int:
+def build(sources: tuple[Path, ...], output: Path, checklist: str, version: str, force: bool) -> None:
     """Make a read-only SQLite index of a checklist: a file, folder or zip; several are parts of one checklist.
 
     The kind is recognised by the columns: GBIF's Taxon.tsv, ColDP's NameUsage.tsv, a Darwin Core checklist (an archive with
@@ -73,7 +72,6 @@ def build(sources: tuple[Path, ...], output: Path, checklist: str, version: str,
     with ProgressLine("Reading", unit="names", console=console) as line:
         built = build_taxonomy(sources, output, checklist=checklist, version=version, progress=line.advance)
     _summarise(console, built)
-    return EXIT_DONE
 
 
 def _summarise(console: Console, built: BuiltTaxonomy) -> None:
@@ -117,7 +115,7 @@ def _counts(counts: dict[str, int]) -> str:
 @json_option
 def resolve(
     names: tuple[str, ...], taxonomy_file: Path, names_file: Path | None, kingdom: str, rank: str | None, as_json: bool
-) -> int:
+) -> None:
     """Resolve names against a taxonomy: every candidate with its reason, best first.
 
     NAMEs are scientific names as written; "-" reads one per line from standard input. The answer to names on the command
@@ -146,7 +144,6 @@ def resolve(
     console.print(f"{resolved + left} names asked of {index.label}: {resolved} resolved, {left} not")
     if left:
         console.print(f"Not resolved: {_counts(dict(outcomes.most_common()))}")
-    return EXIT_DONE
 
 
 def _asked(names: tuple[str, ...], names_file: Path | None) -> Iterator[str]:
