@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
@@ -111,39 +111,35 @@ def _name_parts(written: str) -> tuple[str, str, str]:
 def _table_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
     """Yield rows of a plain table: one lineage per row, perhaps with synonyms or the accepted name; the lineage is the id."""
 
-    def reader(*names: str) -> Callable[[list[str]], str]:
-        places = [checklist.columns[name] for name in names if name in checklist.columns]
-        return lambda cells: next((cells[place] for place in places if cells[place]), "")
+    places = checklist.columns
 
-    ranks = [reader(rank) for rank in HIGHER]
-    species_of = reader("specificepithet", "species", "epithet")
-    whole_of = reader("scientificname", "canonicalname")
-    author_of = reader("scientificnameauthorship", "authorship", "author")
-    synonyms_of = reader("synonyms", "synonym")
-    accepted_of = reader("acceptedname", "acceptednameusage", "acceptedscientificname", "synonymof")
-    status_of, rank_of = reader("taxonomicstatus", "status"), reader("taxonrank", "rank")
-    vernacular_of = reader("vernacularname", "commonname", "common")
-    own_id_of = reader("taxonid", "sourceid")
+    def first(cells: list[str], *names: str) -> str:
+        return next((cells[places[name]] for name in names if name in places and cells[places[name]]), "")
+
     for cells in checklist.rows():
-        path = tuple(clean_name(rank(cells)) for rank in ranks)
-        name = _table_name(path, species_of(cells), whole_of(cells))
+        path = tuple(clean_name(first(cells, rank)) for rank in HIGHER)
+        species = first(cells, "specificepithet", "species", "epithet")
+        name = _table_name(path, species, first(cells, "scientificname", "canonicalname"))
         if name is None:
             checklist.odd["rows without a name"] += 1
             continue
         if name.epithet and not path[5]:
             path = (*path[:5], f"× {name.genus}" if name.hybrid_genus else name.genus)
-        rank = rank_named(rank_of(cells)) or _rank_in(path, name)
+        rank = rank_named(first(cells, "taxonrank", "rank")) or _rank_in(path, name)
         depth = HIGHER.index(rank) if rank in HIGHER else len(HIGHER)
-        own_id = own_id_of(cells) or "|".join((*path[:depth], name.canonical))
-        accepted = parse_name(accepted_of(cells)).key
+        own_id = first(cells, "taxonid", "sourceid") or "|".join((*path[:depth], name.canonical))
+        accepted_name = first(cells, "acceptedname", "acceptednameusage", "acceptedscientificname", "synonymof")
+        accepted = parse_name(accepted_name).key
         points_away = bool(accepted) and accepted != name.key
-        status = status_named(status_of(cells), points_away=points_away)
+        status = status_named(first(cells, "taxonomicstatus", "status"), points_away=points_away)
         number = lineages.number(path)
+        author = first(cells, "scientificnameauthorship", "authorship", "author") or name.authorship
         yield NameRow(
-            own_id, name.key, name.canonical, author_of(cells) or name.authorship, rank, status,
-            f"{BY_NAME}{accepted}" if points_away and status not in (ACCEPTED, DOUBTFUL) else "", "", number, vernacular_of(cells),
+            own_id, name.key, name.canonical, author, rank, status,
+            f"{BY_NAME}{accepted}" if points_away and status not in (ACCEPTED, DOUBTFUL) else "", "", number,
+            first(cells, "vernacularname", "commonname", "common"),
         )  # fmt: skip
-        for other in map(parse_name, re.split(r"[;|]", synonyms_of(cells))):
+        for other in map(parse_name, re.split(r"[;|]", first(cells, "synonyms", "synonym"))):
             if other.key and other.key != name.key:
                 yield NameRow(
                     f"{own_id}|synonym|{other.canonical}", other.key, other.canonical, other.authorship, rank, SYNONYM, own_id, "",
