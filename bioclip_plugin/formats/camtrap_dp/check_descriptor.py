@@ -33,11 +33,11 @@ _GEOMETRIES = {"Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 
 """Lists around the positions of each geometry of GeoJSON."""
 
 _Faults = Iterator[tuple[str, str, Any]]
-"""Part of the descriptor, what is wrong, the value."""
+"""Part of the descriptor, message, value."""
 
 
 class _Rule(NamedTuple):
-    """What parts of a descriptor must be."""
+    """A requirement for parts of a descriptor."""
 
     paths: str
     """The parts, separated by spaces; ``contributors[].role`` is the role of each contributor."""
@@ -274,7 +274,7 @@ def _geometry_faults(record: str, value: Any) -> _Faults:
 
 
 def _position_fault(value: Any, depth: int, *, closed: bool) -> str:
-    """Return what is wrong with positions that are nested in ``depth`` lists; empty if they are good."""
+    """Return the fault of positions that are nested in ``depth`` lists; empty if they are good."""
     if not isinstance(value, list) or not value:
         return "must be a list of longitude and latitude"
     if depth == 0:

@@ -126,7 +126,7 @@ def _observation_faults(values: Mapping[str, str]) -> Iterator[Fault]:
     if name and kind in ("blank", "vehicle"):
         yield Fault("scientificName", f"an observation of type {kind} must not have a name", name, "warning")
     if name and kind == "unclassified":
-        message = "Camtrap DP has no type for organisms that are not animals; the observation is unclassified in spite of its name"
+        message = "Camtrap DP lacks a type for organisms that are not animals; the observation is unclassified in spite of its name"
         yield Fault("scientificName", message, name, "warning")
     if values.get("count") and kind == "blank":
         yield Fault("count", "a blank observation must not have a count", values["count"], "warning")

@@ -34,7 +34,7 @@ class CsvRow(NamedTuple):
     """Line at which the row begins, from 1."""
     cells: list[str]
     fault: str = ""
-    """Why the row cannot be read; then it has no cells."""
+    """Why the row cannot be read; then it is without cells."""
 
 
 class PackageRow(NamedTuple):
@@ -46,7 +46,7 @@ class PackageRow(NamedTuple):
     values: dict[str, str]
     """Cells by column, without missing values."""
     fault: str = ""
-    """Why the row cannot be used; then it has no values."""
+    """Why the row cannot be used; then it is without values."""
 
     @property
     def where(self) -> str:
@@ -88,7 +88,7 @@ class CamtrapPackage:
             if resource.get("name") == name:
                 return resource
         found = ", ".join(str(resource.get("name")) for resource in self.resources) or "none"
-        raise SourceError(f"{self.address} has no resource {name!r}; it has {found}")
+        raise SourceError(f"{self.address} lacks the resource {name!r}; it has {found}")
 
     def csv_files(self, resource: Mapping[str, Any], *, strict: bool = False) -> Iterator[tuple[str, Iterator[CsvRow]]]:
         """Yield each CSV file of a resource with its rows, the header first.
@@ -137,7 +137,7 @@ class CamtrapPackage:
             lacking = [column for column in _NEEDED.get(str(resource.get("name")), ()) if column not in header]
             if lacking:
                 has = ", ".join(header) or "none"
-                raise SourceError(f"{self.address}: {file} has no column {', '.join(lacking)}; it has {has}")
+                raise SourceError(f"{self.address}: {file} lacks {', '.join(lacking)}; it has {has}")
             for row in rows:
                 if row.fault or row.cells:
                     yield _package_row(file, header, row)
@@ -275,7 +275,7 @@ def opened_package(address: str, *, any_version: bool = False) -> Iterator[Camtr
             archive = stack.enter_context(open_archive(path))
             name = _descriptor_in(list(archive.members))
             if name is None:
-                raise SourceError(f"{shown} has no {DESCRIPTOR}")
+                raise SourceError(f"{shown} does not contain {DESCRIPTOR}")
             descriptor = _parsed(stack.enter_context(archive.open(name)), f"{shown}: {name}")
             package = CamtrapPackage(shown, path.parent, descriptor, archive, name.removesuffix(DESCRIPTOR))
         else:

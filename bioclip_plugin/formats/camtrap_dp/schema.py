@@ -184,7 +184,7 @@ def table_schema_url(name: str) -> str:
 
 
 def fault_of(column: Column, cell: str) -> str:
-    """Return what is wrong with a cell, empty if it is good.
+    """Return the fault of a cell, empty if it is good.
 
     Stricter than the standard's schema, where a number written as NaN counts as a missing value.
     """

@@ -47,7 +47,7 @@ _TIMELESS = "The time of recording is unknown: the timestamp is the start of the
 class CamtrapDpExporter:
     """Camtrap DP 1.0.2: media- and event-level observations, with a linked table of candidates and one of the run.
 
-    Reviews are written beside the machine's observations; a reviewed event has no observation by the machine. Media
+    Reviews are written beside the machine's observations; a reviewed event gets none from the machine. Media
     files are named, not copied.
     """
 

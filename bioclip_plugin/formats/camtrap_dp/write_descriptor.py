@@ -50,13 +50,6 @@ def descriptor_of(
     kept, taxa = _from_packages(export)
     title = options.title or kept.get("title") or "Camera trap classifications"
     project = kept.get("project", {"title": title, "samplingDesign": "opportunistic"})
-    contributors = kept.get("contributors") or [{"title": export.classified_by, "role": "contributor"}]
-    if options.contributor:
-        contributors = [{"title": options.contributor, "role": "contact"}]
-    licences = {"licenses": kept["licenses"]} if "licenses" in kept else {}
-    if options.licence is not None:
-        key = "path" if "://" in options.licence else "name"
-        licences = {"licenses": [{key: options.licence, "scope": scope} for scope in ("data", "media")]}
     descriptor: dict[str, Any] = {
         "resources": [resource_of(name) for name in WRITTEN],
         "profile": PROFILE_URL,
@@ -64,9 +57,9 @@ def descriptor_of(
         "id": made_id("package", export.run.key, export.run.rule_id),
         "created": stamp(export.moment.replace(microsecond=0)),
         "title": title,
-        "contributors": contributors,
+        "contributors": _contributors(export, kept),
         **{key: kept[key] for key in _KEPT_WHOLE if key in kept},
-        **licences,
+        **_licences(export, kept),
         "project": {
             **project,
             "captureMethod": sorted({*capture_methods} or {*project.get("captureMethod", [])} or {"activityDetection"}),
@@ -85,6 +78,20 @@ def descriptor_of(
     if packages:
         descriptor["relatedIdentifiers"] = [_derived_from(identifier) for identifier in sorted(packages)]
     return descriptor
+
+
+def _contributors(export: Export, kept: Mapping[str, Any]) -> list[Any]:
+    if export.options.contributor:
+        return [{"title": export.options.contributor, "role": "contact"}]
+    return kept.get("contributors") or [{"title": export.classified_by, "role": "contributor"}]
+
+
+def _licences(export: Export, kept: Mapping[str, Any]) -> dict[str, Any]:
+    licence = export.options.licence
+    if licence is None:
+        return {"licenses": kept["licenses"]} if "licenses" in kept else {}
+    key = "path" if "://" in licence else "name"
+    return {"licenses": [{key: licence, "scope": scope} for scope in ("data", "media")]}
 
 
 def _from_packages(export: Export) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:

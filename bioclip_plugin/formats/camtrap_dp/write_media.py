@@ -115,7 +115,7 @@ class Medium:
         return _TYPES.get(PurePosixPath(path).suffix.lower().removeprefix("."), "image/unknown")
 
     def exif(self, *, hide_places: bool) -> str:
-        """Return ``exifData``: as stated if it is JSON, else what our reader found in the file, which has no place in it.
+        """Return ``exifData``: as stated if it is JSON, else the camera's own values, without any position.
 
         Args:
             hide_places: never as stated, since it may have the GPS position of a deployment whose place is rounded.

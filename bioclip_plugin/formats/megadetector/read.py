@@ -91,7 +91,7 @@ def _survey(path: Path, shown: str, duplicates: Duplicates) -> Header:
         elif event.name == "images" and isinstance(event.value, dict) and isinstance(event.value.get("file"), str):
             duplicates.note(event.value["file"])
     if "images" not in head:
-        raise SourceError(f"{shown} has no images: a MegaDetector file has an array of that name")
+        raise SourceError(f"{shown} lacks images: a MegaDetector file has an array of that name")
     if not isinstance(head["images"], list):
         raise SourceError(f"{shown}: images is {kind_of(head['images'])}; it must be an array")
     try:

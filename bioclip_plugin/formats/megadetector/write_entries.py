@@ -75,7 +75,7 @@ class Categories:
 
 
 class EntryWriter:
-    """Turns the stored items of a file into its entry, and counts what the format has no place for."""
+    """Turns the stored items of a file into its entry, and counts items that the format cannot hold."""
 
     def __init__(self, level: str, top: int) -> None:
         """Set up.

@@ -49,7 +49,7 @@ class Event(NamedTuple):
 def members(path: Path, name: str) -> Iterator[tuple[int, Any]]:
     """Yield the elements of the top-level array ``name`` with their numbers from 0, one at a time.
 
-    NaN and Infinity become floats, though JSON has no such values.
+    NaN and Infinity become floats, although they are not JSON.
 
     Raises:
         SourceError: if the file cannot be read, is not JSON (with line and column), or lacks the array.
@@ -63,7 +63,7 @@ def members(path: Path, name: str) -> Iterator[tuple[int, Any]]:
             if event.number != ARRAY_BEGINS:
                 yield event.number, event.value
     if not is_found:
-        raise SourceError(f"{path} has no array {name!r}: is it the file that you meant?")
+        raise SourceError(f"{path} lacks the array {name!r}: is it the file that you meant?")
 
 
 def walk(path: Path, *, chunk_bytes: int = 1 << 20) -> Iterator[Event]:

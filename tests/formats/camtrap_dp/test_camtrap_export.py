@@ -213,7 +213,7 @@ def test_plants_go_out_as_unclassified_with_a_warning_and_never_as_animals(
         ("unclassified", "Quercus ficta"), ("unclassified", "Ficta incerta"), ("animal", "Ficta incerta"), ("animal", "Aves"),
     ]  # fmt: skip
     assert [one.severity for one in problems] == ["warning", "warning"]
-    assert "has no type for organisms that are not animals" in problems[0].message
+    assert "lacks a type for organisms that are not animals" in problems[0].message
 
 
 def test_names_are_whole_and_all_of_them_stand_in_taxonomic(store: Store, table: Path, tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ BAD_PACKAGES = {
     "Camtrap DP 0.6; supported are 1.0, 1.0.1, 1.0.2": descriptor(profile="https://x.org/camtrap-dp/0.6/camtrap-dp-profile.json"),
     "line 1, column 15": '{"resources": oh}',
     "does not name a version": {"profile": "camtrap-dp", "resources": []},
-    "has no resource 'deployments'; it has none": descriptor(resources=[]),
+    "lacks the resource 'deployments'; it has none": descriptor(resources=[]),
     "is on the web": descriptor(resources=[{"name": n, "path": f"https://x.org/{n}"} for n in ("deployments", "media")]),
     "leaves the package": descriptor(resources=[{"name": n, "path": f"../{n}"} for n in ("deployments", "media")]),
     "cannot be read: No such file": descriptor(resources=[{"name": n, "path": f"{n}.gone"} for n in ("deployments", "media")]),

@@ -133,7 +133,7 @@ DOUBTFUL: dict[str, tuple[str, dict[str, str]]] = {
     "contains invisible characters": ("media", {"filePath": "a\u202egpj.exe"}),
     "must be a JSON object": ("media", {"exifData": '{"ISO": 640'}),
     "height and depth exclude each other": ("deployments", {"cameraDepth": "2"}),
-    "has no type for organisms that are not animals": (
+    "lacks a type for organisms that are not animals": (
         "observations",
         {"observationType": "unclassified", "scientificName": "Quercus ficta"},
     ),

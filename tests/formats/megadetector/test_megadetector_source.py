@@ -119,7 +119,7 @@ def test_another_version_is_refused_by_name(version: Any) -> None:
 def test_a_header_that_cannot_be_used_is_an_error_of_the_whole_file(change: Any, message: str) -> None:
     with pytest.raises(SourceError, match=f"md.json: {message}"):
         listed({**results(), **change})
-    with pytest.raises(SourceError, match="has no images"):
+    with pytest.raises(SourceError, match="lacks images"):
         listed({"info": INFO, "detection_categories": CATEGORIES})
 
 

@@ -101,7 +101,7 @@ def test_a_file_that_is_not_there_and_an_array_that_is_none_are_errors(tmp_path:
         list(members(tmp_path / "none.json", "images"))
     with pytest.raises(SourceError, match="'images' is an object; it must be an array"):
         list(members(written(tmp_path, '{"images": {}}'), "images"))
-    with pytest.raises(SourceError, match="has no array 'images'"):
+    with pytest.raises(SourceError, match="lacks the array 'images'"):
         list(members(written(tmp_path, '{"pictures": []}'), "images"))
 
 
