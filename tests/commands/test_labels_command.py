@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,13 +45,15 @@ def test_several_tables_of_several_kinds_are_joined(bioclip: Bioclip, taxa: Path
     assert "masked vectors, which are never an answer: 3 duplicate" in said.out  # the fake tower reads colours alone
 
 
-def test_an_interrupted_build_goes_on_with_the_same_command(bioclip: Bioclip, taxa: Path, model: FakeModel) -> None:
-    def interrupted(_texts: object) -> None:
-        raise KeyboardInterrupt
-
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_or_terminated_build_continues_with_the_same_command(
+    bioclip: Bioclip, taxa: Path, model: FakeModel, number: signal.Signals
+) -> None:
     whole = model.encoder.encode_texts
-    model.encoder.encode_texts = interrupted  # type: ignore[method-assign,assignment]
+    model.encoder.encode_texts = lambda _texts: signal.raise_signal(number)  # type: ignore[method-assign,assignment,return-value]
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("the command does not handle SIGTERM"))
     said = bioclip("labels", "build", taxa, "--model", "fake", "--output", "labels")
+    signal.signal(signal.SIGTERM, before)
     assert (said.code, "The same command continues" in said.out) == (130, True)
     assert bioclip("labels", "show", "labels").code == 1
     model.encoder.encode_texts = whole  # type: ignore[method-assign]
