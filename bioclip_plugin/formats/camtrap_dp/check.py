@@ -116,14 +116,9 @@ class Links(Scratch):
         self._base = base_folder or package.folder
         self._needs_files = base_folder is not None
         self._deployments: dict[str, tuple[str, str]] = {}
-        self._kingdoms: dict[str, str] = {}
+        self._taxa = package.taxonomic
         self._files: Counter[str] = Counter()
         self._first_missing = ""
-        listed = package.descriptor.get("taxonomic")
-        for entry in listed if isinstance(listed, list) else []:
-            if isinstance(entry, dict) and isinstance(entry.get("scientificName"), str):
-                kingdom = entry.get("kingdom")
-                self._kingdoms[entry["scientificName"]] = kingdom if isinstance(kingdom, str) else ""
 
     def faults(self, table: str, values: Mapping[str, str]) -> Iterator[Fault]:
         """Yield the faults of a row's identifiers, and keep them for later rows."""
@@ -164,7 +159,9 @@ class Links(Scratch):
             self._first_missing = self._first_missing or ("" if is_found else path)
 
     def _observation_faults(self, values: Mapping[str, str], deployment: str) -> Iterator[Fault]:
-        name, media, taxon = (values.get(key, "") for key in ("observationID", "mediaID", "scientificName"))
+        name, media, taxon, kind = (
+            values.get(key, "") for key in ("observationID", "mediaID", "scientificName", "observationType")
+        )
         if name and not self._is_new("observations", name):
             yield Fault("observationID", "another observation has this identifier", name)
         if media:
@@ -174,10 +171,10 @@ class Links(Scratch):
             elif deployment and found[0] in self._deployments and found[0] != deployment:
                 shown = f"{deployment}, {found[0]}"
                 yield Fault("deploymentID", "its media file belongs to another deployment", shown)
-        kingdom = self._kingdoms.get(taxon, "")
-        if taxon and taxon not in self._kingdoms:
+        kingdom = self._taxa.get(taxon, {}).get("kingdom")
+        if taxon and taxon not in self._taxa:
             yield Fault("scientificName", "the package's taxonomic does not have this name", taxon)
-        elif values.get("observationType") == "animal" and kingdom and not is_of_animals(kingdom):
+        elif isinstance(kingdom, str) and kingdom and not is_of_animals(kingdom) and kind == "animal":
             message = "an organism that is not an animal must be unclassified"
             yield Fault("observationType", message, f"{taxon}, {kingdom}")
 

@@ -110,7 +110,5 @@ def taxonomic_entry(name: str, taxon: Taxon | None, stated: Mapping[str, Any] | 
         return entry
     is_below = taxon.rank is Rank.SPECIES and len(name.replace("× ", "").split()) > 2
     entry["taxonRank"] = "subspecies" if is_below else taxon.rank.value
-    for rank in RANKS[:-1]:
-        if taxon.lineage[rank.depth] and rank.depth <= taxon.rank.depth:
-            entry[rank.value] = taxon.lineage[rank.depth]
-    return entry
+    above = [rank for rank in RANKS[:-1] if taxon.lineage[rank.depth] and rank.depth <= taxon.rank.depth]
+    return entry | {rank.value: taxon.lineage[rank.depth] for rank in above}

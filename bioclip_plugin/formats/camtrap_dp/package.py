@@ -68,15 +68,17 @@ class CamtrapPackage:
     """Folder inside the zip file that holds the descriptor, empty or with a slash at its end."""
 
     @property
-    def identity(self) -> str:
-        """The package's ``id``, else its name, else empty."""
-        return str(self.descriptor.get("id") or self.descriptor.get("name") or "")
-
-    @property
     def resources(self) -> list[dict[str, Any]]:
         """The resources of the descriptor, without entries that are not objects."""
         listed = self.descriptor.get("resources")
         return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+
+    @property
+    def taxonomic(self) -> dict[str, dict[str, Any]]:
+        """The entries of the descriptor's ``taxonomic`` by scientific name."""
+        listed = self.descriptor.get("taxonomic")
+        entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+        return {entry["scientificName"]: entry for entry in entries if isinstance(entry.get("scientificName"), str)}
 
     def table(self, name: str) -> dict[str, Any]:
         """Return the resource of a table.

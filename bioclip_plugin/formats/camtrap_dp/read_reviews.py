@@ -71,14 +71,16 @@ def stated_reviews(
     verdict is then "unidentifiable", and the details have the type. An animal without a name is one of kingdom Animalia.
     The media rows are kept in a database in a temporary file; observations are read once.
     """
-    taxa = _taxa_of(package.descriptor.get("taxonomic"))
+    taxa = {name: _taxon_of(name, entry) for name, entry in package.taxonomic.items()}
+    taxa[""] = Taxon(kingdom="Animalia")
+    identity = package.descriptor.get("id") or package.descriptor.get("name") or ""
     with _Rows(package) as rows:
         for row in package.rows(package.table("observations")):
             cells, name = row.values, row.values.get("observationID", "")
             verdict = _verdict_of(cells)
             if cells.get("classificationMethod") != "human" or verdict is None or not name or not rows.is_new(name):
                 continue
-            media = rows.media(cells.get("mediaID"))
+            media, taxon_name = rows.media(cells.get("mediaID")), cells.get("scientificName", "")
             try:
                 target = _target_of(cells, media, files)
             except UsageError as error:
@@ -87,12 +89,12 @@ def stated_reviews(
             yield StatedReview(
                 target=target,
                 verdict=verdict,
-                taxon=_taxon_named(cells.get("scientificName", ""), taxa) if verdict == "taxon" else None,
+                taxon=(taxa.get(taxon_name) or _taxon_of(taxon_name, {})) if verdict == "taxon" else None,
                 reviewer=cells.get("classifiedBy", "").strip() or NOT_STATED,
                 reviewed_at=moment_in(cells.get("classificationTimestamp", ""), options.time_zone),
                 comment=cells.get("observationComments", ""),
                 details=_details_of(cells, media, package, deployments),
-                uid=str(uuid.uuid5(uuid.NAMESPACE_URL, f"camtrap-dp:{package.identity}:{name}")),
+                uid=str(uuid.uuid5(uuid.NAMESPACE_URL, f"camtrap-dp:{identity}:{name}")),
             )
 
 
@@ -103,25 +105,15 @@ def _verdict_of(cells: Mapping[str, str]) -> ReviewVerdict | None:
     return _VERDICTS.get(kind)
 
 
-def _taxa_of(listed: Any) -> dict[str, Taxon]:
-    """Return the taxa of a package's ``taxonomic`` by scientific name, with the ranks that are stated there."""
-    found: dict[str, Taxon] = {}
-    for entry in listed if isinstance(listed, list) else []:
-        if isinstance(entry, dict) and isinstance(entry.get("scientificName"), str):
-            names = entry.get("vernacularNames")
-            common = names.get("eng") if isinstance(names, dict) else None
-            found[entry["scientificName"]] = Taxon.of(
-                _lineage_of(entry["scientificName"], str(entry.get("taxonRank") or ""), entry),
-                common_name=common if isinstance(common, str) else "",
-                source_id=str(entry.get("taxonID") or ""),
-            )
-    return found
-
-
-def _taxon_named(name: str, taxa: Mapping[str, Taxon]) -> Taxon:
-    if not name:
-        return Taxon(kingdom="Animalia")
-    return taxa.get(name) or Taxon.of(_lineage_of(name, "", {}))
+def _taxon_of(name: str, entry: Mapping[str, Any]) -> Taxon:
+    """Return the taxon of an entry of a package's ``taxonomic``, with the ranks that are stated there."""
+    names = entry.get("vernacularNames")
+    common = names.get("eng") if isinstance(names, dict) else None
+    return Taxon.of(
+        _lineage_of(name, str(entry.get("taxonRank") or ""), entry),
+        common_name=common if isinstance(common, str) else "",
+        source_id=str(entry.get("taxonID") or ""),
+    )
 
 
 def _lineage_of(name: str, rank: str, stated: Mapping[str, Any]) -> list[str]:
