@@ -95,12 +95,10 @@ class _Grower:
             first = int(self.rng.integers(len(looks.ACCENTS)))
             for member in range(members):
                 traits = looks.species_traits(parent, member, first, self.rng)
-                yield Species(self._species(family, genus, noun, traits), traits)
-
-    def _species(self, family: Taxon, genus: str, noun: str, traits: Traits) -> Taxon:
-        # As in real collections, some species (one in eight) have no common name.
-        common = self.names.common(_adjectives(traits), noun) if self.rng.random() >= 1 / 8 else ""
-        return Taxon(*family.lineage[:5], genus=genus, species=self.names.epithet(), common_name=common)
+                # As in real collections, some species (one in eight) have no common name.
+                common = self.names.common(_adjectives(traits), noun) if self.rng.random() >= 1 / 8 else ""
+                taxon = Taxon(*family.lineage[:5], genus=genus, species=self.names.epithet(), common_name=common)
+                yield Species(taxon, traits)
 
 
 def _adjectives(traits: Traits) -> list[str]:

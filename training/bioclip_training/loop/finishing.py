@@ -26,6 +26,22 @@ from bioclip_training.loop.trainer import Trainer
 from bioclip_training.shards.reading import open_index
 from bioclip_training.towers.model import Towers
 
+_CARD = """\
+# A model trained by bioclip-plugin
+
+Started from `{start}`, trained on `{data}`{replay}:
+{steps} steps of {batch_size} images.
+
+Open it with `--model local-dir:` and this folder. `training/settings.json` has every setting, `metrics.jsonl`
+every step, `leakage.json` the overlap of held-out images with the training data.
+
+Accuracy on `dev`, the held-out images of `train` on which step and interpolation were chosen; `evaluate --split val` says more:
+
+| | right | images |
+|---|---|---|
+{rungs}
+"""
+
 
 def finished_result(folder: RunFolder) -> TrainResult | None:
     """Return the result of a finished run; None while it is not finished."""
@@ -104,18 +120,11 @@ def _leakage_of(address: str) -> dict[str, Any]:
 
 
 def _model_card(result: TrainResult, config: Mapping[str, Any], ladder: Mapping[str, Any]) -> str:
-    replayed = f" with replay of `{config['replay']}`" if config["replay"] else ""
-    lines = [
-        "# A model trained by bioclip-plugin", "",
-        f"Started from `{config['start']}`, trained on `{config['data']}`{replayed}:",
-        f"{result.steps} steps of {config['batch_size']} images.",
-        "", "Open it with `--model local-dir:` and this folder. `training/settings.json` has every setting, `metrics.jsonl`",
-        "every step, `leakage.json` the overlap of held-out images with the training data.", "",
-        "Accuracy on `dev`, the held-out images of `train` on which step and interpolation were chosen; `evaluate --split val` says more:",
-        "", "| | right | images |", "|---|---|---|",
-    ]  # fmt: skip
-    lines += [
+    rungs = "\n".join(
         f"| {rung['name']} | {rung['top1']:.1%} ({rung['top1_ci95'][0]:.1%} to {rung['top1_ci95'][1]:.1%}) | {rung['images']} |"
         for rung in ladder["rungs"]
-    ]
-    return "\n".join(lines) + "\n"
+    )
+    return _CARD.format(
+        start=config["start"], data=config["data"], steps=result.steps, batch_size=config["batch_size"], rungs=rungs,
+        replay=f" with replay of `{config['replay']}`" if config["replay"] else "",
+    )  # fmt: skip

@@ -213,11 +213,8 @@ class TrainConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stored settings as plain JSON values."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _NOT_STORED}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.compare}
         return {**values, "captions": dict(self.captions), "betas": list(self.betas)}
-
-
-_NOT_STORED = frozenset({"tell", "should_stop"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,10 @@ def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compu
     folder = RunFolder(Path(config.output))
     if (done := finished_result(folder)) is not None:
         folder.check_settings({"config": config.as_dict()})
-        _say(f"the run in {folder.output} is finished already; nothing was done", config, world, done.steps)
+        message = f"the run in {folder.output} is finished already; nothing was done"
+        log.info(message)
+        if world.is_first and config.tell:
+            config.tell(TrainingProgress(done.steps, done.steps, message=message))
         return done
     _check_shares(config, world)
     images, replay = open_data(config)
@@ -70,11 +73,11 @@ def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compu
     world.agreed(None)  # every process waits until the folder exists
     trainer = build_trainer(plan)
     for line in _opening_lines(plan, trainer.held_out):
-        _say(line, config, world, plan.steps)
-    state = folder.newest_state(lambda line: _say(line, config, world, plan.steps))
+        trainer.say(line)
+    state = folder.newest_state(trainer.say)
     if state is not None:
         trainer.restore(state)
-        _say(f"going on after step {trainer.step} of {plan.steps}", config, world, plan.steps)
+        trainer.say(f"going on after step {trainer.step} of {plan.steps}")
     world.agreed(None)
     trainer.run()
     # The kept weights have LoRA's additions in their matrices, and are measured in towers without additions.
@@ -151,9 +154,3 @@ def _opening_lines(plan: Plan, held_out: HeldOut | None) -> list[str]:
     if held_out is None:
         return [*lines, "no dev images (--dev-fraction 0, or too few groups): the last step is kept, unchosen"]
     return [*lines, f"chosen on {len(held_out)} dev images, which are not trained on"]
-
-
-def _say(line: str, config: TrainConfig, world: World, total: int) -> None:
-    log.info(line)
-    if world.is_first and config.tell:
-        config.tell(TrainingProgress(0, total, message=line))

@@ -8,7 +8,7 @@ by several processes, has the negatives and the gradient of the whole batch (the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,14 +90,19 @@ def back_propagate(
         features = forward(0)
     else:
         with torch.no_grad():
-            features = _joined([forward(number) for number in range(len(parts))])
+            done = [forward(number) for number in range(len(parts))]
+        features = (
+            torch.cat([d for d, _, _ in done]),
+            torch.cat([r for _, r, _ in done]),
+            torch.cat([c for _, _, c in done]),
+        )
     captions = [caption for part in parts for caption in part.captions]
     loss, gradients = _loss_of_features(towers, features, captions, data, replay, config, world)
     if len(parts) == 1:
-        features.backward(gradients)
+        _propagate(features, gradients)
     else:
         for number, part in enumerate(parts):
-            forward(number).backward(gradients.of_part(part))
+            _propagate(forward(number), [values[rows] for values, rows in zip(gradients, part.rows, strict=True)])
     of_towers = []
     for item in towers.trainable():
         if item.name not in SCALARS:  # their gradients come with the loss
@@ -108,6 +113,10 @@ def back_propagate(
     return loss
 
 
+_Features = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Features of data images, replay images and distinct captions, each with rows of D; or the gradient with respect to them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """A part of a step that is computed at once: images of the data, then of the replay; and captions, each once."""
@@ -116,36 +125,17 @@ class _Part:
     replay_from: int
     """Number of the first replay image."""
     captions: tuple[str, ...]
-    data_rows: slice
-    replay_rows: slice
-    caption_rows: slice
+    rows: tuple[slice, slice, slice]
+    """Rows of the data images, the replay images and the captions."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Features:
-    """Features of data images, replay images and distinct captions; or the gradient with respect to them."""
-
-    data_BD: torch.Tensor
-    replay_BD: torch.Tensor
-    captions_UD: torch.Tensor
-
-    def tensors(self) -> tuple[torch.Tensor, ...]:
-        return self.data_BD, self.replay_BD, self.captions_UD
-
-    def of_part(self, part: _Part) -> _Features:
-        return _Features(
-            self.data_BD[part.data_rows], self.replay_BD[part.replay_rows], self.captions_UD[part.caption_rows]
-        )
-
-    def backward(self, gradient: _Features) -> None:
-        """Propagate back through the computation that made these features."""
-        pairs = [
-            (features, grad)
-            for features, grad in zip(self.tensors(), gradient.tensors(), strict=True)
-            if features.requires_grad and len(features)
-        ]
-        if pairs:
-            torch.autograd.backward([features for features, _ in pairs], [grad for _, grad in pairs])
+def _propagate(features: _Features, gradients: Iterable[torch.Tensor]) -> None:
+    """Propagate gradients back through the computation that made these features."""
+    pairs = [
+        (values, grad) for values, grad in zip(features, gradients, strict=True) if values.requires_grad and len(values)
+    ]
+    if pairs:
+        torch.autograd.backward([values for values, _ in pairs], [grad for _, grad in pairs])
 
 
 def _parts(data: Batch, replay: Batch | None, count: int) -> list[_Part]:
@@ -160,7 +150,7 @@ def _parts(data: Batch, replay: Batch | None, count: int) -> list[_Part]:
         )
         both = torch.cat([images[of_data], others[of_replay]]) if len(others) else images[of_data]
         size = of_data.stop - of_data.start
-        parts.append(_Part(both, size, captions[of_captions], of_data, of_replay, of_captions))
+        parts.append(_Part(both, size, captions[of_captions], (of_data, of_replay, of_captions)))
     return parts
 
 
@@ -168,11 +158,7 @@ def _features_of(towers: Towers, part: _Part) -> _Features:
     images_BD = towers.image_features(part.images_BHWC, replay_from=part.replay_from)
     # Fewer captions than parts leave a part without any.
     captions_UD = towers.text_features(part.captions) if part.captions else images_BD[:0].detach()
-    return _Features(images_BD[: part.replay_from], images_BD[part.replay_from :], captions_UD)
-
-
-def _joined(parts: list[_Features]) -> _Features:
-    return _Features(*(torch.cat(rows) for rows in zip(*(part.tensors() for part in parts), strict=True)))
+    return images_BD[: part.replay_from], images_BD[part.replay_from :], captions_UD
 
 
 def _loss_of_features(
@@ -186,23 +172,22 @@ def _loss_of_features(
 ) -> tuple[Loss, _Features]:
     """Return the loss of the step and its gradient with respect to this process's features; fill the gradients of the scalars."""
     number = {text: row for row, text in enumerate(captions)}
-    gradient = _Features(*(torch.zeros_like(rows) for rows in features.tensors()))
+    data_BD, replay_BD, captions_UD = features
+    gradient = torch.zeros_like(data_BD), torch.zeros_like(replay_BD), torch.zeros_like(captions_UD)
     scalars = [scalar for scalar in (towers.log_scale, towers.bias) if scalar is not None and scalar.requires_grad]
     scalar_gradients = [torch.zeros_like(scalar) for scalar in scalars]
     losses = []
-    for side, images_BD, into_BD in (
-        (data, features.data_BD, gradient.data_BD), (replay, features.replay_BD, gradient.replay_BD),
-    ):  # fmt: skip
+    for side, images_BD, into_BD in ((data, data_BD, gradient[0]), (replay, replay_BD, gradient[1])):
         if side is None:
             continue
         rows_B = torch.tensor([number[text] for text in side.batch.captions], device=images_BD.device)
-        texts_BD = features.captions_UD.detach()[rows_B]
+        texts_BD = captions_UD.detach()[rows_B]
         loss, (images_grad, texts_grad, *own) = _side_loss(
             towers, side, images_BD.detach(), texts_BD, scalars, config, world
         )
         losses.append(loss)
         into_BD.copy_(side.weight * images_grad)
-        gradient.captions_UD.index_add_(0, rows_B, side.weight * texts_grad)
+        gradient[2].index_add_(0, rows_B, side.weight * texts_grad)
         for total, part in zip(scalar_gradients, own, strict=True):
             total += side.weight * part
     for scalar, total in zip(scalars, scalar_gradients, strict=True):

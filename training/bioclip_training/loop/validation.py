@@ -76,25 +76,17 @@ class HeldOut:
         """Classify all images with the current weights of the towers."""
         captions = label_captions(self.taxa)
         parts = [captions[start : start + _CAPTIONS_AT_ONCE] for start in range(0, len(captions), _CAPTIONS_AT_ONCE)]
-        towers.eval()
-        try:
-            with torch.no_grad():
-                texts_CD = torch.cat([towers.text_features(part) for part in parts]).float()
-                images_ND = self._features(towers)
-                scale = float(towers.log_scale.exp())
-            return self.scored((scale * images_ND @ texts_CD.T.to(images_ND.device)).cpu().numpy())
-        finally:
-            towers.train()
+        with towers.evaluating():
+            texts_CD = torch.cat([towers.text_features(part) for part in parts]).float()
+            images_ND = self._features(towers)
+            logits_NC = float(towers.log_scale.exp()) * images_ND @ texts_CD.T.to(images_ND.device)
+        return self.scored(logits_NC.cpu().numpy())
 
     def features(self, towers: Towers) -> NDArray[np.float32]:
         """Return N×D L2-normalised features with the current weights of the towers."""
-        towers.eval()
-        try:
-            with torch.no_grad():
-                features_ND: NDArray[np.float32] = self._features(towers).cpu().numpy()
-            return features_ND
-        finally:
-            towers.train()
+        with towers.evaluating():
+            features_ND: NDArray[np.float32] = self._features(towers).cpu().numpy()
+        return features_ND
 
     def _features(self, towers: Towers) -> torch.Tensor:
         parts = [self.images[start : start + _IMAGES_AT_ONCE] for start in range(0, len(self.images), _IMAGES_AT_ONCE)]

@@ -8,7 +8,7 @@ lengths only their own tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -122,8 +122,7 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, ker
     """Multiply ``x`` by an fp32 weight of shape out×in, in the chosen way."""
     if kernels.linear == "plain":
         return functional.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
-    function = _ContiguousLinear if kernels.linear == "contiguous" else _MixedLinear
-    y: torch.Tensor = function.apply(x, weight, bias)
+    y: torch.Tensor = _Linear.apply(x, weight, bias, kernels.linear == "mixed")
     return y
 
 
@@ -255,47 +254,35 @@ class _Packed(torch.autograd.Function):
         return of_x.index_copy_(0, ctx.saved_tensors[0], gradients[0]), None
 
 
-class _ContiguousLinear(torch.autograd.Function):
-    """A linear layer whose gradients are products of contiguous operands, and whose bias is summed in fp32."""
+class _Linear(torch.autograd.Function):
+    """A linear layer whose bias is summed in fp32, and whose weight has its gradient in fp32.
+
+    Its products have contiguous operands; or, ``mixed``, the processor computes them of fp32 tensors in bf16 with fp32 sums.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, mixed: bool
+    ) -> torch.Tensor:
         cast = weight.to(x.dtype)
         ctx.save_for_backward(x, cast)
-        ctx.has_bias = bias is not None
-        return functional.linear(x, cast, None if bias is None else bias.to(x.dtype))
+        ctx.mixed = mixed
+        with _products_in_bf16() if mixed else nullcontext():
+            return functional.linear(x, cast, None if bias is None else bias.to(x.dtype))
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight = ctx.saved_tensors
+        wants_x, wants_weight, wants_bias, _ = ctx.needs_input_grad
         of_y = gradients[0].reshape(-1, weight.shape[0])
-        of_x = (of_y @ weight).view(x.shape) if ctx.needs_input_grad[0] else None
-        of_weight = of_bias = None
-        if ctx.needs_input_grad[1]:
-            of_weight = (of_y.T.contiguous() @ x.reshape(-1, weight.shape[1])).float()
-        if ctx.has_bias and ctx.needs_input_grad[2]:
-            of_bias = of_y.sum(0, dtype=torch.float32)
-        return of_x, of_weight, of_bias
-
-
-class _MixedLinear(torch.autograd.Function):
-    """A linear layer of fp32 tensors whose three products the processor computes in bf16 with fp32 sums."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.has_bias = bias is not None
-        with _products_in_bf16():
-            return functional.linear(x, weight, bias)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        of_y = gradients[0].reshape(-1, weight.shape[0])
-        with _products_in_bf16():
-            of_x = (of_y @ weight).view(x.shape) if ctx.needs_input_grad[0] else None
-            of_weight = of_y.T @ x.reshape(-1, weight.shape[1]) if ctx.needs_input_grad[1] else None
-        return of_x, of_weight, of_y.sum(0) if ctx.has_bias and ctx.needs_input_grad[2] else None
+        of_x = of_weight = None
+        with _products_in_bf16() if ctx.mixed else nullcontext():
+            if wants_x:
+                of_x = (of_y @ weight).view(x.shape)
+            if wants_weight:
+                left = of_y.T if ctx.mixed else of_y.T.contiguous()
+                of_weight = (left @ x.reshape(-1, weight.shape[1])).float()
+        return of_x, of_weight, of_y.sum(0, dtype=torch.float32) if wants_bias else None, None
 
 
 @contextmanager

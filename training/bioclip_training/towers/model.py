@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,10 @@ class Towers:
         self.model = model.to(compute.device).float()
         if not any(parameter.requires_grad for parameter in self.model.parameters()):
             self.model.requires_grad_(True)  # as an encoder leaves it; otherwise a frozen part is frozen on purpose
+        self.log_scale: nn.Parameter = self.model.logit_scale
+        """The logarithm of the factor of cosines."""
+        self.bias: nn.Parameter | None = getattr(self.model, "logit_bias", None)
+        """The bias of the pairwise loss; None if the model has none."""
         self.compute = compute
         self._lock_image, self._lock_text = lock_image, lock_text
         self.vision = VisionTower(
@@ -104,25 +109,11 @@ class Towers:
 
         Images from number ``replay_from`` on go through the replay projection, if there is one.
         """
-        features_BD: torch.Tensor = self.vision(images_BHWC, replay_from=replay_from)
-        return features_BD
+        return self.vision.forward(images_BHWC, replay_from=replay_from)
 
     def text_features(self, captions: Sequence[str]) -> torch.Tensor:
         """Return the features of U captions as U×D, L2-normalised fp32; a locked tower computes each once per run."""
-        features_UD: torch.Tensor = self.text(captions)
-        return features_UD
-
-    @property
-    def log_scale(self) -> nn.Parameter:
-        """The logarithm of the factor of cosines."""
-        parameter: nn.Parameter = self.model.logit_scale
-        return parameter
-
-    @property
-    def bias(self) -> nn.Parameter | None:
-        """The bias of the pairwise loss; None if the model has none."""
-        parameter: nn.Parameter | None = getattr(self.model, "logit_bias", None)
-        return parameter
+        return self.text.forward(captions)
 
     @property
     def kernels(self) -> dict[str, dict[str, Any]]:
@@ -210,6 +201,16 @@ class Towers:
         self.model.eval()
         self.vision.eval()
         self.text.eval()
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluate without gradients while open, and return to training at the end."""
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.train()
 
     def _choose_kernels(self, captions: Sequence[str], images: int) -> None:
         """Measure one block of each tower at the shapes of a forward pass, where there is a choice."""
