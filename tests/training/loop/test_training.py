@@ -134,7 +134,7 @@ def test_sigterm_saves_and_says_how_to_go_on(config: TrainConfig) -> None:
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "its state is saved" in said
-    assert "The same command goes on where it was." in said
+    assert "The same command continues there." in said
     state = max((Path(long.output) / "training").glob("state-*.pt"))
     assert int(state.stem.split("-")[1]) >= 20
 
