@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.device import Compute
 from bioclip_core.errors import NoTextTower
+from bioclip_core.identity import settings_id
 from bioclip_core.models import ModelEntry
 from bioclip_core.preprocessing import Preprocessing, preprocessing_of
 from bioclip_plugin.hookspecs import hookimpl
@@ -18,7 +18,7 @@ COLOURS = ("red", "green", "blue")
 
 
 class FakeEncoder:
-    """Features are colours: an image's is its mean red, green and blue, a caption's the colours that it names.
+    """An encoder of colours: the features of an image are its mean red, green and blue, those of a caption the colours that it names.
 
     A wholly red image against the captions "a red fish" and "a blue fish" has the cosines 1 and 0, so with
     ``logit_scale`` s the probabilities are e^s / (e^s + 1) and 1 / (e^s + 1). A black image, and a caption that names
@@ -29,12 +29,12 @@ class FakeEncoder:
     logit_bias = 0.0
 
     def __init__(self, name: str = "fake", *, logit_scale: float = 1.0, text_tower: bool = True) -> None:
-        self.identity = {"weights_sha256": _identity(name), "source": name, "revision": ""}
+        self.identity = {"weights_sha256": settings_id({"source": name}), "source": name, "revision": ""}
         self.logit_scale = logit_scale
         self.preprocessing: Preprocessing = preprocessing_of(8, registry={"size": 8, "resize_mode": "squash"})
         self._text_tower = text_tower
         self.images_encoded = 0
-        """How many images the encoder has seen: what a test of resuming counts."""
+        """Number of encoded images, for tests of resuming."""
 
     def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
         self.images_encoded += len(images_BHWC)
@@ -59,22 +59,13 @@ class FakeModel:
         pinned = {"size": 8, "resize_mode": "squash"}
         register(
             ModelEntry(
-                self.name, self.name, "colours", preprocessing=pinned, open_encoder=self._open, dimension=FakeEncoder.dimension
+                self.name, self.name, "colours", preprocessing=pinned, open_encoder=lambda _compute: self.encoder, dimension=3
             )
         )  # fmt: skip
 
-    def _open(self, compute: Compute) -> FakeEncoder:  # noqa: ARG002 - the colours are the same on every device
-        return self.encoder
-
-
-def _identity(name: str) -> str:
-    from bioclip_core.identity import settings_id
-
-    return settings_id({"source": name})
-
 
 def _unit(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-    """L2-normalised rows; a row of zeros becomes the same number in every place."""
+    """Return L2-normalised rows; a row of zeros becomes the same number in every place."""
     rows = np.where(np.any(rows_ND > 0, axis=1, keepdims=True), rows_ND, 1.0).astype(np.float32)
     unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return unit

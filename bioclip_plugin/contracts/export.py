@@ -1,18 +1,19 @@
-"""What an exporter is given: a run's items as they were asked for, what people said of them, and the options."""
+"""Input of an exporter: the selected items of a run, their reviews, and the options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bioclip_core.options import check_options
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.export_options import ExportOptions
 
 if TYPE_CHECKING:
+    from bioclip_core.classify import Candidate
     from bioclip_plugin.store import Review, Run, Store, StoredItem, StoredRegion
 
 _PAGE = 500  # items whose reviews are read in one query
@@ -20,7 +21,7 @@ _PAGE = 500  # items whose reviews are read in one query
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which items of a run are meant; nothing set means all."""
+    """Selection of the items and regions of a run; all of them if nothing is set."""
 
     since: date | None = None
     """Only images captured on this day (2024-05-31) or later.
@@ -45,7 +46,7 @@ class Selection:
         return bool(self.since or self.taxa or self.min_probability is not None)
 
     def of(self, item: StoredItem) -> StoredItem | None:
-        """The item with those of its regions that are meant; None where it is not meant at all."""
+        """Return the item with its selected regions; None if the item is not selected."""
         if self.since and (item.item.captured_at is None or item.item.captured_at.date() < self.since):
             return None
         if not self.taxa and self.min_probability is None:
@@ -55,64 +56,49 @@ class Selection:
 
     def _takes(self, region: StoredRegion) -> bool:
         best = _best(region)
-        if best is None:
+        if best is None or best.probability < (self.min_probability or 0):
             return False
-        if self.min_probability is not None and best.probability < self.min_probability:
-            return False
-        if not self.taxa:
-            return True
-        taxon = best.taxon
-        names = {
-            name.casefold() for name in (*taxon.lineage, taxon.scientific_name, taxon.common_name, best.name) if name
-        }
-        return any(wanted.casefold() in names for wanted in self.taxa)
+        names = (*best.taxon.lineage, best.taxon.scientific_name, best.taxon.common_name, best.name)
+        wanted = {name.casefold() for name in self.taxa} - {""}
+        return not self.taxa or any(name.casefold() in wanted for name in names)
 
 
-def _best(region: StoredRegion) -> Any:
-    """What a region is named as; None where nothing was answered, or a rule decided that there is no name for it."""
-    if region.consensus is not None:
+def _best(region: StoredRegion) -> Candidate | None:
+    """Return the name of a region; None without an answer, or where a rule decided that it has no name."""
+    if region.consensus is not None or (region.decision is not None and region.decision.trail):
         return region.consensus
-    if region.decision is not None and region.decision.trail:
-        return None
-    for rank in (*(rank.value for rank in reversed(RANKS)), "label"):
-        if candidates := region.by_rank.get(rank):
-            return candidates[0]
-    return None
+    ranks = (*(rank.value for rank in reversed(RANKS)), "label")
+    return next((region.by_rank[rank][0] for rank in ranks if region.by_rank.get(rank)), None)
 
 
 @dataclass(frozen=True)
 class Export:
-    """One export: what, out of which run, and how."""
+    """One export: items, run and options."""
 
     store: Store
     run: Run
     options: ExportOptions = field(default_factory=ExportOptions)
     selection: Selection = field(default_factory=Selection)
     on_item: Callable[[int], None] | None = None
-    """Told how many items were read, for progress; an exporter that reads them twice counts twice."""
-
-    @property
-    def store_name(self) -> str:
-        """The store's address without secrets."""
-        return self.store.shown_address
+    """Called with the number of items read, for progress; an exporter that reads them twice counts twice."""
 
     @property
     def moment(self) -> datetime:
-        """The run's moment (UTC), for wherever a file states when it was made: the same store gives the same bytes."""
+        """Time of the run (UTC), for files that state when they were made: the same store gives the same bytes."""
         return self.run.ended_at or self.run.begun_at
 
     @property
     def classified_by(self) -> str:
-        """The machine's name in files of other programs."""
+        """Name of the model in files of other programs."""
         model = self.run.provenance.get("model", {})
         name = model.get("name") or self.run.settings.get("model") or "BioCLIP"
         return f"{name} (bioclip-plugin {self.run.provenance.get('bioclip_plugin', '')})".replace(" )", ")")
 
     def items(self, ranks: Collection[str] | None = None) -> Iterator[StoredItem]:
-        """The items that are meant, in listing order, with their regions; may be called again.
+        """Yield the selected items in listing order, with their regions; may be called again.
 
         Args:
-            ranks: the levels whose candidates the format has a use for; None: all. Fewer are read faster.
+            ranks: the ranks whose candidates the format uses; None: all. Fewer are read faster.
         """
         for number, item in enumerate(self.store.items_of(self.run, ranks=ranks), start=1):
             if self.on_item:
@@ -122,11 +108,11 @@ class Export:
                 yield chosen
 
     def reviews_of(self, items: Sequence[StoredItem]) -> Mapping[tuple[str, int], list[Review]]:
-        """What people said of these images and their regions, oldest first, by uri and frame."""
+        """Return the reviews of these images and their regions, oldest first, by uri and frame."""
         return self.store.reviews_of([(item.item.uri, item.item.frame) for item in items])
 
     def reviewed_items(self, ranks: Collection[str] | None = None) -> Iterator[tuple[StoredItem, list[Review]]]:
-        """Yield what :meth:`items` yields, each item with the reviews of its image and regions, oldest first."""
+        """Yield the selected items, each with the reviews of its image and regions, oldest first."""
         items = self.items(ranks)
         while page := list(islice(items, _PAGE)):
             reviews = self.reviews_of(page)
@@ -134,9 +120,5 @@ class Export:
                 yield stored, reviews.get((stored.item.uri, stored.item.frame), [])
 
     def event_reviews(self) -> Iterator[Review]:
-        """What people said of events, oldest first."""
+        """Yield the reviews of events, oldest first."""
         return (review for review in self.store.reviews() if review.target.kind == "event")
-
-    def with_options(self, **changes: Any) -> Export:
-        """The same with other options."""
-        return replace(self, options=replace(self.options, **changes))

@@ -1,46 +1,44 @@
-"""Formats that go out: what an exporter is given, what it is, and the built-in ones."""
+"""The interface of an export format."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
+from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
-
-if TYPE_CHECKING:
-    from bioclip_plugin.contracts.export import Export
 
 
 class Exporter(Protocol):
     """One format that ``export --format`` takes and ``validate`` knows."""
 
     name: str
-    """What ``--format`` is given."""
+    """The name that ``--format`` takes."""
     description: str
     """One line for ``--help``."""
     folder: bool
-    """Whether it writes several files: into a folder, or a .zip of it."""
+    """True if it writes several files: into a folder, or a .zip of it."""
 
     def write(self, path: Path, export: Export) -> int:
-        """Write what was selected and return how many rows that were.
+        """Write the selected items and return the number of rows.
 
-        The caller gives a draft beside the wanted place (a file, or a folder that is there and empty), checks it when this
-        returns, and renames it, so an export is whole or not there. The same store must give the same bytes.
+        The caller gives a draft beside the output (a file, or an empty folder), checks it when this returns, and renames it,
+        so that an export is whole or absent. The same store must give the same bytes.
 
         Raises:
-            BioclipError: for something that the format cannot hold or needs to be told, before anything is written where
-                it can be known.
+            BioclipError: for content that the format cannot hold and for a missing option, if possible before anything is
+                written.
         """
         ...
 
     def recognises(self, path: Path) -> bool:
-        """Whether a file or folder is of this format, by its content."""
+        """True if a file or folder is of this format, by its content."""
         ...
 
     def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:
-        """What is wrong with a file or folder of this format."""
+        """Yield the problems of a file or folder of this format."""
         ...
 
 
@@ -49,17 +47,17 @@ class FolderExporter(Protocol):
     """An exporter whose folders may be replaced with ``--force``; without this only an empty folder is filled."""
 
     files: Collection[str]
-    """The names of all files that it may write. A folder that holds anything else is never replaced."""
+    """Names of all files that it may write. A folder that holds any other file is never replaced."""
 
 
 @runtime_checkable
 class RememberingExporter(Protocol):
-    """An exporter that remembers what went out, for the next time."""
+    """An exporter that remembers its output for the next export."""
 
     def committed(self, export: Export) -> list[str]:
-        """Called when the output has its name; lines for the person."""
+        """Called when the output has its name; returns lines for the user."""
         ...
 
     def abandoned(self, export: Export) -> None:
-        """Called when the export did not come about."""
+        """Called when the export failed."""
         ...

@@ -1,4 +1,4 @@
-"""The plugin manager: the registries that plugins add names to, and the installed plugins that it skipped."""
+"""The plugin manager: the names that plugins register, and the installed plugins that were skipped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ N = TypeVar("N", bound=_Named)
 
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
-    """An installed plugin that could not be loaded, and why."""
+    """An installed plugin that could not be loaded, with the reason."""
 
     name: str
     distribution: str
@@ -41,7 +41,7 @@ class LoadFailure:
 
 
 class BioclipPluginManager(pluggy.PluginManager):
-    """A pluggy manager for project ``bioclip`` that remembers which installed plugins it had to leave out."""
+    """A pluggy manager for the project ``bioclip`` that remembers the installed plugins that were skipped."""
 
     def __init__(self) -> None:
         super().__init__(PROJECT)
@@ -63,32 +63,32 @@ class BioclipPluginManager(pluggy.PluginManager):
                 stack.callback(close)
 
     def models(self) -> dict[str, ModelEntry]:
-        """Registered models by name."""
+        """Return the registered models by name."""
         return _collected(self.hook.register_models, "model")
 
     def sources(self) -> list[Source]:
-        """Registered sources in the order in which they are asked."""
+        """Return the registered sources in the order in which they are asked."""
         return list(_collected(self.hook.register_sources, "source").values())
 
     def exporters(self) -> dict[str, Exporter]:
-        """Registered export formats by name."""
+        """Return the registered export formats by name."""
         return _collected(self.hook.register_exporters, "exporter")
 
     def rules(self) -> dict[str, type[Rule]]:
-        """Registered rules by name, in the order of their registration."""
+        """Return the registered rules by name, in the order of their registration."""
         return _collected(self.hook.register_rules, "rule")
 
     def media_suffixes(self) -> frozenset[str]:
-        """Suffixes, in lower case, of files that plugins open or expand."""
-        return frozenset(suffix.lower() for said in self.hook.media_suffixes() for suffix in said)
+        """Return the suffixes, in lower case, of files that plugins open or expand."""
+        return frozenset(suffix.lower() for suffixes in self.hook.media_suffixes() for suffix in suffixes)
 
     def expand(self, item: MediaItem, options: ListingOptions) -> Iterable[MediaItem | Unlisted] | None:
-        """What an item is made of, by the first plugin that knows; None where it is one image."""
+        """Return the parts of an item, by the first plugin that lists them; None for a single image."""
         parts: Iterable[MediaItem | Unlisted] | None = self.hook.expand_media(item=item, options=options)
         return parts
 
     def described(self) -> list[dict[str, str]]:
-        """For ``plugins`` and provenance: name, distribution with version, and the hooks that each implements."""
+        """Return name, distribution with version, and hooks of each plugin, for ``plugins`` and provenance."""
         rows = []
         for name, plugin in self.list_name_plugin():
             hooks = sorted(caller.name for caller in self.get_hookcallers(plugin) or [])
@@ -96,14 +96,14 @@ class BioclipPluginManager(pluggy.PluginManager):
         return rows
 
 
-def _collected(hook: Callable[..., Any], what: str) -> dict[str, Any]:
-    """What all plugins register under distinct names."""
+def _collected(hook: Callable[..., Any], kind: str) -> dict[str, Any]:
+    """Return what all plugins register, under distinct names."""
     found: dict[str, Any] = {}
 
     def register(entry: _Named) -> None:
         if entry.name in found:
             raise PluginError(
-                f"{what} {entry.name!r} is registered twice; names must differ, see: bioclip-plugin plugins"
+                f"{kind} {entry.name!r} is registered twice; names must differ, see: bioclip-plugin plugins"
             )
         found[entry.name] = entry
 

@@ -1,4 +1,4 @@
-"""What a check finds in a file: where, what, and the value that is wrong."""
+"""Finding of a check: the place, the fault and the value."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a file, or may be."""
+    """One error or warning about a file."""
 
     file: str
-    """The file's name; for a package the name of the file inside it."""
+    """Name of the file; for a package the name of the file inside it."""
     record: str
-    """Which part of it: ``images[3] cam1/IMG_0004.JPG``, ``line 7``; empty for the file as a whole."""
+    """Part of the file: ``images[3] cam1/IMG_0004.JPG``, ``line 7``; empty for the file as a whole."""
     message: str
-    """What is wrong and what is allowed, as a sentence."""
+    """The fault and the allowed values, as a sentence."""
     value: str = ""
-    """The value as it stands there."""
+    """The value as given in the file."""
     severity: Severity = "error"
     """A warning does not make the file invalid."""
 

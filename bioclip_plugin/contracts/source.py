@@ -68,14 +68,14 @@ class Source(Protocol):
     """One kind of input. Sources are asked in the order of their registration, plugins before built-ins."""
 
     name: str
-    """Shown by ``plugins`` and in messages."""
+    """Name of the kind of input, shown by ``plugins`` and in messages."""
 
     def takes(self, address: str) -> bool:
-        """Whether this address (a path, ``-``, or whatever a plugin understands) is for this source; looks at content, not names."""
+        """True if an address (a path, ``-``, or any text that a plugin understands) is for this source, by its content."""
         ...
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
-        """List in a stable order, without reading any image.
+        """Yield the items in a stable order, without reading any image. An entry without a usable image is ``Unlisted``.
 
         Raises:
             SourceError: if the address as a whole cannot be read.
@@ -85,8 +85,8 @@ class Source(Protocol):
 
 @runtime_checkable
 class ReviewingSource(Protocol):
-    """A source whose files also hold what people said of the images."""
+    """A source whose files also hold reviews of the images."""
 
     def reviews(self, address: str, options: ListingOptions) -> Iterator[StatedReview]:
-        """What people said, of images, regions and events that :meth:`Source.items` lists."""
+        """Yield the reviews of images, regions and events that :meth:`Source.items` lists."""
         ...

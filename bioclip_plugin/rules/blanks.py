@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from bioclip_core.classify import Candidate
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 from bioclip_plugin.items.verdicts import Verdict
-from bioclip_plugin.store.records import StoredItem
 
 _LABELS: dict[str, Verdict] = {
     **dict.fromkeys(("blank", "empty", "nothing", "no animal", "background"), "blank"),
@@ -56,15 +55,3 @@ def _verdict_of(candidate: Candidate | None) -> Verdict | None:
     if candidate is None or candidate.rank not in ("species", "label", "group"):
         return None
     return _LABELS.get(candidate.name.lower()) or _LABELS.get(candidate.taxon.common_name.lower())
-
-
-def is_blank(stored: StoredItem) -> bool:
-    """True if an image was answered and has nothing in it, or only blank regions.
-
-    An image without regions has no decision of its own: the listing says that a detector looked at it.
-    """
-    if stored.status != "done":
-        return False
-    if not stored.regions:
-        return stored.item.detected
-    return all(region.decision is not None and region.decision.verdict == "blank" for region in stored.regions)

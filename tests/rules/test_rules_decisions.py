@@ -14,7 +14,6 @@ from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_plugin import hookimpl
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 from bioclip_plugin.items.media import Place, Region
-from bioclip_plugin.rules.blanks import is_blank
 from bioclip_plugin.rules.settings import parse_rules
 from bioclip_plugin.store import Store
 
@@ -119,7 +118,7 @@ def test_custom_labels_that_name_nothing_make_blanks_in_a_run(world: World) -> N
     assert names(decisions) == ["a red vehicle", "empty"]
 
 
-def test_an_image_is_blank_when_nothing_or_nothing_but_blank_boxes_was_found_in_it(world: World) -> None:
+def test_faint_boxes_are_blank_and_an_image_without_boxes_has_no_decision(world: World) -> None:
     faint = stripe(0, 1, confidence=0.05, classified=False)
     items = [
         photo("nothing", RED, detected=True),
@@ -129,8 +128,11 @@ def test_an_image_is_blank_when_nothing_or_nothing_but_blank_boxes_was_found_in_
     ]
     world.decided("blanks", items=items)
     with Store.open(world.store) as store:
-        found = {stored.item.uri: is_blank(stored) for stored in store.items_of(store.run())}
-    assert found == {"nothing": True, "faint": True, "animal": False, "whole": False}
+        found = {
+            stored.item.uri: [region.decision.verdict for region in stored.regions if region.decision]
+            for stored in store.items_of(store.run())
+        }
+    assert found == {"nothing": [], "faint": ["blank"], "animal": ["taxon"], "whole": ["taxon"]}
 
 
 MAP = {
