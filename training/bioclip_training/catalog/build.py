@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import SourceError
-from bioclip_training.catalog.fingerprints import check_library
+from bioclip_training.catalog.fingerprints import Look, check_library
 from bioclip_training.catalog.finishing import finish
 from bioclip_training.catalog.labelling import Labeller
 from bioclip_training.catalog.ledger import Ledger
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.catalog.reading import read
+from bioclip_training.catalog.rows import CatalogRow
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow
 from bioclip_training.catalog.survey import survey
 from bioclip_training.catalog.uris import RelativeUris, escaped
@@ -74,6 +75,22 @@ def build_catalog(
     known = survey(sources, labeller, options)
     if started is not None:
         started(known.rows)
+    rows = (read(source, known.group_columns[source.name], labeller, options, uris) for source in sources)
+    counts, left_out = _write_draft(chain.from_iterable(rows), ledger, work, progress)
+    facts = {**known.facts(), **options.as_facts(), **counts, **labeller.facts()}
+    duplicates, facts = finish(work, ledger, options, known, facts, left_out)
+    return Built(
+        work / "catalog.parquet", work / "removed.csv" if facts["left_out"] else None, _unresolved(work, labeller), duplicates, facts
+    )  # fmt: skip
+
+
+def _write_draft(
+    rows: Iterable[tuple[CatalogRow, Look, bool] | SkippedRow],
+    ledger: Ledger,
+    work: Path,
+    progress: Callable[[int], None] | None,
+) -> tuple[Counter[str], Counter[str]]:
+    """Write the usable rows as a draft and list the skipped ones; return the counts, and those of the skipped rows by kind."""
     counts = Counter(rows_read=0, names_changed=0, rows_in_bursts=0)
     left_out: Counter[str] = Counter()
     first: dict[str, str] = {}  # the first skipped row of each kind
@@ -83,8 +100,7 @@ def build_catalog(
     ):
         removed = csv.writer(out)
         removed.writerow(REMOVED_COLUMNS)
-        rows = (read(source, known.group_columns[source.name], labeller, options, uris) for source in sources)
-        for found in chain.from_iterable(rows):
+        for found in rows:
             counts["rows_read"] += 1
             if isinstance(found, SkippedRow):
                 left_out[found.kind] += 1
@@ -100,11 +116,7 @@ def build_catalog(
                 progress(1)
     if not len(ledger):
         raise SourceError(_nothing_left(counts["rows_read"], left_out, first))
-    facts = {**known.facts(), **options.as_facts(), **counts, **labeller.facts()}
-    duplicates, facts = finish(work, ledger, options, known, facts, left_out)
-    return Built(
-        work / "catalog.parquet", work / "removed.csv" if facts["left_out"] else None, _unresolved(work, labeller), duplicates, facts
-    )  # fmt: skip
+    return counts, left_out
 
 
 def _nothing_left(rows: int, left_out: Counter[str], first: dict[str, str]) -> str:
