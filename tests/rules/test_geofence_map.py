@@ -10,7 +10,7 @@ import pytest
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.formats.shared.species_labels import ANIMALS, UNKNOWN, label_of_kind, parse_label
+from bioclip_plugin.formats.shared.species_labels import ANIMALS, label_of_kind
 from bioclip_plugin.rules.geofence_map import geofence_of, read_geofence
 from bioclip_plugin.rules.speciesnet_ensemble import Detection, Outcome, Scored, Thresholds, ensemble, fenced, roll_up
 
@@ -139,27 +139,6 @@ def test_only_the_best_classes_count_and_thresholds_can_be_moved() -> None:
 # -- labels ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("label", "kind", "name"),
-    [
-        ("id;mammalia;carnivora;canidae;vulpes;vulpes;red fox", "taxon", "Vulpes vulpes"),
-        ("id;mammalia;carnivora;canidae;;;canid family", "taxon", "Canidae"),
-        ("id;;;;;;animal", "taxon", "Animalia"),
-        ("id;;;;;;blank", "blank", ""),
-        ("id;;;;;;vehicle", "vehicle", ""),
-        ("id;mammalia;primates;hominidae;homo;sapiens;human", "person", "Homo sapiens"),
-        ("id;mammalia;primates;hominidae;homo;;homo species", "taxon", "Homo"),
-        (UNKNOWN, "unknown", "Animalia"),
-        ("id;;;;;;red car", "taxon", ""),
-    ],
-)
-def test_a_label_is_read_for_what_it_says(label: str, kind: str, name: str) -> None:
-    found = parse_label(label)
-    assert (found.kind, found.taxon.scientific_name) == (kind, name)
-
-
-def test_a_label_of_another_length_is_refused_and_a_taxon_has_no_label_of_a_kind() -> None:
-    with pytest.raises(UsageError, match="has 7 parts between semicolons, this one has 6"):
-        parse_label("mammalia;carnivora;canidae;vulpes;vulpes;red fox")
+def test_a_taxon_does_not_have_the_label_of_a_verdict() -> None:
     with pytest.raises(UsageError, match="verdict 'taxon': only these have a label of their own: blank, person"):
         label_of_kind("taxon")

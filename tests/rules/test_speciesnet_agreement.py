@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from speciesnet_samples import parse_label
 
 from bioclip_core.taxonomy import Rank
 from bioclip_plugin.formats.shared.species_labels import (
@@ -27,7 +28,6 @@ from bioclip_plugin.formats.shared.species_labels import (
     UNKNOWN,
     VEHICLE,
     label_of_kind,
-    parse_label,
 )
 from bioclip_plugin.rules.geofence_map import GeofenceMap, geofence_of
 from bioclip_plugin.rules.speciesnet_ensemble import (

@@ -1,4 +1,4 @@
-"""SpeciesNet's labels, ``uuid;class;order;family;genus;species;common name``: read to taxa, and written from them.
+"""SpeciesNet's labels, ``uuid;class;order;family;genus;species;common name``, made from taxa and verdicts.
 
 A label is in lower case, without kingdom and phylum, and its species is the epithet. Five labels with fixed ids are verdicts
 and not taxa of a classifier.
@@ -7,7 +7,6 @@ and not taxa of a classifier.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from typing import Literal
 
 from bioclip_core.errors import UsageError
@@ -34,40 +33,6 @@ PEOPLE = Taxon("Animalia", "", "Mammalia", "Primates", "Hominidae", "Homo", "sap
 # Base of our ids for taxa without an id of SpeciesNet: the same taxon gets the same one everywhere.
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "bioclip-plugin.speciesnet-labels")
 _RANKS = RANKS[2:]  # the ranks of a label
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """The meaning of a label."""
-
-    kind: Kind
-    taxon: Taxon
-    """Homo sapiens for a person; empty for a blank, a vehicle, an unknown and words that are not a taxon."""
-
-
-def parse_label(text: str) -> Label:
-    """Return the meaning of a label. A class makes the kingdom Animalia: SpeciesNet names animals only.
-
-    Raises:
-        UsageError: if it does not have seven parts.
-    """
-    parts = [part.strip() for part in text.split(";")]
-    if len(parts) != 7:
-        raise UsageError(
-            f"label {text!r}: a SpeciesNet label has 7 parts between semicolons, this one has {len(parts)}"
-        )
-    identifier, *names, common = parts
-    word = common.lower()
-    # An unknown counts as an animal of unknown class, as in SpeciesNet's own roll-up.
-    if "no cv result" in (names[0].lower(), word):
-        return Label("unknown", ANIMALS)
-    if not any(names) and word in ("blank", "vehicle"):
-        return Label("blank" if word == "blank" else "vehicle", Taxon())
-    if not any(names) and word == "animal":
-        return Label("taxon", Taxon(kingdom="Animalia", source_id=identifier))
-    upper = [name[:1].upper() + name[1:] for name in names[:4]]
-    taxon = Taxon.of(["Animalia" if names[0] else "", "", *upper, names[4]], common, identifier)
-    return Label("person" if taxonomy_of(taxon) == taxonomy_of(PEOPLE) else "taxon", taxon)
 
 
 def taxonomy_of(taxon: Taxon) -> str:

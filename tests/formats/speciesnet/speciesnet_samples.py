@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.formats.shared.species_labels import ANIMALS, PEOPLE, Kind, taxonomy_of
 from bioclip_plugin.formats.speciesnet.read import SpeciesNetSource
 from bioclip_plugin.items.media import MediaItem, Unlisted
 
@@ -71,3 +74,28 @@ def only_item(content: Any, **options: Any) -> MediaItem:
     (item,) = listed(content, **options)
     assert isinstance(item, MediaItem)
     return item
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The meaning of a label."""
+
+    kind: Kind
+    taxon: Taxon
+    """Homo sapiens for a person; empty for a blank, a vehicle, an unknown and words that are not a taxon."""
+
+
+def parse_label(text: str) -> Label:
+    """Return the meaning of a label. A class makes the kingdom Animalia: SpeciesNet names animals only."""
+    identifier, *names, common = (part.strip() for part in text.split(";"))
+    word = common.lower()
+    # An unknown counts as an animal of unknown class, as in SpeciesNet's own roll-up.
+    if "no cv result" in (names[0].lower(), word):
+        return Label("unknown", ANIMALS)
+    if not any(names) and word in ("blank", "vehicle"):
+        return Label("blank" if word == "blank" else "vehicle", Taxon())
+    if not any(names) and word == "animal":
+        return Label("taxon", Taxon(kingdom="Animalia", source_id=identifier))
+    upper = [name[:1].upper() + name[1:] for name in names[:4]]
+    taxon = Taxon.of(["Animalia" if names[0] else "", "", *upper, names[4]], common, identifier)
+    return Label("person" if taxonomy_of(taxon) == taxonomy_of(PEOPLE) else "taxon", taxon)

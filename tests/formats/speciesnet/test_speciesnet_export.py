@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 from megadetector_samples import DOGS, FOX, Given, box, region, run_of, stored
+from speciesnet_samples import parse_label
 
 from bioclip_core.classify import Candidate
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.shared.species_labels import ANIMAL, BLANK, HUMAN, UNKNOWN, VEHICLE, label_of, parse_label
+from bioclip_plugin.formats.shared.species_labels import ANIMAL, BLANK, HUMAN, UNKNOWN, VEHICLE, label_of
 from bioclip_plugin.formats.speciesnet.read import SpeciesNetSource
 from bioclip_plugin.formats.speciesnet.write import SpeciesNetExporter
 from bioclip_plugin.items.answers import Failure
