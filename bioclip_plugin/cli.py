@@ -14,10 +14,9 @@ import click
 from bioclip_core import __version__
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_plugin.commands.config import CONFIG_FILE, ConfigFile
+from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.plugins import create_plugin_manager
-
-EXIT_DONE, EXIT_COULD_NOT_RUN, EXIT_USAGE, EXIT_WITH_FAILURES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class _ReaderLeft(Exception):
@@ -124,13 +123,6 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
     except (_ReaderLeft, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
-
-
-def plugins_of(ctx: click.Context) -> BioclipPluginManager:
-    """Return the plugin manager that the command line was started with."""
-    manager = ctx.find_root().obj
-    assert isinstance(manager, BioclipPluginManager)
-    return manager
 
 
 def main() -> None:

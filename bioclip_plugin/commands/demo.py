@@ -11,8 +11,8 @@ from rich.console import Console
 
 from bioclip_core.errors import BioclipError
 from bioclip_core.files.whole import replacing_folder
-from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.classify import classify
+from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.export import export
 from bioclip_plugin.commands.report import report
 from bioclip_plugin.commands.reporting import console_for, print_table, printable

@@ -15,7 +15,7 @@ import click
 from bioclip_core import __version__
 from bioclip_core.files.whole import check_output, whole_file
 from bioclip_core.identity import settings_id
-from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
+from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, printable

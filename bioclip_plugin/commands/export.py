@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.files.whole import check_folder, whole_file, whole_folder, zip_folder
-from bioclip_plugin.cli import plugins_of
+from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import (
     filled,
     force_option,

@@ -15,7 +15,7 @@ from bioclip_core.labels.checklist import Finding, check_names, health_of
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.search import find_labels
 from bioclip_core.models import find_model
-from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
+from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
 from bioclip_plugin.commands.options import force_option
 from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.reporting import console_for, first_of, print_table, size_of

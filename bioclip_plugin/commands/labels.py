@@ -16,7 +16,7 @@ from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.published import import_label_set
 from bioclip_core.models import find_model
 from bioclip_core.open_clip_encoder import open_encoder
-from bioclip_plugin.cli import plugins_of
+from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.label_views import doctor, search, show
 from bioclip_plugin.commands.options import model_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine

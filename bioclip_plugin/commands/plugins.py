@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bioclip_plugin.cli import plugins_of
+from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.reporting import console_for, print_table
 
 

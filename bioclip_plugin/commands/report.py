@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from bioclip_core.files.whole import check_output
-from bioclip_plugin.cli import plugins_of
+from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import (
     filled,
     force_option,

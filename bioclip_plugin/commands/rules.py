@@ -10,7 +10,7 @@ import click
 
 from bioclip_core.errors import UsageError
 from bioclip_core.identity import settings_id
-from bioclip_plugin.cli import plugins_of
+from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import json_option, rule_option, run_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_table, printable

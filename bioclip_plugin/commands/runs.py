@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE
+from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE
 from bioclip_plugin.commands.options import json_option, store_option
 from bioclip_plugin.commands.reporting import console_for, print_json, print_table
 from bioclip_plugin.store import Run, Store

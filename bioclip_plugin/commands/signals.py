@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import click
 from rich.console import Console
 
-from bioclip_plugin.cli import EXIT_INTERRUPTED
+from bioclip_plugin.commands.context import EXIT_INTERRUPTED
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bioclip_core.errors import BioclipError, UsageError
-from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
+from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
 from bioclip_plugin.commands.export import exporter_of, print_problems
 from bioclip_plugin.commands.options import json_option
 from bioclip_plugin.commands.reporting import console_for

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
+from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, json_option, options_from, run_option, store_option
 from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.progress import ProgressLine

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from bioclip_plugin.cli import plugins_of
+from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
 from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.progress import ProgressLine

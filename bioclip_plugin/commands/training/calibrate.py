@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from bioclip_core.models import find_model
-from bioclip_plugin.cli import plugins_of
+from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_table

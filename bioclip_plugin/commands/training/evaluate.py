@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
+from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_table

@@ -20,7 +20,7 @@ from bioclip_core.labels.label_set import EMBEDDINGS, MANIFEST, TAXA, LabelSet
 from bioclip_core.labels.prototypes import build_prototypes
 from bioclip_core.models import FoundModel, find_model
 from bioclip_core.open_clip_encoder import open_encoder
-from bioclip_plugin.cli import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
+from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import compute_options, force_option, model_option, output_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, first_of, log_lines, print_table, printable

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from bioclip_core.errors import UsageError
-from bioclip_plugin.cli import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
+from bioclip_plugin.commands.context import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
 from bioclip_plugin.commands.options import filled, json_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, duration
