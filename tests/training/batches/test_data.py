@@ -12,9 +12,9 @@ from PIL import Image
 from stream_samples import TAXA, colour_of, rows_with_images, write_catalog
 
 from bioclip_core.errors import ImageError, SourceError
+from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.batches.data import open_images
-from bioclip_training.batches.regions import EncodedRegion
 from bioclip_training.catalog.rows import CatalogRow
 
 

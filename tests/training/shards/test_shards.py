@@ -17,10 +17,10 @@ from PIL import Image
 from stream_samples import TAXA, colour_of, open_catalog, rows_with_images
 
 from bioclip_core.errors import ImageError, SourceError, UsageError
+from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.batches.data import open_images
-from bioclip_training.batches.regions import EncodedRegion
 from bioclip_training.batches.stream import TrainingStream
 from bioclip_training.catalog.rows import CatalogRow
 from bioclip_training.shards.encoding import image_member

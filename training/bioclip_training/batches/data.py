@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import SourceError
 from bioclip_core.images.decoding import read_bytes
+from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.taxonomy import Taxon
-from bioclip_training.batches.regions import EncodedRegion
 from bioclip_training.catalog.rows import DEV_FRACTION, Block, Catalog
 from bioclip_training.shards.reading import ShardImages, open_index
 

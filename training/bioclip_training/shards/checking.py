@@ -12,8 +12,8 @@ from typing import Any
 
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.identity import sha256_of
+from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.taxonomy import RANKS
-from bioclip_training.batches.regions import EncodedRegion
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.manifest import INDEX_FILE, UNFINISHED_FOLDER, Manifest, Shard

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioclip_core.images.decoding import orientation_of
+from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.taxonomy import RANKS
-from bioclip_training.batches.regions import EncodedRegion
 from bioclip_training.catalog.rows import Catalog
 
 # Signatures of formats that keep every pixel (a TIFF may be lossy inside; storing it as PNG then only costs some bytes).

@@ -10,7 +10,7 @@ import numpy as np
 
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.identity import file_sha256
-from bioclip_training.batches.regions import EncodedRegion
+from bioclip_core.images.regions import EncodedRegion
 from bioclip_training.catalog.rows import Block, Catalog
 from bioclip_training.shards.manifest import INDEX_FILE, MANIFEST_FILE, Manifest
 

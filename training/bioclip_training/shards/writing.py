@@ -15,9 +15,9 @@ from typing import Any
 
 from bioclip_core.errors import ImageError, SourceError, UsageError
 from bioclip_core.images.decoding import read_bytes
+from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.options import check_options
 from bioclip_core.progress import Progress
-from bioclip_training.batches.regions import EncodedRegion
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.encoding import image_member, json_member
