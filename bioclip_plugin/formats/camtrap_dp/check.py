@@ -81,7 +81,7 @@ def _table_problems(package: CamtrapPackage, table: str, links: Links) -> Iterat
 def _other_problems(package: CamtrapPackage, links: Links) -> Iterator[Problem]:
     """Yield missing files of further resources, their unknown observationIDs, and answers that our export skipped."""
     for resource in package.resources:
-        name = resource.get("name")
+        name = str(resource.get("name"))
         if name in TABLES or "path" not in resource:
             continue
         skipped = []

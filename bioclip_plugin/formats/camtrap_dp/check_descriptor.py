@@ -219,7 +219,7 @@ def _resource_faults(descriptor: Mapping[str, Any]) -> _Faults:
         if isinstance(name, str) and name in names and name not in TABLES:
             yield record, "another resource has the same name", name
         names.append(name)
-        if name not in TABLES or not isinstance(name, str):
+        if not isinstance(name, str) or name not in TABLES:
             continue
         profile, schema = resource.get("profile"), resource.get("schema")
         if profile != "tabular-data-resource":

@@ -102,7 +102,7 @@ class CamtrapPackage:
         Raises:
             SourceError: if a file is missing or outside the package, or the delimiter is not one character.
         """
-        name, paths = resource.get("name"), resource.get("path")
+        name, paths = str(resource.get("name")), resource.get("path")
         files = [paths] if isinstance(paths, str) else paths
         if not isinstance(files, list) or not files or not all(isinstance(file, str) and file for file in files):
             raise SourceError(f"{self.address}: resource {name!r} has the path {paths!r}; it must be a file beside it")

@@ -301,6 +301,17 @@ def test_each_trap_in_a_resource_is_found(tmp_path: Path, words: str) -> None:
     assert any(one.startswith(words) for one in problems), problems
 
 
+@pytest.mark.parametrize("name", [["x"], {"x": 1}, 7])
+def test_a_resource_whose_name_is_not_a_text_is_found(tmp_path: Path, name: Any) -> None:
+    about = descriptor()
+    about["resources"].append({"name": name, "path": "more.csv"})
+    folder = package(tmp_path / "p", about=about)
+    (folder / "more.csv").write_text("a,b\n1,2\n")
+    (problem,) = found(folder)
+    assert problem.record == "resources[3].name"
+    assert problem.message.startswith("must be a name of lower case letters")
+
+
 def test_a_table_that_is_not_listed_is_found(tmp_path: Path) -> None:
     about = descriptor()
     about["resources"] = about["resources"][:2]
