@@ -7,7 +7,6 @@ import torch
 from tower_samples import small_clip
 
 from bioclip_core.device import Compute
-from bioclip_training.towers import probing
 from bioclip_training.towers.blocks import Kernels
 from bioclip_training.towers.probing import clearly_fastest, probed_kernels
 
@@ -30,13 +29,12 @@ def test_a_small_model_always_computes_in_the_same_way() -> None:
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_measuring_leaves_the_block_and_the_random_numbers_as_they_were(
-    causal: bool, monkeypatch: pytest.MonkeyPatch
+    causal: bool,
 ) -> None:
-    monkeypatch.setattr(probing, "_WORTH_OPERATIONS", 0)
     block, state = a_block(), torch.get_rng_state()
     before = [value.detach().clone() for value in block.parameters()]
     lengths = [5, 17, 9] if causal else [17, 17, 17]
-    chosen = probed_kernels(block, lengths, BF16, causal=causal)
+    chosen = probed_kernels(block, lengths, BF16, causal=causal, worth=0)
     assert chosen.linear in {"plain", "contiguous", "mixed"}
     assert Kernels(**chosen.as_dict()) == chosen
     assert torch.equal(torch.get_rng_state(), state)

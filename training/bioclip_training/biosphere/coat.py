@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +111,7 @@ def _marks(traits: Traits, placement: Placement, size: tuple[int, int], rng: np.
     mask = Image.new("L", size)
     period = 1.15 / traits.pattern_count
     shift = float(rng.uniform(-0.15, 0.15)) * period
-    _PAINTERS[traits.pattern](_Brush(ImageDraw.Draw(mask), placement), period, shift)
+    _paint(_Brush(ImageDraw.Draw(mask), placement), traits.pattern, period, shift)
     return mask
 
 
@@ -145,50 +145,33 @@ def _grid(period: float, shift: float) -> list[Point]:
     return [(x + (row % 2) * period / 2, float(y)) for row, y in rows for x in _steps(period, shift)]
 
 
-def _bars(brush: _Brush, period: float, shift: float) -> None:
-    for x in _steps(period, shift):
-        brush.line([(x - 0.15, -1.2), (x + 0.08, 0.6)], period * 0.45)
-
-
-def _stripes(brush: _Brush, period: float, shift: float) -> None:
-    for y in np.arange(-1.15 + shift, 0.6, period * 0.6):
-        brush.line([(-0.9, float(y) + 0.05), (0.0, float(y) - 0.02), (1.1, float(y))], period * 0.28)
-
-
-def _spots(brush: _Brush, period: float, shift: float) -> None:
-    for place in _grid(period, shift):
-        brush.disc(place, period * 0.28)
-
-
-def _rings(brush: _Brush, period: float, shift: float) -> None:
-    wide = max(period, 0.2)
-    for place in _grid(wide, shift):
-        brush.disc(place, wide * 0.38)
-        brush.disc(place, wide * 0.2, 0)
-
-
-def _saddle(brush: _Brush, period: float, shift: float) -> None:
-    brush.area([(-0.3 + shift, 0.12), (-0.42, -0.6), (0.16, -0.6), (0.06 + shift, 0.12)] if period > 0.2
-               else [(-0.6, -0.02), (-0.6, -0.6), (0.4, -0.6), (0.4, -0.02)])  # fmt: skip
-
-
-def _halves(brush: _Brush, period: float, shift: float) -> None:
-    edge = shift if period > 0.2 else 0.1 + shift
-    brush.area([(-1.0, 1.0), (-1.0, -1.2), (edge - 0.08, -1.2), (edge + 0.08, 1.0)])
-
-
-def _net(brush: _Brush, period: float, shift: float) -> None:
-    for x in [*_steps(period * 1.2, shift), 1.1 + shift, 1.4 + shift]:
-        brush.line([(x - 0.9, -1.0), (x + 0.6, 0.5)], period * 0.24)
-        brush.line([(x + 0.6, -1.0), (x - 0.9, 0.5)], period * 0.24)
-
-
-def _chevrons(brush: _Brush, period: float, shift: float) -> None:
-    for x in _steps(period * 1.1, shift):
-        brush.line([(x - 1.0, -1.0), (x + 0.02, 0.0), (x - 0.5, 0.5)], period * 0.42)
-
-
-_PAINTERS: dict[str, Callable[[_Brush, float, float], None]] = {
-    "bars": _bars, "stripes": _stripes, "spots": _spots, "rings": _rings, "saddle": _saddle, "halves": _halves, "net": _net,
-    "chevrons": _chevrons,
-}  # fmt: skip
+def _paint(brush: _Brush, pattern: str, period: float, shift: float) -> None:
+    """Draw one of ``PATTERNS`` over the whole animal, its marks a ``period`` apart and moved by ``shift``."""
+    match pattern:
+        case "bars":
+            for x in _steps(period, shift):
+                brush.line([(x - 0.15, -1.2), (x + 0.08, 0.6)], period * 0.45)
+        case "stripes":
+            for y in np.arange(-1.15 + shift, 0.6, period * 0.6).tolist():
+                brush.line([(-0.9, y + 0.05), (0.0, y - 0.02), (1.1, y)], period * 0.28)
+        case "spots":
+            for place in _grid(period, shift):
+                brush.disc(place, period * 0.28)
+        case "rings":
+            wide = max(period, 0.2)
+            for place in _grid(wide, shift):
+                brush.disc(place, wide * 0.38)
+                brush.disc(place, wide * 0.2, 0)
+        case "saddle":
+            saddle = [(-0.3 + shift, 0.12), (-0.42, -0.6), (0.16, -0.6), (0.06 + shift, 0.12)]
+            brush.area(saddle if period > 0.2 else [(-0.6, -0.02), (-0.6, -0.6), (0.4, -0.6), (0.4, -0.02)])
+        case "halves":
+            edge = shift if period > 0.2 else 0.1 + shift
+            brush.area([(-1.0, 1.0), (-1.0, -1.2), (edge - 0.08, -1.2), (edge + 0.08, 1.0)])
+        case "net":
+            for x in [*_steps(period * 1.2, shift), 1.1 + shift, 1.4 + shift]:
+                brush.line([(x - 0.9, -1.0), (x + 0.6, 0.5)], period * 0.24)
+                brush.line([(x + 0.6, -1.0), (x - 0.9, 0.5)], period * 0.24)
+        case "chevrons":
+            for x in _steps(period * 1.1, shift):
+                brush.line([(x - 1.0, -1.0), (x + 0.02, 0.0), (x - 0.5, 0.5)], period * 0.42)

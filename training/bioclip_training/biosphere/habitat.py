@@ -120,35 +120,42 @@ def _feature(
     """Draw one object on the horizon at pixel (x, y)."""
     unit = width * float(rng.uniform(0.5, 1.3))
     colour = _varied(habitat.feature_colour, rng)
-    if habitat.feature == "trunks":
-        girth = 0.025 * unit
-        draw.polygon(
-            [(x - girth, -5), (x + girth, -5), (x + 1.6 * girth, y + 0.12 * unit), (x - 1.6 * girth, y + 0.12 * unit)],
-            fill=colour,
-        )
-    elif habitat.feature == "bushes":
-        for _ in range(5):
-            cx, cy = x + float(rng.normal(0, 0.04)) * unit, y + float(rng.normal(0, 0.015)) * unit
-            reach = float(rng.uniform(0.03, 0.06)) * unit
-            draw.ellipse((cx - reach, cy - reach * 0.8, cx + reach, cy + reach * 0.8), fill=_varied(colour, rng))
-    elif habitat.feature == "reeds":
-        for _ in range(9):
-            foot, tip = x + float(rng.normal(0, 0.03)) * unit, x + float(rng.normal(0, 0.04)) * unit
-            draw.line(
-                [(foot, y + 0.06 * unit), (tip, y - float(rng.uniform(0.05, 0.16)) * unit)],
+    match habitat.feature:
+        case "trunks":
+            girth = 0.025 * unit
+            draw.polygon(
+                [
+                    (x - girth, -5),
+                    (x + girth, -5),
+                    (x + 1.6 * girth, y + 0.12 * unit),
+                    (x - 1.6 * girth, y + 0.12 * unit),
+                ],
                 fill=colour,
-                width=max(1, round(0.006 * unit)),
             )
-    elif habitat.feature == "firs":
-        draw.polygon(
-            [(x - 0.05 * unit, y + 0.02 * unit), (x, y - 0.17 * unit), (x + 0.05 * unit, y + 0.02 * unit)], fill=colour
-        )
-    else:
-        corners = zip(np.sort(rng.uniform(0, 2 * np.pi, 7)), rng.uniform(0.03, 0.08, 7) * unit, strict=True)
-        draw.polygon(
-            [(x + float(r * np.cos(t)), y + 0.03 * unit + float(0.7 * r * np.sin(t))) for t, r in corners],
-            fill=colour,
-        )
+        case "bushes":
+            for _ in range(5):
+                cx, cy = x + float(rng.normal(0, 0.04)) * unit, y + float(rng.normal(0, 0.015)) * unit
+                reach = float(rng.uniform(0.03, 0.06)) * unit
+                draw.ellipse((cx - reach, cy - reach * 0.8, cx + reach, cy + reach * 0.8), fill=_varied(colour, rng))
+        case "reeds":
+            for _ in range(9):
+                foot, tip = x + float(rng.normal(0, 0.03)) * unit, x + float(rng.normal(0, 0.04)) * unit
+                draw.line(
+                    [(foot, y + 0.06 * unit), (tip, y - float(rng.uniform(0.05, 0.16)) * unit)],
+                    fill=colour,
+                    width=max(1, round(0.006 * unit)),
+                )
+        case "firs":
+            draw.polygon(
+                [(x - 0.05 * unit, y + 0.02 * unit), (x, y - 0.17 * unit), (x + 0.05 * unit, y + 0.02 * unit)],
+                fill=colour,
+            )
+        case _:
+            corners = zip(np.sort(rng.uniform(0, 2 * np.pi, 7)), rng.uniform(0.03, 0.08, 7) * unit, strict=True)
+            draw.polygon(
+                [(x + float(r * np.cos(t)), y + 0.03 * unit + float(0.7 * r * np.sin(t))) for t, r in corners],
+                fill=colour,
+            )
 
 
 def _blades(

@@ -23,16 +23,24 @@ log = logging.getLogger("bioclip_plugin.training")
 
 _REPEATS = 3
 _CLEARLY = 0.85  # another way is taken only if it needs less than this share of the time, so that noise does not decide
-_WORTH_OPERATIONS = (
-    2e10  # additions and multiplications of a block, forward and backward; below, there is nothing to gain
-)
+WORTH_OPERATIONS = 2e10
+"""Additions and multiplications of a block, forward and backward, below which there is nothing to gain."""
 
 
-def probed_kernels(block: nn.Module, lengths: Sequence[int], compute: Compute, *, causal: bool) -> Kernels:
+def probed_kernels(
+    block: nn.Module, lengths: Sequence[int], compute: Compute, *, causal: bool, worth: float = WORTH_OPERATIONS
+) -> Kernels:
     """Return the fastest kernels for forward and backward of a block over sequences of these lengths.
 
     Only bf16 on a CPU is measured: in fp32 all ways take the same time (the products are nine tenths of it), and GPUs are made
     for torch's own. The attention is chosen first and then the linear layers, so that a handful of runs is enough.
+
+    Args:
+        block: of the tower.
+        lengths: of the sequences, in tokens.
+        compute: device and precision.
+        causal: True if the sequences are packed and causal.
+        worth: number of operations of a block below which nothing is measured.
     """
     if compute.precision == "fp32":
         return Kernels()
@@ -41,7 +49,7 @@ def probed_kernels(block: nn.Module, lengths: Sequence[int], compute: Compute, *
     # Attention of short sequences is thousands of small products, each with the cost of starting a bf16 kernel.
     start = Kernels("bf16", "plain", "fused", "fp32")
     weights = sum(parameter.numel() for parameter in block.parameters())
-    if 6 * weights * sum(lengths) < _WORTH_OPERATIONS:
+    if 6 * weights * sum(lengths) < worth:
         return start
     with torch.random.fork_rng(devices=[]):
         bench = _Bench(block, lengths, causal)

@@ -1,7 +1,6 @@
 """Body plans: the outlines of an animal from its traits and its pose, one module per plan.
 
-Each plan has a tuple of functions for the styles of its tail and one for those of its ornaments, five in each
-(``traits.STYLES``). All functions of a tuple have the same arguments; an unused one begins with an underscore.
+The tail and the ornament of each plan have five styles (``traits.STYLES``).
 """
 
 from __future__ import annotations

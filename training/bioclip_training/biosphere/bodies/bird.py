@@ -21,13 +21,13 @@ def outline(traits: Traits, pose: Pose) -> list[Shape]:
     head_at = (0.32 + neck * math.cos(lift), -0.12 - neck * math.sin(lift))
     return [
         _leg(-0.02 + 0.5 * pose.stride, depth, legs, 0.7),
-        *_TAILS[traits.tail_style](0.3 + 0.35 * traits.proportion("tail"), pose.tail_wave),
+        *_tail(traits.tail_style, 0.3 + 0.35 * traits.proportion("tail"), pose.tail_wave),
         ellipse("body", (0.02, 0.0), (0.42, depth / 2), 0.35),
         limb("body", [(0.25, -0.06), head_at], (depth * 0.7, head * 1.5)),
         ellipse("belly", (0.1, depth * 0.25), (0.26, depth * 0.22), 0.35),
         ellipse("back", (-0.1, -0.01), (0.34, depth * 0.3), 0.3, 0.8),
         _leg(0.1 - 0.5 * pose.stride, depth, legs, 1.0),
-        *_ORNAMENTS[traits.ornament_style](head_at, head, pose.ornament_factor),
+        *_ornament(traits.ornament_style, head_at, head, pose.ornament_factor),
         _beak(head_at, head, head * (0.9 + 2.2 * traits.proportion("legs"))),
         ellipse("head", head_at, (head, head * 0.92)),
         ellipse("eye", (head_at[0] + head * 0.3, head_at[1] - head * 0.2), (head * 0.18, head * 0.18)),
@@ -45,64 +45,45 @@ def _beak(at: Point, head: float, length: float) -> Shape:
     return polygon("beak", [(root, at[1] - head * 0.5), tip, (root, at[1] + head * 0.5)])
 
 
-def _fan(length: float, _wave: float) -> list[Shape]:
+def _tail(style: int, length: float, wave: float) -> list[Shape]:
     x, y = _RUMP
-    ends = [(x - length * math.cos(turn), y - length * math.sin(turn) * 1.3) for turn in (0.1, 0.45, 0.8, 1.15, 1.5)]
-    return [polygon("tail", [(x + 0.1, y), *ends, (x + 0.2, y - 0.15)], 0.9)]
+    match style:
+        case 0:  # a fan
+            turns = (0.1, 0.45, 0.8, 1.15, 1.5)
+            ends = [(x - length * math.cos(turn), y - length * math.sin(turn) * 1.3) for turn in turns]
+            return [polygon("tail", [(x + 0.1, y), *ends, (x + 0.2, y - 0.15)], 0.9)]
+        case 1:  # two streamers
+            paths = [
+                [_RUMP, (x - length, y + 0.1 + drop), (x - 1.7 * length, y + 0.25 + drop + wave)] for drop in (0.0, 0.12)
+            ]  # fmt: skip
+            return [limb("tail", path, (0.14, 0.07, 0.04), 0.9) for path in paths]
+        case 2:  # a wedge
+            ends = [(x - length, y - 0.06), (x - length, y + 0.2)]
+            return [polygon("tail", [(x + 0.1, y - 0.1), *ends, (x + 0.1, y + 0.12)], 0.9)]
+        case 3:  # a stub
+            return [ellipse("tail", (x - 0.06, y + 0.02), (0.16, 0.09), 0.3, 0.9)]
+        case _:  # a fork
+            ends = [
+                (x - length * 1.1, y - length * 0.95 - wave),
+                (x - length * 0.5, y + 0.02),
+                (x - length * 1.2, y + length * 0.55),
+            ]
+            return [polygon("tail", [(x + 0.12, y - 0.12), *ends, (x + 0.1, y + 0.12)], 0.9)]
 
 
-def _streamers(length: float, wave: float) -> list[Shape]:
-    x, y = _RUMP
-    paths = [[_RUMP, (x - length, y + 0.1 + drop), (x - 1.7 * length, y + 0.25 + drop + wave)] for drop in (0.0, 0.12)]
-    return [limb("tail", path, (0.14, 0.07, 0.04), 0.9) for path in paths]
-
-
-def _wedge(length: float, _wave: float) -> list[Shape]:
-    x, y = _RUMP
-    return [
-        polygon("tail", [(x + 0.1, y - 0.1), (x - length, y - 0.06), (x - length, y + 0.2), (x + 0.1, y + 0.12)], 0.9)
-    ]
-
-
-def _stub(_length: float, _wave: float) -> list[Shape]:
-    return [ellipse("tail", (_RUMP[0] - 0.06, _RUMP[1] + 0.02), (0.16, 0.09), 0.3, 0.9)]
-
-
-def _fork(length: float, wave: float) -> list[Shape]:
-    x, y = _RUMP
-    ends = [
-        (x - length * 1.1, y - length * 0.95 - wave),
-        (x - length * 0.5, y + 0.02),
-        (x - length * 1.2, y + length * 0.55),
-    ]
-    return [polygon("tail", [(x + 0.12, y - 0.12), *ends, (x + 0.1, y + 0.12)], 0.9)]
-
-
-def _casque(at: Point, head: float, _reach: float) -> list[Shape]:
-    return [ellipse("ornament", (at[0] + head * 0.1, at[1] - head * 0.75), (head * 0.6, head * 0.5))]
-
-
-def _plume(at: Point, head: float, factor: float) -> list[Shape]:
+def _ornament(style: int, at: Point, head: float, factor: float) -> list[Shape]:
     (x, y), reach = at, head * 1.7 * factor
-    path = [(x, y - head * 0.5), (x - reach, y - head - reach * 0.4), (x - 1.6 * reach, y - head * 0.2)]
-    return [limb("ornament", path, (head * 0.45, head * 0.3, head * 0.1))]
-
-
-def _crown(at: Point, head: float, factor: float) -> list[Shape]:
-    (x, y), reach = at, head * 1.7 * factor
-    tips = [(x + dx * reach, y - head - reach) for dx in (-0.8, -0.25, 0.3)]
-    return [limb("ornament", [(x, y - head * 0.5), tip], (head * 0.25, head * 0.4)) for tip in tips]
-
-
-def _wattle(at: Point, head: float, factor: float) -> list[Shape]:
-    return [ellipse("ornament", (at[0] + head * 0.55, at[1] + head * 1.2), (head * 0.45, head * 0.85 * factor))]
-
-
-def _horn(at: Point, head: float, factor: float) -> list[Shape]:
-    (x, y), reach = at, head * 1.7 * factor
-    tip = (x + head + reach * 0.2, y - head - reach * 0.8)
-    return [limb("ornament", [(x + head * 0.6, y - head * 0.3), tip], (head * 0.5, head * 0.15))]
-
-
-_TAILS = (_fan, _streamers, _wedge, _stub, _fork)
-_ORNAMENTS = (_casque, _plume, _crown, _wattle, _horn)
+    match style:
+        case 0:  # a casque
+            return [ellipse("ornament", (x + head * 0.1, y - head * 0.75), (head * 0.6, head * 0.5))]
+        case 1:  # a plume
+            path = [(x, y - head * 0.5), (x - reach, y - head - reach * 0.4), (x - 1.6 * reach, y - head * 0.2)]
+            return [limb("ornament", path, (head * 0.45, head * 0.3, head * 0.1))]
+        case 2:  # a crown
+            tips = [(x + dx * reach, y - head - reach) for dx in (-0.8, -0.25, 0.3)]
+            return [limb("ornament", [(x, y - head * 0.5), tip], (head * 0.25, head * 0.4)) for tip in tips]
+        case 3:  # a wattle
+            return [ellipse("ornament", (x + head * 0.55, y + head * 1.2), (head * 0.45, head * 0.85 * factor))]
+        case _:  # a horn
+            tip = (x + head + reach * 0.2, y - head - reach * 0.8)
+            return [limb("ornament", [(x + head * 0.6, y - head * 0.3), tip], (head * 0.5, head * 0.15))]

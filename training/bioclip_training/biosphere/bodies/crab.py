@@ -19,7 +19,7 @@ def outline(traits: Traits, pose: Pose) -> list[Shape]:
     lift = -tall - 0.08 - 0.1 * traits.proportion("head")
     return [
         *(_leg(side, index, wide, legs, pose.stride) for side in _SIDES for index in range(4)),
-        *_EDGES[traits.tail_style](wide, tall),
+        *_edge(traits.tail_style, wide, tall),
         ellipse("body", (0.0, 0.0), (wide, tall)),
         ellipse("belly", (0.0, tall * 0.62), (wide * 0.72, tall * 0.36)),
         *(shape for side in _SIDES for shape in _claw(traits.ornament_style, side, wide, pose)),
@@ -41,26 +41,21 @@ def _leg(side: int, index: int, wide: float, length: float, stride: float) -> Sh
     return limb("leg", [(side * wide * 0.7, 0.05), knee, foot], (0.1, 0.075, 0.03), 0.7 if index % 2 else 1.0)
 
 
-def _thorns(wide: float, tall: float) -> list[Shape]:
-    half = [(wide * 0.8, -tall * 0.5), (wide + 0.28, -tall * 0.7), (wide * 0.85, tall * 0.3)]
-    return [polygon("tail", [(side * x, y) for x, y in half]) for side in _SIDES]
-
-
-def _hump(wide: float, tall: float) -> list[Shape]:
-    return [ellipse("tail", (0.0, -tall * 0.75), (wide * 0.6, tall * 0.75))]
-
-
-def _teeth(_wide: float, tall: float) -> list[Shape]:
-    base, tip = -tall * 0.6, -tall - 0.24
-    return [polygon("tail", [(x - 0.09, base), (x, tip), (x + 0.09, base)]) for x in (-0.3, 0.0, 0.3)]
-
-
-def _skirt(wide: float, tall: float) -> list[Shape]:
-    return [ellipse("tail", (0.0, tall * 0.5), (wide * 1.12, tall * 0.75))]
-
-
-def _lobes(wide: float, tall: float) -> list[Shape]:
-    return [ellipse("tail", (side * wide * 0.85, -tall * 0.55), (0.2, 0.16)) for side in _SIDES]
+def _edge(style: int, wide: float, tall: float) -> list[Shape]:
+    """Return the edge of the carapace."""
+    match style:
+        case 0:  # two thorns
+            half = [(wide * 0.8, -tall * 0.5), (wide + 0.28, -tall * 0.7), (wide * 0.85, tall * 0.3)]
+            return [polygon("tail", [(side * x, y) for x, y in half]) for side in _SIDES]
+        case 1:  # a hump
+            return [ellipse("tail", (0.0, -tall * 0.75), (wide * 0.6, tall * 0.75))]
+        case 2:  # teeth
+            base, tip = -tall * 0.6, -tall - 0.24
+            return [polygon("tail", [(x - 0.09, base), (x, tip), (x + 0.09, base)]) for x in (-0.3, 0.0, 0.3)]
+        case 3:  # a skirt
+            return [ellipse("tail", (0.0, tall * 0.5), (wide * 1.12, tall * 0.75))]
+        case _:  # two lobes
+            return [ellipse("tail", (side * wide * 0.85, -tall * 0.55), (0.2, 0.16)) for side in _SIDES]
 
 
 def _claw(style: int, side: int, wide: float, pose: Pose) -> list[Shape]:
@@ -69,30 +64,20 @@ def _claw(style: int, side: int, wide: float, pose: Pose) -> list[Shape]:
     elbow, hand = (side * (wide + 0.12), 0.02), (side * (wide * 0.72 + 0.2), -lift)
     size = 0.16 * pose.ornament_factor * ({-1: 0.5, 1: 1.6}[side] if style == 1 else 1.0)
     arm = limb("ornament", [(side * wide * 0.7, 0.05), elbow, hand], (0.1, 0.1, 0.08))
-    return [arm, *_HANDS[style](hand, size, side, pose.ornament_factor)]
+    return [arm, *_hand(style, hand, size, side, pose.ornament_factor)]
 
 
-def _pincers(hand: Point, size: float, _side: int, _factor: float) -> list[Shape]:
-    x, y = hand
-    paths = [[hand, (x + dx, y - size), (x + 0.3 * dx, y - 1.9 * size)] for dx in (-0.9 * size, 0.9 * size)]
-    return [
-        ellipse("ornament", hand, (size * 0.9, size * 0.8)),
-        *(limb("ornament", path, (0.12, 0.1, 0.03)) for path in paths),
-    ]
-
-
-def _paddles(hand: Point, size: float, side: int, _factor: float) -> list[Shape]:
-    return [ellipse("ornament", hand, (size * 0.8, size * 1.7), side * 0.4)]
-
-
-def _forceps(hand: Point, _size: float, _side: int, factor: float) -> list[Shape]:
-    tips = [(hand[0] + dx, hand[1] - 0.42 * factor) for dx in (-0.1, 0.1)]
-    return [limb("ornament", [hand, tip], (0.08, 0.03)) for tip in tips]
-
-
-def _hammers(hand: Point, size: float, _side: int, _factor: float) -> list[Shape]:
-    return [ellipse("ornament", (hand[0], hand[1] - 0.05), (size * 1.5, size * 0.7))]
-
-
-_EDGES = (_thorns, _hump, _teeth, _skirt, _lobes)
-_HANDS = (_pincers, _pincers, _paddles, _forceps, _hammers)
+def _hand(style: int, at: Point, size: float, side: int, factor: float) -> list[Shape]:
+    x, y = at
+    match style:
+        case 0 | 1:  # pincers
+            paths = [[at, (x + dx, y - size), (x + 0.3 * dx, y - 1.9 * size)] for dx in (-0.9 * size, 0.9 * size)]
+            palm = ellipse("ornament", at, (size * 0.9, size * 0.8))
+            return [palm, *(limb("ornament", path, (0.12, 0.1, 0.03)) for path in paths)]
+        case 2:  # paddles
+            return [ellipse("ornament", at, (size * 0.8, size * 1.7), side * 0.4)]
+        case 3:  # forceps
+            tips = [(x + dx, y - 0.42 * factor) for dx in (-0.1, 0.1)]
+            return [limb("ornament", [at, tip], (0.08, 0.03)) for tip in tips]
+        case _:  # hammers
+            return [ellipse("ornament", (x, y - 0.05), (size * 1.5, size * 0.7))]

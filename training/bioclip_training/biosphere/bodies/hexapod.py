@@ -21,12 +21,12 @@ def outline(traits: Traits, pose: Pose) -> list[Shape]:
     reach = (0.25 + 0.15 * traits.proportion("neck")) * pose.ornament_factor
     return [
         *(_leg(x + 0.05, forward - pose.stride, legs, 0.65) for x, forward in _FEET),
-        *_TAILS[traits.tail_style](depth, 0.2 + 0.25 * traits.proportion("tail"), pose.tail_wave),
+        *_tail(traits.tail_style, depth, 0.2 + 0.25 * traits.proportion("tail"), pose.tail_wave),
         ellipse("body", (-0.2, 0.0), (0.42, depth / 2), -0.05),
         ellipse("belly", (-0.2, depth * 0.3), (0.34, depth * 0.18)),
         ellipse("body", (0.26, -0.04), (0.22, depth * 0.38)),
         *(_leg(x, forward + pose.stride, legs, 1.0) for x, forward in _FEET),
-        *_ORNAMENTS[traits.ornament_style](head_at, head, reach, pose.ornament_factor),
+        *_ornament(traits.ornament_style, head_at, head, reach, pose.ornament_factor),
         ellipse("head", head_at, (head, head)),
         ellipse("eye", (head_at[0] + head * 0.35, head_at[1] - head * 0.3), (head * 0.28, head * 0.28)),
     ]
@@ -37,64 +37,49 @@ def _leg(x: float, reach: float, length: float, shade: float) -> Shape:
     return limb("leg", [(x, 0.08), knee, (x + 1.5 * reach, 0.1 + length)], (0.08, 0.065, 0.035), shade)
 
 
-def _sting(_depth: float, length: float, wave: float) -> list[Shape]:
-    arch = [(_END - 0.2, -0.2), (_END - 0.1, -0.25 - length), (_END + 0.2, -0.3 - length + wave * 0.5)]
-    return [limb("tail", [(_END, 0.0), *arch], (0.16, 0.13, 0.1, 0.03))]
+def _tail(style: int, depth: float, length: float, wave: float) -> list[Shape]:
+    match style:
+        case 0:  # a sting
+            arch = [(_END - 0.2, -0.2), (_END - 0.1, -0.25 - length), (_END + 0.2, -0.3 - length + wave * 0.5)]
+            return [limb("tail", [(_END, 0.0), *arch], (0.16, 0.13, 0.1, 0.03))]
+        case 1:  # two bristles
+            tips = [(_END - 1.6 * length, dy + wave) for dy in (-0.15, 0.1)]
+            return [limb("tail", [(_END, 0.0), tip], (0.07, 0.025)) for tip in tips]
+        case 2:  # folded wings
+            return [ellipse("tail", (_END + 0.12 - 0.3 * length, -0.14), (0.3 + 0.4 * length, 0.13), -0.25)]
+        case 3:  # a second abdomen
+            return [ellipse("tail", (_END - 0.1, 0.02), (0.2, depth * 0.3))]
+        case _:  # a fan
+            edge = [(_END - length, -0.2), (_END - length * 0.7, 0.0), (_END - length, 0.2)]
+            return [polygon("tail", [(_END + 0.1, -depth * 0.3), *edge, (_END + 0.1, depth * 0.3)])]
 
 
-def _bristles(_depth: float, length: float, wave: float) -> list[Shape]:
-    tips = [(_END - 1.6 * length, dy + wave) for dy in (-0.15, 0.1)]
-    return [limb("tail", [(_END, 0.0), tip], (0.07, 0.025)) for tip in tips]
-
-
-def _wings(_depth: float, length: float, _wave: float) -> list[Shape]:
-    return [ellipse("tail", (_END + 0.12 - 0.3 * length, -0.14), (0.3 + 0.4 * length, 0.13), -0.25)]
-
-
-def _second_abdomen(depth: float, _length: float, _wave: float) -> list[Shape]:
-    return [ellipse("tail", (_END - 0.1, 0.02), (0.2, depth * 0.3))]
-
-
-def _fan(depth: float, length: float, _wave: float) -> list[Shape]:
-    edge = [(_END - length, -0.2), (_END - length * 0.7, 0.0), (_END - length, 0.2)]
-    return [polygon("tail", [(_END + 0.1, -depth * 0.3), *edge, (_END + 0.1, depth * 0.3)])]
-
-
-def _threads(at: Point, head: float, reach: float, _factor: float) -> list[Shape]:
+def _ornament(style: int, at: Point, head: float, reach: float, factor: float) -> list[Shape]:
     x, y = at
-    paths = [
-        [(x, y - head * 0.6), (x + 0.1, y - head - reach), (x + dx, y - head - 1.5 * reach)] for dx in (-0.25, 0.05)
-    ]
-    return [limb("ornament", path, (0.05, 0.035)) for path in paths]
-
-
-def _clubs(at: Point, head: float, reach: float, _factor: float) -> list[Shape]:
-    x, y = at
-    tips = ((x + reach * 0.4, y - head - reach * 0.8), (x + reach * 0.9, y - head - reach * 0.35))
-    return [
-        shape
-        for tip in tips
-        for shape in (limb("ornament", [(x, y - head * 0.5), tip], (0.045, 0.045)), ellipse("ornament", tip, (0.075, 0.075)))
-    ]  # fmt: skip
-
-
-def _mandibles(at: Point, head: float, _reach: float, factor: float) -> list[Shape]:
-    (x, y), tip = at, at[0] + head + 0.3 * factor
-    paths = [[(x + head * 0.6, y + dy * 0.4), (x + head + 0.12, y + dy), (tip, y + dy * 0.35)] for dy in (-0.13, 0.15)]
-    return [limb("ornament", path, (0.1, 0.09, 0.03)) for path in paths]
-
-
-def _great_horn(at: Point, head: float, reach: float, _factor: float) -> list[Shape]:
-    x, y = at
-    bend, tip = (x + head + reach * 0.5, y - head - reach * 0.3), (x + head + reach * 0.7, y - head - reach * 1.2)
-    return [limb("ornament", [(x, y - head * 0.5), bend, tip], (0.14, 0.1, 0.03))]
-
-
-def _comb(at: Point, head: float, reach: float, _factor: float) -> list[Shape]:
-    root = (at[0], at[1] - head * 0.4)
-    tips = [(root[0] + reach * math.cos(turn), root[1] - reach * math.sin(turn)) for turn in (0.4, 0.8, 1.2, 1.6, 2.0)]
-    return [limb("ornament", [root, tip], (0.05, 0.05)) for tip in tips]
-
-
-_TAILS = (_sting, _bristles, _wings, _second_abdomen, _fan)
-_ORNAMENTS = (_threads, _clubs, _mandibles, _great_horn, _comb)
+    match style:
+        case 0:  # two threads
+            paths = [
+                [(x, y - head * 0.6), (x + 0.1, y - head - reach), (x + dx, y - head - 1.5 * reach)] for dx in (-0.25, 0.05)
+            ]  # fmt: skip
+            return [limb("ornament", path, (0.05, 0.035)) for path in paths]
+        case 1:  # two clubs
+            tips = ((x + reach * 0.4, y - head - reach * 0.8), (x + reach * 0.9, y - head - reach * 0.35))
+            pairs = (
+                (limb("ornament", [(x, y - head * 0.5), tip], (0.045, 0.045)), ellipse("ornament", tip, (0.075, 0.075)))
+                for tip in tips
+            )
+            return [shape for pair in pairs for shape in pair]
+        case 2:  # mandibles
+            tip_x = x + head + 0.3 * factor
+            paths = [
+                [(x + head * 0.6, y + dy * 0.4), (x + head + 0.12, y + dy), (tip_x, y + dy * 0.35)] for dy in (-0.13, 0.15)
+            ]  # fmt: skip
+            return [limb("ornament", path, (0.1, 0.09, 0.03)) for path in paths]
+        case 3:  # a great horn
+            bend = (x + head + reach * 0.5, y - head - reach * 0.3)
+            tip = (x + head + reach * 0.7, y - head - reach * 1.2)
+            return [limb("ornament", [(x, y - head * 0.5), bend, tip], (0.14, 0.1, 0.03))]
+        case _:  # a comb
+            root, turns = (x, y - head * 0.4), (0.4, 0.8, 1.2, 1.6, 2.0)
+            ends = [(root[0] + reach * math.cos(turn), root[1] - reach * math.sin(turn)) for turn in turns]
+            return [limb("ornament", [root, end], (0.05, 0.05)) for end in ends]

@@ -20,8 +20,8 @@ def outline(traits: Traits, pose: Pose) -> list[Shape]:
     return [
         _leg(-0.3, depth, legs, -pose.stride, 0.7),
         _leg(0.3, depth, legs, pose.stride, 0.7),
-        *_TAILS[traits.tail_style](depth, 0.5 + 0.5 * traits.proportion("tail"), pose.tail_wave),
-        *_ORNAMENTS[traits.ornament_style](depth, head_at, head, pose.ornament_factor),
+        *_tail(traits.tail_style, depth, 0.5 + 0.5 * traits.proportion("tail"), pose.tail_wave),
+        *_ornament(traits.ornament_style, depth, head_at, head, pose.ornament_factor),
         limb("body", [(-0.5, 0.02), (-0.1, 0.0), (0.35, 0.0), head_at], (depth * 0.75, depth, depth * 1.05, head)),
         limb("belly", belly, (depth * 0.2, depth * 0.3, depth * 0.2)),
         _leg(-0.38, depth, legs, pose.stride, 1.0),
@@ -36,55 +36,39 @@ def _leg(x: float, depth: float, length: float, swing: float, shade: float) -> S
     return limb("leg", [(x, depth * 0.1), knee, foot, (foot[0] + 0.1, foot[1])], (0.13, 0.09, 0.06, 0.05), shade)
 
 
-def _whip(depth: float, length: float, wave: float) -> list[Shape]:
+def _tail(style: int, depth: float, length: float, wave: float) -> list[Shape]:
     x, y = _ROOT
-    path = [_ROOT, (x - 0.5 * length, y + 0.1), (x - length, y + depth * 0.4 + wave * 0.3)]
-    return [limb("tail", path, (depth * 0.75, depth * 0.35, 0.02))]
+    match style:
+        case 0:  # a whip
+            path = [_ROOT, (x - 0.5 * length, y + 0.1), (x - length, y + depth * 0.4 + wave * 0.3)]
+            return [limb("tail", path, (depth * 0.75, depth * 0.35, 0.02))]
+        case 1:  # a club
+            end = (x - length, y + depth * 0.4)
+            return [limb("tail", [_ROOT, end], (depth * 0.7, 0.09)), ellipse("tail", end, (0.15, 0.13))]
+        case 2:  # a coil
+            turns = ((0.0, 0.0), (-0.3, -0.05), (-0.5, -0.3), (-0.35, -0.5), (-0.2, -0.36), (-0.3, -0.28))
+            return [limb("tail", [(x + dx, y + dy) for dx, dy in turns], (depth * 0.75, 0.13, 0.1, 0.05))]
+        case 3:  # a leaf
+            return [ellipse("tail", (x - 0.22, y - 0.04), (0.28, 0.17), -0.15)]
+        case _:  # a fork
+            left, low, middle = x - length, y + depth * 0.4, (x - 0.5 * length, y + 0.05)
+            ends = [(left - 0.12, low - 0.16 - 0.2 * wave), (left - 0.14, low + 0.1)]
+            return [limb("tail", [_ROOT, middle, end], (depth * 0.7, 0.12, 0.05)) for end in ends]
 
 
-def _club(depth: float, length: float, _wave: float) -> list[Shape]:
-    end = (_ROOT[0] - length, _ROOT[1] + depth * 0.4)
-    return [limb("tail", [_ROOT, end], (depth * 0.7, 0.09)), ellipse("tail", end, (0.15, 0.13))]
-
-
-def _coil(depth: float, _length: float, _wave: float) -> list[Shape]:
-    turns = ((0.0, 0.0), (-0.3, -0.05), (-0.5, -0.3), (-0.35, -0.5), (-0.2, -0.36), (-0.3, -0.28))
-    return [limb("tail", [(_ROOT[0] + dx, _ROOT[1] + dy) for dx, dy in turns], (depth * 0.75, 0.13, 0.1, 0.05))]
-
-
-def _leaf(_depth: float, _length: float, _wave: float) -> list[Shape]:
-    return [ellipse("tail", (_ROOT[0] - 0.22, _ROOT[1] - 0.04), (0.28, 0.17), -0.15)]
-
-
-def _fork(depth: float, length: float, wave: float) -> list[Shape]:
-    x, y = _ROOT[0] - length, _ROOT[1] + depth * 0.4
-    ends = [(x - 0.12, y - 0.16 - 0.2 * wave), (x - 0.14, y + 0.1)]
-    middle = (_ROOT[0] - 0.5 * length, _ROOT[1] + 0.05)
-    return [limb("tail", [_ROOT, middle, end], (depth * 0.7, 0.12, 0.05)) for end in ends]
-
-
-def _saw(depth: float, _at: Point, _head: float, factor: float) -> list[Shape]:
-    top, tall = -depth * 0.4, 0.12 + 0.14 * factor
-    places = (-0.36, -0.2, -0.04, 0.12, 0.28)
-    return [polygon("ornament", [(x - 0.07, top), (x - 0.04, top - tall), (x + 0.07, top)]) for x in places]
-
-
-def _sail(depth: float, _at: Point, _head: float, factor: float) -> list[Shape]:
-    return [ellipse("ornament", (-0.03, -depth * 0.4), (0.36, (0.12 + 0.14 * factor) * 1.6))]
-
-
-def _frill(_depth: float, at: Point, head: float, factor: float) -> list[Shape]:
-    return [ellipse("ornament", (at[0] - head * 0.4, at[1] - head * 0.2), (head * 0.8, head * 2.1 * factor), 0.2)]
-
-
-def _nose_horn(_depth: float, at: Point, head: float, factor: float) -> list[Shape]:
-    nose = (at[0] + head * 1.2, at[1])
-    return [limb("ornament", [nose, (nose[0] + head * 0.3, nose[1] - head * 2.0 * factor)], (head * 0.6, head * 0.1))]
-
-
-def _throat_fan(_depth: float, at: Point, head: float, factor: float) -> list[Shape]:
-    return [ellipse("ornament", (at[0] + head * 0.6, at[1] + head * 1.0), (head * 0.8, head * 0.9 * factor))]
-
-
-_TAILS = (_whip, _club, _coil, _leaf, _fork)
-_ORNAMENTS = (_saw, _sail, _frill, _nose_horn, _throat_fan)
+def _ornament(style: int, depth: float, at: Point, head: float, factor: float) -> list[Shape]:
+    (x, y), tall = at, 0.12 + 0.14 * factor
+    match style:
+        case 0:  # a saw
+            top, places = -depth * 0.4, (-0.36, -0.2, -0.04, 0.12, 0.28)
+            return [polygon("ornament", [(px - 0.07, top), (px - 0.04, top - tall), (px + 0.07, top)]) for px in places]
+        case 1:  # a sail
+            return [ellipse("ornament", (-0.03, -depth * 0.4), (0.36, tall * 1.6))]
+        case 2:  # a frill
+            return [ellipse("ornament", (x - head * 0.4, y - head * 0.2), (head * 0.8, head * 2.1 * factor), 0.2)]
+        case 3:  # a horn on the nose
+            nose = (x + head * 1.2, y)
+            tip = (nose[0] + head * 0.3, nose[1] - head * 2.0 * factor)
+            return [limb("ornament", [nose, tip], (head * 0.6, head * 0.1))]
+        case _:  # a fan at the throat
+            return [ellipse("ornament", (x + head * 0.6, y + head * 1.0), (head * 0.8, head * 0.9 * factor))]

@@ -23,13 +23,13 @@ def outline(traits: Traits, pose: Pose) -> list[Shape]:
     return [
         _leg(_HIP + 0.1, depth, legs, -pose.stride, 0.72),
         _leg(_SHOULDER - 0.08, depth, legs, pose.stride, 0.72),
-        *_TAILS[traits.tail_style]((-0.5, -depth * 0.15), 0.3 + 0.5 * traits.proportion("tail"), pose.tail_wave),
+        *_tail(traits.tail_style, (-0.5, -depth * 0.15), 0.3 + 0.5 * traits.proportion("tail"), pose.tail_wave),
         ellipse("body", (0.0, 0.0), (0.55, depth / 2), 0.05),
         limb("body", [(0.35, 0.02), head_at], (depth * 0.75, head * 1.1)),
         ellipse("belly", (0.0, depth * 0.3), (0.4, depth * 0.2)),
         _leg(_HIP, depth, legs, pose.stride, 1.0),
         _leg(_SHOULDER, depth, legs, -pose.stride, 1.0),
-        *_ORNAMENTS[traits.ornament_style](head_at, head, pose.ornament_factor),
+        *_ornament(traits.ornament_style, head_at, head, pose.ornament_factor),
         limb("head", [head_at, (x + head * 1.5, y + head * 0.45)], (head * 1.5, head * 0.75)),
         ellipse("head", head_at, (head, head * 0.85)),
         ellipse("eye", (x + head * 0.35, y - head * 0.2), (head * 0.16, head * 0.16)),
@@ -41,76 +41,63 @@ def _leg(x: float, depth: float, length: float, swing: float, shade: float) -> S
     return limb("leg", [(x, depth * 0.1), knee, (x + swing, depth * 0.35 + length)], (0.17, 0.1, 0.085), shade)
 
 
-def _whip(root: Point, length: float, wave: float) -> list[Shape]:
+def _tail(style: int, root: Point, length: float, wave: float) -> list[Shape]:
     x, y = root
-    tip = (x - 0.25 * length - 0.1, y + length * (0.9 + wave))
-    return [limb("tail", [root, (x - 0.18, y + 0.1), tip], (0.08, 0.05, 0.05)), ellipse("tail", tip, (0.07, 0.12))]
+    match style:
+        case 0:  # a whip
+            tip = (x - 0.25 * length - 0.1, y + length * (0.9 + wave))
+            rope = limb("tail", [root, (x - 0.18, y + 0.1), tip], (0.08, 0.05, 0.05))
+            return [rope, ellipse("tail", tip, (0.07, 0.12))]
+        case 1:  # a brush
+            tip = (x - length, y + length * (0.35 + wave))
+            return [limb("tail", [root, (x - 0.5 * length, y + 0.05), tip], (0.1, 0.3, 0.26, 0.04))]
+        case 2:  # a plume
+            tip = (x - 0.15 * length, y - length * (1.15 + wave))
+            return [limb("tail", [root, (x - 0.45 * length, y - 0.3 * length), tip], (0.1, 0.24, 0.3, 0.1))]
+        case 3:  # a bob
+            return [ellipse("tail", (x - 0.06, y - 0.04), (0.13, 0.12))]
+        case _:  # a paddle
+            end = (x - length * 0.95, y + 0.1 + 0.3 * wave)
+            return [limb("tail", [root, end], (0.12, 0.1)), ellipse("tail", end, (0.24, 0.11), -0.1 - wave)]
 
 
-def _brush(root: Point, length: float, wave: float) -> list[Shape]:
-    x, y = root
-    tip = (x - length, y + length * (0.35 + wave))
-    return [limb("tail", [root, (x - 0.5 * length, y + 0.05), tip], (0.1, 0.3, 0.26, 0.04))]
+def _ornament(style: int, at: Point, head: float, factor: float) -> list[Shape]:
+    x, y = at
+    match style:
+        case 0:  # round ears
+            pairs = zip((x + 0.1 * head, x - 0.5 * head), _PAIR_SHADES, strict=True)
+            radii = (head * 0.55, head * 0.55)
+            return [ellipse("ornament", (ear, y - head * 0.85), radii, 0, shade) for ear, shade in pairs]
+        case 1:  # long ears
+            root, tip, widths = y - head * 0.5, y - head * 2.4, (head * 0.35, head * 0.55, head * 0.2)
+            pairs = zip((x + 0.25 * head, x - 0.2 * head), _PAIR_SHADES, strict=True)
+            return [limb("ornament", [(ear, root), (ear - head * 0.6, tip)], widths, shade) for ear, shade in pairs]
+        case 2:  # straight horns
+            reach, root, taper = head * 2.2 * factor, y - head * 0.6, (head * 0.4, head * 0.08)
+            pairs = zip((x + 0.35 * head, x - 0.15 * head), _PAIR_SHADES, strict=True)
+            return [
+                limb("ornament", [(horn, root), (horn + reach * 0.45, root - reach)], taper, shade) for horn, shade in pairs
+            ]  # fmt: skip
+        case 3:  # a curled horn
+            reach = head * 1.5 * factor
+            curl = [
+                (x - reach * 0.5, y - head - reach * 0.7),
+                (x - reach * 1.5, y - head - reach * 0.1),
+                (x - reach * 1.1, y - head * 0.1),
+            ]
+            return [limb("ornament", [(x, y - head * 0.6), *curl], (head * 0.55, head * 0.4, head * 0.1))]
+        case _:
+            return _antlers(x, y, head, head * 2.6 * factor)
 
 
-def _plume(root: Point, length: float, wave: float) -> list[Shape]:
-    x, y = root
-    tip = (x - 0.15 * length, y - length * (1.15 + wave))
-    return [limb("tail", [root, (x - 0.45 * length, y - 0.3 * length), tip], (0.1, 0.24, 0.3, 0.1))]
-
-
-def _bob(root: Point, _length: float, _wave: float) -> list[Shape]:
-    return [ellipse("tail", (root[0] - 0.06, root[1] - 0.04), (0.13, 0.12))]
-
-
-def _paddle(root: Point, length: float, wave: float) -> list[Shape]:
-    end = (root[0] - length * 0.95, root[1] + 0.1 + 0.3 * wave)
-    return [limb("tail", [root, end], (0.12, 0.1)), ellipse("tail", end, (0.24, 0.11), -0.1 - wave)]
-
-
-def _round_ears(at: Point, head: float, _factor: float) -> list[Shape]:
-    pairs = zip((at[0] + 0.1 * head, at[0] - 0.5 * head), _PAIR_SHADES, strict=True)
-    return [ellipse("ornament", (x, at[1] - head * 0.85), (head * 0.55, head * 0.55), 0, shade) for x, shade in pairs]
-
-
-def _long_ears(at: Point, head: float, _factor: float) -> list[Shape]:
-    root, tip = at[1] - head * 0.5, at[1] - head * 2.4
-    widths = (head * 0.35, head * 0.55, head * 0.2)
-    pairs = zip((at[0] + 0.25 * head, at[0] - 0.2 * head), _PAIR_SHADES, strict=True)
-    return [limb("ornament", [(x, root), (x - head * 0.6, tip)], widths, shade) for x, shade in pairs]
-
-
-def _straight_horns(at: Point, head: float, factor: float) -> list[Shape]:
-    reach, root = head * 2.2 * factor, at[1] - head * 0.6
-    widths = (head * 0.4, head * 0.08)
-    pairs = zip((at[0] + 0.35 * head, at[0] - 0.15 * head), _PAIR_SHADES, strict=True)
-    return [limb("ornament", [(x, root), (x + reach * 0.45, root - reach)], widths, shade) for x, shade in pairs]
-
-
-def _curled_horn(at: Point, head: float, factor: float) -> list[Shape]:
-    (x, y), reach = at, head * 1.5 * factor
-    curl = [
-        (x - reach * 0.5, y - head - reach * 0.7),
-        (x - reach * 1.5, y - head - reach * 0.1),
-        (x - reach * 1.1, y - head * 0.1),
-    ]
-    return [limb("ornament", [(x, y - head * 0.6), *curl], (head * 0.55, head * 0.4, head * 0.1))]
-
-
-def _antlers(at: Point, head: float, factor: float) -> list[Shape]:
-    (x, y), reach = at, head * 2.6 * factor
+def _antlers(x: float, y: float, head: float, reach: float) -> list[Shape]:
     top = (x - reach * 0.35, y - head * 0.5 - reach)
     ends = [
         (x + reach * 0.3, y - head - reach * 0.65),
         (x - reach * 0.75, y - head - reach * 0.55),
         (x + reach * 0.25, y - head - reach),
     ]
-    stem = limb(
-        "ornament", [(x, y - head * 0.5), (x - reach * 0.25, y - head - reach * 0.4), top], (head * 0.3, head * 0.22)
-    )
+    path = [(x, y - head * 0.5), (x - reach * 0.25, y - head - reach * 0.4), top]
     fork = (x - reach * 0.22, y - head - reach * 0.3)
-    return [stem, *(limb("ornament", [fork, end], (head * 0.22, head * 0.12)) for end in ends)]
-
-
-_TAILS = (_whip, _brush, _plume, _bob, _paddle)
-_ORNAMENTS = (_round_ears, _long_ears, _straight_horns, _curled_horn, _antlers)
+    branches = (limb("ornament", [fork, end], (head * 0.22, head * 0.12)) for end in ends)
+    return [limb("ornament", path, (head * 0.3, head * 0.22)), *branches]
