@@ -88,13 +88,15 @@ def moment_of(cell: object) -> datetime | None:
         return cell
     if not isinstance(cell, str) or len(text := cell.strip()) <= len(_DAY):
         return None
-    if clock := _CLOCK.match(text):
-        year, month, day, hour, minute, second = clock.groups("00")
-        text = f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{minute:0>2}:{second:0>2}{text[clock.end() :]}"
     try:
         return datetime.fromisoformat(text)
     except ValueError:
+        clock = _CLOCK.match(text)
+    if clock is None:
         return None
+    year, month, day, hour, minute, second = clock.groups("00")
+    iso = f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{minute:0>2}:{second:0>2}{text[clock.end() :]}"
+    return moment_of(iso) if iso != text else None
 
 
 def day_of(cell: object) -> date | None:

@@ -127,22 +127,26 @@ def _text_rows(path: Path, start: bytes, table: str) -> Iterator[Row | Unlisted]
             raise SourceError(f"the header of the table {table} cannot be read: {lines.why(error)}") from error
         for number in count(1):
             begins = lines.begin()
-            fault: Exception | None = None
-            cells: list[str] = []
             try:
                 cells = next(reader)
-                why = f"a quotation mark is not closed in line {begins}"
             except StopIteration:
                 return
             except (csv.Error, UnicodeError) as error:
-                fault, why = error, lines.why(error) if isinstance(error, csv.Error) else str(error)
+                why = lines.why(error) if isinstance(error, csv.Error) else str(error)
+                yield _unreadable(table, number, begins, why)
+                if isinstance(error, UnicodeError):
+                    return  # the decoder cannot continue
+                continue
             row = Row(number, columns, _values(header, cells, columns.image))
-            if fault or "\n" in row.image or "\r" in row.image:
-                yield Unlisted(f"{table}#row={number}", f"row {number} (line {begins}) cannot be read: {why}")
+            image = row.image
+            if "\n" in image or "\r" in image:
+                yield _unreadable(table, number, begins, f"a quotation mark is not closed in line {begins}")
             elif cells:  # csv gives an empty list for a blank line
                 yield row
-            if isinstance(fault, UnicodeError):
-                return  # the decoder cannot continue
+
+
+def _unreadable(table: str, number: int, line: int, why: str) -> Unlisted:
+    return Unlisted(f"{table}#row={number}", f"row {number} (line {line}) cannot be read: {why}")
 
 
 def _values(header: list[str], cells: list[str], image: str) -> dict[str, Any]:

@@ -94,28 +94,35 @@ def items_of(rows: Sequence[Row], folder: Path, table: str) -> Iterator[MediaIte
     if regions or whole:
         first = rows[0]
         uri, path = _located(first.image, folder)
-        rest = {
-            name: value for name, value in first.values.items() if name not in (first.columns.image, *first.columns.box)
-        }
+        used = {first.columns.image, *first.columns.box}
+        rest = {name: value for name, value in first.values.items() if name not in used}
         yield MediaItem(uri=uri, path=path, regions=tuple(regions), **item_fields(rest, first.columns.fields))
 
 
-def item_fields(values: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
-    """Return time, place, deployment, sequence and metadata of a record as arguments of :class:`MediaItem`."""
-    rest = dict(values)
+def item_fields(rest: dict[str, Any], fields: Fields) -> dict[str, Any]:
+    """Return time, place, deployment, sequence and metadata of a record as arguments of :class:`MediaItem`.
 
-    def text(field: str) -> str | None:
-        name = next((name for name in fields[field] if name in rest), None)
-        return None if name is None else str(rest.pop(name))
-
+    Args:
+        rest: the values of the record; those that fill a field are taken out.
+        fields: its columns.
+    """
     captured_at, day = _captured_at(rest, fields)
     return {
         "captured_at": captured_at,
-        "place": Place(_country(rest, fields), text("region"), *_position(rest, fields), day.month if day else None),
-        "deployment": text("deployment"),
-        "sequence": text("sequence"),
+        "place": Place(
+            _country(rest, fields), _text(rest, fields["region"]), *_position(rest, fields), day.month if day else None
+        ),
+        "deployment": _text(rest, fields["deployment"]),
+        "sequence": _text(rest, fields["sequence"]),
         "metadata": {name: json_value(value) for name, value in rest.items()},
     }
+
+
+def _text(rest: dict[str, Any], names: Sequence[str]) -> str | None:
+    for name in names:
+        if name in rest:
+            return str(rest.pop(name))
+    return None
 
 
 def _located(cell: str, folder: Path) -> tuple[str, Path | None]:
