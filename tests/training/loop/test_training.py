@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, Training
 from bioclip_training.loop.run import train
 from bioclip_training.loop.trainer import Best
 from bioclip_training.loop.validation import Validation
+from bioclip_training.towers.model import Towers
 
 WEIGHTS = "open_clip_model.safetensors"
 
@@ -203,39 +205,33 @@ def test_a_bad_sample_is_listed_and_never_fatal(config: TrainConfig, tmp_path: P
     assert result.quarantined == 2
     assert "Rubra-parva-3.png" in listed
     assert "does not exist" in listed
+    assert listed.count("Rubra-parva-3.png") == 1
     assert sum("Rubra-parva-3.png is left out" in progress.message for progress in heard) == 1
 
 
-def test_a_run_that_never_recovers_ends_with_advice(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bioclip_training.towers.model import Towers
-
-    own = Towers.image_features
+def spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[int, torch.Tensor], torch.Tensor]) -> None:
+    """Let the n-th forward pass in training, counted from 1, have the features that ``change(n, features)`` returns."""
+    own, passes = Towers.image_features, count(1)
 
     def spoilt(self: Towers, images: torch.Tensor, *, replay_from: int | None = None) -> torch.Tensor:
         features = own(self, images, replay_from=replay_from)
-        return features * float("nan") if features.requires_grad else features
+        return change(next(passes), features) if features.requires_grad else features
 
     monkeypatch.setattr(Towers, "image_features", spoilt)
+
+
+def test_a_run_that_never_recovers_ends_with_advice(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, lambda _, features: features * float("nan"))
     heard: list[TrainingProgress] = []
     with pytest.raises(BioclipError, match=r"after going back 5 times already.*--learning-rate \(now 0.002\)"):
         train(replace(config, tell=heard.append), {})
     assert sum("going back to the weights of step 0" in progress.message for progress in heard) == 5
 
 
-def test_a_batch_whose_loss_is_not_a_number_is_left_out_and_said(
+def test_a_batch_whose_loss_is_not_a_number_is_left_out_and_reported(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bioclip_training.towers.model import Towers
-
-    calls = []
-    own = Towers.image_features
-
-    def spoilt(self: Towers, images: torch.Tensor, *, replay_from: int | None = None) -> torch.Tensor:
-        features = own(self, images, replay_from=replay_from)
-        calls.append(features.requires_grad)
-        return features * float("nan") if sum(calls) == 5 and features.requires_grad else features
-
-    monkeypatch.setattr(Towers, "image_features", spoilt)
+    spoil(monkeypatch, lambda number, features: features * float("nan") if number == 5 else features)
     heard: list[TrainingProgress] = []
     result = train(replace(config, tell=heard.append), {})
     assert result.steps == 12
@@ -247,29 +243,17 @@ def test_a_batch_whose_loss_is_not_a_number_is_left_out_and_said(
 def test_a_spike_goes_back_to_the_last_saved_state_and_on_with_other_batches(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bioclip_training.towers.model import Towers
-
-    calls = []
-    own = Towers.image_features
-
-    def spoilt(self: Towers, images: torch.Tensor, *, replay_from: int | None = None) -> torch.Tensor:
-        features = own(self, images, replay_from=replay_from)
-        calls.append(features.requires_grad)
-        return -30 * features if sum(calls) == 27 and features.requires_grad else features
-
-    monkeypatch.setattr(Towers, "image_features", spoilt)
+    spoil(monkeypatch, lambda number, features: -30 * features if number == 27 else features)
     heard: list[TrainingProgress] = []
     long = replace(config, steps=32, validate_every=8, save_every=8, tell=heard.append)
     assert train(long, {}).steps == 32
-    (said,) = [p.message for p in heard if "going back" in p.message]
-    assert said.startswith("step 27: the loss jumped to")
-    assert "going back to the weights of step 24" in said
+    (message,) = [p.message for p in heard if "going back" in p.message]
+    assert message.startswith("step 27: the loss jumped to")
+    assert "going back to the weights of step 24" in message
     assert [line["step"] for line in lines_of(long) if line["kind"] == "step"] == list(range(1, 33))
 
 
 def test_out_of_memory_says_which_batch_would_fit(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bioclip_training.towers.model import Towers
-
     own = Towers.image_features
 
     def small(self: Towers, images: torch.Tensor, *, replay_from: int | None = None) -> torch.Tensor:

@@ -78,12 +78,13 @@ def build_trainer(plan: Plan) -> Trainer:
     replay = None
     if plan.replay:
         replay = _source(plan, plan.replay, config.replay_batch_size, seed=config.seed + 1, weight=config.replay_weight)
+    held_out, of_replay = _held_out(plan, config.data), _held_out(plan, config.replay)
     trainer = Trainer(
         config, towers, optimizer, data, replay, plan.folder, world, plan.steps, has_baseline=not start.is_random,
-        held_out=_held_out(plan, config.data), held_out_of_replay=_held_out(plan, config.replay),
+        held_out=held_out or None, held_out_of_replay=of_replay or None,
     )  # fmt: skip
-    for held_out in (trainer.held_out, trainer.held_out_of_replay):
-        trainer.quarantine(held_out.bad if held_out else ())
+    for found in (held_out, of_replay):
+        trainer.quarantine(() if found is None else found.bad)
     return trainer
 
 
@@ -133,5 +134,4 @@ def _held_out(plan: Plan, address: str | None) -> HeldOut | None:
         images = open_images(address, "dev", dev_fraction=plan.config.dev_fraction)
     except SourceError:
         return None
-    held_out = HeldOut(images, plan.start.preprocessing, plan.config.threads)
-    return held_out if len(held_out) else None
+    return HeldOut(images, plan.start.preprocessing, plan.config.threads)
