@@ -47,7 +47,7 @@ def example(shared: Path) -> Path:
 
 
 def frictionless_problems(folder: Path, shared: Path, tmp_path: Path) -> list[str]:
-    """What frictionless says of a package, with the standard's profile and schemas from the disk and no network."""
+    """Return the errors of a package according to frictionless, with the standard's schemas from the disk, offline."""
     from frictionless import FrictionlessException, Package, system
 
     local = tmp_path / "camtrap-dp/1.0.2"  # the profile wants the version in the schemas' addresses
@@ -143,7 +143,7 @@ def test_the_official_example_has_no_error_and_a_doubt_about_three_cut_cells(exa
     assert all(one.record.endswith("exifData") for one in problems)
 
 
-def test_the_official_example_is_read_with_its_boxes_and_what_people_said(example: Path) -> None:
+def test_the_official_example_is_read_with_its_boxes_and_reviews(example: Path) -> None:
     items = list(CamtrapDpSource().items(str(example), ListingOptions()))
     found = [item for item in items if hasattr(item, "regions")]
     assert (len(items), len(found)) == (423, 10)
@@ -158,7 +158,7 @@ def test_the_official_example_is_read_with_its_boxes_and_what_people_said(exampl
     }  # fmt: skip
 
 
-def test_the_official_example_is_classified_and_exported_and_valid_again_with_what_people_said(
+def test_the_official_example_is_classified_and_exported_and_valid_again_with_its_reviews(
     example: Path, shared: Path, session: Session, tmp_path: Path
 ) -> None:
     source = CamtrapDpSource()

@@ -1,4 +1,4 @@
-"""Runs as Camtrap DP packages: which rows there are, what they say, and what is refused."""
+"""Runs exported as Camtrap DP packages: their rows, their descriptor, and refusals."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_plants_go_out_as_unclassified_with_a_warning_and_never_as_animals(
     assert "lacks a type for organisms that are not animals" in problems[0].message
 
 
-def test_names_are_whole_and_all_of_them_stand_in_taxonomic(store: Store, table: Path, tmp_path: Path) -> None:
+def test_names_are_complete_and_all_of_them_are_in_taxonomic(store: Store, table: Path, tmp_path: Path) -> None:
     alone = Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Canidae", "", "fictus")
     run = store_run(
         store, (taken("photos/a.jpg", 1), [best(FOX)]), (taken("photos/b.jpg", 2), [best(alone)]),
@@ -235,7 +235,7 @@ def test_names_are_whole_and_all_of_them_stand_in_taxonomic(store: Store, table:
     ]  # fmt: skip
 
 
-def test_a_custom_label_is_a_tag_and_no_name(store: Store, table: Path, tmp_path: Path) -> None:
+def test_a_custom_label_is_a_tag_and_not_a_name(store: Store, table: Path, tmp_path: Path) -> None:
     run = store_run(store, (taken("photos/a.jpg"), [Candidate(Taxon(common_name="a red | fish"), "label", 0.9)]))
     folder, _ = exported(store, run, tmp_path / "out", deployments=table)
     (row,) = read_table(folder, "observations")
@@ -258,13 +258,13 @@ def test_times_without_an_offset_need_a_time_zone(store: Store, table: Path, tmp
     assert read_table(folder, "observations")[0]["eventStart"] == "2020-06-01T10:00:30+02:00"
 
 
-def test_a_time_zone_that_nobody_knows_is_refused(store: Store, table: Path, tmp_path: Path) -> None:
+def test_an_unknown_time_zone_is_refused(store: Store, table: Path, tmp_path: Path) -> None:
     run = store_run(store, (taken("photos/a.jpg", aware=False), [best(FOX)]))
     with pytest.raises(UsageError, match="time zone 'Mars/Olympus' is not known"):
         exported(store, run, tmp_path / "out", deployments=table, time_zone="Mars/Olympus")
 
 
-def test_deployments_that_nothing_is_known_of_are_listed_with_what_to_give(store: Store, tmp_path: Path) -> None:
+def test_deployments_without_a_place_are_listed_with_the_option_to_give(store: Store, tmp_path: Path) -> None:
     run = store_run(
         store,
         (taken("photos/a.jpg", 1), [best(FOX)]),
@@ -287,7 +287,7 @@ def test_images_of_no_deployment_are_refused_unless_their_folder_names_it(
         exported(store, lost, tmp_path / "refused", deployments=table, time_zone="UTC")
 
 
-def test_a_deployment_can_be_what_its_images_say(store: Store, tmp_path: Path) -> None:
+def test_a_deployment_can_be_derived_from_its_images(store: Store, tmp_path: Path) -> None:
     place = Place(latitude=50.5, longitude=-4.25)
     run = store_run(
         store, (taken("photos/a.jpg", 1, place=place), [best(FOX)]), (taken("photos/b.jpg", 9, place=place), [best(FOX)]),
@@ -299,7 +299,7 @@ def test_a_deployment_can_be_what_its_images_say(store: Store, tmp_path: Path) -
     )  # fmt: skip
 
 
-def test_places_are_rounded_and_what_that_takes_away_is_stated(store: Store, table: Path, tmp_path: Path) -> None:
+def test_places_are_rounded_and_the_uncertainty_grows(store: Store, table: Path, tmp_path: Path) -> None:
     run = store_run(store, (taken("photos/a.jpg"), [best(FOX)]))
     folder, _ = exported(store, run, tmp_path / "out", deployments=table, time_zone="UTC", coordinate_precision=2)
     (row,) = read_table(folder, "deployments")
@@ -388,7 +388,9 @@ def test_paths_are_relative_to_the_common_folder_or_to_the_one_given(store: Stor
         exported(store, run, tmp_path / "refused", deployments=table, base_folder=Path("/elsewhere"))
 
 
-def test_what_cannot_stand_in_the_package_is_listed_with_its_reason(store: Store, table: Path, tmp_path: Path) -> None:
+def test_images_that_the_package_cannot_hold_are_listed_with_the_reason(
+    store: Store, table: Path, tmp_path: Path
+) -> None:
     run = store_run(
         store,
         (taken("photos/good.jpg"), [best(FOX)]),
@@ -408,7 +410,7 @@ def test_what_cannot_stand_in_the_package_is_listed_with_its_reason(store: Store
     ]
 
 
-def test_only_control_characters_in_a_name_leave_an_answer_out_which_is_warned_of(
+def test_only_control_characters_in_a_name_skip_an_answer_with_a_warning(
     store: Store, table: Path, tmp_path: Path
 ) -> None:
     names = ("a.jpg", "b\u202egpj.jpg", "c\x1b.jpg", "d\u2028.jpg")
@@ -445,9 +447,7 @@ def test_an_image_without_a_time_was_taken_at_some_time_of_its_deployment(
     ]
 
 
-def test_what_is_left_out_does_not_tell_where_files_lay_on_this_computer(
-    store: Store, table: Path, tmp_path: Path
-) -> None:
+def test_skipped_files_do_not_reveal_folders_of_this_computer(store: Store, table: Path, tmp_path: Path) -> None:
     run = store_run(
         store,
         (taken("/home/ada/photos/cam/good.jpg"), [best(FOX)]),
@@ -473,7 +473,7 @@ def test_the_frames_of_a_video_are_observations_of_one_medium(store: Store, tabl
 # -- people ------------------------------------------------------------------------------------------------------------
 
 
-def test_what_people_said_stands_beside_the_machines_answer(store: Store, table: Path, tmp_path: Path) -> None:
+def test_reviews_are_written_beside_the_machine_s_answers(store: Store, table: Path, tmp_path: Path) -> None:
     run = store_run(store, (taken("photos/a.jpg", 1, FOUND, sequence="e1"), [best(FOX)]))
     box = ReviewTarget("region", uri="photos/a.jpg", region=FOUND)
     details = {"count": 2, "sex": "female", "lifeStage": "pup", "behavior": "running"}
@@ -536,9 +536,7 @@ def test_events_that_rules_decided_are_observations_of_the_event(store: Store, t
     assert json.loads((folder / "datapackage.json").read_text())["project"]["observationLevel"] == ["media", "event"]
 
 
-def test_of_an_event_that_a_person_spoke_of_there_is_no_observation_of_the_machine(
-    store: Store, table: Path, tmp_path: Path
-) -> None:
+def test_a_reviewed_event_has_no_observation_by_the_machine(store: Store, table: Path, tmp_path: Path) -> None:
     run = store_run(
         store,
         (taken("photos/a.jpg", 1, sequence="e1"), [decision(FOX, "e1")]),
@@ -588,9 +586,7 @@ def test_title_contributor_and_licence_are_as_given(store: Store, table: Path, t
     assert about["created"] == run.ended_at.isoformat(timespec="seconds").replace("+00:00", "Z")  # type: ignore[union-attr]
 
 
-def test_without_options_the_descriptor_says_what_is_known_and_no_licence(
-    store: Store, table: Path, tmp_path: Path
-) -> None:
+def test_without_options_the_descriptor_has_defaults_and_no_licence(store: Store, table: Path, tmp_path: Path) -> None:
     run = store_run(store, (taken("photos/a.jpg"), [best(FOX)]))
     folder, _ = exported(store, run, tmp_path / "out", deployments=table)
     about = json.loads((folder / "datapackage.json").read_text())
@@ -602,7 +598,7 @@ def test_without_options_the_descriptor_says_what_is_known_and_no_licence(
     }  # fmt: skip
 
 
-def test_cells_of_a_package_that_may_not_stand_there_become_tags_and_stop_nothing(tmp_path: Path, store: Store) -> None:
+def test_faulty_cells_of_a_package_become_tags_and_do_not_stop_the_export(tmp_path: Path, store: Store) -> None:
     source = package(
         tmp_path / "p",
         deployments=[DEPLOYMENT | {"featureType": "tree", "cameraTilt": "steep"}],
@@ -647,7 +643,7 @@ def test_two_packages_whose_deployments_have_one_name_are_not_mixed(tmp_path: Pa
         exported(store, run, tmp_path / "out")
 
 
-def test_observations_of_a_package_come_out_again_as_they_were(tmp_path: Path, store: Store) -> None:
+def test_observations_of_a_package_are_written_again_unchanged(tmp_path: Path, store: Store) -> None:
     rows = [
         OBSERVATION | {"observationComments": "a, \"b\"\nc", "individualID": "Reinaert"},
         OBSERVATION | BOX | {"observationID": "o2", "count": "3", "classificationTimestamp": "", "bboxX": "0.12345"},

@@ -1,4 +1,4 @@
-"""Camtrap DP packages as a source: media, places, events, boxes, and what people had said."""
+"""Camtrap DP packages as a source: media, places, events, boxes, and reviews."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def test_a_row_with_too_many_cells_or_other_bytes_is_a_line(tmp_path: Path) -> N
     assert "its filePath is not in UTF-8" in said[1]
 
 
-def test_what_people_said_becomes_reviews_of_images_boxes_and_events(tmp_path: Path) -> None:
+def test_human_observations_become_reviews_of_images_boxes_and_events(tmp_path: Path) -> None:
     rows = [
         OBSERVATION,
         OBSERVATION | BOX | {"observationID": "o2", "observationType": "human", "scientificName": ""},

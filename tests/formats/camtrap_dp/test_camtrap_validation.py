@@ -25,7 +25,7 @@ def test_a_good_package_has_no_problem(tmp_path: Path) -> None:
     assert found(package(tmp_path / "p", observations=rows)) == []
 
 
-# Each trap: table, cells that are changed, the column that is named, words of the message.
+# Each trap: table, changed cells, the column that is reported, words of the message.
 TRAPS: dict[str, tuple[str, dict[str, str], str, str]] = {
     "a drive letter": ("media", {"filePath": "C:\\photos\\a.jpg"}, "filePath", "drive of one computer"),
     "a drive letter with a slash": ("media", {"filePath": "C:/photos/a.jpg"}, "filePath", "drive of one computer"),
@@ -103,7 +103,7 @@ def test_each_trap_in_a_cell_is_found_with_its_file_line_column_and_value(tmp_pa
     assert len(problems) == 1, [str(one) for one in problems]
 
 
-def test_identifiers_that_stand_there_twice_are_found_in_each_table(tmp_path: Path) -> None:
+def test_duplicate_identifiers_are_found_in_each_table(tmp_path: Path) -> None:
     folder = package(tmp_path / "p", deployments=[DEPLOYMENT] * 2, media=[MEDIA] * 2, observations=[OBSERVATION] * 2)
     errors = [str(one) for one in found(folder) if one.severity == "error"]
     assert errors == [
@@ -143,7 +143,7 @@ DOUBTFUL: dict[str, tuple[str, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("words", DOUBTFUL)
-def test_what_is_doubtful_is_a_warning_and_no_error(tmp_path: Path, words: str) -> None:
+def test_a_doubtful_cell_is_a_warning_and_not_an_error(tmp_path: Path, words: str) -> None:
     table, cells = DOUBTFUL[words]
     rows = {"deployments": DEPLOYMENT, "media": MEDIA, "observations": OBSERVATION}
     tables: Any = {name: [row | cells if name == table else row] for name, row in rows.items()}
@@ -159,7 +159,7 @@ def test_an_invisible_character_is_written_out_and_other_letters_are_good(tmp_pa
     assert (problem.value, problem.severity) == ("a<U+202E>gpj.jpg", "warning")
 
 
-def test_answers_that_an_export_left_out_are_one_warning(tmp_path: Path) -> None:
+def test_answers_that_an_export_skipped_are_one_warning(tmp_path: Path) -> None:
     left_out = {"name": "left-out", "path": "left_out.csv", "profile": "tabular-data-resource"}
     folder = package(tmp_path / "p", about=descriptor(resources=[*descriptor()["resources"], left_out]))
     rows = [("c.jpg", "decode", "no image"), ("a\x1b.jpg", "export", "it holds it"), ("b.jpg", "export", "no time")]
@@ -319,7 +319,7 @@ def test_a_table_that_is_not_listed_is_found(tmp_path: Path) -> None:
     assert "must have the table observations once, but has it 0 times" in messages
 
 
-def test_broken_json_is_told_with_its_place(tmp_path: Path) -> None:
+def test_broken_json_is_reported_with_its_place(tmp_path: Path) -> None:
     (problem,) = found(package(tmp_path / "p", about='{\n "resources": [1,, 2]\n}'))
     assert "line 2, column 18" in problem.message
 

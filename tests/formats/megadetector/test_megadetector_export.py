@@ -1,4 +1,4 @@
-"""MegaDetector files as output: what stands in them for everything that a run can hold."""
+"""MegaDetector files as output: their content for everything that a run can hold."""
 
 from __future__ import annotations
 
@@ -167,20 +167,18 @@ def test_the_consensus_alone_leaves_the_candidates_as_the_model_gave_them() -> N
         (Failure("encode", "out of memory"), "inference failure: out of memory"),
     ],
 )
-def test_a_failure_is_told_in_the_words_of_the_format_or_of_the_file_that_it_comes_from(
-    failure: Failure, words: str
-) -> None:
+def test_a_failure_has_the_words_of_the_format_or_of_the_file_that_stated_it(failure: Failure, words: str) -> None:
     exporter, path = MegaDetectorExporter(), Path("out.json")
     exporter.write(path, Given([stored("a.jpg", failure=failure)]))
     assert json.loads(path.read_text())["images"] == [{"file": "a.jpg", "failure": words, "detections": None}]
 
 
-def test_an_item_that_is_still_to_do_is_no_blank() -> None:
+def test_an_item_that_is_still_to_do_is_not_a_blank() -> None:
     entry = only(stored("a.jpg", status="todo"))
     assert entry == {"file": "a.jpg", "failure": "inference failure: not processed yet", "detections": None}
 
 
-def test_what_is_no_file_is_left_out_and_counted() -> None:
+def test_entries_that_are_not_files_are_skipped_and_counted() -> None:
     trouble = [
         stored(uri, failure=Failure("list", "why"))
         for uri in ("md.json#images[3].detections[1]", "t.csv#row=7", "photos/folder")
@@ -263,7 +261,7 @@ def test_names_that_are_not_utf_8_are_written_so_that_python_finds_the_file() ->
 # -- header and bytes --------------------------------------------------------------------------------------------------
 
 
-def test_the_header_says_who_detected_who_named_and_when() -> None:
+def test_the_header_names_the_detector_the_classifier_and_the_time() -> None:
     info = exported(stored("a.jpg", region(box()), captured_at=datetime(2030, 1, 2, 3, 4, 5), metadata={"width": 640}))[
         "info"
     ]
@@ -279,7 +277,7 @@ def test_the_header_says_who_detected_who_named_and_when() -> None:
     assert exported(stored("a.jpg", region(None)))["info"]["detector"] == "unknown"
 
 
-def test_time_and_size_of_an_image_stand_with_it() -> None:
+def test_an_entry_has_the_time_and_size_of_its_image() -> None:
     about = {"captured_at": datetime(2030, 1, 2, 3, 4, 5), "metadata": {"width": 640, "height": 480, "other": 1}}
     assert only(stored("a.jpg", detected=True, **about)) == {
         "file": "a.jpg", "detections": [], "width": 640, "height": 480, "datetime": "2030:01:02 03:04:05",

@@ -1,4 +1,4 @@
-"""MegaDetector files as input: which are ours, what becomes of each image, and what is said of what cannot be used."""
+"""MegaDetector files as input: their recognition, their images, and messages about unusable parts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def uris(*images: Any, **options: Any) -> list[str]:
 # -- which files ---------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_cut_off_in_its_first_image_is_known_and_the_place_is_told() -> None:
+def test_a_file_that_is_cut_off_in_its_first_image_is_recognised_and_the_place_reported() -> None:
     Path("cut.json").write_text('{"images":[{"file":"camA/blank.jpg",')
     with pytest.raises(SourceError, match=r"cut\.json is not a complete JSON file: line 1, column 37"):
         list(Listing(["cut.json"], create_plugin_manager(installed=False).sources()))
@@ -76,7 +76,7 @@ def test_other_json_is_left_to_others(content: Any) -> None:
     assert not MegaDetectorSource().takes(str(written(content)))
 
 
-def test_what_is_no_json_file_is_left_to_others(tmp_path: Path) -> None:
+def test_other_files_are_left_to_others(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff")
     for address in ("a.jpg", ".", "-", "nothing.json"):
         assert not MegaDetectorSource().takes(address)
@@ -90,7 +90,7 @@ def test_versions_from_1_3_to_1_6_are_read(version: str) -> None:
     assert only_item(results(image("a.jpg"), info={"format_version": version})).uri == "a.jpg"
 
 
-def test_a_version_that_is_a_number_is_read_and_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_version_that_is_a_number_is_read_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert only_item(results(image("a.jpg"), info={"format_version": 1.4})).uri == "a.jpg"
     assert caplog.text.count("md.json: format_version 1.4 is a number") == 1
@@ -123,7 +123,7 @@ def test_a_header_that_cannot_be_used_is_an_error_of_the_whole_file(change: Any,
         listed({"info": INFO, "detection_categories": CATEGORIES})
 
 
-def test_broken_json_is_heard_of_before_the_first_image(tmp_path: Path) -> None:
+def test_broken_json_is_reported_before_the_first_image(tmp_path: Path) -> None:
     text = json.dumps(results(image("a.jpg"), image("b.jpg")))
     (tmp_path / "md.json").write_text(text[: text.index("}]") + 2])
     items = MegaDetectorSource().items("md.json", ListingOptions())
@@ -174,7 +174,7 @@ def test_failures_are_carried_over_word_for_word(words: str) -> None:
 @pytest.mark.parametrize(
     "what", [{"failure": "image access failure", "detections": None}, {"detections": None}, {"detections": ["box"]}]
 )
-def test_what_the_file_says_of_an_image_without_boxes_is_kept(what: dict[str, Any]) -> None:
+def test_the_metadata_of_an_image_without_boxes_is_kept(what: dict[str, Any]) -> None:
     about = {"datetime": "2024:05:31 12:34:56", "latitude": 1.5, "longitude": 2.5, "location": "camA", "seq_id": 7}
     (one,) = listed(results({"file": "a.jpg", **what, **about}))
     assert isinstance(one, Unlisted)
@@ -209,7 +209,7 @@ def test_frames_of_a_video_are_items_in_their_order() -> None:
     assert (empty.frame, empty.regions, empty.detected) == (0, (), True)
 
 
-def test_boxes_of_a_video_without_a_frame_are_kept_and_not_named_since_nobody_knows_where_they_are() -> None:
+def test_boxes_of_a_video_without_a_frame_are_kept_and_not_named() -> None:
     video = image("v.mp4", detection(), detection("2"), detection(frame_number=7))
     message, first, later = listed(results(video, info={"format_version": "1.3"}))
     assert message == Unlisted(
@@ -222,7 +222,7 @@ def test_boxes_of_a_video_without_a_frame_are_kept_and_not_named_since_nobody_kn
     assert (later.frame, [one.classified for one in later.regions]) == (7, [True])
 
 
-def test_what_the_file_says_of_time_place_and_camera_fills_the_item() -> None:
+def test_time_place_and_camera_of_the_file_fill_the_item() -> None:
     about = {
         "datetime": "2024:05:06 07:08:09", "latitude": -1.5, "longitude": 36.8, "country": "ken", "location": "cam 7",
         "width": 2048, "height": 1536, "max_detection_conf": math.nan,
@@ -237,14 +237,14 @@ def test_what_the_file_says_of_time_place_and_camera_fills_the_item() -> None:
     assert aware.captured_at.isoformat() == "2024-05-06T07:08:09+03:00"
 
 
-def test_what_cannot_be_used_of_time_and_place_stays_in_the_metadata() -> None:
+def test_unusable_times_and_places_stay_in_the_metadata() -> None:
     about = {"datetime": "yesterday", "latitude": 91, "longitude": 0, "country": "Kenya!", "location": 7}
     item = only_item(results(image("a.jpg", **about)))
     assert (item.captured_at, item.place, item.deployment) == (None, Place(), None)
     assert item.metadata == about
 
 
-def test_what_another_classifier_said_is_kept_by_name() -> None:
+def test_the_classes_of_another_classifier_are_kept_by_name() -> None:
     found = detection(classifications=[["3", 0.8], ["9", 0.1], "rubbish"])
     item = only_item(results(image("a.jpg", found), classification_categories={"3": "elk"}))
     assert item.metadata == {"classifications": [{"bbox": [0.1, 0.2, 0.3, 0.4], "classes": [["elk", 0.8], ["9", 0.1]]}]}
@@ -293,7 +293,7 @@ def test_an_image_none_of_whose_boxes_can_be_used_is_not_called_blank() -> None:
     ]  # fmt: skip
 
 
-def test_what_is_outside_by_rounding_is_clipped() -> None:
+def test_a_box_outside_by_rounding_is_clipped() -> None:
     item = only_item(results(image("a.jpg", detection(bbox=(-0.0004, 0.5, 0.4, 0.5009), conf=1.0005))))
     (region,) = item.regions
     assert region.confidence == 1.0
@@ -314,7 +314,7 @@ def test_what_is_outside_by_rounding_is_clipped() -> None:
         ("a.jpg", "it is a text; it must be an object with file and detections"),
     ],
 )
-def test_an_image_that_cannot_be_named_is_said_and_the_good_ones_go_on(bad: Any, why: str) -> None:
+def test_an_image_with_an_unusable_name_is_reported_and_the_others_are_listed(bad: Any, why: str) -> None:
     images = (image("good.jpg"), bad, image("last.jpg"))
     assert uris(*images) == ["good.jpg", "last.jpg"]
     ((uri, reason),) = unlisted(*images)

@@ -178,7 +178,7 @@ def test_a_taxonomy_string_that_readers_misread_is_found(text: Any, message: str
         ({"images": [image("w.mp4", frame_rate=0, frames_processed=[])]}, "frame_rate is 0"),
     ],
 )
-def test_what_is_doubtful_is_a_warning(change: Any, message: str) -> None:
+def test_a_doubtful_part_is_a_warning(change: Any, message: str) -> None:
     said = found({**good(), **change})
     assert {severity for severity, _, _ in said} == {"warning"}
     assert said[0][2].startswith(message)
@@ -191,7 +191,7 @@ def test_broken_json_is_one_problem_with_its_position() -> None:
     assert problem.severity == "error"
 
 
-def test_missing_images_are_told_where_the_folder_is_given() -> None:
+def test_missing_images_are_reported_if_the_folder_is_given() -> None:
     Path("a").mkdir()
     Path("a/a.jpg").touch()
     said = [str(one) for one in problems(good(), Path())]

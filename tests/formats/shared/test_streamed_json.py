@@ -96,7 +96,7 @@ def test_bytes_that_are_not_text_are_named_with_their_position(tmp_path: Path) -
         list(walk(written(tmp_path, b'{"images": ["a\xff"]}'), chunk_bytes=4))
 
 
-def test_a_file_that_is_not_there_and_an_array_that_is_none_are_errors(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_missing_array_are_errors(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read: No such file"):
         list(members(tmp_path / "none.json", "images"))
     with pytest.raises(SourceError, match="'images' is an object; it must be an array"):
@@ -118,7 +118,7 @@ def test_the_beginning_of_a_large_file_says_what_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"file,label\na.jpg,fox\n", b"\xff\xd8\xff\xe0"])
-def test_what_is_no_json_has_no_beginning(tmp_path: Path, content: bytes) -> None:
+def test_other_files_have_an_empty_beginning(tmp_path: Path, content: bytes) -> None:
     assert beginning(written(tmp_path, content)).text == ""
     assert beginning(tmp_path).text == ""
 

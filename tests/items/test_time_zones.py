@@ -1,4 +1,4 @@
-"""Time zones as people give them, and moments as files write them."""
+"""Time zones as users name them, and moments as files write them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_zone_is_a_name_or_an_offset(given: str, summer: int, winter: int) -> 
 
 
 @pytest.mark.parametrize("given", ["", "Mars/Olympus", "Europe", "../etc/passwd", "+25:00", "+02:75", "two", "a\0b"])
-def test_what_is_no_zone_is_refused_with_what_to_give(given: str) -> None:
+def test_an_unknown_zone_is_refused_with_examples(given: str) -> None:
     with pytest.raises(UsageError, match="such as Europe/Brussels"):
         zone_of(given)
 
@@ -35,7 +35,7 @@ def test_a_moment_that_has_an_offset_keeps_it() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "2020-07-01", "yesterday", "2020-13-01T10:00:00Z", "nan"])
-def test_what_is_no_moment_is_none(text: str) -> None:
+def test_other_text_is_not_a_moment(text: str) -> None:
     assert moment_in(text, "UTC") is None
 
 
