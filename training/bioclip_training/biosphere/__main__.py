@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from bioclip_core.errors import BioclipError, UsageError
-from bioclip_training.biosphere import Biosphere, Species, photograph, plate
-from bioclip_training.biosphere.scene import SIZE, Photograph
+from bioclip_training.biosphere import Biosphere, photograph, plate
+from bioclip_training.biosphere.scene import SIZE
 
 _COLUMNS = (
     "image", "kingdom", "phylum", "class", "order", "family", "genus", "specificEpithet", "scientificName", "vernacularName", "habitat",
@@ -40,15 +40,12 @@ def write_scenes(
             photo = draw(species, np.random.default_rng([seed, number]), size)
             name = f"scene_{number:05d}.jpg"
             photo.image.save(folder / name, quality=88)
-            table.writerow([name, *_truth(species, photo)])
+            box = (f"{value:.5f}" for value in photo.box)
+            scene = [photo.habitat, str(photo.infrared).lower(), photo.life_stage, photo.sex, *box]
+            table.writerow(
+                [name, *species.taxon.lineage, species.taxon.scientific_name, species.taxon.common_name, *scene]
+            )
             _progress(number + 1, count)
-
-
-def _truth(species: Species, photo: Photograph) -> list[str]:
-    taxon = species.taxon
-    box = (f"{value:.5f}" for value in photo.box)
-    scene = [photo.habitat, str(photo.infrared).lower(), photo.life_stage, photo.sex, *box]
-    return [*taxon.lineage, taxon.scientific_name, taxon.common_name, *scene]
 
 
 def _progress(done: int, count: int) -> None:
@@ -64,10 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _check(options)
         biosphere = Biosphere.grow(seed=options.biosphere_seed, families=options.families, species=options.species)
-        size = (options.width, options.width * 3 // 4)
         write_scenes(
-            options.output, biosphere, count=options.count, seed=options.seed, size=size, plates=options.plates
-        )
+            options.output, biosphere, count=options.count, seed=options.seed, plates=options.plates,
+            size=(options.width, options.width * 3 // 4),
+        )  # fmt: skip
     except (BioclipError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -88,9 +88,8 @@ def write_camera_trap(
     records = []
     for number, (content, record) in enumerate(_shots(biosphere, images, cameras, seed, size)):
         corrupt = number == images - 2
-        target = folder / record.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content[: len(content) // 3] if corrupt else content)
+        (folder / record.path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / record.path).write_bytes(content[: len(content) // 3] if corrupt else content)
         records.append(replace(record, corrupt=corrupt))
     return sorted(records, key=lambda record: record.path)
 
@@ -104,16 +103,16 @@ def _shots(
     clocks = [datetime(2031, 3, 2, 5, 40, tzinfo=_ZONE) + timedelta(minutes=17 * index) for index in range(cameras)]
     taken = [0] * cameras
     for burst, first in enumerate(range(0, images, BURST)):
-        post = burst % cameras
-        camera = posts[post]
+        post, camera = burst % cameras, posts[burst % cameras]
         clocks[post] += timedelta(minutes=int(rng.integers(40, 400)), seconds=int(rng.integers(60)))
         species = biosphere.species[int(rng.integers(len(biosphere.species)))]
         pose, infrared = Pose.drawn(rng), not 6 <= clocks[post].hour < 19
         setting = replace(camera.setting, infrared=infrared)
         for shot in range(min(BURST, images - first)):
             moved = replace(pose, stride=-pose.stride if shot % 2 else pose.stride)
-            shot_rng = np.random.default_rng([seed, 1, first + shot])
-            photo = photograph(species, shot_rng, size, setting=setting, pose=moved)
+            photo = photograph(
+                species, np.random.default_rng([seed, 1, first + shot]), size, setting=setting, pose=moved
+            )
             taken[post] += 1
             record = SceneRecord(
                 f"{camera.name}/IMG_{taken[post]:04d}.JPG", species.taxon, f"{camera.name}-{burst:04d}", camera.name,

@@ -10,11 +10,10 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
 from bioclip_training.biosphere.bodies import outline
+from bioclip_training.biosphere.habitat import Colour, shaded
 from bioclip_training.biosphere.pose import Pose
 from bioclip_training.biosphere.shapes import Point, Points
 from bioclip_training.biosphere.traits import Traits
-
-Colour = tuple[int, int, int]
 
 _PATTERNED = ("body", "back")
 
@@ -47,7 +46,7 @@ def painted(
     on_picture, on_alpha, on_coat = ImageDraw.Draw(picture), ImageDraw.Draw(alpha), ImageDraw.Draw(coat)
     for shape in outline(traits, pose):
         vertices = placement.pixels(shape.points)
-        on_picture.polygon(vertices, fill=_shaded(colours[shape.part], shape.shade))
+        on_picture.polygon(vertices, fill=shaded(colours[shape.part], shape.shade))
         on_alpha.polygon(vertices, fill=255)
         on_coat.polygon(vertices, fill=255 if shape.part in _PATTERNED else 0)
     picture.paste(tone, mask=ImageChops.multiply(coat, _marks(traits, placement, size, rng)))
@@ -73,8 +72,8 @@ def _colours(traits: Traits, pose: Pose) -> dict[str, Colour]:
         "body": base,
         "back": base,
         "head": base,
-        "tail": _shaded(base, 0.92),
-        "leg": _shaded(base, 0.8),
+        "tail": shaded(base, 0.92),
+        "leg": shaded(base, 0.8),
         "belly": _rgb(traits.hue, min(0.85, light + 0.18), 0.3),
         "ornament": _rgb(traits.hue + 0.08, 0.74, 0.4),
         "beak": (226, 166, 66),
@@ -87,11 +86,6 @@ def _colours(traits: Traits, pose: Pose) -> dict[str, Colour]:
 
 def _rgb(hue: float, lightness: float, saturation: float) -> Colour:
     red, green, blue = (round(255 * value) for value in colorsys.hls_to_rgb(hue % 1.0, lightness, saturation))
-    return red, green, blue
-
-
-def _shaded(colour: Colour, shade: float) -> Colour:
-    red, green, blue = (min(255, round(value * shade)) for value in colour)
     return red, green, blue
 
 
@@ -110,8 +104,8 @@ def _marks(traits: Traits, placement: Placement, size: tuple[int, int], rng: np.
     """Return the pattern over the whole animal, as a mask of 0 and 255."""
     mask = Image.new("L", size)
     period = 1.15 / traits.pattern_count
-    shift = float(rng.uniform(-0.15, 0.15)) * period
-    _paint(_Brush(ImageDraw.Draw(mask), placement), traits.pattern, period, shift)
+    brush = _Brush(ImageDraw.Draw(mask), placement)
+    _paint(brush, traits.pattern, period, float(rng.uniform(-0.15, 0.15)) * period)
     return mask
 
 
@@ -146,7 +140,6 @@ def _grid(period: float, shift: float) -> list[Point]:
 
 
 def _paint(brush: _Brush, pattern: str, period: float, shift: float) -> None:
-    """Draw one of ``PATTERNS`` over the whole animal, its marks a ``period`` apart and moved by ``shift``."""
     match pattern:
         case "bars":
             for x in _steps(period, shift):
@@ -162,9 +155,10 @@ def _paint(brush: _Brush, pattern: str, period: float, shift: float) -> None:
             for place in _grid(wide, shift):
                 brush.disc(place, wide * 0.38)
                 brush.disc(place, wide * 0.2, 0)
+        case "saddle" if period > 0.2:
+            brush.area([(-0.3 + shift, 0.12), (-0.42, -0.6), (0.16, -0.6), (0.06 + shift, 0.12)])
         case "saddle":
-            saddle = [(-0.3 + shift, 0.12), (-0.42, -0.6), (0.16, -0.6), (0.06 + shift, 0.12)]
-            brush.area(saddle if period > 0.2 else [(-0.6, -0.02), (-0.6, -0.6), (0.4, -0.6), (0.4, -0.02)])
+            brush.area([(-0.6, -0.02), (-0.6, -0.6), (0.4, -0.6), (0.4, -0.02)])
         case "halves":
             edge = shift if period > 0.2 else 0.1 + shift
             brush.area([(-1.0, 1.0), (-1.0, -1.2), (edge - 0.08, -1.2), (edge + 0.08, 1.0)])

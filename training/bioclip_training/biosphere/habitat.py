@@ -10,6 +10,12 @@ from PIL import Image, ImageDraw, ImageFilter
 Colour = tuple[int, int, int]
 
 
+def shaded(colour: Colour, shade: float) -> Colour:
+    """Return a colour that is brighter or darker by a factor."""
+    red, green, blue = (min(255, round(value * shade)) for value in colour)
+    return red, green, blue
+
+
 @dataclass(frozen=True, slots=True)
 class Habitat:
     """One kind of surroundings; colours are RGB, 0 to 255."""
@@ -89,8 +95,7 @@ def backdrop(habitat: Habitat, horizon: float, size: tuple[int, int], rng: np.ra
 
 def foreground(picture: Image.Image, habitat: Habitat, ground: float, amount: float, rng: np.random.Generator) -> None:
     """Draw grass in front of the animal's feet, in place; ``amount`` and ``ground``, the height of the feet, are from 0 to 1."""
-    height = picture.height
-    rows = (min(0.99, ground + 0.01) * height, height * 1.06)
+    rows = (min(0.99, ground + 0.01) * picture.height, picture.height * 1.06)
     _blades(ImageDraw.Draw(picture), habitat.blade, rows, round(45 * amount), 0.11, picture.size, rng)
 
 
@@ -109,9 +114,7 @@ def _gradients(habitat: Habitat, horizon: float, size: tuple[int, int], rng: np.
 
 
 def _varied(colour: Colour, rng: np.random.Generator) -> Colour:
-    shade = float(rng.uniform(0.75, 1.25))
-    red, green, blue = (max(0, min(255, round(value * shade))) for value in colour)
-    return red, green, blue
+    return shaded(colour, float(rng.uniform(0.75, 1.25)))
 
 
 def _feature(

@@ -106,8 +106,8 @@ def _adjectives(traits: Traits) -> list[str]:
     pattern = {"bars": "barred", "spots": "spotted", "stripes": "striped", "saddle": "saddled", "rings": "ringed",
                "halves": "half-cloaked", "net": "netted", "chevrons": "arrowed"}[traits.pattern]  # fmt: skip
     accent = {"head": "headed", "tail": "tailed", "leg": "legged", "belly": "bellied"}.get(traits.accent)
-    words = [f"{traits.tone}-{accent}"] if accent else []
-    return [*words, f"{traits.tone} {pattern}", *(f"{pattern} {extra}" for extra in _ORDINALS)]
+    by_accent = [f"{traits.tone}-{accent}"] if accent else []
+    return [*by_accent, f"{traits.tone} {pattern}", *(f"{pattern} {extra}" for extra in _ORDINALS)]
 
 
 def _shares(total: int, parts: int) -> list[int]:

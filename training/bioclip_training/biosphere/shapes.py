@@ -73,5 +73,4 @@ def _smooth(path: Points) -> Points:
 def _cap(end: Points, along: Points, radius: float) -> Points:
     turn = np.linspace(-np.pi / 2, np.pi / 2, 7)[:, None]
     normal = np.array([-along[1], along[0]])
-    half: Points = end + radius * (np.cos(turn) * along + np.sin(turn) * normal)
-    return half
+    return np.asarray(end + radius * (np.cos(turn) * along + np.sin(turn) * normal))

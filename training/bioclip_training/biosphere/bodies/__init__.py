@@ -1,6 +1,6 @@
 """Body plans: the outlines of an animal from its traits and its pose, one module per plan.
 
-The tail and the ornament of each plan have five styles (``traits.STYLES``).
+Each plan draws five kinds of tail and five of ornament (``traits.STYLES``), by the style's number.
 """
 
 from __future__ import annotations

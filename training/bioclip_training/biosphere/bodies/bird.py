@@ -18,7 +18,8 @@ def outline(traits: Traits, pose: Pose) -> list[Shape]:
     neck = 0.1 + 0.38 * traits.proportion("neck")
     head = (0.12 + 0.05 * traits.proportion("head")) * pose.head_factor
     lift = 1.15 + pose.head_lift
-    head_at = (0.32 + neck * math.cos(lift), -0.12 - neck * math.sin(lift))
+    beak = head * (0.9 + 2.2 * traits.proportion("legs"))
+    x, y = head_at = (0.32 + neck * math.cos(lift), -0.12 - neck * math.sin(lift))
     return [
         _leg(-0.02 + 0.5 * pose.stride, depth, legs, 0.7),
         *_tail(traits.tail_style, 0.3 + 0.35 * traits.proportion("tail"), pose.tail_wave),
@@ -28,9 +29,16 @@ def outline(traits: Traits, pose: Pose) -> list[Shape]:
         ellipse("back", (-0.1, -0.01), (0.34, depth * 0.3), 0.3, 0.8),
         _leg(0.1 - 0.5 * pose.stride, depth, legs, 1.0),
         *_ornament(traits.ornament_style, head_at, head, pose.ornament_factor),
-        _beak(head_at, head, head * (0.9 + 2.2 * traits.proportion("legs"))),
+        polygon(
+            "beak",
+            [
+                (x + head * 0.4, y - head * 0.5),
+                (x + head * 0.6 + beak, y + beak * 0.12),
+                (x + head * 0.4, y + head * 0.5),
+            ],
+        ),
         ellipse("head", head_at, (head, head * 0.92)),
-        ellipse("eye", (head_at[0] + head * 0.3, head_at[1] - head * 0.2), (head * 0.18, head * 0.18)),
+        ellipse("eye", (x + head * 0.3, y - head * 0.2), (head * 0.18, head * 0.18)),
     ]
 
 
@@ -40,11 +48,6 @@ def _leg(x: float, depth: float, length: float, shade: float) -> Shape:
     return limb("leg", path, (0.11, 0.055, 0.05, 0.04), shade)
 
 
-def _beak(at: Point, head: float, length: float) -> Shape:
-    root, tip = at[0] + head * 0.4, (at[0] + head * 0.6 + length, at[1] + length * 0.12)
-    return polygon("beak", [(root, at[1] - head * 0.5), tip, (root, at[1] + head * 0.5)])
-
-
 def _tail(style: int, length: float, wave: float) -> list[Shape]:
     x, y = _RUMP
     match style:
@@ -52,14 +55,15 @@ def _tail(style: int, length: float, wave: float) -> list[Shape]:
             turns = (0.1, 0.45, 0.8, 1.15, 1.5)
             ends = [(x - length * math.cos(turn), y - length * math.sin(turn) * 1.3) for turn in turns]
             return [polygon("tail", [(x + 0.1, y), *ends, (x + 0.2, y - 0.15)], 0.9)]
-        case 1:  # two streamers
+        case 1:  # streamers
             paths = [
-                [_RUMP, (x - length, y + 0.1 + drop), (x - 1.7 * length, y + 0.25 + drop + wave)] for drop in (0.0, 0.12)
-            ]  # fmt: skip
+                [_RUMP, (x - length, y + 0.1 + drop), (x - 1.7 * length, y + 0.25 + drop + wave)]
+                for drop in (0.0, 0.12)
+            ]
             return [limb("tail", path, (0.14, 0.07, 0.04), 0.9) for path in paths]
         case 2:  # a wedge
-            ends = [(x - length, y - 0.06), (x - length, y + 0.2)]
-            return [polygon("tail", [(x + 0.1, y - 0.1), *ends, (x + 0.1, y + 0.12)], 0.9)]
+            corners = [(x + 0.1, y - 0.1), (x - length, y - 0.06), (x - length, y + 0.2), (x + 0.1, y + 0.12)]
+            return [polygon("tail", corners, 0.9)]
         case 3:  # a stub
             return [ellipse("tail", (x - 0.06, y + 0.02), (0.16, 0.09), 0.3, 0.9)]
         case _:  # a fork
@@ -85,5 +89,5 @@ def _ornament(style: int, at: Point, head: float, factor: float) -> list[Shape]:
         case 3:  # a wattle
             return [ellipse("ornament", (x + head * 0.55, y + head * 1.2), (head * 0.45, head * 0.85 * factor))]
         case _:  # a horn
-            tip = (x + head + reach * 0.2, y - head - reach * 0.8)
-            return [limb("ornament", [(x + head * 0.6, y - head * 0.3), tip], (head * 0.5, head * 0.15))]
+            path = [(x + head * 0.6, y - head * 0.3), (x + head + reach * 0.2, y - head - reach * 0.8)]
+            return [limb("ornament", path, (head * 0.5, head * 0.15))]

@@ -33,19 +33,19 @@ def outline(traits: Traits, pose: Pose) -> list[Shape]:
 
 
 def _leg(x: float, reach: float, length: float, shade: float) -> Shape:
-    knee = (x + 0.8 * reach, 0.05 - length * 0.15)
-    return limb("leg", [(x, 0.08), knee, (x + 1.5 * reach, 0.1 + length)], (0.08, 0.065, 0.035), shade)
+    path = [(x, 0.08), (x + 0.8 * reach, 0.05 - length * 0.15), (x + 1.5 * reach, 0.1 + length)]
+    return limb("leg", path, (0.08, 0.065, 0.035), shade)
 
 
 def _tail(style: int, depth: float, length: float, wave: float) -> list[Shape]:
     match style:
-        case 0:  # a sting
+        case 0:  # a sting, arched over the back
             arch = [(_END - 0.2, -0.2), (_END - 0.1, -0.25 - length), (_END + 0.2, -0.3 - length + wave * 0.5)]
             return [limb("tail", [(_END, 0.0), *arch], (0.16, 0.13, 0.1, 0.03))]
-        case 1:  # two bristles
+        case 1:  # bristles
             tips = [(_END - 1.6 * length, dy + wave) for dy in (-0.15, 0.1)]
             return [limb("tail", [(_END, 0.0), tip], (0.07, 0.025)) for tip in tips]
-        case 2:  # folded wings
+        case 2:  # wings
             return [ellipse("tail", (_END + 0.12 - 0.3 * length, -0.14), (0.3 + 0.4 * length, 0.13), -0.25)]
         case 3:  # a second abdomen
             return [ellipse("tail", (_END - 0.1, 0.02), (0.2, depth * 0.3))]
@@ -55,31 +55,33 @@ def _tail(style: int, depth: float, length: float, wave: float) -> list[Shape]:
 
 
 def _ornament(style: int, at: Point, head: float, reach: float, factor: float) -> list[Shape]:
-    x, y = at
+    (x, y), root = at, (at[0], at[1] - head * 0.5)
     match style:
-        case 0:  # two threads
-            paths = [
-                [(x, y - head * 0.6), (x + 0.1, y - head - reach), (x + dx, y - head - 1.5 * reach)] for dx in (-0.25, 0.05)
-            ]  # fmt: skip
+        case 0:  # threads
+            bend = (x + 0.1, y - head - reach)
+            paths = [[(x, y - head * 0.6), bend, (x + dx, y - head - 1.5 * reach)] for dx in (-0.25, 0.05)]
             return [limb("ornament", path, (0.05, 0.035)) for path in paths]
-        case 1:  # two clubs
+        case 1:  # clubs
             tips = ((x + reach * 0.4, y - head - reach * 0.8), (x + reach * 0.9, y - head - reach * 0.35))
-            pairs = (
-                (limb("ornament", [(x, y - head * 0.5), tip], (0.045, 0.045)), ellipse("ornament", tip, (0.075, 0.075)))
+            clubs = [
+                (limb("ornament", [root, tip], (0.045, 0.045)), ellipse("ornament", tip, (0.075, 0.075)))
                 for tip in tips
-            )
-            return [shape for pair in pairs for shape in pair]
+            ]
+            return [shape for club in clubs for shape in club]
         case 2:  # mandibles
-            tip_x = x + head + 0.3 * factor
+            tip = x + head + 0.3 * factor
             paths = [
-                [(x + head * 0.6, y + dy * 0.4), (x + head + 0.12, y + dy), (tip_x, y + dy * 0.35)] for dy in (-0.13, 0.15)
-            ]  # fmt: skip
+                [(x + head * 0.6, y + dy * 0.4), (x + head + 0.12, y + dy), (tip, y + dy * 0.35)]
+                for dy in (-0.13, 0.15)
+            ]
             return [limb("ornament", path, (0.1, 0.09, 0.03)) for path in paths]
         case 3:  # a great horn
-            bend = (x + head + reach * 0.5, y - head - reach * 0.3)
-            tip = (x + head + reach * 0.7, y - head - reach * 1.2)
-            return [limb("ornament", [(x, y - head * 0.5), bend, tip], (0.14, 0.1, 0.03))]
+            bend, end = (
+                (x + head + reach * 0.5, y - head - reach * 0.3),
+                (x + head + reach * 0.7, y - head - reach * 1.2),
+            )
+            return [limb("ornament", [root, bend, end], (0.14, 0.1, 0.03))]
         case _:  # a comb
-            root, turns = (x, y - head * 0.4), (0.4, 0.8, 1.2, 1.6, 2.0)
-            ends = [(root[0] + reach * math.cos(turn), root[1] - reach * math.sin(turn)) for turn in turns]
-            return [limb("ornament", [root, end], (0.05, 0.05)) for end in ends]
+            y -= head * 0.4
+            teeth = [(x + reach * math.cos(turn), y - reach * math.sin(turn)) for turn in (0.4, 0.8, 1.2, 1.6, 2.0)]
+            return [limb("ornament", [(x, y), tooth], (0.05, 0.05)) for tooth in teeth]

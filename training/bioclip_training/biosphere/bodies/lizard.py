@@ -51,24 +51,26 @@ def _tail(style: int, depth: float, length: float, wave: float) -> list[Shape]:
         case 3:  # a leaf
             return [ellipse("tail", (x - 0.22, y - 0.04), (0.28, 0.17), -0.15)]
         case _:  # a fork
-            left, low, middle = x - length, y + depth * 0.4, (x - 0.5 * length, y + 0.05)
-            ends = [(left - 0.12, low - 0.16 - 0.2 * wave), (left - 0.14, low + 0.1)]
+            middle, fork_x, fork_y = (x - 0.5 * length, y + 0.05), x - length, y + depth * 0.4
+            ends = [(fork_x - 0.12, fork_y - 0.16 - 0.2 * wave), (fork_x - 0.14, fork_y + 0.1)]
             return [limb("tail", [_ROOT, middle, end], (depth * 0.7, 0.12, 0.05)) for end in ends]
 
 
 def _ornament(style: int, depth: float, at: Point, head: float, factor: float) -> list[Shape]:
-    (x, y), tall = at, 0.12 + 0.14 * factor
+    (x, y), top, tall = at, -depth * 0.4, 0.12 + 0.14 * factor
     match style:
-        case 0:  # a saw
-            top, places = -depth * 0.4, (-0.36, -0.2, -0.04, 0.12, 0.28)
-            return [polygon("ornament", [(px - 0.07, top), (px - 0.04, top - tall), (px + 0.07, top)]) for px in places]
+        case 0:  # a saw along the back
+            teeth = [
+                [(place - 0.07, top), (place - 0.04, top - tall), (place + 0.07, top)]
+                for place in (-0.36, -0.2, -0.04, 0.12, 0.28)
+            ]
+            return [polygon("ornament", tooth) for tooth in teeth]
         case 1:  # a sail
-            return [ellipse("ornament", (-0.03, -depth * 0.4), (0.36, tall * 1.6))]
+            return [ellipse("ornament", (-0.03, top), (0.36, tall * 1.6))]
         case 2:  # a frill
             return [ellipse("ornament", (x - head * 0.4, y - head * 0.2), (head * 0.8, head * 2.1 * factor), 0.2)]
         case 3:  # a horn on the nose
-            nose = (x + head * 1.2, y)
-            tip = (nose[0] + head * 0.3, nose[1] - head * 2.0 * factor)
-            return [limb("ornament", [nose, tip], (head * 0.6, head * 0.1))]
+            path = [(x + head * 1.2, y), (x + head * 1.2 + head * 0.3, y - head * 2.0 * factor)]
+            return [limb("ornament", path, (head * 0.6, head * 0.1))]
         case _:  # a fan at the throat
             return [ellipse("ornament", (x + head * 0.6, y + head * 1.0), (head * 0.8, head * 0.9 * factor))]

@@ -37,23 +37,23 @@ def outline(traits: Traits, pose: Pose) -> list[Shape]:
 
 
 def _leg(x: float, depth: float, length: float, swing: float, shade: float) -> Shape:
-    knee = (x + 0.3 * swing, depth * 0.3 + length * 0.5)
-    return limb("leg", [(x, depth * 0.1), knee, (x + swing, depth * 0.35 + length)], (0.17, 0.1, 0.085), shade)
+    path = [(x, depth * 0.1), (x + 0.3 * swing, depth * 0.3 + length * 0.5), (x + swing, depth * 0.35 + length)]
+    return limb("leg", path, (0.17, 0.1, 0.085), shade)
 
 
 def _tail(style: int, root: Point, length: float, wave: float) -> list[Shape]:
     x, y = root
     match style:
-        case 0:  # a whip
+        case 0:  # a whip with a tassel
             tip = (x - 0.25 * length - 0.1, y + length * (0.9 + wave))
-            rope = limb("tail", [root, (x - 0.18, y + 0.1), tip], (0.08, 0.05, 0.05))
-            return [rope, ellipse("tail", tip, (0.07, 0.12))]
+            whip = limb("tail", [root, (x - 0.18, y + 0.1), tip], (0.08, 0.05, 0.05))
+            return [whip, ellipse("tail", tip, (0.07, 0.12))]
         case 1:  # a brush
-            tip = (x - length, y + length * (0.35 + wave))
-            return [limb("tail", [root, (x - 0.5 * length, y + 0.05), tip], (0.1, 0.3, 0.26, 0.04))]
+            path = [root, (x - 0.5 * length, y + 0.05), (x - length, y + length * (0.35 + wave))]
+            return [limb("tail", path, (0.1, 0.3, 0.26, 0.04))]
         case 2:  # a plume
-            tip = (x - 0.15 * length, y - length * (1.15 + wave))
-            return [limb("tail", [root, (x - 0.45 * length, y - 0.3 * length), tip], (0.1, 0.24, 0.3, 0.1))]
+            path = [root, (x - 0.45 * length, y - 0.3 * length), (x - 0.15 * length, y - length * (1.15 + wave))]
+            return [limb("tail", path, (0.1, 0.24, 0.3, 0.1))]
         case 3:  # a bob
             return [ellipse("tail", (x - 0.06, y - 0.04), (0.13, 0.12))]
         case _:  # a paddle
@@ -65,19 +65,18 @@ def _ornament(style: int, at: Point, head: float, factor: float) -> list[Shape]:
     x, y = at
     match style:
         case 0:  # round ears
-            pairs = zip((x + 0.1 * head, x - 0.5 * head), _PAIR_SHADES, strict=True)
+            pair = zip((x + 0.1 * head, x - 0.5 * head), _PAIR_SHADES, strict=True)
             radii = (head * 0.55, head * 0.55)
-            return [ellipse("ornament", (ear, y - head * 0.85), radii, 0, shade) for ear, shade in pairs]
+            return [ellipse("ornament", (ear, y - head * 0.85), radii, 0, shade) for ear, shade in pair]
         case 1:  # long ears
             root, tip, widths = y - head * 0.5, y - head * 2.4, (head * 0.35, head * 0.55, head * 0.2)
-            pairs = zip((x + 0.25 * head, x - 0.2 * head), _PAIR_SHADES, strict=True)
-            return [limb("ornament", [(ear, root), (ear - head * 0.6, tip)], widths, shade) for ear, shade in pairs]
+            pair = zip((x + 0.25 * head, x - 0.2 * head), _PAIR_SHADES, strict=True)
+            return [limb("ornament", [(ear, root), (ear - head * 0.6, tip)], widths, shade) for ear, shade in pair]
         case 2:  # straight horns
-            reach, root, taper = head * 2.2 * factor, y - head * 0.6, (head * 0.4, head * 0.08)
-            pairs = zip((x + 0.35 * head, x - 0.15 * head), _PAIR_SHADES, strict=True)
-            return [
-                limb("ornament", [(horn, root), (horn + reach * 0.45, root - reach)], taper, shade) for horn, shade in pairs
-            ]  # fmt: skip
+            reach, root = head * 2.2 * factor, y - head * 0.6
+            pair = zip((x + 0.35 * head, x - 0.15 * head), _PAIR_SHADES, strict=True)
+            paths = [([(horn, root), (horn + reach * 0.45, root - reach)], shade) for horn, shade in pair]
+            return [limb("ornament", path, (head * 0.4, head * 0.08), shade) for path, shade in paths]
         case 3:  # a curled horn
             reach = head * 1.5 * factor
             curl = [
@@ -86,18 +85,20 @@ def _ornament(style: int, at: Point, head: float, factor: float) -> list[Shape]:
                 (x - reach * 1.1, y - head * 0.1),
             ]
             return [limb("ornament", [(x, y - head * 0.6), *curl], (head * 0.55, head * 0.4, head * 0.1))]
-        case _:
-            return _antlers(x, y, head, head * 2.6 * factor)
-
-
-def _antlers(x: float, y: float, head: float, reach: float) -> list[Shape]:
-    top = (x - reach * 0.35, y - head * 0.5 - reach)
-    ends = [
-        (x + reach * 0.3, y - head - reach * 0.65),
-        (x - reach * 0.75, y - head - reach * 0.55),
-        (x + reach * 0.25, y - head - reach),
-    ]
-    path = [(x, y - head * 0.5), (x - reach * 0.25, y - head - reach * 0.4), top]
-    fork = (x - reach * 0.22, y - head - reach * 0.3)
-    branches = (limb("ornament", [fork, end], (head * 0.22, head * 0.12)) for end in ends)
-    return [limb("ornament", path, (head * 0.3, head * 0.22)), *branches]
+        case _:  # antlers: a stem, and three ends from its fork
+            reach = head * 2.6 * factor
+            fork = (x - reach * 0.22, y - head - reach * 0.3)
+            stem = [
+                (x, y - head * 0.5),
+                (x - reach * 0.25, y - head - reach * 0.4),
+                (x - reach * 0.35, y - head * 0.5 - reach),
+            ]
+            ends = [
+                (x + reach * 0.3, y - head - reach * 0.65),
+                (x - reach * 0.75, y - head - reach * 0.55),
+                (x + reach * 0.25, y - head - reach),
+            ]
+            return [
+                limb("ornament", stem, (head * 0.3, head * 0.22)),
+                *(limb("ornament", [fork, end], (head * 0.22, head * 0.12)) for end in ends),
+            ]

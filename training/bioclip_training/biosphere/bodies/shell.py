@@ -19,7 +19,7 @@ def outline(traits: Traits, pose: Pose) -> list[Shape]:
     foot = [(-0.66 - 0.3 * traits.proportion("tail"), 0.26), (-0.2, 0.2), (0.42, 0.2), head_at]
     reach = (0.2 + 0.12 * traits.proportion("legs")) * pose.ornament_factor
     return [
-        *_stalks(traits.ornament_style, head_at, head, reach, pose.ornament_factor),
+        *_ornament(traits.ornament_style, head_at, head, reach, pose.ornament_factor),
         limb("leg", foot, (0.04, 0.2, 0.2, head * 1.8)),
         ellipse("head", head_at, (head * 1.15, head)),
         *_shell(traits.tail_style, 0.34 + 0.2 * traits.proportion("girth")),
@@ -34,13 +34,13 @@ def _shell(style: int, tall: float) -> list[Shape]:
             coil = [(-0.1 + radius * math.cos(turn), -0.1 + radius * math.sin(turn)) for turn, radius in turns]
             return [_RIM, ellipse("body", (-0.1, -0.1), (0.42, tall * 0.85)), limb("tail", coil, (0.05, 0.09, 0.1))]
         case 1:  # a spire
-            whole = polygon("body", [(0.36, 0.16), (0.26, -0.12), (-0.42, -0.28 - tall), (-0.5, 0.16)])
-            band = [(-0.06, -0.19 - 0.45 * tall), (-0.42, -0.28 - tall), (-0.46, -0.06 - 0.5 * tall)]
-            return [_RIM, whole, polygon("tail", band)]
+            whole = [(0.36, 0.16), (0.26, -0.12), (-0.42, -0.28 - tall), (-0.5, 0.16)]
+            tip = [(-0.06, -0.19 - 0.45 * tall), (-0.42, -0.28 - tall), (-0.46, -0.06 - 0.5 * tall)]
+            return [_RIM, polygon("body", whole), polygon("tail", tip)]
         case 2:  # a low dome
-            knob = ellipse("tail", (-0.08, 0.05 - tall * 0.72), (0.16, 0.09))
-            return [ellipse("body", (-0.08, 0.05), (0.52, tall * 0.8)), _RIM, knob]
-        case 3:  # a spiked dome
+            dome = ellipse("body", (-0.08, 0.05), (0.52, tall * 0.8))
+            return [dome, _RIM, ellipse("tail", (-0.08, 0.05 - tall * 0.72), (0.16, 0.09))]
+        case 3:  # a dome with spikes
             spikes = [_spike(turn, tall) for turn in (0.6, 1.2, 1.9, 2.5)]
             return [*spikes, ellipse("body", (-0.08, 0.0), (0.44, tall * 0.75)), _RIM]
         case _:  # an upright fan
@@ -55,20 +55,21 @@ def _spike(turn: float, tall: float) -> Shape:
     return polygon("tail", [before, (-0.08 + 0.68 * math.cos(turn), -(tall + 0.2) * math.sin(turn)), after])
 
 
-def _stalks(style: int, at: Point, head: float, reach: float, factor: float) -> list[Shape]:
+def _ornament(style: int, at: Point, head: float, reach: float, factor: float) -> list[Shape]:
     x, y = at
     match style:
-        case 0:  # two knobs
+        case 0:  # knobs on stalks
             tips = ((x + 0.02, y - head - reach), (x + 0.2, y - head - reach * 0.8))
-            pairs = (
+            stalks = [
                 (limb("ornament", [at, tip], (0.045, 0.04)), ellipse("ornament", tip, (0.05, 0.05))) for tip in tips
-            )
-            return [shape for pair in pairs for shape in pair]
+            ]
+            return [shape for stalk in stalks for shape in stalk]
         case 1:  # a trunk
-            return [limb("ornament", [at, (x + 0.22, y - 0.02), (x + 0.26 + reach * 0.4, y + 0.16)], (0.13, 0.1, 0.06))]
-        case 2:  # a ball
-            end = (x + 0.1, y - head - reach * 1.1)
-            return [limb("ornament", [at, end], (0.09, 0.07)), ellipse("ornament", end, (0.1, 0.1))]
+            path = [at, (x + 0.22, y - 0.02), (x + 0.26 + reach * 0.4, y + 0.16)]
+            return [limb("ornament", path, (0.13, 0.1, 0.06))]
+        case 2:  # a ball on a stalk
+            tip = (x + 0.1, y - head - reach * 1.1)
+            return [limb("ornament", [at, tip], (0.09, 0.07)), ellipse("ornament", tip, (0.1, 0.1))]
         case 3:  # a beard
             paths = [
                 [(x + 0.05, y), (x + 0.2, y + dy), (x + 0.16 + reach * 0.6, y + 1.6 * dy)] for dy in (-0.1, 0.03, 0.13)
