@@ -38,7 +38,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/installed-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Open build/site/index.html"
 
 clean:

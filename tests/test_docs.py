@@ -171,6 +171,18 @@ def test_the_bridge_of_the_docs_answers_a_hosts_own_hook(tmp_path: Path) -> None
     assert fieldcam.hook.name_photos(photos=[str(photo), str(tmp_path / "missing.png")]) == ["a blue fish", None]
 
 
+def test_the_documentation_site_builds_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("NO_MKDOCS_2_WARNING", "1")
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    build(load_config("mkdocs.yml", site_dir=str(tmp_path), strict=True))  # raises Abort after a warning
+    reference = (tmp_path / "reference.html").read_text("utf-8")
+    assert all(f'id="bioclip_plugin.hookspecs.{name}"' in reference for name, _ in hooks())
+    assert 'href="command-line.html"' in (tmp_path / "index.html").read_text("utf-8")
+
+
 def test_the_changelog_has_an_entry_for_this_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert re.search(rf"^## \[?{re.escape(bioclip_plugin.__version__)}\]? ", changelog, flags=re.MULTILINE)
