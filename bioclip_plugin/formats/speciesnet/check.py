@@ -16,6 +16,7 @@ from typing import Any
 from bioclip_core.cells import degrees_of
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.problem import Problem, Severity
+from bioclip_plugin.formats.shared.detections import is_number
 from bioclip_plugin.formats.shared.duplicates import Duplicates
 from bioclip_plugin.formats.shared.streamed_json import kind_of, members
 from bioclip_plugin.formats.speciesnet.schema import (
@@ -139,7 +140,7 @@ def _detections_problems(detections: list[Any]) -> Iterator[_Found]:
         if one.get("category") == WHOLE_IMAGE:
             if place:
                 yield part, "the whole image must come first, and once", None, "error"
-        elif _is_number(confidence):
+        elif is_number(confidence):
             if confidence > earlier:
                 message = "boxes must be in falling order of conf: the first one is taken for the best"
                 yield f"{part}.conf", message, confidence, "error"
@@ -165,7 +166,7 @@ def _detection_problems(one: Mapping[str, Any]) -> Iterator[_Found]:
 
 
 def _box_problems(box: Any) -> Iterator[_Found]:
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         yield "bbox", "four numbers are needed: x, y, width, height from 0 to 1", box, "error"
         return
     x, y, w, h = box
@@ -188,7 +189,7 @@ def _raw_problems(raw: Any) -> Iterator[_Found]:
         yield from _label_problems(f"raw_classifications.classes[{place}]", label)
     for place, score in enumerate(scores):
         yield from _score_problems(f"raw_classifications.scores[{place}]", score)
-    numbers = [score for score in scores if _is_number(score)]
+    numbers = [score for score in scores if is_number(score)]
     if numbers != sorted(numbers, reverse=True):
         yield "raw_classifications.scores", "scores must be in falling order", scores, "error"
     for label in sorted({label for label in classes if isinstance(label, str) and classes.count(label) > 1}):
@@ -220,9 +221,5 @@ def _label_problems(part: str, label: Any) -> Iterator[_Found]:
 
 
 def _score_problems(part: str, value: Any) -> Iterator[_Found]:
-    if not _is_number(value) or not 0 <= value <= 1:
+    if not is_number(value) or not 0 <= value <= 1:
         yield part, "a number from 0 to 1 is needed", value, "error"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
