@@ -1,1 +1,1 @@
-"""The papers' questions as experiments: small models on the biosphere, where truth is known. Not timings: those are ``bench_*.py``."""
+"""Experiments on the papers' questions, with small models on the biosphere, whose truth is known. Timings are in ``bench_*.py``."""

@@ -1,10 +1,10 @@
-"""The papers' questions, put to small models of the biosphere; what is trained already is not trained again.
+"""The papers' questions, put to small models of the biosphere. A model that is already trained is not trained again.
 
 python -m benchmarks.questions                      all six, one world, small models; two on the real sets in BIOCLIP_DATA
 python -m benchmarks.questions losses replay        two of them
-python -m benchmarks.questions --quick              that everything runs, in a minute or two; the figures mean nothing
+python -m benchmarks.questions --quick              check that everything runs, in a minute or two; the figures mean nothing
 python -m benchmarks.questions --full --seeds 3     on a quiet machine
-python -m benchmarks.questions --report             tables of what is trained, without training
+python -m benchmarks.questions --report             tables of the trained models, without training
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ QUESTIONS: dict[str, Question] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what is missing and print the tables; 0 unless something could not be run."""
+    """Train the missing models, print the tables and return 0."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.names) - {*QUESTIONS, *REAL}):
-        parser.error(f"no question is called {', '.join(unknown)}; there are {', '.join([*QUESTIONS, *REAL])}")
+        parser.error(f"unknown question {', '.join(unknown)}; choose from {', '.join([*QUESTIONS, *REAL])}")
     size = QUICK if options.quick else FULL if options.full else SMALL
     if options.threads:
         import torch
@@ -45,16 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         question = QUESTIONS[name]
         answers = gather(question, study, seeds)
         print(f"\n## {name}: {question.asks}\n\n{len(answers.worlds)} worlds, size {size.name}\n")
-        print(question.report(answers) if answers.worlds else "Nothing is trained yet.")
+        print(question.report(answers) if answers.worlds else "Not trained yet.")
         if answers.missing:
-            print(f"\nOpen, and not counted: {', '.join(answers.missing)}.")
+            print(f"\nMissing, and not counted: {', '.join(answers.missing)}.")
         sys.stdout.flush()
     return 0
 
 
 def _real(name: str, size: Size, seeds: range, *, may_train: bool) -> str:
     if "BIOCLIP_DATA" not in os.environ:
-        return "Left out: BIOCLIP_DATA does not say where the real sets are."
+        return "Skipped: set BIOCLIP_DATA to the folder with the real sets."
     return REAL[name](size, seeds, may_train=may_train)
 
 
@@ -67,17 +67,17 @@ def _parser() -> argparse.ArgumentParser:
         "python -m benchmarks.questions", description="The papers' questions as experiments."
     )
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join([*QUESTIONS, *REAL])}; all where none is named"
+        "names", nargs="*", metavar="NAME", help=f"Questions: {', '.join([*QUESTIONS, *REAL])} (default: all)."
     )
     extent = parser.add_mutually_exclusive_group()
-    extent.add_argument("--quick", action="store_true", help="a world of 36 species and three steps a model")
-    extent.add_argument("--full", action="store_true", help="larger models, more plates and steps")
+    extent.add_argument("--quick", action="store_true", help="Use a world of 36 species and three steps per model.")
+    extent.add_argument("--full", action="store_true", help="Use larger models, more plates and more steps.")
     parser.add_argument(
-        "--seeds", type=int, default=1, help="how many worlds; each has its own tree, looks, plates and weights"
+        "--seeds", type=int, default=1, help="Number of worlds; each has its own tree, looks, plates and weights."
     )
-    parser.add_argument("--first-seed", type=int, default=0, help="of the first world")
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its own choice")
-    parser.add_argument("--report", action="store_true", help="train nothing")
+    parser.add_argument("--first-seed", type=int, default=0, help="Seed of the first world.")
+    parser.add_argument("--threads", type=int, default=0, help="Number of torch threads; 0 keeps torch's own choice.")
+    parser.add_argument("--report", action="store_true", help="Print tables without training.")
     return parser
 
 

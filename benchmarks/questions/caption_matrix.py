@@ -16,13 +16,14 @@ def _report(answers: Answers) -> str:
     trained = [name for name in (*_TESTS, MIXTURE) if answers.has(name)]
     rows = [[name, *(percent(answers.joined(_sampler(name, test))) for test in _TESTS)] for name in trained]
     parts = [
-        "Top-1 species of seen species among the labels of all species; a row is trained on, a column tested with:",
+        "Top-1 accuracy at species rank on seen species, among the labels of all species; rows: caption trained on, "
+        "columns: caption tested with:",
         "",
     ]
     parts += [table(["", *_TESTS], rows)]
     if MIXTURE in trained:
         leads = [[name, points(answers.joined(_lead(name)))] for name in trained if name != MIXTURE]
-        parts += ["", "The lead of the mixture, in points of the mean over the five tests:", ""]
+        parts += ["", "Lead of the mixture, in percentage points of the mean over the five tests:", ""]
         parts += [table(["over training on", "lead"], leads)]
     return "\n".join(parts)
 

@@ -1,4 +1,4 @@
-"""A cell: one small model trained by the trainer and asked about every held-out plate; kept as JSON, so it is trained once."""
+"""Cells: small models from the trainer, each with its answers for every held-out plate, kept as JSON so that it is trained once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bioclip_training.catalog.rows import Catalog
 
 CAPTIONS = tuple(kind for kind in Caption if kind is not Caption.TEMPLATES)
-"""BioCLIP's five."""
+"""BioCLIP's five captions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Collection:
     name: str
     species: tuple[int, ...]
     plates: int | None = None
-    """Of each; None is the world's number."""
+    """Plates per species; None takes the world's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,34 +50,34 @@ class Cell:
     seed: int
     collection: Collection
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """Of the trainer's recipe."""
+    """Settings that differ from the trainer's recipe."""
     base: Cell | None = None
-    """The run that this one goes on from; None starts with random weights."""
+    """Run whose model this one starts from; None starts with random weights."""
     replay: Collection | None = None
     vision: Vision = "resnet"
-    """Of the random start."""
+    """Vision tower of the random start."""
 
     def identity(self, size: Size) -> str:
-        """Equal for equal experiments, whatever the day; sizes by their values, since a name can come to mean another."""
+        """Return a key that is equal for equal experiments. Sizes count by their values, since a name can change its meaning."""
         values = {**asdict(self), "size": {**asdict(size), "name": ""}}
         return settings_id(json.loads(json.dumps(values)))[:16]
 
     @property
     def trained(self) -> tuple[int, ...]:
-        """Every species that the model was shown."""
+        """Every species that the model was trained on, in this run or before."""
         own = {*self.collection.species, *(self.replay.species if self.replay else ())}
         return tuple(sorted(own | set(self.base.trained if self.base else ())))
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a cell answered: an answer a plate, since every figure and interval comes of these."""
+    """Answers of a cell, one per plate, from which every figure and interval is computed."""
 
     answers: Mapping[str, Sequence[int]]
-    """By ``CAPTION/LABELS``, for each of the N val plates the species whose caption was nearest, of ``all`` species, of the
-    ``trained`` or of the ``untrained`` ones."""
+    """Species with the nearest caption for each of the N val plates, by ``CAPTION/LABELS``. The labels are ``all`` species, or only
+    the ``trained`` or the ``untrained`` ones."""
     facts: Mapping[str, Any]
-    """Of the run: processor time, share of duplicate captions, last losses, commit."""
+    """Processor time, share of duplicate captions, last losses and commit of the run."""
 
     def species_N(self, caption: str = "taxonomic", labels: str = "all") -> NDArray[np.int64]:  # noqa: N802
         return np.array(self.answers[f"{caption}/{labels}"], dtype=np.int64)
@@ -98,7 +98,7 @@ class Study:
         return folder
 
     def outcome(self, cell: Cell) -> Outcome | None:
-        """The cell's answers, trained now unless they are kept; None where nothing is kept and training is not wanted."""
+        """Return the cell's stored answers, or train it now; None if it is not stored and training is off."""
         file = self._folder / "cells" / f"{cell.identity(self.size)}.json"
         if not file.is_file():
             if not self._may_train:
@@ -120,7 +120,7 @@ class Study:
         return Outcome(answers, facts)
 
     def checkpoint(self, cell: Cell) -> Path:
-        """The trained model's folder, without what the trainer keeps for going on."""
+        """Return the folder of the trained model, without the files that the trainer keeps to resume."""
         from bioclip_training.loop.recipe import TrainConfig
         from bioclip_training.loop.run import train
 
@@ -146,7 +146,7 @@ class Study:
         return f"new:{file}"
 
     def _settings(self, cell: Cell) -> dict[str, Any]:
-        """Nothing is chosen on held-out images here, so that arms differ in what they are named for and in nothing else."""
+        """Return settings without any choice on held-out images, so that arms differ only in the setting that names them."""
         size, tuned = self.size, cell.base is not None
         first_steps = {"resnet": size.steps, "transformer": size.transformer_steps}[cell.vision]
         steps = size.fine_tuning_steps if tuned else first_steps
@@ -164,7 +164,7 @@ def plates_of(size: Size, seed: int) -> Plates:
 
 
 def truth_N(plates: Plates) -> NDArray[np.int64]:  # noqa: N802
-    """The species of each val plate, in the order of the val catalog."""
+    """Return the species of each val plate, in the order of the val catalog."""
     return np.repeat(np.arange(len(plates.taxa)), plates.world.val_plates)
 
 
@@ -195,10 +195,10 @@ def _answers(folder: Path, plates: Plates, cell: Cell) -> dict[str, list[int]]:
 def answers_of(
     model: Path, catalog: Catalog, rows_N: NDArray[np.int64], taxa: Sequence[Taxon], label_sets: Mapping[str, Sequence[int]]
 ) -> dict[str, list[int]]:  # fmt: skip
-    """For each caption and label set the nearest label of each row, as a place in ``taxa``.
+    """Return the nearest label of each row, as an index into ``taxa``, for each caption and label set.
 
     Raises:
-        SourceError: if an image cannot be read; an experiment is of all its images or of none.
+        SourceError: if an image cannot be read, since an experiment needs all its images.
     """
     from bioclip_core.device import choose_compute
     from bioclip_core.models import find_model
@@ -211,7 +211,8 @@ def answers_of(
     book.encode(rows_N, "images", silent)
     if book.failures:
         raise SourceError(
-            f"{len(book.failures)} images of {catalog.file} cannot be read; the first: {min(book.failures.items())}"
+            f"{catalog.file}: {len(book.failures)} images cannot be read, the first: {min(book.failures.items())}; "
+            "restore them and run again"
         )
     features_ND = book.of(rows_N).astype(np.float32)
     answers = {}

@@ -1,4 +1,4 @@
-"""Question 3: many species with few plates against few species with many, at an equal number of plates."""
+"""Question 3: many species with few plates each against few species with many, with the same number of plates in all."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from benchmarks.questions.sizes import Size
 from bioclip_core.taxonomy import Rank
 
 _SPREADS = {"quarter": 4, "half": 2, "all": 1}
-"""Every how manyth seen species; the plates of each grow as the species get fewer."""
+"""Step between the seen species that are taken. The fewer species, the more plates of each."""
 
 
 def _cells(size: Size, seed: int) -> Mapping[str, Cell]:
-    """All as many plates as half the seen species have at the world's number: 12, 24 and 48 of each for 24."""
+    """Return one cell per spread, all with the same number of plates: 12, 24 and 48 per species if the world has 24."""
     cells = {}
     for name, step in _SPREADS.items():
         species = plates_of(size, seed).seen[::step]
@@ -32,26 +32,26 @@ def _report(answers: Answers) -> str:
     parts = [table(["species × plates", *_TESTS], rows)]
     if {"quarter", "all"} <= set(names):
         lead = [points(answers.joined(_lead(test))) for test in _TESTS.values()]
-        parts += ["", "The lead of most species over fewest, in points:", "", table([*_TESTS], [lead])]
+        parts += ["", "Lead of the most species over the fewest, in percentage points:", "", table([*_TESTS], [lead])]
     return "\n".join(parts)
 
 
 Test = Callable[[str], Callable[[Answered], Sample]]
-"""Of a cell's name."""
+"""Function from the name of a cell to its sample in a world."""
 
 
 def _common(name: str) -> Callable[[Answered], Sample]:
-    """Species that every collection has, among the labels of all."""
+    """Sample the species that are in every collection, among the labels of all."""
     return lambda world: world.hits(name, of=world.plates.seen[:: _SPREADS["quarter"]])
 
 
 def _unseen(rank: Rank) -> Test:
-    """Species that no collection has, right down to a rank."""
+    """Sample the species that are in none of the collections, correct down to a rank."""
     return lambda name: lambda world: world.hits(name, of=world.plates.unseen, rank=rank)
 
 
 _TESTS: Mapping[str, Test] = {
-    "species that all have": _common,
+    "species in all collections": _common,
     **{f"unseen: {rank}": _unseen(rank) for rank in (Rank.GENUS, Rank.FAMILY, Rank.CLASS)},
 }
 
@@ -66,7 +66,7 @@ def _described(answers: Answers, name: str) -> str:
 
 
 def _plates(size: Size, step: int) -> int:
-    """Of each species, where every ``step``-th is taken: as many in all as half of the seen species would have."""
+    """Return the plates per species if every ``step``-th species is taken: in all as many as half of the seen species have."""
     return max(1, size.plates * step // 2)
 
 

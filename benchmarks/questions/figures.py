@@ -1,4 +1,4 @@
-"""Shares and differences with 95% intervals, resampled by species: plates of one species are no independent evidence."""
+"""Shares and differences with 95% intervals, resampled by species, since plates of one species are not independent evidence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bioclip_training.evaluation.scores import bootstrap_interval
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Hits of N plates, and the cluster of each: a species of a world. Samples of several worlds are joined by ``+``."""
+    """Hits of N plates with their clusters (a species of a world). ``+`` joins samples of several worlds."""
 
     hits_N: NDArray[np.float64]
     clusters_N: NDArray[np.int64]
@@ -26,7 +26,7 @@ class Sample:
         )  # fmt: skip
 
     def minus(self, other: Sample) -> Sample:
-        """The difference plate by plate; both must be of the same plates."""
+        """Return the difference plate by plate. Both samples must have the same plates."""
         if not np.array_equal(self.clusters_N, other.clusters_N):
             raise ValueError("a difference needs two samples of the same plates")
         return Sample(self.hits_N - other.hits_N, self.clusters_N)
@@ -36,13 +36,13 @@ class Sample:
         return float(self.hits_N.mean()) if len(self.hits_N) else float("nan")
 
     def interval(self) -> tuple[float, float]:
-        """95%, by drawing whole species with replacement."""
+        """Return the 95% interval, from whole species drawn with replacement."""
         numbers_N = np.unique(self.clusters_N, return_inverse=True)[1]
         return bootstrap_interval(self.hits_N, numbers_N)
 
 
 def joined(samples: Sequence[Sample]) -> Sample:
-    """The samples of several worlds as one."""
+    """Join the samples of several worlds."""
     first, *others = samples
     for other in others:
         first = first + other
@@ -50,14 +50,14 @@ def joined(samples: Sequence[Sample]) -> Sample:
 
 
 def averaged(samples: Sequence[Sample]) -> Sample:
-    """The mean of several tests on the same plates, plate by plate."""
+    """Return the mean of several tests on the same plates, plate by plate."""
     return Sample(np.mean([sample.hits_N for sample in samples], axis=0), samples[0].clusters_N)
 
 
 def hits(
     answers_N: NDArray[np.int64], truth_N: NDArray[np.int64], taxa: Sequence[Taxon], rank: Rank, of: Sequence[int]
 ) -> Sample:
-    """Whether answered and true species agree down to a rank, of the plates of some species."""
+    """Compare answered and true species down to a rank, for the plates of the species in ``of``."""
     names = [taxon.lineage[: rank.depth + 1] for taxon in taxa]
     inside_N = np.isin(truth_N, list(of))
     pairs = zip(answers_N[inside_N].tolist(), truth_N[inside_N].tolist(), strict=True)
@@ -65,18 +65,18 @@ def hits(
 
 
 def percent(sample: Sample) -> str:
-    """``61.3 [57.0, 65.1]``, in percent."""
+    """Format a share in percent: ``61.3 [57.0, 65.1]``."""
     low, high = sample.interval()
     return f"{100 * sample.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def points(sample: Sample) -> str:
-    """A difference, signed: ``+4.2 [+1.0, +7.5]``, in percentage points."""
+    """Format a difference in percentage points, with its sign: ``+4.2 [+1.0, +7.5]``."""
     low, high = sample.interval()
     return f"{100 * sample.mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Format a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

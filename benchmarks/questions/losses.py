@@ -1,4 +1,4 @@
-"""Question 5: ``clip`` against ``taxon`` loss at several label counts; the fewer labels, the more captions of a batch are equal."""
+"""Question 5: ``clip`` against ``taxon`` loss at several label counts. With fewer labels, more captions of a batch are equal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _LOSSES = ("taxon", "clip")
 
 
 def _cells(size: Size, seed: int) -> Mapping[str, Cell]:
-    """Whole runs, many labels first; then half the steps, since few labels are soon learnt with any loss.
+    """Return whole runs with the most labels first, then runs of half the steps, since few labels are learnt soon with any loss.
 
-    The ``taxon`` model of all seen species is the mixture of other questions, since it is the recipe's loss.
+    The ``taxon`` model of all seen species is the ``mixture`` cell of other questions, since ``taxon`` is the recipe's loss.
     """
     seen = plates_of(size, seed).seen
     cells = {}
@@ -41,7 +41,8 @@ def _report(answers: Answers) -> str:
             rows.append([*row, percent(taxon), percent(clip), points(taxon.minus(clip))])
     return "\n".join(
         [
-            "Top-1 species among the labels trained on (taxonomic captions; trained on the mixture of captions):",
+            "Top-1 accuracy at species rank among the labels trained on (trained on the mixture of captions, tested with "
+            "taxonomic captions):",
             "",
             table(["steps", "labels", "repeated captions in a batch", "taxon", "clip", "difference"], rows),
         ]
@@ -49,7 +50,7 @@ def _report(answers: Answers) -> str:
 
 
 _SHARES = (1, 2)
-"""Whole runs, and halves: with all steps few labels are learnt entirely, with a quarter of them nothing is learnt."""
+"""Whole runs and halves. With all steps, few labels are learnt entirely; with a quarter, accuracy stays near chance."""
 
 
 def _steps(size: Size, share: int) -> int:

@@ -1,4 +1,4 @@
-"""Question 2: taxonomic names against scientific names alone: what the ranks in a caption do for genus, family and new species."""
+"""Question 2: taxonomic names against scientific names alone, to see if ranks in a caption help with genus, family and new species."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _cells(size: Size, seed: int) -> Mapping[str, Cell]:
 
 def _report(answers: Answers) -> str:
     if not answers.has(*_NAMES):
-        return "Both models are needed; see what is missing."
+        return "Both models are needed; train the missing cells first."
     parts = []
     for what in ("seen", "unseen"):
         rows = []
@@ -29,16 +29,17 @@ def _report(answers: Answers) -> str:
             taxonomic, scientific = (answers.joined(_sampler(name, what, rank)) for name in _NAMES)
             rows.append([rank.value, percent(taxonomic), percent(scientific), points(taxonomic.minus(scientific))])
         parts += [
-            f"{what.capitalize()} species, among the labels of all; each model is tested with the names it was trained on:",
+            f"{what.capitalize()} species, among the labels of all species; each model is tested with the kind of name that it "
+            "was trained on:",
             "",
         ]
-        parts += [table(["right down to", "taxonomic", "scientific", "difference"], rows), ""]
+        parts += [table(["correct down to", "taxonomic", "scientific", "difference"], rows), ""]
     return "\n".join(parts).rstrip()
 
 
 def _sampler(name: str, what: str, rank: Rank) -> Callable[[Answered], Sample]:
-    """``what`` is seen or unseen."""
+    """Sample the species in ``what`` (``seen`` or ``unseen``)."""
     return lambda world: world.hits(name, of=getattr(world.plates, what), rank=rank, caption=name)
 
 
-QUESTION = Question("names", "Do the ranks above the genus belong into a caption?", _cells, _report)
+QUESTION = Question("names", "Do the ranks above the genus belong in a caption?", _cells, _report)

@@ -1,4 +1,4 @@
-"""What a question is: the cells that it needs of each world, and the tables that they give."""
+"""Questions: the cells that each needs from every world, and the tables made from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bioclip_core.taxonomy import Rank
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The outcomes of one world, by the cells' names within the question."""
+    """Outcomes of one world, by the names of the cells within the question."""
 
     plates: Plates
     outcomes: Mapping[str, Outcome]
@@ -22,25 +22,25 @@ class Answered:
     def hits(
         self, cell: str, *, of: Sequence[int], rank: Rank = Rank.SPECIES, caption: str = "taxonomic", labels: str = "all"
     ) -> Sample:  # fmt: skip
-        """Whether the answers of a cell are right at a rank, of the plates of some species."""
+        """Compare the answers of a cell with the truth at a rank, for the plates of the species in ``of``."""
         answers_N = self.outcomes[cell].species_N(caption, labels)
         return hits(answers_N, truth_N(self.plates), self.plates.taxa, rank, of)
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What is known of a question: the worlds in which at least one cell is there, and the cells that all of these have."""
+    """Worlds with at least one trained cell of a question, with the cells that all of these worlds have."""
 
     worlds: tuple[Answered, ...]
     missing: tuple[str, ...]
-    """Cells that could not be counted since they are not trained in every world."""
+    """Cells that are not counted, since they are not trained in every world."""
     size: Size
 
     def has(self, *cells: str) -> bool:
         return bool(self.worlds) and all(cell in world.outcomes for cell in cells for world in self.worlds)
 
     def joined(self, sample: Callable[[Answered], Sample]) -> Sample:
-        """A sample of every world, as one."""
+        """Return the samples of every world, joined."""
         return joined([sample(world) for world in self.worlds])
 
 
@@ -51,12 +51,12 @@ class Question:
     name: str
     asks: str
     cells: Callable[[Size, int], Mapping[str, Cell]]
-    """Of a world's seed, by name."""
+    """Function from a size and the seed of a world to cells by name."""
     report: Callable[[Answers], str]
 
 
 def gather(question: Question, study: Study, seeds: Sequence[int]) -> Answers:
-    """The outcomes of a question's cells, trained where the study may; cells that only some worlds have are left out."""
+    """Return the outcomes of a question's cells, trained if the study may train. A cell counts only if every world has it."""
     found: list[tuple[Plates, dict[str, Outcome]]] = []
     missing: set[str] = set()
     for seed in seeds:

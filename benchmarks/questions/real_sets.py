@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).parent.parent.parent
 
 
-def leaves(_size: Size, _seeds: Sequence[int], *, may_train: bool) -> str:  # noqa: ARG001 - as every question is called
-    """Question 4 on the leaves: the mini checkpoint was trained on ``train`` alone. Nothing is trained here."""
+def leaves(_size: Size, _seeds: Sequence[int], *, may_train: bool) -> str:  # noqa: ARG001 - one signature for all questions
+    """Put question 4 to the mini checkpoint on the leaves. It was trained on ``train`` alone; nothing is trained here."""
     catalog = _catalog("leaves")
     taxa, splits = catalog.taxa, np.array(catalog.column("split"), dtype=object)
     seen = sorted(set(catalog.taxon_of_N[splits == "train"].tolist()))
@@ -50,11 +50,11 @@ def leaves(_size: Size, _seeds: Sequence[int], *, may_train: bool) -> str:  # no
                 continue
             found = [hits(_array(answers, labels), truth_N, taxa, rank, members) for rank in RANKS]
             rows.append([name, f"{what} ({len(members)} labels, {len(found[0].hits_N)} images)", *map(percent, found)])
-    return table(["among", "nearest seen", *(f"{rank} right" for rank in RANKS)], rows)
+    return table(["among", "nearest seen", *(f"{rank} correct" for rank in RANKS)], rows)
 
 
 def reef_fish(size: Size, seeds: Sequence[int], *, may_train: bool) -> str:
-    """Question 5 on the reef fish: one small model a loss and seed, from random weights."""
+    """Put question 5 to the reef fish, with one small model per loss and seed, from random weights."""
     catalog = _catalog("reef_fish")
     rows_N = np.flatnonzero(np.array(catalog.column("split"), dtype=object) == "val")
     truth_N, tracks_N = (
@@ -68,7 +68,7 @@ def reef_fish(size: Size, seeds: Sequence[int], *, may_train: bool) -> str:
             if all(both.values()):
                 samples[loss].append(Sample((_array(answers, "all") == truth_N).astype(np.float64), tracks_N))
     if not samples["clip"]:
-        return "Nothing is trained yet."
+        return "Not trained yet."
     # Frames of one track are one observation in every run: the seeds are averaged, not counted as more fish.
     taxon, clip = (averaged(samples[loss]) for loss in ("taxon", "clip"))
     head = ["labels", "images", "tracks", "seeds", "taxon", "clip", "difference"]
@@ -77,13 +77,13 @@ def reef_fish(size: Size, seeds: Sequence[int], *, may_train: bool) -> str:
 
 
 REAL: Mapping[str, Callable[..., str]] = {"leaves": leaves, "reef-fish": reef_fish}
-"""By the name that the command knows them by."""
+"""Questions by the name that the command takes."""
 
 
 def _trained(
     size: Size, catalog: Catalog, loss: str, seed: int, rows_N: NDArray[np.int64], may_train: bool
 ) -> dict[str, list[int]]:  # fmt: skip
-    """The answers of one run on the val rows, by caption and label set; empty where it may not be trained."""
+    """Return the answers of one run on the val rows, by caption and label set; empty if it is missing and must not be trained."""
     from bioclip_training.loop.recipe import TrainConfig
     from bioclip_training.loop.run import train
 
@@ -111,7 +111,7 @@ def _trained(
 
 
 def _catalog(name: str) -> Catalog:
-    """A real set as a catalog, built by the command once."""
+    """Open a real set as a catalog; the command builds it once."""
     from bioclip_training.catalog.rows import Catalog
 
     file = cache() / "questions" / f"{name}.parquet"

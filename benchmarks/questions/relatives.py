@@ -1,4 +1,4 @@
-"""Question 4: zero-shot on species that were never seen, by how near a relative was."""
+"""Question 4: zero-shot answers on unseen species, by the distance of the nearest seen relative."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _cells(size: Size, seed: int) -> Mapping[str, Cell]:
 
 def _report(answers: Answers) -> str:
     if not answers.has(MIXTURE):
-        return "The model is needed; see what is missing."
+        return "The model is needed; train the missing cell first."
     parts = []
     for labels, what in (("all", "the labels of all species"), ("untrained", "the labels of unseen species alone")):
         rows = []
@@ -33,12 +33,12 @@ def _report(answers: Answers) -> str:
             row += [percent(answers.joined(_sampler(nearest, rank, labels))) for rank in RANKS]
             rows.append(row)
         parts += [f"Among {what} (chance for a species: {_chance(answers, labels)}):", ""]
-        parts += [table(["nearest relative seen is of the same", *(f"{rank} right" for rank in RANKS)], rows), ""]
+        parts += [table(["nearest seen relative shares the", *(f"{rank} correct" for rank in RANKS)], rows), ""]
     return "\n".join(parts).rstrip()
 
 
 def _sampler(nearest: Rank, rank: Rank, labels: str) -> Callable[[Answered], Sample]:
-    """Tested with ranks and common name together: a common name says what can be seen, a new epithet says nothing."""
+    """Sample answers to ranks and common name together: a common name says something about looks, a new epithet does not."""
 
     def sample(world: Answered) -> Sample:
         return world.hits(MIXTURE, of=_species(world, nearest), rank=rank, caption="taxonomic_common", labels=labels)

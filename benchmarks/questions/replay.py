@@ -1,4 +1,4 @@
-"""Question 6: teaching new species with no replay of the old ones, with replay, and with a second projection (BioCLIP 2)."""
+"""Question 6: teaching new species without replay of the old ones, with replay, and with a second projection (BioCLIP 2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ARMS = ("no replay", "shared projection", "second projection")
 
 
 def _cells(size: Size, seed: int) -> Mapping[str, Cell]:
-    """Of a vision transformer: nothing else has a projection that can be copied."""
+    """Return cells of a vision transformer, the only tower with a projection that can be copied."""
     old = all_seen(size, seed)
     base = Cell(seed, old, vision="transformer")
     new = Collection("new", plates_of(size, seed).new)
@@ -28,7 +28,7 @@ def _cells(size: Size, seed: int) -> Mapping[str, Cell]:
 
 def _report(answers: Answers) -> str:
     if not answers.has("before"):
-        return "The model that is taught is needed; see what is missing."
+        return "The model before teaching is needed; train the missing cells first."
     rows = []
     for name in ("before", *(arm for arm in _ARMS if answers.has(arm))):
         new, old = (answers.joined(_sampler(name, what)) for what in ("new", "seen"))
@@ -36,9 +36,9 @@ def _report(answers: Answers) -> str:
         rows.append([name, percent(new), percent(old), kept])
     return "\n".join(
         [
-            "Top-1 species among the labels of all species (taxonomic captions):",
+            "Top-1 accuracy at species rank among the labels of all species (taxonomic captions):",
             "",
-            table(["", "new species", "old species", "change of the old"], rows),
+            table(["", "new species", "old species", "change in old species"], rows),
         ]
     )
 

@@ -1,4 +1,4 @@
-"""The cells that several questions share: models of all seen species, by the captions that they were trained on."""
+"""Cells that several questions share: models of all seen species, by the captions that they were trained on."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ MIXTURE = "mixture"
 
 
 def all_seen(size: Size, seed: int) -> Collection:
-    """Every seen species, with the world's number of plates."""
+    """Return the collection of every seen species, with the world's number of plates."""
     return Collection("seen", plates_of(size, seed).seen)
 
 
 def trained_on(size: Size, seed: int, captions: str, **changes: Any) -> Cell:
-    """A model of all seen species, trained on one caption or the mixture of the recipe."""
+    """Return the cell of all seen species, trained on one caption or the mixture of the recipe."""
     mix = {} if captions == MIXTURE else {"captions": {captions: 1.0}}
     return Cell(seed, all_seen(size, seed), {**mix, **changes})
 
 
 def by_caption(size: Size, seed: int) -> dict[str, Cell]:
-    """The mixture first: other questions wait for it."""
+    """Return one cell per caption, with the mixture first because other questions need it."""
     return {name: trained_on(size, seed, name) for name in (MIXTURE, *(kind.value for kind in CAPTIONS))}

@@ -1,4 +1,4 @@
-"""How large the experiments are: the quick look, what two busy cores can do, and what a quiet machine should."""
+"""Sizes of the experiments: a quick look, the size for two busy cores, and the size for a quiet machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Vision = Literal["resnet", "transformer"]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A world, a model and the length of its training; part of every cell's identity."""
+    """A world, a model and the length of its training: part of the identity of every cell."""
 
     name: str
     families: int = 24
@@ -23,26 +23,26 @@ class Size:
     val_plates: int = 6
     image_size: int = 48
     width: int = 12
-    """Of the first stage of a ResNet with one block a stage."""
+    """Width of the first stage of the ResNet, which has one block per stage."""
     transformer_width: int = 96
-    """Of the vision transformer, in three layers with patches of 8 pixels, that the question about replay needs."""
+    """Width of the vision transformer (three layers, patches of 8 pixels) for the question about replay."""
     text_width: int = 64
     embed_dim: int = 96
     steps: int = 120
     transformer_steps: int = 240
-    """It learns from few images later than the ResNet."""
+    """Steps of the transformer, which needs more than the ResNet to learn from few images."""
     fine_tuning_steps: int = 60
     batch_size: int = 64
     learning_rate: float = 2e-3
     fine_tuning_rate: float = 1e-3
     label_counts: tuple[int, ...] = (8, 24, 96)
-    """Of the question about losses; the largest is that of all seen species."""
+    """Label counts of the question about losses. The largest is the number of seen species."""
 
     def world(self, seed: int) -> World:
         return World(seed, self.families, self.species, self.plates, 2 * self.plates, self.val_plates)
 
     def model(self, vision: Vision) -> Mapping[str, Any]:
-        """The start's JSON file. A ResNet learns from few images far sooner than a vision transformer does."""
+        """Return the content of the JSON file to start from. A ResNet learns from few images far sooner than a transformer."""
         towers: Mapping[Vision, Mapping[str, Any]] = {
             "resnet": {"layers": [1, 1, 1, 1], "width": self.width},
             "transformer": {"layers": 3, "width": self.transformer_width, "patch_size": 8},
@@ -65,15 +65,15 @@ QUICK = Size(
     "quick", families=12, species=36, plates=4, val_plates=2, image_size=32, width=4, transformer_width=32, text_width=32,
     embed_dim=32, steps=3, transformer_steps=3, fine_tuning_steps=2, batch_size=16, label_counts=(4, 18),
 )  # fmt: skip
-"""Shows that everything runs; its figures mean nothing."""
+"""Size to check that everything runs; its figures mean nothing."""
 
 SMALL = Size("small")
-"""About a quarter of a minute of one core a cell; the figures of LOG.md."""
+"""Size of the figures in LOG.md: about 15 seconds of one core per cell."""
 
 FULL = Size(
     "full", plates=48, val_plates=12, image_size=64, width=32, transformer_width=192, embed_dim=192, text_width=128, steps=1500,
     transformer_steps=3000, fine_tuning_steps=300, learning_rate=1e-3, fine_tuning_rate=3e-4,
 )  # fmt: skip
-"""Some ten minutes of two quiet cores a cell."""
+"""Size for a quiet machine: about ten minutes of two cores per cell."""
 
 SIZES = {size.name: size for size in (QUICK, SMALL, FULL)}

@@ -1,4 +1,4 @@
-"""The world that the questions are put to: a biosphere with species held out at each distance, its plates, and catalogs of them."""
+"""Worlds for the questions: a biosphere with species held out at each distance, its plates, and catalogs of them."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_training.biosphere import Biosphere, plate
 from bioclip_training.catalog.rows import CatalogRow, table_from
 
-_PLATE = (112, 84)  # pixels; more than the models of the questions see
-_TRAIN, _VAL = 0, 1  # keep the random numbers of the two kinds of plates apart
+_PLATE = (112, 84)  # pixels; larger than the input of the models
+_TRAIN, _VAL = 0, 1  # part of the random seed, so that the two kinds of plates differ
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A biosphere and how many plates there are of each species; equal values give equal pictures."""
+    """A biosphere and the number of plates per species. Equal values give equal pictures."""
 
     seed: int
-    """Of the tree, its looks, its names and the plates; it also decides which classes lose what (:func:`held_out`)."""
+    """Seed of the tree, its looks, its names and the plates; it also decides which classes lose species (:func:`held_out`)."""
     families: int = 24
     species: int = 144
     plates: int = 24
-    """For training, of each species."""
+    """Training plates per species."""
     more_plates: int = 48
-    """Of each species of the narrow collection in the question about diversity."""
+    """Training plates per species of the narrow collection in the question about diversity."""
     val_plates: int = 6
-    """To measure on, of each species, seen or not."""
+    """Plates per species, seen or unseen, for measuring."""
 
 
 class Plates:
-    """The plates of a world, rendered when they are first asked for and kept under the benchmarks' cache."""
+    """Plates of a world, rendered on first use and kept in the cache of the benchmarks."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self._species = Biosphere.grow(seed=world.seed + 20, families=world.families, species=world.species).species
         self.taxa = tuple(one.taxon for one in self._species)
-        """S species in the order of the tree: the labels of every question, and what predictions count."""
+        """S species in the order of the tree: the labels of every question, to which answers are indices."""
 
     @property
     def folder(self) -> Path:
-        """Of the catalogs and their plates."""
+        """Folder of the catalogs and their plates."""
         return cache() / "questions" / f"world-{settings_id(asdict(self.world))[:12]}"
 
     @cached_property
     def unseen(self) -> tuple[int, ...]:
-        """The species that no base model is trained on."""
+        """Species that are held out from every base model."""
         return held_out(self.taxa, self.world.seed)
 
     @cached_property
@@ -62,20 +62,20 @@ class Plates:
 
     @cached_property
     def new(self) -> tuple[int, ...]:
-        """Of the unseen, those that the question about replay teaches later: every fourth."""
+        """Every fourth unseen species, which the question about replay teaches later."""
         return self.unseen[::4]
 
     def nearest_seen(self, species: int) -> Rank | None:
-        """The lowest rank that a species shares with a seen one; None where they share nothing."""
+        """Return the lowest rank that a species shares with a seen one; None if they share none."""
         return nearest(self.taxa[species], [self.taxa[other] for other in self.seen])
 
     def val_catalog(self) -> Path:
-        """Plates of every species, none of which is in a training catalog."""
+        """Return the catalog with plates of every species; none of these plates is in a training catalog."""
         numbers = range(self.world.val_plates)
         return self._catalog("val", [(index, number) for index in range(len(self.taxa)) for number in numbers], _VAL)
 
     def train_catalog(self, name: str, species: Sequence[int], plates: int | None = None) -> Path:
-        """The first ``plates`` training plates of each of these species; the first ones are the same in every catalog."""
+        """Return the catalog with the first ``plates`` training plates of each species. The first plates are the same in every catalog."""
         count = plates or self.world.plates
         named = f"{name}-{len(species)}x{count}"
         return self._catalog(named, [(index, number) for index in species for number in range(count)], _TRAIN)
@@ -96,7 +96,7 @@ class Plates:
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
             picture = plate(self._species[index], np.random.default_rng([self.world.seed, kind, index, number]), _PLATE)
-            draft = file.with_suffix(f".{os.getpid()}.part")  # without the wait for the disk that replacing_file() has
+            draft = file.with_suffix(f".{os.getpid()}.part")  # not replacing_file(), which waits for the disk
             picture.image.save(draft, "JPEG", quality=92, subsampling=0)
             draft.replace(file)
         return CatalogRow(
@@ -106,10 +106,11 @@ class Plates:
 
 
 def held_out(taxa: Sequence[Taxon], shift: int) -> tuple[int, ...]:
-    """Species that no base model sees, chosen so that the nearest seen relative is of the genus, the family, the order or the class.
+    """Choose the held-out species so that the nearest seen relative shares the genus, the family, the order or the class.
 
     The classes take turns: one loses its last order, two their last family, two the last genus of some families, two the
-    last species of some genera. ``shift`` rotates who loses what, so that over several worlds no distance is one body plan.
+    last species of some genera. ``shift`` rotates these roles among the classes, so that over several worlds a distance is
+    not tied to one body plan.
     """
     lost: set[int] = set()
     for position, members in enumerate(_parts(taxa, range(len(taxa)), Rank.CLASS)):
@@ -130,7 +131,7 @@ def held_out(taxa: Sequence[Taxon], shift: int) -> tuple[int, ...]:
 
 
 def nearest(taxon: Taxon, others: Sequence[Taxon]) -> Rank | None:
-    """The lowest rank down to which a lineage agrees with one of the others."""
+    """Return the lowest rank down to which a lineage agrees with one of the others, or None."""
     shared = [
         rank
         for rank in RANKS
@@ -140,7 +141,7 @@ def nearest(taxon: Taxon, others: Sequence[Taxon]) -> Rank | None:
 
 
 def _parts(taxa: Sequence[Taxon], members: Sequence[int], rank: Rank) -> list[list[int]]:
-    """The members by their taxon at a rank, in the tree's order."""
+    """Group the members by their taxon at a rank, in the order of the tree."""
     parts: dict[tuple[str, ...], list[int]] = {}
     for index in members:
         parts.setdefault(taxa[index].lineage[: rank.depth + 1], []).append(index)
@@ -148,5 +149,5 @@ def _parts(taxa: Sequence[Taxon], members: Sequence[int], rank: Rank) -> list[li
 
 
 def _last(parts: Sequence[Sequence[int]]) -> set[int]:
-    """The last part, if others stay."""
+    """Return the last part, or the empty set if it is the only one."""
     return set(parts[-1]) if len(parts) > 1 else set()

@@ -1,4 +1,4 @@
-"""Our answers are those that the published recipe gives: plain open_clip, a softmax over all labels, and sums of species."""
+"""Our answers equal those of the published recipe: plain open_clip, a softmax over all labels, and sums of species."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from bioclip_plugin.items.answers import Answer
 
 FP32 = Compute("cpu", "fp32", "for the test")
 LOGIT_SCALE = 100.0
-# Features and labels are kept in float16: a number is off by at most 2^-11 of itself, a cosine of 32 numbers therefore by
-# some 1e-4, a logit (times 100) by 1e-2, and a probability of a half by a quarter of that.
+# Features and labels are kept in float16. A number is off by at most 2^-11 of itself, so a cosine of 32 numbers is off by
+# about 1e-4, a logit (times 100) by 1e-2, and a probability of a half by a quarter of that.
 TOLERANCE = 5e-3
 
 TINY: dict[str, Any] = {
@@ -43,7 +43,7 @@ SQUASH = {"interpolation": "bilinear", "resize_mode": "squash"}
 
 @dataclass(frozen=True)
 class Reference:
-    """What plain open_clip and a few lines of numpy say: P photos, N taxa by their seven names."""
+    """Answers of plain open_clip and a few lines of numpy: P photos, N taxa by their seven names."""
 
     probabilities_PN: NDArray[np.float64]
     lineages: list[tuple[str, ...]]
@@ -67,7 +67,7 @@ def answered(answer: Answer, ranks: int) -> dict[tuple[str, ...], float]:
 
 
 def opened(folder: Path) -> tuple[Any, Any]:
-    """open_clip's own model and transform for a folder."""
+    """Open the model and the transform of a folder with open_clip."""
     model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}", return_transform=True)
     return model.eval(), transform
 
@@ -85,7 +85,7 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def photos(folder: Path, seeds: range) -> list[Path]:
-    """Smooth coloured photographs of different shapes; PNG, so that nothing but the resize is compared."""
+    """Write smooth coloured photographs of different shapes, as PNG so that only the resize is compared."""
     folder.mkdir(exist_ok=True)
     paths = []
     for seed in seeds:
@@ -98,7 +98,7 @@ def photos(folder: Path, seeds: range) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny random CLIP, its features centred so that they differ by photo, with the logit scale of a trained one."""
+    """Tiny random CLIP with the logit scale of a trained one, its features centred so that they differ by photo."""
     from safetensors.torch import save_file
 
     folder = tmp_path_factory.mktemp("parity") / "model"
@@ -123,7 +123,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def published(model_folder: Path) -> tuple[Path, Path, list[tuple[str, ...]]]:
-    """Label files of TreeOfLife's shape: 120 species in 30 genera near the features of other photos, in no order."""
+    """Label files in TreeOfLife's shape: 120 unsorted species in 30 genera, near the features of other photos."""
     folder = model_folder.parent
     rng = np.random.default_rng(5)
     others = features(*opened(model_folder), photos(folder / "others", range(100, 140)))
@@ -196,7 +196,7 @@ def test_a_genus_has_the_sum_of_its_species(
 
 @pytest.mark.shared_data
 def test_a_trained_checkpoint_answers_real_leaves_as_plain_open_clip_does(tmp_path: Path) -> None:
-    """With fp32 and full decoding, top-1 agrees on at least 99.5% of images and probabilities within 0.01."""
+    """With fp32 and full decoding, top-1 agrees on at least 99.5% of images, and probabilities agree within 0.01."""
     root = Path(os.environ["BIOCLIP_DATA"])
     folder = root / "models" / "mini"
     rows = [

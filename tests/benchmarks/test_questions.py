@@ -1,4 +1,4 @@
-"""The papers' questions as experiments: their worlds, the arithmetic of their figures, and one cell from start to end."""
+"""Experiments on the papers' questions: their worlds, the arithmetic of their figures, and one cell from start to end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def species(*names: str) -> Taxon:
 
 
 def sample(*values: float) -> Sample:
-    """One plate a species."""
+    """Return a sample with one plate per species."""
     return Sample(np.array(values), np.arange(len(values)))
 
 
@@ -112,7 +112,7 @@ def test_figures_are_written_in_percent_and_differences_with_their_sign() -> Non
 
 
 def test_the_table_of_relatives_counts_by_distance() -> None:
-    """A model that answers with the first species of the true family: right to the family, and to no genus but the first's."""
+    """The model answers with the first species of the true family: correct at the family, and at the genus only for the first one."""
     plates = plates_of(SMALL, 0)
     first: dict[str, int] = {}
     for index, taxon in enumerate(plates.taxa):
@@ -148,7 +148,7 @@ def test_a_cell_is_trained_once_and_answers_for_every_plate(tmp_path: Path) -> N
     assert [json.loads(file.read_text())["answers"] for file in files] == [outcome.answers]
 
 
-def test_what_is_not_trained_is_missing_where_nothing_may_be_trained() -> None:
+def test_cells_without_a_model_are_missing_if_training_is_off() -> None:
     answers = gather(QUESTIONS["losses"], Study(TINY, may_train=False), [0])
     assert answers.worlds == ()
     assert answers.missing == tuple(
@@ -156,7 +156,7 @@ def test_what_is_not_trained_is_missing_where_nothing_may_be_trained() -> None:
     )
 
 
-def test_what_differs_in_anything_is_another_cell() -> None:
+def test_any_difference_makes_another_cell() -> None:
     plain = Cell(0, Collection("a", (1, 2)))
     others = (
         Cell(1, plain.collection), Cell(0, Collection("a", (1, 3))), Cell(0, plain.collection, {"loss": "clip"}),
@@ -171,8 +171,8 @@ def test_a_fine_tuned_model_knows_what_its_base_and_its_replay_showed() -> None:
     assert Cell(0, Collection("new", (4,)), base=base, replay=Collection("some", (1, 2))).trained == (0, 1, 2, 4)
 
 
-def test_a_question_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_question_is_refused_with_the_known_names(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["lenses"])
     assert stopped.value.code == 2
-    assert "no question is called lenses; there are captions, losses" in capsys.readouterr().err
+    assert "unknown question lenses; choose from captions, losses" in capsys.readouterr().err
