@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, time
 from pathlib import Path
 
-from bioclip_core.cells import column_name
+from bioclip_core.cells import column_name, day_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.formats.camtrap_dp.schema import MISSING, TABLES, Column, fault_of
 from bioclip_plugin.items.deployments import Deployment, stamp
-from bioclip_plugin.items.time_zones import moment_in
+from bioclip_plugin.items.time_zones import in_zone, moment_in
 
 NEEDED = ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd")
 """Columns that the table must have; other columns of Camtrap DP's table are used if present."""
@@ -98,6 +98,8 @@ def _cell(column: Column, cell: str, time_zone: str | None, where: str) -> str:
     shown = f"{where}: {column.name} {cell!r}"
     if column.kind == "datetime" and cell not in MISSING:
         moment = moment_in(cell, time_zone)
+        if moment is None and (day := day_of(cell)):
+            moment = in_zone(datetime.combine(day, time()), time_zone)  # a day begins and ends deployments at midnight
         if moment is None:
             raise UsageError(f"{shown}: must be a date and time such as 2020-05-30T04:57:37")
         if moment.tzinfo is None:

@@ -360,6 +360,19 @@ def test_a_table_of_deployments_must_have_its_columns_and_each_name_once(
         exported(store, run, tmp_path / "gone", deployments=tmp_path / "gone.csv")
 
 
+def test_a_day_in_a_table_of_deployments_is_its_midnight_in_the_time_zone_given(
+    store: Store, table: Path, tmp_path: Path
+) -> None:
+    write_table(table, COLUMNS, [D1 | {"deploymentStart": "2020-05-30", "deploymentEnd": "2020-07-01"}])
+    run = store_run(store, (taken("photos/a.jpg"), [best(FOX)]))
+    folder, _ = exported(store, run, tmp_path / "out", deployments=table, time_zone="+02:00")
+    (row,) = read_table(folder, "deployments")
+    assert telling(row, "deploymentStart", "deploymentEnd") == (
+        "2020-05-30T00:00:00+02:00",
+        "2020-07-01T00:00:00+02:00",
+    )
+
+
 def test_a_table_of_deployments_may_use_semicolons_and_other_letter_case(
     store: Store, table: Path, tmp_path: Path
 ) -> None:
