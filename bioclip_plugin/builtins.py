@@ -53,30 +53,25 @@ class Builtins:
 
     @hookimpl
     def register_models(self, register: Callable[[ModelEntry], None]) -> None:
-        register(
+        for entry in (
             ModelEntry(
                 "bioclip-2", "hf-hub:imageomics/bioclip-2", "ViT-L/14 on TreeOfLife-200M; the default", "MIT", _CITE_2,
                 preprocessing=BIOCLIP_PREPROCESSING, labels=PublishedLabels("imageomics/TreeOfLife-200M"),
-            )
-        )  # fmt: skip
-        register(
+            ),
             ModelEntry(
                 "bioclip", "hf-hub:imageomics/bioclip", "ViT-B/16 on TreeOfLife-10M", "MIT", _CITE_1,
                 preprocessing=BIOCLIP_PREPROCESSING, labels=PublishedLabels("imageomics/TreeOfLife-10M"),
-            )
-        )  # fmt: skip
-        register(
+            ),
             ModelEntry(
                 "bioclip-2.5", "hf-hub:imageomics/bioclip-2.5-vith14", "ViT-H/14; bring a label set: labels build", "MIT", _CITE_2,
                 preprocessing=BIOCLIP_PREPROCESSING,
-            )
-        )  # fmt: skip
-        demo = files("bioclip_plugin") / "demo_model"
-        register(
+            ),
             ModelEntry(
-                "demo", f"local-dir:{demo}", "a small model of an invented tree of life, inside the package", "MIT"
-            )
-        )
+                "demo", f"local-dir:{files('bioclip_plugin') / 'demo_model'}",
+                "a small model of an invented tree of life, inside the package", "MIT",
+            ),
+        ):  # fmt: skip
+            register(entry)
 
     @hookimpl(trylast=True)
     def register_sources(self, register: Callable[[Source], None]) -> None:

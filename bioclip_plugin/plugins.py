@@ -36,15 +36,8 @@ def create_plugin_manager(*, installed: bool = True) -> BioclipPluginManager:
         manager.distributions[name] = f"bioclip-plugin {__version__}"
     manager.on_close(media.close)
     manager.on_close(host_hooks.close)  # called before the media are closed: Sessions read them
-    if installed:
-        _load_installed(manager)
-    manager.check_pending()
-    return manager
-
-
-def _load_installed(manager: BioclipPluginManager) -> None:
     seen: dict[str, str] = {}
-    for point in entry_points(group=ENTRY_POINT_GROUP):
+    for point in entry_points(group=ENTRY_POINT_GROUP) if installed else ():
         distribution = point.dist.name if point.dist else "unknown"
         if point.name in seen:
             raise PluginError(
@@ -52,6 +45,8 @@ def _load_installed(manager: BioclipPluginManager) -> None:
             )
         seen[point.name] = distribution
         _load(manager, point, distribution)
+    manager.check_pending()
+    return manager
 
 
 def _load(manager: BioclipPluginManager, point: EntryPoint, distribution: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
@@ -26,9 +26,6 @@ PROJECT = "bioclip"
 class _Named(Protocol):
     @property
     def name(self) -> str: ...
-
-
-N = TypeVar("N", bound=_Named)
 
 
 @dataclass(frozen=True, slots=True)

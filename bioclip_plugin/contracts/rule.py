@@ -15,19 +15,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.classify import Candidate
 from bioclip_core.errors import UsageError
 from bioclip_core.identity import file_sha256
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_plugin.items.media import MediaItem, Place, Region
 from bioclip_plugin.items.verdicts import Verdict
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from bioclip_core.classify import Candidate
-    from bioclip_core.labels.label_set import LabelSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +114,8 @@ class Rule:
     def __init__(self, settings: Any) -> None:
         self.settings = settings
 
+    # The methods below are defaults, which leave their arguments alone.
+
     def identity(self) -> dict[str, Any]:
         """Return name, version and settings as plain JSON; a file is stored by the sha256 of its bytes, not by its path.
 
@@ -135,41 +135,35 @@ class Rule:
             UsageError: for content that cannot be used, with the file, the line and the value.
         """
 
-    def notes(self, labels: LabelSet) -> list[str]:
+    def notes(self, labels: LabelSet) -> list[str]:  # noqa: ARG002
         """Return sentences for the user once the labels are open, such as names of a file that the labels lack."""
-        del labels
         return []
 
-    def weights(self, place: Place, labels: LabelSet) -> NDArray[np.float32] | None:
+    def weights(self, place: Place, labels: LabelSet) -> NDArray[np.float32] | None:  # noqa: ARG002
         """Return a factor per label for a place and month (N numbers from 0; 0 = impossible); None changes nothing.
 
         Return the same array for places that are alike: rows with one array are classified together.
         """
-        del place, labels
         return None
 
-    def event_key(self, item: MediaItem) -> EventKey | None:
+    def event_key(self, item: MediaItem) -> EventKey | None:  # noqa: ARG002
         """Return the item's place in the stream, for a rule that ``groups``; None for an item that is an event by itself."""
-        del item
         return None
 
-    def joins(self, last: EventKey, key: EventKey, count: int) -> bool:
+    def joins(self, last: EventKey, key: EventKey, count: int) -> bool:  # noqa: ARG002
         """True if an item belongs to the event that has ``count`` items so far, the latest of them at ``last``."""
-        del last, key, count
         return False
 
     def event_name(self, item: MediaItem) -> str:
         """Return the name of the event whose first item this is."""
         return item.sequence or item.uri
 
-    def pools(self, event: Sequence[Subject]) -> list[list[int]]:
+    def pools(self, event: Sequence[Subject]) -> list[list[int]]:  # noqa: ARG002
         """Return groups of subjects, by position, that are answered together; the others keep their own answers."""
-        del event
         return []
 
-    def decide(self, subject: Subject) -> Ruling | None:
+    def decide(self, subject: Subject) -> Ruling | None:  # noqa: ARG002
         """Decide on a region; None keeps what was decided before."""
-        del subject
         return None
 
 

@@ -26,7 +26,20 @@ class GeofenceSettings:
     )
 
 
-class Geofence(Rule):
+class FencedRule(Rule):
+    """A rule with a geofence."""
+
+    fence: Fence | None = None
+
+    def read(self) -> None:
+        if self.fence is not None:
+            self.fence.read()
+
+    def notes(self, labels: LabelSet) -> list[str]:
+        return self.fence.notes(labels) if self.fence is not None else []
+
+
+class Geofence(FencedRule):
     """Rolls a blocked answer up over family, order, class and kingdom, at the score that it had, as SpeciesNet does."""
 
     name = "geofence"
@@ -38,22 +51,16 @@ class Geofence(Rule):
 
     def __init__(self, settings: GeofenceSettings) -> None:
         super().__init__(settings)
-        self._fence = Fence(settings.file, settings.country, settings.region)
-
-    def read(self) -> None:
-        self._fence.read()
-
-    def notes(self, labels: LabelSet) -> list[str]:
-        return self._fence.notes(labels)
+        self.fence: Fence = Fence(settings.file, settings.country, settings.region)
 
     def decide(self, subject: Subject) -> Ruling | None:
         found, place = subject.decided.candidate, subject.item.place
         if found is None or subject.decided.verdict != "taxon" or found.rank in ("label", "group"):
             return None
-        blocked = self._fence.blocked(place)
+        blocked = self.fence.blocked(place)
         if not blocked(found.taxon):
             return None
-        why = self._fence.why(found.taxon, place)
+        why = self.fence.why(found.taxon, place)
         # All candidates are rolled up where the best of them was decided on, else the decision alone.
         is_best = subject.candidates and subject.candidates[0].taxon == found.taxon
         outcome = fenced(scored(subject.candidates if is_best else [found]), blocked=blocked)

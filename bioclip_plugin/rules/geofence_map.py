@@ -53,7 +53,7 @@ class TaxonRules:
 
 @dataclass(frozen=True, slots=True)
 class FenceVerdict:
-    """Whether a taxon may be at a place, and why."""
+    """Verdict of a map on a taxon at a place, with the reason."""
 
     allowed: bool
     why: str

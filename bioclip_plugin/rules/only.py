@@ -72,8 +72,7 @@ class Only(Rule):
         note = f"{self.settings.file.name}: {count - kept} of {count} labels are excluded"
         return [note, *missing_note(self.settings.file, missing, len(set(self._names)))]
 
-    def weights(self, place: Place, labels: LabelSet) -> NDArray[np.float32] | None:
-        del place
+    def weights(self, place: Place, labels: LabelSet) -> NDArray[np.float32] | None:  # noqa: ARG002 - the same everywhere
         if self._labels is not labels:
             self.notes(labels)
         return self._weights_N

@@ -48,7 +48,7 @@ def _parsed(text: str, known: Mapping[str, type[Rule]]) -> Rule:
     for part in _NEXT.split(given) if given.strip() else []:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or key not in declared:
-            raise UsageError(f"rule {name}: {part.strip()!r} is no setting of it; {_allowed(name, declared)}")
+            raise UsageError(f"rule {name}: {part.strip()!r} is not one of its settings; {_allowed(name, declared)}")
         field = declared[key].name
         if field in values:
             raise UsageError(f"rule {name}: {key} is given twice")

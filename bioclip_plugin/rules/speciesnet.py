@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bioclip_core.errors import UsageError
-from bioclip_core.labels.label_set import LabelSet
-from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
+from bioclip_plugin.contracts.rule import Ruling, Subject
 from bioclip_plugin.rules.fence import Fence, scored, whole_sum
+from bioclip_plugin.rules.geofence import FencedRule
 from bioclip_plugin.rules.speciesnet_ensemble import Detection, ensemble, never
 
 
@@ -31,7 +31,7 @@ class EnsembleSettings:
             raise UsageError("country and region belong to a geofence; give geofence=MAP.json with them")
 
 
-class SpeciesNetEnsemble(Rule):
+class SpeciesNetEnsemble(FencedRule):
     """Decides as SpeciesNet 5 does from its five best classes and the box; roll-ups state the sum over all labels."""
 
     name = "speciesnet-ensemble"
@@ -45,17 +45,10 @@ class SpeciesNetEnsemble(Rule):
     def __init__(self, settings: EnsembleSettings) -> None:
         super().__init__(settings)
         path = settings.geofence
-        self._fence = Fence(path, settings.country, settings.region) if path is not None else None
-
-    def read(self) -> None:
-        if self._fence is not None:
-            self._fence.read()
-
-    def notes(self, labels: LabelSet) -> list[str]:
-        return self._fence.notes(labels) if self._fence is not None else []
+        self.fence = Fence(path, settings.country, settings.region) if path is not None else None
 
     def decide(self, subject: Subject) -> Ruling | None:
-        blocked = self._fence.blocked(subject.item.place) if self._fence is not None else never
+        blocked = self.fence.blocked(subject.item.place) if self.fence is not None else never
         outcome = ensemble(scored(subject.candidates), _detection(subject), blocked=blocked)
         details = {"source": outcome.source}
         if outcome.kind != "taxon" or outcome.taxon is None:

@@ -71,7 +71,7 @@ class _Opened(Generic[T]):
 
 
 class Engine:
-    """What one request needs to answer. Opening is lazy and safe from several threads."""
+    """The model, labels and rules of one request. Opening is lazy and safe from several threads."""
 
     def __init__(self, request: ClassifyRequest, plugins: BioclipPluginManager) -> None:
         self.request = request

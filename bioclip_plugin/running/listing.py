@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import IO, Self
 
 from bioclip_core.errors import SourceError
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source, TemporaryFolders
@@ -140,7 +140,8 @@ def source_of(address: str, sources: Sequence[Source]) -> Source:
 def _listed_ahead(entries: Iterator[Entry], on_total: Callable[[int], None]) -> Iterator[Entry]:
     total, step = 0, 1
     end: Exception | None = None
-    with _Spool() as spool:
+    with SpooledTemporaryFile(_SPOOL_IN_MEMORY_BYTES, prefix="bioclip-listing-") as file:
+        spool = _Spool(file)
         while True:
             held: Entry | None = None
             goal = spool.count + step
@@ -174,8 +175,8 @@ _REDUCERS = {**copyreg.dispatch_table, MappingProxyType: lambda proxy: (MappingP
 class _Spool:
     """A queue of entries in a temporary file."""
 
-    def __init__(self) -> None:
-        self._file = SpooledTemporaryFile(_SPOOL_IN_MEMORY_BYTES, prefix="bioclip-listing-")  # noqa: SIM115 - closed below
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
         self._read_at = 0
         self._size = 0
         self.count = 0
@@ -210,11 +211,3 @@ class _Spool:
             self._read_at = self._size = 0
             self._file.truncate(0)
         return entry
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from bioclip_core.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import numpy as np  # not needed for --help
+    from numpy.typing import NDArray
 
 ENCODE_VERSION = 1
 """Part of every feature's identity: raise it when the same weights and pixels give other features."""

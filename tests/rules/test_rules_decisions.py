@@ -181,7 +181,7 @@ def test_the_geofence_names_how_many_of_its_taxa_the_label_set_lacks(world: Worl
         ("speciesnet-ensemble:country=US", "give geofence=MAP.json with them"),
         ("blanks:confidence=2", "allowed are numbers above 0 and at most 1"),
         ("thresholds:species=80", "allowed are numbers above 0 and at most 1"),
-        ("thresholds:specis=0.8", "'specis=0.8' is no setting of it; write thresholds:species=VALUE"),
+        ("thresholds:specis=0.8", "'specis=0.8' is not one of its settings; write thresholds:species=VALUE"),
         ("unknown:rank=subspecies", "allowed are kingdom, phylum"),
         ("fence", "rule 'fence' is not known; there are blanks, geofence"),
         ("only:file=", "file is empty"),
