@@ -263,14 +263,20 @@ def test_frames_in_order_are_decoded_once_by_any_number_of_threads(
     assert len(decoded) <= 3 * 60
 
 
+def open_videos(folder: Path) -> list[str]:
+    """The files of a folder that this process holds open."""
+    links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return sorted(link.name for link in links if link.parent == folder)
+
+
 def test_few_videos_stay_open_and_closing_gives_them_back(tmp_path: Path) -> None:
     paths = [write_video(tmp_path / f"{number}.mp4", 5) for number in range(6)]
     videos = VideoFrames(readers=2)
     for path in paths:
         assert frame_number(videos.frame(path, 1)) == 1
-    assert len(videos._readers) == 2
+    assert open_videos(tmp_path) == [path.name for path in paths[-2:]]
     videos.close()
-    assert not videos._readers
+    assert open_videos(tmp_path) == []
     assert frame_number(videos.frame(paths[0], 2)) == 2
 
 

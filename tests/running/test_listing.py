@@ -19,6 +19,7 @@ from bioclip_plugin import Session, create_plugin_manager, hookimpl
 from bioclip_plugin.cli import run
 from bioclip_plugin.plugin_api import ListingOptions, MediaItem, Source, Unlisted
 from bioclip_plugin.running.listing import Listing
+from bioclip_plugin.store import Store
 from bioclip_plugin.testing import FakeModel
 
 
@@ -102,6 +103,14 @@ def test_a_run_that_an_error_ends_leaves_no_temporary_file(
     assert classify(tmp_path, darwin_zip(tmp_path / "darwin"), broken) == 1
     assert unpacked == {"a.png": 1, "b.png": 1}
     assert list(temporary.iterdir()) == []
+
+
+def test_a_misspelt_path_is_refused_before_a_run_begins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture(tmp_path / "photos/a.png")
+    assert classify(tmp_path, tmp_path / "photos", tmp_path / "fotos") == 1
+    assert "fotos does not exist" in capsys.readouterr().err
+    with Store.open(tmp_path / "r.db") as store:
+        assert store.runs() == []
 
 
 def test_a_command_warns_once_of_a_file_that_it_lists(
