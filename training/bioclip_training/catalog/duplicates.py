@@ -34,17 +34,17 @@ def near_pairs(
     Yields:
         Rows i < j, and the number of bits in which they differ.
     """
-    bits_NK = np.unpackbits(hashes_NB, axis=1)
-    bands = np.array_split(np.arange(bits_NK.shape[1]), distance + 1)
-    keys_NB = [np.ascontiguousarray(np.packbits(bits_NK[:, band], axis=1)) for band in bands]
-    del bits_NK
+    bands = np.array_split(np.unpackbits(hashes_NB, axis=1), distance + 1, axis=1)
+    keys_NB = [np.ascontiguousarray(np.packbits(band, axis=1)) for band in bands]
+    del bands
     for number, keys in enumerate(keys_NB):
         for left, right in _sharing(keys):
             far = _BITS_SET[hashes_NB[left] ^ hashes_NB[right]].sum(axis=1, dtype=np.int64)
             fresh = far <= distance
             for earlier in keys_NB[:number]:  # a pair that shares an earlier band is already found
                 fresh[fresh] = (earlier[left[fresh]] != earlier[right[fresh]]).any(axis=1)
-            fresh[fresh] = _alike(colours_NC, left[fresh], right[fresh])
+            apart = np.abs(colours_NC[left[fresh]].astype(np.int16) - colours_NC[right[fresh]])
+            fresh[fresh] = (apart.mean(axis=1) <= _COLOUR_MEAN) & (apart.max(axis=1, initial=0) <= _COLOUR_MOST)
             left, right = left[fresh], right[fresh]
             yield np.minimum(left, right), np.maximum(left, right), far[fresh]
 
@@ -63,12 +63,6 @@ def _sharing(keys_NB: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.int64], ND
         for start in range(0, len(here), _PAIRS_AT_ONCE):
             part = here[start : start + _PAIRS_AT_ONCE]
             yield order[part], order[part + step]
-
-
-def _alike(colours_NC: NDArray[np.uint8], left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.bool_]:
-    apart = np.abs(colours_NC[left].astype(np.int16) - colours_NC[right])
-    alike: NDArray[np.bool_] = (apart.mean(axis=1) <= _COLOUR_MEAN) & (apart.max(axis=1, initial=0) <= _COLOUR_MOST)
-    return alike
 
 
 class Joined:

@@ -130,11 +130,12 @@ def _duplicate_facts(ledger: Ledger, pairs: _Pairs, across: NDArray[np.bool_]) -
 
 def _may_show_held(ledger: Ledger, sides: Sides) -> NDArray[np.bool_]:
     """Return a mask of the taxa above the species of which an image may show a species that is kept unseen."""
-    above = (None if taxon.rank is Rank.SPECIES else taxon.rank for taxon in ledger.taxa)
     may_show = [
-        rank is not None
-        and any(taxon.name_at(rank) == held.name_at(rank) and compatible(taxon, held) for held in sides.held_species)
-        for taxon, rank in zip(ledger.taxa, above, strict=True)
+        taxon.rank not in (None, Rank.SPECIES)
+        and any(
+            taxon.scientific_name == held.name_at(taxon.rank) and compatible(taxon, held) for held in sides.held_species
+        )
+        for taxon in ledger.taxa
     ]
     return np.array(may_show, dtype=bool)
 
@@ -160,12 +161,11 @@ def _list(
         table.writerow(DUPLICATE_COLUMNS)
         for (i, j, bits), is_across in zip(pairs, across.tolist(), strict=True):
             fate = "first removed" if removed_N[i] else "other removed" if removed_N[j] else "kept"
-            kind, shown = ("equal", "") if bits < 0 else ("near", bits)
+            kind, shown, likeness = ("equal", "", "equal to") if bits < 0 else ("near", bits, f"within {bits} bits of")
             table.writerow([kind, shown, uris[i][0], uris[j][0], name_of_N[i], name_of_N[j], words[i], words[j], fate])
             gone, stays = (i, j) if removed_N[i] else (j, i)
             if is_across and removed_N[gone] and gone not in listed:
                 listed.add(gone)
-                likeness = "equal to" if bits < 0 else f"within {bits} bits of"
                 reason = f"{likeness} {uris[stays][0]}, which is in {words[stays]!r}"
                 removed.writerow([*uris[gone], REMOVED_KIND, reason, name_of_N[gone], words[gone]])
     return file

@@ -39,8 +39,7 @@ class Ledger:
         self._taxon.append(number)
         self._group.append(self.groups.setdefault(row.group, len(self.groups)))
         self._split.append(self.splits.setdefault(row.split, len(self.splits)))
-        box = row.box or (0.0, 0.0, 1.0, 1.0)
-        corners = [min(65_535, max(0, round(value * _BOX_UNIT))) for value in box]
+        corners = [min(65_535, max(0, round(value * _BOX_UNIT))) for value in row.box or (0.0, 0.0, 1.0, 1.0)]
         self._keys += np.array([(bytes.fromhex(row.sha256), row.frame, corners)], dtype=_KEY).tobytes()
         self._hashed.append(bool(look.hashed))
         self._hashes += look.hashed or bytes(HASH_BYTES)

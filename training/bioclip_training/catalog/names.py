@@ -163,8 +163,7 @@ def _marks(before: list[str], epithet: str, taxon: Taxon) -> Iterator[str]:
             yield f"hybrid mark {word!r} written ×"
         elif word not in _HYBRID_MARKS and word.lstrip("×✕") != genus:
             yield f"{word!r} written {genus}"
-    is_marked = epithet[:1] in "×✕" or not _HYBRID_MARKS.isdisjoint(before)
-    if taxon.species.startswith("×") and not is_marked:
+    if taxon.species.startswith("×") and epithet[:1] not in "×✕" and _HYBRID_MARKS.isdisjoint(before):
         yield "hybrid mark × added by the source's other columns"
 
 

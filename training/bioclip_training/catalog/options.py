@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bioclip_core.options import check_options
-from bioclip_training.catalog.ahead import threads_for
 from bioclip_training.catalog.duplicates import NEAR_DISTANCE
 
 IMAGE, FOLDER, BURST = "image", "folder", "burst"
@@ -45,10 +44,6 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-
-    @property
-    def threads(self) -> int:
-        return threads_for(self.workers)
 
     def as_facts(self) -> dict[str, Any]:
         """Return what is stored with the catalog: all but the number of threads, which changes nothing."""

@@ -89,11 +89,10 @@ def overview(catalog: Catalog) -> Overview:
     in_train_T, groups_T = counts_TW[:, trained].sum(axis=1), groups_TW[:, trained].sum(axis=1)
     ranks = Counter(taxon.rank for taxon in taxa)
     sha_of_N, shas = catalog.numbered("sha256")
-    pairs = np.unique(group_of_N * max(1, len(shas)) + sha_of_N)
     return Overview(
         rows=len(catalog),
         images=len(shas),
-        by_image=len(pairs) == len(np.unique(group_of_N)),
+        by_image=len(np.unique(group_of_N * max(1, len(shas)) + sha_of_N)) == len(np.unique(group_of_N)),
         splits={
             words[at]: (
                 int(counts_TW[:, at].sum()),
@@ -139,8 +138,8 @@ def changes_of(catalog: Catalog) -> Iterator[tuple[str, str, tuple[str, ...], in
         for row, changes in enumerate(catalog.table.column("changes").to_pylist())
         if changes
     )
-    for (verbatim, name, changes), rows in sorted(found.items(), key=lambda item: (-item[1], item[0])):
-        yield verbatim, name, changes, rows
+    for change, rows in sorted(found.items(), key=lambda item: (-item[1], item[0])):
+        yield *change, rows
 
 
 def _counts(

@@ -10,7 +10,7 @@ from typing import Any
 
 from bioclip_core.cells import plain_cells
 from bioclip_core.errors import BioclipError, ImageError
-from bioclip_training.catalog.ahead import in_order
+from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.fingerprints import Fingerprint, Look, fingerprint
 from bioclip_training.catalog.labelling import LICENCES, SOURCE_IDS, Labeller, first_cell
 from bioclip_training.catalog.names import Label
@@ -57,16 +57,16 @@ def read(
                 first.path, boxes, first.item.frame, perceptual=options.near_distance > 0, moment_of=moment_of
             )
         except BioclipError as error:
-            is_missing = isinstance(error, ImageError) and error.stage == "read"
-            kind, reason = "missing image" if is_missing else "broken image", str(error)
+            kind = "missing image" if isinstance(error, ImageError) and error.stage == "read" else "broken image"
             return [
-                SkippedRow(row.item.uri, row.item.source, kind, reason, row.label.taxon.scientific_name)
+                SkippedRow(row.item.uri, row.item.source, kind, str(error), row.label.taxon.scientific_name)
                 for row in labelled
             ]
 
     # Consecutive rows of one image read it once.
     images = (list(rows) for _, rows in groupby(_labelled(source, labeller, options), key=_image_of))
-    for found in in_order(work, images, options.threads, options.threads * _AHEAD, name="bioclip-catalog"):
+    threads = threads_for(options.workers)
+    for found in in_order(work, images, threads, threads * _AHEAD, name="bioclip-catalog"):
         if isinstance(found, list):
             yield from found
             continue
@@ -74,27 +74,13 @@ def read(
         burst = burst_of(rows[0].item.uri, image)
         for row, look in zip(rows, image.looks, strict=True):
             group = group_of(columns, row.cells, row.item, source.root) or burst or f"image {image.sha256[:16]}"
-            yield _catalog_row(row, uris.of(row.path), group, image.sha256, look), look, bool(burst)
-
-
-def _catalog_row(row: Labelled, uri: str, group: str, sha256: str, look: Look) -> CatalogRow:
-    item, label, cells = row.item, row.label, row.cells
-    return CatalogRow(
-        uri=uri,
-        taxon=label.taxon,
-        verbatim_name=label.verbatim,
-        source=item.source,
-        source_id=first_cell(cells, SOURCE_IDS),
-        taxon_id=label.taxon_id,
-        licence=first_cell(cells, LICENCES),
-        group=group,
-        split=split_word(cells.get("split")),
-        sha256=sha256,
-        phash=look.hashed.hex(),
-        frame=item.frame,
-        box=item.box,
-        changes=label.changes,
-    )
+            made = CatalogRow(
+                uri=uris.of(row.path), taxon=row.label.taxon, verbatim_name=row.label.verbatim, source=row.item.source,
+                source_id=first_cell(row.cells, SOURCE_IDS), taxon_id=row.label.taxon_id, licence=first_cell(row.cells, LICENCES),
+                group=group, split=split_word(row.cells.get("split")), sha256=image.sha256, phash=look.hashed.hex(),
+                frame=row.item.frame, box=row.item.box, changes=row.label.changes,
+            )  # fmt: skip
+            yield made, look, bool(burst)
 
 
 def _labelled(source: LabelledSource, labeller: Labeller, options: BuildOptions) -> Iterator[Labelled | SkippedRow]:

@@ -164,7 +164,26 @@ class Catalog:
 
     @cached_property
     def _labels(self) -> tuple[tuple[Taxon, ...], NDArray[np.int64]]:
-        return _distinct_taxa(self.table)
+        """The distinct lineages, sorted, each with its first common name; and for each row the place of its own.
+
+        Objects are made for distinct lineages only, so millions of rows are quick.
+        """
+        codes_N = np.zeros(len(self), dtype=np.int64)
+        for rank in RANKS:
+            name_of_N, names = self.numbered(rank.value)
+            codes_N = codes_N * max(1, len(names)) + name_of_N
+            codes_N = np.unique(codes_N, return_inverse=True)[1]  # small again, so that the next product stays small
+        first_T = np.unique(codes_N, return_index=True)[1].tolist()
+        found = [tuple(self._columns[rank.value][row].as_py() or "" for rank in RANKS) for row in first_T]
+        order = sorted(range(len(found)), key=found.__getitem__)
+        place_T = np.empty(len(found), dtype=np.int64)
+        place_T[order] = np.arange(len(found))
+        taxon_of_N: NDArray[np.int64] = place_T[codes_N] if found else codes_N
+        common_names = self._columns["common_name"].fill_null("")
+        with_name = np.flatnonzero(np.asarray(common_names.to_numpy(zero_copy_only=False) != ""))
+        taxa, first = np.unique(taxon_of_N[with_name], return_index=True)
+        common = {int(taxon): common_names[int(with_name[at])].as_py() for taxon, at in zip(taxa, first, strict=True)}
+        return tuple(Taxon.of(found[old], common.get(place, "")) for place, old in enumerate(order)), taxon_of_N
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
@@ -190,8 +209,7 @@ class Catalog:
 
     def taxon(self, row: int) -> Taxon:
         """Return the row's own lineage with its own common name."""
-        common_name = self._columns["common_name"][row].as_py() or ""
-        return Taxon.of(self.taxa[self.taxon_of_N[row]].lineage, common_name)
+        return Taxon.of(self.taxa[self.taxon_of_N[row]].lineage, self._columns["common_name"][row].as_py() or "")
 
     def path(self, row: int) -> Path:
         """Return the image's file; a relative uri is relative to the catalog's folder."""
@@ -238,9 +256,8 @@ class Catalog:
         if part not in ("train", "dev") or "dev" in words:
             return np.flatnonzero(split_of_N == words.get(part, -1))
         train = np.flatnonzero(split_of_N == words.get("train", -1))
-        groups = [self.group(row) for row in train.tolist()]
         share = self.dev_fraction if dev_fraction is None else dev_fraction
-        is_dev = held_out("dev", groups, self.taxon_of_N[train], share)
+        is_dev = held_out("dev", [self.group(row) for row in train.tolist()], self.taxon_of_N[train], share)
         return train[is_dev] if part == "dev" else train[~is_dev]
 
 
@@ -265,29 +282,6 @@ def hashed_share(text: str) -> float:
     """Return a number from 0 to 1 that depends on the text alone (sha256), evenly spread."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def _distinct_taxa(table: Any) -> tuple[tuple[Taxon, ...], NDArray[np.int64]]:
-    """Return the distinct lineages, sorted, each with its first common name; and for each row the place of its own.
-
-    Objects are made for distinct lineages only, so millions of rows are quick.
-    """
-    codes_N = np.zeros(table.num_rows, dtype=np.int64)
-    for rank in RANKS:
-        column = _one_piece(table.column(rank.value)).fill_null("").dictionary_encode()
-        codes_N = codes_N * max(1, len(column.dictionary)) + column.indices.to_numpy(zero_copy_only=False)
-        codes_N = np.unique(codes_N, return_inverse=True)[1]  # small again, so that the next product stays small
-    first_T = np.unique(codes_N, return_index=True)[1]
-    found = [tuple(table.column(rank.value)[row].as_py() or "" for rank in RANKS) for row in first_T.tolist()]
-    order = sorted(range(len(found)), key=found.__getitem__)
-    place_T = np.empty(len(found), dtype=np.int64)
-    place_T[order] = np.arange(len(found))
-    taxon_of_N: NDArray[np.int64] = place_T[codes_N] if found else codes_N
-    names = _one_piece(table.column("common_name")).fill_null("")
-    with_name = np.flatnonzero(np.asarray(names.to_numpy(zero_copy_only=False) != ""))
-    taxa, first = np.unique(taxon_of_N[with_name], return_index=True)
-    common = {int(taxon): names[int(with_name[at])].as_py() for taxon, at in zip(taxa, first, strict=True)}
-    return tuple(Taxon.of(found[old], common.get(place, "")) for place, old in enumerate(order)), taxon_of_N
 
 
 def _one_piece(column: Any) -> Any:

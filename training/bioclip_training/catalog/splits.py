@@ -88,8 +88,8 @@ def assign(
     split = split_of_N.copy()
     drawn = np.flatnonzero(split == 0)
     side_of = _given_sides(split, group_of_N, is_training_W) if len(drawn) else {}
-    names = [groups[group] for group in group_of_N[drawn].tolist()]
-    split[drawn] = np.where(held_out(VAL, names, taxon_of_N[drawn], val), val_word, train)
+    is_val = held_out(VAL, [groups[group] for group in group_of_N[drawn].tolist()], taxon_of_N[drawn], val)
+    split[drawn] = np.where(is_val, val_word, train)
     for row in drawn.tolist() if side_of else ():
         split[row] = side_of.get(int(group_of_N[row]), int(split[row]))
     held = {taxon.lineage for taxon in held_species}
@@ -107,8 +107,7 @@ def _given_sides(
     given = np.flatnonzero(split_of_N)
     sides: dict[int, int] = {}
     for group, split in zip(group_of_N[given].tolist(), split_of_N[given].tolist(), strict=True):
-        known = sides.setdefault(group, split)
-        if is_training_W[known] and not is_training_W[split]:
+        if is_training_W[sides.setdefault(group, split)] and not is_training_W[split]:
             sides[group] = split
     return sides
 

@@ -70,13 +70,12 @@ def write_final(
     import pyarrow as pa
     from pyarrow import parquet
 
-    stored = json.dumps(facts, sort_keys=True, ensure_ascii=False)
-    schema = parquet.read_schema(draft).with_metadata({FACTS: stored.encode()})
+    metadata = {FACTS: json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()}
+    schema = parquet.read_schema(draft).with_metadata(metadata)
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for start, batch in parts(draft):
             here = slice(start, start + batch.num_rows)
             table = pa.Table.from_batches([batch])
             for name, text in texts.items():
                 table = table.set_column(table.column_names.index(name), name, pa.array(text(here), pa.string()))
-            table = table.filter(pa.array(keep_N[here]))
-            writer.write_table(table.replace_schema_metadata(schema.metadata))
+            writer.write_table(table.filter(pa.array(keep_N[here])).replace_schema_metadata(schema.metadata))

@@ -97,8 +97,7 @@ def _check_listing(folder: Path, manifest: Manifest) -> Iterator[Problem]:
 
 
 def _check_shard(file: Path, shard: Shard, listed: _Places | None, decode: bool) -> Iterator[str]:
-    size = file.stat().st_size
-    if size != shard.bytes:
+    if (size := file.stat().st_size) != shard.bytes:
         cut = "truncated: " if size < shard.bytes else ""
         yield f"{cut}it has {size:,} bytes, and the manifest says {shard.bytes:,}"
     elif sha256_of(file) != shard.sha256:
@@ -131,10 +130,12 @@ def _compared(images: _Places, texts: set[str], shard: Shard, listed: _Places | 
     if len(images) != shard.samples:
         yield f"it has {len(images)} images, and the manifest says {shard.samples}"
     if listed is not None:
-        missing = sorted(listed.keys() - images.keys())
+        missing, both = sorted(listed.keys() - images.keys()), sorted(listed.keys() & images.keys())
         yield from _shortened([f"{name}: the index has it and the tar does not" for name in missing])
-        moved = [name for name in sorted(listed.keys() & images.keys()) if listed[name] != images[name]]
-        yield from _shortened([f"{name}: its place in the tar is not the one in the index" for name in moved])
+        moved = [
+            f"{name}: its place in the tar is not the one in the index" for name in both if listed[name] != images[name]
+        ]
+        yield from _shortened(moved)
 
 
 def _members(file: Path) -> Iterator[tuple[str, tuple[int, int], bytes]]:

@@ -106,8 +106,8 @@ class Journal:
 
     def add(self, record: ShardRecord) -> None:
         """Record a finished shard."""
-        file = self._unfinished / f"{record.stem}-{record.number:06d}.json"
-        write_whole(file, json.dumps(asdict(record), ensure_ascii=False))
+        text = json.dumps(asdict(record), ensure_ascii=False)
+        write_whole((self._unfinished / record.file).with_suffix(".json"), text)
         self._records.append(record)
 
     def finish(self, catalog: Catalog, settings: Mapping[str, Any]) -> Manifest:
@@ -163,10 +163,9 @@ class Journal:
         broken: set[str] = set()
         for file in sorted(self._unfinished.glob("*-??????.json")):
             stored = json.loads(file.read_bytes())
-            members = tuple(Member(**member) for member in stored["members"])
-            skipped = tuple((row, reason) for row, reason in stored["skipped"])
-            record = ShardRecord(**{**stored, "members": members, "skipped": skipped})
-            if members and not _has_size(self.folder / record.file, record.bytes):
+            stored["members"] = tuple(Member(**member) for member in stored["members"])
+            record = ShardRecord(**{**stored, "skipped": tuple((row, reason) for row, reason in stored["skipped"])})
+            if record.members and not _has_size(self.folder / record.file, record.bytes):
                 broken.add(record.stem)
             if record.stem in broken:
                 file.unlink()
@@ -194,10 +193,9 @@ class Journal:
 
     def _check_whole(self, manifest: Manifest) -> None:
         for shard in manifest.shards:
-            file = self.folder / shard.file
-            if not _has_size(file, shard.bytes):
+            if not _has_size(self.folder / shard.file, shard.bytes):
                 raise UsageError(
-                    f"{file} is finished according to {MANIFEST_FILE}, but it is missing or has another size now: see "
+                    f"{self.folder / shard.file} is finished according to {MANIFEST_FILE}, but it is missing or has another size now: see "
                     f"bioclip-plugin shards check {self.folder}; --force writes all shards anew"
                 )
 

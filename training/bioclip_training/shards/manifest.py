@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,10 +56,8 @@ class Manifest:
 
     def samples_of_splits(self) -> dict[str, int]:
         """Return the number of samples of each split."""
-        counts: Counter[str] = Counter()
-        for shard in self.shards:
-            counts[shard.split] += shard.samples
-        return dict(counts)
+        splits = dict.fromkeys(shard.split for shard in self.shards)
+        return {word: sum(shard.samples for shard in self.shards if shard.split == word) for word in splits}
 
     def write(self, folder: Path) -> None:
         """Write the manifest, whole or not at all."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.identity import file_sha256
 from bioclip_core.images.regions import EncodedRegion
 from bioclip_training.catalog.rows import Block, Catalog
 from bioclip_training.shards.manifest import INDEX_FILE, MANIFEST_FILE, Manifest
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,7 @@ class ShardImages:
         self._shard_of = codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)[rows]
         self._offsets = table.column("offset").to_numpy()[rows]
         self._bytes = table.column("bytes").to_numpy()[rows]
-        edges = np.flatnonzero(np.diff(self._shard_of)) + 1
-        stops = [int(edge) for edge in (*edges, len(rows))]
+        stops = [*(np.flatnonzero(np.diff(self._shard_of)) + 1).tolist(), len(rows)]
         self.blocks: tuple[Block, ...] = tuple(zip([0, *stops[:-1]], stops, strict=True))
 
     @property
@@ -78,8 +74,7 @@ class ShardImages:
         return self.index.catalog.group(int(self.rows[index]))
 
     def encoded(self, index: int) -> EncodedRegion:
-        name = self._files[int(self._shard_of[index])]
-        size = int(self._bytes[index])
+        name, size = self._files[int(self._shard_of[index])], int(self._bytes[index])
         try:
             with (self.index.folder / name).open("rb") as shard:
                 shard.seek(int(self._offsets[index]))

@@ -143,8 +143,9 @@ def _write_all(
     threads = threads_for(options.workers)
     for split, (number, at) in reached.items():
         rows = _ordered(catalog, split)
-        work = partial(_encode, catalog, options)
-        with closing(in_order(work, rows[at:], threads, 4 * threads, name="bioclip-shards")) as encoded:
+        with closing(
+            in_order(partial(_encode, catalog, options), rows[at:], threads, 4 * threads, name="bioclip-shards")
+        ) as encoded:
             samples = counted(encoded)
             while at < len(rows):
                 record = _write_one(journal.folder, stems[split], number, split, at, samples, options)
