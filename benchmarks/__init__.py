@@ -1,1 +1,1 @@
-"""Benchmarks beside pybioclip, the parity check, and the table that they write; never in the wheel."""
+"""Benchmarks beside pybioclip, the parity check, and the page of results. They are not in the wheel."""

@@ -1,7 +1,7 @@
-"""Every benchmark beside pybioclip, the parity check, the profile, and the page that shows them: ``make bench``.
+"""Program of ``make bench``: every benchmark beside pybioclip, the parity check, the profile, and the page of results.
 
-python -m benchmarks                 all of it; writes benchmarks/results/*.json and benchmarks/RESULTS.md
-BENCH_QUICK=1 python -m benchmarks   a first look with few rounds, on the screen alone
+python -m benchmarks                 everything; writes benchmarks/results/*.json and benchmarks/RESULTS.md
+BENCH_QUICK=1 python -m benchmarks   a quick look with few rounds; leaves RESULTS.md unchanged
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ RESULTS = HERE / "results"
 
 
 def main() -> int:
-    """Run the parts one after the other; 0 unless a benchmark or the parity check failed. A missed mark is no failure."""
+    """Run the parts one after the other and return 0, or the exit code of a failed suite. A missed target is not a failure."""
     RESULTS.mkdir(exist_ok=True)
     prefix = "quick-" if fixtures.QUICK else ""
     bench, profile, parity = (RESULTS / f"{prefix}{name}.json" for name in ("bench", "profile", "parity"))
-    # Training needs real images and a second environment: a run of its own, whose results stand beside these.
+    # Training needs real images and a second environment. It is run separately, and its results are added to the page.
     suites = sorted(str(path.relative_to(ROOT)) for path in HERE.glob("bench_*.py") if path.name != "bench_train.py")
     beside = [] if fixtures.QUICK else sorted(map(str, RESULTS.glob("train.json")))
     failed = _python("pytest", "-q", *suites, "--benchmark-disable-gc", f"--benchmark-json={bench.relative_to(ROOT)}")
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def _python(module: str, *arguments: str) -> int:
-    """Run a module from the repository's root, with our source roots on the path whether installed or not."""
+    """Run a module from the root of the repository, with our source roots on the path, installed or not."""
     roots = os.pathsep.join(str(ROOT / part) for part in (".", "core", "training"))
     environment = {"GOMP_SPINCOUNT": "1000", **os.environ, "PYTHONPATH": roots}  # as our command line sets it
     return subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=False).returncode

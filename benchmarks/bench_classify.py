@@ -1,4 +1,4 @@
-"""From features to names: the best five species or genera over 1,000 to 400,000 labels, beside pybioclip's."""
+"""Features to names: the best five species or genera over 1,000 to 400,000 labels, beside pybioclip."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from benchmarks import fixtures, ours, taxa
 from benchmarks.pairs import beside_peer
 from benchmarks.peer import Peer
 
-ROWS = 16  # features a round, our batch on a CPU
-PEER_GENUS_ROWS = 2  # at genus rank pybioclip loops over labels in Python: seconds a row
+ROWS = 16  # features per round: our batch on a CPU
+PEER_GENUS_ROWS = 2  # at genus rank pybioclip loops over labels in Python: seconds per row
 
 
 @pytest.mark.benchmark(group="classify")
@@ -48,5 +48,5 @@ def test_classify(benchmark: BenchmarkFixture, peer: Peer, tmp_path: Path, count
     )
     if rank == "genus":
         benchmark.extra_info["note"] = (
-            f"pybioclip adds up {above:,} labels a row here (those above its threshold of 1e-9) one by one; ours gives every rank at once"
+            f"pybioclip adds up {above:,} labels per row here (those above its threshold of 1e-9) one by one; ours gives every rank at once"
         )

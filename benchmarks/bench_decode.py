@@ -1,4 +1,4 @@
-"""From a JPEG file to the model's input: ours at a fraction (the default) and in full, beside pybioclip's."""
+"""JPEG file to model input: our reduced decoding (the default) and full decoding, beside pybioclip."""
 
 from __future__ import annotations
 

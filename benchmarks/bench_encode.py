@@ -1,4 +1,4 @@
-"""From the model's input to features: ViT-B/16 at 224 px, beside pybioclip's."""
+"""Model input to features: ViT-B/16 at 224 px, beside pybioclip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From files to stored answers through a Session, beside pybioclip's ``predict``: the marks of the main job."""
+"""Files to stored answers through a Session, beside pybioclip's ``predict``. These benchmarks have the targets."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def _measure(
     labels = fixtures.label_files(count)
     peer.use_labels(labels)
 
-    def answer(files: Sequence[Path]) -> None:
+    def classify(files: Sequence[Path]) -> None:
         answers = list(session.classify_stream([str(file) for file in files]))
-        assert all(one.failure is None for one in answers)
+        assert all(answer.failure is None for answer in answers)
         assert len(answers) == len(files)
 
     def of_peer(files: Sequence[Path]) -> float:
@@ -47,7 +47,7 @@ def _measure(
         beside_peer(
             benchmark,
             prepare=lambda: ours.fresh_copies(photos, folder),
-            ours=answer,
+            ours=classify,
             peer=of_peer,
             ours_items=len(photos),
             peer_items=peer_items,

@@ -1,7 +1,7 @@
-"""Reading a run back: `python -m benchmarks.bench_export --items 1000000 [--boxes 2] [--format megadetector] [--store ADDRESS]`.
+"""Export of a large run: `python -m benchmarks.bench_export --items 1000000 [--boxes 2] [--format megadetector] [--store ADDRESS]`.
 
-The store is invented, made once in the cache folder and used again. Printed are process time, wall time and the highest memory of
-a process of its own, since other work on the machine moves the wall time.
+The store is invented. It is made once in the cache folder and reused. The export runs in its own process. The program prints its
+processor time, wall time and highest memory. Other work on the machine affects the wall time, but not the processor time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ BEGUN = datetime(2031, 5, 1, 4, 30)
 
 
 def make(address: str, items: int, boxes: int | None) -> None:
-    """A finished run: each item with so many boxes, or one and none in turn; five species, the best of every other rank, a decision."""
+    """Store a finished run: five species, the best taxon of every other rank and a decision per region.
+
+    Args:
+        boxes: number of boxes per item; None alternates between an item without a box and an item with one.
+    """
     answers = _answers()
     with Store.open(address) as store:
         run = store.begin_run(_plan(items))
@@ -89,7 +93,7 @@ def _plan(items: int) -> RunPlan:
 
 
 def export(address: str, format_name: str, output: Path) -> dict[str, float]:
-    """Export by the command in a process of its own; seconds of the processor and of the clock, and megabytes."""
+    """Run the export command in its own process and return its processor and wall time in seconds and sizes in megabytes."""
     command = [sys.executable, "-m", "bioclip_plugin", "export", "--store", address, "--format", format_name]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run([*command, "--output", str(output), "--force"], check=True)
@@ -103,14 +107,18 @@ def export(address: str, format_name: str, output: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Make the store where it is not there yet, and export it."""
+    """Make the store if it is missing, and export it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--items", type=int, default=1_000_000)
-    parser.add_argument("--boxes", type=int, help="in each image; without it one and none in turn")
-    parser.add_argument("--store", help="a SQLAlchemy address; without it a file in the cache folder")
-    parser.add_argument("--format", action="append", dest="formats", help="csv unless given; may be given again")
-    parser.add_argument("--cache", type=Path, default=user_cache() / "bench")
-    parser.add_argument("--only-make", action="store_true")
+    parser.add_argument("--items", type=int, default=1_000_000, help="Number of images.")
+    parser.add_argument("--boxes", type=int, help="Number of boxes per image (default: none and one in turn).")
+    parser.add_argument("--store", help="SQLAlchemy address of the store (default: a file in the cache folder).")
+    parser.add_argument(
+        "--format", action="append", dest="formats", help="Format to export, repeatable (default: csv)."
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=user_cache() / "bench", help="Folder of the store and the exports."
+    )
+    parser.add_argument("--only-make", action="store_true", help="Make the store without an export.")
     given = parser.parse_args()
     given.cache.mkdir(parents=True, exist_ok=True)
     stem = given.cache / (f"export_{given.items}" if given.boxes is None else f"export_{given.items}_{given.boxes}")

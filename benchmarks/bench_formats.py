@@ -1,6 +1,6 @@
-"""MegaDetector files of a million images with two boxes each: read, written and checked, beside megadetector-utils' own loading.
+"""MegaDetector files of a million images with two boxes each: read, written and checked, beside the loader of megadetector-utils.
 
-``BENCH_FORMAT_IMAGES`` sets another size; the marks are of a million.
+``BENCH_FORMAT_IMAGES`` sets another size; the targets are for a million.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DONE = {"read": "listed", "write": "written", "check": "checked"}
 
 @cache
 def measured(job: str, name: str) -> dict[str, Any]:
-    """One job in a process of its own, once a session."""
+    """Return the figures of one job, which runs in its own process and once per session."""
     path = fixtures.cache() / f"megadetector-{IMAGES}-{name}.json"
     paths = os.pathsep.join(str(_ROOT / part) for part in (".", "core", "training"))
     run = subprocess.run(
@@ -46,7 +46,7 @@ def measured(job: str, name: str) -> dict[str, Any]:
 
 
 def jobs(job: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Figures of a job of ours, and of the peer on the same file."""
+    """Return the figures of our job, and those of the peer on the same file."""
     name = "read" if job == "read" else "written"
     if job == "read":
         measured("make", name)
@@ -68,7 +68,7 @@ def test_time(benchmark: BenchmarkFixture, job: str) -> None:
         limit=LIMIT_S if IMAGES == MILLION else None,
         figures={"ours": ours, "peer": peer},
         note=(
-            f"seconds of the processor for a file of {ours['file_mb']:,.0f} MB; the clock said {ours['wall_s']:.0f} s; the peer "
+            f"processor time in seconds for a file of {ours['file_mb']:,.0f} MB; wall time {ours['wall_s']:.0f} s; the peer "
             "loads the same file and validates it"
         ),
     )

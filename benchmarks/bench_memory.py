@@ -1,4 +1,4 @@
-"""What 1,000,000 labels of 768 numbers cost in memory beyond the mapped file, measured in a process of its own."""
+"""Memory for 1,000,000 labels of 768 numbers beyond the mapped file, measured in its own process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROOT = Path(__file__).parent.parent
 
 
 def label_set() -> Path:
-    """Random half-precision vectors under invented names; which model they are of does not matter here."""
+    """Make a label set of random half-precision vectors with invented names. The model does not matter here."""
     folder = fixtures.cache() / f"memory-{COUNT}x{DIMENSION}-set"
     if not (folder / "label_set.json").exists():
         encoder = {"weights_sha256": "0" * 64, "source": "none", "revision": ""}

@@ -1,4 +1,4 @@
-"""The parity check as a test of the benchmark run: pybioclip and we give the same answers, or the speed means nothing."""
+"""Parity check as part of the benchmark run: without the same answers as pybioclip, the speed means nothing."""
 
 from __future__ import annotations
 

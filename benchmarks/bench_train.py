@@ -1,4 +1,4 @@
-"""Samples a second of our trainer beside open_clip's own: ViT-B/32 from random weights, batches of 64, the reef fish as shards."""
+"""Samples per second of our trainer beside open_clip's: ViT-B/32 from random weights, batches of 64, the reef fish as shards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS = 1 if fixtures.QUICK else 3
 PAIRS = 2 if fixtures.QUICK else 3
 
 pytestmark = pytest.mark.skipif(
-    "BIOCLIP_DATA" not in os.environ, reason="BIOCLIP_DATA does not say where the reef fish are"
+    "BIOCLIP_DATA" not in os.environ, reason="BIOCLIP_DATA is not set; it names the folder with the reef fish"
 )
 
 
@@ -24,7 +24,9 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_training(benchmark: BenchmarkFixture, precision: str) -> None:
     if precision == "bf16" and choose_compute("cpu").precision != "bf16":
-        pytest.skip("this processor multiplies no bf16: torch emulates it, on either side, many times slower than fp32")
+        pytest.skip(
+            "this processor cannot multiply in bf16: torch emulates it on both sides, many times slower than fp32"
+        )
     start, shards, peers = train_peer.start_folder(), train_peer.our_shards(), train_peer.peer_shards()
     common = {"op": "train", "precision": precision, "steps": STEPS, "batch": BATCH}
     rounds: list[tuple[dict[str, float], dict[str, float]]] = []
@@ -34,7 +36,7 @@ def test_training(benchmark: BenchmarkFixture, precision: str) -> None:
         rounds.append((train_peer.ask_ours(weights=str(start), shards=str(shards), **common), theirs))
 
     benchmark.pedantic(pair, rounds=PAIRS)  # type: ignore[no-untyped-call]
-    ours, peer = ([one[side]["samples"] / one[side]["seconds"] for one in rounds] for side in (0, 1))
+    ours, peer = ([both[side]["samples"] / both[side]["seconds"] for both in rounds] for side in (0, 1))
     processor = [theirs["processor_s"] / mine["processor_s"] for mine, theirs in rounds]
     benchmark.extra_info.update(
         title=f"ViT-B/32, batches of {BATCH}, {precision}",
@@ -46,8 +48,8 @@ def test_training(benchmark: BenchmarkFixture, precision: str) -> None:
         pairs=PAIRS,
         mark=2.0 if precision == "bf16" else None,
         note=(
-            f"the peer is open_clip 3.3's trainer with webdataset 0.2.86; {STEPS} steps a round after one that is not counted; of "
-            f"processor time a step (the peer's loading process left out) the peer takes {Spread.of(processor).median:.2f} times ours"
+            f"the peer is open_clip 3.3's trainer with webdataset 0.2.86; {STEPS} steps per round after one that is not counted; "
+            f"per step, the peer takes {Spread.of(processor).median:.2f} times our processor time, without its loading process"
         ),
     )
 

@@ -1,4 +1,4 @@
-"""What the benchmark suites share: one peer process, the model folder, and a machine description without names of hosts."""
+"""Fixtures of the benchmark suites: one peer process, the model folder, and a machine description without the host's name."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def model_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def peer(model_folder: Path) -> Iterator[Peer]:
-    """pybioclip with the model and the smallest label file open."""
+    """Process with pybioclip, with the model and the smallest label file open."""
     with Peer() as worker:
         worker.open(model_folder, fixtures.label_files(fixtures.LABEL_COUNTS[0]))
         yield worker
 
 
 def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any]:
-    """Instead of pytest-benchmark's own, which names the host."""
+    """Replace pytest-benchmark's machine info, which names the host."""
     suites = [Path(argument).name for argument in config.args]
     whole = len(suites) == len(list(Path(__file__).parent.glob("bench_*.py")))
     command = "make bench" if whole else f"pytest {' '.join(f'benchmarks/{name}' for name in suites)}"
@@ -34,5 +34,5 @@ def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, A
 
 
 def pytest_benchmark_generate_commit_info() -> dict[str, Any]:
-    """Instead of pytest-benchmark's own, which names branch and folder."""
+    """Replace pytest-benchmark's commit info, which names branch and folder."""
     return {"id": machine.commit()}

@@ -1,4 +1,4 @@
-"""What every benchmark runs on: a ViT-B/16 with random weights, photographs and label files, made once and cached."""
+"""Shared inputs of the benchmarks: a ViT-B/16 with random weights, photographs and label files, made once and cached."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD
 QUICK = os.environ.get("BENCH_QUICK", "") not in ("", "0")
 ARCHITECTURE = "ViT-B-16"
 DIMENSION = 512
-LOGIT_SCALE = 100.0  # what CLIP training ends at, BioCLIP's too
+LOGIT_SCALE = 100.0  # the value at the end of CLIP's training, and of BioCLIP's
 SMALL = (500, 375)
 LARGE = (4000, 3000)  # 12 megapixels
 LABEL_COUNTS = (1_000, 50_000) if QUICK else (1_000, 50_000, 400_000)
-_CENTRING_SEED = 900_000  # photos whose mean feature the model is centred on; benchmarks use none of them
+_CENTRING_SEED = 900_000  # first seed of the photos whose mean feature centres the model; not used by the benchmarks
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """How much one round of a benchmark does: enough to outlast timer noise, little enough for five pairs."""
+    """Amount of work in one round of a benchmark: enough to outlast timer noise, little enough for five pairs."""
 
     small: int = 12 if QUICK else 32
-    """500×375 photos a round."""
+    """500×375 photos per round."""
     large: int = 4 if QUICK else 12
-    """12-megapixel photos a round."""
+    """12-megapixel photos per round."""
     grouped: int = 1 if QUICK else 2
-    """Photos a round that the peer answers at genus rank over the largest label file (seconds each)."""
+    """Photos per round that the peer answers at genus rank over the largest label file (seconds each)."""
     pairs: int = 2 if QUICK else 5
     """Rounds of each side."""
 
@@ -45,7 +45,7 @@ WORKLOAD = Workload()
 
 
 def cache() -> Path:
-    """Where fixtures are kept: ``BIOCLIP_BENCH_CACHE``, or ``benchmarks/.cache``."""
+    """Return the folder of the fixtures: ``BIOCLIP_BENCH_CACHE``, or ``benchmarks/.cache``."""
     named = os.environ.get("BIOCLIP_BENCH_CACHE")
     folder = Path(named) if named else Path(__file__).parent / ".cache"
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,15 +61,15 @@ def large_photos(count: int = WORKLOAD.large) -> list[Path]:
 
 
 def label_files(count: int, dimension: int = DIMENSION) -> Path:
-    """The folder of a TreeOfLife-shaped label file with random unit vectors."""
+    """Return the folder of label files in TreeOfLife's shape with random unit vectors, made on first use."""
     return taxa.random_label_files(cache() / f"labels-{count}x{dimension}", count, dimension)
 
 
 def model_folder() -> Path:
-    """A ViT-B/16 at 224 px with random weights, as an open_clip folder that says squash, bilinear, OpenAI mean and std.
+    """Return an open_clip folder of a ViT-B/16 at 224 px with random weights; its contract is squash, bilinear, OpenAI mean and std.
 
-    A random network gives nearly the same feature for every photo. The bias of its last normalisation is therefore set
-    so that the features of some photographs are zero in the mean: answers then differ by photo, at no cost in speed.
+    A random network gives nearly the same feature for every photo. The bias of its last normalisation is therefore set so that
+    the mean feature of some photographs is zero. Answers then differ by photo, without any cost in speed.
     """
     folder = cache() / "vit-b-16-random"
     if (folder / "open_clip_config.json").exists():
@@ -117,7 +117,7 @@ def _centre(model: Any, count: int = 48) -> None:
 
 
 def model_inputs(paths: Sequence[Path], size: int = 224) -> NDArray[np.float32]:
-    """Photos squashed to ``size`` pixels and normalised: a model's input, by the plainest way there is."""
+    """Squash photos to ``size`` pixels and normalise them: the model's input, made as plainly as possible."""
     from PIL import Image
 
     mean, std = (np.asarray(values, dtype=np.float32) for values in (OPENAI_MEAN, OPENAI_STD))

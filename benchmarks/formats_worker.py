@@ -1,4 +1,4 @@
-"""Time and memory of one job on a MegaDetector file, in a process of its own; prints one JSON object.
+"""Time and memory of one job on a MegaDetector file, printed as one JSON object; run it in its own process.
 
 python -m benchmarks.formats_worker make|read|write|check|peer FILE IMAGES
 """
@@ -20,7 +20,7 @@ _SPECIES = 2_000
 
 
 def make(path: Path, images: int) -> int:
-    """A file as the detector's own program writes it: the header behind the images, boxes in the order of confidence."""
+    """Write a file as the detector's own program does: the header after the images, boxes in the order of confidence."""
     random_ = random.Random(7)
     header = {
         "detection_categories": {"1": "animal", "2": "person", "3": "vehicle"},
@@ -61,7 +61,7 @@ def read(path: Path, images: int) -> int:  # noqa: ARG001
 
 
 def write(path: Path, images: int) -> int:
-    """Write stored items that are made on the way, five species a box; what the database costs is in bench_export."""
+    """Write invented stored items with five species per box. bench_export measures the cost of the database."""
     from bioclip_plugin.contracts.export import Export
     from bioclip_plugin.contracts.export_options import ExportOptions
     from bioclip_plugin.formats.megadetector.write import MegaDetectorExporter
@@ -94,8 +94,8 @@ def _stored(images: int) -> Iterator[Any]:
     for number in range(images):
         regions = []
         for place in range(BOXES):
-            about = _detection(random_, place)
-            box = Region(*about["bbox"], "md_v5a.0.0.pt", "v5a.0.0", "animal", about["conf"])
+            detection = _detection(random_, place)
+            box = Region(*detection["bbox"], "md_v5a.0.0.pt", "v5a.0.0", "animal", detection["conf"])
             best = tuple(
                 Candidate(species[(number * 7 + place + other * 31) % _SPECIES], "species", 0.6 / (other + 1))
                 for other in range(5)
@@ -106,14 +106,14 @@ def _stored(images: int) -> Iterator[Any]:
 
 
 def check(path: Path, images: int) -> int:
-    """Our own checks of a file."""
+    """Check a file with our own checks."""
     from bioclip_plugin.formats.megadetector.check import problems_of
 
     return images - sum(1 for _ in problems_of(path))
 
 
 def peer(path: Path, images: int) -> int:
-    """Loading and validating by megadetector-utils, which holds the whole file in memory."""
+    """Load and validate a file with megadetector-utils, which holds the whole file in memory."""
     from megadetector.postprocessing.validate_batch_results import ValidateBatchResultsOptions, validate_batch_results
 
     options = ValidateBatchResultsOptions()

@@ -1,4 +1,4 @@
-"""The machine that a figure was measured on: processor, matrix instructions, versions, commit, and its arithmetic ceiling."""
+"""Description of the machine behind a figure: processor, matrix instructions, versions, commit, and arithmetic ceiling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REPOSITORY = Path(__file__).parent.parent
 
 
 def describe() -> dict[str, Any]:
-    """What a reader needs to compare figures; nothing that names the host or its paths."""
+    """Return the facts that a reader needs to compare figures, without the name of the host or its paths."""
     import torch
 
     flags = cpu_flags()
@@ -39,7 +39,7 @@ def describe() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit's short name, with ``+`` where the working tree differs from it."""
+    """Return the short name of the commit, with ``+`` if the working tree differs from it."""
     try:
         command = ["git", "-C", str(_REPOSITORY), "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -48,12 +48,12 @@ def commit() -> str:
 
 
 def cpu_flags() -> frozenset[str]:
-    """The processor's features as Linux names them; empty elsewhere."""
+    """Return the processor's features by their Linux names; empty on other systems."""
     return frozenset(_cpuinfo("flags").split())
 
 
 def gemm_gflops(dtype_name: str, *, images: int = 16, repeats: int = 5) -> float:
-    """The best rate, in 10⁹ floating-point operations a second, of the four matrix products of a ViT-B/16 layer."""
+    """Return the best rate of the four matrix products of a ViT-B/16 layer, in 10⁹ floating-point operations per second."""
     import torch
 
     dtype = getattr(torch, dtype_name)

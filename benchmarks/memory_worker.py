@@ -1,4 +1,4 @@
-"""Private memory of a process that opens a label set and classifies with it; prints one JSON object.
+"""Private memory of a process that opens a label set and classifies with it, printed as one JSON object.
 
 python -m benchmarks.memory_worker LABEL_SET_FOLDER
 """
@@ -16,13 +16,13 @@ SAMPLE_S = 0.002
 
 
 def private_bytes() -> int:
-    """What this process holds that is no mapped file (``RssAnon`` and shared memory), in bytes."""
+    """Return the memory of this process without mapped files (``RssAnon`` and shared memory), in bytes."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
 
 
 class PeakWatch:
-    """Samples private memory in a thread; ``peak`` is the highest seen."""
+    """Thread that samples private memory; ``peak`` is the highest sample."""
 
     def __init__(self) -> None:
         self.peak = private_bytes()

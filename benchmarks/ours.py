@@ -1,4 +1,4 @@
-"""Our side of the benchmarks: the model, label sets and files of a round, made ready through the public interfaces."""
+"""Our side of the benchmarks: the model, label sets and files of a round, prepared through the public interfaces."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def preprocessing(*, exact: bool = False) -> Preprocessing:
 
 @cache
 def encoder() -> Encoder:
-    """The model on the device and in the precision that are chosen by default."""
+    """Open the model on the default device, in the default precision."""
     return open_encoder(found_model(), choose_compute())
 
 
 def label_set(files: Path) -> Path:
-    """A TreeOfLife-shaped label folder as a label set, imported once."""
+    """Import a label folder in TreeOfLife's shape as a label set, once."""
     folder = files.with_name(files.name + "-set")
     if not (folder / "label_set.json").exists():
         import_label_set(files / taxa.NPY, files / taxa.JSON, encoder(), folder)
@@ -56,9 +56,9 @@ def classifier(files: Path) -> Classifier:
 
 
 def fresh_copies(paths: Sequence[Path], under: Path) -> list[Path]:
-    """The same photos as files nobody has seen: a few bytes behind the picture make another content of each.
+    """Copy the photos to new files whose content differs: a few bytes follow the picture.
 
-    Our store skips what is done, and takes features of equal files from each other; a benchmark must not gain by that.
+    Our store skips finished files and reuses the features of equal files, and a benchmark must not gain from that.
     """
     number = next(_round)
     folder = under / f"round_{number:03d}"

@@ -1,4 +1,4 @@
-"""One measurement beside the peer: A B A B in one run, and the ratio of each pair with its spread."""
+"""Measurement beside the peer: A B A B in one run, and the ratio of each pair with its spread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WARM_UP_ROUNDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The median of a handful of rounds, and how far they lie apart."""
+    """Median, lowest and highest of a few rounds."""
 
     median: float
     low: float
@@ -43,15 +43,16 @@ def beside_peer(
     mark: float | None = None,
     note: str = "",
 ) -> None:
-    """Time ``pairs`` rounds of the peer and of us in turn, and leave figures in ``benchmark.extra_info``.
+    """Time ``pairs`` rounds of the peer and of our side in turn, and put the figures into ``benchmark.extra_info``.
 
     Args:
-        prepare: makes what both sides of one round work on; not timed.
+        prepare: makes the work of both sides for one round; not timed.
         ours: our side, timed here.
-        peer: the peer's side; gives its own seconds, timed in its process.
-        ours_items: how many items our side handles a round; ``peer_items`` the peer's, where it is given fewer.
-        mark: the least ratio of items a second, ours to the peer's, that is asked for.
-        note: what a reader must know to judge the figure.
+        peer: the peer's side; returns its seconds, timed in its own process.
+        ours_items: items per round on our side.
+        peer_items: items per round on the peer's side, if it gets fewer.
+        mark: target: the smallest ratio of our items per second to the peer's.
+        note: a fact that a reader needs to judge the figure.
     """
     peer_s: list[float] = []
 
@@ -61,7 +62,7 @@ def beside_peer(
         return (work,), {}
 
     benchmark.pedantic(ours, setup=before_each_round, rounds=pairs, warmup_rounds=WARM_UP_ROUNDS)  # type: ignore[no-untyped-call]
-    if benchmark.stats is None:  # --benchmark-disable: run once, timed by nobody
+    if benchmark.stats is None:  # --benchmark-disable: run once, without timing
         return
     ours_s = list(benchmark.stats.stats.data)
     peer_s = peer_s[WARM_UP_ROUNDS : WARM_UP_ROUNDS + pairs]

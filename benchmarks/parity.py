@@ -1,6 +1,6 @@
 """Parity with pybioclip 2.1.6 in fp32: the same top-5 species and the same genus sums for at least 98% of 100 photos.
 
-python -m benchmarks.parity [--output FILE.json]    exit code 0 where it holds; BIOCLIP_DATA adds real photographs
+python -m benchmarks.parity [--output FILE.json]    exit code 0 if parity holds; BIOCLIP_DATA adds real photographs
 """
 
 from __future__ import annotations
@@ -28,43 +28,43 @@ PHOTOS = 100
 TAXA = 10_000
 ASKED = 0.98  # share of photos whose answers agree
 SUM_TOLERANCE = 0.01  # two sums are the same within this
-# What to expect: our features and labels are float16, which moves a logit of 100 × cosine by one or two thousandths, and
-# a probability of a half by a quarter of that; pybioclip resizes in floating point, Pillow in whole grey values.
+# Expected differences: our features and labels are float16, which moves a logit of 100 × cosine by one or two thousandths,
+# and a probability of a half by a quarter of that. pybioclip resizes in floating point, Pillow in whole grey values.
 CLOSE = 1e-3
 TOP = 5
-DEPTH = 50  # answers asked of both sides, so that a taxon in one top five alone is compared too
+DEPTH = 50  # answers requested from both sides, so that a taxon in only one of the two top fives is compared too
 _TO_GENUS = tuple(rank.value for rank in RANKS[:-1])
 
 Answer = dict[tuple[str, ...], float]
 """Probability by lineage, most probable first."""
 AnswerPair = tuple[Answer, Answer]
-"""Of one photo, at species and at genus rank."""
+"""Answers to one photo at species and at genus rank."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How many of a set of photos both sides answer alike."""
+    """Numbers of photos that both sides answer alike."""
 
     kind: str
     """``generated`` or ``real``."""
     preprocessing: str
-    """pybioclip's path: ``published`` resizes a float tensor, ``folder`` is open_clip's own transform."""
+    """pybioclip's path: ``published`` resizes a float tensor, ``folder`` is open_clip's transform."""
     photos: int
     same_species: int
     """Photos with the same five species."""
     same_order: int
-    """… that also stand in the same order."""
+    """Photos with the same five species in the same order."""
     same_genera: int
     """Photos with the same five genera, each with the same sum within ``SUM_TOLERANCE``."""
     close_genera: int
-    """… within ``CLOSE``."""
+    """Photos with the same five genera, each with the same sum within ``CLOSE``."""
     species_difference: float
     """Largest difference between both sides' probabilities of one of the best five species."""
     genus_difference: float
     median_top1: float
-    """pybioclip's probability of its best species, in the median photo: neither 0 nor 1, or nothing was compared."""
+    """pybioclip's probability of its best species in the median photo. Near 0 or 1, the comparison would mean nothing."""
     different_top1: int
-    """How many different best species the photos have."""
+    """Number of different best species over the photos."""
 
     @property
     def holds(self) -> bool:
@@ -72,9 +72,9 @@ class Comparison:
 
 
 def label_files() -> Path:
-    """10,000 invented taxa whose vectors lie near real features of this model, so that the answers differ by photo.
+    """Make labels of 10,000 invented taxa whose vectors are near features of this model, so that answers differ by photo.
 
-    A genus is a random mixture of the features of other photos, a species its genus and noise from the same span.
+    A genus is a random mixture of the features of other photos. A species is its genus plus noise from the same span.
     """
     folder = fixtures.cache() / f"labels-parity-{TAXA}"
     if (folder / taxa.JSON).exists():
@@ -93,7 +93,7 @@ def label_files() -> Path:
 def compare(
     kind: str, preprocessing: str, our_pairs: Sequence[AnswerPair], peer_pairs: Sequence[AnswerPair]
 ) -> Comparison:
-    """Set both sides' answers to the same photos beside each other."""
+    """Compare the answers of both sides to the same photos."""
     pairs = list(zip(our_pairs, peer_pairs, strict=True))
     return Comparison(
         kind=kind,
@@ -115,17 +115,17 @@ def _best(answer: Answer) -> list[tuple[str, ...]]:
 
 
 def _same_sums(mine: Answer, theirs: Answer, tolerance: float) -> bool:
-    """Sums are compared genus by genus: which of two equally small ones comes fifth says nothing of them."""
+    """Compare sums genus by genus, since the order of two equally small sums at fifth place means nothing."""
     return _difference(mine, theirs) <= tolerance
 
 
 def _difference(mine: Answer, theirs: Answer) -> float:
-    """Over every taxon that either side has among its best five (the other has it among its best fifty, or 0)."""
+    """Return the largest difference over the best five of both sides. A taxon outside the other side's best fifty counts as 0."""
     return max(abs(mine.get(key, 0.0) - theirs.get(key, 0.0)) for key in {*_best(mine), *_best(theirs)})
 
 
 def our_answers(paths: Sequence[Path], labels: Path, store: Path) -> list[AnswerPair]:
-    """Our best species and genera of each photo, in fp32 and with full decoding; the second rank from stored features."""
+    """Return our best species and genera of each photo, in fp32 with full decoding; the second rank uses stored features."""
     sides: list[list[Answer]] = []
     for rank in (Rank.SPECIES, Rank.GENUS):
         with Session(
@@ -140,13 +140,13 @@ def our_answers(paths: Sequence[Path], labels: Path, store: Path) -> list[Answer
         ) as session:
             answers = session.classify_stream([str(path) for path in paths])
             sides.append(
-                [{one.taxon.lineage[: rank.depth + 1]: one.probability for one in a.candidates} for a in answers]
+                [{c.taxon.lineage[: rank.depth + 1]: c.probability for c in answer.candidates} for answer in answers]
             )
     return list(zip(*sides, strict=True))
 
 
 def peer_answers(peer: Peer, paths: Sequence[Path]) -> list[AnswerPair]:
-    """pybioclip's best species and genera of each photo."""
+    """Return pybioclip's best species and genera of each photo."""
     sides: list[list[Answer]] = []
     images = [str(path) for path in paths]
     rows = peer.call("answers", images=images, ranks=["species", "genus"], k=DEPTH)["rows"]
@@ -159,9 +159,9 @@ def peer_answers(peer: Peer, paths: Sequence[Path]) -> list[AnswerPair]:
 
 
 def real_photos() -> list[Path]:
-    """Up to 100 real photographs under ``BIOCLIP_DATA``, spread evenly: whole, in RGB, and not turned by EXIF.
+    """Return up to 100 real photographs under ``BIOCLIP_DATA``, spread evenly: complete, in RGB, and upright without EXIF.
 
-    pybioclip ignores the EXIF orientation and dies of a truncated file: there is no answer of its own to agree with.
+    pybioclip ignores the EXIF orientation and crashes on a truncated file, so it has no answer for comparison.
     """
     root = os.environ.get("BIOCLIP_DATA")
     every = Path(root, "data").rglob("*") if root else []
@@ -182,7 +182,7 @@ def _upright_rgb(path: Path) -> bool:
 
 
 def _features_of(paths: Sequence[Path]) -> Any:
-    """By plain open_clip, so that the labels do not depend on the code under test."""
+    """Encode photos with plain open_clip, so that the labels do not depend on the code under test."""
     import open_clip
     import torch
 
@@ -199,7 +199,7 @@ def _unit(rows: Any) -> Any:
 
 
 def measure() -> list[Comparison]:
-    """Every comparison that can be made here: generated photos by both of pybioclip's paths, and real ones."""
+    """Run every possible comparison: generated photos on both of pybioclip's paths, and real photos if they are available."""
     labels = label_files()
     generated = photos.write_photos(fixtures.cache() / "photos-parity", PHOTOS, *fixtures.SMALL, first_seed=810_000)
     sets = {"generated": generated, "real": [] if fixtures.QUICK else real_photos()}
@@ -215,7 +215,7 @@ def measure() -> list[Comparison]:
 
 
 def report(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """What is written beside the benchmark's JSON."""
+    """Return the content of the JSON file for the page of results."""
     return {
         "asked": ASKED,
         "comparisons": [asdict(comparison) for comparison in comparisons],
@@ -226,7 +226,7 @@ def report(comparisons: Sequence[Comparison]) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, help="write the figures here as JSON")
+    parser.add_argument("--output", type=Path, help="JSON file for the figures.")
     arguments = parser.parse_args()
     comparisons = measure()
     for row in comparisons:

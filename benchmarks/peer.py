@@ -1,4 +1,4 @@
-"""The peer: an environment of its own with pybioclip 2.1.6, and the process in it that the benchmarks talk to."""
+"""The peer: a separate environment with pybioclip 2.1.6, and the process in it that answers the benchmarks."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from benchmarks import fixtures
 
 PYBIOCLIP = "pybioclip==2.1.6"
 VENV = Path(__file__).parent / ".venv-peer"
-# The same numerics on both sides: only the program differs.
+# Same versions on both sides, so that the numerics are equal and only the program differs.
 _SHARED = ("torch", "torchvision", "open_clip_torch", "pillow", "numpy")
 
 
 class PeerFailed(RuntimeError):
-    """pybioclip or its process could not do what was asked; the text has its own words."""
+    """Failure of pybioclip or its process, with the original message."""
 
 
 def peer_python() -> Path:
-    """The interpreter that has pybioclip: ``BIOCLIP_PEER_PYTHON``, else ``benchmarks/.venv-peer``, made if it is not there."""
+    """Return the interpreter with pybioclip: ``BIOCLIP_PEER_PYTHON``, else that of ``benchmarks/.venv-peer``, made if missing."""
     named = os.environ.get("BIOCLIP_PEER_PYTHON")
     if named:
         return Path(named)
     python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     ready = VENV / "ready"
     if not ready.exists():
-        print(f"making {VENV} with {PYBIOCLIP} (some minutes, once)", file=sys.stderr)
+        print(f"making {VENV} with {PYBIOCLIP} (once, takes a few minutes)", file=sys.stderr)
         venv.create(VENV, with_pip=True, clear=True)
         pins = [f"{name}=={version(name).partition('+')[0]}" for name in _SHARED]
         subprocess.run([python, "-m", "pip", "install", "--quiet", PYBIOCLIP, *pins], check=True)
@@ -41,7 +41,7 @@ def peer_python() -> Path:
 
 
 class Peer:
-    """A process with pybioclip that keeps its model and labels open between calls. Use it in a ``with``."""
+    """Process with pybioclip that keeps its model and labels open between calls. Use it as a context manager."""
 
     def __init__(self) -> None:
         self._log = (fixtures.cache() / "peer.log").open("w", encoding="utf-8")
@@ -71,10 +71,10 @@ class Peer:
         self._log.close()
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """One operation of ``peer_worker.py``; its reply has ``seconds`` where it was timed.
+        """Run one operation of ``peer_worker.py`` and return its reply, with ``seconds`` if it was timed.
 
         Raises:
-            PeerFailed: with pybioclip's own message.
+            PeerFailed: with pybioclip's message.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -85,19 +85,19 @@ class Peer:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise PeerFailed(f"pybioclip's process ended during {operation!r}; its last words are in {self._log.name}")
+            raise PeerFailed(f"pybioclip's process ended during {operation!r}; see its log, {self._log.name}")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise PeerFailed(f"pybioclip, {operation}: {reply['error']} (see {self._log.name})")
         return reply
 
     def open(self, model: Path, labels: Path, *, preprocessing: str = "published") -> None:
-        """Load a model folder with a label folder."""
+        """Load a model folder and a label folder."""
         self.call("load", model=str(model), labels=str(labels), preprocessing=preprocessing)
         self._labels = labels
 
     def use_labels(self, labels: Path) -> None:
-        """Change the label folder, if it is another one."""
+        """Load another label folder, unless it is already loaded."""
         if labels != self._labels:
             self.call("labels", labels=str(labels))
             self._labels = labels
@@ -108,6 +108,6 @@ if __name__ == "__main__":
 
 
 def _environment() -> dict[str, str]:
-    """The peer's process as its users start it: none of our settings, and no network."""
+    """Return the environment of the peer's process: as its users have it, without our settings and without network."""
     ours = {"GOMP_SPINCOUNT", "PYTHONPATH"}
     return {**{name: value for name, value in os.environ.items() if name not in ours}, "HF_HUB_OFFLINE": "1"}

@@ -1,7 +1,7 @@
-"""pybioclip at work: runs in the peer's own environment and answers one JSON line for each JSON line on standard input.
+"""Worker with pybioclip: runs in the peer's environment and answers each JSON line on standard input with one JSON line.
 
-Its arithmetic is never touched. What is replaced is where it fetches from: a local model folder and a local label file
-stand in for the hub, registered under the names that give the folder the treatment of the published BioCLIP models.
+pybioclip's arithmetic is unchanged. Only the source of its files is replaced: a local model folder and a local label file take
+the place of the hub, under names for which pybioclip treats the folder as a published BioCLIP model.
 
     .venv-peer/bin/python benchmarks/peer_worker.py
 """
@@ -21,8 +21,8 @@ State = dict[str, Any]
 def load(state: State, *, model: str, labels: str, preprocessing: str = "published") -> dict[str, Any]:
     """Open a model folder and a label folder.
 
-    ``preprocessing``: ``published`` is what pybioclip does for BioCLIP and BioCLIP 2 (the whole photo as a tensor, then
-    resized), ``folder`` what it does for other checkpoints (the folder's ``preprocess_cfg``, by open_clip).
+    ``preprocessing``: ``published`` is pybioclip's path for BioCLIP and BioCLIP 2 (the whole photo as a tensor, then
+    resized); ``folder`` is its path for other checkpoints (open_clip's transform with the folder's ``preprocess_cfg``).
     """
     import bioclip.predict as peer  # type: ignore[import-not-found]  # only in the peer's environment
 
@@ -40,12 +40,12 @@ def load(state: State, *, model: str, labels: str, preprocessing: str = "publish
 
 
 def labels(state: State, *, labels: str) -> dict[str, Any]:
-    """Other labels for the model that is open."""
+    """Load other labels for the open model."""
     import bioclip.predict as peer
 
     peer.hf_hub_download = _from(labels)
     classifier = state["classifier"]
-    classifier.txt_embeddings = classifier.txt_names = None  # the old ones go before the new ones come
+    classifier.txt_embeddings = classifier.txt_names = None  # frees the old labels before the new ones are loaded
     started = time.perf_counter()
     classifier.txt_embeddings = classifier.get_txt_emb()
     classifier.txt_names = classifier.get_txt_names()
@@ -53,12 +53,12 @@ def labels(state: State, *, labels: str) -> dict[str, Any]:
 
 
 def _from(folder: str) -> Callable[..., str]:
-    """What stands in for the hub's download: the file of the same name in a folder."""
+    """Return a replacement for the hub's download, which takes the file of the same name in a folder."""
     return lambda filename, **_where: str(Path(folder) / Path(filename).name)
 
 
 def classify(state: State, *, images: list[str], rank: str, k: int = 5, batch_size: int = 10) -> dict[str, Any]:
-    """``predict``, with pybioclip's own defaults: decode, encode, probabilities, and the best ``k`` at one rank."""
+    """Run ``predict`` with pybioclip's defaults: decode, encode, probabilities, and the best ``k`` at one rank."""
     from bioclip import Rank
 
     started = time.perf_counter()
@@ -69,7 +69,7 @@ def classify(state: State, *, images: list[str], rank: str, k: int = 5, batch_si
 
 
 def answers(state: State, *, images: list[str], ranks: list[str], k: int, batch_size: int = 10) -> dict[str, Any]:
-    """The rows of ``predict`` for several ranks, from probabilities that are computed once; not timed."""
+    """Return the rows of ``predict`` for several ranks, from probabilities that are computed once; not timed."""
     from bioclip import Rank
 
     classifier = state["classifier"]
@@ -87,7 +87,7 @@ def answers(state: State, *, images: list[str], ranks: list[str], k: int, batch_
 
 
 def decode(state: State, *, images: list[str]) -> dict[str, Any]:
-    """From file to the model's input, for each image in turn."""
+    """Decode each image in turn, from the file to the model's input."""
     classifier = state["classifier"]
     started = time.perf_counter()
     for image in images:
@@ -96,7 +96,7 @@ def decode(state: State, *, images: list[str]) -> dict[str, Any]:
 
 
 def encode(state: State, *, batch: int, size: int = 224) -> dict[str, Any]:
-    """Features of one batch of ready inputs."""
+    """Encode one batch of prepared inputs."""
     import torch
 
     images = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(1))
@@ -107,7 +107,7 @@ def encode(state: State, *, batch: int, size: int = 224) -> dict[str, Any]:
 
 
 def reduce(state: State, *, features: str, rank: str, k: int = 5) -> dict[str, Any]:
-    """From stored features (a ``.npy``, B×D) to the best ``k`` of each row."""
+    """Find the best ``k`` taxa of each row of stored features (a ``.npy`` file, B×D)."""
     import numpy as np
     import torch
     from bioclip import Rank
@@ -127,7 +127,7 @@ def reduce(state: State, *, features: str, rank: str, k: int = 5) -> dict[str, A
 
 
 def write(_state: State, *, rows: list[dict[str, Any]], output: str) -> dict[str, Any]:
-    """Results to a CSV file, the only store that pybioclip has."""
+    """Write results to a CSV file, pybioclip's only store."""
     from bioclip.commands import write_results  # type: ignore[import-not-found]
 
     started = time.perf_counter()
@@ -136,7 +136,7 @@ def write(_state: State, *, rows: list[dict[str, Any]], output: str) -> dict[str
 
 
 def memory(_state: State) -> dict[str, Any]:
-    """Private memory of this process in bytes, without mapped files."""
+    """Return the private memory of this process in bytes, without mapped files."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon"):
             return {"private_bytes": int(line.split()[1]) * 1024}
@@ -144,7 +144,7 @@ def memory(_state: State) -> dict[str, Any]:
 
 
 def versions(_state: State) -> dict[str, Any]:
-    """What runs here."""
+    """Return the versions of the packages, and the number of torch's threads."""
     from importlib.metadata import version
 
     import torch
@@ -160,14 +160,14 @@ OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Answer until standard input ends; what libraries print goes to standard error."""
+    """Answer requests until standard input ends. Output of libraries goes to standard error."""
     replies, sys.stdout = sys.stdout, sys.stderr
     state: State = {}
     for line in sys.stdin:
         request = json.loads(line)
         try:
             reply = OPERATIONS[request.pop("op")](state, **request)
-        except Exception as error:  # the benchmark reports it; the worker stays
+        except Exception as error:  # the benchmark reports the error; the worker keeps running
             reply = {"error": f"{type(error).__name__}: {error}"}
         replies.write(json.dumps(reply) + "\n")
         replies.flush()

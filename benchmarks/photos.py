@@ -1,4 +1,4 @@
-"""Photographs made up for benchmarks: smooth shapes, texture and sensor noise, the same on every machine."""
+"""Invented photographs for benchmarks: smooth shapes, texture and sensor noise, the same on every machine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ NOISE_PX = 512  # side of the tile of sensor noise that is repeated over a photo
 
 
 def photo(seed: int, width: int, height: int) -> Image.Image:
-    """One RGB photograph of ``width`` × ``height`` pixels: a background of several scales and a few coloured subjects."""
+    """Make one RGB photograph of ``width`` × ``height`` pixels: a background of several scales and a few coloured subjects."""
     rng = np.random.default_rng([20, seed])
-    # Detail ends at half the resolution, as it does behind a real lens; noise is added at full resolution.
+    # Detail ends at half the resolution, as with a real lens; noise is added at full resolution.
     half = (max(width // 2, 1), max(height // 2, 1))
     scene = _octaves(rng, half, base=_colour(rng), amplitude=rng.uniform(25, 70), finest=half[0])
     for _ in range(int(rng.integers(1, 4))):
@@ -25,7 +25,7 @@ def photo(seed: int, width: int, height: int) -> Image.Image:
 
 
 def write_photos(folder: Path, count: int, width: int, height: int, *, first_seed: int = 0) -> list[Path]:
-    """``count`` JPEG files in ``folder``; those that are there already are kept."""
+    """Write ``count`` JPEG files to ``folder``, and keep existing ones."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"photo_{first_seed + index:05d}.jpg" for index in range(count)]
     for index, path in enumerate(paths):
@@ -43,7 +43,7 @@ def _colour(rng: np.random.Generator) -> NDArray[np.float64]:
 def _octaves(
     rng: np.random.Generator, size: tuple[int, int], *, base: NDArray[np.float64], amplitude: float, finest: int
 ) -> Image.Image:
-    """Noise at doubling scales whose strength falls with scale, as in natural images (amplitude ~ 1/frequency)."""
+    """Make noise at several scales whose strength falls with frequency, as in natural images (amplitude ~ 1/frequency)."""
     total = np.broadcast_to(base, (size[1], size[0], 3)).astype(np.float32)
     cells, weight = 3, 1.0
     while cells <= finest:
@@ -56,7 +56,7 @@ def _octaves(
 
 
 def _mask(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
-    """A soft-edged ellipse or polygon somewhere in the frame."""
+    """Draw a soft-edged ellipse or polygon at a random place."""
     mask = Image.new("L", size, 0)
     draw = ImageDraw.Draw(mask)
     cx, cy = rng.uniform(0.2, 0.8, size=2) * size

@@ -1,4 +1,4 @@
-"""Where the time goes: processor time a stage, the machine's arithmetic ceiling, and what each missed mark would need.
+"""Profile of a run: processor time per stage, the machine's arithmetic ceiling, and the rate that each missed target would need.
 
 python -m benchmarks.profile_stages [--bench FILE.json] [--output FILE.json]
 """
@@ -27,7 +27,7 @@ from bioclip_plugin.store import Store
 BATCH = 16
 REPEATS = 3
 STORED = 320
-# A ViT-B/16 at 224 px: 12 layers of 197 tokens × 768; a multiplication and its addition are two operations.
+# A ViT-B/16 at 224 px: 12 layers of 197 tokens × 768. A multiplication and its addition are two operations.
 _TOKENS, _WIDTH, _LAYERS, _PATCHES = 197, 768, 12, 196
 GFLOP_PER_IMAGE = 1e-9 * (
     _LAYERS * (24 * _TOKENS * _WIDTH**2 + 4 * _TOKENS**2 * _WIDTH) + 2 * _PATCHES * _WIDTH * 3 * 16**2
@@ -35,7 +35,7 @@ GFLOP_PER_IMAGE = 1e-9 * (
 
 
 def cpu_ms(work: Callable[[], object], items: int) -> float:
-    """Processor time of all threads in milliseconds an item: the least of some repeats, after one to warm up."""
+    """Return the processor time of all threads in milliseconds per item: the lowest of some repeats, after a warm-up."""
     work()
     found = []
     for _ in range(REPEATS):
@@ -46,7 +46,7 @@ def cpu_ms(work: Callable[[], object], items: int) -> float:
 
 
 def stages() -> dict[str, dict[str, float]]:
-    """Milliseconds of processor time an image, by workload and stage, each stage alone."""
+    """Return milliseconds of processor time per image, by workload and stage, each stage measured alone."""
     common = {"encode": _encode_ms(), "store (SQLite)": _store_ms()}
     middle, most = fixtures.LABEL_COUNTS[1], fixtures.LABEL_COUNTS[-1]
     small, large = _files_ms(fixtures.small_photos()), _files_ms(fixtures.large_photos())
@@ -91,21 +91,21 @@ def _store_ms() -> float:
 
 
 def ceiling() -> dict[str, float]:
-    """10⁹ operations a second in the model's own matrix products, by number format."""
+    """Return the rate of the model's own matrix products in 10⁹ operations per second, by number format."""
     return {"fp32": machine.gemm_gflops("float32"), "bf16": machine.gemm_gflops("bfloat16", images=4, repeats=2)}
 
 
 def findings(
     stage_ms: dict[str, dict[str, float]], gflops: dict[str, float], bench: dict[str, Any] | None
 ) -> list[str]:
-    """The measured figures as sentences, then what each missed mark would need."""
+    """Return sentences on the measured figures and on the rate that each missed target would need."""
     compute = choose_compute()
     best = gflops[compute.precision] if compute.precision in gflops else gflops["fp32"]
     most = best / GFLOP_PER_IMAGE
     lines = [
-        f"- A ViT-B/16 takes {GFLOP_PER_IMAGE:.1f}·10⁹ operations an image. In the model's own matrix products this machine does "
-        f"{gflops['fp32']:,.0f}·10⁹ a second in fp32 and {gflops['bf16']:,.0f}·10⁹ in bf16. Chosen: {compute.described()}.",
-        f"- So no program encodes more than {most:.1f} images/s here in {compute.precision}, whatever it does beside.",
+        f"- A ViT-B/16 takes {GFLOP_PER_IMAGE:.1f}·10⁹ operations per image. In the model's own matrix products this machine does "
+        f"{gflops['fp32']:,.0f}·10⁹ per second in fp32 and {gflops['bf16']:,.0f}·10⁹ in bf16. Chosen: {compute.described()}.",
+        f"- Therefore a program encodes at most {most:.1f} images/s here in {compute.precision}, even if it does nothing else.",
     ]
     for workload, parts in stage_ms.items():
         top = max(parts, key=lambda name: parts[name])
@@ -123,16 +123,16 @@ def _missed(info: dict[str, Any], most: float) -> str:
     verdict = (
         f"out of reach here: the encoder's ceiling of {most:.1f} images/s is {most / peer:.1f}× pybioclip"
         if needed > most
-        else f"within the encoder's ceiling of {most:.1f} images/s: the rest is ours to save"
+        else f"within the encoder's ceiling of {most:.1f} images/s: our other stages must become faster"
     )
     return (
         f"- **{info['title']}**: {mark:g}× pybioclip's {peer:.2f} images/s is {needed:.1f} images/s, which takes "
-        f"{needed * GFLOP_PER_IMAGE:,.0f}·10⁹ operations a second for encoding alone. That is {verdict}."
+        f"{needed * GFLOP_PER_IMAGE:,.0f}·10⁹ operations per second for encoding alone. That is {verdict}."
     )
 
 
 def tables(stage_ms: dict[str, dict[str, float]], bench: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Processor time by stage, and beside its sum what a whole run measured."""
+    """Return a table of processor time by stage, its sum, and the time measured end to end."""
     measured = [
         1000 / entry["extra_info"]["ours"]["median"]
         for entry in (bench or {}).get("benchmarks", [])
@@ -147,25 +147,25 @@ def tables(stage_ms: dict[str, dict[str, float]], bench: dict[str, Any] | None) 
     rows.append([f"sum over {cores} cores", *(f"{sum(parts.values()) / cores:.1f}" for parts in stage_ms.values())])
     if len(measured) == len(stage_ms):
         rows.append(["measured end to end, wall clock", *(f"{value:.1f}" for value in measured)])
-    title = "Our stages, each alone: milliseconds of processor time an image (share)"
+    title = "Our stages, each alone: milliseconds of processor time per image (share)"
     return [{"title": title, "columns": ["", *stage_ms], "rows": rows}]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bench", type=Path, help="the benchmark's JSON, to explain its missed marks")
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--bench", type=Path, help="JSON file of the benchmark run, to explain its missed targets.")
+    parser.add_argument("--output", type=Path, help="JSON file for the profile.")
     arguments = parser.parse_args()
     bench = json.loads(arguments.bench.read_text()) if arguments.bench and arguments.bench.exists() else None
     stage_ms, gflops = stages(), ceiling()
-    said = findings(stage_ms, gflops, bench)
+    sentences = findings(stage_ms, gflops, bench)
     profile = {
-        "findings": said,
+        "findings": sentences,
         "tables": tables(stage_ms, bench),
         "stages_cpu_ms": stage_ms,
         "gflops": gflops,
     }
-    print("\n".join(said))
+    print("\n".join(sentences))
     if arguments.output:
         arguments.output.write_text(json.dumps(profile, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

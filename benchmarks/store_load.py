@@ -1,4 +1,4 @@
-"""Answers to write: what the store benchmark and the profile put into a database, batch by batch."""
+"""Answers that the store benchmark and the profile write to a database, batch by batch."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _run = itertools.count()
 
 @dataclass(frozen=True, slots=True)
 class StoreLoad:
-    """Features and answers of some images, as the pipeline hands them to the store."""
+    """Features and answers of some images, as the pipeline passes them to the store."""
 
     features_BD: NDArray[np.float16]
     answers: list[Mapping[str, tuple[Candidate, ...]]]
-    """By rank: the best five species, and the best one of every other rank."""
+    """Candidates by rank: the best five species, and the best taxon of every other rank."""
 
     @classmethod
     def of(cls, images: int) -> StoreLoad:
@@ -38,7 +38,7 @@ class StoreLoad:
         return len(self.answers)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The same answers as pybioclip's result rows: five species an image."""
+        """Return the same answers as result rows of pybioclip: five species per image."""
         return [
             {"file_name": f"photo_{index}.jpg", **candidate.taxon.as_dict(), "score": candidate.probability}
             for index, by_rank in enumerate(self.answers)
@@ -46,7 +46,7 @@ class StoreLoad:
         ]
 
     def write(self, store: Store) -> None:
-        """A whole run under new names: list, commit a batch at a time, end."""
+        """Store a complete run under new names: list the items, commit them batch by batch, end the run."""
         number = next(_run)
         run = store.begin_run(_plan(number))
         for start in range(0, len(self), BATCH):

@@ -1,4 +1,4 @@
-"""Invented trees of life and label files in TreeOfLife's shape (``txt_emb_species.npy`` D×N and its ``.json``)."""
+"""Invented trees of life, and label files in TreeOfLife's shape (``txt_emb_species.npy`` D×N and its ``.json``)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ JSON = "txt_emb_species.json"
 
 _SYLLABLES = [a + b for a in "bcdfglmnprstvz" for b in "aeiou"]
 _ENDINGS = ("ia", "ophyta", "opsida", "ales", "idae", "us", "ensis")  # kingdom … epithet
-# Mean number of children a parent has, kingdom to genus, near TreeOfLife's.
+# Mean number of children per parent, genus to kingdom, near TreeOfLife's.
 _CHILDREN = {"genus": 5, "family": 12, "order": 8, "class": 8, "phylum": 8, "kingdom": 8}
-_HOLES = 0.03  # the share of orders whose name is missing, since real lineages have holes
+_HOLES = 0.03  # share of orders without a name, since real lineages have gaps
 
 
 def invented_taxa(count: int, *, seed: int = 0) -> list[Taxon]:
-    """``count`` species with whole lineages, no two alike, in random order (as TreeOfLife's files are)."""
+    """Return ``count`` different species with their lineages, in random order as in TreeOfLife's files."""
     rng = np.random.default_rng([21, seed])
     parents = _parents(rng, count)
     names = [
@@ -41,7 +41,7 @@ def invented_taxa(count: int, *, seed: int = 0) -> list[Taxon]:
 
 
 def write_label_files(folder: Path, taxa: list[Taxon], vectors_ND: NDArray[np.float32]) -> Path:
-    """Both files, as the published ones are: float32 D×N with unit columns, and ``[[seven names], common name]`` a taxon."""
+    """Write both files in the published form: float32 D×N with unit columns, and ``[[seven names], common name]`` per taxon."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / NPY, np.ascontiguousarray(vectors_ND.T, dtype=np.float32))
     rows = [[list(taxon.lineage), taxon.common_name] for taxon in taxa]
@@ -50,21 +50,21 @@ def write_label_files(folder: Path, taxa: list[Taxon], vectors_ND: NDArray[np.fl
 
 
 def random_label_files(folder: Path, count: int, dimension: int = 512) -> Path:
-    """Label files with random unit vectors: for speed, where the answers mean nothing."""
+    """Write label files with random unit vectors, for timings in which the answers do not matter."""
     if not (folder / JSON).exists():
         write_label_files(folder, invented_taxa(count), random_units(count, dimension))
     return folder
 
 
 def random_units(rows: int, dimension: int, *, seed: int = 0) -> NDArray[np.float32]:
-    """``rows`` × ``dimension`` vectors of length 1 in random directions."""
+    """Return ``rows`` × ``dimension`` vectors of length 1 in random directions."""
     vectors = np.random.default_rng([22, seed]).standard_normal((rows, dimension), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
 
 
 def _parents(rng: np.random.Generator, count: int) -> list[NDArray[np.int64]]:
-    """For each species, the number of its taxon at each of the seven ranks; a few parents have most of the children."""
+    """Return the number of each species' taxon at each of the seven ranks. A few parents have most of the children."""
     levels = [np.arange(count)]
     for mean in _CHILDREN.values():
         children = levels[0]
@@ -77,7 +77,7 @@ def _parents(rng: np.random.Generator, count: int) -> list[NDArray[np.int64]]:
 
 
 def _names(rng: np.random.Generator, count: int, ending: str) -> list[str]:
-    """``count`` different names: a number written in syllables."""
+    """Return ``count`` different names, each a number written in syllables."""
     base, digits = len(_SYLLABLES), 2
     while base**digits < 4 * count:
         digits += 1

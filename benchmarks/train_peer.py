@@ -1,4 +1,4 @@
-"""What the training benchmark runs on: the peer's environment, starting weights, and the reef fish as shards for either side."""
+"""Inputs of the training benchmark: the peer's environment, initial weights, and the reef fish as shards for either side."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ ARCHITECTURE = "ViT-B-32"
 
 
 class WorkerFailed(RuntimeError):
-    """A side of the benchmark ended without an answer; the text has its last words."""
+    """Failure of one side of the benchmark, with the end of its error output."""
 
 
 def peer_python() -> Path:
-    """The interpreter with open_clip's trainer: ``BIOCLIP_TRAIN_PEER_PYTHON``, else an environment made if it is not there."""
+    """Return the interpreter with open_clip's trainer: ``BIOCLIP_TRAIN_PEER_PYTHON``, else an environment that is made if missing."""
     named = os.environ.get("BIOCLIP_TRAIN_PEER_PYTHON")
     if named:
         return Path(named)
     python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not (VENV / "ready").exists():
-        print(f"making {VENV} with {OPEN_CLIP} and {WEBDATASET} (some minutes, once)", file=sys.stderr)
+        print(f"making {VENV} with {OPEN_CLIP} and {WEBDATASET} (once, takes a few minutes)", file=sys.stderr)
         venv.create(VENV, with_pip=True, clear=True)
         pins = [f"{name}=={version(name).partition('+')[0]}" for name in ("torch", "torchvision", "pillow", "numpy")]
         subprocess.run([python, "-m", "pip", "install", "--quiet", OPEN_CLIP, WEBDATASET, *pins], check=True)
@@ -44,13 +44,13 @@ def peer_python() -> Path:
 
 
 def ask_peer(**request: Any) -> dict[str, float]:
-    """One answer of ``train_peer_worker.py`` in a process of its own."""
+    """Return one answer of ``train_peer_worker.py``, run in its own process."""
     worker = str(Path(__file__).with_name("train_peer_worker.py"))
     return _answer([str(peer_python()), worker, json.dumps(request)], {"PYTHONPATH": ""})
 
 
 def ask_ours(**request: Any) -> dict[str, float]:
-    """One answer of ``train_worker.py`` in a process of its own, with what our command line sets."""
+    """Return one answer of ``train_worker.py``, run in its own process with the settings of our command line."""
     paths = os.pathsep.join(str(ROOT / part) for part in (".", "core", "training"))
     environment = {"GOMP_SPINCOUNT": "1000", **os.environ, "PYTHONPATH": paths}
     return _answer([sys.executable, "-m", "benchmarks.train_worker", json.dumps(request)], environment)
@@ -74,7 +74,7 @@ def _answer(command: list[str], environment: dict[str, str]) -> dict[str, float]
 
 
 def start_folder() -> Path:
-    """A ViT-B/32 with random weights from a fixed seed, as an open_clip folder: both sides start from it."""
+    """Return the open_clip folder that both sides start from: a ViT-B/32 with random weights from a fixed seed."""
     folder = fixtures.cache() / f"train-start-{ARCHITECTURE}"
     if not (folder / "open_clip_config.json").exists():
         import open_clip
@@ -97,7 +97,7 @@ def start_folder() -> Path:
 
 
 def our_shards() -> Path:
-    """The images of the reef fish that are for training, written by ``shards write`` in two tars."""
+    """Return the folder with the training images of the reef fish, which ``shards write`` puts into two tar files."""
     folder = fixtures.cache() / "train-reef-fish"
     if not (folder / "shards.json").exists():
         table = Path(os.environ["BIOCLIP_DATA"]) / "data" / "reef_fish" / "collection.csv"
@@ -123,7 +123,7 @@ def our_shards() -> Path:
 
 
 def peer_shards() -> str:
-    """The same samples in the peer's form, each with one caption drawn from the recipe's mixture as its text member."""
+    """Return the same samples in the peer's form: the text of each is one caption drawn from the recipe's mixture."""
     from bioclip_core.taxonomy import RANKS, Taxon
     from bioclip_training.batches.caption_drawing import CaptionDrawing
     from bioclip_training.loop.recipe import CAPTION_MIX
@@ -148,7 +148,7 @@ def peer_shards() -> str:
 
 
 def one_batch(size: int) -> Path:
-    """A batch of ready inputs: the first images, whole, and their captions."""
+    """Return the file with one batch of prepared inputs: the first images, uncropped, and their captions."""
     file = fixtures.cache() / f"train-batch-{size}.npz"
     if not file.exists():
         from PIL import Image

@@ -1,6 +1,6 @@
-"""open_clip's own trainer at work, in an environment of its own: one JSON argument in, one JSON line out.
+"""Worker with open_clip's trainer, run in its own environment: one JSON argument in, one JSON line out.
 
-What is called is ``open_clip_train``'s: its data pipeline, optimiser groups, scheduler, loss and ``train_one_epoch``.
+It uses the parts of ``open_clip_train``: data pipeline, optimiser groups, scheduler, loss and ``train_one_epoch``.
 
     .venv-train-peer/bin/python benchmarks/train_peer_worker.py '{"op": "loss", "weights": "...", "batch": "..."}'
 """
@@ -20,7 +20,7 @@ ARCHITECTURE = "ViT-B-32"
 
 
 class Timed:
-    """A loader that notes when each of its batches has been trained on."""
+    """Loader that records the time after the training step of each batch."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -36,10 +36,10 @@ class Timed:
 
 
 def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) -> dict[str, Any]:
-    """``steps`` steps after a first one that is not counted."""
+    """Train for ``steps`` steps after a first one that is not counted, and return samples and seconds."""
     import open_clip
 
-    # Only in the peer's environment: ours has a webdataset that it does not run with.
+    # Only in the peer's environment: it does not run with the webdataset of ours.
     from open_clip_train.data import get_data  # type: ignore[import-untyped]
     from open_clip_train.params import parse_args  # type: ignore[import-untyped]
     from open_clip_train.scheduler import cosine_lr  # type: ignore[import-untyped]
@@ -50,7 +50,7 @@ def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) 
         f"--model={ARCHITECTURE}", "--workers=1", f"--precision={'amp_bf16' if precision == 'bf16' else 'fp32'}", "--device=cpu",
         "--lr=1e-4", "--wd=0.2", "--warmup=100", "--grad-clip-norm=1.0", "--seed=0",
     ])  # fmt: skip
-    # What open_clip's main() adds: one process, and no log but the lines.
+    # Settings that open_clip's main() adds: one process, and log lines only.
     args.rank, args.local_rank, args.world_size, args.distributed, args.distill = 0, 0, 1, False, False
     args.wandb = args.tensorboard = args.save_logs = False
     torch.manual_seed(0)
@@ -77,7 +77,7 @@ def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) 
 
 
 def _optimizer(model: torch.nn.Module, args: Any) -> torch.optim.Optimizer:
-    """The groups that open_clip's ``main`` makes."""
+    """Return an optimiser with the parameter groups of open_clip's ``main``."""
 
     def is_gain_or_bias(name: str, value: torch.Tensor) -> bool:
         return value.ndim < 2 or any(part in name for part in ("bn", "ln", "bias", "logit_scale"))
@@ -95,7 +95,7 @@ def _optimizer(model: torch.nn.Module, args: Any) -> torch.optim.Optimizer:
 
 
 def loss(*, weights: str, batch: str) -> dict[str, Any]:
-    """The loss of one batch of ready inputs in fp32, without a step."""
+    """Return the loss of one batch of prepared inputs in fp32, without a training step."""
     import numpy as np
     import open_clip
 

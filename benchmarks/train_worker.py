@@ -1,4 +1,4 @@
-"""Our trainer at work in a process of its own, as the peer's is: one JSON argument in, one JSON line out.
+"""Worker with our trainer, run in its own process like the peer's: one JSON argument in, one JSON line out.
 
 python -m benchmarks.train_worker '{"op": "train", "weights": ..., "shards": ..., "precision": "fp32", "steps": 5, "batch": 64}'
 """
@@ -17,18 +17,18 @@ from bioclip_training.loop.recipe import TrainConfig, TrainingProgress
 
 
 class _Enough(Exception):
-    """Ends a run after the steps that are timed, without a checkpoint."""
+    """Signal that ends a run after the timed steps, without a checkpoint."""
 
 
 def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) -> dict[str, Any]:
-    """``steps`` steps after a first one that is not counted; ``weights`` is the folder of the starting model."""
+    """Train for ``steps`` steps after a first one that is not counted; ``weights`` is the folder of the initial model."""
     from bioclip_training.loop.memory_reuse import reused_memory
     from bioclip_training.loop.run import train as run
 
     wall_s: list[float] = []
     processor_s: list[float] = []
 
-    def tell(progress: TrainingProgress) -> None:
+    def record(progress: TrainingProgress) -> None:
         if progress.loss is None:
             return
         wall_s.append(time.perf_counter())
@@ -39,7 +39,7 @@ def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) 
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(
             data=shards, start=f"local-dir:{weights}", output=f"{folder}/run", loss="clip", steps=1000, batch_size=batch,
-            dev_fraction=0.0, device="cpu", precision=precision, tell=tell,
+            dev_fraction=0.0, device="cpu", precision=precision, tell=record,
         )  # fmt: skip
         with suppress(_Enough), reused_memory():  # as the command does
             run(config, {})
@@ -51,7 +51,7 @@ def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) 
 
 
 def loss(*, weights: str, batch: str) -> dict[str, Any]:
-    """The loss of one batch of ready inputs in fp32, without a step."""
+    """Return the loss of one batch of prepared inputs in fp32, without a training step."""
     import numpy as np
     import torch
 
