@@ -1,4 +1,4 @@
-"""Small models with random weights, saved as the folders that open_clip saves."""
+"""Small models with random weights, saved as open_clip folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "lay
 def save_model(
     folder: Path, config: dict[str, Any], preprocess: dict[str, Any] | None = None, *, seed: int = 7
 ) -> Path:
-    """A folder with the config and random weights of a model of that config."""
+    """Write a folder with a model's config and random weights."""
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -36,7 +36,7 @@ def save_model(
 
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CLIP of 1.6 million parameters, whose text tower is causal and pools at the end of the text."""
+    """CLIP of 1.6 million parameters, whose text tower is causal and pools at the end of the text."""
     config = {"embed_dim": 24, "vision_cfg": VISION, "text_cfg": TEXT}
     contract = {
         "mean": [0.5, 0.5, 0.5],
@@ -49,7 +49,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def siglip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose text tower sees every token and pools at the last, as SigLIP's does, with a logit bias."""
+    """Model with a logit bias whose text tower sees every token and pools at the last one, as SigLIP's does."""
     text = {**TEXT, "context_length": 32, "no_causal_mask": True, "pool_type": "last", "proj_bias": True}
     config = {"embed_dim": 24, "custom_text": True, "init_logit_bias": -10.0, "vision_cfg": VISION, "text_cfg": text}
     return save_model(tmp_path_factory.mktemp("models") / "siglip", config, {}, seed=8)

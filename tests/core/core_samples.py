@@ -1,4 +1,4 @@
-"""Invented taxa, and an encoder whose features are drawn from a text's own digest."""
+"""Invented taxa, and an encoder whose text features are drawn from a digest of the text."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ENCODER = {"weights_sha256": "c0ffee" * 10 + "cafe", "source": "local-dir:invent
 
 
 class Interrupted(RuntimeError):
-    """What stops an encoder in the middle."""
+    """Error that stops an encoder part way."""
 
 
 class DigestEncoder:
-    """A text's feature is D normal numbers seeded by its digest; ``fail_after`` texts it stops."""
+    """Encoder whose feature of a text is D normal numbers seeded by its digest; it stops after ``fail_after`` texts."""
 
     identity = ENCODER
     preprocessing = Preprocessing()
@@ -50,7 +50,7 @@ def digest_feature(text: str, dimension: int) -> NDArray[np.float32]:
 
 
 def random_taxa(count: int, seed: int, *, holes: float = 0.25, names_a_rank: int = 3) -> list[Taxon]:
-    """Distinct lineages over few names, so that ranks share them, with holes anywhere."""
+    """Return distinct lineages from few names, so that taxa share ranks, with holes at any rank."""
     random = np.random.default_rng(seed)
     lineages: dict[tuple[str, ...], None] = {}
     while len(lineages) < count:
@@ -70,6 +70,6 @@ def random_rows(count: int, dimension: int, seed: int) -> NDArray[np.float16]:
 def label_set(
     taxa: Sequence[Taxon], rows_ND: NDArray[Any] | None = None, *, scale: float = 20.0, seed: int = 1, **settings: Any
 ) -> LabelSet:
-    """A label set in memory with one text block."""
+    """Return a label set in memory with one text block."""
     rows_ND = random_rows(len(taxa), 8, seed) if rows_ND is None else rows_ND
     return in_memory(taxa, rows_ND, ENCODER, [Block(0, len(taxa), "text", scale)], **settings)

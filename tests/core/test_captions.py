@@ -1,4 +1,4 @@
-"""Tests of the sentences that a text tower reads."""
+"""Captions: the sentences that a text tower reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells as other programs write them: column names, coordinates and moments, and the values that are refused."""
+"""Cells of tables from other programs: column names, coordinates, moments, and refused values."""
 
 from __future__ import annotations
 

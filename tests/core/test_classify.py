@@ -1,4 +1,4 @@
-"""Tests of the arithmetic from features to names: every number is worked out by hand or by a plain fp64 softmax."""
+"""Arithmetic from features to names; every number is worked out by hand or by a plain fp64 softmax."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ TAXA = [
 
 
 def from_logits(taxa: list[Taxon], logits: list[float], **settings: Any) -> tuple[LabelSet, NDArray[np.float16]]:
-    """A label set, and the one feature that has these logits with it: label n is the unit vector n, the scale is 1."""
+    """Return a label set and the feature that has these logits with it. Label n is the unit vector n, and the scale is 1."""
     labels = label_set(taxa, np.eye(len(taxa), dtype=np.float16), scale=1.0, **settings)
     return labels, np.array([logits], dtype=np.float16)
 
 
 def softmax(labels: LabelSet, features_BD: NDArray[Any], weights_N: NDArray[Any] | None = None) -> NDArray[np.float64]:
-    """B×N probabilities in fp64, written out."""
+    """Compute the B×N probabilities in fp64, written out."""
     block = labels.blocks[0]
     features = features_BD.astype(np.float64)
     if block.feature_mean is not None:
@@ -103,7 +103,7 @@ def test_a_genus_name_in_two_kingdoms_is_two_genera() -> None:
     labels, feature = from_logits(TAXA, [0, 0, 0, 0])
     (found,) = Classifier(labels).classify(feature, rank="genus", top=5)
     genera = [(c.taxon.kingdom, c.name, c.rank, c.probability) for c in found.by_rank["genus"]]
-    assert genera[0] == ("Animalia", "Oenanthe", "genus", pytest.approx(0.5))  # two of the four equal labels
+    assert genera[0] == ("Animalia", "Oenanthe", "genus", pytest.approx(0.5))  # the sum of two of the four equal labels
     assert sorted(genera[1:]) == [
         ("Plantae", "Apiaceae", "family", pytest.approx(0.25)),
         ("Plantae", "Oenanthe", "genus", pytest.approx(0.25)),
@@ -111,16 +111,17 @@ def test_a_genus_name_in_two_kingdoms_is_two_genera() -> None:
 
 
 def test_a_family_alone_stands_among_species_under_its_own_rank() -> None:
-    labels, feature = from_logits(TAXA, [0, 0, 0, math.log(6)])  # the family weighs 6, each species 1
+    labels, feature = from_logits(TAXA, [0, 0, 0, math.log(6)])  # the family has weight 6, each species 1
     (found,) = Classifier(labels).classify(feature, rank="species", top=4)
-    assert labels.taxon(2).scientific_name == "Apiaceae"  # a hole sorts first: before the genus of its family
+    assert labels.taxon(2).scientific_name == "Apiaceae"  # a hole sorts first, before the genera of its family
     best = found.by_rank["species"][0]
     assert (best.name, best.rank) == ("Apiaceae", "family")
     assert best.probability == pytest.approx(6 / 9, abs=1e-3)  # the logit is rounded to float16
     assert found.by_rank["family"][0].probability == pytest.approx(7 / 9, abs=1e-3)
     consensus = consensus_of(found.by_rank, 0.6)
     assert consensus is not None
-    assert (consensus.name, consensus.rank) == ("Apiaceae", "family")  # 7/9 of it is the family, no species has 0.6
+    # the family has 7/9 of it, and none of the species reaches 0.6
+    assert (consensus.name, consensus.rank) == ("Apiaceae", "family")
 
 
 def candidate(rank: str, name: str, probability: float, own: str | None = None) -> Candidate:
@@ -209,12 +210,12 @@ def big_enough() -> tuple[LabelSet, NDArray[np.float16], NDArray[np.float32]]:
     [
         {"_RESIDENT_BYTES": 0},
         {"_RESIDENT_BYTES": 0, "_CHUNK_BYTES": 1},  # one row at a time
-        {"_RESIDENT_BYTES": 0, "_CHUNK_BYTES": 7 * 32},  # 7 rows of 8 numbers in fp32; 200 is no multiple of 7
+        {"_RESIDENT_BYTES": 0, "_CHUNK_BYTES": 7 * 32},  # 7 rows of 8 numbers in fp32; 200 is not a multiple of 7
         {"_PASS_BYTES": 1},  # one feature at a time
         {"_PASS_BYTES": 4 * 200 * 5},  # 5 features at a time, then 3
         {"_RUNNING_BYTES": 8 * 200 * 3},  # sums of 3 features at a time
-        {"_BLOCK": 4},  # 50 blocks of columns, more than the 20 from which on only the best blocks are sorted
-        {"_BLOCK": 3},  # 66 blocks, and two columns behind the last one
+        {"_BLOCK": 4},  # 50 blocks of columns; from 21 blocks on, only the best blocks are sorted
+        {"_BLOCK": 3},  # 66 blocks, and two columns after the last one
         {"_RESIDENT_BYTES": 0, "_CHUNK_BYTES": 7 * 32, "_PASS_BYTES": 4 * 200 * 5, "_RUNNING_BYTES": 1, "_BLOCK": 4},
     ],
 )
@@ -237,8 +238,8 @@ def test_resident_chunked_and_split_batches_give_the_same_answers(
 
 
 def test_blocks_of_text_and_prototypes_each_have_their_own_scale_bias_and_mean(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Two labels, the unit vectors. The first is text: 2 * 0.6 + 0.5 = 1.7. For the second the feature (0.6, 0.8) less the
-    # mean (0.6, 0.3) is (0, 0.5), normalised (0, 1): 3 * 1 = 3.
+    # Two labels, the unit vectors. The first is text: 2 * 0.6 + 0.5 = 1.7. For the second, the feature (0.6, 0.8) minus
+    # the mean (0.6, 0.3) is (0, 0.5), normalised (0, 1): 3 * 1 = 3.
     blocks = [Block(0, 1, "text", 2.0, 0.5), Block(1, 2, "prototype", 3.0, 0.0, (0.6, 0.3))]
     labels = in_memory([Taxon("A"), Taxon("B")], np.eye(2), ENCODER, blocks)
     feature = np.array([[0.6, 0.8]], dtype=np.float16)
@@ -254,7 +255,7 @@ def test_custom_labels_answer_with_their_words_and_groups() -> None:
     labels = custom_labels(["red fish", "red leaf", "blue fish"], encoder, ["animal", "plant", "animal"])
     red = encoder.encode_images(np.full((1, 8, 8, 3), (255, 0, 0), dtype=np.uint8))
     (found,) = Classifier(labels).classify(red, rank="species", top=5)
-    # cosines 1, 1, 0: weights 4, 4, 1
+    # the cosines are 1, 1, 0, so the weights are 4, 4, 1
     assert found.by_rank["label"][2].name == "blue fish"
     assert {c.name: c.probability for c in found.by_rank["label"]} == {
         "red fish": pytest.approx(4 / 9), "red leaf": pytest.approx(4 / 9), "blue fish": pytest.approx(1 / 9),

@@ -1,4 +1,4 @@
-"""Tests of the choice of device and precision, and of the reason that is given for it."""
+"""Choice of device and precision, and its stated reason."""
 
 from __future__ import annotations
 
@@ -63,4 +63,4 @@ def test_a_device_that_is_not_there_lists_what_this_machine_has(device: str) -> 
 
 
 def test_the_processor_has_one_name() -> None:
-    assert choose_compute("cpu:0").device == "cpu"  # elsewhere "cpu" is compared as a word
+    assert choose_compute("cpu:0").device == "cpu"  # other code compares the device with the word "cpu"

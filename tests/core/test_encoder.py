@@ -1,4 +1,4 @@
-"""Tests of the open_clip encoder: its features are open_clip's own, its text savings are exact, and it changes nothing else."""
+"""The open_clip encoder: features equal open_clip's, shortcuts for texts are exact, and the rest of the process is unchanged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def opened(folder: Path, compute: Compute = FP32) -> OpenClipEncoder:
 
 
 def plain(folder: Path) -> tuple[Any, Any]:
-    """The same folder opened by open_clip itself."""
+    """Open the same folder with open_clip itself."""
     import open_clip
 
     model = open_clip.create_model(f"local-dir:{folder}").eval()
@@ -76,14 +76,15 @@ def test_caption_features_are_open_clips_own(clip: OpenClipEncoder, clip_folder:
     model, tokenizer = plain(clip_folder)
     with torch.no_grad():
         expected = unit(model.encode_text(tokenizer(CAPTIONS)))
-    for captions in (CAPTIONS, CAPTIONS[:1], CAPTIONS[::-1]):  # the first call proves the trimming, later ones use it
+    # the first call checks that trimming is exact, later calls use it
+    for captions in (CAPTIONS, CAPTIONS[:1], CAPTIONS[::-1]):
         found = clip.encode_texts(captions)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected[[CAPTIONS.index(text) for text in captions]], atol=2e-6)
 
 
 class Reading:
-    """Counts the tokens that a model's text tower reads."""
+    """Counter of the tokens that a model's text tower reads."""
 
     def __init__(self, embedding: torch.nn.Module) -> None:
         self.shapes: list[tuple[int, ...]] = []
@@ -103,7 +104,7 @@ def test_the_batch_that_proves_the_trimming_gives_what_later_batches_give(clip_f
     captions = [f"a photo of Acer number {n}." for n in range(40)]
     encoder = opened(clip_folder)
     first, second = encoder.encode_texts(captions), encoder.encode_texts(captions)
-    np.testing.assert_array_equal(first, second)  # else a build that was resumed differs from one that was not
+    np.testing.assert_array_equal(first, second)  # otherwise a resumed build would differ from an uninterrupted one
 
 
 def test_a_text_tower_that_is_not_causal_reads_every_token(siglip_folder: Path) -> None:
@@ -119,7 +120,7 @@ def test_a_text_tower_that_is_not_causal_reads_every_token(siglip_folder: Path) 
 
 def test_a_clip_whose_mask_was_taken_away_fails_the_proof_and_is_not_trimmed(clip_folder: Path) -> None:
     encoder = opened(clip_folder)
-    encoder.model.attn_mask = torch.zeros_like(encoder.model.attn_mask)  # there, but it hides nothing
+    encoder.model.attn_mask = torch.zeros_like(encoder.model.attn_mask)  # the mask exists, but hides no tokens
     model, tokenizer = plain(clip_folder)
     model.attn_mask = torch.zeros_like(model.attn_mask)
     for _ in range(2):
@@ -152,7 +153,7 @@ def test_no_captions_and_no_images_are_no_features(clip: OpenClipEncoder) -> Non
 
 
 def test_scale_and_bias_are_the_models_own(clip: OpenClipEncoder, siglip_folder: Path) -> None:
-    assert clip.logit_scale == pytest.approx(1 / 0.07, rel=1e-6)  # what open_clip begins with
+    assert clip.logit_scale == pytest.approx(1 / 0.07, rel=1e-6)  # open_clip's initial value
     assert clip.logit_bias == 0
     assert opened(siglip_folder).logit_bias == -10
 
@@ -162,9 +163,10 @@ def test_bf16_on_the_processor_stays_close_to_fp32(clip: OpenClipEncoder, clip_f
     images = noise(16)
     one, other = (e.encode_images(images).astype(np.float64) for e in (clip, in_bf16))
     cosines = (one * other).sum(axis=1) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1))
-    assert cosines.min() > 0.999  # bf16 has 8 bits: each number is right to 0.4%
+    assert cosines.min() > 0.999  # bf16 has 8 bits, so each number is right to 0.4%
     assert not np.array_equal(one, other)
-    np.testing.assert_allclose(in_bf16.encode_texts(CAPTIONS), clip.encode_texts(CAPTIONS), atol=2e-6)  # stays fp32
+    # texts stay in fp32
+    np.testing.assert_allclose(in_bf16.encode_texts(CAPTIONS), clip.encode_texts(CAPTIONS), atol=2e-6)
 
 
 def test_threads_that_share_an_encoder_get_what_each_would_get_alone(clip: OpenClipEncoder) -> None:
@@ -213,7 +215,7 @@ assert list(warnings.filters) == filters
 
 
 def test_opening_a_model_in_a_host_without_logging_leaves_no_handler_and_says_nothing(clip_folder: Path) -> None:
-    """In a process of its own: under pytest the root logger has handlers already, so open_clip would add none."""
+    """It runs in its own process: under pytest the root logger already has handlers, so open_clip would not add one."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(
         [sys.executable, "-c", AS_A_HOST, str(clip_folder)], env=environment, capture_output=True, text=True, timeout=120, check=False

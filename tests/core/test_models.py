@@ -1,4 +1,4 @@
-"""Tests of finding a model: names, folders, files, and a hub that is there, out of reach, or a cache."""
+"""Finding a model: names, folders, files, and a hub that is reachable, unreachable, or only a cache."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_folder_that_is_no_model_says_what_is_missing(change: Any, says: str, 
         find_model(f"local-dir:{folder / 'elsewhere'}", {})
 
 
-# The hub's client reads its settings when it is imported, so every case has a process of its own.
+# The hub's client reads its settings on import, so every case runs in its own process.
 
 ASK = """
 import json, sys, time
@@ -130,11 +130,11 @@ except Exception as error:
 said.update(seconds=time.monotonic() - begun, torch="torch" in sys.modules)
 print(json.dumps(said))
 """
-NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens
+NOWHERE = "http://127.0.0.1:9"  # the discard port, without a listener
 
 
 def ask(name: str, home: Path, *, endpoint: str = NOWHERE, offline: bool = False, fetch: bool = True) -> dict[str, Any]:
-    """What ``find_model`` says in a process whose hub cache is ``home``."""
+    """Return the reply of ``find_model`` in a process whose hub cache is ``home``."""
     kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     settings = {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "1" if offline else "0",
                 "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
@@ -151,7 +151,7 @@ def ask(name: str, home: Path, *, endpoint: str = NOWHERE, offline: bool = False
 
 
 def cached(home: Path, files: dict[str, bytes], commit: str = FIRST) -> Path:
-    """A hub cache that holds files of one commit, as the hub's client lays them out."""
+    """Make a hub cache with the files of one commit, laid out as the hub's client does."""
     repository = home / "hub" / ("models--" + REPOSITORY.replace("/", "--"))
     snapshot = repository / "snapshots" / commit
     snapshot.mkdir(parents=True)
@@ -189,12 +189,13 @@ def test_a_cached_model_is_found_without_network_under_its_commit(tmp_path: Path
         said = ask(name, tmp_path, offline=True)
         assert said["weights"] == str(snapshot / "open_clip_model.safetensors")
         assert (said["revision"], said["sha256"]) == (FIRST, hashlib.sha256(WEIGHTS).hexdigest())
-    assert ask(f"hf-hub:{REPOSITORY}", tmp_path)["revision"] == FIRST  # the network is not asked for what is there
+    # a cached file is used without a request to the network
+    assert ask(f"hf-hub:{REPOSITORY}", tmp_path)["revision"] == FIRST
     assert ask(f"hf-hub:{REPOSITORY}@{SECOND}", tmp_path, offline=True)["error"] == "ModelUnavailable"
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of a model hub as its client asks for when it fetches one file."""
+    """Server with the part of a model hub that its client needs to fetch one file."""
 
     commits: dict[str, dict[str, bytes]] = {}  # noqa: RUF012 - set once, by the test
     main = SECOND
@@ -228,7 +229,7 @@ class Hub(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-        """Say nothing."""
+        """Suppress the log."""
 
 
 @pytest.fixture
@@ -252,7 +253,8 @@ def test_a_model_is_fetched_once_and_then_found_in_the_cache(hub: str, tmp_path:
 
 
 def test_weights_come_from_the_commit_that_the_cached_config_is_of(hub: str, tmp_path: Path) -> None:
-    cached(tmp_path, {"open_clip_config.json": WHOLE["open_clip_config.json"]})  # of the first; main has moved on since
+    # the config is of the first commit; main has moved on since
+    cached(tmp_path, {"open_clip_config.json": WHOLE["open_clip_config.json"]})
     said = ask(f"hf-hub:{REPOSITORY}", tmp_path, endpoint=hub)
     assert (said.get("revision"), said.get("sha256")) == (FIRST, hashlib.sha256(WEIGHTS).hexdigest()), said
 

@@ -1,4 +1,4 @@
-"""Tests of the preprocessing contract: who says each part, and what makes two contracts the same."""
+"""The preprocessing contract: the source of each part, and equality of contracts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parser of scientific names: parts, doubts, keys, and species cells with and without their genus."""
+"""Parser of scientific names: parts, doubts, keys, and species cells with and without their genus."""
 
 from __future__ import annotations
 
@@ -133,11 +133,11 @@ def test_a_scientific_name_gives_genus_and_epithet(text: str, names: tuple[str, 
         ("Acer var nigrum", "Acer", "", ""),
         ("cf. palmatum", "", "", "cf."),
         ("BOLD:AAA0001", "", "", ""),
-        ("SH1572816.08FU", "", "", ""),  # a species hypothesis of UNITE
+        ("SH1572816.08FU", "", "", ""),  # a UNITE species hypothesis
         ("Inocybe_sp_SH1572816.08FU", "Inocybe", "", "sp."),
         ("Tobacco mosaic virus", "Tobacco", "mosaic", ""),
         ("12", "", "", ""),
-        ("UBA1234 sp002", "Uba1234", "sp002", ""),  # a collection's own numbering
+        ("UBA1234 sp002", "Uba1234", "sp002", ""),  # the numbering of one collection
     ],
 )
 def test_marks_numbers_and_doubts_are_never_taken_for_a_species(
@@ -165,7 +165,7 @@ def test_a_capitalised_second_word_is_the_epithet_if_the_source_states_a_species
         ("Acer sp.", "", ("Acer", "")),
         ("sp. 3", "", ("", "")),
         ("", "", ("", "")),
-        ("Prunus avium", "Acer", ("Acer", "")),  # another genus than that of the row
+        ("Prunus avium", "Acer", ("Acer", "")),  # a genus other than the row's
         ("White-tailed deer", "Odocoileus", ("Odocoileus", "")),
         ("alba × rubra", "Acer", ("Acer", "")),
         ("PALMATUM", "Acer", ("Acer", "palmatum")),

@@ -1,4 +1,4 @@
-"""Tests of names: the ranks, binomials, hybrids, lineages with holes, and what collections write in their tables."""
+"""Taxon names: ranks, binomials, hybrids, lineages with holes, and cells of collections' tables."""
 
 from __future__ import annotations
 

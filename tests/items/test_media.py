@@ -1,4 +1,4 @@
-"""Names of files as uris, and back."""
+"""Conversion between files and uris."""
 
 from __future__ import annotations
 

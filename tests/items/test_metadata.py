@@ -1,4 +1,4 @@
-"""EXIF to the fields of a media item: the date ladder, places, cameras, bursts, and rubbish."""
+"""EXIF as fields of a media item: the order of date tags, places, cameras, sequences, and unusable values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from PIL import Image
 from bioclip_plugin.items.media import MediaItem, Place
 from bioclip_plugin.items.metadata import CameraMetadata, read_metadata, with_metadata
 
-# Tags of Exif 2.32 by what they are called in the standard.
+# Tags of Exif 2.32 by their standard names.
 MAKE, MODEL, DATE_TIME, EXIF_IFD, GPS_IFD = 0x010F, 0x0110, 0x0132, 0x8769, 0x8825
 ORIGINAL, DIGITIZED, OFFSET, OFFSET_ORIGINAL, FRACTION_ORIGINAL = 0x9003, 0x9004, 0x9010, 0x9011, 0x9291
 SERIAL, MAKER_NOTE = 0xA431, 0x927C
@@ -30,7 +30,7 @@ NORTH_OR_SOUTH, LATITUDE, EAST_OR_WEST, LONGITUDE = 1, 2, 3, 4
 def jpeg(
     first: dict[int, Any] | None = None, exif: dict[int, Any] | None = None, gps: dict[int, Any] | None = None
 ) -> bytes:
-    """A JPEG with these tags in its first, EXIF and GPS directories."""
+    """Return a JPEG with these tags in its first, EXIF and GPS directories."""
     block = Image.Exif()
     block.update(first or {})
     block.get_ifd(EXIF_IFD).update(exif or {})
@@ -73,7 +73,7 @@ def test_a_date_with_its_own_offset_is_aware_and_one_without_is_not() -> None:
     assert aware == datetime(2021, 4, 11, 20, 43, 9, tzinfo=timezone(-timedelta(hours=3, minutes=30)))
     zulu = read_metadata(jpeg(exif={ORIGINAL: "2021:04:11 20:43:09", OFFSET_ORIGINAL: "Z"})).captured_at
     assert zulu == datetime(2021, 4, 11, 20, 43, 9, tzinfo=UTC)
-    # OffsetTime speaks of the last change, which may have been made at a desk in another zone.
+    # OffsetTime describes the last change, which may have been made at a desk in another zone.
     naive = read_metadata(jpeg(exif={ORIGINAL: "2021:04:11 20:43:09", OFFSET: "+02:00"})).captured_at
     assert naive == datetime(2021, 4, 11, 20, 43, 9)
 
@@ -123,7 +123,7 @@ def test_make_model_and_serial_number_are_read() -> None:
 
 
 def reconyx_words(*, celsius: int) -> bytes:
-    """From the trigger mode on: image 2 of 5, event 65,536 + 7, 20:43:09 on 11 April 2021, full moon."""
+    """Return the words from the trigger mode on: image 2 of 5, event 65,536 + 7, 20:43:09 on 11 April 2021, full moon."""
     return struct.pack("<14Hh", ord("M"), 2, 5, 1, 7, 9, 43, 20, 4, 11, 2021, 1, 4, 14, celsius)
 
 
@@ -176,7 +176,7 @@ def test_a_maker_note_of_four_thousand_million_values_costs_no_time_and_not_the_
     struct.pack_into(">I", data, entry + 4, 0xFFFF_FFF0)
     began = perf_counter()
     found = read_metadata(bytes(data))
-    assert perf_counter() - began < 10  # it takes 0.05 s; without a bound it takes hours
+    assert perf_counter() - began < 10  # it takes 0.05 s; without a limit it would take hours
     assert found.captured_at == datetime(2021, 4, 11, 20, 43, 9)
 
 
@@ -264,7 +264,7 @@ def test_a_real_burst_is_numbered_from_one_to_ten() -> None:
         (
             "american_black_bear.jpg",
             (datetime(2010, 11, 6, 4, 4), 1, 3, "P800BD05003063", 1),
-        ),  # only its note has a date
+        ),  # only its maker note has a date
         ("african_elephants.jpg", (datetime(2010, 8, 4, 8, 43, 15), None, None, None, None)),
     ],
 )

@@ -1,4 +1,4 @@
-"""Time zones as users name them, and moments as files write them."""
+"""Time zones by their names, and moments as files write them."""
 
 from __future__ import annotations
 

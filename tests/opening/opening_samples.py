@@ -1,4 +1,4 @@
-"""Videos, TIFFs and a RAW file, made here, in which every frame and page says by its colour which one it is."""
+"""Videos, TIFFs and a RAW file made by the tests, in which the colour of a frame or page tells its number."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ STEP = 24
 
 
 def colour_of_frame(number: int) -> tuple[int, int, int]:
-    """Red says the last digit, green the tens."""
+    """Return the colour of a frame: red encodes the last digit of its number, green the tens."""
     return 16 + STEP * (number % 10), 16 + STEP * (number // 10), 0
 
 
 def frame_number(image: Image.Image) -> int:
-    """Which frame an image is, by the colour of its middle; compression moves it by less than half a step."""
+    """Return the number of a frame by the colour of its middle. Compression moves the colour by less than half a step."""
     red, green, _ = np.asarray(image.convert("RGB"))[image.height // 2, image.width // 2].astype(int)
     return round((red - 16) / STEP) + 10 * round((green - 16) / STEP)
 
 
 def picture(number: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A frame: its number as a colour, and a blue bar along its upper edge, so that one sees how it lies."""
+    """Return the pixels of a frame: its number as a colour, and a blue bar along the upper edge that shows its orientation."""
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     pixels[:] = colour_of_frame(number)
     pixels[: size[1] // 8] = (0, 0, 255)
@@ -47,7 +47,7 @@ def write_video(
     options: Mapping[str, str] | None = None,
     rotation: int | None = None,
 ) -> Path:
-    """A video of ``count`` frames at a rate, or each at its own time."""
+    """Write a video of ``count`` frames at a fixed rate, or each at its own time."""
     with av.open(str(path), "w", options=dict(options or {})) as container:
         container.metadata.update(says or {})
         stream: Any = container.add_stream(codec, rate=rate)
@@ -66,7 +66,7 @@ def write_video(
 
 
 def write_sound(path: Path) -> Path:
-    """A file with a second of silence and no picture."""
+    """Write a file with a second of silence and without a picture."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("aac", rate=44100)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), format="fltp", layout="mono")
@@ -77,7 +77,7 @@ def write_sound(path: Path) -> Path:
 
 
 def cut(path: Path, to: Path, share: float) -> Path:
-    """The beginning of a file."""
+    """Write the first part of a file."""
     data = path.read_bytes()
     to.write_bytes(data[: int(len(data) * share)])
     return to
@@ -87,11 +87,11 @@ def cut(path: Path, to: Path, share: float) -> Path:
 
 _FORMATS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 10: "ii"}
 Entry = tuple[int, int, Sequence[Any]]
-"""Tag, type, values; a rational is a pair."""
+"""Tag, type and values of a TIFF entry; a rational is a pair."""
 
 
 def tiff_bytes(pages: Sequence[tuple[list[Entry], bytes]]) -> bytes:
-    """A little-endian TIFF of pages, each its entries (without the strip's place) and the bytes of its one strip."""
+    """Return a little-endian TIFF. Each page has its entries (without the offset of its strip) and the bytes of its one strip."""
     out = bytearray(b"II*\x00" + struct.pack("<I", 8))
     for number, (entries, strip) in enumerate(pages):
         rows = sorted([*entries, (273, 4, [0]), (279, 4, [len(strip)])])
@@ -121,7 +121,7 @@ def tiff_bytes(pages: Sequence[tuple[list[Entry], bytes]]) -> bytes:
 def rgb_page(
     pixels: NDArray[np.uint8], *, subfile: int | None = None, orientation: int = 1
 ) -> tuple[list[Entry], bytes]:
-    """A page of 8-bit RGB without compression."""
+    """Return an uncompressed page of 8-bit RGB."""
     height, width, _ = pixels.shape
     entries: list[Entry] = [
         (256, 4, [width]), (257, 4, [height]), (258, 3, [8, 8, 8]), (259, 3, [1]), (262, 3, [2]), (274, 3, [orientation]),
@@ -137,7 +137,7 @@ def coloured(colour: tuple[int, int, int], size: tuple[int, int] = (64, 48)) -> 
 
 
 def write_dng(path: Path, pixels: NDArray[np.uint8], *, orientation: int = 1) -> Path:
-    """A RAW photograph of these colours: one value a pixel behind a red-green-green-blue mosaic, 16 bits."""
+    """Write a RAW photograph of these colours: 16 bits, one value per pixel behind a red-green-green-blue mosaic."""
     height, width, _ = pixels.shape
     mosaic = np.empty((height, width), "<u2")
     for row, column, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
@@ -152,7 +152,7 @@ def write_dng(path: Path, pixels: NDArray[np.uint8], *, orientation: int = 1) ->
         0.0557,
         -0.2040,
         1.0570,
-    )  # of XYZ: the camera sees sRGB
+    )  # conversion to XYZ: the camera sees sRGB
     entries: list[Entry] = [
         (254, 4, [0]), (256, 4, [width]), (257, 4, [height]), (258, 3, [16]), (259, 3, [1]), (262, 3, [32803]),
         (271, 2, b"Nobody\x00"), (272, 2, b"Trail 1\x00"), (274, 3, [orientation]), (277, 3, [1]), (278, 4, [height]),

@@ -1,4 +1,4 @@
-"""A run over videos, pages, RAW and HEIF: stored by frame, failures of their own, and nothing is opened a second time."""
+"""A run over videos, pages, RAW and HEIF: stored by frame, with a failure per item, and without opening a file twice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def manager(model: FakeModel) -> BioclipPluginManager:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of each kind; the working directory is beside it."""
+    """Folder with one file of each kind, beside the working directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "words.txt").write_text("red\ngreen\nblue\n")
     folder = tmp_path / "media"
@@ -59,7 +59,7 @@ def classify(manager: BioclipPluginManager, *more: str) -> int:
 
 
 def stored() -> dict[tuple[str, int], str]:
-    """Every item of the run: the best name, or its failure."""
+    """Return the best name or the failure of every item of the run."""
     with Store.open("results.db") as store:
         (begun,) = store.runs()
         found = {}

@@ -1,4 +1,4 @@
-"""TIFF files of several pages: pages as items, pyramids as one, damage as its own failure."""
+"""TIFF files of several pages: each page is an item, a pyramid is one item, and damage is a failure of its page."""
 
 from __future__ import annotations
 

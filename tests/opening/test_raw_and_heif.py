@@ -1,4 +1,4 @@
-"""RAW and HEIF: upright once, with the camera's metadata, without touching the host's Pillow, and clear without the extra."""
+"""RAW and HEIF: upright, with the camera's metadata, without changes to the host's Pillow, and a clear message without the extra."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bioclip_plugin.items.metadata import read_metadata
 from bioclip_plugin.opening import BuiltInMedia
 
 CORNERS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255))
-"""Upper left, upper right, lower left, lower right of the upright picture."""
+"""Upper left, upper right, lower left and lower right colour of the upright picture."""
 
 
 def four_colours(size: tuple[int, int] = (160, 120)) -> np.ndarray:
@@ -32,7 +32,7 @@ def four_colours(size: tuple[int, int] = (160, 120)) -> np.ndarray:
 
 
 def corners(image: Image.Image) -> list[tuple[int, int, int]]:
-    """The four corners, each channel as nothing or all of it."""
+    """Return the colours of the four corners, with each channel rounded to 0 or 255."""
     width, height = image.size
     places = [
         (width // 6, height // 6),

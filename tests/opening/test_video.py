@@ -1,4 +1,4 @@
-"""Videos as items: which frames, their numbers and moments, and what is said of files that are no good."""
+"""Videos as items: selection of frames, their numbers and moments, and messages about unusable files."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_rate_that_is_no_number_above_0_is_refused(tmp_path: Path, rate: float
 
 
 def test_a_camera_that_slows_down_is_sampled_by_its_clock_and_a_pause_gives_no_frames(tmp_path: Path) -> None:
-    # Ten frames at 10 a second, a pause of five seconds, ten frames at 2 a second.
+    # Ten frames at 10 per second, a pause of five seconds, ten frames at 2 per second.
     times = [*range(0, 1000, 100), *range(6000, 11000, 500)]
     path = write_video(tmp_path / "a.mkv", 20, milliseconds=times)
     items = [entry for entry in listed(path) if isinstance(entry, MediaItem)]
@@ -93,7 +93,7 @@ def test_a_listing_reads_the_index_and_not_the_film(tmp_path: Path, monkeypatch:
     path = write_video(tmp_path / "a.mp4", 35, rate=10)
 
     class Unread:
-        """A stream whose packets nobody may ask for."""
+        """Stream whose packets must not be read."""
 
         def __init__(self, container: object) -> None:
             self._container = container
@@ -231,12 +231,13 @@ def test_each_frame_is_the_one_of_its_number_whatever_the_order_of_asking(tmp_pa
 
 
 def test_a_rotated_video_stands_upright(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mp4", 5, rotation=-90)  # a telephone held upright: to be turned clockwise
+    # as from a telephone held upright: rotated clockwise for display
+    path = write_video(tmp_path / "a.mp4", 5, rotation=-90)
     image = VideoFrames().frame(path, 0)
     assert image.size == (64, 96)
     assert image.getpixel((60, 48)) != image.getpixel((10, 48))
     red, _, blue = image.getpixel((62, 48))  # type: ignore[misc]
-    assert blue > 200 > red  # the bar of the upper edge is now at the right
+    assert blue > 200 > red  # the bar of the upper edge is now on the right
 
 
 def test_frames_in_order_are_decoded_once_by_any_number_of_threads(
@@ -258,13 +259,13 @@ def test_frames_in_order_are_decoded_once_by_any_number_of_threads(
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda number: frame_number(videos.frame(path, number)), range(0, 60, 5)))
     assert found == list(range(0, 60, 5))
-    # A thread that is overtaken before it has said what it waits for costs one more opening; a quadratic reader opens 12.
+    # A thread that is overtaken before it has announced its frame costs one more opening; a quadratic reader opens 12.
     assert len(openings) <= 3
     assert len(decoded) <= 3 * 60
 
 
 def open_videos(folder: Path) -> list[str]:
-    """The files of a folder that this process holds open."""
+    """Return the files of a folder that this process holds open."""
     links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
     return sorted(link.name for link in links if link.parent == folder)
 

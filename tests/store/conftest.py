@@ -1,4 +1,4 @@
-"""An open store on either database, and a run in it."""
+"""An open store on either database, with a run in it."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ QUICK = Retry(tries=4, first_wait_s=0.05, longest_wait_s=1.0)
 
 @contextmanager
 def before_writing(table: str, act: Callable[[], None]) -> Iterator[list[str]]:
-    """Call ``act`` before the first statement that writes into a table; yield the statements as they come."""
+    """Call ``act`` before the first statement that writes to a table, and yield the list of statements."""
     seen: list[str] = []
 
     def check(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:

@@ -1,4 +1,4 @@
-"""Databases that refuse or go away: tried again with a limit, then one line; what was committed stays."""
+"""Databases that refuse or disappear: limited retries, then one line of error; committed results stay."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_missing_database_user_and_a_wrong_password_are_told_apart(postgres_se
     guarded = url.set(username="guarded", password="secret-word", database="postgres")
     deadline = time.monotonic() + 10
     message = ""
-    while "password" not in message and time.monotonic() < deadline:  # the server reads its rules in its own time
+    while "password" not in message and time.monotonic() < deadline:  # the server reads its access rules with a delay
         try:
             Store.open(guarded.render_as_string(hide_password=False), create=False).close()
         except StoreError as refusal:
@@ -197,7 +197,7 @@ def test_a_writer_that_holds_the_file_is_waited_for_and_in_the_end_named(
         held.wait(20)
         with pytest.raises(StoreError, match=r"in use by another program.*\(tried 4 times\)"):
             answer_all(store, run, listed)
-        assert store.summary(run).todo == 2  # readers are never kept waiting
+        assert store.summary(run).todo == 2  # readers never wait
         threading.Timer(0.3, release.set).start()
         answer_all(store, run, listed)
         holder.join(20)
@@ -205,7 +205,7 @@ def test_a_writer_that_holds_the_file_is_waited_for_and_in_the_end_named(
 
 
 def test_several_sessions_write_into_one_store_at_once(store_address: str) -> None:
-    plans = [replace(PLAN, sources=(f"card {n % 2}",)) for n in range(4)]  # two of them even into the same run
+    plans = [replace(PLAN, sources=(f"card {n % 2}",)) for n in range(4)]  # two of them even share a run
     problems: list[BaseException] = []
 
     def session(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Look-ups for files of reviews, on either database."""
+"""Look-ups for imports of reviews, on either database."""
 
 from __future__ import annotations
 

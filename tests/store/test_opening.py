@@ -1,4 +1,4 @@
-"""Opening a store: addresses, places that cannot hold one, versions and migrations."""
+"""Opening a store: addresses, unusable places, versions and migrations."""
 
 from __future__ import annotations
 
@@ -118,17 +118,17 @@ def test_a_read_only_file_is_refused(tmp_path: Path) -> None:
     Store.open(file).close()
     folders = [folder for folder in (tmp_path, *tmp_path.parents) if folder.stat().st_uid == os.geteuid()]
     modes = {folder: folder.stat().st_mode for folder in folders}
-    nobody = os.geteuid() == 0  # the administrator may write everything: be somebody else for a moment
+    is_root = os.geteuid() == 0  # root may write everywhere, so act as another user for a moment
     for folder in folders:
         folder.chmod(0o555)
     file.chmod(0o444)
     try:
-        if nobody:
+        if is_root:
             os.seteuid(65534)
         with pytest.raises(StoreError, match=r"cannot be written|cannot be opened"):
             Store.open(file)
     finally:
-        if nobody:
+        if is_root:
             os.seteuid(0)
         for folder, mode in modes.items():
             folder.chmod(mode)
@@ -215,7 +215,7 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(new_store_address:
     assert len(_described(migrated)) == len(schema.metadata.tables)
 
 
-# A row of each version's own tables, put in before the versions after it are run. Add one with every migration.
+# A row of each version's own tables, inserted before the later versions run. Add one with every migration.
 ROWS = {
     "0001": [
         "INSERT INTO bioclip_media (id, uri, frame) VALUES (7, 'old.jpg', 0)",

@@ -1,4 +1,4 @@
-"""Listing, committing and reading back: what comes out is what went in, once."""
+"""Listing, committing and reading back: stored results come back unchanged and once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reviews stay as they are, whatever machines do afterwards."""
+"""Reviews stay unchanged whatever later runs do."""
 
 from __future__ import annotations
 

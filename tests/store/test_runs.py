@@ -1,4 +1,4 @@
-"""Runs: begun, taken up again, ended, listed."""
+"""Runs: begun, resumed, ended, listed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metadata of an item: JSON that is parsed when a value is first asked for."""
+"""Metadata of an item: JSON that is parsed when the first value is used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_it_is_the_mapping_that_was_stored(ascii_only: bool) -> None:
     text = json.dumps(VALUES, ensure_ascii=ascii_only)
     assert {key: StoredJson(text)[key] for key in VALUES} == VALUES
     assert dict(StoredJson(text)) == VALUES
-    assert StoredJson(text).get("height") is None  # it stands deeper inside
+    assert StoredJson(text).get("height") is None  # the key occurs only in a nested object
     assert StoredJson(text).get("nowhere", 5) == 5
     assert "nowhere" not in StoredJson(text)
 

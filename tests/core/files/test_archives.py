@@ -1,4 +1,4 @@
-"""Foreign archives: refused before a byte is written, or unpacked."""
+"""Archives from other programs: refused before anything is written, or unpacked."""
 
 from __future__ import annotations
 
@@ -139,12 +139,12 @@ def test_a_thousandfold_expansion_is_refused_with_its_numbers_before_it_is_unpac
     path = tmp_path / "bomb"
     path = zipped(path, ("a.txt", content)) if mode == "zip" else tarred(path, ("a.txt", content), mode=mode)
     del content
-    tracemalloc.start()  # Python's own memory: what a reader would have unpacked
+    tracemalloc.start()  # counts Python's own memory, where a reader would hold the unpacked data
     with pytest.raises(
         SourceError, match=r"expands (at least )?[\d,]+-fold, [\d,]+ to 25,165,824 bytes; allowed is 300-fold"
     ):
         open_archive(path)
-    assert tracemalloc.get_traced_memory()[1] < 10 << 20  # xz has a window of 8 MiB
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20  # the window of xz is 8 MiB
     tracemalloc.stop()
 
 
@@ -175,7 +175,7 @@ def test_a_tar_header_that_asks_for_gigabytes_is_refused(tmp_path: Path) -> None
 def test_members_that_lie_over_each_other_are_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", ("a.txt", os.urandom(4000)), compression=zipfile.ZIP_STORED)
     with zipfile.ZipFile(path, "a") as archive:
-        for n in range(3):  # three more entries of the table of contents that point to the same bytes
+        for n in range(3):  # three more entries in the table of contents, all for the same bytes
             entry = archive.infolist()[0]
             again = zipfile.ZipInfo(f"b{n}.txt")
             again.header_offset, again.CRC = entry.header_offset, entry.CRC

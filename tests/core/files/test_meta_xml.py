@@ -1,4 +1,4 @@
-"""Descriptions of Darwin Core archives: what is read of a meta.xml, what its defaults are, and what is refused."""
+"""Descriptions of Darwin Core archives: the content of a meta.xml, its defaults, and faults that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs that are whole or absent: drafts, what they replace, and what they leave alone."""
+"""Outputs that are whole or absent: drafts, replaced files, and untouched neighbours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding: the same pixels as open_clip's transforms, at a fraction of the work, upright and cropped."""
+"""Decoding: the same pixels as open_clip's transforms with a fraction of the work, upright and cropped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ORIENTATION_TAG = 0x0112
 
 
 def photo(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Something like a photograph: broad shapes, and noise of a few levels."""
+    """Make an image similar to a photograph: broad shapes, and noise of a few levels."""
     random = np.random.default_rng(seed)
     shapes = Image.fromarray(random.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3), dtype=np.uint8))
     pixels = np.asarray(shapes.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
@@ -66,14 +66,14 @@ def test_a_whole_image_is_resized_as_open_clip_resizes_it(
     (ours,) = prepare(image, [None], contract)
     expected = (theirs.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     assert ours.shape == (64, 64, 3)
-    # One level: we resize only the part that stays, so that the fixed-point sums may round the other way.
+    # One level: we resize only the part that is kept, so the fixed-point sums may round the other way.
     assert distance(ours, expected).max() <= 1
 
 
 def test_nearest_takes_the_pixel_in_the_middle_of_each_cell() -> None:
     image = Image.fromarray(np.arange(0, 256, 16, dtype=np.uint8).reshape(4, 4))
     (ours,) = prepare(image, [None], Preprocessing(size=2, resize_mode="squash", interpolation="nearest"))
-    # Cells of 2×2 pixels: the middle lies between pixels 0 and 1, and belongs to pixel 1.
+    # Cells of 2×2 pixels: the middle is between pixels 0 and 1, and counts as pixel 1.
     assert ours[:, :, 0].tolist() == [[80, 112], [208, 240]]
 
 
@@ -82,7 +82,7 @@ def test_a_box_is_cut_out_to_fractions_of_a_pixel() -> None:
     (ours,) = prepare(
         image, [(0.375, 0.0, 0.25, 1.0)], Preprocessing(size=1, resize_mode="squash", interpolation="bilinear")
     )
-    # From 1.5 to 2.5 of 4 pixels, whose middle is the border between 100 and 200.
+    # From 1.5 to 2.5 of 4 pixels; the middle is the border between 100 and 200.
     assert ours[0, 0].tolist() == [150, 150, 150]
 
 
@@ -115,7 +115,7 @@ def test_a_box_of_five_percent_of_twelve_megapixels_is_the_crop_of_full_decode(t
     for box in boxes:
         (ours,) = decode_regions(twelve_megapixels, [box], contract)
         (full,) = decode_regions(twelve_megapixels, [box], replace(contract, decode="full"))
-        # 200×150 and 894×671 pixels: the first is decoded fully, the second may not fall below 448 and is too.
+        # 200×150 and 894×671 pixels: the first is decoded in full. The second must not fall below 448, so it is too.
         assert distance(ours, full).max() == 0
 
 
@@ -123,7 +123,7 @@ def test_a_whole_photo_decoded_at_a_quarter_differs_by_less_than_a_level_on_aver
     contract = Preprocessing(size=224, resize_mode="squash", interpolation="bilinear")
     (ours,) = decode_regions(twelve_megapixels, [None], contract)
     (full,) = decode_regions(twelve_megapixels, [None], replace(contract, decode="full"))
-    assert distance(ours, full).mean() < 0.5  # 0.2 measured; 0 would mean that nothing was saved
+    assert distance(ours, full).mean() < 0.5  # measured 0.2; 0 would mean that the reduced decoding was not used
     assert distance(ours, full).max() > 0
 
 
@@ -140,7 +140,7 @@ def test_boxes_of_a_jpeg_with_odd_sides_do_not_shift_when_it_is_reduced(width: i
     box = (0.5, 0.5, 0.5, 0.5)
     (ours,) = decode_regions(data, [box], SQUASH)
     (full,) = decode_regions(data, [box], FULL)
-    # Noise averages out; a shift by one reduced pixel gives 3 to 6 levels on this picture.
+    # Noise averages out; a shift by one reduced pixel would give 3 to 6 levels on this picture.
     assert distance(ours, full).mean() < 1.0
 
 
@@ -150,7 +150,7 @@ def test_a_reduced_jpeg_2000_lies_where_the_full_one_does(width: int, height: in
     (ours,) = decode_regions(data, [(0.25, 0.25, 0.75, 0.75)], SQUASH)
     (full,) = decode_regions(data, [(0.25, 0.25, 0.75, 0.75)], FULL)
     assert distance(ours, full).max() > 0
-    assert distance(ours, full).mean() < 2.5  # without the half-pixel of the low-pass it is 5 and more
+    assert distance(ours, full).mean() < 2.5  # without the half-pixel of the low-pass filter it is 5 or more
 
 
 def test_a_greyscale_and_a_cmyk_jpeg_are_reduced_too() -> None:
@@ -180,7 +180,7 @@ def test_every_orientation_is_upright_before_anything_is_cut(orientation: int, m
     turned = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     assert upright_size(data) == turned.size
     for ours, expected in zip(decode_regions(data, boxes, contract), prepare(turned, boxes, contract), strict=True):
-        # Two levels: resizing before turning sums rows before columns, and each pass rounds.
+        # Two levels: resizing before rotation sums rows before columns, and each pass rounds.
         assert distance(ours, expected).max() <= 2
 
 
@@ -189,7 +189,7 @@ def test_orientation_six_is_read_from_each_kind_of_file(kind: str) -> None:
     image = Image.new("RGB", (80, 40), "black")
     image.paste("white", (0, 0, 40, 40))
     (ours,) = decode_regions(with_orientation(image, 6, kind), [None], replace(SQUASH, size=4))
-    # Turned right by 90°, what was on the left is at the top.
+    # Rotated clockwise by 90°, so the left edge becomes the upper one.
     assert (ours[0] > 240).all()
     assert (ours[3] < 15).all()
 
@@ -219,11 +219,11 @@ def srgb_profile() -> bytes:
 
 
 def test_a_profile_that_is_not_srgb_is_converted() -> None:
-    # sRGB with red and green in each other's place, so that the right conversion is known.
+    # sRGB with red and green swapped, so that the right conversion is known.
     swapped = srgb_profile().replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
     image = Image.new("RGB", (64, 64), (200, 30, 10))
     (ours,) = decode_regions(encoded(image, icc_profile=swapped), [None], SQUASH)
-    assert distance(ours, np.full_like(ours, (30, 200, 10))).max() <= 2  # rounding through 16 bits of XYZ
+    assert distance(ours, np.full_like(ours, (30, 200, 10))).max() <= 2  # rounding through 16-bit XYZ
 
 
 def test_an_srgb_profile_and_one_of_another_colour_space_change_no_pixel() -> None:
@@ -260,7 +260,7 @@ for kind, side, options in (("TIFF", 13500, {"compression": "packbits"}), ("TIFF
     assert (pixels == 77).all()
 assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES) == (limit, truncated)
 """
-    # 13,500² pixels are over the limit at which Pillow refuses, 9,800² over that at which it warns.
+    # 13,500² pixels exceed the limit at which Pillow refuses, 9,800² the one at which it warns.
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -299,7 +299,7 @@ def test_the_rotated_elephants_are_the_elephants(camera_trap_samples: Path) -> N
         (camera_trap_samples / "african_elephants_with_exif_orientation.jpg").read_bytes(), boxes, SQUASH
     )
     for one, other in zip(upright, turned, strict=True):
-        assert distance(one, other).mean() < 2.0  # the rotated file was compressed once more
+        assert distance(one, other).mean() < 2.0  # the rotated file was compressed one more time
 
 
 @pytest.mark.shared_data
@@ -307,6 +307,7 @@ def test_the_cmyk_and_the_grey_elephants_look_like_the_elephants(camera_trap_sam
     (colour,) = decode_regions((camera_trap_samples / "african_elephants.jpg").read_bytes(), [None], SQUASH)
     (cmyk,) = decode_regions((camera_trap_samples / "african_elephants_cmyk.jpg").read_bytes(), [None], SQUASH)
     (grey,) = decode_regions((camera_trap_samples / "african_elephants_bw.jpg").read_bytes(), [None], SQUASH)
-    assert distance(colour, cmyk).mean() < 25  # went through a printer's colours; an inverted one is 80 and more
+    # the CMYK file passed through a printer's colours; an inverted one would differ by 80 or more
+    assert distance(colour, cmyk).mean() < 25
     luma = colour.astype(float) @ [0.299, 0.587, 0.114]
     assert np.corrcoef(luma.ravel(), grey[:, :, 0].ravel())[0, 1] > 0.98

@@ -1,4 +1,4 @@
-"""Tests of looking names up, of how much of a checklist a label set can name, and of what is odd about one."""
+"""Checklists: name look-up, the share of names that a label set covers, and warnings about a checklist."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_names_that_differ_only_in_case_are_all_found() -> None:
 
 def test_a_checklist_is_told_name_by_name_what_can_be_named(tmp_path: Path) -> None:
     rows = np.eye(6, dtype=np.float32)
-    rows[2] = 0  # Turdus pilaris
+    rows[2] = 0  # the row of Turdus pilaris
     labels = write_label_set(tmp_path / "set", TAXA, rows, ENCODER, Block(0, 6, "text", 1.0), {})
     findings = check_names(
         labels,

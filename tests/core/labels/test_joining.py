@@ -1,4 +1,4 @@
-"""Tests of joining prototypes to text labels: order and scales of the rows by brute force, the fit written out."""
+"""Prototypes joined to text labels: order and scale of the rows by brute force, and the fit written out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def text_set(folder: Path, taxa: Sequence[Taxon], rows_ND: NDArray[Any] | None =
 
 
 def around(centre_D: NDArray[Any], count: int, spread: float, seed: int) -> NDArray[np.float16]:
-    """Features near a direction."""
+    """Return features near a direction."""
     random = np.random.default_rng(seed)
     rows = centre_D / np.linalg.norm(centre_D) + spread * random.standard_normal((count, len(centre_D)))
     unit: NDArray[np.float16] = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
@@ -58,7 +58,7 @@ def test_merged_rows_are_in_taxonomic_order_and_replaced_ones_stand_in_their_pla
     new = {taxon.lineage for taxon in (*added, *replaced)}
     kinds = [block.kind for block in joined.blocks for _ in range(block.start, block.stop)]
     assert kinds == ["prototype" if lineage in new else "text" for lineage in lineages]
-    for rank in RANKS:  # every taxon at every rank is one run
+    for rank in RANKS:  # every taxon at every rank is one contiguous run
         starts = joined.spans(rank).starts_S
         paths = [lineages[start][: rank.depth + 1] for start in starts]
         assert len(set(paths)) == len(paths) == len({lineage[: rank.depth + 1] for lineage in lineages})
@@ -80,7 +80,7 @@ def test_the_manifest_says_each_scale_once_and_the_identity_hangs_on_it(tmp_path
         tmp_path / "other", text, taxa[40:], rows, Block(0, 0, "prototype", 6.0, -1.4, SCALES.feature_mean), {}
     )
     ids = {labels.identity()["label_set"] for labels in (text, joined, other)}
-    assert len(ids) == 3  # the files of the last two are the same
+    assert len(ids) == 3  # the files of the last two are equal
     again = write_merged(tmp_path / "joined", text, taxa[40:], rows, SCALES, {"captions": "taxonomic"})
     assert again.identity() == joined.identity()
     with pytest.raises(LabelSetError, match="choose another --output"):
@@ -88,7 +88,7 @@ def test_the_manifest_says_each_scale_once_and_the_identity_hangs_on_it(tmp_path
 
 
 def softmax_by_row(labels: LabelSet, features_BD: NDArray[Any]) -> NDArray[np.float64]:
-    """B×N probabilities in fp64, a block at a time, written out."""
+    """Compute the B×N probabilities in fp64, written out block by block."""
     parts = []
     for block in labels.blocks:
         queries = features_BD.astype(np.float64)
@@ -137,7 +137,7 @@ NAMES = [Taxon("Fictia", "", "", "", "Inventidae", "Nemo", name) for name in "ab
 
 
 def test_scale_and_bias_are_the_likeliest_for_left_out_examples_and_stand_ins(tmp_path: Path) -> None:
-    """Three new taxa beside five of text; stand-ins are the examples without their own prototype: written out in loops."""
+    """Three new taxa beside five text labels. The stand-ins are the examples without their own prototype, written out in loops."""
     axes = np.eye(DIMENSION)
     text = text_set(tmp_path / "text", NAMES[:5], axes[:5].astype(np.float16))
     features = np.concatenate([around(axes[5 + n] + 0.5 * axes[n], 6, 0.45, n) for n in range(3)])
@@ -164,7 +164,7 @@ def test_scale_and_bias_are_the_likeliest_for_left_out_examples_and_stand_ins(tm
         scale: max(likelihood(scale, float(bias)) for bias in np.arange(-20, 20, 0.25)) for scale in JOINED_SCALES[:16]
     }
     best, chosen = max(grid.values()), likelihood(fit.scale, fit.bias)
-    # 0.02 nats an image on either side of the smallest scale that is as good as the best, and what a step of bias is off
+    # within 0.02 nats per image around the smallest scale that is as good as the best, plus the error of one bias step
     assert best / 18 - 0.02 <= chosen / 18 <= best / 18 + 0.005
     assert all(value / 18 < best / 18 - 0.015 for scale, value in grid.items() if scale < fit.scale)
     assert chosen / 18 >= grid[fit.scale] / 18
@@ -175,7 +175,7 @@ def test_a_text_row_is_replaced_where_examples_are_likelier_under_the_prototype_
 ) -> None:
     axes = np.eye(DIMENSION)
     text = text_set(tmp_path / "text", NAMES[:6], axes[:6].astype(np.float16))
-    # The images of the first taxon lie at its text row, those of the second at a place of their own; a third is new.
+    # The images of the first taxon are at its text row, those of the second elsewhere; a third taxon is new.
     features = np.concatenate([around(axes[0], 6, 0.2, 1), around(axes[6], 6, 0.2, 2), around(axes[7], 6, 0.2, 3),
                                around(axes[3], 1, 0.2, 4)])  # fmt: skip
     taxa = [NAMES[0]] * 6 + [NAMES[1]] * 6 + [NAMES[7]] * 6 + [NAMES[3]]

@@ -1,4 +1,4 @@
-"""Tests of making label sets: what is encoded and how often, what is masked, and that an interruption costs nothing."""
+"""Building of label sets: texts that are encoded, masked rows, and interruptions that lose no work."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FILES = ("taxa.parquet", "embeddings.npy")
 
 
 def contents(folder: Path) -> tuple[bytes, ...]:
-    """The bytes of the files, and the manifest without the time of day."""
+    """Return the bytes of the files, and the manifest without its time."""
     manifest = json.loads((folder / "label_set.json").read_text("utf-8"))
     assert manifest.pop("made_at")
     return (*((folder / name).read_bytes() for name in FILES), json.dumps(manifest).encode())
@@ -108,7 +108,7 @@ def test_a_build_that_was_killed_goes_on_from_what_it_saved_on_the_way(
     folder = tmp_path / "set"
     copies: dict[int, dict[str, bytes]] = {}
 
-    def copy(done: int, _total: int) -> None:  # what a kill at this moment would leave
+    def copy(done: int, _total: int) -> None:  # copies the state that a kill at this moment would leave
         copies[done] = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     build_label_set(TAXA, DigestEncoder(), folder, progress=copy)
@@ -119,7 +119,7 @@ def test_a_build_that_was_killed_goes_on_from_what_it_saved_on_the_way(
             (left / name).write_bytes(content)
         encoder = DigestEncoder()
         build_label_set(TAXA, encoder, left)
-        assert len(encoder.texts) <= 30 - done + 4  # the batch in hand is lost, no more
+        assert len(encoder.texts) <= 30 - done + 4  # only the current batch is lost
         assert contents(left) == contents(folder)
 
 
@@ -149,7 +149,7 @@ def test_a_build_that_is_done_encodes_nothing(tmp_path: Path) -> None:
     build_label_set(TAXA, DigestEncoder(), tmp_path / "set")
     before = contents(tmp_path / "set")
     encoder = DigestEncoder()
-    built = build_label_set(reversed(TAXA), encoder, tmp_path / "set")  # the order of the table is nothing
+    built = build_label_set(reversed(TAXA), encoder, tmp_path / "set")  # the order of the table does not matter
     assert encoder.texts == []
     assert built.resumed_at == 30
     assert contents(tmp_path / "set") == before
@@ -254,7 +254,7 @@ def test_an_imported_label_set_sums_genera_as_brute_force_does(tmp_path: Path) -
     (found,) = Classifier(labels).classify(feature, rank="genus", top=4)
     assert {c.name: c.probability for c in found.by_rank["genus"]} == pytest.approx(
         dict(sums), abs=1e-3
-    )  # float16 labels
+    )  # labels are float16
 
 
 NAME = [["K", "P", "C", "O", "F", "G", "s"], "common"]

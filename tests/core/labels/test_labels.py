@@ -1,4 +1,4 @@
-"""Tests of the label set: its order, its spans, its subsets, and what is said of a folder that is none."""
+"""Label sets: order, spans, subsets, and errors for folders that are not a label set."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_fifty_thousand_labels_are_opened_as_a_memory_map(tmp_path: Path) -> Non
     labels = LabelSet.open(tmp_path / "set")
     assert isinstance(labels.embeddings_ND, np.memmap)
     assert len(labels.spans("species").starts_S) == count
-    # "species31" has residue 31 modulo 9000, 400 and 7
+    # "species31" is residue 31 modulo 9000, 400 and 7
     (row,) = np.flatnonzero(subset_of(labels, ["Genus31 species31"]).kept_N)
     assert labels.taxon(int(row)) == taxa[31]
     assert subset_of(labels, ["Genus31"]).kept_N.sum() == len([n for n in range(count) if n % 9000 == 31])
@@ -157,7 +157,7 @@ def test_names_that_are_not_there_are_listed() -> None:
 
 def test_a_label_set_of_another_model_is_refused_with_both_names() -> None:
     labels = label_set(TAXA)
-    labels.check_encoder({**ENCODER, "source": "moved elsewhere"})  # the same weights from another place
+    labels.check_encoder({**ENCODER, "source": "moved elsewhere"})  # the same weights from another location
     with pytest.raises(
         LabelSetError, match=r"made for local-dir:invented \(weights c0ffee.*not for other \(weights beef.*labels build"
     ):

@@ -1,4 +1,4 @@
-"""Tests of label sets made from example images: centroids by hand, the scale by brute force, and real leaves."""
+"""Label sets made from example images: centroids by hand, the scale by brute force, and real leaves."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ ACER, FAGUS, QUERCUS = (Taxon("Plantae", genus=name) for name in ("Acer", "Fagus
 
 
 def test_a_prototype_is_the_centroid_of_centred_and_normalised_examples(tmp_path: Path) -> None:
-    # The mean of the four is (0, 0, 0.8). Less it, the examples are (±0.6, 0, 0) and (0, ±0.6, 0): unit vectors on
-    # the axes. Acer's centroid is that of +x and +y, Fagus's that of -x and -y.
+    # The mean of the four is (0, 0, 0.8). Minus the mean, the examples are (±0.6, 0, 0) and (0, ±0.6, 0): unit vectors
+    # on the axes. The centroid of Acer is that of +x and +y, the centroid of Fagus that of -x and -y.
     features = np.array([[0.6, 0, 0.8], [0, 0.6, 0.8], [-0.6, 0, 0.8], [0, -0.6, 0.8]], dtype=np.float32)
     labels = build_prototypes(features, [ACER, ACER, FAGUS, FAGUS], ENCODER, tmp_path / "set")
     half = math.sqrt(0.5)
@@ -50,15 +50,16 @@ def test_a_query_is_centred_before_the_cosine_and_scaled_by_the_blocks_own_scale
     assert [c.probability for c in even.by_rank["genus"]] == pytest.approx(
         [0.5, 0.5], abs=0.01
     )  # the mean is in float16
-    # less the mean (0, 0, 0.8) it is (0.03, 0.6, 0), whose cosines with (±1, 0, 0) are ±0.05
+    # minus the mean (0, 0, 0.8) it is (0.03, 0.6, 0), whose cosines with (±1, 0, 0) are ±0.05
     (block,) = labels.blocks
     assert near.by_rank["genus"][0].taxon == ACER
     assert near.by_rank["genus"][0].probability == pytest.approx(1 / (1 + math.exp(-0.1 * block.scale)), abs=0.01)
-    assert block.scale < SCALES[-1]  # all are certain at a smaller scale already, and the smallest such is taken
+    # all examples are certain at a smaller scale already, and the smallest such scale is chosen
+    assert block.scale < SCALES[-1]
 
 
 def brute_force(features: NDArray[Any], taxa: list[Taxon]) -> tuple[float, float, float]:
-    """Scale, accuracy and mean log likelihood by leaving each example out in turn, written out."""
+    """Compute scale, accuracy and mean log likelihood by leaving out each example in turn, written out."""
     centred = features.astype(np.float64) - features.astype(np.float64).mean(axis=0)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
     names = sorted({taxon.genus for taxon in taxa})
@@ -81,7 +82,7 @@ def brute_force(features: NDArray[Any], taxa: list[Taxon]) -> tuple[float, float
 
 
 def clouds(seed: int, spread: float, counts: dict[Taxon, int]) -> tuple[NDArray[np.float16], list[Taxon]]:
-    """Examples around a random direction for each taxon."""
+    """Return examples around a random direction for each taxon."""
     random = np.random.default_rng(seed)
     rows, taxa = [], []
     for taxon, count in counts.items():
@@ -100,7 +101,7 @@ def test_the_scale_is_the_likeliest_for_examples_that_were_left_out(seed: int, s
     scale, top1, log_likelihood = brute_force(features, taxa)
     fit = labels.manifest["scale_fit"]
     assert labels.blocks[0].scale == fit["scale"] == scale
-    assert fit["examples"] == 11  # the single Quercus cannot be left out
+    assert fit["examples"] == 11  # the only Quercus cannot be left out
     assert fit["top1"] == pytest.approx(top1)
     assert fit["log_likelihood"] == pytest.approx(log_likelihood, abs=1e-4)
 
@@ -140,7 +141,7 @@ def test_prototypes_survive_the_disk_and_are_not_written_over_another_label_set(
     assert opened.blocks == made.blocks
     before, after = (Classifier(labels).classify(features, rank="genus") for labels in (made, opened))
     assert [c.by_rank for c in before] == [c.by_rank for c in after]
-    build_prototypes(features, taxa, ENCODER, tmp_path / "set")  # the same again is nothing to do
+    build_prototypes(features, taxa, ENCODER, tmp_path / "set")  # the same call again does nothing
     with pytest.raises(LabelSetError, match="choose another --output"):
         build_prototypes(features + np.float16(0.1), taxa, ENCODER, tmp_path / "set")
 
@@ -179,7 +180,7 @@ def test_examples_that_cannot_be_used_are_named(
 
 
 def test_a_taxon_whose_examples_are_the_mean_itself_is_masked_and_not_an_answer(tmp_path: Path) -> None:
-    features = np.array([[0.6, 0.8], [-0.6, 0.8], [0.0, 0.8]], dtype=np.float32)  # the third is the mean of the three
+    features = np.array([[0.6, 0.8], [-0.6, 0.8], [0.0, 0.8]], dtype=np.float32)  # the third is the mean of all three
     labels = build_prototypes(features, [ACER, FAGUS, QUERCUS], ENCODER, tmp_path / "set")
     assert json.loads((tmp_path / "set" / "label_set.json").read_text())["masked_by"]["zero"] == 1
     assert labels.usable_N.tolist() == [True, True, False]
@@ -205,8 +206,8 @@ def test_prototypes_of_real_leaves_name_far_more_than_chance_and_mean_their_prob
     best = [classification.by_rank["species"][0] for classification in found]
     right = np.array([c.taxon.lineage == taxa[row].lineage for c, row in zip(best, val, strict=True)])
     assert len(val) >= 50
-    assert right.mean() >= 0.5  # chance is 1 in 30; measured with these weights: 45 of 60
-    # The scale was fitted on train: on val the mean probability of the best is close to how often it is right.
+    assert right.mean() >= 0.5  # chance is 1 in 30; 45 of 60 were right with these weights
+    # The scale was fitted on train. On val, the mean probability of the best answer is close to its accuracy.
     assert abs(np.mean([c.probability for c in best]) - right.mean()) < 0.2
 
 
