@@ -138,14 +138,16 @@ def source_of(address: str, sources: Sequence[Source]) -> Source:
 
 
 def _listed_ahead(entries: Iterator[Entry], on_total: Callable[[int], None]) -> Iterator[Entry]:
-    total, step = 0, 1
+    total = taken = 0
     end: Exception | None = None
     with SpooledTemporaryFile(_SPOOL_IN_MEMORY_BYTES, prefix="bioclip-listing-") as file:
         spool = _Spool(file)
         while True:
             held: Entry | None = None
-            goal = spool.count + step
-            step = min(2 * step, _MOST_AHEAD)  # the first images are not kept waiting
+            goal = spool.count + min(
+                2 + taken // 4, _MOST_AHEAD
+            )  # little at first: the first images are not kept waiting
+            taken += 1
             try:
                 while end is None and held is None and spool.count < goal and not spool.is_full:
                     entry = next(entries)

@@ -152,10 +152,25 @@ def numbered(count: int) -> Iterator[MediaItem | Unlisted]:
 def test_the_total_is_known_long_before_the_last_item_and_the_source_is_asked_once() -> None:
     shelf, totals = Shelf(lambda: numbered(5000)), []
     entries = Listing(["shelf:a"], [shelf]).counted(totals.append)
-    first = [next(entries) for _ in range(200)]
+    first = [next(entries) for _ in range(250)]
     assert totals == [5000]
     assert [*first, *entries] == list(numbered(5000))
     assert (shelf.asked, totals) == (1, [5000])
+
+
+def test_the_first_items_are_not_kept_waiting_for_a_long_listing() -> None:
+    listed = 0
+
+    def entries() -> Iterator[MediaItem | Unlisted]:
+        nonlocal listed
+        for item in numbered(5000):
+            listed += 1
+            yield item
+
+    ahead = Listing(["shelf:a"], [Shelf(entries)]).counted(lambda _: None)
+    for _ in range(16):  # the first batch
+        next(ahead)
+    assert listed < 100
 
 
 def test_entries_that_hold_an_image_are_handed_over_in_order_and_not_read_ahead() -> None:
