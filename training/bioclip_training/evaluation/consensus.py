@@ -42,9 +42,8 @@ def consensus_at(
 ) -> Consensus:
     """Return for each image the most specific taxon whose probability reaches the threshold, as ``classify.consensus_of``."""
     levels = tuple(reversed(labels.levels))
-    count = len(taxon_N)
-    level_N, row_N = np.full(count, -1), np.full(count, -1)
-    probability_N = np.zeros(count, np.float32)
+    level_N, row_N = np.full(len(taxon_N), -1), np.full(len(taxon_N), -1)
+    probability_N = np.zeros(len(taxon_N), np.float32)
     for place, level in enumerate(levels):
         found = scores[level]
         new_N = (level_N < 0) & (found.best_named_probability_N >= threshold)
@@ -52,7 +51,7 @@ def consensus_at(
         row_N[new_N] = labels.spans(level).starts_S[found.best_named_N[new_N]]
         probability_N[new_N] = found.best_named_probability_N[new_N]
     # A consensus is judged at its own level, or at the most specific level above it at which the truth has a name.
-    right_N, open_N = np.zeros(count, dtype=bool), level_N >= 0
+    right_N, open_N = np.zeros(len(taxon_N), dtype=bool), level_N >= 0
     for place, level in enumerate(levels):
         truth = scores[level].truth
         now_N = open_N & (level_N <= place) & truth.named_C[taxon_N]
@@ -66,21 +65,20 @@ def curve(
     scores: Mapping[str, LevelScores], taxon_N: NDArray[np.int64], labels: LabelSet, asked: float
 ) -> list[dict[str, float]]:
     """Return coverage and accuracy at each threshold, the one that was asked for among them."""
-    rows = []
     finest = labels.levels[-1]
-    for threshold in sorted({*THRESHOLDS, asked}):
-        found = consensus_at(threshold, scores, taxon_N, labels)
-        given_N, finest_N = found.given, found.level_N == 0
-        rows.append(
-            {
-                "threshold": threshold,
-                "coverage": _mean(given_N),
-                "accuracy": _mean(found.right_N[given_N]),
-                f"coverage_{finest}": _mean(finest_N),
-                f"accuracy_{finest}": _mean(found.right_N[finest_N]),
-            }
-        )
-    return rows
+    found = (
+        (threshold, consensus_at(threshold, scores, taxon_N, labels)) for threshold in sorted({*THRESHOLDS, asked})
+    )
+    return [
+        {
+            "threshold": threshold,
+            "coverage": _mean(at.given),
+            "accuracy": _mean(at.right_N[at.given]),
+            f"coverage_{finest}": _mean(at.level_N == 0),
+            f"accuracy_{finest}": _mean(at.right_N[at.level_N == 0]),
+        }
+        for threshold, at in found
+    ]
 
 
 def by_rank(found: Consensus) -> dict[str, dict[str, float]]:

@@ -72,8 +72,7 @@ def _answer_columns(answers: Answers) -> dict[str, list[Any]]:
         columns[f"top{column + 1}"] = [names[span] for span in exact.top_NK[:, column].tolist()]
         columns[f"top{column + 1}_probability"] = exact.probability_NK[:, column].tolist()
     for level, scores in answers.scores.items():
-        counted_N = scores.counted(answers.truth_N)
-        if counted_N.any():
+        if (counted_N := scores.counted(answers.truth_N)).any():
             columns[f"hit_{level}"] = _where(counted_N, rank_hits(scores.place_N, 1))
     possible_N = exact.place_N >= 0
     columns["truth_probability"] = _where(possible_N, exact.own_N)
@@ -84,9 +83,11 @@ def _answer_columns(answers: Answers) -> dict[str, list[Any]]:
 def _consensus_columns(outcome: Outcome) -> dict[str, list[Any]]:
     consensus = outcome.consensus
     levels = [consensus.levels[level] if level >= 0 else None for level in consensus.level_N.tolist()]
-    named = zip(consensus.row_N.tolist(), levels, strict=True)
     return {
-        "consensus": [outcome.answers.name(row, level) if level else None for row, level in named],
+        "consensus": [
+            outcome.answers.name(row, level) if level else None
+            for row, level in zip(consensus.row_N.tolist(), levels, strict=True)
+        ],
         "consensus_rank": levels,
         "consensus_probability": _where(consensus.given, consensus.probability_N),
         "consensus_right": _where(consensus.given, consensus.right_N),

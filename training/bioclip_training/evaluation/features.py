@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -64,8 +64,10 @@ class FeatureBook:
                 self.failures[row] = decoded
             else:
                 batch.append((row, decoded))
-            if len(batch) == self._batch_size or done == len(wanted):
-                self._encode(batch)
+            if batch and (len(batch) == self._batch_size or done == len(wanted)):
+                self._parts.append(self._encoder.encode_images(np.stack([pixels for _, pixels in batch])))
+                for encoded, _ in batch:
+                    self._place[encoded] = len(self._place)
                 batch = []
             progress(stage, done, len(wanted))
         if wanted and not any(row in self._place for row in wanted):
@@ -87,18 +89,13 @@ class FeatureBook:
         """Return a mask of the rows with features."""
         return np.array([row in self._place for row in rows_N.tolist()], dtype=bool)
 
-    def _encode(self, batch: Sequence[tuple[int, NDArray[np.uint8]]]) -> None:
-        if batch:
-            self._parts.append(self._encoder.encode_images(np.stack([pixels for _, pixels in batch])))
-            for row, _ in batch:
-                self._place[row] = len(self._place)
-
 
 def decoded_row(catalog: Catalog, row: int, preprocessing: Preprocessing) -> Decoded:
     """Return a row's region as the model's input, or the reason why it cannot be read."""
     try:
-        data = read_bytes(catalog.path(row))
-        return decode_regions(data, [catalog.box(row)], preprocessing, frame=catalog.frame(row))[0]
+        return decode_regions(
+            read_bytes(catalog.path(row)), [catalog.box(row)], preprocessing, frame=catalog.frame(row)
+        )[0]
     except ImageError as error:
         return f"{error.stage}: {error}"
     except UsageError as error:  # a box outside of the image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,7 @@ class Pool:
 
     def drawn(self, shots: int, draw: int, seed: int) -> NDArray[np.int64]:
         """Return rows in the order in which they are used: the first k of a draw are the k-shot support."""
-        order = np.random.default_rng([seed, draw, self.taxon]).permutation(self.rows)
-        return order[: min(shots, self.most)]
+        return np.random.default_rng([seed, draw, self.taxon]).permutation(self.rows)[: min(shots, self.most)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def support_pools(
     pools = []
     for taxon, own in queries.items():
         rows = examples.get(taxon, own)
-        inside = np.isin(rows, own).all()  # an unseen taxon, or train itself is evaluated
-        pools.append(Pool(taxon, rows, len(rows) - 1 if inside else len(rows)))
+        inside = bool(np.isin(rows, own).all())  # an unseen taxon, or train itself is evaluated
+        pools.append(Pool(taxon, rows, len(rows) - inside))
     return pools
 
 
@@ -122,15 +122,14 @@ def few_shot(
     found = []
     taxa = short = 0
     for draw in range(draws):
-        drawn = [pool.drawn(shots, draw, seed) for pool in pools]
+        drawn = (pool.drawn(shots, draw, seed) for pool in pools)
         support = [rows[features.usable(rows)] for rows in drawn]
         taxa, short = sum(len(rows) > 0 for rows in support), sum(0 < len(rows) < shots for rows in support)
         right = _one_draw(np.concatenate(support), queries, taxon_of_row, group_of_row, features) if taxa else None
         if right is not None:
             found.append(right)
     if not found:
-        nan = (float("nan"),)
-        return FewShot(shots, nan, nan, 0.0, taxa, short)
+        return FewShot(shots, (math.nan,), (math.nan,), 0.0, taxa, short)
     return FewShot(
         shots, tuple(float(hits.mean()) for hits, _ in found), tuple(macro_mean(hits, own) for hits, own in found),
         float(np.mean([len(hits) for hits, _ in found])), taxa, short,
@@ -156,5 +155,4 @@ def _one_draw(
 
 def _unit(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return L2-normalised rows; a row of zeros (a single example is the mean itself) stays zero."""
-    norms = np.linalg.norm(rows_ND, axis=1, keepdims=True)
-    return np.asarray(rows_ND / np.maximum(norms, 1e-12))
+    return np.asarray(rows_ND / np.maximum(np.linalg.norm(rows_ND, axis=1, keepdims=True), 1e-12))

@@ -23,7 +23,6 @@ from bioclip_training.evaluation.scores import (
     reliability,
 )
 from bioclip_training.evaluation.truth import EXACT
-from bioclip_training.evaluation.zero_shot import LevelScores
 
 TOPS = (1, 3, 5)
 _ALL = "all"
@@ -40,18 +39,17 @@ def zero_shot(answers: Answers, config: EvaluationConfig) -> dict[str, Any]:
         for part, inside_N in {**parts, "answerable": scores.place_N >= 0}.items() if counted_N.any() else ():
             for top in TOPS if part == _ALL else TOPS[:1]:
                 columns[level, part, top] = np.where(counted_N & inside_N, rank_hits(scores.place_N, top), np.nan)
-    groups_N = numbered(answers.group_N.tolist())
     # All columns over the same resamples: drawing them is most of the work, and the columns are one matrix product.
     intervals = bootstrap_intervals(
-        np.stack(list(columns.values()), axis=1), groups_N, seed=config.seed, resamples=config.resamples
-    )
+        np.stack(list(columns.values()), axis=1), numbered(answers.group_N.tolist()), seed=config.seed, resamples=config.resamples
+    )  # fmt: skip
     shares: dict[tuple[str, str, int], dict[str, Any]] = {}
     for (key, values_N), interval in zip(columns.items(), intervals, strict=True):
         count = int(np.isfinite(values_N).sum())
         top1, ci95 = (float(np.nanmean(values_N)), list(interval)) if count else (None, None)
         shares[key] = {"n": count, "top1": top1, "top1_ci95": ci95}
-    levels = {level for level, _, _ in columns}
-    return {level: _level(level, answers, config, shares, parts) for level in answers.scores if level in levels}
+    levels = dict.fromkeys(level for level, _, _ in columns)
+    return {level: _level(level, answers, config, shares, parts) for level in levels}
 
 
 def _parts(answers: Answers) -> dict[str, NDArray[np.bool_]]:
@@ -75,7 +73,10 @@ def _level(
     scores = answers.scores[level]
     counted_N = scores.counted(answers.truth_N)
     place_N, group_N = scores.place_N[counted_N], answers.group_N[counted_N]
-    truth_N = _truths_at(scores, answers.truth_N[counted_N])
+    # A macro mean is taken over the true taxa of the level: their spans, or what labels lack by itself.
+    own_N = answers.truth_N[counted_N]
+    pairs = zip(scores.truth.spans_CK[own_N, 0].tolist(), own_N.tolist(), strict=True)
+    truth_N = numbered([("span", span) if span >= 0 else ("own", own) for span, own in pairs])
     interval = macro_interval(rank_hits(place_N, 1), truth_N, group_N, seed=config.seed, resamples=config.resamples)
     return {
         "n": len(place_N),
@@ -97,20 +98,12 @@ def _level(
     }
 
 
-def _truths_at(scores: LevelScores, truth_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the number of each image's true taxon at a level, over which a macro mean is taken."""
-    spans = scores.truth.spans_CK[truth_N, 0].tolist()
-    pairs = zip(spans, truth_N.tolist(), strict=True)
-    return numbered([("span", span) if span >= 0 else ("own", own) for span, own in pairs])
-
-
 def calibration(answers: Answers, temperature: float | None) -> dict[str, Any]:
     """Return expected calibration error and likelihood of the exact taxon, and the error at each level."""
     exact = answers.scores[EXACT]
     by_level = {}
     for level, scores in answers.scores.items():
-        counted_N = scores.counted(answers.truth_N)
-        if counted_N.any():
+        if (counted_N := scores.counted(answers.truth_N)).any():
             hits_N = rank_hits(scores.place_N[counted_N], 1)
             by_level[level] = reliability(scores.probability_NK[counted_N, 0], hits_N).ece
     return {
@@ -144,15 +137,10 @@ def confusions(answers: Answers, most: int = 100) -> list[dict[str, Any]]:
 def taxa_table(answers: Answers) -> list[dict[str, Any]]:
     """Return each true taxon's images and accuracy, the worst first."""
     place_N, truths = answers.scores[EXACT].place_N, answers.question.names
-    masks = (
-        np.ones(len(place_N), dtype=bool),
-        rank_hits(place_N, 1),
-        rank_hits(place_N, 5),
-        answers.seen_N,
-        place_N >= 0,
-    )
+    every_N = np.ones(len(place_N), dtype=bool)
     every_T, top1_T, top5_T, seen_T, possible_T = (
-        np.bincount(answers.truth_N[which_N], minlength=len(truths)) for which_N in masks
+        np.bincount(answers.truth_N[which_N], minlength=len(truths))
+        for which_N in (every_N, rank_hits(place_N, 1), rank_hits(place_N, 5), answers.seen_N, place_N >= 0)
     )
     rows = [
         {

@@ -87,9 +87,7 @@ def confusion_map(counts_TA: NDArray[np.float64], truths: Sequence[str], answers
 def _new(width: float, height: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
-    figure = Figure(
-        figsize=(width, height), layout="constrained"
-    )  # unlike pyplot's, it changes no state of the process
+    figure = Figure(figsize=(width, height), layout="constrained")  # pyplot's would change the state of the process
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes

@@ -103,10 +103,8 @@ def examples_of(catalog: Catalog, split: str, book: FeatureBook, *, progress: St
 
 def held_out_of(catalog: Catalog, split: str, book: FeatureBook, *, progress: StageProgress = silent) -> list[Sample]:
     """Return the images of each part of ``HELD_OUT`` that shares none with the examples."""
-    used = set(catalog.rows_of(split).tolist())
-    parts = [
-        part for part in HELD_OUT if used.isdisjoint(catalog.rows_of(part).tolist()) and len(catalog.rows_of(part))
-    ]
+    used = catalog.rows_of(split)
+    parts = [part for part in HELD_OUT if len(rows := catalog.rows_of(part)) and not np.isin(rows, used).any()]
     samples = [sample_of(catalog, part, book, most=MOST_HELD_OUT, progress=progress) for part in parts]
     return [sample for sample in samples if len(sample)]
 
@@ -159,20 +157,16 @@ def compare_joined(
     is_prototype_N = np.zeros(len(joined), dtype=bool)
     for block in joined.blocks:
         is_prototype_N[block.start : block.stop] = block.kind == "prototype"
-    sets = {"text": text, "stacked": _stacked(text, joined), "joined": joined}
+    # Stacked is the joined set without its fit: every row on the scale of text, as if a prototype were one more caption.
+    scales = {"scale": text.blocks[0].scale, "bias": text.blocks[0].bias}
+    manifest = {**joined.manifest, "kinds": [{**kind, **scales} for kind in joined.manifest["kinds"]]}
+    stacked = LabelSet(joined.table, joined.embeddings_ND, manifest, folder=joined.folder)
+    sets = {"text": text, "stacked": stacked, "joined": joined}
     found = []
     for sample in held_out:
         rows_N = matching_rows(joined, sample.taxa)
         is_new_N = (rows_N >= 0) & is_prototype_N[rows_N]
         for taxa, wanted_N in (("old", (rows_N >= 0) & ~is_new_N), ("new", is_new_N)):
-            part = sample.where(wanted_N)
-            if len(part):
+            if len(part := sample.where(wanted_N)):
                 found += [accuracy_of(labels, part, answers, taxa, device=device) for answers, labels in sets.items()]
     return found
-
-
-def _stacked(text: LabelSet, joined: LabelSet) -> LabelSet:
-    """Return the joined set without its fit: every row on the scale of text, as if a prototype were one more caption."""
-    scales = {"scale": text.blocks[0].scale, "bias": text.blocks[0].bias}
-    kinds = [{**kind, **scales} for kind in joined.manifest["kinds"]]
-    return LabelSet(joined.table, joined.embeddings_ND, {**joined.manifest, "kinds": kinds}, folder=joined.folder)

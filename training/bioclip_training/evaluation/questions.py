@@ -87,8 +87,9 @@ def ask(
         labels = _built(config, taxa, encoder, folder, progress)
         described = f"every taxon of the catalog, all splits: {len(labels)} labels ({config.caption} captions)"
     number_T = np.array([-1 if taxon.rank is None else number for number, taxon in enumerate(taxa)])
-    names = tuple(taxon.scientific_name for taxon in taxa)
-    return Question(labels, described, truths_of(taxa, labels), number_T[catalog.taxon_of_N], names)
+    return Question(
+        labels, described, truths_of(taxa, labels), number_T[catalog.taxon_of_N], tuple(taxon.scientific_name for taxon in taxa)
+    )  # fmt: skip
 
 
 def _built(
@@ -123,10 +124,9 @@ def _custom(config: EvaluationConfig, catalog: Catalog, encoder: Encoder) -> Que
     pairs = list(zip(rows, group_of, strict=True))
     grouped_C = np.array([bool(config.groups) and (row < 0 or bool(groups.named_S[group])) for row, group in pairs])
     group_spans = padded([[group] if row >= 0 else [] for row, group in pairs])
-    label_spans = padded([[row] if row >= 0 else [] for row in rows])
     truths = {
         GROUP: LevelTruth(GROUP, group_spans, grouped_C),
-        LABEL: LevelTruth(LABEL, label_spans, np.ones(len(rows), dtype=bool)),
+        LABEL: LevelTruth(LABEL, np.array(rows)[:, None], np.ones(len(rows), dtype=bool)),
     }
     number = {cell: place for place, cell in enumerate(distinct)}
     truth_of_row = np.array([number.get(cell, -1) for cell in cells], dtype=np.int64)

@@ -43,7 +43,7 @@ def report_html(outcome: Outcome) -> str:
         _ladder(outcome), _few_shot(outcome), _confusions(outcome), _calibration(outcome), _consensus(outcome), _retrieval(outcome),
         _taxa(outcome), _failures(outcome), _provenance(outcome),
     ]  # fmt: skip
-    body = "\n".join(part for part in parts if part)
+    body = "\n".join(filter(None, parts))
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
@@ -187,11 +187,10 @@ def _confusions(outcome: Outcome) -> str:
     pairs = outcome.metrics["confusions"][:_MOST_PAIRS]
     if not pairs:
         return ""
-    rows = [[pair["truth"], pair["answer"], pair["images"], pair["of"]] for pair in pairs]
     return section(
         "What is confused",
         image(_confusion_map(outcome), "confusions of the most confused taxa"),
-        table(["truth", "best answer", "images", "of"], rows),
+        table(["truth", "best answer", "images", "of"], [list(pair.values()) for pair in pairs]),
     )
 
 
@@ -207,18 +206,20 @@ def _confusion_map(outcome: Outcome) -> bytes:
     spans = sorted(span for span, _ in Counter(answer_N.tolist()).most_common(_MAP + 5))
     counts_TA = np.array([[((truth_N == truth) & (answer_N == span)).sum() for span in spans] for truth in truths])
     totals_T = np.array([(truth_N == truth).sum() for truth in truths])
-    names = [answers.name(int(starts_S[span]), exact.truth.level) for span in spans]
     return plots.confusion_map(
-        counts_TA / totals_T[:, None], [answers.question.names[truth] for truth in truths], names
+        counts_TA / totals_T[:, None],
+        [answers.question.names[truth] for truth in truths],
+        [answers.name(int(starts_S[span]), exact.truth.level) for span in spans],
     )
 
 
 def _calibration(outcome: Outcome) -> str:
     found, exact = outcome.metrics["calibration"], outcome.answers.scores[EXACT]
     bins = reliability(exact.probability_NK[:, 0], rank_hits(exact.place_N, 1))
-    temperature = "without a temperature (calibrate fits one)"
-    if found["temperature"]:
-        temperature = f"with the temperature {found['temperature']:.3g} of calibrate"
+    fitted = found["temperature"]
+    temperature = (
+        f"with the temperature {fitted:.3g} of calibrate" if fitted else "without a temperature (calibrate fits one)"
+    )
     custom = outcome.answers.labels.is_custom
     rows = [[level_name(level, custom=custom), percent(ece)] for level, ece in found["by_rank"].items()]
     return section(
@@ -279,8 +280,8 @@ def _taxa(outcome: Outcome) -> str:
 def _failures(outcome: Outcome) -> str:
     if not outcome.failures:
         return ""
-    uris = outcome.catalog.column("uri")
-    rows = [[uris[row], reason] for row, reason in list(outcome.failures.items())[:_MOST_FAILURES]]
+    listed, uris = list(outcome.failures.items()), outcome.catalog.column("uri")
+    rows = [[uris[row], reason] for row, reason in listed[:_MOST_FAILURES]]
     return section(
         f"{len(outcome.failures)} images could not be used",
         table(["image", "reason"], rows),

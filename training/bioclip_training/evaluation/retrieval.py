@@ -95,5 +95,4 @@ def _ranked(
     hits_QR = np.take_along_axis(right_QN, np.take_along_axis(nearest_QR, order_QR, axis=1), axis=1)
     places_R = np.arange(1, deepest + 1)
     counted_QR = hits_QR & (places_R <= total_Q[:, None])
-    precision_QR = np.cumsum(hits_QR, axis=1) / places_R
-    return hits_QR[:, 0], (precision_QR * counted_QR).sum(axis=1) / total_Q
+    return hits_QR[:, 0], (np.cumsum(hits_QR, axis=1) / places_R * counted_QR).sum(axis=1) / total_Q

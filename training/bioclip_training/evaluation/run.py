@@ -35,7 +35,7 @@ from bioclip_training.evaluation.outcome import Answers, Outcome
 from bioclip_training.evaluation.questions import Question, ask, groups_of, query_rows, seen_taxa
 from bioclip_training.evaluation.report import report_html
 from bioclip_training.evaluation.truth import EXACT, RULE
-from bioclip_training.evaluation.zero_shot import LevelScores, score
+from bioclip_training.evaluation.zero_shot import score
 from bioclip_training.loop.checkpoint import dev_fraction_of, ladder_of
 
 METRICS, REPORT, EXAMPLES, LABEL_SET = "metrics.json", "report.html", "examples.parquet", "label_set"
@@ -110,9 +110,12 @@ def _measured(
     calibrated = None if config.words else find_calibration(found, question.labels.manifest["id"])
     temperature = calibrated.temperature if calibrated else None
     classifier = Classifier(question.labels, compute.device, temperature=temperature or 1.0)
-    answers = _answers(
-        catalog, question, kept, score(classifier, book.of(kept), asked[kept], question.truths, progress)
-    )
+    sources, splits = ([catalog.column(name)[row] or "" for row in kept.tolist()] for name in ("source", "split"))
+    answers = Answers(
+        rows_N=kept, truth_N=asked[kept], group_N=groups_of(catalog)[kept],
+        seen_N=seen_taxa(catalog)[catalog.taxon_of_N[kept]], sources=tuple(sources), splits=tuple(splits), question=question,
+        scores=score(classifier, book.of(kept), asked[kept], question.truths, progress),
+    )  # fmt: skip
     consensus = consensus_at(config.threshold, answers.scores, answers.truth_N, answers.labels)
     images = {"n": len(kept), "failed": len(book.failures), "without_name": len(rows) - len(named)}
     metrics: dict[str, Any] = {
@@ -126,17 +129,6 @@ def _measured(
     metrics["seconds"] = {"encoding": round(encoded_s, 1), "all": round(time.monotonic() - started, 1)}
     metrics["provenance"] = _provenance(config, catalog, found, compute, question, temperature)
     return Outcome(config, catalog, answers, consensus, dict(book.failures), figures.plain(metrics))
-
-
-def _answers(
-    catalog: Catalog, question: Question, kept: NDArray[np.int64], scores: Mapping[str, LevelScores]
-) -> Answers:
-    sources, splits = ([catalog.column(name)[row] or "" for row in kept.tolist()] for name in ("source", "split"))
-    return Answers(
-        rows_N=kept, truth_N=question.truth_of_row[kept], group_N=groups_of(catalog)[kept],
-        seen_N=seen_taxa(catalog)[catalog.taxon_of_N[kept]], sources=tuple(sources), splits=tuple(splits), question=question,
-        scores=scores,
-    )  # fmt: skip
 
 
 def _figures(
@@ -181,9 +173,8 @@ def _few_shot(
     for shots in SHOTS:
         measured = few_shot(
             shots, pools, rows, catalog.taxon_of_N, groups_of(catalog), book, draws=config.draws, seed=config.seed
-        )
-        for name, value in measured.as_dict().items():
-            found[f"k{shots}" if name == "top1" else f"k{shots}_{name}"] = value
+        ).as_dict()
+        found |= {f"k{shots}" if name == "top1" else f"k{shots}_{name}": value for name, value in measured.items()}
     return found
 
 

@@ -91,8 +91,7 @@ def macro_interval(
     for weights_RG in _resampled(int(groups.max()) + 1, resamples, seed, at_least=len(hits)):
         weights_RN = weights_RG[:, groups]
         counts_RT = np.add.reduceat(weights_RN, starts_T, axis=1)
-        sums_RT = np.add.reduceat(weights_RN * hits, starts_T, axis=1)
-        shares_RT = sums_RT / np.maximum(counts_RT, 1.0)
+        shares_RT = np.add.reduceat(weights_RN * hits, starts_T, axis=1) / np.maximum(counts_RT, 1.0)
         means.append(shares_RT.sum(axis=1) / (counts_RT > 0).sum(axis=1))
     return _percentiles(np.concatenate(means)[:, None])[0]
 
@@ -132,8 +131,7 @@ class Reliability:
     def ece(self) -> float:
         """Expected calibration error: the mean distance between probability and accuracy, weighted by examples."""
         total = self.count_B.sum()
-        gaps_B = np.abs(self.probability_B - self.accuracy_B)
-        return float((gaps_B * self.count_B).sum() / total) if total else float("nan")
+        return float((np.abs(self.probability_B - self.accuracy_B) * self.count_B).sum() / total) if total else np.nan
 
 
 def reliability(probability_N: NDArray[Any], hits_N: NDArray[np.bool_], bins: int = BINS) -> Reliability:
@@ -156,5 +154,4 @@ def mean_nll(own_N: NDArray[Any]) -> float:
     """Return the mean negative natural logarithm of the truth's probability; 0 counts as the smallest fp32 number (87 nats)."""
     if not len(own_N):
         return float("nan")
-    smallest = float(np.finfo(np.float32).tiny)
-    return float(-np.log(np.maximum(own_N.astype(np.float64), smallest)).mean())
+    return float(-np.log(np.maximum(own_N.astype(np.float64), np.finfo(np.float32).tiny)).mean())

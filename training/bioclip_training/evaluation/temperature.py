@@ -129,20 +129,17 @@ def own_rows(catalog: Catalog, labels: LabelSet) -> NDArray[np.int64]:
     """Return the label rows of each taxon of a catalog, -1 if there are fewer."""
     truth = truths_of(catalog.taxa, labels)[EXACT]
     spans = labels.spans(truth.level)
-    rows = [
+    return padded([
         [row for span in own if span >= 0 for row in range(int(spans.starts_S[span]), int(spans.ends_S[span]))]
         for own in truth.spans_CK.tolist()
-    ]
-    return padded(rows)
+    ])  # fmt: skip
 
 
 class Likelihood:
     """Likelihood of N true taxa under any temperature. Logits are computed again in each pass, since they may not fit in memory."""
 
     def __init__(self, classifier: Classifier, features_ND: NDArray[np.float16], right_NK: NDArray[np.int64]) -> None:
-        self._classifier = classifier
-        self._features_ND = features_ND
-        self._right_NK = right_NK
+        self._classifier, self._features_ND, self._right_NK = classifier, features_ND, right_NK
 
     def curve(self) -> NDArray[np.float64]:
         """Return N×T negative log-likelihoods, one column per temperature of ``TEMPERATURES``."""

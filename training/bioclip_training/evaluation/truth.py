@@ -74,12 +74,12 @@ class _NameIndex:
 
     def spans(self, taxon: Taxon) -> list[int]:
         """Return the right spans for a taxon with a name at this rank."""
-        path = self._by_path.get(taxon.lineage[: self._rank.depth + 1])
-        if path:
+        if path := self._by_path.get(taxon.lineage[: self._rank.depth + 1]):
             return path
-        named = self._by_name.get(self._name(taxon.lineage), [])
         fitting = [
-            (kingdom, span) for kingdom, span in named if not (kingdom and taxon.kingdom) or kingdom == taxon.kingdom
+            (kingdom, span)
+            for kingdom, span in self._by_name.get(self._name(taxon.lineage), [])
+            if not (kingdom and taxon.kingdom) or kingdom == taxon.kingdom
         ]
         kingdoms = {kingdom for kingdom, _ in fitting if kingdom}
         return [span for _, span in fitting] if len(kingdoms) <= 1 else []
@@ -91,8 +91,7 @@ class _NameIndex:
 
 def _has_one_of(labels: LabelSet, rank: Rank, names: set[str]) -> NDArray[np.bool_]:
     """Return a mask of the N labels with one of these names at a rank: a catalog has a few hundred of a million labels."""
-    dictionary = labels.column(rank.value).dictionary.to_pylist()
-    wanted = np.array([name in names for name in dictionary], dtype=bool)
+    wanted = np.array([name in names for name in labels.column(rank.value).dictionary.to_pylist()], dtype=bool)
     return np.asarray(wanted[labels.codes(rank.value)])
 
 

@@ -59,19 +59,17 @@ def score(
     import torch
 
     parts: dict[str, list[list[NDArray[Any]]]] = {name: [] for name in truths}
-    levels = {truth.level for truth in truths.values()}
-    unnamed = {level: torch.from_numpy(~classifier.labels.spans(level).named_S) for level in levels}
+    unnamed = {
+        truth.level: torch.from_numpy(~classifier.labels.spans(truth.level).named_S) for truth in truths.values()
+    }
     progress("Scoring", 0, len(features_ND))
     for start, sums_at in _batches(classifier, features_ND):
-        done = start
-        last: tuple[str, torch.Tensor] | None = (
-            None  # the sums of one level are made once, and freed with the next level
-        )
+        done, level, sums_BS = start, "", torch.empty(0)  # one level's sums at a time, since they are large
         for name, truth in truths.items():
-            if last is None or last[0] != truth.level:
-                last = (truth.level, sums_at(truth.level))
-            done = start + len(last[1])
-            parts[name].append(_scored(last[1], truth, taxon_N[start:done], unnamed[truth.level]))
+            if level != truth.level:
+                level, sums_BS = truth.level, sums_at(truth.level)
+            done = start + len(sums_BS)
+            parts[name].append(_scored(sums_BS, truth, taxon_N[start:done], unnamed[level]))
         progress("Scoring", done, len(features_ND))
     return {
         name: LevelScores(truths[name], *(np.concatenate(column) for column in zip(*scored, strict=True)))
@@ -114,9 +112,8 @@ def _places(sums_BS: torch.Tensor, own_B: torch.Tensor, spans_BK: torch.Tensor, 
     ties_B = (sums_BS == own_B[:, None]).sum(dim=1) > 1
     if ties_B.any():  # rare, and expensive over a million labels
         first_B = torch.where(right_BK == own_B[:, None], spans_BK, sums_BS.shape[1]).amin(dim=1)[ties_B]
-        columns_S = torch.arange(sums_BS.shape[1], device=sums_BS.device)
-        before_TS = (sums_BS[ties_B] == own_B[ties_B, None]) & (columns_S < first_B[:, None])
-        above_B[ties_B] += before_TS.sum(dim=1)
+        is_before_TS = torch.arange(sums_BS.shape[1], device=sums_BS.device) < first_B[:, None]
+        above_B[ties_B] += ((sums_BS[ties_B] == own_B[ties_B, None]) & is_before_TS).sum(dim=1)
     return above_B
 
 

@@ -107,7 +107,7 @@ def _fill(
         database.executemany("INSERT OR IGNORE INTO vernaculars VALUES (?, ?)", source.vernaculars())
         database.commit()
     database.execute("INSERT OR IGNORE INTO vernaculars SELECT id, vernacular FROM names WHERE vernacular != ''")
-    rows = [(number, *path) for path, number in lineages.numbers.items()]
+    rows = ((number, *path) for path, number in lineages.numbers.items())
     database.executemany("INSERT INTO lineages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
     database.executescript(INDEXES)
     odd: Counter[str] = sum((source.odd for source in opened), Counter())
@@ -116,9 +116,8 @@ def _fill(
     odd += check(database)
     listed = sorted((word[0], len(word), word, letters_of(word)) for word in words if word)
     database.executemany("INSERT INTO words VALUES (?, ?, ?, ?)", listed)
-    oddities = {f"odd: {what}": str(count) for what, count in odd.items()}
-    described = {**meta, "ranks": " ".join(_ranks_known(database)), **oddities}
-    database.executemany("INSERT INTO meta VALUES (?, ?)", described.items())
+    meta = {**meta, "ranks": " ".join(_ranks_known(database)), **{f"odd: {what}": str(n) for what, n in odd.items()}}
+    database.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
     database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     database.execute(f"PRAGMA user_version = {FORMAT}")
     database.commit()
@@ -140,13 +139,9 @@ def _watched(rows: Iterator[NameRow], words: set[str], progress: Callable[[int],
 
 def _add_ancestors(database: sqlite3.Connection, lineages: Lineages, words: set[str]) -> None:
     """Give a checklist without parents a row for each higher name that it lists only in rank columns."""
-    seen: set[tuple[str, ...]] = set()
-    for path in lineages.numbers:
-        for depth, rank in enumerate(HIGHER):
-            above = path[: depth + 1]
-            if above[-1] and above not in seen:
-                seen.add(above)
-                _add_ancestor(database, above, rank, words)
+    paths = (path[: depth + 1] for path in lineages.numbers for depth in range(len(HIGHER)) if path[depth])
+    for above in dict.fromkeys(paths):
+        _add_ancestor(database, above, HIGHER[len(above) - 1], words)
     database.commit()
 
 

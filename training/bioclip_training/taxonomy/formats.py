@@ -7,7 +7,7 @@ import io
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -18,13 +18,14 @@ from bioclip_core.errors import SourceError
 from bioclip_core.files.archives import archive_kind, open_archive
 from bioclip_core.files.meta_xml import META, META_BYTES, Table
 from bioclip_core.files.meta_xml import described as described_archive
+from bioclip_core.taxonomy import RANKS
 from bioclip_training.taxonomy.metadata import Described, described
 
 _TEXT_SUFFIXES = (".tsv", ".csv", ".txt", ".tab")
 _ENGLISH = frozenset(("en", "eng", "english"))
 _LIKELY = ("taxon", "nameusage", "taxa", "species", "checklist")
 _UNDECODED = re.compile("[\udc80-\udcff]")
-_RANKS = frozenset(("kingdom", "phylum", "class", "order", "family", "genus", "species"))
+_RANKS = frozenset(rank.value for rank in RANKS)
 _SHOWN = 500  # letters of the columns' names in a message
 _NAMES = frozenset(("scientificname", "canonicalname", "specificepithet"))
 
@@ -100,8 +101,11 @@ def open_checklist(path: Path) -> Checklist:
         columns = layout.columns or _header(path, layout)
         kind = _kind_of(columns)
         if kind is None:
+            text = ", ".join(columns)
+            shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:_SHOWN])
             raise SourceError(
-                f"{path} is not a checklist: the columns of {layout.member or path.name} are {_shown(columns) or 'none'}; give GBIF's "
+                f"{path} is not a checklist: the columns of {layout.member or path.name} are "
+                f"{shown or 'none'}{'…' if len(text) > _SHOWN else ''}; give GBIF's "
                 "Taxon.tsv, ColDP's NameUsage.tsv, Darwin Core (taxonID, scientificName), or a table with columns of ranks (kingdom "
                 "to species)"
             )
@@ -126,16 +130,13 @@ def _layout_of(path: Path) -> Layout:
     if meta is not None:
         return _from_meta(path, meta, names)
     tables = [name for name in names if PurePosixPath(name).suffix.lower() in _TEXT_SUFFIXES]
-    for wanted in ("nameusage", "taxon"):
-        exact = [name for name in tables if PurePosixPath(name).stem.lower() == wanted]
-        if exact:
-            layout = _guessed(path, exact[0])
-            beside = next((n for n in tables if PurePosixPath(n).stem.lower() == "vernacularname"), None)
-            if beside is None:
-                return layout
-            vernaculars = _guessed(path, beside)
-            columns = _vernacular_columns(_header(path, vernaculars))
-            return replace(layout, vernaculars=replace(vernaculars, columns=columns))
+    by_stem = {PurePosixPath(name).stem.lower(): name for name in reversed(tables)}  # of several, the first one
+    if exact := by_stem.get("nameusage") or by_stem.get("taxon"):
+        layout = _guessed(path, exact)
+        if "vernacularname" not in by_stem:
+            return layout
+        beside = _guessed(path, by_stem["vernacularname"])
+        return replace(layout, vernaculars=_of_vernaculars(replace(beside, columns=_header(path, beside))))
     likely = [name for name in tables if any(word in name.lower() for word in _LIKELY)] or tables
     if len(likely) != 1:
         raise SourceError(
@@ -157,11 +158,12 @@ def _guessed(path: Path, member: str) -> Layout:
     return Layout(member, separator, "" if separator == "\t" else '"')
 
 
-def _vernacular_columns(found: dict[str, int]) -> dict[str, int]:
-    """Return the places of id, name and language in a file of common names, either Darwin Core's or ColDP's."""
-    name = "vernacularname" if "vernacularname" in found else "name"
-    wanted = {"taxonid": "taxonid", "name": name, "language": "language"}
-    return {ours: found[column] for ours, column in wanted.items() if column in found}
+def _of_vernaculars(layout: Layout) -> Layout:
+    """Return the layout of a file of common names with its id, name and language alone; the name is Darwin Core's or ColDP's."""
+    names = {"taxonid": "taxonid", "name": "name", "language": "language", "vernacularname": "name"}
+    return replace(
+        layout, columns={ours: layout.columns[name] for name, ours in names.items() if name in layout.columns}
+    )
 
 
 def _header(path: Path, layout: Layout) -> dict[str, int]:
@@ -172,13 +174,6 @@ def _header(path: Path, layout: Layout) -> dict[str, int]:
     return columns
 
 
-def _shown(columns: Iterable[str]) -> str:
-    """Return column names for a message: control characters escaped, and cut after 500 letters."""
-    text = ", ".join(columns)
-    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:_SHOWN])
-    return escaped + ("…" if len(text) > _SHOWN else "")
-
-
 def _from_meta(path: Path, meta: str, names: list[str]) -> Layout:
     """Return the layout that an archive's ``meta.xml`` states, which gives every column its place."""
     with _open(path, meta) as file:
@@ -187,8 +182,9 @@ def _from_meta(path: Path, meta: str, names: list[str]) -> Layout:
     vernacular = next((table for table in description.extensions if table.kind == "VernacularName"), None)
     if vernacular is None:
         return core
-    beside = _table_layout(vernacular, PurePosixPath(meta).parent, names, path)
-    return replace(core, vernaculars=replace(beside, columns=_vernacular_columns(beside.columns)))
+    return replace(
+        core, vernaculars=_of_vernaculars(_table_layout(vernacular, PurePosixPath(meta).parent, names, path))
+    )
 
 
 def _table_layout(table: Table, folder: PurePosixPath, names: list[str], path: Path) -> Layout:

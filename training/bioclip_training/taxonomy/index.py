@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bioclip_core.errors import SourceError
-from bioclip_core.names import WrittenName, parse_name
+from bioclip_core.names import parse_name
 from bioclip_core.taxonomy import Taxon, kingdom_named
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, HIGHER, NameRow
 from bioclip_training.taxonomy.schema import APPLICATION_ID, FORMAT
@@ -116,7 +116,7 @@ class TaxonomyFile:
             (word[:1], len(word) - most, len(word) + most),
         )
         own = letters_of(word)
-        alike = [other for other, letters in listed if (letters ^ own).bit_count() <= 2 * most and other != word]
+        alike = (other for other, letters in listed if (letters ^ own).bit_count() <= 2 * most and other != word)
         return [(word, 0), *((other, away) for other in alike if (away := distance(word, other, most)) <= most)]
 
     def keys_under(self, first_word: str) -> list[str]:
@@ -132,8 +132,9 @@ class TaxonomyFile:
         mine: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if mine is None:
             # The file never changes, so nothing needs locking, and its folder may be read-only.
-            uri = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"
-            mine = self._local.connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            mine = self._local.connection = sqlite3.connect(
+                f"{self.path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
+            )
             self._connections.append(mine)
         return mine
 
@@ -177,14 +178,15 @@ class TaxonomyFile:
             )
             for depth, name in enumerate((columns or ())[:own]):
                 names[depth] = _without_placeholder(name or "", depth)
-        words = parse_name(row.name)
-        if words.epithet:
-            _set_species(names, ids, row, words)
-        elif own < 7:
-            names[own:], ids[own:] = (
-                [_without_placeholder(row.name, own), *[""] * (6 - own)],
-                [row.id, *[""] * (6 - own)],
-            )
+        written = parse_name(row.name)
+        if not written.epithet:
+            if own < 7:
+                below = [""] * (6 - own)
+                names[own:], ids[own:] = [_without_placeholder(row.name, own), *below], [row.id, *below]
+        elif not (written.infraspecific and names[6]):  # a subspecies below a listed species keeps that species
+            if names[5].removeprefix("× ") != written.genus:  # the name itself says in which genus it is
+                names[5], ids[5] = f"× {written.genus}" if written.hybrid_genus else written.genus, ""
+            names[6], ids[6] = f"× {written.epithet}" if written.hybrid else written.epithet, row.id
         return tuple(names), tuple(ids)
 
     def _of_parent(self, parent: str, steps: int) -> Lineage:
@@ -197,15 +199,6 @@ class TaxonomyFile:
                 self._higher.clear()
             self._higher[parent] = known
         return known
-
-
-def _set_species(names: list[str], ids: list[str], row: NameRow, written: WrittenName) -> None:
-    """Set genus and epithet from a name of two or three words; a subspecies below a listed species keeps that species."""
-    if written.infraspecific and names[6]:
-        return
-    if names[5].removeprefix("× ") != written.genus:  # the name itself says in which genus it is
-        names[5], ids[5] = f"× {written.genus}" if written.hybrid_genus else written.genus, ""
-    names[6], ids[6] = f"× {written.epithet}" if written.hybrid else written.epithet, row.id
 
 
 def _without_placeholder(name: str, depth: int) -> str:

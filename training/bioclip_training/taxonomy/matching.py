@@ -83,8 +83,10 @@ def find_candidates(
     def order(candidate: NameCandidate) -> tuple[int, bool, int, bool, bool, str]:
         other_mark = ("× " in candidate.name) != (name.hybrid or name.hybrid_genus)
         other_author = bool(authorship) and not same_authorship(candidate.authorship, authorship)
-        elsewhere = not _in_kingdom(candidate, kingdom)
-        return (_ORDER[candidate.outcome], elsewhere, candidate.distance, other_author, other_mark, candidate.taxon_id)
+        return (
+            _ORDER[candidate.outcome], not _in_kingdom(candidate, kingdom), candidate.distance, other_author, other_mark,
+            candidate.taxon_id,
+        )  # fmt: skip
 
     return sorted(_with_homonyms(found, kingdom), key=order)
 
@@ -134,12 +136,11 @@ def _hits_of_capitalised(index: TaxonomyFile, name: WrittenName, rank: Rank | No
 def _near_binomials(index: TaxonomyFile, name: WrittenName) -> list[_Hit]:
     """Find the nearest names of two words: other endings of the epithet first, then errors in either word."""
     genus, epithet = key_of(name.genus), key_of(name.epithet)
-    hits = [
+    if hits := [
         _Hit(row, Outcome.FUZZY, 0, f"{name.canonical} is not listed; {row.name} has another ending")
         for other in equal_endings(epithet)
         for row in index.rows(f"{genus} {other}")
-    ]
-    if hits:
+    ]:
         return hits
     # A listed genus is taken to be right; only without a near name in it may the genus itself be misspelt.
     found = _near_under(index, epithet, [(genus, 0)])
@@ -153,13 +154,12 @@ def _near_under(index: TaxonomyFile, epithet: str, genera: list[tuple[str, int]]
     Args:
         genera: each with its own number of errors.
     """
-    found: dict[str, int] = {}
-    for word, away in genera:
-        for key in index.keys_under(word):
-            total = _errors(epithet, key.partition(" ")[2], away)
-            if total is not None:
-                found[key] = total
-    return found
+    return {
+        key: total
+        for word, away in genera
+        for key in index.keys_under(word)
+        if (total := _errors(epithet, key.partition(" ")[2], away)) is not None
+    }
 
 
 def _errors(epithet: str, other: str, away: int) -> int | None:
@@ -204,9 +204,9 @@ def _candidate(index: TaxonomyFile, name: WrittenName, hit: _Hit, rank: Rank | N
         reason = f"{reason}, and {standing.removeprefix(row.name + ' ')}"
     if row.status == MISAPPLIED:
         outcome = Outcome.MISAPPLIED
-    identifier = f"{index.checklist}:{taxon_id}" if taxon_id else ""
     return NameCandidate(
-        row.name, row.authorship, row.rank, row.status, accepted, identifier, outcome, f"{reason} ({index.label})", hit.distance
+        row.name, row.authorship, row.rank, row.status, accepted, f"{index.checklist}:{taxon_id}" if taxon_id else "", outcome,
+        f"{reason} ({index.label})", hit.distance,
     )  # fmt: skip
 
 

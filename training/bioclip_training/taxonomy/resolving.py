@@ -78,8 +78,7 @@ def _resolve(index: TaxonomyFile, given: Taxon, verbatim: str, rank: Rank | None
         name = _with_verbatim(parse_name(whole), written) if verbatim != whole else written
         return _decide(index, given, name, Rank.SPECIES if given.species or name.epithet else Rank.GENUS)
     if given.species and folded(written.epithet) != folded(given.species.removeprefix("× ")):
-        reason = f"{given.species} is an epithet without its genus, which names nothing"
-        return Resolution(None, Outcome.NONE, reason)
+        return Resolution(None, Outcome.NONE, f"{given.species} is an epithet without its genus, which names nothing")
     if written.text and (not written.genus or folded(written.genus) != folded(given.scientific_name)):
         found = _decide(index, given, written, rank or (Rank.SPECIES if written.epithet else None))
         if found.resolved or given.species or given.rank in (None, Rank.KINGDOM):
@@ -97,8 +96,8 @@ def _with_verbatim(name: WrittenName, written: WrittenName) -> WrittenName:
     if folded(written.genus) != folded(name.genus):
         return name
     if not name.epithet:
-        more = written.epithet or written.reading or written.doubt
-        return written if more else replace(name, authorship=written.authorship)
+        says_more = written.epithet or written.reading or written.doubt
+        return written if says_more else replace(name, authorship=written.authorship)
     if folded(written.epithet) != folded(name.epithet):
         return name
     return replace(
@@ -133,8 +132,9 @@ def _decide(index: TaxonomyFile, given: Taxon, name: WrittenName, rank: Rank | N
     # A misspelt name of two words is corrected; of one word only if it is long or a given rank above it agrees.
     is_long = name.epithet or name.reading or len(name.genus) >= _SURE_WORD
     if best.outcome is Outcome.FUZZY and not is_long and not _split_ranks(given, best)[0]:
-        reason = f"{best.reason}; a word this short is not corrected without a rank above it that agrees"
-        return undecided(Outcome.FUZZY, reason)
+        return undecided(
+            Outcome.FUZZY, f"{best.reason}; a word this short is not corrected without a rank above it that agrees"
+        )
     return _resolved(index, given, name, best, usable, candidates)
 
 
@@ -155,11 +155,15 @@ def _resolved(
         outcome = Outcome.HIGHER_RANK
     if others := [c for c in usable if c.taxon_id != best.taxon_id]:
         notes.append(f"not {places_of(others)}")
-    for rank in _split_ranks(given, best)[1]:
-        notes.append(f"the given {rank} {given.lineage[rank.depth]} is {accepted.lineage[rank.depth]} there")
+    notes += [
+        f"the given {rank} {given.lineage[rank.depth]} is {accepted.lineage[rank.depth]} there"
+        for rank in _split_ranks(given, best)[1]
+    ]
     # A rank that the checklist never has is not a statement of it; a rank that it leaves out only here is one.
-    pairs = zip(RANKS, given.lineage, accepted.lineage, strict=True)
-    lineage = [there if there or rank.value in index.ranks else here for rank, here, there in pairs]
+    lineage = [
+        there if there or rank.value in index.ranks else here
+        for rank, here, there in zip(RANKS, given.lineage, accepted.lineage, strict=True)
+    ]
     common = given.common_name or index.vernacular(best.taxon_id.removeprefix(f"{index.checklist}:"))
     return Resolution(Taxon.of(lineage, common, given.source_id), outcome, "; ".join(notes), best.taxon_id, candidates)
 
@@ -189,13 +193,12 @@ def _best(given: Taxon, name: WrittenName, usable: list[NameCandidate]) -> list[
 def _split_ranks(given: Taxon, candidate: NameCandidate) -> tuple[list[Rank], list[Rank]]:
     """Return the ranks from kingdom to family, above the name itself, on which a taxon and a candidate agree and disagree."""
     there = candidate.accepted or Taxon()
-    same: list[Rank] = []
-    different: list[Rank] = []
-    for rank, one, other in zip(RANKS[:5], given.lineage, there.lineage, strict=False):
-        if one and other and rank is not there.rank:
-            agree = one == other or kingdom_named(one).lower() == other.lower()
-            (same if agree else different).append(rank)
-    return same, different
+    agrees = {
+        rank: one == other or kingdom_named(one).lower() == other.lower()
+        for rank, one, other in zip(RANKS[:5], given.lineage, there.lineage, strict=False)
+        if one and other and rank is not there.rank
+    }
+    return [rank for rank in agrees if agrees[rank]], [rank for rank in agrees if not agrees[rank]]
 
 
 def _contradicts(given: Taxon, candidate: NameCandidate, name: WrittenName) -> bool:

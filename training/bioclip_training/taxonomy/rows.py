@@ -128,9 +128,10 @@ def _table_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
         rank = rank_named(first(cells, "taxonrank", "rank")) or _rank_in(path, name)
         depth = HIGHER.index(rank) if rank in HIGHER else len(HIGHER)
         own_id = first(cells, "taxonid", "sourceid") or "|".join((*path[:depth], name.canonical))
-        accepted_name = first(cells, "acceptedname", "acceptednameusage", "acceptedscientificname", "synonymof")
-        accepted = parse_name(accepted_name).key
-        points_away = bool(accepted) and accepted != name.key
+        accepted = parse_name(
+            first(cells, "acceptedname", "acceptednameusage", "acceptedscientificname", "synonymof")
+        ).key
+        points_away = accepted not in ("", name.key)
         status = status_named(first(cells, "taxonomicstatus", "status"), points_away=points_away)
         number = lineages.number(path)
         author = first(cells, "scientificnameauthorship", "authorship", "author") or name.authorship
@@ -160,10 +161,8 @@ def _rank_in(path: tuple[str, ...], name: WrittenName) -> str:
     """Return the rank of a name by the column that it is in."""
     if name.epithet:
         return "subspecies" if name.infraspecific else "species"
-    in_columns = zip(HIGHER, path, strict=True)
-    return next(
-        (rank for rank, cell in in_columns if cell and key_of(*cell.removeprefix("× ").split()) == name.key), ""
-    )
+    keys = (key_of(*cell.removeprefix("× ").split()) if cell else None for cell in path)
+    return next((rank for rank, key in zip(HIGHER, keys, strict=True) if key == name.key), "")
 
 
 @lru_cache(maxsize=1000)

@@ -22,13 +22,14 @@ def equal_endings(epithet: str) -> list[str]:
     >>> equal_endings("albus")
     ['alba', 'album']
     """
-    found: list[str] = []
-    for endings in _ENDINGS:
-        for ending in endings:
-            stem = epithet.removesuffix(ending)
-            if stem != epithet and len(stem) > 2:
-                found += [stem + other for other in endings if other != ending]
-    return [other for other in dict.fromkeys(found) if other != epithet]
+    found = dict.fromkeys(
+        epithet.removesuffix(ending) + other
+        for endings in _ENDINGS
+        for ending in endings
+        if epithet.endswith(ending) and len(epithet) - len(ending) > 2
+        for other in endings
+    )
+    return [other for other in found if other != epithet]
 
 
 def edits_allowed(word: str) -> int:
