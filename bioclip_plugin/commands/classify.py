@@ -16,7 +16,7 @@ from bioclip_core.errors import BioclipError, StoreError, UsageError
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import DEFAULT_STORE, filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, printable
+from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_lines, printable
 from bioclip_plugin.commands.signals import terminated_like_interrupted
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import uri_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.running.pipeline import Pipeline
     from bioclip_plugin.running.rules_summary import Applied
     from bioclip_plugin.running.session import Session
-    from bioclip_plugin.store import Run, Store, Summary
+    from bioclip_plugin.store import Run, Store
     from bioclip_plugin.store.records import RunStatus
 
 _SHOWN_REASONS, _SHOWN_IMAGES = 10, 5
@@ -72,16 +72,20 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
         assert session.store is not None
         _print_model(console, session)
         run = session.begin_run([uri_of(path) for path in paths], listing_options)
-        pipeline = session.pipeline(run, repeat_done=as_json, rehash=rehash)
-        return _Classification(session, session.store, run, console, as_json).work(listing, pipeline)
+        return _Classification(session, session.store, run, console, as_json).work(
+            listing, session.pipeline(run, repeat_done=as_json, rehash=rehash)
+        )
 
 
 def _print_model(console: Console, session: Session) -> None:
     model, labels = session.engine.model, session.engine.labels
-    console.print(f"Model {model.name}: {model.preprocessing.described()}")
     count = len(labels.words) if labels.manifest is None else labels.manifest["count"]
     within = f" under {', '.join(labels.taxa)}" if labels.taxa else ""
-    console.print(f"Labels {labels.folder or 'of your own'}: {count}{within}")
+    print_lines(
+        console,
+        f"Model {model.name}: {model.preprocessing.described()}",
+        f"Labels {labels.folder or 'of your own'}: {count}{within}",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +149,9 @@ class _Classification:
             with ProgressLine("Applying rules", console=self.console) as line:
                 applied = self.session.apply_rules(self.run, progress=line.reach)
         except BaseException:
-            store = shlex.quote(self.store.shown_address)
             self.console.print(
                 "All answers are stored. Continue the rules with: "
-                f"bioclip-plugin rules apply --run {self.run.id} --store {store}"
+                f"bioclip-plugin rules apply --run {self.run.id} --store {shlex.quote(self.store.shown_address)}"
             )
             raise
         if self.as_json:  # only now: rules see whole events, so no answer was final before
@@ -167,33 +170,33 @@ class _Classification:
     def _summarise(self, line: ProgressLine, already_done: int, applied: Applied | None) -> int:
         summary = self.store.summary(self.run)
         if summary.listed == 0:
-            self.console.print("No images were found there.")
+            outcome = "No images were found there."
         elif summary.listed <= already_done and not summary.failed:
-            self.console.print(f"All {summary.done} images were done already (run {self.run.id}).")
+            outcome = f"All {summary.done} images were done already (run {self.run.id})."
         else:
-            self.console.print(
+            outcome = (
                 f"Run {self.run.id}: {summary.listed} images, {summary.done} done, {summary.failed} failed, "
                 f"{summary.regions} regions; {already_done} were done before; {line.rate:.1f} images/s"
             )
-        for text in applied.lines() if applied else ():
-            self.console.print(printable(text))
-        if summary.failed:
-            self._print_failures(summary)
         store = self.store.shown_address
-        self.console.print(f"Results: {store}")
-        self.console.print(
-            f"Next: bioclip-plugin export --store {shlex.quote(store)} --format csv --output results.csv"
+        print_lines(
+            self.console,
+            outcome,
+            *(map(printable, applied.lines()) if applied else ()),
+            *(self._failures(summary.failed) if summary.failed else ()),
+            f"Results: {store}",
+            f"Next: bioclip-plugin export --store {shlex.quote(store)} --format csv --output results.csv",
         )
         return EXIT_WITH_FAILURES if summary.failed else EXIT_DONE
 
-    def _print_failures(self, summary: Summary) -> None:
-        self.console.print("Failures, retried by the same command:")
-        for (stage, reason), count in islice(self.store.failure_counts(self.run).items(), _SHOWN_REASONS):
-            self.console.print(f"  {count} x {stage}: {reason}")
-        for failed in islice(self.store.failures(self.run), _SHOWN_IMAGES):
-            self.console.print(f"  {printable(failed.item.uri)}")
-        if summary.failed > _SHOWN_IMAGES:
-            self.console.print(f"  and {summary.failed - _SHOWN_IMAGES} more; export lists them all")
+    def _failures(self, count: int) -> list[str]:
+        reasons = islice(self.store.failure_counts(self.run).items(), _SHOWN_REASONS)
+        return [
+            "Failures, retried by the same command:",
+            *(f"  {of_reason} x {stage}: {reason}" for (stage, reason), of_reason in reasons),
+            *(f"  {printable(one.item.uri)}" for one in islice(self.store.failures(self.run), _SHOWN_IMAGES)),
+            f"  and {count - _SHOWN_IMAGES} more; export lists them all" if count > _SHOWN_IMAGES else "",
+        ]
 
     def _command(self) -> str:
         """Return this command line, to be given again, without the password in the store's address."""

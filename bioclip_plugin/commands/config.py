@@ -86,8 +86,10 @@ class ConfigFile:
 
     def _refuse(self, unknown: set[str], known: set[str], section: str) -> None:
         if unknown:
-            where = f"{self.place}{', ' + section if section else ''}"
-            raise UsageError(f"{where}: unknown {', '.join(sorted(unknown))}; allowed are {', '.join(sorted(known))}")
+            raise UsageError(
+                f"{self.place}{', ' + section if section else ''}: unknown {', '.join(sorted(unknown))}; "
+                f"allowed are {', '.join(sorted(known))}"
+            )
 
 
 def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -15,8 +16,11 @@ from bioclip_plugin.commands.classify import classify
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.export import export
 from bioclip_plugin.commands.report import report
-from bioclip_plugin.commands.reporting import console_for, print_table, printable
-from bioclip_plugin.store import Store, StoredItem
+from bioclip_plugin.commands.reporting import console_for, print_lines, print_table, printable
+from bioclip_plugin.store import open_store
+
+if TYPE_CHECKING:
+    from bioclip_plugin.store import StoredItem
 
 _IMAGES = 24
 _CORRUPT = 1  # write_camera_trap cuts off one file, as a camera with an empty battery does
@@ -60,9 +64,9 @@ def demo(ctx: click.Context, folder: Path, fresh: bool) -> int:
     ctx.invoke(export, store=str(store), output=table, force=True)
     console.print(f"\n$ bioclip-plugin report --store {store} --output {page} --force")
     ctx.invoke(report, store=str(store), output=page, force=True)
-    for line in (
-        "",
-        f"Photos:  {photos}",
+    print_lines(
+        console,
+        f"\nPhotos:  {photos}",
         f"Results: {store} (SQLite: runs, answers, features)",
         f"Table:   {table}",
         f"Report:  {page} (open it in a browser)",
@@ -70,8 +74,7 @@ def demo(ctx: click.Context, folder: Path, fresh: bool) -> int:
         f"  bioclip-plugin runs verify --store {store}                        proves that no image is missing",
         f"  bioclip-plugin classify {photos} --model demo --rank family --store {store}   opens no image again",
         "  bioclip-plugin classify YOUR_PHOTOS --store results.db               the real model, fetched once",
-    ):
-        console.print(line)
+    )
     return EXIT_DONE if failed == _CORRUPT else EXIT_WITH_FAILURES
 
 
@@ -103,20 +106,19 @@ def _done(store: Path) -> int:
     """Return the number of images that the store has answers for."""
     if not store.is_file():
         return 0
-    with Store.open(store) as opened:
+    with open_store(str(store)) as opened:
         return max((opened.summary(run).done for run in opened.runs()), default=0)
 
 
 def _show(console: Console, store: Path) -> int:
     """Print the answers and the failures, and return the number of failures."""
-    with Store.open(store, create=False) as opened:
+    with open_store(str(store)) as opened:
         items = list(opened.items_of(opened.run()))
     console.print("\nEvery species is invented.")
     columns = ("image", "when", "camera", "best name", "probability", "consensus")
     print_table(console, columns, (row for item in items for row in _rows(item)))
-    failures = [(stored.item, stored.failure) for stored in items if stored.failure is not None]
-    for item, failure in failures:
-        console.print(f"Failed: {printable(item.uri)}: {failure.reason}")
+    failures = [f"Failed: {printable(one.item.uri)}: {one.failure.reason}" for one in items if one.failure is not None]
+    print_lines(console, *failures)
     return len(failures)
 
 

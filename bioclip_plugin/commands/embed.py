@@ -18,7 +18,7 @@ from bioclip_core.identity import settings_id
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, log_lines, printable
+from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, printable
 from bioclip_plugin.commands.signals import terminated_like_interrupted
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.request import ClassifyRequest
@@ -62,22 +62,20 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     plugins, console = plugins_of(ctx), console_for()
     listing_options = filled(ListingOptions, options)
     engine = Engine(filled(ClassifyRequest, options), plugins)
-    failures: Counter[tuple[str, str]] = Counter()
-    line = ProgressLine("Embedding", console=console)
+    failures, line = Counter[tuple[str, str]](), ProgressLine("Embedding", console=console)
     with Listing(paths, plugins.sources(), listing_options, plugins.expand) as listing:
         console.print(f"Model {engine.model.name}: {engine.model.preprocessing.described()}")
         with log_lines(console), terminated_like_interrupted(), whole_file(output, force=force) as draft, line:
             rows = _write(draft, engine, _rows(engine, listing.counted(line.expect), line, failures))
     failed = failures.total()
-    if not line.count:
-        console.print("No images were found there.")
-    console.print(
-        f"{line.count} images, {line.count - failed} done, {failed} failed, {rows} regions; {line.rate:.1f} images/s"
+    shown = failures.most_common(_SHOWN_FAILURES) if failed > _SHOWN_FAILURES else ()  # fewer were all named
+    print_lines(
+        console,
+        "" if line.count else "No images were found there.",
+        f"{line.count} images, {line.count - failed} done, {failed} failed, {rows} regions; {line.rate:.1f} images/s",
+        *(f"  {count} x {stage}: {reason}" for (stage, reason), count in shown),
+        f"Output: {output}",
     )
-    if failed > _SHOWN_FAILURES:  # fewer were all named
-        for (stage, reason), count in failures.most_common(_SHOWN_FAILURES):
-            console.print(f"  {count} x {stage}: {reason}")
-    console.print(f"Output: {output}")
     return EXIT_WITH_FAILURES if failed else EXIT_DONE
 
 

@@ -25,12 +25,12 @@ from bioclip_plugin.commands.options import (
 )
 from bioclip_plugin.commands.outputs import refuse_listed_image, say_unfinished
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, printable
+from bioclip_plugin.commands.reporting import console_for, print_lines, printable
 from bioclip_plugin.contracts.export import Export, Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.exporter import Exporter, FolderExporter, RememberingExporter
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.store import Store
+from bioclip_plugin.store import open_store
 
 _SHOWN_PROBLEMS = 20
 
@@ -68,7 +68,7 @@ def export(
     exporter = exporter_of(plugins_of(ctx).exporters(), format_name)
     selection, options = filled(Selection, given), filled(ExportOptions, given)
     console = console_for()
-    with Store.open(store, create=False) as opened, ProgressLine("Exporting") as line:
+    with open_store(store) as opened, ProgressLine("Exporting") as line:
         chosen = opened.run(run)
         refuse_listed_image(opened, output)
         line.expect(opened.summary(chosen).listed)
@@ -78,15 +78,15 @@ def export(
         with _remembering(exporter, request) as lines, _draft(output, exporter, force=force, reads=reads) as draft:
             rows = exporter.write(draft, request)
             _refuse_problems(exporter, draft, options, line.console)
-        console.print(f"Run {chosen.id}: {line.count} images, {rows} rows ({format_name})")
-        if selection and not rows:
-            console.print(
-                "Nothing passes --since, --taxon and --min-probability; is the taxon written as in the results?"
-            )
+        print_lines(
+            console,
+            f"Run {chosen.id}: {line.count} images, {rows} rows ({format_name})",
+            "Nothing passes --since, --taxon and --min-probability; is the taxon written as in the results?"
+            if selection and not rows
+            else "",
+        )
         say_unfinished(console, opened, chosen)
-    for text in lines:
-        console.print(text)
-    console.print(f"Output: {output}")
+    print_lines(console, *lines, f"Output: {output}")
 
 
 def exporter_of(exporters: Mapping[str, Exporter], name: str) -> Exporter:
@@ -103,10 +103,14 @@ def exporter_of(exporters: Mapping[str, Exporter], name: str) -> Exporter:
 
 def print_problems(console: Console, path: Path, problems: Sequence[Problem]) -> None:
     """Print the first problems, one per line, without the name of the checked file."""
-    for problem in problems[:_SHOWN_PROBLEMS]:
-        console.print(f"{problem.severity}: {printable(str(problem))}".replace(f"{path.name}: ", "", 1))
-    if len(problems) > _SHOWN_PROBLEMS:
-        console.print(f"and {len(problems) - _SHOWN_PROBLEMS} more")
+    print_lines(
+        console,
+        *(
+            f"{problem.severity}: {printable(str(problem))}".replace(f"{path.name}: ", "", 1)
+            for problem in problems[:_SHOWN_PROBLEMS]
+        ),
+        f"and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else "",
+    )
 
 
 @contextmanager

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from bioclip_core.errors import LabelSetError, UsageError
 from bioclip_core.identity import sha256_of
-from bioclip_core.labels.checklist import Finding, check_names, health_of
-from bioclip_core.labels.label_set import LabelSet
-from bioclip_core.labels.search import find_labels
 from bioclip_core.models import find_model
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
 from bioclip_plugin.commands.options import force_option
 from bioclip_plugin.commands.outputs import csv_output
-from bioclip_plugin.commands.reporting import console_for, first_of, print_table, size_of
+from bioclip_plugin.commands.reporting import console_for, first_of, print_lines, print_table, size_of
 from bioclip_plugin.commands.taxon_tables import read_checklist
-from bioclip_plugin.running.label_choice import label_folder_here
+
+if TYPE_CHECKING:
+    from bioclip_core.labels.checklist import Finding
+    from bioclip_core.labels.label_set import LabelSet
 
 _SHOWN_HITS = 20
 _SHOWN_NAMES = 10
@@ -41,38 +41,35 @@ def show(ctx: click.Context, folder: Path | None, model: str | None) -> None:
     bioclip-plugin labels show --model demo
     """
     labels = _opened(ctx, folder, model)
-    manifest, console = labels.manifest, console_for()
-    made_for = manifest["encoder"]
+    manifest, made_for = labels.manifest, labels.manifest["encoder"]
     named = ", ".join(f"{int(labels.spans(level).named_S.sum())} {level}" for level in labels.levels)
     masked = ", ".join(f"{count} {reason}" for reason, count in manifest.get("masked_by", {}).items() if count)
     size = sum(file.stat().st_size for file in (labels.folder or Path()).iterdir() if file.is_file())
-    for name, value in (
-        ("folder", labels.folder),
-        ("id", manifest["id"]),
-        ("labels", f"{len(labels)} of {labels.dimension} numbers"),
-        ("distinct", named),
-        ("captions", manifest.get("captions", "none")),
-        ("model", f"{made_for['source']} (weights {made_for['weights_sha256'][:12]})"),
-        *(("block", text) for text in _blocks_of(labels)),
-        ("masked", masked or "none"),
-        ("size", size_of(size)),
-        ("made at", manifest.get("made_at", "unknown")),
-        ("licence", manifest.get("licence", "not stated")),
-    ):  # fmt: skip
-        console.print(f"{name}: {value}")
+    print_lines(
+        console_for(),
+        f"folder: {labels.folder}",
+        f"id: {manifest['id']}",
+        f"labels: {len(labels)} of {labels.dimension} numbers",
+        f"distinct: {named}",
+        f"captions: {manifest.get('captions', 'none')}",
+        f"model: {made_for['source']} (weights {made_for['weights_sha256'][:12]})",
+        *(f"block: {text}" for text in _blocks_of(labels)),
+        f"masked: {masked or 'none'}",
+        f"size: {size_of(size)}",
+        f"made at: {manifest.get('made_at', 'unknown')}",
+        f"licence: {manifest.get('licence', 'not stated')}",
+    )
 
 
 def _blocks_of(labels: LabelSet) -> Iterator[str]:
     """Yield one line per kind of label; a joined set has hundreds of short blocks of a kind."""
     for kind in ("text", "prototype"):
         blocks = [block for block in labels.blocks if block.kind == kind]
-        if not blocks:
-            continue
-        first = blocks[0]
-        rows = f"rows {first.start} to {first.stop}"
-        if len(blocks) > 1:
-            rows = f"{sum(block.stop - block.start for block in blocks)} rows in {len(blocks)} runs"
-        yield f"{rows}, {kind}, scale {first.scale:.6g}, bias {first.bias:.6g}"
+        for first in blocks[:1]:
+            rows = f"rows {first.start} to {first.stop}"
+            if len(blocks) > 1:
+                rows = f"{sum(block.stop - block.start for block in blocks)} rows in {len(blocks)} runs"
+            yield f"{rows}, {kind}, scale {first.scale:.6g}, bias {first.bias:.6g}"
 
 
 @click.command()
@@ -86,13 +83,15 @@ def search(ctx: click.Context, names: tuple[str, ...], folder: Path | None, mode
     \b
     bioclip-plugin labels search "acer palm" lynx --labels my_labels
     """
+    from bioclip_core.labels.search import find_labels
+
     labels, console = _opened(ctx, folder, model), console_for()
+    columns = ("name", "rank", "labels", "lineage", "common name")
     for name in names:
         hits = find_labels(labels, name)
         if not hits:
             console.print(f"No label has {name!r} in its names.")
-        rows = [_hit_row(labels, *hit) for hit in hits[:_SHOWN_HITS]]
-        print_table(console, ("name", "rank", "labels", "lineage", "common name"), rows)
+        print_table(console, columns, [_hit_row(labels, *hit) for hit in hits[:_SHOWN_HITS]])
         if len(hits) > _SHOWN_HITS:
             console.print(f"and {len(hits) - _SHOWN_HITS} more; give more of the name")
 
@@ -122,46 +121,51 @@ def doctor(folder: Path, checklist: Path | None, output: Path | None, force: boo
     \b
     bioclip-plugin labels doctor my_labels --checklist park_species.csv --output findings.csv
     """
+    from bioclip_core.labels.checklist import check_names, health_of
+    from bioclip_core.labels.label_set import LabelSet
+
     if output is not None and checklist is None:
         raise UsageError("--output holds the findings of a checklist: give --checklist FILE too")
     console = console_for()
     with csv_output(output, ("name", "outcome", "detail"), console, force=force) as write:
         names = list(read_checklist(checklist)) if checklist else []
         labels = LabelSet.open(folder)
-        damaged = _damaged_files(labels)
-        for file in damaged:
-            console.print(f"Damaged: {file} is not the file that was made; build or import the label set again")
+        sums = labels.manifest.get("sha256", {}).items()
+        damaged = [folder / name for name, expected in sums if sha256_of(folder / name) != expected]
         health = health_of(labels)
-        console.print(f"{len(labels)} labels, {int(labels.usable_N.sum())} of them usable")
-        for problem, count in health.counts.items():
-            examples = "; ".join(health.examples.get(problem, []))
-            console.print(f"  {count} x {problem}{': ' + examples if examples else ''}")
+        problems = {f"{count} x {problem}": health.examples.get(problem) for problem, count in health.counts.items()}
+        print_lines(
+            console,
+            *(
+                f"Damaged: {file} is not the file that was made; build or import the label set again"
+                for file in damaged
+            ),
+            f"{len(labels)} labels, {int(labels.usable_N.sum())} of them usable",
+            *(f"  {text}{': ' + '; '.join(examples) if examples else ''}" for text, examples in problems.items()),
+        )
         if checklist is not None:
             findings = check_names(labels, names)
-            _print_findings(console, findings)
+            print_lines(console, *_summary(findings))
             for finding in findings:
                 write((finding.name, finding.outcome, finding.detail))
     return EXIT_COULD_NOT_RUN if damaged else EXIT_DONE
 
 
-def _damaged_files(labels: LabelSet) -> list[Path]:
-    """Return the files that differ from the checksums in the manifest."""
-    assert labels.folder is not None
-    sums = labels.manifest.get("sha256", {})
-    return [labels.folder / name for name, expected in sums.items() if sha256_of(labels.folder / name) != expected]
-
-
-def _print_findings(console: Console, findings: Sequence[Finding]) -> None:
+def _summary(findings: Sequence[Finding]) -> list[str]:
     totals = Counter(finding.outcome for finding in findings)
-    console.print(f"Checklist: {len(findings)} names")
-    for outcome in _OUTCOMES:
-        console.print(f"  {totals[outcome]} {outcome} ({totals[outcome] / max(1, len(findings)):.1%})")
-    if lacking := [finding.name for finding in findings if finding.outcome != "named"]:
-        console.print(f"Not named: {first_of(lacking, _SHOWN_NAMES)}")
+    lacking = [finding.name for finding in findings if finding.outcome != "named"]
+    return [
+        f"Checklist: {len(findings)} names",
+        *(f"  {totals[word]} {word} ({totals[word] / max(1, len(findings)):.1%})" for word in _OUTCOMES),
+        f"Not named: {first_of(lacking, _SHOWN_NAMES)}" if lacking else "",
+    ]
 
 
 def _opened(ctx: click.Context, folder: Path | None, model: str | None) -> LabelSet:
     """Open the label set in a folder, or the own label set of a model."""
+    from bioclip_core.labels.label_set import LabelSet
+    from bioclip_plugin.running.label_choice import label_folder_here
+
     if folder is None:
         if model is None:
             raise UsageError("no label set: give its folder, or --model NAME for the one that belongs to a model")

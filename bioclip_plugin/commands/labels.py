@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -11,19 +12,19 @@ from rich.console import Console
 from bioclip_core.captions import Caption
 from bioclip_core.device import choose_compute
 from bioclip_core.errors import LabelSetError
-from bioclip_core.labels.building import Built, build_label_set
-from bioclip_core.labels.label_set import LabelSet
-from bioclip_core.labels.published import import_label_set
 from bioclip_core.models import find_model
-from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.label_views import doctor, search, show
 from bioclip_plugin.commands.options import model_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, log_lines
+from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_taxa
 from bioclip_plugin.items.request import ClassifyRequest
+
+if TYPE_CHECKING:
+    from bioclip_core.labels.building import Built
+    from bioclip_core.labels.label_set import LabelSet
 
 _output = output_option("Folder of the label set, new or unfinished.")
 
@@ -38,9 +39,8 @@ def labels() -> None:
     """
 
 
-labels.add_command(show)
-labels.add_command(search)
-labels.add_command(doctor)
+for _view in (show, search, doctor):
+    labels.add_command(_view)
 
 
 @labels.command("build")
@@ -68,6 +68,9 @@ def build(
     \b
     bioclip-plugin labels build leaves.csv fish.csv --model bioclip-2 --output my_labels
     """
+    from bioclip_core.labels.building import build_label_set
+    from bioclip_core.open_clip_encoder import open_encoder
+
     console = console_for()
     rows = chain.from_iterable([read_taxa(table) for table in tables])
     compute = choose_compute(device, precision)
@@ -97,6 +100,9 @@ def import_labels(ctx: click.Context, embeddings: Path, names: Path, model: str,
     \b
     bioclip-plugin labels import txt_emb_species.npy txt_emb_species.json --model bioclip-2 --output tol_labels
     """
+    from bioclip_core.labels.published import import_label_set
+    from bioclip_core.open_clip_encoder import open_encoder
+
     console = console_for()
     encoder = open_encoder(find_model(model, plugins_of(ctx).models()), choose_compute())
     with ProgressLine("Importing", unit="labels", console=console, resumed=True) as line:
@@ -107,15 +113,15 @@ def import_labels(ctx: click.Context, embeddings: Path, names: Path, model: str,
 
 def _summarise(console: Console, built: Built, line: ProgressLine) -> None:
     distinct = len(built.labels)
-    console.print(
+    resumed = f"; an earlier call had made {built.resumed_at}" if built.resumed_at else ""
+    print_lines(
+        console,
         f"{distinct + built.merged + built.empty} rows read: {distinct} distinct taxa, {built.merged} merged, "
-        f"{built.empty} without a name"
+        f"{built.empty} without a name",
+        "The label set was finished already; nothing was left to do."
+        if built.resumed_at == distinct
+        else f"{distinct} labels in {line.seconds:.1f} s{resumed}{_masked(built.labels)}",
     )
-    if built.resumed_at == distinct:
-        console.print("The label set was finished already; nothing was left to do.")
-    else:
-        resumed = f"; an earlier call had made {built.resumed_at}" if built.resumed_at else ""
-        console.print(f"{distinct} labels in {line.seconds:.1f} s{resumed}{_masked(built.labels)}")
 
 
 def _masked(labels: LabelSet) -> str:
@@ -126,5 +132,8 @@ def _masked(labels: LabelSet) -> str:
 
 
 def _print_next(console: Console, made: LabelSet, output: Path) -> None:
-    console.print(f"Label set: {output} ({made.manifest['id'][:12]})")
-    console.print(f"Next: bioclip-plugin classify PATHS --labels {output}, or bioclip-plugin labels doctor {output}")
+    print_lines(
+        console,
+        f"Label set: {output} ({made.manifest['id'][:12]})",
+        f"Next: bioclip-plugin classify PATHS --labels {output}, or bioclip-plugin labels doctor {output}",
+    )

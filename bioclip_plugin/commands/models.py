@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from bioclip_core.device import choose_compute
 from bioclip_core.errors import BioclipError, ModelUnavailable
@@ -16,10 +15,9 @@ from bioclip_core.models import CONFIG, WEIGHTS, FoundModel, ModelEntry, find_mo
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import device_option, filled, force_option, options_from, output_option
-from bioclip_plugin.commands.reporting import console_for, log_lines, print_table, size_of
+from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, print_table, size_of
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
-from bioclip_plugin.running.label_choice import choose_labels, label_folder_here
 
 
 @click.group()
@@ -40,9 +38,8 @@ def list_models(ctx: click.Context) -> None:
     \b
     bioclip-plugin models list
     """
-    entries = plugins_of(ctx).models().values()
+    console, entries = console_for(), plugins_of(ctx).models().values()
     rows = [(entry.name, _availability(entry), entry.licence, entry.source, entry.description) for entry in entries]
-    console = console_for()
     print_table(console, ("model", "on this machine", "licence", "source", "description"), rows)
     console.print(
         f"The default is {DEFAULT_MODEL}. --model also takes hf-hub:ORG/NAME, local-dir:FOLDER and weight files."
@@ -61,22 +58,21 @@ def info(ctx: click.Context, name: str, device: str) -> None:
     \b
     bioclip-plugin models info demo
     """
-    entries = plugins_of(ctx).models()
-    console, entry = console_for(), entries.get(name)
+    console, entries = console_for(), plugins_of(ctx).models()
+    entry = entries.get(name)
     if entry is not None:
-        for title in ("description", "licence", "citation"):
-            console.print(f"{title}: {getattr(entry, title) or 'not stated'}")
+        titles = ("description", "licence", "citation")
+        print_lines(console, *(f"{title}: {getattr(entry, title) or 'not stated'}" for title in titles))
     try:
         found = find_model(name, entries, fetch=False)
     except ModelUnavailable:
         if entry is None:
             raise
-        console.print(f"source: {entry.source}")
-        console.print(f"Not on this machine; fetch it with: bioclip-plugin models fetch {name}")
-        return
-    for title, text in _facts(found):
-        console.print(f"{title}: {text}")
-    console.print(f"runs on: {choose_compute(device).described()}")
+        missing = f"Not on this machine; fetch it with: bioclip-plugin models fetch {name}"
+        print_lines(console, f"source: {entry.source}", missing)
+    else:
+        facts = (*_facts(found), ("runs on", choose_compute(device).described()))
+        print_lines(console, *(f"{title}: {text}" for title, text in facts))
 
 
 @models.command("fetch")
@@ -88,12 +84,11 @@ def fetch(ctx: click.Context, names: tuple[str, ...]) -> int:
     \b
     bioclip-plugin models fetch bioclip-2 hf-hub:imageomics/bioclip
     """
-    console, plugins = console_for(), plugins_of(ctx)
-    failed = 0
+    console, failed = console_for(), 0
     for name in names:
         try:
             with log_lines(console):
-                _fetch(console, plugins, name)
+                print_lines(console, *_fetched(plugins_of(ctx), name))
         except BioclipError as error:
             failed += 1
             console_for(to_stderr=True).print(f"Error: {name}: {error}")
@@ -127,61 +122,67 @@ def export(ctx: click.Context, /, format_: str, output: Path, name: str, force: 
     request = filled(ClassifyRequest, options, device="cpu", precision="fp32")
     with log_lines(console):
         made = export_folder(Engine(request, plugins_of(ctx)), output, name=name, force=force)
-    console.print(f"{made.folder}: {made.classes:,} classes, {size_of(made.bytes)}, weights in {made.stored_as}")
-    console.print(f"Compared with the model: the largest difference of a probability is {made.largest_difference:.6f}")
-    if made.classes >= MANY_CLASSES:
-        console.print(
-            "AddaxAI keeps every class of every animal, so this many make it slow; --taxa or --labels reduce them"
-        )
-    console.print(f"To install it, copy the folder to AddaxAI/models/cls/{made.folder.name} in your home folder")
+    print_lines(
+        console,
+        f"{made.folder}: {made.classes:,} classes, {size_of(made.bytes)}, weights in {made.stored_as}",
+        f"Compared with the model: the largest difference of a probability is {made.largest_difference:.6f}",
+        "AddaxAI keeps every class of every animal, so this many make it slow; --taxa or --labels reduce them"
+        if made.classes >= MANY_CLASSES
+        else "",
+        f"To install it, copy the folder to AddaxAI/models/cls/{made.folder.name} in your home folder",
+    )
 
 
-def _fetch(console: Console, plugins: BioclipPluginManager, name: str) -> None:
+def _fetched(plugins: BioclipPluginManager, name: str) -> Iterator[str]:
+    """Fetch a model and then its label set; yield a line on each."""
+    from bioclip_plugin.running.label_choice import choose_labels, label_folder_here
+
     found = find_model(name, plugins.models())
-    console.print(f"{name}: {found.folder or found.weights or 'nothing to fetch'}, weights {found.weights_sha256[:12]}")
+    yield f"{name}: {found.folder or found.weights or 'nothing to fetch'}, weights {found.weights_sha256[:12]}"
     if label_folder_here(found) is None and (found.entry is None or found.entry.labels is None):
-        console.print(
-            f"{name}: no label set belongs to it; make one with: bioclip-plugin labels build TABLE --model {name} --output FOLDER"
+        yield (
+            f"{name}: no label set belongs to it; make one with: bioclip-plugin labels build TABLE --model {name} "
+            "--output FOLDER"
         )
-        return
-    console.print(f"{name}: label set {choose_labels(ClassifyRequest(model=name), found).folder}")
+    else:
+        yield f"{name}: label set {choose_labels(ClassifyRequest(model=name), found).folder}"
 
 
 def _availability(entry: ModelEntry) -> str:
-    if _is_here(entry):
-        return "here"
-    return "not fetched" if entry.source.startswith("hf-hub:") else "missing"
-
-
-def _is_here(entry: ModelEntry) -> bool:
-    """Return True if the config and weights of a registered model are on this machine; their content is not checked."""
+    """Return "here" if a model's config and weights are on this machine; their content is not checked."""
     if entry.open_encoder is not None:
-        return True
-    if not entry.source.startswith("hf-hub:"):
-        place = Path(entry.source.removeprefix("local-dir:").rpartition("=")[2]).expanduser()
-        return place.is_file() or ((place / CONFIG).is_file() and any((place / name).is_file() for name in WEIGHTS))
-    repository, _, revision = entry.source.removeprefix("hf-hub:").partition("@")
+        return "here"
+    on_hub = entry.source.startswith("hf-hub:")
     try:
-        config = hub_file(repository, CONFIG, revision=revision or entry.revision, fetch=False)
+        if on_hub:
+            repository, _, revision = entry.source.removeprefix("hf-hub:").partition("@")
+            folder = hub_file(repository, CONFIG, revision=revision or entry.revision, fetch=False).parent
+        else:
+            folder = Path(entry.source.removeprefix("local-dir:").rpartition("=")[2]).expanduser()
+        if folder.is_file() or all(any((folder / name).is_file() for name in names) for names in ((CONFIG,), WEIGHTS)):
+            return "here"
     except ModelUnavailable:
-        return False
-    return any((config.parent / name).is_file() for name in WEIGHTS)
+        pass
+    return "not fetched" if on_hub else "missing"
 
 
-def _facts(found: FoundModel) -> Iterator[tuple[str, str]]:
-    yield "source", found.source
-    yield "revision", found.revision or "none"
-    yield "weights", f"{found.weights or 'none'}"
-    yield "weights sha256", found.weights_sha256
-    if found.weights is not None:
-        yield "size", size_of(found.weights.stat().st_size)
-    yield "dimension", str(found.config.get("embed_dim", "known when it is opened"))
-    yield from (("preprocessing", text) for text in _preprocessing(found.preprocessing))
+def _facts(found: FoundModel) -> list[tuple[str, str]]:
+    from bioclip_plugin.running.label_choice import label_folder_here
+
     published = found.entry.labels if found.entry else None
     missing = (
         f"{published.repository}, not fetched" if published else "none; make one with: bioclip-plugin labels build"
     )
-    yield "label set", str(label_folder_here(found) or missing)
+    return [
+        ("source", found.source),
+        ("revision", found.revision or "none"),
+        ("weights", f"{found.weights or 'none'}"),
+        ("weights sha256", found.weights_sha256),
+        *([("size", size_of(found.weights.stat().st_size))] if found.weights else []),
+        ("dimension", str(found.config.get("embed_dim", "known when it is opened"))),
+        *(("preprocessing", text) for text in _preprocessing(found.preprocessing)),
+        ("label set", str(label_folder_here(found) or missing)),
+    ]
 
 
 def _preprocessing(preprocessing: Preprocessing) -> Iterator[str]:

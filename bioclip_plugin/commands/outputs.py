@@ -8,15 +8,17 @@ import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from bioclip_core.errors import BioclipError
 from bioclip_core.files.whole import whole_file
-from bioclip_plugin.formats.tables.write import spreadsheet_safe
+from bioclip_plugin.commands.reporting import print_lines
 from bioclip_plugin.items.media import uri_of
-from bioclip_plugin.store import Run, Store
+
+if TYPE_CHECKING:
+    from bioclip_plugin.store import Run, Store
 
 
 @contextmanager
@@ -40,6 +42,8 @@ def csv_output(
     Raises:
         BioclipError: if the file must not be replaced or cannot be written.
     """
+    from bioclip_plugin.formats.tables.write import spreadsheet_safe
+
     if path is None:
         yield lambda _cells: None
         return
@@ -61,22 +65,22 @@ def refuse_listed_image(store: Store, output: Path) -> None:
     """
     if not output.is_file():
         return
-    seen_from_here = Path(os.path.relpath(output))
-    names = {uri_of(name) for name in (output, output.absolute(), output.resolve(), seen_from_here)}
-    sources = {source for run in store.runs() for source in run.sources}
-    if names & sources or store.regions_of([(name, 0) for name in names]):
+    spellings = (output, output.absolute(), output.resolve(), Path(os.path.relpath(output)))
+    names = {uri_of(spelling) for spelling in spellings}
+    if names.intersection(*(run.sources for run in store.runs())) or store.regions_of([(name, 0) for name in names]):
         raise BioclipError(f"the output {output} is a file that this store has results of: give another name")
 
 
 def say_unfinished(console: Console, store: Store, run: Run) -> None:
     """Warn that a run is not finished, so that an output of it is not taken for the whole."""
     todo, undecided = store.summary(run).todo, store.undecided(run)
-    if todo:
-        console.print(
-            f"Not finished: {todo:,} images are still to do; the classify command of this run continues with them."
-        )
-    if undecided:
-        console.print(
-            f"Not finished: {undecided:,} regions are not decided by the run's rules and have their plain consensus. "
-            f"Next: bioclip-plugin rules apply --store {shlex.quote(store.shown_address)} --run {run.id}"
-        )
+    print_lines(
+        console,
+        f"Not finished: {todo:,} images are still to do; the classify command of this run continues with them."
+        if todo
+        else "",
+        f"Not finished: {undecided:,} regions are not decided by the run's rules and have their plain consensus. "
+        f"Next: bioclip-plugin rules apply --store {shlex.quote(store.shown_address)} --run {run.id}"
+        if undecided
+        else "",
+    )

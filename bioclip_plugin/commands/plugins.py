@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from bioclip_plugin.commands.context import plugins_of
-from bioclip_plugin.commands.reporting import console_for, print_table
+from bioclip_plugin.commands.reporting import console_for, print_lines, print_table
 
 
 @click.command()
@@ -19,8 +19,10 @@ def plugins(ctx: click.Context) -> None:
     manager, console = plugins_of(ctx), console_for()
     rows = [(row["name"], row["distribution"], row["hooks"]) for row in manager.described()]
     print_table(console, ("plugin", "distribution", "hooks"), rows)
-    for failure in manager.failures:
-        console.print(f"Skipped: {failure.name} ({failure.distribution}): {failure.reason}")
-    console.print(f"Models: {', '.join(manager.models())}")
-    console.print(f"Sources: {'; '.join(source.name for source in manager.sources())}")
-    console.print(f"Export formats: {', '.join(manager.exporters())}")
+    print_lines(
+        console,
+        *(f"Skipped: {failed.name} ({failed.distribution}): {failed.reason}" for failed in manager.failures),
+        f"Models: {', '.join(manager.models())}",
+        f"Sources: {'; '.join(source.name for source in manager.sources())}",
+        f"Export formats: {', '.join(manager.exporters())}",
+    )

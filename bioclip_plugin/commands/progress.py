@@ -85,10 +85,13 @@ class ProgressLine:
             self._already, self._resumed = count, False
         rate = f"{self.rate:.1f} {self._unit}/s"
         if self._bar is not None:
-            shown = ", ".join(filter(None, (rate, self.note)))
             self._bar.update(
-                self._task, description=self._what, completed=count, total=self._total, rate=shown
-            )  # fmt: skip
+                self._task,
+                description=self._what,
+                completed=count,
+                total=self._total,
+                rate=", ".join(filter(None, (rate, self.note))),
+            )
         elif time.monotonic() - self._printed_at >= _PLAIN_EVERY_S:
             self._printed_at = time.monotonic()
             self.console.print(self._plain())
@@ -105,7 +108,8 @@ class ProgressLine:
 
     def _plain(self) -> str:
         of = f" of {self._total}" if self._total else ""
-        parts = [f"{self._what}: {self.count}{of} {self._unit}", f"{self.rate:.1f}/s"]
+        left = ""
         if self._total and self.rate > 0:
-            parts.append(f"{duration(max(0, self._total - self.count) / self.rate)} left")
-        return ", ".join(filter(None, (*parts, self.note)))
+            left = f"{duration(max(0, self._total - self.count) / self.rate)} left"
+        parts = (f"{self._what}: {self.count}{of} {self._unit}", f"{self.rate:.1f}/s", left, self.note)
+        return ", ".join(filter(None, parts))

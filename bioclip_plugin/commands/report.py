@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from bioclip_core.files.whole import check_output
 from bioclip_plugin.commands.context import plugins_of
@@ -20,11 +19,11 @@ from bioclip_plugin.commands.options import (
 )
 from bioclip_plugin.commands.outputs import refuse_listed_image, say_unfinished
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, printable, size_of
+from bioclip_plugin.commands.reporting import console_for, print_lines, printable, size_of
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.contracts.export import Selection
 from bioclip_plugin.report.options import ReportOptions
-from bioclip_plugin.store import Store
+from bioclip_plugin.store import open_store
 
 if TYPE_CHECKING:
     from bioclip_plugin.report.writing import Written
@@ -58,43 +57,35 @@ def report(ctx: click.Context, /, store: str, run: int | None, output: Path, for
     """
     from bioclip_plugin.report.writing import write_report
 
-    selection = filled(Selection, options)
-    chosen = filled(ReportOptions, options, selection=selection)
+    chosen = filled(ReportOptions, options, selection=filled(Selection, options))
     check_output(output, force=force, reads=[store, *filter(None, (chosen.names,))])
     console = console_for()
     interrupts = interruptible(console, "Nothing was written; the same command starts again.")
-    with Store.open(store, create=False) as opened, interrupts, ProgressLine("Drawing") as line:
+    with open_store(store) as opened, interrupts, ProgressLine("Drawing") as line:
         refuse_listed_image(opened, output)
         written = write_report(
             output, opened, opened.run(run), chosen, plugins=plugins_of(ctx), progress=line.reach, force=force
         )
         say_unfinished(console, opened, written.gathered.run)
-    _summarise(console, written, chosen)
-    console.print(f"Output: {output} ({size_of(written.size)})")
+    print_lines(console, *_summary(written, chosen), f"Output: {output} ({size_of(written.size)})")
 
 
-def _summarise(console: Console, written: Written, options: ReportOptions) -> None:
+def _summary(written: Written, options: ReportOptions) -> list[str]:
     gathered, figures = written.gathered, written.gathered.figures
     todo = f", {figures.todo} still to do" if figures.todo else ""
-    console.print(
-        f"Run {gathered.run.id}: {figures.images} images, {figures.done} done, {figures.failed} failed{todo}, {figures.regions} regions"
-    )
-    shown = figures.regions + figures.verdicts["blank"]
-    if gathered.entries < shown:
-        console.print(
-            f"The gallery holds the first {gathered.entries} of {shown}; raise --limit, or select with --taxon and --since."
-        )
-    if not shown:
-        console.print("Nothing passes the conditions: the report has figures and failures only.")
-    console.print(f"Pictures: {written.pictures}, {size_of(written.picture_bytes)}")
-    if written.without_picture:
-        console.print(
-            f"{written.without_picture} images could not be shown; the first: {printable(written.first_reason)}"
-        )
-        if written.pictures == 0 and options.base_folder is None:
-            console.print("Run report where classify was run, or give the folder of the images with --base-folder.")
-    people = sum(bool(sheet.people) for sheet in gathered.sheets)
-    if options.show_people:
-        console.print("People are shown as they are.")
-    elif people:
-        console.print(f"People were blurred in {people} images.")
+    shown, missing = figures.regions + figures.verdicts["blank"], written.without_picture
+    nowhere = missing and written.pictures == 0 and options.base_folder is None
+    blurred = sum(bool(sheet.people) for sheet in gathered.sheets)  # none with --show-people
+    return [
+        f"Run {gathered.run.id}: {figures.images} images, {figures.done} done, {figures.failed} failed{todo}, "
+        f"{figures.regions} regions",
+        f"The gallery holds the first {gathered.entries} of {shown}; raise --limit, or select with --taxon and --since."
+        if gathered.entries < shown
+        else "",
+        "" if shown else "Nothing passes the conditions: the report has figures and failures only.",
+        f"Pictures: {written.pictures}, {size_of(written.picture_bytes)}",
+        f"{missing} images could not be shown; the first: {printable(written.first_reason)}" if missing else "",
+        "Run report where classify was run, or give the folder of the images with --base-folder." if nowhere else "",
+        "People are shown as they are." if options.show_people else "",
+        f"People were blurred in {blurred} images." if blurred else "",
+    ]

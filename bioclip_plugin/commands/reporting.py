@@ -19,6 +19,12 @@ def console_for(*, to_stderr: bool = False) -> Console:
     return Console(stderr=to_stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
+def print_lines(console: Console, *lines: str) -> None:
+    """Print lines without the empty ones, which say nothing about this result."""
+    for line in filter(None, lines):
+        console.print(line)
+
+
 def print_table(
     console: Console, columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None
 ) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,16 +14,17 @@ from bioclip_core.identity import settings_id
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import json_option, rule_option, run_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_table, printable
+from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_lines, print_table, printable
 from bioclip_plugin.commands.signals import terminated_like_interrupted
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.rule import Rule
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.rules.settings import described_settings, parse_rules, rule_settings
-from bioclip_plugin.running.engine import Engine
-from bioclip_plugin.running.rules_pass import apply_rules
-from bioclip_plugin.store import Run, RunPlan, Store
-from bioclip_plugin.store.records import RunStatus
+from bioclip_plugin.store import open_store
+
+if TYPE_CHECKING:
+    from bioclip_plugin.running.engine import Engine
+    from bioclip_plugin.store import Run, RunPlan
 
 
 @click.group()
@@ -49,20 +51,13 @@ def list_rules(ctx: click.Context, as_json: bool) -> None:
         settings = described_settings(rule.settings_type)
         if as_json:
             listed = [{"name": name, "default": default, "what": text} for name, default, text in settings]
-            print_json(
-                {
-                    "rule": rule.name,
-                    "version": rule.version,
-                    "order": rule.order,
-                    "what": rule.description,
-                    "settings": listed,
-                }
-            )
-            continue
-        console.print(f"{rule.name}: {rule.description}")
-        if settings:
-            rows = [(f"  {name}", default, text) for name, default, text in settings]
-            print_table(console, ("  setting", "default", "what"), rows)
+            print_json({"rule": rule.name, "version": rule.version, "order": rule.order, "what": rule.description,
+                        "settings": listed})  # fmt: skip
+        else:
+            console.print(f"{rule.name}: {rule.description}")
+            if settings:
+                rows = [(f"  {name}", default, text) for name, default, text in settings]
+                print_table(console, ("  setting", "default", "what"), rows)
 
 
 @rules.command("apply")
@@ -82,8 +77,10 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
     bioclip-plugin rules apply --rule sequences:gap=120
     bioclip-plugin rules apply --run 3 --rule only:file=park_list.csv --rule thresholds:species=0.8,genus=0.6
     """
+    from bioclip_plugin.running.rules_pass import apply_rules
+
     console, plugins = console_for(to_stderr=as_json), plugins_of(ctx)
-    with log_lines(console), terminated_like_interrupted(), Store.open(store, create=False) as opened:
+    with log_lines(console), terminated_like_interrupted(), open_store(store) as opened:
         base = opened.run(run)
         texts = rules or tuple(base.settings.get("rules", ()))
         if not texts:
@@ -101,21 +98,25 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
             opened.end_run(target, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", {})
             raise
         # Images that classify has not answered yet are left to classify.
-        status: RunStatus = "interrupted" if opened.summary(target).todo else "finished"
-        opened.end_run(target, status, {"seconds": round(line.seconds, 1), "rules": applied.as_dict()})
+        counts = {"seconds": round(line.seconds, 1), "rules": applied.as_dict()}
+        opened.end_run(target, "interrupted" if opened.summary(target).todo else "finished", counts)
     if as_json:
         print_json({"run": target.id, "of_run": base.id, **applied.as_dict()})
         return
     answers = f": the answers of run {base.id}" if target.id != base.id else ""
-    console.print(f"Run {target.id}{answers} with {', '.join(texts)}")
-    for text in applied.lines():
-        console.print(printable(text))
-    address = shlex.quote(opened.shown_address)
-    console.print(f"Next: bioclip-plugin export --run {target.id} --store {address} --format csv --output results.csv")
+    print_lines(
+        console,
+        f"Run {target.id}{answers} with {', '.join(texts)}",
+        *map(printable, applied.lines()),
+        f"Next: bioclip-plugin export --run {target.id} --store {shlex.quote(opened.shown_address)} --format csv "
+        "--output results.csv",
+    )
 
 
 def plan_of(base: Run, active: Sequence[Rule], texts: Sequence[str]) -> RunPlan:
     """Return the plan of a run like ``base`` with other rules."""
+    from bioclip_plugin.store import RunPlan
+
     threshold = float(base.rule_settings["rules"][0]["threshold"])
     settings = rule_settings(base.answer_id, threshold, active, base.sources)
     return RunPlan(
@@ -132,6 +133,8 @@ def _engine(base: Run, texts: Sequence[str], plugins: BioclipPluginManager) -> E
     Raises:
         UsageError: if their contents are not those of the run.
     """
+    from bioclip_plugin.running.engine import Engine
+
     names = {entry.name for entry in fields(ClassifyRequest)}
     request = {name: value for name, value in base.settings.items() if name in names}
     engine = Engine(ClassifyRequest.from_mapping({**request, "rules": tuple(texts)}), plugins)
@@ -139,14 +142,11 @@ def _engine(base: Run, texts: Sequence[str], plugins: BioclipPluginManager) -> E
     ids = engine.identities
     if ids.answer_id != base.answer_id:
         before = {**base.feature_settings, **base.answer_settings}
-        other = _different(before, {**ids.feature_settings, **ids.answer_settings})
+        now = {**ids.feature_settings, **ids.answer_settings}
+        other = [name for name in sorted({*before, *now} - {"feature_id"}) if before.get(name) != now.get(name)]
         raise UsageError(
-            f"run {base.id} was made with another {', '.join(other)} than {request.get('model')} has here now; restore the "
-            "earlier one, or run classify again (stored features are used if the model is the same), then apply the rules"
+            f"run {base.id} was made with another {', '.join(other).replace('_', ' ')} than {request.get('model')} has here "
+            "now; restore the earlier one, or run classify again (stored features are used if the model is the same), then "
+            "apply the rules"
         )
     return engine
-
-
-def _different(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    names = [name for name in sorted({*before, *now} - {"feature_id"}) if before.get(name) != now.get(name)]
-    return [name.replace("_", " ") for name in names]

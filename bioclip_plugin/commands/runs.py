@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE
 from bioclip_plugin.commands.options import json_option, store_option
-from bioclip_plugin.commands.reporting import console_for, print_json, print_table
-from bioclip_plugin.store import Run, Store
+from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table
+from bioclip_plugin.store import open_store
+
+if TYPE_CHECKING:
+    from bioclip_plugin.store import Run
 
 _MOMENT = "%Y-%m-%d %H:%M:%SZ"
 _number = click.argument("number", type=click.IntRange(min=1), required=False, metavar="[NUMBER]")
@@ -36,7 +39,7 @@ def list_runs(store: str, as_json: bool) -> None:
     \b
     bioclip-plugin runs list --store results.db
     """
-    with Store.open(store, create=False) as opened:
+    with open_store(store) as opened:
         found = [(run, opened.summary(run)) for run in opened.runs()]
     if as_json:
         for run, counts in found:
@@ -64,23 +67,33 @@ def show_run(number: int | None, store: str, as_json: bool) -> None:
     \b
     bioclip-plugin runs show 3 --store results.db
     """
-    with Store.open(store, create=False) as opened:
+    with open_store(store) as opened:
         run = opened.run(number)
         counts, failures = opened.summary(run), opened.failure_counts(run)
-    details = {**_brief(run), **_details(run)}
+    details = {
+        **_brief(run),
+        "settings": dict(run.settings),
+        "feature_id": run.feature_id,
+        "feature_settings": dict(run.feature_settings),
+        "answer_id": run.answer_id,
+        "answer_settings": dict(run.answer_settings),
+        "rule_id": run.rule_id,
+        "rule_settings": dict(run.rule_settings),
+        "provenance": dict(run.provenance),
+        "earlier_provenance": [dict(entry) for entry in run.earlier_provenance],
+    }
     if as_json:
         reasons = [{"stage": stage, "reason": reason, "count": count} for (stage, reason), count in failures.items()]
         print_json({**details, "listed": counts.listed, "done": counts.done, "failed": counts.failed,
                     "todo": counts.todo, "regions": counts.regions, "failures": reasons})  # fmt: skip
         return
-    console = console_for()
-    for name, value in _dotted(details):
-        console.print(f"{name}: {value}")
-    console.print(
-        f"images: {counts.listed} listed, {counts.done} done with {counts.regions} regions, {counts.failed} failed, {counts.todo} to do"
+    print_lines(
+        console_for(),
+        *(f"{name}: {value}" for name, value in _dotted(details)),
+        f"images: {counts.listed} listed, {counts.done} done with {counts.regions} regions, {counts.failed} failed, "
+        f"{counts.todo} to do",
+        *(f"  {count} x {stage}: {reason}" for (stage, reason), count in failures.items()),
     )
-    for (stage, reason), count in failures.items():
-        console.print(f"  {count} x {stage}: {reason}")
 
 
 @runs.command("verify")
@@ -93,25 +106,22 @@ def verify_run(number: int | None, store: str, as_json: bool) -> int:
     \b
     bioclip-plugin runs verify --store results.db
     """
-    with Store.open(store, create=False) as opened:
+    with open_store(store) as opened:
         run = opened.run(number)
         proof = opened.verify(run)
     if as_json:
         print_json({"run": run.id, "listed": proof.listed, "answered": proof.answered, "failed": proof.failed,
                     "todo": proof.todo, "complete": proof.complete, "problems": proof.problems})  # fmt: skip
-        return EXIT_DONE if proof.complete else EXIT_COULD_NOT_RUN
-    console = console_for()
-    console.print(
-        f"Run {run.id}: {proof.listed} listed = {proof.answered} answered + {proof.failed} failed + {proof.todo} to do"
-    )
-    for problem in proof.problems:
-        console.print(f"Problem: {problem}")
-    if proof.todo:
-        console.print(
+    else:
+        print_lines(
+            console_for(),
+            f"Run {run.id}: {proof.listed} listed = {proof.answered} answered + {proof.failed} failed + {proof.todo} to do",
+            *(f"Problem: {problem}" for problem in proof.problems),
             f"{proof.todo} images have neither a result nor a failure; the same classify command continues with them."
+            if proof.todo
+            else "",
+            "Complete: every listed image has a result or a reason." if proof.complete else "",
         )
-    if proof.complete:
-        console.print("Complete: every listed image has a result or a reason.")
     return EXIT_DONE if proof.complete else EXIT_COULD_NOT_RUN
 
 
@@ -129,20 +139,6 @@ def _brief(run: Run) -> dict[str, Any]:
         "begun_at": run.begun_at.isoformat(),
         "ended_at": run.ended_at.isoformat() if run.ended_at else None,
         "model": _model(run),
-    }
-
-
-def _details(run: Run) -> dict[str, Any]:
-    return {
-        "settings": dict(run.settings),
-        "feature_id": run.feature_id,
-        "feature_settings": dict(run.feature_settings),
-        "answer_id": run.answer_id,
-        "answer_settings": dict(run.answer_settings),
-        "rule_id": run.rule_id,
-        "rule_settings": dict(run.rule_settings),
-        "provenance": dict(run.provenance),
-        "earlier_provenance": [dict(entry) for entry in run.earlier_provenance],
     }
 
 

@@ -6,7 +6,7 @@ import click
 
 from bioclip_plugin.commands.options import store_option
 from bioclip_plugin.commands.reporting import console_for
-from bioclip_plugin.store import Store
+from bioclip_plugin.store import open_store
 
 
 @click.group()
@@ -26,7 +26,7 @@ def upgrade(store: str) -> None:
     \b
     bioclip-plugin store upgrade --store postgresql+psycopg://me@server/results
     """
-    with Store.open(store, create=False, upgrade=True) as opened:
+    with open_store(store, upgrade=True) as opened:
         address, before, now = opened.shown_address, opened.upgraded_from, opened.version()
     outcome = f"was upgraded from version {before} to {now}" if before else f"already has version {now}"
     console_for().print(f"The store {address} {outcome}.")

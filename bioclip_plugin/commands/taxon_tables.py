@@ -48,7 +48,7 @@ def read_checklist(path: Path) -> Iterator[str]:
         SourceError: if it is missing, cannot be read, or has no column of names.
     """
     if path.suffix.lower() not in (*_TEXT_SUFFIXES, ".parquet"):
-        return _lines(path)
+        return _names_of_lines(path)
     header, rows = _open_table(path)
     if not _known(header, (*_NAME_COLUMNS, *_RANK_COLUMNS)):
         raise SourceError(
@@ -63,11 +63,10 @@ def _shown(header: Iterable[str]) -> str:
 
 
 def _known(header: Iterable[str], names: Iterable[str]) -> list[str]:
-    wanted = set(map(column_name, names))
-    return [name for name in header if column_name(name) in wanted]
+    return [name for name in header if column_name(name) in map(column_name, names)]
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _names_of_lines(path: Path) -> Iterator[str]:
     with _text(path) as file:
         yield from filter(None, map(str.strip, file))
 

@@ -40,7 +40,19 @@ __all__ = [
     "StoredRegion",
     "Summary",
     "Verification",
+    "open_store",
 ]
+
+
+def open_store(address: str, *, upgrade: bool | None = None) -> Store:
+    """Open an existing store for a command, whose module can be imported without a database.
+
+    Raises:
+        StoreError: if there is none, or it cannot be opened.
+    """
+    from bioclip_plugin.store.store import Store
+
+    return Store.open(address, create=False, upgrade=upgrade)
 
 
 def __getattr__(name: str) -> Any:

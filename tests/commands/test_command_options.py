@@ -21,7 +21,7 @@ from bioclip_plugin.reviews.importing import ImportOptions
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.evaluation.config import CalibrateConfig, EvaluationConfig
 from bioclip_training.loop.recipe import TrainConfig
-from bioclip_training.shards.writing import ShardOptions
+from bioclip_training.shards.options import ShardOptions
 
 FILLED: dict[str, tuple[type, ...]] = {
     "classify": (ClassifyRequest, ListingOptions),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 
 import click
 import pytest
@@ -21,6 +23,21 @@ def test_help_shows_a_command_that_can_be_given(bioclip: Bioclip, command: str) 
     given = shlex.split(examples[0])[1:]
     assert " ".join(given).startswith(command)
     resolve(given)
+
+
+def test_no_help_page_imports_a_library_that_only_work_needs() -> None:
+    pages = ["", *(name for name, _ in all_commands())]
+    program = f"""
+import sys
+from bioclip_plugin.cli import run
+
+codes = {{page: run([*page.split(), "--help"]) for page in {pages!r}}}
+assert not any(codes.values()), codes
+heavy = {{"torch", "open_clip", "numpy", "pandas", "pyarrow", "sqlalchemy", "PIL"}} & sys.modules.keys()
+sys.exit(", ".join(sorted(heavy)) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr.strip()) == (0, "")
 
 
 def resolve(given: list[str]) -> None:

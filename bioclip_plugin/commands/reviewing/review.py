@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections import deque
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, json_option, options_from, run_option, store_option
 from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, print_json, print_table, printable
+from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table, printable
 from bioclip_plugin.commands.reviewing.review_stats import stats
 from bioclip_plugin.formats.shared.review_rows import ImportOptions, NotTaken
-from bioclip_plugin.reviews.importing import Imported, import_reviews
-from bioclip_plugin.reviews.names import NameBook, StoredNames, labels_of_run
-from bioclip_plugin.store import Review, Store
+from bioclip_plugin.store import open_store
 from bioclip_training.taxonomy import TaxonomyIndex
+
+if TYPE_CHECKING:
+    from bioclip_plugin.reviews.importing import Imported
+    from bioclip_plugin.store import Review
 
 _SHOWN = 20
 _REFUSED_COLUMNS = ("record", "image", "name", "reason")
@@ -69,11 +70,14 @@ def import_(
     bioclip-plugin review import ImageData.csv --base-folder photos --name-column Tenon_Soort --reviewer Bo
     bioclip-plugin review import package/datapackage.json --rejected rejected.csv
     """
+    from bioclip_plugin.reviews.importing import import_reviews
+    from bioclip_plugin.reviews.names import NameBook, StoredNames, labels_of_run
+
     options, plugins, console = filled(ImportOptions, given), plugins_of(ctx), console_for(to_stderr=as_json)
     shown: list[NotTaken] = []
     with (
         csv_output(rejected, _REFUSED_COLUMNS, force=force, reads=[file]) as write,
-        Store.open(store, create=False) as opened,
+        open_store(store) as opened,
         TaxonomyIndex.open(taxonomy) if taxonomy else nullcontext() as index,
     ):
 
@@ -95,25 +99,21 @@ def import_(
              "without_review": done.unsaid, "refused": done.refusals, "refused_by_reason": dict(done.refused)}
         )  # fmt: skip
     else:
-        _summarise(console, done, shown, rejected)
+        print_lines(console, *_summary(done, shown, rejected))
     return EXIT_WITH_FAILURES if done.refusals else EXIT_DONE
 
 
-def _summarise(console: Console, done: Imported, shown: list[NotTaken], rejected: Path | None) -> None:
-    for row in shown:
-        place = ", ".join(filter(None, (row.record, row.image, row.name)))
-        console.print(printable(f"{place}: {row.reason}"))
-    if done.refusals > len(shown):
-        more = f"and {done.refusals - len(shown)} more"
-        console.print(more if rejected is not None else f"{more}; --rejected FILE writes them all")
-    console.print(
+def _summary(done: Imported, shown: list[NotTaken], rejected: Path | None) -> list[str]:
+    places = [", ".join(filter(None, (row.record, row.image, row.name))) for row in shown]
+    more, hint = done.refusals - len(shown), "; --rejected FILE writes them all" if rejected is None else ""
+    return [
+        *(printable(f"{place}: {row.reason}") for place, row in zip(places, shown, strict=True)),
+        f"and {more} more{hint}" if more else "",
         f"{done.rows} rows ({done.kind}): {done.new} imported, {done.there} already there, {done.unsaid} without a review, "
-        f"{done.refusals} refused"
-    )
-    for reason, count in done.refused.most_common():
-        console.print(f"  {count} x {reason}")
-    if rejected is not None:
-        console.print(f"Rejected rows: {rejected}")
+        f"{done.refusals} refused",
+        *(f"  {count} x {reason}" for reason, count in done.refused.most_common()),
+        f"Rejected rows: {rejected}" if rejected is not None else "",
+    ]
 
 
 @review.command("list")
@@ -128,7 +128,7 @@ def list_(store: str, reviewer: str | None, limit: int | None, as_json: bool) ->
     bioclip-plugin review list --store results.db --limit 20
     bioclip-plugin review list --json > reviews.jsonl
     """
-    with Store.open(store, create=False) as opened:
+    with open_store(store) as opened:
         wanted = (entry for entry in opened.reviews() if reviewer is None or entry.reviewer == reviewer)
         found = wanted if limit is None else deque(wanted, limit)
         if as_json:

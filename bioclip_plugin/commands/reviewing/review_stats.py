@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
 from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
 from bioclip_plugin.commands.outputs import csv_output
-from bioclip_plugin.commands.reporting import console_for, print_json, print_table
-from bioclip_plugin.reviews.agreement import COLUMNS, Agreement, agreement_of, verdict_rows
-from bioclip_plugin.reviews.pairing import LeftOut, pairs_of
-from bioclip_plugin.store import Store
+from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table
+from bioclip_plugin.store import open_store
+
+if TYPE_CHECKING:
+    from bioclip_plugin.reviews.agreement import Agreement
 
 _SHOWN_TAXA, _SHOWN_CONFUSIONS = 30, 15
 _MEASURES = {
@@ -46,8 +47,11 @@ def stats(store: str, run: int | None, events: bool, output: Path | None, force:
     bioclip-plugin review stats --store results.db
     bioclip-plugin review stats --run 2 --output agreement.csv
     """
+    from bioclip_plugin.reviews.agreement import COLUMNS, agreement_of, verdict_rows
+    from bioclip_plugin.reviews.pairing import LeftOut, pairs_of
+
     console = console_for(to_stderr=as_json)
-    with csv_output(output, COLUMNS, console, force=force) as write, Store.open(store, create=False) as opened:
+    with csv_output(output, COLUMNS, console, force=force) as write, open_store(store) as opened:
         chosen, skipped = opened.run(run), LeftOut()
         found = agreement_of(pairs_of(opened, chosen, skipped, events=events))
         found.left_out = dict(skipped.counts)
@@ -56,14 +60,16 @@ def stats(store: str, run: int | None, events: bool, output: Path | None, force:
         if as_json:
             print_json({"run": chosen.id, **found.as_dict()})
         else:
-            _print(console, found, chosen.id)
+            _print(console, found, chosen.id, verdict_rows(found))
 
 
-def _print(console: Console, found: Agreement, run: int) -> None:
+def _print(console: Console, found: Agreement, run: int, of_verdicts: list[dict[str, Any]]) -> None:
     with_taxon = sum(figures.n for figures in found.taxa)
-    console.print(f"Run {run}: {found.reviewed} reviewed images or boxes, {with_taxon} with a taxon")
-    for reason, count in found.left_out.items():
-        console.print(f"  not counted: {count} {reason}")
+    print_lines(
+        console,
+        f"Run {run}: {found.reviewed} reviewed images or boxes, {with_taxon} with a taxon",
+        *(f"  not counted: {count} {reason}" for reason, count in found.left_out.items()),
+    )
     if not found.reviewed:
         console.print("There is nothing to compare; import reviews with: bioclip-plugin review import FILE")
         return
@@ -73,23 +79,19 @@ def _print(console: Console, found: Agreement, run: int) -> None:
         if (total := found.totals.get(name))
     ]
     print_table(console, ("of the reviewed taxa", "share", "95% interval", "n"), totals)
-    _print_taxa(console, found)
+    taxa = [
+        (row["name"], row["n"], row["agree"], row.get("higher", ""), row.get("top5", ""), row["answered"],
+         _percent(row["precision"]), _percent(row["recall"]))
+        for row in (*(figures.as_dict() for figures in found.taxa[:_SHOWN_TAXA]), *of_verdicts)
+    ]  # fmt: skip
+    print_table(console, ("taxon", "reviewed", "agree", "above it", "top 5", "decided", "precision", "recall"), taxa)
+    if len(found.taxa) > _SHOWN_TAXA:
+        console.print(f"and {len(found.taxa) - _SHOWN_TAXA} more taxa; --output FILE writes them all")
     answers = sorted({answer for counts in found.verdicts.values() for answer in counts})
     rows = [(verdict, *(counts.get(answer, 0) for answer in answers)) for verdict, counts in found.verdicts.items()]
     print_table(console, ("reviewed as", *(f"decided: {answer}" for answer in answers)), rows)
     if found.confusions:
         print_table(console, ("reviewed as", "decided as", "n"), found.confusions[:_SHOWN_CONFUSIONS])
-
-
-def _print_taxa(console: Console, found: Agreement) -> None:
-    rows = [
-        (row["name"], row["n"], row["agree"], row.get("higher", ""), row.get("top5", ""), row["answered"],
-         _percent(row["precision"]), _percent(row["recall"]))
-        for row in (*(figures.as_dict() for figures in found.taxa[:_SHOWN_TAXA]), *verdict_rows(found))
-    ]  # fmt: skip
-    print_table(console, ("taxon", "reviewed", "agree", "above it", "top 5", "decided", "precision", "recall"), rows)
-    if len(found.taxa) > _SHOWN_TAXA:
-        console.print(f"and {len(found.taxa) - _SHOWN_TAXA} more taxa; --output FILE writes them all")
 
 
 def _percent(share: Any) -> str:

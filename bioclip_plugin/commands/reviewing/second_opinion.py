@@ -6,10 +6,9 @@ from collections import Counter
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
@@ -17,12 +16,15 @@ from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_json, print_table, printable
 from bioclip_plugin.commands.reviewing.review import labels_option, taxonomy_option
-from bioclip_plugin.reviews.names import labels_of_run
-from bioclip_plugin.reviews.second_opinion import COLUMNS, JUDGEMENTS, Opinion, SecondOpinion, Spool
-from bioclip_plugin.store import Store
+from bioclip_plugin.store import open_store
 from bioclip_training.taxonomy import TaxonomyIndex
 
+if TYPE_CHECKING:
+    from bioclip_plugin.reviews.second_opinion import Opinion
+
 _SHOWN = 20
+_DIFFER = ("conflict", "agree at genus")
+_SPECIMEN = ("specimen", "catalogued as", "answer", "probability", "judgement", "surprise")
 _PROBABILITIES = ("answer_probability", "best_probability", "catalogued_probability", "surprise")
 
 
@@ -50,10 +52,13 @@ def second_opinion(
     bioclip-plugin second-opinion --store museum.db --taxonomy gbif.taxonomy --output opinion.csv
     bioclip-plugin second-opinion --store museum.db --name-column "Det. name"
     """
+    from bioclip_plugin.reviews.names import labels_of_run
+    from bioclip_plugin.reviews.second_opinion import COLUMNS, JUDGEMENTS, SecondOpinion, Spool
+
     console, counts = console_for(to_stderr=as_json), Counter[str]()
     with (
         csv_output(output, COLUMNS, console, force=force) as write,
-        Store.open(store, create=False) as opened,
+        open_store(store) as opened,
         TaxonomyIndex.open(taxonomy) if taxonomy else nullcontext() as index,
         Spool() as spool,
     ):
@@ -69,15 +74,19 @@ def second_opinion(
                 spool.add(opinion.row, _order(opinion))
         if output is not None:
             for row in spool.rows():
-                write(_cell(name, row[name]) for name in COLUMNS)
+                rounded = {name: f"{row[name]:.6g}" for name in _PROBABILITIES if isinstance(row[name], (int, float))}
+                write((row | rounded).values())
         if as_json:
             for row in spool.rows():
                 print_json(row)
         console.print(f"Run {chosen.id}: {len(spool)} answered images or boxes")
         judged = [(judgement, counts[judgement], text) for judgement, text in JUDGEMENTS.items() if counts[judgement]]
         print_table(console, ("judgement", "n", "the run's answer"), judged)
-        if not as_json:
-            _print_conflicts(console, spool)
+        conflicts = (
+            [] if as_json else [_specimen(row) for row in islice(spool.rows(), _SHOWN) if row["judgement"] in _DIFFER]
+        )
+        if conflicts:
+            print_table(console, _SPECIMEN, conflicts)
 
 
 def _order(opinion: Opinion) -> float:
@@ -87,17 +96,9 @@ def _order(opinion: Opinion) -> float:
     return opinion.surprise
 
 
-def _cell(name: str, value: Any) -> Any:
-    return f"{value:.6g}" if name in _PROBABILITIES and isinstance(value, (int, float)) else value
-
-
-def _print_conflicts(console: Console, spool: Spool) -> None:
-    rows = [
-        (row["catalog_number"] or row["occurrence_id"] or row["uri"], row["catalogued_name"], row["answer"],
-         f"{row['answer_probability']:.2f}", row["judgement"], f"{row['surprise']:.1f}" if row["surprise"] is not None else "")
-        for row in islice(spool.rows(), _SHOWN)
-        if row["judgement"] in ("conflict", "agree at genus")
-    ]  # fmt: skip
-    if rows:
-        columns = ("specimen", "catalogued as", "answer", "probability", "judgement", "surprise")
-        print_table(console, columns, [tuple(printable(str(cell)) for cell in row) for row in rows])
+def _specimen(row: dict[str, Any]) -> list[str]:
+    cells = (
+        row["catalog_number"] or row["occurrence_id"] or row["uri"], row["catalogued_name"], row["answer"],
+        f"{row['answer_probability']:.2f}", row["judgement"], f"{row['surprise']:.1f}" if row["surprise"] is not None else "",
+    )  # fmt: skip
+    return [printable(str(cell)) for cell in cells]

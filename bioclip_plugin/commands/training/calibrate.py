@@ -5,19 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.console import Console
 
 from bioclip_core.models import find_model
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, log_lines, print_table
+from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, print_table
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
-from bioclip_plugin.running.label_choice import choose_labels
 from bioclip_training.evaluation.config import CalibrateConfig
-from bioclip_training.evaluation.temperature import Fitted
-from bioclip_training.evaluation.temperature import calibrate as fit
 
 
 @click.command()
@@ -34,37 +30,35 @@ def calibrate(ctx: click.Context, /, labels: str | None, **options: Any) -> None
     bioclip-plugin calibrate --data leaves.parquet --model local-dir:trained
     bioclip-plugin calibrate --data leaves.parquet --model bioclip-2 --labels my_labels
     """
+    from bioclip_plugin.running.label_choice import choose_labels
+    from bioclip_training.evaluation.temperature import calibrate as fit
+
     console, entries = console_for(), plugins_of(ctx).models()
     CalibrateConfig(**options, labels=labels or "")  # refuses a wrong split before anything is fetched
-    model = options["model"]
-    chosen = choose_labels(ClassifyRequest(model=model, labels=labels), find_model(model, entries))
+    request = ClassifyRequest(model=options["model"], labels=labels)
+    chosen = choose_labels(request, find_model(request.model, entries))
     if chosen.folder is None:
         raise click.UsageError("--labels: give the folder of a label set; custom labels have no temperature")
     config = filled(CalibrateConfig, options, labels=str(chosen.folder))
-    line = ProgressLine("Starting", console=console)
-    with log_lines(console), interruptible(console, "No temperature was kept."), line:
+    interrupts = interruptible(console, "No temperature was kept.")
+    with log_lines(console), interrupts, ProgressLine("Starting", console=console) as line:
         fitted = fit(config, entries, line.stage)
-    _summarise(console, fitted, config.split)
-
-
-def _summarise(console: Console, fitted: Fitted, split: str) -> None:
-    skipped = (
-        f"; {fitted.left_out} could not be read or are of taxa that the label set does not have"
-        if fitted.left_out
-        else ""
-    )
+    skipped = f"; {fitted.left_out} could not be read or are of taxa that the label set does not have"
     console.print(
-        f"{fitted.images} images of {split} in {fitted.groups} groups, {100 * fitted.top1:.1f}% right{skipped}"
+        f"{fitted.images} images of {config.split} in {fitted.groups} groups, {100 * fitted.top1:.1f}% right"
+        f"{skipped if fitted.left_out else ''}"
     )
     fits = {
         "before": fitted.before,
         "after, on the images it was fitted on": fitted.after,
         "after, cross-validated by group": fitted.cross_validated,
     }
-    rows = [[name, f"{fit.nll:.4f}", f"{100 * fit.ece:.1f}%"] for name, fit in fits.items() if fit]
+    rows = [[name, f"{one.nll:.4f}", f"{100 * one.ece:.1f}%"] for name, one in fits.items() if one]
     print_table(console, ["", "NLL", "calibration error"], rows)
-    console.print(f"Temperature {fitted.temperature:.4g}, kept in {fitted.file}")
-    if fitted.at_the_end:
-        console.print(
-            "It lies at the end of the range that is tried: the images are too few or too easy to measure the model's certainty."
-        )
+    print_lines(
+        console,
+        f"Temperature {fitted.temperature:.4g}, kept in {fitted.file}",
+        "It lies at the end of the range that is tried: the images are too few or too easy to measure the model's certainty."
+        if fitted.at_the_end
+        else "",
+    )

@@ -6,26 +6,24 @@ import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.whole import check_output, whole_file
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for
+from bioclip_plugin.commands.reporting import console_for, print_lines
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_checklist
-from bioclip_plugin.commands.training.catalog_views import print_overview, show
-from bioclip_plugin.labelled.sources import labelled_sources
-from bioclip_training.catalog.build import Built, build_catalog
+from bioclip_plugin.commands.training.catalog_views import described, show
 from bioclip_training.catalog.options import BuildOptions
-from bioclip_training.catalog.overview import overview
-from bioclip_training.catalog.rows import Catalog
 from bioclip_training.taxonomy import TaxonomyIndex
+
+if TYPE_CHECKING:
+    from bioclip_training.catalog.build import Built
 
 _REPAIRABLE = ("missing image", "broken image", "no file", "not listed")
 
@@ -72,6 +70,9 @@ def build(
     bioclip-plugin catalog build photos.csv --group-by eventID --holdout-taxa 0.1 --output photos.parquet
     bioclip-plugin catalog build results.db --taxonomy checklist.taxonomy --output reviewed.parquet
     """
+    from bioclip_plugin.labelled.sources import labelled_sources
+    from bioclip_training.catalog.build import build_catalog
+
     console = console_for()
     check_output(output, force=force, reads=[*tables, *filter(None, (taxonomy,))])
     if given["only_resolved"] and taxonomy is None:
@@ -94,7 +95,7 @@ def build(
         raise SourceError(
             f"the catalog {output} cannot be written: {error.strerror or error}; nothing was kept"
         ) from error
-    _summarise(console, output, lists)
+    print_lines(console, *_summary(output, lists))
     failed = any(built.facts["left_out"].get(kind) for kind in _REPAIRABLE)
     return EXIT_WITH_FAILURES if failed else EXIT_DONE
 
@@ -136,16 +137,20 @@ def _keep(built: Built, output: Path, force: bool) -> dict[str, Path]:
     return lists
 
 
-def _summarise(console: Console, output: Path, lists: dict[str, Path]) -> None:
+def _summary(output: Path, lists: dict[str, Path]) -> list[str]:
+    from bioclip_training.catalog.overview import overview
+    from bioclip_training.catalog.rows import Catalog
+
     made = overview(Catalog.open(output))
-    print_overview(console, output, made, lists)
-    console.print(f"Catalog: {output}")
-    if not made.splits.get("train"):
-        console.print("Next: no row is in `train`, so this catalog is for evaluation: bioclip-plugin evaluate --data "
-                      f"{output} --model NAME --output FOLDER")  # fmt: skip
-        return
-    console.print(f"Next: bioclip-plugin train --data {output} --start MODEL --output FOLDER")
-    if held_out := next((word for word in ("val", "test", "unseen") if word in made.splits), None):
-        console.print(
-            f"then: bioclip-plugin evaluate --data {output} --split {held_out} --model local-dir:FOLDER --output REPORT"
-        )
+    trains, held_out = made.splits.get("train"), [word for word in ("val", "test", "unseen") if word in made.splits]
+    return [
+        *described(output, made, lists),
+        f"Catalog: {output}",
+        f"Next: bioclip-plugin train --data {output} --start MODEL --output FOLDER"
+        if trains
+        else "Next: no row is in `train`, so this catalog is for evaluation: bioclip-plugin evaluate --data "
+        f"{output} --model NAME --output FOLDER",
+        f"then: bioclip-plugin evaluate --data {output} --split {held_out[0]} --model local-dir:FOLDER --output REPORT"
+        if trains and held_out
+        else "",
+    ]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.commands.options import json_option
-from bioclip_plugin.commands.reporting import console_for, first_of, number_of, print_json, printable
-from bioclip_training.catalog.overview import Overview, changes_of, overview
-from bioclip_training.catalog.rows import Catalog
+from bioclip_plugin.commands.reporting import console_for, first_of, number_of, print_json, print_lines, printable
+
+if TYPE_CHECKING:
+    from bioclip_training.catalog.overview import Overview
 
 _GROUPING = {
     "image": "each image is a group of its own",
@@ -35,90 +35,83 @@ def show(file: Path, taxa: bool, changes: bool, as_json: bool) -> None:
     \b
     bioclip-plugin catalog show collection.parquet --taxa
     """
+    from bioclip_training.catalog.overview import changes_of, overview
+    from bioclip_training.catalog.rows import Catalog
+
     catalog = Catalog.open(file)
     counted = overview(catalog)
+    renamed = list(changes_of(catalog)) if changes else []
     if as_json:
-        print_json(_as_json(catalog, counted, taxa, changes))
+        values = {"file": str(catalog.file), "id": catalog.identity, **counted.as_dict()}
+        if taxa:
+            values["by_taxon"] = [
+                {
+                    "name": entry.taxon.scientific_name,
+                    "rank": entry.taxon.rank.value if entry.taxon.rank else "",
+                    **entry.taxon.as_dict(),
+                    "rows": dict(entry.rows),
+                    "groups": dict(entry.groups),
+                }
+                for entry in counted.taxa
+            ]
+        if changes:
+            keys = ("verbatim_name", "name", "changes", "rows")
+            values["changes"] = [dict(zip(keys, change, strict=True)) for change in renamed]
+        print_json(values)
         return
     console = console_for()
     if taxa:
-        _print_taxa(console, counted)
-    if changes:
-        _print_changes(console, catalog)
-    if not taxa and not changes:
-        print_overview(console, file, counted, {})
+        console.print(_table_of_taxa(counted))
+    print_lines(
+        console,
+        *(
+            f"{printable(verbatim)} → {printable(name)} ({rows} rows): {'; '.join(map(printable, done))}"
+            for verbatim, name, done, rows in renamed
+        ),
+        "No name was changed." if changes and not renamed else "",
+        *(() if taxa or changes else described(file, counted, {})),
+    )
 
 
-def _as_json(catalog: Catalog, counted: Overview, taxa: bool, changes: bool) -> dict[str, Any]:
-    values = {"file": str(catalog.file), "id": catalog.identity, **counted.as_dict()}
-    if taxa:
-        values["by_taxon"] = [
-            {
-                "name": entry.taxon.scientific_name,
-                "rank": entry.taxon.rank.value if entry.taxon.rank else "",
-                **entry.taxon.as_dict(),
-                "rows": dict(entry.rows),
-                "groups": dict(entry.groups),
-            }
-            for entry in counted.taxa
-        ]
-    if changes:
-        values["changes"] = [
-            {"verbatim_name": verbatim, "name": name, "changes": list(done), "rows": rows}
-            for verbatim, name, done, rows in changes_of(catalog)
-        ]
-    return values
-
-
-def print_overview(console: Console, file: Path, counted: Overview, lists: Mapping[str, Path]) -> None:
-    """Print a catalog in numbers, with the files beside it that list the rows that are not in it."""
+def described(file: Path, counted: Overview, lists: Mapping[str, Path]) -> list[str]:
+    """Return a catalog in numbers as lines, with the files beside it that list the rows that are not in it."""
     facts = counted.facts
-    skipped = facts.get("left_out", {})
+    skipped, unresolved, duplicates = (facts.get(name, {}) for name in ("left_out", "unresolved", "duplicates"))
     read = facts.get("rows_read", counted.rows)
     images = number_of(counted.images, "distinct image")
-    console.print(
-        f"{number_of(read, 'row')} read: {counted.rows} in the catalog ({images}), {sum(skipped.values())} skipped"
-    )
-    for kind, count in skipped.items():
-        console.print(f"  skipped: {count} {kind}")
-    if "removed" in lists:
-        console.print(f"  listed with their reasons in {lists['removed']}")
-    _print_splits(console, counted)
     ranks = ", ".join(f"{count} at {rank}" for rank, count in counted.taxa_by_rank.items())
-    console.print(
-        f"{number_of(len(counted.taxa), 'taxon', 'taxa')} ({ranks}); {counted.without_common_name} without a common name"
-    )
-    console.print(
-        f"Names: {number_of(counted.names_changed, 'row')} changed; see: bioclip-plugin catalog show {file} --changes"
-    )
-    if unresolved := facts.get("unresolved"):
-        numbers = f"{number_of(unresolved['names'], 'name')} on {number_of(unresolved['rows'], 'row')}"
-        console.print(f"Not resolved: {numbers}{_listed_in(lists, 'unresolved')}")
-    if found := facts.get("duplicates"):
-        console.print(
-            f"Duplicates: {number_of(found['equal_groups'], 'group')} of identical regions, "
-            f"{number_of(found['near_pairs'], 'pair')} of nearly equal ones{_listed_in(lists, 'duplicates')}; across splits "
-            f"{found['equal_pairs_across']} and {found['near_pairs_across']} pairs, "
-            f"{number_of(found['removed'], 'row')} removed from training"
-        )
-    for text in warnings_of(counted):
-        console.print(f"Note: {text}")
+    listed_in = {kind: f", listed in {path}" for kind, path in lists.items()}
+    return [
+        f"{number_of(read, 'row')} read: {counted.rows} in the catalog ({images}), {sum(skipped.values())} skipped",
+        *(f"  skipped: {count} {kind}" for kind, count in skipped.items()),
+        f"  listed with their reasons in {lists['removed']}" if "removed" in lists else "",
+        *_splits_and_sources(counted),
+        f"{number_of(len(counted.taxa), 'taxon', 'taxa')} ({ranks}); {counted.without_common_name} without a common name",
+        f"Names: {number_of(counted.names_changed, 'row')} changed; see: bioclip-plugin catalog show {file} --changes",
+        f"Not resolved: {number_of(unresolved['names'], 'name')} on {number_of(unresolved['rows'], 'row')}"
+        f"{listed_in.get('unresolved', '')}"
+        if unresolved
+        else "",
+        f"Duplicates: {number_of(duplicates['equal_groups'], 'group')} of identical regions, "
+        f"{number_of(duplicates['near_pairs'], 'pair')} of nearly equal ones{listed_in.get('duplicates', '')}; across splits "
+        f"{duplicates['equal_pairs_across']} and {duplicates['near_pairs_across']} pairs, "
+        f"{number_of(duplicates['removed'], 'row')} removed from training"
+        if duplicates
+        else "",
+        *(f"Note: {text}" for text in warnings_of(counted)),
+    ]
 
 
-def _listed_in(lists: Mapping[str, Path], kind: str) -> str:
-    return f", listed in {lists[kind]}" if kind in lists else ""
-
-
-def _print_splits(console: Console, counted: Overview) -> None:
+def _splits_and_sources(counted: Overview) -> Iterator[str]:
     for word, (rows, groups, taxa) in counted.splits.items():
         numbers = (number_of(rows, "row"), number_of(groups, "group"), number_of(taxa, "taxon", "taxa"))
-        console.print(f"  {word or '(no split)'}: {', '.join(numbers)}")
+        yield f"  {word or '(no split)'}: {', '.join(numbers)}"
     for source in counted.facts.get("sources", ()):
         column = source["group_by"]
         grouping = _GROUPING.get(column, f"groups by {column}")
         if column not in _GROUPING and source["rows_without_group"]:
             grouping += f"; {number_of(source['rows_without_group'], 'row')} without a group are alone"
-        console.print(f"  {printable(source['name'])}: {number_of(source['rows'], 'row')}, {grouping}")
+        yield f"  {printable(source['name'])}: {number_of(source['rows'], 'row')}, {grouping}"
 
 
 def warnings_of(counted: Overview) -> list[str]:
@@ -153,19 +146,11 @@ def _names_of(taxa: Sequence[Taxon]) -> list[str]:
     return [taxon.scientific_name for taxon in taxa]
 
 
-def _print_taxa(console: Console, counted: Overview) -> None:
+def _table_of_taxa(counted: Overview) -> Table:
     words = list(counted.splits)
     table = Table("taxon", "rank", "common name", *(f"{word or 'no split'} rows (groups)" for word in words))
     for entry in counted.taxa:
         cells = [f"{entry.rows[word]} ({entry.groups.get(word, 0)})" if word in entry.rows else "" for word in words]
         rank = entry.taxon.rank.value if entry.taxon.rank else ""
         table.add_row(printable(entry.taxon.scientific_name), rank, printable(entry.taxon.common_name), *cells)
-    console.print(table)
-
-
-def _print_changes(console: Console, catalog: Catalog) -> None:
-    changes = list(changes_of(catalog))
-    for verbatim, name, done, rows in changes:
-        console.print(f"{printable(verbatim)} → {printable(name)} ({rows} rows): {'; '.join(map(printable, done))}")
-    if not changes:
-        console.print("No name was changed.")
+    return table

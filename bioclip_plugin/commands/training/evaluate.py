@@ -12,14 +12,10 @@ from rich.console import Console
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, log_lines, print_table
+from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, print_table
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.items.request import DEFAULT_MODEL
-from bioclip_plugin.running.label_choice import read_words
 from bioclip_training.evaluation.config import EvaluationConfig
-from bioclip_training.evaluation.markup import interval, percent, points
-from bioclip_training.evaluation.run import evaluate as measure
-from bioclip_training.evaluation.zero_shot import level_name
 
 _UNITS = {"Labels": "labels", "Measuring": "steps", "Writing": "files"}
 _WORD_FILES = (".txt", ".csv", ".tsv")
@@ -41,8 +37,14 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
     bioclip-plugin evaluate --data leaves.parquet --split unseen --model local-dir:trained --output unseen
     bioclip-plugin evaluate --data reef.parquet --model bioclip-2 --label "parrot fish" --label wrasse --output words
     """
+    from bioclip_plugin.running.label_choice import read_words
+    from bioclip_training.evaluation.run import evaluate as measure
+
     console = console_for()
-    words, groups, labels = _custom_labels(words, labels)
+    groups: tuple[str, ...] = ()
+    if labels and Path(labels).suffix.lower() in _WORD_FILES:  # custom labels, read as by classify
+        read, groups = read_words(Path(labels).expanduser())
+        words, groups, labels = (*read, *words), groups if not words else (), None
     config = filled(EvaluationConfig, options, labels=labels, words=words, groups=groups)
     line = ProgressLine("Starting", console=console)
     with log_lines(console), interruptible(console, f"Nothing was written to {config.output}."), line:
@@ -56,21 +58,16 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
     return EXIT_WITH_FAILURES if metrics["images"]["failed"] else EXIT_DONE
 
 
-def _custom_labels(words: tuple[str, ...], labels: str | None) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
-    """Return custom labels, their groups, and the folder of a label set; a file of custom labels is read as by classify."""
-    if labels and Path(labels).suffix.lower() in _WORD_FILES:
-        read, groups = read_words(Path(labels).expanduser())
-        return (*read, *words), groups if not words else (), None
-    return words, (), labels
-
-
 def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
+    from bioclip_training.evaluation.markup import percent
+
     images, provenance = metrics["images"], metrics["provenance"]
-    console.print(
+    print_lines(
+        console,
         f"{images['n']} images of {images['taxa']} taxa, {images['failed']} could not be used; {provenance['device']}; "
-        f"{metrics['seconds']['all']:.1f} s"
+        f"{metrics['seconds']['all']:.1f} s",
+        f"Labels: {provenance['labels']['described']}",
     )
-    console.print(f"Labels: {provenance['labels']['described']}")
     _print_zero_shot(console, metrics["zero_shot"], custom=bool(provenance["options"]["words"]))
     if few := metrics["few_shot"]:
         shown = "; ".join(
@@ -80,14 +77,20 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
         console.print(f"Few-shot over {few['draws']} draws, {few['k1_taxa']} taxa: {shown}")
     calibration, consensus = metrics["calibration"], metrics["consensus"]
     temperature = f"temperature {calibration['temperature']:.3g}" if calibration["temperature"] else "no temperature"
-    console.print(f"Calibration error: {percent(calibration['ece'])} ({temperature})")
-    given, right = percent(consensus["coverage"]), percent(consensus["accuracy"])
-    console.print(f"Consensus at {consensus['threshold']:g}: for {given} of the images, right for {right} of them")
+    print_lines(
+        console,
+        f"Calibration error: {percent(calibration['ece'])} ({temperature})",
+        f"Consensus at {consensus['threshold']:g}: for {percent(consensus['coverage'])} of the images, right for "
+        f"{percent(consensus['accuracy'])} of them",
+    )
     if comparison := metrics.get("comparison"):
         _print_comparison(console, comparison)
 
 
 def _print_zero_shot(console: Console, zero_shot: Mapping[str, Any], *, custom: bool) -> None:
+    from bioclip_training.evaluation.markup import interval, percent
+    from bioclip_training.evaluation.zero_shot import level_name
+
     rows = [
         [level_name(level, custom=custom), percent(figures["top1"]), interval(figures["top1_ci95"]),
          percent(figures["top5"]), figures["n"]]
@@ -104,6 +107,8 @@ def _print_zero_shot(console: Console, zero_shot: Mapping[str, Any], *, custom: 
 
 
 def _print_comparison(console: Console, comparison: Mapping[str, Any]) -> None:
+    from bioclip_training.evaluation.markup import percent, points
+
     rows = [
         [
             level, percent(row["top1"]), percent(row["other_top1"]), points(row["difference"]),

@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
-from rich.console import Console
 
-from bioclip_core.device import choose_compute
-from bioclip_core.encoder import Encoder
-from bioclip_core.errors import LabelSetError, NoTextTower
-from bioclip_core.labels.joining import JoinFit, join_prototypes
-from bioclip_core.labels.label_set import EMBEDDINGS, MANIFEST, TAXA, LabelSet
-from bioclip_core.labels.prototypes import build_prototypes
-from bioclip_core.models import FoundModel, find_model
-from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import compute_options, force_option, model_option, output_option
-from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, first_of, log_lines, print_table, printable
-from bioclip_plugin.running.label_choice import label_folder_here
-from bioclip_training.catalog.rows import Catalog
-from bioclip_training.evaluation.features import FeatureBook
-from bioclip_training.evaluation.prototyping import (
-    Accuracy,
-    Sample,
-    compare_alone,
-    compare_joined,
-    examples_of,
-    held_out_of,
-    text_labels,
-)
-
-_SHOWN = 10
-_OWN, _TEXT = "own", "text"
+from bioclip_plugin.commands.reporting import console_for
 
 
 @click.group()
@@ -87,140 +58,8 @@ def build(
     bioclip-plugin prototypes build --data leaves.parquet --model demo --output leaves_prototypes
     bioclip-plugin prototypes build --data leaves.parquet --model bioclip-2 --join own --output joined
     """
-    console = console_for()
-    _check_output(output, force=options["force"])
-    catalog = Catalog.open(data)
-    found = find_model(model, plugins_of(ctx).models())
-    opened = _label_set_to_join(join, found)  # a missing or wrong one is reported before anything is encoded
-    compute = choose_compute(options["device"], options["precision"])
-    encoder = open_encoder(found, compute)
-    console.print(f"Model {model} on {compute.described()}")
-    book = FeatureBook(catalog, encoder, compute, batch_size=options["batch_size"], workers=options["workers"])
-    with log_lines(console), ProgressLine("Encoding", console=console) as line:
-        examples = examples_of(catalog, split, book, progress=line.stage)
-        held_out = held_out_of(catalog, split, book, progress=line.stage)
-    _print_examples(console, examples, catalog, book)
-    with _replacing(output) as folder:
-        if join is None:
-            _build_alone(console, examples, held_out, encoder, folder, compute.device)
-        else:
-            named = (taxon for taxon in catalog.taxa if taxon.rank is not None)
-            text = opened if opened is not None else text_labels(named, encoder)
-            _build_joined(console, text, examples, held_out, folder, compute.device)
-    failed = f", {len(book.failures)} failed" if book.failures else ""
-    console.print(f"{line.earlier_stages + line.count} images{failed}; {line.seconds:.1f} s")
-    console.print(f"Label set: {output} ({LabelSet.open(output).manifest['id'][:12]})")
-    console.print(f"Next: bioclip-plugin classify PATHS --model {model} --labels {output}")
-    return EXIT_WITH_FAILURES if book.failures else EXIT_DONE
+    from bioclip_plugin.commands.training.prototype_sets import build_set
 
-
-def _check_output(output: Path, *, force: bool) -> None:
-    if output.exists() and not output.is_dir():
-        raise LabelSetError(f"the output {output} is a file; a label set is a folder: give another name")
-    if (output / MANIFEST).is_file() and not force:
-        raise LabelSetError(
-            f"the output {output} holds a label set already: give another name, or --force to replace it"
-        )
-
-
-def _label_set_to_join(join: str | None, found: FoundModel) -> LabelSet | None:
-    """Open the label set to join and check that it belongs to the model; None if there is none or it must be made."""
-    if join is None or join == _TEXT:
-        return None
-    folder = label_folder_here(found) if join == _OWN else Path(join).expanduser()
-    if folder is None:
-        raise LabelSetError(
-            f"--join own: model {found.name!r} has no label set on this machine; fetch it with: bioclip-plugin models fetch "
-            f"{found.name}, or give --join text or a label set's folder"
-        )
-    labels = LabelSet.open(folder)
-    labels.check_encoder(found.identity())
-    return labels
-
-
-@contextmanager
-def _replacing(output: Path) -> Iterator[Path]:
-    """Give the folder to write: beside an existing label set, whose files are replaced at the end, else the output itself."""
-    if not (output / MANIFEST).is_file():
-        yield output
-        return
-    target = output.resolve()
-    try:
-        with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as draft:
-            yield Path(draft)
-            (target / MANIFEST).unlink()  # until the last file is there, the folder is an unfinished label set
-            for name in (EMBEDDINGS, TAXA, MANIFEST):
-                Path(draft, name).replace(target / name)
-    except OSError as error:
-        raise LabelSetError(f"label set {output} cannot be replaced: {error.strerror or error}") from error
-
-
-def _build_alone(
-    console: Console, examples: Sample, held_out: Sequence[Sample], encoder: Encoder, folder: Path, device: str
-) -> None:
-    labels = build_prototypes(examples.features_ND, examples.taxa, encoder.identity, folder)
-    fit = labels.manifest["scale_fit"]
-    console.print(f"{len(labels)} prototypes, scale {fit['scale']:.3g}")
-    if fit["top1"] is not None:
-        console.print(f"Examples, each left out in turn: {fit['top1']:.1%} of {fit['examples']} named right")
-    try:
-        text = text_labels((labels.taxon(row) for row in range(len(labels))), encoder)
-    except NoTextTower:
-        text = None
-        console.print("The model has no text tower, so there are no text labels to compare with.")
-    _print_accuracy(console, compare_alone(labels, text, held_out, device=device), held_out)
-
-
-def _build_joined(
-    console: Console, text: LabelSet, examples: Sample, held_out: Sequence[Sample], folder: Path, device: str
-) -> None:
-    with ProgressLine("Writing", unit="labels", console=console) as line:
-        joined, fit = join_prototypes(text, examples.features_ND, examples.taxa, folder, progress=line.reach)
-    _print_join(console, text, joined, fit)
-    _print_accuracy(console, compare_joined(text, joined, held_out, device=device), held_out)
-
-
-def _print_examples(console: Console, examples: Sample, catalog: Catalog, book: FeatureBook) -> None:
-    uris = catalog.column("uri")
-    for row, reason in list(book.failures.items())[:_SHOWN]:
-        console.print(f"Failed: {printable(uris[row])}: {reason}")
-    if len(book.failures) > _SHOWN:
-        console.print(f"and {len(book.failures) - _SHOWN} more failed")
-    counts = Counter(taxon.lineage for taxon in examples.taxa)
-    console.print(f"Examples: {len(examples)} images of {len(counts)} taxa (part {examples.part})")
-    single = sorted({taxon.scientific_name for taxon in examples.taxa if counts[taxon.lineage] == 1})
-    if single:
-        console.print(f"With a single example, so that its quality cannot be measured: {first_of(single, _SHOWN)}")
-
-
-def _print_join(console: Console, text: LabelSet, joined: LabelSet, fit: JoinFit) -> None:
-    console.print(
-        f"{len(text)} text labels and {fit.added + fit.replaced} prototypes ({fit.added} of new taxa, {fit.replaced} in place "
-        f"of a text label): {len(joined)} labels"
-    )
-    if fit.kept:
-        console.print(f"Named better by their text label, which stays: {first_of(fit.kept, _SHOWN)}")
-    console.print(f"Scale {fit.scale:.3g} and bias {fit.bias:.3g} of the prototypes rest on {fit.rests_on}.")
-
-
-def _print_accuracy(console: Console, found: Sequence[Accuracy], held_out: Sequence[Sample]) -> None:
-    if not found:
-        console.print("No held-out images of these taxa (parts dev and val), so no accuracy on images never seen.")
-        return
-    rows = [
-        (
-            entry.part,
-            entry.taxa,
-            entry.answers,
-            entry.images,
-            f"{entry.label:.1%}",
-            "-" if entry.genus is None else f"{entry.genus:.1%}",
-        )
-        for entry in found
-    ]
-    columns = ("part", "taxa", "answers", "images", "right", "genus right")
-    print_table(console, columns, rows, "Accuracy on held-out images")
-    for sample in held_out:
-        counted = {entry.taxa: entry.images for entry in found if entry.part == sample.part}
-        if left := len(sample) - sum(counted.values()):
-            console.print(f"{left} images of {sample.part} show taxa that no label has; they are not counted.")
+    console, models = console_for(), plugins_of(ctx).models()
+    failed = build_set(console, models, data=data, model=model, output=output, split=split, join=join, **options)
+    return EXIT_WITH_FAILURES if failed else EXIT_DONE

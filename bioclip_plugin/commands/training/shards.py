@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, printable, size_of
+from bioclip_plugin.commands.reporting import console_for, print_lines, printable, size_of
 from bioclip_plugin.commands.signals import interruptible
-from bioclip_training.catalog.rows import Catalog
-from bioclip_training.shards.checking import check_shards
 from bioclip_training.shards.manifest import Manifest
-from bioclip_training.shards.writing import ShardOptions, Written, write_shards
+from bioclip_training.shards.options import ShardOptions
+
+if TYPE_CHECKING:
+    from bioclip_training.shards.writing import Written
 
 _SHOWN = 5  # skipped images named in the summary; skipped.csv has all
 _MB = 1_000_000
@@ -53,6 +53,9 @@ def write(catalog: Path, output: Path, size_mb: float | None, force: bool, **giv
     bioclip-plugin shards write catalog.parquet --output my_shards
     bioclip-plugin shards write catalog.parquet --output my_shards --split train --split val --size-mb 500
     """
+    from bioclip_training.catalog.rows import Catalog
+    from bioclip_training.shards.writing import write_shards
+
     if given["samples_per_shard"] is not None and size_mb is not None:
         raise UsageError("--samples-per-shard and --size-mb: a tar ends by one of them; leave the other out")
     if size_mb is None:
@@ -62,27 +65,25 @@ def write(catalog: Path, output: Path, size_mb: float | None, force: bool, **giv
     line = ProgressLine("Writing", unit="samples", console=console, resumed=True)
     with interruptible(console, "The same command continues."), line:
         written = write_shards(opened, output, options, force=force, progress=line.reach)
-    _summarise(console, written, output, line)
+    print_lines(console, *_summary(written, output, line))
     return EXIT_WITH_FAILURES if written.skipped else EXIT_DONE
 
 
-def _summarise(console: Console, written: Written, output: Path, line: ProgressLine) -> None:
+def _summary(written: Written, output: Path, line: ProgressLine) -> list[str]:
     manifest, skipped, worked = written.manifest, written.skipped, line.count > 0
-    if written.resumed_at == manifest.samples + manifest.skipped and not worked:
-        console.print("The shards were finished already; nothing was left to do.")
     splits = ", ".join(f"{split or '(no split)'} {count}" for split, count in manifest.samples_of_splits().items())
     resumed = f"; an earlier call had done {written.resumed_at}" if written.resumed_at and worked else ""
-    console.print(
+    return [
+        "The shards were finished already; nothing was left to do."
+        if written.resumed_at == manifest.samples + manifest.skipped and not worked
+        else "",
         f"{manifest.samples} samples in {len(manifest.shards)} shards, {size_of(manifest.bytes)} ({splits}) "
-        f"in {line.seconds:.1f} s{resumed}"
-    )
-    if skipped:
-        console.print(f"{len(skipped)} images could not be read and were skipped ({output / 'skipped.csv'}):")
-        for key, reason in skipped[:_SHOWN]:
-            console.print(f"  {printable(key)}: {reason}")
-        if len(skipped) > _SHOWN:
-            console.print(f"  and {len(skipped) - _SHOWN} more")
-    console.print(f"Next: bioclip-plugin train --data {output}, or bioclip-plugin shards check {output}")
+        f"in {line.seconds:.1f} s{resumed}",
+        f"{len(skipped)} images could not be read and were skipped ({output / 'skipped.csv'}):" if skipped else "",
+        *(f"  {printable(key)}: {reason}" for key, reason in skipped[:_SHOWN]),
+        f"  and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else "",
+        f"Next: bioclip-plugin train --data {output}, or bioclip-plugin shards check {output}",
+    ]
 
 
 @shards.command("check")
@@ -98,20 +99,23 @@ def check(folder: Path, decode: bool, workers: int | None) -> int:
     \b
     bioclip-plugin shards check my_shards --decode
     """
+    from bioclip_training.shards.checking import check_shards
+
     console, manifest = console_for(), Manifest.read(folder)
     with ProgressLine("Checking", unit="samples", console=console, total=manifest.samples) as line:
         problems = check_shards(
             folder, decode=decode, workers=workers or 0, progress=lambda shard: line.advance(shard.samples)
         )
-    for problem in problems:
-        console.print(printable(str(problem)))
     if problems:
-        damaged = len({problem.file for problem in problems})
-        console.print(f"{len(problems)} problems in {damaged} files of {folder}.")
-        console.print(f"bioclip-plugin shards write CATALOG --output {folder} --force makes the shards again.")
+        print_lines(
+            console,
+            *(printable(str(problem)) for problem in problems),
+            f"{len(problems)} problems in {len({problem.file for problem in problems})} files of {folder}.",
+            f"bioclip-plugin shards write CATALOG --output {folder} --force makes the shards again.",
+        )
         return EXIT_COULD_NOT_RUN
-    decoded = "; every image decodes" if decode else ""
     console.print(
-        f"All is whole: {manifest.samples} samples in {len(manifest.shards)} shards, {size_of(manifest.bytes)}{decoded}."
+        f"All is whole: {manifest.samples} samples in {len(manifest.shards)} shards, {size_of(manifest.bytes)}"
+        f"{'; every image decodes' if decode else ''}."
     )
     return EXIT_DONE

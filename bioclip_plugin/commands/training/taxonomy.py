@@ -10,22 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from bioclip_core.errors import UsageError
 from bioclip_core.files.whole import check_output
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.commands.options import force_option, json_option, output_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, print_json, print_table
+from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table
 from bioclip_plugin.commands.taxon_tables import read_checklist
-from bioclip_training.taxonomy import (
-    BuiltTaxonomy,
-    NameCandidate,
-    Resolution,
-    TaxonomyIndex,
-    build_taxonomy,
-)
+from bioclip_training.taxonomy import Resolution, TaxonomyIndex, build_taxonomy
 
 Answer = tuple[str, Resolution]
 
@@ -71,21 +64,18 @@ def build(sources: tuple[Path, ...], output: Path, checklist: str, version: str,
     console = console_for()
     with ProgressLine("Reading", unit="names", console=console) as line:
         built = build_taxonomy(sources, output, checklist=checklist, version=version, progress=line.advance)
-    _summarise(console, built)
-
-
-def _summarise(console: Console, built: BuiltTaxonomy) -> None:
     name = f"{built.checklist} {built.version}".strip()
-    console.print(f"{built.names} names of {name} ({built.kind}) in {built.seconds:.1f} s")
-    console.print(f"By status: {_counts(built.by_status)}")
-    console.print(f"By rank: {_counts(built.by_rank)}")
-    if built.odd:
-        console.print(f"Odd: {_counts(built.odd)}")
-    if not built.version:
-        console.print("The checklist has no version, and its ids mean little without one: give it with --version")
-    console.print(f"Taxonomy: {built.path}")
-    console.print(
-        f"Next: bioclip-plugin taxonomy resolve NAME --taxonomy {built.path}, or catalog build --taxonomy {built.path}"
+    print_lines(
+        console,
+        f"{built.names} names of {name} ({built.kind}) in {built.seconds:.1f} s",
+        f"By status: {_counts(built.by_status)}",
+        f"By rank: {_counts(built.by_rank)}",
+        f"Odd: {_counts(built.odd)}" if built.odd else "",
+        ""
+        if built.version
+        else "The checklist has no version, and its ids mean little without one: give it with --version",
+        f"Taxonomy: {built.path}",
+        f"Next: bioclip-plugin taxonomy resolve NAME --taxonomy {built.path}, or catalog build --taxonomy {built.path}",
     )
 
 
@@ -132,18 +122,18 @@ def resolve(
     with TaxonomyIndex.open(taxonomy_file) as index:
         answers = _answers(index, _asked(names, names_file), kingdom, Rank(rank) if rank else None, outcomes)
         if as_json:
-            for name, found in answers:
-                print_json(_answer_as_json(name, found))
+            for answer in answers:
+                print_json(_as_json(*answer))
         elif names_file is not None or names == ("-",):
             _print_csv(answers)
         else:
             _print_candidates(answers)
-    resolved = outcomes.pop("", 0)
-    console = console_for(to_stderr=True)
-    left = outcomes.total()
-    console.print(f"{resolved + left} names asked of {index.label}: {resolved} resolved, {left} not")
-    if left:
-        console.print(f"Not resolved: {_counts(dict(outcomes.most_common()))}")
+    resolved, left = outcomes.pop("", 0), outcomes.total()
+    print_lines(
+        console_for(to_stderr=True),
+        f"{resolved + left} names asked of {index.label}: {resolved} resolved, {left} not",
+        f"Not resolved: {_counts(dict(outcomes.most_common()))}" if left else "",
+    )
 
 
 def _asked(names: tuple[str, ...], names_file: Path | None) -> Iterator[str]:
@@ -194,10 +184,18 @@ def _print_csv(answers: Iterable[Answer]) -> None:
         writer.writerow([spreadsheet_safe(cell) for cell in cells])
 
 
-def _answer_as_json(name: str, found: Resolution) -> dict[str, Any]:
+def _as_json(name: str, found: Resolution) -> dict[str, Any]:
+    candidates = [
+        {
+            "name": candidate.name, "authorship": candidate.authorship, "rank": candidate.rank, "status": candidate.status,
+            "accepted": _taxon_as_json(candidate.accepted), "taxon_id": candidate.taxon_id,
+            "outcome": candidate.outcome.value, "distance": candidate.distance, "reason": candidate.reason,
+        }
+        for candidate in found.candidates
+    ]  # fmt: skip
     return {
         "name": name, "resolved": _taxon_as_json(found.taxon), "outcome": found.outcome.value, "taxon_id": found.taxon_id,
-        "reason": found.reason, "candidates": [_candidate_as_json(candidate) for candidate in found.candidates],
+        "reason": found.reason, "candidates": candidates,
     }  # fmt: skip
 
 
@@ -205,11 +203,3 @@ def _taxon_as_json(taxon: Taxon | None) -> dict[str, Any] | None:
     if taxon is None:
         return None
     return {"scientific_name": taxon.scientific_name, "rank": taxon.rank.value if taxon.rank else "", **taxon.as_dict()}
-
-
-def _candidate_as_json(candidate: NameCandidate) -> dict[str, Any]:
-    return {
-        "name": candidate.name, "authorship": candidate.authorship, "rank": candidate.rank, "status": candidate.status,
-        "accepted": _taxon_as_json(candidate.accepted), "taxon_id": candidate.taxon_id, "outcome": candidate.outcome.value,
-        "distance": candidate.distance, "reason": candidate.reason,
-    }  # fmt: skip

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from rich.console import Console
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
 from bioclip_plugin.commands.options import filled, json_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, duration
+from bioclip_plugin.commands.reporting import console_for, duration, print_lines
 from bioclip_plugin.commands.signals import asked_to_stop
 from bioclip_training.loop.memory_reuse import reused_memory
 from bioclip_training.loop.recipe import CAPTION_MIX, TrainConfig, TrainingProgress, TrainingStopped, TrainResult
@@ -60,7 +59,8 @@ def train(ctx: click.Context, /, as_json: bool, captions: str | None, **options:
     if as_json:
         click.echo(result.as_json())
     else:
-        _summarise(console, result, config.data, line.seconds)
+        print_lines(console, *_summary(result, config.data, line.seconds))
+        sys.stdout.flush()
     return EXIT_DONE
 
 
@@ -100,22 +100,18 @@ def _shown_on(line: ProgressLine) -> Callable[[TrainingProgress], None]:
     return show
 
 
-def _summarise(console: Console, result: TrainResult, data: str, seconds: float) -> None:
+def _summary(result: TrainResult, data: str, seconds: float) -> list[str]:
     kept = f"step {result.best_step}" if result.best_step else "the starting weights, which no step improved on dev"
-    console.print(f"{result.steps} steps, {duration(seconds)} in all; kept: {kept}")
-    if result.dev_top1 is not None:
-        before = f", {result.start_dev_top1:.1%} before training" if result.start_dev_top1 is not None else ""
-        console.print(
-            f"top-1 on dev: {result.dev_top1:.1%}{before} (weights were chosen on these images; to measure them, evaluate on val)"
-        )
-    if result.quarantined:
-        console.print(
-            f"{result.quarantined} samples could not be read: {result.output / 'training' / 'quarantine.csv'}"
-        )
-    model = f"local-dir:{result.output}"
-    console.print(
-        f"Checkpoint: {result.output}, with its label set; curves.png, metrics.jsonl and ladder.json beside it"
-    )
-    console.print(f"Next: bioclip-plugin evaluate --data {data} --split val --model {model} --output report")
-    console.print(f"      bioclip-plugin classify PATHS --model {model}")
-    sys.stdout.flush()
+    before = f", {result.start_dev_top1:.1%} before training" if result.start_dev_top1 is not None else ""
+    return [
+        f"{result.steps} steps, {duration(seconds)} in all; kept: {kept}",
+        f"top-1 on dev: {result.dev_top1:.1%}{before} (weights were chosen on these images; to measure them, evaluate on val)"
+        if result.dev_top1 is not None
+        else "",
+        f"{result.quarantined} samples could not be read: {result.output / 'training' / 'quarantine.csv'}"
+        if result.quarantined
+        else "",
+        f"Checkpoint: {result.output}, with its label set; curves.png, metrics.jsonl and ladder.json beside it",
+        f"Next: bioclip-plugin evaluate --data {data} --split val --model local-dir:{result.output} --output report",
+        f"      bioclip-plugin classify PATHS --model local-dir:{result.output}",
+    ]

@@ -12,8 +12,9 @@ from catalog_samples import picture, save
 from PIL import Image, ImageEnhance
 
 from bioclip_core.errors import ImageError
-from bioclip_training.catalog.duplicates import NEAR_DISTANCE, Joined, near_pairs
+from bioclip_training.catalog.duplicates import Joined, near_pairs
 from bioclip_training.catalog.fingerprints import Look, fingerprint
+from bioclip_training.catalog.options import NEAR_DISTANCE
 
 
 def bits(look: Look, other: Look) -> int:

@@ -25,7 +25,8 @@ from bioclip_training.batches.stream import TrainingStream
 from bioclip_training.catalog.rows import CatalogRow
 from bioclip_training.shards.encoding import image_member
 from bioclip_training.shards.manifest import Manifest
-from bioclip_training.shards.writing import ShardOptions, Written, write_shards
+from bioclip_training.shards.options import ShardOptions
+from bioclip_training.shards.writing import Written, write_shards
 
 SPLITS = ("train", "train", "val")
 

@@ -12,7 +12,8 @@ from stream_samples import open_catalog, rows_with_images
 
 from bioclip_core.errors import SourceError
 from bioclip_training.shards.checking import check_shards
-from bioclip_training.shards.writing import ShardOptions, write_shards
+from bioclip_training.shards.options import ShardOptions
+from bioclip_training.shards.writing import write_shards
 
 
 @pytest.fixture

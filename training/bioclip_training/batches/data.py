@@ -12,7 +12,8 @@ from bioclip_core.errors import SourceError
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.taxonomy import Taxon
-from bioclip_training.catalog.rows import DEV_FRACTION, Block, Catalog
+from bioclip_training.catalog.options import DEV_FRACTION
+from bioclip_training.catalog.rows import Block, Catalog
 from bioclip_training.shards.reading import ShardImages, open_index
 
 

@@ -7,10 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-NEAR_DISTANCE = 8
-"""Of the 144 bits of a hash. Measured on 990 scans of leaves and 1,302 crops of reef fish: no two scans are within 8 bits (two pairs
-within 10) and only frames of one track are, while of copies saved as JPEG of quality 50, at half the size or a tenth brighter nine in ten
-differ in 0 to 6 bits, of copies cropped by 1% on each side in 8 to 10."""
 # Beside the bits, mean colours of a 4 × 4 grid must agree: 255 levels; a tenth brighter is up to 18 on average.
 _COLOUR_MEAN = 24.0
 _COLOUR_MOST = 64

@@ -16,6 +16,11 @@ NAME_COLUMNS = frozenset(
     (*VERBATIM_COLUMNS, *(rank.value for rank in RANKS), "specificepithet", "taxonrank", "vernacularname", "commonname", "common")
 )  # fmt: skip
 """Every column that decides a row's name."""
+TEXT_COLUMNS = (
+    "uri", *(rank.value for rank in RANKS), "common_name", "verbatim_name", "source", "source_id", "taxon_id", "licence", "group",
+    "split", "sha256", "phash",
+)  # fmt: skip
+"""Columns of text; empty if unknown. ``species`` holds the epithet, as in a :class:`Taxon`."""
 
 _MARKERS = INFRASPECIFIC | DOUBT | frozenset("sp spp indet".split())
 _TAG = re.compile(r"<[^<>]{1,60}>")

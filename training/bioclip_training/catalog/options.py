@@ -6,11 +6,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bioclip_core.options import check_options
-from bioclip_training.catalog.duplicates import NEAR_DISTANCE
 
 IMAGE, FOLDER, BURST = "image", "folder", "burst"
 """Groups that are not of a column. ``burst`` cannot be chosen: it is the default of folder trees and reviews without such a
 column, the images of one folder and camera that were taken shortly after each other."""
+
+DEV_FRACTION = 0.1
+"""Share of the groups of ``train`` that becomes ``dev``, for choosing the best step, interpolation and temperature."""
+NEAR_DISTANCE = 8
+"""Of the 144 bits of a hash. Measured on 990 scans of leaves and 1,302 crops of reef fish: no two scans are within 8 bits (two pairs
+within 10) and only frames of one track are, while of copies saved as JPEG of quality 50, at half the size or a tenth brighter nine in ten
+differ in 0 to 6 bits, of copies cropped by 1% on each side in 8 to 10."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from bioclip_core.errors import SourceError, first_line
 from bioclip_core.identity import file_sha256
 from bioclip_core.taxonomy import RANKS, Taxon
+from bioclip_training.catalog.names import TEXT_COLUMNS
+from bioclip_training.catalog.options import DEV_FRACTION
 from bioclip_training.catalog.uris import file_of
 
 Box = tuple[float, float, float, float]
@@ -25,18 +27,10 @@ Box = tuple[float, float, float, float]
 Block = tuple[int, int]
 """First sample and end (exclusive) of a run of samples that lie together on disk."""
 
-DEV_FRACTION = 0.1
-"""Share of the groups of ``train`` that becomes ``dev``, for choosing the best step, interpolation and temperature."""
-
 FACTS = b"bioclip_catalog"
 """Key in the Parquet file's metadata under which ``catalog build`` stores its options and counts as JSON."""
 
 _BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
-TEXT_COLUMNS = (
-    "uri", *(rank.value for rank in RANKS), "common_name", "verbatim_name", "source", "source_id", "taxon_id", "licence", "group",
-    "split", "sha256", "phash",
-)  # fmt: skip
-"""Columns of text; empty if unknown. ``species`` holds the epithet, as in a :class:`Taxon`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bioclip_core.errors import BioclipError, UsageError, first_line
 from bioclip_core.files.whole import replacing_file
 from bioclip_core.models import CONFIG, WEIGHTS
-from bioclip_training.catalog.rows import DEV_FRACTION
+from bioclip_training.catalog.options import DEV_FRACTION
 
 if TYPE_CHECKING:
     import torch  # evaluation reads training records without torch

@@ -15,7 +15,7 @@ from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.options import check_options
 from bioclip_training.batches.caption_drawing import shares_of
 from bioclip_training.catalog.ahead import threads_for
-from bioclip_training.catalog.rows import DEV_FRACTION
+from bioclip_training.catalog.options import DEV_FRACTION
 
 Method = Literal["full", "lora"]
 Loss = Literal["taxon", "clip", "siglip"]

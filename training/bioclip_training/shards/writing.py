@@ -8,61 +8,21 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from bioclip_core.errors import ImageError, SourceError, UsageError
+from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.images.regions import EncodedRegion
-from bioclip_core.options import check_options
 from bioclip_core.progress import Progress
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.encoding import image_member, json_member
 from bioclip_training.shards.journal import Journal, Member, ShardRecord
 from bioclip_training.shards.manifest import Manifest
+from bioclip_training.shards.options import ShardOptions
 from bioclip_training.shards.tar import ShardFile, writing_shard
-
-
-@dataclass(frozen=True, slots=True)
-class ShardOptions:
-    """Options of writing shards."""
-
-    splits: tuple[str, ...] = field(default=(), metadata={"flag": "--split"})
-    """Only rows with this word in the split column."""
-    samples_per_shard: int | None = field(default=1000, metadata={"low": 1, "high": 10**7, "automatic": "1000"})
-    """Number of samples in one tar.
-
-    None if ``shard_bytes`` decides.
-    """
-    shard_bytes: int | None = field(default=None, metadata={"low": 1, "high": 10**12})
-    """Size at which a tar is closed."""
-    max_side: int = field(default=512, metadata={"low": 16, "high": 16384})
-    """Longest side of a stored image in pixels; smaller images keep their size."""
-    quality: int = field(default=92, metadata={"low": 1, "high": 95})
-    """JPEG quality of images that must be encoded: reduced ones and cut-out regions."""
-    workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
-    """Number of threads that read and encode."""
-
-    def __post_init__(self) -> None:
-        if (self.samples_per_shard is None) == (self.shard_bytes is None):
-            raise UsageError(
-                "a shard ends by its samples or by its size: give one of --samples-per-shard and --size-mb"
-            )
-        check_options(self)
-
-    def settings(self, catalog: Catalog) -> dict[str, Any]:
-        """Return all that decides the bytes of the shards, as plain JSON values."""
-        return {
-            "catalog": catalog.identity,
-            "splits": sorted(self.splits) or sorted(set(catalog.column("split"))),
-            "samples_per_shard": self.samples_per_shard,
-            "shard_bytes": self.shard_bytes,
-            "max_side": self.max_side,
-            "quality": self.quality,
-        }
 
 
 @dataclass(frozen=True, slots=True)
