@@ -1,4 +1,4 @@
-"""The command line over a fake model that sees colours, in a working directory of the test's own, and a label set for it."""
+"""The command line over a fake model that sees colours, in the test's own working directory, and a label set for it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def pillow_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """megadetector-utils has Pillow take truncated images in the whole process from its import on."""
+    """Restore Pillow's setting: importing megadetector-utils makes Pillow accept truncated images in the whole process."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
 
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line as a function, run in ``tmp_path``, with the model ``fake``."""
+    """Command line as a function that runs in ``tmp_path`` with the model ``fake``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BIOCLIP_CONFIG", raising=False)
     monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "cache"))
@@ -42,7 +42,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @pytest.fixture
 def colour_labels(command: Command, tmp_path: Path) -> str:
-    """A label set of three species whose genera are colours, which is what the fake text tower reads."""
+    """Label set of three species whose genera are colours, as the fake text tower expects."""
     (tmp_path / "taxa.csv").write_text(
         "kingdom,phylum,class,order,family,genus,specificEpithet,vernacularName\n"
         "Animalia,Chordata,Mammalia,Carnivora,Warmidae,Red,fictus,scarlet invention\n"

@@ -1,4 +1,4 @@
-"""Archives that are cut off or locked: one line from every command that reads them."""
+"""Truncated or locked archives: one line of error from every command that reads them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_zip_file_that_is_cut_off_is_told_in_one_line_by_every_command(
         "classify": ("--model", "fake", "--labels", colour_labels, "--store", "r.db"),
         "review import": ("--store", "r.db"),
     }
-    assert command("classify", "photos", *options["classify"])[0] == 0  # so that there is a store to import into
+    assert command("classify", "photos", *options["classify"])[0] == 0  # makes a store to import into
     code, _, error = command(*call.split(), "cut.zip", *options.get(call, ()))
     assert code != 0
     assert "the archive cut.zip is truncated or damaged: copy it again" in " ".join(error.split())

@@ -1,4 +1,4 @@
-"""Small invented collections: coloured discs whose colour is the genus and whose size is the species; and tiny models."""
+"""Small invented collections of coloured discs, whose colour is the genus and whose size is the species, and tiny models."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TINY = {
 
 
 def disc(taxon: Taxon, number: int) -> Image.Image:
-    """A disc of the taxon's colour and size, a little different for each number."""
+    """Draw a disc of the taxon's colour and size, slightly different for each number."""
     rng = np.random.default_rng([number, len(taxon.species), len(taxon.genus)])
     image = Image.fromarray(rng.integers(90, 130, (40, 40, 3), dtype=np.uint8))
     x, y = rng.integers(16, 24, 2)
@@ -43,7 +43,7 @@ def disc(taxon: Taxon, number: int) -> Image.Image:
 
 
 def make_catalog(folder: Path, *, each: int = 10, val: int = 3, taxa: tuple[Taxon, ...] = TAXA, first: int = 0) -> Path:
-    """A catalog of ``each`` discs a taxon, of which ``val`` are held out; images lie beside it."""
+    """Write a catalog of ``each`` discs per taxon, ``val`` of them held out, with the images beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for taxon in taxa:
@@ -57,7 +57,7 @@ def make_catalog(folder: Path, *, each: int = 10, val: int = 3, taxa: tuple[Taxo
 
 
 def tiny_config(folder: Path) -> str:
-    """What ``--start`` takes for a tiny model with random weights."""
+    """Return the value of ``--start`` for a tiny model with random weights."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tiny.json").write_text(json.dumps(TINY), "utf-8")
     return f"new:{folder / 'tiny.json'}"

@@ -1,4 +1,4 @@
-"""What all tests of training share: one thread of torch."""
+"""Setting for all tests of training: one torch thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Compute in one thread: for models of these sizes others would only wait for each other."""
+    """Compute in one thread: with models this small, more threads would only wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""The AddaxAI 7 model folder: it answers as a Session does, in a process that can import neither open_clip nor anything of ours."""
+"""The AddaxAI 7 model folder: the same answers as a Session, in a process that cannot import open_clip or our packages."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.testing import FakeModel
 
-# What AddaxAI's worker does with a model folder: load inference.py by its path, open each image once, crop, stack, classify.
-# It opens images as they are stored and hands over boxes of the upright image.
+# This is how AddaxAI's worker uses a model folder: load inference.py by its path, open each image once, crop, stack, classify.
+# It opens images as stored, without EXIF rotation, and passes boxes of the upright image.
 WORKER = """
 import importlib.util, json, sys
 from pathlib import Path
@@ -64,7 +64,7 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def answers_of(folder: Path, asked: Asked) -> dict[str, Any]:
-    """What the folder says, asked as AddaxAI asks, in a process of its own."""
+    """Return the answers of the folder, called as AddaxAI calls it, in a separate process."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-c", WORKER, str(folder)], input=json.dumps([(str(path), boxes) for path, boxes in asked]), cwd=folder,
@@ -76,7 +76,7 @@ def answers_of(folder: Path, asked: Asked) -> dict[str, Any]:
 
 
 def inside(folder: Path, asked: Asked) -> dict[str, Any]:
-    """The same in this process: for what is looked at many times."""
+    """Return the same answers from this process, for tests with many calls."""
     model = loaded(folder)
     results = []
     for path, boxes in asked:
@@ -87,7 +87,7 @@ def inside(folder: Path, asked: Asked) -> dict[str, Any]:
 
 
 def loaded(folder: Path) -> Any:
-    """The folder's ModelInference, loaded."""
+    """Load the ModelInference of the folder."""
     spec = importlib.util.spec_from_file_location(f"inference_of_{folder.name}", folder / "inference.py")
     assert spec is not None
     assert spec.loader is not None
@@ -97,7 +97,7 @@ def loaded(folder: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", FutureWarning
-        )  # torch 2.15 would have models stored so that torch 2.0 cannot load them
+        )  # torch 2.15 would store models in a form that torch 2.0 cannot load
         model.load_model()
     return model
 
@@ -111,7 +111,7 @@ def export(folder: Path, model: str = "demo", **options: Any) -> Exported:
 def session_answers(
     asked: Asked, model: str, labels: Path | None = None, **options: Any
 ) -> list[list[dict[str, float]]]:
-    """The same from a Session: every species' probability by its name in lower case."""
+    """Return the same from a Session: the probability of every species by its name in lower case."""
     chosen = {} if labels is None else {"labels": str(labels)}
     with Session(model=model, top=1000, device="cpu", precision="fp32", **chosen, **options) as session:
         items = [
@@ -135,7 +135,7 @@ def largest_difference(said: dict[str, Any], wanted: list[list[dict[str, float]]
 
 
 def scene(path: Path, size: tuple[int, int] = (320, 240), *, seed: int = 1, **options: Any) -> Path:
-    """A picture with soft shapes of many colours: no two places look the same."""
+    """Draw a picture with soft shapes of many colours, in which every place looks different."""
     chance = np.random.default_rng(seed)
     small = Image.fromarray(chance.integers(0, 256, (12, 16, 3), dtype=np.uint8))
     small.resize(size, Image.Resampling.BICUBIC).save(path, **options)
@@ -173,7 +173,7 @@ def test_boxes_are_of_the_upright_image_whatever_the_exif_orientation(demo_folde
             asked.append((scene(tmp_path / f"{orientation}.{kind}", exif=exif, **more), BOXES[1:3]))
     said = inside(demo_folder, asked)
     assert largest_difference(said, session_answers(asked, "demo")) < 1e-3
-    # The stored pixels are the same every time: what is seen in a box is not.
+    # The stored pixels are the same each time; only the content of a box differs.
     assert largest_difference({"results": said["results"][4:8]}, [said["results"][0]] * 4) > 0.05
 
 
@@ -184,7 +184,7 @@ def test_an_image_that_is_upright_already_gives_the_same_crop_as_one_that_is_sto
     exif[0x0112] = 6
     with Image.open(scene(tmp_path / "a.png", exif=exif)) as stored:
         turned = ImageOps.exif_transpose(stored)
-        bare = Image.fromarray(np.asarray(turned))  # as a frame of a video comes
+        bare = Image.fromarray(np.asarray(turned))  # without EXIF, like a frame of a video
         crops = [np.asarray(model.get_crop(image, BOXES[1])).astype(int) for image in (stored, turned, bare)]
     assert np.abs(crops[0] - crops[1]).max() <= 2
     assert np.array_equal(crops[1], crops[2])
@@ -218,7 +218,7 @@ def test_real_trail_camera_photographs_get_a_sessions_answers(demo_folder: Path)
     photos = [path for path in sorted(folder.glob("*.jpg")) if "truncated" not in path.name]
     assert len(photos) == 13
     boxes = [(0.3, 0.4, 0.3, 0.3), WHOLE, (0.05, 0.1, 0.15, 0.3)]
-    # One box an image: a Session decodes an image once for all of its boxes, and AddaxAI hands them over one by one.
+    # One box per image: a Session decodes an image once for all its boxes, while AddaxAI passes them one by one.
     asked: Asked = [(path, [box]) for path in photos for box in boxes]
     assert largest_difference(answers_of(demo_folder, asked), session_answers(asked, "demo")) < 0.01
 
@@ -289,7 +289,7 @@ def test_words_of_the_users_own_are_classes_too(tmp_path: Path) -> None:
 
 
 def test_labels_on_several_scales_are_each_on_their_own(tmp_path: Path) -> None:
-    """A joined set's rows alternate between kinds, with a mean of features to take off one of them."""
+    """Rows of a joined set alternate between kinds, and one of the kinds has a mean of features to subtract."""
     from bioclip_core.classify import Classifier
     from bioclip_core.labels.label_set import Block, in_memory
 
@@ -343,7 +343,7 @@ TOWERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("tower", list(TOWERS))
 def test_towers_of_other_kinds_are_traced_alike(tmp_path: Path, tower: str) -> None:
-    """Random weights: that the traced one equals the model is looked at when it is written, for several sizes of batch."""
+    """The weights are random. The writer itself checks, for several batch sizes, that the traced model equals the original."""
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -432,7 +432,7 @@ def test_inference_py_is_plain_python_3_8_and_has_every_method_that_addaxai_look
 
 
 def test_the_weights_use_only_operations_that_torch_2_0_has(demo_folder: Path) -> None:
-    """AddaxAI 7's environment has torch 2.0.1. Names of the operators, and the format's version that it reads at most."""
+    """AddaxAI 7's environment has torch 2.0.1, so the test checks operator names and the version of the file format."""
     import re
     import zipfile
 
@@ -447,7 +447,7 @@ def test_the_weights_use_only_operations_that_torch_2_0_has(demo_folder: Path) -
     ).split()  # fmt: skip
     assert set(re.findall(r"(?:torch|ops\.\w+)\.(\w+)\(", code)) <= set(known)
     assert "torch.device(" not in code
-    # Arguments that came after 2.0 (scale, enable_gqa) are left out.
+    # Arguments that were added after 2.0 (scale, enable_gqa) are absent.
     assert all(call.count(",") == 2 for call in re.findall(r"scaled_dot_product_attention\(([^)]*)\)", code))
 
 

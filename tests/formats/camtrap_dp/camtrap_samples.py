@@ -48,7 +48,7 @@ BOX = {"bboxX": "0.1", "bboxY": "0.2", "bboxWidth": "0.3", "bboxHeight": "0.4"}
 
 
 def descriptor(**changes: Any) -> dict[str, Any]:
-    """A descriptor with nothing wrong in it; a change to None takes the key out."""
+    """Return a valid descriptor. A change to None removes the key."""
     whole = {
         "resources": [
             {
@@ -125,7 +125,7 @@ PLAN = RunPlan(
 
 
 def taken(uri: str, minute: int = 0, *regions: Region, aware: bool = True, **about: Any) -> MediaItem:
-    """An image of the camera d1, taken at ten past something."""
+    """Return an image of deployment d1, taken ``minute`` minutes past ten."""
     moment = datetime(2020, 6, 1, 10, minute, 30, 250_000, tzinfo=UTC if aware else None)
     return MediaItem(uri, **{"captured_at": moment, "deployment": "d1", "regions": regions} | about)
 
@@ -138,9 +138,10 @@ def best(taxon: Taxon, probability: float = 0.8) -> Candidate:
 def store_run(
     store: Store, *entries: tuple[MediaItem | Unlisted, Sequence[Candidate | StoredDecision | None] | str]
 ) -> Run:
-    """A finished run. An item comes with what was decided of each of its regions, or with why it failed.
+    """Store a finished run. An item comes with the decision for each of its regions, or with the reason of its failure.
 
-    A candidate is a consensus, with a hare as the second-best candidate; None is none; a decision is one of rules.
+    A candidate becomes the consensus, with a hare as the second-best candidate. None leaves the region without one. A
+    ``StoredDecision`` is stored as the decision of rules.
     """
     import numpy as np
 
@@ -188,7 +189,7 @@ def store_run(
 def exported(
     store: Store, run: Run, folder: Path, *, selection: Selection | None = None, **options: Any
 ) -> tuple[Path, list[Problem]]:
-    """The package that is written of a run, and what the check says of it; there must be no error."""
+    """Write the package of a run, and return it with the problems that the check finds; none of them may be an error."""
     folder.mkdir()
     CamtrapDpExporter().write(folder, Export(store, run, ExportOptions(**options), selection or Selection()))
     problems = list(camtrap_dp_problems(folder))

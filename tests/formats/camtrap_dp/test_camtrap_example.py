@@ -1,4 +1,4 @@
-"""The official Camtrap DP example there and back, and a reef-fish run, under frictionless with the standard's own schemas."""
+"""The official Camtrap DP example in and out, and a reef-fish run, checked by frictionless with the standard's own schemas."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def frictionless_problems(folder: Path, shared: Path, tmp_path: Path) -> list[st
     """Return the errors of a package according to frictionless, with the standard's schemas from the disk, offline."""
     from frictionless import FrictionlessException, Package, system
 
-    local = tmp_path / "camtrap-dp/1.0.2"  # the profile wants the version in the schemas' addresses
+    local = tmp_path / "camtrap-dp/1.0.2"  # the profile requires the version in the schemas' addresses
     local.mkdir(parents=True)
     for path in (shared / "reference/camtrap-dp").iterdir():
         text = path.read_text("utf-8")
@@ -65,7 +65,7 @@ def frictionless_problems(folder: Path, shared: Path, tmp_path: Path) -> list[st
     try:
         with system.use_context(trusted=True, onerror="ignore"):
             report = Package.from_descriptor(about, basepath=str(folder)).validate()
-    except FrictionlessException as error:  # its way of refusing a descriptor
+    except FrictionlessException as error:  # this is how it refuses a descriptor
         return [str(error)]
     rows = report.flatten(["type", "rowNumber", "fieldName", "message"])
     return [*(str(row) for row in rows), *(str(error) for error in report.errors)]
@@ -139,7 +139,7 @@ def test_the_official_example_has_no_error_and_a_doubt_about_three_cut_cells(exa
     problems = list(camtrap_dp_problems(example))
     assert [(one.file, one.message, one.severity) for one in problems] == [
         ("media.csv", "must be a JSON object", "warning")
-    ] * 3  # their JSON goes on after its last bracket
+    ] * 3  # their JSON continues after its last bracket
     assert all(one.record.endswith("exifData") for one in problems)
 
 
@@ -182,7 +182,7 @@ def test_the_official_example_is_classified_and_exported_and_valid_again_with_it
 
     media = {row["mediaID"]: row for row in read_table(example, "media")}
     exported_media = read_table(folder, "media")
-    assert {row["mediaID"] for row in exported_media} == set(media)  # those that are on the web, too
+    assert {row["mediaID"] for row in exported_media} == set(media)  # including those on the web
     for row in exported_media:
         stated = media[row["mediaID"]]
         assert {key: row[key] for key in row if key != "exifData"} == {

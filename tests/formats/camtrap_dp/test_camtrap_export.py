@@ -441,7 +441,7 @@ def test_an_image_without_a_time_was_taken_at_some_time_of_its_deployment(
     run = store_run(
         store,
         (MediaItem("photos/a.png", deployment="d1", sequence="track"), [StoredDecision("taxon", best(FOX), "track")]),
-        (MediaItem("photos/b.png"), "photos/b.png is empty"),  # of the only deployment that there is
+        (MediaItem("photos/b.png"), "photos/b.png is empty"),  # of the only deployment
     )
     folder, _ = exported(store, run, tmp_path / "out", deployments=table)
     (deployment,) = read_table(folder, "deployments")
@@ -661,7 +661,8 @@ def test_observations_of_a_package_are_written_again_unchanged(tmp_path: Path, s
         OBSERVATION | {"observationComments": "a, \"b\"\nc", "individualID": "Reinaert"},
         OBSERVATION | BOX | {"observationID": "o2", "count": "3", "classificationTimestamp": "", "bboxX": "0.12345"},
         OBSERVATION | {"observationID": "o3", "observationLevel": "event", "mediaID": "", "eventEnd": "2020-06-01T08:05:00Z"},
-        OBSERVATION | {"observationID": "o4", "eventID": "e9", "observationLevel": "event", "mediaID": ""},  # of no image here
+        # an event whose images are not in the package
+        OBSERVATION | {"observationID": "o4", "eventID": "e9", "observationLevel": "event", "mediaID": ""},
     ]  # fmt: skip
     source = package(
         tmp_path / "p", observations=rows, media=[MEDIA | {"filePublic": "false", "exifData": '{"GPS": [51.4961234]}'}]
@@ -679,7 +680,7 @@ def test_observations_of_a_package_are_written_again_unchanged(tmp_path: Path, s
     }
     empty = dict.fromkeys(TABLES["observations"], "")
     assert people == {row["observationID"]: empty | row for row in rows}
-    assert read_table(folder, "media")[0]["filePublic"] == "false"  # its owner said so
+    assert read_table(folder, "media")[0]["filePublic"] == "false"  # as its owner set it
     assert read_table(folder, "deployments") == read_table(source, "deployments")
     about = json.loads((folder / "datapackage.json").read_text())
     assert about["project"]["individualAnimals"] is True

@@ -158,7 +158,7 @@ BAD_MEDIA = {
 
 @pytest.fixture
 def python_s_own_cell_limit() -> Iterator[None]:
-    """frictionless raises it for the whole process."""
+    """Restore the limit, which frictionless raises for the whole process."""
     before = csv.field_size_limit(131_072)
     yield
     csv.field_size_limit(before)

@@ -1,4 +1,4 @@
-"""Checks of Camtrap DP packages: each trap that is put into a good package is found, and nothing else."""
+"""Checks of Camtrap DP packages: each fault that is put into a good package is found, without false alarms."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_good_package_has_no_problem(tmp_path: Path) -> None:
     assert found(package(tmp_path / "p", observations=rows)) == []
 
 
-# Each trap: table, changed cells, the column that is reported, words of the message.
+# Each fault: table, changed cells, the reported column, words of the message.
 TRAPS: dict[str, tuple[str, dict[str, str], str, str]] = {
     "a drive letter": ("media", {"filePath": "C:\\photos\\a.jpg"}, "filePath", "drive of one computer"),
     "a drive letter with a slash": ("media", {"filePath": "C:/photos/a.jpg"}, "filePath", "drive of one computer"),
@@ -340,7 +340,7 @@ def test_missing_media_files_are_one_warning_where_others_lie_beside_the_package
         MEDIA | {"mediaID": "m3", "filePath": "media/c.jpg"},
     ]
     folder = package(tmp_path / "p", media=media)
-    assert found(folder) == []  # a package without its media is a package
+    assert found(folder) == []  # a package without its media is still a package
     photo(folder / "media/a.jpg")
     (problem,) = found(folder)
     assert problem.message.startswith("2 of 3 media files are not in")

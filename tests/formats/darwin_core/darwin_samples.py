@@ -23,7 +23,7 @@ SPECIMENS = [
 
 
 def term(name: str) -> str:
-    """The address of a term, in the vocabulary that has it."""
+    """Return the address of a term in the vocabulary that defines it."""
     if name in ("identifier", "title", "creator", "type", "format"):
         return DCT + name
     audubon = ("accessURI", "isROIOf", "xFrac", "yFrac", "widthFrac", "heightFrac")
@@ -31,7 +31,7 @@ def term(name: str) -> str:
 
 
 def section(tag: str, row_type: str, file: str, columns: Sequence[str], **attributes: str) -> str:
-    """One part of a meta.xml; the first column is the id."""
+    """Return one part of a meta.xml. The first column is the id."""
     about = {"encoding": "UTF-8", "fieldsTerminatedBy": "\\t", "linesTerminatedBy": "\\n", "fieldsEnclosedBy": "",
              "ignoreHeaderLines": "1", **attributes}  # fmt: skip
     key = "id" if tag == "core" else "coreid"
@@ -41,12 +41,12 @@ def section(tag: str, row_type: str, file: str, columns: Sequence[str], **attrib
 
 
 def meta(*sections: str) -> str:
-    """A whole meta.xml."""
+    """Return a complete meta.xml."""
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<archive xmlns="http://rs.tdwg.org/dwc/text/">{"".join(sections)}</archive>\n'
 
 
 def lines(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
-    """A tab-separated table with its header."""
+    """Return a tab-separated table with its header."""
     return "".join("\t".join(cells) + "\n" for cells in [columns, *([row.get(c, "") for c in columns] for row in rows)])
 
 
@@ -57,7 +57,7 @@ def archive(
     *,
     media_type: str = SIMPLE,
 ) -> Path:
-    """A folder with meta.xml, occurrence.txt and multimedia.txt; ``coreid`` is a key of each media row."""
+    """Write a folder with meta.xml, occurrence.txt and multimedia.txt. ``coreid`` is a key of each media row."""
     folder.mkdir(parents=True, exist_ok=True)
     core = list(dict.fromkeys(name for row in specimens for name in row))
     columns = list(dict.fromkeys(["coreid", *(name for row in media for name in row)]))
@@ -70,14 +70,14 @@ def archive(
 
 
 def picture(path: Path, colour: str = "red") -> Path:
-    """A small image file."""
+    """Write a small image file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (16, 12), colour).save(path)
     return path
 
 
 def packed(folder: Path, file: Path, top: str = "") -> Path:
-    """A folder as a zip file."""
+    """Pack a folder into a zip file."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as written:
         for path in sorted(folder.rglob("*")):
             if path.is_file():

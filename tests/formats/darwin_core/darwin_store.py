@@ -1,4 +1,4 @@
-"""A store with specimens and camera-trap images, answered by hand, and its export as a Darwin Core archive."""
+"""A store with specimens and camera-trap images whose answers are made by hand, and its export as a Darwin Core archive."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ Answer = tuple[Region | None, Taxon | None, float]
 
 
 def specimen(uri: str, catalogued: Mapping[str, Any] | None = None, **fields: Any) -> MediaItem:
-    """An image of the specimen s1, or of the one with these terms."""
+    """Return an image of specimen s1, or of the specimen with these terms."""
     return MediaItem(uri, metadata=dict(catalogued if catalogued is not None else {"occurrenceID": "s1"}), **fields)
 
 
 def answered(store: Store, content: Sequence[tuple[MediaItem, Sequence[Answer]]], **changes: Any) -> Run:
-    """A finished run over these images; a taxon of None is an answer that no rule decided on."""
+    """Store a finished run over these images. A taxon of None is an answer without a decision."""
     run = store.begin_run(replace(PLAN, **changes))
     listed = store.list_items(
         run, [replace(item, regions=_regions(said)) for item, said in content], [(1, 1)] * len(content)
@@ -76,7 +76,7 @@ def _region(uri: str, region: Region | None, taxon: Taxon | None, probability: f
 def exported(
     store: Store, folder: Path, run: Run | None = None, selection: Selection | None = None, **options: Any
 ) -> Path:
-    """The run as a folder, in which the exporter's own check finds no error."""
+    """Export the run as a folder in which the exporter's own check finds no errors."""
     folder.mkdir(parents=True)
     asked = Export(store, run or store.run(), ExportOptions(**options), selection or Selection())
     EXPORTER.write(folder, asked)
@@ -85,7 +85,7 @@ def exported(
 
 
 def table(folder: Path, name: str) -> list[dict[str, str]]:
-    """The rows of a table, without what is empty."""
+    """Return the rows of a table, without empty cells."""
     with (folder / name).open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         return [{term: cell for term, cell in row.items() if cell} for row in rows]

@@ -1,4 +1,4 @@
-"""Identifications out: one machine row a specimen, persons beside it, the images they rest on, and the same bytes again."""
+"""Export of identifications: one machine row per specimen, rows of reviewers, their images, and identical bytes each time."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_specimen_goes_by_the_collections_own_id(
     folder = exported(store, tmp_path / "out")
     (row,) = table(folder, "occurrence.txt")
     assert (row["id"], row.get("catalogNumber", "7")) == (occurrence, "7")
-    assert "basisOfRecord" not in row  # the collection knows whether it is a fossil
+    assert "basisOfRecord" not in row  # only the collection knows if it is a fossil
 
 
 def test_what_is_no_taxon_gives_no_identification_and_is_counted(store: Store, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_review_of_a_box_belongs_to_what_is_in_the_box(store: Store, tmp_path:
     said = [(row["identifiedBy"][:7], row["scientificName"].split()[0]) for row in rows]
     assert said == [("bioclip", "Vulpes"), ("bioclip", "Vulpes"), ("A", "Canis"), ("bioclip", "Vulpes"), ("A", "Canis")]
     assert rows[1]["coreid"] == rows[2]["coreid"] != rows[0]["coreid"]
-    assert rows[3]["coreid"] == rows[4]["coreid"]  # the only thing that there is to see
+    assert rows[3]["coreid"] == rows[4]["coreid"]  # b.jpg has a single box, so the review of the image belongs to it
 
 
 def test_the_same_answer_has_the_same_id_in_another_run_and_another_model_has_another(
@@ -297,7 +297,7 @@ def test_our_own_source_reads_the_images_and_regions_back(store: Store, tmp_path
     assert isinstance(item, MediaItem)
     assert item.uri == str(folder / "b.jpg")
     assert [region.box for region in item.regions] == [BOX.box]
-    assert "scientificName" not in item.metadata  # a machine's word is not the collection's
+    assert "scientificName" not in item.metadata  # the model's answer is not the collection's name
     assert EXPORTER.recognises(folder)
 
 

@@ -1,4 +1,4 @@
-"""The ledger: a second export sends changes only, and knows of a first one only when that has its name."""
+"""The ledger: a second export sends only changes, and uses the first export only if the ledger has its name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ledger(tmp_path: Path) -> Path:
 
 
 def sent(store: Store, folder: Path, ledger: Path, *, selection: Selection | None = None) -> tuple[list[str], str]:
-    """What goes out of the newest run, and what the ledger says of it, as the export command does it."""
+    """Export the newest run as the export command does, and return the sent rows and the content of the ledger."""
     exported(store, folder, ledger=ledger, selection=selection)
     (line,) = EXPORTER.committed(Export(store, store.run(), ExportOptions(ledger=ledger)))
     return [f"{row['coreid']} {row['scientificName']}" for row in identifications(folder)], line
@@ -63,7 +63,7 @@ def test_a_second_export_sends_what_is_new_and_says_what_does_not_hold_any_more(
     ]
     assert "0 new, 0 changed, 3 sent before and left out" in line
 
-    run_of(store, FOX, WOLF, None, rule="r2")  # s2 is another animal now, and s3 is not decided on
+    run_of(store, FOX, WOLF, None, rule="r2")  # s2 is now another animal, and s3 is without a decision
     rows, line = sent(store, tmp_path / "3", ledger)
     assert rows == ["s2 Canis fictus"]
     assert "1 new, 0 changed, 1 sent before and left out, 2 withdrawn" in line
@@ -71,7 +71,7 @@ def test_a_second_export_sends_what_is_new_and_says_what_does_not_hold_any_more(
     assert sorted(row["occurrenceID"] for row in gone) == ["s2", "s3"]
     assert old in {row["identificationID"] for row in gone}
 
-    run_of(store, FOX, FOX, rule="r3")  # s2 is back, and s3 is not looked at
+    run_of(store, FOX, FOX, rule="r3")  # s2 is back, and s3 is not part of the run
     rows, line = sent(store, tmp_path / "4", ledger)
     assert rows == ["s2 Vulpes fictus"]
     assert "0 new, 1 changed, 1 sent before and left out, 1 withdrawn; 0 specimens" in line

@@ -1,4 +1,4 @@
-"""A Darwin Core archive classified and sent out again, through the command line."""
+"""A Darwin Core archive classified and exported again, through the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def classified(command: Command, colour_labels: str, tmp_path: Path) -> Path:
-    """A packed archive of two specimens and three images, one of which lies nowhere, in the store r.db."""
+    """Return a packed archive of two specimens and three images, one of them missing, classified into the store r.db."""
     names = {
         "images/a.png": "s1",
         "images/b.png": "s1",

@@ -1,4 +1,4 @@
-"""Darwin Core archives in: their images with what the collection says of them, and every way in which they are broken."""
+"""Darwin Core archives as a source: images with the collection's terms, and messages about every kind of fault."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ def test_each_image_is_an_item_with_the_terms_of_its_specimen() -> None:
     picture(Path("dwca/images/a.jpg"))
     items, problems = listed("dwca")
     assert problems == []
-    assert [item.uri for item in items] == ["dwca/images/a.jpg", "dwca/images/b.jpg"]  # b.jpg is missed when it is read
+    # b.jpg is found to be missing only when it is read
+    assert [item.uri for item in items] == ["dwca/images/a.jpg", "dwca/images/b.jpg"]
     first = items[0]
     assert first.path == Path("dwca/images/a.jpg")
     assert first.place == Place("BE", "Namur", 50.5, 4.25, 6)
-    assert first.captured_at is None  # a day is no moment
+    assert first.captured_at is None  # a day is not a moment
     assert (first.sequence, first.deployment, first.regions, first.detected) == (None, None, (), False)
     assert {name: first.metadata[name] for name in ("scientificName", "genus", "family", "taxonRank", "catalogNumber", "occurrenceID")} == {
         "scientificName": "Vulpes vulpes", "genus": "Vulpes", "family": "Canidae", "taxonRank": "species", "catalogNumber": "NHM 1",
@@ -70,7 +71,7 @@ def test_a_zip_file_is_read_with_the_images_in_it_which_keep_their_times(top: st
     assert items[0].path.read_bytes() == Path("dwca/images/a.jpg").read_bytes()
     again, _ = listed(file)
     assert again[0].path is not None
-    assert again[0].path.stat().st_mtime == items[0].path.stat().st_mtime  # so that a second run need not read it
+    assert again[0].path.stat().st_mtime == items[0].path.stat().st_mtime  # so that a second run can skip it
 
 
 def test_a_tar_file_and_the_path_of_meta_xml_are_taken_too() -> None:
@@ -414,7 +415,7 @@ def test_a_table_that_is_a_link_out_of_the_folder_is_not_read() -> None:
 def test_a_quotation_mark_that_is_never_closed_does_not_fill_the_memory(
     limit: int, request: pytest.FixtureRequest
 ) -> None:
-    before = csv.field_size_limit(limit)  # of the whole process: frictionless, for one, raises it
+    before = csv.field_size_limit(limit)  # the limit is process-wide: frictionless, for one, raises it
     request.addfinalizer(lambda: csv.field_size_limit(before))
     Path("dwca").mkdir()
     columns = ["coreid", "identifier"]
@@ -455,7 +456,7 @@ def test_a_large_core_is_read_in_flat_memory() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 5_000
-    assert peak < 2 << 20  # as for 1,000 rows, while the core alone is 2.7 MB of Python objects
+    assert peak < 2 << 20  # the same as for 1,000 rows, while the core table alone is 2.7 MB of Python objects
 
 
 def test_an_archive_is_listed_without_heavy_libraries() -> None:

@@ -1,4 +1,4 @@
-"""Checks of Darwin Core archives: every trap, put into a good archive by hand, is found with file, line and value."""
+"""Checks of Darwin Core archives: every fault, put into a good archive by hand, is found with file, line and value."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def errors(path: Path) -> list[str]:
 
 
 def cell(folder: Path, file: str, line: int, term: str, value: str) -> None:
-    """Put a value into one cell of a table; lines count from 1, the header."""
+    """Put a value into one cell of a table. Lines count from 1, the header."""
     rows = [text.split("\t") for text in (folder / file).read_text("utf-8").split("\n")]
     rows[line - 1][rows[0].index(term)] = value
     (folder / file).write_text("\n".join("\t".join(row) for row in rows), "utf-8")
@@ -228,7 +228,7 @@ def test_a_large_archive_is_checked_in_flat_memory(tmp_path: Path) -> None:
     assert found(folder) == []
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 2 << 20  # the table alone has 2 MB, and Python would make 8 of it
+    assert peak < 2 << 20  # the table alone is 2 MB, and 8 MB as Python objects
 
 
 @pytest.mark.parametrize(

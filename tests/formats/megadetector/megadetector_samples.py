@@ -1,4 +1,4 @@
-"""MegaDetector files for tests, and what our source makes of them."""
+"""MegaDetector files for tests, and the items that our source lists from them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def image(file: str, *detections: Any, **more: Any) -> dict[str, Any]:
 
 
 def results(*images: Any, **more: Any) -> dict[str, Any]:
-    """A whole file; the header stands after the images, as the detector's own program writes it."""
+    """Return a complete file, with the header after the images as the detector's own program writes it."""
     return {"images": list(images), "detection_categories": CATEGORIES, "info": INFO, **more}
 
 
@@ -52,7 +52,7 @@ def written(content: Any, path: Path | str = "md.json") -> Path:
 
 
 def listed(content: Any, **options: Any) -> list[MediaItem | Unlisted]:
-    """What the source lists of a file in the working directory."""
+    """Return what the source lists for a file in the working directory."""
     return list(MegaDetectorSource().items(str(written(content)), ListingOptions(**options)))
 
 
@@ -78,7 +78,7 @@ def box(category: str = "animal", confidence: float | None = 0.91234, x: float =
 
 
 def region(of: Region | None = None, decision: StoredDecision | None = None, **by_rank: Any) -> StoredRegion:
-    """One that was named, unless its box says that it was not."""
+    """Return a region that was classified, unless its box is marked as not classified."""
     named = of is None or of.classified
     decided = decision or (StoredDecision("taxon", BY_RANK["family"][0]) if named else None)
     return StoredRegion(of, 1, (by_rank or BY_RANK) if named else {}, (), decided)
@@ -101,7 +101,7 @@ def run_of(**changes: Any) -> Run:
 
 
 class Given(Export):
-    """An export of given items, as if a store held them."""
+    """Export of given items, as if they came from a store."""
 
     def __init__(self, items: Iterable[StoredItem], run: Run | None = None, **options: Any) -> None:
         super().__init__(cast("Store", None), run or run_of(), ExportOptions(**options))
@@ -114,7 +114,7 @@ class Given(Export):
 def exported(
     *items: StoredItem, path: Path | str = "out.json", run: Run | None = None, **options: Any
 ) -> dict[str, Any]:
-    """What the exporter writes of these items, after its own checks found nothing."""
+    """Return the file that the exporter writes for these items, after its own check found no problems."""
     exporter = MegaDetectorExporter()
     export = Given(items, run, **options)
     exporter.write(Path(path), export)

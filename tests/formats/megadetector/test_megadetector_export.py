@@ -1,4 +1,4 @@
-"""MegaDetector files as output: their content for everything that a run can hold."""
+"""MegaDetector files as output: the content for every kind of item and decision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MegaDetector JSON in, classified, and out again: nothing is lost, and megadetector-utils itself takes the result."""
+"""MegaDetector JSON in, classified, and out again: nothing is lost, and megadetector-utils accepts the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CATEGORIES = {"1": "animal", "2": "person", "3": "vehicle", "5": "bird"}
 
 @pytest.fixture
 def survey(tmp_path: Path) -> dict[str, Any]:
-    """A survey of two cameras: a red, a green and a blue half in each image; some boxes, blanks and failures."""
+    """Survey of two deployments with a red and a green half in each image; some boxes, blanks and failures."""
     for camera in ("cam1", "cam2"):
         (tmp_path / "survey" / camera).mkdir(parents=True)
         for number in range(4):
@@ -61,7 +61,7 @@ def exported(command: Command, colour_labels: str, survey: dict[str, Any]) -> Pa
 
 
 def validated(path: Path, base_folder: str) -> dict[str, Any]:
-    """What megadetector-utils' own validator says: it raises errors, and each image must be there."""
+    """Validate the file with megadetector-utils, which raises errors and requires that each image exists."""
     from megadetector.postprocessing.validate_batch_results import ValidateBatchResultsOptions, validate_batch_results
 
     options = ValidateBatchResultsOptions()
@@ -73,7 +73,7 @@ def validated(path: Path, base_folder: str) -> dict[str, Any]:
 
 
 def boxes(content: dict[str, Any]) -> dict[str, Any]:
-    """Of each file its boxes by category name, confidence and place, or its failure."""
+    """Return the boxes of each file by category name, confidence and place, or its failure."""
     names = content["detection_categories"]
     return {
         entry["file"]: entry.get("failure")
@@ -84,7 +84,7 @@ def boxes(content: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_file_box_category_and_failure_of_the_input_comes_back(exported: Path, survey: dict[str, Any]) -> None:
     before, after = boxes(survey), boxes(json.loads(exported.read_text()))
-    broken = after.pop("cam2/broken.jpg")  # the detector could read it then, and nobody can now
+    broken = after.pop("cam2/broken.jpg")  # the detector could read it, but it is damaged now
     assert broken.startswith("image access failure: ")
     del before["cam2/broken.jpg"]
     assert after == before
@@ -127,7 +127,7 @@ def test_the_same_export_again_has_the_same_bytes_and_is_read_and_exported_again
 def test_our_validation_and_that_of_megadetector_utils_find_nothing(command: Command, exported: Path) -> None:
     code, out, said = command("validate", exported, "--base-folder", "survey", "--json")
     assert code == 0, said
-    # The failure that an old file brought along is given back word for word, though newer words are known to readers.
+    # A failure from an old file is given back word for word, although readers know newer words.
     assert [one["record"] for one in json.loads(out)["problems"]] == ["images[6] cam2/before.jpg"]
 
     assert validated(exported, "survey")["detection_category_id_to_count"] == {"1": 4, "2": 1, "3": 1, "4": 2}
@@ -210,7 +210,7 @@ def test_frames_of_a_video_are_named_and_come_back_as_one_entry(
 
 
 def red_then_green(path: Path, frames: int) -> None:
-    """A video of ten frames a second whose first half is red."""
+    """Write a video at ten frames per second whose first half is red."""
     import av
     import numpy as np
 

@@ -26,7 +26,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def unlisted(*images: Any, **options: Any) -> list[tuple[str, str]]:
-    """What could not be used of a file's images, as uri and reason."""
+    """Return the skipped entries of a file as uri and reason."""
     return [(one.uri, one.reason) for one in listed(results(*images), **options) if isinstance(one, Unlisted)]
 
 
@@ -50,7 +50,7 @@ def test_a_file_that_is_cut_off_in_its_first_image_is_recognised_and_the_place_r
     [
         results(image("a.jpg", detection())),
         results(),
-        results(image("a.jpg", *[detection()] * 3_000)),  # the first image is longer than what is looked at
+        results(image("a.jpg", *[detection()] * 3_000)),  # the first image is longer than the part that is inspected
         {"info": INFO, "detection_categories": CATEGORIES, "images": []},
         {"classification_categories": {str(n): "name" * 5 for n in range(4_000)}, "images": [], "info": INFO},
         {"images": [{"file": "a.jpg", "failure": "image access failure"}]},

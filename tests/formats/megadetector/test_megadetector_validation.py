@@ -1,4 +1,4 @@
-"""Checks of MegaDetector files: a good one passes, and each trap that the format's own validator walks into is found."""
+"""Checks of MegaDetector files: a good file passes, and each fault that breaks the format's own validator is found."""
 
 from __future__ import annotations
 

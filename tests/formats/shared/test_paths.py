@@ -1,4 +1,4 @@
-"""Files that another file names: their places, and the names that are refused."""
+"""Paths that files contain: the places that they mean, and refused ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Large JSON files, read piece by piece: values, faults and their places."""
+"""Large JSON files read piece by piece: values, faults and their places."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_marks_of_windows_editors_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [5, 1 << 20])
 def test_broken_json_is_named_with_line_and_column(tmp_path: Path, text: str, place: str, size: int) -> None:
     if size == 5 and len(text) > 1_000:
-        return  # a value of thousands of characters in steps of five takes a minute
+        return  # a value of thousands of characters in steps of five would take a minute
     with pytest.raises(SourceError) as caught:
         list(walk(written(tmp_path, text), chunk_bytes=size))
     assert "file.json is not a complete JSON file: " in str(caught.value)
@@ -135,4 +135,4 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert path.stat().st_size > 100 * chunk
-    assert peak < 10 * chunk  # a chunk as bytes, as text, and both again for its successor
+    assert peak < 10 * chunk  # one chunk as bytes and as text, and the same for the next chunk

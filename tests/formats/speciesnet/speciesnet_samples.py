@@ -1,4 +1,4 @@
-"""SpeciesNet files for tests, and what our source makes of them."""
+"""SpeciesNet files for tests, and the items that our source lists from them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def raw(*pairs: tuple[str, float]) -> dict[str, Any]:
 
 
 def classified(**more: Any) -> dict[str, Any]:
-    """A box of a fox that was classified."""
+    """Return a classified box of a fox."""
     said = {"class": CANIDS, "score": 0.9, "source": "classifier+rollup_to_family"}
     usual = {"raw_classifications": raw((FOX, 0.6), (CANIDS, 0.3)), "processed_classification": said}
     return detection(**(usual | more))
@@ -41,12 +41,12 @@ def prediction(filepath: str, *detections: Any, **more: Any) -> dict[str, Any]:
 
 
 def results(*predictions: Any, **more: Any) -> dict[str, Any]:
-    """A whole file of 5.x."""
+    """Return a complete file of version 5.x."""
     return {"info": INFO, "predictions": list(predictions), **more}
 
 
 def of_4x(filepath: str, *detections: Any, **more: Any) -> dict[str, Any]:
-    """One element as 4.x wrote it: one prediction an image."""
+    """Return an element in the form of version 4.x: one prediction per image."""
     return {
         "filepath": filepath,
         "classifications": raw((FOX, 0.6), (CANIDS, 0.3)),
@@ -66,7 +66,7 @@ def written(content: Any, path: Path | str = "predictions.json") -> Path:
 
 
 def listed(content: Any, **options: Any) -> list[MediaItem | Unlisted]:
-    """What the source lists of a file in the working directory."""
+    """Return what the source lists for a file in the working directory."""
     return list(SpeciesNetSource().items(str(written(content)), ListingOptions(**options)))
 
 

@@ -1,4 +1,4 @@
-"""SpeciesNet files as output: what stands in them for everything that a run can hold, and that SpeciesNet's own programs read it."""
+"""SpeciesNet files as output: the content for every kind of item and decision, and use by SpeciesNet's own programs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def exported(*items: Any, warnings: bool = False, run: Any = None, **options: Any) -> list[dict[str, Any]]:
-    """The predictions that are written of these items, after our own checks found nothing."""
+    """Return the predictions that are written for these items, after our own check found no problems."""
     exporter, path = SpeciesNetExporter(), Path("out.json")
     count = exporter.write(path, Given(items, run, **options))
     found = list(exporter.check(path, ExportOptions()))
@@ -59,7 +59,7 @@ def decided(verdict: Any, candidate: Candidate | None = None, *trail: dict[str, 
 
 
 def processed(of: Any, decision: StoredDecision | None, **by_rank: Any) -> dict[str, Any]:
-    """The processed classification of one region with this decision."""
+    """Return the processed classification of one region with this decision."""
     found: dict[str, Any] = only(stored("a.jpg", region(of, decision, **by_rank)))["detections"][0][
         "processed_classification"
     ]
@@ -259,7 +259,7 @@ def test_what_was_read_of_a_speciesnet_file_comes_out_again() -> None:
 
 
 def everything() -> list[Any]:
-    """Every kind of item that a run can hold."""
+    """Return every kind of item that a run can hold."""
     person, vehicle = box("person", 0.8, 0.2, classified=False), box("vehicle", 0.7, 0.3, classified=False)
     rolled = decided("taxon", Candidate(DOGS, "family", 0.97))
     word = Candidate(Taxon(common_name="red car"), "label", 0.9)
@@ -281,7 +281,7 @@ def everything() -> list[Any]:
 
 @pytest.fixture
 def speciesnet() -> Iterator[ModuleType]:
-    """speciesnet without what its package imports at once (torch, its detector): the modules that read and combine files."""
+    """Load the speciesnet modules that read and combine files, without the imports of its package (torch, its detector)."""
     spec = importlib.util.find_spec("speciesnet")
     assert spec is not None, "the development dependency speciesnet is not installed"
     loaded = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "speciesnet"}

@@ -1,4 +1,4 @@
-"""SpeciesNet JSON in, classified and decided by its own rules, and out again: nothing is lost."""
+"""SpeciesNet JSON in, classified and decided by SpeciesNet's rules, and out again: nothing is lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 0.5, 1.0)
 
 @pytest.fixture
 def survey(tmp_path: Path) -> dict[str, Any]:
-    """Predictions of images whose left half is red and whose right half is green."""
+    """Predictions for images whose left half is red and whose right half is green."""
     (tmp_path / "cam1").mkdir()
     photo = Image.new("RGB", (200, 100), (0, 255, 0))
     photo.paste((255, 0, 0), (0, 0, 100, 100))
@@ -41,7 +41,7 @@ def survey(tmp_path: Path) -> dict[str, Any]:
 
 
 def gone_through(labels: str, survey: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
-    """The predictions, classified by the fake model and exported again."""
+    """Classify the predictions with the fake model and return them exported again."""
     manager = create_plugin_manager(installed=False)
     manager.register(FakeModel(logit_scale=10.0))
     source = str(written(survey))
@@ -61,7 +61,7 @@ def gone_through(labels: str, survey: dict[str, Any], **options: Any) -> list[di
 
 
 def boxes(predictions: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of each file its boxes and place, or its failures."""
+    """Return the boxes and the place of each file, or its failures."""
     kept = ("category", "label", "conf", "bbox")
     return {
         one["filepath"]: (
@@ -107,7 +107,7 @@ def test_what_speciesnets_own_rule_decides_is_the_processed_classification(
     after = gone_through(colour_labels, survey, rules=("speciesnet-ensemble:geofence=fence.json",))
     animal, person = after[0]["detections"]
     assert animal["raw_classifications"]["classes"][0].split(";")[1:6] == red.split(";")
-    # Blocked in Kenya, and so is its family: what is left is the order.
+    # Blocked in Kenya, and so is its family: the order is left.
     assert animal["processed_classification"]["class"].split(";")[1:] == [
         "mammalia",
         "carnivora",

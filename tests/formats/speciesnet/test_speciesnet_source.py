@@ -1,4 +1,4 @@
-"""SpeciesNet files as input: which are ours, what becomes of each image, and what is said of what cannot be used."""
+"""SpeciesNet files as a source: their recognition, their images, and messages about unusable parts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def unlisted(*predictions: Any, **options: Any) -> list[tuple[str, str]]:
-    """What could not be used, as uri and reason."""
+    """Return the skipped entries as uri and reason."""
     return [(one.uri, one.reason) for one in listed(results(*predictions), **options) if isinstance(one, Unlisted)]
 
 
@@ -53,7 +53,8 @@ def uris(*predictions: Any, **options: Any) -> list[str]:
     [
         results(prediction("a.jpg", classified())),
         results(),
-        results(prediction("a.jpg", *[classified()] * 2_000)),  # the first image is longer than what is looked at
+        # the first image is longer than the part that is inspected
+        results(prediction("a.jpg", *[classified()] * 2_000)),
         {"predictions": [of_4x("a.jpg", detection())]},
         {"predictions": [{"filepath": "a.jpg", "failures": ["CLASSIFIER"]}]},
     ],
@@ -308,14 +309,15 @@ def test_paths_that_leave_the_folder_are_refused_with_the_options_that_help(name
 def test_absolute_paths_inside_the_base_folder_are_taken_and_others_if_allowed(tmp_path: Path) -> None:
     inside = f"{tmp_path}/photos/a.jpg"
     assert uris(prediction(inside), base_folder=tmp_path / "photos") == [inside]
-    assert uris(prediction(f"{tmp_path}/cam/a.jpg")) == [f"{tmp_path}/cam/a.jpg"]  # the file's own folder, given as "."
+    # the folder of the file, given as "."
+    assert uris(prediction(f"{tmp_path}/cam/a.jpg")) == [f"{tmp_path}/cam/a.jpg"]
     assert uris(prediction(inside), base_folder=Path("photos")) == [inside]
     assert uris(prediction("/elsewhere/a.jpg"), allow_outside=True) == ["/elsewhere/a.jpg"]
     assert uris(prediction("cam/a.jpg"), base_folder=Path("photos")) == ["photos/cam/a.jpg"]
 
 
 def test_a_long_file_is_read_in_flat_memory(tmp_path: Path) -> None:
-    # Long texts instead of many images: the tracing costs by the allocation.
+    # Long texts instead of many images, since tracing costs time per allocation.
     said = json.dumps({"detections": [detection()], "model_version": "4" * 8_000})[1:]
     with (tmp_path / "long.json").open("w") as file:
         file.write('{"info": {"format_version": "20261015"}, "predictions": [')

@@ -1,4 +1,4 @@
-"""Checks of SpeciesNet files: a good one has no problems, and each thing that can be wrong is found, with record and value."""
+"""Checks of SpeciesNet files: a good file passes, and each fault is found with record and value."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def only_problem(content: Any) -> Problem:
 
 
 def processed(**changes: Any) -> dict[str, Any]:
-    """A classified box whose processed classification was changed."""
+    """Return a classified box whose processed classification is changed."""
     said = {"class": CANIDS, "score": 0.9, "source": "classifier"}
     return classified(processed_classification=said | changes)
 
 
 def with_raw(*pairs: tuple[str, float]) -> dict[str, Any]:
-    """A classified box with these classes."""
+    """Return a classified box with these classes."""
     return classified(raw_classifications=raw(*pairs))
 
 

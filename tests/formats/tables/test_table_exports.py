@@ -1,4 +1,4 @@
-"""CSV, Parquet, Excel and JSON lines: the model's answer, what rules made of it and what people said, side by side."""
+"""CSV, Parquet, Excel and JSON lines: the model's answer, the rules' decision and the review side by side."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def run(store: Store) -> Run:
-    """One image with an animal and a person, one that a detector found empty, one that failed, one that is still to do."""
+    """A run with an image of an animal and a person, an image that the detector found empty, a failed one and an open one."""
     run = store.begin_run(PLAN)
     items = [
         MediaItem("=two.jpg", captured_at=datetime(2031, 5, 6, 4, 30), place=Place(latitude=52.123456, longitude=5.5),

@@ -1,4 +1,4 @@
-"""WebDataset shards as a source: members as items that are read in place, whatever else or whatever damage is in the tar."""
+"""WebDataset shards as a source: members as items that are read in place, despite other files or damage in the tar."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def image(colour: str, kind: str = "PNG") -> bytes:
 
 
 def write_tar(path: Path, members: Sequence[tuple[str, bytes | str]], **options: object) -> Path:
-    """A tar of members; a text instead of bytes is the goal of a link."""
+    """Write a tar of members. A text instead of bytes is the target of a link."""
     with tarfile.open(path, "w", **options) as tar:  # type: ignore[call-overload]
         for name, data in members:
             about = tarfile.TarInfo(name)
@@ -307,7 +307,7 @@ def test_a_size_below_zero_does_not_go_round_for_ever(tmp_path: Path) -> None:
     second = items(path)[1].span
     assert second is not None
     header = second[0] - 512
-    data[header + 124 : header + 136] = b"\xff" * 12  # a number of base 256: -1
+    data[header + 124 : header + 136] = b"\xff" * 12  # a number in base 256: -1
     data[header + 148 : header + 156] = b" " * 8
     data[header + 148 : header + 156] = b"%06o\0 " % sum(data[header : header + 512])
     path.write_bytes(bytes(data))

@@ -1,4 +1,4 @@
-"""Small catalogs with images of one colour each, for the tests of what reads catalogs."""
+"""Small catalogs with images of one colour each, for tests of everything that reads catalogs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TAXA = (
 
 
 def colour_of(number: int) -> tuple[int, int, int]:
-    """A colour of its own for each of the first 256 images."""
+    """Return a different colour for each of the first 256 images."""
     return number, 255 - number, (7 * number) % 256
 
 
 def rows_with_images(
     folder: Path, count: int, *, splits: Sequence[str] = ("train",), size: tuple[int, int] = (20, 16)
 ) -> list[CatalogRow]:
-    """Rows of ``count`` PNG images of one colour each; taxa, and splits, take turns; each row is a group of its own."""
+    """Return rows of ``count`` PNG images of one colour each. Taxa and splits take turns; each row is its own group."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(count):
@@ -39,7 +39,7 @@ def rows_with_images(
 
 
 def write_catalog(folder: Path, rows: Sequence[CatalogRow]) -> Path:
-    """The rows as ``catalog.parquet`` in the folder."""
+    """Write the rows as ``catalog.parquet`` in the folder."""
     file = folder / "catalog.parquet"
     parquet.write_table(table_from(rows), file)
     return file

@@ -1,4 +1,4 @@
-"""What each augmentation does to an image, and what it leaves alone."""
+"""Augmentations: the changes that each makes to an image, and unchanged parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SQUASH = Preprocessing(size=32, resize_mode="squash")
 
 
 def gradient(width: int = 96, height: int = 64) -> Pixels:
-    """Red grows to the right, green downwards, blue is even."""
+    """Return an image whose red grows to the right and green downwards, with even blue."""
     y, x = np.mgrid[0:height, 0:width]
     return np.stack([x * 255 // (width - 1), y * 255 // (height - 1), np.full_like(x, 90)], axis=-1).astype(np.uint8)
 
@@ -50,7 +50,7 @@ def test_the_recipe_keeps_90_to_100_percent_of_the_area() -> None:
     assert variation is not None
     areas = []
     for out in draws(variation, gradient(), 300):
-        across = float(out[:, -1, 0].mean()) - float(out[:, 0, 0].mean())  # of 255 grey values over the whole width
+        across = float(out[:, -1, 0].mean()) - float(out[:, 0, 0].mean())  # in grey values of 255, over the whole width
         down = float(out[-1, :, 1].mean()) - float(out[0, :, 1].mean())
         areas.append(across * down)
     whole = draws(Variation(), gradient(), 1)[0]
@@ -58,7 +58,7 @@ def test_the_recipe_keeps_90_to_100_percent_of_the_area() -> None:
         float(whole[-1, :, 1].mean()) - float(whole[0, :, 1].mean())
     )
     shares = np.array(areas) / full
-    assert 0.87 < shares.min() < 0.92  # rounding to grey values moves a product of two by some percent
+    assert 0.87 < shares.min() < 0.92  # rounding to grey values moves a product of two by a few percent
     assert 0.98 < shares.max() < 1.03
     assert 0.935 < shares.mean() < 0.965
 
@@ -85,7 +85,7 @@ def test_a_turned_specimen_lies_on_the_colour_of_its_edge() -> None:
     for out in draws(Variation(rotate=1.0), pixels, 12):
         corners = out[[0, 0, -1, -1], [0, -1, 0, -1]]
         assert (np.abs(corners.astype(int) - (200, 210, 220)) <= 1).all()
-        assert out.min() < 40  # the specimen is still there
+        assert out.min() < 40  # the specimen is still visible
 
 
 def test_a_night_picture_is_grey_and_noisy_and_dark_in_its_corners() -> None:
@@ -118,7 +118,7 @@ def test_saturation_moves_colours_to_and_from_their_grey_and_leaves_grey_alone()
 
 
 def edge_width(pixels: Pixels) -> int:
-    """Grey values between black and white, counted along the middle row and column."""
+    """Count the grey values between black and white along the middle row and column."""
     grey = pixels[..., 0]
     lines = np.concatenate([grey[grey.shape[0] // 2], grey[:, grey.shape[1] // 2]])
     return int(((lines > 12) & (lines < 243)).sum())

@@ -1,4 +1,4 @@
-"""Which captions are drawn, and how often."""
+"""Drawing of captions: their kinds and frequencies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_number_drawn_picks_the_caption_by_the_shares() -> None:
 
 
 def test_the_share_of_a_caption_that_a_taxon_lacks_goes_to_the_others() -> None:
-    drawing = CaptionDrawing([PLAIN], MIX)  # no common name: 0.25 and 0.5 of 0.75
+    drawing = CaptionDrawing([PLAIN], MIX)  # without a common name: 0.25 and 0.5 of 0.75
     chances = (np.arange(3000) + 0.5) / 3000
     drawn = [drawing.draw(0, chance) for chance in chances]
     assert drawn.count("a photo of Fictus viridis.") == 1000

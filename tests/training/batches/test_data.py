@@ -1,4 +1,4 @@
-"""Labelled images of a catalog: its parts, their names, and how a region is opened."""
+"""Labelled images of a catalog: splits, keys, and the opening of a region."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_larger_region_is_reduced_with_its_aspect(limits: dict[str, Any], expe
     region = EncodedRegion(encoded(Image.new("RGB", (400, 200), (10, 200, 90))))
     pixels = region.pixels(**limits)
     assert (pixels.shape[1], pixels.shape[0]) == expected
-    assert (pixels == (10, 200, 90)).all()  # nothing of the padding is left
+    assert (pixels == (10, 200, 90)).all()  # the padding is gone
 
 
 def test_a_panorama_is_held_to_eight_times_the_wanted_side() -> None:
@@ -121,7 +121,7 @@ def test_a_region_is_upright_and_its_box_lies_in_the_upright_image() -> None:
     image = Image.new("RGB", (40, 20), (0, 0, 255))
     image.paste((255, 0, 0), (0, 0, 20, 20))
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned right when shown: what was left is above
+    exif[0x0112] = 6  # rotated clockwise for display: the stored left edge comes to the top
     data = encoded(image, "JPEG", quality=95, subsampling=0, exif=exif)
     assert EncodedRegion(data).pixels().shape == (40, 20, 3)
     upper = EncodedRegion(data, box=(0.0, 0.0, 1.0, 0.4)).pixels()

@@ -1,4 +1,4 @@
-"""The stream of batches: what is in it, that it is the same on every run, and what bad samples do to it."""
+"""The stream of batches: its content, equality between runs, and bad samples."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_each_time_that_a_sample_comes_it_is_varied_and_captioned_anew(images: L
         for key, pixels, caption in zip(batch.keys, batch.images_BHWC, batch.captions, strict=True):
             seen.setdefault(key, set()).add(pixels.tobytes())
             captions.setdefault(key, Counter())[caption] += 1
-    assert min(len(versions) for versions in seen.values()) >= 9  # an even picture may be left as it is twice
+    assert min(len(versions) for versions in seen.values()) >= 9  # an even picture may stay unchanged twice
     named = Counter(
         caption == "a photo of inventia."
         for key in captions
@@ -218,6 +218,6 @@ def test_shards_are_mixed_within_windows_and_the_windows_change_each_epoch() -> 
         assert sorted(epoch) == list(range(200))
         windows = [{index // 10 for index in epoch[at : at + 80]} for at in range(0, 200, 80)]
         assert [len(window) for window in windows] == [WINDOW_BLOCKS, WINDOW_BLOCKS, 4]
-        assert len({index // 10 for index in epoch[:10]}) > 3  # one shard's samples do not come in a row
+        assert len({index // 10 for index in epoch[:10]}) > 3  # samples of one shard do not follow each other
     assert set(epochs[0][:80]) != set(epochs[1][:80])
     assert order.index_at(333) == epochs[1][133]

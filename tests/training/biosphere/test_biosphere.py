@@ -1,4 +1,4 @@
-"""The synthetic tree of life: its numbers, its names, its looks, and the folders that it writes."""
+"""The synthetic tree of life: its counts, names, looks, and the folders that it writes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_seed_alone_decides_the_tree(biosphere: Biosphere) -> None:
 
 
 def looks(traits: Traits) -> np.ndarray:
-    """Traits as numbers on comparable scales: plan, styles and pattern one-hot, hue as a point on a circle."""
+    """Return traits as numbers on comparable scales: plan, styles and pattern one-hot, hue as a point on a circle."""
     turn = 2 * np.pi * traits.hue
     return np.concatenate([
         2.0 * np.eye(len(PLANS))[PLANS.index(traits.plan)], traits.proportions, [np.cos(turn), np.sin(turn), traits.lightness],
@@ -104,7 +104,7 @@ def test_the_nearer_two_species_are_related_the_more_alike_their_traits(biospher
     assert genus < family < order < min(kingdom, phylum)
     assert (
         order < class_ * 1.1
-    )  # families are set apart from their neighbours, so an order is only a little closer than a class
+    )  # neighbouring families differ on purpose, so an order is only a little closer than a class
     assert class_ < min(kingdom, phylum)
 
 
@@ -156,7 +156,7 @@ def test_a_scene_looks_the_same_at_any_size(biosphere: Biosphere) -> None:
     large = np.asarray(photograph(species, rng(5), (1024, 768)).image.reduce(8), dtype=float)
     small = np.asarray(photograph(species, rng(5), SMALL).image, dtype=float)
     other = np.asarray(photograph(species, rng(6), SMALL).image, dtype=float)
-    # Edges fall on other pixels, so the pictures are close but not equal.
+    # Edges fall on different pixels, so the pictures are similar but not equal.
     assert np.abs(large - small).mean() < 6 < np.abs(other - small).mean()
 
 
@@ -217,7 +217,7 @@ def check_exif(path: Path, captured_at: object, latitude: float, longitude: floa
     assert details[ExifTags.Base.OffsetTimeOriginal] == "-03:00"
     assert details[ExifTags.Base.BodySerialNumber].startswith("FICT")
     assert (gps[ExifTags.GPS.GPSLatitudeRef], gps[ExifTags.GPS.GPSLongitudeRef]) == ("S", "W")
-    # A hundredth of a second of arc is 3e-6 degrees.
+    # A hundredth of an arc second is 3e-6 degrees.
     assert -decimal(gps[ExifTags.GPS.GPSLatitude]) == pytest.approx(latitude, abs=3e-6)
     assert -decimal(gps[ExifTags.GPS.GPSLongitude]) == pytest.approx(longitude, abs=3e-6)
 

@@ -20,7 +20,7 @@ MOTH = {"kingdom": "Animalia", "family": "Invenidae", "genus": "Invenia", "speci
 
 
 def picture(seed: int, size: tuple[int, int] = (96, 80)) -> Image.Image:
-    """Blotches of colour with edges: each seed looks like no other, and its colours leave room for more light."""
+    """Draw blotches of colour with edges. Each seed looks different, and the colours can still become brighter."""
     rng = np.random.default_rng(seed)
     image = Image.new("RGB", size, tuple(rng.integers(60, 160, 3).tolist()))
     draw = ImageDraw.Draw(image)
@@ -31,14 +31,14 @@ def picture(seed: int, size: tuple[int, int] = (96, 80)) -> Image.Image:
 
 
 def save(folder: Path, *seeds: int) -> None:
-    """One PNG a seed, called by it."""
+    """Write one PNG per seed, named after the seed."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         picture(seed).save(folder / f"{seed}.png")
 
 
 def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """A CSV with every column that a row has."""
+    """Write a CSV file with every column that occurs in a row."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with file.open("w", encoding="utf-8", newline="") as out:
         table = csv.DictWriter(out, columns)
@@ -50,7 +50,7 @@ def write_table(file: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 def source_of(
     folder: Path, rows: Sequence[Mapping[str, Any]], name: str = "table.csv", kind: Any = "table"
 ) -> LabelledSource:
-    """Rows as a source; ``image`` is a file of the folder, ``box`` its region."""
+    """Return the rows as a source. ``image`` is a file of the folder, ``box`` its region."""
 
     def items() -> Iterator[LabelledItem]:
         for row in rows:
@@ -61,7 +61,7 @@ def source_of(
 
 
 def build(folder: Path, *sources: LabelledSource, resolver: Any = None, **options: Any) -> tuple[Catalog, Built]:
-    """A catalog in ``folder`` of some sources, every row its own group where nothing is said."""
+    """Build a catalog of some sources in ``folder``. By default every row is its own group."""
     work = folder / "work"
     work.mkdir(exist_ok=True)
     asked = BuildOptions(**{"group_by": "image", "workers": 2, **options})
@@ -72,7 +72,7 @@ def build(folder: Path, *sources: LabelledSource, resolver: Any = None, **option
 
 
 def listed(file: Path | None) -> list[dict[str, str]]:
-    """The rows of a list beside a catalog; none where there is no list."""
+    """Return the rows of a list beside a catalog; empty without a list."""
     if file is None:
         return []
     with file.open(encoding="utf-8", newline="") as text:

@@ -1,4 +1,4 @@
-"""Building a catalog: what is kept, what is left out and why, which side of the split a row stands on."""
+"""Building a catalog: kept rows, skipped rows with reasons, and the split of each row."""
 
 from __future__ import annotations
 
@@ -164,8 +164,9 @@ def test_a_rows_own_split_is_honoured_and_the_others_follow_their_group(tmp_path
 def test_held_out_species_are_in_no_training_group(tmp_path: Path) -> None:
     save(tmp_path, *range(30))
     rows = [{"image": f"{seed}.png", **species(seed % 10), "eventID": f"e{seed}"} for seed in range(30)]
-    rows[1]["eventID"] = "e0"  # a photo with another species of the same event
-    rows[5] = {"image": "5.png", "family": "Fictidae", "genus": "Lynx", "eventID": "e5"}  # it may be any of them
+    rows[1]["eventID"] = "e0"  # a photo of another species from the same event
+    # a family that may contain any of them
+    rows[5] = {"image": "5.png", "family": "Fictidae", "genus": "Lynx", "eventID": "e5"}
     name = "Lynx fictusa"
     catalog, built = build(tmp_path, source_of(tmp_path, rows), group_by=None, val=0.0, holdout_names=(name,))
     split_of = dict(zip(catalog.column("uri"), catalog.column("split"), strict=True))
@@ -301,7 +302,7 @@ class Said:
 
 
 class OneSynonym:
-    """A taxonomy that knows Lynx fictus as a synonym, and nothing else."""
+    """Taxonomy that knows only Lynx fictus, as a synonym."""
 
     def resolve(self, taxon: Taxon, verbatim: str) -> Said:
         if taxon.scientific_name == "Lynx fictus":

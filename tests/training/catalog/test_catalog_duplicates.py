@@ -1,4 +1,4 @@
-"""Duplicates: equal bytes, near looks, and the search that finds every pair without comparing all."""
+"""Duplicates: equal bytes, similar looks, and a search that finds every pair without comparing all pairs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def as_jpeg(image: Image.Image) -> Image.Image:
 def test_every_pair_within_the_distance_is_found_once_and_no_other() -> None:
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 256, (40, 18), dtype=np.uint8)
-    for row in range(20, 40):  # copies of the first twenty with 0 to 19 of their bits turned
+    for row in range(20, 40):  # copies of the first twenty with 0 to 19 flipped bits
         hashes[row] = hashes[row - 20]
         for bit in rng.choice(144, row - 20, replace=False):
             hashes[row, bit // 8] ^= 1 << (bit % 8)
@@ -51,7 +51,7 @@ def test_every_pair_within_the_distance_is_found_once_and_no_other() -> None:
             for i, j, far in zip(left, right, away, strict=True)
         ]
         assert sorted(found) == sorted((*pair, far) for pair, far in by_hand.items() if far <= distance)
-    assert len(found) == 11  # copies with 0 to 10 turned bits
+    assert len(found) == 11  # copies with 0 to 10 flipped bits
 
 
 def test_equal_hashes_of_other_colours_are_no_pair() -> None:
@@ -81,7 +81,7 @@ def test_a_region_has_a_look_of_its_own(tmp_path: Path) -> None:
     both.paste(picture(2), (96, 0))
     both.save(tmp_path / "both.png")
     left, right = fingerprint(tmp_path / "both.png", [(0, 0, 0.5, 1), (0.5, 0, 0.5, 1)], 0, perceptual=True).looks
-    assert bits(left, look_of(picture(1), tmp_path)) <= NEAR_DISTANCE  # resizing at the edge
+    assert bits(left, look_of(picture(1), tmp_path)) <= NEAR_DISTANCE  # resizing changes the edges
     assert bits(right, look_of(picture(2), tmp_path)) <= NEAR_DISTANCE
 
 

@@ -1,4 +1,4 @@
-"""Names on their way into a catalog: what stands, and a sentence for everything that was changed."""
+"""Names in a catalog: unchanged names, and a sentence for every change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From tables, folder trees and a store's reviews to labelled items."""
+"""Labelled items from tables, folder trees and the reviews of a store."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_the_newest_review_of_a_target_counts_and_only_a_taxon_is_a_label(tmp_pa
             store.add_review(target, verdict, taxon, reviewer="Ann", reviewed_at=when)  # type: ignore[arg-type]
 
         says(ReviewTarget("media", uris[0]), "taxon", LYNX, 2)
-        says(ReviewTarget("media", uris[0]), "blank", None, 1)  # entered later, said earlier
+        says(ReviewTarget("media", uris[0]), "blank", None, 1)  # entered later, but made earlier
         says(ReviewTarget("region", uris[1], region=drawn), "taxon", LYNX, 1)
         says(ReviewTarget("media", uris[2]), "taxon", LYNX, 1)
         says(ReviewTarget("media", uris[2]), "person", None, 3)

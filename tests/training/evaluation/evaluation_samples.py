@@ -1,4 +1,4 @@
-"""A catalog of colours for a fake model that sees colours: every figure of it can be worked out by hand."""
+"""A catalog of colours for a fake model that sees colours, so that every figure can be worked out by hand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Listed = tuple[str, Taxon, str, str]
 
 VAL: tuple[Listed, ...] = (
     ("red", RED, "val", "a"),
-    ("orange", GREEN, "val", "b"),  # looks red: wrong, and green comes second
+    ("orange", GREEN, "val", "b"),  # looks red: wrong, with green second
     ("green", GREEN, "val", "b"),
     ("teal", BLUE, "val", "c"),
 )
@@ -42,14 +42,14 @@ TRAIN: tuple[Listed, ...] = tuple(
 
 
 def entries(scale: float = 10.0, *, text_tower: bool = True) -> dict[str, ModelEntry]:
-    """The registry with one model, ``fake``."""
+    """Return a registry with one model, ``fake``."""
     found: list[ModelEntry] = []
     FakeModel(logit_scale=scale, text_tower=text_tower).register_models(found.append)
     return {entry.name: entry for entry in found}
 
 
 def colour_catalog(folder: Path, listed: Sequence[Listed] = (*TRAIN, *VAL), *, source: str = "invented") -> Path:
-    """Write images and their catalog; the same picture is one file."""
+    """Write images and their catalog. Equal pictures share a file."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, (colour, taxon, split, group) in enumerate(listed):

@@ -1,4 +1,4 @@
-"""Few-shot classification and retrieval, by hand."""
+"""Few-shot classification and retrieval, worked out by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bioclip_training.evaluation.truth import truths_of
 
 
 class Rows:
-    """Features that stand in a table; a row of zeros could not be read."""
+    """Features from a table. A row of zeros is an unreadable image."""
 
     def __init__(self, features: NDArray[np.float16]) -> None:
         self.features = features
@@ -49,7 +49,7 @@ def test_examples_are_of_train_and_those_of_a_taxon_that_is_not_there_of_the_que
     pools = {pool.taxon: pool for pool in support_pools(queries, train, taxon_of_row)}
     assert pools[0].rows.tolist() == [0, 1]
     assert pools[0].most == 2
-    assert (pools[1].rows.tolist(), pools[1].most) == ([3, 4, 5], 2)  # one of them stays a query
+    assert (pools[1].rows.tolist(), pools[1].most) == ([3, 4, 5], 2)  # one of them remains as a query
     assert pools[2].drawn(5, 0, 0).tolist() == []
 
 
@@ -60,7 +60,7 @@ def test_more_shots_hold_the_examples_of_fewer() -> None:
 
 
 def test_an_unseen_taxons_examples_are_no_queries_and_neither_are_other_frames_of_their_group() -> None:
-    # two taxa, each of two groups of two frames; whatever is drawn, the two frames of the other group are queries
+    # two taxa, each with two groups of two frames; whichever is drawn, the two frames of the other group are queries
     features = np.array([[1, 0], [1, 0.1], [1, 0.2], [1, 0.1], [0, 1], [0.1, 1], [0.2, 1], [0.1, 1]], dtype=np.float16)
     taxa, groups = np.repeat([0, 1], 4), np.repeat(np.arange(4), 2)
     rows = np.arange(8)
@@ -94,15 +94,15 @@ def angles(*degrees: float) -> NDArray[np.float16]:
 def test_images_find_images_of_their_taxon() -> None:
     # images of taxon 0 at 0, 9 and 40 degrees, of taxon 1 at 20 and 90
     found = image_to_image(angles(0, 9, 40, 20, 90), np.array([0, 0, 0, 1, 1]), np.arange(5))
-    # two wanted: of 0 come 9 (right), 20 (wrong): 1/2; of 9 come 0, 20: 1/2; of 40 come 20, 9: (1/2)/2
-    # one wanted: of 20 comes 9 (wrong), of 90 comes 40 (wrong)
+    # two requested: 0 finds 9 (right) and 20 (wrong): 1/2; 9 finds 0 and 20: 1/2; 40 finds 20 and 9: (1/2)/2
+    # one requested: 20 finds 9 (wrong), 90 finds 40 (wrong)
     assert found == {"r_at_1": 2 / 5, "map_at_r": pytest.approx(1.25 / 5), "queries": 5}
 
 
 def test_other_frames_of_the_same_group_are_not_looked_for() -> None:
     features, taxa = angles(0, 1, 80, 85), np.array([0, 0, 0, 1])
     found = image_to_image(features, taxa, np.array([7, 7, 8, 9]))
-    # the images at 0 and 1 degrees are one group: both find 80 and are right; 80 finds 85 (wrong), then one
+    # the images at 0 and 1 degrees are one group: both find 80 and are right; 80 finds 85 (wrong), then one of them
     assert found == {"r_at_1": pytest.approx(2 / 3), "map_at_r": pytest.approx((1 + 1 + 0.25) / 3), "queries": 3}
 
 

@@ -1,4 +1,4 @@
-"""A whole evaluation, of a fake model that sees colours and of a real one, against figures worked out by hand."""
+"""A complete evaluation of a fake model that sees colours and of a real one, against figures worked out by hand."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def test_the_figures_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     found = measured(colour_catalog(tmp_path), tmp_path / "out")
     assert found == json.loads((tmp_path / "out" / "metrics.json").read_text("utf-8"))
     species, family = found["zero_shot"]["species"], found["zero_shot"]["family"]
-    # red, green and teal (nearest to blue) are right, orange is taken for red; green comes second there
+    # red, green and teal (nearest to blue) are right; orange is answered as red, with green second
     assert (species["n"], species["top1"], species["top3"]) == (4, 0.75, 1.0)
     assert species["macro"]["top1"] == pytest.approx((1 + 0.5 + 1) / 3)
     assert family["top1"] == 0.75
     assert found["zero_shot"]["label"] == species
     assert "genus" in found["zero_shot"]
-    assert "order" not in found["zero_shot"]  # no image has a name there
+    assert "order" not in found["zero_shot"]  # the images have no name at that rank
     assert found["images"] == {"n": 4, "failed": 0, "without_name": 0, "groups": 3, "taxa": 3}
     assert found["provenance"]["labels"]["described"].startswith("every taxon of the catalog, all splits: 3 labels")
     assert species["seen"]["n"] == 4
@@ -60,7 +60,7 @@ def test_probabilities_and_their_calibration_are_those_of_the_softmax(tmp_path: 
     found = measured(colour_catalog(tmp_path, [*TRAIN, VAL[0], VAL[2]]), tmp_path / "out", scale=2.0)
     sure = math.exp(2) / (math.exp(2) + 2)
     assert [row["truth_probability"] for row in examples(tmp_path / "out")] == pytest.approx([sure, sure], abs=1e-3)
-    assert found["calibration"]["ece"] == pytest.approx(1 - sure, abs=1e-3)  # always right, but not that sure
+    assert found["calibration"]["ece"] == pytest.approx(1 - sure, abs=1e-3)  # always right, but less confident
     assert found["calibration"]["nll"] == pytest.approx(-math.log(sure), abs=1e-3)
 
 
@@ -89,7 +89,7 @@ def test_of_equally_probable_answers_the_first_in_the_order_of_labels_is_the_bes
     for number in (18, 19, 20):
         Image.new("RGB", (8, 8)).save(tmp_path / f"black-{number}.png")
     measured(catalog, tmp_path / "out", few_shot=False)
-    # a black image is as near to every colour; the order is that of families, then of genera: Blue, Green, Red
+    # a black image is equally near to every colour; ties follow the families, then the genera: Blue, Green, Red
     assert [row["truth_place"] for row in examples(tmp_path / "out")] == [3, 2, 1]
 
 
@@ -120,7 +120,7 @@ def test_truths_that_the_label_set_lacks_are_counted_and_shown_beside(tmp_path: 
     encoder = open_encoder(find_model("fake", entries()), CPU)
     build_label_set([RED, BLUE], encoder, tmp_path / "labels")
     found = measured(catalog, tmp_path / "out", labels=str(tmp_path / "labels"))["zero_shot"]
-    # red and teal are right; both green images have no possible answer, but at the family blue stands for Coldidae
+    # red and teal are right; both green images lack a possible answer, but at family rank blue represents Coldidae
     assert (found["species"]["top1"], found["species"]["unanswerable"]) == (0.5, 2)
     assert found["species"]["answerable"] == {"n": 2, "top1": 1.0, "top1_ci95": [1.0, 1.0]}
     assert (found["family"]["unanswerable"], found["family"]["n"]) == (0, 4)
@@ -137,7 +137,7 @@ def test_unseen_taxa_are_told_from_seen_ones_and_shown_apart(tmp_path: Path) -> 
 
 def test_few_shot_learns_from_train_alone(tmp_path: Path) -> None:
     found = measured(colour_catalog(tmp_path), tmp_path / "out", draws=3)["few_shot"]
-    # the examples are pure colours: red, green and teal are nearest to their own, orange to red
+    # the examples are pure colours: red, green and teal are nearest to their own, orange is nearest to red
     assert (found["k1"], found["k5"], found["k1_spread"]) == (0.75, 0.75, 0.0)
     assert (found["k5_taxa"], found["draws"]) == (3, 3)
     assert measured(colour_catalog(tmp_path), tmp_path / "none", few_shot=False)["few_shot"] == {}
@@ -162,7 +162,7 @@ def test_words_are_held_against_a_column(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leafy invention, scarlet invention"):
         measured(catalog, tmp_path / "none", words=("a red fish", "a green fish"))
     found = measured(catalog, tmp_path / "out", words=("Red", "Green"), groups=("warm", "cold"), truth_column="genus")
-    # teal's Blue is no label: its image cannot be right; red and green are, orange is not
+    # teal's Blue is not a label, so its image cannot be right; red and green are right, orange is not
     assert found["zero_shot"]["label"]["unanswerable"] == 1
     assert (found["zero_shot"]["label"]["n"], found["zero_shot"]["label"]["top1"]) == (4, 0.5)
     assert found["zero_shot"]["group"]["top1"] == 0.5
@@ -177,7 +177,7 @@ def test_two_evaluations_compare_image_by_image(tmp_path: Path) -> None:
     measured(catalog, tmp_path / "before", labels=_two_species(tmp_path))
     found = measured(catalog, tmp_path / "after", compare=str(tmp_path / "before"))["comparison"]
     species = found["by_rank"]["species"]
-    # without red: green, teal are right and red cannot be; orange is taken for green, which its label says
+    # without red: green and teal are right, red cannot be; orange is answered as green, which is its label
     assert (species["n"], species["top1"], species["other_top1"]) == (4, 0.75, 0.75)
     assert (species["gained"], species["lost"]) == (1, 1)
     low, high = species["difference_ci95"]

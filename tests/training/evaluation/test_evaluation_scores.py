@@ -1,4 +1,4 @@
-"""Accuracies, intervals and calibration errors, by hand."""
+"""Accuracies, intervals and calibration errors, worked out by hand."""
 
 from __future__ import annotations
 

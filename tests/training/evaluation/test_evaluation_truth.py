@@ -1,4 +1,4 @@
-"""Which labels are right for a catalog's taxon, also where a label set has other higher ranks."""
+"""Labels that are right for a catalog's taxon, even if the label set has other higher ranks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def label_set(taxa: Sequence[Taxon], masked: Sequence[int] = ()) -> LabelSet:
 
 
 def right_names(taxon: Taxon, labels: LabelSet, level: str) -> set[str]:
-    """The taxa that are right for one, with their families."""
+    """Return the taxa that are right for a taxon, with their families."""
     truth = truths_of([taxon], labels)[level]
     starts = labels.spans(truth.level).starts_S
     found = [labels.taxon_at(int(starts[span]), truth.level)[0] for span in truth.spans_CK[0] if span >= 0]
@@ -65,7 +65,7 @@ def test_a_homonym_of_another_kingdom_is_never_right() -> None:
     elsewhere = Taxon.of(["Plantae", "", "", "", "Umbelliferae", "Oenanthe", "aquatica"])
     labels = label_set([bird, plant])
     assert right_names(elsewhere, labels, "genus") == {"Plantae/Apiaceae/Oenanthe"}
-    assert right_names(Taxon.of([*[""] * 5, "Oenanthe"]), labels, "genus") == set()  # which kingdom, nobody said
+    assert right_names(Taxon.of([*[""] * 5, "Oenanthe"]), labels, "genus") == set()  # the kingdom is not known
 
 
 def test_a_name_without_a_kingdom_is_found_where_there_is_one_of_it() -> None:

@@ -1,4 +1,4 @@
-"""Tests of prototypes from a catalog: which images are taken, and accuracy worked out by hand."""
+"""Prototypes from a catalog: the selected images, and accuracy worked out by hand."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ UNIT = {"r": (255, 0, 0), "g": (0, 255, 0), "b": (0, 0, 255)}
 
 
 def open_catalog(folder: Path, images: list[tuple[str, Taxon, str]]) -> Catalog:
-    """A catalog of one-coloured images: colour, taxon and split of each."""
+    """Write and open a catalog of one-coloured images, given by colour, taxon and split."""
     rows = []
     for number, (colour, taxon, split) in enumerate(images):
         Image.new("RGB", (8, 8), UNIT[colour]).save(folder / f"{number}.png")
@@ -85,14 +85,14 @@ def test_accuracy_counts_whole_names_and_genera_of_those_that_have_one(tmp_path:
     labels = build_prototypes(
         features, [RED, RED, GREEN, GREEN, family, family], FakeEncoder().identity, tmp_path / "set"
     )
-    # red: right; red called green: wrong; blue is the family's own label: right, and has no genus to be right about
+    # red: right; red answered as green: wrong; blue is the family's own label: right, without a genus that could be right
     sample = Sample("val", features[[0, 0, 4]], (RED, GREEN, family))
     found = accuracy_of(labels, sample, "prototypes")
     assert (found.images, found.label, found.genus) == (3, pytest.approx(2 / 3), 0.5)
 
 
 def test_prototypes_are_compared_with_text_on_images_of_their_own_taxa(tmp_path: Path) -> None:
-    # The collection's Red and Green are the other way round than the text tower reads them.
+    # Red and Green of the collection are swapped compared with the text tower.
     features = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]], dtype=np.float16)
     encoder = FakeEncoder()
     labels = build_prototypes(features, [GREEN, GREEN, RED, RED], encoder.identity, tmp_path / "set")
@@ -111,7 +111,7 @@ def test_joined_labels_are_compared_on_old_and_on_new_taxa(tmp_path: Path) -> No
     joined, _ = join_prototypes(text, features, [new] * 3, tmp_path / "joined")
     held = Sample(
         "val", np.array([[1, 0, 0], [0, 0, 1], [0, 0, 1]], dtype=np.float16), (RED, new, BLUE)
-    )  # no label is blue
+    )  # none of the labels is blue
     found = compare_joined(text, joined, [held])
     assert [(one.taxa, one.answers, one.images, one.label) for one in found] == [
         ("old", "text", 1, 1.0), ("old", "stacked", 1, 1.0), ("old", "joined", 1, 1.0),
@@ -141,5 +141,5 @@ def test_joined_to_text_new_leaves_are_named_and_old_ones_mostly_still(tmp_path:
     found = {(one.taxa, one.answers): one for one in compare_joined(text, joined, held_out) if one.part == "val"}
     assert found["new", "text"].label == 0.0
     # Half of the images of fourteen species, by hash: 59% in the mean of three draws.
-    assert found["new", "joined"].label >= 0.4  # of 70 images; a tenth of them is two standard errors
+    assert found["new", "joined"].label >= 0.4  # of 70 images; one tenth of them is two standard errors
     assert found["old", "joined"].label > found["old", "text"].label - 0.15

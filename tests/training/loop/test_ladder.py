@@ -1,4 +1,4 @@
-"""The rungs of the ladder, worked out by hand."""
+"""Rungs of the ladder, worked out by hand."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_prototype_is_the_mean_of_its_examples_once_the_common_part_is_gone() 
     examples = np.array([[1, 0, 3], [1, 0, 3], [0, 1, 3]], dtype=np.float32)
     logits = prototype_logits(examples, np.array([0, 0, 2]), np.array([[1, 0, 3], [0, 1, 3]], dtype=np.float32), 3)
     assert logits.argmax(axis=1).tolist() == [0, 2]
-    assert (logits[:, 1] < -1000).all()  # no example, no answer
+    assert (logits[:, 1] < -1000).all()  # a label without examples is never the answer
 
 
 def test_a_logistic_regression_answers_only_with_taxa_that_have_examples() -> None:
@@ -69,7 +69,7 @@ def test_with_replay_a_twentieth_of_what_was_known_may_be_lost() -> None:
     assert chosen_share(rungs, 0.60) == 0.8  # 0.57 is 95% of it
     assert (
         chosen_share({0.5: rung(0.6, 1.0, 0.4), 1.0: rung(0.9, 0.5, 0.2)}, 0.60) == 1.0
-    )  # all lose more: 1.0 against 1.1
+    )  # all lose more than allowed: 1.0 against 1.1
 
 
 def test_a_fine_tuned_model_is_shown_beside_what_costs_less_and_beside_its_start(tmp_path: Path) -> None:

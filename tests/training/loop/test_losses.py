@@ -1,4 +1,4 @@
-"""The losses against open_clip's own, against numbers worked out by hand, and in parts against the whole."""
+"""Losses against open_clip's, against numbers worked out by hand, and in parts against the whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from open_clip.loss import ClipLoss, SigLipLoss
 
 from bioclip_training.loop.losses import clip_loss, siglip_loss, taxon_loss
 
-ZERO = torch.zeros(())  # a logarithm of the scale: the scale is 1
+ZERO = torch.zeros(())  # logarithm of the scale: the scale is 1
 
 
 def features(seed: int, count: int = 12, width: int = 16) -> torch.Tensor:
@@ -19,7 +19,7 @@ def features(seed: int, count: int = 12, width: int = 16) -> torch.Tensor:
 
 
 def corners() -> tuple[torch.Tensor, torch.Tensor]:
-    """Three images and texts whose products are 1 on the diagonal and 0 elsewhere."""
+    """Return three images and texts whose products are 1 on the diagonal and 0 elsewhere."""
     return torch.eye(3), torch.eye(3)
 
 
@@ -53,7 +53,7 @@ def test_images_and_captions_of_one_taxon_are_equal_positives() -> None:
     images, texts = corners()
     loss = taxon_loss(images, texts, ZERO, torch.tensor([0, 0, 1]), torch.arange(3))
     # Each row of logits is (1, 0, 0) in some order, so the logarithm of its denominator is log(e + 2).
-    # Rows 0 and 1 aim half at their 1 and half at a 0, row 2 at its 1 alone.
+    # The targets of rows 0 and 1 are half their 1 and half a 0, that of row 2 is only its 1.
     whole = math.log(math.e + 2)
     assert loss.item() == pytest.approx((2 * (whole - 0.5) + (whole - 1)) / 3, abs=1e-6)
 
@@ -61,7 +61,7 @@ def test_images_and_captions_of_one_taxon_are_equal_positives() -> None:
 def test_the_same_caption_of_another_taxon_is_never_a_negative() -> None:
     images, texts = corners()
     loss = taxon_loss(images, texts, ZERO, torch.arange(3), torch.tensor([7, 7, 8]))
-    # Rows 0 and 1 are left with two columns, 1 and 0; row 2 with all three.
+    # Rows 0 and 1 keep two columns, 1 and 0; row 2 keeps all three.
     expected = (2 * (math.log(math.e + 1) - 1) + math.log(math.e + 2) - 1) / 3
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
@@ -69,10 +69,10 @@ def test_the_same_caption_of_another_taxon_is_never_a_negative() -> None:
 def test_a_true_statement_about_an_image_is_neither_positive_nor_negative() -> None:
     images, texts = corners()
     family_of_the_first = torch.zeros(3, 3, dtype=torch.bool)
-    family_of_the_first[0, 2] = True  # image 0 is also what caption 2 says
+    family_of_the_first[0, 2] = True  # caption 2 is right for image 0, too
     loss = taxon_loss(images, texts, ZERO, torch.arange(3), torch.arange(3), related_BB=family_of_the_first)
     two, three = math.log(math.e + 1) - 1, math.log(math.e + 2) - 1
-    # Image 0 has two texts left, and text 2 has two images left; the four other rows have three.
+    # Image 0 keeps two texts, and text 2 keeps two images; the four other rows keep three.
     assert loss.item() == pytest.approx(((two + 2 * three) / 3 + (2 * three + two) / 3) / 2, abs=1e-6)
 
 
@@ -90,7 +90,7 @@ def test_the_logits_of_frequent_taxa_are_raised_in_training_when_an_image_picks(
 def test_siglip_takes_one_taxon_as_true_and_leaves_the_same_words_of_another_out() -> None:
     images, texts = corners()
     loss = siglip_loss(images, texts, ZERO, ZERO, torch.tensor([0, 0, 1]), torch.tensor([4, 5, 5]))
-    # True pairs: three with product 1, and (0, 1), (1, 0) with product 0. Left out: (1, 2), (2, 1), of one caption.
+    # True pairs: three with product 1, and (0, 1), (1, 0) with product 0. Omitted: (1, 2), (2, 1), of one caption.
     # False: (0, 2), (2, 0), product 0.
     expected = (3 * math.log(1 + math.exp(-1)) + 2 * math.log(2) + 2 * math.log(2)) / 3
     assert loss.item() == pytest.approx(expected, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Memory that is kept between steps, by the books of the C library, and returned to the system afterwards."""
+"""Memory that is kept between steps, as counted by the C library, and returned to the system afterwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MallocBooks(ctypes.Structure):
 
 
 def mapped_bytes_of_a_tensor() -> int:
-    """Return the memory that glibc takes from the system, only to return it again, for a tensor of 64 MiB."""
+    """Return the memory that glibc maps anew, and so returns to the system on release, for a tensor of 64 MiB."""
     mallinfo2 = ctypes.CDLL(None).mallinfo2
     mallinfo2.restype = MallocBooks
     before = mallinfo2().hblkhd

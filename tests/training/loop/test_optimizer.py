@@ -1,4 +1,4 @@
-"""Steps of the optimiser: the rate of each, clipping, the running average, and equality with torch's AdamW on the plain model."""
+"""Steps of the optimiser: learning rates, clipping, the running average, and equality with torch's AdamW on the plain model."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def test_the_weights_after_some_steps_are_those_of_torchs_adamw_on_the_plain_mod
     start = small_clip().state_dict()
     for name, value in plain.state_dict().items():
         if name.endswith("attn.in_proj_bias"):
-            continue  # the gradient of the keys' bias is rounding alone, and Adam makes whole steps of it
+            continue  # the gradient of the keys' bias is only rounding, which Adam turns into whole steps
         torch.testing.assert_close(exported[name], value, rtol=0, atol=2e-5, msg=name)
     moved = (exported["visual.proj"] - start["visual.proj"]).abs().max()
-    assert moved > 1e-3  # so that the tolerance above means something
+    assert moved > 1e-3  # so that the tolerance above is meaningful
 
 
 def test_the_norm_is_that_before_clipping_and_what_is_applied_is_clipped() -> None:
@@ -95,7 +95,7 @@ def test_the_norm_is_that_before_clipping_and_what_is_applied_is_clipped() -> No
     projection = towers.model.visual.proj
     gradient = projection.grad.clone()
     assert optimizer.step(0) == pytest.approx(expected, rel=1e-5)
-    # With no memory of earlier steps the first moment is the gradient that was applied.
+    # Without memory of earlier steps, the first moment is the applied gradient.
     moments = optimizer.state_dict()["adam"]["state"]
     applied = [state["exp_avg"] for state in moments.values() if state["exp_avg"].shape == gradient.shape]
     assert any(torch.allclose(moment, gradient / 4, rtol=1e-4, atol=1e-9) for moment in applied)
@@ -163,7 +163,7 @@ def test_no_tensor_outlives_its_step() -> None:
     for step in range(6):
         backward(towers)
         optimizer.step(step)
-        if step in {1, 5}:  # the state of the optimiser is made in the first step
+        if step in {1, 5}:  # the first step creates the state of the optimiser
             gc.collect()
             alive.append(sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects()))
     assert alive[0] == alive[1]

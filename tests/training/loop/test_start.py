@@ -1,4 +1,4 @@
-"""What a run can start from, and what is refused before training."""
+"""Models that a run can start from, and starts that are refused before training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bioclip_training.loop.start import open_start, with_pairwise_bias
 
 
 def changed(folder: Path, **text: object) -> str:
-    """A start whose text tower is configured otherwise."""
+    """Return a start whose text tower has other settings."""
     config = json.loads(json.dumps(TINY))
     config["model_cfg"]["text_cfg"] |= text
     (folder / "other.json").write_text(json.dumps(config), "utf-8")

@@ -1,4 +1,4 @@
-"""Training runs from start to end: what they make, and that an interrupted one ends where it would have."""
+"""Training runs from start to end: their results, and that an interrupted run ends like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def same_weights(one: TrainConfig, other: TrainConfig) -> bool:
 def test_a_run_learns_and_makes_a_checkpoint_that_the_main_job_opens(config: TrainConfig, catalog: Path) -> None:
     result = train(replace(config, steps=120, batch_size=24, learning_rate=4e-3), {})
     assert result.dev_top1 is not None
-    assert result.dev_top1 >= 0.5  # a sixth by chance
+    assert result.dev_top1 >= 0.5  # chance is one sixth
     folder = Path(config.output)
     for name in (
         "label_set",
@@ -110,7 +110,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights_bit_for_bit(config
 def test_a_run_killed_with_sigkill_goes_on_and_ends_with_the_same_weights_bit_for_bit(
     config: TrainConfig, tmp_path: Path
 ) -> None:
-    """In one thread as the killed process: with another number of threads the last bits are others."""
+    """The test uses one thread, as the killed process did: another number of threads changes the last bits."""
     whole = replace(config, output=str(tmp_path / "whole"), steps=40)
     killed = replace(whole, output=str(tmp_path / "killed"))
     process = subprocess.Popen(
@@ -185,7 +185,7 @@ def test_other_settings_in_the_same_folder_are_refused_by_name(config: TrainConf
         train(replace(config, should_stop=lambda: True), {})
     with pytest.raises(UsageError, match=r"config\.learning_rate was 0.002 and is now 0\.1"):
         train(replace(config, learning_rate=0.1), {})
-    train(replace(config, workers=2, cache_mb=10), {})  # these change nothing but speed
+    train(replace(config, workers=2, cache_mb=10), {})  # these change only the speed
 
 
 def test_a_folder_with_something_else_is_refused(config: TrainConfig) -> None:
@@ -211,7 +211,7 @@ def test_a_bad_sample_is_listed_and_never_fatal(config: TrainConfig, tmp_path: P
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[int, torch.Tensor], torch.Tensor]) -> None:
-    """Let the n-th forward pass in training, counted from 1, have the features that ``change(n, features)`` returns."""
+    """Replace the features of the n-th forward pass in training, counted from 1, with ``change(n, features)``."""
     own, passes = Towers.image_features, count(1)
 
     def spoilt(self: Towers, images: torch.Tensor, *, replay_from: int | None = None) -> torch.Tensor:
@@ -268,7 +268,7 @@ def test_out_of_memory_says_which_batch_would_fit(config: TrainConfig, monkeypat
 
 
 def test_a_disk_that_fills_keeps_the_last_state(config: TrainConfig) -> None:
-    """A file size limit stands for the full disk: the operating system refuses to write on."""
+    """A file size limit simulates the full disk: the operating system refuses further writes."""
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -339,7 +339,7 @@ def test_lora_trains_additions_to_the_vision_tower_and_merges_them(config: Train
     assert "visual.transformer.resblocks.0.attn.in_proj_weight" not in changed
     best = load_file(next((Path(run.output) / "training").glob("best-*.safetensors")))
     assert all(torch.equal(best[name], new[name]) for name in new)
-    torch.rand(3)  # the caller's random numbers are elsewhere when the same run is begun anew
+    torch.rand(3)  # the caller's random state differs when the same run starts again
     again = replace(run, output=str(tmp_path / "again"))
     train(again, {})
     assert same_weights(run, again)

@@ -1,4 +1,4 @@
-"""One step's gradient: the same in one piece, in parts, and over two processes."""
+"""Gradient of one step: the same in one piece, in parts, and over two processes."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def batch_of(numbers: range, shift: int = 0) -> Batch:
 def gradients(
     rows: range, world: World, *, loss: Loss = "taxon", accumulate: int = 1, seeds: int = 0
 ) -> tuple[float, dict[str, torch.Tensor]]:
-    """The loss and all gradients of a step on these rows of a batch of eight, with replay of the same rows of another."""
+    """Return the loss and all gradients of a step on these rows of a batch of eight, with the same rows of a replay batch."""
     everything, others = batch_of(range(8)), batch_of(range(8), shift=100)
     captions = list(dict.fromkeys([*everything.captions, *others.captions]))
     towers = towers_of(captions)
     if not seeds:
-        towers.vision.eval()  # so that what is dropped does not depend on how the batch is cut
+        towers.vision.eval()  # so that dropout does not depend on how the batch is split
     config = TrainConfig(data="", start="", output="", loss=loss, batch_size=8, accumulate=accumulate)
     ancestors = Ancestors([taxon.lineage for taxon in TAXA])
     sides = [
@@ -80,7 +80,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole_batch(loss: Loss, parts:
 
 
 def test_the_same_paths_are_dropped_in_both_passes_over_a_part() -> None:
-    """With other paths in the second pass the gradient would be of another loss: the same seeds give the same gradient."""
+    """Other paths in the second pass would give the gradient of another loss. The same seeds give the same gradient."""
     one, other = (
         gradients(range(8), World(), accumulate=2, seeds=7),
         gradients(range(8), World(), accumulate=2, seeds=7),
@@ -100,7 +100,7 @@ torch.save(gradients_of_half(), sys.argv[1])
 
 
 def gradients_of_half() -> dict[Loss, tuple[float, dict[str, torch.Tensor]]]:
-    """The loss and the gradients of this process's half of the batch, in a world of two."""
+    """Return loss and gradients of this process's half of the batch, in a world of two processes."""
     with joined_world("cpu") as world:
         rows = range(world.rank * 4, world.rank * 4 + 4)
         return {loss: gradients(rows, world, loss=loss) for loss in LOSSES}

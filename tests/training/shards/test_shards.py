@@ -1,4 +1,4 @@
-"""Shards: what is written, that it is always the same, reading them in every way, and going on after a kill."""
+"""Shards: their content, reproducible bytes, reading in every way, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def members(tar: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def rows(tmp_path: Path) -> list[CatalogRow]:
-    """30 images, of which 20 are train and 10 val."""
+    """30 rows with images: 20 train and 10 val."""
     return rows_with_images(tmp_path, 30, splits=SPLITS)
 
 
@@ -107,7 +107,7 @@ def test_samples_are_mixed_and_not_in_the_order_of_the_catalog(tmp_path: Path, r
 def test_shards_and_catalog_have_the_same_parts_images_and_labels(
     tmp_path: Path, rows: list[CatalogRow], part: str
 ) -> None:
-    rows[4] = CatalogRow(uri="004.png", taxon=TAXA[1], split="train")  # without a group: then its row is one
+    rows[4] = CatalogRow(uri="004.png", taxon=TAXA[1], split="train")  # without a group, the row is its own group
     rows[9] = CatalogRow(uri="009.png", taxon=TAXA[0], group="g9", split="train", box=(0.5, 0.25, 0.5, 0.5))
     write(tmp_path, rows, tmp_path / "shards")
     of_files = open_images(tmp_path / "catalog.parquet", part, dev_fraction=0.3)
@@ -174,7 +174,7 @@ def test_webdataset_reads_them_too(tmp_path: Path, rows: list[CatalogRow]) -> No
 
 
 class Stopped(Exception):
-    """What ends a writing in the middle."""
+    """Error that ends writing part way."""
 
 
 @pytest.mark.parametrize("rows_done", [1, 5, 9, 21, 29])
@@ -212,7 +212,7 @@ def test_what_a_kill_leaves_half_done_is_done_again(tmp_path: Path, rows: list[C
 
     with pytest.raises(Stopped):
         write_shards(catalog, tmp_path / "shards", options, progress=stop)
-    (tmp_path / "shards" / "unfinished" / "train-000002.json").unlink()  # renamed, and killed before it was noted
+    (tmp_path / "shards" / "unfinished" / "train-000002.json").unlink()  # renamed, then killed before it was recorded
     (tmp_path / "shards" / ".train-000003.tar.1.part").write_bytes(b"half of a tar")
     (tmp_path / "shards" / "train-000001.tar").unlink()
     resumed = write_shards(catalog, tmp_path / "shards", options)
@@ -292,7 +292,7 @@ def test_a_tar_is_closed_when_it_has_reached_its_size(tmp_path: Path) -> None:
     rows = rows_with_images(tmp_path, 10)
     for row in rows:
         noise = np.random.default_rng(int(row.uri[:3])).integers(0, 255, (40, 40, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(tmp_path / row.uri)  # about 5 kB that nothing compresses
+        Image.fromarray(noise).save(tmp_path / row.uri)  # about 5 kB that cannot be compressed
     manifest = write(tmp_path, rows, tmp_path / "shards", samples_per_shard=None, shard_bytes=16_000).manifest
     assert [shard.samples for shard in manifest.shards] == [3, 3, 3, 1]
 
@@ -369,7 +369,7 @@ def test_what_must_be_turned_converted_cut_or_reduced_becomes_a_plain_jpeg(
     assert (extension, image.format, image.mode, image.size) == ("jpg", "JPEG", "RGB", size)
     assert image.getexif().get(0x0112, 1) == 1
     expected = EncodedRegion(data, box).pixels(longest=64).astype(int)
-    assert np.abs(np.asarray(image).astype(int) - expected).mean() < 6  # noise is the worst there is for a JPEG
+    assert np.abs(np.asarray(image).astype(int) - expected).mean() < 6  # noise is the worst case for a JPEG
     again = image_member(EncodedRegion(data, box), max_side=64, quality=30)[1]
     assert len(again) < len(stored)
 
@@ -404,8 +404,8 @@ def test_real_camera_trap_photos_of_all_kinds_lie_upright_and_in_colour_in_shard
         stored = images.encoded(index).pixels()
         expected = of_files.encoded(place[images.key(index)]).pixels(longest=256)
         sizes[Path(images.key(index)).stem] = (stored.shape[1], stored.shape[0])
-        # a JPEG of quality 92 leaves 1 to 3 grey values on photographs of grass; a wrong turn or colour is tens
+        # a JPEG of quality 92 deviates by 1 to 3 grey values on photographs of grass; a wrong rotation or colour by tens
         assert np.abs(stored.astype(int) - expected).mean() < 4
     assert sizes["african_elephants"] == sizes["african_elephants_cmyk"] == (256, 192)
-    assert sizes["african_elephants_with_exif_orientation"] == (256, 192)  # stored 1536×2048, and turned by its EXIF
+    assert sizes["african_elephants_with_exif_orientation"] == (256, 192)  # stored as 1536×2048, rotated by its EXIF
     assert len(sizes) == 13

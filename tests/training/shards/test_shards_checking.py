@@ -1,4 +1,4 @@
-"""Damage of every kind is found in shards, and named in a line."""
+"""Checks of shards: every kind of damage is found and reported in one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def problems(folder: Path, *, decode: bool = False) -> list[str]:
 
 
 def rewritten(tar: Path, change: dict[str, bytes | None]) -> None:
-    """The tar with members of these endings replaced, or left out (None); the first of each ending only."""
+    """Replace the members with these endings, or remove them (None); only the first member of each ending changes."""
     with tarfile.open(tar) as opened:
         held = [(about.name, opened.extractfile(about).read()) for about in opened]  # type: ignore[union-attr]
     left = dict(change)
@@ -47,7 +47,7 @@ def rewritten(tar: Path, change: dict[str, bytes | None]) -> None:
 
 
 def settle(folder: Path, tar: Path) -> None:
-    """Make the manifest name the tar as it is now, so that only what is inside can be found."""
+    """Make the manifest match the tar as it is now, so that only damage inside it can be found."""
     import hashlib
 
     manifest = json.loads((folder / "shards.json").read_text())
@@ -79,7 +79,7 @@ def test_one_changed_bit_is_found_though_size_and_time_stay(shards: Path) -> Non
     tar = shards / "val-000000.tar"
     times = tar.stat()
     data = bytearray(tar.read_bytes())
-    data[512 + 45] ^= 1  # among the pixels of the first image, behind the tar's header of 512 bytes
+    data[512 + 45] ^= 1  # among the pixels of the first image, after the tar header of 512 bytes
     tar.write_bytes(data)
     os.utime(tar, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert problems(shards) == ["val-000000.tar: damaged: its sha256 is not the one in the manifest"]

@@ -1,4 +1,4 @@
-"""Small invented checklists in the formats that an index is made from, for the tests of the taxonomy."""
+"""Small invented checklists in the formats that an index is built from, for the tests of the taxonomy."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FAUNA: tuple[Name, ...] = (
 
 
 def gbif_text(names: Iterable[Name], **extra: dict[str, str]) -> str:
-    """A ``Taxon.tsv``; ``extra`` gives more cells by ``id_`` and the name's id."""
+    """Return a ``Taxon.tsv``. ``extra`` gives more cells by ``id_`` and the id of the name."""
     lines = ["\t".join(GBIF_COLUMNS)]
     for own, parent, accepted, canonical, author, rank, status in names:
         cells = {
@@ -59,7 +59,7 @@ def gbif_text(names: Iterable[Name], **extra: dict[str, str]) -> str:
 
 
 def opened(folder: Path, text: str | bytes, name: str = "Taxon.tsv") -> TaxonomyIndex:
-    """The index of one file's text, as checklist "Inventa" of 2024."""
+    """Open the index of one file's text, as checklist "Inventa" of 2024."""
     source = folder / name
     source.write_bytes(text if isinstance(text, bytes) else text.encode())
     build_taxonomy(source, folder / "made.taxonomy", checklist="Inventa", version="2024")

@@ -1,4 +1,4 @@
-"""How far apart the spellings of two names are."""
+"""Edit distance between the spellings of two names."""
 
 from __future__ import annotations
 

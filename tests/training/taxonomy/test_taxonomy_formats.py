@@ -1,4 +1,4 @@
-"""Indexes made of checklists in each of the formats, with what goes wrong in each."""
+"""Indexes built from checklists in each format, with the faults of each."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_a_darwin_core_table_without_parents_gets_its_lineage_from_its_columns(t
     found = index.resolve(Taxon(), "Fictomala candida")
     assert found.taxon is not None
     assert (found.taxon.taxonomic_name, found.taxon_id) == ("Fictoplantae Fictaceae Fictomala alba", "Inventa:x1")
-    family = index.resolve(Taxon(family="Fictaceae")).taxon  # listed in a column only
+    family = index.resolve(Taxon(family="Fictaceae")).taxon  # listed only in a column
     assert family is not None
     assert family.taxonomic_name == "Fictoplantae Fictaceae"
 

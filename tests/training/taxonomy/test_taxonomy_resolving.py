@@ -1,4 +1,4 @@
-"""Names resolved against an invented checklist: what is accepted, what is not, and the reasons."""
+"""Names resolved against an invented checklist: accepted names, refused names, and the reasons."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_an_epithet_alone_never_matches_a_genus(index: TaxonomyIndex) -> None:
     (candidate,) = index.candidates("rufictipes")
     assert (candidate.outcome, candidate.name) == (Outcome.WRONG_RANK, "Rufictipes")
     assert index.candidates("Rufictipes", rank=Rank.SPECIES)[0].outcome == Outcome.WRONG_RANK
-    assert index.candidates("rufictipes", rank=Rank.GENUS)[0].outcome == Outcome.EXACT  # said to be a genus
+    assert index.candidates("rufictipes", rank=Rank.GENUS)[0].outcome == Outcome.EXACT  # stated to be a genus
 
 
 def test_a_name_at_another_rank_is_wrong(index: TaxonomyIndex) -> None:

@@ -1,4 +1,4 @@
-"""The choice of how to compute a block: fixed where nothing is gained, measured where it may be, and never by noise."""
+"""Choice of how to compute a block: fixed without possible gain, measured otherwise, and never decided by noise."""
 
 from __future__ import annotations
 

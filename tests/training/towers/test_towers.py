@@ -1,4 +1,4 @@
-"""The towers in training: everything that is saved leaves features and gradients as open_clip's own forward gives them."""
+"""Towers in training: every shortcut leaves features and gradients as in open_clip's own forward pass."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bioclip_training.loop.losses import clip_loss
 from bioclip_training.towers.blocks import Kernels
 from bioclip_training.towers.model import Towers
 
-# fp32 sums in another order: gradients here are of the order of 0.01 to 1.
+# fp32 sums in a different order; gradients here are between 0.01 and 1.
 RTOL, ATOL = 1e-4, 1e-5
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -61,7 +61,7 @@ def assert_same_gradients(towers: Towers, ours: dict[str, torch.Tensor], theirs:
     used = torch.tensor(towers.text.table.used)
     torch.testing.assert_close(ours.pop("token_table"), embedding[used], rtol=RTOL, atol=ATOL)
     embedding[used] = 0
-    assert not embedding.any()  # what is no parameter of ours has no gradient of theirs
+    assert not embedding.any()  # tokens that our table leaves out have no gradient in open_clip either
     assert ours.keys() == theirs.keys()
     for name, gradient in ours.items():
         torch.testing.assert_close(gradient, theirs[name], rtol=RTOL, atol=ATOL, msg=name)
@@ -84,7 +84,7 @@ def test_features_and_gradients_are_those_of_the_models_own_forward(kind: str) -
     Kernels(attention="explicit"), Kernels(linear="contiguous"), Kernels(linear="mixed"),
 ])  # fmt: skip
 def test_every_way_of_computing_a_block_in_fp32_gives_the_same_gradients(kernels: Kernels) -> None:
-    # This processor may multiply in bf16 where ``mixed`` allows it: the tolerance is then that of bf16.
+    # This processor may multiply in bf16 if ``mixed`` allows it; then the tolerance is that of bf16.
     towers = small_towers(small_clip(), kernels={"vision": kernels.as_dict(), "text": kernels.as_dict()})
     theirs, ours = gradients_of_its_own(small_clip(), 4), gradients_of_towers(towers, 4)
     if kernels.linear != "mixed":
@@ -107,7 +107,7 @@ def test_bf16_gradients_point_where_those_of_fp32_do_and_are_kept_in_fp32(kernel
     theirs, ours = gradients_of_its_own(small_clip(), 4), gradients_of_towers(towers, 4)
     assert {gradient.dtype for gradient in ours.values()} == {torch.float32}
     for name in ours.keys() & theirs.keys() - {"logit_scale"}:
-        # The bias of the keys has no effect on a softmax: its gradient is rounding and nothing else.
+        # The bias of the keys does not affect a softmax, so its gradient is only rounding.
         mine, other = (
             values.flatten()[: 64 if name.endswith("in_proj_bias") else None] for values in (ours[name], theirs[name])
         )
@@ -185,7 +185,7 @@ def test_a_locked_text_tower_encodes_each_caption_once_a_run() -> None:
     assert not first.requires_grad
     torch.testing.assert_close(first, own_text_features(small_clip(), CAPTIONS).detach(), rtol=0, atol=1e-5)
     with torch.no_grad():
-        towers.model.positional_embedding += 1  # nothing reads it again
+        towers.model.positional_embedding += 1  # without effect, since a locked tower does not compute twice
     assert torch.equal(towers.text_features(CAPTIONS[::-1]), first.flip(0))
     assert not any(item.name.startswith(("transformer.", "token")) for item in towers.trainable())
 
@@ -247,7 +247,7 @@ def test_exported_weights_can_be_taken_back_for_validation() -> None:
 
 
 def two_sided_text() -> CustomTextCLIP:
-    """A text tower like SigLIP's: every token sees every other, and the last is pooled."""
+    """Return a text tower like SigLIP's: every token sees every other, and the last one is pooled."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         return CustomTextCLIP(
