@@ -15,17 +15,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bioclip_core.classify import Candidate
 from bioclip_core.errors import UsageError
 from bioclip_core.identity import file_sha256
-from bioclip_core.labels.label_set import LabelSet
 from bioclip_plugin.items.media import MediaItem, Place, Region
 from bioclip_plugin.items.verdicts import Verdict
+
+if TYPE_CHECKING:  # NumPy is not needed for --help
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bioclip_core.classify import Candidate
+    from bioclip_core.labels.label_set import LabelSet
 
 
 @dataclass(frozen=True, slots=True)
