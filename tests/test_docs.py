@@ -1,4 +1,4 @@
-"""The documentation says what the code does: signatures, fields, commands, options, links, and code that is run."""
+"""The documentation agrees with the code: signatures, fields, commands, options, links, and code that is run."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def hooks() -> Iterator[tuple[str, Any]]:
 
 
 def code_blocks(page: Path, marker: str) -> list[str]:
-    """The Python blocks under a comment that begins with ``marker``."""
+    """Return the Python blocks under a comment that begins with ``marker``."""
     pattern = rf"<!-- {re.escape(marker)}[^>]*-->\n```python\n(.*?)```"
     return re.findall(pattern, page.read_text("utf-8"), flags=re.DOTALL)
 
 
 def section(text: str, heading: str) -> str:
-    """What stands under a heading of the second level."""
+    """Return the text under a heading of the second level."""
     found = re.search(rf"^## {re.escape(heading)}$(.*?)(?=^## |\Z)", text, flags=re.DOTALL | re.MULTILINE)
     assert found, f"there is no heading: ## {heading}"
     return found[1]
@@ -51,7 +51,7 @@ def section(text: str, heading: str) -> str:
 
 @pytest.mark.parametrize(("name", "hook"), [pytest.param(name, hook, id=name) for name, hook in hooks()])
 def test_each_hook_has_its_exact_signature_as_a_heading(name: str, hook: Any) -> None:
-    signature = str(inspect.signature(hook)).replace("'", "")  # annotations as they are written in the source
+    signature = str(inspect.signature(hook)).replace("'", "")  # annotations as written in the source
     assert f"### `{name}{signature}`\n" in HOSTS
 
 
@@ -70,7 +70,7 @@ def test_each_public_name_is_explained_to_hosts() -> None:
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:
-    """Every command with its whole name, those of groups too."""
+    """Yield every command with its full name, including those of groups."""
     manager = create_plugin_manager(installed=False)
     cli = command_line(manager)
     context = click.Context(cli)
@@ -112,7 +112,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as code hosts make them."""
+    """Return the anchors of a page's headings, as code hosts make them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -149,7 +149,7 @@ def test_the_programs_in_the_docs_run_without_network(code: str, tmp_path: Path)
 
 
 def test_the_bridge_of_the_docs_answers_a_hosts_own_hook(tmp_path: Path) -> None:
-    """A host called fieldcam with a manager, a hook and a marker of its own, and the code of the page as it stands there."""
+    """The host, fieldcam, has its own manager, hook and marker, and runs the code of the page unchanged."""
     (code,) = code_blocks(ROOT / "docs" / "hosts.md", "bridge")
     names: dict[str, Any] = {}
     exec(code, names)

@@ -1,4 +1,4 @@
-"""The example plugin of the docs, built and installed as a package and used by a host in a process of its own."""
+"""The example plugin of the docs, built and installed as a package and used by a host in a separate process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 PACKAGE = Path(__file__).parents[1] / "docs" / "examples" / "bioclip-field-station"
 
-# The host: finds the plugin by its entry point, lists a card through it and classifies with the colour model.
+# The host finds the plugin by its entry point, lists a card through it and classifies with the colour model.
 HOST = """
 import json, sys
 from pathlib import Path
@@ -53,7 +53,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder into which pip installed the package; built from a copy, since building leaves files behind."""
+    """Folder into which pip installed the package, built from a copy because building leaves files behind."""
     base = tmp_path_factory.mktemp("field_station")
     source = shutil.copytree(
         PACKAGE, base / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
@@ -67,7 +67,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a camera's card: two photos, and an entry that names none."""
+    """Folder with a camera's card: two photos, and an entry without one."""
     folder = tmp_path_factory.mktemp("card")
     Image.new("RGB", (16, 16), (0, 0, 255)).save(folder / "WB000001.PNG")
     Image.new("RGB", (16, 16), (255, 0, 0)).save(folder / "WB000002.PNG")
@@ -86,7 +86,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reply(installed: Path, card: Path) -> dict[str, Any]:
-    """What the host printed."""
+    """Return the output of the host."""
     paths = [str(installed), *(path for path in sys.path if path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "FIELD_STATION_DIARY": str(card / "diary.jsonl")}
     done = subprocess.run(
@@ -118,7 +118,7 @@ def test_its_source_takes_a_card_by_content_and_lists_what_the_camera_wrote(repl
 
 def test_its_checklist_makes_other_species_impossible_at_the_station_and_nowhere_else(reply: dict[str, Any]) -> None:
     at_station, red, elsewhere = reply["answers"]
-    # The photo is blue and blue is not on the list: red and green have the same cosine 0, and share the probability.
+    # The photo is blue, and blue is not on the list. Red and green have the same cosine, 0, and share the probability.
     assert sorted(at_station) == [["Fabulichthys ruber", 0.5], ["Fabulichthys viridis", 0.5]]
     # The cosines are 1 and 0: e / (e + 1) and 1 / (e + 1).
     assert red == [["Fabulichthys ruber", 0.7311], ["Fabulichthys viridis", 0.2689]]

@@ -81,7 +81,7 @@ def test_hook_classify_images(pm: BioclipPluginManager, request_for_fish: Classi
     assert failed.failure.stage == "read"
     assert "does not exist" in failed.failure.reason
     assert failed.candidates == ()
-    # 0.73 reaches the default threshold of 0.65, and not 0.75
+    # 0.73 is above the default threshold of 0.65, but below 0.75
     assert red.consensus is not None
     assert red.consensus.name == "a red fish"
     strict = ClassifyRequest(model="fake", labels=FISH, threshold=0.75)
@@ -111,12 +111,12 @@ def test_hook_embed_images(pm: BioclipPluginManager, request_for_fish: ClassifyR
     assert red.dtype == np.float16
     assert red.tolist() == [[1.0, 0.0, 0.0]]
     assert failed is None
-    # one third of the length squared each, rounded to float16 (11 bits: half a unit in the last place is 2.5e-4)
+    # one third of the squared length each, rounded to float16 (11 bits: half a unit in the last place is 2.5e-4)
     assert grey[0] == pytest.approx([3**-0.5] * 3, abs=2.5e-4)
 
 
 def test_hook_train_model(pm: BioclipPluginManager, tmp_path: Path) -> None:
-    """A collection of plain colours and a tiny model: what comes back is a checkpoint that the other hooks take."""
+    """The hook trains a tiny model on a collection of plain colours and returns a checkpoint that the other hooks accept."""
     rows = []
     for number, (colour, genus) in enumerate([((200, 30, 30), "Rubra"), ((30, 30, 200), "Caerula")] * 6):
         Image.new("RGB", (40, 40), colour).save(tmp_path / f"{number}.png")
@@ -156,7 +156,7 @@ def test_two_models_of_one_name_are_an_error(pm: BioclipPluginManager) -> None:
 
 
 class Shelf:
-    """A source for addresses that begin with ``shelf:``, and for files that say so in their first line."""
+    """Source for addresses that begin with ``shelf:``, and for files with that word in their first line."""
 
     name = "shelf"
 
@@ -175,7 +175,7 @@ def test_hook_register_sources(pm: BioclipPluginManager, tmp_path: Path) -> None
 
     pm.register(Shelves())
     names = [source.name for source in pm.sources()]
-    assert names[0] == "shelf"  # plugins are asked before the built-ins, of which one takes any file
+    assert names[0] == "shelf"  # plugins come before the built-ins, one of which takes any file
     assert len(names) > 1
     (tmp_path / "ant.png").write_bytes(b"an image, for all that listing cares")
     items = list(Listing(["shelf:north", str(tmp_path / "ant.png")], pm.sources()))
@@ -239,11 +239,11 @@ def test_hook_register_commands(pm: BioclipPluginManager) -> None:
     assert (called.exit_code, called.output) == (0, "good morning\n")
     overview = CliRunner().invoke(group, ["--help"]).output
     assert "Say something kind." in overview
-    assert "classify" in overview  # the built-ins' own come through the same hook
+    assert "classify" in overview  # the built-ins' own commands come through the same hook
 
 
 class Warden:
-    """Gives the same weights for a country, and counts how often it is asked."""
+    """Plugin that gives the same weights for a country, and counts its calls."""
 
     def __init__(self, country: str, weights: dict[str, float]) -> None:
         self.country = country
@@ -265,13 +265,13 @@ def test_hook_candidate_taxa(pm: BioclipPluginManager, request_for_fish: Classif
     here, there = Place(country="NO", month=5), Place(country="SE", month=5)
     items = [picture("1", RED, here), picture("2", RED, there), picture("3", BLUE, here), picture("4", RED)]
     at_home, abroad, again, nowhere = pm.hook.classify_images(items=items, request=request_for_fish)
-    assert probabilities(at_home) == {"a blue fish": 1.0}  # what is impossible is no candidate
+    assert probabilities(at_home) == {"a blue fish": 1.0}  # an impossible label is not a candidate
     assert probabilities(again) == {"a blue fish": 1.0}
     for untouched in (abroad, nowhere):
         assert probabilities(untouched) == pytest.approx(
             {"a red fish": LIKELY, "a blue fish": 1 - LIKELY}, abs=TOLERANCE
         )
-    assert sorted(place.country or "" for place in warden.asked) == ["NO", "SE"]  # once a distinct place
+    assert sorted(place.country or "" for place in warden.asked) == ["NO", "SE"]  # once per distinct place
 
 
 def test_the_weights_of_several_plugins_multiply(pm: BioclipPluginManager, request_for_fish: ClassifyRequest) -> None:
@@ -305,7 +305,7 @@ def test_weights_of_another_length_are_the_plugins_error(
 
 
 def test_hook_answers_stored(pm: BioclipPluginManager, tmp_path: Path) -> None:
-    """The observer reads the store itself: what it is told of must be there already."""
+    """The observer reads the store itself: reported answers must already be there."""
     heard: list[tuple[int, list[str], int]] = []
 
     class Observer:
@@ -320,9 +320,9 @@ def test_hook_answers_stored(pm: BioclipPluginManager, tmp_path: Path) -> None:
     items = [picture("1", RED), picture("2", BLUE), picture("3", (0, 255, 0)), str(tmp_path / "missing.jpg")]
     pm.hook.classify_images(items=items, request=kept)
     assert [uri for _, uris, _ in heard for uri in uris] == ["1", "2", "3", str(tmp_path / "missing.jpg")]
-    assert heard[0] == (1, ["1", "2"], 2)  # told of the first batch when it was committed, not at the end
+    assert heard[0] == (1, ["1", "2"], 2)  # the first batch is reported when it is committed, not at the end
     assert heard[-1][2] == 4
-    # Nothing is told where nothing is stored.
+    # Without a store, the hook is not called.
     told = len(heard)
     pm.hook.classify_images(items=items, request=ClassifyRequest(model="fake", labels=FISH))
     assert len(heard) == told
@@ -348,7 +348,7 @@ def test_an_observer_that_raises_is_logged_and_loses_no_answer(
 def test_hooks_may_be_called_from_an_observers_thread_without_a_deadlock(
     pm: BioclipPluginManager, tmp_path: Path
 ) -> None:
-    """An observer that asks for another classification: the writer's thread must not wait for itself."""
+    """The observer requests another classification, so the writer's thread must not wait for itself."""
     second: list[str] = []
 
     class Curious:
@@ -371,7 +371,7 @@ def test_hooks_may_be_called_from_an_observers_thread_without_a_deadlock(
 
 
 class Filmstrips:
-    """Opens ``.strip`` files: text with a colour a line, each of which is a frame."""
+    """Opener of ``.strip`` files: text with one colour per line, each of which is a frame."""
 
     @hookimpl
     def media_suffixes(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Inside somebody else's program: several threads, an unchanged process, streams that end early, every kind of input."""
+"""Use inside another program: several threads, an unchanged process, streams that end early, every kind of input."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from bioclip_plugin.testing import FakeEncoder, FakeModel
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
 FISH = ("a red fish", "a green fish", "a blue fish", "a red and green fish")
 BEST = {"red": FISH[0], "green": FISH[1], "blue": FISH[2], "yellow": FISH[3]}
-# A red image's cosines are 1, 0, 0 and 1/√2.
+# The cosines of a red image are 1, 0, 0 and 1/√2.
 LIKELY = math.e / (math.e + 2 + math.exp(2**-0.5))
 TOLERANCE = 1e-3  # the label between red and green is rounded to float16, which moves a probability by up to 2e-4
 
@@ -46,7 +46,7 @@ def test_a_session_names_the_options_of_a_request() -> None:
 
 
 class CountedModel:
-    """A model that counts how often it is opened and which threads use it."""
+    """Model that counts how often it is opened and which threads use it."""
 
     def __init__(self) -> None:
         self.opened = 0
@@ -87,7 +87,7 @@ def png(colour: tuple[int, int, int]) -> bytes:
 
 
 def write_shades(folder: Path, count: int) -> list[str]:
-    """Files whose contents all differ, so that none is answered from another's features."""
+    """Write files with different contents, so that features are never shared."""
     paths = []
     for number in range(count):
         path = folder / f"shade_{number:03d}.png"
@@ -104,7 +104,7 @@ def test_four_threads_share_one_open_session_through_the_hook(tmp_path: Path, st
     start = threading.Barrier(4, timeout=60)
 
     def ask(colour: str) -> list[str]:
-        # An equal request, not the same object: hosts build it where they need it.
+        # An equal request, not the same object: hosts build one at each place of use.
         request = ClassifyRequest(model="counted", labels=FISH, store=str(tmp_path / store) if store else None)
         images = [Image.new("RGB", (16 + number, 16), COLOURS[colour]) for number in range(5)]
         items = [MediaItem(uri=f"{colour}/{number}", image=image) for number, image in enumerate(images)]
@@ -176,7 +176,7 @@ def state_after(requests: list[dict[str, Any]], paths: list[str]) -> dict[str, A
     }
     done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""  # a component does not talk
+    assert done.stderr == ""  # a component does not print
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -192,7 +192,7 @@ def test_classifying_leaves_the_process_as_it_was(tmp_path: Path) -> None:
 
 
 def _header_of_a_huge_png() -> bytes:
-    """A PNG that announces 40,000 × 40,000 pixels, where Pillow itself would warn or raise."""
+    """Return a PNG that announces 40,000 × 40,000 pixels, at which Pillow itself would warn or raise."""
     data = bytearray(png((1, 2, 3)))
     data[16:24] = (40_000).to_bytes(4, "big") * 2
     return bytes(data)
@@ -212,7 +212,7 @@ def test_closing_a_stream_keeps_what_is_committed_and_repeats_nothing(
     assert encoded < 40
     with Store.open(address) as store:
         done = [item.item.uri for item in store.items_of(store.run()) if item.status == "done"]
-        assert done == paths[:encoded]  # all that was encoded was committed, and in order
+        assert done == paths[:encoded]  # every encoded image was committed, in order
     with Session(model="fake", labels=FISH, store=address, plugins=pm, batch_size=4) as session:
         assert [answer.item.uri for answer in session.classify_stream(paths)] == paths
     assert fake.encoder.images_encoded == 40
@@ -233,7 +233,7 @@ def test_a_stream_is_read_no_further_ahead_than_its_queues_are_long(pm: BioclipP
         for _ in range(20):
             next(stream)
         stream.close()
-    # 20 answers, and at most the batches in hand: 2 batches of images ahead, 2 a worker, 3 finished ones.
+    # 20 answers, and at most the batches in progress: 2 batches of images ahead, 2 per worker, 3 finished ones.
     assert 20 <= drawn <= 40
 
 

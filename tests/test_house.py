@@ -1,4 +1,4 @@
-"""The house as others may rely on it: public names, the cost of an import, the rooms, and a test for every hook."""
+"""Public names, the cost of an import, the rooms, and a test for every hook."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ print(json.dumps({"heavy": found, "modules": modules, "handlers": len(logging.ge
 
 
 def imported(*packages: str) -> dict[str, object]:
-    """What a fresh process says after it imported every module of these packages."""
+    """Return the report of a new process after it has imported every module of these packages."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL, " ".join(HEAVY), *packages], env=environment, capture_output=True, text=True, timeout=120,

@@ -1,4 +1,4 @@
-"""The plugin manager: what is installed, what had to be left out, and what is refused."""
+"""The plugin manager: installed plugins, skipped plugins, and refused ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Lays a package down as pip does: a module, and a dist-info folder with its entry point."""
+    """Function that installs a package as pip does: a module, and a dist-info folder with its entry point."""
     monkeypatch.syspath_prepend(tmp_path)
     modules: list[str] = []
 
@@ -38,7 +38,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (info / "entry_points.txt").write_text(f"[bioclip]\n{name} = {module}:plugin\n")
 
     yield lay_down
-    for module in modules:  # so that another test's package of this name is imported anew
+    for module in modules:  # so that another test's package of this name is imported again
         sys.modules.pop(module, None)
 
 
@@ -79,7 +79,7 @@ def test_a_plugin_that_cannot_be_used_is_left_out_logged_and_listed(
     assert reason in failure.reason
     assert "plugin broken (bioclip-broken) was skipped" in caplog.text
     assert not manager.has_plugin("broken")
-    assert "installed-fake" in manager.models()  # the others are not the worse for it
+    assert "installed-fake" in manager.models()  # the others still work
 
 
 def test_two_installed_plugins_of_one_name_are_an_error(install: Install) -> None:

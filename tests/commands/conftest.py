@@ -1,4 +1,4 @@
-"""The command line over a fake model that sees colours, in a working directory of the test's own."""
+"""The command line over a fake model that sees colours, in the test's own working directory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def manager(model: FakeModel) -> BioclipPluginManager:
 def bioclip(
     manager: BioclipPluginManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Bioclip:
-    """The command line as a function, run in ``tmp_path``."""
+    """Command line as a function that runs in ``tmp_path``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BIOCLIP_CONFIG", raising=False)
     monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "cache"))
@@ -59,7 +59,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def taxa(tmp_path: Path) -> Path:
-    """Three species whose genera are colours, which is what the fake text tower reads; one stands there twice."""
+    """Table of three species whose genera are colours, as the fake text tower expects; one row is duplicated."""
     table = tmp_path / "taxa.csv"
     table.write_text(
         "kingdom,family,genus,specificEpithet,vernacularName,note\n"
@@ -74,14 +74,14 @@ def taxa(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def labels(bioclip: Bioclip, taxa: Path) -> str:
-    """The label set of the three species."""
+    """Label set of the three species."""
     assert bioclip("labels", "build", taxa, "--model", "fake", "--output", "labels").code == 0
     return "labels"
 
 
 @pytest.fixture
 def classified(bioclip: Bioclip, photos: Path, labels: str) -> str:
-    """A store with a finished run over the photos."""
+    """Store with a finished run over the photos."""
     outcome = bioclip("classify", "photos", "--model", "fake", "--labels", labels, "--store", "results.db")
     assert outcome.code == 3  # the empty file
     return "results.db"

@@ -1,4 +1,4 @@
-"""``calibrate``: the temperature it fits, where it is kept, and what it changes for the main job."""
+"""``calibrate``: the fitted temperature, its file, and its effect on other commands."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ PIXELS = {"red": (255, 0, 0), "green": (0, 255, 0)}
 
 @pytest.fixture
 def catalog(bioclip: Bioclip, tmp_path: Path) -> str:
-    """Twenty images in a part called tune, each red or green, and sixteen of them labelled so; the other four as blue.
+    """Twenty red or green images in the split ``tune``: sixteen have the right label, the other four are labelled blue.
 
-    A red image's cosines are 1, 0, 0, so with the scale s / T the truth has the probability p = e^(s/T) / (e^(s/T) + 2) in
-    sixteen and (1 - p) / 2 in four images: most likely at p = 0.8, which is s / T = ln 8.
+    The cosines of a red image are 1, 0, 0. With the scale s / T, the truth has the probability p = e^(s/T) / (e^(s/T) + 2) in
+    sixteen images and (1 - p) / 2 in four. This is most likely at p = 0.8, which is s / T = ln 8.
     """
     rows = []
     for number in range(20):
@@ -67,7 +67,7 @@ def test_the_temperature_is_the_likeliest_and_the_main_job_uses_it(
     after = Engine(request(labels), manager).identities
     with Session(model="fake", labels=labels, plugins=manager) as session:
         answer = session.classify("1.png").candidates
-    # features are rounded to float16 and the temperature is found on a grid: a thousandth of a probability
+    # features are rounded to float16 and the temperature comes from a grid: 0.001 of probability
     assert [candidate.probability for candidate in answer] == pytest.approx([0.8, 0.1, 0.1], abs=2e-3)
     assert after.feature_id == before.feature_id
     assert after.answer_id != before.answer_id
@@ -92,7 +92,7 @@ def test_evaluate_uses_the_temperature_of_the_pair(bioclip: Bioclip, catalog: st
     assert bioclip(*call, "--labels", labels, "--output", "out").code == 0
     found = json.loads(Path("out/metrics.json").read_text("utf-8"))["calibration"]
     assert found["temperature"] == pytest.approx(10 / math.log(8), rel=2e-3)
-    # sixteen of twenty are right, and all are 0.8 sure; bins of one or two images are all right or all wrong
+    # sixteen of twenty are right at probability 0.8; bins of one or two images are all right or all wrong
     assert found["nll"] == pytest.approx(-(0.8 * math.log(0.8) + 0.2 * math.log(0.1)), abs=2e-3)
 
 

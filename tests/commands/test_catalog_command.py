@@ -1,4 +1,4 @@
-"""``catalog``: a table becomes a file, and what it did is said."""
+"""``catalog``: a table becomes a file, and the command reports the changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bioclip_training.catalog.rows import Catalog
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """Twelve images of two invented species in six events, one label that is a family, and two rows that cannot be used."""
+    """Twelve images of two invented species in six events, one label that is a family, and two unusable rows."""
     (tmp_path / "images").mkdir()
     rows = ["image,eventID,kingdom,family,genus,specificEpithet,scientificName,vernacularName"]
     for seed in range(12):

@@ -51,7 +51,7 @@ NOT_AN_OPTION = {
     "train": {"betas", "eps", "tell", "should_stop"},
 }
 PARTLY = {"models export", "models info", "rules apply", "labels build", "labels import", "prototypes build"}
-"""Commands that take a few fields of a request."""
+"""Commands that take only a few fields of a request."""
 OTHER_DEFAULTS = {
     ("classify", "store"): "bioclip.db",
     ("rules apply", "store"): "bioclip.db",
@@ -62,7 +62,7 @@ OTHER_DEFAULTS = {
     ("shards write", "samples_per_shard"): None,  # 1000, unless --size-mb is given
 }
 OWN = {"store", "run", "output", "force", "as_json"}
-"""Options that several commands have and no dataclass."""
+"""Options of several commands that do not fill a dataclass."""
 OWN_OF_COMMAND = {
     "classify": {"rehash"},
     "export": {"format_name"},
@@ -118,7 +118,7 @@ def check_type(option: click.Option, written: str) -> None:
 
 
 def check_allowed(option: click.Option, kind: type, name: str) -> None:
-    """See that the dataclass takes what the command line takes, and refuses what the command line refuses."""
+    """Check that dataclass and command line accept and refuse the same values."""
 
     def make(value: Any) -> Any:
         return kind(**{**NEEDED.get(kind, {}), **TOGETHER.get(name, {}), name: value})

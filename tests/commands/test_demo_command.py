@@ -1,4 +1,4 @@
-"""``demo``: the whole job, twice, in a folder of its own."""
+"""``demo``: the complete job, run twice, in its own folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_demo_draws_classifies_shows_and_exports_and_does_nothing_twice(bioc
     assert all(row["scientific_name"].startswith("Fict") for row in rows if row["status"] == "done")
     page = Path("look/report.html").read_text()
     assert all(Path(row["uri"]).name in page for row in rows)
-    assert "<dt>places</dt><dd>2</dd>" in page  # cameras without a name
+    assert "<dt>places</dt><dd>2</dd>" in page  # deployments without a name
     second = bioclip("demo", "--folder", "look")
     assert second.code == 0
     assert "All 23 were done by an earlier demo" in second.out

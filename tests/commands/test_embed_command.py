@@ -1,4 +1,4 @@
-"""``embed``: features in a Parquet file that others can read."""
+"""``embed``: features in a Parquet file that other programs can read."""
 
 from __future__ import annotations
 

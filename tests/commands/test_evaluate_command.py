@@ -1,4 +1,4 @@
-"""``evaluate`` on the command line: what it prints, its exit codes, its errors."""
+"""``evaluate`` on the command line: output, exit codes and errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TAXA = {
 
 @pytest.fixture
 def catalog(bioclip: Bioclip, tmp_path: Path) -> str:
-    """Red and green images, three of each in train; in val one of each, and a red one that is said to be green."""
+    """Catalog of red and green images: three of each in train, and in val one of each and a red one labelled green."""
     rows = []
     for number, (colour, truth, split) in enumerate(
         [*[(colour, colour, "train") for colour in ("red", "green") * 3], ("red", "red", "val"), ("green", "green", "val"),

@@ -1,4 +1,4 @@
-"""``export``: every listed image is in the file, whole or not at all, twice the same."""
+"""``export``: every listed image is in the file, the file is whole or absent, and a repeated export is identical."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def item(
 
 
 class Chosen(Export):
-    """An export of given items, as if a store held them."""
+    """Export of given items, as if they came from a store."""
 
     def __init__(self, items: Iterable[StoredItem], run: Run) -> None:
         super().__init__(cast("Store", None), run)
@@ -181,7 +181,7 @@ def test_the_same_results_give_the_same_bytes(bioclip: Bioclip, classified: str,
 
 
 class Regions(list[StoredRegion]):
-    """An item's regions, which know how many like them are in memory."""
+    """Regions of an item, with a count of such objects in memory."""
 
     alive = most_alive = 0
 
@@ -199,7 +199,7 @@ def test_a_long_run_is_written_item_by_item(tmp_path: Path, name: str) -> None:
     Regions.most_alive = 0
     items = (StoredItem(MediaItem(f"{n}.jpg"), "done", None, Regions()) for n in range(2000))
     assert EXPORTERS[name].write(tmp_path / "out", Chosen(items, run_of())) == 2000
-    assert Regions.most_alive <= 1002  # 500 whose reviews are asked for together, and the 500 before them
+    assert Regions.most_alive <= 1002  # 500 whose reviews are read together, and the 500 before them
 
 
 def test_parquet_holds_one_row_group_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +268,7 @@ def test_a_store_is_never_replaced(bioclip: Bioclip, classified: str, command: t
     assert refused.code == 1
     assert "give another name" in refused.err
     assert Path(classified).read_bytes() == before
-    copy = Path("copy.db")  # not the one that is read, but a store all the same
+    copy = Path("copy.db")  # not the store that is read, but still a store
     copy.write_bytes(before)
     assert "perhaps a result store" in bioclip(*command, *store, "--output", copy, "--force").err
 

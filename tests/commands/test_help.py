@@ -1,4 +1,4 @@
-"""Every command's help teaches with an example."""
+"""Help of every command, with an example."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ sys.exit(", ".join(sorted(heavy)) or 0)
 
 
 def resolve(given: list[str]) -> None:
-    """Parse an example as click does when it is given, without running it."""
+    """Parse an example with click, without running it."""
     cli = command_line(create_plugin_manager(installed=False))
     command: click.Command = cli
     with click.Context(cli) as ctx:

@@ -1,4 +1,4 @@
-"""``labels``: built from tables, imported, searched, checked."""
+"""``labels``: build from tables, import, search, check."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_several_tables_of_several_kinds_are_joined(bioclip: Bioclip, taxa: Path
     names = {LabelSet.open("joined").taxon(row).scientific_name for row in range(6)}
     assert "8 rows read: 6 distinct taxa" in said.out
     assert names == {"Red fictus", "Green fictus", "Blue pictus", "Green viridis", "Blue caerulea", "Red ruber"}
-    assert "masked vectors, which are never an answer: 3 duplicate" in said.out  # the fake tower reads colours alone
+    assert "masked vectors, which are never an answer: 3 duplicate" in said.out  # the fake tower reads only colours
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -157,7 +157,7 @@ def found(labels: str, text: str) -> list[str]:
     ("text", "expected"),
     [
         ("red fictus", ["Red fictus 1"]),
-        ("RED", ["Red 1"]),  # the genus; a species is found by its epithet or both names
+        ("RED", ["Red 1"]),  # the genus; a species is found by its epithet or by both names
         ("fict", ["Fictia 3", "Green fictus 1", "Red fictus 1"]),
         ("coldidae", ["Coldidae 2"]),
         ("gr fi", ["Green fictus 1"]),

@@ -1,4 +1,4 @@
-"""``bioclip.toml``: the same names as on the command line, checked before anything runs."""
+"""``bioclip.toml``: the same names as on the command line, checked before a command starts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_key_stands_for_all_commands_that_know_it(
 ) -> None:
     said = configured('model = "fake"\nlabels = "labels"\nstore = "mine.db"', *CLASSIFY)
     assert said.code == 3
-    assert "fake" in bioclip("runs", "list").out  # the same store; this command knows neither model nor labels
+    assert "fake" in bioclip("runs", "list").out  # the same store; this command has neither model nor labels
     assert bioclip("export", "--output", "r.csv").code == 0
 
 
@@ -106,7 +106,7 @@ def test_another_file_is_named_by_option_or_environment(
 
 
 class Greeting:
-    """A plugin with a command of its own."""
+    """Plugin with its own command."""
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:

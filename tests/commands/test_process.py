@@ -1,4 +1,4 @@
-"""Behaviour that shows only in a process of its own: imports, signals, a reader who leaves."""
+"""Behaviour that shows only in a separate process: imports, signals, a closed pipe."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CLASSIFY = (
 
 
 def draw(folder: Path) -> None:
-    """Twenty-four images, each with a content of its own, and two labels."""
+    """Draw twenty-four different images and write two labels."""
     (folder / "photos").mkdir()
     for n in range(NUMBER):
         Image.new("RGB", (8, 8), (255 - n, 0, 0)).save(folder / "photos" / f"{n:02}.png")
@@ -62,7 +62,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished run over the images."""
+    """Folder with a finished run over the images."""
     folder = tmp_path_factory.mktemp("finished")
     draw(folder)
     manager = create_plugin_manager(installed=False)
@@ -93,7 +93,7 @@ def done_rows(store: Path) -> int:
     with sqlite3.connect(store, timeout=10) as connection:
         try:
             return int(connection.execute("SELECT count(*) FROM bioclip_listing WHERE status = 1").fetchone()[0])
-        except sqlite3.OperationalError:  # the tables are being made
+        except sqlite3.OperationalError:  # the tables are not complete yet
             return 0
 
 

@@ -1,4 +1,4 @@
-"""The progress line where standard error is a file: plain lines, ten seconds apart."""
+"""The progress line when standard error is a file: plain lines, ten seconds apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bioclip_plugin.commands.progress import ProgressLine
 
 
 class Clock:
-    """A clock that the test moves."""
+    """Clock that the test sets."""
 
     now = 1000.0
 

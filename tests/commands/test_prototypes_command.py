@@ -1,4 +1,4 @@
-"""``prototypes``: label sets of example images, alone and joined, by a model that sees colours."""
+"""``prototypes``: label sets of example images, alone and joined to text labels, with a model that sees colours."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
 from bioclip_training.catalog.rows import CatalogRow, table_from
 
-# Yellow and Purple are new: the label set of text knows Red, Green and Blue.
+# Yellow and Purple are new: the label set of text has Red, Green and Blue.
 COLOURS = {"Red": (240, 20, 20), "Yellow": (230, 220, 20), "Purple": (200, 20, 210)}
 
 
 def catalog_of(counts: dict[str, tuple[int, int]], file: str = "catalog.parquet") -> str:
-    """A catalog of one-coloured images: for each genus how many in ``train`` and in ``val``, each a little different."""
+    """Write a catalog of slightly different one-coloured images, given the numbers in ``train`` and ``val`` per genus."""
     random = np.random.default_rng(3)
     rows = []
     Path("examples").mkdir(exist_ok=True)
@@ -42,13 +42,13 @@ def catalog_of(counts: dict[str, tuple[int, int]], file: str = "catalog.parquet"
 
 @pytest.fixture
 def new_taxa(bioclip: Bioclip) -> str:
-    """Eight images of each new taxon to learn from, three to test on, and three of an old one."""
-    assert bioclip  # the working directory is the test's own
+    """Catalog with eight training and three test images of each new taxon, and three images of an old one."""
+    assert bioclip  # the fixture sets the working directory
     return catalog_of({"Yellow": (8, 3), "Purple": (8, 3), "Red": (0, 3)})
 
 
 def named(bioclip: Bioclip, labels: str, store: str = "results.db") -> dict[str, str]:
-    """The best species of an image of each colour."""
+    """Return the best species of an image of each colour."""
     Path("query").mkdir(exist_ok=True)
     for genus, colour in {**COLOURS, "Green": (10, 250, 10)}.items():
         Image.new("RGB", (10, 10), colour).save(f"query/{genus}.png")
@@ -65,7 +65,7 @@ def test_prototypes_alone_answer_with_the_taxa_of_the_examples(bioclip: Bioclip,
     lines = said.out.splitlines()
     assert any(line.startswith("Examples: ") and line.endswith("of 2 taxa (part train)") for line in lines)
     assert "val\tall\tprototypes\t6\t100.0%\t100.0%" in lines
-    assert "val\tall\ttext\t6\t50.0%\t50.0%" in lines  # the text tower knows neither colour and cannot tell them apart
+    assert "val\tall\ttext\t6\t50.0%\t50.0%" in lines  # the text tower cannot tell the two new colours apart
     assert "3 images of val show taxa that no label has; they are not counted." in lines
     labels = LabelSet.open("set")
     assert [labels.taxon(row).scientific_name for row in range(2)] == ["Purple fictus", "Yellow fictus"]

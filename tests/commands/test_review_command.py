@@ -1,4 +1,4 @@
-"""``review``: every row of a file ends as imported, there already, without a review, or refused with its reason."""
+"""``review``: every row of a file is imported, already stored, without a review, or refused with its reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``runs``, ``store``, ``plugins`` and ``models``: what they show of what is there."""
+"""``runs``, ``store``, ``plugins`` and ``models``: their lists and details."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_upgrading_says_which_version_a_store_has(bioclip: Bioclip, classified: 
 
 
 class Notes:
-    """An exporter of a plugin's own: a line an item."""
+    """Exporter of a plugin: one line per item."""
 
     name = "notes"
     description = "a line an item"

@@ -1,4 +1,4 @@
-"""``second-opinion``: the most surprising specimens first, and a count of each judgement."""
+"""``second-opinion``: the most surprising specimens first, and the number of specimens per judgement."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def second_opinion_command(manager: BioclipPluginManager) -> None:
 
 @pytest.fixture
 def museum(bioclip: Bioclip, photos: Path, labels: str) -> str:
-    """A collection in which one specimen is catalogued as another's species, and one as what the model does not know."""
+    """Collection with one specimen catalogued under another's species, and one under a name outside the label set."""
     Path("museum.csv").write_text(
         "image,catalogNumber,scientificName,kingdom\n"
         "photos/red.png,R 1,Red fictus,Fictia\n"

@@ -19,7 +19,7 @@ LYNX = Taxon.of(["Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Ly
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Path:
-    """Eight images, six of them train; one of these is empty."""
+    """Catalog of eight images: six are in train, and one of these is empty."""
     rows = []
     for number in range(8):
         name = f"{number}.jpg"

@@ -1,4 +1,4 @@
-"""``--time-zone``: one that nobody knows is refused before anything is read."""
+"""``--time-zone``: an unknown zone is refused before any file is read."""
 
 from __future__ import annotations
 

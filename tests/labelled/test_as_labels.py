@@ -1,4 +1,4 @@
-"""Reviews as labels: imported from a file, read back as items of a catalog, and built into one."""
+"""Reviews as labels: imported from a file, read back as items of a catalog, and built into a catalog."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_an_event_of_one_taxon_labels_its_animals_and_no_empty_image(store: Stor
         MediaItem("reviewed.jpg", sequence="night"),
         MediaItem("elsewhere.jpg", sequence="day"),
     )
-    # Boxes are stored with their answers; a review of each stands for that here.
+    # Boxes are stored with their answers; here a review of each takes their place.
     with store._database._engine.begin() as connection:
         for media, box in ((1, ANIMAL), (1, OTHER), (3, PERSON)):
             x, y, w, h = box.box

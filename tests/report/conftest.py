@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def colour_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A label set of three species whose genera are colours."""
+    """Label set of three species whose genera are colours."""
     folder = tmp_path_factory.mktemp("labels")
     (folder / "taxa.csv").write_text(TAXA)
     arguments = ["labels", "build", str(folder / "taxa.csv"), "--model", "fake", "--output", str(folder / "labels")]
@@ -38,7 +38,7 @@ def _manager() -> BioclipPluginManager:
 
 @pytest.fixture
 def house(tmp_path: Path, colour_labels: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    """An empty store; its folder is the working directory."""
+    """Empty store, whose folder is the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BIOCLIP_CONFIG", raising=False)
     return House(tmp_path, _manager(), colour_labels)
@@ -46,7 +46,7 @@ def house(tmp_path: Path, colour_labels: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(scope="session")
 def large_report(tmp_path_factory: pytest.TempPathFactory, colour_labels: Path) -> Path:
-    """The report of 150 images, made once for all tests that only read it."""
+    """Report of 150 images, made once for all tests that only read it."""
     house = House(tmp_path_factory.mktemp("large"), _manager(), colour_labels)
     house.classify(trapped(house))
     return house.write()[0]
@@ -54,12 +54,12 @@ def large_report(tmp_path_factory: pytest.TempPathFactory, colour_labels: Path) 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """The installed Chromium."""
+    """Installed Chromium."""
     from playwright.sync_api import sync_playwright
 
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     assert found, "no Chromium is installed; leave these tests out with: pytest -m 'not browser'"
-    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # root has no sandbox
+    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # root cannot use the sandbox
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=found, args=arguments)
         yield opened

@@ -37,7 +37,7 @@ ANIMAL = Region(0.1, 0.1, 0.2, 0.2, "detector", "5", "animal", 0.8)
 
 @dataclass
 class House:
-    """A store with its plugins, and how to fill it."""
+    """Store with its plugins, and methods to fill it."""
 
     folder: Path
     manager: BioclipPluginManager
@@ -52,7 +52,7 @@ class House:
     def classify(
         self, items: Sequence[MediaItem | Unlisted], sources: Sequence[str] = ("photos",), **options: Any
     ) -> None:
-        """A finished run over these items."""
+        """Store a finished run over these items."""
         options = {"labels": str(self.labels), **options}
         with Session(plugins=self.manager, model=self.model, store=self.address, **options) as session:
             run = session.begin_run(list(sources))
@@ -62,7 +62,7 @@ class House:
             session.store.end_run(run, "finished", {})
 
     def write(self, output: Path | None = None, **options: Any) -> tuple[Path, Written]:
-        """The report of the latest run."""
+        """Write the report of the latest run."""
         path = output or self.folder / "report.html"
         with Store.open(self.address, create=False) as store:
             return path, write_report(
@@ -70,12 +70,12 @@ class House:
             )
 
     def run(self) -> Run:
-        """The latest run."""
+        """Return the latest run."""
         with Store.open(self.address, create=False) as store:
             return store.run()
 
     def photo(self, name: str, colour: str, size: tuple[int, int] = (80, 60), **save: Any) -> Path:
-        """A file of one colour."""
+        """Write a file of one colour."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", size, COLOURS[colour]).save(path, **save)
@@ -87,7 +87,7 @@ def item(path: Path, **about: Any) -> MediaItem:
 
 
 def trapped(house: House, count: int = 150) -> list[MediaItem]:
-    """Images of three colours from three cameras over five days."""
+    """Return images of three colours from three deployments over five days."""
     items = []
     for number in range(count):
         colour = ("red", "red", "red", "green", "blue")[number % 5]
@@ -104,7 +104,7 @@ def trapped(house: House, count: int = 150) -> list[MediaItem]:
 
 
 def data_of(path: Path) -> dict[str, Any]:
-    """The page's data block."""
+    """Return the data block of the page."""
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text("utf-8"), re.DOTALL)
     assert found
     data: dict[str, Any] = json.loads(found[1])
@@ -112,7 +112,7 @@ def data_of(path: Path) -> dict[str, Any]:
 
 
 def blocks_of(path: Path) -> list[dict[str, Any]]:
-    """The thumbnails' blocks, in order."""
+    """Return the blocks of thumbnails, in order."""
     return [
         json.loads(text)
         for text in re.findall(r'<script type="application/json" id="t\d+">(.*?)</script>', path.read_text("utf-8"))
@@ -120,7 +120,7 @@ def blocks_of(path: Path) -> list[dict[str, Any]]:
 
 
 def picture_of(kept: Sequence[Any]) -> Image.Image:
-    """A thumbnail as a picture."""
+    """Decode a thumbnail."""
     return Image.open(io.BytesIO(base64.b64decode(kept[0])))
 
 

@@ -1,4 +1,4 @@
-"""``report`` on the command line: what it writes, what it says, what it refuses."""
+"""``report`` on the command line: files, output and refusals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Report = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def report(house: House, capsys: pytest.CaptureFixture[str]) -> Report:
-    """The command over the house's store: exit code, standard output, standard error."""
+    """Command over the store: exit code, standard output, standard error."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -39,7 +39,7 @@ def test_a_report_is_written_and_summed_up(house: House, report: Report) -> None
     lines = out.splitlines()
     assert code == 0
     assert lines[0] == "Run 1: 8 images, 7 done, 1 failed, 7 regions"
-    assert lines[1].startswith("Pictures: 8, ")  # the walker has a close-up
+    assert lines[1].startswith("Pictures: 8, ")  # the person has a close-up
     assert lines[2] == "People were blurred in 1 images."
     assert lines[3].startswith("Output: report.html (")
     assert len(data_of(Path("report.html"))["entries"]) == 7

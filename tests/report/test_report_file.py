@@ -1,4 +1,4 @@
-"""Content of a report's file: figures, entries, pictures, and nothing that must not be in it."""
+"""Content of a report's file: figures, entries, pictures, and data that must not be in it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from bioclip_plugin.report.thumbnails import close_up_of
 from bioclip_plugin.store import Store
 from bioclip_plugin.store.records import ReviewTarget, StoredDecision, StoredRegion
 
-NEAR = 12  # of 255: what WebP at this quality does to a plain colour
+NEAR = 12  # of 255: the error of WebP at this quality on a plain colour
 
 
 def near(colour: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
@@ -104,7 +104,7 @@ WARM = RED.truncated(Rank.FAMILY)
         ([(BLUE, 1)], "differs"),
         ([(RED, 1), (BLUE, 2)], "differs"),
         ([(BLUE, 1), (RED, 2)], "agrees"),
-        ([(BLUE, 1), (RED, 1)], "agrees"),  # at one moment: two animals in one image
+        ([(BLUE, 1), (RED, 1)], "agrees"),  # at the same moment: two animals in one image
     ],
 )
 def test_what_was_said_last_of_the_image_counts_for_its_regions(
@@ -150,7 +150,7 @@ def test_an_image_in_which_a_detector_found_nothing_is_a_blank_card(house: House
 
 
 def test_boxes_lie_in_the_upright_image_whatever_its_orientation(house: House) -> None:
-    """The left half of the upright image is red; stored turned by a quarter, it is the upper or lower half."""
+    """The left half of the upright image is red. Stored with a quarter turn, it is the upper or lower half."""
     upright = Image.new("RGB", (80, 60), COLOURS["blue"])
     upright.paste(COLOURS["red"], (0, 0, 40, 60))
     stored = upright.transpose(Image.Transpose.ROTATE_90)
@@ -224,7 +224,7 @@ def test_relative_names_begin_in_the_base_folder(house: House, monkeypatch: pyte
 
 
 def test_a_frame_that_no_reader_of_photos_knows_is_opened_by_a_plugin(house: House) -> None:
-    """A plugin that paints the frame's number: what the video reader does, without a video."""
+    """The plugin paints the number of the frame, like a video reader but without a video."""
     from bioclip_plugin import hookimpl
 
     class Painter:
@@ -344,4 +344,4 @@ def test_thumbnails_are_small_files_of_the_size_that_was_asked(house: House) -> 
     house.classify([item(house.folder / "noise.jpg")])
     (block,) = blocks_of(house.write(thumbnail_size=160)[0])
     assert block["i"][1:3] == [160, 120]
-    assert len(block["i"][0]) < 16_000  # of pure noise, the worst that there is
+    assert len(block["i"][0]) < 16_000  # pure noise is the worst case

@@ -40,21 +40,21 @@ HOSTILE = (
 
 @dataclass
 class Opened:
-    """A report in the browser, with what it asked for and complained of."""
+    """Report in the browser, with its requests and log messages."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def titles(self) -> list[str]:
-        """The names on the cards of this page."""
+        """Return the names on the cards of the current page."""
         return self.page.locator(".card .name").evaluate_all(
             "all => all.map((one) => one.firstElementChild.textContent)"
         )  # type: ignore[no-any-return]
 
     def count(self) -> str:
         """Return the page's own count of the filtered entries."""
-        self.page.wait_for_timeout(80)  # the next frame
+        self.page.wait_for_timeout(80)  # waits for the next frame
         return self.page.locator("#count").inner_text()
 
 
@@ -63,7 +63,7 @@ Opener = Callable[..., Opened]
 
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[Opener]:
-    """Opens reports; at the end no request may have left the page, and nothing may have been logged."""
+    """Function that opens reports. At the end, there must be no requests to other addresses and no log messages."""
     contexts = []
     seen: list[Opened] = []
 
@@ -176,7 +176,7 @@ def test_the_box_is_drawn_where_it_lies(house: House, opened: Opener) -> None:
 
 
 def test_the_slider_of_probability_and_the_days_narrow_the_gallery(house: House, opened: Opener) -> None:
-    """A purple image is half red and half blue, so that its probability is far from one."""
+    """A purple image is half red and half blue, so its probability is far from one."""
     from PIL import Image
 
     items = [item(house.photo(f"red{n}.jpg", "red"), captured_at=NOON + timedelta(days=n)) for n in range(4)]
@@ -251,7 +251,7 @@ def test_failures_are_listed_with_their_reasons_and_searched(house: House, opene
 
 
 def hostile_run(house: House) -> None:
-    """Every text that a person or a file can bring, each time with markup in it."""
+    """Store every text that a person or a file can supply, each with markup in it."""
     evil = "</script><img src=x onerror=window.hacked=9>"
     items: list[MediaItem | Unlisted] = []
     for number, name in enumerate(HOSTILE):
@@ -302,7 +302,7 @@ def test_hostile_names_are_text_and_nothing_runs(house: House, opened: Opener) -
 
 
 def test_a_script_that_somebody_adds_does_not_run(house: House, opened: Opener) -> None:
-    """The policy itself, should a text ever slip through: neither inline scripts, handlers nor addresses."""
+    """This tests the policy itself, in case a text is ever not escaped: inline scripts, handlers and addresses are blocked."""
     house.classify(trapped(house, 3))
     path = house.write()[0]
     text = path.read_text("utf-8")

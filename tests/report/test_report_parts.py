@@ -1,4 +1,4 @@
-"""The parts of a report by themselves: text, names in other languages, the map, the hours."""
+"""Parts of a report, one by one: text, names in other languages, the map, the hours."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_names_of_cameras_are_text_in_the_map() -> None:
 
 
 def test_a_map_of_rounded_places_is_no_finer_than_they_are() -> None:
-    """At one decimal a place may be 5 km off: a scale of metres would be a lie."""
+    """With one decimal, a place can be off by 5 km, so a scale in metres would be misleading."""
     svg = map_svg([Spot(0, "rare", 50.7, 4.0, 1)], decimals=1)
     assert " km</text>" in svg
     assert re.findall(r">([\d.]+)°N<", svg) == ["50.5", "51"]

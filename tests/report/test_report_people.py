@@ -1,4 +1,4 @@
-"""People are blurred in every picture of a report, whoever found them, unless an option shows them."""
+"""People are blurred in every picture of a report, whoever detected them, unless an option shows them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from bioclip_plugin.report.people import People, people_in
 from bioclip_plugin.store import Store
 from bioclip_plugin.store.records import ReviewTarget, StoredDecision, StoredRegion
 
-SHARP, SOFT = 60.0, 12.0  # contrast of neighbouring stripes that are seen, and that are not
+SHARP, SOFT = 60.0, 12.0  # contrast of neighbouring stripes, visible and blurred
 HUMAN = Taxon("Animalia", "Chordata", "Mammalia", "Primates", "Hominidae", "Homo", "sapiens", "human")
 
 
 def striped(house: House, name: str = "striped.png") -> Path:
-    """Stripes of 8 pixels: a thumbnail shows them wherever it is not blurred."""
+    """Write an image with stripes of 8 pixels, which are visible in a thumbnail unless it is blurred."""
     pixels = np.zeros((480, 640, 3), np.uint8)
     pixels[:, (np.arange(640) // 8) % 2 == 0] = 255
     Image.fromarray(pixels).save(house.folder / name)
@@ -32,7 +32,7 @@ def striped(house: House, name: str = "striped.png") -> Path:
 
 
 def contrast(picture: Image.Image, box: tuple[float, float, float, float] = (0, 0, 1, 1)) -> float:
-    """The standard deviation of grey in a part of a picture."""
+    """Return the standard deviation of grey in a part of a picture."""
     grey = np.asarray(picture.convert("L"), dtype=float)
     height, width = grey.shape
     part = grey[int(box[1] * height) : int(box[3] * height), int(box[0] * width) : int(box[2] * width)]
@@ -62,7 +62,7 @@ def test_a_person_is_blurred_in_the_close_up_of_somebody_beside_them(house: Hous
     made = pictures(house)
     of_person, of_animal = made["close"]
     x, _, w, _ = (part / 10_000 for part in made["crops"][1][3])
-    begins = (0.5 - x) / w  # where the person's box begins in the animal's close-up
+    begins = (0.5 - x) / w  # left edge of the person's box in the close-up of the animal
     assert 0.5 < begins < 0.95
     assert contrast(of_animal, (begins, 0.4, 1.0, 0.6)) < SOFT
     assert contrast(of_animal, (0.1, 0.2, begins - 0.1, 0.8)) > SHARP
@@ -77,7 +77,7 @@ def test_show_people_leaves_them_as_they_are(house: House) -> None:
 def test_a_person_in_a_region_that_was_not_chosen_is_blurred_all_the_same(house: House) -> None:
     house.classify([item(striped(house), regions=(PERSON, ANIMAL), detected=True)])
     made = pictures(house, selection=Selection(min_probability=0.1))
-    assert len(made["close"]) == 1  # the animal's
+    assert len(made["close"]) == 1  # that of the animal
     assert contrast(made["whole"], (0.52, 0.27, 0.73, 0.73)) < SOFT
 
 

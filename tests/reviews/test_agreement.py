@@ -1,4 +1,4 @@
-"""Agreement of a run with reviews, with figures that were worked out by hand."""
+"""Agreement of a run with reviews, with figures worked out by hand."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def paired(store: Store, run: Run, **options: bool) -> tuple[list[Pair], dict[st
 def test_each_box_is_compared_with_its_own_newest_review(store: Store) -> None:
     item = MediaItem("a.jpg", regions=(BOX, OTHER_BOX), detected=True)
     run = answered(store, (item, {BOX: LYNX, OTHER_BOX: DEER}))
-    drawn = Region(0.12, 0.1, 0.4, 0.4)  # by hand, about the first one
+    drawn = Region(0.12, 0.1, 0.4, 0.4)  # drawn by hand around the first box
     for box, taxon, day in ((BOX, DEER, 1), (BOX, LYNX, 2), (OTHER_BOX, DEER, 1)):
         store.add_review(
             ReviewTarget("region", "a.jpg", region=box), "taxon", taxon, reviewer="A", reviewed_at=WHEN.replace(day=day)

@@ -31,7 +31,7 @@ def test_every_observation_of_the_official_example_is_imported_once(tmp_path: Pa
         book = NameBook(StoredNames(store))
         before = import_reviews(package, store, sources, book, ImportOptions(), refused.append)
         assert before.rows == before.new + before.refusals == 527
-        assert set(before.refused) == {NO_IMAGE}  # nothing was listed yet; observations of events need no image
+        assert set(before.refused) == {NO_IMAGE}  # nothing is listed yet; observations of events do not need an image
         assert len(refused) == before.refusals
         items = list(source_of(package, sources).items(package, ListingOptions()))
         store.list_items(store.begin_run(PLAN), items, [None] * len(items))

@@ -1,4 +1,4 @@
-"""Exports given back to ``review import``: unchanged rows are stored already, changed rows are new."""
+"""Exports that come back to ``review import``: unchanged rows are already stored, changed rows are new."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Rows = list[dict[str, str]]
 
 @dataclass
 class Place:
-    """A store with images of two boxes each, and files beside it."""
+    """Store with images of two boxes each, and files beside it."""
 
     store: Store
     folder: Path
@@ -58,7 +58,7 @@ class Place:
         return name
 
     def take(self, name: str, reviewer: str = "", folder: Path | None = None) -> tuple[int, int, int, int]:
-        """Return the numbers of rows that were imported, stored already, without a review, refused."""
+        """Return the numbers of imported rows, of rows already stored, without a review, and refused."""
         book, options = NameBook(StoredNames(self.store)), ImportOptions(reviewer, folder)
         done: Imported = import_reviews(name, self.store, [], book, options, self.refused.append)
         return done.new, done.there, done.unsaid, done.refusals
@@ -120,7 +120,8 @@ def test_an_export_is_there_already_although_newer_reviews_came_since(place: Pla
 
 
 def test_a_name_that_cannot_be_looked_up_again_is_there_already(place: Place) -> None:
-    twin = Taxon(kingdom="Animalia", family="Warmidae", genus="Red", species="fictus")  # a homonym of the label set's
+    # a homonym of a taxon in the label set
+    twin = Taxon(kingdom="Animalia", family="Warmidae", genus="Red", species="fictus")
     place.say("red.png", "taxon", twin)
     place.say("blue.png", "taxon", RED)
     place.export("out.csv")
@@ -158,13 +159,13 @@ def test_columns_that_were_taken_out_do_not_make_a_row_new(place: Place) -> None
     rows = place.export("out.csv")
     short = place.edited("short.csv", rows, without=("reviewed_at", "review_comment", "reviewer"))
     assert place.take(short) == (0, 2, 4, 0)
-    assert place.take(short, reviewer="Bo") == (2, 0, 4, 0)  # who is now said to have looked at each box
+    assert place.take(short, reviewer="Bo") == (2, 0, 4, 0)  # each box now counts as reviewed by this person
 
 
 def test_an_export_without_its_status_is_still_one_of_ours(place: Place) -> None:
     place.say("red.png", "blank")
     short = place.edited("short.csv", place.export("out.csv"), without=("status",))
-    assert place.take(short, reviewer="Ann") == (0, 2, 4, 0)  # nor is what the model named taken for a review
+    assert place.take(short, reviewer="Ann") == (0, 2, 4, 0)  # the model's answers are not imported as reviews either
 
 
 def test_an_image_whose_name_looks_like_a_formula_is_found_again(place: Place) -> None:

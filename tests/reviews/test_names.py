@@ -1,4 +1,4 @@
-"""Names that reviewers wrote, and cells as tables hold them."""
+"""Names as reviewers write them, and cells as tables hold them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The second opinion: each judgement, and a surprise that was worked out by hand."""
+"""The second opinion: each judgement, and a surprise worked out by hand."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def taxonomy(tmp_path: Path) -> Iterator[TaxonomyIndex]:
 
 
 def judge_with(*taxa: Taxon) -> SecondOpinion:
-    """A judge with a label set of these taxa."""
+    """Return a judge with a label set of these taxa."""
     identity = {"weights_sha256": "w", "source": "invented", "revision": ""}
     rows = np.eye(len(taxa), dtype=np.float16)
     return SecondOpinion(in_memory(taxa, rows, identity, [Block(0, len(taxa), "text", 1.0)]))
@@ -144,11 +144,11 @@ def test_a_class_is_above_a_name_that_is_catalogued_without_one(store: Store) ->
     judge = judge_with(MAPLE, ROBUR, LYNX)
     found = opinion(store, MAPLE_SHEET, Taxon.of(OAKS[:3]), judge)
     assert (found.judgement, found.row["agrees_at"]) == ("agree above genus", "class")
-    order = opinion(store, MAPLE_SHEET, Taxon.of(OAKS[:4]), judge)  # the label set has it in another one
+    order = opinion(store, MAPLE_SHEET, Taxon.of(OAKS[:4]), judge)  # the label set has the species in another order
     assert (order.judgement, order.row["agrees_at"]) == ("conflict", "class")
     other = opinion(
         store, {**MAPLE_SHEET, "specificEpithet": "nowhere"}, Taxon.of(OAKS[:3]), judge
-    )  # its genus is known
+    )  # the genus is known
     assert (other.judgement, other.row["in_label_set"]) == ("agree above genus", "no")
 
 

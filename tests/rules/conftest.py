@@ -1,4 +1,4 @@
-"""The world that the tests of rules share."""
+"""Fixture of the tests of rules: a world of five taxa."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ LABELS = {
     FOWL: (0.0, 0.0, 1.0),
     MAPLE: (0.0, 1.0, 0.0),
 }
-"""The direction of each taxon among red, green and blue."""
+"""Direction of each taxon in the space of red, green and blue."""
 SCALE = 10.0
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -43,7 +43,7 @@ NOON = datetime(2024, 5, 1, 12, 0, 0)
 
 
 class World:
-    """A model, a label set and a store in a folder."""
+    """Model, label set and store in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,30 +57,30 @@ class World:
         self.store = folder / "results.db"
 
     def session(self, *rules: str, **options: Any) -> Session:
-        """A session with these rules on the world's store."""
+        """Open a session with these rules on the store of the world."""
         given: dict[str, Any] = {"model": "fake", "labels": str(self.labels), "store": self.store, **options}
         return Session(plugins=self.manager, rules=rules, **given)
 
     def decided(self, *rules: str, items: Iterable[MediaItem], **options: Any) -> list[StoredDecision | None]:
-        """What the rules decide on the regions of these items, in listing order."""
+        """Return the rules' decisions on the regions of these items, in listing order."""
         with self.session(*rules, **options) as session:
             list(session.classify_stream(items))
         return self.decisions()
 
     def decisions(self, run: int | None = None) -> list[StoredDecision | None]:
-        """The stored decisions of a run (the latest) in listing order."""
+        """Return the stored decisions of a run (default: the latest) in listing order."""
         with Store.open(self.store) as store:
             return [region.decision for item in store.items_of(store.run(run)) for region in item.regions]
 
     def write(self, name: str, text: str) -> Path:
-        """A file in the folder."""
+        """Write a file to the folder."""
         path = self.folder / name
         path.write_text(text, "utf-8")
         return path
 
 
 def photo(name: str, *colours: tuple[int, int, int], after_s: float | None = 0.0, **changes: Any) -> MediaItem:
-    """An image of equally wide stripes, taken so many seconds after noon by camera "site"; None: nobody knows when."""
+    """Return an image of equally wide stripes, taken ``after_s`` seconds after noon by deployment "site"; None: time unknown."""
     image = Image.new("RGB", (8 * len(colours), 8))
     for n, colour in enumerate(colours):
         image.paste(colour, (8 * n, 0, 8 * n + 8, 8))
@@ -90,20 +90,20 @@ def photo(name: str, *colours: tuple[int, int, int], after_s: float | None = 0.0
 
 
 def stripe(n: int, of: int, **changes: Any) -> Region:
-    """The box of one stripe."""
+    """Return the box of one stripe."""
     given: dict[str, Any] = {"detector": "md", "category": "animal", "confidence": 0.9, **changes}
     return Region(n / of, 0.0, 1 / of, 1.0, **given)
 
 
 def names(decisions: Sequence[StoredDecision | None]) -> list[str]:
-    """The taxon or the verdict of each."""
+    """Return the taxon or the verdict of each decision."""
     return [
         "none" if one is None else one.candidate.name if one.candidate is not None else one.verdict for one in decisions
     ]
 
 
 def softmax(feature: Sequence[float], weights: dict[Taxon, float] | None = None) -> dict[Taxon, float]:
-    """The probabilities of a feature, written out in fp64; the feature is taken as it is, not normalised."""
+    """Compute the probabilities of a feature in fp64, written out. The feature is used without normalisation."""
     logits = {taxon: SCALE * float(np.dot(feature, row)) for taxon, row in LABELS.items()}
     powers = {taxon: np.exp(logit) * (weights or {}).get(taxon, 1.0) for taxon, logit in logits.items()}
     whole = sum(powers.values())
@@ -118,12 +118,12 @@ def subject(
     place: Place | None = None,
     threshold: float = 0.65,
 ) -> Subject:
-    """A region with these candidates, and what was decided before."""
+    """Return a region with these candidates and an earlier decision."""
     first = Ruling("taxon", decided) if decided is not None else Ruling("unknown")
     item = MediaItem("a.jpg", place=place or Place(), regions=(region,) if region else ())
     return Subject(item, region, by_rank, by_rank, "species", threshold, first)
 
 
 def of(taxon: Taxon, probability: float) -> Candidate:
-    """A candidate at the taxon's own rank."""
+    """Return a candidate at the taxon's own rank."""
     return Candidate(taxon, str(taxon.rank), probability)

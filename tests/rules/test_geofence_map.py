@@ -1,4 +1,4 @@
-"""A geofence's file and what it says: verdicts with their reasons, and each thing in a file that cannot be understood."""
+"""A geofence's file: verdicts with their reasons, and a message for each part that cannot be understood."""
 
 from __future__ import annotations
 

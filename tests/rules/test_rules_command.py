@@ -25,7 +25,7 @@ Call = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def bioclip(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """The command line as a function of its arguments: exit code, standard output, standard error."""
+    """Command line as a function: exit code, standard output, standard error."""
     monkeypatch.chdir(world.folder)
     monkeypatch.delenv("BIOCLIP_CONFIG", raising=False)
 
@@ -40,7 +40,7 @@ def bioclip(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 @pytest.fixture
 def photos(world: World) -> Path:
-    """A burst of three wolves, the last of them like a jackal, and a maple an hour later; times in EXIF."""
+    """A sequence of three wolves, the last one similar to a jackal, and a maple an hour later; times in EXIF."""
     folder = world.folder / "photos"
     folder.mkdir()
     for name, colour, after_s in (("a", RED, 0), ("b", RED, 10), ("c", ORANGE, 20), ("d", GREEN, 3600)):
@@ -148,7 +148,7 @@ def test_stated_times_and_those_of_the_camera_are_in_the_zone_that_is_given(
 ) -> None:
     boxes = [{"category": "1", "conf": 0.9, "bbox": [0, 0, 1, 1]}]
     images = [{"file": f"photos/{name}.png", "detections": boxes} for name in "abcd"]
-    images[0]["datetime"] = NOON.strftime("%Y:%m:%d %H:%M:%S")  # the others' are in their EXIF
+    images[0]["datetime"] = NOON.strftime("%Y:%m:%d %H:%M:%S")  # the other times are in the EXIF of the files
     info = {"format_version": "1.4", "detector": "md"}
     world.write("md.json", json.dumps({"info": info, "detection_categories": {"1": "animal"}, "images": images}))
     world.write("table.csv", f"image,captured_at\nphotos/a.png,{NOON.isoformat()}\n" + "".join(
@@ -170,7 +170,7 @@ def test_rules_are_applied_to_a_run_that_had_none_and_can_be_exported_beside_it(
 ) -> None:
     classify(bioclip, world)
     encoded = world.model.encoder.images_encoded
-    shutil.rmtree(photos)  # no image is needed
+    shutil.rmtree(photos)  # images are not needed
     code, out, _ = apply_rules(bioclip, world, "--rule", "sequences")
     assert code == EXIT_DONE
     assert "Run 2: the answers of run 1 with sequences" in out
@@ -181,7 +181,7 @@ def test_rules_are_applied_to_a_run_that_had_none_and_can_be_exported_beside_it(
     for number in (1, 2):
         output = world.folder / f"{number}.csv"
         bioclip("export", "--run", number, "--store", world.store, "--output", output)
-        assert output.read_text().count("Canis aureus") >= 1  # in each as the model's own answer
+        assert output.read_text().count("Canis aureus") >= 1  # in each file as the model's own answer
         assert bioclip("runs", "verify", number, "--store", world.store)[0] == EXIT_DONE
 
 
@@ -199,7 +199,7 @@ def test_applying_the_same_rules_again_finds_their_run_with_what_was_added_since
         2,
         1,
         1,
-    )  # no other camera, so nothing else is decided anew
+    )  # there is only one deployment, so the rest is not decided again
     assert len(world.decisions(2)) == 5
 
 
@@ -268,7 +268,8 @@ def test_other_labels_under_the_same_name_are_refused_where_features_are_classif
     code, _, said = apply_rules(bioclip, world, "--rule", "sequences")
     assert code == EXIT_USAGE
     assert "run 1 was made with another words than fake has here now" in said
-    assert apply_rules(bioclip, world, "--rule", "thresholds:label=0.9")[0] == EXIT_DONE  # stored answers are enough
+    # stored answers are sufficient
+    assert apply_rules(bioclip, world, "--rule", "thresholds:label=0.9")[0] == EXIT_DONE
     fence = world.write("map.json", "{}")
     assert apply_rules(bioclip, world, "--run", 1, "--rule", f"geofence:file={fence}")[0] == EXIT_DONE
 

@@ -113,7 +113,7 @@ def test_a_label_of_that_name_is_a_verdict(world: World, word: str, verdict: str
 def test_custom_labels_that_name_nothing_make_blanks_in_a_run(world: World) -> None:
     items = [photo("a", RED), photo("b", (0, 255, 0))]
     decisions = world.decided("blanks", items=items, labels=("a red vehicle", "empty"))
-    # "empty" names no colour and so points to all three alike; the vehicle is red, and green is nothing of it
+    # "empty" does not name a colour, so it is equally near to all three; a green image shares nothing with the red vehicle
     assert [decision.verdict for decision in decisions if decision] == ["taxon", "blank"]
     assert names(decisions) == ["a red vehicle", "empty"]
 
@@ -149,7 +149,7 @@ def test_a_blocked_species_rolls_up_to_its_family_with_the_sum_over_all_labels(w
     assert blocked.candidate == of(FAMILY, 0.9)
     assert (blocked.did, blocked.why) == ("rolled up", "it is allowed in 1 countries, and KEN is not one of them")
     assert geofence.decide(subject(BY_RANK, decided=of(WOLF, 0.5), place=Place(country="USA"))) is None
-    assert geofence.decide(subject(BY_RANK, decided=of(WOLF, 0.5))) is None  # nobody knows where
+    assert geofence.decide(subject(BY_RANK, decided=of(WOLF, 0.5))) is None  # the place is unknown
 
 
 def test_a_blocked_family_rolls_up_further_and_a_setting_says_where(world: World) -> None:
@@ -227,9 +227,9 @@ def test_the_ensemble_goes_by_the_box_and_the_classes(world: World) -> None:
     person, animal = stripe(0, 1, category="person"), stripe(0, 1)
     assert ensemble(world, person) == "person"
     assert ensemble(world, animal, of(WOLF, 0.7)) == "Canis lupus"
-    assert ensemble(world, None, of(WOLF, 0.7)) == "Canis"  # not sure enough without a box
+    assert ensemble(world, None, of(WOLF, 0.7)) == "Canis"  # not confident enough without a box
     assert ensemble(world, animal, of(WOLF, 0.4), of(FOX, 0.3)) == "Canidae"
-    assert ensemble(world, animal, of(WOLF, 0.3), of(MAPLE, 0.3)) == "Animalia"  # the box alone says so
+    assert ensemble(world, animal, of(WOLF, 0.3), of(MAPLE, 0.3)) == "Animalia"  # only the box supports it
     assert ensemble(world, stripe(0, 1, confidence=0.1), of(WOLF, 0.3), of(MAPLE, 0.3)) == "unknown"
 
 
@@ -247,7 +247,8 @@ def test_an_item_of_another_form_of_country_is_understood(world: World) -> None:
         (Place("us", "US-CA"), True),
         (Place("USA", "CA"), True),
         (Place("US", "NV"), False),
-        (Place("US", "California"), False),  # no code: it cannot be told, and a part of a country alone is blocked
+        # not a code, so the part of the country is unknown, and the fence blocks only one part
+        (Place("US", "California"), False),
         (Place("Utopia"), False),
     ):
         assert (geofence.decide(subject(BY_RANK, decided=decided, place=place)) is not None) is blocks, place

@@ -1,4 +1,4 @@
-"""The table of ranges: what each cell means, and how what it cannot mean is named."""
+"""The table of ranges: the meaning of each cell, and messages about invalid ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FLOOR = 0.1
 
 
 def weight(tmp_path: Path, header: str, *rows: str, place: Place) -> float:
-    """The weight of the first taxon at a place."""
+    """Return the weight of the first taxon at a place."""
     path = tmp_path / "ranges.csv"
     path.write_text("\n".join((header, *rows)) + "\n", "utf-8")
     return round(float(read_ranges(path).weights(place, FLOOR)[0]), 6)
@@ -33,7 +33,7 @@ BOX = "taxon,weight,min_latitude,max_latitude,min_longitude,max_longitude"
         ("a,2,-10,10,170,-170", Place(latitude=0, longitude=-175), 2),  # across the 180th meridian
         ("a,2,-10,10,170,-170", Place(latitude=0, longitude=175), 2),
         ("a,2,-10,10,170,-170", Place(latitude=0, longitude=0), FLOOR),
-        ("a,2,-10,10,30,40", Place(country="KEN"), 1),  # nobody knows the coordinates
+        ("a,2,-10,10,30,40", Place(country="KEN"), 1),  # the coordinates are unknown
         ("a,2,-10,10,,", Place(latitude=0), 2),
     ],
 )

@@ -1,4 +1,4 @@
-"""Events: which images are one, what is pooled in them, and what their probabilities mean."""
+"""Events: images that belong together, pooling within an event, and the meaning of its probabilities."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mean_of(*features: tuple[float, float, float]) -> tuple[float, ...]:
 
 
 def events(world: World, *items: MediaItem, rule: str = "sequences") -> list[list[int]]:
-    """The events as lists of the items' places, in the order of their first item."""
+    """Return the events as lists of item positions, ordered by their first item."""
     decisions = world.decided(rule, items=items)
     by_name: dict[str, list[int]] = {}
     for n, decision in enumerate(decisions):
@@ -83,7 +83,7 @@ def test_cameras_deployments_and_folders_are_apart(world: World) -> None:
         photo("x/c", RED, deployment=None),
         photo("y/d", RED, deployment=None),
         photo("x/e", RED, deployment="east", metadata=one),
-        photo("y/f", RED, deployment="east", metadata=one),  # the same camera in its next folder
+        photo("y/f", RED, deployment="east", metadata=one),  # the same deployment in its next folder
         photo("x/g", RED, deployment="east", metadata=two),
         photo("x/h", RED, deployment=None, metadata=one),
         photo("x/i", RED, deployment=None),
@@ -115,7 +115,7 @@ def test_two_taxa_in_one_image_are_pooled_apart_and_an_unsure_box_keeps_its_own_
         photo("a", RED, GREEN, regions=(stripe(0, 2), stripe(1, 2))),
         photo("b", RED, after_s=10, regions=(stripe(0, 1),)),
         photo("c", GREEN, after_s=20, regions=(stripe(0, 1),)),
-        photo("d", (0, 255, 255), after_s=30, regions=(stripe(0, 1),)),  # fowl or maple: no rank reaches 0.65
+        photo("d", (0, 255, 255), after_s=30, regions=(stripe(0, 1),)),  # fowl or maple: none of the ranks reaches 0.65
     ]
     decisions = world.decided("sequences", items=items)
     assert names(decisions) == ["Canis lupus", "Acer rubrum", "Canis lupus", "Acer rubrum", "unknown"]

@@ -1,7 +1,7 @@
-"""Our geofence, roll-up and ensemble beside speciesnet 5.0.6's own functions, on random taxonomies, maps and scores.
+"""Our geofence, roll-up and ensemble beside the functions of speciesnet 5.0.6, on random taxonomies, maps and scores.
 
-speciesnet is a development dependency. Its package imports torch and its detector at once (seven seconds); the four modules
-that are compared here need nothing, so they are loaded without it.
+speciesnet is a development dependency. Its package imports torch and its detector at once (seven seconds). The four modules
+that are compared here do not need them, so they are loaded without the package.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from bioclip_plugin.rules.speciesnet_ensemble import (
 INPUTS = 5_000
 COUNTRIES = ("USA", "KEN", "AUS", "BRA")
 REGIONS = ("CA", "AK", "HI")
-# Thresholds of the table, and what is just above and below them: there the strictness of a comparison shows.
+# Thresholds of the table and values just above and below, where the strictness of a comparison shows.
 EDGES = (0.2, 0.4, 0.5, 0.65, 0.7, 0.8, 0.99)
 SCORES = (0.0, 1.0, *EDGES, *(edge + 1e-9 for edge in EDGES), *(edge - 1e-9 for edge in EDGES))
 DETECTIONS = {"animal": "animal", "human": "person", "vehicle": "vehicle"}
@@ -51,7 +51,7 @@ DETECTIONS = {"animal": "animal", "human": "person", "vehicle": "vehicle"}
 
 @dataclass
 class Theirs:
-    """The modules of speciesnet that are compared with."""
+    """Modules of speciesnet for the comparison."""
 
     geofence: Any
     combiner: Any
@@ -78,7 +78,7 @@ def theirs() -> Iterator[Theirs]:
 
 
 class World:
-    """A random taxonomy with its labels, a geofence for some of its taxa, and the ancestors that have labels."""
+    """Random taxonomy with labels, a geofence for some of its taxa, and the ancestors that have labels."""
 
     def __init__(self, dice: random.Random) -> None:
         self.dice = dice
@@ -97,7 +97,7 @@ class World:
         self.region: str | None = None
 
     def moved(self) -> World:
-        """The same world, looked at from another random place."""
+        """Return the same world as seen from another random place."""
         self.country = self.dice.choice((*COUNTRIES, None, ""))
         self.region = self.dice.choice((*REGIONS, None, ""))
         return self
@@ -106,7 +106,7 @@ class World:
         return not self.ours.verdict(taxon, self.country, self.region).allowed
 
     def classes(self, special: float = 0.25) -> tuple[list[str], list[float]]:
-        """Up to five different labels with falling scores, the first one often at a threshold of the table."""
+        """Return up to five different labels with falling scores; the first is often at a threshold of the table."""
         pool = [*self.labels, ANIMAL]
         if self.dice.random() < special:
             pool += [BLANK, HUMAN, VEHICLE, UNKNOWN] * 3
@@ -123,7 +123,7 @@ class World:
         return labels, scores
 
     def label(self, outcome: Outcome) -> str:
-        """What speciesnet calls our outcome."""
+        """Return speciesnet's label for our outcome."""
         if outcome.kind != "taxon":
             return label_of_kind(outcome.kind)
         assert outcome.taxon is not None
@@ -155,7 +155,7 @@ class World:
 
 
 def worlds(dice: random.Random) -> Iterator[World]:
-    """As many as there are inputs; ten of them share a taxonomy and a geofence, which take longer to make than to use."""
+    """Yield one world per input. Ten share a taxonomy and a geofence, which take longer to make than to use."""
     for _ in range(INPUTS // 10):
         world = World(dice)
         for _ in range(10):
@@ -239,7 +239,7 @@ def test_the_whole_ensemble_gives_speciesnets_answer_for_5000_random_inputs(thei
         found = {"class": world.label(ours), "score": ours.score, "source": ours.source}
         assert found == expected[0], (labels, scores, category, confidence)
         ways[ours.kind, ours.source] = ways.get((ours.kind, ours.source), 0) + 1
-    # Every line of the table was gone through.
+    # Every line of the table was exercised.
     assert {("person", "detector"), ("person", "classifier"), ("vehicle", "detector"), ("vehicle", "classifier"),
             ("blank", "classifier"), ("taxon", "classifier"), ("taxon", "detector"), ("unknown", "classifier"),
             ("taxon", "classifier+rollup_to_genus"), ("taxon", "classifier+geofence+rollup_to_family"),

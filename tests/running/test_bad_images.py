@@ -1,4 +1,4 @@
-"""Bad image files: an answer where the image can be read, else a failure with a reason that a person understands."""
+"""Bad image files: an answer if the image can be read, otherwise a failure with a clear reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def noise() -> Image.Image:
 
 
 def colour_of(data: bytes, frame: int = 0) -> list[int]:
-    """The one colour of an image file of one colour."""
+    """Return the colour of a one-coloured image file."""
     (pixels,) = decode_regions(data, [None], CONTRACT, frame=frame)
     assert pixels.shape == (8, 8, 3)
     assert pixels.dtype == np.uint8
@@ -60,7 +60,7 @@ def read_reason_of(path: Path) -> str:
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG whose header announces what its data do not hold."""
+    """Return a PNG whose header announces more pixels than its data hold."""
     chunks = (
         b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0),
         b"IDAT" + zlib.compress(bytes(100)),
@@ -105,7 +105,7 @@ def test_a_file_without_permission_is_said_to_be_so(tmp_path: Path) -> None:
     program = (
         "import os, sys\nfrom bioclip_core.errors import ImageError\nfrom bioclip_core.images.decoding import read_bytes\n"
         "folder = os.open(sys.argv[1], os.O_RDONLY)\nos.fchdir(folder)\n"
-        "os.setuid(65534) if os.getuid() == 0 else None\n"  # permissions do not bind root
+        "os.setuid(65534) if os.getuid() == 0 else None\n"  # root ignores permissions
         "try: read_bytes('a.jpg')\nexcept ImageError as error: print(error.stage, error)\n"
     )
     for folder in (tmp_path, *tmp_path.parents[:3]):
@@ -164,7 +164,7 @@ def test_a_jpeg_of_three_hundred_megapixels_is_opened_because_a_fraction_of_it_i
     data = bytearray(encoded(red(), "JPEG"))
     start_of_frame = data.index(b"\xff\xc0")
     data[start_of_frame + 5 : start_of_frame + 9] = struct.pack(">HH", 15_000, 20_000)
-    # The decoder fills up what is missing after the end mark, so that this is an image.
+    # The decoder fills the missing part, so this still is an image.
     (pixels,) = decode_regions(bytes(data), [None], CONTRACT)
     assert pixels.shape == (8, 8, 3)
 
@@ -276,7 +276,7 @@ def test_floats_on_no_known_scale_are_stretched_from_smallest_to_largest_and_nan
     values = np.zeros((8, 8), np.float32)
     values[0], values[1], values[2, :] = -50.0, 1000.0, np.nan
     (pixels,) = decode_regions(encoded(Image.fromarray(values), "TIFF"), [None], CONTRACT)
-    # 8×8 to 8×8 resizes nothing: (0 + 50) / 1050 of 255 is 12.1.
+    # 8×8 to 8×8 does not resize: (0 + 50) / 1050 of 255 is 12.1.
     assert pixels[:4, 0, 0].tolist() == [0, 255, 0, 12]
 
 
@@ -296,7 +296,7 @@ def test_an_image_of_several_frames_gives_the_first_and_any_that_is_asked_for(ki
     frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "lime", "blue")]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
     for frame, expected in enumerate(([255, 0, 0], [0, 255, 0], [0, 0, 255])):
-        assert np.abs(np.subtract(colour_of(data, frame), expected)).max() <= 1  # a level of JPEG
+        assert np.abs(np.subtract(colour_of(data, frame), expected)).max() <= 1  # one level of JPEG error
     with pytest.raises(ImageError, match="there is no frame 3: the file has 3, counted from 0"):
         decode_regions(data, [None], CONTRACT, frame=3)
 

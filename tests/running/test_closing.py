@@ -1,4 +1,4 @@
-"""Closing: what a Session and a plugin manager give back, and rules that still run then."""
+"""Closing: resources that a Session and a plugin manager release, and rules that are still running then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo checkpoint, opened as the software opens it, on scenes that it has not seen; and the script that makes it."""
+"""The demo checkpoint, opened as the software opens it, on unseen scenes; and the script that makes it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_unseen_scenes_are_named_as_well_as_the_readme_says(biosphere: Biosphere
         right += [agreement(labels.taxon(int(row)), taxon) for row, taxon in zip(best, truth, strict=True)]
     by_rank, said = np.array(right).mean(axis=0), said_by_rank()
     for rank in (Rank.SPECIES, Rank.FAMILY):
-        # Three standard errors of 120 images.
+        # The tolerance is three standard errors of 120 images.
         assert by_rank[rank.depth] >= said[rank.value] - 3 * (said[rank.value] * (1 - said[rank.value]) / 120) ** 0.5
 
 
@@ -94,7 +94,7 @@ def test_the_readme_says_at_least_94_of_100_for_species_96_for_family_and_74_by_
 
 
 def said_by_rank() -> dict[str, float]:
-    """Shares of right answers by the README's table."""
+    """Return the accuracy by rank from the README's table."""
     text = (DEMO / "README.md").read_text(encoding="utf-8")
     return {
         rank: float(percent) / 100 for rank, percent in re.findall(r"^\| (\w+) \| ([\d.]+)% \|$", text, re.MULTILINE)
@@ -102,7 +102,7 @@ def said_by_rank() -> dict[str, float]:
 
 
 def unseen_scene(biosphere: Biosphere, number: int, preprocessing: object) -> np.ndarray:
-    """A JPEG of 512 pixels, infrared at the ordinary share, through the software's own decoding."""
+    """Return a JPEG of 512 pixels, infrared at the usual share, decoded by the software itself."""
     scene = photograph(biosphere.species[number * 7 % 72], np.random.default_rng([404, number]), (512, 384)).image
     buffer = io.BytesIO()
     scene.save(buffer, "JPEG", quality=88)
@@ -137,7 +137,7 @@ def test_unseen_scenes_that_are_said_to_be_infrared_have_no_colour(tmp_path: Pat
 
 def has_no_colour(file: Path) -> bool:
     pixels_HWC = np.asarray(Image.open(file)).astype(int)
-    return int(np.ptp(pixels_HWC, axis=2).max()) <= 2  # what JPEG leaves of grey
+    return int(np.ptp(pixels_HWC, axis=2).max()) <= 2  # the deviation from grey that JPEG leaves
 
 
 def test_a_token_row_that_training_left_alone_is_written_without_noise() -> None:
@@ -149,7 +149,7 @@ def test_a_token_row_that_training_left_alone_is_written_without_noise() -> None
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the tiny checkpoint and its work folder."""
+    """Folder with the tiny checkpoint and its work folder."""
     folder = tmp_path_factory.mktemp("made")
     make(folder / "demo", TINY, work=folder / "work", images=4, threads=1, workers=1)
     return folder
@@ -166,7 +166,7 @@ def test_the_script_makes_a_folder_that_opens_with_its_labels_and_says_how_good_
 
 def test_an_interrupted_call_goes_on_and_ends_with_the_same_weights(made: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
-    shutil.copytree(made / "work" / "scenes", work / "scenes")  # rendered as the test of the scenes shows
+    shutil.copytree(made / "work" / "scenes", work / "scenes")  # rendered as in the test of the scenes
     (work / "recipe.json").write_bytes((made / "work" / "recipe.json").read_bytes())
     first, _ = train_configs(TINY, *write_scenes(TINY, work, workers=1), workers=1)
     write_architecture(TINY, work)

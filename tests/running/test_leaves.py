@@ -1,4 +1,4 @@
-"""The main job on real leaf scans and reef fish with a real checkpoint, held against plain open_clip."""
+"""The main job on real leaf scans and reef fish with a real checkpoint, compared with plain open_clip."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def images(name: str, every: int) -> tuple[Path, ...]:
 
 @pytest.fixture(scope="module")
 def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A label set of both collections' taxa: 114 with a genus and a family among them."""
+    """Label set of both collections' taxa: 114, with a genus and a family among them."""
     from bioclip_core.device import choose_compute
     from bioclip_core.models import find_model
     from bioclip_core.open_clip_encoder import open_encoder
@@ -49,7 +49,7 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plain_open_clip(paths: tuple[Path, ...]) -> list[dict[str, float]]:
-    """Probabilities by scientific name from open_clip alone: its own transform, prompts written out by hand."""
+    """Compute probabilities by scientific name with open_clip alone: its own transform, and prompts written by hand."""
     import open_clip
     import torch
     from PIL import Image
@@ -83,7 +83,7 @@ def classified(paths: tuple[Path, ...], **options: Any) -> list[dict[str, float]
 
 
 kept = cache(classified)
-"""The same, computed once per test session."""
+"""The same answers, computed once per test session."""
 
 
 def best(probabilities: dict[str, float]) -> str:
@@ -97,7 +97,7 @@ def test_exact_answers_are_those_of_plain_open_clip(name: str, every: int, label
     theirs = plain_open_clip(paths)
     agree = sum(best(a) == best(b) for a, b in zip(ours, theirs, strict=True))
     assert agree >= 0.995 * len(paths)
-    # 0.01 allows the features' rounding to float16, which moves a logit by about 0.001 at this model's scale of 15.6
+    # 0.01 allows for features rounded to float16, which moves a logit by about 0.001 at this model's scale of 15.6
     assert max(abs(p - b[n]) for a, b in zip(ours, theirs, strict=True) for n, p in a.items()) <= 0.01
 
 

@@ -1,4 +1,4 @@
-"""Listings: packages are listed and unpacked once per run, and what was unpacked is removed at the end."""
+"""Listings: packages are listed and unpacked once per run, and unpacked files are removed at the end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bioclip_plugin.testing import FakeModel
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of all temporary files, empty before each test."""
+    """Folder of all temporary files, empty before each test."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -34,7 +34,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def unpacked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each image of a package was unpacked, by its name in the package."""
+    """Counter of how often each image of a package is unpacked, by its name in the package."""
     counts: Counter[str] = Counter()
     extract = Archive.extract
 
@@ -97,7 +97,7 @@ def test_embedding_a_package_unpacks_it_once_and_leaves_no_temporary_file(
 def test_a_run_that_an_error_ends_leaves_no_temporary_file(
     tmp_path: Path, temporary: Path, unpacked: Counter[str]
 ) -> None:
-    """The second package is listed as far as its media table, which lacks a column."""
+    """Listing of the second package stops at its media table, which lacks a column."""
     broken = package(tmp_path / "broken")
     (broken / "media.csv").write_text("deploymentID\nd1\n")
     assert classify(tmp_path, darwin_zip(tmp_path / "darwin"), broken) == 1
@@ -125,7 +125,7 @@ def test_a_command_warns_once_of_a_file_that_it_lists(
 
 
 class Shelf:
-    """A source that counts how often it is asked."""
+    """Source that counts how often it is listed."""
 
     name = "shelf"
 

@@ -1,4 +1,4 @@
-"""A photograph that was stored turned: its box gives the pixels that the detector saw, in every format that can say so."""
+"""A photograph that is stored rotated: its box gives the pixels that the detector saw, in every format with an orientation."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from bioclip_plugin.testing import FakeEncoder
 SIZE = 64
 UPRIGHT = (480, 320)
 BOX = (0.125, 0.25, 0.5, 0.375)
-"""In the upright picture: pixels 60 to 300 across, 80 to 200 down."""
+"""Box in the upright picture: pixels 60 to 300 across, 80 to 200 down."""
 
 
 class KeepingEncoder(FakeEncoder):
-    """Keeps every image that it is given."""
+    """Encoder that keeps every image that it receives."""
 
     def __init__(self) -> None:
         super().__init__("keeping")
@@ -41,7 +41,7 @@ PINNED = {"size": SIZE, "resize_mode": "squash", "interpolation": "bilinear"}
 
 
 class KeepingModel:
-    """Registers the encoder."""
+    """Plugin that registers the encoder."""
 
     def __init__(self) -> None:
         self.encoder = KeepingEncoder()
@@ -55,7 +55,7 @@ class KeepingModel:
 
 
 def seen_in(path: Path, box: tuple[float, float, float, float] | None) -> NDArray[np.uint8]:
-    """The pixels that reach the model for a box of a file."""
+    """Return the pixels that reach the model for a box of a file."""
     model, manager = KeepingModel(), create_plugin_manager(installed=False)
     manager.register(model)
     regions = () if box is None else (Region(*box, category="animal", confidence=0.9),)
@@ -67,21 +67,21 @@ def seen_in(path: Path, box: tuple[float, float, float, float] | None) -> NDArra
 
 
 def upright_picture() -> Image.Image:
-    """Soft colours without any symmetry, so that every other crop or turn of it looks otherwise."""
+    """Return a picture with soft colours and without symmetry, so that every other crop or rotation differs."""
     chance = np.random.default_rng(5)
     small = Image.fromarray(chance.integers(0, 256, (8, 12, 3), dtype=np.uint8))
     return small.resize(UPRIGHT, Image.Resampling.BICUBIC)
 
 
 def expected(picture: Image.Image, box: tuple[float, float, float, float] | None) -> NDArray[np.int64]:
-    """Cut out of the upright picture in whole pixels, then resized."""
+    """Cut the box out of the upright picture in whole pixels, and resize it."""
     if box is not None:
         x, y, w, h = (round(v * side) for v, side in zip(box, UPRIGHT * 2, strict=True))
         picture = picture.crop((x, y, x + w, y + h))
     return np.asarray(picture.resize((SIZE, SIZE), Image.Resampling.BILINEAR)).astype(np.int64)
 
 
-# How a camera stores an upright picture under each orientation: the inverse of what makes it upright again.
+# How a camera stores an upright picture under each orientation: the inverse of the transformation for display.
 STORED = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -108,7 +108,7 @@ SAVED: dict[str, Callable[[Image.Image, Path, Image.Exif], Any]] = {
 
 
 def stored(path: Path, orientation: int) -> Path:
-    """A file whose pixels are turned as a camera held so would store them, and whose EXIF says how."""
+    """Write a file with pixels rotated as by a camera held that way, and with the orientation in its EXIF."""
     exif, turn = Image.Exif(), STORED[orientation]
     exif[0x0112] = orientation
     picture = upright_picture()
@@ -122,7 +122,7 @@ def test_a_box_gives_the_crop_that_the_detector_saw(tmp_path: Path, orientation:
     path = stored(tmp_path / f"a.{kind}", orientation)
     found = seen_in(path, BOX).astype(np.int64)
     difference = np.abs(found - expected(upright_picture(), BOX))
-    # Resampling in the stored pixels instead of the turned ones moves a value by rounding; JPEG and HEIF by compression.
+    # Resampling stored pixels instead of rotated ones changes a value by rounding; JPEG and HEIF by compression.
     assert difference.mean() < 1.5
     assert difference.max() <= 16
 
@@ -136,7 +136,7 @@ def test_the_whole_image_reaches_the_model_upright(tmp_path: Path, orientation: 
 
 @pytest.mark.parametrize("orientation", [2, 3, 4, 5, 6, 7, 8])
 def test_the_stored_pixels_of_the_same_box_would_be_another_picture(tmp_path: Path, orientation: int) -> None:
-    """What AddaxAI 7.1's worker crops: were it ours, the test above would see it."""
+    """This is the crop of AddaxAI 7.1's worker. If ours were the same, the test above would fail."""
     with Image.open(stored(tmp_path / "a.png", orientation)) as image:
         wrong = image.convert("RGB")
         x, y, w, h = BOX

@@ -1,4 +1,4 @@
-"""A model with an encoder of its own, such as a remote service, answers everywhere: command line, Session and hooks."""
+"""A model with its own encoder, such as a remote service, answers everywhere: command line, Session and hooks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bioclip_plugin.testing import FakeEncoder
 
 
 class RemoteEncoder(FakeEncoder):
-    """A service that sees green in every image, and counts its calls."""
+    """Service that sees green in every image and counts its calls."""
 
     def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
         super().encode_images(images_BHWC)

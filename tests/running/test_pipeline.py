@@ -1,4 +1,4 @@
-"""The pipeline through a Session with a fake model: order, failures, resuming, and what each layer saves."""
+"""The pipeline through a Session with a fake model: order, failures, resuming, and work that each layer saves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def manager(model: FakeModel) -> BioclipPluginManager:
 
 @pytest.fixture
 def images(tmp_path: Path) -> list[Path]:
-    """Twelve images, red, green and blue in turn, each with bytes of its own."""
+    """Twelve images, red, green and blue in turn, all with different bytes."""
     folder = tmp_path / "images"
     folder.mkdir()
     paths = []
@@ -69,7 +69,7 @@ def test_answers_come_in_input_order_with_and_without_a_store(
 
 def test_a_probability_is_the_softmax_that_the_colours_give(manager: BioclipPluginManager, images: list[Path]) -> None:
     with session(manager) as s:
-        answer = s.classify(images[0])  # cosines 1, 0, 0 at scale 10
+        answer = s.classify(images[0])  # the cosines are 1, 0, 0 at scale 10
     best = answer.best
     assert best is not None
     # exp(10) / (exp(10) + 2); features are rounded to float16, where 1 and 0 are exact
@@ -134,7 +134,7 @@ def test_other_labels_and_another_threshold_open_no_image_even_when_the_images_a
     assert names(other)[0] == "a red bird"
     assert names(other)[2] == "a blue bird"
     assert names(strict) == EXPECTED
-    assert strict[0].consensus is None  # 0.99991 does not reach it
+    assert strict[0].consensus is None  # 0.99991 is below the threshold
 
 
 def test_files_with_equal_bytes_are_encoded_once_and_each_has_its_own_answer(
@@ -173,7 +173,7 @@ def test_a_changed_file_is_classified_again(manager: BioclipPluginManager, image
 
 
 def taken_at(path: Path, moment: str, offset: str | None = None) -> MediaItem:
-    """An image whose camera wrote this time, and perhaps its offset."""
+    """Return an image with this camera time and, optionally, its offset."""
     exif = Image.Exif()
     exif.get_ifd(0x8769).update({0x9003: moment, **({0x9011: offset} if offset else {})})
     Image.new("RGB", (8, 8), (255, 0, 0)).save(path, exif=exif)
@@ -220,7 +220,7 @@ def test_rehash_finds_a_change_that_size_and_time_hide_and_encodes_nothing_else_
         run = s.begin_run(["files"])
         assert names(s.pipeline(run).answers(map(item_of, files))) == ["a red fish", "a green fish"]
         stat = files[0].stat()
-        Image.new("RGB", (8, 8), (0, 0, 255)).save(files[0])  # PPM: as many bytes as before
+        Image.new("RGB", (8, 8), (0, 0, 255)).save(files[0])  # PPM: the same number of bytes as before
         os.utime(files[0], ns=(stat.st_atime_ns, stat.st_mtime_ns))
         assert names(s.pipeline(run).answers(map(item_of, files))) == ["a red fish", "a green fish"]
         assert names(s.pipeline(run, rehash=True).answers(map(item_of, files))) == ["a blue fish", "a green fish"]
@@ -260,7 +260,7 @@ def test_each_region_has_an_answer_of_its_own(manager: BioclipPluginManager, tmp
 
 
 def test_memory_stays_bounded_by_reading_only_so_far_ahead(manager: BioclipPluginManager, images: list[Path]) -> None:
-    """A consumer that stops must stop the reading: at most two batches and twice the threads are taken ahead."""
+    """If the consumer stops, reading must stop too: at most two batches and twice the number of threads are read ahead."""
     taken = 0
 
     def endless() -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""A run that is killed or interrupted continues where it was: every listed image exactly once."""
+"""A killed or interrupted run continues where it stopped: every listed image is processed exactly once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COUNT = 400
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """400 images; every tenth has the bytes of the one before, and two cannot be read."""
+    """Folder of 400 images: every tenth has the bytes of the previous one, and two cannot be read."""
     images = tmp_path / "images"
     images.mkdir()
     (tmp_path / "labels.txt").write_text("a red fish\na green fish\na blue fish\n")
@@ -42,13 +42,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# Each run is a process of its own, forked from one that has imported torch and the rest, which takes seconds.
+# Each run is its own process, forked from one that has already imported torch and the rest, which takes seconds.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["torch", "bioclip_plugin.running.session", "bioclip_plugin.store.store", __name__])
 
 
 def classify(folder: Path, *more: str) -> None:
-    """The command line in a process of its own; its output goes to a file."""
+    """Run the command line in its own process, with its output in a file."""
     output = os.open(folder / "output.txt", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -82,12 +82,12 @@ def rows_stored(folder: Path) -> int:
     with closing(sqlite3.connect(database, timeout=10)) as connection:
         try:
             return int(connection.execute("select count(*) from bioclip_listing where status = 1").fetchone()[0])
-        except sqlite3.OperationalError:  # the tables are being made
+        except sqlite3.OperationalError:  # the tables are not complete yet
             return 0
 
 
 def stop_at(folder: Path, rows: int, how: signal.Signals) -> int:
-    """Start the run, send the signal when so many items are done, and return the exit code."""
+    """Start the run, send the signal after this number of finished items, and return the exit code."""
     process = started(folder)
     deadline = time.monotonic() + 120
     while process.is_alive() and rows_stored(folder) < rows:

@@ -1,4 +1,4 @@
-"""The pass over a store: idempotent, resumable after a kill, incremental, on SQLite and PostgreSQL, reviews untouched."""
+"""The rule pass over a store: idempotent, resumable after a kill, incremental, on SQLite and PostgreSQL, with reviews unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORANGE = (200, 150, 0)
 
 
 def burst(count: int = 12) -> list[Any]:
-    """Images of three cameras, four to an event."""
+    """Return images of three deployments, four per event."""
     colours = (RED, ORANGE, RED, BLUE)
     return [photo(f"{n:02}", colours[n % 4], after_s=20 * (n // 3), deployment=f"camera {n % 3}") for n in range(count)]
 
@@ -37,7 +37,7 @@ def test_a_pass_that_was_killed_in_the_middle_goes_on_and_ends_the_same(
 ) -> None:
     expected = world.decided("sequences", "unknown", items=burst())
     other = World(tmp_path / "killed")
-    monkeypatch.setattr(applying, "_IMAGES_AT_ONCE", 1)  # an event a transaction
+    monkeypatch.setattr(applying, "_IMAGES_AT_ONCE", 1)  # one event per transaction
     written = Deciding.write
     calls = 0
 
@@ -57,7 +57,7 @@ def test_a_pass_that_was_killed_in_the_middle_goes_on_and_ends_the_same(
     open_now = [decision for decision in other.decisions() if decision is not None and not decision.trail]
     assert 0 < len(open_now) < 12
     done = session.apply_rules()
-    assert 0 < done.regions < 12  # cameras that were decided wholly are not decided again
+    assert 0 < done.regions < 12  # deployments that were decided completely are not decided again
     assert other.decisions() == expected
     session.close()
 
@@ -78,10 +78,10 @@ def test_a_kill_while_a_camera_is_decided_anew_leaves_no_decision_of_before(
 ) -> None:
     rule = "sequences:most=2"
     late = [photo(f"{n}", RED if n % 2 else ORANGE, after_s=10 * n) for n in range(1, 6)]
-    early = photo("0", RED)  # with it every event of two begins an image earlier
+    early = photo("0", RED)  # it makes every event of two start one image earlier
     expected = World(tmp_path / "whole").decided(rule, items=[*late, early])
     world.decided(rule, items=late)
-    monkeypatch.setattr(applying, "_IMAGES_AT_ONCE", 1)  # an event a transaction
+    monkeypatch.setattr(applying, "_IMAGES_AT_ONCE", 1)  # one event per transaction
     written = Deciding.write
     session = world.session(rule)
     list(session.classify_stream([*late, early]))

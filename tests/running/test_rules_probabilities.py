@@ -1,4 +1,4 @@
-"""Probabilities anew: pooled features, lists and priors, each beside a softmax written out by hand."""
+"""Probabilities computed again: pooled features, lists and priors, each compared with a softmax written out by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bioclip_core.labels.label_set import Block, in_memory
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.media import Place
 
-ORANGE = (200, 150, 0)  # in features 0.8, 0.6, 0: the jackal's own direction
+ORANGE = (200, 150, 0)  # as features 0.8, 0.6, 0: the jackal's own direction
 
 
 def rows(count: int, dimension: int, seed: int) -> np.ndarray:
@@ -44,7 +44,7 @@ def test_pools_are_the_same_in_one_pass_and_in_many(monkeypatch: pytest.MonkeyPa
     )
     features, sizes = rows(10, 4, 3), [4, 1, 2, 3]
     whole = Classifier(labels).classify(features, members_G=sizes)
-    monkeypatch.setattr("bioclip_core.classify._PASS_BYTES", 4 * 30)  # one answer a pass
+    monkeypatch.setattr("bioclip_core.classify._PASS_BYTES", 4 * 30)  # one answer per pass
     apart = Classifier(labels).classify(features, members_G=sizes)
     for one, other in zip(whole, apart, strict=True):
         assert [c.probability for c in one.by_rank["species"]] == pytest.approx(
@@ -113,7 +113,7 @@ def test_a_prior_multiplies_probabilities_and_keeps_taxa_that_it_does_not_name(w
     assert nowhere is not None
     assert nowhere.candidate is not None
     assert nowhere.candidate.probability == pytest.approx(softmax((1, 0, 0))[WOLF], abs=1e-3)
-    assert nowhere.trail == ()  # it cannot be told whether the row fits: its weight is 1
+    assert nowhere.trail == ()  # the row cannot be compared with an unknown place, so its weight is 1
 
 
 def test_a_prior_that_leaves_nothing_is_ignored_and_says_so(world: World) -> None:
@@ -127,7 +127,7 @@ def test_a_prior_that_leaves_nothing_is_ignored_and_says_so(world: World) -> Non
 def test_a_prior_that_a_list_leaves_nothing_is_ignored_and_the_list_still_holds(world: World) -> None:
     ranges = world.write("ranges.csv", "taxon,weight,country\nCanidae,0,KEN\n")
     listed = world.write("dogs.txt", "Canidae\n")
-    item = photo("a", GREEN, place=Place(country="KEN"))  # a maple, if it were allowed
+    item = photo("a", GREEN, place=Place(country="KEN"))  # a maple, unless it is excluded
     (decision,) = world.decided(f"prior:file={ranges}", f"only:file={listed}", items=[item])
     assert decision is not None
     assert names([decision]) == ["Canis aureus"]

@@ -1,4 +1,4 @@
-"""Listing: folders, tables, lists and single files, in a stable order, whatever is among them."""
+"""Listing of folders, tables, lists and single files, in a stable order and despite unusable files."""
 
 from __future__ import annotations
 
@@ -398,12 +398,12 @@ def test_a_table_with_half_a_box_is_refused_instead_of_giving_whole_images(tmp_p
 
 
 QUOTED = [
-    # In the image's column: it swallows the rows up to the next quotation mark, or to the end.
+    # In the column of images: it swallows the rows up to the next quotation mark, or to the end.
     ('image,note\na.jpg,x\n"b.jpg,x\nc.jpg,"y"\nd.jpg,x\n', ["a.jpg", "d.jpg"], 2),
     ('image,note\na.jpg,x\n"b.jpg,x\nc.jpg,x\n', ["a.jpg"], 2),
-    # In another column, up to the end.
+    # In another column: it swallows the rows up to the end.
     ('image,note\na.jpg,x\nb.jpg,"x\nc.jpg,x\nd.jpg,x\n', ["a.jpg"], 2),
-    # Up to what a record may hold: the rows behind that are read.
+    # Up to the largest record: the rows after it are read.
     ('image,note\na.jpg,x\nb.jpg,"x\n' + "c.jpg,x\n" * 20_000, ["a.jpg", "c.jpg"], 2),
 ]
 
@@ -413,7 +413,7 @@ QUOTED = [
 def test_a_quotation_mark_that_is_not_closed_is_told_with_its_line(
     text: str, images: list[str], row: int, limit: int, request: pytest.FixtureRequest
 ) -> None:
-    before = csv.field_size_limit(limit)  # of the whole process: frictionless, for one, raises it
+    before = csv.field_size_limit(limit)  # the limit is process-wide: frictionless, for one, raises it
     request.addfinalizer(lambda: csv.field_size_limit(before))
     Path("t.csv").write_text(text)
     assert uris(TableSource(), "t.csv")[: len(images)] == images
