@@ -58,11 +58,6 @@ class _Camera:
     longitude: float
     setting: Setting
 
-    @classmethod
-    def drawn(cls, index: int, rng: np.random.Generator) -> _Camera:
-        latitude, longitude = (round(degrees + float(rng.uniform(-0.05, 0.05)), 5) for degrees in _SEA)
-        return cls(f"CAM{index + 1:02d}", f"FICT{1000 + index}", latitude, longitude, Setting.drawn(rng))
-
 
 def write_camera_trap(
     folder: Path,
@@ -99,7 +94,16 @@ def _shots(
 ) -> Iterator[tuple[bytes, SceneRecord]]:
     """Yield the file and the truth of each picture, burst after burst, the cameras in turn."""
     rng = np.random.default_rng([seed, 0])
-    posts = [_Camera.drawn(index, rng) for index in range(cameras)]
+    posts = [
+        _Camera(
+            f"CAM{index + 1:02d}",
+            f"FICT{1000 + index}",
+            round(_SEA[0] + float(rng.uniform(-0.05, 0.05)), 5),
+            round(_SEA[1] + float(rng.uniform(-0.05, 0.05)), 5),
+            Setting.drawn(rng),
+        )
+        for index in range(cameras)
+    ]
     clocks = [datetime(2031, 3, 2, 5, 40, tzinfo=_ZONE) + timedelta(minutes=17 * index) for index in range(cameras)]
     taken = [0] * cameras
     for burst, first in enumerate(range(0, images, BURST)):

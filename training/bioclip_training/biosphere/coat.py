@@ -102,8 +102,7 @@ def _lit_from_above(picture: Image.Image, alpha: Image.Image) -> Image.Image:
 
 def _marks(traits: Traits, placement: Placement, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
     """Return the pattern over the whole animal, as a mask of 0 and 255."""
-    mask = Image.new("L", size)
-    period = 1.15 / traits.pattern_count
+    mask, period = Image.new("L", size), 1.15 / traits.pattern_count
     brush = _Brush(ImageDraw.Draw(mask), placement)
     _paint(brush, traits.pattern, period, float(rng.uniform(-0.15, 0.15)) * period)
     return mask
@@ -120,8 +119,9 @@ class _Brush:
         self.on.polygon(self.placement.pixels(points), fill=255)
 
     def line(self, points: list[Point], width: float) -> None:
-        pixels = max(1, round(width * self.placement.scale))
-        self.on.line(self.placement.pixels(points), fill=255, width=pixels, joint="curve")
+        self.on.line(
+            self.placement.pixels(points), fill=255, width=max(1, round(width * self.placement.scale)), joint="curve"
+        )
 
     def disc(self, at: Point, radius: float, fill: int = 255) -> None:
         ((x, y),) = self.placement.pixels([at])

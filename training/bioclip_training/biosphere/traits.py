@@ -79,18 +79,20 @@ def family_traits(parent: Traits, index: int, hue: float, rng: np.random.Generat
 def genus_traits(parent: Traits, index: int, offset: int, rng: np.random.Generator) -> Traits:
     """Return the ``index``-th genus of a family, with another pattern than its sisters."""
     moved = parent.drifted(Rank.GENUS, rng)
-    hue = (moved.hue + float(rng.uniform(-0.02, 0.02))) % 1.0
-    return replace(moved, hue=hue, pattern=PATTERNS[(offset + 3 * index) % len(PATTERNS)])
+    return replace(
+        moved,
+        hue=(moved.hue + float(rng.uniform(-0.02, 0.02))) % 1.0,
+        pattern=PATTERNS[(offset + 3 * index) % len(PATTERNS)],
+    )
 
 
 def species_traits(parent: Traits, index: int, offset: int, rng: np.random.Generator) -> Traits:
     """Return the ``index``-th species of a genus, with another tone and accent than its sisters (character displacement)."""
     moved = parent.drifted(Rank.SPECIES, rng)
-    hue = (moved.hue + float(rng.uniform(-0.015, 0.015))) % 1.0
     place = offset + index
     return replace(
         moved,
-        hue=hue,
+        hue=(moved.hue + float(rng.uniform(-0.015, 0.015))) % 1.0,
         tone=TONES[place % len(TONES)],
         accent=ACCENTS[place % len(ACCENTS)],
         pattern_count=(4, 7)[(place // 2) % 2],

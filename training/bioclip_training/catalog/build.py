@@ -114,16 +114,16 @@ def _write_draft(
                 draft.add(row)
             if progress is not None:
                 progress(1)
+    if not counts["rows_read"]:
+        raise SourceError(
+            "the sources have no rows: give a table with images and names, a folder tree named by taxon, or a store with reviews"
+        )
     if not len(ledger):
-        raise SourceError(_nothing_left(counts["rows_read"], left_out, first))
+        kinds = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common())
+        raise SourceError(
+            f"none of {counts['rows_read']} rows can be used ({kinds}); the first of each kind: {'; '.join(first.values())}"
+        )
     return counts, left_out
-
-
-def _nothing_left(rows: int, left_out: Counter[str], first: dict[str, str]) -> str:
-    if not rows:
-        return "the sources have no rows: give a table with images and names, a folder tree named by taxon, or a store with reviews"
-    counts = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common())
-    return f"none of {rows} rows can be used ({counts}); the first of each kind: {'; '.join(first.values())}"
 
 
 def _unresolved(work: Path, labeller: Labeller) -> Path | None:

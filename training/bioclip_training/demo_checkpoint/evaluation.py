@@ -44,8 +44,8 @@ def measure(folder: Path, recipe: DemoRecipe, images: int, work: Path, workers: 
     vectors_ND = np.asarray(labels.embeddings_ND, dtype=np.float32)
     right = []
     for first in range(0, images, _AT_ONCE):
-        part = files[first : first + _AT_ONCE]
-        pixels = np.concatenate([decode_regions(file.read_bytes(), [None], encoder.preprocessing) for file in part])
+        part = (file.read_bytes() for file in files[first : first + _AT_ONCE])
+        pixels = np.concatenate([decode_regions(data, [None], encoder.preprocessing) for data in part])
         best = (encoder.encode_images(pixels).astype(np.float32) @ vectors_ND.T).argmax(axis=1)
         right += [agreement(labels.taxon(int(row)), taxa[n % len(taxa)]) for n, row in enumerate(best, first)]
     right_IR, night_I = np.array(right), np.array([is_infrared(number) for number in range(images)])

@@ -90,9 +90,8 @@ def render_folder(job: FolderJob) -> None:
             setting = Setting.drawn(rng)
             if recipe.scenes <= number < recipe.scenes + recipe.night_scenes:
                 setting = replace(setting, infrared=True)
-            scene = photograph(kind, rng, _RENDER_SIZE, setting=setting).image
             # Finer than a camera writes: the blocks of a JPEG are large in so small a scene.
-            scene.save(file, "JPEG", quality=95, subsampling=0)
+            photograph(kind, rng, _RENDER_SIZE, setting=setting).image.save(file, "JPEG", quality=95, subsampling=0)
 
 
 def _unseen_rng(number: int) -> np.random.Generator:
@@ -114,6 +113,8 @@ def _rendered(recipe: DemoRecipe, folder: Path, total: int, workers: int, *, is_
             rendered = pool.map(render_folder, missing)
         for done, (job, _) in enumerate(zip(missing, rendered, strict=True), 1):
             if done % 10 == 0 or done == len(missing):
-                left = time_left(started, done / len(missing))
-                say(f"rendered {job.numbers.stop} of {total} scenes in {folder.name}, {left} left")
+                say(
+                    f"rendered {job.numbers.stop} of {total} scenes in {folder.name}, "
+                    f"{time_left(started, done / len(missing))} left"
+                )
     return jobs

@@ -47,14 +47,13 @@ def write_examples(outcome: Outcome, file: Path, rows_Q: NDArray[np.int64]) -> N
     parquet.write_table(pa.table({name: pa.array(values, _type(name)) for name, values in columns.items()}), file)
 
 
-def _type(name: str) -> Any:
-    import pyarrow as pa
-
+def _type(name: str) -> str:
+    """Return pyarrow's name of a column's type."""
     if name in ("frame", "truth_place"):
-        return pa.int64()
+        return "int64"
     if name.startswith("hit_") or name == "consensus_right":
-        return pa.bool_()
-    return pa.float32() if name.endswith("_probability") else pa.string()
+        return "bool"
+    return "float32" if name.endswith("_probability") else "string"
 
 
 def region_text(catalog: Catalog, row: int) -> str:

@@ -104,8 +104,9 @@ def calibration(answers: Answers, temperature: float | None) -> dict[str, Any]:
     by_level = {}
     for level, scores in answers.scores.items():
         if (counted_N := scores.counted(answers.truth_N)).any():
-            hits_N = rank_hits(scores.place_N[counted_N], 1)
-            by_level[level] = reliability(scores.probability_NK[counted_N, 0], hits_N).ece
+            by_level[level] = reliability(
+                scores.probability_NK[counted_N, 0], rank_hits(scores.place_N[counted_N], 1)
+            ).ece
     return {
         "ece": by_level[EXACT],
         "nll": mean_nll(exact.own_N[exact.place_N >= 0]),

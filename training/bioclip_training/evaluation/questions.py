@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,9 +96,7 @@ def ask(
 def _built(
     config: EvaluationConfig, taxa: Sequence[Taxon], encoder: Encoder, folder: Path, progress: StageProgress
 ) -> LabelSet:
-    def report(done: int, total: int) -> None:
-        progress("Labels", done, total)
-
+    report = partial(progress, "Labels")
     try:
         return build_label_set(taxa, encoder, folder, caption=Caption(config.caption), progress=report).labels
     except NoTextTower as error:

@@ -189,8 +189,7 @@ def best_temperature(nll_T: NDArray[np.float64]) -> float:
     left, middle, right = nll_T[lowest - 1 : lowest + 2]
     bend = left - 2 * middle + right
     shift = 0.5 * (left - right) / bend if bend > 0 else 0.0
-    step = np.log(TEMPERATURES[1] / TEMPERATURES[0])
-    return float(np.exp(np.log(TEMPERATURES[lowest]) + shift * step))
+    return float(np.exp(np.log(TEMPERATURES[lowest]) + shift * np.log(TEMPERATURES[1] / TEMPERATURES[0])))
 
 
 def _check_enough(images: int, asked: int, config: CalibrateConfig) -> None:

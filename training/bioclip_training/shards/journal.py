@@ -77,9 +77,9 @@ class Journal:
             UsageError: if it holds other files, or shards of other settings (unless forced).
         """
         # Even a forced call continues shards that were begun with the same settings.
-        finished = (self.folder / MANIFEST_FILE).exists()
-        removed = force and (finished or self._begun_with() != settings) and self._remove_shards()
-        if (self.folder / MANIFEST_FILE).exists():
+        manifest_file = self.folder / MANIFEST_FILE
+        removed = force and (manifest_file.exists() or self._begun_with() != settings) and self._remove_shards()
+        if manifest_file.exists():
             manifest = Manifest.read(self.folder)
             self._check_same(manifest.settings, settings)
             self._check_whole(manifest)

@@ -140,28 +140,25 @@ def _watched(rows: Iterator[NameRow], words: set[str], progress: Callable[[int],
 def _add_ancestors(database: sqlite3.Connection, lineages: Lineages, words: set[str]) -> None:
     """Give a checklist without parents a row for each higher name that it lists only in rank columns."""
     paths = (path[: depth + 1] for path in lineages.numbers for depth in range(len(HIGHER)) if path[depth])
-    for above in dict.fromkeys(paths):
-        _add_ancestor(database, above, HIGHER[len(above) - 1], words)
+    for path in dict.fromkeys(paths):
+        name, rank = parse_name(path[-1]), HIGHER[len(path) - 1]
+        if database.execute(
+            "SELECT 1 FROM names JOIN lineages ON lineages.number = names.lineage "
+            "WHERE key = ? AND rank = ? AND lineages.kingdom IN (?, '')",
+            (name.key, rank, path[0]),
+        ).fetchone():
+            continue
+        words.add(name.key.partition(" ")[0])
+        full = (*path, *[""] * (len(HIGHER) - len(path)))
+        number = database.execute(
+            'SELECT number FROM lineages WHERE (kingdom, phylum, class, "order", family, genus) = (?, ?, ?, ?, ?, ?)',
+            full,
+        ).fetchone()
+        if number is None:
+            number = (database.execute("INSERT INTO lineages VALUES (NULL, ?, ?, ?, ?, ?, ?)", full).lastrowid,)
+        row = NameRow("|".join(path), name.key, name.canonical or path[-1], "", rank, "accepted", "", "", number[0], "")
+        database.execute(_INSERT_NAME, row)
     database.commit()
-
-
-def _add_ancestor(database: sqlite3.Connection, path: tuple[str, ...], rank: str, words: set[str]) -> None:
-    name = parse_name(path[-1])
-    listed = database.execute(
-        "SELECT 1 FROM names JOIN lineages ON lineages.number = names.lineage WHERE key = ? AND rank = ? AND lineages.kingdom IN (?, '')",
-        (name.key, rank, path[0]),
-    ).fetchone()
-    if listed:
-        return
-    words.add(name.key.partition(" ")[0])
-    full = (*path, *[""] * (len(HIGHER) - len(path)))
-    number = database.execute(
-        'SELECT number FROM lineages WHERE (kingdom, phylum, class, "order", family, genus) = (?, ?, ?, ?, ?, ?)', full
-    ).fetchone()
-    if number is None:
-        number = (database.execute("INSERT INTO lineages VALUES (NULL, ?, ?, ?, ?, ?, ?)", full).lastrowid,)
-    row = NameRow("|".join(path), name.key, name.canonical or path[-1], "", rank, "accepted", "", "", number[0], "")
-    database.execute(_INSERT_NAME, row)
 
 
 def _ranks_known(database: sqlite3.Connection) -> Iterator[str]:
