@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks import fixtures, taxa
 from bioclip_core.device import choose_compute
 from bioclip_core.encoder import Encoder
-from bioclip_core.labels.published import import_label_set
+from bioclip_core.labels.building import import_label_set
 from bioclip_core.models import FoundModel, find_model
 from bioclip_core.open_clip_encoder import open_encoder
 

@@ -83,7 +83,7 @@ def search(ctx: click.Context, names: tuple[str, ...], folder: Path | None, mode
     \b
     bioclip-plugin labels search "acer palm" lynx --labels my_labels
     """
-    from bioclip_core.labels.search import find_labels
+    from bioclip_core.labels.checklist import find_labels
 
     labels, console = _opened(ctx, folder, model), console_for()
     columns = ("name", "rank", "labels", "lineage", "common name")

@@ -100,7 +100,7 @@ def import_labels(ctx: click.Context, embeddings: Path, names: Path, model: str,
     \b
     bioclip-plugin labels import txt_emb_species.npy txt_emb_species.json --model bioclip-2 --output tol_labels
     """
-    from bioclip_core.labels.published import import_label_set
+    from bioclip_core.labels.building import import_label_set
     from bioclip_core.open_clip_encoder import open_encoder
 
     console = console_for()

@@ -137,7 +137,7 @@ def _default_folder(model: FoundModel) -> Path:
         LabelSetError: if the model has none.
         ModelUnavailable: if it cannot be fetched.
     """
-    from bioclip_core.labels.published import import_label_set
+    from bioclip_core.labels.building import import_label_set
 
     if folder := label_folder_here(model):
         return folder

@@ -107,6 +107,9 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _write(file: Path, calibration: Calibration) -> Path:
-    label_sets = {**_read(file), calibration.label_set: asdict(calibration)}
-    write_whole(file, json.dumps({"format_version": FORMAT_VERSION, "label_sets": label_sets}, indent=1) + "\n")
+    written = {
+        "format_version": FORMAT_VERSION,
+        "label_sets": {**_read(file), calibration.label_set: asdict(calibration)},
+    }
+    write_whole(file, json.dumps(written, indent=1) + "\n")
     return file

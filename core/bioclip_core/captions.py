@@ -43,8 +43,7 @@ def captions_for_labels(taxon: Taxon, kind: Caption = Caption.TAXONOMIC) -> list
     label (without a lineage) its own words.
     """
     if kind is Caption.TEMPLATES:
-        name = taxon.taxonomic_name or taxon.common_name
-        return [template.format(name) for template in templates()]
+        return [template.format(taxon.taxonomic_name or taxon.common_name) for template in templates()]
     return [caption_of(taxon, kind) or caption_of(taxon) or f"a photo of {taxon.common_name}."]
 
 

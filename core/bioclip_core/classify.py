@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.labels.label_set import Kind, LabelSet, Spans
+from bioclip_core.labels.label_set import Kind, LabelSet
 from bioclip_core.taxonomy import RANKS, Taxon
 
 if TYPE_CHECKING:
@@ -74,11 +74,10 @@ def consensus_of(by_rank: Mapping[str, Sequence[Candidate]], threshold: float) -
 
     Ranks are tried from the most specific; a candidate that is listed at a rank for lack of a name there does not count.
     """
-    for rank in _MOST_SPECIFIC_FIRST:
-        own = next((candidate for candidate in by_rank.get(rank, ()) if candidate.rank == rank), None)
-        if own is not None and own.probability >= threshold:
-            return own
-    return None
+    best = (
+        next((found for found in by_rank.get(rank, ()) if found.rank == rank), None) for rank in _MOST_SPECIFIC_FIRST
+    )
+    return next((candidate for candidate in best if candidate is not None and candidate.probability >= threshold), None)
 
 
 class Classifier:
@@ -95,12 +94,16 @@ class Classifier:
         self.labels = labels
         self.temperature = temperature
         self._device = device
-        on_device = device != "cpu"
         self._resident: torch.Tensor | None = None
-        if on_device or len(labels) * labels.dimension * 4 <= _RESIDENT_BYTES:
+        if device != "cpu" or len(labels) * labels.dimension * 4 <= _RESIDENT_BYTES:
             whole_ND = self._tensor(labels.embeddings_ND)
-            self._resident = whole_ND if on_device else whole_ND.float()
-        self._spans = {level: _DeviceSpans(labels.spans(level), device) for level in labels.levels}
+            self._resident = whole_ND.float() if device == "cpu" else whole_ND
+        self._spans = {level: labels.spans(level) for level in labels.levels}
+        self._starts = {level: self._tensor(spans.starts_S) for level, spans in self._spans.items()}
+        self._last = {level: self._tensor(spans.ends_S - 1) for level, spans in self._spans.items()}
+        self._unnamed = {
+            level: self._tensor(~spans.named_S) for level, spans in self._spans.items() if not spans.named_S.all()
+        }
         self._dropped_N = self._tensor(~labels.kept_N)
         self._rows_per_pass = max(1, _PASS_BYTES // (4 * len(labels)))
         self._taxon_at = lru_cache(maxsize=_CACHED_TAXA)(labels.taxon_at)
@@ -128,21 +131,15 @@ class Classifier:
             UsageError: if the label set has no such level.
             ValueError: if ``members_G`` does not add up to B.
         """
-        import torch
-
         level = self.labels.level(rank)
-        log_weights_N: torch.Tensor | None = None
-        flags: tuple[str, ...] = ()
-        if weights_N is not None and not (weights_N[self.labels.kept_N] > 0).any():
-            flags = (PRIOR_IGNORED,)
-        elif weights_N is not None:
-            log_weights_N = self._tensor(np.asarray(weights_N, dtype=np.float32)).log()
-        found: list[Classification] = []
-        with torch.inference_mode():
-            for start, stop, sizes in _passes(len(features_BD), self._rows_per_pass, members_G):
-                probabilities_BN = self._probabilities(features_BD[start:stop], log_weights_N, sizes)
-                found += [Classification(by_rank, flags) for by_rank in self._reduce(probabilities_BN, level, top)]
-        return found
+        is_usable = weights_N is not None and bool((weights_N[self.labels.kept_N] > 0).any())
+        log_weights_N = self._tensor(np.asarray(weights_N, dtype=np.float32)).log() if is_usable else None
+        flags = () if is_usable or weights_N is None else (PRIOR_IGNORED,)
+        return [
+            Classification(by_rank, flags)
+            for start, stop, sizes in _passes(len(features_BD), self._rows_per_pass, members_G)
+            for by_rank in self._reduce(self._probabilities(features_BD[start:stop], log_weights_N, sizes), level, top)
+        ]
 
     def sums(self, features_BD: NDArray[np.float16]) -> Iterator[tuple[int, Callable[[str], torch.Tensor]]]:
         """Yield the probabilities of all taxa, for evaluation, a few rows at a time so that memory stays bounded.
@@ -151,16 +148,16 @@ class Classifier:
             The number of the first row, and a function from a level to the rows' probabilities there, on the device: one
             column per span of ``labels.spans(level)``. Call it before the next rows are requested.
         """
-        import torch
-
         for start in range(0, len(features_BD), self._rows_per_pass):
-            with torch.inference_mode():
-                probabilities_BN = self._probabilities(features_BD[start : start + self._rows_per_pass], None)
+            probabilities_BN = self._probabilities(features_BD[start : start + self._rows_per_pass], None)
             for first, sums_at in self._summed(probabilities_BN):
                 yield start + first, sums_at
 
     def logits(self, features_BD: NDArray[np.float16], members_G: Sequence[int] | None = None) -> torch.Tensor:
         """Return B×N logits in fp32 on the device, minus infinity for unused labels. The caller limits B.
+
+        A joined set has many short blocks: the most frequent kind is computed for all rows, in one product, and the rows of
+        the others are overwritten.
 
         Args:
             features_BD: L2-normalised rows.
@@ -168,11 +165,23 @@ class Classifier:
         """
         import torch
 
+        common, *others = self.labels.kinds
+        sizes_G = None if members_G is None else self._tensor(np.asarray(members_G))
         with torch.inference_mode():
-            features = self._tensor(np.asarray(features_BD, dtype=np.float32))
-            answers = len(features_BD) if members_G is None else len(members_G)
-            logits_BN = torch.empty((answers, len(self.labels)), device=self._device)
-            self._fill_logits(logits_BN, features, None if members_G is None else self._tensor(np.asarray(members_G)))
+            rows_BD = self._tensor(np.asarray(features_BD, dtype=np.float32))
+            common_BD = self._query(rows_BD, common, sizes_G)
+            others_BD = [self._query(rows_BD, kind, sizes_G) for kind in others]
+            logits_BN = torch.empty((len(common_BD), len(self.labels)), device=self._device)
+            for start, chunk_RD in self._converted():
+                part_BR = logits_BN[:, start : start + len(chunk_RD)]
+                torch.matmul(common_BD, chunk_RD.T, out=part_BR)
+                if common.bias:
+                    part_BR += common.bias
+                for kind, query_BD in zip(others, others_BD, strict=True):
+                    first, last = np.searchsorted(kind.rows_R, [start, start + len(chunk_RD)])
+                    if first < last:
+                        rows = self._tensor(kind.rows_R[first:last] - start)
+                        part_BR[:, rows] = query_BD @ chunk_RD[rows].T + kind.bias
             if self.temperature != 1.0:  # scale and bias of each kind alike
                 logits_BN /= self.temperature
             return logits_BN.masked_fill_(self._dropped_N, -torch.inf)
@@ -186,34 +195,11 @@ class Classifier:
         """Return the softmax over all kept labels, B×N (with ``members_G`` G×N) in fp32 on the device."""
         import torch
 
-        logits_BN = self.logits(features_BD, members_G)
-        if log_weights_N is not None:
-            logits_BN += log_weights_N
-        return torch.softmax(logits_BN, dim=1, out=logits_BN)
-
-    def _fill_logits(
-        self, logits_BN: torch.Tensor, features_BD: torch.Tensor, members_G: torch.Tensor | None = None
-    ) -> None:
-        """Compute each kind of rows on its own scale.
-
-        A joined set has many short blocks: the most frequent kind is computed for all rows, in one product, and the rows of
-        the others are overwritten.
-        """
-        import torch
-
-        common, *others = self.labels.kinds
-        common_BD = self._query(features_BD, common, members_G)
-        others_BD = [self._query(features_BD, kind, members_G) for kind in others]
-        for start, chunk_RD in self._converted():
-            part_BR = logits_BN[:, start : start + len(chunk_RD)]
-            torch.matmul(common_BD, chunk_RD.T, out=part_BR)
-            if common.bias:
-                part_BR += common.bias
-            for kind, query_BD in zip(others, others_BD, strict=True):
-                first, last = np.searchsorted(kind.rows_R, [start, start + len(chunk_RD)])
-                if first < last:
-                    rows = self._tensor(kind.rows_R[first:last] - start)
-                    part_BR[:, rows] = query_BD @ chunk_RD[rows].T + kind.bias
+        with torch.inference_mode():
+            logits_BN = self.logits(features_BD, members_G)
+            if log_weights_N is not None:
+                logits_BN += log_weights_N
+            return torch.softmax(logits_BN, dim=1, out=logits_BN)
 
     def _query(self, features_BD: torch.Tensor, kind: Kind, members_G: torch.Tensor | None) -> torch.Tensor:
         """Return features as they are compared with a kind of rows: centred like the rows, and scaled.
@@ -224,8 +210,8 @@ class Classifier:
         import torch
 
         if kind.feature_mean is not None:
-            mean_D = torch.tensor(kind.feature_mean, device=self._device)
-            features_BD = torch.nn.functional.normalize(features_BD - mean_D, dim=1)
+            centred_BD = features_BD - torch.tensor(kind.feature_mean, device=self._device)
+            features_BD = torch.nn.functional.normalize(centred_BD, dim=1)
         if members_G is not None:
             answer_B = torch.repeat_interleave(torch.arange(len(members_G), device=self._device), members_G)
             sums_GD = features_BD.new_zeros((len(members_G), features_BD.shape[1]))
@@ -252,8 +238,7 @@ class Classifier:
         found: list[dict[str, tuple[Candidate, ...]]] = [{} for _ in range(len(probabilities_BN))]
         for start, sums_at in self._summed(probabilities_BN):
             for level in self.labels.levels:
-                best = self._best(sums_at(level), level, top, level == asked)
-                for row, candidates in enumerate(best, start):
+                for row, candidates in enumerate(self._best(sums_at(level), level, top, level == asked), start):
                     if candidates:
                         found[row][level] = candidates
         return found
@@ -266,58 +251,33 @@ class Classifier:
         step = max(1, _RUNNING_BYTES // (8 * len(self.labels)))
         for start in range(0, len(probabilities_BN), step):
             part_BN = probabilities_BN[start : start + step]
-            with torch.inference_mode():
-                running_BN = part_BN.cumsum(dim=1, dtype=exact)
-            yield start, partial(self._sums, part_BN, running_BN)
+            yield start, partial(self._sums, part_BN, part_BN.cumsum(dim=1, dtype=exact))
 
-    def _sums(self, part_BN: torch.Tensor, running_BN: torch.Tensor, level: str) -> torch.Tensor:
-        import torch
-
-        with torch.inference_mode():
-            return self._spans[level].sums(part_BN, running_BN)
+    def _sums(self, probabilities_BN: torch.Tensor, running_BN: torch.Tensor, level: str) -> torch.Tensor:
+        """Return B×S sums of spans, as differences of the running sums (absolute error below 1e-12 in fp64)."""
+        if self._spans[level].single:
+            return probabilities_BN
+        at_ends_BS = running_BN[:, self._last[level]]
+        return at_ends_BS.diff(dim=1, prepend=at_ends_BS.new_zeros((len(at_ends_BS), 1)))
 
     def _best(self, sums_BS: torch.Tensor, level: str, top: int, asked: bool) -> list[tuple[Candidate, ...]]:
         """Return the best possible candidates of one level for each row, most probable first."""
-        spans = self._spans[level]
-        if not asked and spans.has_unnamed:  # only a taxon with a name at this level can become the consensus
-            sums_BS = sums_BS.masked_fill(spans.unnamed_S, -1.0)
+        if not asked and level in self._unnamed:  # only a taxon with a name at this level can become the consensus
+            sums_BS = sums_BS.masked_fill(self._unnamed[level], -1.0)
         values, indices = _largest(sums_BS, top if asked else 1)
-        starts_BK = spans.starts_S[indices].cpu().tolist()
         return [
-            tuple(self._candidate(row, level, value) for row, value in zip(rows, row_values, strict=True) if value > 0)
-            for rows, row_values in zip(starts_BK, values.cpu().tolist(), strict=True)
+            tuple(
+                Candidate(*self._taxon_at(first_row, level), min(1.0, value))
+                for first_row, value in zip(first_rows, row_values, strict=True)
+                if value > 0
+            )
+            for first_rows, row_values in zip(self._starts[level][indices].tolist(), values.tolist(), strict=True)
         ]
-
-    def _candidate(self, row: int, level: str, probability: float) -> Candidate:
-        taxon, rank = self._taxon_at(row, level)
-        return Candidate(taxon, str(rank), min(1.0, probability))
 
     def _tensor(self, values: NDArray[Any]) -> torch.Tensor:
         import torch
 
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
-
-
-class _DeviceSpans:
-    """One level's spans on the device, and sums over them."""
-
-    def __init__(self, spans: Spans, device: str) -> None:
-        import torch
-
-        self.single = spans.single
-        self.starts_S = torch.from_numpy(spans.starts_S).to(device)
-        self.unnamed_S = torch.from_numpy(~spans.named_S).to(device)
-        self.has_unnamed = not bool(spans.named_S.all())
-        self._last_S = torch.from_numpy(spans.ends_S - 1).to(device)
-
-    def sums(self, probabilities_BN: torch.Tensor, running_BN: torch.Tensor) -> torch.Tensor:
-        """Return B×S sums of spans, as differences of the running sums (absolute error below 1e-12 in fp64)."""
-        import torch
-
-        if self.single:
-            return probabilities_BN
-        at_ends_BS = running_BN[:, self._last_S]
-        return torch.diff(at_ends_BS, dim=1, prepend=at_ends_BS.new_zeros((len(at_ends_BS), 1)))
 
 
 def _passes(
@@ -351,8 +311,9 @@ def _largest(values_BS: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.T
         return values_BS.topk(count, dim=1)
     device = values_BS.device
     maxima_BK = values_BS[:, : blocks * _BLOCK].view(rows, blocks, _BLOCK).amax(dim=2)
-    best_BK = maxima_BK.topk(count, dim=1).indices
-    inside_BC = (best_BK.unsqueeze(2) * _BLOCK + torch.arange(_BLOCK, device=device)).flatten(1)
+    inside_BC = (
+        maxima_BK.topk(count, dim=1).indices.unsqueeze(2) * _BLOCK + torch.arange(_BLOCK, device=device)
+    ).flatten(1)
     behind_BC = torch.arange(blocks * _BLOCK, columns, device=device).expand(rows, -1)
     looked_at_BC = torch.cat([inside_BC, behind_BC], dim=1)
     values, places = values_BS.gather(1, looked_at_BC).topk(count, dim=1)

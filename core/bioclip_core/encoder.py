@@ -21,31 +21,25 @@ class Encoder(Protocol):
     @property
     def identity(self) -> dict[str, str]:
         """``weights_sha256``, ``source`` and ``revision``."""
-        ...
 
     @property
     def preprocessing(self) -> Preprocessing:
         """Preprocessing that the model's images need."""
-        ...
 
     @property
     def dimension(self) -> int:
         """D, the length of a feature."""
-        ...
 
     @property
     def logit_scale(self) -> float:
         """Factor of the cosines (not its logarithm)."""
-        ...
 
     @property
     def logit_bias(self) -> float:
         """Number added to the scaled cosines; 0 for a model without a bias."""
-        ...
 
     def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Return B×D features of B preprocessed RGB images, L2-normalised in fp32 and then rounded to float16."""
-        ...
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return N×D L2-normalised features of N captions.
@@ -53,4 +47,3 @@ class Encoder(Protocol):
         Raises:
             NoTextTower: if the encoder is image-only.
         """
-        ...

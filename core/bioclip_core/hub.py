@@ -42,9 +42,8 @@ def hub_file(
         try:
             return Path(hf_hub_download(repository, filename, revision=revision, repo_type=kind))
         except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
-            cause = " ".join(str(error).split())[:160]
             raise ModelUnavailable(
-                f"the hub has no {repository} of that revision, or it is private (set HF_TOKEN): {cause}"
+                f"the hub has no {repository} of that revision, or it is private (set HF_TOKEN): {' '.join(str(error).split())[:160]}"
             ) from None
         except Exception as error:  # the hub client raises its own, requests', and the operating system's errors
             if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -107,7 +108,7 @@ def find_model(name: str, entries: Mapping[str, ModelEntry], *, exact: bool = Fa
     """
     entry = entries.get(name)
     source = entry.source if entry else name
-    search = _Search(name, source, entry, {"decode": "full"} if exact else {})
+    search = _Search(name, entry, {"decode": "full"} if exact else {})
     if entry and entry.open_encoder:
         return FoundModel(
             name, source, entry.revision or "", settings_id({"source": source}),
@@ -146,14 +147,14 @@ class _Search:
     """The request of a caller, and the registry's entry for it."""
 
     name: str
-    source: str
     entry: ModelEntry | None
     options: Mapping[str, Any]
 
     def contract(self, size: Any, folder: Mapping[str, Any] | None = None) -> Preprocessing:
         side = int(size[0] if isinstance(size, (list, tuple)) else size)
-        registry = self.entry.preprocessing if self.entry else None
-        return preprocessing_of(side, folder=folder, registry=registry, options=self.options)
+        return preprocessing_of(
+            side, folder=folder, registry=self.entry.preprocessing if self.entry else None, options=self.options
+        )
 
     def in_folder(self, source: str, folder: Path, *, revision: str = "", weights: Path | None = None) -> FoundModel:
         if not folder.is_dir():
@@ -200,13 +201,9 @@ def _read_config(name: str, path: Path) -> dict[str, Any]:
 def _hub_folder(repository: str, revision: str | None, *, fetch: bool) -> Path:
     """Return the folder of a hub model's snapshot, from the cache if it is there. Its name is the commit."""
     folder = hub_file(repository, CONFIG, revision=revision, fetch=fetch).parent
-    missing: ModelUnavailable | None = None
     if any((folder / weights).is_file() for weights in WEIGHTS):
         return folder
-    for weights in (WEIGHTS[0], WEIGHTS[2]):
-        try:
-            # The weights must be of the config's commit, even if the branch has moved on since.
-            return hub_file(repository, weights, revision=folder.name, fetch=fetch).parent
-        except ModelUnavailable as error:
-            missing = error
-    raise missing or ModelUnavailable(f"{repository} has no weights that open_clip reads")
+    # The weights must be of the config's commit, even if the branch has moved on since.
+    with suppress(ModelUnavailable):
+        return hub_file(repository, WEIGHTS[0], revision=folder.name, fetch=fetch).parent
+    return hub_file(repository, WEIGHTS[2], revision=folder.name, fetch=fetch).parent

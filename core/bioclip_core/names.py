@@ -244,8 +244,8 @@ def _with_infraspecific(name: WrittenName, rest: str) -> WrittenName:
         if word[0] in _SIGNS or (word in ("x", "X") and place + 1 < len(words)):
             return replace(name, epithet="", hybrid=False, doubt="hybrid formula")
         if word.rstrip(".").lower() in INFRASPECIFIC and place + 1 < len(words) and words[place + 1][0].islower():
-            author = " ".join(words[place + 2 :] or words[:place])
-            return replace(name, infraspecific=words[place + 1].lower(), authorship=author)
+            authors = words[place + 2 :] or words[:place]
+            return replace(name, infraspecific=words[place + 1].lower(), authorship=" ".join(authors))
     first = words[0] if words else ""
     if len(first) > 2 and first[0].islower() and first.isalpha() and first not in _SPECIAL:
         return replace(name, infraspecific=first, authorship=" ".join(words[1:]))

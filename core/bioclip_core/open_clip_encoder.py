@@ -16,7 +16,6 @@ from bioclip_core.device import Compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import ModelError, UnsafeWeights, first_line
 from bioclip_core.models import FoundModel
-from bioclip_core.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import torch
@@ -49,36 +48,25 @@ class OpenClipEncoder:
     def __init__(self, found: FoundModel, compute: Compute) -> None:
         import torch
 
+        self.identity = found.identity()
+        self.preprocessing = found.preprocessing
         self._found = found
         self._compute = compute
         self._lock = threading.Lock()
         self._trimming: bool | None = None  # None: not verified yet
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[compute.precision]
-        model = load_model(found).eval().requires_grad_(False).to(compute.device)
-        model.visual.to(self._dtype)
-        self._model = model
+        self.model = load_model(found).eval().requires_grad_(False).to(compute.device)
+        """The open_clip module, for training and export."""
+        self.model.visual.to(self._dtype)
         self._tokenizer: Any = None
-        self.dimension = int(found.config.get("embed_dim") or model.visual.output_dim)
-        self.logit_scale = float(model.logit_scale.exp())
-        self.logit_bias = float(model.logit_bias) if getattr(model, "logit_bias", None) is not None else 0.0
+        self.dimension = int(found.config.get("embed_dim") or self.model.visual.output_dim)
+        self.logit_scale = float(self.model.logit_scale.exp())
+        self.logit_bias = float(self.model.logit_bias) if getattr(self.model, "logit_bias", None) is not None else 0.0
         # On the scale of 0 to 255, shaped to broadcast over B×C×H×W.
         self._mean, self._std = (
             torch.tensor(values, device=compute.device).view(1, 3, 1, 1) * 255
-            for values in (found.preprocessing.mean, found.preprocessing.std)
+            for values in (self.preprocessing.mean, self.preprocessing.std)
         )
-
-    @property
-    def identity(self) -> dict[str, str]:
-        return self._found.identity()
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        return self._found.preprocessing
-
-    @property
-    def model(self) -> Any:
-        """The open_clip module, for training and export."""
-        return self._model
 
     def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
         import torch
@@ -90,7 +78,7 @@ class OpenClipEncoder:
                 self._compute.device, non_blocking=True
             )
             images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std).to(self._dtype)
-            features_BD = torch.nn.functional.normalize(self._model.encode_image(images_BCHW).float(), dim=-1)
+            features_BD = torch.nn.functional.normalize(self.model.encode_image(images_BCHW).float(), dim=-1)
             return features_BD.to(torch.float16).cpu().numpy()
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -114,11 +102,11 @@ class OpenClipEncoder:
     def _encode_tokens(self, tokens_BT: torch.Tensor) -> torch.Tensor:
         """Encode captions cut to the longest one if that is exact, which the first batch tests."""
         if self._trimming:
-            return _encode_trimmed(self._model, tokens_BT)
-        whole_BD: torch.Tensor = self._model.encode_text(tokens_BT)
+            return _encode_trimmed(self.model, tokens_BT)
+        whole_BD: torch.Tensor = self.model.encode_text(tokens_BT)
         if self._trimming is False:
             return whole_BD
-        trimmed_BD = _encode_trimmed(self._model, tokens_BT) if _is_causal_clip(self._model) else None
+        trimmed_BD = _encode_trimmed(self.model, tokens_BT) if _is_causal_clip(self.model) else None
         self._trimming = trimmed_BD is not None and _same_direction(whole_BD, trimmed_BD)
         log.debug("captions are %s", "cut to the longest of a batch" if self._trimming else "encoded in full length")
         # The two differ in the last bits: a batch gives the same whether it is the first of a process or not.

@@ -93,8 +93,9 @@ class Taxon:
         """Return the lineage without the ranks below ``rank``. The common name stays only if no name is removed."""
         if rank is Rank.SPECIES:
             return self
-        kept = self.lineage[: rank.depth + 1]
-        return Taxon.of(kept, self.common_name if self.truncates_to_itself(rank) else "")
+        return Taxon.of(
+            self.lineage[: rank.depth + 1], common_name=self.common_name if self.truncates_to_itself(rank) else ""
+        )
 
     def truncates_to_itself(self, rank: Rank) -> bool:
         """True if no rank below ``rank`` has a name."""

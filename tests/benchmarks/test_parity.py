@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioclip_core.device import Compute
-from bioclip_core.labels.building import build_label_set
-from bioclip_core.labels.published import import_label_set
+from bioclip_core.labels.building import build_label_set, import_label_set
 from bioclip_core.models import find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.taxonomy import taxon_from_row

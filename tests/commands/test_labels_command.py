@@ -16,9 +16,8 @@ from command_samples import Bioclip
 from pyarrow import parquet
 
 from bioclip_core.errors import SourceError
-from bioclip_core.labels.checklist import check_names
+from bioclip_core.labels.checklist import check_names, find_labels
 from bioclip_core.labels.label_set import LabelSet
-from bioclip_core.labels.search import find_labels
 from bioclip_plugin.commands.taxon_tables import read_checklist, read_taxa
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from bioclip_core.errors import SourceError
 
@@ -33,73 +35,81 @@ class Member:
     """Seconds since 1970 (a zip file's clock taken as UTC) for the extracted file; 0 = not stated."""
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One header of an archive, unchecked."""
+
+    name: str
+    is_folder: bool
+    size: int
+    modified_s: float
+    handle: Any
+    """Form in which the reader of the archive knows the member."""
+    special: str = ""
+    """Reason why the member is not an ordinary file; empty for files and folders."""
+    packed: int | None = None
+    """Bytes in the archive; None where members are not packed one by one."""
+
+
 DEFAULT_LIMITS = Limits()
 
 
-class Gate:
-    """Checks one member after the other and adds up their numbers and sizes."""
+def checked_members(path: Path, limits: Limits, entries: Iterable[Entry]) -> Iterator[tuple[Member, Any]]:
+    """Yield every ordinary file of an archive with its handle, as soon as its header is read and checked.
 
-    def __init__(self, path: Path, limits: Limits) -> None:
-        self._path = path
-        self._limits = limits
-        self._packed = path.stat().st_size
-        self._total = 0
-        self._names: set[str] = set()
-        self._folders: set[str] = set()
+    Raises:
+        SourceError: for the first member that is refused, and once the members are too many or expand too much.
+    """
+    names: set[str] = set()
+    folders: set[str] = set()
+    total, total_packed = 0, path.stat().st_size
+    for entry in entries:
+        name = _relative_name(path, entry)
+        parts = name.split("/")
+        parents = set() if entry.is_folder else {"/".join(parts[:n]) for n in range(1, len(parts))}
+        if name in names and not entry.is_folder:
+            raise _refused(path, entry, "is duplicated, so it is unknown which one is meant")
+        if name in (names if entry.is_folder else folders) or parents & names:
+            raise _refused(path, entry, "is a file and a folder at once")
+        if entry.special:
+            raise _refused(path, entry, f"is {entry.special}; only ordinary files are accepted")
+        if entry.is_folder:
+            continue
+        names.add(name)
+        folders |= parents
+        if len(names) > limits.members:
+            raise SourceError(f"{path} has more than {limits.members:,} members, which is the limit")
+        total += entry.size
+        _check_sizes(path, limits, entry, total, total_packed)
+        yield Member(name, entry.size, max(int(entry.modified_s), 0)), entry.handle
 
-    def name(self, given: str, *, is_folder: bool) -> str:
-        """Return the member's name with forward slashes.
 
-        Raises:
-            SourceError: if the name leads out of the folder or is duplicated.
-        """
-        shown = given.replace("\\", "/")
-        parts = PurePosixPath(shown).parts
-        name = "/".join(parts)
-        if not given or "\x00" in given or not (name or is_folder):
-            raise self.refused(given, "has no usable name")
-        if shown.startswith("/") or (parts and len(parts[0]) > 1 and parts[0][1] == ":"):
-            raise self.refused(given, "has an absolute path; members must be relative")
-        if ".." in parts:
-            raise self.refused(given, "would leave the folder that it is unpacked into ('..')")
-        parents = {"/".join(parts[:n]) for n in range(1, len(parts))}
-        if is_folder:
-            if name in self._names:
-                raise self.refused(given, "is a file and a folder at once")
-            return name
-        if name in self._names:
-            raise self.refused(given, "is duplicated, so it is unknown which one is meant")
-        if name in self._folders or parents & self._names:
-            raise self.refused(given, "is a file and a folder at once")
-        self._names.add(name)
-        self._folders |= parents
-        if len(self._names) > self._limits.members:
-            raise SourceError(f"{self._path} has more than {self._limits.members:,} members, which is the limit")
-        return name
+def _relative_name(path: Path, entry: Entry) -> str:
+    """Return the member's name with forward slashes, unless it leads out of the folder."""
+    shown = entry.name.replace("\\", "/")
+    parts = PurePosixPath(shown).parts
+    if not entry.name or "\x00" in entry.name or not (parts or entry.is_folder):
+        raise _refused(path, entry, "has no usable name")
+    if shown.startswith("/") or (parts and len(parts[0]) > 1 and parts[0][1] == ":"):
+        raise _refused(path, entry, "has an absolute path; members must be relative")
+    if ".." in parts:
+        raise _refused(path, entry, "would leave the folder that it is unpacked into ('..')")
+    return "/".join(parts)
 
-    def size(self, name: str, size: int, packed: int | None = None) -> None:
-        """Add a member's bytes.
 
-        Raises:
-            SourceError: if the member, or all so far, expand too much.
-        """
-        limits = self._limits
-        self._total += size
-        if packed is not None and size > limits.small_bytes and size > limits.ratio * packed:
-            raise self.refused(name, f"expands {size // max(packed, 1):,}-fold, {packed:,} to {size:,} bytes; "
-                                     f"allowed is {limits.ratio}-fold")  # fmt: skip
-        if self._total > limits.small_bytes and self._total > limits.ratio * self._packed:
-            times = self._total // max(self._packed, 1)
-            raise SourceError(f"{self._path} expands at least {times:,}-fold, {self._packed:,} to {self._total:,} bytes; "
-                              f"allowed is {limits.ratio}-fold")  # fmt: skip
-        if self._total > limits.total_bytes:
-            raise SourceError(f"{self._path} has at least {self._total:,} bytes unpacked; allowed are {limits.total_bytes:,}: "
-                              "unpack it yourself and give the folder")  # fmt: skip
+def _check_sizes(path: Path, limits: Limits, entry: Entry, total: int, total_packed: int) -> None:
+    """Refuse a member if it, or all so far, expand too much."""
+    size, packed = entry.size, entry.packed
+    if packed is not None and size > limits.small_bytes and size > limits.ratio * packed:
+        raise _refused(path, entry, f"expands {size // max(packed, 1):,}-fold, {packed:,} to {size:,} bytes; "
+                                    f"allowed is {limits.ratio}-fold")  # fmt: skip
+    if total > limits.small_bytes and total > limits.ratio * total_packed:
+        raise SourceError(f"{path} expands at least {total // max(total_packed, 1):,}-fold, {total_packed:,} to {total:,} "
+                          f"bytes; allowed is {limits.ratio}-fold")  # fmt: skip
+    if total > limits.total_bytes:
+        raise SourceError(f"{path} has at least {total:,} bytes unpacked; allowed are {limits.total_bytes:,}: "
+                          "unpack it yourself and give the folder")  # fmt: skip
 
-    def special(self, name: str, kind: str) -> SourceError:
-        """Return the error for a link, a device and the like."""
-        return self.refused(name, f"is {kind}; only ordinary files are accepted")
 
-    def refused(self, name: str, why: str) -> SourceError:
-        """Return the error for a member."""
-        return SourceError(f"{self._path} is refused: its member {name!r} {why}")
+def _refused(path: Path, entry: Entry, why: str) -> SourceError:
+    return SourceError(f"{path} is refused: its member {entry.name!r} {why}")

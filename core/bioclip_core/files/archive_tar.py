@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
-import os
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
-from bioclip_core.files.archive_gate import Gate, Limits, Member
+from bioclip_core.files.archive_gate import Entry
 
 FAULTS = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
 """Exceptions of the readers for damaged files."""
@@ -47,29 +45,22 @@ class TarReader:
     """A tar file, compressed or not, with a few methods of a zip file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._file = _Headers(decompressed(path))
         try:
-            self._tar = tarfile.TarFile(fileobj=self._file, mode="r", errorlevel=2, encoding="utf-8")
+            self._tar = tarfile.TarFile(fileobj=cast("IO[bytes]", self._file), mode="r", errorlevel=2, encoding="utf-8")
         except BaseException:
             self._file.close()
             raise
 
-    def checked(self, limits: Limits) -> Iterator[tuple[Member, tarfile.TarInfo]]:
-        """Yield every ordinary file as its header is read. Members may be opened after the last one."""
-        gate = Gate(self._path, limits)
+    def entries(self) -> Iterator[Entry]:
+        """Yield every header as it is read. Members may be opened after the last one."""
         while (entry := self._tar.next()) is not None:
-            name = gate.name(entry.name, is_folder=entry.isdir())
+            special = ""
             if entry.issym() or entry.islnk():
-                raise gate.special(
-                    entry.name, f"a {'symbolic' if entry.issym() else 'hard'} link to {entry.linkname!r}"
-                )
-            if entry.isdir():
-                continue
-            if not entry.isreg() or entry.issparse():
-                raise gate.special(entry.name, "a device file or of another special kind")
-            gate.size(entry.name, entry.size)
-            yield Member(name, entry.size, max(int(entry.mtime), 0)), entry
+                special = f"a {'symbolic' if entry.issym() else 'hard'} link to {entry.linkname!r}"
+            elif not entry.isdir() and (not entry.isreg() or entry.issparse()):
+                special = "a device file or of another special kind"
+            yield Entry(entry.name, entry.isdir(), entry.size, entry.mtime, entry, special)
         self._file.listing = False
 
     def first_names(self, count: int, largest: int) -> Iterator[str]:
@@ -96,31 +87,15 @@ class TarReader:
         self._file.close()
 
 
-class _Headers(io.RawIOBase):
+class _Headers:
     """The bytes of a tar file. While headers are read, large reads are refused, since the archive states their size."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        super().__init__()
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
         self._file = file
         self.listing = True
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
 
     def read(self, size: int = -1) -> bytes:
         if self.listing and not 0 <= size <= _HEADER_BYTES:
             raise tarfile.TarError(f"a header of {size:,} bytes; allowed are {_HEADER_BYTES:,}")
         return self._file.read(size)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()

@@ -9,13 +9,13 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, BinaryIO, Literal, Self
+from typing import IO, Any, BinaryIO, Literal
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files import archive_tar
-from bioclip_core.files.archive_gate import DEFAULT_LIMITS, Gate, Limits, Member
+from bioclip_core.files.archive_gate import DEFAULT_LIMITS, Entry, Limits, Member, checked_members
 from bioclip_core.files.archive_tar import TarReader
 
 _CHUNK = 1 << 20
@@ -36,7 +36,7 @@ def archive_kind(path: Path) -> Literal["zip", "tar"] | None:
     return "tar" if archive_tar.is_tar(path) else None
 
 
-class Archive:
+class Archive(AbstractContextManager["Archive"]):
     """An open archive, made by :func:`open_archive`, with all members checked. Close it, or use it in a ``with`` block."""
 
     def __init__(
@@ -48,12 +48,7 @@ class Archive:
         self.members: Mapping[str, Member] = {name: member for name, (member, _) in found.items()}
         """Files by name, in the archive's order."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -67,9 +62,9 @@ class Archive:
             SourceError: if there is no such member, or (while reading) if it is damaged or longer than the archive states.
         """
         if name not in self._found:
-            listed = sorted(self.members)
-            more = f" and {len(listed) - 5:,} more" if len(listed) > 5 else ""
-            raise SourceError(f"{self.path} has no member {name!r}; it has {', '.join(listed[:5]) or 'none'}{more}")
+            more = f" and {len(self.members) - 5:,} more" if len(self.members) > 5 else ""
+            listed = ", ".join(sorted(self.members)[:5]) or "none"
+            raise SourceError(f"{self.path} has no member {name!r}; it has {listed}{more}")
         member, entry = self._found[name]
         try:
             content = _Counted(f"{self.path}: {member.name}", member.size, self._handle.open(entry))
@@ -137,8 +132,9 @@ def open_archive(path: Path, limits: Limits = DEFAULT_LIMITS) -> Archive:
     handle: zipfile.ZipFile | TarReader | None = None
     try:
         handle = zipfile.ZipFile(path) if kind == "zip" else TarReader(path)
-        entries = _zip_members(handle, path, limits) if isinstance(handle, zipfile.ZipFile) else handle.checked(limits)
-        return Archive(path, handle, {member.name: (member, entry) for member, entry in entries})
+        entries = _zip_entries(handle, path) if isinstance(handle, zipfile.ZipFile) else handle.entries()
+        members = checked_members(path, limits, entries)
+        return Archive(path, handle, {member.name: (member, entry) for member, entry in members})
     except BaseException as error:
         if handle is not None:
             handle.close()
@@ -152,27 +148,23 @@ def damaged(path: Path, error: BaseException) -> SourceError:
     return SourceError(f"the archive {path} is truncated or damaged: copy it again ({error})")
 
 
-def _zip_members(archive: zipfile.ZipFile, path: Path, limits: Limits) -> Iterator[tuple[Member, zipfile.ZipInfo]]:
-    gate = Gate(path, limits)
+def _zip_entries(archive: zipfile.ZipFile, path: Path) -> Iterator[Entry]:
     packed = sum(entry.compress_size for entry in archive.infolist())
     if packed > path.stat().st_size:
         raise SourceError(
             f"{path} is refused: its members overlap ({packed:,} packed bytes in {path.stat().st_size:,})"
         )
     for entry in archive.infolist():
-        name = gate.name(entry.filename, is_folder=entry.is_dir())
-        if kind := _SPECIAL.get(stat.S_IFMT(entry.external_attr >> 16)):
-            raise gate.special(entry.filename, kind)
-        if entry.is_dir():
-            continue
-        if entry.flag_bits & 1:
-            raise gate.special(entry.filename, "encrypted")
-        gate.size(entry.filename, entry.file_size, entry.compress_size)
+        special = _SPECIAL.get(stat.S_IFMT(entry.external_attr >> 16), "")
+        if entry.flag_bits & 1 and not entry.is_dir():
+            special = special or "encrypted"
         try:
-            modified_s = max(calendar.timegm((*entry.date_time, 0, 0, 0)), 0)
+            modified_s = calendar.timegm((*entry.date_time, 0, 0, 0))
         except ValueError:  # a day that does not exist
             modified_s = 0
-        yield Member(name, entry.file_size, modified_s), entry
+        yield Entry(
+            entry.filename, entry.is_dir(), entry.file_size, modified_s, entry, special, packed=entry.compress_size
+        )
 
 
 class _Counted(io.RawIOBase):

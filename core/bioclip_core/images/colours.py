@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import io
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from PIL import Image
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from PIL.ImageCms import ImageCmsTransform
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
 
 _RESIZED_UNCHANGED = frozenset({"RGB", "L", "CMYK", "YCbCr", "LAB"})
 """Modes that are resized unchanged, since the small result can still be converted to RGB."""
@@ -44,9 +41,7 @@ def resizable(image: Image.Image) -> Image.Image:
         return image.convert("RGBA").convert("RGB")
     if mode in ("LA", "La"):
         return image.getchannel("L")
-    if mode.startswith("I;16"):
-        return Image.fromarray(_HIGH_BYTE[np.asarray(image)])
-    if mode == "I":
+    if mode == "I" or mode.startswith("I;16"):
         values = np.asarray(image)
         is_16_bit = int(values.min()) >= 0 and int(values.max()) <= 65535
         return Image.fromarray(_HIGH_BYTE[values] if is_16_bit else _stretched(values))
@@ -55,7 +50,7 @@ def resizable(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def rgb(small: Image.Image, profile: bytes | None) -> Image.Image:
+def rgb(small: Image.Image, profile: object) -> Image.Image:
     """Return a resized image as RGB in sRGB.
 
     Args:
@@ -64,10 +59,13 @@ def rgb(small: Image.Image, profile: bytes | None) -> Image.Image:
     """
     if small.mode == "LAB":
         profile = _LAB
-    if profile and small.mode in ("RGB", "CMYK", "LAB"):
-        transform = _to_srgb(profile, small.mode)
-        if transform is not None:
-            return transform.apply(small)
+    if (
+        isinstance(profile, bytes)
+        and profile
+        and small.mode in ("RGB", "CMYK", "LAB")
+        and (transform := _to_srgb(profile, small.mode))
+    ):
+        return transform.apply(small)
     return small if small.mode == "RGB" else small.convert("RGB")
 
 
@@ -88,11 +86,9 @@ def _stretched(values: NDArray[Any], top: float | None = None) -> NDArray[np.uin
 
 
 @lru_cache(maxsize=8)  # the images of a collection come from a few devices; building a transform takes milliseconds
-def _to_srgb(profile: bytes, mode: str) -> ImageCmsTransform | None:
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Return the transform from a profile to sRGB; None for a profile that changes next to nothing or cannot be used."""
     try:
-        from PIL import ImageCms
-
         source = ImageCms.createProfile("LAB") if profile is _LAB else ImageCms.getOpenProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(
             source, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC,
@@ -101,8 +97,8 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCmsTransform | None:
         if mode == "RGB":
             steps = np.linspace(0, 255, 6).astype(np.uint8)
             probe = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
-            seen = np.asarray(transform.apply(Image.fromarray(probe)))
-            if int(np.abs(seen.astype(int) - probe.astype(int)).max()) <= SAME_AS_SRGB:
+            converted = np.asarray(transform.apply(Image.fromarray(probe)), dtype=int)
+            if np.abs(converted - probe).max() <= SAME_AS_SRGB:
                 return None
     except Exception:  # PyCMSError has no base of its own; an unusable profile is not a reason to lose the image
         return None

@@ -15,12 +15,6 @@ Box = tuple[float, float, float, float]
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
-_RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
-
 # For each EXIF orientation (Exif 2.32, tag 0x0112): the operation that makes it upright, and the position of an upright box
 # in the stored image: x and y are swapped, then the stored x and y are counted from the other end.
 _TRANSPOSE = {
@@ -97,7 +91,7 @@ def resized(picture: Picture, box: Box, preprocessing: Preprocessing) -> Image.I
     fractions = (sides[0] / width, sides[1] / height, sides[2] / width, sides[3] / height)
     small = picture.image.resize(
         (out[1], out[0]) if picture.orientation >= 5 else out,
-        _RESAMPLING[preprocessing.interpolation],
+        Image.Resampling[preprocessing.interpolation.upper()],
         box=_stored_box(picture, fractions),
     )
     if picture.orientation in _TRANSPOSE:

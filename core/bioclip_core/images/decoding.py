@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -20,11 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from bioclip_core.errors import BioclipError, ImageError
 from bioclip_core.images.colours import resizable, rgb
 from bioclip_core.images.crops import Box, Picture, checked, padded, resized, upright
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from bioclip_core.preprocessing import Preprocessing
+from bioclip_core.preprocessing import Preprocessing
 
 MAX_FILE_BYTES = 2 * 1024**3
 """Limit of a file that is read into memory; 250 megapixels of uncompressed 16-bit RGB are 1.5 GB."""
@@ -149,8 +146,7 @@ def _crops(
     picture: Picture, boxes: Sequence[Box], preprocessing: Preprocessing, profile: Any
 ) -> list[NDArray[np.uint8]]:
     picture = replace(picture, image=resizable(picture.image))
-    icc = profile if isinstance(profile, bytes) else None
-    return [np.array(padded(rgb(resized(picture, box, preprocessing), icc), preprocessing)) for box in boxes]
+    return [np.array(padded(rgb(resized(picture, box, preprocessing), profile), preprocessing)) for box in boxes]
 
 
 # -- opening, within our own pixel budget ------------------------------------------------------------------------------
@@ -189,8 +185,8 @@ def _opened(data: bytes, frame: int) -> Image.Image:
         try:
             image.seek(frame)
         except EOFError:
-            fresh = _by_signature(io.BytesIO(data), data[:16])  # a reader that went too far counts wrongly
-            count = getattr(fresh, "n_frames", 1)
+            # A reader that went too far counts wrongly.
+            count = getattr(_by_signature(io.BytesIO(data), data[:16]), "n_frames", 1)
             raise ImageError(f"there is no frame {frame}: the file has {count}, counted from 0") from None
     return image
 
@@ -274,13 +270,12 @@ def _wavelet_levels(image: Image.Image) -> int:
 
 
 def _check_budget(size: tuple[int, int], decoded: int, max_pixels: int) -> None:
-    listed = size[0] * size[1]
-    if decoded > max_pixels or listed > MAX_LISTED_PIXELS:
-        allowed = max_pixels if decoded > max_pixels else MAX_LISTED_PIXELS
-        raise ImageError(
-            f"its header announces {size[0]:,} × {size[1]:,} pixels, which is over the budget of "
-            f"{allowed / 1e6:,.0f} megapixels for this kind of file"
-        )
+    for pixels, allowed in ((decoded, max_pixels), (size[0] * size[1], MAX_LISTED_PIXELS)):
+        if pixels > allowed:
+            raise ImageError(
+                f"its header announces {size[0]:,} × {size[1]:,} pixels, which is over the budget of "
+                f"{allowed / 1e6:,.0f} megapixels for this kind of file"
+            )
 
 
 # -- EXIF orientation --------------------------------------------------------------------------------------------------

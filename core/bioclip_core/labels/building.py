@@ -1,11 +1,14 @@
-"""Building label sets from taxa, with an encoder's text tower."""
+"""Making label sets: from taxa with an encoder's text tower, or from the label files that TreeOfLife publishes."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +17,7 @@ from bioclip_core.captions import Caption, captions_for_labels
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError
 from bioclip_core.labels.label_set import FORMAT_VERSION, Block, LabelSet, table_of, taxonomic_order
-from bioclip_core.labels.writing import Draft, make_label_set, taxa_digest
+from bioclip_core.labels.writing import ROWS_PER_CHUNK, Draft, make_label_set, taxa_digest
 from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 
@@ -64,13 +67,11 @@ def build_label_set(
         "format_version": FORMAT_VERSION,
     }
 
-    def fill(draft: Draft) -> None:
-        _embed_into(draft, ordered, encoder, caption, progress)
-
     block = Block(0, len(ordered), "text", encoder.logit_scale, encoder.logit_bias)
     labels, resumed_at = make_label_set(
-        folder, table.take(order), encoder.dimension, recipe, block, {"captions": caption.value}, fill, resume=True
-    )
+        folder, table.take(order), encoder.dimension, recipe, block, {"captions": caption.value},
+        partial(_embed_into, taxa=ordered, encoder=encoder, caption=caption, progress=progress), resume=True,
+    )  # fmt: skip
     return Built(labels, merged, empty, resumed_at)
 
 
@@ -93,14 +94,20 @@ def _distinct(taxa: Iterable[Taxon]) -> tuple[list[Taxon], int, int]:
 def _embed_into(
     draft: Draft, taxa: Sequence[Taxon], encoder: Encoder, caption: Caption, progress: Progress | None
 ) -> None:
-    """Fill the draft's remaining rows, and save the progress every few seconds and on an interrupt."""
+    """Fill the draft's remaining rows, and save the progress every few seconds and on an interrupt.
+
+    An embedding is the mean of the taxon's L2-normalised caption features, L2-normalised again.
+    """
     step = max(1, _CAPTIONS_PER_BATCH // len(captions_for_labels(taxa[0], caption)))
     saved_at = time.monotonic()
     row = draft.done
     try:
         for row in range(draft.done, len(taxa), step):
             batch = taxa[row : row + step]
-            draft.rows_ND[row : row + len(batch)] = _mean_features(batch, encoder, caption)
+            captions = [captions_for_labels(taxon, caption) for taxon in batch]
+            features = encoder.encode_texts([text for texts in captions for text in texts])
+            means_ND = features.reshape(len(batch), len(captions[0]), -1).mean(axis=1)
+            draft.rows_ND[row : row + len(batch)] = normalised(means_ND)
             if progress:
                 progress(row + len(batch), len(taxa))
             if time.monotonic() - saved_at > _SAVE_EVERY_S:
@@ -111,11 +118,67 @@ def _embed_into(
         raise
 
 
-def _mean_features(taxa: Sequence[Taxon], encoder: Encoder, caption: Caption) -> NDArray[np.float32]:
-    """Return the mean of each taxon's L2-normalised caption features, L2-normalised again."""
-    captions = [captions_for_labels(taxon, caption) for taxon in taxa]
-    features = encoder.encode_texts([text for texts in captions for text in texts])
-    return normalised(features.reshape(len(taxa), len(captions[0]), -1).mean(axis=1))
+def import_label_set(
+    embeddings: Path, names: Path, encoder: Encoder, folder: Path, *, progress: Progress | None = None
+) -> LabelSet:
+    """Convert TreeOfLife's label files: float32 columns (D×N), and ``[[seven ranks], common name]`` for each column.
+
+    Raises:
+        LabelSetError: if the files cannot be read, or do not fit each other or the encoder.
+    """
+    taxa = _read_names(names)
+    vectors_DN = _read_vectors(embeddings, len(taxa), encoder.dimension)
+    files = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in (embeddings, names)]
+    recipe = {"encoder": encoder.identity, "imported": files, "format_version": FORMAT_VERSION}
+    table = table_of(taxa)
+    order = np.asarray(taxonomic_order(table))
+    place_N = np.argsort(order)
+
+    def fill(draft: Draft) -> None:
+        for start in range(0, len(taxa), ROWS_PER_CHUNK):
+            columns = slice(start, min(start + ROWS_PER_CHUNK, len(taxa)))
+            draft.rows_ND[place_N[columns]] = normalised(np.asarray(vectors_DN[:, columns], dtype=np.float32).T)
+            if progress:
+                progress(columns.stop, len(taxa))
+
+    block = Block(0, len(taxa), "text", encoder.logit_scale, encoder.logit_bias)
+    return make_label_set(
+        folder, table.take(order), encoder.dimension, recipe, block, {"captions": "as published"}, fill
+    )[0]
+
+
+def _read_names(path: Path) -> list[Taxon]:
+    try:
+        taxa = []
+        for lineage, common_name in json.loads(path.read_text("utf-8")):
+            if not isinstance(lineage, list) or len(lineage) != 7:
+                raise ValueError(f"{str(lineage)[:80]!r} is not a list of seven ranks")
+            taxa.append(Taxon.of([str(name or "").strip() for name in lineage], str(common_name or "").strip()))
+        if not taxa:
+            raise ValueError("it is empty")
+        return taxa
+    except (OSError, ValueError, TypeError) as error:
+        raise LabelSetError(
+            f"{path} cannot be read as label names ({error}); expected a JSON list of [[seven ranks], common name]"
+        ) from None
+
+
+def _read_vectors(path: Path, count: int, dimension: int) -> NDArray[Any]:
+    try:
+        vectors = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise LabelSetError(
+            f"{path} cannot be read as label embeddings ({error}); expected a .npy array of D x N"
+        ) from None
+    if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
+        held = f"numbers of type {vectors.dtype}" if isinstance(vectors, np.ndarray) else "several arrays"
+        raise LabelSetError(f"{path} holds {held}; expected a .npy array of D x N floating-point numbers")
+    if vectors.shape != (dimension, count):
+        raise LabelSetError(
+            f"{path} has shape {'x'.join(map(str, vectors.shape))}; expected {dimension}x{count}: "
+            f"{dimension} numbers for the model's features, and {count} columns, one per entry of the names file"
+        )
+    return vectors
 
 
 def normalised(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:

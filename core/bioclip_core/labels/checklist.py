@@ -1,10 +1,10 @@
-"""Looking up names in a label set, and checking how much of a checklist it can name."""
+"""Looking up names and parts of names in a label set, and checking how much of a checklist it can name."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ class NameIndex:
 
     def __init__(self, labels: LabelSet) -> None:
         self._labels = labels
-        self._columns: dict[str, _Column] = {}
+        self._column = cache(partial(_Column, labels))
 
     def rows(self, name: str) -> NDArray[np.int64] | None:
         """Return the rows under a name of any rank; None if the label set does not have it."""
@@ -46,11 +46,6 @@ class NameIndex:
         rows = of_genus[np.isin(self._labels.codes("species")[of_genus], codes)]
         return rows if len(rows) else None
 
-    def _column(self, name: str) -> _Column:
-        if name not in self._columns:
-            self._columns[name] = _Column(self._labels, name)
-        return self._columns[name]
-
 
 class _Column:
     """One column of a label set, with its rows sorted by code so that a lookup does not read N rows."""
@@ -72,6 +67,54 @@ class _Column:
         return np.sort(np.concatenate([self._order[self._bounds[code] : self._bounds[code + 1]] for code in codes]))
 
 
+def find_labels(labels: LabelSet, text: str) -> list[tuple[str, int, int]]:
+    """Find the taxa with a text in their names, in any letter case.
+
+    A species is found by its epithet, by parts of both words of its binomial ("acer palm"), and by its common name.
+
+    Returns:
+        Level, first row and number of rows of each: whole names first, then beginnings of names or words, then other parts.
+    """
+    wanted = " ".join(text.lower().split())
+    found = []
+    for order, level in enumerate(labels.levels if wanted else ()):
+        spans = labels.spans(level)
+        for place in np.flatnonzero(_matches(labels, level, wanted)):
+            start, stop = int(spans.starts_S[place]), int(spans.ends_S[place])
+            found.append((_distance(labels, level, start, wanted), order, start, stop - start))
+    return [(labels.levels[order], start, rows) for _, order, start, rows in sorted(found)]
+
+
+def _matches(labels: LabelSet, level: str, wanted: str) -> NDArray[np.bool_]:
+    """Return True for each span of a level with the text in a name that belongs to this level."""
+    spans = labels.spans(level)
+
+    def has(column: str, text: str) -> NDArray[np.bool_]:
+        names = labels.column(column).dictionary.to_pylist()
+        codes = [code for code, name in enumerate(names) if name and text in name.lower()]
+        return np.isin(labels.codes(column)[spans.starts_S], codes)
+
+    if level not in ("species", "label"):
+        return has(level, wanted) & spans.named_S
+    matches = has("common_name", wanted)
+    if level == "species":
+        first, _, rest = wanted.partition(" ")
+        scientific = has("species", wanted)
+        if rest:
+            scientific |= has("genus", first) & has("species", rest)
+        matches |= scientific & spans.named_S
+    return matches
+
+
+def _distance(labels: LabelSet, level: str, row: int, wanted: str) -> int:
+    """Return 0 for a whole name, 1 for the beginning of a name or of a word in it, 2 for another part."""
+    taxon, _ = labels.taxon_at(row, level)
+    names = [name.lower() for name in (taxon.scientific_name, taxon.common_name) if name]
+    if wanted in names:
+        return 0
+    return 1 if any(f" {wanted}" in f" {name}" for name in names) else 2
+
+
 def subset_of(labels: LabelSet, taxa: Iterable[str]) -> LabelSet:
     """Return the label set with only the labels under these taxa in use; the embeddings are shared.
 
@@ -83,16 +126,11 @@ def subset_of(labels: LabelSet, taxa: Iterable[str]) -> LabelSet:
         LabelSetError: if a name is not in the label set.
     """
     index = NameIndex(labels)
+    found = [(name, index.rows(name)) for name in taxa if name.strip()]
+    missing = [name for name, rows in found if rows is None]
     kept_N = np.zeros(len(labels), dtype=bool)
-    missing = []
-    for name in taxa:
-        if not name.strip():
-            continue
-        rows = index.rows(name)
-        if rows is None:
-            missing.append(name)
-        else:
-            kept_N[rows] = True
+    for rows in (rows for _, rows in found if rows is not None):
+        kept_N[rows] = True
     if missing or not (kept_N & labels.kept_N).any():
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise LabelSetError(
@@ -125,10 +163,9 @@ def _finding(labels: LabelSet, index: NameIndex, name: str) -> Finding:
     written = parse_name(name)
     if rows is None:
         genus = written.binomial[0]
-        near = index.rows(genus) if written.epithet else None
-        return (
-            Finding(name, "missing") if near is None else Finding(name, "genus only", f"{genus} has {len(near)} labels")
-        )
+        if written.epithet and (near := index.rows(genus)) is not None:
+            return Finding(name, "genus only", f"{genus} has {len(near)} labels")
+        return Finding(name, "missing")
     if not labels.usable_N[rows].any():
         return Finding(name, "masked", "its embedding is zero, not a number, or another label's")
     lineages = set()
@@ -152,8 +189,7 @@ class Health:
 
 def health_of(labels: LabelSet) -> Health:
     """Find what spoils answers: unusable vectors, names with several parents, gaps in lineages, epithets without genus."""
-    masked = labels.manifest.get("masked_by", {})
-    counts: Counter[str] = Counter({f"masked: {reason}": n for reason, n in masked.items() if n})
+    counts = {f"masked: {reason}": count for reason, count in labels.manifest.get("masked_by", {}).items() if count}
     examples: dict[str, list[str]] = {}
     if not labels.is_custom:
         named = {rank: labels.named(rank.value) for rank in RANKS}
@@ -168,7 +204,7 @@ def health_of(labels: LabelSet) -> Health:
             if names := _several_parents(labels, rank):
                 problem = f"{rank} under several parents"
                 counts[problem], examples[problem] = len(names), names[:5]
-    return Health(dict(counts), examples)
+    return Health(counts, examples)
 
 
 def _holes(named: dict[Rank, NDArray[np.bool_]]) -> NDArray[np.int64]:
@@ -183,7 +219,6 @@ def _holes(named: dict[Rank, NDArray[np.bool_]]) -> NDArray[np.int64]:
 def _several_parents(labels: LabelSet, rank: Rank) -> list[str]:
     """Return the names with more than one path: homonyms across kingdoms, or one taxon placed twice."""
     spans = labels.spans(rank.value)
-    codes = labels.codes(rank.value)[spans.starts_S[spans.named_S]]
-    values, counts = np.unique(codes, return_counts=True)
-    dictionary = labels.column(rank.value).dictionary
-    return sorted(dictionary[int(code)].as_py() for code in values[counts > 1])
+    named_rows = spans.starts_S[spans.named_S]
+    _, first, counts = np.unique(labels.codes(rank.value)[named_rows], return_index=True, return_counts=True)
+    return sorted(labels.taxon(int(row)).lineage[rank.depth] for row in named_rows[first[counts > 1]])

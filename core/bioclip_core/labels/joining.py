@@ -24,6 +24,7 @@ from bioclip_core.labels.prototypes import (
     sums_of,
     unit_rows,
 )
+from bioclip_core.labels.writing import ROWS_PER_CHUNK
 from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 
@@ -53,8 +54,6 @@ _PRODUCTS = 400_000_000
 """Products of these examples and text rows: for a million labels, 400 examples."""
 _CELLS = 2_000_000
 """Examples × prototypes in the fit."""
-_ROWS_PER_CHUNK = 8192
-"""Text rows in fp32 at once."""
 _MOST_ALIKE = 10_000
 """Rows under one name that are searched for the taxon of that name."""
 _NEVER = -1e9
@@ -170,7 +169,10 @@ def join_prototypes(
     labels, label_of_N = labels_of(taxa)
     rows, places = _fit_rows(label_of_N, len(text)), matching_rows(text, labels)
     text_side = _text_side(text, features[rows], places[label_of_N[rows]])
-    evidence = _evidence(features, label_of_N, rows)
+    sums_CD = sums_of(features, label_of_N, len(labels))
+    prototypes_CD = unit_rows(sums_CD)
+    cosines_RC = left_out_cosines(features[rows], label_of_N[rows], sums_CD, prototypes_CD)
+    evidence = _Evidence(cosines_RC, label_of_N[rows], np.bincount(label_of_N))
     has_row_C = places >= 0
     # The first fit uses every prototype, and every text row except that of the example's own taxon.
     scale, bias, _ = _fit(evidence, text_side, text_side, np.ones(len(labels), dtype=bool))
@@ -179,7 +181,6 @@ def join_prototypes(
     scale, bias, counts = _fit(evidence, text_side, remaining, used_C)
     kept = tuple(label.scientific_name for label, used in zip(labels, used_C, strict=True) if not used)
     fit = JoinFit(scale, bias, int((used_C & ~has_row_C).sum()), int((used_C & has_row_C).sum()), kept, *counts)
-    prototypes_CD = unit_rows(sums_of(features, label_of_N, len(labels)))
     notes = {"captions": text.manifest.get("captions"), "examples": len(features), "join_fit": asdict(fit),
              "joined_to": text.manifest["id"]}  # fmt: skip
     chosen = [
@@ -187,8 +188,10 @@ def join_prototypes(
         for label, place, used in zip(labels, places.tolist(), used_C, strict=True)
         if used
     ]
-    scales = Block(0, 0, "prototype", scale, bias)
-    return write_merged(folder, text, chosen, prototypes_CD[used_C], scales, notes, progress=progress), fit
+    joined = write_merged(
+        folder, text, chosen, prototypes_CD[used_C], Block(0, 0, "prototype", scale, bias), notes, progress=progress
+    )
+    return joined, fit
 
 
 def _text_side(
@@ -209,8 +212,8 @@ def _text_side(
     block, usable_N = text.blocks[0], text.kept_N.copy()
     usable_N[np.asarray(without, dtype=np.int64)] = False
     sums_R, own_logit_R = (np.full(len(features_RD), _NEVER) for _ in range(2))
-    for start in range(0, len(text), _ROWS_PER_CHUNK):
-        chunk_KD = mapped_rows(text)[start : start + _ROWS_PER_CHUNK].astype(np.float32)
+    for start in range(0, len(text), ROWS_PER_CHUNK):
+        chunk_KD = mapped_rows(text)[start : start + ROWS_PER_CHUNK].astype(np.float32)
         logits_RK = (block.scale * (features_RD @ chunk_KD.T) + block.bias).astype(np.float64)
         logits_RK[:, ~usable_N[start : start + len(chunk_KD)]] = _NEVER
         here = np.flatnonzero((own_R >= start) & (own_R < start + len(chunk_KD)))
@@ -224,9 +227,8 @@ def _fit_rows(label_of_N: NDArray[np.int64], text_rows: int) -> NDArray[np.int64
     """Return the examples that take part in the fit: a few of each taxon, evenly spread over its own."""
     counts = np.bincount(label_of_N)
     most = int(np.clip(min(_ROWS, _PRODUCTS // text_rows) // len(counts), 2, _EXAMPLES_PER_TAXON))
-    order = np.argsort(label_of_N, kind="stable")
-    picked = [own[np.linspace(0, len(own) - 1, min(most, len(own))).astype(np.int64)]
-              for own in np.split(order, np.cumsum(counts)[:-1])]  # fmt: skip
+    examples_of_C = np.split(np.argsort(label_of_N, kind="stable"), np.cumsum(counts)[:-1])
+    picked = [own[np.linspace(0, len(own) - 1, min(most, len(own))).astype(np.int64)] for own in examples_of_C]
     return np.sort(np.concatenate(picked))
 
 
@@ -248,21 +250,14 @@ def matching_rows(text: LabelSet, taxa: Sequence[Taxon]) -> NDArray[np.int64]:
 
 
 def _named_alike(text: LabelSet, taxon: Taxon, rows: NDArray[np.int64] | None) -> list[int]:
-    found = []
     # A family's name has many rows, one of which may be the family itself.
-    for row in [] if rows is None else rows[:_MOST_ALIKE].tolist():
-        other = text.taxon(row)
-        same_kingdom = not (taxon.kingdom and other.kingdom) or taxon.kingdom == other.kingdom
-        if same_kingdom and other.rank == taxon.rank and other.scientific_name == taxon.scientific_name:
-            found.append(row)
-    return found
-
-
-def _evidence(features_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], rows: NDArray[np.int64]) -> _Evidence:
-    counts_C = np.bincount(label_of_N)
-    sums_CD = sums_of(features_ND, label_of_N, len(counts_C))
-    cosines_RC = left_out_cosines(features_ND[rows], label_of_N[rows], sums_CD, unit_rows(sums_CD))
-    return _Evidence(cosines_RC, label_of_N[rows], counts_C)
+    others = {row: text.taxon(row) for row in ([] if rows is None else rows[:_MOST_ALIKE].tolist())}
+    return [
+        row
+        for row, other in others.items()
+        if (other.rank, other.scientific_name) == (taxon.rank, taxon.scientific_name)
+        and (not (taxon.kingdom and other.kingdom) or taxon.kingdom == other.kingdom)
+    ]
 
 
 def _chosen(
@@ -290,6 +285,8 @@ def _fit(
         remaining: without the replaced text rows.
         used_C: the prototypes in use.
     """
+    if not used_C.any():
+        return UNFITTED, 0.0, (0, len(evidence.label_of_R), 0)
     used_R = used_C[evidence.label_of_R]
     cosines_RC = np.where(used_C, evidence.cosines_RC, _NEVER)
     left_RC = np.where(used_C, evidence.without_own, _NEVER)
@@ -297,8 +294,6 @@ def _fit(
     is_new_R = used_R & (evidence.counts_C[evidence.label_of_R] > 1)
     is_old_R = ~used_R
     stands_in_R = used_R & (is_old_R.sum() < ENOUGH_OLD) & (used_C.sum() > 1)
-    if not used_C.any():
-        return UNFITTED, 0.0, (0, int(is_old_R.sum()), 0)
     new = _Side(cosines_RC[is_new_R], remaining_R[is_new_R], evidence.own[is_new_R])
     # A stand-in is an image of a taxon without a prototype, so it gets its text row back.
     text_of_stand_in_R = np.logaddexp(remaining.others_R, text.own_R)
@@ -320,9 +315,8 @@ def _likeliest(new: _Side, old: _Side) -> tuple[float, float]:
     for scale in JOINED_SCALES:
         bias = _bias(new, old, scale)
         new_R, old_R = (log_sum(scale * side.cosines_RC) + bias for side in (new, old))
-        own_R = scale * new.own_R + bias
         # The weight of an old image's right text row does not depend on scale and bias, so it is left out.
-        likelihood = np.mean(own_R - np.logaddexp(new.text_R, new_R)) - OLD_WEIGHS * np.mean(
+        likelihood = np.mean(scale * new.own_R + bias - np.logaddexp(new.text_R, new_R)) - OLD_WEIGHS * np.mean(
             np.logaddexp(0, old_R - old.text_R)
         )
         tried.append((float(likelihood), scale, bias))

@@ -85,6 +85,12 @@ class LabelSet:
         self.embeddings_ND = embeddings_ND
         self.manifest = manifest
         self.folder = folder
+        self.dimension = int(embeddings_ND.shape[1])
+        """D, the length of an embedding."""
+        self.is_custom = bool(manifest.get("custom", False))
+        """True if the labels are the user's own words instead of taxa."""
+        self.levels: tuple[str, ...] = (GROUP, LABEL) if self.is_custom else tuple(rank.value for rank in RANKS)
+        """The levels of answers, most general first."""
         self.blocks = _blocks(manifest)
         self.usable_N = np.ones(len(self), dtype=bool)
         self.usable_N[manifest.get("masked", [])] = False
@@ -92,21 +98,6 @@ class LabelSet:
 
     def __len__(self) -> int:
         return int(self.embeddings_ND.shape[0])
-
-    @property
-    def dimension(self) -> int:
-        """D, the length of an embedding."""
-        return int(self.embeddings_ND.shape[1])
-
-    @property
-    def is_custom(self) -> bool:
-        """True if the labels are the user's own words instead of taxa."""
-        return bool(self.manifest.get("custom", False))
-
-    @property
-    def levels(self) -> tuple[str, ...]:
-        """The levels of answers, most general first."""
-        return (GROUP, LABEL) if self.is_custom else tuple(rank.value for rank in RANKS)
 
     def level(self, rank: str) -> str:
         """Return the level for a requested rank. Custom labels answer ``species`` with their labels.
@@ -124,8 +115,8 @@ class LabelSet:
         """Return what answers depend on: the label set's id, the subset of its labels in use, and their scales."""
         is_whole = np.array_equal(self.kept_N, self.usable_N)
         subset = None if is_whole else hashlib.sha256(np.packbits(self.kept_N).tobytes()).hexdigest()
-        joined = "kinds" in self.manifest  # then the id covers the scales, and full blocks would repeat the mean
-        blocks = self.manifest["blocks"] if joined else [asdict(block) for block in self.blocks]
+        # The id of a joined set covers the scales, and full blocks would repeat the mean.
+        blocks = self.manifest["blocks"] if "kinds" in self.manifest else [asdict(block) for block in self.blocks]
         return {"label_set": self.manifest["id"], "subset": subset, "blocks": blocks}
 
     @cached_property
@@ -133,9 +124,9 @@ class LabelSet:
         """The rows by their scale, the kind with most rows first; together they are all N."""
         runs: dict[tuple[Any, ...], list[NDArray[np.int64]]] = {}
         for block in self.blocks:
-            key = (block.scale, block.bias, block.feature_mean)
-            runs.setdefault(key, []).append(np.arange(block.start, block.stop))
-        kinds = [Kind(scale, bias, mean, np.concatenate(rows)) for (scale, bias, mean), rows in runs.items()]
+            rows_R = np.arange(block.start, block.stop)
+            runs.setdefault((block.scale, block.bias, block.feature_mean), []).append(rows_R)
+        kinds = (Kind(scale, bias, mean, np.concatenate(rows)) for (scale, bias, mean), rows in runs.items())
         return tuple(sorted(kinds, key=lambda kind: -len(kind.rows_R)))
 
     @classmethod
@@ -151,8 +142,9 @@ class LabelSet:
             embeddings_ND = np.load(folder / EMBEDDINGS, mmap_mode="c")  # "c": torch wants writable memory
             table = _read_table(folder / TAXA)
         except (OSError, ValueError, KeyError, EOFError) as error:  # KeyError: a column is missing
-            reason = " ".join(str(error).split())[:200]  # pyarrow writes paragraphs
-            raise LabelSetError(f"label set {folder} is damaged: {reason}; build or import it again") from None
+            raise LabelSetError(
+                f"label set {folder} is damaged: {' '.join(str(error).split())[:200]}; build or import it again"
+            ) from None
         shape = (manifest["count"], manifest["dimension"])
         if embeddings_ND.shape != shape or embeddings_ND.dtype != np.float16 or table.num_rows != shape[0]:
             raise LabelSetError(
@@ -198,7 +190,7 @@ class LabelSet:
         if level == LABEL:
             return self.taxon(row), LABEL
         taxon = self.taxon(row).truncated(Rank(level))
-        return taxon, taxon.rank or LABEL
+        return taxon, str(taxon.rank or LABEL)
 
     def column(self, name: str) -> Any:
         """Return one column of names as a pyarrow dictionary array."""
@@ -225,8 +217,7 @@ class LabelSet:
             codes = self.codes(key)
             changed |= codes[1:] != codes[:-1]
             starts = np.concatenate([[0], np.flatnonzero(changed) + 1]).astype(np.int64)
-            ends = np.concatenate([starts[1:], [len(self)]]).astype(np.int64)
-            spans[level] = Spans(starts, ends, self.named(key)[starts])
+            spans[level] = Spans(starts, np.append(starts[1:], len(self)), self.named(key)[starts])
         return spans
 
     def named(self, column: str) -> NDArray[np.bool_]:
@@ -279,21 +270,26 @@ def custom_labels(labels: Sequence[str], encoder: Any, groups: Sequence[str] | N
         raise UsageError(
             f"custom labels: {len(groups)} groups for {len(words)} labels; give one group per label, empty for none"
         )
-    embeddings_ND = encoder.encode_texts([f"a photo of {word}." for word in words])
-    block = Block(0, len(words), "text", encoder.logit_scale, encoder.logit_bias)
-    taxa = [Taxon(common_name=word) for word in words]
-    return in_memory(taxa, embeddings_ND, encoder.identity, [block], groups=groups, custom=True)
+    return in_memory(
+        [Taxon(common_name=word) for word in words],
+        encoder.encode_texts([f"a photo of {word}." for word in words]),
+        encoder.identity,
+        [Block(0, len(words), "text", encoder.logit_scale, encoder.logit_bias)],
+        groups=groups,
+        custom=True,
+    )
 
 
 def table_of(taxa: Sequence[Taxon], groups: Sequence[str] | None = None) -> Any:
     """Return taxa as a pyarrow table with the columns of ``taxa.parquet``."""
     import pyarrow as pa
 
-    columns: dict[str, list[str]] = {GROUP: list(groups) if groups is not None else [""] * len(taxa)}
-    for rank in RANKS:
-        columns[rank.value] = [taxon.lineage[rank.depth] for taxon in taxa]
-    columns["common_name"] = [taxon.common_name for taxon in taxa]
-    columns["source_id"] = [taxon.source_id for taxon in taxa]
+    columns = {
+        GROUP: [""] * len(taxa) if groups is None else groups,
+        **{rank.value: [taxon.lineage[rank.depth] for taxon in taxa] for rank in RANKS},
+        "common_name": [taxon.common_name for taxon in taxa],
+        "source_id": [taxon.source_id for taxon in taxa],
+    }
     return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
@@ -309,15 +305,10 @@ def taxonomic_order(table: Any) -> Any:
 def encoded(table: Any) -> Any:
     """Return the table with every column dictionary-encoded in one chunk; each dictionary has the empty name."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     columns = {}
     for name in COLUMNS:
-        column = table.column(name)
-        if pa.types.is_dictionary(column.type):
-            array = column.unify_dictionaries().combine_chunks()
-        else:
-            array = pc.dictionary_encode(column.combine_chunks())
+        array = table.column(name).unify_dictionaries().combine_chunks().dictionary_encode()
         array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
         if array.dictionary.index("").as_py() < 0:
             array = pa.DictionaryArray.from_arrays(array.indices, pa.concat_arrays([array.dictionary, pa.array([""])]))
@@ -342,9 +333,12 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
-        is_unfinished = (folder / "build.json").is_file()
-        fault = "was not finished; run the same labels build again, which resumes it"
-        raise LabelSetError(f"label set {folder} {fault if is_unfinished else f'has no {MANIFEST}'}") from None
+        is_draft = (folder / "build.json").is_file()
+        raise LabelSetError(
+            f"label set {folder} was not finished; run the same labels build again, which resumes it"
+            if is_draft
+            else f"label set {folder} has no {MANIFEST}"
+        ) from None
     except (OSError, ValueError) as error:
         raise LabelSetError(f"label set {folder}: {MANIFEST} cannot be read ({error})") from None
     version = manifest.get("format_version") if isinstance(manifest, dict) else None

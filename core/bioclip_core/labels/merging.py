@@ -6,6 +6,7 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,9 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
 from bioclip_core.labels.label_set import EMBEDDINGS, JOINED_VERSION, Block, LabelSet, encoded, table_of
-from bioclip_core.labels.writing import finish_label_set, finished_label_set
+from bioclip_core.labels.writing import ROWS_PER_CHUNK, finish_label_set, finished_label_set
 from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
-
-_ROWS_PER_CHUNK = 8192
 
 
 def row_of(labels: LabelSet, taxon: Taxon) -> int | None:
@@ -75,8 +74,8 @@ def write_merged(
         _write_rows(folder / f"{EMBEDDINGS}.part", sources, text, prototypes_CD, progress)
     except OSError as error:
         raise LabelSetError(f"label set {folder} cannot be written: {error.strerror or error}") from None
-    blocks = _blocks_of(sources, text.blocks[0], scales)
-    finish_label_set(folder, _merged_table(text, taxa, sources), recipe, blocks, notes)
+    table = _merged_table(text, taxa, sources)
+    finish_label_set(folder, table, recipe, _blocks_of(sources, text.blocks[0], scales), notes)
     return LabelSet.open(folder)
 
 
@@ -108,10 +107,9 @@ def _blocks_of(sources: NDArray[np.int64], text: Block, scales: Block) -> list[B
     """Return the runs of rows of one kind, in row order."""
     is_text = sources >= 0
     starts = np.concatenate([[0], np.flatnonzero(is_text[1:] != is_text[:-1]) + 1])
-    stops = np.concatenate([starts[1:], [len(sources)]])
     return [
-        replace(text if is_text[start] else scales, start=int(start), stop=int(stop))
-        for start, stop in zip(starts, stops, strict=True)
+        replace(text if is_text[start] else scales, start=start, stop=stop)
+        for start, stop in pairwise([*starts.tolist(), len(sources)])
     ]
 
 
@@ -122,11 +120,12 @@ def _write_rows(
     prototypes_CD: NDArray[np.float16],
     progress: Progress | None,
 ) -> None:
-    header = {"descr": "<f2", "fortran_order": False, "shape": (len(sources), text.dimension)}
     with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, len(sources), _ROWS_PER_CHUNK):
-            chunk = sources[start : start + _ROWS_PER_CHUNK]
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f2", "fortran_order": False, "shape": (len(sources), text.dimension)}
+        )
+        for start in range(0, len(sources), ROWS_PER_CHUNK):
+            chunk = sources[start : start + ROWS_PER_CHUNK]
             is_text = chunk >= 0
             rows_RD = np.empty((len(chunk), text.dimension), dtype="<f2")
             rows_RD[is_text] = mapped_rows(text)[chunk[is_text]]

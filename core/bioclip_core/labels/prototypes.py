@@ -80,8 +80,7 @@ def _fit_scale(
         label_of_N: number of each example's prototype, 0 to C-1.
         sums_CD: for each prototype the sum of its examples.
     """
-    counts_C = np.bincount(label_of_N, minlength=len(sums_CD))
-    rows = np.flatnonzero(counts_C[label_of_N] > 1)
+    rows = np.flatnonzero(np.bincount(label_of_N)[label_of_N] > 1)
     if not len(rows):
         return ScaleFit(UNFITTED, 0, None, None)
     prototypes_CD = unit_rows(sums_CD)
@@ -92,8 +91,7 @@ def _fit_scale(
         cosines_RC = left_out_cosines(centred_ND[chunk], label_of_N[chunk], sums_CD, prototypes_CD)
         own_R = cosines_RC[np.arange(len(chunk)), label_of_N[chunk]]
         right += int((cosines_RC.argmax(axis=1) == label_of_N[chunk]).sum())
-        for index, scale in enumerate(SCALES):
-            totals_S[index] -= float(log_sum(scale * (cosines_RC - own_R[:, None])).sum())
+        totals_S -= [float(log_sum(scale * (cosines_RC - own_R[:, None])).sum()) for scale in SCALES]
     best = int(totals_S.argmax())
     return ScaleFit(SCALES[best], len(rows), right / len(rows), float(totals_S[best] / len(rows)))
 
@@ -106,8 +104,7 @@ def left_out_cosines(
 ) -> NDArray[np.float64]:
     """Return R×C cosines, with each query's own prototype made of the other examples of its taxon."""
     cosines_RC = (queries_RD @ prototypes_CD.T).astype(np.float64)
-    others_RD = unit_rows(sums_CD[own_R] - queries_RD)
-    cosines_RC[np.arange(len(queries_RD)), own_R] = (queries_RD * others_RD).sum(axis=1)
+    cosines_RC[np.arange(len(queries_RD)), own_R] = (queries_RD * unit_rows(sums_CD[own_R] - queries_RD)).sum(axis=1)
     return cosines_RC
 
 

@@ -30,7 +30,9 @@ from bioclip_core.labels.label_set import (
 )
 from bioclip_core.taxonomy import Taxon
 
-_ROWS_PER_CHUNK = 8192
+ROWS_PER_CHUNK = 8192
+"""Rows of a large label set in memory at once."""
+
 _STATE = "build.json"
 
 
@@ -215,9 +217,9 @@ def _unusable_rows(draft: Path) -> dict[str, list[int]]:
     hashes_N = np.empty(count, dtype=np.uint64)
     zero: list[int] = []
     broken: list[int] = []
-    for start in range(0, count, _ROWS_PER_CHUNK):
+    for start in range(0, count, ROWS_PER_CHUNK):
         vectors_ND = np.load(draft, mmap_mode="r")  # mapped anew, which releases the pages that were read
-        chunk = np.ascontiguousarray(vectors_ND[start : start + _ROWS_PER_CHUNK])
+        chunk = np.ascontiguousarray(vectors_ND[start : start + ROWS_PER_CHUNK])
         hashes_N[start : start + len(chunk)] = (chunk.view(np.uint16).astype(np.uint64) * odd).sum(
             axis=1, dtype=np.uint64
         )

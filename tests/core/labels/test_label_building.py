@@ -16,11 +16,9 @@ from bioclip_core.captions import Caption, captions_for_labels
 from bioclip_core.classify import Classifier
 from bioclip_core.errors import LabelSetError, NoTextTower
 from bioclip_core.labels import building as label_building
-from bioclip_core.labels import published as label_import
 from bioclip_core.labels import writing as label_writing
-from bioclip_core.labels.building import build_label_set
+from bioclip_core.labels.building import build_label_set, import_label_set
 from bioclip_core.labels.label_set import Block, LabelSet
-from bioclip_core.labels.published import import_label_set
 from bioclip_core.labels.writing import write_label_set
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.testing import FakeEncoder
@@ -201,7 +199,7 @@ def test_zero_nan_infinite_and_repeated_vectors_are_counted_and_masked(tmp_path:
 
 
 def test_vectors_that_repeat_across_chunks_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label_writing, "_ROWS_PER_CHUNK", 7)
+    monkeypatch.setattr(label_writing, "ROWS_PER_CHUNK", 7)
     rows = random_rows(40, 6, 1)
     rows[39] = rows[0]
     rows[20] = rows[19]
@@ -221,7 +219,7 @@ def published(folder: Path, names: Any, vectors_DN: Any) -> tuple[Path, Path]:
 def test_published_files_are_imported_label_by_label(
     chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(label_import, "_ROWS_PER_CHUNK", chunk)
+    monkeypatch.setattr(label_building, "ROWS_PER_CHUNK", chunk)
     names = [[list(taxon.lineage), f"common {n}" if n % 3 else None] for n, taxon in enumerate(TAXA)]
     vectors_DN = np.random.default_rng(1).standard_normal((8, 30)).astype(np.float32) * 3
     vectors_DN[:, 4] = np.nan
