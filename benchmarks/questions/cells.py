@@ -203,7 +203,8 @@ def answers_of(
     from bioclip_core.device import choose_compute
     from bioclip_core.models import find_model
     from bioclip_core.open_clip_encoder import open_encoder
-    from bioclip_training.evaluation.features import FeatureBook, silent
+    from bioclip_core.progress import silent
+    from bioclip_training.evaluation.features import FeatureBook
 
     compute = choose_compute(precision="fp32")
     encoder = open_encoder(find_model(f"local-dir:{model}", {}), compute)

@@ -1,4 +1,4 @@
-"""Type of the callbacks that report progress."""
+"""Callbacks that report progress."""
 
 from __future__ import annotations
 
@@ -6,3 +6,7 @@ from collections.abc import Callable
 
 Progress = Callable[[int, int], None]
 """Function that is called with the number done so far and the total."""
+
+
+def silent(*_: object) -> None:
+    """Report nothing."""

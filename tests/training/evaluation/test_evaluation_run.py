@@ -22,10 +22,11 @@ from bioclip_core.labels.building import build_label_set
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import find_model
 from bioclip_core.open_clip_encoder import open_encoder
+from bioclip_core.progress import silent
 from bioclip_core.taxonomy import RANKS, Taxon, taxon_from_row
 from bioclip_training.catalog.rows import Catalog, CatalogRow, table_from
 from bioclip_training.evaluation.config import EvaluationConfig
-from bioclip_training.evaluation.features import FeatureBook, silent
+from bioclip_training.evaluation.features import FeatureBook
 from bioclip_training.evaluation.run import evaluate
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import SourceError
+from bioclip_core.progress import silent
 from bioclip_training.catalog.fingerprints import Look, check_library
 from bioclip_training.catalog.finishing import finish
 from bioclip_training.catalog.labelling import Labeller
@@ -50,8 +51,8 @@ def build_catalog(
     options: BuildOptions,
     *,
     resolver: TaxonomyIndex | None = None,
-    started: Callable[[int], None] | None = None,
-    progress: Callable[[int], None] | None = None,
+    started: Callable[[int], None] = silent,
+    progress: Callable[[int], None] = silent,
 ) -> Built:
     """Build a catalog of labelled sources.
 
@@ -73,8 +74,7 @@ def build_catalog(
         check_library()
     labeller, ledger, uris = Labeller(resolver), Ledger(), RelativeUris(folder)
     known = survey(sources, labeller, options)
-    if started is not None:
-        started(known.rows)
+    started(known.rows)
     rows = (read(source, known.group_columns[source.name], labeller, options, uris) for source in sources)
     counts, left_out = _write_draft(chain.from_iterable(rows), ledger, work, progress)
     facts = {**known.facts(), **options.as_facts(), **counts, **labeller.facts()}
@@ -88,7 +88,7 @@ def _write_draft(
     rows: Iterable[tuple[CatalogRow, Look, bool] | SkippedRow],
     ledger: Ledger,
     work: Path,
-    progress: Callable[[int], None] | None,
+    progress: Callable[[int], None],
 ) -> tuple[Counter[str], Counter[str]]:
     """Write the usable rows as a draft and list the skipped ones; return the counts, and those of the skipped rows by kind."""
     counts = Counter(rows_read=0, names_changed=0, rows_in_bursts=0)
@@ -112,8 +112,7 @@ def _write_draft(
                 counts["rows_in_bursts"] += in_burst
                 ledger.add(row, look)
                 draft.add(row)
-            if progress is not None:
-                progress(1)
+            progress(1)
     if not counts["rows_read"]:
         raise SourceError(
             "the sources have no rows: give a table with images and names, a folder tree named by taxon, or a store with reviews"

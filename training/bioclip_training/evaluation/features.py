@@ -23,10 +23,6 @@ Decoded = NDArray[np.uint8] | str
 """A model input, or the reason why there is none."""
 
 
-def silent(_stage: str, _done: int, _total: int) -> None:
-    """Report nothing."""
-
-
 class FeatureBook:
     """Features of a catalog's rows, each encoded once; a row with an unreadable image has a reason instead."""
 

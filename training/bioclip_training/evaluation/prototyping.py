@@ -14,9 +14,10 @@ from bioclip_core.encoder import Encoder
 from bioclip_core.errors import SourceError
 from bioclip_core.labels.joining import matching_rows
 from bioclip_core.labels.label_set import Block, LabelSet, in_memory
+from bioclip_core.progress import silent
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_training.catalog.rows import Catalog, hashed_share
-from bioclip_training.evaluation.features import FeatureBook, StageProgress, silent
+from bioclip_training.evaluation.features import FeatureBook, StageProgress
 from bioclip_training.evaluation.scores import numbered
 from bioclip_training.evaluation.truth import EXACT, truths_of
 from bioclip_training.evaluation.zero_shot import score

@@ -23,13 +23,14 @@ from bioclip_core.errors import UsageError
 from bioclip_core.files.whole import whole_folder
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
+from bioclip_core.progress import silent
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation import figures, retrieval
 from bioclip_training.evaluation.comparison import compare_with, read_hits
 from bioclip_training.evaluation.config import SHOTS, EvaluationConfig
 from bioclip_training.evaluation.consensus import Consensus, by_rank, consensus_at, curve
 from bioclip_training.evaluation.examples import write_examples
-from bioclip_training.evaluation.features import FeatureBook, StageProgress, silent
+from bioclip_training.evaluation.features import FeatureBook, StageProgress
 from bioclip_training.evaluation.few_shot import few_shot, support_pools
 from bioclip_training.evaluation.outcome import Answers, Outcome
 from bioclip_training.evaluation.questions import Question, ask, groups_of, query_rows, seen_taxa

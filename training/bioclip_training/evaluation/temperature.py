@@ -18,9 +18,10 @@ from bioclip_core.errors import UsageError
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
+from bioclip_core.progress import silent
 from bioclip_training.catalog.rows import Catalog, hashed_share
 from bioclip_training.evaluation.config import CalibrateConfig
-from bioclip_training.evaluation.features import FeatureBook, StageProgress, silent
+from bioclip_training.evaluation.features import FeatureBook, StageProgress
 from bioclip_training.evaluation.questions import query_rows
 from bioclip_training.evaluation.scores import mean_nll, reliability
 from bioclip_training.evaluation.truth import EXACT, padded, truths_of

@@ -13,6 +13,7 @@ from typing import Any
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.identity import sha256_of
 from bioclip_core.images.regions import EncodedRegion
+from bioclip_core.progress import silent
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.rows import Catalog
@@ -37,7 +38,7 @@ class Problem:
 
 
 def check_shards(
-    folder: Path, *, decode: bool = False, workers: int = 0, progress: Callable[[Shard], None] | None = None
+    folder: Path, *, decode: bool = False, workers: int = 0, progress: Callable[[Shard], None] = silent
 ) -> list[Problem]:
     """Read every shard whole, and compare it with the manifest and the index.
 
@@ -60,8 +61,7 @@ def check_shards(
     present = [shard for shard in manifest.shards if (folder / shard.file).is_file()]
     for shard, found in in_order(check, present, threads_for(workers), len(present), name="bioclip-check"):
         problems += [Problem(shard.file, text) for text in found]
-        if progress:
-            progress(shard)
+        progress(shard)
     return problems
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.images.regions import EncodedRegion
-from bioclip_core.progress import Progress
+from bioclip_core.progress import Progress, silent
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.encoding import image_member, json_member
@@ -49,7 +49,7 @@ class _Encoded:
 
 
 def write_shards(
-    catalog: Catalog, folder: Path, options: ShardOptions, *, force: bool = False, progress: Progress | None = None
+    catalog: Catalog, folder: Path, options: ShardOptions, *, force: bool = False, progress: Progress = silent
 ) -> Written:
     """Write a catalog's images and names as WebDataset tars, one split per shard, samples in the order of a hash.
 
@@ -83,21 +83,19 @@ def _write_all(
     options: ShardOptions,
     splits: Sequence[str],
     total: int,
-    progress: Progress | None,
+    progress: Progress,
 ) -> int:
     """Write every shard that is not finished; return the number of rows that were finished before."""
     stems = _stems(splits)
     reached = {split: journal.reached(stems[split]) for split in splits}
     done = resumed_at = sum(at for _, at in reached.values())
-    if progress is not None:
-        progress(done, total)
+    progress(done, total)
 
     def counted(samples: Iterator[_Encoded]) -> Iterator[_Encoded]:
         nonlocal done
         for sample in samples:
             done += 1
-            if progress is not None:
-                progress(done, total)
+            progress(done, total)
             yield sample
 
     threads = threads_for(options.workers)

@@ -13,6 +13,7 @@ from pathlib import Path
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.whole import replacing_file
 from bioclip_core.names import parse_name
+from bioclip_core.progress import silent
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.taxonomy.checks import check
 from bioclip_training.taxonomy.formats import Checklist, open_checklist
@@ -47,7 +48,7 @@ def build_taxonomy(
     *,
     checklist: str = "",
     version: str = "",
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] = silent,
 ) -> BuiltTaxonomy:
     """Build the index of one checklist, in memory that does not grow with its names.
 
@@ -94,7 +95,7 @@ def build_taxonomy(
 
 
 def _fill(
-    database: sqlite3.Connection, opened: list[Checklist], meta: dict[str, str], progress: Callable[[int], None] | None
+    database: sqlite3.Connection, opened: list[Checklist], meta: dict[str, str], progress: Callable[[int], None]
 ) -> Counter[str]:
     """Load, index, check and describe, in this order; return the oddities."""
     # A draft that breaks is thrown away, so it needs no journal and no waiting for the disk.
@@ -124,17 +125,15 @@ def _fill(
     return odd
 
 
-def _watched(rows: Iterator[NameRow], words: set[str], progress: Callable[[int], None] | None) -> Iterator[NameRow]:
+def _watched(rows: Iterator[NameRow], words: set[str], progress: Callable[[int], None]) -> Iterator[NameRow]:
     """Yield the same rows; collect their first words, by which misspelt ones are found, and call ``progress``."""
     count = 0
-    for row in rows:
+    for count, row in enumerate(rows, 1):
         words.add(row.key.partition(" ")[0])
-        count += 1
-        if progress is not None and count % _BATCH == 0:
+        if count % _BATCH == 0:
             progress(_BATCH)
         yield row
-    if progress is not None:
-        progress(count % _BATCH)
+    progress(count % _BATCH)
 
 
 def _add_ancestors(database: sqlite3.Connection, lineages: Lineages, words: set[str]) -> None:
