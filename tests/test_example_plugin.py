@@ -107,7 +107,9 @@ def test_the_installed_package_is_found_by_its_entry_point(reply: dict[str, Any]
     assert reply["plugins"]["field-station"] == "bioclip-field-station 1.0.0"
 
 
-def test_its_source_takes_a_card_by_content_and_lists_what_the_camera_wrote(reply: dict[str, Any], card: Path) -> None:
+def test_its_source_recognises_a_card_by_content_and_lists_the_entries_of_the_camera(
+    reply: dict[str, Any], card: Path
+) -> None:
     assert reply["listed"] == [
         [str(card / "WB000001.PNG"), "2026-05-03T05:12:44-01:00", "Tern Ledge", "WB-0317-7", 61.25],
         [str(card / "WB000002.PNG"), "2026-05-03T05:12:46-01:00", "Tern Ledge", "WB-0317-7", 61.25],

@@ -282,7 +282,7 @@ def test_the_weights_of_several_plugins_multiply(pm: BioclipPluginManager, reque
     assert probabilities(answer)["a red fish"] == pytest.approx(math.e / (math.e + 4), abs=TOLERANCE)
 
 
-def test_where_every_label_is_impossible_the_answer_stays_unweighted_and_is_flagged(
+def test_if_every_label_is_impossible_the_answer_stays_unweighted_and_is_flagged(
     pm: BioclipPluginManager, request_for_fish: ClassifyRequest
 ) -> None:
     pm.register(Warden("NO", dict.fromkeys(FISH, 0.0)))
@@ -458,7 +458,7 @@ def test_hook_register_rules(pm: BioclipPluginManager, tmp_path: Path) -> None:
     assert blue.by_rank["label"][0].name == "a blue fish", "the model's own answer stays"
 
 
-# -- what hosts easily give otherwise ----------------------------------------------------------------------------------
+# -- common mistakes of hosts ------------------------------------------------------------------------------------------
 
 
 def test_what_is_no_list_and_no_item_is_misuse(

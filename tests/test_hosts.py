@@ -198,7 +198,7 @@ def _header_of_a_huge_png() -> bytes:
     return bytes(data)
 
 
-def test_closing_a_stream_keeps_what_is_committed_and_repeats_nothing(
+def test_closing_a_stream_keeps_committed_answers_and_repeats_nothing(
     pm: BioclipPluginManager, fake: FakeModel, tmp_path: Path
 ) -> None:
     paths = write_shades(tmp_path, 40)
@@ -269,7 +269,7 @@ def test_every_kind_of_input_gets_the_same_answer(session: Session, tmp_path: Pa
     assert answer.regions[0].region is None
 
 
-def test_what_is_no_image_is_refused_with_what_is_allowed(session: Session) -> None:
+def test_an_input_that_is_not_an_image_is_refused_with_the_allowed_types(session: Session) -> None:
     with pytest.raises(UsageError, match="int is not an image: give a path, bytes, a PIL image or a MediaItem"):
         session.classify(42)  # type: ignore[arg-type]
 

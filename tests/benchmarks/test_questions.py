@@ -166,7 +166,7 @@ def test_any_difference_makes_another_cell() -> None:
     assert len(identities) == 7
 
 
-def test_a_fine_tuned_model_knows_what_its_base_and_its_replay_showed() -> None:
+def test_a_fine_tuned_model_knows_the_species_of_its_base_and_its_replay() -> None:
     base = Cell(0, Collection("old", (0, 1)))
     assert Cell(0, Collection("new", (4,)), base=base, replay=Collection("some", (1, 2))).trained == (0, 1, 2, 4)
 

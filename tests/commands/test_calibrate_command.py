@@ -150,7 +150,7 @@ def test_a_folder_that_is_not_ours_keeps_none(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     "text", ["{", "[]", '{"format_version": 9, "label_sets": {}}', '{"format_version": 1, "label_sets": {"one": 3}}']
 )
-def test_a_damaged_file_of_temperatures_is_said_and_not_passed_over(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_of_temperatures_is_an_error_and_not_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / "calibration.json").write_text(text)
     with pytest.raises(ModelError, match=r"calibration\.json cannot be read .* calibrate again"):
         find_calibration(model(tmp_path), "one")

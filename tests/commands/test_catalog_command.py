@@ -36,7 +36,7 @@ def table(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_table_becomes_a_catalog_and_the_summary_says_what_was_done(bioclip: Bioclip, table: Path) -> None:
+def test_a_table_becomes_a_catalog_and_the_summary_reports_the_changes(bioclip: Bioclip, table: Path) -> None:
     outcome = bioclip("catalog", "build", table, "--output", "c.parquet")
     assert outcome.code == 3, outcome.err  # an image is missing
     assert "14 rows read: 12 in the catalog (12 distinct images), 2 skipped" in outcome.out

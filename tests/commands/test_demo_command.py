@@ -39,7 +39,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(bioclip: Bioclip) -> N
     assert [path.name for path in Path("mine").iterdir()] == ["diary.txt"]
 
 
-def test_a_fresh_demo_removes_only_what_a_demo_made(tmp_path: Path) -> None:
+def test_a_fresh_demo_removes_only_files_of_a_demo(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     prepare_folder(folder, fresh=False)
     (folder / "photos").mkdir()

@@ -26,7 +26,7 @@ def test_each_image_is_a_row_with_its_features(bioclip: Bioclip, photos: Path) -
     assert len({row["uuid"] for row in rows}) == 3
 
 
-def test_the_file_says_what_made_the_features(bioclip: Bioclip, photos: Path, model: FakeModel) -> None:
+def test_the_file_states_the_origin_of_its_features(bioclip: Bioclip, photos: Path, model: FakeModel) -> None:
     bioclip("embed", photos.name, "--model", "fake", "--output", "e.parquet", "--precision", "fp32")
     about = json.loads(parquet.read_schema("e.parquet").metadata[b"bioclip_plugin"])
     assert about["feature_settings"]["weights_sha256"] == model.encoder.identity["weights_sha256"]

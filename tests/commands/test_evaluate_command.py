@@ -35,7 +35,7 @@ def catalog(bioclip: Bioclip, tmp_path: Path) -> str:
     return "catalog.parquet"
 
 
-def test_the_summary_has_every_rank_and_says_where_the_report_is(bioclip: Bioclip, catalog: str) -> None:
+def test_the_summary_has_every_rank_and_the_path_of_the_report(bioclip: Bioclip, catalog: str) -> None:
     said = bioclip("evaluate", "--data", catalog, "--model", "fake", "--output", "out")
     assert said.code == 0, said.err
     lines = dict(line.split("\t", 1) for line in said.out.splitlines() if "\t" in line)
@@ -106,7 +106,7 @@ def test_words_of_ones_own_are_measured_against_a_column(bioclip: Bioclip, catal
         (("--label", "red", "--truth-column", "colour"), "allowed are kingdom"),
     ],
 )
-def test_bad_input_is_one_line_that_says_what_to_do(
+def test_bad_input_is_one_line_with_advice(
     bioclip: Bioclip, catalog: str, options: tuple[str, ...], wanted: str
 ) -> None:
     said = bioclip("evaluate", "--data", catalog, "--model", "fake", "--output", "out", *options)

@@ -123,7 +123,7 @@ def test_every_region_is_a_row_and_so_is_an_item_without_any(tmp_path: Path) -> 
     assert (rows[3]["failure_stage"], rows[3]["failure_reason"]) == ("decode", "the file is cut off")
 
 
-def test_a_time_has_an_offset_only_where_it_is_known(tmp_path: Path) -> None:
+def test_a_time_has_an_offset_only_if_it_is_known(tmp_path: Path) -> None:
     zone = timezone(timedelta(hours=-3))
     rows = csv_rows(
         tmp_path,
@@ -156,7 +156,7 @@ def test_parquet_has_types_and_nulls_and_the_same_columns(tmp_path: Path) -> Non
     assert (rows[0]["region_x"], rows[1]["probability"], rows[1]["failure_reason"]) == (None, None, "gone")
 
 
-def test_json_lines_are_what_classify_prints(bioclip: Bioclip, classified: str, photos: Path) -> None:
+def test_json_lines_equal_the_output_of_classify(bioclip: Bioclip, classified: str, photos: Path) -> None:
     printed = bioclip(
         "classify", photos.name, "--model", "fake", "--labels", "labels", "--store", classified, "--json"
     ).out
@@ -164,7 +164,7 @@ def test_json_lines_are_what_classify_prints(bioclip: Bioclip, classified: str, 
     assert Path("r.jsonl").read_text("utf-8") == printed
 
 
-def test_json_lines_name_what_is_still_to_do(tmp_path: Path) -> None:
+def test_json_lines_name_open_items(tmp_path: Path) -> None:
     count, path = written(tmp_path, "jsonl", item("later.jpg", status="todo"), item("empty.jpg"))
     assert [json.loads(line) for line in path.read_text().splitlines()] == [
         {"uri": "later.jpg", "status": "todo"},
@@ -255,7 +255,7 @@ def test_a_damaged_store_leaves_no_file(bioclip: Bioclip, classified: str, tmp_p
     assert not [path.name for path in tmp_path.iterdir() if "r.csv" in path.name]
 
 
-# -- nothing of anybody's is lost --------------------------------------------------------------------------------------
+# -- existing files are safe -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_a_store_in_use_and_its_images_stay(bioclip: Bioclip, classified: str, c
 
 
 @pytest.mark.parametrize("format_name", ["darwin-core", "camtrap-dp"])
-def test_a_folder_is_replaced_only_where_it_is_an_earlier_export(
+def test_a_folder_is_replaced_only_if_it_is_an_earlier_export(
     bioclip: Bioclip, classified: str, format_name: str
 ) -> None:
     Path("cameras.csv").write_text(
@@ -320,7 +320,7 @@ def test_a_folder_is_replaced_only_where_it_is_an_earlier_export(
     assert Path("photos/red.png").is_file()
 
 
-# -- what is not the whole ---------------------------------------------------------------------------------------------
+# -- selections --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["export", "report"])
@@ -342,7 +342,7 @@ def test_a_run_that_is_not_finished_says_so(bioclip: Bioclip, photos: Path, labe
     assert "are not decided" not in bioclip(*asked).out
 
 
-def test_a_taxon_that_nothing_is_named_as_is_said(bioclip: Bioclip, classified: str) -> None:
+def test_a_taxon_without_answers_is_reported(bioclip: Bioclip, classified: str) -> None:
     done = bioclip("export", "--store", classified, "--taxon", "Nonexistus", "--output", "r.csv")
     assert (done.code, "Nothing passes" in done.out) == (0, True)
 

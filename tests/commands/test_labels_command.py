@@ -23,7 +23,7 @@ from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
 
 
-def test_a_label_set_is_built_from_a_table_and_says_what_it_read(bioclip: Bioclip, taxa: Path) -> None:
+def test_a_label_set_is_built_from_a_table_and_the_input_is_reported(bioclip: Bioclip, taxa: Path) -> None:
     said = bioclip("labels", "build", taxa, "--model", "fake", "--output", "labels")
     assert said.code == 0
     assert "5 rows read: 3 distinct taxa, 1 merged, 1 without a name" in said.out
@@ -225,7 +225,7 @@ def test_the_doctor_finds_a_file_that_changed(bioclip: Bioclip, labels: str) -> 
         ("f.csv", "family,genus,species\nColdidae,Blue,pictus\nColdidae,,\n", ["Blue pictus", "Coldidae"]),
     ],
 )
-def test_a_checklist_is_read_from_what_people_have(tmp_path: Path, name: str, text: str, expected: list[str]) -> None:
+def test_a_checklist_is_read_from_many_kinds_of_file(tmp_path: Path, name: str, text: str, expected: list[str]) -> None:
     (tmp_path / name).write_text(text)
     assert list(read_checklist(tmp_path / name)) == expected
 

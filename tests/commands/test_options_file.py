@@ -33,7 +33,7 @@ def settings(bioclip: Bioclip, store: str) -> dict[str, Any]:
     return dict(shown["settings"])
 
 
-def test_a_key_stands_for_all_commands_that_know_it(
+def test_a_key_applies_to_all_commands_with_that_option(
     configured: Configured, bioclip: Bioclip, photos: Path, labels: str
 ) -> None:
     said = configured('model = "fake"\nlabels = "labels"\nstore = "mine.db"', *CLASSIFY)

@@ -97,7 +97,7 @@ def done_rows(store: Path) -> int:
             return 0
 
 
-def test_an_interrupted_run_keeps_what_is_done_and_continues_with_the_same_command(
+def test_an_interrupted_run_keeps_finished_items_and_continues_with_the_same_command(
     tmp_path: Path, photos: Path, bioclip: Bioclip, model: FakeModel
 ) -> None:
     store = tmp_path / "bioclip.db"

@@ -116,7 +116,7 @@ def test_every_row_that_cannot_be_taken_is_listed_with_its_reason(bioclip: Biocl
     assert "  1 x image not in the store" in done.out
 
 
-def test_an_export_that_somebody_filled_in_is_imported_and_the_models_own_columns_are_not(
+def test_an_export_with_reviews_filled_in_is_imported_without_the_models_own_columns(
     bioclip: Bioclip, classified: str
 ) -> None:
     bioclip("export", "--store", classified, "--output", "results.csv")
@@ -233,7 +233,7 @@ def test_names_are_resolved_through_a_taxonomy(bioclip: Bioclip, classified: str
     assert (review.taxon.scientific_name, review.details["verbatimName"]) == ("Red fictus", "Rufus vetus")
 
 
-def test_a_scientific_name_that_nobody_knows_is_kept_as_it_is_written(bioclip: Bioclip, classified: str) -> None:
+def test_an_unknown_scientific_name_is_kept_as_written(bioclip: Bioclip, classified: str) -> None:
     file = table("r.csv", ("photos/red.png", "", "Vulpes vulpes (Linnaeus, 1758)", "Ann"))
     assert bioclip("review", "import", file, "--store", classified).code == 0
     assert names(classified) == [("photos/red.png", "Vulpes vulpes")]
@@ -266,7 +266,7 @@ def test_a_file_that_is_not_there_is_named(bioclip: Bioclip, classified: str) ->
     assert "nowhere.csv" in refused.err
 
 
-def test_the_list_shows_what_was_said(bioclip: Bioclip, classified: str) -> None:
+def test_the_list_shows_the_reviews(bioclip: Bioclip, classified: str) -> None:
     file = table(
         "r.csv", ("photos/red.png", "", "Red fictus", "Ann"), ("photos/green.png", "not in label set", "", "Bo\n")
     )
@@ -306,5 +306,5 @@ def test_the_statistics_compare_a_run_with_its_reviews(bioclip: Bioclip, classif
         assert [row["name"] for row in csv.DictReader(text)] == ["Blue pictus", "Red fictus", "blank"]
 
 
-def test_without_reviews_the_statistics_say_what_to_do(bioclip: Bioclip, classified: str) -> None:
+def test_without_reviews_the_statistics_give_advice(bioclip: Bioclip, classified: str) -> None:
     assert "review import FILE" in bioclip("review", "stats", "--store", classified).out

@@ -124,7 +124,7 @@ def test_models_are_listed_without_network(bioclip: Bioclip, monkeypatch: pytest
     assert lines["bioclip-2"][1:4] == ["not fetched", "MIT", "hf-hub:imageomics/bioclip-2"]
 
 
-def test_a_models_facts_say_who_said_each_part_of_its_preprocessing(bioclip: Bioclip) -> None:
+def test_a_models_facts_give_the_origin_of_each_part_of_its_preprocessing(bioclip: Bioclip) -> None:
     said = bioclip("models", "info", "fake").out.splitlines()
     assert "preprocessing: size 8 (registry)" in said
     assert "preprocessing: interpolation bicubic (assumed)" in said
@@ -154,7 +154,7 @@ def test_fetching_without_network_is_one_line_a_model(
     assert bioclip("models", "info", "no-such-model").code == 1
 
 
-def test_a_published_label_set_is_found_where_classifying_looks_for_it(
+def test_a_published_label_set_is_found_at_the_place_that_classify_uses(
     bioclip: Bioclip, labels: str, manager: BioclipPluginManager, tmp_path: Path
 ) -> None:
     entry = manager.models()["fake"]

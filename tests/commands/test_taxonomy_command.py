@@ -27,7 +27,7 @@ def taxonomy(bioclip: Bioclip) -> str:
     return "made.taxonomy"
 
 
-def test_a_build_says_what_it_read_and_what_was_odd(bioclip: Bioclip) -> None:
+def test_a_build_reports_its_input_and_its_warnings(bioclip: Bioclip) -> None:
     Path("list.csv").write_text(TABLE + "Fictoplantae\n,,,,\n", "utf-8")
     said = bioclip("taxonomy", "build", "list.csv", "--output", "made.taxonomy")
     assert said.code == 0

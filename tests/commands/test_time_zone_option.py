@@ -19,9 +19,7 @@ from command_samples import Bioclip
     ids=lambda command: " ".join(command[:2]),
 )
 @pytest.mark.parametrize("zone", ["Mars/Base", "Nope/Zone", "", "+2", "../etc/passwd"])
-def test_a_zone_that_nobody_knows_is_misuse(
-    bioclip: Bioclip, classified: str, command: tuple[str, ...], zone: str
-) -> None:
+def test_an_unknown_zone_is_misuse(bioclip: Bioclip, classified: str, command: tuple[str, ...], zone: str) -> None:
     Path("checked.csv").write_text("uri,verdict\nphotos/red.png,unknown\n")
     before = Path(classified).read_bytes()
     said = bioclip(*command, "--time-zone", zone)

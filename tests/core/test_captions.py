@@ -36,7 +36,7 @@ def test_a_caption_that_would_be_degenerate_is_none() -> None:
     assert caption_of(Taxon(common_name="empty"), Caption.TAXONOMIC) is None
 
 
-def test_a_common_name_that_repeats_the_scientific_name_is_not_said_twice() -> None:
+def test_a_common_name_that_repeats_the_scientific_name_is_written_once() -> None:
     same = Taxon.of(MAPLE.lineage, "acer palmatum")
     assert caption_of(same, Caption.SCIENTIFIC_COMMON) is None
     assert caption_of(same, Caption.TAXONOMIC_COMMON) is None

@@ -110,7 +110,7 @@ def test_a_genus_name_in_two_kingdoms_is_two_genera() -> None:
     ]
 
 
-def test_a_family_alone_stands_among_species_under_its_own_rank() -> None:
+def test_a_family_alone_is_among_species_with_its_own_rank() -> None:
     labels, feature = from_logits(TAXA, [0, 0, 0, math.log(6)])  # the family has weight 6, each species 1
     (found,) = Classifier(labels).classify(feature, rank="species", top=4)
     assert labels.taxon(2).scientific_name == "Apiaceae"  # a hole sorts first, before the genera of its family
@@ -144,7 +144,7 @@ def test_the_consensus_is_the_most_specific_taxon_that_reaches_the_threshold() -
     assert consensus_of({}, 0.5) is None
 
 
-def test_a_family_that_stands_among_species_is_no_species_for_the_consensus() -> None:
+def test_a_family_among_species_is_not_a_species_for_the_consensus() -> None:
     by_rank = {
         "species": (candidate("species", "F", 0.5, own="family"), candidate("species", "a", 0.4)),
         "family": (candidate("family", "F", 0.95),),

@@ -9,7 +9,7 @@ from bioclip_core.device import PRECISIONS, choose_compute
 from bioclip_core.errors import UsageError
 
 
-def test_a_processor_computes_in_bf16_only_where_it_multiplies_it_natively() -> None:
+def test_a_processor_computes_in_bf16_only_with_native_multiplication() -> None:
     compute = choose_compute("cpu")
     native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     assert compute.device == "cpu"
@@ -32,7 +32,7 @@ def test_the_processors_units_decide(
     assert (compute.precision, compute.reason) == (precision, reason)
 
 
-def test_what_an_earlier_run_recorded_is_kept_and_what_is_asked_for_goes_before_it() -> None:
+def test_the_precision_of_an_earlier_run_is_kept_and_a_request_goes_before_it() -> None:
     for recorded in PRECISIONS:
         compute = choose_compute("cpu", recorded=recorded)
         assert (compute.precision, compute.reason) == (recorded, "as recorded by an earlier run in this store")
@@ -40,24 +40,24 @@ def test_what_an_earlier_run_recorded_is_kept_and_what_is_asked_for_goes_before_
     assert (asked.precision, asked.reason) == ("fp32", "as requested")
 
 
-def test_auto_takes_the_accelerator_where_there_is_one() -> None:
+def test_auto_takes_the_accelerator_if_there_is_one() -> None:
     expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     assert choose_compute("auto").device == expected
 
 
-def test_an_unknown_precision_lists_what_is_allowed() -> None:
+def test_an_unknown_precision_lists_the_allowed_ones() -> None:
     with pytest.raises(UsageError, match="precision 'fp8': allowed are auto, fp32, bf16, fp16"):
         choose_compute("cpu", "fp8")
 
 
 @pytest.mark.parametrize("device", ["", "gpu", "cpu:x", "tpu:0:0"])
-def test_a_device_that_torch_cannot_spell_lists_what_is_allowed(device: str) -> None:
+def test_a_malformed_device_lists_the_allowed_forms(device: str) -> None:
     with pytest.raises(UsageError, match="allowed are auto, cpu, cuda, cuda:N and mps"):
         choose_compute(device)
 
 
 @pytest.mark.parametrize("device", ["meta", "xpu", "cuda:99"])
-def test_a_device_that_is_not_there_lists_what_this_machine_has(device: str) -> None:
+def test_a_missing_device_lists_those_of_this_machine(device: str) -> None:
     with pytest.raises(UsageError, match=r"is not available.*this machine has.*(cpu|cuda:0)"):
         choose_compute(device)
 

@@ -100,7 +100,7 @@ def test_a_caption_batch_of_a_clip_model_is_cut_to_its_longest_rounded_up_to_eig
     assert reading.shapes == [(2, 8), (5, 77)]
 
 
-def test_the_batch_that_proves_the_trimming_gives_what_later_batches_give(clip_folder: Path) -> None:
+def test_the_batch_that_proves_the_trimming_has_the_features_of_later_batches(clip_folder: Path) -> None:
     captions = [f"a photo of Acer number {n}." for n in range(40)]
     encoder = opened(clip_folder)
     first, second = encoder.encode_texts(captions), encoder.encode_texts(captions)
@@ -169,7 +169,7 @@ def test_bf16_on_the_processor_stays_close_to_fp32(clip: OpenClipEncoder, clip_f
     np.testing.assert_allclose(in_bf16.encode_texts(CAPTIONS), clip.encode_texts(CAPTIONS), atol=2e-6)
 
 
-def test_threads_that_share_an_encoder_get_what_each_would_get_alone(clip: OpenClipEncoder) -> None:
+def test_threads_that_share_an_encoder_get_the_same_as_alone(clip: OpenClipEncoder) -> None:
     batches = [noise(8)[n : n + 3] for n in range(5)]
     alone = [clip.encode_images(batch) for batch in batches]
     found: dict[int, Any] = {}

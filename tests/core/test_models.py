@@ -62,7 +62,7 @@ def test_a_weight_file_with_its_config_beside_it_is_a_model(tmp_path: Path) -> N
     assert found.weights_sha256 == hashlib.sha256(b"other weights").hexdigest()
 
 
-def test_a_bare_weight_file_needs_its_architecture_said(tmp_path: Path) -> None:
+def test_a_bare_weight_file_needs_a_stated_architecture(tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(WEIGHTS)
     with pytest.raises(ModelError, match=r"write ARCHITECTURE=.*ViT-B-16=weights.safetensors"):
@@ -90,7 +90,7 @@ def test_a_registered_name_pins_parts_of_the_contract_over_the_folder(tmp_path: 
         assert found.entry is entry
 
 
-def test_an_unknown_name_lists_what_there_is() -> None:
+def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(
         UnknownModel, match="'bioclop' is not known: use one of alpha, beta, hf-hub:ORG/NAME, local-dir"
     ):
@@ -106,7 +106,7 @@ def test_an_unknown_name_lists_what_there_is() -> None:
         (lambda folder: (folder / "open_clip_model.safetensors").unlink(), "has no weights; expected one of"),
     ],
 )
-def test_a_folder_that_is_no_model_says_what_is_missing(change: Any, says: str, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_model_is_refused_with_the_missing_files(change: Any, says: str, tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model")
     change(folder)
     with pytest.raises(ModelError, match=says) as failure:
@@ -259,7 +259,7 @@ def test_weights_come_from_the_commit_that_the_cached_config_is_of(hub: str, tmp
     assert (said.get("revision"), said.get("sha256")) == (FIRST, hashlib.sha256(WEIGHTS).hexdigest()), said
 
 
-def test_a_model_that_the_hub_has_not_got_is_told_from_a_hub_out_of_reach(hub: str, tmp_path: Path) -> None:
+def test_a_model_missing_on_the_hub_is_distinguished_from_an_unreachable_hub(hub: str, tmp_path: Path) -> None:
     said = ask("hf-hub:somebody/else", tmp_path, endpoint=hub)
     assert said["error"] == "ModelUnavailable"
     assert said["text"].startswith("the hub has no somebody/else")

@@ -33,7 +33,7 @@ def test_an_option_goes_before_the_registry_the_registry_before_the_folder_and_t
     assert contract.described().endswith("full decode (assumed: std)")
 
 
-def test_where_nobody_says_anything_open_clips_default_stands_and_is_called_assumed() -> None:
+def test_without_any_statement_open_clips_default_is_used_and_called_assumed() -> None:
     contract = preprocessing_of(96)
     assert (contract.size, contract.mean, contract.interpolation, contract.resize_mode) == (
         96,
@@ -49,11 +49,11 @@ def test_a_null_in_the_folders_config_says_nothing() -> None:
     assert preprocessing_of(96, folder={"size": None}).size == 96
 
 
-def test_one_number_stands_for_all_three_channels() -> None:
+def test_one_number_counts_for_all_three_channels() -> None:
     assert preprocessing_of(96, folder={"mean": 0.5, "std": [0.25, 0.25, 0.25]}).mean == (0.5, 0.5, 0.5)
 
 
-def test_identity_depends_on_every_value_and_not_on_who_said_it() -> None:
+def test_identity_depends_on_every_value_and_not_on_its_origin() -> None:
     said = preprocessing_of(96, folder={"resize_mode": "squash", "interpolation": "bicubic"})
     assert said.identity() == preprocessing_of(96, options={"resize_mode": "squash"}).identity()
     assert said == preprocessing_of(96, options={"resize_mode": "squash"})
@@ -75,7 +75,7 @@ def test_identity_depends_on_every_value_and_not_on_who_said_it() -> None:
         ({"mean": ["half", 0, 0]}, "mean"), ({"decode": "half"}, "reduced, full"), ({"fill": 300}, "fill"), ({"fill": [0, 0, 0]}, "fill"),
     ],
 )  # fmt: skip
-def test_a_contract_that_cannot_be_kept_is_refused_with_what_is_allowed(options: dict[str, Any], says: str) -> None:
+def test_an_impossible_contract_is_refused_with_the_allowed_values(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ModelError, match=says):
         preprocessing_of(96, options=options)
 

@@ -61,7 +61,7 @@ def test_one_word_in_small_letters_is_an_epithet_and_has_no_genus() -> None:
     assert (name.epithet_alone, name.genus) == (True, "")
 
 
-def test_what_is_no_name_is_looked_up_as_it_is_written() -> None:
+def test_a_text_that_is_not_a_name_is_looked_up_as_written() -> None:
     assert parse_name("BOLD:FIC0001").key == "bold:fic0001"
     assert parse_name("").key == ""
 
@@ -180,5 +180,5 @@ def test_a_species_cell_is_read_with_the_genus_of_its_row(cell: str, genus: str,
     assert parse_species(cell, genus).binomial == binomial
 
 
-def test_a_species_cell_keeps_what_is_below_the_species() -> None:
+def test_a_species_cell_keeps_the_ranks_below_the_species() -> None:
     assert parse_species("saccharum subsp. nigrum", "Acer").canonical == "Acer saccharum nigrum"

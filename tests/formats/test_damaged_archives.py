@@ -35,7 +35,7 @@ def tarred(path: Path, *members: tuple[str, bytes], mode: str = "w") -> Path:
 
 
 @pytest.mark.parametrize("call", ["classify", "validate", "review import"])
-def test_a_zip_file_that_is_cut_off_is_told_in_one_line_by_every_command(
+def test_a_truncated_zip_file_is_reported_in_one_line_by_every_command(
     call: str, command: Callable[..., tuple[int, str, str]], colour_labels: str, tmp_path: Path
 ) -> None:
     whole = zipped(tmp_path / "cut.zip", ("datapackage.json", b"{}"), ("a.jpg", os.urandom(5_000))).read_bytes()
@@ -52,7 +52,7 @@ def test_a_zip_file_that_is_cut_off_is_told_in_one_line_by_every_command(
     assert "the archive cut.zip is truncated or damaged: copy it again" in " ".join(error.split())
 
 
-def test_a_package_whose_descriptor_is_damaged_or_locked_is_told_too(tmp_path: Path) -> None:
+def test_a_package_whose_descriptor_is_damaged_or_locked_is_reported_too(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", ("datapackage.json", b"x" * 1000), compression=zipfile.ZIP_STORED)
     path.write_bytes(path.read_bytes().replace(b"xxxx", b"xxyx", 1))
     with pytest.raises(SourceError, match=r"a\.zip is truncated or damaged: copy it again .*CRC"):

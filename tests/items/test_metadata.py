@@ -158,7 +158,7 @@ def test_a_maker_note_that_is_cut_short_leaves_the_rest_of_the_exif() -> None:
     assert (found.camera_model, found.sequence_number) == ("HC550", None)
 
 
-# -- rubbish -----------------------------------------------------------------------------------------------------------
+# -- unusable values ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_host_that_uses_exifread_itself_still_hears_its_warnings(caplog: pytes
 # -- items -------------------------------------------------------------------------------------------------------------
 
 
-def test_an_item_gets_what_its_camera_wrote() -> None:
+def test_an_item_gets_the_metadata_of_its_camera() -> None:
     data = jpeg(
         {MAKE: "Acme"},
         {ORIGINAL: "2021:04:11 20:43:09", SERIAL: "17"},
@@ -228,7 +228,7 @@ def test_an_item_gets_what_its_camera_wrote() -> None:
     assert dict(item.metadata) == {"camera_make": "Acme", "camera_serial_number": "17"}
 
 
-def test_what_the_source_said_wins_over_the_camera() -> None:
+def test_metadata_of_the_source_win_over_the_camera() -> None:
     data = jpeg(
         {MAKE: "Acme"},
         {ORIGINAL: "2021:04:11 20:43:09"},

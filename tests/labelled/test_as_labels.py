@@ -79,7 +79,7 @@ def test_an_event_of_one_taxon_labels_its_animals_and_no_empty_image(store: Stor
     ]  # fmt: skip
 
 
-def test_what_was_said_to_hold_several_taxa_labels_nothing(store: Store) -> None:
+def test_a_review_of_several_taxa_labels_nothing(store: Store) -> None:
     listed(store, MediaItem("a.jpg", sequence="night"), MediaItem("b.jpg"))
     when = datetime(2031, 1, 1, tzinfo=UTC)
     for taxon in (LYNX, FOX):

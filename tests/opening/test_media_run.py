@@ -73,7 +73,7 @@ def stored() -> dict[tuple[str, int], str]:
         return found
 
 
-def test_every_frame_page_and_photograph_is_an_answer_and_what_is_broken_is_a_failure_of_its_own(
+def test_every_frame_page_and_photograph_is_answered_and_each_damaged_one_is_a_failure(
     folder: Path, manager: BioclipPluginManager, model: FakeModel
 ) -> None:
     assert classify(manager) == 3
@@ -89,7 +89,7 @@ def test_every_frame_page_and_photograph_is_an_answer_and_what_is_broken_is_a_fa
     assert "cannot be developed" in found["h.nef", 0]
 
 
-def test_a_second_run_opens_only_what_failed(
+def test_a_second_run_opens_only_failed_items(
     folder: Path, manager: BioclipPluginManager, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []

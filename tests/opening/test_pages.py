@@ -82,7 +82,7 @@ def test_a_thumbnail_or_a_mask_is_no_picture_of_its_own(tmp_path: Path) -> None:
     assert expanded(written(tmp_path / "old.tif", whole, old)) is None
 
 
-def test_where_a_thumbnail_comes_first_the_picture_behind_it_is_the_item(tmp_path: Path) -> None:
+def test_if_a_thumbnail_comes_first_the_picture_after_it_is_the_item(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tif", rgb_page(coloured(RED, (9, 7)), subfile=1), rgb_page(coloured(GREEN)))
     (item,) = expanded(path) or ()
     assert isinstance(item, MediaItem)

@@ -65,7 +65,7 @@ def test_a_raw_photograph_is_developed_and_turned_upright_once(
     assert 0x0112 not in image.getexif()
 
 
-def test_a_raw_photograph_keeps_what_its_camera_wrote(tmp_path: Path) -> None:
+def test_a_raw_photograph_keeps_the_metadata_of_its_camera(tmp_path: Path) -> None:
     image = opened(write_dng(tmp_path / "a.dng", four_colours()))
     found = read_metadata(image.info["exif"].removeprefix(b"Exif\x00\x00"))
     assert (found.camera_make, found.camera_model) == ("Nobody", "Trail 1")

@@ -33,7 +33,7 @@ def troubles(path: Path, rate: float = 1.0) -> list[Unlisted]:
     return [entry for entry in listed(path, rate) if isinstance(entry, Unlisted)]
 
 
-# -- which frames ------------------------------------------------------------------------------------------------------
+# -- selection of frames -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov"])
@@ -113,7 +113,7 @@ def test_a_listing_reads_the_index_and_not_the_film(tmp_path: Path, monkeypatch:
     assert numbers(path) == [0, 10, 20, 30]
 
 
-def test_items_have_the_videos_uri_its_rate_and_what_the_source_said(tmp_path: Path) -> None:
+def test_items_have_the_videos_uri_its_rate_and_the_metadata_of_the_source(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 12, rate=10)
     first, second = listed(path, metadata={"note": "x", "frame_rate": 5}, deployment="D1", sequence="S1")
     assert isinstance(first, MediaItem)
@@ -123,7 +123,7 @@ def test_items_have_the_videos_uri_its_rate_and_what_the_source_said(tmp_path: P
     assert dict(second.metadata) == {"note": "x", "frame_rate": 5, "video_seconds": 1.0}
 
 
-# -- when and where ----------------------------------------------------------------------------------------------------
+# -- time and place ----------------------------------------------------------------------------------------------------
 
 
 def test_a_frames_moment_is_the_videos_creation_plus_its_time(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_the_cameras_own_offset_and_place_win_over_utc(tmp_path: Path) -> None:
     assert entry.metadata["camera_model"] == "iPhone 12"
 
 
-def test_what_a_source_said_of_time_and_place_wins_over_the_file(tmp_path: Path) -> None:
+def test_time_and_place_from_the_source_win_over_the_file(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 15, rate=10, says={"creation_time": "2021-05-31T08:25:38Z"})
     moment = datetime(2020, 1, 1, 12)
     first, second = listed(path, captured_at=moment, place=Place(latitude=1, longitude=2))
@@ -166,7 +166,7 @@ def test_a_clock_that_was_never_set_is_no_moment(tmp_path: Path, text: str) -> N
     assert entry.captured_at is None
 
 
-# -- files that are no good --------------------------------------------------------------------------------------------
+# -- unusable files ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.mp4", "libx264")])
@@ -230,7 +230,7 @@ def test_each_frame_is_the_one_of_its_number_whatever_the_order_of_asking(tmp_pa
     assert [frame_number(videos.frame(path, number)) for number in (0, 7, 8, 39, 3, 20)] == [0, 7, 8, 39, 3, 20]
 
 
-def test_a_rotated_video_stands_upright(tmp_path: Path) -> None:
+def test_a_rotated_video_is_upright(tmp_path: Path) -> None:
     # as from a telephone held upright: rotated clockwise for display
     path = write_video(tmp_path / "a.mp4", 5, rotation=-90)
     image = VideoFrames().frame(path, 0)

@@ -74,7 +74,7 @@ def test_names_in_another_language_are_taken_from_a_table(house: House, report: 
     assert "--names FILE.csv" in err
 
 
-def test_images_that_are_gone_give_a_hint_where_they_may_be(house: House, report: Report) -> None:
+def test_missing_images_give_a_hint_where_they_may_be(house: House, report: Report) -> None:
     items = trapped(house, 3)
     house.classify(items)
     for one in items:
@@ -87,7 +87,7 @@ def test_images_that_are_gone_give_a_hint_where_they_may_be(house: House, report
     assert all("e" in block for block in blocks_of(Path("report.html")))
 
 
-def test_what_passes_no_filter_is_said(house: House, report: Report) -> None:
+def test_a_filter_without_matches_is_reported(house: House, report: Report) -> None:
     house.classify(trapped(house, 3))
     code, out, _ = report("--taxon", "Nonesuch")
     assert code == 0

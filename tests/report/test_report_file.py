@@ -107,7 +107,7 @@ WARM = RED.truncated(Rank.FAMILY)
         ([(BLUE, 1), (RED, 1)], "agrees"),  # at the same moment: two animals in one image
     ],
 )
-def test_what_was_said_last_of_the_image_counts_for_its_regions(
+def test_the_last_review_of_an_image_counts_for_its_regions(
     house: House, said: list[tuple[Taxon, int]], agreement: str
 ) -> None:
     photo = house.photo("red.jpg", "red")
@@ -248,7 +248,7 @@ def test_a_frame_that_no_reader_of_photos_knows_is_opened_by_a_plugin(house: Hou
     assert [image[1] for image in data_of(path)["images"]] == [0, 1, 2]
 
 
-def test_only_what_was_asked_for_is_in_the_file(house: House) -> None:
+def test_the_file_contains_only_requested_data(house: House) -> None:
     house.classify(trapped(house, 30))
     since = (NOON + timedelta(days=3)).date()
     path, written = house.write(selection=Selection(since=since, taxa=("coldidae",), min_probability=0.5))

@@ -162,7 +162,7 @@ def test_the_detail_view_opens_by_key_turns_by_arrows_and_closes_by_escape(house
     assert page.evaluate("document.activeElement.textContent").startswith("Blue pictus")
 
 
-def test_the_box_is_drawn_where_it_lies(house: House, opened: Opener) -> None:
+def test_the_box_is_drawn_at_its_place(house: House, opened: Opener) -> None:
     house.classify([item(house.photo("red.jpg", "red", (400, 300)), regions=(Region(0.25, 0.5, 0.5, 0.25),))])
     page = opened(house.write()[0]).page
     page.locator(".card").click()
@@ -301,7 +301,7 @@ def test_hostile_names_are_text_and_nothing_runs(house: House, opened: Opener) -
     assert page.locator("script:not([type])").count() == 1
 
 
-def test_a_script_that_somebody_adds_does_not_run(house: House, opened: Opener) -> None:
+def test_an_injected_script_does_not_run(house: House, opened: Opener) -> None:
     """This tests the policy itself, in case a text is ever not escaped: inline scripts, handlers and addresses are blocked."""
     house.classify(trapped(house, 3))
     path = house.write()[0]

@@ -56,7 +56,7 @@ def test_a_persons_box_is_blurred_and_the_rest_is_not(house: House) -> None:
     assert contrast(made["whole"], (0.8, 0.0, 1.0, 1.0)) > SHARP
 
 
-def test_a_person_is_blurred_in_the_close_up_of_somebody_beside_them(house: House) -> None:
+def test_a_person_is_blurred_in_the_close_up_of_a_neighbour(house: House) -> None:
     beside = Region(0.35, 0.3, 0.15, 0.2, "detector", "5", "animal", 0.8)
     house.classify([item(striped(house), regions=(PERSON, beside), detected=True)])
     made = pictures(house)
@@ -115,7 +115,7 @@ def stored(region: Region | None, verdict: Any = "unknown", named: Taxon | None 
         ([stored(ANIMAL, "vehicle"), stored(None, "blank")], People()),
     ],
 )
-def test_whoever_says_that_it_is_a_person_is_believed(regions: list[StoredRegion], people: People) -> None:
+def test_a_person_is_blurred_whichever_source_reports_it(regions: list[StoredRegion], people: People) -> None:
     assert people_in(regions, [], "species") == people
 
 

@@ -179,14 +179,14 @@ def test_an_image_speaks_by_its_surest_decision_and_by_its_emptiness(store: Stor
     assert left_out == {}
 
 
-def test_several_taxa_said_at_one_moment_are_counted_apart(store: Store) -> None:
+def test_several_taxa_reviewed_at_one_moment_are_counted_separately(store: Store) -> None:
     run = answered(store, (MediaItem("a.jpg"), {None: LYNX}))
     for taxon in (LYNX, DEER):
         store.add_review(ReviewTarget("media", "a.jpg"), "taxon", taxon, reviewer="A", reviewed_at=WHEN)
     assert paired(store, run) == ([], {LeftOut.SEVERAL: 1})
 
 
-def test_a_review_of_an_event_counts_for_its_images_where_that_is_asked_for(store: Store) -> None:
+def test_a_review_of_an_event_counts_for_its_images_on_request(store: Store) -> None:
     run = answered(
         store,
         (MediaItem("a.jpg", sequence="night"), {None: LYNX}),

@@ -180,7 +180,7 @@ def test_the_same_words_for_image_and_box_in_another_table_are_two_reviews(place
     assert place.take("r.csv") == (2, 0, 0, 0)
 
 
-def test_an_image_that_was_not_found_is_named_once_with_what_may_help(place: Place) -> None:
+def test_a_missing_image_is_named_once_with_a_hint(place: Place) -> None:
     Path("r.csv").write_text("image,verdict,reviewer\ncamA/x.jpg,blank,Ann\nhttps://there.org/y.jpg,blank,Ann\n")
     assert place.take("r.csv") == (0, 0, 0, 2)
     near, web = (row.reason for row in place.refused)

@@ -39,7 +39,7 @@ def test_a_name_means_the_taxon_that_bears_it_at_its_own_rank() -> None:
     assert family == Taxon(kingdom="Plantae", family="Lamiaceae")
 
 
-def test_a_homonym_is_told_apart_by_the_ranks_beside_it_or_not_at_all() -> None:
+def test_a_homonym_is_resolved_by_the_ranks_beside_it_or_not_at_all() -> None:
     names = book(PLANT, OTHER_VULGARIS)
     alone = names.meaning({"scientificName": "Prunella vulgaris"}, scientific=True)
     assert alone.taxon is None
@@ -50,7 +50,7 @@ def test_a_homonym_is_told_apart_by_the_ranks_beside_it_or_not_at_all() -> None:
     assert "contradict" in wrong.reason
 
 
-def test_a_word_that_nobody_knows_is_a_name_only_where_the_table_says_so() -> None:
+def test_an_unknown_word_is_a_name_only_if_the_table_says_so() -> None:
     names = book(PLANT)
     assert names.meaning({"scientificName": "Red fox"}, scientific=False).taxon is None
     assert names.meaning({"scientificName": "Vulpes vulpes"}, scientific=True).taxon == Taxon(
@@ -68,7 +68,7 @@ def test_a_word_that_nobody_knows_is_a_name_only_where_the_table_says_so() -> No
     [("Blank", "blank"), ("no animal", "blank"), ("HUMAN", "person"), ("not_in_label-set", "not_in_label_set"),
      ("indet.", "unidentifiable"), ("?", "unidentifiable"), ("Vulpes vulpes", None), ("none", None)],
 )  # fmt: skip
-def test_words_for_what_is_no_taxon(word: str, verdict: str | None) -> None:
+def test_words_that_are_not_taxa(word: str, verdict: str | None) -> None:
     assert verdict_of(word) == verdict
 
 

@@ -75,7 +75,7 @@ def test_the_list_has_every_rule_with_its_settings_in_the_order_in_which_they_ar
     assert "file\tneeded" in text
 
 
-def test_classify_applies_its_rules_at_the_end_and_says_what_they_did(
+def test_classify_applies_its_rules_at_the_end_and_reports_their_effect(
     bioclip: Call, world: World, photos: Path
 ) -> None:
     code, out, _ = classify(bioclip, world, "--rule", "sequences", "--rule", "unknown:below=0.99")
@@ -91,7 +91,7 @@ def test_classify_applies_its_rules_at_the_end_and_says_what_they_did(
     assert "every region was decided already" in again
 
 
-def test_json_lines_come_after_the_rules_with_what_they_decided(bioclip: Call, world: World, photos: Path) -> None:
+def test_json_lines_come_after_the_rules_with_their_decisions(bioclip: Call, world: World, photos: Path) -> None:
     assert photos.is_dir()
     code, out, _ = classify(bioclip, world, "--rule", "sequences", "--json")
     rows = [json.loads(line) for line in out.splitlines()]
@@ -121,7 +121,7 @@ def test_times_with_and_without_a_zone_leave_the_run_failed_with_all_answers_sto
 
 
 @pytest.mark.parametrize("name", ["results.db", "my results.db"])
-def test_the_command_that_goes_on_names_the_store_and_the_error_says_what_to_change(
+def test_the_command_to_continue_names_the_store_and_the_error_says_what_to_change(
     bioclip: Call, world: World, photos: Path, name: str
 ) -> None:
     world.store = world.folder / name
@@ -185,7 +185,7 @@ def test_rules_are_applied_to_a_run_that_had_none_and_can_be_exported_beside_it(
         assert bioclip("runs", "verify", number, "--store", world.store)[0] == EXIT_DONE
 
 
-def test_applying_the_same_rules_again_finds_their_run_with_what_was_added_since(
+def test_applying_the_same_rules_again_finds_their_run_and_adds_new_items(
     bioclip: Call, world: World, photos: Path
 ) -> None:
     classify(bioclip, world)
@@ -258,7 +258,7 @@ def test_rules_that_cannot_be_used_stop_before_any_image_is_read(bioclip: Call, 
     )
 
 
-def test_other_labels_under_the_same_name_are_refused_where_features_are_classified_again(
+def test_other_labels_under_the_same_name_are_refused_if_features_are_classified_again(
     bioclip: Call, world: World, photos: Path
 ) -> None:
     assert photos.is_dir()
@@ -283,7 +283,7 @@ for rule in ("thresholds:species=0.9", "sequences"):
 """
 
 
-def test_torch_is_imported_where_features_are_classified_again_and_nowhere_else(bioclip: Call, world: World) -> None:
+def test_torch_is_imported_only_if_features_are_classified_again(bioclip: Call, world: World) -> None:
     for name, green in (("a.jpg", 120), ("b.jpg", 130)):
         image = Image.new("RGB", (32, 32), (90, green, 60))
         exif = image.getexif()

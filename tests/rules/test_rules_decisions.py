@@ -54,7 +54,7 @@ def test_the_most_specific_rank_that_reaches_its_own_threshold_is_the_answer(
         assert ruling.candidate.name == expected
 
 
-def test_a_candidate_that_stands_at_a_rank_for_lack_of_a_name_there_is_no_answer_of_that_rank(world: World) -> None:
+def test_a_candidate_that_fills_a_gap_at_a_rank_is_not_an_answer_at_that_rank(world: World) -> None:
     case = subject({"species": (Candidate(FAMILY, "family", 0.9),), "family": (of(FAMILY, 0.9),)})
     ruling = rule(world, "thresholds:species=0.5,family=0.95").decide(case)
     assert ruling is None or ruling.verdict == "unknown"
@@ -188,7 +188,7 @@ def test_the_geofence_names_how_many_of_its_taxa_the_label_set_lacks(world: Worl
         ("sequences:gap=5,gap=6", "gap is given twice"),
     ],
 )
-def test_what_cannot_be_used_is_named_with_what_is_allowed(world: World, text: str, said: str) -> None:
+def test_unusable_settings_are_named_with_the_allowed_values(world: World, text: str, said: str) -> None:
     fence = world.write("map.json", json.dumps(MAP))
     with pytest.raises(UsageError, match=said):
         world.session(text.replace("{map}", str(fence)))

@@ -199,7 +199,7 @@ def test_the_roll_up_gives_speciesnets_answer_for_5000_random_inputs(theirs: The
     assert 0.1 < rolled / INPUTS < 0.95
 
 
-def test_a_blocked_best_class_becomes_what_speciesnet_makes_of_it_for_5000_random_inputs(theirs: Theirs) -> None:
+def test_a_blocked_best_class_becomes_the_same_as_in_speciesnet_for_5000_random_inputs(theirs: Theirs) -> None:
     dice = random.Random(6)
     ways: dict[str, int] = {}
     for world in worlds(dice):

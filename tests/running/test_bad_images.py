@@ -73,7 +73,7 @@ def png(width: int, height: int) -> bytes:
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_vanished_is_said_to_be_gone(tmp_path: Path) -> None:
+def test_a_vanished_file_is_reported_as_missing(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(red()))
     assert read_bytes(path) == path.read_bytes()
@@ -81,12 +81,12 @@ def test_a_file_that_vanished_is_said_to_be_gone(tmp_path: Path) -> None:
     assert read_reason_of(path) == "the file does not exist (any more)"
 
 
-def test_a_file_of_no_bytes_is_said_to_be_empty(tmp_path: Path) -> None:
+def test_a_file_without_bytes_is_reported_as_empty(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
     assert read_reason_of(tmp_path / "a.jpg") == "the file is empty (0 bytes)"
 
 
-def test_a_folder_with_the_name_of_an_image_is_said_to_be_a_folder(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_an_image_is_reported_as_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").mkdir()
     assert read_reason_of(tmp_path / "a.jpg") == "it is a folder, not a file"
 
@@ -98,7 +98,7 @@ def test_a_pipe_with_the_name_of_an_image_is_not_waited_for(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
-def test_a_file_without_permission_is_said_to_be_so(tmp_path: Path) -> None:
+def test_a_file_without_permission_is_reported_as_such(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"x")
     path.chmod(0)
@@ -125,7 +125,7 @@ def test_a_name_with_a_nul_is_a_reason_and_no_crash() -> None:
     assert "cannot be the name of a file" in read_reason_of(Path("a\0b.jpg"))
 
 
-# -- no images ---------------------------------------------------------------------------------------------------------
+# -- files that are not images -----------------------------------------------------------------------------------------
 
 
 def test_a_text_named_jpg_is_shown_by_its_beginning() -> None:
@@ -179,25 +179,25 @@ def test_the_budget_can_be_lowered() -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP"])
-def test_half_a_file_is_said_to_be_truncated(kind: str) -> None:
+def test_half_a_file_is_reported_as_truncated(kind: str) -> None:
     data = encoded(noise(), kind)
     assert reason_of(data[: len(data) // 2]).startswith("the file is truncated: its data end before the image does")
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "JPEG2000"])
-def test_half_a_file_whose_reader_cannot_tell_is_said_to_be_damaged(kind: str) -> None:
+def test_half_a_file_whose_reader_cannot_tell_is_reported_as_damaged(kind: str) -> None:
     data = encoded(noise(), kind)
     assert reason_of(data[: len(data) // 2]).startswith("the file is damaged: ")
 
 
-def test_a_png_with_a_broken_header_is_said_to_be_damaged() -> None:
+def test_a_png_with_a_broken_header_is_reported_as_damaged() -> None:
     data = bytearray(encoded(red()))
     data[18] ^= 0xFF
     assert reason_of(bytes(data)).startswith("the file is damaged: ")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "JPEG2000"])
-def test_a_file_damaged_anywhere_is_an_image_or_a_reason_and_nothing_else(kind: str) -> None:
+def test_a_file_damaged_at_any_place_gives_an_image_or_a_reason(kind: str) -> None:
     data = encoded(red(size=(64, 48)), kind)
     random = np.random.default_rng(1)
     outcomes: set[object] = set()
@@ -245,7 +245,7 @@ def test_black_and_white_stay_black_and_white() -> None:
 
 
 @pytest.mark.parametrize("transparency", [0, bytes(256)])
-def test_a_palette_with_transparency_keeps_its_colours_and_warns_nobody(
+def test_a_palette_with_transparency_keeps_its_colours_without_a_warning(
     transparency: int | bytes, recwarn: pytest.WarningsRecorder
 ) -> None:
     image = Image.new("P", (40, 30), 0)

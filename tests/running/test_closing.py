@@ -109,7 +109,7 @@ def test_rules_at_close_report_progress_to_a_callback(
     assert heard == [(1, 1)]
 
 
-def test_rules_at_close_are_logged_with_counts_where_nobody_listens(
+def test_rules_at_close_are_logged_with_counts_if_progress_is_not_reported(
     manager: BioclipPluginManager, red: MediaItem, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (

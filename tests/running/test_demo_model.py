@@ -128,7 +128,7 @@ def test_scenes_are_rendered_once_and_those_that_are_lost_come_out_the_same(tmp_
     assert {file: file.read_bytes() for file in written} == written
 
 
-def test_unseen_scenes_that_are_said_to_be_infrared_have_no_colour(tmp_path: Path) -> None:
+def test_infrared_unseen_scenes_are_colourless(tmp_path: Path) -> None:
     files = write_unseen(TINY, tmp_path, 8, workers=1)  # number 6 is the first at night
     seen = [has_no_colour(file) for file in files]
     assert seen == [is_infrared(number) for number in range(8)]

@@ -216,7 +216,7 @@ def test_a_session_closes_its_listings(tmp_path: Path, temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
-def test_a_listing_of_a_session_with_a_store_answers_for_what_is_gone(tmp_path: Path) -> None:
+def test_a_listing_of_a_session_with_a_store_answers_stored_items_whose_files_are_gone(tmp_path: Path) -> None:
     manager = create_plugin_manager(installed=False)
     manager.register(FakeModel())
     image = picture(tmp_path / "photos/a.png")

@@ -197,7 +197,7 @@ def test_times_without_an_offset_are_of_the_zone_that_the_listing_was_given(
     assert [answer.item.captured_at for answer in answers] == stored
 
 
-def test_another_zone_leaves_what_was_read_before_as_it_is(manager: BioclipPluginManager, tmp_path: Path) -> None:
+def test_another_zone_leaves_stored_times_unchanged(manager: BioclipPluginManager, tmp_path: Path) -> None:
     item = taken_at(tmp_path / "a.jpg", "2014:07:26 14:21:04")
     for zone in ("Europe/Brussels", "Africa/Nairobi", None):
         with session(manager, tmp_path / "r.db") as s:
@@ -229,7 +229,7 @@ def test_rehash_finds_a_change_that_size_and_time_hide_and_encodes_nothing_else_
     assert model.encoder.images_encoded == 3
 
 
-def test_closing_the_generator_keeps_what_is_committed_and_a_second_call_does_the_rest(
+def test_closing_the_generator_keeps_committed_answers_and_a_second_call_does_the_rest(
     manager: BioclipPluginManager, model: FakeModel, images: list[Path], tmp_path: Path
 ) -> None:
     with session(manager, tmp_path / "r.db") as s:

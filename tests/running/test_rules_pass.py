@@ -159,7 +159,7 @@ def test_progress_reaches_all_images(world: World) -> None:
     assert said[-1] == (12, 12)
 
 
-def test_the_summary_counts_what_each_rule_did_and_shows_the_surest_changes(world: World) -> None:
+def test_the_summary_counts_the_changes_of_each_rule_and_shows_the_most_confident_ones(world: World) -> None:
     with world.session("sequences", "unknown:below=0.9") as session:
         list(session.classify_stream([photo("a", RED), photo("b", RED, after_s=5), photo("c", ORANGE, after_s=9)]))
         applied = session.apply_rules()

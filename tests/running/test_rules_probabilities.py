@@ -134,7 +134,7 @@ def test_a_prior_that_a_list_leaves_nothing_is_ignored_and_the_list_still_holds(
     assert [entry["did"] for entry in decision.trail if entry["rule"] == "prior"] == ["ignored"]
 
 
-def test_the_narrower_of_two_taxa_counts_and_the_floor_where_no_row_fits(world: World) -> None:
+def test_the_narrower_of_two_taxa_counts_and_the_floor_applies_without_a_matching_row(world: World) -> None:
     table = "taxon,weight,country\nCanis,0.5,KEN\nCanis lupus,2,KEN\nVulpes vulpes,3,USA\n"
     ranges = world.write("ranges.csv", table)
     (decision,) = world.decided(
@@ -149,7 +149,7 @@ def test_the_narrower_of_two_taxa_counts_and_the_floor_where_no_row_fits(world: 
     assert decision.candidate.probability == pytest.approx(expected[best], abs=2e-3)
 
 
-def test_the_scale_of_this_world_is_what_the_label_set_says(world: World) -> None:
+def test_the_scale_of_this_world_is_that_of_the_label_set(world: World) -> None:
     (decision,) = world.decided("unknown", items=[photo("a", GREEN)])
     assert SCALE == 10.0
     assert decision is not None

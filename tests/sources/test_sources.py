@@ -86,7 +86,7 @@ def test_links_that_go_round_in_circles_end_and_each_real_folder_is_listed_once(
     assert uris(FolderSource(), "p") == ["p/a/1.jpg", "p/b/2.jpg"]
 
 
-def test_a_linked_folder_elsewhere_is_followed() -> None:
+def test_a_link_to_a_folder_elsewhere_is_followed() -> None:
     touch("elsewhere/1.jpg", "p/2.jpg")
     Path("p/z").symlink_to(Path("elsewhere").absolute())
     assert uris(FolderSource(), "p") == ["p/2.jpg", "p/z/1.jpg"]
@@ -254,13 +254,13 @@ def test_a_table_in_utf_16_with_a_mark_is_read() -> None:
     assert (item.uri, dict(item.metadata)) == ("ä.jpg", {"note": "é"})
 
 
-def test_a_file_name_in_latin_1_is_found_where_the_disk_has_utf_8() -> None:
+def test_a_file_name_in_latin_1_is_found_on_a_disk_with_utf_8() -> None:
     touch("käfer.jpg")
     (item,) = items(TableSource(), table(b"image\nk\xe4fer.jpg\n"))
     assert item.path == Path("käfer.jpg")
 
 
-def test_a_table_without_an_image_column_says_what_it_has_and_what_is_allowed() -> None:
+def test_a_table_without_an_image_column_is_refused_with_its_columns_and_the_allowed_ones() -> None:
     address = table("photo,genus\n1.jpg,Anas\n")
     assert TableSource().takes(address)
     with pytest.raises(SourceError) as caught:
@@ -294,7 +294,7 @@ def test_a_damaged_parquet_file_is_an_error_that_names_it() -> None:
         list(TableSource().items(table(b"PAR1 and no more", "t.parquet")))
 
 
-def test_a_long_table_is_read_as_it_is_needed() -> None:
+def test_a_long_table_is_read_on_demand() -> None:
     address = table("image\n" + "".join(f"{n}.jpg\n" for n in range(20_000)))
     found = TableSource().items(address)
     assert [next(found).uri for _ in range(3)] == ["0.jpg", "1.jpg", "2.jpg"]
@@ -319,7 +319,7 @@ def test_standard_input_is_one_path_a_line_in_bytes() -> None:
     assert os.fsencode(found[2].path) == b"\xff.jpg"
 
 
-# -- all together ------------------------------------------------------------------------------------------------------
+# -- all kinds together ------------------------------------------------------------------------------------------------
 
 
 def test_each_address_goes_to_the_first_source_that_takes_it() -> None:
@@ -336,7 +336,7 @@ def test_a_text_named_jpg_is_an_image_to_be_tried_and_no_table() -> None:
     ] == ["a.jpg"]
 
 
-def test_a_missing_address_is_heard_of_before_anything_is_listed() -> None:
+def test_a_missing_address_is_refused_before_anything_is_listed() -> None:
     touch("a.jpg")
     with pytest.raises(SourceError) as caught:
         Listing(["a.jpg", "gone"], create_plugin_manager(installed=False).sources())
@@ -410,7 +410,7 @@ QUOTED = [
 
 @pytest.mark.parametrize(("text", "images", "row"), QUOTED)
 @pytest.mark.parametrize("limit", [1 << 17, 1 << 30])
-def test_a_quotation_mark_that_is_not_closed_is_told_with_its_line(
+def test_an_unclosed_quotation_mark_is_reported_with_its_line(
     text: str, images: list[str], row: int, limit: int, request: pytest.FixtureRequest
 ) -> None:
     before = csv.field_size_limit(limit)  # the limit is process-wide: frictionless, for one, raises it

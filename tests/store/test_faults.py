@@ -113,7 +113,7 @@ def test_a_server_that_stays_away_is_given_up_in_one_line(on_server: Store, post
     assert on_server.verify(run).complete
 
 
-def test_a_server_that_cannot_be_reached_is_said_at_once(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported_at_once(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(StoreError, match="cannot be reached: check host, port") as refusal:
         Store.open(f"postgresql://somebody:secret@/nothing?host={tmp_path}")
@@ -123,7 +123,7 @@ def test_a_server_that_cannot_be_reached_is_said_at_once(tmp_path: Path) -> None
         Store.open("postgresql://somebody:secret@127.0.0.1:1/nothing")
 
 
-def test_a_missing_database_user_and_a_wrong_password_are_told_apart(postgres_server: Any) -> None:
+def test_a_missing_database_a_missing_user_and_a_wrong_password_are_distinguished(postgres_server: Any) -> None:
     url = make_url(postgres_server.address("nothing_of_this_name"))
     with pytest.raises(StoreError, match=r"has no such database: create it first \(createdb\)"):
         Store.open(url.render_as_string(hide_password=False))
@@ -145,7 +145,7 @@ def test_a_missing_database_user_and_a_wrong_password_are_told_apart(postgres_se
     assert "secret-word" not in message
 
 
-def test_a_user_without_rights_is_told_so(postgres_server: Any) -> None:
+def test_a_user_without_rights_is_refused_with_the_reason(postgres_server: Any) -> None:
     name = postgres_server.new_database()
     postgres_server.execute("CREATE ROLE reader LOGIN")
     address = make_url(postgres_server.address(name)).set(username="reader").render_as_string(hide_password=False)
@@ -159,7 +159,7 @@ def test_a_database_in_another_encoding_is_refused(postgres_server: Any) -> None
         Store.open(postgres_server.address(name))
 
 
-def test_a_full_disk_ends_the_batch_in_one_line_and_keeps_what_was_committed(tmp_path: Path) -> None:
+def test_a_full_disk_ends_the_batch_in_one_line_and_keeps_committed_results(tmp_path: Path) -> None:
     with Store.open(tmp_path / "results.db", retry=QUICK) as store:
         run = store.begin_run(PLAN)
         listed = list_uris(store, run, *(f"{n:04d}.jpg" for n in range(2000)))

@@ -80,7 +80,7 @@ def test_a_page_may_hold_the_candidates_of_some_ranks_only(store: Store, answere
     ]
 
 
-def test_metadata_that_nobody_looked_at_are_equal_all_the_same(store: Store, run: Run) -> None:
+def test_metadata_that_were_never_read_are_still_equal(store: Store, run: Run) -> None:
     metadata = {"camera": "x", "exposure": [1, 2]}
     store.list_items(run, [MediaItem("a.jpg", metadata=metadata)], [STAT])
     (stored,) = store.items_of(run)

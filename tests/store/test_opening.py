@@ -41,11 +41,11 @@ scratch@tcp:/lfs /scratch lustre rw 0 0
         ("/home/results.db", None),
     ],
 )
-def test_network_file_systems_are_told_from_local_ones(path: str, kind: str | None) -> None:
+def test_network_file_systems_are_distinguished_from_local_ones(path: str, kind: str | None) -> None:
     assert network_file_system(Path(path), MOUNTS) == kind
 
 
-def test_nothing_is_known_of_mounts_where_there_is_no_list_of_them() -> None:
+def test_mounts_are_unknown_without_a_list_of_them() -> None:
     assert network_file_system(Path("/home/results.db"), "") is None
 
 
@@ -98,7 +98,7 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         Store.open(tmp_path)
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_left_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "photo.jpg"
     file.write_bytes(b"\xff\xd8 not a database" * 100)
     with pytest.raises(StoreError, match="is not an SQLite database"):
@@ -106,7 +106,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
     assert file.read_bytes().startswith(b"\xff\xd8 not a database")
 
 
-def test_a_place_without_a_store_is_refused_where_none_may_be_made(store_address: str, tmp_path: Path) -> None:
+def test_a_place_without_a_store_is_refused_if_it_must_exist(store_address: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"there is no store at|holds no store of ours"):
         Store.open(store_address, create=False)
     assert not list(tmp_path.glob("*.db"))

@@ -86,7 +86,7 @@ def test_hemihomonyms_stay_apart(store: Store, run: Run) -> None:
     assert (stored.decided, stored.consensus) == (True, None)
 
 
-def test_names_that_differ_only_by_where_a_rank_ends_stay_apart(store: Store, run: Run) -> None:
+def test_names_that_differ_only_in_the_end_of_a_rank_stay_separate(store: Store, run: Run) -> None:
     one, other = Taxon(genus="Ab", species="c"), Taxon(genus="A", species="bc")
     by_rank = {"species": (Candidate(one, "species", 0.5), Candidate(other, "species", 0.25))}
     (listed,) = list_uris(store, run, "a.jpg")
@@ -268,7 +268,7 @@ def test_bytes_in_hand_are_never_taken_for_known(store: Store, run: Run) -> None
     assert (listed.done, listed.content_sha256) == (False, None)
 
 
-def test_capture_metadata_of_an_earlier_reading_comes_back_where_the_source_is_silent(store: Store, run: Run) -> None:
+def test_capture_metadata_of_an_earlier_reading_fill_gaps_of_the_source(store: Store, run: Run) -> None:
     zone = timezone(timedelta(hours=5, minutes=45))
     taken = datetime(2024, 5, 6, 7, 8, 9, 250_000, tzinfo=zone)
     place = Place("NP", "Nowhere", 27.5, 86.25, 5)

@@ -15,7 +15,7 @@ BIRD = Region(0.1, 0.2, 0.3, 0.4, "finder", "2.0", "animal", 0.875)
 WHEN = datetime(2024, 5, 6, 12, 0, tzinfo=timezone(timedelta(hours=2)))
 
 
-def test_reviews_of_images_regions_and_events_come_back_as_they_were_said(store: Store, run: Run) -> None:
+def test_reviews_of_images_regions_and_events_come_back_unchanged(store: Store, run: Run) -> None:
     (listed,) = store.list_items(run, [MediaItem("a.jpg", regions=(BIRD,))], [STAT])
     store.commit(run, [record(listed, region_record(BIRD))])
     targets = [

@@ -11,7 +11,7 @@ from bioclip_core.errors import StoreError
 from bioclip_plugin.store import Run, Store
 
 
-def test_a_run_gives_back_what_it_was_begun_with(store: Store) -> None:
+def test_a_run_gives_back_its_settings(store: Store) -> None:
     run = store.begin_run(PLAN)
     assert not run.resumed
     assert (run.status, run.sources, run.dimension) == ("running", ("photos",), 4)

@@ -21,5 +21,5 @@ def test_it_is_the_mapping_that_was_stored(ascii_only: bool) -> None:
     assert "nowhere" not in StoredJson(text)
 
 
-def test_what_is_not_there_is_told_without_parsing() -> None:
+def test_an_absent_key_is_found_absent_without_parsing() -> None:
     assert StoredJson("{no json at all").get("width") is None

@@ -40,7 +40,7 @@ def test_damage_is_found_and_named(store: Store, run: Run, statement: str, probl
     assert not store.verify(run).complete
 
 
-def test_a_verification_counts_what_is_listed_answered_failed_and_to_do(store: Store, run: Run) -> None:
+def test_a_verification_counts_listed_answered_failed_and_open_items(store: Store, run: Run) -> None:
     listed = list_uris(store, run, *(f"{n}.jpg" for n in range(6)))
     answer_all(store, run, listed[:3])
     store.commit(run, [failed(listed[3]), failed(listed[4])])

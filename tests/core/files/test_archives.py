@@ -196,7 +196,7 @@ def test_a_name_that_comes_twice_is_refused(tmp_path: Path, kind: str) -> None:
         open_archive(made(kind, tmp_path / "b", ("x", b"1"), ("x/a.txt", b"2")))
 
 
-def test_damage_and_encryption_are_told_in_one_line(tmp_path: Path) -> None:
+def test_damage_and_encryption_are_reported_in_one_line(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", ("a.txt", b"hello" * 100), compression=zipfile.ZIP_STORED)
     path.write_bytes(path.read_bytes().replace(b"hellohello", b"hellohullo", 1))
     with open_archive(path) as archive, pytest.raises(SourceError, match=r"a\.zip: a\.txt cannot be read.*CRC"):
@@ -216,7 +216,7 @@ def test_damage_and_encryption_are_told_in_one_line(tmp_path: Path) -> None:
         open_archive(tmp_path / "d.tgz")
 
 
-def test_nothing_that_exists_is_overwritten_and_what_was_written_goes_again(tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten_and_extracted_ones_are_removed(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", ("a.txt", b"theirs"), ("b.txt", b"theirs"))
     (tmp_path / "into").mkdir()
     (tmp_path / "into" / "b.txt").write_bytes(b"mine")

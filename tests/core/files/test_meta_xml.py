@@ -44,7 +44,7 @@ def test_names_with_backslashes_and_a_namespace_are_read() -> None:
 
 
 @pytest.mark.parametrize("term", ["occurrenceID", "catalogNumber", "taxonID"])
-def test_a_core_without_an_id_is_told_apart_by_its_own_term(term: str) -> None:
+def test_a_core_without_an_id_is_identified_by_its_own_term(term: str) -> None:
     assert described(archive(field("genus", 0) + field(term, 2)), "m").core.id_index == 2
 
 

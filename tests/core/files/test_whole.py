@@ -96,7 +96,7 @@ def put_a_photograph_into(folder: Path) -> None:
     (folder / "fox.jpg").write_text("a photograph")
 
 
-def test_a_folder_that_somebody_fills_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+def test_a_folder_that_another_process_fills_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     output = tmp_path / "package"
     with (
         pytest.raises(BioclipError, match=r"holds more than an earlier output \(fox.jpg\)"),

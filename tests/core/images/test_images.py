@@ -101,12 +101,12 @@ def test_a_strip_of_one_pixel_needs_no_gigabytes_in_shortest_mode() -> None:
 
 
 @pytest.mark.parametrize("box", [(1.0, 0, 0.5, 0.5), (0, 0, 0, 0.5), (float("nan"), 0, 1, 1), (-0.5, 0, 0.5, 1)])
-def test_a_box_outside_the_image_is_refused_with_what_is_allowed(box: tuple[float, float, float, float]) -> None:
+def test_a_box_outside_the_image_is_refused_with_the_allowed_values(box: tuple[float, float, float, float]) -> None:
     with pytest.raises(UsageError, match="fractions of the upright image"):
         prepare(Image.new("RGB", (10, 10)), [box], SQUASH)
 
 
-# -- decoding at a fraction --------------------------------------------------------------------------------------------
+# -- reduced decoding --------------------------------------------------------------------------------------------------
 
 
 def test_a_box_of_five_percent_of_twelve_megapixels_is_the_crop_of_full_decode(twelve_megapixels: bytes) -> None:
@@ -145,7 +145,7 @@ def test_boxes_of_a_jpeg_with_odd_sides_do_not_shift_when_it_is_reduced(width: i
 
 
 @pytest.mark.parametrize(("width", "height"), [(1024, 768), (1001, 767)])
-def test_a_reduced_jpeg_2000_lies_where_the_full_one_does(width: int, height: int) -> None:
+def test_a_reduced_jpeg_2000_is_not_shifted_against_the_full_one(width: int, height: int) -> None:
     data = encoded(photo(width, height), "JPEG2000")
     (ours,) = decode_regions(data, [(0.25, 0.25, 0.75, 0.75)], SQUASH)
     (full,) = decode_regions(data, [(0.25, 0.25, 0.75, 0.75)], FULL)

@@ -48,7 +48,7 @@ def test_names_that_differ_only_in_case_are_all_found() -> None:
     assert subset_of(labels, ["FISH"]).kept_N.sum() == 2
 
 
-def test_a_checklist_is_told_name_by_name_what_can_be_named(tmp_path: Path) -> None:
+def test_coverage_of_a_checklist_is_reported_name_by_name(tmp_path: Path) -> None:
     rows = np.eye(6, dtype=np.float32)
     rows[2] = 0  # the row of Turdus pilaris
     labels = write_label_set(tmp_path / "set", TAXA, rows, ENCODER, Block(0, 6, "text", 1.0), {})

@@ -170,7 +170,7 @@ def test_scale_and_bias_are_the_likeliest_for_left_out_examples_and_stand_ins(tm
     assert chosen / 18 >= grid[fit.scale] / 18
 
 
-def test_a_text_row_is_replaced_where_examples_are_likelier_under_the_prototype_and_stays_where_not(
+def test_a_text_row_is_replaced_only_if_examples_are_likelier_under_the_prototype(
     tmp_path: Path,
 ) -> None:
     axes = np.eye(DIMENSION)
@@ -208,7 +208,7 @@ def test_a_single_new_taxon_is_joined_too(tmp_path: Path) -> None:
     assert "".join(c.by_rank["species"][0].taxon.species for c in Classifier(joined).classify(queries)) == "aabbccddff"
 
 
-def test_where_every_text_row_is_better_the_set_stays_as_it_is(tmp_path: Path) -> None:
+def test_if_every_text_row_is_better_the_set_stays_unchanged(tmp_path: Path) -> None:
     axes = np.eye(DIMENSION)
     text = text_set(tmp_path / "text", NAMES[:4], axes[:4].astype(np.float16))
     features = np.concatenate([around(axes[n], 5, 0.3, n) for n in range(3)])
@@ -219,7 +219,7 @@ def test_where_every_text_row_is_better_the_set_stays_as_it_is(tmp_path: Path) -
     assert [c.by_rank for c in before] == [c.by_rank for c in after]
 
 
-def test_a_taxon_is_found_by_its_name_where_higher_ranks_differ_but_not_in_another_kingdom(tmp_path: Path) -> None:
+def test_a_taxon_is_found_by_its_name_despite_other_higher_ranks_but_not_in_another_kingdom(tmp_path: Path) -> None:
     text = text_set(
         tmp_path / "text",
         [

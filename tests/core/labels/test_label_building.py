@@ -59,7 +59,7 @@ def test_templates_are_averaged_after_each_is_normalised_and_normalised_again(tm
     np.testing.assert_allclose(labels.embeddings_ND[0].astype(np.float32), mean / np.linalg.norm(mean), atol=5e-4)
 
 
-def test_a_lineage_that_stands_in_the_table_twice_is_one_label_with_the_first_common_name(tmp_path: Path) -> None:
+def test_a_duplicate_lineage_in_the_table_is_one_label_with_the_first_common_name(tmp_path: Path) -> None:
     taxa = [Taxon("Animalia", genus="Turdus"), Taxon(), Taxon("Animalia", genus="Turdus", common_name="thrush"),
             Taxon("Animalia", genus="Turdus", common_name="other"), Taxon("Plantae")]  # fmt: skip
     built = build_label_set(taxa, DigestEncoder(), tmp_path / "set")
@@ -79,7 +79,7 @@ def test_an_image_only_encoder_is_sent_to_prototypes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stopped_after", [0, 3, 4, 17, 28])
-def test_a_build_goes_on_where_it_was_interrupted_and_ends_as_if_it_had_not_been(
+def test_an_interrupted_build_continues_and_ends_like_an_uninterrupted_one(
     stopped_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(label_building, "_CAPTIONS_PER_BATCH", 4)
@@ -98,9 +98,7 @@ def test_a_build_goes_on_where_it_was_interrupted_and_ends_as_if_it_had_not_been
     assert contents(tmp_path / "set") == contents(tmp_path / "whole")
 
 
-def test_a_build_that_was_killed_goes_on_from_what_it_saved_on_the_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_build_continues_from_its_last_saved_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label_building, "_CAPTIONS_PER_BATCH", 4)
     monkeypatch.setattr(label_building, "_SAVE_EVERY_S", 0.0)
     folder = tmp_path / "set"
@@ -277,7 +275,7 @@ NAME = [["K", "P", "C", "O", "F", "G", "s"], "common"]
         ({}, np.zeros((8, 0), np.float32), "it is empty"),
     ],
 )
-def test_published_files_that_do_not_fit_say_what_is_expected(
+def test_published_files_that_do_not_fit_are_refused_with_the_expected_shape(
     names: Any, vectors: Any, says: str, tmp_path: Path
 ) -> None:
     files = published(tmp_path / "published", names, vectors)

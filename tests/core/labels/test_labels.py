@@ -135,12 +135,12 @@ def test_identity_changes_with_the_subset_and_not_with_the_order_of_its_names() 
         (["Turdus"], ["Turdus", "Turdus merula"]),
     ],
 )  # fmt: skip
-def test_a_subset_keeps_what_stands_under_names_of_any_rank(names: list[str], kept: list[str]) -> None:
+def test_a_subset_keeps_the_taxa_below_names_of_any_rank(names: list[str], kept: list[str]) -> None:
     labels = subset_of(label_set(TAXA), names)
     assert [labels.taxon(int(row)).scientific_name for row in np.flatnonzero(labels.kept_N)] == kept
 
 
-def test_a_subset_of_a_subset_is_what_both_keep() -> None:
+def test_a_subset_of_a_subset_has_the_taxa_that_both_keep() -> None:
     labels = subset_of(subset_of(label_set(TAXA), ["Sapindaceae"]), ["Acer"])
     assert labels.kept_N.sum() == 2
     with pytest.raises(LabelSetError, match="any of the taxa given"):
@@ -210,7 +210,7 @@ def drop_a_column(folder: Path) -> None:
         ),
     ],
 )
-def test_a_damaged_folder_says_what_is_wrong_and_what_to_do(
+def test_a_damaged_folder_is_refused_with_the_fault_and_the_remedy(
     damage: Callable[[Path], Any], says: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "set"

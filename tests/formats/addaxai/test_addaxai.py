@@ -379,7 +379,7 @@ def test_towers_of_other_kinds_are_traced_alike(tmp_path: Path, tower: str) -> N
 # -- the folder --------------------------------------------------------------------------------------------------------
 
 
-def test_the_folder_holds_what_addaxai_asks_for(demo_folder: Path) -> None:
+def test_the_folder_contains_the_files_that_addaxai_needs(demo_folder: Path) -> None:
     assert sorted(file.name for file in demo_folder.iterdir()) == [
         "inference.py",
         "manifest.json",
@@ -454,7 +454,7 @@ def test_the_weights_use_only_operations_that_torch_2_0_has(demo_folder: Path) -
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
-def test_names_are_unique_and_told_apart_by_the_ancestor_that_differs() -> None:
+def test_names_are_unique_and_distinguished_by_the_differing_ancestor() -> None:
     taxa = [
         Taxon.of(("Animalia", "P", "C", "O", "Fa", "Oenanthe", "")),
         Taxon.of(("Plantae", "P", "C", "O", "Fp", "Oenanthe", "")),
@@ -483,10 +483,10 @@ def test_the_table_quotes_what_csv_would_misread() -> None:
     assert rows[1] == ['red, "big" thing', "", "", "", "", ""]
 
 
-# -- what goes wrong ---------------------------------------------------------------------------------------------------
+# -- faults ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_output_that_exists_is_kept_without_force_and_never_replaced_where_it_is_something_else(
+def test_an_existing_output_is_kept_without_force_and_never_replaced_if_it_is_not_an_export(
     demo_folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(BioclipError, match="exists already: give another name, or --force"):
@@ -514,7 +514,7 @@ def test_a_folder_name_that_is_no_model_id_is_refused(tmp_path: Path, name: str)
         export(tmp_path / name)
 
 
-def test_nothing_is_left_where_the_export_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bioclip_plugin.formats.addaxai.weights.TOLERANCE", -1.0)
     with pytest.raises(ModelError, match="differs from the model itself"):
         export(tmp_path / "BAD")
@@ -558,7 +558,7 @@ def test_weights_of_another_kind_are_refused_by_name(demo_folder: Path, tmp_path
         answers_of(folder, [])
 
 
-def test_the_command_says_what_it_made_and_how_to_install_it(
+def test_the_command_reports_its_output_and_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

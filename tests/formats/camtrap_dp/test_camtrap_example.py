@@ -260,7 +260,7 @@ def test_a_package_with_events_people_plants_and_reviews_is_valid_for_frictionle
     assert frictionless_problems(folder, shared, tmp_path / "schemas") == []
 
 
-def test_frictionless_with_these_schemas_does_find_what_is_wrong(example: Path, shared: Path, tmp_path: Path) -> None:
+def test_frictionless_with_these_schemas_does_find_faults(example: Path, shared: Path, tmp_path: Path) -> None:
     folder = tmp_path / "package"
     folder.mkdir()
     for name in ("datapackage.json", "deployments.csv", "media.csv", "observations.csv"):

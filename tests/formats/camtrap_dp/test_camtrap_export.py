@@ -388,7 +388,7 @@ def test_a_table_of_deployments_may_use_semicolons_and_other_letter_case(
     )
 
 
-# -- paths and what is left out ----------------------------------------------------------------------------------------
+# -- paths and skipped rows --------------------------------------------------------------------------------------------
 
 
 def test_paths_are_relative_to_the_common_folder_or_to_the_one_given(store: Store, table: Path, tmp_path: Path) -> None:

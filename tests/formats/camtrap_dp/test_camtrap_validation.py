@@ -333,7 +333,7 @@ def test_rows_of_other_tables_must_point_to_an_observation(tmp_path: Path) -> No
     assert (problem.record, problem.message) == ("line 3 (oX) observationID", "no observation has this observationID")
 
 
-def test_missing_media_files_are_one_warning_where_others_lie_beside_the_package(tmp_path: Path) -> None:
+def test_missing_media_files_are_one_warning_if_others_are_beside_the_package(tmp_path: Path) -> None:
     media = [
         MEDIA,
         MEDIA | {"mediaID": "m2", "filePath": "media/b.jpg"},

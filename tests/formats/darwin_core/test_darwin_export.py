@@ -116,7 +116,7 @@ def test_what_a_camera_saw_is_an_occurrence_a_box_with_a_region_of_interest(stor
     assert (wolf["coreid"], wolf["identificationReferences"]) == (second["coreid"], second["identifier"])
 
 
-def test_no_name_of_a_taxon_stands_where_it_would_look_accepted(store: Store, tmp_path: Path) -> None:
+def test_names_of_taxa_are_not_written_where_they_would_look_accepted(store: Store, tmp_path: Path) -> None:
     catalogued = {
         "occurrenceID": "s1",
         "scientificName": "Lynx lynx",
@@ -216,7 +216,7 @@ def test_a_persons_identification_goes_out_beside_the_machines_as_that_persons(s
     assert other["identifiedBy"].startswith("bioclip-2")
 
 
-def test_a_review_of_a_box_belongs_to_what_is_in_the_box(store: Store, tmp_path: Path) -> None:
+def test_a_review_of_a_box_belongs_to_the_animal_in_the_box(store: Store, tmp_path: Path) -> None:
     answered(
         store, [(MediaItem("a.jpg"), [(BOX, FOX, 0.9), (OTHER, FOX, 0.8)]), (MediaItem("b.jpg"), [(BOX, FOX, 0.7)])]
     )
@@ -267,7 +267,7 @@ def test_the_same_store_gives_the_same_bytes(store: Store, tmp_path: Path) -> No
     assert json.loads(provenance)["model"]["revision"] == MODEL["revision"]
 
 
-def test_python_dwca_reader_reads_what_was_written(store: Store, tmp_path: Path) -> None:
+def test_python_dwca_reader_reads_the_archive(store: Store, tmp_path: Path) -> None:
     from dwca.darwincore.utils import qualname
     from dwca.read import DwCAReader
 

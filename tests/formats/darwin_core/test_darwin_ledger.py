@@ -43,9 +43,7 @@ def run_of(store: Store, *taxa: Any, rule: str) -> None:
     answered(store, named, rule_id=rule)
 
 
-def test_a_second_export_sends_what_is_new_and_says_what_does_not_hold_any_more(
-    store: Store, tmp_path: Path, ledger: Path
-) -> None:
+def test_a_second_export_sends_new_rows_and_names_withdrawn_ones(store: Store, tmp_path: Path, ledger: Path) -> None:
     run_of(store, FOX, FOX, FOX, rule="r1")
     rows, line = sent(store, tmp_path / "1", ledger)
     assert rows == ["s1 Vulpes fictus", "s2 Vulpes fictus", "s3 Vulpes fictus"]
@@ -132,7 +130,7 @@ def test_an_export_without_a_ledger_is_whole(store: Store, tmp_path: Path, ledge
     assert not (tmp_path / "2" / "withdrawn.tsv").exists()
 
 
-def test_a_ledger_is_text_in_order_that_says_what_it_is(store: Store, tmp_path: Path, ledger: Path) -> None:
+def test_a_ledger_is_sorted_text_with_a_header_that_names_it(store: Store, tmp_path: Path, ledger: Path) -> None:
     run_of(store, *[FOX] * 30, rule="r1")
     sent(store, tmp_path / "1", ledger)
     about, columns, *rows = ledger.read_text().splitlines()
@@ -153,14 +151,14 @@ def test_a_ledger_is_text_in_order_that_says_what_it_is(store: Store, tmp_path: 
         (ABOUT + "a\tb\tc\tsent\n" * 2, "duplicate identificationID"),
     ],
 )
-def test_a_file_that_is_no_good_ledger_is_left_alone(ledger: Path, text: str, why: str) -> None:
+def test_a_file_that_is_not_a_valid_ledger_is_left_unchanged(ledger: Path, text: str, why: str) -> None:
     ledger.write_text(text)
     with pytest.raises(UsageError, match=why):
         Ledger(ledger, "darwin-core")
     assert ledger.read_text() == text
 
 
-def test_a_ledger_in_a_folder_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+def test_a_ledger_in_a_missing_folder_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"the folder .*missing of the ledger a does not exist"):
         Ledger(tmp_path / "missing" / "a", "darwin-core")
     discard(tmp_path / "missing" / "a")

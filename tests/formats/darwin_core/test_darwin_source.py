@@ -109,14 +109,14 @@ def test_a_folder_with_an_empty_meta_xml_is_no_folder_of_images() -> None:
         listed("dwca")
 
 
-def test_a_tar_header_that_asks_for_gigabytes_is_not_read_to_see_what_the_file_is() -> None:
+def test_a_tar_header_that_requests_gigabytes_is_not_read_for_recognition() -> None:
     header = tarfile.TarInfo("././@PaxHeader")
     header.type, header.size = tarfile.XHDTYPE, 6 << 30
     Path("a.tar").write_bytes(header.tobuf(tarfile.USTAR_FORMAT) + b"\0" * 10_240)
     assert not SOURCE.takes("a.tar")
 
 
-def test_images_on_the_web_are_items_where_the_file_lies_beside_the_archive_and_are_never_fetched() -> None:
+def test_images_on_the_web_are_items_if_their_files_are_beside_the_archive_and_are_never_fetched() -> None:
     archive(Path("dwca"), [
         {"coreid": "s1", "accessURI": "https://media.example.org/full/a%20b.jpg?x=1", "identifier": "m1"},
         {"coreid": "s1", "accessURI": "https://media.example.org/full/c.jpg", "identifier": "m2"},
@@ -156,7 +156,7 @@ def test_regions_of_interest_are_regions_of_their_image_wherever_they_stand() ->
     assert "isROIOf names 'm9', and the archive has no image with that identifier" in problems[2].reason
 
 
-def test_an_image_in_two_tables_is_listed_once_and_one_of_two_specimens_is_told() -> None:
+def test_an_image_in_two_tables_is_listed_once_and_one_of_two_specimens_is_reported() -> None:
     folder = archive(Path("dwca"), [{"coreid": "s1", "identifier": "a.jpg"}, {"coreid": "s2", "identifier": "a.jpg"}])
     (folder / "audubon.txt").write_text(lines(["coreid", "accessURI"], [{"coreid": "s1", "accessURI": "a.jpg"}]))
     extra = section("extension", AUDUBON, "audubon.txt", ["coreid", "accessURI"])
@@ -169,7 +169,7 @@ def test_an_image_in_two_tables_is_listed_once_and_one_of_two_specimens_is_told(
     ]
 
 
-def test_associated_media_are_taken_where_there_is_no_table_of_media() -> None:
+def test_associated_media_are_used_without_a_table_of_media() -> None:
     Path("dwca").mkdir()
     columns = ["id", "catalogNumber", "associatedMedia"]
     rows = [{"id": "s1", "associatedMedia": "a.jpg | https://example.org/b.jpg"}, {"id": "s2"}]
@@ -180,7 +180,7 @@ def test_associated_media_are_taken_where_there_is_no_table_of_media() -> None:
     assert "https://example.org/b.jpg is on the web" in problems[0].reason
 
 
-def test_where_the_core_names_no_taxon_the_current_or_latest_identification_does() -> None:
+def test_a_core_without_a_taxon_takes_it_from_the_current_or_latest_identification() -> None:
     media = [{"coreid": name, "identifier": f"{name}.jpg"} for name in ("s1", "s2", "s3")]
     folder = archive(Path("dwca"), media, [{"id": "s1", "recordedBy": "A"}, {"id": "s2"}, {"id": "s3"}])
     columns = ["coreid", "scientificName", "dateIdentified", "identificationIsCurrent"]
@@ -207,7 +207,7 @@ def test_where_the_core_names_no_taxon_the_current_or_latest_identification_does
         ({"eventDate": "spring", "month": "13"}, None, None),
     ],
 )
-def test_a_moment_is_taken_where_one_is_stated_and_a_month_where_it_is_sure(
+def test_a_moment_is_read_if_it_is_stated_and_a_month_if_it_is_certain(
     stated: dict[str, str], moment: datetime | None, month: int | None
 ) -> None:
     archive(Path("dwca"), [{"coreid": "s1", "identifier": "a.jpg"}], [{"id": "s1", **stated}])
@@ -274,10 +274,10 @@ def core(inside: str, attributes: str = "") -> str:
     return f"<archive><core {attributes}>{inside}</core></archive>"
 
 
-# -- what is broken ----------------------------------------------------------------------------------------------------
+# -- faults ------------------------------------------------------------------------------------------------------------
 
 
-def test_broken_rows_are_told_with_file_and_line_and_the_good_ones_go_on() -> None:
+def test_broken_rows_are_reported_with_file_and_line_and_good_ones_are_listed() -> None:
     folder = archive(Path("dwca"), [{"coreid": "s1", "identifier": "a.jpg"}])
     with (folder / "occurrence.txt").open("a") as file:
         file.write("s3\tshort\n\ts4" + "\t" * 11 + "\ns1" + "\t" * 12 + "\n\n")
@@ -298,7 +298,7 @@ def test_broken_rows_are_told_with_file_and_line_and_the_good_ones_go_on() -> No
     ]
 
 
-def test_sounds_are_told_and_not_listed() -> None:
+def test_sounds_are_reported_and_not_listed() -> None:
     archive(Path("dwca"), [{"coreid": "s1", "identifier": "a.wav", "type": "http://purl.org/dc/dcmitype/Sound"},
                            {"coreid": "s1", "identifier": "b.mp3", "format": "audio/mpeg"}])  # fmt: skip
     items, problems = listed("dwca")
@@ -331,7 +331,7 @@ def test_tables_in_other_encodings_are_read_as_stated(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-99", "hex", "zip", "undefined", "rot13", ""])
-def test_encodings_that_are_none_of_text_are_told(encoding: str) -> None:
+def test_encodings_that_are_not_text_are_reported(encoding: str) -> None:
     folder = archive(Path("dwca"), [{"coreid": "s1", "identifier": "a.jpg"}])
     said = (folder / "meta.xml").read_text().replace('encoding="UTF-8" fields', f'encoding="{encoding}" fields', 1)
     (folder / "meta.xml").write_text(said)
@@ -357,7 +357,7 @@ def test_encodings_that_are_none_of_text_are_told(encoding: str) -> None:
         (core(f"{FILE}<id index='0'/>"), "dwca has no images"),
     ],
 )  # fmt: skip
-def test_a_meta_xml_that_says_too_little_is_told(text: str, why: str) -> None:
+def test_an_incomplete_meta_xml_is_reported(text: str, why: str) -> None:
     Path("dwca").mkdir()
     Path("dwca/meta.xml").write_text(text)
     Path("dwca/o.txt").touch()
@@ -365,7 +365,7 @@ def test_a_meta_xml_that_says_too_little_is_told(text: str, why: str) -> None:
         listed("dwca")
 
 
-def test_a_missing_meta_xml_or_table_is_told() -> None:
+def test_a_missing_meta_xml_or_table_is_reported() -> None:
     Path("empty").mkdir()
     with pytest.raises(SourceError, match=r"empty is not a Darwin Core archive: it lacks meta\.xml"):
         listed("empty")

@@ -34,7 +34,7 @@ def uris(*images: Any, **options: Any) -> list[str]:
     return [one.uri for one in listed(results(*images), **options) if isinstance(one, MediaItem)]
 
 
-# -- which files ---------------------------------------------------------------------------------------------------
+# -- recognised files --------------------------------------------------------------------------------------------------
 
 
 def test_a_file_that_is_cut_off_in_its_first_image_is_recognised_and_the_place_reported() -> None:
@@ -326,7 +326,7 @@ def test_a_name_that_no_disk_takes_is_listed_and_fails_when_it_is_read() -> None
     assert uris(image("a" * 5_000 + ".jpg")) == ["a" * 5_000 + ".jpg"]
 
 
-def test_paths_outside_are_taken_when_asked_and_begin_where_asked() -> None:
+def test_paths_outside_are_accepted_and_rebased_on_request() -> None:
     assert uris(image("../a.jpg"), image("/b.jpg"), allow_outside=True) == ["../a.jpg", "/b.jpg"]
     assert uris(image("a.jpg"), base_folder=Path("photos")) == ["photos/a.jpg"]
 

@@ -105,7 +105,7 @@ def test_a_missing_file_and_a_missing_array_are_errors(tmp_path: Path) -> None:
         list(members(written(tmp_path, '{"pictures": []}'), "images"))
 
 
-def test_the_beginning_of_a_large_file_says_what_it_is(tmp_path: Path) -> None:
+def test_a_large_file_is_recognised_by_its_beginning(tmp_path: Path) -> None:
     rows = ",".join(json.dumps({"file": f"{number}.jpg"}) for number in range(20_000))
     seen = beginning(written(tmp_path, f'{{"images": [{rows}], "info": {{}}}}'))
     assert list(seen.members) == ["images"]

@@ -69,7 +69,7 @@ def processed(of: Any, decision: StoredDecision | None, **by_rank: Any) -> dict[
 # -- boxes, classes and decisions ----------------------------------------------------------------------------------
 
 
-def test_boxes_stand_in_falling_order_of_confidence_with_their_classes_and_what_was_decided() -> None:
+def test_boxes_are_ordered_by_confidence_with_their_classes_and_decisions() -> None:
     person, low = box("person", 0.98, 0.2, classified=False), box(confidence=0.1, x=0.3, classified=False)
     entry = only(stored("cam/a.jpg", region(low), region(box()), region(person)))
     assert entry["filepath"] == "cam/a.jpg"
@@ -95,7 +95,7 @@ def test_a_whole_image_is_the_detection_of_category_0() -> None:
     assert len(whole["raw_classifications"]["classes"]) == 2
 
 
-def test_a_box_that_somebody_drew_is_an_animal_of_confidence_1() -> None:
+def test_a_box_drawn_by_hand_is_an_animal_of_confidence_1() -> None:
     (drawn,) = only(stored("a.jpg", region(box("", None))))["detections"]
     assert (drawn["category"], drawn["label"], drawn["conf"]) == ("1", "animal", 1.0)
 
@@ -150,7 +150,7 @@ def test_a_person_that_a_rule_decided_on_by_its_box_is_a_decision_of_the_detecto
     assert "processed_classification" not in left_open
 
 
-def test_no_more_candidates_than_asked_and_what_says_the_same_is_added_up() -> None:
+def test_candidates_are_limited_to_the_requested_number_and_equal_ones_are_added_up() -> None:
     human = Taxon("Animalia", "Chordata", "Mammalia", "Primates", "Hominidae", "Homo", "sapiens")
     people = Candidate(human, "species", 0.3), Candidate(Taxon("Metazoa", "", *human.lineage[2:]), "species", 0.2)
     many = (Candidate(FOX, "species", 0.4), *people, Candidate(Taxon(genus="Fictus", species="a"), "species", 0.1))
@@ -194,7 +194,7 @@ def test_places_go_out_as_codes_and_rounded_as_asked() -> None:
     assert not {"country", "admin1_region", "latitude", "longitude"} & set(entry)
 
 
-def test_failures_are_named_and_what_speciesnet_said_goes_back() -> None:
+def test_failures_are_named_and_speciesnets_own_answers_are_written_back() -> None:
     own = stored("a.jpg", failure=Failure("decode", "it is cut short"))
     boxed = stored("b.jpg", failure=Failure("decode", "it is cut short"), detected=True)
     theirs = stored("c.jpg", failure=Failure("list", "SpeciesNet failed: DETECTOR"))

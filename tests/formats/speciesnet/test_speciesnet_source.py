@@ -45,7 +45,7 @@ def uris(*predictions: Any, **options: Any) -> list[str]:
     return [one.uri for one in listed(results(*predictions), **options) if isinstance(one, MediaItem)]
 
 
-# -- which files ---------------------------------------------------------------------------------------------------
+# -- recognised files --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -154,13 +154,13 @@ def test_a_detector_that_found_nothing_leaves_nothing_to_classify() -> None:
     assert (item.regions, item.detected) == ((), True)
 
 
-def test_the_box_of_the_whole_image_is_the_whole_image_where_it_stands_alone() -> None:
+def test_a_single_box_of_the_whole_image_is_the_whole_image() -> None:
     item = only_item(results(prediction("a.jpg", WHOLE | {"raw_classifications": raw((FOX, 0.9))})))
     assert (item.regions, item.detected) == ((), False)
     assert item.metadata["classifications"] == [{"bbox": [0.0, 0.0, 1.0, 1.0], "classes": [[FOX, 0.9]]}]
 
 
-def test_where_the_detector_found_boxes_they_are_classified_and_not_the_whole_image() -> None:
+def test_if_the_detector_found_boxes_they_are_classified_and_not_the_whole_image() -> None:
     item = only_item(results(prediction("a.jpg", WHOLE, detection())))
     assert [region.xywh for region in item.regions] == [[0.1, 0.2, 0.3, 0.4]]
     assert item.detected
@@ -178,7 +178,7 @@ def test_a_category_that_speciesnet_does_not_have_keeps_its_label() -> None:
     assert [region.classified for region in item.regions] == [True, False]
 
 
-# -- place and what SpeciesNet said --------------------------------------------------------------------------------
+# -- place and SpeciesNet's answers ------------------------------------------------------------------------------------
 
 
 def test_country_region_and_coordinates_are_the_place() -> None:
@@ -193,7 +193,7 @@ def test_a_place_that_cannot_be_understood_stays_in_the_metadata() -> None:
     assert item.metadata == {"model_version": "4.0.3a", "country": "Kenya", "latitude": 95, "longitude": 2}
 
 
-def test_what_speciesnet_said_of_each_box_is_kept() -> None:
+def test_the_answers_of_speciesnet_for_each_box_are_kept() -> None:
     item = only_item(results(prediction("a.jpg", classified(), detection("2"))))
     assert item.metadata["classifications"] == [
         {
@@ -240,13 +240,13 @@ def test_what_is_known_of_a_failed_image_is_kept() -> None:
 
 
 @pytest.mark.parametrize("failure", ["CLASSIFIER", "GEOLOCATION"])
-def test_where_the_detector_did_its_work_its_boxes_are_taken(failure: str) -> None:
+def test_boxes_of_a_successful_detector_are_used(failure: str) -> None:
     item = only_item(results(prediction("a.jpg", detection(), failures=[failure])))
     assert len(item.regions) == 1
     assert item.metadata["failures"] == [failure]
 
 
-# -- what cannot be used -------------------------------------------------------------------------------------------
+# -- unusable parts ----------------------------------------------------------------------------------------------------
 
 
 def test_a_record_that_cannot_be_used_is_named_and_the_others_go_on() -> None:
@@ -295,7 +295,7 @@ def test_a_duplicate_file_counts_once() -> None:
     ]
 
 
-# -- where the images are ------------------------------------------------------------------------------------------
+# -- places of the images ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["/photos/a.jpg", "../a.jpg", "C:\\photos\\a.jpg", "~/a.jpg"])

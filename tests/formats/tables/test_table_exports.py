@@ -95,7 +95,7 @@ def test_persons_and_blanks_are_rows_too_and_have_no_answer(store: Store, run: R
     assert (blank["flags"], broken["failure_reason"], later["status"]) == ("no_regions", "it is cut off", "todo")
 
 
-def test_a_decision_stands_beside_the_answer_with_what_each_rule_did(store: Store, run: Run, tmp_path: Path) -> None:
+def test_a_decision_is_beside_the_answer_with_the_effect_of_each_rule(store: Store, run: Run, tmp_path: Path) -> None:
     trail = [
         {"rule": "geofence", "did": "rolled up", "from": "Lynx fictus", "why": "not in NL"},
         {"rule": "unknown", "did": "kept"},
@@ -113,9 +113,7 @@ def test_a_decision_stands_beside_the_answer_with_what_each_rule_did(store: Stor
     assert first["decision"] == {"verdict": "taxon", "event": "+night", "trail": trail}
 
 
-def test_the_newest_review_stands_beside_the_answer_and_replaces_nothing(
-    store: Store, run: Run, tmp_path: Path
-) -> None:
+def test_the_newest_review_is_beside_the_answer_and_replaces_nothing(store: Store, run: Run, tmp_path: Path) -> None:
     before = rows(store, run, tmp_path)
     target = ReviewTarget("region", "=two.jpg", region=BOX)
     store.add_review(target, "taxon", LYNX, reviewer="Ann", reviewed_at=WHEN)
@@ -205,7 +203,7 @@ def test_times_and_places_follow_the_options(store: Store, run: Run, tmp_path: P
     assert (row["captured_at"], row["latitude"], row["other_candidates"]) == ("2031-05-06T04:30:00+02:00", "52.1", "")
 
 
-def test_a_workbook_that_is_none_is_a_problem_and_no_crash(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_workbook_is_a_problem_and_not_a_crash(tmp_path: Path) -> None:
     path = tmp_path / "out.xlsx"
     path.write_bytes(b"PK\x03\x04 not really")
     (problem,) = ExcelExporter().check(path, ExportOptions())

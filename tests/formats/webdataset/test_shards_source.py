@@ -82,7 +82,7 @@ def three(path: Path) -> Path:
     )
 
 
-# -- what is listed ----------------------------------------------------------------------------------------------------
+# -- listed items ------------------------------------------------------------------------------------------------------
 
 
 def test_each_image_of_a_shard_is_an_item_with_its_json_and_the_place_of_its_bytes(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_what_shards_write_made_is_listed_tar_by_tar_and_as_a_folder(
     assert {colour(entry) for entry in whole} == set(COLOURS)  # type: ignore[arg-type]
 
 
-# -- which files -------------------------------------------------------------------------------------------------------
+# -- recognised files --------------------------------------------------------------------------------------------------
 
 
 def test_a_shard_is_known_by_its_content_whatever_it_is_called(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_shard_is_known_by_its_content_whatever_it_is_called(tmp_path: Path) -
     assert not source.takes("-")
 
 
-def test_a_compressed_shard_says_what_to_do(tmp_path: Path) -> None:
+def test_a_compressed_shard_is_refused_with_advice(tmp_path: Path) -> None:
     path = tmp_path / "a.tar.gz"
     path.write_bytes(gzip.compress(three(tmp_path / "a.tar").read_bytes()))
     with pytest.raises(SourceError, match=r"compressed.*unpack it first"):
@@ -248,7 +248,7 @@ def test_links_and_repeated_names_are_named_and_never_followed(tmp_path: Path) -
 # -- damage ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_truncated_shard_gives_what_is_whole_and_names_what_is_cut(tmp_path: Path) -> None:
+def test_a_truncated_shard_gives_complete_members_and_names_the_truncated_one(tmp_path: Path) -> None:
     whole = three(tmp_path / "a.tar")
     last = items(whole)[2].span
     assert last is not None

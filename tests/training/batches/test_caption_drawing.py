@@ -61,7 +61,7 @@ def test_all_captions_are_those_that_can_be_drawn_each_once() -> None:
 
 
 @pytest.mark.parametrize("mix", [{}, {"taxonomic": 0.0}, {"latin": 1.0, "taxonomic": 1.0}, {"templates": 1.0}])
-def test_a_mix_that_cannot_be_drawn_from_is_refused_with_what_is_allowed(mix: dict[str, float]) -> None:
+def test_a_mix_that_cannot_be_drawn_from_is_refused_with_the_allowed_captions(mix: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="taxonomic_common"):
         CaptionDrawing([NAMED], mix)
 

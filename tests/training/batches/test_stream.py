@@ -126,7 +126,9 @@ def test_the_processes_of_a_world_have_slices_of_the_same_batch(images: Labelled
         assert {piece.epoch for piece in slices} == {batch.epoch}
 
 
-def test_a_world_that_does_not_divide_the_batch_is_told_the_nearest_batch_that_does(images: LabelledImages) -> None:
+def test_a_world_that_does_not_divide_the_batch_is_refused_with_the_nearest_batch_that_it_divides(
+    images: LabelledImages,
+) -> None:
     with pytest.raises(UsageError, match=r"batch of 64 cannot be divided among 3 processes.*--batch-size 63"):
         stream(images, 64, world=3)
     with pytest.raises(UsageError, match="--batch-size 4"):
@@ -149,7 +151,7 @@ def test_without_variation_images_are_exactly_the_contract(tmp_path: Path) -> No
         assert (pixels[0] == 9).all()
 
 
-def test_a_bad_sample_is_named_and_the_next_of_the_order_stands_in(images: LabelledImages, tmp_path: Path) -> None:
+def test_a_bad_sample_is_named_and_replaced_by_the_next_in_order(images: LabelledImages, tmp_path: Path) -> None:
     good = taken(stream(images), 3)
     (tmp_path / good[0].keys[2]).write_bytes(b"no image")
     (tmp_path / good[0].keys[3]).unlink()

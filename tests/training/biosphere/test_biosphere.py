@@ -66,7 +66,7 @@ def test_every_name_down_to_the_genus_is_marked_as_fiction(biosphere: Biosphere)
         assert taxon.scientific_name.startswith(MARK)
 
 
-def test_no_epithet_or_common_name_stands_twice_and_most_species_have_a_common_name(biosphere: Biosphere) -> None:
+def test_epithets_and_common_names_are_unique_and_most_species_have_a_common_name(biosphere: Biosphere) -> None:
     assert len({taxon.species for taxon in biosphere.taxa}) == 72
     common = [taxon.common_name for taxon in biosphere.taxa if taxon.common_name]
     assert len(set(common)) == len(common)
@@ -250,9 +250,7 @@ def test_the_command_writes_scenes_with_their_truth(biosphere: Biosphere, tmp_pa
 
 
 @pytest.mark.parametrize("wrong", [["--count", "0"], ["--seed", "-1"], ["--width", "8"], ["--families", "99"]])
-def test_the_command_says_in_one_line_what_it_cannot_do(
-    wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_refuses_in_one_line(wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*wrong, "--output", str(tmp_path / "scenes")]) == 1
     message = capsys.readouterr().err
     assert message.startswith("error: ")

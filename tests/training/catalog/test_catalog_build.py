@@ -21,7 +21,7 @@ def species(number: int) -> dict[str, str]:
     return {"family": "Fictidae", "genus": "Lynx", "specificEpithet": f"fictus{'abcdefghijklmnopqrst'[number]}"}
 
 
-def test_a_row_keeps_what_its_source_said(tmp_path: Path) -> None:
+def test_a_row_keeps_the_facts_of_its_source(tmp_path: Path) -> None:
     save(tmp_path / "images", 1)
     row = {
         "image": "images/1.png", "box": (0.25, 0.0, 0.5, 1.0), **LYNX, "verbatimScientificName": "Lynx fictus Rehder",
@@ -122,7 +122,7 @@ def test_a_table_that_says_nothing_of_groups_is_refused_unless_asked_for(tmp_pat
     assert len(build(tmp_path, source_of(tmp_path, own), group_by=None)[0]) == 2
 
 
-def test_a_row_without_an_event_is_grouped_by_what_else_it_has(tmp_path: Path) -> None:
+def test_a_row_without_an_event_is_grouped_by_its_other_columns(tmp_path: Path) -> None:
     save(tmp_path, *range(5))
     said = (
         {"eventID": "e", "occurrenceID": "o1"},
@@ -198,7 +198,7 @@ def test_a_share_of_the_species_is_held_out_by_the_hash_of_their_lineage(tmp_pat
     assert len(set(expected)) == 2
 
 
-def test_holding_out_what_is_not_there_or_all_there_is_is_refused(tmp_path: Path) -> None:
+def test_holding_out_an_absent_taxon_or_all_taxa_is_refused(tmp_path: Path) -> None:
     save(tmp_path, 1)
     source = source_of(tmp_path, [{"image": "1.png", **LYNX}])
     with pytest.raises(UsageError, match=r"1 of 1 names are not a species.*lynx inventus"):
@@ -238,7 +238,7 @@ def test_duplicates_across_splits_leave_training_and_the_held_out_row_stays(tmp_
     assert (len(exact), set(exact.column("phash"))) == (6, {""})
 
 
-def test_duplicates_are_one_group_where_the_split_is_drawn(tmp_path: Path) -> None:
+def test_duplicates_are_one_group_for_the_split(tmp_path: Path) -> None:
     save(tmp_path, *range(30))
     rows = [{"image": f"{seed}.png", **LYNX} for seed in range(30)]
     for seed in range(30):
@@ -311,7 +311,7 @@ class OneSynonym:
         return Said(None, "none", f"{taxon.scientific_name} is not listed")
 
 
-def test_names_are_resolved_and_what_could_not_be_is_listed(tmp_path: Path) -> None:
+def test_names_are_resolved_and_unresolved_ones_are_listed(tmp_path: Path) -> None:
     save(tmp_path, 1, 2, 3)
     rows = [{"image": f"{seed}.png", **taxon} for seed, taxon in ((1, LYNX), (2, MOTH), (3, MOTH))]
     catalog, built = build(tmp_path, source_of(tmp_path, rows), resolver=OneSynonym())
@@ -357,7 +357,7 @@ def test_dev_is_cut_out_of_train_and_never_out_of_a_group(tmp_path: Path) -> Non
     assert len(dev) > 0
 
 
-def test_a_table_that_is_no_catalog_is_refused_with_what_it_lacks(tmp_path: Path) -> None:
+def test_a_table_that_is_not_a_catalog_is_refused_with_its_missing_columns(tmp_path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 

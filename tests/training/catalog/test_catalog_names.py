@@ -37,7 +37,7 @@ def said(**cells: Any) -> tuple[str, tuple[str, ...]]:
         ("Fictidae", "Fictidae", ("scientificName 'Fictidae' taken as a family by its ending",)),
     ],
 )
-def test_a_scientific_name_is_cleaned_and_every_change_is_said(
+def test_a_scientific_name_is_cleaned_and_every_change_is_recorded(
     written: str, stands: str, changes: tuple[str, ...]
 ) -> None:
     assert said(scientificName=written) == (stands, changes)
@@ -60,7 +60,7 @@ def test_the_genus_and_the_author_leave_the_species_column() -> None:
     )
 
 
-def test_what_the_source_repaired_itself_is_told_from_what_we_did() -> None:
+def test_repairs_by_the_source_are_distinguished_from_ours() -> None:
     repaired = said(verbatimScientificName="Lynks fictus", genus="Lynx", specificEpithet="fictus")
     assert repaired == ("Lynx fictus", ("'Lynks fictus' is 'Lynx fictus' in the source's other columns",))
     capital = said(verbatimScientificName="Lynx Fictus", genus="Lynx", specificEpithet="fictus")
@@ -69,7 +69,7 @@ def test_what_the_source_repaired_itself_is_told_from_what_we_did() -> None:
     assert marked[1] == ("hybrid mark × added by the source's other columns", "'Fictus' written fictus")
 
 
-def test_an_epithet_with_a_capital_is_one_where_the_rank_is_the_species_and_an_author_elsewhere() -> None:
+def test_a_capitalised_epithet_is_one_at_species_rank_and_an_author_elsewhere() -> None:
     assert said(scientificName="Lynx Fictus", taxonRank="species") == ("Lynx fictus", ("'Fictus' written fictus",))
     assert said(scientificName="Lynx Linnaeus")[0] == "Lynx"
 

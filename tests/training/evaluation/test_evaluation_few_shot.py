@@ -70,7 +70,7 @@ def test_an_unseen_taxons_examples_are_no_queries_and_neither_are_other_frames_o
     assert found.as_dict() == {"top1": 1.0, "spread": 0.0, "macro": 1.0, "queries": 4.0, "taxa": 2, "short": 0}
 
 
-def test_a_taxon_with_fewer_examples_uses_what_it_has_and_is_counted() -> None:
+def test_a_taxon_with_fewer_examples_uses_all_of_them_and_is_counted() -> None:
     features = np.array([[1, 0], [0, 1], [1, 0.1], [0.1, 1], [1, 0.2]], dtype=np.float16)
     taxa = np.array([0, 1, 0, 1, 0])
     pools = support_pools(np.array([2, 3]), np.array([0, 1, 4]), taxa)

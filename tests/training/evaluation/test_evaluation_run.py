@@ -94,7 +94,7 @@ def test_of_equally_probable_answers_the_first_in_the_order_of_labels_is_the_bes
     assert [row["truth_place"] for row in examples(tmp_path / "out")] == [3, 2, 1]
 
 
-def test_an_output_that_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     catalog = colour_catalog(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(BioclipError, match="cannot be written: Not a directory"):
@@ -127,7 +127,7 @@ def test_truths_that_the_label_set_lacks_are_counted_and_shown_beside(tmp_path: 
     assert (found["family"]["unanswerable"], found["family"]["n"]) == (0, 4)
 
 
-def test_unseen_taxa_are_told_from_seen_ones_and_shown_apart(tmp_path: Path) -> None:
+def test_unseen_taxa_are_separated_from_seen_ones(tmp_path: Path) -> None:
     unseen = [("teal", BLUE, "unseen", f"u{number}") for number in range(3)]
     catalog = colour_catalog(tmp_path, [row for row in (*TRAIN, *VAL) if row[1] is not BLUE] + unseen)
     found = measured(catalog, tmp_path / "out", splits=("val", "unseen"))
@@ -214,7 +214,7 @@ def test_a_part_without_rows_is_refused_with_the_parts_there_are(tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_catalog_whose_images_are_elsewhere_is_refused_with_the_first(tmp_path: Path) -> None:
+def test_a_catalog_whose_images_are_missing_is_refused_with_the_first_one(tmp_path: Path) -> None:
     catalog = colour_catalog(tmp_path / "built")
     moved = tmp_path / "catalog.parquet"
     moved.write_bytes(catalog.read_bytes())
@@ -233,7 +233,7 @@ def test_a_label_set_of_another_model_is_refused(tmp_path: Path) -> None:
         measured(catalog, tmp_path / "out", labels=labels)
 
 
-def test_an_image_only_model_without_labels_is_told_of_prototypes(tmp_path: Path) -> None:
+def test_an_image_only_model_without_labels_is_refused_with_a_hint_to_prototypes(tmp_path: Path) -> None:
     config = EvaluationConfig(data=str(colour_catalog(tmp_path)), model="fake", output=str(tmp_path / "out"))
     with pytest.raises(NoTextTower, match="prototypes build --data"):
         evaluate(config, entries(text_tower=False))

@@ -17,7 +17,7 @@ from bioclip_training.evaluation.scores import (
 )
 
 
-def test_a_hit_is_a_truth_that_fewer_answers_were_better_than() -> None:
+def test_an_answer_is_a_hit_if_few_enough_answers_are_better_than_the_truth() -> None:
     place = np.array([0, 1, 4, 5, -1])
     assert rank_hits(place, 1).tolist() == [True, False, False, False, False]
     assert rank_hits(place, 5).tolist() == [True, True, True, False, False]

@@ -37,7 +37,7 @@ def test_the_whole_lineage_comes_first() -> None:
     assert right_names(OAK, labels, "label") == {"Plantae/Fagaceae/Quercus robur"}
 
 
-def test_other_higher_ranks_are_passed_over_where_the_name_is_the_same() -> None:
+def test_other_higher_ranks_are_ignored_if_the_name_is_the_same() -> None:
     labels = label_set(
         [
             Taxon.of(["Plantae", "", "", "", "Beechaceae", "Quercus", "robur"]),
@@ -68,7 +68,7 @@ def test_a_homonym_of_another_kingdom_is_never_right() -> None:
     assert right_names(Taxon.of([*[""] * 5, "Oenanthe"]), labels, "genus") == set()  # the kingdom is not known
 
 
-def test_a_name_without_a_kingdom_is_found_where_there_is_one_of_it() -> None:
+def test_a_name_without_a_kingdom_is_found_if_it_is_unique() -> None:
     assert right_names(Taxon.of([*[""] * 5, "Quercus", "robur"]), label_set([OAK]), "species") == {
         "Plantae/Fagaceae/Quercus robur"
     }

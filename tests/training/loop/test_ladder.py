@@ -58,13 +58,13 @@ def rung(top1: float, nll: float, old: float | None = None) -> Rung:
     return Rung("", 10, top1, (0.0, 1.0), nll, old)
 
 
-def test_the_most_right_interpolation_is_kept_and_of_equals_the_likelier() -> None:
+def test_the_most_accurate_interpolation_is_kept_and_among_equals_the_likelier_one() -> None:
     assert (
         chosen_share({0.0: rung(0.2, 3.0), 0.5: rung(0.8, 0.9), 0.9: rung(0.8, 0.7), 1.0: rung(0.7, 0.6)}, None) == 0.9
     )
 
 
-def test_with_replay_a_twentieth_of_what_was_known_may_be_lost() -> None:
+def test_with_replay_a_twentieth_of_the_old_accuracy_may_be_lost() -> None:
     rungs = {0.0: rung(0.1, 3.0, 0.60), 0.5: rung(0.6, 1.0, 0.58), 0.8: rung(0.7, 1.0, 0.57), 1.0: rung(0.9, 0.5, 0.50)}
     assert chosen_share(rungs, 0.60) == 0.8  # 0.57 is 95% of it
     assert (
@@ -72,7 +72,7 @@ def test_with_replay_a_twentieth_of_what_was_known_may_be_lost() -> None:
     )  # all lose more than allowed: 1.0 against 1.1
 
 
-def test_a_fine_tuned_model_is_shown_beside_what_costs_less_and_beside_its_start(tmp_path: Path) -> None:
+def test_a_fine_tuned_model_is_compared_with_cheaper_rungs_and_with_its_start(tmp_path: Path) -> None:
     old = make_catalog(tmp_path / "old", taxa=TAXA[:4])
     new = make_catalog(tmp_path / "new", taxa=TAXA[4:], each=20)
     config = TrainConfig(

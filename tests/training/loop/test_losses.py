@@ -36,14 +36,14 @@ def test_the_clip_loss_and_its_gradients_are_those_of_open_clip() -> None:
         torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-6)
 
 
-def test_the_siglip_loss_is_that_of_open_clip_where_no_two_captions_are_equal() -> None:
+def test_the_siglip_loss_equals_that_of_open_clip_if_all_captions_differ() -> None:
     images, texts, ids = features(1), features(2), torch.arange(12)
     log_scale, bias = torch.tensor(math.log(10.0)), torch.tensor(-10.0)
     loss = siglip_loss(images, texts, log_scale, bias, ids, ids)
     assert loss.item() == pytest.approx(SigLipLoss()(images, texts, log_scale.exp(), bias).item(), abs=1e-6)
 
 
-def test_the_taxon_loss_is_the_clip_loss_where_all_taxa_and_captions_differ() -> None:
+def test_the_taxon_loss_is_the_clip_loss_if_all_taxa_and_captions_differ() -> None:
     images, texts, ids, log_scale = features(1), features(2), torch.arange(12), torch.tensor(2.0)
     loss = taxon_loss(images, texts, log_scale, ids, ids + 100)
     assert loss.item() == pytest.approx(clip_loss(images, texts, log_scale).item(), abs=1e-6)

@@ -86,7 +86,7 @@ def test_the_weights_after_some_steps_are_those_of_torchs_adamw_on_the_plain_mod
     assert moved > 1e-3  # so that the tolerance above is meaningful
 
 
-def test_the_norm_is_that_before_clipping_and_what_is_applied_is_clipped() -> None:
+def test_the_reported_norm_is_before_clipping_and_the_applied_gradient_is_clipped() -> None:
     towers = small_towers(small_clip())
     backward(towers)
     gradients = [item.parameter.grad for item in towers.trainable() if item.parameter.grad is not None]

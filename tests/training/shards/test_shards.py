@@ -306,7 +306,7 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
         ShardOptions(**options)
 
 
-def test_a_truncated_shard_gives_an_image_error_for_what_is_gone(tmp_path: Path, rows: list[CatalogRow]) -> None:
+def test_a_truncated_shard_gives_an_image_error_for_each_lost_image(tmp_path: Path, rows: list[CatalogRow]) -> None:
     write(tmp_path, rows, tmp_path / "shards", samples_per_shard=100)
     tar = tmp_path / "shards" / "train-000000.tar"
     tar.write_bytes(tar.read_bytes()[:5000])
@@ -319,7 +319,7 @@ def test_a_truncated_shard_gives_an_image_error_for_what_is_gone(tmp_path: Path,
         images.encoded(0)
 
 
-# -- how an image is stored --------------------------------------------------------------------------------------------
+# -- storage of an image -----------------------------------------------------------------------------------------------
 
 
 def noise(width: int, height: int) -> Image.Image:

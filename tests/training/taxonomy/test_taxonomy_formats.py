@@ -102,7 +102,7 @@ def test_synonyms_of_synonyms_lead_to_the_accepted_name(tmp_path: Path) -> None:
     assert TaxonomyIndex.open(built.path).resolve(Taxon(), "Fictomala nivea").taxon_id == "Inventa:7"
 
 
-def test_a_parent_that_is_a_synonym_stands_for_its_accepted_name(tmp_path: Path) -> None:
+def test_a_parent_that_is_a_synonym_is_replaced_by_its_accepted_name(tmp_path: Path) -> None:
     names = [
         *FLORA, ("20", "", "6", "Fictopyrus", "", "genus", "synonym"), ("21", "20", "", "Fictomala errans", "", "species", "accepted"),
     ]  # fmt: skip

@@ -59,7 +59,7 @@ def test_a_name_that_was_only_misapplied_is_not_resolved(index: TaxonomyIndex) -
     assert "misapplied to Fictomala rubescens" in found.reason
 
 
-def test_homonyms_are_told_apart_by_their_kingdom(index: TaxonomyIndex) -> None:
+def test_homonyms_are_distinguished_by_their_kingdom(index: TaxonomyIndex) -> None:
     found = index.resolve(plant("Fictomala"))
     assert found.taxon is not None
     assert (found.taxon.family, found.outcome) == ("Fictaceae", Outcome.EXACT)
@@ -75,7 +75,7 @@ def test_homonyms_without_a_kingdom_are_ambiguous_and_named(index: TaxonomyIndex
     assert [c.outcome for c in found.candidates] == [Outcome.HOMONYM, Outcome.HOMONYM]
 
 
-def test_homonyms_are_told_apart_by_any_rank_above(index: TaxonomyIndex) -> None:
+def test_homonyms_are_distinguished_by_any_rank_above(index: TaxonomyIndex) -> None:
     assert index.resolve(Taxon(genus="Fictomala", class_="Fictaves")).taxon_id == "Inventa:58"
     assert index.resolve(Taxon(kingdom="Fictanimalia", genus="Fictomyia")).taxon is None
     assert (
@@ -83,7 +83,7 @@ def test_homonyms_are_told_apart_by_any_rank_above(index: TaxonomyIndex) -> None
     )
 
 
-def test_homonyms_are_told_apart_by_the_author_that_the_source_wrote(index: TaxonomyIndex) -> None:
+def test_homonyms_are_distinguished_by_the_author_in_the_source(index: TaxonomyIndex) -> None:
     assert index.resolve(Taxon(genus="Fictomala"), "Fictomala Mak., 1801").taxon_id == "Inventa:58"
 
 
@@ -150,7 +150,7 @@ def test_a_hybrid_is_found_however_its_mark_is_written(index: TaxonomyIndex, tax
     assert name_of(index, taxon, verbatim) == "Fictomala × schmittii"
 
 
-def test_a_missing_hybrid_mark_is_said(index: TaxonomyIndex) -> None:
+def test_a_missing_hybrid_mark_is_reported(index: TaxonomyIndex) -> None:
     assert "without its mark" in index.resolve(plant("Fictomala", "schmittii")).reason
 
 
@@ -245,7 +245,7 @@ def test_a_name_that_nothing_is_like_has_one_candidate_that_says_so(index: Taxon
     assert index.resolve(Taxon()).reason == "no name was given"
 
 
-def test_a_family_is_the_answer_where_the_written_name_is_not_listed_and_both_are_said(index: TaxonomyIndex) -> None:
+def test_an_unlisted_name_resolves_to_its_family_and_both_are_reported(index: TaxonomyIndex) -> None:
     found = index.resolve(Taxon(family="Fictaceae"), "Nihilus nullus")
     assert (found.taxon_id, found.outcome) == ("Inventa:5", Outcome.HIGHER_RANK)
     assert "Nihilus nullus is not in Inventa 2024" in found.reason

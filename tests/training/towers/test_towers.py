@@ -98,7 +98,7 @@ def test_every_way_of_computing_a_block_in_fp32_gives_the_same_gradients(kernels
     Kernels("bf16", "plain", "fused", "bf16"), Kernels("bf16", "plain", "explicit", "bf16"), Kernels("bf16", "plain", "fused", "fp32"),
     Kernels("bf16", "contiguous", "explicit", "fp32"),
 ])  # fmt: skip
-def test_bf16_gradients_point_where_those_of_fp32_do_and_are_kept_in_fp32(kernels: Kernels) -> None:
+def test_bf16_gradients_have_the_direction_of_fp32_ones_and_are_kept_in_fp32(kernels: Kernels) -> None:
     towers = small_towers(
         small_clip(),
         compute=Compute("cpu", "bf16", ""),
