@@ -33,5 +33,4 @@ def three_letters(code: str) -> str | None:
 
 @cache
 def _by_code() -> dict[str, str]:
-    pairs = [(entry[:2], entry[2:]) for entry in _CODES.split()]
-    return {code: three for two, three in pairs for code in (two, three)}
+    return {code: entry[2:] for entry in _CODES.split() for code in (entry[:2], entry[2:])}

@@ -89,8 +89,8 @@ def with_metadata(item: MediaItem, data: bytes) -> MediaItem:
         place = replace(place, latitude=camera.latitude, longitude=camera.longitude)
     if place.month is None and captured_at is not None:
         place = replace(place, month=captured_at.month)
-    metadata = {**camera.extras(), **item.metadata}
-    return replace(item, captured_at=captured_at, place=place, metadata=MappingProxyType(metadata))
+    metadata = MappingProxyType({**camera.extras(), **item.metadata})
+    return replace(item, captured_at=captured_at, place=place, metadata=metadata)
 
 
 def _from_tags(tags: Mapping[str, Any]) -> CameraMetadata:
@@ -176,8 +176,7 @@ def _with_reconyx(found: CameraMetadata, note: bytes) -> CameraMetadata:
         (celsius,) = struct.unpack_from("<h", note, start + 28)
     except struct.error:
         return found
-    number, length = words[1], words[2]
-    in_sequence = 1 <= number <= length
+    in_sequence = 1 <= words[1] <= words[2]
     text = note[serial : serial + 30].decode("utf-16-le", "replace").split("\x00")[0]
     second, minute, hour, month, day, year = words[5:11]
     try:
@@ -188,8 +187,8 @@ def _with_reconyx(found: CameraMetadata, note: bytes) -> CameraMetadata:
         found,
         captured_at=found.captured_at or clock,
         camera_serial_number=found.camera_serial_number or (text if text.isalnum() and text.isascii() else None),
-        sequence_number=number if in_sequence else None,
-        sequence_length=length if in_sequence else None,
+        sequence_number=words[1] if in_sequence else None,
+        sequence_length=words[2] if in_sequence else None,
         event_number=words[3] << 16 | words[4],
         temperature_c=celsius if -90 <= celsius <= 90 else None,
         moon_phase=_MOON[words[12]] if words[12] < len(_MOON) else None,

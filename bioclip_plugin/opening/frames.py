@@ -52,9 +52,9 @@ class VideoFrames:
         try:
             stat = path.stat()
         except OSError as error:
-            missing = isinstance(error, FileNotFoundError)
-            reason = "the file does not exist (any more)" if missing else f"the file cannot be read: {error.strerror}"
-            raise ImageError(reason, stage="read") from None
+            if isinstance(error, FileNotFoundError):
+                raise ImageError("the file does not exist (any more)", stage="read") from None
+            raise ImageError(f"the file cannot be read: {error.strerror}", stage="read") from None
         key = (str(path), stat.st_size, stat.st_mtime_ns)  # a file that was replaced is another one
         with self._lock:
             reader = self._readers.pop(key, None) or _Reader(path)
@@ -194,5 +194,6 @@ def _image_of(frame: VideoFrame) -> Image.Image | ImageError:
 def _ended(count: int, trouble: str) -> str:
     if not count:
         return "the video has no frame that can be decoded" + (f" ({trouble})" if trouble else "")
-    damage = f" and is damaged ({trouble})" if trouble else ""
-    return f"the video has {count} frames that can be decoded, counted from 0,{damage}".rstrip(",")
+    return f"the video has {count} frames that can be decoded, counted from 0" + (
+        f", and is damaged ({trouble})" if trouble else ""
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -60,8 +61,7 @@ def pages_of(item: MediaItem, path: Path) -> list[MediaItem | Unlisted] | None:
     trouble = ""
     try:
         with path.open("rb") as file:
-            for page in read_pages(file):
-                pages.append(page)
+            pages.extend(read_pages(file))  # keeps the pages before the damage
     except DamagedChain as error:
         trouble = str(error)
     except OSError:
@@ -78,8 +78,10 @@ def pages_of(item: MediaItem, path: Path) -> list[MediaItem | Unlisted] | None:
 
 def _is_smaller_copy(page: Page, first: Page) -> bool:
     """True if a page has the size of a pyramid's level: the first page's halved again and again, however it was rounded."""
-    scales = [1 << level for level in range(1, 16)]
-    return any(abs(page.width - first.width / n) < 1 and abs(page.height - first.height / n) < 1 for n in scales)
+    return any(
+        abs(page.width - first.width / scale) < 1 and abs(page.height - first.height / scale) < 1
+        for scale in (1 << level for level in range(1, 16))
+    )
 
 
 # -- headers -----------------------------------------------------------------------------------------------------------
@@ -190,11 +192,8 @@ def open_page(item: MediaItem, path: Path) -> Image.Image | None:
 def _loaded(stream: BinaryIO, number: int) -> Image.Image:
     stream.seek(0)
     found: list[Page] = []
-    try:
-        for page in islice(read_pages(stream), number + 1):
-            found.append(page)
-    except DamagedChain:
-        pass  # the pages before the damage are readable
+    with suppress(DamagedChain):  # the pages before the damage are readable
+        found.extend(islice(read_pages(stream), number + 1))
     if number >= len(found):
         raise ImageError(f"there is no page {number}: the file has {len(found)}, counted from 0")
     try:

@@ -69,8 +69,9 @@ def video_stream(container: InputContainer) -> VideoStream:
 
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
-        held = "sound only" if container.streams.audio else "no pictures"
-        raise ImageError(f"the file holds {held}, no video", stage="open")
+        raise ImageError(
+            f"the file holds {'sound only' if container.streams.audio else 'no pictures'}, no video", stage="open"
+        )
     return max(streams, key=lambda stream: (stream.codec_context.width or 0) * (stream.codec_context.height or 0))
 
 
@@ -187,8 +188,7 @@ def _announced_s(container: InputContainer, stream: VideoStream) -> float:
         return float(stream.frames / stream.average_rate)
     clock = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "").strip())  # Matroska's
     if clock:
-        hours, minutes, seconds = (float(part) for part in clock.groups())
-        return hours * 3600 + minutes * 60 + seconds
+        return sum(float(part) * unit_s for part, unit_s in zip(clock.groups(), (3600, 60, 1), strict=True))
     if container.duration and len(container.streams) == 1:
         return container.duration / 1e6  # FFmpeg counts in microseconds
     return 0.0

@@ -48,15 +48,17 @@ class FolderSource:
         while waiting:
             folder = waiting.pop()
             try:
-                identity = _identity(folder)
+                stat = Path(folder).stat()
+                identity = (stat.st_dev, stat.st_ino)
                 if identity in seen:
                     continue
                 seen.add(identity)
                 files, folders = _entries(folder, self._suffixes)
             except OSError as error:
                 if folder == root:
-                    shown = f"the folder {uri_of(address)} cannot be listed: {_why(error)}"
-                    raise SourceError(f"{shown}; name a folder that you may read") from error
+                    raise SourceError(
+                        f"the folder {uri_of(address)} cannot be listed: {_why(error)}; name a folder that you may read"
+                    ) from error
                 yield Unlisted(uri_of(folder), f"the folder cannot be listed: {_why(error)}")
                 continue
             yield from files
@@ -88,11 +90,6 @@ def _is(question: Callable[[], bool]) -> bool:
         return question()
     except OSError:  # a link that points to itself
         return False
-
-
-def _identity(folder: str) -> tuple[int, int]:
-    about = Path(folder).stat()
-    return about.st_dev, about.st_ino
 
 
 def _why(error: OSError) -> str:

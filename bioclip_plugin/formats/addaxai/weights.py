@@ -104,8 +104,8 @@ def _whole_model(encoder: OpenClipEncoder, classifier: Classifier) -> torch.nn.M
             self.register_buffer("mean", torch.tensor(contract.mean).view(1, 3, 1, 1) * 255)
             self.register_buffer("std", torch.tensor(contract.std).view(1, 3, 1, 1) * 255)
             for number, (kind, rows_R) in enumerate(kinds):
-                embeddings = np.ascontiguousarray(labels.embeddings_ND[rows_R])
-                self.register_buffer(f"labels_{number}", torch.from_numpy(embeddings))
+                embeddings = torch.from_numpy(np.ascontiguousarray(labels.embeddings_ND[rows_R]))
+                self.register_buffer(f"labels_{number}", embeddings)
                 if kind.feature_mean is not None:
                     self.register_buffer(f"feature_mean_{number}", torch.tensor(kind.feature_mean))
 

@@ -8,11 +8,11 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,8 @@ def class_names(taxa: Sequence[Taxon]) -> list[str]:
     for name, taxon in zip(plain, taxa, strict=True):
         ancestors = [_lower(rank) for rank in reversed(taxon.lineage[:5]) if rank and _lower(rank) != name]
         whole = f"{name} ({', '.join(ancestors)})" if ancestors and counts[name] > 1 else name
-        names[next(one for one in _numbered(whole) if one not in names)] = None
+        numbered = chain([whole], (f"{whole} {number}" for number in count(2)))
+        names[next(one for one in numbered if one not in names)] = None
     return list(names)
 
 
@@ -163,14 +164,8 @@ def taxonomy_csv(names: Sequence[str], taxa: Sequence[Taxon]) -> str:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(HEADER)
     for name, taxon in zip(names, taxa, strict=True):
-        ranks = (taxon.class_, taxon.order, taxon.family, taxon.genus, taxon.species)
-        rows.writerow([name, *(_lower(rank) for rank in ranks)])
+        rows.writerow([name, *map(_lower, taxon.lineage[2:])])
     return text.getvalue()
-
-
-def _numbered(name: str) -> Iterator[str]:
-    yield name
-    yield from (f"{name} {number}" for number in count(2))
 
 
 def _lower(text: str) -> str:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.problem import Problem, Severity
-from bioclip_plugin.formats.megadetector.check_names import Fault, header_faults
-from bioclip_plugin.formats.megadetector.read import VERSIONS, version_of
-from bioclip_plugin.formats.megadetector.read_images import VIDEO_SUFFIXES
+from bioclip_plugin.formats.megadetector.read import VERSIONS, VIDEO_SUFFIXES, version_of
 from bioclip_plugin.formats.shared.detections import box_of, is_number
 from bioclip_plugin.formats.shared.duplicates import Duplicates
-from bioclip_plugin.formats.shared.streamed_json import ARRAY_BEGINS, kind_of, members, walk
+from bioclip_plugin.formats.shared.streamed_json import elements, kind_of, members
 
 MOST = 1_000
 """Number of errors, and of warnings, that are reported; a file with more has one mistake in all records."""
@@ -22,6 +20,19 @@ MOST = 1_000
 _FAILURES = ("image access failure", "inference failure")
 _MISSING_SHOWN = 20  # missing images that are named
 _HOSTS_KEEP = 5  # classifications per detection
+_DESCRIPTIONS = "classification_category_descriptions"
+_MEMBERS = frozenset(("info", "images", "detection_categories", "classification_categories", _DESCRIPTIONS))
+_PARTS = "id;class;order;family;genus;species;common name"
+_KINGDOMS = frozenset("animalia plantae fungi chromista protozoa bacteria archaea".split())
+
+
+class Fault(NamedTuple):
+    """A fault in a part of a file."""
+
+    record: str
+    message: str
+    value: str = ""
+    severity: Severity = "error"
 
 
 def problems_of(path: Path, base_folder: Path | None = None) -> Iterator[Problem]:
@@ -45,15 +56,12 @@ def _faults(path: Path, base_folder: Path | None) -> Iterator[Fault]:
     images = _Images(base_folder)
     head: dict[str, Any] = {}
     try:
-        for event in walk(path):
-            if event.number is None or event.number == ARRAY_BEGINS:
-                event.add_to(head)
-            elif event.name == "images":
-                yield from images.faults(event.number, event.value)
+        for number, image in elements(path, "images", head):
+            yield from images.faults(number, image)
     except SourceError as error:
         yield Fault("", str(error))
         return
-    yield from header_faults(head, images.detected, images.classified)
+    yield from _header_faults(head, images.detected, images.classified)
     try:
         version = version_of(head.get("info"))
     except UsageError:
@@ -187,19 +195,120 @@ class _Images:
             else:
                 before = pair[1]
         if len(pairs) > _HOSTS_KEEP:
-            message = f"{len(pairs)} classifications: hosts keep {_HOSTS_KEEP}, more make very large files"
-            yield Fault(record, message, severity="warning")
+            yield Fault(
+                record,
+                f"{len(pairs)} classifications: hosts keep {_HOSTS_KEEP}, more make very large files",
+                severity="warning",
+            )
 
 
 def _failure_faults(record: str, failure: Any, detections: Any) -> Iterator[Fault]:
     if not isinstance(failure, str) or not failure.strip():
         yield Fault(record, "failure must be a text with the reason", repr(failure))
     elif not failure.lower().startswith(_FAILURES):
-        known = " or ".join(map(repr, _FAILURES))
-        yield Fault(record, f"failure does not begin with {known}, which readers know", failure, "warning")
+        yield Fault(
+            record,
+            f"failure does not begin with {' or '.join(map(repr, _FAILURES))}, which readers know",
+            failure,
+            "warning",
+        )
     if detections is not None:
         yield Fault(record, "detections must be null if there is a failure", kind_of(detections))
 
 
 def _is_frame(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+# -- header: version, categories, and the taxonomy of classifications ---------------------------------------------------
+
+
+def _header_faults(
+    head: Mapping[str, Any], detected: Mapping[str, str], classified: Mapping[str, str]
+) -> Iterator[Fault]:
+    """Yield the faults of all members but the elements of ``images``.
+
+    Args:
+        head: the members.
+        detected: ids of detections that images use, with the first record that uses each.
+        classified: the same for classifications.
+    """
+    yield from _info_faults(head.get("info"))
+    if not isinstance(head.get("images"), list):
+        yield Fault("images", "must be an array of images", kind_of(head.get("images")))
+    yield from _table_faults("detection_categories", head.get("detection_categories"), detected)
+    if classified or head.get("classification_categories") is not None:
+        yield from _table_faults("classification_categories", head.get("classification_categories"), classified)
+    yield from _description_faults(head.get(_DESCRIPTIONS), head.get("classification_categories"))
+    yield from (
+        Fault(name, "this member is not part of the format", severity="warning")
+        for name in sorted(set(head) - _MEMBERS)
+    )
+
+
+def _info_faults(info: Any) -> Iterator[Fault]:
+    try:
+        version_of(info)
+    except UsageError as error:
+        yield Fault("info", str(error))
+        return
+    given = info["format_version"]
+    if not isinstance(given, str):
+        severity: Severity = "warning" if given < 1.6 else "error"
+        yield Fault("info", 'format_version must be a text, such as "1.6"', repr(given), severity)
+    if "detector" not in info:
+        yield Fault("info", "detector is missing: readers guess thresholds from it", severity="warning")
+
+
+def _table_faults(member: str, table: Any, used: Mapping[str, str]) -> Iterator[Fault]:
+    """Yield the faults of an object of ids and names, and the ids in use that it lacks."""
+    if not isinstance(table, dict):
+        yield Fault(
+            member, "must be an object with the name of each id", "missing" if table is None else kind_of(table)
+        )
+        return
+    for key, name in table.items():
+        if not key.isascii() or not key.isdigit():
+            yield Fault(member, "an id must be a whole number from 0, as text", key)
+        if not isinstance(name, str) or not name.strip():
+            yield Fault(member, f"the name of {key} must not be blank", repr(name))
+    yield from (
+        Fault(record, f"its category is not in {member}", key) for key, record in used.items() if key not in table
+    )
+    if member == "detection_categories":
+        if "0" in table:
+            yield Fault(member, 'id "0" means empty to readers: begin with "1"', str(table["0"]), "warning")
+        if "animal" not in table.values():
+            yield Fault(member, "no category is called animal, which readers look for", severity="warning")
+
+
+def _description_faults(table: Any, classes: Any) -> Iterator[Fault]:
+    if table is None:
+        return
+    if not isinstance(table, dict) or not isinstance(classes, dict):
+        yield Fault(
+            _DESCRIPTIONS, "must be an object with a text for each id, beside classification_categories", kind_of(table)
+        )
+        return
+    yield from (
+        Fault(_DESCRIPTIONS, "must have the same ids as classification_categories", key)
+        for key in sorted(set(table) ^ set(classes))
+    )
+    for key, text in table.items():
+        for alternative in text.split("|") if isinstance(text, str) else [text]:  # readers split at this mark
+            yield from _taxonomy_faults(f"{_DESCRIPTIONS}[{key}]", alternative)
+
+
+def _taxonomy_faults(record: str, text: Any) -> Iterator[Fault]:
+    parts = text.split(";") if isinstance(text, str) else []
+    if len(parts) != 7:
+        yield Fault(record, f"must have 7 parts: {_PARTS}; readers fail otherwise", repr(text))
+        return
+    first, genus, species = parts[0].strip(), parts[4].strip(), parts[5].strip()
+    checks: tuple[tuple[bool, str, Severity], ...] = (
+        (text != text.lower(), "must be in lower case", "error"),
+        (first in _KINGDOMS, "the first part must be an id, not a kingdom: the ranks begin with class", "error"),
+        (" " in species, "the species must be the epithet alone; readers take two words for a subspecies", "error"),
+        (bool(species) and not genus, "a species without its genus", "warning"),
+    )
+    yield from (Fault(record, message, text, severity) for is_wrong, message, severity in checks if is_wrong)

@@ -4,22 +4,41 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from bioclip_core.cells import country_of, json_value, moment_of, position_of
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.megadetector.read_images import Header, ImageReader
-from bioclip_plugin.formats.shared.detections import Entry, name_in
+from bioclip_plugin.formats.shared.detections import (
+    LARGEST_INTEGER,
+    NOT_NAMED,
+    Boxes,
+    Entry,
+    box_of,
+    confidence_of,
+    is_number,
+    message_of,
+    name_in,
+    shown,
+    without_boxes,
+)
 from bioclip_plugin.formats.shared.duplicates import Duplicates
 from bioclip_plugin.formats.shared.paths import located
-from bioclip_plugin.formats.shared.streamed_json import ARRAY_BEGINS, Beginning, beginning, kind_of, members, walk
-from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
+from bioclip_plugin.formats.shared.streamed_json import Beginning, beginning, elements, kind_of, members
+from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
+from bioclip_plugin.items.time_zones import in_zone
 
 VERSIONS = ("1.3", "1.4", "1.5", "1.6")
 """Versions of the format that are read; the last one is written."""
 
 _OWN_MEMBERS = ("detection_categories", "classification_categories", "classification_category_descriptions")
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".flv"})
+"""Files that readers of the format treat as videos, which need a frame rate and the frames that were processed."""
+
+_WORDS = ("animal", "person", "vehicle")
+_FIELDS = frozenset({"file", "detections", "failure"})
 log = logging.getLogger(__name__)
 
 
@@ -38,16 +57,16 @@ class MegaDetectorSource:
         return path.is_file() and is_megadetector(beginning(path))
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
-        path, shown = path_of(address), uri_of(address)
+        path, listed = path_of(address), uri_of(address)
         duplicates = Duplicates()
-        reader = ImageReader(shown, _survey(path, shown, duplicates), options.detection_threshold, options.time_zone)
+        reader = ImageReader(listed, _survey(path, listed, duplicates), options.detection_threshold, options.time_zone)
         for number, record in members(path, "images"):
             try:
                 name = name_in(record, number, "file", "images", duplicates)
                 uri, file = located(name, path.parent, options)
                 items = list(reader.items(Entry(number, name, uri, file, record)))
             except (UsageError, RecursionError) as error:
-                items = [Unlisted(f"{shown}#images[{number}]", f"images[{number}]: {error}")]
+                items = [Unlisted(f"{listed}#images[{number}]", f"images[{number}]: {error}")]
             yield from items
 
 
@@ -82,28 +101,26 @@ def version_of(info: Any) -> str:
     return version
 
 
-def _survey(path: Path, shown: str, duplicates: Duplicates) -> Header:
+def _survey(path: Path, listed: str, duplicates: Duplicates) -> Header:
     """Read the members beside the images, and note the files of these."""
     head: dict[str, Any] = {}
-    for event in walk(path):
-        if event.number is None or event.number == ARRAY_BEGINS:
-            event.add_to(head)
-        elif event.name == "images" and isinstance(event.value, dict) and isinstance(event.value.get("file"), str):
-            duplicates.note(event.value["file"])
+    for _, image in elements(path, "images", head):
+        if isinstance(image, dict) and isinstance(image.get("file"), str):
+            duplicates.note(image["file"])
     if "images" not in head:
-        raise SourceError(f"{shown} lacks images: a MegaDetector file has an array of that name")
+        raise SourceError(f"{listed} lacks images: a MegaDetector file has an array of that name")
     if not isinstance(head["images"], list):
-        raise SourceError(f"{shown}: images is {kind_of(head['images'])}; it must be an array")
+        raise SourceError(f"{listed}: images is {kind_of(head['images'])}; it must be an array")
     try:
         version_of(head.get("info"))
         categories = _names_in(head, "detection_categories")
         classes = {} if head.get(_OWN_MEMBERS[1]) is None else _names_in(head, _OWN_MEMBERS[1])
     except UsageError as error:
-        raise SourceError(f"{shown}: {error}") from error
+        raise SourceError(f"{listed}: {error}") from error
     info = head["info"]
     version, metadata = info["format_version"], info.get("detector_metadata")
     if not isinstance(version, str):
-        log.warning("%s: format_version %s is a number; it is read as the text %r", shown, version, str(version))
+        log.warning("%s: format_version %s is a number; it is read as the text %r", listed, version, str(version))
     detector_version = metadata.get("megadetector_version") if isinstance(metadata, dict) else None
     return Header(categories, classes, str(info.get("detector") or ""), str(detector_version or ""))
 
@@ -111,9 +128,169 @@ def _survey(path: Path, shown: str, duplicates: Duplicates) -> Header:
 def _names_in(head: Mapping[str, Any], member: str) -> Mapping[str, str]:
     names = head.get(member)
     if not isinstance(names, dict):
-        kind = "missing" if names is None else kind_of(names)
-        raise UsageError(f"{member} is {kind}; it must be an object with the name of each id")
+        raise UsageError(
+            f"{member} is {'missing' if names is None else kind_of(names)}; it must be an object with the name of each id"
+        )
     for key, name in names.items():
         if not isinstance(name, str) or not name.strip():
             raise UsageError(f"{member}[{key!r}] is {name!r}; it must be a name")
     return names
+
+
+# -- one image: an item per frame, with its boxes as regions -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The information of a MegaDetector file about all its images."""
+
+    categories: Mapping[str, str]
+    """Names of detections by id."""
+    classes: Mapping[str, str]
+    """Names of classifications by id; empty if no classifier has run."""
+    detector: str
+    detector_version: str
+
+
+class _Detection(NamedTuple):
+    frame: int | None
+    region: Region
+    classes: list[list[Any]]
+    """Names and probabilities from another classifier."""
+
+
+class ImageReader:
+    """Turns the entries of one file into items."""
+
+    def __init__(self, file: str, header: Header, threshold: float, time_zone: str | None = None) -> None:
+        """Set up.
+
+        Args:
+            file: the file's name in messages.
+            header: its information about all images.
+            threshold: confidence from which a box is classified.
+            time_zone: zone of times that do not state one.
+        """
+        self._file = file
+        self._header = header
+        self._threshold = threshold
+        self._time_zone = time_zone
+
+    def items(self, entry: Entry) -> Iterator[MediaItem | Unlisted]:
+        """Yield the items of one entry, one or one per frame with boxes, and a message for each box that is dropped."""
+        failure, listed = entry.record.get("failure"), entry.record.get("detections")
+        if failure:
+            # The detector's own words stand alone, so that an export can write them unchanged.
+            yield Unlisted(entry.uri, str(failure), known=self._item_of(entry))
+            if listed:
+                many = f"{len(listed)} detections" if isinstance(listed, list) else f"detections ({kind_of(listed)})"
+                yield self._message(entry, "", f"it has a failure and {many}; the detections are skipped")
+            return
+        if not isinstance(listed, list):
+            reason = f"images[{entry.number}] {entry.name!r}: detections is {kind_of(listed)}, and there is no failure"
+            yield Unlisted(entry.uri, reason, known=self._item_of(entry))
+            return
+        found, dropped = self._detections(entry, listed)
+        if dropped and not found:  # an item without boxes would mean that the detector found nothing
+            yield without_boxes(self._item_of(entry), dropped)
+            return
+        yield from dropped
+        frameless = sum(detection.frame is None for detection in found)
+        if frameless and entry.path.suffix.lower() in VIDEO_SUFFIXES:
+            why = f"{frameless} of {len(found)} detections have no frame_number: they are kept with frame 0, and not named"
+            yield self._message(entry, "", why)
+            found = [
+                one if one.frame is not None else one._replace(region=replace(one.region, classified=False))
+                for one in found
+            ]
+        yield from self._by_frame(entry, found)
+
+    def _item_of(self, entry: Entry) -> MediaItem:
+        return MediaItem(entry.uri, entry.path, **self._facts(entry.record))
+
+    def _by_frame(self, entry: Entry, found: list[_Detection]) -> Iterator[MediaItem]:
+        """Yield one item per frame. The first one keeps all metadata; the others have only the frame rate."""
+        frames: dict[int, list[_Detection]] = {}
+        for detection in found:
+            frames.setdefault(detection.frame or 0, []).append(detection)
+        facts = self._facts(entry.record)
+        metadata = facts.get("metadata", {})
+        for frame in sorted(frames) or [0]:
+            detections = frames.get(frame, [])
+            classes = [{"bbox": one.region.xywh, "classes": one.classes} for one in detections if one.classes]
+            facts["metadata"] = {**metadata, "classifications": classes} if classes else metadata
+            yield MediaItem(
+                entry.uri, entry.path, frame, regions=tuple(one.region for one in detections), detected=True, **facts
+            )
+            metadata = {name: value for name, value in metadata.items() if name == "frame_rate"}
+
+    def _facts(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of an item that an entry states besides its boxes; values that fit no field are metadata."""
+        rest = {name: value for name, value in record.items() if name not in _FIELDS}
+        if not rest:
+            return {}
+        captured_at = moment_of(rest.get("datetime"))
+        if captured_at is not None:
+            captured_at = in_zone(captured_at, self._time_zone)
+            del rest["datetime"]
+        latitude, longitude = position_of(rest.get("latitude"), rest.get("longitude"))
+        if latitude is not None:
+            del rest["latitude"], rest["longitude"]
+        country, deployment = country_of(rest.get("country")), rest.get("location")
+        if country is not None:
+            del rest["country"]
+        return {
+            "captured_at": captured_at,
+            "place": Place(country, None, latitude, longitude),
+            "deployment": rest.pop("location") if isinstance(deployment, str) and deployment.strip() else None,
+            "metadata": {name: json_value(value) for name, value in rest.items() if value is not None},
+        }
+
+    def _detections(self, entry: Entry, listed: list[Any]) -> tuple[list[_Detection], list[Unlisted]]:
+        """Return the detections of an entry, and messages for those that cannot be used."""
+        found: list[_Detection] = []
+        dropped: list[Unlisted] = []
+        boxes = Boxes(listed)
+        for place, detection in enumerate(listed):
+            try:
+                one = self._detection(detection)
+                boxes.add(one.region, one.frame)
+                found.append(one)
+            except UsageError as error:
+                dropped.append(self._message(entry, f".detections[{place}]", str(error)))
+        return found, dropped
+
+    def _detection(self, detection: Any) -> _Detection:
+        if not isinstance(detection, dict):
+            raise UsageError(f"it is {kind_of(detection)}; it must be an object with category, conf and bbox")
+        category = detection.get("category")
+        if isinstance(category, int) and not isinstance(category, bool):
+            category = str(category)
+        name = self._header.categories.get(category) if isinstance(category, str) else None
+        if name is None:
+            raise UsageError(
+                f"category {shown(category)} is not in detection_categories, which has {', '.join(self._header.categories)}"
+            )
+        confidence = confidence_of(detection.get("conf"))
+        frame = detection.get("frame_number")
+        if frame is not None and (type(frame) is not int or not 0 <= frame <= LARGEST_INTEGER):
+            raise UsageError(f"frame_number {shown(frame)}: must be a whole number from 0")
+        word = name.strip().lower()
+        region = Region(
+            *box_of(detection.get("bbox")),
+            self._header.detector,
+            self._header.detector_version,
+            word if word in _WORDS else name.strip(),
+            confidence,
+            word not in NOT_NAMED and confidence >= self._threshold,
+        )
+        pairs, classes = detection.get("classifications"), self._header.classes
+        kept = [  # malformed ones are skipped, since they are only kept to look at
+            [classes.get(str(pair[0]), str(pair[0])), pair[1]]
+            for pair in (pairs if isinstance(pairs, list) else ())
+            if isinstance(pair, list) and len(pair) == 2 and is_number(pair[1])
+        ]
+        return _Detection(frame, region, kept)
+
+    def _message(self, entry: Entry, part: str, why: str) -> Unlisted:
+        return message_of(self._file, f"images[{entry.number}]", entry, part, why)

@@ -57,11 +57,8 @@ class MegaDetectorExporter:
                     names = common.names()
                     count = _write_lines(file, (_renamed(line, names) for line in draft if line.startswith(_FILE)))
             header = _header(export, writer, names.folder, count)
-            file.write("\n],\n")
-            file.write(
-                ",\n".join(f"{json.dumps(name)}: {json.dumps(value, indent=1)}" for name, value in header.items())
-            )
-            file.write("\n}\n")
+            members = (f"{json.dumps(name)}: {json.dumps(value, indent=1)}" for name, value in header.items())
+            file.write(f"\n],\n{_BETWEEN.join(members)}\n}}\n")
         return count
 
     def recognises(self, path: Path) -> bool:
@@ -92,10 +89,8 @@ def _draft_lines(export: Export, writer: EntryWriter, common: CommonFolder) -> I
 
 def _write_lines(file: IO[str], entries: Iterable[str]) -> int:
     count = 0
-    for entry in entries:
-        file.write(_BETWEEN if count else "\n")
-        file.write(entry)
-        count += 1
+    for count, entry in enumerate(entries, start=1):
+        file.write((_BETWEEN if count > 1 else "\n") + entry)
     return count
 
 

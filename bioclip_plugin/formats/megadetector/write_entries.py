@@ -10,7 +10,7 @@ from typing import Any
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.formats.megadetector.read_images import VIDEO_SUFFIXES
+from bioclip_plugin.formats.megadetector.read import VIDEO_SUFFIXES
 from bioclip_plugin.formats.shared.species_labels import BLANK, HUMAN, VEHICLE, description_of
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import Region
@@ -45,8 +45,7 @@ class Categories:
 
     def detection(self, category: str) -> str:
         """Return the id of a detection's category."""
-        name = " ".join(category.split()) or "animal"
-        return self.detections.setdefault(name, str(len(self.detections) + 1))
+        return self.detections.setdefault(" ".join(category.split()) or "animal", str(len(self.detections) + 1))
 
     def candidate(self, candidate: Candidate) -> str:
         """Return the id of a name that the model gave."""
@@ -124,8 +123,8 @@ class EntryWriter:
             members.append(f'"failure":{_text(_failure_text(first.failure))},"detections":null')
         else:
             self.frames_left_out += len(items) - len(answered)
-            has_frames = len(items) > 1 or first.item.frame > 0 or is_video
-            members.append(f'"detections":[{",".join(self._detections(answered, has_frames))}]')
+            detections = self._detections(answered, has_frames=len(items) > 1 or first.item.frame > 0 or is_video)
+            members.append(f'"detections":[{",".join(detections)}]')
             members += [f'"{key}":{metadata[key]:d}' for key in _KEPT if isinstance(metadata.get(key), int)]
         if first.item.captured_at is not None:  # as cameras write it
             members.append(f'"datetime":"{first.item.captured_at:%Y:%m:%d %H:%M:%S}"')
@@ -134,10 +133,8 @@ class EntryWriter:
     def _detections(self, items: Sequence[StoredItem], has_frames: bool) -> Iterator[str]:
         for stored in items:
             frame = f',"frame_number":{stored.item.frame}' if has_frames else ""
-            for region in stored.regions:
-                detection = self._detection(region)
-                if detection is not None:
-                    yield f"{{{detection}{frame}}}"
+            found = map(self._detection, stored.regions)
+            yield from (f"{{{detection}{frame}}}" for detection in found if detection is not None)
 
     def _detection(self, stored: StoredRegion) -> str | None:
         """Return a box, named or not; None for a whole image with the decision "blank".
@@ -180,8 +177,12 @@ class EntryWriter:
         return self._pairs((decision.candidate,)) if decision.verdict == "taxon" and decision.candidate else ""
 
     def _pairs(self, candidates: Sequence[Candidate]) -> str:
-        ordered = sorted(candidates, key=_BY_PROBABILITY, reverse=True)
-        return ",".join([f'["{self.categories.candidate(one)}",{one.probability:.3f}]' for one in ordered])
+        return ",".join(
+            [
+                f'["{self.categories.candidate(one)}",{one.probability:.3f}]'
+                for one in sorted(candidates, key=_BY_PROBABILITY, reverse=True)
+            ]
+        )
 
 
 def _failure_text(failure: Failure | None) -> str:

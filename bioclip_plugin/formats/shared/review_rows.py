@@ -246,9 +246,8 @@ def _box(cells: Sequence[Any], columns: str) -> Box:
     numbers = [number for cell in cells if (number := number_of(cell)) is not None and 0 <= number <= 1]
     x, y, w, h = numbers if len(numbers) == len(cells) == 4 else (0.0, 0.0, 0.0, 0.0)
     if w <= 0 or h <= 0 or x + w > 1.0001 or y + h > 1.0001:
-        shown = ", ".join(str(cell) for cell in cells)
         raise BadCellError(
-            f"box {columns} {shown}: x, y, width and height within 0 to 1 of the upright image are needed"
+            f"box {columns} {', '.join(map(str, cells))}: x, y, width and height within 0 to 1 of the upright image are needed"
         )
     return x, y, min(w, 1 - x), min(h, 1 - y)
 

@@ -53,8 +53,9 @@ def label_of(taxon: Taxon) -> str:
         return ANIMAL
     if taxonomy_of(taxon) == taxonomy_of(PEOPLE):
         return HUMAN
-    names = [_part(name) for name in taxon.lineage[2:]]
-    return ";".join([_identifier(taxon), *names, _part(taxon.common_name) or _common_name(taxon)])
+    return ";".join(
+        [_identifier(taxon), *map(_part, taxon.lineage[2:]), _part(taxon.common_name) or _common_name(taxon)]
+    )
 
 
 def description_of(taxon: Taxon) -> str:

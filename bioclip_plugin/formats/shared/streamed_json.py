@@ -66,6 +66,24 @@ def members(path: Path, name: str) -> Iterator[tuple[int, Any]]:
         raise SourceError(f"{path} lacks the array {name!r}: is it the file that you meant?")
 
 
+def elements(path: Path, name: str, head: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+    """Yield the elements of the top-level array ``name`` with their numbers from 0, and note the other members on the way.
+
+    Args:
+        path: the file.
+        name: the array; nothing is yielded if it is missing, or is not an array.
+        head: gets the top-level members; an array, also this one, as an empty list.
+
+    Raises:
+        SourceError: if the file cannot be read, or is not JSON (with line and column).
+    """
+    for event in walk(path):
+        if event.number is None or event.number == ARRAY_BEGINS:
+            event.add_to(head)
+        elif event.name == name:
+            yield event.number, event.value
+
+
 def walk(path: Path, *, chunk_bytes: int = 1 << 20) -> Iterator[Event]:
     """Yield the top level of a JSON file in order: each array element by element, every other member as a whole.
 
@@ -115,9 +133,7 @@ def beginning(path: Path) -> Beginning:
 
 def kind_of(value: Any) -> str:
     """Return JSON's word for the type of a value, for messages."""
-    if value is None:
-        return "null"
-    kinds = {bool: "true or false", str: "a text", dict: "an object", list: "an array"}
+    kinds = {type(None): "null", bool: "true or false", str: "a text", dict: "an object", list: "an array"}
     return kinds.get(type(value), "a number")
 
 
@@ -161,10 +177,9 @@ class _Text:
         try:
             decoded = self._decoder.decode(data, not data)
         except UnicodeDecodeError as error:
-            position = self._bytes + len(data) - len(error.object) + error.start
             raise SourceError(
-                f"{self.name} is not JSON: byte {position} is not {error.encoding.upper()} text; the file is damaged, or of "
-                "another format"
+                f"{self.name} is not JSON: byte {self._bytes + len(data) - len(error.object) + error.start} is not "
+                f"{error.encoding.upper()} text; the file is damaged, or of another format"
             ) from error
         self._bytes += len(data)
         self._line, self._column = self._place(self.at)

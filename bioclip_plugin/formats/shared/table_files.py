@@ -40,12 +40,11 @@ def header_of(address: str) -> list[str]:
     start = _beginning(address)
     if not start.startswith(_PARQUET):
         return _text_header(start)
-    import pyarrow as pa
-    from pyarrow import parquet
+    import pyarrow.parquet
 
     try:
-        return list(parquet.read_schema(path_of(address)).names)
-    except pa.ArrowException:
+        return list(pyarrow.parquet.read_schema(path_of(address)).names)
+    except pyarrow.ArrowException:
         return []
 
 
@@ -74,9 +73,9 @@ def _beginning(address: str) -> bytes:
 def _columns(header: list[str], table: str) -> Columns:
     columns = columns_of(header)
     if columns is None:
-        shown = latin_1(", ".join(filter(None, header))) or "no columns"
         raise SourceError(
-            f"the table {table} has no image column: it has {shown}; one must be called {', '.join(IMAGE_COLUMNS)}"
+            f"the table {table} has no image column: it has {latin_1(', '.join(filter(None, header))) or 'no columns'}; "
+            f"one must be called {', '.join(IMAGE_COLUMNS)}"
         )
     if columns.box and len(columns.box) != len(BOX_COLUMNS):  # with a misspelt one the whole image would be classified
         raise SourceError(
@@ -138,8 +137,7 @@ def _text_rows(path: Path, start: bytes, table: str) -> Iterator[Row | Unlisted]
                     return  # the decoder cannot continue
                 continue
             row = Row(number, columns, _values(header, cells, columns.image))
-            image = row.image
-            if "\n" in image or "\r" in image:
+            if not {"\n", "\r"}.isdisjoint(row.image):
                 yield _unreadable(table, number, begins, f"a quotation mark is not closed in line {begins}")
             elif cells:  # csv gives an empty list for a blank line
                 yield row
@@ -150,24 +148,27 @@ def _unreadable(table: str, number: int, line: int, why: str) -> Unlisted:
 
 
 def _values(header: list[str], cells: list[str], image: str) -> dict[str, Any]:
-    pairs = zip(header, cells, strict=False)  # a short row lacks its last columns, a long one has some without a name
-    return {name: cell if name == image else latin_1(cell) for name, cell in pairs if name and cell.strip()}
+    return {
+        name: cell if name == image else latin_1(cell)
+        # A short row lacks its last columns, a long one has some without a name.
+        for name, cell in zip(header, cells, strict=False)
+        if name and cell.strip()
+    }
 
 
 # -- Parquet -----------------------------------------------------------------------------------------------------------
 
 
 def _parquet_rows(path: Path, table: str) -> Iterator[Row | Unlisted]:
-    import pyarrow as pa
-    from pyarrow import parquet
+    import pyarrow.parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
+        with pyarrow.parquet.ParquetFile(path) as file:
             columns = _columns(list(file.schema_arrow.names), table)
             batches = map(_without_nanoseconds, file.iter_batches(batch_size=_BATCH))
             for number, values in enumerate((row for batch in batches for row in batch.to_pylist()), start=1):
                 yield Row(number, columns, {k: v for k, v in values.items() if not _is_empty(v)})
-    except pa.ArrowException as error:
+    except pyarrow.ArrowException as error:
         raise SourceError(f"the table {table} cannot be read as Parquet: {error}") from error
 
 
@@ -177,8 +178,8 @@ def _without_nanoseconds(batch: Any) -> Any:
 
     for place, field in enumerate(batch.schema):
         if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            column = batch.column(place).cast(pa.timestamp("us", field.type.tz), safe=False)
-            batch = batch.set_column(place, field.name, column)
+            moments = pa.timestamp("us", field.type.tz)
+            batch = batch.set_column(place, field.name, batch.column(place).cast(moments, safe=False))
     return batch
 
 

@@ -88,13 +88,14 @@ def items_of(rows: Sequence[Row], folder: Path, table: str) -> Iterator[MediaIte
         except (UsageError, ValueError) as error:
             yield Unlisted(f"{table}#row={row.number}", f"row {row.number}: {error}")
             continue
-        whole = whole or region is None
-        if region is not None:
+        if region is None:
+            whole = True
+        else:
             regions.append(region)
     if regions or whole:
         first = rows[0]
         uri, path = _located(first.image, folder)
-        used = {first.columns.image, *first.columns.box}
+        used = (first.columns.image, *first.columns.box)
         rest = {name: value for name, value in first.values.items() if name not in used}
         yield MediaItem(uri=uri, path=path, regions=tuple(regions), **item_fields(rest, first.columns.fields))
 

@@ -50,8 +50,13 @@ def check_speciesnet(path: Path) -> Iterator[Problem]:
             file = record.get("filepath") if isinstance(record, dict) else None
             shown = f" {file}" if isinstance(file, str) else ""
             for part, message, value, severity in _record_problems(number, record, found.duplicates):
-                where = f"predictions[{number}]{shown}{part and ' '}{part}"
-                yield Problem(name, where, message, "" if value is None else reprlib.repr(value), severity)
+                yield Problem(
+                    name,
+                    f"predictions[{number}]{shown}{part and ' '}{part}",
+                    message,
+                    "" if value is None else reprlib.repr(value),
+                    severity,
+                )
     except SourceError as error:
         yield Problem(name, "", str(error))
 
@@ -107,18 +112,18 @@ def _failure_problems(record: Mapping[str, Any]) -> Iterator[_Found]:
     if "failures" in record and (not isinstance(failures, list) or not failures):
         yield "failures", "a list of the failed parts is needed; leave it out if nothing failed", failures, "error"
         return
-    for one in failures or ():
-        if one not in FAILURES:
-            yield "failures", f"allowed are {', '.join(FAILURES)}", one, "error"
+    allowed = f"allowed are {', '.join(FAILURES)}"
+    yield from (("failures", allowed, one, "error") for one in failures or () if one not in FAILURES)
 
 
 def _place_problems(record: Mapping[str, Any]) -> Iterator[_Found]:
-    country, region = record.get("country"), record.get("admin1_region")
-    if country is not None and not (isinstance(country, str) and re.fullmatch("[A-Z]{3}", country)):
-        message = "three capital letters of ISO 3166-1 are needed; the geofence stops at others"
-        yield "country", message, country, "error"
-    if region is not None and not (isinstance(region, str) and re.fullmatch("[A-Z0-9]{2}", region)):
-        yield "admin1_region", "two characters, the second half of ISO 3166-2, are needed", region, "error"
+    for name, pattern, needed in (
+        ("country", "[A-Z]{3}", "three capital letters of ISO 3166-1 are needed; the geofence stops at others"),
+        ("admin1_region", "[A-Z0-9]{2}", "two characters, the second half of ISO 3166-2, are needed"),
+    ):
+        code = record.get(name)
+        if code is not None and not (isinstance(code, str) and re.fullmatch(pattern, code)):
+            yield name, needed, code, "error"
     for name, limit in (("latitude", 90), ("longitude", 180)):
         value = record.get(name)
         if value is not None and (isinstance(value, str) or degrees_of(value, limit) is None):
@@ -134,16 +139,19 @@ def _detections_problems(detections: list[Any]) -> Iterator[_Found]:
         if not isinstance(one, dict):
             yield part, f"it is {kind_of(one)}; an object with category, label, conf and bbox is needed", None, "error"
             continue
-        for field, message, value, severity in _detection_problems(one):
-            yield f"{part}.{field}", message, value, severity
+        yield from ((f"{part}.{field}", *found) for field, *found in _detection_problems(one))
         confidence: Any = one.get("conf")
         if one.get("category") == WHOLE_IMAGE:
             if place:
                 yield part, "the whole image must come first, and once", None, "error"
         elif is_number(confidence):
             if confidence > earlier:
-                message = "boxes must be in falling order of conf: the first one is taken for the best"
-                yield f"{part}.conf", message, confidence, "error"
+                yield (
+                    f"{part}.conf",
+                    "boxes must be in falling order of conf: the first one is taken for the best",
+                    confidence,
+                    "error",
+                )
             earlier = confidence
 
 
@@ -177,14 +185,17 @@ def _box_problems(box: Any) -> Iterator[_Found]:
 
 
 def _raw_problems(raw: Any) -> Iterator[_Found]:
-    classes = raw.get("classes") if isinstance(raw, dict) else None
-    scores = raw.get("scores") if isinstance(raw, dict) else None
+    classes, scores = (raw.get("classes"), raw.get("scores")) if isinstance(raw, dict) else (None, None)
     if not isinstance(classes, list) or not isinstance(scores, list) or not classes:
         yield "raw_classifications", "lists classes and scores are needed, with one class at least", raw, "error"
         return
     if len(classes) != len(scores):
-        message = f"{len(classes)} classes and {len(scores)} scores: one score per class is needed"
-        yield "raw_classifications", message, None, "error"
+        yield (
+            "raw_classifications",
+            f"{len(classes)} classes and {len(scores)} scores: one score per class is needed",
+            None,
+            "error",
+        )
     for place, label in enumerate(classes):
         yield from _label_problems(f"raw_classifications.classes[{place}]", label)
     for place, score in enumerate(scores):
@@ -192,8 +203,8 @@ def _raw_problems(raw: Any) -> Iterator[_Found]:
     numbers = [score for score in scores if is_number(score)]
     if numbers != sorted(numbers, reverse=True):
         yield "raw_classifications.scores", "scores must be in falling order", scores, "error"
-    for label in sorted({label for label in classes if isinstance(label, str) and classes.count(label) > 1}):
-        yield "raw_classifications.classes", "duplicate class", label, "error"
+    duplicates = {label for label in classes if isinstance(label, str) and classes.count(label) > 1}
+    yield from (("raw_classifications.classes", "duplicate class", label, "error") for label in sorted(duplicates))
 
 
 def _processed_problems(processed: Any) -> Iterator[_Found]:
@@ -205,8 +216,12 @@ def _processed_problems(processed: Any) -> Iterator[_Found]:
     yield from _score_problems(f"{name}.score", processed.get("score"))
     source = processed.get("source")
     if not isinstance(source, str) or not source.strip():
-        message = "the origin of the class is needed: classifier, detector, classifier+rollup_to_genus..."
-        yield f"{name}.source", message, source, "error"
+        yield (
+            f"{name}.source",
+            "the origin of the class is needed: classifier, detector, classifier+rollup_to_genus...",
+            source,
+            "error",
+        )
     elif not _SOURCE.fullmatch(source):
         yield f"{name}.source", "SpeciesNet's own ensemble does not have this source", source, "warning"
 

@@ -74,11 +74,10 @@ class SpeciesNetSource:
 
 
 def _check(found: Survey, shown: str) -> None:
-    listed = found.head.get("predictions")
     if "predictions" not in found.head:
         raise SourceError(f"{shown} lacks predictions: a SpeciesNet file has an array of that name")
-    if not isinstance(listed, list):
-        raise SourceError(f"{shown}: predictions is {kind_of(listed)}; it must be an array")
+    if not isinstance(found.head["predictions"], list):
+        raise SourceError(f"{shown}: predictions is {kind_of(found.head['predictions'])}; it must be an array")
     try:
         check_version(found.head)
     except UsageError as error:
@@ -184,8 +183,11 @@ def _classes(value: Any) -> list[list[Any]]:
     classes, scores = (value.get("classes"), value.get("scores")) if isinstance(value, dict) else (None, None)
     if not isinstance(classes, list) or not isinstance(scores, list):
         return []
-    pairs = zip(classes, scores, strict=False)
-    return [[label, float(score)] for label, score in pairs if isinstance(label, str) and is_number(score)]
+    return [
+        [label, float(score)]
+        for label, score in zip(classes, scores, strict=False)
+        if isinstance(label, str) and is_number(score)
+    ]
 
 
 def _item_of(entry: Entry) -> MediaItem:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.formats.shared.duplicates import Duplicates
-from bioclip_plugin.formats.shared.streamed_json import ARRAY_BEGINS, Beginning, walk
+from bioclip_plugin.formats.shared.streamed_json import Beginning, elements
 
 FORMAT_VERSION = "20261015"
 """The version of speciesnet 5.x, which is written; it is read beside the 4.x shape, which does not state a version."""
@@ -43,16 +43,12 @@ def survey(path: Path) -> Survey:
         SourceError: if it cannot be read, or is not JSON.
     """
     found = Survey()
-    for name, number, value in walk(path):
-        if number is None:
-            found.head[name] = value
-        elif number == ARRAY_BEGINS:
-            found.head[name] = []
-        elif name == "predictions" and isinstance(value, dict):
-            if isinstance(value.get("filepath"), str):
-                found.duplicates.note(value["filepath"])
+    for number, record in elements(path, "predictions", found.head):
+        if isinstance(record, dict):
+            if isinstance(record.get("filepath"), str):
+                found.duplicates.note(record["filepath"])
             if found.old_field is None:
-                found.old_field = next(((number, field) for field in OLD_FIELDS if field in value), None)
+                found.old_field = next(((number, field) for field in OLD_FIELDS if field in record), None)
     return found
 
 

@@ -35,6 +35,7 @@ from bioclip_plugin.store.records import StoredDecision, StoredItem, StoredRegio
 
 _CATEGORIES = {"animal": "1", "person": "2", "human": "2", "people": "2", "vehicle": "3"}
 _DECIMALS = 4  # as SpeciesNet writes
+_WHOLE_BOX = {"category": WHOLE_IMAGE, "label": LABELS[WHOLE_IMAGE], "conf": 1.0, "bbox": [0.0, 0.0, 1.0, 1.0]}
 _SUBDIVISION = re.compile(r"(?:[A-Z]{2,3}-)?([A-Z0-9]{2})")  # US-CA or CA
 # SpeciesNet does not have phyla: a taxon above class is an animal.
 _ROLLED = {rank.value: "kingdom" if rank is Rank.PHYLUM else rank.value for rank in RANKS}
@@ -59,10 +60,9 @@ class SpeciesNetExporter:
         count = 0
         with path.open("w", encoding="ascii", newline="\n") as file:
             file.write(f'{{\n"info": {json.dumps({"format_version": FORMAT_VERSION})},\n"predictions": [')
-            for entry in _entries(export):
-                file.write(",\n" if count else "\n")
+            for count, entry in enumerate(_entries(export), start=1):
+                file.write(",\n" if count > 1 else "\n")
                 file.write(json.dumps(entry, separators=(",", ":"), allow_nan=False))
-                count += 1
             file.write("\n]\n}\n")
         return count
 
@@ -123,9 +123,10 @@ class EntryWriter:
             entry["failures"] = failures_of(stored.failure, stored.item)
         entry |= self._place(stored.item)
         if stored.failure is None:
-            detections = [self._detection(region) for region in stored.regions]
             # SpeciesNet takes the first box for the best one, and expects its whole image before all.
-            entry["detections"] = sorted(detections, key=lambda one: (one["category"] != WHOLE_IMAGE, -one["conf"]))
+            entry["detections"] = sorted(
+                map(self._detection, stored.regions), key=lambda one: (one["category"] != WHOLE_IMAGE, -one["conf"])
+            )
         entry["model_version"] = self._model_version
         return entry
 
@@ -142,13 +143,14 @@ class EntryWriter:
         return found
 
     def _detection(self, stored: StoredRegion) -> dict[str, Any]:
-        detection = _whole_image() if stored.region is None else self._box(stored.region)
+        detection = _WHOLE_BOX.copy() if stored.region is None else self._box(stored.region)
         candidates = stored.by_rank.get(self._level, ())
         if candidates and self._top:
             detection["raw_classifications"] = _raw(candidates[: self._top])
         if stored.decision is not None and (stored.classified or stored.decision.verdict != "unknown"):
-            best = candidates[0] if candidates else None
-            detection["processed_classification"] = _processed(stored.region, stored.decision, best)
+            detection["processed_classification"] = _processed(
+                stored.region, stored.decision, candidates[0] if candidates else None
+            )
         return detection
 
     def _box(self, region: Region) -> dict[str, Any]:
@@ -167,32 +169,24 @@ class EntryWriter:
         }
 
 
-def _whole_image() -> dict[str, Any]:
-    return {"category": WHOLE_IMAGE, "label": LABELS[WHOLE_IMAGE], "conf": 1.0, "bbox": [0.0, 0.0, 1.0, 1.0]}
-
-
 def _raw(candidates: Sequence[Candidate]) -> dict[str, Any]:
     """Return classes and scores, the best first; the scores of equal labels are added up."""
     scores: dict[str, float] = {}
     for candidate in candidates:
-        label = label_of_candidate(candidate)
+        label = _label(candidate.taxon)
         scores[label] = scores.get(label, 0.0) + float(candidate.probability)
     pairs = sorted(scores.items(), key=lambda pair: -pair[1])
     return {"classes": [label for label, _ in pairs], "scores": [_score(score) for _, score in pairs]}
 
 
-def label_of_candidate(candidate: Candidate) -> str:
-    """Return the label of a candidate; custom labels that mean blank, human, vehicle or animal become SpeciesNet's."""
-    return _label(candidate.taxon)
-
-
 @lru_cache(maxsize=50_000)  # a run repeats a few thousand taxa
 def _label(taxon: Taxon) -> str:
+    """Return the label of a taxon; custom labels that mean blank, human, vehicle or animal become SpeciesNet's."""
     if taxon.rank is None and (kind := kind_of_word(taxon.common_name)) is not None:
         return label_of_kind(kind)
-    if taxon.rank is None and taxon.common_name.strip().lower() == "animal":
-        return ANIMAL
-    if taxon.rank is Rank.PHYLUM and taxon.kingdom == "Animalia":
+    if (taxon.rank is None and taxon.common_name.strip().lower() == "animal") or (
+        taxon.rank is Rank.PHYLUM and taxon.kingdom == "Animalia"
+    ):
         return ANIMAL
     return description_of(taxon)
 
@@ -213,12 +207,11 @@ def _processed(region: Region | None, decision: StoredDecision, best: Candidate 
     if decision.verdict == "taxon" and candidate is not None:
         rolled = best is not None and candidate.rank != best.rank and candidate.rank in _ROLLED
         source = noted or (f"classifier+rollup_to_{_ROLLED[candidate.rank]}" if rolled else "classifier")
-        return {"class": label_of_candidate(candidate), "score": _score(candidate.probability), "source": source}
+        return {"class": _label(candidate.taxon), "score": _score(candidate.probability), "source": source}
     kind = "unknown" if decision.verdict == "taxon" else decision.verdict
     score, source = _verdict_score(kind, region, candidate or (best if kind == "unknown" else None))
-    for step in decision.trail:
-        if isinstance(step.get("score"), (int, float)):
-            score = step["score"]
+    noted_scores = (step.get("score") for step in reversed(decision.trail))
+    score = next((noted for noted in noted_scores if isinstance(noted, (int, float))), score)
     return {"class": label_of_kind(kind), "score": _score(score), "source": noted or source}
 
 

@@ -80,8 +80,7 @@ def _row(
 ) -> Cells:
     box, best, others = region.region, region.by_rank.get(level, ()), None
     if len(best) > 1:
-        shown = [f"{_taxon_cells(one.taxon)[0]} ({one.probability:.3f})" for one in best[1:top]]
-        others = "; ".join(shown) or None
+        others = "; ".join(f"{_taxon_cells(one.taxon)[0]} ({one.probability:.3f})" for one in best[1:top]) or None
     return (
         stored.item.uri,
         stored.item.frame,
@@ -124,8 +123,8 @@ def _taxon_cells(taxon: Taxon) -> Cells:
         return known[1]
     if len(_known_cells) >= _REMEMBERED_TAXA:
         _known_cells.clear()
-    name = taxon.scientific_name or taxon.common_name
-    cells = tuple(text or None for text in (name, *taxon.lineage, taxon.common_name))
+    names = (taxon.scientific_name or taxon.common_name, *taxon.lineage, taxon.common_name)
+    cells = tuple(text or None for text in names)
     _known_cells[id(taxon)] = (taxon, cells)
     return cells
 

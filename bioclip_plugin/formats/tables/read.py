@@ -39,17 +39,15 @@ class TableSource:
     def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:
         folder = options.base_folder if options and options.base_folder else path_of(address).parent
         table = uri_of(address)
-        for image, group in groupby(rows_of(address), key=_image_of):
+        for image, group in groupby(rows_of(address), key=lambda row: row.image if isinstance(row, Row) else ""):
             if image.strip():
                 yield from items_of([row for row in group if isinstance(row, Row)], folder, table)
                 continue
             for row in group:
                 if isinstance(row, Row):
-                    reason = f"row {row.number}: column {row.columns.image!r} is empty; it must name the image"
-                    yield Unlisted(f"{table}#row={row.number}", reason)
+                    yield Unlisted(
+                        f"{table}#row={row.number}",
+                        f"row {row.number}: column {row.columns.image!r} is empty; it must name the image",
+                    )
                 else:
                     yield row
-
-
-def _image_of(row: Row | Unlisted) -> str:
-    return row.image if isinstance(row, Row) else ""

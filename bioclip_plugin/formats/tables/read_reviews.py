@@ -21,8 +21,7 @@ from bioclip_plugin.formats.shared.review_rows import (
 )
 from bioclip_plugin.formats.shared.table_files import header_of, rows_of
 from bioclip_plugin.formats.shared.table_rows import Row
-from bioclip_plugin.formats.tables.columns import COLUMNS as EXPORTED
-from bioclip_plugin.formats.tables.columns import REVIEW_COLUMNS
+from bioclip_plugin.formats.tables.columns import COLUMNS, REVIEW_COLUMNS
 from bioclip_plugin.store.records import ITEM_STATUSES
 
 VERDICT_COLUMNS = ("reviewverdict", "verdict", "observationtype")
@@ -36,7 +35,7 @@ LOOSE_COLUMNS = ("reviewname", "species", "name", "taxon", "commonname", "vernac
 
 # The model's columns are never read as a review. They are told by their exact names, so that a scientificName that a
 # reviewer added beside our scientific_name is the reviewer's.
-_MODELS = frozenset(EXPORTED) - frozenset(REVIEW_COLUMNS) - frozenset(("uri", "frame"))
+_MODELS = frozenset(COLUMNS) - frozenset(REVIEW_COLUMNS) - frozenset(("uri", "frame"))
 _OURS = frozenset(("review_verdict", "review_scientific_name"))  # tell an export, even with other columns taken out
 _USED = frozenset(
     (*VERDICT_COLUMNS, *SCIENTIFIC_COLUMNS, *LOOSE_COLUMNS, *BOX_COLUMNS[0], *BOX_COLUMNS[1], "bbox", "event", "sequence",
@@ -77,8 +76,10 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
             exported=columns if exported else frozenset(),
         )
         used = _USED | {column_name(name_column or "")}
-        is_review = draft.verdict or names
-        yield completed(draft, cells, values, zone, used, has_boxes=True) if is_review else NotReviewed(record)
+        if draft.verdict or names:
+            yield completed(draft, cells, values, zone, used, has_boxes=True)
+        else:
+            yield NotReviewed(record)
 
     return statements_of(rows_of(address), read)
 

@@ -49,8 +49,9 @@ class CsvExporter:
         with path.open(encoding="utf-8", newline="") as file:
             for number, cells in _widths(file):
                 if cells != len(COLUMNS):
-                    message = f"it has {cells} cells; there are {len(COLUMNS)} columns"
-                    yield Problem(path.name, f"line {number}", message)
+                    yield Problem(
+                        path.name, f"line {number}", f"it has {cells} cells; there are {len(COLUMNS)} columns"
+                    )
 
 
 class ParquetExporter:
@@ -61,18 +62,18 @@ class ParquetExporter:
     folder = False
 
     def write(self, path: Path, export: Export) -> int:
-        import pyarrow as pa
-        from pyarrow import parquet
+        import pyarrow.parquet
 
-        schema = pa.schema([(name, pa.type_for_alias(NUMBERS.get(name, "string"))) for name in COLUMNS])
+        schema = pyarrow.schema([(name, pyarrow.type_for_alias(NUMBERS.get(name, "string"))) for name in COLUMNS])
         rows = table_rows(export)
         count = 0
-        with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
             while group := list(islice(rows, _ROWS_A_GROUP)):
                 columns = [
-                    pa.array(cells, field.type) for cells, field in zip(zip(*group, strict=True), schema, strict=True)
+                    pyarrow.array(cells, field.type)
+                    for cells, field in zip(zip(*group, strict=True), schema, strict=True)
                 ]
-                writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+                writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))
                 count += len(group)
         return count
 
@@ -80,15 +81,14 @@ class ParquetExporter:
         return beginning(path, 4) == b"PAR1"
 
     def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - the same for all options
-        import pyarrow as pa
-        from pyarrow import parquet
+        import pyarrow.parquet
 
         try:
-            missing = [name for name in COLUMNS if name not in parquet.ParquetFile(path).schema_arrow.names]
-        except (OSError, pa.ArrowException) as error:
+            names = pyarrow.parquet.read_schema(path).names
+        except (OSError, pyarrow.ArrowException) as error:
             yield Problem(path.name, "", f"it cannot be read as Parquet: {error}")
             return
-        if missing:
+        if missing := [name for name in COLUMNS if name not in names]:
             yield Problem(path.name, "", f"columns are missing: {', '.join(missing)}")
 
 
@@ -192,8 +192,9 @@ def _decision(region: StoredRegion) -> dict[str, Any]:
     decision = region.decision
     if decision is None or not (decision.trail or decision.event or decision.verdict not in ("taxon", "unknown")):
         return {}
-    trail = [dict(step) for step in decision.trail]
-    return {"decision": {"verdict": decision.verdict, "event": decision.event, "trail": trail}}
+    return {
+        "decision": {"verdict": decision.verdict, "event": decision.event, "trail": list(map(dict, decision.trail))}
+    }
 
 
 def _review(review: Review | None) -> dict[str, Any]:

@@ -74,8 +74,7 @@ class ExcelExporter:
             except Exception as error:  # openpyxl passes on any error of the zip and XML readers
                 yield Problem(path.name, "", f"it cannot be read as a workbook: {error}")
                 return
-        missing = [name for name in COLUMNS if name not in header]
-        if missing:
+        if missing := [name for name in COLUMNS if name not in header]:
             yield Problem(path.name, "row 1", f"columns are missing: {', '.join(missing)}")
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import tarfile
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.table_rows import fields_of, item_fields
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.sources.folder import IMAGE_SUFFIXES
-from bioclip_training.shards.manifest import MANIFEST_FILE
+from bioclip_training.shards.manifest import MANIFEST_FILE, Manifest
 
 _BLOCK = 512
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
@@ -56,8 +57,6 @@ class ShardsSource:
 
 def _items_of_folder(folder: Path) -> Iterator[MediaItem | Unlisted]:
     """Yield the items of the shards in a manifest; the listing goes on behind a damaged shard."""
-    from bioclip_training.shards.manifest import Manifest
-
     for shard in Manifest.read(folder).shards:
         file = folder / shard.file
         try:
@@ -212,14 +211,14 @@ class _Shard:
         self._file.seek(at)
         guarded: Any = _Guarded(self._file)
         end = at
-        try:
-            with tarfile.TarFile(fileobj=guarded, mode="r", encoding=_ENCODING, errors="surrogateescape") as tar:
-                while (entry := tar.next()) is not None and tar.offset > end:  # a negative size would never end
-                    tar.members.clear()  # type: ignore[attr-defined] # a shard of a million would fill the memory
-                    end = tar.offset
-                    yield entry
-        except (tarfile.TarError, ValueError, OverflowError, EOFError):
-            return end  # the caller examines this place
+        with (
+            suppress(tarfile.TarError, ValueError, OverflowError, EOFError),  # the caller examines the place at the end
+            tarfile.TarFile(fileobj=guarded, mode="r", encoding=_ENCODING, errors="surrogateescape") as tar,
+        ):
+            while (entry := tar.next()) is not None and tar.offset > end:  # a negative size would never end
+                tar.members.clear()  # type: ignore[attr-defined] # a shard of a million would fill the memory
+                end = tar.offset
+                yield entry
         return end
 
     def _next_header(self, after: int) -> int:
