@@ -461,7 +461,7 @@ def test_hook_register_rules(pm: BioclipPluginManager, tmp_path: Path) -> None:
 # -- common mistakes of hosts ------------------------------------------------------------------------------------------
 
 
-def test_what_is_no_list_and_no_item_is_misuse(
+def test_an_input_that_is_neither_a_list_nor_an_item_is_misuse(
     pm: BioclipPluginManager, request_for_fish: ClassifyRequest, tmp_path: Path
 ) -> None:
     for hook in (pm.hook.classify_images, pm.hook.embed_images):

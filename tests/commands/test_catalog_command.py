@@ -136,7 +136,7 @@ def test_names_are_resolved_by_a_taxonomy_file(bioclip: Bioclip, table: Path) ->
         (["collection.csv", "--output", "nowhere/c.parquet"], 1, "the folder nowhere of the output"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(
+def test_impossible_requests_are_refused_in_one_line(
     bioclip: Bioclip, table: Path, arguments: list[str], code: int, sentence: str
 ) -> None:
     output = [] if "--output" in arguments else ["--output", "c.parquet"]

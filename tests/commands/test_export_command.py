@@ -273,7 +273,7 @@ def test_a_store_is_never_replaced(bioclip: Bioclip, classified: str, command: t
     assert "perhaps a result store" in bioclip(*command, *store, "--output", copy, "--force").err
 
 
-def test_what_is_read_is_not_replaced(bioclip: Bioclip, classified: str) -> None:
+def test_an_input_file_is_never_replaced(bioclip: Bioclip, classified: str) -> None:
     ledger, reviews = Path("sent.ledger"), Path("checked.csv")
     ledger.touch()
     reviews.write_text("image,verdict,reviewer\nphotos/red.png,blank,Ann\n")
@@ -347,7 +347,7 @@ def test_a_taxon_without_answers_is_reported(bioclip: Bioclip, classified: str) 
     assert (done.code, "Nothing passes" in done.out) == (0, True)
 
 
-def test_what_a_rule_left_unknown_is_no_region_of_a_taxon(bioclip: Bioclip, photos: Path, labels: str) -> None:
+def test_a_region_that_a_rule_left_unknown_has_no_taxon(bioclip: Bioclip, photos: Path, labels: str) -> None:
     assert photos.is_dir()
     chosen = ("classify", "photos", "--model", "fake", "--labels", labels, "--store", "r.db")
     bioclip(*chosen)

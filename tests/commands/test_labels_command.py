@@ -92,7 +92,7 @@ def test_a_table_that_cannot_be_read_is_named(bioclip: Bioclip, name: str) -> No
         ("nul.csv", "is not a text file"),
     ],
 )
-def test_what_is_no_text_is_not_read_as_columns(
+def test_bytes_that_are_not_text_are_not_read_as_columns(
     tmp_path: Path, read: Callable[[Path], Iterator[object]], name: str, said: str
 ) -> None:
     with zipfile.ZipFile(tmp_path / "whole.zip", "w") as archive:

@@ -84,7 +84,7 @@ def test_a_group_has_a_table_and_each_of_its_commands_one_within(configured: Con
         ("model = ", CLASSIFY, ["bioclip.toml cannot be read"]),
     ],
 )
-def test_what_cannot_be_used_is_refused_as_misuse(
+def test_unusable_input_is_refused_as_misuse(
     configured: Configured, photos: Path, text: str, arguments: tuple[str, ...], words: list[str]
 ) -> None:
     refused = configured(text, *arguments)

@@ -149,7 +149,7 @@ def test_an_output_is_replaced_only_when_asked(bioclip: Bioclip, new_taxa: str, 
     assert not list(Path().glob(".set*"))
 
 
-def test_what_cannot_be_used_is_refused_in_one_line(
+def test_unusable_input_is_refused_in_one_line(
     bioclip: Bioclip, new_taxa: str, labels: str, manager: BioclipPluginManager
 ) -> None:
     manager.register(FakeModel("other"), name="other")

@@ -83,7 +83,9 @@ def test_two_ways_to_end_a_tar_are_refused(bioclip: Bioclip, catalog: Path) -> N
 
 
 @pytest.mark.parametrize(("name", "reason"), [("gone.parquet", "does not exist"), ("0.jpg", "cannot be read")])
-def test_what_is_no_catalog_is_refused_in_one_line(bioclip: Bioclip, catalog: Path, name: str, reason: str) -> None:
+def test_a_file_that_is_not_a_catalog_is_refused_in_one_line(
+    bioclip: Bioclip, catalog: Path, name: str, reason: str
+) -> None:
     refused = bioclip("shards", "write", name, "--output", "made")
     assert (refused.code, len(refused.err.splitlines()), reason in refused.err) == (1, 1, True)
     assert not Path("made").exists()

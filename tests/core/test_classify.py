@@ -279,7 +279,7 @@ def test_custom_labels_without_groups_answer_no_group() -> None:
     assert [c.probability for c in found.by_rank["label"]] == pytest.approx([0.5, 0.5])
 
 
-def test_a_rank_that_the_labels_have_not_got_lists_those_that_they_have() -> None:
+def test_a_rank_missing_from_the_labels_is_refused_with_those_present() -> None:
     labels, feature = from_logits(TAXA, [0, 0, 0, 0])
     with pytest.raises(UsageError, match=r"rank 'tribe': this label set answers at kingdom, phylum.*species"):
         Classifier(labels).classify(feature, rank="tribe")

@@ -86,7 +86,7 @@ def test_authorships_agree_by_year_and_beginning() -> None:
         (float("nan"), ""), (pd.NA, ""), (pd.NaT, ""), (12, "12"), ("Mu\u0308ller", "M\u00fcller"), ("a < b", "a < b"),
     ],
 )  # fmt: skip
-def test_a_cell_is_cleaned_and_the_words_for_nothing_are_nothing(cell: Any, name: str) -> None:
+def test_a_cell_is_cleaned_and_words_for_empty_are_empty(cell: Any, name: str) -> None:
     assert clean_name(cell) == name
 
 

@@ -45,7 +45,7 @@ def test_each_page_is_an_item_with_its_number_and_its_own_picture(tmp_path: Path
     assert media.open_media(items[0]) is None  # type: ignore[arg-type]  # the first is read as any file
 
 
-def test_what_pillow_saves_as_several_pages_is_several_items(tmp_path: Path) -> None:
+def test_a_file_that_pillow_saved_with_several_pages_is_several_items(tmp_path: Path) -> None:
     path = tmp_path / "a.tiff"
     first, *more = (Image.new("L", (20 + n, 20), 50 * n) for n in range(4))
     first.save(path, save_all=True, append_images=more, compression="tiff_lzw")
@@ -155,7 +155,7 @@ def test_a_page_over_the_budget_is_refused_from_its_header(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "content", [b"", b"II", b"no tiff at all", b"II*\x00\xff\xff\xff\x7f", b"II*\x00\x08\x00\x00\x00"]
 )
-def test_a_tif_that_is_none_is_left_to_say_so_when_it_is_read(tmp_path: Path, content: bytes) -> None:
+def test_a_tif_that_is_not_one_is_listed_and_fails_when_it_is_read(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(content)
     assert expanded(path) is None

@@ -193,7 +193,7 @@ def test_a_truncated_video_gives_its_frames_up_to_there_and_a_reason(tmp_path: P
         ("d.mp4", b"ffconcat version 1.0\nfile good.mp4\n", "cannot be opened"),
     ],
 )
-def test_what_is_no_video_is_one_clear_failure_and_a_list_of_other_files_is_never_followed(
+def test_a_file_that_is_not_a_video_is_one_clear_failure_and_a_playlist_is_never_followed(
     tmp_path: Path, name: str, content: bytes, reason: str
 ) -> None:
     write_video(tmp_path / "good.mp4", 5)
@@ -307,7 +307,7 @@ def test_a_video_that_went_away_or_was_never_one_is_an_image_error(tmp_path: Pat
         VideoFrames().frame(tmp_path / "text.mp4", 3)
 
 
-def test_a_video_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+def test_a_replaced_video_is_read_again(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 4)
     videos = VideoFrames()
     with pytest.raises(ImageError):

@@ -106,7 +106,7 @@ def test_a_filter_without_matches_is_reported(house: House, report: Report) -> N
         (("--base-folder", "nowhere"), 2, "folder does not exist"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_and_nothing_is_written(
+def test_bad_arguments_are_refused_and_nothing_is_written(
     house: House, report: Report, arguments: tuple[str, ...], code: int, reason: str
 ) -> None:
     house.classify(trapped(house, 1))

@@ -130,7 +130,7 @@ def test_an_answer_above_the_reviewers_taxon_is_less_specific(house: House) -> N
         assert agreed(decided(stored), list(store.reviews())) == "less specific"
 
 
-def test_a_review_of_a_box_counts_for_the_box_that_lies_about_there(house: House) -> None:
+def test_a_review_of_a_box_counts_for_the_box_at_about_the_same_place(house: House) -> None:
     photo = house.photo("red.jpg", "red")
     other = Region(0.6, 0.6, 0.3, 0.3, "detector", "5", "animal", 0.8)
     house.classify([item(photo, regions=(ANIMAL, other))])

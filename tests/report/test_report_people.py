@@ -74,14 +74,14 @@ def test_show_people_leaves_them_as_they_are(house: House) -> None:
     assert contrast(pictures(house, show_people=True)["whole"], (0.52, 0.27, 0.73, 0.73)) > SHARP
 
 
-def test_a_person_in_a_region_that_was_not_chosen_is_blurred_all_the_same(house: House) -> None:
+def test_a_person_in_an_unselected_region_is_still_blurred(house: House) -> None:
     house.classify([item(striped(house), regions=(PERSON, ANIMAL), detected=True)])
     made = pictures(house, selection=Selection(min_probability=0.1))
     assert len(made["close"]) == 1  # that of the animal
     assert contrast(made["whole"], (0.52, 0.27, 0.73, 0.73)) < SOFT
 
 
-def test_a_reviewers_word_that_it_is_a_person_blurs_the_whole_image(house: House) -> None:
+def test_a_review_as_person_blurs_the_whole_image(house: House) -> None:
     photo = striped(house)
     house.classify([item(photo)])
     assert contrast(pictures(house)["whole"]) > SHARP

@@ -101,7 +101,7 @@ RED = Taxon(kingdom="Fictia", family="Warmidae", genus="Red", species="fictus")
     ("selection", "shown"),
     [((), ["taxon", "taxon", "blank", "blank", "", ""]), (("--taxon", "Coldidae"), ["blank", "blank", "", ""])],
 )
-def test_a_review_of_an_image_that_its_boxes_show_is_there_already(
+def test_a_review_of_an_image_that_its_boxes_show_is_already_stored(
     place: Place, name: str, selection: tuple[str, ...], shown: list[str]
 ) -> None:
     place.say("red.png", "taxon", RED, comment="=a  clear\none")
@@ -112,14 +112,14 @@ def test_a_review_of_an_image_that_its_boxes_show_is_there_already(
     assert place.reviews() == before
 
 
-def test_an_export_is_there_already_although_newer_reviews_came_since(place: Place) -> None:
+def test_an_export_is_already_stored_despite_newer_reviews(place: Place) -> None:
     place.say("red.png", "blank")
     place.export("out.csv")
     place.store.add_review(ReviewTarget("media", "red.png"), "taxon", RED, reviewer="Bo")
     assert place.take("out.csv") == (0, 2, 4, 0)
 
 
-def test_a_name_that_cannot_be_looked_up_again_is_there_already(place: Place) -> None:
+def test_a_name_that_cannot_be_looked_up_again_is_already_stored(place: Place) -> None:
     # a homonym of a taxon in the label set
     twin = Taxon(kingdom="Animalia", family="Warmidae", genus="Red", species="fictus")
     place.say("red.png", "taxon", twin)

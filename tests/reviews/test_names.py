@@ -81,7 +81,7 @@ def test_a_box_in_one_cell_may_be_written_in_several_ways(cell: object) -> None:
     "values", [{"bbox": "[0.1, 0.2"}, {"bbox": "0.1 0.2 0.3"}, {"bbox": 3}, {"bboxX": "0.1"}, {"bbox": "0 0 0 1"}, {"bbox": "0.9 0 0.2 1"},
                {"bboxX": "inf", "bboxY": "0", "bboxWidth": "1", "bboxHeight": "1"}],
 )  # fmt: skip
-def test_what_is_no_box_is_refused(values: dict[str, object]) -> None:
+def test_a_value_that_is_not_a_box_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(BadCellError, match="within 0 to 1"):
         box_of(cells_of(values))
 

@@ -183,7 +183,7 @@ def test_without_a_label_set_the_candidates_know_the_ranks_above(store: Store) -
         ({"scientificName": "Felis"}, LYNX, "conflict", None),
     ],
 )
-def test_what_the_catalogue_does_not_say_is_no_conflict(
+def test_a_rank_missing_in_the_catalogue_is_not_a_conflict(
     store: Store, metadata: dict[str, Any], decided: Taxon, judgement: str, agrees_at: str | None
 ) -> None:
     found = opinion(store, {"scientificName": "Felis silvestris", **metadata}, decided)

@@ -94,12 +94,12 @@ def test_a_row_without_conditions_holds_everywhere(tmp_path: Path) -> None:
         (BOX, "a,1,0,91,0,1", "maxlatitude '91'"),
     ],
 )
-def test_what_a_cell_cannot_mean_is_named_with_its_line(tmp_path: Path, header: str, row: str, said: str) -> None:
+def test_an_invalid_cell_is_named_with_its_line(tmp_path: Path, header: str, row: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         weight(tmp_path, header, row, place=Place())
 
 
-def test_a_table_without_rows_and_one_that_is_no_text_are_named(tmp_path: Path) -> None:
+def test_a_table_without_rows_and_one_that_is_not_text_are_named(tmp_path: Path) -> None:
     empty, binary = tmp_path / "empty.csv", tmp_path / "binary.csv"
     empty.write_text("taxon,weight\n")
     binary.write_bytes(b"taxon\xff\xfe")

@@ -55,7 +55,7 @@ def test_the_models_own_answer_stays_beside_the_pooled_one(world: World) -> None
     assert last.by_rank["species"][0].probability == pytest.approx(softmax((0.8, 0.6, 0))[JACKAL], abs=1e-3)
 
 
-def test_images_in_memory_that_name_no_camera_stand_alone(world: World) -> None:
+def test_images_in_memory_without_a_deployment_are_single_events(world: World) -> None:
     items = [photo(name, RED, deployment=None) for name in "ab"]
     items = [replace(item, uri=f"memory:{item.uri}") for item in items]
     assert events(world, *items) == [[0], [1]]
@@ -91,7 +91,7 @@ def test_cameras_deployments_and_folders_are_apart(world: World) -> None:
     assert events(world, *items) == [[0], [1], [2, 8], [3], [4, 5], [6], [7]]
 
 
-def test_items_without_a_time_stand_alone_and_a_given_sequence_needs_none(world: World) -> None:
+def test_items_without_a_time_are_single_events_and_a_given_sequence_needs_no_time(world: World) -> None:
     items = [
         photo("a", RED, after_s=None),
         photo("b", RED, after_s=None),

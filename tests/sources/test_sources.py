@@ -302,7 +302,7 @@ def test_a_long_table_is_read_on_demand() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\nworld\n", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_table_is_left_to_other_sources(content: bytes) -> None:
+def test_a_file_that_is_not_a_table_is_left_to_other_sources(content: bytes) -> None:
     assert not TableSource().takes(table(content, "a.jpg"))
 
 

@@ -318,7 +318,7 @@ def test_an_answer_removes_the_failure_and_a_failure_the_regions(store: Store, r
     assert store.verify(run).problems == []
 
 
-def test_what_cannot_be_listed_is_a_failure_until_the_run_is_taken_up_again(store: Store, run: Run) -> None:
+def test_an_entry_that_cannot_be_listed_is_a_failure_until_the_run_is_resumed(store: Store, run: Run) -> None:
     entries = [MediaItem("a.jpg"), Unlisted("private", "no right to read this folder")]
     item, folder = store.list_items(run, entries, [STAT, None])
     assert item.failure is None

@@ -88,7 +88,7 @@ def test_feature_settings_of_the_same_weights_come_back_the_last_used_first(stor
     assert store.last_feature_settings("unknown") == []
 
 
-def test_what_is_still_to_do_when_a_run_is_finished_becomes_a_failure(store: Store, run: Run) -> None:
+def test_items_still_open_when_a_run_is_finished_become_failures(store: Store, run: Run) -> None:
     list_uris(store, run, "gone.jpg")
     store.end_run(run, "interrupted", {})
     assert store.summary(run).todo == 1

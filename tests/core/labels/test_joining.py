@@ -236,7 +236,7 @@ def test_a_taxon_is_found_by_its_name_despite_other_higher_ranks_but_not_in_anot
     assert names == ["Turdus merula", "", "Turdus", ""]
 
 
-def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
+def test_sets_that_cannot_be_joined_are_refused(tmp_path: Path) -> None:
     features, taxa = random_rows(4, DIMENSION, 1), [NAMES[5], NAMES[5], NAMES[6], NAMES[6]]
     text = text_set(tmp_path / "text", NAMES[:4])
     with pytest.raises(LabelSetError, match="a single example"):

@@ -521,7 +521,7 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_parent_folder_is_heard_of_before_the_work(tmp_path: Path) -> None:
+def test_a_missing_parent_folder_is_reported_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(BioclipError, match="does not exist: make it first"):
         export(tmp_path / "no" / "folder")
 

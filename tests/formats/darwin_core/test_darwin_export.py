@@ -94,7 +94,7 @@ def test_images_of_one_specimen_vote_and_all_their_candidates_stand_beside(store
     assert {row["model"] for row in candidates} == {"bioclip-2 (imageomics/bioclip-2@abc123)"}
 
 
-def test_what_a_camera_saw_is_an_occurrence_a_box_with_a_region_of_interest(store: Store, tmp_path: Path) -> None:
+def test_a_camera_trap_image_is_an_occurrence_and_its_box_a_region_of_interest(store: Store, tmp_path: Path) -> None:
     item = MediaItem(
         "trap/cam1/a.jpg", captured_at=datetime(2024, 3, 4, 5, 6, 7), place=Place("BE", "Namur", 50.123456, 4.2)
     )
@@ -151,7 +151,7 @@ def test_a_specimen_goes_by_the_collections_own_id(
     assert "basisOfRecord" not in row  # only the collection knows if it is a fossil
 
 
-def test_what_is_no_taxon_gives_no_identification_and_is_counted(store: Store, tmp_path: Path) -> None:
+def test_an_answer_that_is_not_a_taxon_gives_no_identification_and_is_counted(store: Store, tmp_path: Path) -> None:
     words = Taxon(common_name="a red fish")
     answered(store, [
         (specimen("a.jpg", {"occurrenceID": "s1"}), [(None, None, 0.3)]),

@@ -248,7 +248,7 @@ def test_commas_quotes_and_lines_inside_quotes_are_read_as_meta_xml_says() -> No
     assert item.metadata["scientificName"] == "Vulpes vulpes"
 
 
-def test_what_meta_xml_leaves_out_is_as_the_standard_says_and_defaults_fill_empty_cells() -> None:
+def test_omissions_of_meta_xml_follow_the_standard_and_defaults_fill_empty_cells() -> None:
     Path("dwca").mkdir()
     Path("dwca/o.csv").write_text('s1,"a,b"\ns2,\n')
     Path("dwca/m.csv").write_text("s1,a.jpg\ns2,b.jpg\n")

@@ -202,7 +202,7 @@ def test_failures_are_named_and_speciesnets_own_answers_are_written_back() -> No
     assert found == {"a.jpg": ["CLASSIFIER", "DETECTOR"], "b.jpg": ["CLASSIFIER"], "c.jpg": ["DETECTOR"]}
 
 
-def test_images_in_which_nothing_was_found_stand_there_and_those_still_to_do_do_not() -> None:
+def test_empty_images_are_listed_and_open_ones_are_not() -> None:
     entry = only(stored("a.jpg", detected=True), stored("b.jpg", status="todo"))
     assert (entry["filepath"], entry["detections"]) == ("a.jpg", [])
 
@@ -237,7 +237,7 @@ def test_the_same_items_give_the_same_bytes_and_tiny_boxes_stay_inside() -> None
     assert Path("out.json").read_bytes() == first
 
 
-def test_what_was_read_of_a_speciesnet_file_comes_out_again() -> None:
+def test_data_read_from_a_speciesnet_file_are_written_back() -> None:
     person, vehicle = box("person", 0.8, 0.2, classified=False), box("vehicle", 0.7, 0.3, classified=False)
     items = [
         stored("cam/a.jpg", region(box()), region(person), region(vehicle)),

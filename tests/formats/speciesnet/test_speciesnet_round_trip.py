@@ -97,7 +97,7 @@ def test_boxes_of_animals_have_our_classes_and_decisions_and_no_others(
     assert after[0]["model_version"].startswith("fake (bioclip-plugin")
 
 
-def test_what_speciesnets_own_rule_decides_is_the_processed_classification(
+def test_the_decision_of_speciesnets_own_rule_is_the_processed_classification(
     colour_labels: str, survey: dict[str, Any], tmp_path: Path
 ) -> None:
     red = "mammalia;carnivora;warmidae;red;fictus"

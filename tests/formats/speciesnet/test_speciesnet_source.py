@@ -79,7 +79,7 @@ def test_other_json_is_left_to_others(content: Any) -> None:
     assert not SpeciesNetSource().takes(str(written(content)))
 
 
-def test_what_is_no_json_file_is_left_to_others(tmp_path: Path) -> None:
+def test_a_file_that_is_not_json_is_left_to_other_sources(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff")
     for address in ("a.jpg", ".", "-", "nothing.json"):
         assert not SpeciesNetSource().takes(address)
@@ -107,7 +107,7 @@ def test_info_without_a_version_is_refused(info: Any) -> None:
         listed(results(prediction("a.jpg"), info=info))
 
 
-def test_the_version_may_stand_behind_the_images_and_is_heard_of_before_the_first() -> None:
+def test_the_version_may_follow_the_images_and_is_reported_before_the_first() -> None:
     path = written({"predictions": [prediction("a.jpg")], "info": {"format_version": "9"}})
     with pytest.raises(SourceError, match="format_version '9' is not known"):
         next(SpeciesNetSource().items(str(path), ListingOptions()))
@@ -231,7 +231,7 @@ def test_images_that_speciesnet_failed_on_are_carried_over() -> None:
     assert unlisted({"filepath": "a.jpg", "failures": ["CLASSIFIER"]}) == [("a.jpg", "SpeciesNet failed: CLASSIFIER")]
 
 
-def test_what_is_known_of_a_failed_image_is_kept() -> None:
+def test_metadata_of_a_failed_image_are_kept() -> None:
     (one,) = listed(
         results({"filepath": "a.jpg", "failures": ["DETECTOR"], "country": "KEN", "latitude": -1.5, "longitude": 36})
     )

@@ -157,7 +157,7 @@ def test_a_detection_that_is_wrong_is_named_with_its_value(
     assert problem.severity == "error"
 
 
-def test_what_only_a_reader_may_trip_over_is_a_warning() -> None:
+def test_a_fault_that_only_some_readers_notice_is_a_warning() -> None:
     content = results(prediction("a.jpg", detection("4", label="fish"), processed(source="committee") | {"conf": 0.1}))
     found = problems(content)
     assert [(problem.record.split(".")[-1], problem.severity) for problem in found] == [

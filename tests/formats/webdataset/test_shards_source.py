@@ -145,7 +145,7 @@ def test_names_of_one_letter_in_different_folders_are_different_samples(tmp_path
     assert [(item.metadata["n"], colour(item)) for item in items(path)] == [(1, "red"), (2, "blue")]
 
 
-def test_what_shards_write_made_is_listed_tar_by_tar_and_as_a_folder(
+def test_output_of_shards_write_is_listed_tar_by_tar_and_as_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -301,7 +301,7 @@ def test_random_damage_never_ends_the_listing_with_anything_but_a_source_error(t
             continue
 
 
-def test_a_size_below_zero_does_not_go_round_for_ever(tmp_path: Path) -> None:
+def test_a_negative_size_does_not_loop_for_ever(tmp_path: Path) -> None:
     path = three(tmp_path / "a.tar")
     data = bytearray(path.read_bytes())
     second = items(path)[1].span
@@ -364,7 +364,7 @@ def test_a_shard_is_classified_and_a_second_run_opens_no_image(tmp_path: Path) -
     assert model.encoder.images_encoded == 3
 
 
-def test_what_a_store_knows_of_a_shard_is_read_again_by_its_uri_alone(tmp_path: Path) -> None:
+def test_members_of_a_stored_shard_are_read_again_by_their_uri_alone(tmp_path: Path) -> None:
     path, store, model = three(tmp_path / "a.tar"), tmp_path / "results.db", FakeModel(logit_scale=10.0)
     classified(path, store, model)
     known = [MediaItem(uri=item.uri) for item in items(path)]
@@ -375,7 +375,7 @@ def test_what_a_store_knows_of_a_shard_is_read_again_by_its_uri_alone(tmp_path: 
     assert [answer.regions[0].candidates[0].name for answer in answers] == list(COLOURS)
 
 
-def test_a_shard_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
+def test_a_rewritten_shard_is_read_again(tmp_path: Path) -> None:
     path, store, model = three(tmp_path / "a.tar"), tmp_path / "results.db", FakeModel(logit_scale=10.0)
     classified(path, store, model)
     write_tar(path, [(f"{n:04d}.png", image(name)) for n, name in enumerate(reversed(COLOURS))])

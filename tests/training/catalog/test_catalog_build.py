@@ -57,7 +57,7 @@ def test_a_strange_file_name_is_found_again(tmp_path: Path, name: str) -> None:
     assert catalog.path(0) == tmp_path / name
 
 
-def test_what_cannot_be_used_is_left_out_with_its_reason(tmp_path: Path) -> None:
+def test_unusable_entries_are_skipped_with_their_reason(tmp_path: Path) -> None:
     save(tmp_path, 1, 2)
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no image at all")

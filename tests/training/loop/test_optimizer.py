@@ -136,7 +136,7 @@ def test_without_an_average_the_weights_are_the_models_own() -> None:
         assert all(torch.equal(value, own[name]) for name, value in towers.training_state().items())
 
 
-def test_a_run_that_is_taken_up_again_ends_with_the_same_weights_bit_for_bit() -> None:
+def test_a_resumed_run_ends_with_the_same_weights_bit_for_bit() -> None:
     whole, _ = trained(5, average=0.9)
     begun, optimizer = trained(2, average=0.9)
     states = begun.training_state(), optimizer.state_dict()
@@ -183,7 +183,7 @@ def test_the_vision_trunk_has_its_own_share_of_the_learning_rate() -> None:
     assert not any(of_trunk(name) for name in changed)
 
 
-def test_what_is_left_to_us_depends_on_the_start() -> None:
+def test_automatic_settings_depend_on_the_start() -> None:
     def settled(random: bool, width: int, **options: Any) -> TrainConfig:
         return TrainConfig(data="", start="", output="", **options).settled(
             images=640, text_width=width, random_weights=random

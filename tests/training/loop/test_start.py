@@ -43,7 +43,7 @@ def test_an_architecture_without_a_contract_is_trained_as_bioclip_prepares_image
     assert start.preprocess_cfg["resize_mode"] == "squash"
 
 
-def test_what_is_written_opens_again_with_its_contract(tmp_path: Path) -> None:
+def test_a_written_model_opens_again_with_its_contract(tmp_path: Path) -> None:
     start = open_start(tiny_config(tmp_path), {}, 0)
     write_model(
         tmp_path / "model",

@@ -82,7 +82,7 @@ def test_a_run_learns_and_makes_a_checkpoint_that_the_main_job_opens(config: Tra
     assert sum(right) >= 4
 
 
-def test_what_is_written_down_has_each_step_once_and_the_share_of_duplicate_captions(config: TrainConfig) -> None:
+def test_the_metrics_have_each_step_once_and_the_share_of_duplicate_captions(config: TrainConfig) -> None:
     train(config, {})
     steps = [line for line in lines_of(config) if line["kind"] == "step"]
     assert [line["step"] for line in steps] == list(range(1, 13))

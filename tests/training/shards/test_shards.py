@@ -202,7 +202,7 @@ def test_a_stopped_writing_goes_on_and_ends_with_the_same_bytes(
     assert not any(thread.name.startswith("bioclip-shards") for thread in threading.enumerate())
 
 
-def test_what_a_kill_leaves_half_done_is_done_again(tmp_path: Path, rows: list[CatalogRow]) -> None:
+def test_half_finished_work_of_a_killed_run_is_done_again(tmp_path: Path, rows: list[CatalogRow]) -> None:
     catalog, options = open_catalog(tmp_path, rows), ShardOptions(samples_per_shard=4)
     expected = write_shards(catalog, tmp_path / "whole", options)
 
@@ -361,7 +361,7 @@ def test_a_whole_small_upright_jpeg_keeps_its_bytes(data: bytes) -> None:
         (saved(noise(128, 96), "PNG"), None, (64, 48)),
     ],
 )
-def test_what_must_be_turned_converted_cut_or_reduced_becomes_a_plain_jpeg(
+def test_an_image_that_must_be_rotated_converted_cut_or_reduced_becomes_a_plain_jpeg(
     data: bytes, box: Any, size: tuple[int, int]
 ) -> None:
     extension, stored = image_member(EncodedRegion(data, box), max_side=64, quality=92)
@@ -376,7 +376,7 @@ def test_what_must_be_turned_converted_cut_or_reduced_becomes_a_plain_jpeg(
 
 @pytest.mark.parametrize("format_", ["PNG", "BMP", "TIFF", "PPM"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_what_is_lossless_and_small_stays_lossless(format_: str, mode: str) -> None:
+def test_a_small_lossless_image_stays_lossless(format_: str, mode: str) -> None:
     image = noise(60, 40).convert(mode)
     extension, stored = image_member(EncodedRegion(saved(image, format_)), max_side=64, quality=50)
     read = Image.open(io.BytesIO(stored))

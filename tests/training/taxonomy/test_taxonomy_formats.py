@@ -290,7 +290,7 @@ def test_several_files_are_parts_of_one_checklist(tmp_path: Path) -> None:
         ("a.csv", "genus,species\nFictomala,alba\n".encode("utf-16"), "UTF-16"),
     ],
 )
-def test_what_is_no_checklist_is_refused_by_name_and_nothing_is_left(
+def test_a_file_that_is_not_a_checklist_is_refused_by_name_and_nothing_is_left(
     tmp_path: Path, name: str, content: bytes | None, said: str
 ) -> None:
     if content is not None:
@@ -320,7 +320,7 @@ def test_a_zip_passes_the_same_gate_as_every_archive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"II*\x00\x08\x07\n1\n", b"\x1b[31mpk,\x07m}u]\n1,2\n", b"\x01," * 2000 + b"\n"])
-def test_what_is_no_text_is_not_shown_raw(tmp_path: Path, content: bytes) -> None:
+def test_bytes_that_are_not_text_are_not_shown_raw(tmp_path: Path, content: bytes) -> None:
     source = tmp_path / "scan.dat"
     source.write_bytes(content)
     with pytest.raises(SourceError, match="is not a checklist") as refused:

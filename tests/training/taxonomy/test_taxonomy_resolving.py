@@ -198,7 +198,7 @@ def test_a_misspelling_is_not_corrected_into_another_kingdom(index: TaxonomyInde
 @pytest.mark.parametrize(
     "written", ["Fictomala sp.", "Fictomala cf. alba", "Fictomala aff. alba", "Fictomala alba x rubescens"]
 )
-def test_what_is_sure_of_its_genus_only_becomes_the_genus(index: TaxonomyIndex, written: str) -> None:
+def test_a_name_certain_only_of_its_genus_becomes_the_genus(index: TaxonomyIndex, written: str) -> None:
     found = index.resolve(plant(), written)
     assert found.taxon is not None
     assert (found.taxon.scientific_name, found.outcome) == ("Fictomala", Outcome.HIGHER_RANK)
@@ -238,7 +238,7 @@ def test_a_capitalised_epithet_goes_before_an_author_and_a_known_author_before_a
     assert (stranger.taxon_id, stranger.outcome) == ("Inventa:6", Outcome.HIGHER_RANK)
 
 
-def test_a_name_that_nothing_is_like_has_one_candidate_that_says_so(index: TaxonomyIndex) -> None:
+def test_a_name_without_similar_ones_has_one_candidate_that_says_so(index: TaxonomyIndex) -> None:
     (candidate,) = index.candidates("Nihilus nullus")
     assert (candidate.outcome, candidate.accepted) == (Outcome.NONE, None)
     assert "not in Inventa 2024" in candidate.reason

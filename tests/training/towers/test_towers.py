@@ -290,7 +290,7 @@ def small_preprocessing() -> Any:
 @pytest.mark.parametrize(("option", "value", "said"), [
     ("replay_projection", True, "--replay-projection shared"), ("drop_path", 0.1, "--drop-path 0"),
 ])  # fmt: skip
-def test_what_a_vision_tower_of_another_kind_cannot_do_is_refused(option: str, value: object, said: str) -> None:
+def test_options_that_a_vision_tower_lacks_are_refused(option: str, value: object, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         small_towers(two_sided_text(), **{option: value})
 
