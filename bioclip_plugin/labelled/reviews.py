@@ -62,9 +62,8 @@ def _event_items(
             detected = [box for box in known.get(name, []) if box is not None and box.detector]
             animals = [box for box in detected if box.category in _ANIMALS]
             if blank or (detected and not animals):
-                found = "nothing" if blank else "no animal"
-                reason = f"the detector found {found} in this image of an event that was reviewed as a whole"
-                yield SkippedRow(item.uri, source, "no animal", reason)
+                reason = f"the detector found {'nothing' if blank else 'no animal'} in this image of an event"
+                yield SkippedRow(item.uri, source, "no animal", f"{reason} that was reviewed as a whole")
             else:
                 boxes: list[Region | None] = [*animals]
                 for box in boxes or [None]:
@@ -85,8 +84,7 @@ def _item(
     reviews: Sequence[Review], image: MediaName, box: Region | None, item: MediaItem | None, source: str
 ) -> LabelledItem | SkippedRow:
     uri, frame = image
-    reason = _no_label(reviews)
-    if reason is not None:
+    if reason := _no_label(reviews):
         return SkippedRow(uri, source, "no taxon", reason)
     taxon = reviews[0].taxon
     assert taxon is not None
@@ -99,5 +97,4 @@ def _item(
     cells |= {key: value for key, value in known.items() if column_name(key) not in NAME_COLUMNS}
     if item is not None:
         cells |= {"sequence": item.sequence or "", "deployment": item.deployment or ""}
-    drawn = None if box is None else (box.x, box.y, box.w, box.h)
-    return LabelledItem(uri, path_of(uri), cells, source, frame, drawn)
+    return LabelledItem(uri, path_of(uri), cells, source, frame, None if box is None else (box.x, box.y, box.w, box.h))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC
 from functools import partial
 from pathlib import Path, PurePath
@@ -198,14 +198,10 @@ def _add_name(cells: dict[str, str], words: str, *, next_is_epithet: bool) -> No
     else:
         is_phylum = words.lower() in _PHYLA or words.lower().endswith(_PHYLUM_ENDINGS)
         ending = next((rank for end, rank in _ENDINGS if words.lower().endswith(end)), "phylum" if is_phylum else "")
-        cells[ending or _next_rank(cells)] = words
-
-
-def _next_rank(cells: Mapping[str, str]) -> str:
-    """Return the rank of a name without a known ending: the next rank in a path with every rank so far, else the genus."""
-    known = [rank.value in cells for rank in RANKS[:6]]
-    unbroken = known[0] and known[1] and all(known[: sum(known)])
-    return RANKS[min(sum(known), 5)].value if unbroken else "genus"
+        known = [rank.value in cells for rank in RANKS[:6]]
+        # Without a known ending: the next rank in a path with every rank so far, else the genus.
+        follows = known[0] and known[1] and all(known[: sum(known)])
+        cells[ending or (RANKS[min(sum(known), 5)].value if follows else "genus")] = words
 
 
 def moment_of(data: bytes) -> tuple[str, float] | None:

@@ -34,7 +34,9 @@ def activity_svg(hours: Sequence[int]) -> str:
             f"<g><title>{hour:02}:00–{hour:02}:59: {count:,}</title>"
             f'<rect class="all" {place}/><rect class="left" data-hour="{hour}" {place}/></g>'
         )
-    for hour in range(0, 25, 3):
-        anchor = {0: "start", 24: "end"}.get(hour, "middle")
-        parts.append(f'<text x="{_LEFT + hour * _STEP:.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}">{hour}</text>')
+    anchors = dict.fromkeys(range(0, 25, 3), "middle") | {0: "start", 24: "end"}
+    parts += [
+        f'<text x="{_LEFT + hour * _STEP:.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}">{hour}</text>'
+        for hour, anchor in anchors.items()
+    ]
     return "".join(parts) + "</svg>"

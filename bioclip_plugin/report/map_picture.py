@@ -55,7 +55,9 @@ def map_svg(spots: Sequence[Spot], decimals: int | None = None) -> str:
         decimals: precision of rounded places in decimals of a degree; the picture is not finer than that.
     """
     view = _view(spots, _LEAST_SPAN if decimals is None else max(_LEAST_SPAN, _ROUNDINGS * 10.0**-decimals))
-    step = _step(view)
+    # The finest step that leaves 70 points between the lines of the grid.
+    steps = (*_STEPS, *(lead * 10.0**-power for power in range(1, 6) for lead in (5.0, 2.0, 1.0)))
+    step = min((step for step in steps if step * min(view.across, view.up) >= 70), default=_STEPS[0])
     most = max((spot.regions for spot in spots), default=0)
     label = f"{len(spots)} place{'s' if len(spots) != 1 else ''} on a grid of {step:g}°; the table below names them"
     parts = [
@@ -64,12 +66,12 @@ def map_svg(spots: Sequence[Spot], decimals: int | None = None) -> str:
         *_grid(view, step),
     ]
     largest_first = sorted(spots, key=lambda spot: (-spot.regions, spot.station))
-    for spot in largest_first:
-        title = escape(f"{spot.name}: {spot.regions:,} regions at {north(spot.latitude)}, {east(spot.longitude)}")
-        parts.append(
-            f'<circle class="spot" data-station="{spot.station}" cx="{view.x(spot.longitude):.2f}" '
-            f'cy="{view.y(spot.latitude):.2f}" r="{_radius(spot.regions, most):.2f}"><title>{title}</title></circle>'
-        )
+    parts += [
+        f'<circle class="spot" data-station="{spot.station}" cx="{view.x(spot.longitude):.2f}" '
+        f'cy="{view.y(spot.latitude):.2f}" r="{_radius(spot.regions, most):.2f}"><title>{escape(spot.name)}: '
+        f"{spot.regions:,} regions at {north(spot.latitude)}, {east(spot.longitude)}</title></circle>"
+        for spot in largest_first
+    ]
     return "".join([*parts, *_names(view, largest_first, most), *_scale(view), "</svg>"])
 
 
@@ -90,21 +92,14 @@ def _view(spots: Sequence[Spot], least: float) -> _View:
     latitudes = [spot.latitude for spot in spots]
     middle, high = (min(latitudes) + max(latitudes)) / 2, max(latitudes) - min(latitudes)
     turns = sorted({spot.longitude % 360.0 for spot in spots})
-    gaps = [(after - before, after) for before, after in zip(turns, [*turns[1:], turns[0] + 360.0], strict=True)]
-    gap, begin = max(gaps)
-    wide = 360.0 - gap
-    squeeze = max(0.1, math.cos(math.radians(middle)))
+    following = [*turns[1:], turns[0] + 360.0]
+    gap, begin = max((after - before, after) for before, after in zip(turns, following, strict=True))
+    wide, squeeze = 360.0 - gap, max(0.1, math.cos(math.radians(middle)))
     up = min(
         (WIDTH - 2 * _MARGIN - 2 * LARGEST) / (max(wide, least) * squeeze),
         (HEIGHT - 2 * _MARGIN - 2 * LARGEST) / max(high, least),
     )
     return _View(middle, (begin + wide / 2 + 180.0) % 360.0 - 180.0, up * squeeze, up)
-
-
-def _step(view: _View) -> float:
-    """Return the degrees between the lines of the grid: the finest step that leaves 70 points between them."""
-    steps = [*_STEPS, *(lead * 10.0**-power for power in range(1, 6) for lead in (5.0, 2.0, 1.0))]
-    return min((step for step in steps if step * min(view.across, view.up) >= 70), default=_STEPS[0])
 
 
 def _grid(view: _View, step: float) -> list[str]:
@@ -141,8 +136,7 @@ def _names(view: _View, spots: Sequence[Spot], most: int) -> list[str]:
         others = points[:number] + points[number + 1 :]
         for left, anchor in ((x + beside, "start"), (x - beside - wide, "end")):
             right = left + wide
-            covers = any(left - 6 < px < right + 6 and abs(py - y) < 11 for px, py in others)
-            covers = covers or any(
+            covers = any(left - 6 < px < right + 6 and abs(py - y) < 11 for px, py in others) or any(
                 left < end and right > begin and abs(height - y) < 14 for begin, end, height in taken
             )
             if not covers and left > 0 and right < WIDTH:

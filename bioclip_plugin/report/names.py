@@ -80,13 +80,12 @@ def _chosen(path: Path, tables: Mapping[str, Mapping[str, str]], language: str |
         )
     asked = language.casefold().replace("_", "-")
     plain = {name: name.casefold().replace("_", "-") for name in tables}
-    exact = [name for name, code in plain.items() if code == asked]
     similar = [name for name, code in plain.items() if code.split("-")[0] == asked.split("-")[0]]
-    if not exact and not similar:
+    if not similar:
         raise UsageError(
             f"language {language!r}: the table of names {path} has no names in it; its languages are {_listed(tables)}"
         )
-    return (exact or similar)[0]
+    return max(similar, key=lambda name: plain[name] == asked)  # the first exact one, else the first similar one
 
 
 def _listed(tables: Mapping[str, object]) -> str:

@@ -55,7 +55,8 @@ def page_before_thumbnails(
     # The last part of each address; the foot has the whole address.
     shown = [legible(re.split(r"[/\\]", source.rstrip("/\\"))[-1] or source) for source in run.sources[:3]]
     sources = (", ".join(shown) + (" …" if len(run.sources) > 3 else "")) or "the whole store"
-    subheading = (_days(figures), f"named by {legible(classified_by(run))}", f"{run.begun_at:%Y-%m-%d}")
+    days = " to ".join(dict.fromkeys(str(day) for day in (figures.first_day, figures.last_day) if day))
+    subheading = (days, f"named by {legible(classified_by(run))}", f"{run.begun_at:%Y-%m-%d}")
     return Template(page).substitute(
         policy=_policy(style, script),
         generator=escape(f"bioclip-plugin {__version__}"),
@@ -92,10 +93,6 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _days(figures: Figures) -> str:
-    return " to ".join(dict.fromkeys(str(day) for day in (figures.first_day, figures.last_day) if day))
-
-
 def _note(text: str) -> str:
     return f'<p class="note">{escape(text, quote=False)}</p>'
 
@@ -118,25 +115,23 @@ def _tiles(figures: Figures) -> str:
 
 
 def _notes(gathered: Gathered, options: ReportOptions) -> list[str]:
-    notes = []
-    entries = gathered.figures.regions + gathered.figures.verdicts["blank"]
-    if gathered.entries < entries:
-        notes.append(
-            f"The gallery holds {gathered.entries:,} of {entries:,} entries, the first in the order of the run. Figures, "
-            "activity and map count all entries; with filters, activity and map count those in the gallery."
-        )
-    selection, chosen = options.selection, []
-    if selection.since:
-        chosen.append(f"photographed on {selection.since} or later")
-    if selection.taxa:
-        chosen.append(f"named as {' or '.join(legible(name) for name in selection.taxa)}")
-    if selection.min_probability is not None:
-        chosen.append(f"named with a probability of {selection.min_probability:g} or more")
-    if chosen:
-        notes.append(
-            f"This report contains only results that were {' and '.join(chosen)}, without the rest of the run and its failures."
-        )
-    return notes
+    entries, chosen = gathered.figures.regions + gathered.figures.verdicts["blank"], options.selection
+    conditions = (
+        f"photographed on {chosen.since} or later" if chosen.since else "",
+        f"named as {' or '.join(legible(name) for name in chosen.taxa)}" if chosen.taxa else "",
+        f"named with a probability of {chosen.min_probability:g} or more" if chosen.min_probability is not None else "",
+    )
+    notes = (
+        f"The gallery holds {gathered.entries:,} of {entries:,} entries, the first in the order of the run. Figures, "
+        "activity and map count all entries; with filters, activity and map count those in the gallery."
+        if gathered.entries < entries
+        else "",
+        f"This report contains only results that were {' and '.join(filter(None, conditions))}, without the rest of the run "
+        "and its failures."
+        if any(conditions)
+        else "",
+    )
+    return list(filter(None, notes))
 
 
 def _table(header: Sequence[str], rows: Iterable[str], kind: str = "") -> str:
@@ -156,8 +151,7 @@ def _share(count: int, most: int) -> str:
 
 
 def _verdicts(figures: Figures) -> str:
-    counts = figures.verdicts
-    most = max(counts.values(), default=0)
+    counts, most = figures.verdicts, max(figures.verdicts.values(), default=0)
     rows = [
         f'<tr><th scope="row"><button type="button" class="pick" data-verdict="{verdict}">{_WORDS[verdict]}</button></th>'
         f'<td class="n">{counts[verdict]:,}</td>{_share(counts[verdict], most)}</tr>'
@@ -186,10 +180,10 @@ def _rank(rank: str, tallies: Mapping[tuple[str, ...], Tally], names: CommonName
         name, common = escape(legible(tally.name)), names.of(tally.taxon)
         shown = f"<i>{name}</i>" if rank in ("genus", "species") else name
         beside = f" <small>{escape(legible(common))}</small>" if common and common != tally.name else ""
-        share = _share(tally.regions, ordered[0].regions)
         rows.append(
             f'<tr><th scope="row" title="{name}"><button type="button" class="pick" data-rank="{rank}" data-name="{name}">{shown}</button>'
-            f'{beside}</th><td class="n">{tally.regions:,}</td><td class="n">{tally.images:,}</td>{share}</tr>'
+            f'{beside}</th><td class="n">{tally.regions:,}</td><td class="n">{tally.images:,}</td>'
+            f"{_share(tally.regions, ordered[0].regions)}</tr>"
         )
     rest = len(ordered) - _MOST_TAXA
     more = _note(f"{rest:,} more are in the gallery's list of taxa.") if rest > 0 else ""

@@ -23,9 +23,7 @@ class PageData:
     """Builder of the page's one data block."""
 
     def __init__(self, gathered: Gathered, names: CommonNames, coordinate_precision: int | None) -> None:
-        self._gathered = gathered
-        self._names = names
-        self._decimals = coordinate_precision
+        self._gathered, self._names, self._decimals = gathered, names, coordinate_precision
         self._taxa: dict[tuple[Taxon, str, str], int] = {}
         self._taxon_rows: list[list[Any]] = []
         self._reviews: dict[int, int] = {}
@@ -112,8 +110,8 @@ class PageData:
             self._reviews[review.id] = len(self._review_rows)
             taxon, number = review.taxon, -1
             if taxon is not None:
-                rank = taxon.rank.value if taxon.rank else "label"
-                number = self._taxon(taxon, taxon.scientific_name or taxon.common_name, rank)
+                name = taxon.scientific_name or taxon.common_name
+                number = self._taxon(taxon, name, taxon.rank.value if taxon.rank else "label")
             self._review_rows.append(
                 [review.verdict, number, running(review.reviewer), review.reviewed_at.strftime("%Y-%m-%d"),
                  self._shown(" ".join(review.comment.split()), item), review.target.kind]
@@ -130,10 +128,11 @@ class PageData:
 def said_of(step: Mapping[str, Any]) -> str:
     """Return one step of a decision's trail as a line: the rule, its action, the reason, and its further notes."""
     rest = {key: value for key, value in step.items() if key not in _TRAIL_HEAD and value not in (None, "", [], {})}
-    parts = [f"{step.get('rule', 'rule')}: {step.get('did', '')}".rstrip(": ")]
-    parts += [f"{word} {step[word]}" for word in ("from", "to") if step.get(word)]
-    if step.get("why"):
-        parts.append(f"({step['why']})")
+    parts = (
+        f"{step.get('rule', 'rule')}: {step.get('did', '')}".rstrip(": "),
+        *(f"{word} {step[word]}" for word in ("from", "to") if step.get(word)),
+        *([f"({step['why']})"] if step.get("why") else []),
+    )
     noted = ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in sorted(rest.items()))
     return " ".join(parts) + (f"; {noted}" if noted else "")
 

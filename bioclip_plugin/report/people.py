@@ -33,9 +33,11 @@ def people_in(regions: Sequence[StoredRegion], reviews: Iterable[Review], level:
         level: the rank whose candidates the run gives.
     """
     found = [stored.region for stored in regions if _is_person(stored, level)]
-    for review in reviews:
-        if review.verdict == "person" or (review.taxon is not None and review.taxon.genus == "Homo"):
-            found.append(review.target.region if review.target.kind == "region" else None)
+    found += [
+        review.target.region if review.target.kind == "region" else None
+        for review in reviews
+        if review.verdict == "person" or (review.taxon is not None and review.taxon.genus == "Homo")
+    ]
     return People(None in found, tuple((box.x, box.y, box.w, box.h) for box in found if box is not None))
 
 

@@ -67,10 +67,8 @@ class Illustrator:
             plugins: their ``open_media`` opens files that are not photos: raw files, frames of films.
             base_folder: folder where relative names begin; None: the working directory.
         """
-        self._size = size
-        self._plugins = plugins
+        self._size, self._plugins, self._base = size, plugins, base_folder
         self._suffixes = plugins.media_suffixes() if plugins else frozenset()
-        self._base = base_folder
 
     def draw(self, item: MediaItem, boxes: Sequence[Box | None], people: People) -> Thumbnails:
         """Return the thumbnails of an image, or the reason for any error."""
@@ -83,9 +81,7 @@ class Illustrator:
 
     def _opened(self, item: MediaItem) -> bytes | Image.Image:
         """Return the file's bytes, or the picture that a plugin made of it."""
-        path = item.path or path_of(item.uri)
-        if self._base is not None:
-            path = self._base / path
+        path = (self._base or Path()) / (item.path or path_of(item.uri))
         if self._plugins is not None and path.suffix.lower() in self._suffixes:
             if not path.exists():
                 raise ImageError("the file does not exist (any more)", stage="read")

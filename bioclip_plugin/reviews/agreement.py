@@ -122,8 +122,13 @@ def agreement_of(pairs: Iterable[Pair]) -> Agreement:
     ordered = sorted(figures.values(), key=lambda one: (-one.n, one.taxon.scientific_name))
     listed = sorted(((*pair, n) for pair, n in confusions.items()), key=lambda row: (-row[2], row[0], row[1]))
     counts = {verdict: dict(sorted(answers.items())) for verdict, answers in sorted(verdicts.items())}
-    reviewed = sum(answers.total() for answers in verdicts.values())
-    return Agreement(reviewed, ordered, _totals(*zip(*hits, strict=True)) if hits else {}, counts, listed)
+    return Agreement(
+        sum(answers.total() for answers in verdicts.values()),
+        ordered,
+        _totals(*zip(*hits, strict=True)) if hits else {},
+        counts,
+        listed,
+    )
 
 
 def measured(taxon: Taxon, pair: Pair) -> tuple[float, ...]:
@@ -169,8 +174,7 @@ def _count_answered(figures: Iterable[TaxonFigures], decided: Counter[Taxon]) ->
             if taxon.lineage[rank.depth]:
                 at.setdefault((rank, taxon.name_at(rank).lower()), Counter())[taxon] += n
     for one in figures:
-        own = one.taxon.rank
-        if own is not None:
+        if (own := one.taxon.rank) is not None:
             named = at.get((own, one.taxon.name_at(own).lower()), Counter())
             one.answered = sum(n for taxon, n in named.items() if same_at(own, taxon, one.taxon))
 
@@ -183,8 +187,7 @@ def _totals(names: Sequence[str], groups: Sequence[str], hits: Sequence[tuple[fl
         counted_N = column_N[np.isfinite(column_N)]
         totals[measure] = Total(float(counted_N.mean()) if len(counted_N) else _NAN, interval, len(counted_N))
     agree_N = hits_NM[:, 0]
-    interval = macro_interval(agree_N, taxa_N, groups_N)
-    totals["macro"] = Total(macro_mean(agree_N, taxa_N), interval, len(set(names)))
+    totals["macro"] = Total(macro_mean(agree_N, taxa_N), macro_interval(agree_N, taxa_N, groups_N), len(set(names)))
     return totals
 
 

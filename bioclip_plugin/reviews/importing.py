@@ -94,8 +94,7 @@ def import_reviews(
         SourceError: if the file as a whole cannot be read.
     """
     kind, entries = _entries(address, sources, options)
-    done = Imported(kind)
-    path = path_of(address)
+    done, path = Imported(kind), path_of(address)
     importer = _Importer(store, book, options, options.base_folder or (path if path.is_dir() else path.parent))
     while batch := list(islice(entries, _TOGETHER)):
         done.rows += len(batch)
@@ -127,10 +126,7 @@ class _Importer:
     """Batches of rows on their way into the store."""
 
     def __init__(self, store: Store, book: NameBook, options: ImportOptions, folder: Path) -> None:
-        self._store = store
-        self._book = book
-        self._options = options
-        self._folder = folder
+        self._store, self._book, self._options, self._folder = store, book, options, folder
         self._called: dict[int, list[MediaName]] = {}
         """Possible names of the images of the batch, by the id of the entry."""
 
@@ -162,8 +158,7 @@ class _Importer:
         there = {sense_of(review) for reviews in stored.values() for review in reviews}
         fresh = [review for review in taken if review.reviewed_at is None or sense_of(review) not in there]
         new = self._store.add_reviews(fresh) if fresh else 0
-        done.new += new
-        done.there += len(taken) - new
+        done.new, done.there = done.new + new, done.there + len(taken) - new
 
     # Statements
 
@@ -211,8 +206,8 @@ class _Importer:
                     NO_IMAGE, f"the store has no {target.uri!r}; classify the package first, or give --base-folder"
                 )
             if target.region is not None:
-                boxes = known[target.uri or "", target.frame]
-                target = replace(target, region=same_box(target.region, boxes) or target.region)
+                box = same_box(target.region, known[target.uri or "", target.frame])
+                target = replace(target, region=box or target.region)
         reviewer = review.reviewer.strip() or self._options.reviewer
         if not reviewer:
             raise Refused(NO_REVIEWER, "the observation names no reviewer: give --reviewer NAME")
@@ -229,14 +224,13 @@ class _Importer:
         if entry.verdict and verdict is None:
             allowed = f"{', '.join(REVIEW_VERDICTS[:-1])} or {REVIEW_VERDICTS[-1]}"
             raise Refused(UNCLEAR, f"the verdict {entry.verdict!r} is not one of {allowed}")
-        written = entry.named
-        word = verdict_of(written) if written else None
+        word = verdict_of(entry.named) if entry.named else None
         if word not in (None, "taxon") and verdict in (None, "taxon", word):
             return word, None, ""
-        if is_ambiguous(written):
+        if is_ambiguous(entry.named):
             raise Refused(
                 UNCLEAR,
-                f"{written!r} may mean that nothing is there or that nobody looked: write blank or unidentifiable",
+                f"{entry.named!r} may mean that nothing is there or that nobody looked: write blank or unidentifiable",
             )
         if verdict not in (None, "taxon"):
             if entry.names:
@@ -247,7 +241,7 @@ class _Importer:
         meaning = self._book.meaning(entry.names, scientific=entry.scientific)
         if meaning.taxon is None:
             raise Refused(NO_NAME, meaning.reason)
-        return "taxon", meaning.taxon, written or entry.name
+        return "taxon", meaning.taxon, entry.named or entry.name
 
     # Stored reviews
 

@@ -38,15 +38,15 @@ class StoredNames:
     """The store's taxa by name, asked for many names at once."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self._known: dict[str, list[Taxon]] = {}
+        self._store, self._known = store, dict[str, list[Taxon]]()
 
     def __call__(self, names: Collection[str]) -> list[Taxon]:
         missing = {name.lower() for name in names} - self._known.keys()
         self._known.update({name: [] for name in missing})
         for taxon in self._store.taxa_named(missing) if missing else ():
-            names_of_taxon = (taxon.scientific_name, taxon.common_name, *taxon.lineage)
-            for name in {text.lower() for text in names_of_taxon} & missing:
+            for name in missing.intersection(
+                map(str.lower, (taxon.scientific_name, taxon.common_name, *taxon.lineage))
+            ):
                 self._known[name].append(taxon)
         return [taxon for name in names for taxon in self._known[name.lower()]]
 
@@ -63,10 +63,8 @@ class NameBook:
         """Args:
         stored: returns the store's taxa with one of these names (scientific or common, at any rank).
         """
-        self._stored = stored
-        self._labels = labels
+        self._stored, self._labels, self._taxonomy = stored, labels, taxonomy
         self._index = NameIndex(labels) if labels is not None else None
-        self._taxonomy = taxonomy
         self._common: dict[str, list[int]] | None = None
         self._known: dict[Any, Meaning] = {}
 
@@ -109,14 +107,12 @@ class NameBook:
             for place, found in (("label set", self.of_labels(name)), ("store", self._of_store(name))):
                 if found:
                     return _chosen(name, found, given, place)
-        if self._taxonomy is not None and (
-            meaning := self._of_taxonomy(self._taxonomy, given, named.verbatim or written)
-        ):
+        if meaning := self._of_taxonomy(given, named.verbatim or written):
             return meaning
         if scientific and given.rank is not None and (given.species or len([n for n in given.lineage if n]) > 1):
             return Meaning(given, f"{given.scientific_name} as it is written: neither label set nor store has it")
-        places = ["the label set"] if self._labels is not None else []
-        places += ["the store", *([f"the taxonomy {self._taxonomy.label}"] if self._taxonomy is not None else [])]
+        taxonomy = f"the taxonomy {self._taxonomy.label}" if self._taxonomy is not None else ""
+        places = list(filter(None, ("the label set" if self._labels is not None else "", "the store", taxonomy)))
         where = f"neither in {' nor in '.join(places)}" if len(places) > 1 else f"not in {places[0]}"
         return Meaning(None, f"the name {written!r} is {where}")
 
@@ -136,9 +132,9 @@ class NameBook:
     def _of_store(self, name: str) -> list[Taxon]:
         return [_at_name(taxon, name) for taxon in self._stored((name,))]
 
-    def _of_taxonomy(self, taxonomy: TaxonomyIndex, given: Taxon, written: str) -> Meaning | None:
-        found = taxonomy.resolve(given, written)
-        if found.taxon is None:
+    def _of_taxonomy(self, given: Taxon, written: str) -> Meaning | None:
+        found = self._taxonomy.resolve(given, written) if self._taxonomy is not None else None
+        if found is None or found.taxon is None:
             return None
         accepted = found.taxon.scientific_name
         known = self.of_labels(accepted) or self._of_store(accepted)
@@ -170,8 +166,7 @@ def labels_of_run(
         identity = json.loads((found / "label_set.json").read_text("utf-8")).get("id")
         if identity != run.answer_settings.get("label_set"):
             return None, f"the label set {found} is not the one that run {run.id} answered with; give it with --labels"
-        labels = LabelSet.open(found)
-        taxa = tuple(run.settings.get("taxa") or ())
+        labels, taxa = LabelSet.open(found), tuple(run.settings.get("taxa") or ())
         return (subset_of(labels, taxa) if taxa else labels), ""
     except (BioclipError, OSError, ValueError) as error:
         return None, f"the label set of run {run.id} cannot be opened ({error}); give it with --labels"

@@ -56,13 +56,12 @@ def overlap(one: Region, other: Region) -> float:
     height = min(one.y + one.h, other.y + other.h) - max(one.y, other.y)
     if width <= 0 or height <= 0:
         return 0.0
-    shared = width * height
-    return shared / (one.w * one.h + other.w * other.h - shared)
+    return width * height / (one.w * one.h + other.w * other.h - width * height)
 
 
 def same_box(wanted: Region, known: Iterable[Region | None], at_least: float = SAME) -> Region | None:
     """Return the known region that overlaps a box most, None if none overlaps it enough."""
-    boxes = [region for region in known if region is not None]
+    boxes = (region for region in known if region is not None)
     best = max(boxes, key=lambda region: (overlap(wanted, region), region.detector != ""), default=None)
     return best if best is not None and overlap(wanted, best) >= at_least else None
 
@@ -133,10 +132,10 @@ def _pairs(stored: StoredItem, reviews: Sequence[Review], left_out: LeftOut) -> 
 
 def _region_of(review: Review, stored: StoredItem) -> StoredRegion | None:
     drawn = review.target.region
-    found = same_box(drawn, (region.region for region in stored.regions), ABOUT) if drawn is not None else None
+    boxes = [region.region for region in stored.regions]
+    found = same_box(drawn, boxes, ABOUT) if drawn is not None else None
     # A run that answered for the whole image answered for its one animal, wherever that is.
-    has_boxes = drawn is not None and any(region.region is not None for region in stored.regions)
-    if found is None and has_boxes:
+    if drawn is not None and found is None and any(box is not None for box in boxes):
         return None
     return next((region for region in stored.regions if region.region is found), None)
 
@@ -164,5 +163,6 @@ def _pair(
     answer: str = decision.verdict if decision else "unknown"
     if decision is None and region.region is not None and region.region.category in ("person", "vehicle"):
         answer = region.region.category
-    candidates = next(iter(region.by_rank.values()), ())
-    yield Pair(review.verdict, review.taxon, answer, region.consensus, tuple(candidates), group)
+    yield Pair(
+        review.verdict, review.taxon, answer, region.consensus, tuple(next(iter(region.by_rank.values()), ())), group
+    )

@@ -83,10 +83,8 @@ class SecondOpinion:
     def __init__(
         self, labels: LabelSet | None = None, taxonomy: TaxonomyIndex | None = None, name_column: str | None = None
     ) -> None:
-        self._book = NameBook(lambda _names: (), labels)
-        self._has_labels = labels is not None
-        self._taxonomy = taxonomy
-        self._name_column = name_column
+        self._book, self._has_labels = NameBook(lambda _names: (), labels), labels is not None
+        self._taxonomy, self._name_column = taxonomy, name_column
         self._catalogued: dict[Any, Catalogued] = {}
         self._of_labels = cache(self._find_labels)
         self._accepted: dict[Taxon, tuple[Taxon, str]] = {}
@@ -97,8 +95,7 @@ class SecondOpinion:
         Raises:
             UsageError: at the end, if no item has the given column.
         """
-        level = asked_level(run)
-        columns: set[str] = set()
+        level, columns = asked_level(run), set[str]()
         for stored in store.items_of(run, ranks=(level,)):
             columns.update(stored.item.metadata)
             if stored.status == "done":

@@ -47,7 +47,13 @@ def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cach
     taxa = cache.ids(connection, {key_of(candidate) for _, region in regions.values() for candidate in _named(region)})
     _features(connection, run, regions, contents)
     _answers(connection, run, regions, taxa)
-    _decisions(connection, run, regions, taxa)
+    # Verdict, event and trail become null, since rules decided on an earlier answer.
+    decisions = [
+        decision_row(run, number, region.consensus, taxa)
+        for number, (_, region) in regions.items()
+        if region.region is None or region.region.classified
+    ]
+    upsert(connection, schema.decisions, decisions)
     _listed_regions(connection, run, unique, ids)
     _statuses(connection, run, unique)
     return taxa
@@ -113,17 +119,15 @@ def _contents(connection: Connection, records: Sequence[ItemRecord]) -> dict[int
 
 def _media(connection: Connection, records: Sequence[ItemRecord], contents: Mapping[int, int]) -> None:
     """Write the facts about the files; a file with another content than before loses its old answers first."""
-    numbers = (record.listed.media_id for record in records)
+    numbers = [record.listed.media_id for record in records]
     stored = {row.id: row for row in rows_with(connection, select(schema.media), schema.media.c.id, numbers)}
     changed = [n for n, content in contents.items() if stored[n].content not in (None, content)]
     forget(connection, changed)
     rows = []
-    for record in records:
-        number = record.listed.media_id
+    for number, record in zip(numbers, records, strict=True):
         size, mtime_ns = record.stat or (None, None)
         values = {"content": contents.get(number), "size": size, "mtime_ns": mtime_ns, **capture_of(record.item)}
-        before = stored[number]
-        if number in changed or any(value not in (None, getattr(before, name)) for name, value in values.items()):
+        if number in changed or any(value not in (None, getattr(stored[number], n)) for n, value in values.items()):
             rows.append({"media": number, **values})
     update_media(connection, rows)
 
@@ -186,16 +190,6 @@ def decision_row(run: Run, region: int, best: Candidate | None, taxa: Mapping[Ke
     }
 
 
-def _decisions(connection: Connection, run: Run, regions: Regions, taxa: Mapping[Key, int]) -> None:
-    # Verdict, event and trail become null, since rules decided on an earlier answer.
-    rows = [
-        decision_row(run, number, region.consensus, taxa)
-        for number, (_, region) in regions.items()
-        if region.region is None or region.region.classified
-    ]
-    upsert(connection, schema.decisions, rows)
-
-
 def _listed_regions(
     connection: Connection, run: Run, records: Sequence[ItemRecord], ids: Mapping[RegionPlace, int]
 ) -> None:
@@ -203,17 +197,15 @@ def _listed_regions(
     for chunk in chunked(record.listed.media_id for record in records):
         connection.execute(delete(table).where(table.c.run == run.id, table.c.media.in_(chunk)))
     rows = []
-    for record in records:
-        if record.failure is None:
-            media = record.listed.media_id
-            classified = {
-                ids[media, region_key(one.region)]: int(one.region is None or one.region.classified)
-                for one in record.regions
-            }
-            rows += [
-                {"run": run.id, "media": media, "position": position, "region": number, "classified": flag}
-                for position, (number, flag) in enumerate(classified.items())
-            ]
+    for media, record in [(record.listed.media_id, record) for record in records if record.failure is None]:
+        classified = {
+            ids[media, region_key(one.region)]: int(one.region is None or one.region.classified)
+            for one in record.regions
+        }
+        rows += [
+            {"run": run.id, "media": media, "position": position, "region": number, "classified": flag}
+            for position, (number, flag) in enumerate(classified.items())
+        ]
     insert_new(connection, table, rows)
 
 

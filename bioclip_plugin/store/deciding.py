@@ -66,10 +66,7 @@ class Deciding:
 
     def __init__(self, database: Database, taxa: TaxonCache, run: Run, *, unclassified: bool) -> None:
         """``unclassified``: True to decide on regions that are not classified, too."""
-        self._database = database
-        self._taxa = taxa
-        self._run = run
-        self._unclassified = unclassified
+        self._database, self._taxa, self._run, self._unclassified = database, taxa, run, unclassified
 
     def count(self) -> int:
         """Return the number of regions that are still to be decided."""
@@ -101,9 +98,8 @@ class Deciding:
 
     def _pages(self, query: Select[Any]) -> Iterator[Sequence[Any]]:
         """Yield the rows of a query over the run's answered images, whose second column is the position."""
-        listed = schema.listing.c
+        listed, after = schema.listing.c, 0
         query = query.where(listed.run == self._run.id, listed.status == DONE).order_by(listed.position).limit(PAGE)
-        after = 0
         while page := self._database.read(_rows, query.where(listed.position > after)):
             yield page
             after = page[-1][1]
@@ -133,7 +129,7 @@ class Deciding:
         query = select(table.content, table.x, table.y, table.w, table.h, table.vector).where(
             table.feature_set == self._run.feature_set, table.vector.is_not(None)
         )
-        contents = {content for content, *_ in wanted if content is not None}
+        contents = {region.content for region in regions if region.content is not None}
         rows = self._database.read(lambda connection: list(rows_with(connection, query, table.content, contents)))
         return {
             number: np.frombuffer(row.vector, dtype="<f2")
@@ -158,8 +154,8 @@ class Deciding:
             self._taxa.remember(self._database.write(self._write, decisions))
 
     def _write(self, connection: Connection, decisions: Mapping[int, StoredDecision]) -> dict[Key, int]:
-        keys = {key_of(decision.candidate) for decision in decisions.values() if decision.candidate is not None}
-        taxa = self._taxa.ids(connection, keys)
+        named = (decision.candidate for decision in decisions.values() if decision.candidate is not None)
+        taxa = self._taxa.ids(connection, set(map(key_of, named)))
         rows = [
             decision_row(self._run, region, decision.candidate, taxa)
             | {"verdict": decision.verdict, "event": decision.event, "trail": _trail_text(decision.trail)}
@@ -171,11 +167,10 @@ class Deciding:
     def _open_regions(self, column: Any) -> Select[Any]:
         """Return a query of the run's regions without a decision by rules, whose trail is never null."""
         here, decided = schema.listed_regions.c, schema.decisions.c
-        open_here = [here.run == self._run.id, decided.trail.is_(None)]
-        if not self._unclassified:
-            open_here.append(is_classified())
         decision = and_(decided.decision_set == self._run.decision_set, decided.region == here.region)
-        return select(column).select_from(schema.listed_regions.outerjoin(schema.decisions, decision)).where(*open_here)
+        query = select(column).select_from(schema.listed_regions.outerjoin(schema.decisions, decision))
+        query = query.where(here.run == self._run.id, decided.trail.is_(None))
+        return query if self._unclassified else query.where(is_classified())
 
 
 def is_classified() -> ColumnElement[bool]:

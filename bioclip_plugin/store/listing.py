@@ -47,12 +47,10 @@ def list_items(
     known |= _known(connection, run, [key for key in regions if known[key].position is None])
     listed = []
     for n, (item, key) in enumerate(zip(items, keys, strict=True)):
-        row = known[key]
+        row, failure = known[key], _failure(entries[n])
         trusted = item.data is None or stats[n] is not None  # bytes in hand may be others under the same name
-        failure = _failure(entries[n])
         done = failure is None and trusted and row.status == DONE and row.stated == stated[key]
-        whole = replace(merged(item, row), regions=regions[key])
-        sha256 = row.sha256 if trusted else None
+        whole, sha256 = replace(merged(item, row), regions=regions[key]), row.sha256 if trusted else None
         listed.append(Listed(whole, row.id, row.position, done, sha256, first[key] != n, failure))
     return listed
 
@@ -71,8 +69,8 @@ def forget(connection: Connection, media_ids: Sequence[int]) -> None:
         for table in (schema.listed_regions, schema.failures):
             connection.execute(delete(table).where(table.c.media.in_(chunk)))
         connection.execute(update(listed).where(listed.c.media.in_(chunk)).values(status=TODO))
-        nothing = dict.fromkeys(["size", "mtime_ns", "content", *CAPTURE])
-        connection.execute(update(media).where(media.c.id.in_(chunk)).values(**nothing))
+        nothing = dict.fromkeys(("size", "mtime_ns", "content", *CAPTURE))
+        connection.execute(update(media).where(media.c.id.in_(chunk)).values(nothing))
 
 
 def delete_answers(connection: Connection, places: Iterable[tuple[int, int]]) -> None:
@@ -103,8 +101,7 @@ def _stated(regions: Sequence[Region], *, detected: bool) -> str | None:
 
 
 def _changed(row: Row[Any], stat: Stat | None) -> bool:
-    was_read = row.content is not None or row.size is not None
-    return was_read and stat is not None and (row.size, row.mtime_ns) != tuple(stat)
+    return (row.content, row.size) != (None, None) and stat is not None and (row.size, row.mtime_ns) != tuple(stat)
 
 
 def _known(connection: Connection, run: Run, keys: Iterable[MediaName]) -> Known:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -135,22 +135,19 @@ def region_ids(connection: Connection, wanted: Mapping[RegionPlace, Region | Non
             "confidence": confidences[place],
         }
 
-    found = find_or_insert(
-        connection, table, wanted, lambda: _stored_regions(connection, {media for media, _ in wanted}), row_of
-    )
+    def stored() -> dict[RegionPlace, tuple[int, float | None]]:
+        return {
+            (row.media, ((row.x, row.y, row.w, row.h), row.detector, row.detector_version, row.category)):
+                (row.id, row.confidence)
+            for row in rows_with(connection, select(table), table.c.media, (media for media, _ in wanted))
+        }  # fmt: skip
+
+    found = find_or_insert(connection, table, wanted, stored, row_of)
     for place, confidence in confidences.items():
         number, before = found[place]
         if confidence != before:
             connection.execute(table.update().where(table.c.id == number).values(confidence=confidence))
     return {place: found[place][0] for place in wanted}
-
-
-def _stored_regions(connection: Connection, media: Iterable[int]) -> dict[RegionPlace, tuple[int, float | None]]:
-    return {
-        (row.media, ((row.x, row.y, row.w, row.h), row.detector, row.detector_version, row.category)):
-            (row.id, row.confidence)
-        for row in rows_with(connection, select(schema.regions), schema.regions.c.media, media)
-    }  # fmt: skip
 
 
 def _cleaned(text: str | None) -> str | None:

@@ -220,8 +220,9 @@ def _found(
                 said: Verdict = verdict or ("taxon" if best else "unknown")
                 decision = StoredDecision(said, best, event, tuple(from_json(trail)) if trail else ())
             words = tuple(flags.split()) if flags else ()
-            stored = StoredRegion(box, region, candidates.get(region, {}), words, decision)
-            found.setdefault(number, []).append(stored)
+            found.setdefault(number, []).append(
+                StoredRegion(box, region, candidates.get(region, {}), words, decision)
+            )  # fmt: skip
     return found
 
 

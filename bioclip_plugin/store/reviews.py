@@ -88,8 +88,8 @@ def add_all(connection: Connection, reviews: Sequence[StatedReview], cache: Taxo
 def _numbers(connection: Connection, reviews: Iterable[StatedReview]) -> dict[str, int]:
     """Return the numbers of those reviews that are stored, by ``uid``."""
     table = schema.reviews.c
-    rows = rows_with(connection, select(table.uid, table.id), table.uid, (review.uid for review in reviews))
-    return {row.uid: row.id for row in rows}
+    query = select(table.uid, table.id)
+    return {row.uid: row.id for row in rows_with(connection, query, table.uid, (review.uid for review in reviews))}
 
 
 def page(connection: Connection, after: int, cache: TaxonCache) -> tuple[list[Review], int]:
@@ -102,9 +102,8 @@ def page(connection: Connection, after: int, cache: TaxonCache) -> tuple[list[Re
 def of_media(connection: Connection, media: Sequence[MediaName], cache: TaxonCache) -> dict[MediaName, list[Review]]:
     """Return the reviews of these images and their regions, oldest first; images without a review are absent."""
     wanted = {(stored_uri(uri), frame): (uri, frame) for uri, frame in media}
-    query = _joined(of_media=True).order_by(schema.reviews.c.id)
-    all_rows = rows_with(connection, query, schema.media.c.uri, (uri for uri, _ in wanted))
-    rows = [row for row in all_rows if (row.uri, row.frame) in wanted]
+    query, uris = _joined(of_media=True).order_by(schema.reviews.c.id), {uri for uri, _ in wanted}
+    rows = [row for row in rows_with(connection, query, schema.media.c.uri, uris) if (row.uri, row.frame) in wanted]
     found: dict[MediaName, list[Review]] = {}
     for row, review in zip(rows, _reviews(connection, rows, cache), strict=True):
         found.setdefault(wanted[row.uri, row.frame], []).append(review)
@@ -128,14 +127,22 @@ def _joined(*, of_media: bool = False) -> Select[Any]:
 
 def _reviews(connection: Connection, rows: Sequence[Row[Any]], cache: TaxonCache) -> list[Review]:
     taxa = cache.taxa(connection, [row.taxon for row in rows if row.taxon is not None])
-    found = []
-    for row in rows:
-        region = region_of_row(row) if row.kind == "region" else None
-        target = ReviewTarget(row.kind, row.uri, row.frame or 0, region, row.event)
-        taxon = taxa[row.taxon][0] if row.taxon is not None else None
-        moment, details = moment_of(row.reviewed_at), from_json(row.details)
-        found.append(Review(row.id, target, row.verdict, taxon, row.reviewer, moment, row.comment, row.uid, details))
-    return found
+    return [
+        Review(
+            id=row.id,
+            target=ReviewTarget(
+                row.kind, row.uri, row.frame or 0, region_of_row(row) if row.kind == "region" else None, row.event
+            ),
+            verdict=row.verdict,
+            taxon=taxa[row.taxon][0] if row.taxon is not None else None,
+            reviewer=row.reviewer,
+            reviewed_at=moment_of(row.reviewed_at),
+            comment=row.comment,
+            uid=row.uid,
+            details=from_json(row.details),
+        )
+        for row in rows
+    ]
 
 
 def _media_name(target: ReviewTarget) -> MediaName:
@@ -144,9 +151,8 @@ def _media_name(target: ReviewTarget) -> MediaName:
 
 def _media_ids(connection: Connection, targets: Sequence[ReviewTarget]) -> dict[MediaName, int]:
     media = schema.media.c
-    query = select(media.uri, media.frame, media.id)
-    rows = rows_with(connection, query, media.uri, (_media_name(target)[0] for target in targets))
-    found = {(row.uri, row.frame): row.id for row in rows}
+    query, uris = select(media.uri, media.frame, media.id), {_media_name(target)[0] for target in targets}
+    found = {(row.uri, row.frame): row.id for row in rows_with(connection, query, media.uri, uris)}
     for target in targets:
         if _media_name(target) not in found:
             raise StoreError(
@@ -170,8 +176,8 @@ def regions_of(connection: Connection, media: Iterable[MediaName]) -> dict[Media
     found: dict[MediaName, list[Region | None]] = {}
     for row in rows_with(connection, query, items.c.uri, (uri for uri, _ in wanted)):
         if (row.uri, row.frame) in wanted:
-            listed = found.setdefault(wanted[row.uri, row.frame], [])
-            listed += [region_of_row(row)] if row.known is not None else []
+            known = [region_of_row(row)] if row.known is not None else []
+            found.setdefault(wanted[row.uri, row.frame], []).extend(known)
     return found
 
 

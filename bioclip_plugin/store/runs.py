@@ -108,16 +108,9 @@ def end(connection: Connection, run: Run, status: RunStatus, counts: dict[str, A
 
 def fail(connection: Connection, run: Run, failures: Mapping[int, Failure]) -> None:
     """Record failures by the numbers of their media; a medium that failed before has one more attempt."""
-    moment = now()
+    common = {"run": run.id, "failed_at": now(), "attempts": 1}
     rows = [
-        {
-            "run": run.id,
-            "media": media,
-            "stage": failure.stage,
-            "reason": failure.reason,
-            "failed_at": moment,
-            "attempts": 1,
-        }
+        {**common, "media": media, "stage": failure.stage, "reason": failure.reason}
         for media, failure in failures.items()
     ]
     upsert(connection, schema.failures, rows, changing={"attempts": schema.failures.c.attempts + 1})
@@ -164,13 +157,16 @@ def last_feature_settings(connection: Connection, weights_sha256: str) -> list[d
 
 def _decision_set(connection: Connection, plan: RunPlan) -> int:
     """Return the number of the plan's decision set; the three nested layers are made if they are new."""
-    settings = to_json(plan.feature_settings)
-    number = _layer(connection, schema.feature_sets, feature_id=plan.feature_id, settings=settings,
-                    dimension=plan.dimension)  # fmt: skip
-    settings = to_json(plan.answer_settings)
-    number = _layer(connection, schema.answer_sets, answer_id=plan.answer_id, settings=settings, feature_set=number)
-    settings = to_json(plan.rule_settings)
-    return _layer(connection, schema.decision_sets, rule_id=plan.rule_id, settings=settings, answer_set=number)
+    number = _layer(
+        connection, schema.feature_sets, feature_id=plan.feature_id, settings=to_json(plan.feature_settings),
+        dimension=plan.dimension,
+    )  # fmt: skip
+    number = _layer(
+        connection, schema.answer_sets, answer_id=plan.answer_id, settings=to_json(plan.answer_settings), feature_set=number
+    )  # fmt: skip
+    return _layer(
+        connection, schema.decision_sets, rule_id=plan.rule_id, settings=to_json(plan.rule_settings), answer_set=number
+    )  # fmt: skip
 
 
 def _layer(connection: Connection, table: Table, **values: Any) -> int:

@@ -60,8 +60,7 @@ class Store:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._taxa = TaxonCache()
+        self._database, self._taxa = database, TaxonCache()
         self.upgraded_from: str | None = None
         """The version of the tables before ``open`` upgraded them; None if there was nothing to upgrade."""
 
@@ -256,10 +255,12 @@ class Store:
             ranks: the levels whose candidates are read, for speed; None: all.
         """
         size = reading.PAGE if limit is None else min(limit, reading.PAGE)
-        pages = self._pages(
-            lambda connection, last: reading.page_of_items(connection, run, last, size, self._taxa, ranks), after
+        return islice(
+            self._pages(
+                lambda connection, last: reading.page_of_items(connection, run, last, size, self._taxa, ranks), after
+            ),
+            limit,
         )
-        return islice(pages, limit)
 
     def media_under(self, address: str | None = None) -> Iterator[MediaItem]:
         """Yield the stored media at an address or in the folder of that name (all without one), by their numbers."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Collection, Iterable
-from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -78,7 +77,11 @@ class TaxonCache:
             # Sorted, so that two writers who insert the same taxa never wait for each other in a circle.
             sorted(hashes),
             lambda: {row.key: int(row.id) for row in rows_with(connection, query, table.key, hashes)},
-            lambda name: _row(name, hashes[name]),
+            lambda name: {
+                "key": name,
+                "rank": hashes[name][1],
+                **dict(zip(NAMES, _texts(hashes[name][0]), strict=True)),
+            },
         )
         # Keys that differ only in characters that cannot be stored (a NUL) share a hash and a number.
         return known | {key: found[name] for key, name in hashed.items()}
@@ -99,10 +102,6 @@ class TaxonCache:
 
 def _texts(taxon: Taxon) -> tuple[str, ...]:
     return (*taxon.lineage, taxon.common_name, taxon.source_id)
-
-
-def _row(hashed: str, key: Key) -> dict[str, Any]:
-    return {"key": hashed, "rank": key[1], **dict(zip(NAMES, _texts(key[0]), strict=True))}
 
 
 def _hash(key: Key) -> str:

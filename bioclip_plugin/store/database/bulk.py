@@ -7,12 +7,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, text
+from sqlalchemy.dialects import sqlite
 
 from bioclip_plugin.store.database.schema import Blob, Integer, Real
 from bioclip_plugin.store.database.values import clean_text
 
 if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql, sqlite
+    from sqlalchemy.dialects import postgresql
 
 Values = Mapping[str, Any]
 """One row to write, by the names of its columns."""
@@ -44,8 +45,6 @@ def rows_with(
 def insert_for(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """Return an insert of the connection's dialect, which has ``on_conflict`` clauses."""
     if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects import sqlite
-
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql  # takes a tenth of a second, which SQLite need not spend
 
@@ -110,9 +109,11 @@ def _copy_new(connection: Connection, table: Table, rows: Sequence[Values]) -> N
                 copy.write_row([clean_text(value) if isinstance(value, str) else value for value in row.values()])
     finally:
         cursor.close()
-    statement = f"INSERT INTO {table.name} ({quoted}) SELECT {quoted} FROM {waiting} ON CONFLICT DO NOTHING"
-    connection.execute(text(statement))
-    connection.execute(text(f"TRUNCATE {waiting}"))  # more rows of this table may follow in the same transaction
+    for statement in (
+        f"INSERT INTO {table.name} ({quoted}) SELECT {quoted} FROM {waiting} ON CONFLICT DO NOTHING",
+        f"TRUNCATE {waiting}",  # more rows of this table may follow in the same transaction
+    ):
+        connection.execute(text(statement))
 
 
 def _copy_type(table: Table, name: str) -> str:

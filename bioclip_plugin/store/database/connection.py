@@ -54,11 +54,9 @@ class Database:
     """
 
     def __init__(self, url: URL, retry: Retry) -> None:
-        self.url = url
-        self.retry = retry
+        self.url, self.retry = url, retry
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._connected = False
-        self._engine = _engine(url)
+        self._engine, self._connected = _engine(url), False
 
     def read(
         self, work: Callable[Concatenate[Connection, Given], Result], *given: Given.args, **named: Given.kwargs

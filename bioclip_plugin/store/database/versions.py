@@ -29,8 +29,8 @@ def version_of(connection: Connection) -> str | None:
     """
     version = _stated(connection)
     if version is None:
-        names = connection.dialect.get_table_names(connection)
-        if any(name.startswith(PREFIX) and name != VERSION_TABLE for name in names):
+        names = {*connection.dialect.get_table_names(connection)} - {VERSION_TABLE}
+        if any(name.startswith(PREFIX) for name in names):
             version = _stated(connection)  # another program may have made all of them since the first look
             if version is None:
                 raise StoreError(

@@ -11,8 +11,6 @@ from sqlalchemy.dialects import sqlite
 
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 # As they were at this version: a migration never reads the present schema.
 INTEGER: sa.types.TypeEngine[int] = sa.BigInteger().with_variant(sqlite.INTEGER(), "sqlite")

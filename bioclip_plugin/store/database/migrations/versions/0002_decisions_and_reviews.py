@@ -8,8 +8,6 @@ from sqlalchemy.dialects import sqlite
 
 revision = "0002"
 down_revision = "0001"
-branch_labels = None
-depends_on = None
 
 # As they were at this version: a migration never reads the present schema.
 INTEGER: sa.types.TypeEngine[int] = sa.BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
@@ -40,14 +38,8 @@ def _new_regions_table() -> None:
     op.create_table(
         "bioclip_regions_0002",
         sa.Column("id", INTEGER, sa.Identity(), nullable=False),
-        sa.Column("media", INTEGER, nullable=False),
-        sa.Column("x", INTEGER, nullable=False),
-        sa.Column("y", INTEGER, nullable=False),
-        sa.Column("w", INTEGER, nullable=False),
-        sa.Column("h", INTEGER, nullable=False),
-        sa.Column("detector", TEXT, nullable=False),
-        sa.Column("detector_version", TEXT, nullable=False),
-        sa.Column("category", TEXT, nullable=False),
+        *(sa.Column(name, INTEGER, nullable=False) for name in ("media", "x", "y", "w", "h")),
+        *(sa.Column(name, TEXT, nullable=False) for name in ("detector", "detector_version", "category")),
         sa.Column("confidence", REAL, nullable=True),
         sa.ForeignKeyConstraint(["media"], ["bioclip_media.id"], name="fk_bioclip_regions_media"),
         sa.PrimaryKeyConstraint("id", name="pk_bioclip_regions"),
