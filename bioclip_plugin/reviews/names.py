@@ -184,9 +184,9 @@ def _folder_of(run: Run, entries: Mapping[str, ModelEntry]) -> Path:
 
 def _common_names(labels: LabelSet) -> dict[str, list[int]]:
     """Return rows by common name in lower case."""
-    dictionary = [name.lower() for name in labels.column("common_name").dictionary.to_pylist()]
+    dictionary = [name.lower() for name in labels.dictionaries["common_name"].to_pylist()]
     found: dict[str, list[int]] = {}
-    for row, code in enumerate(labels.codes("common_name").tolist()):
+    for row, code in enumerate(labels.codes["common_name"].tolist()):
         if dictionary[code]:
             found.setdefault(dictionary[code], []).append(row)
     return found

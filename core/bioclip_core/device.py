@@ -31,10 +31,9 @@ def checked_precision(precision: str) -> Precision:
     Raises:
         UsageError: for any other word.
     """
-    for known in PRECISIONS:
-        if precision == known:
-            return known
-    raise UsageError(f"precision {precision!r}: allowed are auto, {', '.join(PRECISIONS)}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r}: allowed are auto, {', '.join(PRECISIONS)}")
+    return precision
 
 
 def choose_compute(device: str = "auto", precision: str = "auto", recorded: Precision | None = None) -> Compute:

@@ -96,8 +96,7 @@ class OpenClipEncoder:
                     torch.nn.functional.normalize(features_BD, dim=-1).cpu().numpy()
                 )
         row = {text: index for index, text in enumerate(unique)}
-        rows: NDArray[np.float32] = features_UD[[row[text] for text in texts]]
-        return rows
+        return features_UD.take([row[text] for text in texts], axis=0)
 
     def _encode_tokens(self, tokens_BT: torch.Tensor) -> torch.Tensor:
         """Encode captions cut to the longest one if that is exact, which the first batch tests."""

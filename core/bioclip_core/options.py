@@ -65,19 +65,16 @@ class Option:
         """
         if self.choices and value not in self.choices:
             raise UsageError(f"{self.name} {value!r}: allowed are {', '.join(self.choices)}")
-        if self.kind in (int, float) and not self._within_limits(value):
-            raise UsageError(f"{self.name} {value}: allowed are {self._limits()}")
-        if check := self.metadata.get("check"):
-            check(value)
-
-    def _within_limits(self, value: float) -> bool:
         low, high, above = (self.metadata.get(key) for key in ("low", "high", "above"))
-        return (
+        if self.kind in (int, float) and not (
             math.isfinite(value)
             and (low is None or value >= low)
             and (high is None or value <= high)
             and (above is None or value > above)
-        )
+        ):
+            raise UsageError(f"{self.name} {value}: allowed are {self._limits()}")
+        if check := self.metadata.get("check"):
+            check(value)
 
     def _limits(self) -> str:
         low, high, above = (self.metadata.get(key) for key in ("low", "high", "above"))

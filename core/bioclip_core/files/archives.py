@@ -9,7 +9,7 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal
 
@@ -129,18 +129,17 @@ def open_archive(path: Path, limits: Limits = DEFAULT_LIMITS) -> Archive:
     if kind is None:
         why = "is not a zip or tar archive" if path.is_file() else "is not a file"
         raise SourceError(f"{path} {why}; give one, or a folder with its content")
-    handle: zipfile.ZipFile | TarReader | None = None
     try:
-        handle = zipfile.ZipFile(path) if kind == "zip" else TarReader(path)
-        entries = _zip_entries(handle, path) if isinstance(handle, zipfile.ZipFile) else handle.entries()
-        members = checked_members(path, limits, entries)
-        return Archive(path, handle, {member.name: (member, entry) for member, entry in members})
-    except BaseException as error:
-        if handle is not None:
-            handle.close()
-        if isinstance(error, _FAULTS):
-            raise damaged(path, error) from error
-        raise
+        with ExitStack() as opened:
+            handle = zipfile.ZipFile(path) if kind == "zip" else TarReader(path)
+            opened.callback(handle.close)
+            entries = _zip_entries(handle, path) if isinstance(handle, zipfile.ZipFile) else handle.entries()
+            members = checked_members(path, limits, entries)
+            archive = Archive(path, handle, {member.name: (member, entry) for member, entry in members})
+            opened.pop_all()
+            return archive
+    except _FAULTS as error:
+        raise damaged(path, error) from error
 
 
 def damaged(path: Path, error: BaseException) -> SourceError:

@@ -57,8 +57,7 @@ def rgb(small: Image.Image, profile: object) -> Image.Image:
         small: in a mode that :func:`resizable` returns.
         profile: the file's ICC profile; an unusable one is ignored.
     """
-    if small.mode == "LAB":
-        profile = _LAB
+    profile = _LAB if small.mode == "LAB" else profile
     if (
         isinstance(profile, bytes)
         and profile
@@ -81,8 +80,7 @@ def _stretched(values: NDArray[Any], top: float | None = None) -> NDArray[np.uin
     """Return values as 0 to 255: from 0 to ``top``, or without it from the smallest to the largest value."""
     low, high = (float(values.min()), float(values.max())) if top is None else (0.0, top)
     scale = 255.0 / (high - low) if high > low else 0.0
-    grey: NDArray[np.uint8] = np.rint((values.astype(np.float32) - low) * scale).astype(np.uint8)
-    return grey
+    return ((values.astype(np.float32) - low) * scale).round().astype(np.uint8)
 
 
 @lru_cache(maxsize=8)  # the images of a collection come from a few devices; building a transform takes milliseconds

@@ -17,24 +17,15 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 # For each EXIF orientation (Exif 2.32, tag 0x0112): the operation that makes it upright, and the position of an upright box
 # in the stored image: x and y are swapped, then the stored x and y are counted from the other end.
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_SWAP_FLIP_X_FLIP_Y = {
-    1: (False, False, False),
-    2: (False, True, False),
-    3: (False, True, True),
-    4: (False, False, True),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
+_ORIENTATIONS: dict[int, tuple[Image.Transpose | None, bool, bool, bool]] = {
+    1: (None, False, False, False),
+    2: (Image.Transpose.FLIP_LEFT_RIGHT, False, True, False),
+    3: (Image.Transpose.ROTATE_180, False, True, True),
+    4: (Image.Transpose.FLIP_TOP_BOTTOM, False, False, True),
+    5: (Image.Transpose.TRANSPOSE, True, False, False),
+    6: (Image.Transpose.ROTATE_270, True, False, True),
+    7: (Image.Transpose.TRANSVERSE, True, True, True),
+    8: (Image.Transpose.ROTATE_90, True, True, False),
 }
 
 
@@ -94,9 +85,8 @@ def resized(picture: Picture, box: Box, preprocessing: Preprocessing) -> Image.I
         Image.Resampling[preprocessing.interpolation.upper()],
         box=_stored_box(picture, fractions),
     )
-    if picture.orientation in _TRANSPOSE:
-        small = small.transpose(_TRANSPOSE[picture.orientation])
-    return small
+    transpose = _ORIENTATIONS[picture.orientation][0]
+    return small if transpose is None else small.transpose(transpose)
 
 
 def padded(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
@@ -128,7 +118,7 @@ def _window(width: float, height: float, preprocessing: Preprocessing) -> tuple[
 
 def _stored_box(picture: Picture, box: Box) -> tuple[float, float, float, float]:
     """Return a box of the upright image as left, upper, right, lower in the stored pixels, clipped to them."""
-    swap, flip_x, flip_y = _SWAP_FLIP_X_FLIP_Y[picture.orientation]
+    _, swap, flip_x, flip_y = _ORIENTATIONS[picture.orientation]
     x, y, w, h = (box[1], box[0], box[3], box[2]) if swap else box
     x = 1 - x - w if flip_x else x
     y = 1 - y - h if flip_y else y

@@ -177,10 +177,8 @@ def _opened(data: bytes, frame: int) -> Image.Image:
     stream = io.BytesIO(data)
     if data.startswith(b"\xff\xd8\xff") and frame == 0:
         return _Jpeg(stream)  # Pillow's factory would search for the further frames of an MPO
-    if data.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")):
-        image: Image.Image = _Tiff(stream)
-    else:
-        image = _by_signature(stream, data[:16])
+    is_tiff = data.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"))
+    image = _Tiff(stream) if is_tiff else _by_signature(stream, data[:16])
     if frame:
         try:
             image.seek(frame)
@@ -229,15 +227,9 @@ def _loaded(image: Image.Image, boxes: Sequence[Box], preprocessing: Preprocessi
 
 def _edges_repeated(image: Image.Image) -> Image.Image:
     """Return the image with its last column and row repeated, for content that a shift moves beyond them."""
-    width, height = image.size
-    larger = Image.new(image.mode, (width + 1, height + 1))
-    for at, strip, size in (
-        ((0, 0), (0, 0, width, height), (width, height)),
-        ((width, 0), (width - 1, 0, width, height), (1, height)),
-        ((0, height), (0, height - 1, width, height), (width, 1)),
-        ((width, height), (width - 1, height - 1, width, height), (1, 1)),
-    ):
-        larger.paste(image.resize(size, Image.Resampling.NEAREST, box=strip), at)
+    larger = Image.new(image.mode, (image.width + 1, image.height + 1))
+    for shift in ((1, 1), (1, 0), (0, 1), (0, 0)):  # the last covers all but one column and row of the earlier ones
+        larger.paste(image, shift)
     return larger
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bioclip_core.captions import Caption, captions_for_labels
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError
-from bioclip_core.labels.label_set import FORMAT_VERSION, Block, LabelSet, table_of, taxonomic_order
+from bioclip_core.labels.label_set import FORMAT_VERSION, Block, LabelSet, distinct_taxa, table_of, taxonomic_order
 from bioclip_core.labels.writing import ROWS_PER_CHUNK, Draft, make_label_set, taxa_digest
 from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
@@ -54,7 +54,9 @@ def build_label_set(
         LabelSetError: if there are no taxa, or the folder holds something else.
         NoTextTower: if the encoder is image-only.
     """
-    distinct, merged, empty = _distinct(taxa)
+    taxa = list(taxa)
+    named = [taxon for taxon in taxa if taxon.rank is not None]
+    distinct, _ = distinct_taxa(named)
     if not distinct:
         raise LabelSetError("no taxa: the table has no row with a name at any rank")
     table = table_of(distinct)
@@ -72,23 +74,7 @@ def build_label_set(
         folder, table.take(order), encoder.dimension, recipe, block, {"captions": caption.value},
         partial(_embed_into, taxa=ordered, encoder=encoder, caption=caption, progress=progress), resume=True,
     )  # fmt: skip
-    return Built(labels, merged, empty, resumed_at)
-
-
-def _distinct(taxa: Iterable[Taxon]) -> tuple[list[Taxon], int, int]:
-    """Return one taxon per lineage, with the first common name of its rows, and the numbers of merged and empty rows."""
-    found: dict[tuple[str, ...], Taxon] = {}
-    merged = empty = 0
-    for taxon in taxa:
-        if taxon.rank is None:
-            empty += 1
-        elif (known := found.get(taxon.lineage)) is None:
-            found[taxon.lineage] = taxon
-        else:
-            merged += 1
-            if taxon.common_name and not known.common_name:
-                found[taxon.lineage] = replace(known, common_name=taxon.common_name)
-    return list(found.values()), merged, empty
+    return Built(labels, len(named) - len(distinct), len(taxa) - len(named), resumed_at)
 
 
 def _embed_into(

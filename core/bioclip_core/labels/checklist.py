@@ -43,7 +43,7 @@ class NameIndex:
         codes = self._column("species").codes.get(epithet.lower())
         if of_genus is None or codes is None:
             return None
-        rows = of_genus[np.isin(self._labels.codes("species")[of_genus], codes)]
+        rows = of_genus[np.isin(self._labels.codes["species"][of_genus], codes)]
         return rows if len(rows) else None
 
 
@@ -51,7 +51,7 @@ class _Column:
     """One column of a label set, with its rows sorted by code so that a lookup does not read N rows."""
 
     def __init__(self, labels: LabelSet, name: str) -> None:
-        codes, names = labels.codes(name), labels.column(name).dictionary.to_pylist()
+        codes, names = labels.codes[name], labels.dictionaries[name].to_pylist()
         self.codes: dict[str, list[int]] = {}
         """Codes of each name in lower case: several for names that differ only in case."""
         for code, text in enumerate(names):
@@ -90,9 +90,9 @@ def _matches(labels: LabelSet, level: str, wanted: str) -> NDArray[np.bool_]:
     spans = labels.spans(level)
 
     def has(column: str, text: str) -> NDArray[np.bool_]:
-        names = labels.column(column).dictionary.to_pylist()
+        names = labels.dictionaries[column].to_pylist()
         codes = [code for code, name in enumerate(names) if name and text in name.lower()]
-        return np.isin(labels.codes(column)[spans.starts_S], codes)
+        return np.isin(labels.codes[column][spans.starts_S], codes)
 
     if level not in ("species", "label"):
         return has(level, wanted) & spans.named_S
@@ -220,5 +220,5 @@ def _several_parents(labels: LabelSet, rank: Rank) -> list[str]:
     """Return the names with more than one path: homonyms across kingdoms, or one taxon placed twice."""
     spans = labels.spans(rank.value)
     named_rows = spans.starts_S[spans.named_S]
-    _, first, counts = np.unique(labels.codes(rank.value)[named_rows], return_index=True, return_counts=True)
+    _, first, counts = np.unique(labels.codes[rank.value][named_rows], return_index=True, return_counts=True)
     return sorted(labels.taxon(int(row)).lineage[rank.depth] for row in named_rows[first[counts > 1]])

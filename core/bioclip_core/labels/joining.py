@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
 from bioclip_core.labels.checklist import NameIndex
-from bioclip_core.labels.label_set import Block, LabelSet
+from bioclip_core.labels.label_set import Block, LabelSet, distinct_taxa
 from bioclip_core.labels.merging import mapped_rows, row_of, write_merged
 from bioclip_core.labels.prototypes import (
     UNFITTED,
     checked_examples,
-    labels_of,
     left_out_cosines,
     log_sum,
     sums_of,
@@ -114,8 +113,7 @@ class _Evidence:
 
     @property
     def own(self) -> NDArray[np.float64]:
-        own: NDArray[np.float64] = self.cosines_RC[np.arange(len(self.label_of_R)), self.label_of_R]
-        return own
+        return self.cosines_RC[np.arange(len(self.label_of_R)), self.label_of_R]
 
     @property
     def without_own(self) -> NDArray[np.float64]:
@@ -166,7 +164,7 @@ def join_prototypes(
     features = checked_examples(features_ND, taxa, least=1)
     if len(features) < 2:
         raise LabelSetError("prototypes: a single example does not tell how alike images are; give at least two")
-    labels, label_of_N = labels_of(taxa)
+    labels, label_of_N = distinct_taxa(taxa)
     rows, places = _fit_rows(label_of_N, len(text)), matching_rows(text, labels)
     text_side = _text_side(text, features[rows], places[label_of_N[rows]])
     sums_CD = sums_of(features, label_of_N, len(labels))
@@ -270,8 +268,7 @@ def _chosen(
         text.own_R - np.logaddexp(others_R, text.own_R)
     )
     gain_C = np.bincount(evidence.label_of_R, gain_R, len(evidence.counts_C))
-    chosen: NDArray[np.bool_] = ~has_row_C | ((gain_C > _REPLACES) & (evidence.counts_C > 1))
-    return chosen
+    return ~has_row_C | ((gain_C > _REPLACES) & (evidence.counts_C > 1))
 
 
 def _fit(

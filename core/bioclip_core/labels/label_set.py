@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -177,11 +177,7 @@ class LabelSet:
         return self._name(GROUP, row)
 
     def _name(self, column: str, row: int) -> str:
-        return str(self._dictionaries[column][int(self._codes[column][row])].as_py())
-
-    @cached_property
-    def _dictionaries(self) -> dict[str, Any]:
-        return {name: self.column(name).dictionary for name in COLUMNS}  # fetching one costs more than using it
+        return str(self.dictionaries[column][int(self.codes[column][row])].as_py())
 
     def taxon_at(self, row: int, level: str) -> tuple[Taxon, str]:
         """Return the taxon of a row's span at a level, and its rank (the level, or that of the nearest named ancestor)."""
@@ -192,17 +188,15 @@ class LabelSet:
         taxon = self.taxon(row).truncated(Rank(level))
         return taxon, str(taxon.rank or LABEL)
 
-    def column(self, name: str) -> Any:
-        """Return one column of names as a pyarrow dictionary array."""
-        return self.table.column(name).chunk(0)
-
-    def codes(self, name: str) -> NDArray[np.int32]:
-        """Return one column as N integers, equal for equal names."""
-        return self._codes[name]
+    @cached_property
+    def dictionaries(self) -> dict[str, Any]:
+        """The distinct names of each column, as a pyarrow array; fetching one costs more than using it."""
+        return {name: self.table.column(name).chunk(0).dictionary for name in COLUMNS}
 
     @cached_property
-    def _codes(self) -> dict[str, NDArray[np.int32]]:
-        return {name: self.column(name).indices.to_numpy(zero_copy_only=False) for name in COLUMNS}
+    def codes(self) -> dict[str, NDArray[np.int32]]:
+        """N places in the dictionary of each column, equal for equal names."""
+        return {name: self.table.column(name).chunk(0).indices.to_numpy(zero_copy_only=False) for name in COLUMNS}
 
     def spans(self, level: str) -> Spans:
         """Return the taxa of one level. Taxa with different paths from the kingdom are different."""
@@ -214,7 +208,7 @@ class LabelSet:
         changed = np.zeros(max(len(self) - 1, 0), dtype=bool)
         spans = {}
         for level, key in zip(self.levels, keys, strict=True):
-            codes = self.codes(key)
+            codes = self.codes[key]
             changed |= codes[1:] != codes[:-1]
             starts = np.concatenate([[0], np.flatnonzero(changed) + 1]).astype(np.int64)
             spans[level] = Spans(starts, np.append(starts[1:], len(self)), self.named(key)[starts])
@@ -222,7 +216,7 @@ class LabelSet:
 
     def named(self, column: str) -> NDArray[np.bool_]:
         """Return for each of N rows True if it has a name in a column."""
-        return np.asarray(self.codes(column) != int(self._dictionaries[column].index("").as_py()))
+        return np.asarray(self.codes[column] != int(self.dictionaries[column].index("").as_py()))
 
 
 def in_memory(
@@ -278,6 +272,20 @@ def custom_labels(labels: Sequence[str], encoder: Any, groups: Sequence[str] | N
         groups=groups,
         custom=True,
     )
+
+
+def distinct_taxa(taxa: Sequence[Taxon]) -> tuple[list[Taxon], NDArray[np.int64]]:
+    """Return one taxon per lineage, with the first common name of its rows, and the lineage's number for each row."""
+    number: dict[tuple[str, ...], int] = {}
+    labels: list[Taxon] = []
+    label_of_N = np.empty(len(taxa), dtype=np.int64)
+    for row, taxon in enumerate(taxa):
+        index = label_of_N[row] = number.setdefault(taxon.lineage, len(labels))
+        if index == len(labels):
+            labels.append(taxon)
+        elif taxon.common_name and not labels[index].common_name:
+            labels[index] = replace(labels[index], common_name=taxon.common_name)
+    return labels, label_of_N
 
 
 def table_of(taxa: Sequence[Taxon], groups: Sequence[str] | None = None) -> Any:

@@ -97,10 +97,7 @@ def _sources(text: LabelSet, taxa: Sequence[Taxon]) -> NDArray[np.int64]:
         else:
             added.append((_place_of(text, taxon), taxon.lineage, number))
     added.sort()
-    sources: NDArray[np.int64] = np.insert(
-        rows, [place for place, _, _ in added], [-1 - number for _, _, number in added]
-    )
-    return sources
+    return np.insert(rows, [place for place, _, _ in added], [-1 - number for _, _, number in added])
 
 
 def _blocks_of(sources: NDArray[np.int64], text: Block, scales: Block) -> list[Block]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
-from bioclip_core.labels.label_set import Block, LabelSet
+from bioclip_core.labels.label_set import Block, LabelSet, distinct_taxa
 from bioclip_core.labels.writing import write_label_set
 from bioclip_core.taxonomy import Taxon
 
@@ -60,7 +60,7 @@ def build_prototypes(
         LabelSetError: if rows and taxa do not fit, a row is unusable or has no taxon, or fewer than two taxa have examples.
     """
     features = checked_examples(features_ND, taxa)
-    labels, label_of_N = labels_of(taxa)
+    labels, label_of_N = distinct_taxa(taxa)
     mean_D = features.mean(axis=0)
     centred_ND = unit_rows(features - mean_D)
     sums_CD = sums_of(centred_ND, label_of_N, len(labels))
@@ -140,20 +140,6 @@ def checked_examples(features_ND: NDArray[Any], taxa: Sequence[Taxon], *, least:
             "or join the prototype to a text label set"
         )
     return features
-
-
-def labels_of(taxa: Sequence[Taxon]) -> tuple[list[Taxon], NDArray[np.int64]]:
-    """Return the distinct lineages in order of their first example, and the lineage's number for each row."""
-    number: dict[tuple[str, ...], int] = {}
-    labels: list[Taxon] = []
-    label_of_N = np.empty(len(taxa), dtype=np.int64)
-    for row, taxon in enumerate(taxa):
-        index = label_of_N[row] = number.setdefault(taxon.lineage, len(labels))
-        if index == len(labels):
-            labels.append(taxon)
-        elif taxon.common_name and not labels[index].common_name:
-            labels[index] = replace(labels[index], common_name=taxon.common_name)
-    return labels, label_of_N
 
 
 def sums_of(rows_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], count: int) -> NDArray[np.float32]:

@@ -91,8 +91,8 @@ class _NameIndex:
 
 def _has_one_of(labels: LabelSet, rank: Rank, names: set[str]) -> NDArray[np.bool_]:
     """Return a mask of the N labels with one of these names at a rank: a catalog has a few hundred of a million labels."""
-    wanted = np.array([name in names for name in labels.column(rank.value).dictionary.to_pylist()], dtype=bool)
-    return np.asarray(wanted[labels.codes(rank.value)])
+    wanted = np.array([name in names for name in labels.dictionaries[rank.value].to_pylist()], dtype=bool)
+    return np.asarray(wanted[labels.codes[rank.value]])
 
 
 def padded(spans: Sequence[Sequence[int]]) -> NDArray[np.int64]:
