@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from bioclip_core.errors import SourceError, UsageError
@@ -48,8 +49,7 @@ def camtrap_dp_problems(path: Path, base_folder: Path | None = None) -> Iterator
         else:
             yield problem
     for kind, problem in last.items():
-        message = f"and {counts[kind] - SHOWN:,} more of this: {problem.message}"
-        yield Problem(problem.file, "", message, problem.value, problem.severity)
+        yield replace(problem, record="", message=f"and {counts[kind] - SHOWN:,} more of this: {problem.message}")
 
 
 def _all_problems(path: Path, base_folder: Path | None) -> Iterator[Problem]:
@@ -91,14 +91,16 @@ def _other_problems(package: CamtrapPackage, links: Links) -> Iterator[Problem]:
                     skipped.append(row)
                 observation = row.values.get("observationID")
                 if observation and not links.has_observation(observation):
-                    record = f"line {row.line} ({observation}) observationID"
-                    yield Problem(row.file, record, "no observation has this observationID", observation)
+                    fault = "no observation has this observationID"
+                    yield Problem(row.file, f"line {row.line} ({observation}) observationID", fault, observation)
         except SourceError as error:
             yield Problem(DESCRIPTOR, f"resources {name}", str(error))
         if skipped:
-            reason = skipped[0].values.get("reason", "")
-            message = f"{len(skipped):,} answered images are not in the package; the first one: {reason}"
-            yield Problem(skipped[0].file, "", message, skipped[0].values.get("uri", ""), "warning")
+            file, values = skipped[0].file, skipped[0].values
+            message = (
+                f"{len(skipped):,} answered images are not in the package; the first one: {values.get('reason', '')}"
+            )
+            yield Problem(file, "", message, values.get("uri", ""), "warning")
 
 
 class Links(Scratch):
@@ -122,12 +124,12 @@ class Links(Scratch):
 
     def faults(self, table: str, values: Mapping[str, str]) -> Iterator[Fault]:
         """Yield the faults of a row's identifiers, and keep them for later rows."""
-        deployment = values.get("deploymentID", "")
+        deployment = values["deploymentID"]
         if table == "deployments":
             if deployment in self._deployments:
                 yield Fault("deploymentID", "another deployment has this identifier", deployment)
             elif deployment:
-                self._deployments[deployment] = (values.get("deploymentStart", ""), values.get("deploymentEnd", ""))
+                self._deployments[deployment] = (values["deploymentStart"], values["deploymentEnd"])
             return
         if deployment and deployment not in self._deployments:
             yield Fault("deploymentID", "no deployment has this identifier", deployment)
@@ -144,13 +146,13 @@ class Links(Scratch):
             yield Problem("media.csv", "", message, self._first_missing, "warning")
 
     def _media_faults(self, values: Mapping[str, str], deployment: str) -> Iterator[Fault]:
-        name, path, moment = values.get("mediaID", ""), values.get("filePath", ""), values.get("timestamp", "")
+        name, path, moment = values["mediaID"], values["filePath"], values["timestamp"]
         if name and not self._is_new("media", name, deployment):
             yield Fault("mediaID", "another media file has this identifier", name)
         starts, ends = self._deployments.get(deployment, ("", ""))
         if moment and starts and ends and (is_after(starts, moment) or is_after(moment, ends)):
-            shown = f"{moment}, {starts} to {ends}"
-            yield Fault("timestamp", "the time is outside that of the deployment", shown, "warning")
+            message = "the time is outside that of the deployment"
+            yield Fault("timestamp", message, f"{moment}, {starts} to {ends}", "warning")
         if path and not self._is_new("files", path):
             yield Fault("filePath", "another row has the same file", path, "warning")
         if path and "://" not in path:
@@ -159,9 +161,7 @@ class Links(Scratch):
             self._first_missing = self._first_missing or ("" if is_found else path)
 
     def _observation_faults(self, values: Mapping[str, str], deployment: str) -> Iterator[Fault]:
-        name, media, taxon, kind = (
-            values.get(key, "") for key in ("observationID", "mediaID", "scientificName", "observationType")
-        )
+        name, media, taxon = values["observationID"], values["mediaID"], values["scientificName"]
         if name and not self._is_new("observations", name):
             yield Fault("observationID", "another observation has this identifier", name)
         if media:
@@ -169,12 +169,17 @@ class Links(Scratch):
             if found is None:
                 yield Fault("mediaID", "no media file has this identifier", media)
             elif deployment and found[0] in self._deployments and found[0] != deployment:
-                shown = f"{deployment}, {found[0]}"
-                yield Fault("deploymentID", "its media file belongs to another deployment", shown)
+                message = "its media file belongs to another deployment"
+                yield Fault("deploymentID", message, f"{deployment}, {found[0]}")
         kingdom = self._taxa.get(taxon, {}).get("kingdom")
         if taxon and taxon not in self._taxa:
             yield Fault("scientificName", "the package's taxonomic does not have this name", taxon)
-        elif isinstance(kingdom, str) and kingdom and not is_of_animals(kingdom) and kind == "animal":
+        elif (
+            isinstance(kingdom, str)
+            and kingdom
+            and not is_of_animals(kingdom)
+            and values["observationType"] == "animal"
+        ):
             message = "an organism that is not an animal must be unclassified"
             yield Fault("observationType", message, f"{taxon}, {kingdom}")
 

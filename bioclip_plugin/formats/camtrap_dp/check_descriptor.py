@@ -12,23 +12,20 @@ from bioclip_plugin.contracts.problem import Problem, Severity
 from bioclip_plugin.formats.camtrap_dp.package import DESCRIPTOR, version_in
 from bioclip_plugin.formats.camtrap_dp.schema import PROFILE_VERSION, READ_VERSIONS, TABLES, name_fault
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+\Z")
 _RELATIVE = r"(?![./~])(?!.*\.\.).+\Z"
 _RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species", "subspecies")
-_RELATIONS = tuple(
-    """IsCitedBy Cites IsSupplementTo IsSupplementedBy IsContinuedBy Continues IsNewVersionOf IsPreviousVersionOf IsPartOf
-    HasPart IsPublishedIn IsReferencedBy References IsDocumentedBy Documents IsCompiledBy Compiles IsVariantFormOf
+_DATACITE = {
+    "relationType": """IsCitedBy Cites IsSupplementTo IsSupplementedBy IsContinuedBy Continues IsNewVersionOf IsPreviousVersionOf
+    IsPartOf HasPart IsPublishedIn IsReferencedBy References IsDocumentedBy Documents IsCompiledBy Compiles IsVariantFormOf
     IsOriginalFormOf IsIdenticalTo HasMetadata IsMetadataFor Reviews IsReviewedBy IsDerivedFrom IsSourceOf Describes
-    IsDescribedBy HasVersion IsVersionOf Requires IsRequiredBy Obsoletes IsObsoletedBy""".split()
-)
-_RESOURCE_TYPES = tuple(
-    """Audiovisual Book BookChapter Collection ComputationalNotebook ConferencePaper ConferenceProceeding DataPaper Dataset
-    Dissertation Event Image InteractiveResource Journal JournalArticle Model OutputManagementPlan PeerReview PhysicalObject
-    Preprint Report Service Software Sound Standard Text Workflow Other""".split()
-)
-_IDENTIFIERS = tuple(
-    "ARK arXiv bibcode DOI EAN13 EISSN Handle IGSN ISBN ISSN ISTC LISSN LSID PMID PURL UPC URL URN w3id".split()
-)
+    IsDescribedBy HasVersion IsVersionOf Requires IsRequiredBy Obsoletes IsObsoletedBy""",
+    "relatedIdentifierType": """ARK arXiv bibcode DOI EAN13 EISSN Handle IGSN ISBN ISSN ISTC LISSN LSID PMID PURL UPC URL URN
+    w3id""",
+    "resourceTypeGeneral": """Audiovisual Book BookChapter Collection ComputationalNotebook ConferencePaper ConferenceProceeding
+    DataPaper Dataset Dissertation Event Image InteractiveResource Journal JournalArticle Model OutputManagementPlan PeerReview
+    PhysicalObject Preprint Report Service Software Sound Standard Text Workflow Other""",
+}
+"""Words of DataCite for the members of a related identifier."""
 _GEOMETRIES = {"Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
 """Lists around the positions of each geometry of GeoJSON."""
 
@@ -50,8 +47,7 @@ def _is(*kinds: type) -> Callable[[Any], bool]:
 
 
 def _matches(pattern: str) -> Callable[[Any], bool]:
-    compiled = re.compile(pattern)
-    return lambda value: isinstance(value, str) and bool(compiled.match(value))
+    return lambda value: isinstance(value, str) and bool(re.match(pattern, value))
 
 
 def _list_of(least: int, is_good: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -63,19 +59,13 @@ def _one_of(path: str, *words: str) -> _Rule:
 
 
 def _some_of(path: str, least: int, *words: str) -> _Rule:
-    def is_good(value: Any) -> bool:
-        return _list_of(least, lambda entry: entry in words)(value) and len(set(value)) == len(value)
-
-    return _Rule(path, is_good, f"must be a list of {', '.join(words)} without repetition")
-
-
-def _is_address(value: Any) -> bool:
-    return isinstance(value, str) and bool(_ADDRESS.match(value))
+    is_list = _list_of(least, lambda entry: entry in words)
+    message = f"must be a list of {', '.join(words)} without repetition"
+    return _Rule(path, lambda value: is_list(value) and len(set(value)) == len(value), message)
 
 
-def _is_resource_path(value: Any) -> bool:
-    inside = _matches(r"(?![A-Za-z]:[\\/])(?!.*\\)" + _RELATIVE)
-    return all(map(inside, value)) if isinstance(value, list) else inside(value)
+_is_address = _matches(r"[A-Za-z][A-Za-z0-9+.-]*:\S+\Z")
+_is_path_inside = _matches(r"(?![A-Za-z]:[\\/])(?!.*\\)" + _RELATIVE)
 
 
 def _is_moment(value: Any) -> bool:
@@ -90,16 +80,6 @@ def _is_day(value: Any) -> bool:
         return isinstance(value, str) and bool(date.fromisoformat(value))
     except ValueError:
         return False
-
-
-def _are_vernacular_names(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(name, str) and re.fullmatch("[a-z]{3}", code) for code, name in value.items()
-    )
-
-
-def _is_precision(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 360
 
 
 _RELATED_KEYS = ("relationType", "relatedIdentifier", "relatedIdentifierType")
@@ -118,13 +98,15 @@ _RULES = (
     _Rule(" ".join(f"taxonomic[].{rank}" for rank in _RANKS[:-2]), _is(str), "must be a text"),
     _Rule("resources[]", lambda value: not isinstance(value, dict) or ("path" in value) != ("data" in value),
           "must have either a path or data"),
-    _Rule("resources[].path", _is_resource_path, "must be a path inside the package, with forward slashes, or an address"),
+    _Rule("resources[].path", lambda value: all(map(_is_path_inside, value if isinstance(value, list) else [value])),
+          "must be a path inside the package, with forward slashes, or an address"),
     _Rule("created", _is_moment, "must be a date and time with its offset from UTC, such as 2023-02-06T11:23:03Z"),
     _Rule("homepage", lambda value: not value or _is_address(value), "must be a web address"),
     _Rule("project.path", _is_address, "must be a web address"),
     _Rule("references", _list_of(0, _is(str)), "must be a list of texts"),
     _Rule("keywords", _list_of(1, _is(str)), "must be a list of at least one text; leave it out if there are none"),
-    _Rule("coordinatePrecision", _is_precision, "must be a number of degrees above 0, such as 0.001"),
+    _Rule("coordinatePrecision", lambda value: type(value) in (int, float) and 0 < value < 360,
+          "must be a number of degrees above 0, such as 0.001"),
     _Rule("contributors", _list_of(1, lambda _: True), "must be a list with at least one contributor"),
     _Rule("contributors[]", lambda value: isinstance(value, dict) and isinstance(value.get("title"), str)
           and bool(value["title"].strip()), "must be a contributor with a title (the name)"),
@@ -139,7 +121,9 @@ _RULES = (
     _Rule("temporal.start temporal.end", _is_day, "must be a day such as 2020-05-30"),
     _Rule("taxonomic[].scientificName", lambda value: isinstance(value, str) and bool(value), "must be a name"),
     _one_of("taxonomic[].taxonRank", *_RANKS),
-    _Rule("taxonomic[].vernacularNames", _are_vernacular_names, "must be names by language codes of three letters"),
+    _Rule("taxonomic[].vernacularNames", lambda value: isinstance(value, dict)
+          and all(isinstance(name, str) and re.fullmatch("[a-z]{3}", code) for code, name in value.items()),
+          "must be names by language codes of three letters"),
     _Rule("licenses", _list_of(2, lambda _: True),
           "must have two licences, one for the data and one for the media, or be left out"),
     _Rule("licenses[]", lambda value: isinstance(value, dict) and ("name" in value or "path" in value),
@@ -149,10 +133,8 @@ _RULES = (
     _Rule("licenses[].path", _matches(_RELATIVE), "must be a web address, or a file of the package"),
     _Rule("relatedIdentifiers[]", lambda value: isinstance(value, dict)
           and all(isinstance(value.get(key), str) for key in _RELATED_KEYS), f"must have {', '.join(_RELATED_KEYS)}"),
-    _Rule("relatedIdentifiers[].relationType", lambda value: value in _RELATIONS, "must be a word of DataCite"),
-    _Rule("relatedIdentifiers[].relatedIdentifierType", lambda value: value in _IDENTIFIERS, "must be a word of DataCite"),
-    _Rule("relatedIdentifiers[].resourceTypeGeneral", lambda value: value in _RESOURCE_TYPES,
-          "must be a word of DataCite"),
+    *(_Rule(f"relatedIdentifiers[].{key}", words.split().__contains__, "must be a word of DataCite")
+      for key, words in _DATACITE.items()),
     _Rule("sources[]", lambda value: isinstance(value, dict) and isinstance(value.get("title"), str),
           "must be a source with a title"),
 )  # fmt: skip
@@ -170,8 +152,12 @@ def descriptor_problems(descriptor: Mapping[str, Any]) -> Iterator[Problem]:
             for record, value in _parts(descriptor, path):
                 if not rule.is_good(value):
                     yield _problem(record, rule.message, value)
-    if "profile" in descriptor:
-        yield from _profile_problems(descriptor["profile"])
+    for record, profile in _parts(descriptor, "profile"):
+        if fault := _profile_fault(profile):
+            yield _problem(record, fault, profile)
+        elif version_in(profile) != PROFILE_VERSION:
+            message = f"the profile is of an older version with the same tables; the current one is {PROFILE_VERSION}"
+            yield _problem(record, message, profile, "warning")
     for record, message, value in (*_resource_faults(descriptor), *_content_faults(descriptor)):
         yield _problem(record, message, value)
 
@@ -197,16 +183,11 @@ def _parts(value: Any, path: str, record: str = "") -> Iterator[tuple[str, Any]]
             yield place, part
 
 
-def _profile_problems(profile: Any) -> Iterator[Problem]:
+def _profile_fault(profile: Any) -> str:
     version = version_in(profile)
     if version is None or not _is_address(profile):
-        message = f"must be the address of a Camtrap DP profile, such as that of version {PROFILE_VERSION}"
-        yield _problem("profile", message, profile)
-    elif version not in READ_VERSIONS:
-        yield _problem("profile", f"version {version} is unknown; the check is for {PROFILE_VERSION}", profile)
-    elif version != PROFILE_VERSION:
-        message = f"the profile is of an older version with the same tables; the current one is {PROFILE_VERSION}"
-        yield _problem("profile", message, profile, "warning")
+        return f"must be the address of a Camtrap DP profile, such as that of version {PROFILE_VERSION}"
+    return "" if version in READ_VERSIONS else f"version {version} is unknown; the check is for {PROFILE_VERSION}"
 
 
 def _resource_faults(descriptor: Mapping[str, Any]) -> _Faults:
@@ -226,8 +207,11 @@ def _resource_faults(descriptor: Mapping[str, Any]) -> _Faults:
             yield f"{record}.profile", "must be tabular-data-resource", profile
         found = version_in(schema)
         if not _is_address(schema) or found not in READ_VERSIONS:
-            message = f"must be the address of the schema of {name} of version {PROFILE_VERSION}"
-            yield f"{record}.schema", message, schema
+            yield (
+                f"{record}.schema",
+                f"must be the address of the schema of {name} of version {PROFILE_VERSION}",
+                schema,
+            )
         elif version in READ_VERSIONS and found != version:
             yield f"{record}.schema", f"the schema is of version {found}, but the profile of {version}", schema
     for table in TABLES:
@@ -258,11 +242,11 @@ def _geometry_faults(record: str, value: Any) -> _Faults:
     if not isinstance(value, dict):
         yield record, "must be a GeoJSON object", value
         return
-    kind, collections = value.get("type"), {"FeatureCollection": "features", "GeometryCollection": "geometries"}
+    kind = value.get("type")
     if kind == "Feature":
         yield from _geometry_faults(f"{record}.geometry", value.get("geometry"))
     elif kind in ("FeatureCollection", "GeometryCollection"):
-        member = collections[kind]
+        member = "features" if kind == "FeatureCollection" else "geometries"
         if not isinstance(value.get(member), list):
             yield f"{record}.{member}", "must be a list", value.get(member)
         for place, part in _parts(value, f"{member}[]", f"{record}."):

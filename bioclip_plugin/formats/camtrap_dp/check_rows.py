@@ -11,6 +11,7 @@ from bioclip_plugin.contracts.problem import Problem, Severity
 from bioclip_plugin.formats.camtrap_dp.package import CsvRow, is_utf_8
 from bioclip_plugin.formats.camtrap_dp.schema import BOX, MISSING, TABLES, Column, fault_of, is_json_object
 
+Cells = Mapping[str, str]
 _ROUNDING = 1e-4  # some programs round boxes to four digits, and two roundings add up
 _INVISIBLE = ("Cf", "Zl", "Zp")
 
@@ -21,7 +22,7 @@ class CheckedRow(NamedTuple):
     record: str
     """``line 7 (ID)``."""
     values: dict[str, str]
-    """Cells by column; empty for a missing or faulty value."""
+    """Cells by column of the table; empty for a missing or faulty value."""
     faulty: frozenset[str]
     """Columns whose cell is faulty."""
 
@@ -42,10 +43,10 @@ def checked_rows(rows: Iterator[CsvRow], file: str, table: str) -> Iterator[Chec
         if row.fault or not row.cells:
             yield Problem(file, f"line {row.line}", row.fault or "the line is empty")
         elif len(row.cells) != len(columns):
-            message = f"the line has {len(row.cells)} cells where the header has {len(columns)}"
-            yield Problem(file, f"line {row.line}", message)
+            fault = f"the line has {len(row.cells)} cells where the header has {len(columns)}"
+            yield Problem(file, f"line {row.line}", fault)
         else:
-            yield from _checked_row(row, columns, file)
+            yield from _checked_row(row, columns, file, dict.fromkeys(TABLES[table], ""))
 
 
 def _header_problems(header: list[str], file: str, expected: list[str]) -> Iterator[Problem]:
@@ -64,9 +65,10 @@ def _header_problems(header: list[str], file: str, expected: list[str]) -> Itera
             yield Problem(file, "line 1", message, ", ".join(names))
 
 
-def _checked_row(row: CsvRow, columns: Sequence[Column | None], file: str) -> Iterator[CheckedRow | Problem]:
+def _checked_row(
+    row: CsvRow, columns: Sequence[Column | None], file: str, values: dict[str, str]
+) -> Iterator[CheckedRow | Problem]:
     record = f"line {row.line} ({row.cells[0]})"
-    values: dict[str, str] = {}
     faulty: list[str] = []
     for column, cell in zip(columns, row.cells, strict=True):
         if column is None:
@@ -75,8 +77,9 @@ def _checked_row(row: CsvRow, columns: Sequence[Column | None], file: str) -> It
         if cell or column.required:
             fault = fault_of(column, cell) if is_utf_8(cell) else "the cell is not in UTF-8"
         if fault:
-            shown = cell.encode("utf-8", "backslashreplace").decode()[:200]
-            yield Problem(file, f"{record} {column.name}", fault, shown)
+            yield Problem(
+                file, f"{record} {column.name}", fault, cell.encode("utf-8", "backslashreplace").decode()[:200]
+            )
             faulty.append(column.name)
         values[column.name] = "" if fault or cell in MISSING else cell
     yield CheckedRow(record, values, frozenset(faulty))
@@ -91,70 +94,98 @@ class Fault(NamedTuple):
     severity: Severity = "error"
 
 
-def _deployment_faults(values: Mapping[str, str]) -> Iterator[Fault]:
-    yield from _order_faults(values, "deploymentStart", "deploymentEnd")
-    if values.get("cameraHeight") and values.get("cameraDepth"):
-        yield Fault("cameraDepth", "height and depth exclude each other", values["cameraDepth"], "warning")
+class _Contradiction(NamedTuple):
+    """Cells of one row that exclude each other, or need each other."""
+
+    column: str
+    message: str
+    """With the names of columns in braces, which stand for their cells."""
+    is_found: Callable[[Cells], object]
+    severity: Severity = "error"
 
 
-def _media_faults(values: Mapping[str, str]) -> Iterator[Fault]:
-    path = values.get("filePath", "")
+_DEPTH_AND_HEIGHT = _Contradiction(
+    "cameraDepth",
+    "height and depth exclude each other",
+    lambda row: row["cameraHeight"] and row["cameraDepth"],
+    "warning",
+)
+_IN_LEVELS = (
+    _Contradiction("mediaID", "an observation of one image needs its mediaID",
+                   lambda row: row["observationLevel"] == "media" and not row["mediaID"]),
+    _Contradiction("mediaID", "an observation of an event must not have a mediaID",
+                   lambda row: row["observationLevel"] == "event" and row["mediaID"], "warning"),
+    _Contradiction("eventID", "an observation of an event needs its eventID",
+                   lambda row: row["observationLevel"] == "event" and not row["eventID"], "warning"),
+)  # fmt: skip
+_NAMELESS = "a classification by a {classificationMethod} needs the name of its author"
+_IN_CLASSIFICATIONS = (
+    _Contradiction("classifiedBy", _NAMELESS,
+                   lambda row: row["classificationMethod"] == "machine" and not row["classifiedBy"].strip()),
+    _Contradiction("classifiedBy", _NAMELESS,
+                   lambda row: row["classificationMethod"] == "human" and not row["classifiedBy"].strip(), "warning"),
+    _Contradiction("classificationMethod", "a classification needs its method, human or machine",
+                   lambda row: not row["classificationMethod"] and (row["classifiedBy"] or row["classificationProbability"]),
+                   "warning"),
+    _Contradiction("scientificName", "an observation of type {observationType} must not have a name",
+                   lambda row: row["scientificName"] and row["observationType"] in ("blank", "vehicle"), "warning"),
+    _Contradiction("scientificName",
+                   "Camtrap DP lacks a type for organisms that are not animals; the observation is unclassified in spite of its name",
+                   lambda row: row["scientificName"] and row["observationType"] == "unclassified", "warning"),
+    _Contradiction("count", "a blank observation must not have a count",
+                   lambda row: row["count"] and row["observationType"] == "blank", "warning"),
+)  # fmt: skip
+
+
+def _contradictions(row: Cells, *kinds: _Contradiction) -> Iterator[Fault]:
+    for kind in kinds:
+        if kind.is_found(row):
+            yield Fault(kind.column, kind.message.format_map(row), row[kind.column].strip(), kind.severity)
+
+
+def _deployment_faults(row: Cells) -> Iterator[Fault]:
+    yield from _order_faults(row, "deploymentStart", "deploymentEnd")
+    yield from _contradictions(row, _DEPTH_AND_HEIGHT)
+
+
+def _media_faults(row: Cells) -> Iterator[Fault]:
+    path = row["filePath"]
     if not path.isprintable() and any(category(letter) in _INVISIBLE for letter in path):
         # Such as a character that turns the direction of writing.
         shown = "".join(f"<U+{ord(letter):04X}>" if category(letter) in _INVISIBLE else letter for letter in path)
         yield Fault("filePath", "the path contains invisible characters", shown, "warning")
-    if values.get("exifData") and not is_json_object(values["exifData"]):
-        yield Fault("exifData", "must be a JSON object", values["exifData"][:80], "warning")
+    if row["exifData"] and not is_json_object(row["exifData"]):
+        yield Fault("exifData", "must be a JSON object", row["exifData"][:80], "warning")
 
 
-def _observation_faults(values: Mapping[str, str]) -> Iterator[Fault]:
-    level, kind = values.get("observationLevel", ""), values.get("observationType", "")
-    if level == "media" and not values.get("mediaID"):
-        yield Fault("mediaID", "an observation of one image needs its mediaID")
-    if level == "event" and values.get("mediaID"):
-        yield Fault("mediaID", "an observation of an event must not have a mediaID", values["mediaID"], "warning")
-    if level == "event" and not values.get("eventID"):
-        yield Fault("eventID", "an observation of an event needs its eventID", "", "warning")
-    yield from _order_faults(values, "eventStart", "eventEnd")
-    yield from _box_faults(values, level)
-    method, name = values.get("classificationMethod", ""), values.get("scientificName", "")
-    if method and not values.get("classifiedBy", "").strip():
-        severity: Severity = "error" if method == "machine" else "warning"
-        yield Fault("classifiedBy", f"a classification by a {method} needs the name of its author", "", severity)
-    if not method and (values.get("classifiedBy") or values.get("classificationProbability")):
-        yield Fault("classificationMethod", "a classification needs its method, human or machine", "", "warning")
-    if name and kind in ("blank", "vehicle"):
-        yield Fault("scientificName", f"an observation of type {kind} must not have a name", name, "warning")
-    if name and kind == "unclassified":
-        message = "Camtrap DP lacks a type for organisms that are not animals; the observation is unclassified in spite of its name"
-        yield Fault("scientificName", message, name, "warning")
-    if values.get("count") and kind == "blank":
-        yield Fault("count", "a blank observation must not have a count", values["count"], "warning")
+def _observation_faults(row: Cells) -> Iterator[Fault]:
+    yield from _contradictions(row, *_IN_LEVELS)
+    yield from _order_faults(row, "eventStart", "eventEnd")
+    yield from _box_faults(row)
+    yield from _contradictions(row, *_IN_CLASSIFICATIONS)
 
 
-def _box_faults(values: Mapping[str, str], level: str) -> Iterator[Fault]:
-    cells = [values.get(name, "") for name in BOX]
-    if not any(cells):
-        return
+def _box_faults(row: Cells) -> Iterator[Fault]:
+    cells = [row[name] for name in BOX]
     if not all(cells):
-        shown = " ".join(cell or "-" for cell in cells)
-        yield Fault("bboxX", f"a box needs all of {', '.join(BOX)}, or none", shown)
+        if any(cells):
+            message = f"a box needs all of {', '.join(BOX)}, or none"
+            yield Fault("bboxX", message, " ".join(cell or "-" for cell in cells))
         return
     for start, size, side in ((0, 2, "at the right"), (1, 3, "below")):
         if float(cells[start]) + float(cells[size]) > 1 + _ROUNDING:
             message = f"the box leaves the image {side}: {BOX[start]} + {BOX[size]} is above 1"
             yield Fault(BOX[size], message, f"{cells[start]} + {cells[size]}")
-    if level == "event":
+    if row["observationLevel"] == "event":
         yield Fault("bboxX", "an observation of an event must not have a box", " ".join(cells))
 
 
-def _order_faults(values: Mapping[str, str], start: str, end: str) -> Iterator[Fault]:
-    starts, ends = values.get(start, ""), values.get(end, "")
-    if starts and ends and is_after(starts, ends):
-        yield Fault(end, "the end is before the start", f"{starts} {ends}")
+def _order_faults(row: Cells, start: str, end: str) -> Iterator[Fault]:
+    if row[start] and row[end] and is_after(row[start], row[end]):
+        yield Fault(end, "the end is before the start", f"{row[start]} {row[end]}")
 
 
-FAULTS: Mapping[str, Callable[[Mapping[str, str]], Iterator[Fault]]] = {
+FAULTS: Mapping[str, Callable[[Cells], Iterator[Fault]]] = {
     "deployments": _deployment_faults,
     "media": _media_faults,
     "observations": _observation_faults,

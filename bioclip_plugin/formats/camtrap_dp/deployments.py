@@ -32,8 +32,8 @@ def read_deployments(path: Path, time_zone: str | None) -> dict[str, Deployment]
     """
     shown = f"the table of deployments {path}"
     text = _text_of(path, shown)
-    first_line = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first_line.count))
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     found: dict[str, Deployment] = {}
     try:
         columns = _column_names(next(reader, []), shown)
@@ -59,10 +59,11 @@ def deployment_of(cells: Mapping[str, str], time_zone: str | None, where: str) -
     Raises:
         UsageError: beginning with ``where``, for a cell that cannot be used.
     """
-    good = {}
-    for column in TABLES["deployments"].values():
-        if cell := _cell(column, cells.get(column.name, "").strip(), time_zone, where):
-            good[column.name] = cell
+    good = {
+        name: cell
+        for name, column in TABLES["deployments"].items()
+        if (cell := _cell(column, cells.get(name, "").strip(), time_zone, where))
+    }
     starts, ends = (datetime.fromisoformat(good[name]) for name in ("deploymentStart", "deploymentEnd"))
     if ends < starts:
         raise UsageError(

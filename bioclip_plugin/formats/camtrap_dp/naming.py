@@ -11,6 +11,8 @@ from bioclip_plugin.formats.camtrap_dp.schema import name_fault
 from bioclip_plugin.store.records import StoredRegion
 
 HOMO_SAPIENS = Taxon("Animalia", "Chordata", "Mammalia", "Primates", "Hominidae", "Homo", "sapiens")
+_KINDS = {"person": "human", "human": "human", "vehicle": "vehicle", "blank": "blank"}
+"""Observation types of a detector's categories and of verdicts that are not a name."""
 # Some collections leave the kingdom out; these taxa are animals without it.
 _ANIMAL_PHYLA = frozenset(
     "Chordata Arthropoda Mollusca Annelida Echinodermata Cnidaria Porifera Nematoda Platyhelminthes".split()
@@ -38,27 +40,28 @@ class Naming(NamedTuple):
 
 def naming_of(region: StoredRegion) -> Naming | None:
     """Return a run's result for a region; None for a box below the detector's threshold, which shows nothing."""
-    decision = region.decision
-    category = region.region.category if region.region else ""
+    decision, box = region.decision, region.region
+    category = box.category if box else ""
     if decision is None:
-        confidence = region.region.confidence if region.region else None
         if region.classified:
             return Naming("unclassified")
-        if category in ("person", "human"):
-            return Naming("human", HOMO_SAPIENS, confidence)
-        if category in ("vehicle", "blank"):
-            return Naming(category, None, confidence)
-        return None if category in ("animal", "") else Naming("unclassified", None, confidence, category)
+        if box is None or category in ("animal", ""):
+            return None
+        return _nameless(category, box.confidence) or Naming("unclassified", None, box.confidence, category)
     if not region.classified and decision.verdict in ("unknown", "blank"):
         return None
-    probability = decision.candidate.probability if decision.candidate else None
-    if decision.verdict == "person":
-        return Naming("human", HOMO_SAPIENS, probability)
-    if decision.verdict in ("vehicle", "blank"):
-        return Naming(decision.verdict, None, probability)
-    if decision.verdict == "unknown" or decision.candidate is None:
+    candidate = decision.candidate
+    if naming := _nameless(decision.verdict, candidate.probability if candidate else None):
+        return naming
+    if decision.verdict == "unknown" or candidate is None:
         return Naming("unknown")
-    return _naming_of_candidate(decision.candidate, is_detected=category == "animal")
+    return _naming_of_candidate(candidate, is_detected=category == "animal")
+
+
+def _nameless(word: str, probability: float | None) -> Naming | None:
+    """Return the result for a category or verdict that needs no name from the model; None for others."""
+    kind = _KINDS.get(word)
+    return Naming(kind, HOMO_SAPIENS if kind == "human" else None, probability) if kind else None
 
 
 def _naming_of_candidate(candidate: Candidate, *, is_detected: bool) -> Naming:
@@ -95,8 +98,11 @@ def named_taxon(taxon: Taxon) -> Taxon | None:
     for rank in reversed(RANKS):
         if taxon.lineage[rank.depth]:
             found = taxon.truncated(rank)
-            name = found.scientific_name
-            if (rank is not Rank.SPECIES or found.genus) and name and not name_fault(name):
+            if (
+                (rank is not Rank.SPECIES or found.genus)
+                and found.scientific_name
+                and not name_fault(found.scientific_name)
+            ):
                 return found
     return None
 

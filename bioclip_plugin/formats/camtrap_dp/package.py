@@ -138,8 +138,9 @@ class CamtrapPackage:
             header = [cell.strip() for cell in first.cells]
             lacking = [column for column in _NEEDED.get(str(resource.get("name")), ()) if column not in header]
             if lacking:
-                has = ", ".join(header) or "none"
-                raise SourceError(f"{self.address}: {file} lacks {', '.join(lacking)}; it has {has}")
+                raise SourceError(
+                    f"{self.address}: {file} lacks {', '.join(lacking)}; it has {', '.join(header) or 'none'}"
+                )
             for row in rows:
                 if row.fault or row.cells:
                     yield _package_row(file, header, row)
@@ -225,22 +226,14 @@ def is_package(address: str) -> bool:
             path = path / DESCRIPTOR
         if not path.is_file():
             return False
-        if archive_kind(path) == "zip":
-            return _is_zipped_package(path)
-        with path.open("rb") as file:
-            return _is_descriptor(file.read(_LOOK_AT))
-    except (OSError, ValueError):
-        return False
-
-
-def _is_zipped_package(path: Path) -> bool:
-    try:
+        if archive_kind(path) != "zip":
+            with path.open("rb") as file:
+                return _is_descriptor(file.read(_LOOK_AT))
         with zipfile.ZipFile(path) as archive:  # only looks: no member is used before the gate has checked all of them
             name = _descriptor_in(archive.namelist())
-            if name is None:
-                return False
-            with archive.open(name) as file:
-                return _is_descriptor(file.read(_LOOK_AT))
+            return name is not None and _is_descriptor(archive.open(name).read(_LOOK_AT))
+    except (OSError, ValueError):
+        return False
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise damaged(path, error) from error
     except RuntimeError:  # encrypted, or compressed in an unknown way: opening it reports that

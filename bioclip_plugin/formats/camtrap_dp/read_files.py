@@ -93,9 +93,9 @@ class MediaFiles:
 
 def media_metadata(values: Mapping[str, str], package: CamtrapPackage, deployments: Deployments) -> dict[str, Any]:
     """Return a media row, its deployment and its package's name, from which an export writes them again."""
-    about = {key: package.descriptor.get(key) for key in ("id", "name", "title", "version")}
+    described = ((key, package.descriptor.get(key)) for key in ("id", "name", "title", "version"))
     return {
         MEDIA_KEY: dict(values),
         DEPLOYMENT_KEY: dict(deployments.get(values.get("deploymentID", ""), {})),
-        PACKAGE_KEY: {key: str(value) for key, value in about.items() if value},
+        PACKAGE_KEY: {key: str(value) for key, value in described if value},
     }

@@ -40,8 +40,8 @@ class ObservationIndex(Scratch):
         """Read all observations, and yield an entry for each that cannot be used."""
         for number, row in enumerate(package.rows(package.table("observations")), start=1):
             if fault := row.fault or self._enter(row, number, deployments, zone):
-                given = row.values.get("observationID", "without observationID")
-                yield Unlisted(f"{package.address}/{row.where}", f"observation {given} (line {row.line}): {fault}")
+                name = row.values.get("observationID", "without observationID")
+                yield Unlisted(f"{package.address}/{row.where}", f"observation {name} (line {row.line}): {fault}")
         self._database.execute("CREATE INDEX spans_by_deployment ON spans (deployment, starts)")
 
     def _enter(

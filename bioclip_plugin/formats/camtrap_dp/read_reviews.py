@@ -6,6 +6,7 @@ import json
 import logging
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from bioclip_core.errors import UsageError
@@ -15,8 +16,7 @@ from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage
 from bioclip_plugin.formats.camtrap_dp.read_files import (
-    DEPLOYMENT_KEY,
-    PACKAGE_KEY,
+    MEDIA_KEY,
     Deployments,
     MediaFiles,
     media_metadata,
@@ -51,8 +51,9 @@ class _Rows(Scratch):
     def __init__(self, package: CamtrapPackage) -> None:
         super().__init__(_TABLES)
         rows = (row.values for row in package.rows(package.table("media")) if row.values.get("mediaID"))
-        media = ((cells["mediaID"], json.dumps(cells)) for cells in rows)
-        self._database.executemany("INSERT OR IGNORE INTO media VALUES (?, ?)", media)
+        self._database.executemany(
+            "INSERT OR IGNORE INTO media VALUES (?, ?)", ((cells["mediaID"], json.dumps(cells)) for cells in rows)
+        )
 
     def is_new(self, observation: str) -> bool:
         return self._database.execute("INSERT OR IGNORE INTO observations VALUES (?)", (observation,)).rowcount == 1
@@ -151,11 +152,9 @@ def _details_of(
     """Return the cells of an observation under the names of their columns, and the rows that it refers to."""
     details: dict[str, Any] = dict(cells)
     for name, number in _NUMBERS.items():
-        try:
+        with suppress(KeyError, ValueError):  # missing, or not a number and kept as it was written
             details[name] = number(cells[name])
-        except (KeyError, ValueError):
-            continue  # missing, or not a number and kept as it was written
-    if media is not None:
-        return details | media_metadata(media, package, deployments)
-    metadata = media_metadata(cells, package, deployments)
-    return details | {key: metadata[key] for key in (DEPLOYMENT_KEY, PACKAGE_KEY)}
+    details |= media_metadata(cells if media is None else media, package, deployments)
+    if media is None:
+        del details[MEDIA_KEY]
+    return details

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Literal
 from unicodedata import category
 
@@ -34,6 +35,12 @@ _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)([.,]\d+)?(Z|[+-]\d\d:?
 _MEDIATYPE = re.compile(r"(image|video|audio)/.+\Z")
 _WEB = re.compile(r"https?://[^\s/]+", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_NOT_IN_PATHS = (
+    ("^[A-Za-z]:", "the path names a drive of one computer; give a path relative to the package, or a web address"),
+    (r"^[./~\\]", "must be a relative path that does not begin with '.', '/', '\\' or '~'"),
+    (r"\.\.", "'..' is not allowed in a path"),
+    (r"\\", "must have forward slashes between folders"),
+)
 _ABBREVIATED = re.compile(r"(^|\s)[^\W\d_]{1,3}\.(\s|$)")
 _QUALIFIED = re.compile(r"\s(cf|aff|sp|spp|indet|nr)\.?(\s|$)", re.IGNORECASE)
 
@@ -42,14 +49,9 @@ def path_fault(cell: str) -> str:
     """Return why a cell is not a file path (relative, forward slashes) or a web address; empty if it is one."""
     if _SCHEME.match(cell):
         return "" if _WEB.match(cell) and ".." not in cell else "an address must begin with http:// or https://"
-    if re.match(r"[A-Za-z]:[\\/]?", cell):
-        return "the path names a drive of one computer; give a path relative to the package, or a web address"
-    if cell.startswith((".", "/", "~", "\\")):
-        return "must be a relative path that does not begin with '.', '/', '\\' or '~'"
-    if ".." in cell:
-        return "'..' is not allowed in a path"
-    if "\\" in cell:
-        return "must have forward slashes between folders"
+    for pattern, fault in _NOT_IN_PATHS:
+        if re.search(pattern, cell):
+            return fault
     has_controls = not cell.isprintable() and any(category(letter) in ("Cc", "Cs") for letter in cell)
     return "the path contains a control character" if has_controls else ""
 
@@ -75,10 +77,6 @@ def _identifier_fault(cell: str) -> str:
     return "" if cell == cell.strip() else "an identifier must not begin or end with white space"
 
 
-def _mediatype_fault(cell: str) -> str:
-    return "" if _MEDIATYPE.match(cell) else "must be the media type of an image, video or sound, such as image/jpeg"
-
-
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column: its type and constraints."""
@@ -93,8 +91,7 @@ class Column:
     """Further check of a text: returns the fault, or an empty text."""
 
 
-def _required(name: str, kind: Kind = "string", *allowed: str, check: Callable[[str], str] | None = None) -> Column:
-    return Column(name, kind, required=True, allowed=allowed, check=check)
+_required = partial(Column, required=True)
 
 
 def _table(*columns: Column) -> Mapping[str, Column]:
@@ -139,7 +136,8 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
         _required("filePath", check=path_fault),
         _required("filePublic", "boolean"),
         Column("fileName"),
-        _required("fileMediatype", check=_mediatype_fault),
+        _required("fileMediatype", check=lambda cell: "" if _MEDIATYPE.match(cell)
+                  else "must be the media type of an image, video or sound, such as image/jpeg"),
         Column("exifData", "any"),
         Column("favorite", "boolean"),
         Column("mediaComments"),
@@ -151,8 +149,8 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
         Column("eventID", check=_identifier_fault),
         _required("eventStart", "datetime"),
         _required("eventEnd", "datetime"),
-        _required("observationLevel", "string", "media", "event"),
-        _required("observationType", "string", "animal", "human", "vehicle", "blank", "unknown", "unclassified"),
+        _required("observationLevel", allowed=("media", "event")),
+        _required("observationType", allowed=("animal", "human", "vehicle", "blank", "unknown", "unclassified")),
         Column("cameraSetupType", allowed=("setup", "calibration")),
         Column("scientificName", check=name_fault),
         Column("count", "integer", least=1),

@@ -15,12 +15,12 @@ from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import DESCRIPTOR, is_package
+from bioclip_plugin.formats.camtrap_dp.read_files import PACKAGE_KEY
 from bioclip_plugin.formats.camtrap_dp.schema import TABLES, path_fault
 from bioclip_plugin.formats.camtrap_dp.write_descriptor import descriptor_of, rounded
-from bioclip_plugin.formats.camtrap_dp.write_media import Medium, media_of
+from bioclip_plugin.formats.camtrap_dp.write_media import Medium, made_id, media_of, stated
 from bioclip_plugin.formats.camtrap_dp.write_observations import (
     Events,
-    Machine,
     Observed,
     Row,
     RowPlace,
@@ -100,7 +100,6 @@ class _Writer:
         self._survey = survey
         self._tables = tables
         self._run_id = export.run.rule_id[:16]
-        self._machine = Machine(export.run.rule_id, export.classified_by, export.moment.replace(microsecond=0))
         self._events = Events()
         self._threshold = float(export.run.settings.get("detection_threshold", ListingOptions().detection_threshold))
         self._level = asked_level(export.run)
@@ -128,7 +127,8 @@ class _Writer:
         if fault:
             return
         deployment, event = medium.deployment(self._survey.table), medium.first.item.sequence or ""
-        place = RowPlace(deployment, medium.identifier(path), self._span(medium), event)
+        identifier = medium.media_cells.get("mediaID") or made_id("media", path)
+        place = RowPlace(deployment, identifier, self._span(medium), event)
         has_people = self._write_machine_rows(medium, place)
         for review in medium.reviews:
             has_people = has_people or review.verdict == "person"
@@ -159,14 +159,14 @@ class _Writer:
         for whole, chosen in zip(medium.whole, medium.chosen, strict=True):
             there = replace(place, span=self._span(medium, chosen), event=chosen.item.sequence or "")
             self._events.add_image(there.deployment, there.event, there.span)
-            observed = list(machine_observations(whole, chosen, there, self._machine))
-            every = observed if chosen is whole else machine_observations(whole, whole, there, self._machine)
-            has_people = has_people or any(one.naming.kind == "human" for one in every)
+            observed = list(machine_observations(whole, chosen, there, self._export))
+            every = observed if chosen is whole else machine_observations(whole, whole, there, self._export)
+            has_people = has_people or any(observation.naming.kind == "human" for observation in every)
             has_people = has_people or any(self._is_person(region.region) for region in whole.regions)
             self._events.add_decisions(there.deployment, observed, there.span)
-            for one in observed:
-                self._write_observation(one.row, one.naming.taxon)
-                self._write_candidates(one)
+            for observation in observed:
+                self._write_observation(observation.row, observation.naming.taxon)
+                self._write_candidates(observation)
         return has_people
 
     def _is_person(self, box: Region | None) -> bool:
@@ -249,28 +249,23 @@ class _Writer:
                 deployment, span = found
                 self._write_human_row(review, RowPlace(deployment, "", span, name))
                 self._reviewed_events.add((name, deployment))
-        for row, naming in self._events.rows(self._machine, self._reviewed_events):
+        for row, naming in self._events.rows(self._export, self._reviewed_events):
             self._write_observation(row, naming.taxon)
 
     def _span_of_deployment(self, review: Review, deployment: str | None) -> tuple[str, Span] | None:
         """Return the deployment of a reviewed event without images here and its time; None if its package is not here."""
-        package = review.details.get("camtrap_package") or {}
-        if self._export.selection or deployment is None or deployment not in self._survey.deployments:
-            return None
-        if not isinstance(package, dict) or (package.get("id") or package.get("name")) not in self._survey.packages:
-            return None
-        found = self._survey.deployments[deployment]
-        return deployment, (found.starts, found.ends)
+        package, found = stated([review.details], PACKAGE_KEY), self._survey.deployments.get(deployment or "")
+        is_here = not self._export.selection and (package.get("id") or package.get("name")) in self._survey.packages
+        return (found.name, (found.starts, found.ends)) if found and is_here else None
 
     def finish(self, folder: Path) -> None:
         """Write the deployments, the run and the descriptor."""
-        options = self._export.options
-        deployments = [rounded(one, options.coordinate_precision) for one in self._survey.deployments.values()]
+        decimals = self._export.options.coordinate_precision
+        deployments = [rounded(deployment, decimals) for deployment in self._survey.deployments.values()]
         for deployment in deployments:
             issues = {"timestampIssues": "true"} if deployment.name in self._timeless else {}
             self._tables["deployments"].writerow({**deployment.cells, **issues})
-        created = stamp(self._machine.moment)
-        self._tables["runs"].writerow(run_row(self._export.run, self._run_id, self._export.classified_by, created))
+        self._tables["runs"].writerow(run_row(self._export, self._run_id))
         descriptor = descriptor_of(
             self._export,
             deployments,

@@ -49,15 +49,18 @@ def descriptor_of(
     options = export.options
     kept, taxa = _from_packages(export)
     title = options.title or kept.get("title") or "Camera trap classifications"
+    contributors = kept.get("contributors") or [{"title": export.classified_by, "role": "contributor"}]
+    if options.contributor:
+        contributors = [{"title": options.contributor, "role": "contact"}]
     project = kept.get("project", {"title": title, "samplingDesign": "opportunistic"})
     descriptor: dict[str, Any] = {
         "resources": [resource_of(name) for name in WRITTEN],
         "profile": PROFILE_URL,
         "name": re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:80] or "camera-trap-classifications",
         "id": made_id("package", export.run.key, export.run.rule_id),
-        "created": stamp(export.moment.replace(microsecond=0)),
+        "created": stamp(export.moment),
         "title": title,
-        "contributors": _contributors(export, kept),
+        "contributors": contributors,
         **{key: kept[key] for key in _KEPT_WHOLE if key in kept},
         **_licences(export, kept),
         "project": {
@@ -80,23 +83,19 @@ def descriptor_of(
     return descriptor
 
 
-def _contributors(export: Export, kept: Mapping[str, Any]) -> list[Any]:
-    if export.options.contributor:
-        return [{"title": export.options.contributor, "role": "contact"}]
-    return kept.get("contributors") or [{"title": export.classified_by, "role": "contributor"}]
-
-
 def _licences(export: Export, kept: Mapping[str, Any]) -> dict[str, Any]:
     licence = export.options.licence
     if licence is None:
         return {"licenses": kept["licenses"]} if "licenses" in kept else {}
-    key = "path" if "://" in licence else "name"
-    return {"licenses": [{key: licence, "scope": scope} for scope in ("data", "media")]}
+    return {
+        "licenses": [{"path" if "://" in licence else "name": licence, "scope": scope} for scope in ("data", "media")]
+    }
 
 
 def _from_packages(export: Export) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
     """Return valid members of the package that was classified (none if there are several), and taxa of all packages."""
-    members, taxa = [], {}
+    members: list[dict[str, Any]] = []
+    taxa: dict[str, Mapping[str, Any]] = {}
     for source in export.run.sources:
         try:
             if not is_package(source):
@@ -109,9 +108,8 @@ def _from_packages(export: Export) -> tuple[dict[str, Any], dict[str, Mapping[st
         keys = {record.partition("[")[0] for record in faulty}
         members.append({key: before[key] for key in _KEPT if before.get(key) and key not in keys})
         listed = before.get("taxonomic")
-        for number, entry in enumerate(listed if isinstance(listed, list) else []):
-            if f"taxonomic[{number}]" not in faulty:
-                taxa[entry["scientificName"]] = entry
+        entries = enumerate(listed if isinstance(listed, list) else [])
+        taxa |= {entry["scientificName"]: entry for number, entry in entries if f"taxonomic[{number}]" not in faulty}
     return members[0] if len(members) == 1 else {}, taxa
 
 
@@ -148,11 +146,10 @@ def rounded(deployment: Deployment, decimals: int | None) -> Deployment:
     latitude, longitude = round(deployment.latitude, decimals), round(deployment.longitude, decimals)
     # Half a step north and half a step east, which is longest at the equator.
     lost = math.hypot(0.5, 0.5) * 10**-decimals * _METRES_PER_DEGREE
-    before = int(deployment.cells.get("coordinateUncertainty", "0"))
     cells = {
         **deployment.cells,
         "latitude": f"{latitude:.{decimals}f}",
         "longitude": f"{longitude:.{decimals}f}",
-        "coordinateUncertainty": str(max(1, math.ceil(before + lost))),
+        "coordinateUncertainty": str(max(1, math.ceil(int(deployment.cells.get("coordinateUncertainty", "0")) + lost))),
     }
     return replace(deployment, latitude=latitude, longitude=longitude, cells=cells)

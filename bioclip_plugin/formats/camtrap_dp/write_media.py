@@ -67,9 +67,8 @@ class Medium:
 
     def deployment(self, known: Collection[str]) -> str:
         """Return its deployment: the stated one, else the known one of its folder's name, else the only known one."""
-        stated_name = self.media_cells.get("deploymentID") or self.first.item.deployment
-        if stated_name:
-            return stated_name
+        if name := self.media_cells.get("deploymentID") or self.first.item.deployment:
+            return name
         folder = PurePosixPath(self.uri.replace("\\", "/")).parent.name
         if folder in known:
             return folder
@@ -77,10 +76,9 @@ class Medium:
 
     def moment(self, frame: StoredItem | None = None) -> datetime | None:
         """Return the time of recording (of a frame): naive if the time zone is unknown, None if the time is unknown."""
-        captured = (frame or self.first).item.captured_at
-        if captured is None:
-            return moment_in(self.media_cells.get("timestamp", ""), self.time_zone)
-        return in_zone(captured, self.time_zone).replace(microsecond=0)
+        if captured := (frame or self.first).item.captured_at:
+            return in_zone(captured, self.time_zone).replace(microsecond=0)
+        return moment_in(self.media_cells.get("timestamp", ""), self.time_zone)
 
     def file_path(self, base: str) -> str:
         """Return ``filePath``: as its package had it, else relative to the base folder; a web address as it is.
@@ -102,10 +100,6 @@ class Medium:
                 f"the image {self.uri} is not in the base folder {base}: give one that holds all images with --base-folder"
             )
         return relative
-
-    def identifier(self, path: str) -> str:
-        """Return ``mediaID``: as its package had it, else derived from its ``filePath``."""
-        return self.media_cells.get("mediaID") or made_id("media", path)
 
     def mediatype(self, path: str) -> str:
         """Return ``fileMediatype``: as stated if it is a media type, else by the suffix of the path."""
@@ -172,11 +166,8 @@ def _items(export: Export, ranks: Collection[str]) -> Iterator[tuple[StoredItem,
 
 def stated(metadata: Sequence[Mapping[str, Any]], key: str) -> dict[str, str]:
     """Return the cells that the first of several mappings has under a key."""
-    for mapping in metadata:
-        cells = mapping.get(key)
-        if isinstance(cells, dict) and cells:
-            return {str(name): str(cell) for name, cell in cells.items()}
-    return {}
+    found = next((cells for mapping in metadata if (cells := mapping.get(key)) and isinstance(cells, dict)), {})
+    return {str(name): str(cell) for name, cell in found.items()}
 
 
 def folder_above(uri: str) -> str | None:

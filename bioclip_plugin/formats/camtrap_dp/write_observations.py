@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.camtrap_dp.naming import HOMO_SAPIENS, Naming, kind_of_taxon, named_taxon, naming_of
 from bioclip_plugin.formats.camtrap_dp.read_reviews import NOT_STATED
 from bioclip_plugin.formats.camtrap_dp.schema import BOX, TABLES, fault_of
@@ -30,16 +31,6 @@ _Key = tuple[str, str, str]
 """Type, scientific name and label of a decision."""
 _KINDS = {"vehicle": "vehicle", "blank": "blank", "unidentifiable": "unknown"}
 """Observation types of verdicts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """The author of machine observations, and the time of its classifications."""
-
-    run_id: str
-    """Part of the identifiers of its observations, so that those of two runs do not clash."""
-    classified_by: str
-    moment: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,38 +64,36 @@ class Observed:
     region: StoredRegion | None = None
 
 
-def machine_observations(
-    frame: StoredItem, chosen: StoredItem, place: RowPlace, machine: Machine
-) -> Iterator[Observed]:
+def machine_observations(frame: StoredItem, chosen: StoredItem, place: RowPlace, export: Export) -> Iterator[Observed]:
     """Yield a run's results for one frame: one row per region; "blank" if a detector found nothing.
 
     Args:
         frame: the frame with all its regions.
         chosen: the frame with the regions that are selected.
         place: where it was taken, and when.
-        machine: the author.
+        export: the export, for the author.
     """
     if chosen.status != "done":
         return
     namings = [(region, naming_of(region)) for region in chosen.regions]
     for region, naming in namings:
         if naming is not None:
-            yield Observed(_machine_row(frame, region, naming, place, machine), naming, region)
+            yield Observed(_machine_row(frame, region, naming, place, export), naming, region)
     if not any(naming for _, naming in namings) and not any(naming_of(region) for region in frame.regions):
         # Nothing at all, or only boxes below the detector's threshold.
         naming = Naming("blank")
-        yield Observed(_machine_row(frame, None, naming, place, machine), naming)
+        yield Observed(_machine_row(frame, None, naming, place, export), naming)
 
 
 def _machine_row(
-    frame: StoredItem, region: StoredRegion | None, naming: Naming, place: RowPlace, machine: Machine
+    frame: StoredItem, region: StoredRegion | None, naming: Naming, place: RowPlace, export: Export
 ) -> Row:
-    box = region.region if region else None
-    decision = region.decision if region else None
+    box, decision = (region.region, region.decision) if region else (None, None)
     origin = (*box.box, box.category, box.detector, box.detector_version) if box else ("",) * 7
     cells = place.cells("media") | {
-        "observationID": made_id("observation", machine.run_id, place.media, frame.item.frame, *origin),
-        **_result_cells(naming, machine, count=int(box is not None and naming.kind in ("animal", "human", "vehicle"))),
+        # With the run, so that the identifiers of two runs do not clash.
+        "observationID": made_id("observation", export.run.rule_id, place.media, frame.item.frame, *origin),
+        **_result_cells(naming, export, count=int(box is not None and naming.kind in ("animal", "human", "vehicle"))),
         **_box_cells(box),
     }
     if decision is not None and decision.event:
@@ -114,20 +103,13 @@ def _machine_row(
     return cells
 
 
-def event_row(naming: Naming, count: int, place: RowPlace, machine: Machine) -> Row:
-    """Return the row of a decision about a whole event."""
-    key = (machine.run_id, place.deployment, place.event, naming.kind, naming.scientific_name, naming.label)
-    identifier = {"observationID": made_id("event", *key)}
-    return place.cells("event") | identifier | _result_cells(naming, machine, count=count)
-
-
-def _result_cells(naming: Naming, machine: Machine, *, count: int) -> Row:
+def _result_cells(naming: Naming, export: Export, *, count: int) -> Row:
     cells = {
         "observationType": naming.kind,
         "scientificName": naming.scientific_name,
         "classificationMethod": "machine",
-        "classifiedBy": machine.classified_by,
-        "classificationTimestamp": stamp(machine.moment),
+        "classifiedBy": export.classified_by,
+        "classificationTimestamp": stamp(export.moment),
     }
     if count:
         cells["count"] = str(count)
@@ -184,11 +166,11 @@ class Events:
         where = deployment if deployment in found else next(iter(found), None)
         return None if where is None else (where, (found[where].first, found[where].last))
 
-    def rows(self, machine: Machine, reviewed: Collection[tuple[str, str]]) -> Iterator[tuple[Row, Naming]]:
+    def rows(self, export: Export, reviewed: Collection[tuple[str, str]]) -> Iterator[tuple[Row, Naming]]:
         """Yield rows for the decisions, except about reviewed events: observations of an event exclude each other.
 
         Args:
-            machine: the author of the decisions.
+            export: the export, for the author of the decisions.
             reviewed: event and deployment.
         """
         for name, places in self._events.items():
@@ -200,7 +182,9 @@ class Events:
                 unsure = [key for key in keys if key[0] == "unknown"]
                 for key in telling or unsure or keys:
                     naming, place = event.namings[key], RowPlace(deployment, "", (event.first, event.last), name)
-                    yield event_row(naming, event.counts[key], place, machine), naming
+                    identifier = made_id("event", export.run.rule_id, deployment, name, *key)
+                    cells = _result_cells(naming, export, count=event.counts[key])
+                    yield place.cells("event") | {"observationID": identifier} | cells, naming
 
 
 def human_row(review: Review, place: RowPlace, time_zone: str | None) -> tuple[Row, Taxon | None]:
@@ -224,7 +208,7 @@ def human_row(review: Review, place: RowPlace, time_zone: str | None) -> tuple[R
         "scientificName": taxon.scientific_name if taxon else "",
         "classificationMethod": "human",
         "classifiedBy": "" if review.reviewer == NOT_STATED else review.reviewer,
-        "classificationTimestamp": stamp(review.reviewed_at.replace(microsecond=0)),
+        "classificationTimestamp": stamp(review.reviewed_at),
         "observationComments": review.comment,
     }
     name, box = good.pop("scientificName", ""), {column: good.pop(column) for column in BOX if column in good}
@@ -264,7 +248,7 @@ def _kind_and_taxon(review: Review) -> tuple[str, Taxon | None]:
 def _moment_cell(details: Mapping[str, Any], name: str, time_zone: str | None) -> str:
     """Return a time of the details as a cell; empty if it is missing or its offset from UTC is unknown."""
     moment = moment_in(str(details.get(name, "")), time_zone)
-    return stamp(moment.replace(microsecond=0)) if moment is not None and moment.tzinfo is not None else ""
+    return stamp(moment) if moment is not None and moment.tzinfo is not None else ""
 
 
 def _box_cells(region: Region | None) -> Row:

@@ -124,11 +124,10 @@ class Survey:
                 "give the time zone of their cameras' clocks with --time-zone, such as Europe/Brussels or +02:00"
             )
         if self._nameless:
-            known = ", ".join(list(self.table)[:_SHOWN]) or "none"
             raise UsageError(
                 f"{self._nameless.total():,} images belong to no deployment (the first: {next(iter(self._nameless))}): classify "
                 "them from a table with a column deploymentID, or keep each camera's images in a folder named after its "
-                f"deployment; given in --deployments are: {known}"
+                f"deployment; given in --deployments are: {', '.join(list(self.table)[:_SHOWN]) or 'none'}"
             )
         missing = [name for name, seen in self._seen.items() if not (name in self.table or seen.cells or seen.place)]
         if missing:

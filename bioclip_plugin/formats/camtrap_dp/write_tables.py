@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS
+from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.camtrap_dp.schema import TABLES, table_schema_url
 from bioclip_plugin.formats.camtrap_dp.write_observations import number_text
-from bioclip_plugin.store.records import Run
+from bioclip_plugin.items.deployments import stamp
 
 Row = Mapping[str, str]
 
@@ -145,17 +146,17 @@ def candidate_rows(observation: str, candidates: Sequence[Candidate], run_id: st
         }
 
 
-def run_row(run: Run, run_id: str, software: str, created: str) -> Row:
-    """Return the row of a run."""
+def run_row(export: Export, run_id: str) -> Row:
+    """Return the row of an export's run."""
+    run = export.run
     model = run.provenance.get("model", {})
     source = str(model.get("source", ""))
     if source.startswith("local-dir:"):
         # The package is given to others: of a folder on this computer only the last name is written.
-        folder = source.removeprefix("local-dir:").replace("\\", "/")
-        source = f"local-dir:{PurePosixPath(folder).name}"
+        source = "local-dir:" + PurePosixPath(source.removeprefix("local-dir:").replace("\\", "/")).name
     return {
         "runID": run_id,
-        "software": software,
+        "software": export.classified_by,
         "model": str(model.get("name", "")),
         "modelSource": source,
         "modelRevision": str(model.get("revision", "")),
@@ -164,5 +165,5 @@ def run_row(run: Run, run_id: str, software: str, created: str) -> Row:
         "labelSet": str(run.answer_settings.get("label_set", "")),
         "answerID": run.answer_id,
         "rules": json.dumps(run.rule_settings.get("rules", []), ensure_ascii=False, sort_keys=True),
-        "created": created,
+        "created": stamp(export.moment),
     }
