@@ -115,15 +115,13 @@ def filled(kind: type[T], options: dict[str, Any], **given: Any) -> T:
     Raises:
         UsageError: for a value that the dataclass refuses.
     """
-    names = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: options.pop(name) for name in list(options) if name in names}, **given)
+    names = [entry.name for entry in fields(kind) if entry.name in options]  # type: ignore[arg-type]
+    return kind(**{name: options.pop(name) for name in names}, **given)
 
 
 def _click_option(option: Option, text: str, default: Any) -> Callable[[F], F]:
     flag = option.metadata.get("flag", f"--{option.name.replace('_', '-')}")
     shown: bool | str = default not in (MISSING, None, False, (), "")
-    if option.multiple:
-        text = f"{text} May be given again."
     if default in (None, ()):
         shown = option.metadata.get("automatic", False)
     if option.kind is bool and default is True:
@@ -137,7 +135,7 @@ def _click_option(option: Option, text: str, default: Any) -> Callable[[F], F]:
         multiple=option.multiple,
         metavar=option.metadata.get("metavar"),
         show_default=shown,
-        help=text,
+        help=f"{text} May be given again." if option.multiple else text,
         **settings,
     )
 

@@ -92,8 +92,9 @@ def _view(spots: Sequence[Spot], least: float) -> _View:
     latitudes = [spot.latitude for spot in spots]
     middle, high = (min(latitudes) + max(latitudes)) / 2, max(latitudes) - min(latitudes)
     turns = sorted({spot.longitude % 360.0 for spot in spots})
-    following = [*turns[1:], turns[0] + 360.0]
-    gap, begin = max((after - before, after) for before, after in zip(turns, following, strict=True))
+    gap, begin = max(
+        (after - before, after) for before, after in zip(turns, [*turns[1:], turns[0] + 360.0], strict=True)
+    )
     wide, squeeze = 360.0 - gap, max(0.1, math.cos(math.radians(middle)))
     up = min(
         (WIDTH - 2 * _MARGIN - 2 * LARGEST) / (max(wide, least) * squeeze),

@@ -45,7 +45,7 @@ def _is_person(stored: StoredRegion, level: str) -> bool:
     if stored.region is not None and stored.region.category.strip().casefold() in _WORDS:
         return True
     answer = decided(stored)
-    named = [answer.candidate, *stored.by_rank.get(level, ())[:1]]
     return answer.verdict == "person" or any(
-        one is not None and (one.taxon.genus == "Homo" or one.name.strip().casefold() in _WORDS) for one in named
+        one is not None and (one.taxon.genus == "Homo" or one.name.strip().casefold() in _WORDS)
+        for one in (answer.candidate, *stored.by_rank.get(level, ())[:1])
     )

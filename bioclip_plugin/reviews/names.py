@@ -218,8 +218,10 @@ def _chosen(name: str, found: Iterable[Taxon], given: Taxon, place: str) -> Mean
 
 def contradicts(one: Taxon, other: Taxon) -> bool:
     """Return True if two lineages have different names at a rank from kingdom to family."""
-    pairs = zip(one.lineage[:5], other.lineage[:5], strict=True)
-    return any(here and there and here.lower() != there.lower() for here, there in pairs)
+    return any(
+        here and there and here.lower() != there.lower()
+        for here, there in zip(one.lineage[:5], other.lineage[:5], strict=True)
+    )
 
 
 def same_at(rank: Rank, one: Taxon, other: Taxon) -> bool:

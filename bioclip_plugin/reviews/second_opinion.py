@@ -294,8 +294,9 @@ def _placed(taxon: Taxon, bearing: Callable[[str], Iterable[Taxon]]) -> tuple[Ta
 
 def _differ(one: Taxon, other: Taxon) -> bool:
     """Return True if two taxa are not the same at a rank that both state."""
-    stated = (rank for rank in RANKS if one.lineage[rank.depth] and other.lineage[rank.depth])
-    return any(not same_at(rank, one, other) for rank in stated)
+    return any(
+        one.lineage[rank.depth] and other.lineage[rank.depth] and not same_at(rank, one, other) for rank in RANKS
+    )
 
 
 def _listed(columns: Iterable[str]) -> str:

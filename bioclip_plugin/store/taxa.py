@@ -106,5 +106,5 @@ def _texts(taxon: Taxon) -> tuple[str, ...]:
 
 def _hash(key: Key) -> str:
     # The separator is a control character that no name holds.
-    names = "\x1f".join((str(key[1]), *_texts(key[0])))
-    return hashlib.sha256(clean_text(names).encode("utf-8")).hexdigest()[:32]
+    names = clean_text("\x1f".join((str(key[1]), *_texts(key[0]))))
+    return hashlib.sha256(names.encode("utf-8")).hexdigest()[:32]
