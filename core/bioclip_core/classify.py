@@ -98,11 +98,11 @@ class Classifier:
         if device != "cpu" or len(labels) * labels.dimension * 4 <= _RESIDENT_BYTES:
             whole_ND = self._tensor(labels.embeddings_ND)
             self._resident = whole_ND.float() if device == "cpu" else whole_ND
-        self._spans = {level: labels.spans(level) for level in labels.levels}
-        self._starts = {level: self._tensor(spans.starts_S) for level, spans in self._spans.items()}
-        self._last = {level: self._tensor(spans.ends_S - 1) for level, spans in self._spans.items()}
+        spans_of = {level: labels.spans(level) for level in labels.levels}
+        self._starts = {level: self._tensor(spans.starts_S) for level, spans in spans_of.items()}
+        self._last = {level: self._tensor(spans.ends_S - 1) for level, spans in spans_of.items()}
         self._unnamed = {
-            level: self._tensor(~spans.named_S) for level, spans in self._spans.items() if not spans.named_S.all()
+            level: self._tensor(~spans.named_S) for level, spans in spans_of.items() if not spans.named_S.all()
         }
         self._dropped_N = self._tensor(~labels.kept_N)
         self._rows_per_pass = max(1, _PASS_BYTES // (4 * len(labels)))
@@ -255,7 +255,7 @@ class Classifier:
 
     def _sums(self, probabilities_BN: torch.Tensor, running_BN: torch.Tensor, level: str) -> torch.Tensor:
         """Return B×S sums of spans, as differences of the running sums (absolute error below 1e-12 in fp64)."""
-        if self._spans[level].single:
+        if len(self._last[level]) == len(self.labels):  # every span is one row
             return probabilities_BN
         at_ends_BS = running_BN[:, self._last[level]]
         return at_ends_BS.diff(dim=1, prepend=at_ends_BS.new_zeros((len(at_ends_BS), 1)))

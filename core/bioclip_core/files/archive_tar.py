@@ -26,10 +26,8 @@ def decompressed(path: Path) -> IO[bytes]:
     """Open a file, decompressing it if it is compressed."""
     with path.open("rb") as file:
         start = file.read(8)
-    for magic, open_it in _COMPRESSED.items():
-        if start.startswith(magic):
-            return cast("IO[bytes]", open_it(path, "rb"))
-    return path.open("rb")
+    open_it = next((open_it for magic, open_it in _COMPRESSED.items() if start.startswith(magic)), Path.open)
+    return cast("IO[bytes]", open_it(path, "rb"))
 
 
 def is_tar(path: Path) -> bool:

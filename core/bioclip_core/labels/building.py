@@ -54,9 +54,8 @@ def build_label_set(
         LabelSetError: if there are no taxa, or the folder holds something else.
         NoTextTower: if the encoder is image-only.
     """
-    taxa = list(taxa)
-    named = [taxon for taxon in taxa if taxon.rank is not None]
-    distinct, _ = distinct_taxa(named)
+    found, label_of_N = distinct_taxa(taxa)
+    distinct = [taxon for taxon in found if taxon.rank is not None]
     if not distinct:
         raise LabelSetError("no taxa: the table has no row with a name at any rank")
     table = table_of(distinct)
@@ -74,7 +73,8 @@ def build_label_set(
         folder, table.take(order), encoder.dimension, recipe, block, {"captions": caption.value},
         partial(_embed_into, taxa=ordered, encoder=encoder, caption=caption, progress=progress), resume=True,
     )  # fmt: skip
-    return Built(labels, len(named) - len(distinct), len(taxa) - len(named), resumed_at)
+    empty = sum(int((label_of_N == place).sum()) for place, taxon in enumerate(found) if taxon.rank is None)
+    return Built(labels, len(label_of_N) - empty - len(distinct), empty, resumed_at)
 
 
 def _embed_into(

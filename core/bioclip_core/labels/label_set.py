@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -59,11 +59,6 @@ class Spans:
     ends_S: NDArray[np.int64]
     named_S: NDArray[np.bool_]
     """False for a span whose lineages have no name at this level; it belongs to their nearest named ancestor."""
-
-    @property
-    def single(self) -> bool:
-        """True if every span is one row, so that sums are the rows themselves."""
-        return bool(len(self.starts_S) == (self.ends_S[-1] if len(self.ends_S) else 0))
 
 
 class LabelSet:
@@ -136,15 +131,19 @@ class LabelSet:
         Raises:
             LabelSetError: if the folder does not exist, is unfinished, or its files do not fit together.
         """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         folder = Path(folder).expanduser()
         manifest = _read_manifest(folder)
         try:
             embeddings_ND = np.load(folder / EMBEDDINGS, mmap_mode="c")  # "c": torch wants writable memory
-            table = _read_table(folder / TAXA)
+            table = encoded(pq.read_table(folder / TAXA, columns=list(COLUMNS), read_dictionary=list(COLUMNS)))
         except (OSError, ValueError, KeyError, EOFError) as error:  # KeyError: a column is missing
             raise LabelSetError(
                 f"label set {folder} is damaged: {' '.join(str(error).split())[:200]}; build or import it again"
             ) from None
+        pa.default_memory_pool().release_unused()  # reading a million names leaves some 200 MB of unused memory
         shape = (manifest["count"], manifest["dimension"])
         if embeddings_ND.shape != shape or embeddings_ND.dtype != np.float16 or table.num_rows != shape[0]:
             raise LabelSetError(
@@ -274,18 +273,19 @@ def custom_labels(labels: Sequence[str], encoder: Any, groups: Sequence[str] | N
     )
 
 
-def distinct_taxa(taxa: Sequence[Taxon]) -> tuple[list[Taxon], NDArray[np.int64]]:
+def distinct_taxa(taxa: Iterable[Taxon]) -> tuple[list[Taxon], NDArray[np.int64]]:
     """Return one taxon per lineage, with the first common name of its rows, and the lineage's number for each row."""
     number: dict[tuple[str, ...], int] = {}
     labels: list[Taxon] = []
-    label_of_N = np.empty(len(taxa), dtype=np.int64)
-    for row, taxon in enumerate(taxa):
-        index = label_of_N[row] = number.setdefault(taxon.lineage, len(labels))
+    label_of: list[int] = []
+    for taxon in taxa:
+        index = number.setdefault(taxon.lineage, len(labels))
+        label_of.append(index)
         if index == len(labels):
             labels.append(taxon)
         elif taxon.common_name and not labels[index].common_name:
             labels[index] = replace(labels[index], common_name=taxon.common_name)
-    return labels, label_of_N
+    return labels, np.array(label_of, dtype=np.int64)
 
 
 def table_of(taxa: Sequence[Taxon], groups: Sequence[str] | None = None) -> Any:
@@ -322,15 +322,6 @@ def encoded(table: Any) -> Any:
             array = pa.DictionaryArray.from_arrays(array.indices, pa.concat_arrays([array.dictionary, pa.array([""])]))
         columns[name] = array
     return pa.table(columns)
-
-
-def _read_table(path: Path) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = encoded(pq.read_table(path, columns=list(COLUMNS), read_dictionary=list(COLUMNS)))
-    pa.default_memory_pool().release_unused()  # reading a million names leaves some 200 MB of unused memory
-    return table
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
