@@ -53,7 +53,7 @@ def list_runs(store: str, as_json: bool) -> None:
     ]  # fmt: skip
     console = console_for()
     if not rows:
-        console.print("This store has no runs yet; start one with: bioclip-plugin classify PATHS")
+        console.print("This store is still empty; start one with: bioclip-plugin classify PATHS")
     print_table(console, ("run", "status", "begun", "model", "images", "done", "failed", "to do", "sources"), rows)
 
 

@@ -29,12 +29,12 @@ def read_taxa(path: Path) -> Iterator[Taxon]:
     """Return the taxon of each row; an empty taxon for a row without a name.
 
     Raises:
-        SourceError: if the table is missing, cannot be read, or has no column of a rank.
+        SourceError: if the table is missing, cannot be read, or lacks a column of a rank.
     """
     header, rows = _open_table(path)
     if not _known(header, _RANK_COLUMNS):
         raise SourceError(
-            f"the table {path} has no column of a rank: its columns are {_shown(header)}; known are "
+            f"the table {path} lacks a column of a rank: its columns are {_shown(header)}; known are "
             f"{', '.join(_RANK_COLUMNS)}, and beside them {', '.join(_OTHER_COLUMNS)}"
         )
     known = _known(header, (*_RANK_COLUMNS, *_OTHER_COLUMNS))
@@ -45,14 +45,14 @@ def read_checklist(path: Path) -> Iterator[str]:
     """Return the names of a checklist: the lines of a text file, or the names in a table.
 
     Raises:
-        SourceError: if it is missing, cannot be read, or has no column of names.
+        SourceError: if it is missing, cannot be read, or lacks a column of names.
     """
     if path.suffix.lower() not in (*_TEXT_SUFFIXES, ".parquet"):
         return _names_of_lines(path)
     header, rows = _open_table(path)
     if not _known(header, (*_NAME_COLUMNS, *_RANK_COLUMNS)):
         raise SourceError(
-            f"the checklist {path} has no column of names: its columns are {_shown(header)}; known are "
+            f"the checklist {path} lacks a column of names: its columns are {_shown(header)}; known are "
             f"{', '.join(_NAME_COLUMNS)}, and columns of ranks"
         )
     return filter(None, map(_name_of, rows))

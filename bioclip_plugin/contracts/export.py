@@ -64,7 +64,7 @@ class Selection:
 
 
 def _best(region: StoredRegion) -> Candidate | None:
-    """Return the name of a region; None without an answer, or where a rule decided that it has no name."""
+    """Return the name of a region; None without an answer, or where a rule took its name away."""
     if region.consensus is not None or (region.decision is not None and region.decision.trail):
         return region.consensus
     ranks = (*(rank.value for rank in reversed(RANKS)), "label")

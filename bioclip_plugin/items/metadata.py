@@ -149,7 +149,7 @@ def _degrees(tags: Mapping[str, Any], name: str, signs: Mapping[str, int]) -> fl
 
 # -- Reconyx -----------------------------------------------------------------------------------------------------------
 
-_HEAD = 65_536  # bytes: an EXIF segment of a JPEG is no longer
+_HEAD = 65_536  # bytes: an EXIF segment of a JPEG is never longer
 _HYPERFIRE = (b"\x01\xf1\x02\x00", b"\x01\xf1\x03\x00", b"\x01\xf1\x04\x00")
 _HYPERFIRE_2 = b"RECONYXH2\x00"
 _RECONYX = (*_HYPERFIRE, b"RECONYX")

@@ -101,7 +101,7 @@ def table_items(address: str, source: str) -> Iterator[LabelledItem | SkippedRow
     """Yield one labelled item per row, since the rows of one image may have labels of their own.
 
     Raises:
-        SourceError: if the table cannot be read or has no image column.
+        SourceError: if the table cannot be read or lacks an image column.
     """
     folder, table = path_of(address).parent, uri_of(address)
     for row in rows_of(address):

@@ -94,7 +94,7 @@ class _Reader:
         """Number of the frame that the decoder gives next."""
         self._trouble = ""
         self._end: ImageError | None = None
-        """Reason why there are no frames from ``_next`` on."""
+        """Reason why frames from ``_next`` on are missing."""
 
     def frame(self, number: int) -> Image.Image:
         """Return a frame; see :meth:`VideoFrames.frame`."""
@@ -193,7 +193,7 @@ def _image_of(frame: VideoFrame) -> Image.Image | ImageError:
 
 def _ended(count: int, trouble: str) -> str:
     if not count:
-        return "the video has no frame that can be decoded" + (f" ({trouble})" if trouble else "")
+        return "none of the video's frames can be decoded" + (f" ({trouble})" if trouble else "")
     return f"the video has {count} frames that can be decoded, counted from 0" + (
         f", and is damaged ({trouble})" if trouble else ""
     )

@@ -175,7 +175,7 @@ def open_page(item: MediaItem, path: Path) -> Image.Image | None:
     Pages would otherwise be read with their whole file each: a hundred pages, a hundred times the file.
 
     Raises:
-        ImageError: if there is no such page, or it cannot be decoded.
+        ImageError: if the page does not exist or cannot be decoded.
     """
     if item.frame == 0:
         return None
@@ -217,5 +217,5 @@ def _exif_of(image: Image.Image) -> bytes:
         exif = image.getexif()
         exif.pop(0x0112, None)
         return exif.tobytes() if exif.get_ifd(0x8769) or 0x0132 in exif else b""
-    except Exception:  # damaged metadata are no reason to lose the page
+    except Exception:  # damaged metadata do not cost the page
         return b""

@@ -76,7 +76,7 @@ def _exif_of(data: bytes) -> bytes:
         if place := found.get_ifd(_GPS_BLOCK):
             kept[_GPS_BLOCK] = dict(place)
         return kept.tobytes() if len(kept) else b""
-    except Exception:  # damaged metadata are no reason to lose the picture
+    except Exception:  # damaged metadata do not cost the picture
         return b""
 
 

@@ -28,5 +28,5 @@ def not_installed(kind: str, library: str, extra: str) -> ImageError:
 
 
 def reason_of(error: Exception) -> str:
-    """Return the text of a library's error, without its number and address; its type where it has no text."""
+    """Return the text of a library's error, without its number and address; its type where the text is empty."""
     return str(getattr(error, "strerror", None) or error).strip() or type(error).__name__

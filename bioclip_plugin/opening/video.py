@@ -54,7 +54,7 @@ def opened(path: Path) -> InputContainer:
         # An absolute path: "http:x.mp4" is a name on disk, and an address to FFmpeg.
         return av.open(str(path.absolute()), options=_OPTIONS, metadata_errors="replace")
     except av.error.EOFError:
-        raise ImageError("the video has no frames: the file ends with its header", stage="open") from None
+        raise ImageError("the video is without frames: the file ends with its header", stage="open") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise ImageError(f"the video cannot be opened: {reason_of(error)}", stage="open") from error
 
@@ -63,7 +63,7 @@ def video_stream(container: InputContainer) -> VideoStream:
     """Return the largest video stream.
 
     Raises:
-        ImageError: if there is no moving picture.
+        ImageError: if the file is without moving pictures.
     """
     from av.stream import Disposition
 
@@ -80,7 +80,7 @@ def frames_of(item: MediaItem, path: Path, frames_per_second: float) -> Iterator
 
     The time of each frame decides, since rates in headers are wrong for cameras that slow down in the dark. It is taken from
     the file's index, or, where that lacks it, by reading the file once, its packets without decoding. A sample is the first
-    frame at or after its time; a gap without frames has no sample.
+    frame at or after its time; a gap without frames gives none.
 
     Args:
         frames_per_second: samples per second of the video; more than it has gives every frame.
@@ -119,7 +119,7 @@ def frames_of(item: MediaItem, path: Path, frames_per_second: float) -> Iterator
             metadata={**metadata, "video_seconds": round(seconds, 3), **item.metadata},
         )
     if not times_s:
-        yield Unlisted(item.uri, "the video has no frames" + (f": {trouble}" if trouble else ""), item.frame)
+        yield Unlisted(item.uri, "the video is without frames" + (f": {trouble}" if trouble else ""), item.frame)
     elif trouble or announced_s - (times_s[-1] + (1 / rate if rate else 0)) >= max(_CUT_OFF_S, 1 / frames_per_second):
         lost = f"of {announced_s:.1f} announced seconds" if announced_s > times_s[-1] else ""
         reason = f"the video is truncated: it ends after {len(times_s)} frames ({times_s[-1]:.1f} s) {lost}".rstrip()

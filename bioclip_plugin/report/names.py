@@ -46,7 +46,7 @@ class CommonNames:
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise SourceError(f"the table of names {path} cannot be read: {error}") from None
         if not tables:
-            raise SourceError(f"the table of names {path} has no names in it")
+            raise SourceError(f"the table of names {path} is empty")
         chosen = _chosen(path, tables, language)
         return cls(tables[chosen], chosen)
 
@@ -83,7 +83,7 @@ def _chosen(path: Path, tables: Mapping[str, Mapping[str, str]], language: str |
     similar = [name for name, code in plain.items() if code.split("-")[0] == asked.split("-")[0]]
     if not similar:
         raise UsageError(
-            f"language {language!r}: the table of names {path} has no names in it; its languages are {_listed(tables)}"
+            f"language {language!r}: the table of names {path} is empty; its languages are {_listed(tables)}"
         )
     return max(similar, key=lambda name: plain[name] == asked)  # the first exact one, else the first similar one
 

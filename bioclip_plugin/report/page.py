@@ -159,7 +159,7 @@ def _verdicts(figures: Figures) -> str:
         if counts[verdict]
     ]
     if not rows:
-        return _note("There are no results.")
+        return _note("This run is empty.")
     parts = [f"{figures.agreements[name]:,} {words}" for name, words in _AGREEING.items() if figures.agreements[name]]
     reviews = _note(f"Reviewed: {figures.reviewed:,} ({', '.join(parts)}).") if parts else ""
     return _table(("verdict", "regions", ""), rows) + reviews

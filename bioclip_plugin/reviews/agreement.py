@@ -132,7 +132,7 @@ def agreement_of(pairs: Iterable[Pair]) -> Agreement:
 
 
 def measured(taxon: Taxon, pair: Pair) -> tuple[float, ...]:
-    """Return 1 or 0 for each of the MEASURES; NaN if the reviewed taxon has no such rank."""
+    """Return 1 or 0 for each of the MEASURES; NaN if the reviewed taxon lacks the rank."""
     answer = pair.decided.taxon if pair.decided else Taxon()
     agree = is_within(answer, taxon)
     top = [is_within(candidate.taxon, taxon) for candidate in pair.candidates[:_TOP]]

@@ -148,7 +148,7 @@ def labels_of_run(
     """Return the run's label set, restricted to the run's taxa, or None and the reason why it is not available.
 
     Args:
-        run: None if the store has no run yet.
+        run: None for a store without runs.
         entries: the registered models, by name.
         folder: folder of the label set, if the user gives it.
 

@@ -35,7 +35,7 @@ JUDGEMENTS: dict[Judgement, str] = {
     "not in the label set": "another taxon, since the model cannot answer with the catalogued name",
     "no common rank": "a taxon at a rank that the catalogue does not state, without another rank in common",
     "no answer": "nothing was decided",
-    "no catalogued name": "the specimen has no usable name",
+    "no catalogued name": "the specimen lacks a usable name",
 }
 """Meaning of each judgement for the run's answer."""
 

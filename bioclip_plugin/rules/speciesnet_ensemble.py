@@ -19,7 +19,7 @@ Blocked = Callable[[Taxon], bool]
 """Test whether a taxon cannot be where the image was taken."""
 
 ROLL_UP = (Rank.GENUS, Rank.FAMILY, Rank.ORDER, Rank.CLASS, Rank.KINGDOM)
-"""Ranks that the ensemble rolls up to, in order. SpeciesNet has no phyla."""
+"""Ranks that the ensemble rolls up to, in order. SpeciesNet does not use phyla."""
 FENCE_ROLL_UP = ROLL_UP[1:]
 """Ranks that a blocked answer rolls up to: a genus is as local as its species."""
 

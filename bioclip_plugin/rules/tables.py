@@ -59,7 +59,7 @@ def named_rows(path: Path, kind: str) -> Iterator[tuple[int, str, dict[str, str]
                 )
             yield reader.line_num, name, cells
     if is_empty:
-        raise UsageError(f"{kind} {path} has no rows below its header")
+        raise UsageError(f"{kind} {path} is empty below its header")
 
 
 def rows_of_names(labels: LabelSet, names: Iterable[str]) -> tuple[dict[str, NDArray[np.int64]], list[str]]:

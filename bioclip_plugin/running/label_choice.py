@@ -92,7 +92,7 @@ def read_words(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return custom labels and their groups from a text file (one label per line) or a CSV with ``label`` and ``group``.
 
     Raises:
-        UsageError: if the file cannot be read or has no column ``label``.
+        UsageError: if the file cannot be read or lacks the column ``label``.
     """
     try:
         text = path.read_text("utf-8-sig")

@@ -55,7 +55,7 @@ class Listing:
             known: items of a store, for an address that is gone or empty, and for a listing without addresses.
 
         Raises:
-            SourceError: if no source takes an address and ``known`` has no items under it.
+            SourceError: if no source takes an address and ``known`` is empty under it.
         """
         self._temporary = TemporaryFolders()
         self._options = replace(options or ListingOptions(), temporary=self._temporary)

@@ -137,10 +137,10 @@ class Session:
             listing: options for the sources, kept with the settings of the run.
 
         Raises:
-            UsageError: if the Session has no store.
+            UsageError: if the Session was opened without a store.
         """
         if self.store is None:
-            raise UsageError("this Session has no store; open it with store=... to begin a run")
+            raise UsageError("this Session is without a store; open it with store=... to begin a run")
         ids = self.engine.identities
         rules = rule_settings(ids.answer_id, self.request.threshold, self.engine.rules, sources)
         return self.store.begin_run(
@@ -169,7 +169,7 @@ class Session:
         empty is answered from the store; without addresses the listing has every image of the store.
 
         Raises:
-            SourceError: for an address that no source takes and of which the store has no image.
+            SourceError: for an address that no source takes and that is unknown to the store.
         """
         known = self.store.media_under if self.store is not None else None
         listing = Listing(addresses, self.plugins.sources(), options, self.plugins.expand, known)
@@ -191,7 +191,7 @@ class Session:
 
         run = run or self._own_run()
         if self.store is None or run is None:
-            raise UsageError("this Session has no store; open it with store=... to apply rules")
+            raise UsageError("this Session is without a store; open it with store=... to apply rules")
         return apply_rules(self.store, run, self.engine.rules, lambda: self.engine, progress or _logged_progress())
 
     def close(self, *, progress: Progress | None = None) -> None:

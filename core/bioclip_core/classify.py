@@ -128,7 +128,7 @@ class Classifier:
                 the mean of their logits. None answers each row alone.
 
         Raises:
-            UsageError: if the label set has no such level.
+            UsageError: if the label set lacks the level.
             ValueError: if ``members_G`` does not add up to B.
         """
         level = self.labels.level(rank)

@@ -70,5 +70,5 @@ class PluginError(BioclipError):
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, or its type if it has no text."""
+    """Return the first line of an error's text, or its type if the text is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -103,7 +103,7 @@ def find_model(name: str, entries: Mapping[str, ModelEntry], *, exact: bool = Fa
 
     Raises:
         UnknownModel: if nothing of that name exists.
-        ModelUnavailable: if the hub cannot be reached and the cache has no copy.
+        ModelUnavailable: if the hub cannot be reached and the cache lacks a copy.
         ModelError: if a folder does not hold a model.
     """
     entry = entries.get(name)

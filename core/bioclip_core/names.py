@@ -120,7 +120,7 @@ def literal_key(text: str) -> str:
 
 
 def parse_name(text: Any, *, is_species: bool = False) -> WrittenName:
-    """Return the parts of a name. Text that is not a name ("BOLD:AAA0001") has no genus and keeps its wording.
+    """Return the parts of a name. Text that is not a name ("BOLD:AAA0001") keeps its wording, without a genus.
 
     Args:
         text: the name as written, or a cell with it.

@@ -121,7 +121,7 @@ def check_options(options: Any) -> None:
 def help_of(kind: type) -> Mapping[str, str]:
     """Return the help of each documented field: the first paragraph of the docstring below it, as plain text.
 
-    Docstrings of attributes exist in the source only, so this reads it; without the source there is no help.
+    Docstrings of attributes exist in the source only, so this reads it; without the source the help is empty.
     """
     try:
         module = ast.parse(inspect.getsource(sys.modules[kind.__module__]))

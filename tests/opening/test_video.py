@@ -218,7 +218,7 @@ def test_a_video_without_frames_says_so(tmp_path: Path) -> None:
         container.start_encoding()
     (trouble,) = listed(path)
     assert isinstance(trouble, Unlisted)
-    assert "no frames" in trouble.reason
+    assert "without frames" in trouble.reason
 
 
 # -- frames as images --------------------------------------------------------------------------------------------------

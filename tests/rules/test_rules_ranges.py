@@ -103,7 +103,7 @@ def test_a_table_without_rows_and_one_that_is_not_text_are_named(tmp_path: Path)
     empty, binary = tmp_path / "empty.csv", tmp_path / "binary.csv"
     empty.write_text("taxon,weight\n")
     binary.write_bytes(b"taxon\xff\xfe")
-    with pytest.raises(UsageError, match="has no rows below its header"):
+    with pytest.raises(UsageError, match="is empty below its header"):
         read_ranges(empty)
     with pytest.raises(UsageError, match="is not UTF-8"):
         read_ranges(binary)

@@ -73,7 +73,7 @@ def build(sources: tuple[Path, ...], output: Path, checklist: str, version: str,
         f"Odd: {_counts(built.odd)}" if built.odd else "",
         ""
         if built.version
-        else "The checklist has no version, and its ids mean little without one: give it with --version",
+        else "The checklist lacks a version, and its ids mean little without one: give it with --version",
         f"Taxonomy: {built.path}",
         f"Next: bioclip-plugin taxonomy resolve NAME --taxonomy {built.path}, or catalog build --taxonomy {built.path}",
     )

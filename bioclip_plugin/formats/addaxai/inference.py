@@ -131,7 +131,7 @@ class ModelInference:
         if crop.size != (size, size) or crop.mode != "RGB":  # not from get_crop
             whole = self.get_crop(crop, (0.0, 0.0, 1.0, 1.0))
             if whole is None:
-                raise ValueError("the crop has no pixels")
+                raise ValueError("the crop is empty")
             crop = whole
         return np.array(crop)
 

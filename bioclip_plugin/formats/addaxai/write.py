@@ -56,7 +56,7 @@ def export_folder(engine: Engine, folder: Path, *, name: str = "", force: bool =
     Raises:
         UsageError: if the folder's name is not valid for a model.
         ModelError: if open_clip does not load the model, or if it cannot be traced.
-        LabelSetError: if there are no labels, or they belong to another model.
+        LabelSetError: without labels, or if they belong to another model.
         BioclipError: if the output exists or cannot be written.
     """
     check_folder(folder, force=force)

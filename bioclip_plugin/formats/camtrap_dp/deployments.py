@@ -105,7 +105,7 @@ def _cell(column: Column, cell: str, time_zone: str | None, where: str) -> str:
             raise UsageError(f"{shown}: must be a date and time such as 2020-05-30T04:57:37")
         if moment.tzinfo is None:
             raise UsageError(
-                f"{shown} has no offset from UTC: write one (+02:00), or give --time-zone, such as Europe/Brussels"
+                f"{shown} lacks an offset from UTC: write one (+02:00), or give --time-zone, such as Europe/Brussels"
             )
         cell = stamp(moment)
     if column.kind == "integer":

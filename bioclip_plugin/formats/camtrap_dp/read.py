@@ -75,7 +75,7 @@ def _item(
     values, where = row.values, f"{package.address}/{row.where}"
     name, deployment = values.get("mediaID", ""), values.get("deploymentID", "")
     if row.fault or not name:
-        return Unlisted(where, f"media (line {row.line}): {row.fault or 'it has no mediaID'}")
+        return Unlisted(where, f"media (line {row.line}): {row.fault or 'it lacks a mediaID'}")
     shown = f"media {name} (line {row.line})"
     if not index.is_new(name):
         return Unlisted(where, f"{shown}: duplicate mediaID {name!r}; the first row is used")

@@ -22,7 +22,7 @@ def read_deployments(package: CamtrapPackage, into: dict[str, Mapping[str, str]]
     """Read the deployments by name, and yield an entry for each row that cannot be used."""
     for row in package.rows(package.table("deployments")):
         name = row.values.get("deploymentID", "")
-        fault = row.fault or ("" if name else "it has no deploymentID")
+        fault = row.fault or ("" if name else "it lacks a deploymentID")
         if name in into:
             fault = f"duplicate deploymentID {name!r}; the first row is used"
         if fault:

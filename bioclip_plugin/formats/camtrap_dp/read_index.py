@@ -51,7 +51,7 @@ class ObservationIndex(Scratch):
         values = row.values
         name, media, event = values.get("observationID"), values.get("mediaID"), values.get("eventID")
         if not name:
-            return "it has no observationID"
+            return "it lacks an observationID"
         if self._database.execute("INSERT OR IGNORE INTO observations VALUES (?)", (name,)).rowcount == 0:
             return f"duplicate observationID {name!r}; the first row is used"
         if values.get("deploymentID") not in deployments:
@@ -63,7 +63,7 @@ class ObservationIndex(Scratch):
                 self._database.execute("INSERT INTO spans VALUES (?, ?, ?, ?)", span)
             return ""
         if media is None:
-            return "it has no mediaID and is not an observation of an event"
+            return "it lacks a mediaID and is not an observation of an event"
         self._database.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?)", (media, event, row.where, name))
         if event:
             self._database.execute("UPDATE events SET event = ? WHERE media = ? AND event IS NULL", (event, media))

@@ -138,7 +138,7 @@ def _target_of(cells: Mapping[str, str], media: Mapping[str, str] | None, files:
     """
     if cells.get("observationLevel") == "event":
         if not cells.get("eventID"):
-            raise UsageError("it is an observation of an event and has no eventID")
+            raise UsageError("it is an observation of an event without eventID")
         return ReviewTarget("event", event=cells["eventID"])
     if media is None:
         raise UsageError(f"mediaID {cells.get('mediaID', '')!r} is not in the media")

@@ -125,7 +125,7 @@ def _check_table(folder: Path, table: Table, ids: Ids) -> Iterator[Problem]:
         yield Problem(table.names[0], "", str(error))
         return
     if record is None and table.is_core:
-        yield Problem(table.names[0], "", "the table has no rows", severity="warning")
+        yield Problem(table.names[0], "", "the table is empty", severity="warning")
 
 
 def _check_header(folder: Path, name: str, table: Table) -> Iterator[Problem]:
@@ -183,7 +183,7 @@ def _problem(record: Record, message: str, value: str = "", severity: Severity =
 
 
 def check_candidates(folder: Path, has_identification: Callable[[str], bool], *, knows: bool) -> Iterator[Problem]:
-    """Check columns, the order of probabilities and the ids; without the file there are no problems.
+    """Check columns, the order of probabilities and the ids; a missing file is fine.
 
     Args:
         folder: of the archive.

@@ -148,7 +148,7 @@ def commit(path: Path) -> str:
     """Make the draft the ledger, and return its counts as a sentence.
 
     Raises:
-        UsageError: if there is no draft, or if it cannot replace the ledger.
+        UsageError: if the draft is missing, or cannot replace the ledger.
     """
     draft = draft_of(path)
     try:

@@ -93,7 +93,7 @@ def opened_files(path: Path, options: ListingOptions, beside: Sequence[str] = ()
         beside: other files to unpack, if it has them.
 
     Raises:
-        SourceError: if there is no meta.xml, or if the archive is not safe to open.
+        SourceError: if meta.xml is missing, or the archive is not safe to open.
     """
     if path.is_dir():
         yield ArchiveFiles(path, path, options)

@@ -30,7 +30,7 @@ class Record:
     values: Mapping[str, str] = field(default_factory=dict)
     """The cells that are not empty, by the last part of the term; the first of two terms of that name counts."""
     fault: str = ""
-    """Reason why it is not usable; then it has no values."""
+    """Reason why it is not usable; its values are then empty."""
     is_latin_1: bool = False
     """True if it held bytes that are not of the stated encoding, and was read as Latin-1."""
 

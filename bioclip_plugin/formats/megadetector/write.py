@@ -24,7 +24,7 @@ from bioclip_plugin.store.records import StoredItem, asked_level
 
 _FILE = '{"file":"'  # how each entry begins, on a line of its own
 _BETWEEN = ",\n"
-_TYPICAL_DETECTION = 0.2  # confidence from which readers show boxes, if the run has no threshold
+_TYPICAL_DETECTION = 0.2  # confidence from which readers show boxes, if the run lacks a threshold
 _URI = attrgetter("item.uri")
 
 

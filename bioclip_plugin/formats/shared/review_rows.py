@@ -253,7 +253,7 @@ def _box(cells: Sequence[Any], columns: str) -> Box:
 
 
 def moment_of(cells: Mapping[str, Any], zone: tzinfo) -> datetime | None:
-    """Return the time of the review, in ``zone`` if the cell has no offset; None if the row does not state it.
+    """Return the time of the review, in ``zone`` if the cell lacks an offset; None if the row does not state it.
 
     Raises:
         BadCellError: for a cell that is neither a date nor a time.

@@ -52,7 +52,7 @@ def rows_of(address: str) -> Iterator[Row | Unlisted]:
     """Yield the rows of a table, and a message for each one that cannot be read.
 
     Raises:
-        SourceError: if the table cannot be read, or has no image column.
+        SourceError: if the table cannot be read, or lacks an image column.
     """
     path, shown = path_of(address), uri_of(address)
     start = _beginning(address)

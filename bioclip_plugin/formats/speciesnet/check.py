@@ -96,7 +96,7 @@ def _record_problems(number: int, record: Any, duplicates: Duplicates) -> Iterat
     detections = record.get("detections")
     if detections is None:
         if not record.get("failures"):
-            yield "detections", "it is missing, and there are no failures", None, "error"
+            yield "detections", "it is missing, without failures", None, "error"
     elif not isinstance(detections, list):
         yield "detections", f"it is {kind_of(detections)}; an array is needed", None, "error"
     else:

@@ -51,7 +51,7 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
         name_column: the column of the names, if it is not one of those that are looked for.
 
     Raises:
-        SourceError: if the table cannot be read or has no image column.
+        SourceError: if the table cannot be read or lacks an image column.
     """
     header = frozenset(header_of(address))
     columns, ours = frozenset(map(column_name, header)), header >= _OURS

@@ -119,7 +119,7 @@ def _csv_cells(row: Cells) -> list[Any]:
         cell = cells[place]
         if cell and cell[0] in _FORMULA_STARTS:
             cells[place] = f"'{cell}"
-    for place in _PROBABILITIES:  # a probability is a float32, which has no more digits
+    for place in _PROBABILITIES:  # a probability is a float32 with as many digits
         if cells[place] is not None:
             cells[place] = f"{cells[place]:.6g}"
     for place in _OTHER_NUMBERS:  # seven decimals of a degree are a centimetre

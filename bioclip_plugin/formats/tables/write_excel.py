@@ -67,7 +67,7 @@ class ExcelExporter:
         openpyxl = _openpyxl()
         if _is_ours(path):
             return
-        with path.open("rb") as file:  # a draft's name has no suffix, which openpyxl asks of a path
+        with path.open("rb") as file:  # a draft's name lacks the suffix that openpyxl asks of a path
             try:
                 book = openpyxl.load_workbook(file, read_only=True)
                 header = next((next(one.iter_rows(max_row=1, values_only=True), ()) for one in book.worksheets), ())

@@ -57,7 +57,7 @@ def name_columns(header: Sequence[str], chosen: str | None) -> tuple[str, ...]:
     if any(name in names for name in _FLAGS):
         return ()
     raise SourceError(
-        f"this Timelapse table has no column with a usual name for species; name it with --name-column; there are: {own}"
+        f"this Timelapse table lacks a column with a usual name for species; name it with --name-column; there are: {own}"
     )
 
 
@@ -65,7 +65,7 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
     """Yield one statement per row and filled-in species column.
 
     Raises:
-        SourceError: if the table cannot be read, or has no column of names.
+        SourceError: if the table cannot be read, or lacks a column of names.
     """
     columns = name_columns(header_of(address), name_column)
 

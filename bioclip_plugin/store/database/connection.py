@@ -137,7 +137,7 @@ def _set_up_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
-    # This pragma has no effect inside a transaction; a connection that migrated may be used again for other work.
+    # This pragma does nothing inside a transaction; a connection that migrated may be used again for other work.
     connection.exec_driver_sql(f"PRAGMA foreign_keys={'OFF' if options.get(_MIGRATES) else 'ON'}")
     # A transaction that reads first and writes later cannot wait for another writer, so a writer takes the lock at once.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES) else "BEGIN")

@@ -22,7 +22,7 @@ _LOCK = 0x62696F636C6970  # "bioclip": one program at a time makes or upgrades t
 
 
 def version_of(connection: Connection) -> str | None:
-    """Return the version of the database's tables, None if it has no tables of ours.
+    """Return the version of the database's tables, None without tables of ours.
 
     Raises:
         StoreError: for tables of ours without a version.

@@ -89,7 +89,7 @@ def _relative_name(path: Path, entry: Entry) -> str:
     shown = entry.name.replace("\\", "/")
     parts = PurePosixPath(shown).parts
     if not entry.name or "\x00" in entry.name or not (parts or entry.is_folder):
-        raise _refused(path, entry, "has no usable name")
+        raise _refused(path, entry, "lacks a usable name")
     if shown.startswith("/") or (parts and len(parts[0]) > 1 and parts[0][1] == ":"):
         raise _refused(path, entry, "has an absolute path; members must be relative")
     if ".." in parts:

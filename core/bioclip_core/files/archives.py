@@ -59,7 +59,7 @@ class Archive(AbstractContextManager["Archive"]):
         """Open a stream of one member's bytes.
 
         Raises:
-            SourceError: if there is no such member, or (while reading) if it is damaged or longer than the archive states.
+            SourceError: if the member does not exist, or (while reading) if it is damaged or longer than the archive states.
         """
         if name not in self._found:
             more = f" and {len(self.members) - 5:,} more" if len(self.members) > 5 else ""

@@ -144,7 +144,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
         draft.replace(target)
         _flush_folder(target.parent)
     finally:
-        with suppress(OSError):  # on a disk that cannot be written there is no draft to remove
+        with suppress(OSError):  # a disk that cannot be written holds no draft
             draft.unlink(missing_ok=True)
 
 

@@ -98,6 +98,6 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
             converted = np.asarray(transform.apply(Image.fromarray(probe)), dtype=int)
             if np.abs(converted - probe).max() <= SAME_AS_SRGB:
                 return None
-    except Exception:  # PyCMSError has no base of its own; an unusable profile is not a reason to lose the image
+    except Exception:  # PyCMSError derives from Exception; an unusable profile is not a reason to lose the image
         return None
     return transform

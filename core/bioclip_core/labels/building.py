@@ -51,7 +51,7 @@ def build_label_set(
     An interrupted call is resumed; a finished one is not repeated.
 
     Raises:
-        LabelSetError: if there are no taxa, or the folder holds something else.
+        LabelSetError: without taxa, or if the folder holds something else.
         NoTextTower: if the encoder is image-only.
     """
     found, label_of_N = distinct_taxa(taxa)

@@ -98,7 +98,7 @@ class LabelSet:
         """Return the level for a requested rank. Custom labels answer ``species`` with their labels.
 
         Raises:
-            UsageError: if the label set has no such level.
+            UsageError: if the label set lacks the level.
         """
         if self.is_custom and rank == Rank.SPECIES:
             return LABEL
@@ -253,7 +253,7 @@ def custom_labels(labels: Sequence[str], encoder: Any, groups: Sequence[str] | N
     """Return a label set of the user's own words, which the encoder's text tower embeds as ``a photo of {label}.``
 
     Raises:
-        UsageError: if there are no labels, a label is empty or duplicated, or the number of groups differs.
+        UsageError: without labels, if a label is empty or duplicated, or the number of groups differs.
         NoTextTower: if the encoder is image-only.
     """
     words = [label.strip() for label in labels]

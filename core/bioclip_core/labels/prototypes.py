@@ -57,7 +57,7 @@ def build_prototypes(
         folder: folder to write; one that holds another label set is refused.
 
     Raises:
-        LabelSetError: if rows and taxa do not fit, a row is unusable or has no taxon, or fewer than two taxa have examples.
+        LabelSetError: if rows and taxa do not fit, a row is unusable or lacks a taxon, or fewer than two taxa have examples.
     """
     features = checked_examples(features_ND, taxa)
     labels, label_of_N = distinct_taxa(taxa)
@@ -112,7 +112,7 @@ def checked_examples(features_ND: NDArray[Any], taxa: Sequence[Taxon], *, least:
     """Return the examples' features in fp32.
 
     Raises:
-        LabelSetError: if rows and taxa do not fit, a row is unusable or has no taxon, or fewer than ``least`` taxa have examples.
+        LabelSetError: if rows and taxa do not fit, a row is unusable or lacks a taxon, or fewer than ``least`` taxa have examples.
     """
     if features_ND.ndim != 2 or len(features_ND) != len(taxa):
         raise LabelSetError(

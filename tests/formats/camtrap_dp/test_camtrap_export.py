@@ -326,7 +326,7 @@ def test_cameras_of_the_table_that_saw_nothing_are_deployments_too(store: Store,
 BAD_CELLS = {
     "latitude '91': must be 90 or less": {"latitude": "91"},
     "longitude 'west': must be a number": {"longitude": "west"},
-    "deploymentStart '2020-05-30T04:57:37' has no offset from UTC": {"deploymentStart": "2020-05-30T04:57:37"},
+    "deploymentStart '2020-05-30T04:57:37' lacks an offset from UTC": {"deploymentStart": "2020-05-30T04:57:37"},
     "deploymentEnd 'June': must be a date and time": {
         "deploymentStart": "2020-05-30T04:57:37Z",
         "deploymentEnd": "June",

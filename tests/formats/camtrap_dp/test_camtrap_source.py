@@ -149,7 +149,7 @@ BAD_MEDIA = {
     "is an absolute path outside": {"filePath": "C:\\photos\\a.jpg"},
     "media/gone.jpg does not exist": {"filePath": "media/gone.jpg"},
     "duplicate mediaID 'm0'": {"mediaID": "m0"},
-    "it has no mediaID": {"mediaID": ""},
+    "it lacks a mediaID": {"mediaID": ""},
     "x.jpg does not exist": {"filePath": "x" * 5000 + "x.jpg"},
     "contains a NUL": {"filePath": "media/\0.jpg"},
     "cannot be read: field larger than": {"mediaComments": "x" * 200_000},
@@ -182,7 +182,7 @@ BAD_OBSERVATIONS = {
     "a box is x, y, width, height between 0 and 1": BOX | {"bboxX": "0.9"},
     "is not four numbers": BOX | {"bboxWidth": "nan", "bboxX": "wide"},
     "duplicate observationID 'o0'": {"observationID": "o0"},
-    "it has no mediaID and is not an observation of an event": {"mediaID": ""},
+    "it lacks a mediaID and is not an observation of an event": {"mediaID": ""},
 }
 
 

@@ -90,7 +90,7 @@ def test_broken_json_is_one_problem_with_its_place(tmp_path: Path) -> None:
         (7, "", "it is a number", ""),
         ({"detections": []}, "filepath", "the name of an image is needed", ""),
         ({"filepath": " ", "detections": []}, "filepath", "the name of an image is needed", "' '"),
-        ({"filepath": "a.jpg"}, "detections", "it is missing, and there are no failures", ""),
+        ({"filepath": "a.jpg"}, "detections", "it is missing, without failures", ""),
         ({"filepath": "a.jpg", "detections": {}}, "detections", "it is an object", ""),
         (prediction("a.jpg", failures=[]), "failures", "a list of the failed parts", "[]"),
         (prediction("a.jpg", failures=["ENSEMBLE"]), "failures", "allowed are CLASSIFIER", "'ENSEMBLE'"),

@@ -105,12 +105,12 @@ def test_a_sample_without_its_json_or_its_image_is_found(shards: Path) -> None:
     rewritten(tar, {".json": None})
     settle(shards, tar)
     found = problems(shards)
-    assert any("its image has no JSON member" in line for line in found)
+    assert any("its image lacks a JSON member" in line for line in found)
     tar = shards / "train-000001.tar"
     rewritten(tar, {".png": None})
     settle(shards, tar)
     found = [line for line in problems(shards) if line.startswith("train-000001.tar")]
-    assert any("its JSON member has no image" in line for line in found)
+    assert any("its JSON member lacks an image" in line for line in found)
     assert any("it has 3 images, and the manifest says 4" in line for line in found)
     assert any("the index has it and the tar does not" in line for line in found)
 

@@ -24,7 +24,7 @@ class CaptionDrawing:
         """Check that each of these taxa, given by number, has a caption.
 
         Raises:
-            SourceError: if one of them has no name at all.
+            SourceError: if one of them is without a name.
         """
         if not all(_possible_captions(self._taxa[taxon], self._shares) for taxon in taxa):
             raise SourceError(

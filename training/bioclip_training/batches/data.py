@@ -101,5 +101,5 @@ def open_images(address: str | Path, part: str, *, dev_fraction: float = DEV_FRA
 def _empty_part(catalog: Catalog, part: str, what: str) -> str:
     """Return the message for an empty part, with the parts that there are."""
     if not len(catalog):
-        return f"{what} is empty: it has no rows at all"
+        return f"{what} is empty: it is without rows"
     return f"{what} has nothing in its part {part!r}: there are {catalog.parts()}, and all {len(catalog)}"

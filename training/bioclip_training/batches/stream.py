@@ -84,7 +84,7 @@ class TrainingStream:
 
         Raises:
             UsageError: if the batch cannot be divided, or an augmentation or caption is unknown.
-            SourceError: if a sample has no name for a caption.
+            SourceError: if a sample lacks a name for a caption.
         """
         if not 0 <= rank < world:
             raise UsageError(f"process {rank} of {world}: processes are numbered from 0 to {world - 1}")

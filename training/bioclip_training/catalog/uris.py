@@ -27,7 +27,7 @@ def file_of(uri: str, folder: Path) -> Path:
 
 
 class RelativeUris:
-    """Addresses of files relative to one folder, with ``/`` between names; absolute only if there is no relative one."""
+    """Addresses of files relative to one folder, with ``/`` between names; absolute only if a relative one is impossible."""
 
     def __init__(self, folder: Path) -> None:
         # Links are followed on both sides, since ".." behind a link leads to where the link points.

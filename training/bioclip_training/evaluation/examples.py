@@ -21,9 +21,9 @@ def write_examples(outcome: Outcome, file: Path, rows_Q: NDArray[np.int64]) -> N
     Columns: ``uri``, ``frame``, ``region`` (x, y, width, height; empty for the whole image), ``split``, ``group``,
     ``source``, the seven ranks and ``common_name`` of the truth; ``top1`` to ``top5`` with ``top1_probability`` to
     ``top5_probability``, the best labels; ``hit_LEVEL``, true if the best answer of a level was right (empty if the truth
-    has no name there); ``truth_probability`` and ``truth_place`` (1 is best) of the exact taxon, empty if it is not in the
+    lacks a name there); ``truth_probability`` and ``truth_place`` (1 is best) of the exact taxon, empty if it is not in the
     label set; ``consensus``, ``consensus_rank``, ``consensus_probability``, ``consensus_right``; ``failure``, the reason of an
-    image that could not be used or has no name.
+    image that could not be used or lacks a name.
     """
     import pyarrow as pa
     from pyarrow import parquet

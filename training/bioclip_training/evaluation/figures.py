@@ -26,7 +26,7 @@ from bioclip_training.evaluation.truth import EXACT
 
 TOPS = (1, 3, 5)
 _ALL = "all"
-_FEWEST = 2  # a source of one image has no interval
+_FEWEST = 2  # one image does not give an interval
 _MOST_PARTS = 50  # figures for each of thousands of tables would fill the report
 
 

@@ -91,7 +91,7 @@ def examples_of(catalog: Catalog, split: str, book: FeatureBook, *, progress: St
     """Return the images that prototypes are made from.
 
     Raises:
-        SourceError: if the part has no image with a name, or none could be read.
+        SourceError: if the part is without an image with a name, or none could be read.
     """
     examples = sample_of(catalog, split, book, progress=progress)
     if not len(examples):

@@ -71,7 +71,7 @@ class Start:
 
     @property
     def is_random(self) -> bool:
-        """True if the weights are random, so that there is no zero-shot baseline."""
+        """True if the weights are random, so that a zero-shot baseline is meaningless."""
         return not self.identity
 
     @property
@@ -94,7 +94,7 @@ def open_start(name: str, entries: Mapping[str, ModelEntry], seed: int) -> Start
         seed: of random weights.
 
     Raises:
-        UnknownModel: if there is no such model or architecture.
+        UnknownModel: if the model or architecture does not exist.
         ModelError: if it cannot be opened, or its tokenizer does not fit its text tower.
     """
     start = _new(name, seed) if name.startswith(NEW) else _existing(name, entries)

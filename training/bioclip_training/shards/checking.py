@@ -125,8 +125,8 @@ def _check_shard(file: Path, shard: Shard, listed: _Places | None, decode: bool)
 def _compared(images: _Places, texts: set[str], shard: Shard, listed: _Places | None) -> Iterator[str]:
     """Yield the differences between image members, JSON members, the manifest's count and the index."""
     stems = {name.rpartition(".")[0] for name in images}
-    yield from _shortened([f"{stem}: its image has no JSON member" for stem in sorted(stems - texts)])
-    yield from _shortened([f"{stem}: its JSON member has no image" for stem in sorted(texts - stems)])
+    yield from _shortened([f"{stem}: its image lacks a JSON member" for stem in sorted(stems - texts)])
+    yield from _shortened([f"{stem}: its JSON member lacks an image" for stem in sorted(texts - stems)])
     if len(images) != shard.samples:
         yield f"it has {len(images)} images, and the manifest says {shard.samples}"
     if listed is not None:

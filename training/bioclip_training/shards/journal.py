@@ -51,7 +51,7 @@ class ShardRecord:
     start: int
     end: int
     bytes: int
-    """0 if none of its rows could be read, and then there is no file."""
+    """0 if none of its rows could be read, and then the file is missing."""
     sha256: str
     members: tuple[Member, ...]
     skipped: tuple[tuple[int, str], ...]

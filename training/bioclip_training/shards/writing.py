@@ -58,7 +58,7 @@ def write_shards(
         progress: called before the first row and after each row.
 
     Raises:
-        SourceError: if a split has no rows, or the folder cannot be written.
+        SourceError: if a split is empty, or the folder cannot be written.
         UsageError: if the folder holds other files, or shards of other settings.
     """
     settings = options.settings(catalog)
@@ -126,7 +126,7 @@ def _write_one(
             if sample.reason:
                 skipped.append((sample.row, sample.reason))
                 continue
-            if shard is None:  # a shard without a member has no file
+            if shard is None:  # a shard without a member is not a file
                 shard = stack.enter_context(writing_shard(folder / f"{stem}-{number:06d}.tar"))
             image = f"{sample.name}.{sample.extension}"
             members.append(Member(sample.row, image, shard.add(image, sample.image), len(sample.image)))

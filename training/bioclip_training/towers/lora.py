@@ -25,7 +25,7 @@ def add_low_rank(model: Any, rank: int, alpha: float, *, seed: int) -> None:
         seed: of their random halves.
 
     Raises:
-        UsageError: if the extra ``lora`` is not installed, or the tower has no layer to add to.
+        UsageError: if the extra ``lora`` is not installed, or the tower lacks a layer to add to.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model

@@ -1,6 +1,6 @@
 """The rows of a token embedding that a run's captions use: only they are parameters, the others stay as they are.
 
-This is exact: a row that no caption uses has no gradient, and embeddings have no weight decay, so AdamW would not change it.
+This is exact: a row that no caption uses gets neither gradient nor weight decay, so AdamW would not change it.
 Of CLIP's 49,408 rows a collection uses a few hundred to a few thousand; the rest is a sixth of ViT-B/32's weights.
 """
 
