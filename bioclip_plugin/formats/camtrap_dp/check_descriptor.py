@@ -174,8 +174,8 @@ def _parts(value: Any, path: str, record: str = "") -> Iterator[tuple[str, Any]]
         return
     found = [(f"{record}{key}", value[key])]
     if key != first:
-        entries = value[key] if isinstance(value[key], list) else []
-        found = [(f"{record}{key}[{number}]", entry) for number, entry in enumerate(entries)]
+        numbered = enumerate(value[key]) if isinstance(value[key], list) else ()
+        found = [(f"{record}{key}[{number}]", entry) for number, entry in numbered]
     for place, part in found:
         if rest:
             yield from _parts(part, rest, f"{place}.")

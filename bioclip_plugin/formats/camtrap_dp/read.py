@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from bioclip_core.cells import position_of
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage, PackageRow, is_file, is_package, opened_package
 from bioclip_plugin.formats.camtrap_dp.read_files import (
@@ -14,12 +16,21 @@ from bioclip_plugin.formats.camtrap_dp.read_files import (
     MediaFiles,
     media_metadata,
     read_deployments,
+    region_from,
+    region_of,
 )
-from bioclip_plugin.formats.camtrap_dp.read_index import ObservationIndex
-from bioclip_plugin.items.media import MediaItem, Place, Unlisted
+from bioclip_plugin.formats.camtrap_dp.read_reviews import stated_reviews
+from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted
 from bioclip_plugin.items.time_zones import moment_in
 from bioclip_plugin.store.records import StatedReview
 
+_TABLES = """
+CREATE TABLE observations (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE events (media TEXT PRIMARY KEY, event TEXT, line TEXT, observation TEXT) WITHOUT ROWID;
+CREATE TABLE boxes (media TEXT, number INTEGER, kind TEXT, x REAL, y REAL, w REAL, h REAL, PRIMARY KEY (media, number)) WITHOUT ROWID;
+CREATE TABLE spans (deployment TEXT, starts REAL, ends REAL, event TEXT);
+CREATE TABLE seen (media TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
 _ON_THE_WEB = (
     "the file is on the web, which is not fetched, and neither the package nor its folder media has a file of its "
     "name (fileName)"
@@ -44,7 +55,7 @@ class CamtrapDpSource:
         return is_package(address)
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
-        with opened_package(address) as package, ObservationIndex() as index:
+        with opened_package(address) as package, _ObservationIndex(_TABLES) as index:
             deployments: dict[str, Mapping[str, str]] = {}
             yield from read_deployments(package, deployments)
             yield from index.read(package, deployments, options.time_zone)
@@ -55,8 +66,6 @@ class CamtrapDpSource:
 
     def reviews(self, address: str, options: ListingOptions) -> Iterator[StatedReview]:
         """Yield the observations of images, boxes and events whose classificationMethod is human."""
-        from bioclip_plugin.formats.camtrap_dp.read_reviews import stated_reviews
-
         with opened_package(address) as package:
             deployments: dict[str, Mapping[str, str]] = {}
             list(read_deployments(package, deployments))  # items() reports the rows that cannot be used
@@ -67,7 +76,7 @@ def _item(
     row: PackageRow,
     package: CamtrapPackage,
     deployments: Deployments,
-    index: ObservationIndex,
+    index: _ObservationIndex,
     files: MediaFiles,
     options: ListingOptions,
 ) -> MediaItem | Unlisted:
@@ -108,3 +117,87 @@ def _item(
     if not is_file(file.path):
         return Unlisted(file.uri, f"{shown}: the file {values.get('filePath')} does not exist", known=item)
     return item
+
+
+class _ObservationIndex(Scratch):
+    """The observations of a package by media item. Use it in a ``with`` block.
+
+    A package may have millions of observations in any order, and a media item needs its own. They are read once into a
+    database that SQLite keeps in a temporary file; only its cache of some megabytes and the deployments are in memory.
+    """
+
+    def read(self, package: CamtrapPackage, deployments: Deployments, zone: str | None) -> Iterator[Unlisted]:
+        """Read all observations, and yield an entry for each that cannot be used."""
+        for number, row in enumerate(package.rows(package.table("observations")), start=1):
+            if fault := row.fault or self._enter(row, number, deployments, zone):
+                shown = f"observation {row.values.get('observationID', 'without observationID')} (line {row.line})"
+                yield Unlisted(f"{package.address}/{row.where}", f"{shown}: {fault}")
+        self._database.execute("CREATE INDEX spans_by_deployment ON spans (deployment, starts)")
+
+    def _enter(self, row: PackageRow, number: int, deployments: Deployments, zone: str | None) -> str:
+        """Store what a row says of its media, and return why it cannot be used (empty if it can)."""
+        values = row.values
+        name, media, event = values.get("observationID"), values.get("mediaID"), values.get("eventID")
+        if not name:
+            return "it lacks an observationID"
+        if self._database.execute("INSERT OR IGNORE INTO observations VALUES (?)", (name,)).rowcount == 0:
+            return f"duplicate observationID {name!r}; the first row is used"
+        if values.get("deploymentID") not in deployments:
+            return f"deploymentID {values.get('deploymentID', '')!r} is not in the deployments"
+        if values.get("observationLevel") == "event":
+            starts, ends = (moment_in(values.get(key, ""), zone) for key in ("eventStart", "eventEnd"))
+            if starts is not None and ends is not None and event:
+                self._database.execute(
+                    "INSERT INTO spans VALUES (?, ?, ?, ?)",
+                    (values["deploymentID"], _seconds(starts), _seconds(ends), event),
+                )
+            return ""
+        if media is None:
+            return "it lacks a mediaID and is not an observation of an event"
+        self._database.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?)", (media, event, row.where, name))
+        if event:
+            self._database.execute("UPDATE events SET event = ? WHERE media = ? AND event IS NULL", (event, media))
+        try:
+            region = region_of(values)
+        except UsageError as error:
+            return str(error)
+        if region is not None:
+            self._database.execute(
+                "INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (media, number, values.get("observationType", ""), *region.xywh),
+            )
+        return ""
+
+    def is_new(self, media: str) -> bool:
+        """Note the identifier of a media row; False if it was noted before."""
+        return self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (media,)).rowcount == 1
+
+    def regions(self, media: str) -> tuple[Region, ...]:
+        """Return the boxes of a media item; a box that several observations share is one region."""
+        query = "SELECT kind, x, y, w, h FROM boxes WHERE media = ? ORDER BY number"
+        found: dict[tuple[tuple[int, int, int, int], str], Region] = {}
+        for kind, *box in self._database.execute(query, (media,)):
+            region = region_from(box, kind)
+            found.setdefault((region.box, region.category), region)
+        return tuple(found.values())
+
+    def event(self, media: str, deployment: str, captured_at: datetime | None) -> str | None:
+        """Return the event of a media item: as its own observations say, else by its deployment and time."""
+        row = self._database.execute("SELECT event FROM events WHERE media = ?", (media,)).fetchone()
+        if not (row and row[0]) and captured_at is not None:
+            query = "SELECT event FROM spans WHERE deployment = ? AND starts <= ?2 AND ends >= ?2 ORDER BY starts DESC LIMIT 1"
+            row = self._database.execute(query, (deployment, _seconds(captured_at))).fetchone()
+        return row[0] if row else None
+
+    def without_media(self, package: CamtrapPackage) -> Iterator[Unlisted]:
+        """Yield an entry for the first observation of each mediaID without a media row."""
+        query = "SELECT media, line, observation FROM events WHERE media NOT IN (SELECT media FROM seen)"
+        for media, line, observation in self._database.execute(query):
+            yield Unlisted(
+                f"{package.address}/{line}", f"observation {observation}: mediaID {media!r} is not in the media"
+            )
+
+
+def _seconds(moment: datetime) -> float:
+    """Return seconds since 1970; local times of an unknown zone count as UTC, which keeps their order."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

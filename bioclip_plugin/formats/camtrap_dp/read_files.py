@@ -1,21 +1,25 @@
-"""Media files and deployments of a Camtrap DP package, and the metadata that an item keeps of them."""
+"""Media files, deployments and boxes of a Camtrap DP package, and the metadata that an item keeps of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage, is_file
+from bioclip_plugin.formats.camtrap_dp.schema import BOX, TABLES
 from bioclip_plugin.formats.shared.paths import located
-from bioclip_plugin.items.media import Unlisted, uri_of
+from bioclip_plugin.items.media import Region, Unlisted, uri_of
 
 Deployments = Mapping[str, Mapping[str, str]]
 
 MEDIA_KEY, DEPLOYMENT_KEY, PACKAGE_KEY = "camtrap_media", "camtrap_deployment", "camtrap_package"
 """Keys of a package's rows in an item's metadata and in a review's details, from which an export writes them again."""
+_CATEGORIES = {"human": "person"}
+_NAMED_BY_A_MODEL = ("animal", "unknown", "unclassified")
 
 
 def read_deployments(package: CamtrapPackage, into: dict[str, Mapping[str, str]]) -> Iterator[Unlisted]:
@@ -99,3 +103,30 @@ def media_metadata(values: Mapping[str, str], package: CamtrapPackage, deploymen
         DEPLOYMENT_KEY: dict(deployments.get(values.get("deploymentID", ""), {})),
         PACKAGE_KEY: {key: str(value) for key, value in described if value},
     }
+
+
+def region_of(values: Mapping[str, str]) -> Region | None:
+    """Return the box of an observation, None without one.
+
+    Camtrap DP does not say what drew a box, so the region does not name a detector.
+
+    Raises:
+        UsageError: for a box that is not four numbers inside the image.
+    """
+    cells = [values.get(name) for name in BOX]
+    if all(cell is None for cell in cells):
+        return None
+    try:
+        box = [float(cell or "nan") for cell in cells]
+    except ValueError:
+        box = [math.nan]
+    if not all(map(math.isfinite, box)):
+        raise UsageError(f"its box {cells} is not four numbers ({', '.join(BOX)})")
+    return region_from(box, values.get("observationType", ""))
+
+
+def region_from(box: Sequence[float], kind: str) -> Region:
+    """Return a box as a region, with a detector's category for a type of observation."""
+    category = _CATEGORIES.get(kind, kind) if kind in TABLES["observations"]["observationType"].allowed else ""
+    x, y, w, h = box
+    return Region(x, y, w, h, category=category, classified=kind in _NAMED_BY_A_MODEL or not category)

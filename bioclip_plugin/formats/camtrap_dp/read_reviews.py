@@ -20,8 +20,8 @@ from bioclip_plugin.formats.camtrap_dp.read_files import (
     Deployments,
     MediaFiles,
     media_metadata,
+    region_of,
 )
-from bioclip_plugin.formats.camtrap_dp.read_index import region_of
 from bioclip_plugin.items.time_zones import moment_in
 from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.store.records import ReviewTarget, StatedReview

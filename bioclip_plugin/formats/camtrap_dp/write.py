@@ -101,7 +101,6 @@ class _Writer:
         self._tables = tables
         self._run_id = export.run.rule_id[:16]
         self._events = Events()
-        self._threshold = float(export.run.settings.get("detection_threshold", ListingOptions().detection_threshold))
         self._level = asked_level(export.run)
         self._names: dict[str, Taxon | None] = {}
         self._levels: set[str] = set()
@@ -173,7 +172,8 @@ class _Writer:
         """True if the detector's box of a person reaches the run's threshold, also if a rule decided "unknown"."""
         if box is None or box.category.strip().lower() not in _PEOPLE:
             return False
-        return box.confidence is None or box.confidence >= self._threshold
+        threshold = self._export.run.settings.get("detection_threshold", ListingOptions().detection_threshold)
+        return box.confidence is None or box.confidence >= float(threshold)
 
     def _write_candidates(self, observed: Observed) -> None:
         if observed.region is None:
@@ -183,8 +183,9 @@ class _Writer:
         self._tables["candidates"].writerows(candidate_rows(name, candidates, self._run_id))
         if decision is not None and decision.trail:
             trail = json.dumps([dict(step) for step in decision.trail], ensure_ascii=False, sort_keys=True)
-            cells = {"verdict": decision.verdict, "eventID": decision.event or "", "trail": trail}
-            self._tables["decisions"].writerow({"observationID": name, **cells})
+            self._tables["decisions"].writerow(
+                {"observationID": name, "verdict": decision.verdict, "eventID": decision.event or "", "trail": trail}
+            )
 
     def _write_human_row(self, review: Review, place: RowPlace) -> None:
         row, taxon = human_row(review, place, self._export.options.time_zone)
@@ -211,7 +212,6 @@ class _Writer:
         method = cells.get("captureMethod", "")
         method = method if method in TABLES["media"]["captureMethod"].allowed else ""
         self._capture_methods |= {method} - {""}
-        comments = (cells.get("mediaComments"), "" if medium.moment() else _TIMELESS)
         return {
             "mediaID": place.media,
             "deploymentID": place.deployment,
@@ -223,7 +223,7 @@ class _Writer:
             "fileMediatype": medium.mediatype(path),
             "exifData": medium.exif(hide_places=options.coordinate_precision is not None),
             "favorite": cells["favorite"] if cells.get("favorite") in ("true", "false") else "",
-            "mediaComments": " ".join(filter(None, comments)),
+            "mediaComments": " ".join(filter(None, (cells.get("mediaComments"), "" if medium.moment() else _TIMELESS))),
         }
 
     def _skip(self, frame: StoredItem, stage: str, reason: str) -> None:

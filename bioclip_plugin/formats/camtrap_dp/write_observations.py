@@ -81,8 +81,7 @@ def machine_observations(frame: StoredItem, chosen: StoredItem, place: RowPlace,
             yield Observed(_machine_row(frame, region, naming, place, export), naming, region)
     if not any(naming for _, naming in namings) and not any(naming_of(region) for region in frame.regions):
         # Nothing at all, or only boxes below the detector's threshold.
-        naming = Naming("blank")
-        yield Observed(_machine_row(frame, None, naming, place, export), naming)
+        yield Observed(_machine_row(frame, None, Naming("blank"), place, export), Naming("blank"))
 
 
 def _machine_row(

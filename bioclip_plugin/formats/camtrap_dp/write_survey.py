@@ -1,22 +1,29 @@
-"""A first pass over the media of an export, which reports missing information before anything is written."""
+"""A first pass over the media of an export and the user's table of deployments, which reports missing information first."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, time
+from pathlib import Path
 
+from bioclip_core.cells import column_name, day_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.export import Export
-from bioclip_plugin.formats.camtrap_dp.deployments import NEEDED, deployment_of, read_deployments
 from bioclip_plugin.formats.camtrap_dp.read_files import DEPLOYMENT_KEY, PACKAGE_KEY
-from bioclip_plugin.formats.camtrap_dp.schema import TABLES, fault_of
+from bioclip_plugin.formats.camtrap_dp.schema import MISSING, TABLES, Column, fault_of
 from bioclip_plugin.formats.camtrap_dp.write_media import Medium, folder_above, media_of, stated
 from bioclip_plugin.items.deployments import Deployment, stamp
+from bioclip_plugin.items.time_zones import in_zone, moment_in
 from bioclip_plugin.store.records import Review
 
+_NEEDED = ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd")
+"""Columns that the table must have; other columns of Camtrap DP's table are used if present."""
+_LARGEST = 64 << 20
 _SHOWN = 20
 _FROM_MEDIA = "Start and end are the times of the first and the last image, the place is that of the images."
 
@@ -42,7 +49,7 @@ class Survey:
             UsageError: if a time zone or deployments are missing, with the option to give.
         """
         options = export.options
-        self.table = read_deployments(options.deployments, options.time_zone) if options.deployments else {}
+        self.table = _read_table(options.deployments, options.time_zone) if options.deployments else {}
         """Deployments of the user's table, which folders may be called after."""
         self.packages: dict[str, str] = {}
         """Titles of the packages that media came from, by the packages' identifiers."""
@@ -135,7 +142,7 @@ class Survey:
             more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
             raise UsageError(
                 f"the place is unknown for {len(missing)} deployments: {shown}{more}; give a table with the columns "
-                f"{', '.join(NEEDED)} and a row for each of them with --deployments"
+                f"{', '.join(_NEEDED)} and a row for each of them with --deployments"
             )
 
 
@@ -147,15 +154,113 @@ def _deployment_of(name: str, seen: _Seen, time_zone: str | None) -> Deployment:
             "deploymentID": name, "latitude": f"{seen.place[0]:.7f}", "longitude": f"{seen.place[1]:.7f}",
             "deploymentStart": stamp(seen.first), "deploymentEnd": stamp(seen.last), "deploymentComments": _FROM_MEDIA,
         }  # fmt: skip
-    return deployment_of(cells, time_zone, f"{where} (a row for it in --deployments takes precedence)")
+    return _deployment_from(cells, time_zone, f"{where} (a row for it in --deployments takes precedence)")
 
 
 def _without_faults(cells: Mapping[str, str]) -> dict[str, str]:
     """Return the cells of a package's deployment; a faulty value of an optional column becomes a tag."""
-    optional = {name: column for name, column in TABLES["deployments"].items() if not column.required}
-    faulty = [name for name, cell in cells.items() if name in optional and fault_of(optional[name], cell)]
+    columns = {name: column for name, column in TABLES["deployments"].items() if not column.required}
+    faulty = [name for name, cell in cells.items() if name in columns and fault_of(columns[name], cell)]
     good = {name: cell for name, cell in cells.items() if name not in faulty}
     if faulty:
         tags = [good.get("deploymentTags", ""), *(f"{name}:{cells[name].replace('|', '/')}" for name in faulty)]
         good["deploymentTags"] = " | ".join(filter(None, tags))
     return good
+
+
+def _read_table(path: Path, time_zone: str | None) -> dict[str, Deployment]:
+    """Read a table of deployments in CSV (comma, semicolon or tab; UTF-8).
+
+    Column names are compared without case, white space, underscores and hyphens. Times may be local; then ``time_zone`` is their zone.
+
+    Returns:
+        The deployments by name.
+
+    Raises:
+        UsageError: naming file, line and value, for a table that cannot be used.
+    """
+    shown = f"the table of deployments {path}"
+    text = _text_of(path, shown)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    found: dict[str, Deployment] = {}
+    try:
+        columns = _column_names(next(reader, []), shown)
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            where = f"{shown}, line {reader.line_num}"
+            if len(cells) > len(columns):
+                raise UsageError(f"{where}: {len(cells)} cells where the header has {len(columns)}; remove the surplus")
+            named = {name: cell for name, cell in zip(columns, cells, strict=False) if name}
+            deployment = _deployment_from(named, time_zone, where)
+            if deployment.name in found:
+                raise UsageError(f"{where}: duplicate deploymentID {deployment.name!r}; give each deployment its own")
+            found[deployment.name] = deployment
+    except csv.Error as error:
+        raise UsageError(f"{shown}, line {reader.line_num}: cannot be read: {error}; save it as CSV") from error
+    return found
+
+
+def _deployment_from(cells: Mapping[str, str], time_zone: str | None, where: str) -> Deployment:
+    """Return a deployment from the cells of a row, under the column names of Camtrap DP.
+
+    Raises:
+        UsageError: beginning with ``where``, for a cell that cannot be used.
+    """
+    good = {
+        name: cell
+        for name, column in TABLES["deployments"].items()
+        if (cell := _cell(column, cells.get(name, "").strip(), time_zone, where))
+    }
+    starts, ends = (datetime.fromisoformat(good[name]) for name in ("deploymentStart", "deploymentEnd"))
+    if ends < starts:
+        raise UsageError(
+            f"{where}: deploymentEnd {good['deploymentEnd']} is before deploymentStart {good['deploymentStart']}"
+        )
+    return Deployment(good["deploymentID"], float(good["latitude"]), float(good["longitude"]), starts, ends, good)
+
+
+def _text_of(path: Path, shown: str) -> str:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise UsageError(f"{shown} is larger than {_LARGEST >> 20} MB; is it the right file?")
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{shown} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{shown} is not text in UTF-8: {error}; save it as CSV in UTF-8") from error
+
+
+def _column_names(header: Sequence[str], shown: str) -> list[str]:
+    """Return Camtrap DP's name of each column, empty for columns that it does not have."""
+    known = {column_name(name): name for name in TABLES["deployments"]}
+    names = [known.get(column_name(cell), "") for cell in header]
+    lacking = [name for name in _NEEDED if name not in names]
+    if lacking:
+        found = ", ".join(cell for cell in header if cell) or "no columns"
+        raise UsageError(f"{shown} lacks {', '.join(lacking)}; it has {found}")
+    return names
+
+
+def _cell(column: Column, cell: str, time_zone: str | None, where: str) -> str:
+    """Return a cell as Camtrap DP writes it, empty for a missing value."""
+    shown = f"{where}: {column.name} {cell!r}"
+    if column.kind == "datetime" and cell not in MISSING:
+        moment = moment_in(cell, time_zone)
+        if moment is None and (day := day_of(cell)):
+            moment = in_zone(datetime.combine(day, time()), time_zone)  # a day begins and ends deployments at midnight
+        if moment is None:
+            raise UsageError(f"{shown}: must be a date and time such as 2020-05-30T04:57:37")
+        if moment.tzinfo is None:
+            raise UsageError(
+                f"{shown} lacks an offset from UTC: write one (+02:00), or give --time-zone, such as Europe/Brussels"
+            )
+        cell = stamp(moment)
+    if column.kind == "integer":
+        cell = cell.removesuffix(".0")  # a spreadsheet's way of writing a whole number
+    if fault := fault_of(column, cell):
+        raise UsageError(f"{shown}: {fault}")
+    if column.kind == "boolean" and cell:
+        return "true" if cell.lower() in ("true", "1") else "false"
+    return "" if cell in MISSING else cell

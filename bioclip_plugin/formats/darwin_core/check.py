@@ -21,13 +21,17 @@ MOST = 1_000
 """Limit of the reported errors, and of the warnings: more come from one mistake in all records, and are only counted."""
 
 _METADATA_BYTES = 16 << 20
-_CHECKS: dict[str, Callable[[Record], Iterator[check_cells.Finding]]] = {
+_CHECKS: dict[str, Callable[[check_cells.Cells], Iterator[check_cells.Finding]]] = {
     "Occurrence": check_cells.of_occurrence,
     "Identification": check_cells.of_identification,
     "Multimedia": check_cells.of_media,
 }
 _KEYS = {"Identification": "identificationID", "Multimedia": "identifier"}
 _LINE_CHARACTERS = 1 << 20
+_TABLES = """
+CREATE TABLE known (kind TEXT, id TEXT, place TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+CREATE TABLE link (number INTEGER PRIMARY KEY, term TEXT, kind TEXT, id TEXT, file TEXT, line INTEGER);
+"""
 
 
 def check_archive(path: Path) -> Iterator[Problem]:
@@ -46,29 +50,23 @@ def _problems(path: Path) -> Iterator[Problem]:
     path = path.parent if path.name == META and path.is_file() else path
     shown = path.name or str(path)
     try:
-        with opened_files(path, ListingOptions(), [CANDIDATES]) as files, Ids() as ids:
+        with opened_files(path, ListingOptions(), [CANDIDATES]) as files, Ids(_TABLES) as ids:
             description = read_description(files.folder, shown)
             yield from _check_metadata(files.folder, description)
             for table in description.tables:
                 yield from _check_table(files.folder, table, ids)
             names = {"core": description.core.names[0], "Multimedia": "the multimedia table"}
             for term, kind, name, file, line in ids.loose():
-                message = f"{term} points nowhere: {names[kind]} does not have this id"
-                yield Problem(file, f"line {line}", message, name)
+                yield Problem(file, f"line {line}", f"{term} points nowhere: {names[kind]} does not have this id", name)
             has_identifications = any(table.kind == "Identification" for table in description.tables)
-            yield from check_candidates(files.folder, ids.has_identification, knows=has_identifications)
+            for number, message, value in _candidate_faults(files.folder, ids if has_identifications else None):
+                yield Problem(CANDIDATES, f"line {number}", message, value)
     except SourceError as error:
         yield Problem(shown, "", str(error))
 
 
 class Ids(Scratch):
     """The ids of an archive, on disk. To be used with ``with``."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "CREATE TABLE known (kind TEXT, id TEXT, place TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID;"
-            "CREATE TABLE link (number INTEGER PRIMARY KEY, term TEXT, kind TEXT, id TEXT, file TEXT, line INTEGER);"
-        )
 
     def add(self, kind: str, name: str, where: str) -> str | None:
         """Store an id; return the place of an equal one before it, or None."""
@@ -80,8 +78,10 @@ class Ids(Scratch):
 
     def link(self, term: str, kind: str, name: str, record: Record) -> None:
         """Store a reference of a row to an id, which may come later."""
-        values = (term, kind, name, record.file, record.number)
-        self._database.execute("INSERT INTO link (term, kind, id, file, line) VALUES (?, ?, ?, ?, ?)", values)
+        self._database.execute(
+            "INSERT INTO link (term, kind, id, file, line) VALUES (?, ?, ?, ?, ?)",
+            (term, kind, name, record.file, record.number),
+        )
 
     def loose(self) -> Iterator[tuple[str, str, str, str, int]]:
         """Yield the references to missing ids: term, kind, id, file, line."""
@@ -92,22 +92,20 @@ class Ids(Scratch):
 
     def has_identification(self, name: str) -> bool:
         """True if the archive has an identification with this id."""
-        ask = "SELECT 1 FROM known WHERE kind = 'Identification' AND id = ?"
-        return self._database.execute(ask, (name,)).fetchone() is not None
+        asked = self._database.execute("SELECT 1 FROM known WHERE kind = 'Identification' AND id = ?", (name,))
+        return asked.fetchone() is not None
 
 
 def _check_metadata(folder: Path, description: Description) -> Iterator[Problem]:
-    name = description.metadata
-    path = folder / name
+    name, path = description.metadata, folder / description.metadata
     if not name or "://" in name:
         return
     if not path.resolve().is_relative_to(folder.resolve()):
         yield Problem(META, "metadata", "the file that describes the data set must be inside the archive", name)
     elif path.is_file():
-        with path.open("rb") as file:
-            content = file.read(_METADATA_BYTES)
         try:
-            safe_xml(content, name)
+            with path.open("rb") as file:
+                safe_xml(file.read(_METADATA_BYTES), name)
         except SourceError as error:
             yield Problem(name, "", str(error))
     else:
@@ -156,9 +154,9 @@ def _check_record(record: Record, table: Table, ids: Ids) -> Iterator[Problem]:
     if parent := record.values.get("isROIOf"):
         ids.link("isROIOf", "Multimedia", parent, record)
     if table.kind == "Identification":
-        for name in check_cells.our_media(record):
+        for name in check_cells.our_media(record.values):
             ids.link("identificationReferences", "Multimedia", name, record)
-    for message, value, severity in _CHECKS.get(table.kind, check_cells.of_anything)(record):
+    for message, value, severity in _CHECKS.get(table.kind, check_cells.of_anything)(record.values):
         yield _problem(record, message, value, severity)
 
 
@@ -173,48 +171,39 @@ def _check_key(record: Record, table: Table, ids: Ids) -> Iterator[Problem]:
     key = name if is_identification else f"{record.id}\t{name}"
     if before := ids.add(f"{table.names[0]} {term}", key, record.where):
         # In GBIF's simple table it is the image's address, which two sizes of one image may share.
-        strict = is_identification or table.row_type == IMAGES.row_type
-        message = f"{term} is already in {before}; it must be unique"
-        yield _problem(record, message, name, "error" if strict else "warning")
+        severity: Severity = "error" if is_identification or table.row_type == IMAGES.row_type else "warning"
+        yield _problem(record, f"{term} is already in {before}; it must be unique", name, severity)
 
 
 def _problem(record: Record, message: str, value: str = "", severity: Severity = "error") -> Problem:
     return Problem(record.file, f"line {record.number}", message, value, severity)
 
 
-def check_candidates(folder: Path, has_identification: Callable[[str], bool], *, knows: bool) -> Iterator[Problem]:
-    """Check columns, the order of probabilities and the ids; a missing file is fine.
+def _candidate_faults(folder: Path, ids: Ids | None) -> Iterator[tuple[int, str, str]]:
+    """Yield faults of the columns, the order of probabilities and the ids: line, message, value. The file may be missing.
 
     Args:
         folder: of the archive.
-        has_identification: True for the id of an identification of the archive.
-        knows: True if the archive has a table of identifications.
+        ids: the ids of the archive; None if it has no table of identifications.
     """
-    path = folder / CANDIDATES
-    if not path.is_file():
+    if not (folder / CANDIDATES).is_file():
         return
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+    with (folder / CANDIDATES).open(encoding="utf-8", errors="replace", newline="\n") as file:
         header = tuple(file.readline(_LINE_CHARACTERS).rstrip("\n").split("\t"))
         if header != CANDIDATE_COLUMNS:
-            message = f"the columns must be {', '.join(CANDIDATE_COLUMNS)}"
-            yield Problem(CANDIDATES, "line 1", message, ", ".join(header)[:200])
+            yield 1, f"the columns must be {', '.join(CANDIDATE_COLUMNS)}", ", ".join(header)[:200]
             return
         before: tuple[str, str, float] = ("", "", 1.0)
         for number, line in enumerate(iter(lambda: file.readline(_LINE_CHARACTERS), ""), start=2):
             cells = dict(zip(CANDIDATE_COLUMNS, line.rstrip("\n").split("\t"), strict=False))
-            probability = number_of(cells.get("probability"))
-            where, name = f"line {number}", cells.get("identificationID")
+            probability, name = number_of(cells.get("probability")), cells.get("identificationID")
             if len(cells) != len(CANDIDATE_COLUMNS):
-                message = f"it has {len(cells)} columns; needed are {len(CANDIDATE_COLUMNS)}"
-                yield Problem(CANDIDATES, where, message)
-                continue
-            if probability is None or not 0 <= probability <= 1:
-                yield Problem(CANDIDATES, where, "probability must be a number from 0 to 1", cells["probability"])
-                continue
-            if before[:2] == (cells["mediaID"], cells["level"]) and probability > before[2] + 1e-6:
-                message = "candidates must be in order, the most probable first"
-                yield Problem(CANDIDATES, where, message, cells["probability"])
-            before = cells["mediaID"], cells["level"], probability
-            if name and knows and not has_identification(name):
-                message = "identificationID points nowhere: the archive does not have this identification"
-                yield Problem(CANDIDATES, where, message, name)
+                yield number, f"it has {len(cells)} columns; needed are {len(CANDIDATE_COLUMNS)}", ""
+            elif probability is None or not 0 <= probability <= 1:
+                yield number, "probability must be a number from 0 to 1", cells["probability"]
+            else:
+                if before[:2] == (cells["mediaID"], cells["level"]) and probability > before[2] + 1e-6:
+                    yield number, "candidates must be in order, the most probable first", cells["probability"]
+                before = cells["mediaID"], cells["level"], probability
+                if name and ids and not ids.has_identification(name):
+                    yield number, "identificationID points nowhere: the archive does not have this identification", name

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from bioclip_core.cells import degrees_of, number_of
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.problem import Severity
-from bioclip_plugin.formats.darwin_core.tables import Record
 from bioclip_plugin.formats.darwin_core.terms import FRACTIONS
 
+Cells = Mapping[str, str]
 Finding = tuple[str, str, Severity]
 """Message, value, severity."""
 
@@ -32,20 +32,22 @@ _QUALIFIER = re.compile(r"(?:^|\s)(?:cf|aff|sp|spp|nr|agg|indet|ssp)\.?(?:\s|$)|
 _ABBREVIATED = re.compile(r"^[^\W\d_]\.\s")
 _OURS = re.compile(r"urn:uuid:[0-9a-f-]{36}$")
 _LOCAL = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|file:", re.IGNORECASE)
+_QUALIFIED = (
+    "scientificName holds a qualifier; give the lowest rank that is sure, and the qualifier in identificationQualifier"
+)
 _LEAVES = "leaves the archive; a path inside it, or an address on the web is needed"
 _ROUNDING = 1e-4
 
 
-def of_anything(record: Record) -> Iterator[Finding]:
+def of_anything(values: Cells) -> Iterator[Finding]:
     """Check the dates that any table may have."""
-    yield from _dates(record, "eventDate", "dateIdentified")
+    yield from _dates(values, "eventDate", "dateIdentified")
 
 
-def of_occurrence(record: Record) -> Iterator[Finding]:
+def of_occurrence(values: Cells) -> Iterator[Finding]:
     """Check coordinates, dates and controlled words of an occurrence."""
-    values = record.values
-    yield from _dates(record, "eventDate")
-    yield from _coordinates(record)
+    yield from _dates(values, "eventDate")
+    yield from _coordinates(values)
     code = values.get("countryCode", "")
     if code and not re.fullmatch("[A-Z]{2}", code):
         yield "countryCode must be two capital letters (ISO 3166-1)", code, "error"
@@ -57,14 +59,13 @@ def of_occurrence(record: Record) -> Iterator[Finding]:
         yield f"basisOfRecord is not one of {', '.join(sorted(_BASES))}", basis, "warning"
 
 
-def of_identification(record: Record) -> Iterator[Finding]:
+def of_identification(values: Cells) -> Iterator[Finding]:
     """Check identifier, date and name of an identification; the name against its rank and the names above it."""
-    values = record.values
     if not values.get("identificationID"):
         yield "identificationID is empty: the same identification cannot be recognised later", "", "error"
     if not values.get("identifiedBy"):
         yield "identifiedBy is empty: a person or a machine must be named", "", "warning"
-    yield from _dates(record, "dateIdentified")
+    yield from _dates(values, "dateIdentified")
     status = values.get("identificationVerificationStatus", "")
     if status and status.casefold() not in _STATUSES:
         yield f"identificationVerificationStatus is not one of {', '.join(sorted(_STATUSES))}", status, "warning"
@@ -72,22 +73,20 @@ def of_identification(record: Record) -> Iterator[Finding]:
     if not name:
         yield "scientificName is empty", "", "error"
     elif _QUALIFIER.search(name.casefold()):
-        advice = "give the lowest rank that is sure, and the qualifier in identificationQualifier"
-        yield f"scientificName holds a qualifier; {advice}", name, "error"
+        yield _QUALIFIED, name, "error"
     elif _ABBREVIATED.match(name):
         yield "scientificName is abbreviated; it must be whole", name, "error"
     else:
-        yield from _rank(record, name)
+        yield from _rank(values, name)
 
 
-def of_media(record: Record) -> Iterator[Finding]:
+def of_media(values: Cells) -> Iterator[Finding]:
     """Check the address of an image, or the fractions of a region of interest."""
-    values = record.values
     kind = values.get("type", "").rsplit("/", 1)[-1].replace(" ", "").casefold()
     if kind and kind not in _MEDIA_TYPES:
         yield "type is not a word of Dublin Core's types, such as StillImage", values["type"], "warning"
     if "isROIOf" in values:
-        yield from _fractions(record)
+        yield from _fractions(values)
         return
     term = next((name for name in ("accessURI", "identifier") if name in values), "")
     if not term:
@@ -104,16 +103,15 @@ def _leaves(name: str) -> bool:
     return bool(_LOCAL.match(name)) or ("://" not in name and (path == ".." or path.startswith("../")))
 
 
-def our_media(record: Record) -> list[str]:
+def our_media(values: Cells) -> list[str]:
     """Return the images on which an identification of ours is based; other archives refer to books here."""
-    parts = [part.strip() for part in record.values.get("identificationReferences", "").split("|")]
+    parts = [part.strip() for part in values.get("identificationReferences", "").split("|")]
     return parts if parts and all(_OURS.match(part) for part in parts) else []
 
 
-def _rank(record: Record, name: str) -> Iterator[Finding]:
-    values = record.values
+def _rank(values: Cells, name: str) -> Iterator[Finding]:
     rank = values.get("taxonRank", "").casefold()
-    known = [one.value for one in RANKS]
+    known = [level.value for level in RANKS]
     if rank not in known:
         if rank not in _OTHER_RANKS:
             yield "taxonRank is empty or not a rank", rank, "error" if rank else "warning"
@@ -132,8 +130,7 @@ def _rank(record: Record, name: str) -> Iterator[Finding]:
         stated = values.get(rank, "")
         if stated and _plain(stated).casefold() != (words[0] if words else "").strip("×").casefold():
             yield f"taxonRank is {rank}, and the column {rank} is not scientificName {name!r}", stated, "error"
-        lower = next((one for one in known[known.index(rank) + 1 : -1] if values.get(one)), None)
-        if lower:
+        if lower := next((below for below in known[known.index(rank) + 1 : -1] if values.get(below)), None):
             yield f"taxonRank is {rank}, and {lower}, which is below it, is filled in", values[lower], "error"
 
 
@@ -141,8 +138,8 @@ def _plain(name: str) -> str:
     return name.replace("×", "").strip()
 
 
-def _fractions(record: Record) -> Iterator[Finding]:
-    given = [record.values.get(name) for name in FRACTIONS]
+def _fractions(values: Cells) -> Iterator[Finding]:
+    given = [values.get(name) for name in FRACTIONS]
     if all(cell is None for cell in given):
         return  # a circle, or a part of a film
     numbers = [number_of(cell) for cell in given]
@@ -156,9 +153,9 @@ def _fractions(record: Record) -> Iterator[Finding]:
         yield "the region of interest reaches beyond the image", " ".join(str(cell) for cell in given), "error"
 
 
-def _coordinates(record: Record) -> Iterator[Finding]:
+def _coordinates(values: Cells) -> Iterator[Finding]:
     terms = ("decimalLatitude", "decimalLongitude")
-    cells = [record.values.get(name, "") for name in terms]
+    cells = [values.get(name, "") for name in terms]
     if bool(cells[0]) != bool(cells[1]):
         yield "one of decimalLatitude and decimalLongitude is empty", " ".join(cells).strip(), "error"
         return
@@ -169,12 +166,15 @@ def _coordinates(record: Record) -> Iterator[Finding]:
         yield "decimalLatitude and decimalLongitude are both 0, which usually means an unknown place", "0 0", "warning"
 
 
-def _dates(record: Record, *terms: str) -> Iterator[Finding]:
+def _dates(values: Cells, *terms: str) -> Iterator[Finding]:
     for term in terms:
-        cell = record.values.get(term, "")
+        cell = values.get(term, "")
         if cell and not all(map(_is_date, cell.split("/", 1))):
-            example = "a date as 2024-05-31, or a time, month, year or span of them (ISO 8601)"
-            yield f"{term} must be {example}", cell, "error"
+            yield (
+                f"{term} must be a date as 2024-05-31, or a time, month, year or span of them (ISO 8601)",
+                cell,
+                "error",
+            )
 
 
 def _is_date(cell: str) -> bool:

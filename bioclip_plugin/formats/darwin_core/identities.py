@@ -69,8 +69,7 @@ def model_name(export: Export) -> str:
         source = source.removeprefix("hf-hub:").partition("@")[0]
     else:
         source = f"weights {str(export.run.feature_settings.get('weights_sha256', ''))[:12]}"
-    revision = f"@{model['revision']}" if model.get("revision") else ""
-    return f"{name} ({source}{revision})"
+    return f"{name} ({source}@{model['revision']})" if model.get("revision") else f"{name} ({source})"
 
 
 @lru_cache(maxsize=1 << 14)

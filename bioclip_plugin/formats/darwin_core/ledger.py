@@ -123,16 +123,16 @@ class Ledger(Scratch):
         return counts
 
     def _read(self) -> None:
-        if not self.path.exists():
-            if not self.path.parent.is_dir():
-                raise UsageError(
-                    f"the folder {self.path.parent} of the ledger {self.path.name} does not exist: make it first"
-                )
-            return
+        if not self.path.parent.is_dir():
+            raise UsageError(
+                f"the folder {self.path.parent} of the ledger {self.path.name} does not exist: make it first"
+            )
         try:
             with self.path.open(encoding="utf-8", newline="\n") as file:
                 _check_heading(file, self.path, self._target)
                 self._database.executemany("INSERT INTO sent VALUES (?, ?, ?, ?, 0)", _rows(file, self.path))
+        except FileNotFoundError:
+            return
         except (OSError, UnicodeError) as error:
             raise UsageError(f"the ledger {self.path} cannot be read: {error}") from error
         except sqlite3.IntegrityError as error:

@@ -19,9 +19,9 @@ _DWC = "http://rs.tdwg.org/dwc/terms/"
 _AC = "http://rs.tdwg.org/ac/terms/"
 _DC = "http://purl.org/dc/elements/1.1/"
 _DCTERMS = "http://purl.org/dc/terms/"
-_XMP = "http://ns.adobe.com/xap/1.0/"
 _OTHER_VOCABULARIES: Mapping[str, str] = {
-    "identifier": _DCTERMS, "description": _DCTERMS, "type": _DC, "format": _DC, "CreateDate": _XMP, "accessURI": _AC,
+    "identifier": _DCTERMS, "description": _DCTERMS, "type": _DC, "format": _DC, "accessURI": _AC,
+    "CreateDate": "http://ns.adobe.com/xap/1.0/",
     "providerManagedID": _AC, "isROIOf": _AC, "xFrac": _AC, "yFrac": _AC, "widthFrac": _AC, "heightFrac": _AC,
 }  # fmt: skip
 
@@ -76,8 +76,10 @@ WITHDRAWN_COLUMNS = ("identificationID", "occurrenceID")
 
 def meta_xml() -> str:
     """Return the meta.xml of our archives, which is always the same."""
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>']
-    lines.append(f'<archive xmlns="http://rs.tdwg.org/dwc/text/" metadata="{EML}">')
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<archive xmlns="http://rs.tdwg.org/dwc/text/" metadata="{EML}">',
+    ]
     for sheet in SHEETS:
         tag, key = ("core", "id") if sheet.is_core else ("extension", "coreid")
         addresses = [quoteattr(_OTHER_VOCABULARIES.get(term, _DWC) + term) for term in sheet.terms]

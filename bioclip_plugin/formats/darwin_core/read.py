@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.meta_xml import META, Description, Table, read_description
+from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.darwin_core.read_files import ArchiveFiles, holds_meta, opened_files
-from bioclip_plugin.formats.darwin_core.read_index import ArchiveIndex
 from bioclip_plugin.formats.darwin_core.tables import Record, records
 from bioclip_plugin.formats.darwin_core.terms import (
     IDENTIFICATION,
@@ -31,6 +33,13 @@ _MEDIA_TYPES = (
     "http://rs.gbif.org/terms/1.0/Multimedia",
     "http://rs.gbif.org/terms/1.0/Image",
 )
+_TABLES = """
+CREATE TABLE core (id TEXT PRIMARY KEY, place TEXT, row TEXT);
+CREATE TABLE region (number INTEGER PRIMARY KEY, parent TEXT, place TEXT, box TEXT, used INTEGER DEFAULT 0);
+CREATE INDEX region_parent ON region (parent);
+CREATE TABLE named (core TEXT PRIMARY KEY, weight TEXT, row TEXT);
+CREATE TABLE shown (uri TEXT PRIMARY KEY, core TEXT) WITHOUT ROWID;
+"""
 
 
 class DarwinCoreSource:
@@ -43,75 +52,72 @@ class DarwinCoreSource:
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
         shown = uri_of(address)
-        with opened_files(_path(address), options) as files, ArchiveIndex() as index:
+        with opened_files(_path(address), options) as files, _Index(_TABLES) as index:
             yield from _Listing(shown, read_description(files.folder, shown), files, index, options).items()
 
 
+@dataclass
 class _Listing:
     """The listing of one archive."""
 
-    def __init__(
-        self, shown: str, description: Description, files: ArchiveFiles, index: ArchiveIndex, options: ListingOptions
-    ) -> None:
-        self._shown = shown
-        self._core = description.core
-        self._extensions = description.extensions
-        self._files = files
-        self._index = index
-        self._options = options
+    shown: str
+    description: Description
+    files: ArchiveFiles
+    index: _Index
+    options: ListingOptions
 
     def items(self) -> Iterator[MediaItem | Unlisted]:
         """Yield the unusable rows of the core, then the images in the order of the multimedia tables."""
-        tables = [table for kind in _MEDIA_TYPES for table in self._extensions if table.row_type == kind]
-        if not tables and not _has(self._core, "associatedMedia"):
-            kinds = ", ".join(table.kind for table in self._extensions) or "none"
+        tables = [table for kind in _MEDIA_TYPES for table in self.description.extensions if table.row_type == kind]
+        if not tables and not _has(self.description.core, "associatedMedia"):
+            kinds = ", ".join(table.kind for table in self.description.extensions) or "none"
             raise SourceError(
-                f"{self._shown} has no images: neither a Multimedia or Audubon Core extension (it has {kinds}) nor associatedMedia"
+                f"{self.shown} has no images: neither a Multimedia or Audubon Core extension (it has {kinds}) nor associatedMedia"
             )
         yield from self._read_core()
-        if not _has(self._core, "scientificName"):
+        if not _has(self.description.core, "scientificName"):
             yield from self._read_names()
         for table in tables:
             if _has(table, "isROIOf"):
                 yield from self._read_regions(table)
         for table in tables:
-            for record in records(self._files.folder, table):
+            for record in records(self.files.folder, table):
                 if record.fault:
                     yield self._skipped(record, record.fault)
                 elif "isROIOf" not in record.values:
                     yield from self._of_row(record)
         if not tables:
-            for record in records(self._files.folder, self._core):
-                for row in _associated(record):
-                    yield from self._of_row(row)
-        for where, parent in self._index.unused_regions():
-            reason = f"isROIOf names {parent!r}, and the archive has no image with that identifier"
-            yield Unlisted(f"{self._shown}#{where}", f"{where}: {reason}")
+            for record in records(self.files.folder, self.description.core):
+                for address in filter(None, map(str.strip, record.values.get("associatedMedia", "").split("|"))):
+                    yield from self._of_row(replace(record, values={"identifier": address}))
+        for where, parent in self.index.unused_regions():
+            reason = f"{where}: isROIOf names {parent!r}, and the archive has no image with that identifier"
+            yield Unlisted(f"{self.shown}#{where}", reason)
 
     def _read_core(self) -> Iterator[Unlisted]:
-        for record in records(self._files.folder, self._core):
+        for record in records(self.files.folder, self.description.core):
             if record.fault:
                 yield self._skipped(record, record.fault)
             elif not record.id:
                 yield self._skipped(record, "the id is empty, so that no image can refer to the row")
-            elif not self._index.add(record.id, record.where, record.values):
+            elif not self.index.add(record.id, record.where, record.values):
                 yield self._skipped(record, f"duplicate id {record.id!r}; the first row with it is used")
 
     def _read_names(self) -> Iterator[Unlisted]:
         """Read the table of identifications, for a core without names: the current one counts, else the latest."""
-        for table in self._extensions:
-            for record in records(self._files.folder, table) if table.row_type == IDENTIFICATION else ():
+        for table in self.description.extensions:
+            for record in records(self.files.folder, table) if table.row_type == IDENTIFICATION else ():
                 if record.fault:
                     yield self._skipped(record, record.fault)
                 elif "scientificName" in record.values and not is_ours(record.values):
-                    self._index.add_name(record.id, weight_of(record.values), record.values)
+                    self.index.add_name(record.id, weight_of(record.values), record.values)
 
     def _read_regions(self, table: Table) -> Iterator[Unlisted]:
         """Read the regions of interest, which share a table with the images that they are parts of, in any order."""
-        for record in records(self._files.folder, table):
+        for record in records(self.files.folder, table):
             if parent := record.values.get("isROIOf"):
                 try:
-                    self._index.add_region(parent, record.where, region_of(record.values).xywh)
+                    self.index.add_region(parent, record.where, region_of(record.values).xywh)
                 except UsageError as error:
                     yield self._skipped(record, str(error))
 
@@ -128,53 +134,107 @@ class _Listing:
         if kind in _NO_PICTURES or record.values.get("format", "").casefold().startswith(_NO_PICTURE_FORMATS):
             return f"it is of the type {kind or record.values['format']}; only images are read"
         names = [record.values[name] for name in _ADDRESSES if name in record.values]
-        boxes = [box for name in names for box in self._index.regions_of(name)]
-        core = self._index.row(record.id)
+        boxes = [box for name in names for box in self.index.regions_of(name)]
+        core = self.index.row(record.id)
         if core is None:
-            return f"its core id {record.id!r} is not in {self._core.names[0]}"
+            return f"its core id {record.id!r} is not in {self.description.core.names[0]}"
         if not names:
             return "it has neither accessURI nor identifier, which give the place of the image"
-        found = self._files.find(names)
+        found = self.files.find(names)
         if isinstance(found, str):
             return found
         uri, path = found
-        first = self._index.first_to_show(uri, record.id)
+        first = self.index.first_to_show(uri, record.id)
+        if first == record.id:
+            return ""
         if first is not None:
-            reason = (
+            return (
                 f"the image {uri} is already listed for {first!r}; the specimen {record.id!r} gets no answer of its own"
             )
-            return "" if first == record.id else reason
-        core = {**self._index.name_of(record.id), **core}
+        core = {**self.index.name_of(record.id), **core}
         media = {name: value for name, value in record.values.items() if core.get(name) != value}
         return MediaItem(
             uri=uri,
             path=path,
-            captured_at=captured_at_of(core, self._options.time_zone),
+            captured_at=captured_at_of(core, self.options.time_zone),
             place=place_of(core),
             regions=tuple(dict.fromkeys(Region(x, y, w, h) for x, y, w, h in boxes)),
             metadata={
-                **({"occurrenceID": record.id} if self._core.kind in OCCURRENCES else {}),
+                **({"occurrenceID": record.id} if self.description.core.kind in OCCURRENCES else {}),
                 **core,
                 "media": media,
             },
         )
 
     def _skipped(self, record: Record, reason: str) -> Unlisted:
-        return Unlisted(f"{self._shown}#{record.where}", f"{record.where}: {reason}")
+        return Unlisted(f"{self.shown}#{record.where}", f"{record.where}: {reason}")
 
 
 def _has(table: Table, term: str) -> bool:
     return any(column.name == term for column in table.columns)
 
 
-def _associated(record: Record) -> Iterator[Record]:
-    """Yield a row for each image that a core row names in ``associatedMedia``."""
-    for address in record.values.get("associatedMedia", "").split("|"):
-        if address.strip():
-            yield Record(record.file, record.number, record.id, {"identifier": address.strip()})
-
-
 def _path(address: str) -> Path:
     path = Path(address)
     path = path if path.exists() else path_of(address)
     return path.parent if path.name == META and path.is_file() else path
+
+
+class _Index(Scratch):
+    """The rows of a core by their ids, on disk: a museum's core does not fit into memory, and media come in any order."""
+
+    def add(self, core_id: str, where: str, values: Mapping[str, str]) -> bool:
+        """Store a row of the core; False if a row has this id already."""
+        row = (core_id, where, _json(values))
+        return self._database.execute("INSERT OR IGNORE INTO core VALUES (?, ?, ?)", row).rowcount == 1
+
+    def row(self, core_id: str) -> dict[str, str] | None:
+        """Return the values of a row of the core."""
+        return self._values("SELECT row FROM core WHERE id = ?", core_id)
+
+    def add_name(self, core_id: str, weight: str, values: Mapping[str, str]) -> None:
+        """Store an identification of a specimen; the one with the greatest weight stays, the first of equal ones."""
+        self._database.execute(
+            "INSERT INTO named VALUES (?, ?, ?) ON CONFLICT (core) DO UPDATE SET weight = excluded.weight, row = excluded.row "
+            "WHERE excluded.weight > named.weight",
+            (core_id, weight, _json(values)),
+        )
+
+    def name_of(self, core_id: str) -> dict[str, str]:
+        """Return the terms of a specimen's identification, empty without one."""
+        return self._values("SELECT row FROM named WHERE core = ?", core_id) or {}
+
+    def add_region(self, parent: str, where: str, box: Sequence[float]) -> None:
+        """Store a region of interest of the image with the identifier ``parent``."""
+        self._database.execute(
+            "INSERT INTO region (parent, place, box) VALUES (?, ?, ?)", (parent, where, json.dumps(list(box)))
+        )
+
+    def regions_of(self, identifier: str) -> list[list[float]]:
+        """Return the boxes of an image, in the order of the file."""
+        found = self._database.execute(
+            "SELECT box FROM region WHERE parent = ? ORDER BY number", (identifier,)
+        ).fetchall()
+        if found:
+            self._database.execute("UPDATE region SET used = 1 WHERE parent = ?", (identifier,))
+        return [json.loads(box) for (box,) in found]
+
+    def unused_regions(self) -> Iterator[tuple[str, str]]:
+        """Yield file and line of the regions whose image was never asked for, with its identifier."""
+        yield from self._database.execute("SELECT place, parent FROM region WHERE used = 0 ORDER BY number")
+
+    def first_to_show(self, uri: str, core_id: str) -> str | None:
+        """Return the core row for which an image is listed already; None, and store this one, if it is the first."""
+        found = self._database.execute("SELECT core FROM shown WHERE uri = ?", (uri,)).fetchone()
+        if found:
+            return str(found[0])
+        self._database.execute("INSERT INTO shown VALUES (?, ?)", (uri, core_id))
+        return None
+
+    def _values(self, query: str, core_id: str) -> dict[str, str] | None:
+        found = self._database.execute(query, (core_id,)).fetchone()
+        return dict(json.loads(found[0])) if found else None
+
+
+def _json(values: Mapping[str, str]) -> str:
+    return json.dumps(dict(values), ensure_ascii=False)

@@ -36,8 +36,7 @@ class ArchiveFiles:
         self._top = top
         self._unpacked: Path | None = None
         # The user's folder comes first, then the archive's own.
-        own = path if archive is None else path.parent
-        self._bases = [own] if options.base_folder is None else [options.base_folder, own]
+        self._bases = list(filter(None, (options.base_folder, path.parent if archive else path)))
         self._options = replace(options, base_folder=None)
 
     def find(self, names: Sequence[str]) -> tuple[str, Path] | str:

@@ -106,8 +106,9 @@ def _record(name: str, number: int, cells: list[str] | str, table: Table, width:
         return Record(name, number, fault=f"it has {len(cells)} columns; meta.xml needs {width}")
     if expected and len(cells) > expected:
         # A separator within a cell that is not quoted moves the cells behind it into the wrong columns.
-        fault = f"it has {len(cells)} columns and the header has {expected}: a cell holds a separator"
-        return Record(name, number, fault=fault)
+        return Record(
+            name, number, fault=f"it has {len(cells)} columns and the header has {expected}: a cell holds a separator"
+        )
     whole = "".join(cells)
     read = cells if latin_1(whole) == whole else [latin_1(cell) for cell in cells]
     values: dict[str, str] = {}

@@ -38,8 +38,7 @@ def captured_at_of(core: Mapping[str, str], zone: str | None) -> datetime | None
 def place_of(core: Mapping[str, str]) -> Place:
     """Return country, state, coordinates and month, each None if it is not usable."""
     latitude, longitude = position_of(core.get("decimalLatitude"), core.get("decimalLongitude"))
-    country = country_of(core.get("countryCode"))
-    return Place(country, core.get("stateProvince"), latitude, longitude, _month(core))
+    return Place(country_of(core.get("countryCode")), core.get("stateProvince"), latitude, longitude, _month(core))
 
 
 def region_of(values: Mapping[str, str]) -> Region:

@@ -13,12 +13,10 @@ from bioclip_core.files.meta_xml import META
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.formats.darwin_core import ledger as ledgers
 from bioclip_plugin.formats.darwin_core import profile
 from bioclip_plugin.formats.darwin_core.check import check_archive
 from bioclip_plugin.formats.darwin_core.identities import derived, model_name
-from bioclip_plugin.formats.darwin_core.ledger import Ledger
-from bioclip_plugin.formats.darwin_core.profile import PROFILE
+from bioclip_plugin.formats.darwin_core.ledger import Ledger, commit, discard
 from bioclip_plugin.formats.darwin_core.read_files import holds_meta
 from bioclip_plugin.formats.darwin_core.write_findings import Findings, Occurrence
 from bioclip_plugin.formats.darwin_core.write_rows import IdentificationRow, Identifier, winner
@@ -42,7 +40,7 @@ class DarwinCoreExporter:
             findings.gather(export)
             base = export.options.base_folder
             names = common_names(findings.uris()) if base is None else NamesUnder(base)
-            archive = stack.enter_context(_Archive(path, Identifier(export), names, ledger))
+            archive = _Archive(path, Identifier(export), names, ledger, stack)
             for occurrence in findings.occurrences():
                 archive.write(occurrence)
             counts = {
@@ -73,12 +71,12 @@ class DarwinCoreExporter:
             UsageError: if the ledger cannot be changed; the next export sends the same rows again.
         """
         ledger = export.options.ledger
-        return [f"Ledger {ledger}: {ledgers.commit(ledger)}"] if ledger is not None else []
+        return [f"Ledger {ledger}: {commit(ledger)}"] if ledger is not None else []
 
     def abandoned(self, export: Export) -> None:
         """Leave the ledger as it was before an export that failed."""
         if export.options.ledger is not None:
-            ledgers.discard(export.options.ledger)
+            discard(export.options.ledger)
 
 
 def _write_withdrawn(path: Path, ledger: Ledger, export: Export) -> None:
@@ -91,23 +89,18 @@ def _write_withdrawn(path: Path, ledger: Ledger, export: Export) -> None:
 
 
 class _Archive:
-    """The open tables. To be used with ``with``."""
+    """The open tables."""
 
-    def __init__(self, path: Path, identifier: Identifier, names: RelativeNames, ledger: Ledger | None) -> None:
+    def __init__(
+        self, path: Path, identifier: Identifier, names: RelativeNames, ledger: Ledger | None, stack: ExitStack
+    ) -> None:
+        """Open the tables, which the stack closes."""
         self._identifier = identifier
         self._names = names
         self._ledger = ledger
-        self._files = ExitStack()
-        self._sheets = {sheet: self._open(path / sheet.file, sheet.header) for sheet in profile.SHEETS}
-        self._candidates = self._open(path / profile.CANDIDATES, profile.CANDIDATE_COLUMNS)
-        self.rows = 0
-        self.occurrences = 0
-
-    def __enter__(self) -> _Archive:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._files.close()
+        self._sheets = {sheet: _opened(path / sheet.file, sheet.header, stack) for sheet in profile.SHEETS}
+        self._candidates = _opened(path / profile.CANDIDATES, profile.CANDIDATE_COLUMNS, stack)
+        self.rows = self.occurrences = 0
 
     def write(self, occurrence: Occurrence) -> None:
         """Write the rows of a specimen, unless it has none or the ledger holds all of them."""
@@ -143,16 +136,15 @@ class _Archive:
 
     def _name(self, uri: str) -> str:
         try:
-            name = self._names(uri)
-            name.encode()
+            return self._names(uri).encode().decode()
         except (OutsideFolder, UnicodeEncodeError):  # bytes that are not UTF-8 are escaped in the uri
             return uri
-        return name
 
-    def _open(self, path: Path, header: tuple[str, ...]) -> IO[str]:
-        file = self._files.enter_context(path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n"))
-        profile.write_line(file, header)
-        return file
+
+def _opened(path: Path, header: tuple[str, ...], stack: ExitStack) -> IO[str]:
+    file = stack.enter_context(path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n"))
+    profile.write_line(file, header)
+    return file
 
 
 def eml_xml(export: Export) -> str:
@@ -186,7 +178,7 @@ def provenance_json(export: Export, counts: Mapping[str, Any]) -> str:
         model["source"] = "local"  # a path on the user's machine stays private; sha256 identifies the weights
     packages = run.provenance.get("packages", {})
     provenance = {
-        "profile": PROFILE,
+        "profile": profile.PROFILE,
         "run": {"id": run.id, "key": run.key, "ended_at": export.moment.isoformat(timespec="seconds")},
         "model": {**model, "identified_by": model_name(export)},
         "software": {

@@ -103,9 +103,8 @@ class Findings(Scratch):
 
     def _insert(self, table: str, **values: Any) -> int:
         """Insert a row unless it is there, and return its number."""
-        marks = ", ".join("?" * len(values))
-        insert = f"INSERT OR IGNORE INTO {table} ({', '.join(values)}) VALUES ({marks})"
-        return int(self._database.execute(insert, tuple(values.values())).lastrowid or 0)
+        insert = f"INSERT OR IGNORE INTO {table} ({', '.join(values)}) VALUES (:{', :'.join(values)})"
+        return int(self._database.execute(insert, values).lastrowid or 0)
 
     def _take(self, stored: StoredItem, reviews: Sequence[Review], export: Export) -> None:
         item = stored.item
@@ -155,8 +154,8 @@ class Findings(Scratch):
         whole = media_id(item.uri, item.frame, None)
         region = media_id(item.uri, item.frame, box)
         for media, part in dict.fromkeys(((whole, None), (region, box))):
-            terms = _json(media_terms(media, item, part, whole))
-            self._insert("image", occurrence=occurrence, media=media, uri=item.uri, terms=terms)
+            terms = media_terms(media, item, part, whole)
+            self._insert("image", occurrence=occurrence, media=media, uri=item.uri, terms=_json(terms))
         return region
 
 

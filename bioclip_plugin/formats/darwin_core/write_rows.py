@@ -62,8 +62,7 @@ class Identifier:
 
     def rows(self, occurrence: Occurrence) -> list[IdentificationRow]:
         """Return the model's row, then each reviewer's; empty for a specimen without an identification."""
-        machine = [self._machine(occurrence)] if occurrence.votes else []
-        return machine + _persons(occurrence)
+        return [*([self._machine(occurrence)] if occurrence.votes else []), *_persons(occurrence)]
 
     def _machine(self, occurrence: Occurrence) -> IdentificationRow:
         agreeing = winner(occurrence.votes)
