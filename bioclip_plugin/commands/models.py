@@ -113,7 +113,7 @@ def export(ctx: click.Context, /, format_: str, output: Path, name: str, force: 
     \b
     bioclip-plugin models export --format addaxai --model bioclip-2 --taxa Mammalia --taxa Aves --output BIOCLIP-2-v1
     """
-    from bioclip_plugin.formats.addaxai.write import MANY_CLASSES, export_folder
+    from bioclip_plugin.formats.addaxai.write import MANY_CLASSES, check_folder, export_folder
     from bioclip_plugin.running.engine import Engine
 
     assert format_ == "addaxai"  # click allows no other
@@ -121,7 +121,10 @@ def export(ctx: click.Context, /, format_: str, output: Path, name: str, force: 
     # Exact arithmetic, whatever this machine would choose: the folder is for machines that are not known yet.
     request = filled(ClassifyRequest, options, device="cpu", precision="fp32")
     with log_lines(console):
-        made = export_folder(Engine(request, plugins_of(ctx)), output, name=name, force=force)
+        check_folder(output, force=force)
+        engine = Engine(request, plugins_of(ctx))
+        _ = engine.labels  # missing labels are reported before the model is opened
+        made = export_folder(engine.model, engine.encoder, engine.classifier, output, name=name, force=force)
     print_lines(
         console,
         f"{made.folder}: {made.classes:,} classes, {size_of(made.bytes)}, weights in {made.stored_as}",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 _CODES = """
     ADAND AEARE AFAFG AGATG AIAIA ALALB AMARM AOAGO AQATA ARARG ASASM ATAUT AUAUS AWABW AXALA AZAZE BABIH BBBRB
     BDBGD BEBEL BFBFA BGBGR BHBHR BIBDI BJBEN BLBLM BMBMU BNBRN BOBOL BQBES BRBRA BSBHS BTBTN BVBVT BWBWA BYBLR
@@ -20,6 +18,7 @@ _CODES = """
     TGTGO THTHA TJTJK TKTKL TLTLS TMTKM TNTUN TOTON TRTUR TTTTO TVTUV TWTWN TZTZA UAUKR UGUGA UMUMI USUSA UYURY
     UZUZB VAVAT VCVCT VEVEN VGVGB VIVIR VNVNM VUVUT WFWLF WSWSM XKXKX YEYEM YTMYT ZAZAF ZMZMB ZWZWE
 """  # two letters, then three
+_THREE_LETTERS = {code: entry[2:] for entry in _CODES.split() for code in (entry[:2], entry[2:])}
 
 
 def three_letters(code: str) -> str | None:
@@ -28,9 +27,4 @@ def three_letters(code: str) -> str | None:
     >>> three_letters("ke"), three_letters("KEN"), three_letters("Kenya")
     ('KEN', 'KEN', None)
     """
-    return _by_code().get(code.strip().upper())
-
-
-@cache
-def _by_code() -> dict[str, str]:
-    return {code: entry[2:] for entry in _CODES.split() for code in (entry[:2], entry[2:])}
+    return _THREE_LETTERS.get(code.strip().upper())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bioclip_core.errors import SourceError
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
+from bioclip_plugin.items.media import MediaItem, Unlisted, item_of, path_of, uri_of
 
 # Files of cameras, scanners and museums that Pillow reads; HEIF if the host has a plugin for it (else a failure reports its
 # absence). A file with another suffix can still be named by the user.
@@ -78,10 +78,11 @@ def _entries(folder: str, suffixes: frozenset[str]) -> tuple[list[MediaItem | Un
             if entry.name.lower() not in SYSTEM_FOLDERS:
                 folders.append(entry.path)
         elif Path(entry.name).suffix.lower() in suffixes:
-            if _is(entry.is_file):
-                files.append(MediaItem(uri=uri_of(entry.path), path=Path(entry.path)))
-            else:
-                files.append(Unlisted(uri_of(entry.path), "it is a broken link, or not a file"))
+            files.append(
+                item_of(entry.path)
+                if _is(entry.is_file)
+                else Unlisted(uri_of(entry.path), "it is a broken link, or not a file")
+            )
     return files, folders
 
 
@@ -93,8 +94,5 @@ def _is(question: Callable[[], bool]) -> bool:
 
 
 def _why(error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return "no permission"
-    if isinstance(error, FileNotFoundError):
-        return "it does not exist any more"
-    return error.strerror or str(error)
+    usual = {PermissionError: "no permission", FileNotFoundError: "it does not exist any more"}
+    return usual.get(type(error)) or error.strerror or str(error)

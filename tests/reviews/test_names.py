@@ -8,7 +8,14 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.formats.shared.review_rows import BadCellError, box_of, cells_of, frame_of, moment_of, verdict_of
+from bioclip_plugin.formats.shared.review_rows import (
+    BadCellError,
+    box_of,
+    cells_of,
+    frame_of,
+    reviewed_at_of,
+    verdict_of,
+)
 from bioclip_plugin.formats.timelapse.read_reviews import is_timelapse, name_columns
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.reviews.names import NameBook
@@ -91,9 +98,9 @@ def test_frames_and_moments() -> None:
     with pytest.raises(BadCellError, match="whole number from 0"):
         frame_of({"frame": "-1"})
     brussels = timezone(timedelta(hours=2))
-    assert moment_of({"reviewedat": "2031-05-06T12:00"}, brussels) == datetime(2031, 5, 6, 10, tzinfo=UTC)
-    assert moment_of({"reviewedat": "2031-05-06T12:00Z"}, brussels) == datetime(2031, 5, 6, 12, tzinfo=UTC)
-    assert moment_of({}, UTC) is None
+    assert reviewed_at_of({"reviewedat": "2031-05-06T12:00"}, brussels) == datetime(2031, 5, 6, 10, tzinfo=UTC)
+    assert reviewed_at_of({"reviewedat": "2031-05-06T12:00Z"}, brussels) == datetime(2031, 5, 6, 12, tzinfo=UTC)
+    assert reviewed_at_of({}, UTC) is None
 
 
 def test_boxes_overlap_by_their_shared_part() -> None:

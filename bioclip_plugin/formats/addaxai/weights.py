@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bioclip_core.classify import Classifier
 from bioclip_core.errors import ModelError
+from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.open_clip_encoder import OpenClipEncoder
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
-
-    from bioclip_core.classify import Classifier
-    from bioclip_core.labels.label_set import LabelSet
-    from bioclip_core.open_clip_encoder import OpenClipEncoder
 
 TOLERANCE = 0.001
 """Largest difference of a probability between the traced module and the model itself, on the CPU in float32."""
@@ -89,8 +88,7 @@ def _whole_model(encoder: OpenClipEncoder, classifier: Classifier) -> torch.nn.M
     import torch
 
     labels, temperature = classifier.labels, classifier.temperature
-    kinds = [(kind, kind.rows_R[labels.kept_N[kind.rows_R]]) for kind in labels.kinds]
-    kinds = [(kind, rows) for kind, rows in kinds if len(rows)]
+    kinds = [(kind, rows) for kind in labels.kinds if len(rows := kind.rows_R[labels.kept_N[kind.rows_R]])]
     normalize = torch.nn.functional.normalize
 
     class WholeModel(torch.nn.Module):

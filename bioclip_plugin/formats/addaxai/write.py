@@ -17,10 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core import __version__
+from bioclip_core.classify import Classifier
+from bioclip_core.encoder import Encoder
 from bioclip_core.errors import BioclipError, ModelError, UsageError
 from bioclip_core.files.whole import whole_folder
+from bioclip_core.models import FoundModel
+from bioclip_core.open_clip_encoder import OpenClipEncoder
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin.running.engine import Engine
+from bioclip_plugin.formats.addaxai.weights import rows_in_order, write_weights
 
 WEIGHTS, CODE, TAXONOMY, MANIFEST = "model.pt", "inference.py", "taxonomy.csv", "manifest.json"
 FORMAT_VERSION = 1
@@ -44,11 +48,15 @@ class Exported:
     """Largest difference of a probability between the traced model and the model itself."""
 
 
-def export_folder(engine: Engine, folder: Path, *, name: str = "", force: bool = False) -> Exported:
-    """Write the model and the labels of a request as AddaxAI's model folder.
+def export_folder(
+    model: FoundModel, encoder: Encoder, classifier: Classifier, folder: Path, *, name: str = "", force: bool = False
+) -> Exported:
+    """Write a model and its labels as AddaxAI's model folder.
 
     Args:
-        engine: on the CPU in float32.
+        model: the model of the encoder.
+        encoder: in float32 on the CPU.
+        classifier: its labels, in float32 on the CPU.
         folder: its name becomes the model's id.
         name: name in AddaxAI; empty for one made of the model's name and the number of labels.
         force: replace an existing model folder.
@@ -56,36 +64,29 @@ def export_folder(engine: Engine, folder: Path, *, name: str = "", force: bool =
     Raises:
         UsageError: if the folder's name is not valid for a model.
         ModelError: if open_clip does not load the model, or if it cannot be traced.
-        LabelSetError: without labels, or if they belong to another model.
         BioclipError: if the output exists or cannot be written.
     """
-    check_folder(folder, force=force)
-    from bioclip_core.open_clip_encoder import OpenClipEncoder
-    from bioclip_plugin.formats.addaxai.weights import rows_in_order, write_weights
-
-    _ = engine.labels  # missing labels are reported before the model is opened
-    encoder = engine.encoder
     if not isinstance(encoder, OpenClipEncoder):
         raise ModelError(
-            f"model {engine.model.name!r} has an encoder of a plugin: only models that open_clip loads can be exported"
+            f"model {model.name!r} has an encoder of a plugin: only models that open_clip loads can be exported"
         )
-    labels = engine.classifier.labels
+    labels = classifier.labels
     taxa = [labels.taxon(int(row)) for row in rows_in_order(labels)]
     names = class_names(taxa)
     settings = {
         "format_version": FORMAT_VERSION,
         "classes": names,
-        "preprocessing": engine.model.preprocessing.identity(),
-        "model": engine.model.identity(),
+        "preprocessing": model.preprocessing.identity(),
+        "model": model.identity(),
         "label_set": labels.manifest["id"],
-        "temperature": engine.classifier.temperature,
+        "temperature": classifier.temperature,
         "bioclip_plugin": __version__,
     }
     with whole_folder(folder, partial(check_folder, folder, force=force)) as draft:
-        found = write_weights(draft / WEIGHTS, encoder, engine.classifier, settings)
+        found = write_weights(draft / WEIGHTS, encoder, classifier, settings)
         (draft / TAXONOMY).write_text(taxonomy_csv(names, taxa), "utf-8")
         (draft / CODE).write_text((files("bioclip_plugin.formats.addaxai") / CODE).read_text("utf-8"), "utf-8")
-        manifest = json.dumps(_manifest(engine, folder.name, name, taxa), ensure_ascii=False, indent=2)
+        manifest = json.dumps(_manifest(model, folder.name, name, taxa), ensure_ascii=False, indent=2)
         (draft / MANIFEST).write_text(manifest + "\n", "utf-8")
         size = sum(file.stat().st_size for file in draft.iterdir())
     return Exported(folder, len(names), size, found["stored_as"], found["largest_difference"])
@@ -115,9 +116,9 @@ def check_folder(folder: Path, *, force: bool) -> None:
         )
 
 
-def _manifest(engine: Engine, model_id: str, name: str, taxa: list[Taxon]) -> dict[str, Any]:
+def _manifest(model: FoundModel, model_id: str, name: str, taxa: list[Taxon]) -> dict[str, Any]:
     """Return AddaxAI's ``manifest.json``."""
-    model, entry = engine.model, engine.model.entry
+    entry = model.entry
     shown = entry.name if entry else (model.folder.name if model.folder else model.name)
     repository = model.source.removeprefix("hf-hub:").partition("@")[0]
     described = f"{entry.description}. " if entry and entry.description else ""

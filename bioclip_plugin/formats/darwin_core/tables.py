@@ -15,7 +15,7 @@ from pathlib import Path
 from bioclip_core.cells import latin_1
 from bioclip_core.errors import SourceError
 from bioclip_core.files.meta_xml import Table
-from bioclip_plugin.formats.shared.lines import Lines
+from bioclip_plugin.formats.shared.table_files import Lines
 
 
 @dataclass(frozen=True, slots=True)

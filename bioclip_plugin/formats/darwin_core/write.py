@@ -20,7 +20,7 @@ from bioclip_plugin.formats.darwin_core.ledger import Ledger, commit, discard
 from bioclip_plugin.formats.darwin_core.read_files import holds_meta
 from bioclip_plugin.formats.darwin_core.write_findings import Findings, Occurrence
 from bioclip_plugin.formats.darwin_core.write_rows import IdentificationRow, Identifier, winner
-from bioclip_plugin.formats.shared.relative_names import NamesUnder, OutsideFolder, RelativeNames, common_names
+from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, OutsideFolder, RelativeNames
 
 _PACKAGES = ("torch", "open_clip_torch", "pillow")
 
@@ -39,7 +39,7 @@ class DarwinCoreExporter:
             findings = stack.enter_context(Findings())
             findings.gather(export)
             base = export.options.base_folder
-            names = common_names(findings.uris()) if base is None else NamesUnder(base)
+            names = CommonFolder(findings.uris()).names() if base is None else NamesUnder(base)
             archive = _Archive(path, Identifier(export), names, ledger, stack)
             for occurrence in findings.occurrences():
                 archive.write(occurrence)

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.problem import Problem, Severity
 from bioclip_plugin.formats.megadetector.read import VERSIONS, VIDEO_SUFFIXES, version_of
-from bioclip_plugin.formats.shared.detections import box_of, is_number
-from bioclip_plugin.formats.shared.duplicates import Duplicates
+from bioclip_plugin.formats.shared.detections import Duplicates, box_of, is_number
 from bioclip_plugin.formats.shared.streamed_json import elements, kind_of, members
 
 MOST = 1_000
@@ -47,9 +46,11 @@ def problems_of(path: Path, base_folder: Path | None = None) -> Iterator[Problem
         counts[fault.severity] += 1
         if counts[fault.severity] <= MOST:
             yield Problem(path.name, *fault)
-    for severity, count in counts.items():
-        if count > MOST:
-            yield Problem(path.name, "", f"{count - MOST:,} more {severity}s, of {count:,}", severity=severity)
+    yield from (
+        Problem(path.name, "", f"{count - MOST:,} more {severity}s, of {count:,}", severity=severity)
+        for severity, count in counts.items()
+        if count > MOST
+    )
 
 
 def _faults(path: Path, base_folder: Path | None) -> Iterator[Fault]:
@@ -89,15 +90,14 @@ class _Images:
 
     def faults(self, number: int, image: Any) -> Iterator[Fault]:
         """Yield the faults of one image."""
-        record = f"images[{number}]"
-        name = image.get("file") if isinstance(image, dict) else None
         if not isinstance(image, dict):
-            yield Fault(record, "must be an object", kind_of(image))
+            yield Fault(f"images[{number}]", "must be an object", kind_of(image))
             return
+        name = image.get("file")
         if not isinstance(name, str) or not name.strip():
-            yield Fault(record, "file must be the name of an image", repr(name))
+            yield Fault(f"images[{number}]", "file must be the name of an image", repr(name))
             return
-        record = f"{record} {name}"
+        record = f"images[{number}] {name}"
         self.duplicates.note(name)
         yield from self._name_faults(record, name)
         failure, detections = image.get("failure"), image.get("detections")
@@ -113,9 +113,11 @@ class _Images:
 
     def faults_at_end(self, version: str) -> Iterator[Fault]:
         """Yield the faults that depend on the header, which may be behind the images, or on the number of images."""
-        for key, (record, since) in self._incomplete.items():
-            if version >= since:
-                yield Fault(record, f"a video needs {key} since version {since}")
+        yield from (
+            Fault(record, f"a video needs {key} since version {since}")
+            for key, (record, since) in self._incomplete.items()
+            if version >= since
+        )
         if self._missing > _MISSING_SHOWN:
             yield Fault("", f"{self._missing:,} of {self._seen:,} files are not in {self._base}", severity="warning")
 

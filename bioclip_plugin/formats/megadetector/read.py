@@ -15,6 +15,7 @@ from bioclip_plugin.formats.shared.detections import (
     LARGEST_INTEGER,
     NOT_NAMED,
     Boxes,
+    Duplicates,
     Entry,
     box_of,
     confidence_of,
@@ -24,7 +25,6 @@ from bioclip_plugin.formats.shared.detections import (
     shown,
     without_boxes,
 )
-from bioclip_plugin.formats.shared.duplicates import Duplicates
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.streamed_json import Beginning, beginning, elements, kind_of, members
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
@@ -159,22 +159,18 @@ class _Detection(NamedTuple):
     """Names and probabilities from another classifier."""
 
 
+@dataclass(frozen=True, slots=True)
 class ImageReader:
     """Turns the entries of one file into items."""
 
-    def __init__(self, file: str, header: Header, threshold: float, time_zone: str | None = None) -> None:
-        """Set up.
-
-        Args:
-            file: the file's name in messages.
-            header: its information about all images.
-            threshold: confidence from which a box is classified.
-            time_zone: zone of times that do not state one.
-        """
-        self._file = file
-        self._header = header
-        self._threshold = threshold
-        self._time_zone = time_zone
+    file: str
+    """The file's name in messages."""
+    header: Header
+    """Its information about all images."""
+    threshold: float
+    """Confidence from which a box is classified."""
+    time_zone: str | None = None
+    """Zone of times that do not state one."""
 
     def items(self, entry: Entry) -> Iterator[MediaItem | Unlisted]:
         """Yield the items of one entry, one or one per frame with boxes, and a message for each box that is dropped."""
@@ -231,7 +227,7 @@ class ImageReader:
             return {}
         captured_at = moment_of(rest.get("datetime"))
         if captured_at is not None:
-            captured_at = in_zone(captured_at, self._time_zone)
+            captured_at = in_zone(captured_at, self.time_zone)
             del rest["datetime"]
         latitude, longitude = position_of(rest.get("latitude"), rest.get("longitude"))
         if latitude is not None:
@@ -266,10 +262,10 @@ class ImageReader:
         category = detection.get("category")
         if isinstance(category, int) and not isinstance(category, bool):
             category = str(category)
-        name = self._header.categories.get(category) if isinstance(category, str) else None
+        name = self.header.categories.get(category) if isinstance(category, str) else None
         if name is None:
             raise UsageError(
-                f"category {shown(category)} is not in detection_categories, which has {', '.join(self._header.categories)}"
+                f"category {shown(category)} is not in detection_categories, which has {', '.join(self.header.categories)}"
             )
         confidence = confidence_of(detection.get("conf"))
         frame = detection.get("frame_number")
@@ -278,13 +274,13 @@ class ImageReader:
         word = name.strip().lower()
         region = Region(
             *box_of(detection.get("bbox")),
-            self._header.detector,
-            self._header.detector_version,
+            self.header.detector,
+            self.header.detector_version,
             word if word in _WORDS else name.strip(),
             confidence,
-            word not in NOT_NAMED and confidence >= self._threshold,
+            word not in NOT_NAMED and confidence >= self.threshold,
         )
-        pairs, classes = detection.get("classifications"), self._header.classes
+        pairs, classes = detection.get("classifications"), self.header.classes
         kept = [  # malformed ones are skipped, since they are only kept to look at
             [classes.get(str(pair[0]), str(pair[0])), pair[1]]
             for pair in (pairs if isinstance(pairs, list) else ())
@@ -293,4 +289,4 @@ class ImageReader:
         return _Detection(frame, region, kept)
 
     def _message(self, entry: Entry, part: str, why: str) -> Unlisted:
-        return message_of(self._file, f"images[{entry.number}]", entry, part, why)
+        return message_of(self.file, f"images[{entry.number}]", entry, part, why)

@@ -1,17 +1,18 @@
-"""Entries of detectors' JSON files: the files that they name, their boxes and confidences."""
+"""Entries of detectors' JSON files: the files that they name, also twice, their boxes and confidences."""
 
 from __future__ import annotations
 
 import math
+import posixpath
 import re
 import reprlib
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from bioclip_core.errors import UsageError
-from bioclip_plugin.formats.shared.duplicates import Duplicates
 from bioclip_plugin.formats.shared.streamed_json import kind_of
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 from bioclip_plugin.store.records import StoredItem
@@ -40,7 +41,47 @@ class Entry:
     record: Mapping[str, Any]
 
 
-def name_in(record: Any, number: int, key: str, array: str, duplicates: Duplicates) -> str:
+class Duplicates:
+    """File names that a list repeats, found with eight bytes per file: noted in a first pass, queried in a second.
+
+    The names of two million files themselves would take a third of a gigabyte."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+        self._repeated: frozenset[int] | None = None
+        self._first: dict[str, int] = {}
+
+    def note(self, name: str) -> None:
+        """Note a name in the first pass."""
+        self._hashes.append(hash(_same_file(name)))
+
+    @property
+    def repeated(self) -> frozenset[int]:
+        """Hashes that occurred more than once; after the first pass."""
+        if self._repeated is None:
+            import numpy as np
+
+            ordered = np.sort(np.frombuffer(self._hashes, dtype=np.int64)) if self._hashes else np.empty(0, np.int64)
+            self._repeated = frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+            self._hashes = array("q")
+        return self._repeated
+
+    def earlier(self, name: str, number: int) -> int | None:
+        """Return the number under which the second pass asked for the same file before, None for a new file."""
+        same = _same_file(name)
+        if hash(same) not in self.repeated:
+            return None
+        first = self._first.setdefault(same, number)
+        return first if first != number else None
+
+
+def _same_file(name: str) -> str:
+    r"""Return one spelling for a file, so that ``cam\a.jpg`` and ``cam//a.jpg`` are the same."""
+    name = name.replace("\\", "/")
+    return posixpath.normpath(name) if "//" in name or "./" in name else name
+
+
+def name_in(record: Any, number: int, key: str, listed_in: str, duplicates: Duplicates) -> str:
     """Return the file that an element of an array names.
 
     Raises:
@@ -53,7 +94,7 @@ def name_in(record: Any, number: int, key: str, array: str, duplicates: Duplicat
         raise UsageError(f"{key} is {kind_of(name)}; it must be the name of an image")
     earlier = duplicates.earlier(name, number)
     if earlier is not None:
-        raise UsageError(f"duplicate {key} {name!r}; {array}[{earlier}] is used")
+        raise UsageError(f"duplicate {key} {name!r}; {listed_in}[{earlier}] is used")
     return name
 
 

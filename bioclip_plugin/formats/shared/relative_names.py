@@ -77,14 +77,6 @@ class NamesUnder(RelativeNames):
         )
 
 
-def common_names(uris: Iterable[str]) -> RelativeNames:
-    """Return names relative to the deepest folder that holds all files, as :class:`CommonFolder` finds it."""
-    common = CommonFolder()
-    for uri in uris:
-        common.add(uri)
-    return common.names()
-
-
 class CommonFolder:
     """The deepest folder that holds all files, which are added one by one.
 
@@ -92,13 +84,15 @@ class CommonFolder:
     others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, uris: Iterable[str] = ()) -> None:
         self._relative: list[str] | None = None
         """Parts of the folder that all files with a relative name have in common, None without such files."""
         self._absolute: list[str] | None = None
         self._highest = 0
         """Largest number of folders up at which a relative name begins."""
         self._last: str | None = None
+        for uri in uris:
+            self.add(uri)
 
     def add(self, uri: str) -> None:
         """Take a file into account; a web address does not lie in a folder."""

@@ -10,8 +10,7 @@ from datetime import datetime, time, tzinfo
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.cells import column_name, day_of, json_value, number_of, plain_cells
-from bioclip_core.cells import moment_of as moment_of_cell
+from bioclip_core.cells import column_name, day_of, json_value, moment_of, number_of, plain_cells
 from bioclip_core.options import check_options
 from bioclip_plugin.formats.shared.table_rows import Row
 from bioclip_plugin.items.media import Unlisted
@@ -176,7 +175,7 @@ def completed(
             frame=frame_of(cells) if has_boxes else 0,
             box=box_of(cells) if has_boxes else None,
             reviewer=text_of(cells, REVIEWER_COLUMNS),
-            reviewed_at=moment_of(cells, zone),
+            reviewed_at=reviewed_at_of(cells, zone),
             comment=text_of(cells, COMMENT_COLUMNS),
             details={
                 _DETAILS.get(key, name): json_value(cells[key])
@@ -252,7 +251,7 @@ def _box(cells: Sequence[Any], columns: str) -> Box:
     return x, y, min(w, 1 - x), min(h, 1 - y)
 
 
-def moment_of(cells: Mapping[str, Any], zone: tzinfo) -> datetime | None:
+def reviewed_at_of(cells: Mapping[str, Any], zone: tzinfo) -> datetime | None:
     """Return the time of the review, in ``zone`` if the cell lacks an offset; None if the row does not state it.
 
     Raises:
@@ -261,7 +260,7 @@ def moment_of(cells: Mapping[str, Any], zone: tzinfo) -> datetime | None:
     cell = _first(cells, TIME_COLUMNS, None)
     if cell is None:
         return None
-    moment = moment_of_cell(cell)
+    moment = moment_of(cell)
     if moment is None and (day := day_of(cell)):
         moment = datetime.combine(day, time())
     if moment is None:

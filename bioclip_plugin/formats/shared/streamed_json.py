@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -199,9 +200,7 @@ class _Text:
             if self.text[self.at : self.at + 1] not in _MAY_BE_SPACE:
                 return self.text[self.at]
             self.at = _SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]  # it always matches
-            if self.at < len(self.text):
-                return self.text[self.at]
-            if not self.more():
+            if self.at == len(self.text) and not self.more():
                 return ""
 
     def comma(self) -> bool:
@@ -287,10 +286,8 @@ def _elements(text: _Text, name: str) -> Iterator[Event]:
     if text.peek() == "]":
         text.at += 1
         return
-    number = 0
-    while True:
+    for number in count():
         yield Event(name, number, text.value())
-        number += 1
         if not text.comma() and text.take(",]", "',' or ']'") == "]":
             return
 

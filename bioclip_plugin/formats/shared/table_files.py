@@ -12,7 +12,6 @@ from typing import Any
 
 from bioclip_core.cells import latin_1
 from bioclip_core.errors import SourceError
-from bioclip_plugin.formats.shared.lines import Lines
 from bioclip_plugin.formats.shared.table_rows import BOX_COLUMNS, IMAGE_COLUMNS, Columns, Row, columns_of
 from bioclip_plugin.items.media import Unlisted, path_of, uri_of
 
@@ -20,6 +19,8 @@ _PARQUET = b"PAR1"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # as Excel saves "Unicode text"
 _LOOK_AT = 65_536  # bytes in which the header must end
 _BATCH = 4096  # Parquet rows in memory at a time
+_LINE_CHARACTERS = 4 << 20
+_RECORD_CHARACTERS = 1 << 17  # csv's own limit applies to the whole process, and other libraries raise it
 
 
 def is_parquet(address: str) -> bool:
@@ -85,6 +86,51 @@ def _columns(header: list[str], table: str) -> Columns:
 
 
 # -- text --------------------------------------------------------------------------------------------------------------
+
+
+class Lines:
+    """Lines for :func:`csv.reader`. A quotation mark that is not closed ends its record, and no more."""
+
+    def __init__(self, file: io.TextIOBase, name: str) -> None:
+        self._file = file
+        self._name = name
+        self.number = 0
+        """Number of the last line, from 1."""
+        self._begins = 1
+        self._characters = 0
+
+    def begin(self) -> int:
+        """Begin a record, and return the number of its first line; to be called before each."""
+        self._begins, self._characters = self.number + 1, 0
+        return self._begins
+
+    def why(self, error: csv.Error) -> str:
+        """Return why the reader could not read the record."""
+        if self.number > self._begins or "larger" in str(error):
+            return f"a quotation mark is not closed in line {self._begins}"
+        return str(error)
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(_LINE_CHARACTERS)
+        is_continued = self._characters > 0
+        if not line:
+            if self.number > self._begins and is_continued:
+                raise csv.Error("the file ends within a record of several lines")
+            raise StopIteration
+        self.number += 1
+        if len(line) >= _LINE_CHARACTERS:
+            raise SourceError(
+                f"{self._name}, line {self.number}: a line of more than {_LINE_CHARACTERS:,} characters; is it a text file with lines?"
+            )
+        if self.number == 1:
+            line = line.removeprefix("\ufeff")
+        self._characters += len(line)
+        if is_continued and self._characters > _RECORD_CHARACTERS:
+            raise csv.Error("the record is larger than allowed")
+        return line
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,24 +80,19 @@ def items_of(rows: Sequence[Row], folder: Path, table: str) -> Iterator[MediaIte
 
     Fields and metadata are the first row's.
     """
-    regions: list[Region] = []
-    whole = False
+    found: list[Region | None] = []
     for row in rows:
         try:
-            region = _region(row)
+            found.append(_region(row))
         except (UsageError, ValueError) as error:
             yield Unlisted(f"{table}#row={row.number}", f"row {row.number}: {error}")
-            continue
-        if region is None:
-            whole = True
-        else:
-            regions.append(region)
-    if regions or whole:
+    if found:
         first = rows[0]
         uri, path = _located(first.image, folder)
         used = (first.columns.image, *first.columns.box)
         rest = {name: value for name, value in first.values.items() if name not in used}
-        yield MediaItem(uri=uri, path=path, regions=tuple(regions), **item_fields(rest, first.columns.fields))
+        regions = tuple(region for region in found if region is not None)
+        yield MediaItem(uri=uri, path=path, regions=regions, **item_fields(rest, first.columns.fields))
 
 
 def item_fields(rest: dict[str, Any], fields: Fields) -> dict[str, Any]:
@@ -120,10 +115,8 @@ def item_fields(rest: dict[str, Any], fields: Fields) -> dict[str, Any]:
 
 
 def _text(rest: dict[str, Any], names: Sequence[str]) -> str | None:
-    for name in names:
-        if name in rest:
-            return str(rest.pop(name))
-    return None
+    name = next((name for name in names if name in rest), None)
+    return None if name is None else str(rest.pop(name))
 
 
 def _located(cell: str, folder: Path) -> tuple[str, Path | None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from bioclip_core.cells import country_of, json_value, position_of
@@ -12,6 +13,7 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.detections import (
     NOT_NAMED,
     Boxes,
+    Duplicates,
     Entry,
     box_of,
     confidence_of,
@@ -21,17 +23,20 @@ from bioclip_plugin.formats.shared.detections import (
     without_boxes,
 )
 from bioclip_plugin.formats.shared.paths import located
-from bioclip_plugin.formats.shared.streamed_json import beginning, kind_of, members
-from bioclip_plugin.formats.speciesnet.schema import (
-    FAILED,
-    LABELS,
-    WHOLE_IMAGE,
-    Survey,
-    check_version,
-    is_speciesnet,
-    survey,
-)
+from bioclip_plugin.formats.shared.streamed_json import Beginning, beginning, elements, kind_of, members
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
+
+FORMAT_VERSION = "20261015"
+"""The version of speciesnet 5.x, which is written; it is read beside the 4.x shape, which does not state a version."""
+WHOLE_IMAGE = "0"
+"""Category of the box of a whole image that was classified."""
+LABELS: Mapping[str, str] = {WHOLE_IMAGE: "whole_image_classification", "1": "animal", "2": "human", "3": "vehicle"}
+"""The ``label`` of each ``category``."""
+FAILURES = ("CLASSIFIER", "DETECTOR", "GEOLOCATION")
+FAILED = "SpeciesNet failed: "
+"""Beginning of the reason of a failure that a file states; the names of the failed parts follow."""
+OLD_FIELDS = ("classifications", "classifications_list", "prediction", "processed_classifications")
+"""Fields of an image in files before 5.x; speciesnet 5.0.6 refuses a file with one of them."""
 
 _WORDS = {"human": "person"}
 _PREDICTION = {"class": "prediction", "score": "prediction_score", "source": "prediction_source"}
@@ -73,6 +78,61 @@ class SpeciesNetSource:
             yield from reader.items(Entry(number, name, uri, image, record))
 
 
+@dataclass
+class Survey:
+    """Results of the first of two readings of a file."""
+
+    head: dict[str, Any] = field(default_factory=dict)
+    """Top-level members; an empty list for an array."""
+    duplicates: Duplicates = field(default_factory=Duplicates)
+    """Files that are named twice."""
+    old_field: tuple[int, str] | None = None
+    """Number of the first image with one of OLD_FIELDS, and that field."""
+
+
+def survey(path: Path) -> Survey:
+    """Read a file once, which also finds broken JSON before any image is listed.
+
+    Raises:
+        SourceError: if it cannot be read, or is not JSON.
+    """
+    found = Survey()
+    for number, record in elements(path, "predictions", found.head):
+        if isinstance(record, dict):
+            if isinstance(record.get("filepath"), str):
+                found.duplicates.note(record["filepath"])
+            if found.old_field is None:
+                found.old_field = next(((number, field) for field in OLD_FIELDS if field in record), None)
+    return found
+
+
+def is_speciesnet(seen: Beginning) -> bool:
+    """True if a file with this beginning holds SpeciesNet's predictions."""
+    listed = seen.members.get("predictions")
+    if not isinstance(listed, list):
+        return False
+    if not listed:  # an empty array, or the first element is longer than the beginning
+        return '"filepath"' in seen.text or '"format_version"' in seen.text
+    return any(isinstance(one, dict) and "filepath" in one for one in listed)
+
+
+def check_version(head: Mapping[str, Any]) -> None:
+    """Refuse unknown versions of the format; files of 4.x do not state one.
+
+    Raises:
+        UsageError: if there is an ``info`` that does not state the version that is read.
+    """
+    allowed = f"{FORMAT_VERSION!r} (speciesnet 5.x) and files without info (4.x) are read"
+    if "info" not in head:
+        return
+    info = head["info"]
+    version = info.get("format_version") if isinstance(info, dict) else None
+    if version is None:
+        raise UsageError(f"info.format_version is missing: {allowed}")
+    if str(version) != FORMAT_VERSION or isinstance(version, bool):
+        raise UsageError(f"format_version {version!r} is not known: {allowed}")
+
+
 def _check(found: Survey, shown: str) -> None:
     if "predictions" not in found.head:
         raise SourceError(f"{shown} lacks predictions: a SpeciesNet file has an array of that name")
@@ -84,18 +144,14 @@ def _check(found: Survey, shown: str) -> None:
         raise SourceError(f"{shown}: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
 class ImageReader:
     """Turns the entries of one file into items."""
 
-    def __init__(self, file: str, threshold: float) -> None:
-        """Set up.
-
-        Args:
-            file: the file's name in messages.
-            threshold: confidence from which a box is classified.
-        """
-        self._file = file
-        self._threshold = threshold
+    file: str
+    """The file's name in messages."""
+    threshold: float
+    """Confidence from which a box is classified."""
 
     def items(self, entry: Entry) -> Iterator[MediaItem | Unlisted]:
         """Yield the item of one entry, or its failure, and a message for each unusable box."""
@@ -143,11 +199,11 @@ class ImageReader:
             raise UsageError(f"it is {kind_of(detection)}; it must be an object with category, conf and bbox")
         word = _word_of(detection.get("category"), detection.get("label"))
         confidence = confidence_of(detection.get("conf"))
-        named = word.lower() not in NOT_NAMED and confidence >= self._threshold
+        named = word.lower() not in NOT_NAMED and confidence >= self.threshold
         return Region(*box_of(detection.get("bbox")), "SpeciesNet", version, word, confidence, named)
 
     def _message(self, entry: Entry, part: str, why: str) -> Unlisted:
-        return message_of(self._file, f"predictions[{entry.number}]", entry, part, why)
+        return message_of(self.file, f"predictions[{entry.number}]", entry, part, why)
 
 
 def _word_of(category: Any, label: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -20,7 +21,7 @@ from bioclip_plugin.formats.shared.relative_names import NamesUnder, OutsideFold
 from bioclip_plugin.formats.shared.species_labels import ANIMAL, description_of, kind_of_word, label_of_kind
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.formats.speciesnet.check import check_speciesnet
-from bioclip_plugin.formats.speciesnet.schema import (
+from bioclip_plugin.formats.speciesnet.read import (
     FAILED,
     FAILURES,
     FORMAT_VERSION,
@@ -98,23 +99,19 @@ def _listed_name(uri: str) -> str:
         return f"/{RelativeNames('/')(uri)}" if uri.startswith("/") else uri.replace("\\", "/")
 
 
+@dataclass(frozen=True, slots=True)
 class EntryWriter:
     """Makes the entries of one file."""
 
-    def __init__(self, level: str, top: int, coordinate_precision: int | None, model_version: str) -> None:
-        """Set up.
-
-        Args:
-            level: rank of the candidates, or ``label`` for custom labels.
-            top: number of candidates.
-            coordinate_precision: decimals of a degree; None for all.
-            model_version: name of the model.
-        """
-        self._level = level
-        self._top = top
-        self._precision = coordinate_precision
-        self._model_version = model_version
-        self._others: dict[str, str] = {}
+    level: str
+    """Rank of the candidates, or ``label`` for custom labels."""
+    top: int
+    """Number of candidates."""
+    coordinate_precision: int | None
+    """Decimals of a degree; None for all."""
+    model_version: str
+    """Name of the model."""
+    _others: dict[str, str] = field(default_factory=dict, init=False)
 
     def entry(self, name: str, stored: StoredItem) -> dict[str, Any]:
         """Return the entry of one image."""
@@ -127,7 +124,7 @@ class EntryWriter:
             entry["detections"] = sorted(
                 map(self._detection, stored.regions), key=lambda one: (one["category"] != WHOLE_IMAGE, -one["conf"])
             )
-        entry["model_version"] = self._model_version
+        entry["model_version"] = self.model_version
         return entry
 
     def _place(self, item: MediaItem) -> dict[str, Any]:
@@ -139,14 +136,16 @@ class EntryWriter:
                 found["admin1_region"] = region[1]
         if place.latitude is not None and place.longitude is not None:
             for name, value in (("latitude", place.latitude), ("longitude", place.longitude)):
-                found[name] = round(value, self._precision) if self._precision is not None else value
+                found[name] = (
+                    round(value, self.coordinate_precision) if self.coordinate_precision is not None else value
+                )
         return found
 
     def _detection(self, stored: StoredRegion) -> dict[str, Any]:
         detection = _WHOLE_BOX.copy() if stored.region is None else self._box(stored.region)
-        candidates = stored.by_rank.get(self._level, ())
-        if candidates and self._top:
-            detection["raw_classifications"] = _raw(candidates[: self._top])
+        candidates = stored.by_rank.get(self.level, ())
+        if candidates and self.top:
+            detection["raw_classifications"] = _raw(candidates[: self.top])
         if stored.decision is not None and (stored.classified or stored.decision.verdict != "unknown"):
             detection["processed_classification"] = _processed(
                 stored.region, stored.decision, candidates[0] if candidates else None
@@ -195,8 +194,7 @@ def failures_of(failure: Failure, item: MediaItem) -> list[str]:
     """Return the failed parts in SpeciesNet's words; those that a SpeciesNet file stated are returned unchanged."""
     if failure.reason.startswith(FAILED):
         named = [name.strip() for name in failure.reason.removeprefix(FAILED).split(",")]
-        known = [name for name in FAILURES if name in named]
-        if known:
+        if known := [name for name in FAILURES if name in named]:
             return known
     return ["CLASSIFIER"] if item.detected else ["CLASSIFIER", "DETECTOR"]
 

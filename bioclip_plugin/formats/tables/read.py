@@ -44,10 +44,11 @@ class TableSource:
                 yield from items_of([row for row in group if isinstance(row, Row)], folder, table)
                 continue
             for row in group:
-                if isinstance(row, Row):
-                    yield Unlisted(
+                yield (
+                    row
+                    if isinstance(row, Unlisted)
+                    else Unlisted(
                         f"{table}#row={row.number}",
                         f"row {row.number}: column {row.columns.image!r} is empty; it must name the image",
                     )
-                else:
-                    yield row
+                )

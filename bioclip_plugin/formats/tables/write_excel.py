@@ -107,9 +107,6 @@ def _too_many(what: str) -> BioclipError:
 
 def _write(path: Path, export: Export) -> int:
     openpyxl = _openpyxl()
-    from openpyxl.cell import WriteOnlyCell
-    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet(_SHEET)
     sheet.freeze_panes = "B2"
@@ -117,10 +114,10 @@ def _write(path: Path, export: Export) -> int:
     def shown(cell: Any) -> Any:
         if not isinstance(cell, str):
             return cell
-        text = ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", cell)[:LONGEST_TEXT]
+        text = openpyxl.cell.cell.ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", cell)[:LONGEST_TEXT]
         if not text.startswith(("=", "#")):  # a formula, and the words for errors
             return text
-        plain = WriteOnlyCell(sheet, text)
+        plain = openpyxl.cell.WriteOnlyCell(sheet, text)
         plain.data_type = "s"
         return plain
 

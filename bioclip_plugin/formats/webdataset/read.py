@@ -235,12 +235,11 @@ class _Shard:
 class _Guarded:
     """A shard's bytes for the reader of headers, which would trust any size that a damaged header states."""
 
+    name, mode = "", "rb"
+
     def __init__(self, file: BinaryIO) -> None:
-        self.name = ""
-        self.mode = "rb"
         self._file = file
-        self.seek = file.seek
-        self.tell = file.tell
+        self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MOST_HEADER_BYTES:

@@ -22,7 +22,7 @@ from bioclip_core.errors import BioclipError, LabelSetError, ModelError, UsageEr
 from bioclip_core.taxonomy import Taxon, taxon_from_row
 from bioclip_plugin import MediaItem, Region, Session, create_plugin_manager
 from bioclip_plugin.cli import run
-from bioclip_plugin.formats.addaxai.write import Exported, class_names, export_folder, taxonomy_csv
+from bioclip_plugin.formats.addaxai.write import Exported, check_folder, class_names, export_folder, taxonomy_csv
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.testing import FakeModel
@@ -105,7 +105,10 @@ def loaded(folder: Path) -> Any:
 def export(folder: Path, model: str = "demo", **options: Any) -> Exported:
     force, name = options.pop("force", False), options.pop("name", "")
     request = ClassifyRequest(model=model, device="cpu", precision="fp32", **options)
-    return export_folder(Engine(request, create_plugin_manager(installed=False)), folder, name=name, force=force)
+    check_folder(folder, force=force)
+    engine = Engine(request, create_plugin_manager(installed=False))
+    _ = engine.labels  # as the command asks: missing labels are reported before the model is opened
+    return export_folder(engine.model, engine.encoder, engine.classifier, folder, name=name, force=force)
 
 
 def session_answers(
@@ -309,7 +312,7 @@ def test_labels_on_several_scales_are_each_on_their_own(tmp_path: Path) -> None:
     taxa = [Taxon.of(("K", "P", "C", "O", "F", "G", letter)) for letter in "abcdef"]
     labels = in_memory(taxa, rows / np.linalg.norm(rows, axis=1, keepdims=True), encoder.identity, blocks)
     engine.classifier = Classifier(labels, temperature=1.3)
-    made = export_folder(engine, tmp_path / "JOINED")
+    made = export_folder(engine.model, engine.encoder, engine.classifier, tmp_path / "JOINED")
     path = scene(tmp_path / "a.png")
     said = inside(made.folder, [(path, [WHOLE])])
     assert list(said["names"].values()) == ["g a", "g b", "g d", "g e", "g c", "g f"]
@@ -369,7 +372,7 @@ def test_towers_of_other_kinds_are_traced_alike(tmp_path: Path, tower: str) -> N
     taxa = [Taxon(common_name=letter) for letter in "abc"]
     blocks = [Block(0, 3, "text", 50.0)]
     engine.classifier = Classifier(in_memory(taxa, rows, engine.encoder.identity, blocks, custom=True))
-    made = export_folder(engine, tmp_path / "OTHER")
+    made = export_folder(engine.model, engine.encoder, engine.classifier, tmp_path / "OTHER")
     assert made.largest_difference < 0.001
     assert made.stored_as == "float32"
     said = inside(made.folder, [(scene(tmp_path / "a.png"), [WHOLE])])
@@ -541,8 +544,9 @@ def test_a_plugins_own_encoder_cannot_be_exported(tmp_path: Path) -> None:
     manager = create_plugin_manager(installed=False)
     manager.register(FakeModel())
     request = ClassifyRequest(model="fake", labels=("red", "blue"), device="cpu", precision="fp32")
+    engine = Engine(request, manager)
     with pytest.raises(ModelError, match="only models that open_clip loads"):
-        export_folder(Engine(request, manager), tmp_path / "FAKE")
+        export_folder(engine.model, engine.encoder, engine.classifier, tmp_path / "FAKE")
 
 
 def test_weights_of_another_kind_are_refused_by_name(demo_folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from bioclip_core.classify import Candidate
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.formats.megadetector.write import MegaDetectorExporter
-from bioclip_plugin.formats.shared.relative_names import common_names
+from bioclip_plugin.formats.shared.relative_names import CommonFolder
 from bioclip_plugin.formats.shared.species_labels import description_of
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.store.records import StoredDecision
@@ -255,7 +255,9 @@ def test_a_folder_that_comes_late_counts_for_all_and_nothing_else_is_left_behind
 
 def test_names_that_are_not_utf_8_are_written_so_that_python_finds_the_file() -> None:
     assert files("p/x%E9.jpg", "p/100%2525.jpg") == ["x\udce9.jpg", "100%25.jpg"]
-    assert common_names(["https://example.org/a.jpg"])("https://example.org/a.jpg") == "https://example.org/a.jpg"
+    assert (
+        CommonFolder(["https://example.org/a.jpg"]).names()("https://example.org/a.jpg") == "https://example.org/a.jpg"
+    )
 
 
 # -- header and bytes --------------------------------------------------------------------------------------------------
