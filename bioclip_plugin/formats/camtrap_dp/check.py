@@ -91,8 +91,8 @@ def _other_problems(package: CamtrapPackage, links: Links) -> Iterator[Problem]:
                     skipped.append(row)
                 observation = row.values.get("observationID")
                 if observation and not links.has_observation(observation):
-                    fault = "no observation has this observationID"
-                    yield Problem(row.file, f"line {row.line} ({observation}) observationID", fault, observation)
+                    where = f"line {row.line} ({observation}) observationID"
+                    yield Problem(row.file, where, "no observation has this observationID", observation)
         except SourceError as error:
             yield Problem(DESCRIPTOR, f"resources {name}", str(error))
         if skipped:
@@ -151,8 +151,12 @@ class Links(Scratch):
             yield Fault("mediaID", "another media file has this identifier", name)
         starts, ends = self._deployments.get(deployment, ("", ""))
         if moment and starts and ends and (is_after(starts, moment) or is_after(moment, ends)):
-            message = "the time is outside that of the deployment"
-            yield Fault("timestamp", message, f"{moment}, {starts} to {ends}", "warning")
+            yield Fault(
+                "timestamp",
+                "the time is outside that of the deployment",
+                f"{moment}, {starts} to {ends}",
+                "warning",
+            )
         if path and not self._is_new("files", path):
             yield Fault("filePath", "another row has the same file", path, "warning")
         if path and "://" not in path:
@@ -169,8 +173,7 @@ class Links(Scratch):
             if found is None:
                 yield Fault("mediaID", "no media file has this identifier", media)
             elif deployment and found[0] in self._deployments and found[0] != deployment:
-                message = "its media file belongs to another deployment"
-                yield Fault("deploymentID", message, f"{deployment}, {found[0]}")
+                yield Fault("deploymentID", "its media file belongs to another deployment", f"{deployment}, {found[0]}")
         kingdom = self._taxa.get(taxon, {}).get("kingdom")
         if taxon and taxon not in self._taxa:
             yield Fault("scientificName", "the package's taxonomic does not have this name", taxon)
@@ -180,9 +183,10 @@ class Links(Scratch):
             and not is_of_animals(kingdom)
             and values["observationType"] == "animal"
         ):
-            message = "an organism that is not an animal must be unclassified"
-            yield Fault("observationType", message, f"{taxon}, {kingdom}")
+            yield Fault(
+                "observationType", "an organism that is not an animal must be unclassified", f"{taxon}, {kingdom}"
+            )
 
     def _is_new(self, table: str, *values: str) -> bool:
-        marks = ", ".join("?" * len(values))
-        return self._database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values).rowcount == 1
+        insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(values))})"
+        return self._database.execute(insert, values).rowcount == 1

@@ -60,8 +60,11 @@ def _one_of(path: str, *words: str) -> _Rule:
 
 def _some_of(path: str, least: int, *words: str) -> _Rule:
     is_list = _list_of(least, lambda entry: entry in words)
-    message = f"must be a list of {', '.join(words)} without repetition"
-    return _Rule(path, lambda value: is_list(value) and len(set(value)) == len(value), message)
+    return _Rule(
+        path,
+        lambda value: is_list(value) and len(set(value)) == len(value),
+        f"must be a list of {', '.join(words)} without repetition",
+    )
 
 
 _is_address = _matches(r"[A-Za-z][A-Za-z0-9+.-]*:\S+\Z")

@@ -43,8 +43,9 @@ def checked_rows(rows: Iterator[CsvRow], file: str, table: str) -> Iterator[Chec
         if row.fault or not row.cells:
             yield Problem(file, f"line {row.line}", row.fault or "the line is empty")
         elif len(row.cells) != len(columns):
-            fault = f"the line has {len(row.cells)} cells where the header has {len(columns)}"
-            yield Problem(file, f"line {row.line}", fault)
+            yield Problem(
+                file, f"line {row.line}", f"the line has {len(row.cells)} cells where the header has {len(columns)}"
+            )
         else:
             yield from _checked_row(row, columns, file, dict.fromkeys(TABLES[table], ""))
 

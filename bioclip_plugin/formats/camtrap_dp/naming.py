@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.formats.camtrap_dp.schema import name_fault
 from bioclip_plugin.store.records import StoredRegion
@@ -55,22 +54,18 @@ def naming_of(region: StoredRegion) -> Naming | None:
         return naming
     if decision.verdict == "unknown" or candidate is None:
         return Naming("unknown")
-    return _naming_of_candidate(candidate, is_detected=category == "animal")
+    if candidate.rank in ("label", "group"):
+        return Naming("unclassified", None, candidate.probability, candidate.name)
+    taxon = named_taxon(candidate.taxon)
+    if taxon is None:
+        return Naming("unknown")
+    return Naming(kind_of_taxon(taxon, is_detected=category == "animal"), taxon, candidate.probability)
 
 
 def _nameless(word: str, probability: float | None) -> Naming | None:
     """Return the result for a category or verdict that needs no name from the model; None for others."""
     kind = _KINDS.get(word)
     return Naming(kind, HOMO_SAPIENS if kind == "human" else None, probability) if kind else None
-
-
-def _naming_of_candidate(candidate: Candidate, *, is_detected: bool) -> Naming:
-    if candidate.rank in ("label", "group"):
-        return Naming("unclassified", None, candidate.probability, candidate.name)
-    taxon = named_taxon(candidate.taxon)
-    if taxon is None:
-        return Naming("unknown")
-    return Naming(kind_of_taxon(taxon, is_detected=is_detected), taxon, candidate.probability)
 
 
 def kind_of_taxon(taxon: Taxon, *, is_detected: bool = False) -> str:

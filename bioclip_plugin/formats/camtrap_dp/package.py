@@ -111,8 +111,8 @@ class CamtrapPackage:
                 raise SourceError(
                     f"{self.address}: the table {name} is on the web ({file}): download it beside the descriptor"
                 )
-            parts = PurePosixPath(file.replace("\\", "/")).parts
-            if file.startswith(("/", "\\", "~")) or ".." in parts or re.match(r"[A-Za-z]:", file):
+            goes_up = ".." in PurePosixPath(file.replace("\\", "/")).parts
+            if file.startswith(("/", "\\", "~")) or goes_up or re.match(r"[A-Za-z]:", file):
                 raise SourceError(f"{self.address}: the table {name} has a path that leaves the package: {file!r}")
         dialect = resource.get("dialect")
         delimiter = dialect.get("delimiter", ",") if isinstance(dialect, dict) else ","

@@ -94,7 +94,6 @@ def _item(
         return Unlisted(where, f"{shown}: {error}")
     if deployment not in deployments:
         return Unlisted(where, f"{shown}: deploymentID {deployment!r} is not in the deployments")
-    metadata = media_metadata(values, package, deployments)
     captured_at = moment_in(values.get("timestamp", ""), options.time_zone)
     latitude, longitude = position_of(*map(deployments[deployment].get, ("latitude", "longitude")))
     item = MediaItem(
@@ -105,7 +104,7 @@ def _item(
         deployment=deployment,
         sequence=index.event(name, deployment, captured_at),
         regions=index.regions(name),
-        metadata=metadata,
+        metadata=media_metadata(values, package, deployments),
     )
     if file.member:
         try:

@@ -72,8 +72,7 @@ def stated_reviews(
     verdict is then "unidentifiable", and the details have the type. An animal without a name is one of kingdom Animalia.
     The media rows are kept in a database in a temporary file; observations are read once.
     """
-    taxa = {name: _taxon_of(name, entry) for name, entry in package.taxonomic.items()}
-    taxa[""] = Taxon(kingdom="Animalia")
+    taxa = {name: _taxon_of(name, entry) for name, entry in package.taxonomic.items()} | {"": Taxon("Animalia")}
     identity = package.descriptor.get("id") or package.descriptor.get("name") or ""
     with _Rows(package) as rows:
         for row in package.rows(package.table("observations")):

@@ -34,7 +34,7 @@ _BOOLEAN = frozenset({"true", "True", "TRUE", "1", "false", "False", "FALSE", "0
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)([.,]\d+)?(Z|[+-]\d\d:?\d\d)?\Z", re.ASCII)
 _MEDIATYPE = re.compile(r"(image|video|audio)/.+\Z")
 _WEB = re.compile(r"https?://[^\s/]+", re.IGNORECASE)
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _NOT_IN_PATHS = (
     ("^[A-Za-z]:", "the path names a drive of one computer; give a path relative to the package, or a web address"),
     (r"^[./~\\]", "must be a relative path that does not begin with '.', '/', '\\' or '~'"),
@@ -47,7 +47,7 @@ _QUALIFIED = re.compile(r"\s(cf|aff|sp|spp|indet|nr)\.?(\s|$)", re.IGNORECASE)
 
 def path_fault(cell: str) -> str:
     """Return why a cell is not a file path (relative, forward slashes) or a web address; empty if it is one."""
-    if _SCHEME.match(cell):
+    if SCHEME.match(cell):
         return "" if _WEB.match(cell) and ".." not in cell else "an address must begin with http:// or https://"
     for pattern, fault in _NOT_IN_PATHS:
         if re.search(pattern, cell):

@@ -17,7 +17,15 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import DESCRIPTOR, is_package
 from bioclip_plugin.formats.camtrap_dp.read_files import PACKAGE_KEY
 from bioclip_plugin.formats.camtrap_dp.schema import TABLES, path_fault
-from bioclip_plugin.formats.camtrap_dp.write_descriptor import descriptor_of, rounded
+from bioclip_plugin.formats.camtrap_dp.write_descriptor import (
+    WRITTEN,
+    candidate_rows,
+    descriptor_of,
+    file_of,
+    rounded,
+    run_row,
+    table_files,
+)
 from bioclip_plugin.formats.camtrap_dp.write_media import Medium, made_id, media_of, stated
 from bioclip_plugin.formats.camtrap_dp.write_observations import (
     Events,
@@ -29,13 +37,6 @@ from bioclip_plugin.formats.camtrap_dp.write_observations import (
     machine_observations,
 )
 from bioclip_plugin.formats.camtrap_dp.write_survey import Survey
-from bioclip_plugin.formats.camtrap_dp.write_tables import (
-    WRITTEN,
-    candidate_rows,
-    file_of,
-    run_row,
-    table_files,
-)
 from bioclip_plugin.items.deployments import stamp
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.store.records import Review, StoredItem, asked_level
@@ -126,8 +127,9 @@ class _Writer:
         if fault:
             return
         deployment, event = medium.deployment(self._survey.table), medium.first.item.sequence or ""
-        identifier = medium.media_cells.get("mediaID") or made_id("media", path)
-        place = RowPlace(deployment, identifier, self._span(medium), event)
+        place = RowPlace(
+            deployment, medium.media_cells.get("mediaID") or made_id("media", path), self._span(medium), event
+        )
         has_people = self._write_machine_rows(medium, place)
         for review in medium.reviews:
             has_people = has_people or review.verdict == "person"

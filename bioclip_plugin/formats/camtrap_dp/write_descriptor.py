@@ -1,28 +1,102 @@
-"""The descriptor of an exported package: who, when, where, which taxa, which tables."""
+"""The descriptor of an exported package and its tables: Camtrap DP's, and ours for candidates, decisions, runs and skipped files."""
 
 from __future__ import annotations
 
+import csv
+import json
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
+from bioclip_core.classify import Candidate
 from bioclip_core.errors import BioclipError
-from bioclip_core.taxonomy import Taxon
+from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.camtrap_dp.check_descriptor import descriptor_problems
 from bioclip_plugin.formats.camtrap_dp.naming import taxonomic_entry
 from bioclip_plugin.formats.camtrap_dp.package import is_package, opened_package
-from bioclip_plugin.formats.camtrap_dp.schema import PROFILE_URL
+from bioclip_plugin.formats.camtrap_dp.schema import PROFILE_URL, TABLES, table_schema_url
 from bioclip_plugin.formats.camtrap_dp.write_media import made_id
-from bioclip_plugin.formats.camtrap_dp.write_tables import WRITTEN, resource_of
+from bioclip_plugin.formats.camtrap_dp.write_observations import Row, number_text
 from bioclip_plugin.items.deployments import Deployment, stamp
 
+_HIGHER = tuple(rank.value for rank in RANKS[:-1])
 _METRES_PER_DEGREE = 111_320
 _KEPT_WHOLE = ("keywords", "sources", "bibliographicCitation", "references")
 _KEPT = ("title", "contributors", "licenses", "project", *_KEPT_WHOLE)
 """Members of the descriptor of a classified package that are still true of ours."""
+
+
+class _OwnTable(NamedTuple):
+    """A table that Camtrap DP does not have."""
+
+    description: str
+    columns: tuple[tuple[str, str, str], ...]
+    """Name, type, description."""
+    key: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    """Columns with the resource whose column of the same name they refer to."""
+
+
+_OURS = {
+    "candidates": _OwnTable(
+        "The best candidates of each machine observation, most probable first.",
+        (
+            ("observationID", "string", "The observation that the candidate belongs to."),
+            ("position", "integer", "1 is the most probable."),
+            ("scientificName", "string", "The candidate's full name, or the text of a custom label."),
+            ("taxonRank", "string", "Its rank; label or group for custom labels."),
+            ("probability", "number", "Summed over the labels below the candidate."),
+            *((rank, "string", f"Its {rank}.") for rank in _HIGHER),
+            ("runID", "string", "The run that gave it."),
+        ),
+        key=("observationID", "position"),
+        links=(("observationID", "observations"), ("runID", "runs")),
+    ),
+    "decisions": _OwnTable(
+        "The rules' decisions about the model's answers.",
+        (
+            ("observationID", "string", "The observation that was decided."),
+            ("verdict", "string", "The rules' decision: taxon, unknown, blank, person or vehicle."),
+            ("eventID", "string", "The event whose images were answered together."),
+            ("trail", "string", "The effect of each rule, as a JSON list."),
+        ),
+        key=("observationID",),
+        links=(("observationID", "observations"),),
+    ),
+    "runs": _OwnTable(
+        "The runs that the machine observations come from.",
+        (
+            ("runID", "string", "The identity of the run's decisions: model, labels and rules."),
+            ("software", "string", "The software that classified."),
+            ("model", "string", "The model's name."),
+            ("modelSource", "string", "The source of the model."),
+            ("modelRevision", "string", "Its revision there."),
+            ("modelLicence", "string", "The licence of its weights."),
+            ("weightsSHA256", "string", "The sha256 of its weights."),
+            ("labelSet", "string", "The identity of the label set."),
+            ("answerID", "string", "The identity of the answers: model, labels and prior."),
+            ("rules", "string", "The rules with their settings, as a JSON list."),
+            ("created", "datetime", "The end of the run."),
+        ),
+        key=("runID",),
+    ),
+    "left-out": _OwnTable(
+        "Listed images without a classification here, and the reasons.",
+        (
+            ("uri", "string", "The listed image."),
+            ("frame", "integer", "Frame of a video, from 0."),
+            ("stage", "string", "The stage that failed; export for images that this package cannot hold."),
+            ("reason", "string", "The reason why the image or its classification is missing."),
+        ),
+    ),
+}
+WRITTEN = (*TABLES, *_OURS)
+"""The resources of our packages."""
 
 
 def descriptor_of(
@@ -54,7 +128,7 @@ def descriptor_of(
         contributors = [{"title": options.contributor, "role": "contact"}]
     project = kept.get("project", {"title": title, "samplingDesign": "opportunistic"})
     descriptor: dict[str, Any] = {
-        "resources": [resource_of(name) for name in WRITTEN],
+        "resources": [_resource_of(name) for name in WRITTEN],
         "profile": PROFILE_URL,
         "name": re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:80] or "camera-trap-classifications",
         "id": made_id("package", export.run.key, export.run.rule_id),
@@ -135,8 +209,10 @@ def spatial_of(places: Sequence[tuple[float, float]]) -> dict[str, Any]:
     if len(lons) == 1 or len(lats) == 1:
         return {"type": "MultiPoint", "coordinates": [list(place) for place in sorted(set(places))]}
     west, east, south, north = lons[0], lons[-1], lats[0], lats[-1]
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {"type": "Polygon", "coordinates": [ring]}
+    return {
+        "type": "Polygon",
+        "coordinates": [[[west, south], [east, south], [east, north], [west, north], [west, south]]],
+    }
 
 
 def rounded(deployment: Deployment, decimals: int | None) -> Deployment:
@@ -153,3 +229,83 @@ def rounded(deployment: Deployment, decimals: int | None) -> Deployment:
         "coordinateUncertainty": str(max(1, math.ceil(int(deployment.cells.get("coordinateUncertainty", "0")) + lost))),
     }
     return replace(deployment, latitude=latitude, longitude=longitude, cells=cells)
+
+
+@contextmanager
+def table_files(folder: Path) -> Iterator[dict[str, csv.DictWriter[str]]]:
+    """Open the files of all tables for writing, with their headers written; by resource. Missing cells are empty."""
+    with ExitStack() as stack:
+        tables = {}
+        for name in WRITTEN:
+            columns = [column[0] for column in _OURS[name].columns] if name in _OURS else list(TABLES[name])
+            file = stack.enter_context((folder / file_of(name)).open("w", encoding="utf-8", newline=""))
+            tables[name] = csv.DictWriter(file, columns, lineterminator="\n")
+            tables[name].writeheader()
+        yield tables
+
+
+def file_of(name: str) -> str:
+    """Return the file name of a resource."""
+    return f"{name.replace('-', '_')}.csv"
+
+
+def _resource_of(name: str) -> dict[str, Any]:
+    """Return the descriptor's entry of a table."""
+    resource: dict[str, Any] = {
+        "name": name,
+        "path": file_of(name),
+        "profile": "tabular-data-resource",
+        "format": "csv",
+        "mediatype": "text/csv",
+        "encoding": "utf-8",
+    }
+    if name not in _OURS:
+        return resource | {"schema": table_schema_url(name)}
+    table = _OURS[name]
+    schema: dict[str, Any] = {
+        "fields": [{"name": column, "type": kind, "description": text} for column, kind, text in table.columns]
+    }
+    if table.key:
+        schema["primaryKey"] = list(table.key)
+    if table.links:
+        schema["foreignKeys"] = [
+            {"fields": column, "reference": {"resource": other, "fields": column}} for column, other in table.links
+        ]
+    return resource | {"description": table.description, "schema": schema}
+
+
+def candidate_rows(observation: str, candidates: Sequence[Candidate], run_id: str) -> Iterator[Row]:
+    """Yield the rows of the candidates of one observation."""
+    for position, candidate in enumerate(candidates, start=1):
+        yield {
+            "observationID": observation,
+            "position": str(position),
+            "scientificName": candidate.name,
+            "taxonRank": candidate.rank,
+            "probability": number_text(min(max(candidate.probability, 0.0), 1.0)),
+            **dict(zip(_HIGHER, candidate.taxon.lineage, strict=False)),
+            "runID": run_id,
+        }
+
+
+def run_row(export: Export, run_id: str) -> Row:
+    """Return the row of an export's run."""
+    run = export.run
+    model = run.provenance.get("model", {})
+    source = str(model.get("source", ""))
+    if source.startswith("local-dir:"):
+        # The package is given to others: of a folder on this computer only the last name is written.
+        source = "local-dir:" + PurePosixPath(source.removeprefix("local-dir:").replace("\\", "/")).name
+    return {
+        "runID": run_id,
+        "software": export.classified_by,
+        "model": str(model.get("name", "")),
+        "modelSource": source,
+        "modelRevision": str(model.get("revision", "")),
+        "modelLicence": str(model.get("licence", "")),
+        "weightsSHA256": str(run.feature_settings.get("weights_sha256", "")),
+        "labelSet": str(run.answer_settings.get("label_set", "")),
+        "answerID": run.answer_id,
+        "rules": json.dumps(run.rule_settings.get("rules", []), ensure_ascii=False, sort_keys=True),
+        "created": stamp(export.moment),
+    }

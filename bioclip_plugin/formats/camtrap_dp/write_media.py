@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,12 @@ from typing import Any
 from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.camtrap_dp.read_files import DEPLOYMENT_KEY, MEDIA_KEY, PACKAGE_KEY
-from bioclip_plugin.formats.camtrap_dp.schema import is_json_object
+from bioclip_plugin.formats.camtrap_dp.schema import SCHEME, is_json_object
 from bioclip_plugin.items.media import path_of
 from bioclip_plugin.items.time_zones import in_zone, moment_in
 from bioclip_plugin.store.records import Review, StoredItem
 
 _AT_ONCE = 256  # media whose reviews are queried together
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _IDS = uuid.uuid5(uuid.NAMESPACE_URL, "bioclip-plugin:camtrap-dp")
 # The computer's own list of media types differs from one to the next.
 _TYPES = {
@@ -87,7 +85,7 @@ class Medium:
             UsageError: for a file outside the base folder.
         """
         given = self.media_cells.get("filePath")
-        if given or _SCHEME.match(self.uri):
+        if given or SCHEME.match(self.uri):
             return given or self.uri
         name = os.fspath(path_of(self.uri))
         try:
@@ -172,4 +170,4 @@ def stated(metadata: Sequence[Mapping[str, Any]], key: str) -> dict[str, str]:
 
 def folder_above(uri: str) -> str | None:
     """Return the folder of a file; None for a web address."""
-    return None if _SCHEME.match(uri) else os.path.dirname(os.fspath(path_of(uri)))  # noqa: PTH120 - '' is a folder here
+    return None if SCHEME.match(uri) else os.path.dirname(os.fspath(path_of(uri)))  # noqa: PTH120 - '' is a folder here

@@ -181,8 +181,7 @@ def _read_table(path: Path, time_zone: str | None) -> dict[str, Deployment]:
     """
     shown = f"the table of deployments {path}"
     text = _text_of(path, shown)
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count))
     found: dict[str, Deployment] = {}
     try:
         columns = _column_names(next(reader, []), shown)

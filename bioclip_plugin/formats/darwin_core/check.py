@@ -14,8 +14,7 @@ from bioclip_plugin.contracts.problem import Problem, Severity
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.darwin_core import check_cells
 from bioclip_plugin.formats.darwin_core.profile import CANDIDATE_COLUMNS, CANDIDATES, IMAGES
-from bioclip_plugin.formats.darwin_core.read_files import opened_files
-from bioclip_plugin.formats.darwin_core.tables import Record, header_of, records
+from bioclip_plugin.formats.darwin_core.read_files import Record, header_of, opened_files, records
 
 MOST = 1_000
 """Limit of the reported errors, and of the warnings: more come from one mistake in all records, and are only counted."""
@@ -134,8 +133,12 @@ def _check_header(folder: Path, name: str, table: Table) -> Iterator[Problem]:
             continue
         cell = header[column.index].strip()
         if cell and short(cell.rsplit(":", 1)[-1] if "://" not in cell else cell).casefold() != column.name.casefold():
-            message = f"column {column.index + 1} is {column.name!r} in meta.xml and has another heading in the file"
-            yield Problem(name, f"line {table.header_lines}", message, cell)
+            yield Problem(
+                name,
+                f"line {table.header_lines}",
+                f"column {column.index + 1} is {column.name!r} in meta.xml and has another heading in the file",
+                cell,
+            )
 
 
 def _check_record(record: Record, table: Table, ids: Ids) -> Iterator[Problem]:

@@ -11,8 +11,7 @@ from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.meta_xml import META, Description, Table, read_description
 from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.darwin_core.read_files import ArchiveFiles, holds_meta, opened_files
-from bioclip_plugin.formats.darwin_core.tables import Record, records
+from bioclip_plugin.formats.darwin_core.read_files import ArchiveFiles, Record, holds_meta, opened_files, records
 from bioclip_plugin.formats.darwin_core.terms import (
     IDENTIFICATION,
     OCCURRENCES,
@@ -185,8 +184,8 @@ class _Index(Scratch):
 
     def add(self, core_id: str, where: str, values: Mapping[str, str]) -> bool:
         """Store a row of the core; False if a row has this id already."""
-        row = (core_id, where, _json(values))
-        return self._database.execute("INSERT OR IGNORE INTO core VALUES (?, ?, ?)", row).rowcount == 1
+        insert = "INSERT OR IGNORE INTO core VALUES (?, ?, ?)"
+        return self._database.execute(insert, (core_id, where, _json(values))).rowcount == 1
 
     def row(self, core_id: str) -> dict[str, str] | None:
         """Return the values of a row of the core."""

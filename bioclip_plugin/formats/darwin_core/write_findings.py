@@ -17,7 +17,7 @@ from bioclip_plugin.formats.darwin_core.identities import derived, known_occurre
 from bioclip_plugin.formats.darwin_core.terms import FRACTIONS, text_of
 from bioclip_plugin.items.media import BOX_UNIT, MediaItem
 from bioclip_plugin.items.time_zones import in_zone
-from bioclip_plugin.store.records import Review, StoredItem, StoredRegion
+from bioclip_plugin.store.records import Review, StoredRegion
 
 _TABLES = """
 CREATE TABLE occurrence (number INTEGER PRIMARY KEY, id TEXT UNIQUE, terms TEXT);
@@ -79,7 +79,16 @@ class Findings(Scratch):
     def gather(self, export: Export) -> None:
         """Read all items and reviews of an export."""
         for stored, reviews in export.reviewed_items():
-            self._take(stored, reviews, export)
+            item = stored.item
+            classified = [region for region in stored.regions if region.classified]
+            for region in classified:
+                box = region.region.box if region.region else None
+                self._vote(self._occurrence(item, box, export), region, item, box, export)
+            for review in _last_reviews(reviews):
+                box = review.target.region.box if review.target.region else None
+                if review.target.kind == "media" and len(classified) == 1 and classified[0].region is not None:
+                    box = classified[0].region.box  # a review of an image with one region is about that region
+                self._say(self._occurrence(item, box, export), review, item, box)
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield every specimen, also without an answer, in the order of the listing."""
@@ -105,18 +114,6 @@ class Findings(Scratch):
         """Insert a row unless it is there, and return its number."""
         insert = f"INSERT OR IGNORE INTO {table} ({', '.join(values)}) VALUES (:{', :'.join(values)})"
         return int(self._database.execute(insert, values).lastrowid or 0)
-
-    def _take(self, stored: StoredItem, reviews: Sequence[Review], export: Export) -> None:
-        item = stored.item
-        classified = [region for region in stored.regions if region.classified]
-        for region in classified:
-            box = region.region.box if region.region else None
-            self._vote(self._occurrence(item, box, export), region, item, box, export)
-        for review in _last_reviews(reviews):
-            box = review.target.region.box if review.target.region else None
-            if review.target.kind == "media" and len(classified) == 1 and classified[0].region is not None:
-                box = classified[0].region.box  # a review of an image with one region is about that region
-            self._say(self._occurrence(item, box, export), review, item, box)
 
     def _vote(self, occurrence: int, region: StoredRegion, item: MediaItem, box: Box | None, export: Export) -> None:
         decision = region.decision
@@ -154,8 +151,9 @@ class Findings(Scratch):
         whole = media_id(item.uri, item.frame, None)
         region = media_id(item.uri, item.frame, box)
         for media, part in dict.fromkeys(((whole, None), (region, box))):
-            terms = media_terms(media, item, part, whole)
-            self._insert("image", occurrence=occurrence, media=media, uri=item.uri, terms=_json(terms))
+            self._insert(
+                "image", occurrence=occurrence, media=media, uri=item.uri, terms=_json(media_terms(media, item, part, whole))
+            )  # fmt: skip
         return region
 
 

@@ -57,8 +57,10 @@ class Identifier:
             "nameAccordingTo": f"BioCLIP label set {labels[:16]}" if labels else "",
             "identificationVerificationStatus": "unverified",
         }
-        version = export.run.provenance.get("bioclip_plugin", "")
-        self._run = f"run {export.run.id} ({export.run.key[:12]}) of bioclip-plugin {version}".rstrip()
+        run = export.run
+        self._run = (
+            f"run {run.id} ({run.key[:12]}) of bioclip-plugin {run.provenance.get('bioclip_plugin', '')}".rstrip()
+        )
 
     def rows(self, occurrence: Occurrence) -> list[IdentificationRow]:
         """Return the model's row, then each reviewer's; empty for a specimen without an identification."""
