@@ -252,12 +252,14 @@ def _item_of(entry: Entry) -> MediaItem:
     The 4.x shape has one prediction per image, which is kept as an answer for the whole image.
     """
     record = entry.record
-    rest = {name: json_value(value) for name, value in record.items() if name not in _FIELDS and value is not None}
     region, country = record.get("admin1_region"), country_of(record.get("country"))
     latitude, longitude = position_of(record.get("latitude"), record.get("longitude"))
-    for name, value in (("country", country), ("latitude", latitude), ("longitude", longitude)):
-        if value is not None:
-            del rest[name]
+    placed = {"country": country, "latitude": latitude, "longitude": longitude}
+    rest = {
+        name: json_value(value)
+        for name, value in record.items()
+        if name not in _FIELDS and value is not None and placed.get(name) is None
+    }
     prediction = {name: json_value(record[key]) for name, key in _PREDICTION.items() if record.get(key) is not None}
     whole = {"raw_classifications": record.get("classifications"), "bbox": [0.0, 0.0, 1.0, 1.0]}
     if answers := _answers(whole | ({"processed_classification": prediction} if prediction else {})):

@@ -62,8 +62,7 @@ class SpeciesNetExporter:
         with path.open("w", encoding="ascii", newline="\n") as file:
             file.write(f'{{\n"info": {json.dumps({"format_version": FORMAT_VERSION})},\n"predictions": [')
             for count, entry in enumerate(_entries(export), start=1):
-                file.write(",\n" if count > 1 else "\n")
-                file.write(json.dumps(entry, separators=(",", ":"), allow_nan=False))
+                file.write((",\n" if count > 1 else "\n") + json.dumps(entry, separators=(",", ":"), allow_nan=False))
             file.write("\n]\n}\n")
         return count
 

@@ -149,13 +149,9 @@ def newest_of(reviews: Sequence[Review], box: Region | None) -> Review | None:
         reviews: of the image and its regions.
         box: None for the whole image.
     """
-    own, whole = [], []
-    for review in reviews:
-        target = review.target
-        if target.kind == "media" or (target.kind == "region" and target.region is None):
-            whole.append(review)
-        elif box is not None and target.region is not None and target.region.box == box.box:
-            own.append(review)
+    of_media = [review for review in reviews if review.target.kind in ("media", "region")]
+    whole = [review for review in of_media if review.target.kind == "media" or review.target.region is None]
+    own = [review for review in of_media if box and review.target.region and review.target.region.box == box.box]
     return max(own or whole, key=lambda review: (review.reviewed_at, review.id), default=None)
 
 

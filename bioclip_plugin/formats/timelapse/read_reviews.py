@@ -71,9 +71,9 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
 
     def read(row: Row, record: str) -> Iterator[Statement]:
         cells = cells_of(row.values)
-        named = [(name, str(cells[name]).strip()) for name in columns if str(cells.get(name, "")).strip()]
-        if not named:
-            named = [(flag, flag) for flag in _FLAGS if str(cells.get(flag, "")).strip().lower() in _YES]
+        named = [(name, str(cells[name]).strip()) for name in columns if str(cells.get(name, "")).strip()] or [
+            (flag, flag) for flag in _FLAGS if str(cells.get(flag, "")).strip().lower() in _YES
+        ]
         if not named:
             yield NotReviewed(record)
         image, folder = image_of(cells), text_of(cells, _FOLDERS).replace("\\", "/").strip("/")
