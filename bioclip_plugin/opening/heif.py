@@ -25,9 +25,8 @@ def open_heif(item: MediaItem, path: Path) -> Image.Image | None:
     Raises:
         ImageError: if it cannot be decoded, or pillow-heif is not installed.
     """
-    if item.data is None and path.suffix.lower() not in SUFFIXES:
-        return None
-    if not _is_heif(item.data if item.data is not None else _beginning(path)):
+    is_named_so = item.data is not None or path.suffix.lower() in SUFFIXES
+    if not is_named_so or not _is_heif(item.data if item.data is not None else _beginning(path)):
         return None
     try:
         import pillow_heif

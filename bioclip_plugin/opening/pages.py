@@ -11,8 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import Image, TiffImagePlugin
 
 from bioclip_core.errors import ImageError
 from bioclip_plugin.items.media import MediaItem, Unlisted
@@ -159,7 +158,7 @@ class _Beginning:
         return self._header[at : at + len(data)] + data[max(0, length - at) :] if at < length else data
 
 
-class _Tiff(TiffImageFile):
+class _Tiff(TiffImagePlugin.TiffImageFile):
     """A TIFF that is loaded without Pillow's own limit, which belongs to the host; ours is checked before."""
 
     def load_prepare(self) -> None:

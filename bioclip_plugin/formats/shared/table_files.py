@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -133,39 +132,32 @@ class Lines:
         return line
 
 
-@dataclass(frozen=True, slots=True)
-class _Dialect:
-    """The form of a text table."""
-
-    encoding: str
-    errors: str
-    separator: str
-
-
-def _dialect(start: bytes) -> _Dialect:
+def _dialect(start: bytes) -> tuple[str, str, str]:
+    """Return the encoding of a text table, the handling of its errors, and the separator."""
     utf_16 = start.startswith(_UTF_16)
     encoding = "utf-16" if utf_16 else "utf-8-sig"
     first_line = start.decode(encoding, "replace").split("\n", 1)[0]
-    return _Dialect(encoding, "strict" if utf_16 else "surrogateescape", max((",", "\t", ";"), key=first_line.count))
+    return encoding, "strict" if utf_16 else "surrogateescape", max((",", "\t", ";"), key=first_line.count)
 
 
 def _text_header(start: bytes) -> list[str]:
-    dialect = _dialect(start)
-    if b"\x00" in start and dialect.encoding != "utf-16":
+    encoding, errors, separator = _dialect(start)
+    if b"\x00" in start and encoding != "utf-16":
         return []
-    text = start.decode(dialect.encoding, "replace" if dialect.errors == "strict" else dialect.errors)
+    text = start.decode(encoding, "replace" if errors == "strict" else errors)
     try:
-        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=dialect.separator), [])
+        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
     except csv.Error:
         return []
     return [name.strip() for name in cells]
 
 
 def _text_rows(path: Path, start: bytes, table: str) -> Iterator[Row | Unlisted]:
-    columns, dialect = _columns(_text_header(start), table), _dialect(start)
-    with path.open(encoding=dialect.encoding, errors=dialect.errors, newline="") as file:
+    columns = _columns(_text_header(start), table)
+    encoding, errors, separator = _dialect(start)
+    with path.open(encoding=encoding, errors=errors, newline="") as file:
         lines = Lines(file, table)
-        reader = csv.reader(lines, delimiter=dialect.separator)
+        reader = csv.reader(lines, delimiter=separator)
         try:
             header = [name.strip() for name in next(reader)]
         except csv.Error as error:
@@ -182,7 +174,13 @@ def _text_rows(path: Path, start: bytes, table: str) -> Iterator[Row | Unlisted]
                 if isinstance(error, UnicodeError):
                     return  # the decoder cannot continue
                 continue
-            row = Row(number, columns, _values(header, cells, columns.image))
+            values = {
+                name: cell if name == columns.image else latin_1(cell)
+                # A short row lacks its last columns, a long one has some without a name.
+                for name, cell in zip(header, cells, strict=False)
+                if name and cell.strip()
+            }
+            row = Row(number, columns, values)
             if not {"\n", "\r"}.isdisjoint(row.image):
                 yield _unreadable(table, number, begins, f"a quotation mark is not closed in line {begins}")
             elif cells:  # csv gives an empty list for a blank line
@@ -191,15 +189,6 @@ def _text_rows(path: Path, start: bytes, table: str) -> Iterator[Row | Unlisted]
 
 def _unreadable(table: str, number: int, line: int, why: str) -> Unlisted:
     return Unlisted(f"{table}#row={number}", f"row {number} (line {line}) cannot be read: {why}")
-
-
-def _values(header: list[str], cells: list[str], image: str) -> dict[str, Any]:
-    return {
-        name: cell if name == image else latin_1(cell)
-        # A short row lacks its last columns, a long one has some without a name.
-        for name, cell in zip(header, cells, strict=False)
-        if name and cell.strip()
-    }
 
 
 # -- Parquet -----------------------------------------------------------------------------------------------------------

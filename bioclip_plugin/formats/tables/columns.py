@@ -11,7 +11,7 @@ from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.items.time_zones import in_zone
-from bioclip_plugin.store.records import Review, StoredDecision, StoredItem, StoredRegion, asked_level
+from bioclip_plugin.store.records import Review, StoredItem, StoredRegion, asked_level
 
 Cells = tuple[Any, ...]
 """Text, numbers, or None for an unknown value, in the order of COLUMNS."""
@@ -78,7 +78,7 @@ def _row_without_answer(stored: StoredItem, reviews: Sequence[Review], media: Ce
 def _row(
     stored: StoredItem, region: StoredRegion, reviews: Sequence[Review], media: Cells, level: str, top: int
 ) -> Cells:
-    box, best, others = region.region, region.by_rank.get(level, ()), None
+    box, best, decision, others = region.region, region.by_rank.get(level, ()), region.decision, None
     if len(best) > 1:
         others = "; ".join(f"{_taxon_cells(one.taxon)[0]} ({one.probability:.3f})" for one in best[1:top]) or None
     return (
@@ -92,7 +92,11 @@ def _row(
         None,
         None,
         *((box.detector or None, box.category or None, box.confidence) if box is not None else _NO_DETECTION),
-        *_decision_cells(region.decision),
+        *(
+            (decision.verdict, decision.event, "; ".join(map(_step, decision.trail)) or None)
+            if decision is not None
+            else _NO_DECISION
+        ),
         *(_review_cells(newest_of(reviews, box)) if reviews else _NO_REVIEW),
     )
 
@@ -127,12 +131,6 @@ def _taxon_cells(taxon: Taxon) -> Cells:
     cells = tuple(text or None for text in names)
     _known_cells[id(taxon)] = (taxon, cells)
     return cells
-
-
-def _decision_cells(decision: StoredDecision | None) -> Cells:
-    if decision is None:
-        return _NO_DECISION
-    return decision.verdict, decision.event, "; ".join(map(_step, decision.trail)) or None
 
 
 def _step(step: Mapping[str, Any]) -> str:
