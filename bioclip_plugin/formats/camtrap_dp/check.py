@@ -97,10 +97,13 @@ def _other_problems(package: CamtrapPackage, links: Links) -> Iterator[Problem]:
             yield Problem(DESCRIPTOR, f"resources {name}", str(error))
         if skipped:
             file, values = skipped[0].file, skipped[0].values
-            message = (
-                f"{len(skipped):,} answered images are not in the package; the first one: {values.get('reason', '')}"
+            yield Problem(
+                file,
+                "",
+                f"{len(skipped):,} answered images are not in the package; the first one: {values.get('reason', '')}",
+                values.get("uri", ""),
+                "warning",
             )
-            yield Problem(file, "", message, values.get("uri", ""), "warning")
 
 
 class Links(Scratch):

@@ -159,8 +159,12 @@ def descriptor_problems(descriptor: Mapping[str, Any]) -> Iterator[Problem]:
         if fault := _profile_fault(profile):
             yield _problem(record, fault, profile)
         elif version_in(profile) != PROFILE_VERSION:
-            message = f"the profile is of an older version with the same tables; the current one is {PROFILE_VERSION}"
-            yield _problem(record, message, profile, "warning")
+            yield _problem(
+                record,
+                f"the profile is of an older version with the same tables; the current one is {PROFILE_VERSION}",
+                profile,
+                "warning",
+            )
     for record, message, value in (*_resource_faults(descriptor), *_content_faults(descriptor)):
         yield _problem(record, message, value)
 

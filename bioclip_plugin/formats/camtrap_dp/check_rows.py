@@ -170,13 +170,17 @@ def _box_faults(row: Cells) -> Iterator[Fault]:
     cells = [row[name] for name in BOX]
     if not all(cells):
         if any(cells):
-            message = f"a box needs all of {', '.join(BOX)}, or none"
-            yield Fault("bboxX", message, " ".join(cell or "-" for cell in cells))
+            yield Fault(
+                "bboxX", f"a box needs all of {', '.join(BOX)}, or none", " ".join(cell or "-" for cell in cells)
+            )
         return
     for start, size, side in ((0, 2, "at the right"), (1, 3, "below")):
         if float(cells[start]) + float(cells[size]) > 1 + _ROUNDING:
-            message = f"the box leaves the image {side}: {BOX[start]} + {BOX[size]} is above 1"
-            yield Fault(BOX[size], message, f"{cells[start]} + {cells[size]}")
+            yield Fault(
+                BOX[size],
+                f"the box leaves the image {side}: {BOX[start]} + {BOX[size]} is above 1",
+                f"{cells[start]} + {cells[size]}",
+            )
     if row["observationLevel"] == "event":
         yield Fault("bboxX", "an observation of an event must not have a box", " ".join(cells))
 

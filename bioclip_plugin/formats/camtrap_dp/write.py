@@ -100,9 +100,7 @@ class _Writer:
         self._export = export
         self._survey = survey
         self._tables = tables
-        self._run_id = export.run.rule_id[:16]
         self._events = Events()
-        self._level = asked_level(export.run)
         self._names: dict[str, Taxon | None] = {}
         self._levels: set[str] = set()
         self._capture_methods: set[str] = set()
@@ -181,8 +179,8 @@ class _Writer:
         if observed.region is None:
             return
         name, decision = observed.row["observationID"], observed.region.decision
-        candidates = observed.region.by_rank.get(self._level, ())[: self._export.options.top]
-        self._tables["candidates"].writerows(candidate_rows(name, candidates, self._run_id))
+        candidates = observed.region.by_rank.get(asked_level(self._export.run), ())[: self._export.options.top]
+        self._tables["candidates"].writerows(candidate_rows(name, candidates, self._export.run))
         if decision is not None and decision.trail:
             trail = json.dumps([dict(step) for step in decision.trail], ensure_ascii=False, sort_keys=True)
             self._tables["decisions"].writerow(
@@ -267,7 +265,7 @@ class _Writer:
         for deployment in deployments:
             issues = {"timestampIssues": "true"} if deployment.name in self._timeless else {}
             self._tables["deployments"].writerow({**deployment.cells, **issues})
-        self._tables["runs"].writerow(run_row(self._export, self._run_id))
+        self._tables["runs"].writerow(run_row(self._export))
         descriptor = descriptor_of(
             self._export,
             deployments,
@@ -277,5 +275,6 @@ class _Writer:
             has_individuals=self._has_individuals,
             packages=self._survey.packages,
         )
-        text = json.dumps(descriptor, ensure_ascii=False, indent=2, allow_nan=False)
-        (folder / DESCRIPTOR).write_text(text + "\n", "utf-8", newline="\n")
+        (folder / DESCRIPTOR).write_text(
+            json.dumps(descriptor, ensure_ascii=False, indent=2, allow_nan=False) + "\n", "utf-8", newline="\n"
+        )

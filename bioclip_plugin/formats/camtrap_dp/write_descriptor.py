@@ -23,6 +23,7 @@ from bioclip_plugin.formats.camtrap_dp.schema import PROFILE_URL, TABLES, table_
 from bioclip_plugin.formats.camtrap_dp.write_media import made_id
 from bioclip_plugin.formats.camtrap_dp.write_observations import Row, number_text
 from bioclip_plugin.items.deployments import Deployment, stamp
+from bioclip_plugin.store.records import Run
 
 _HIGHER = tuple(rank.value for rank in RANKS[:-1])
 _METRES_PER_DEGREE = 111_320
@@ -274,7 +275,7 @@ def _resource_of(name: str) -> dict[str, Any]:
     return resource | {"description": table.description, "schema": schema}
 
 
-def candidate_rows(observation: str, candidates: Sequence[Candidate], run_id: str) -> Iterator[Row]:
+def candidate_rows(observation: str, candidates: Sequence[Candidate], run: Run) -> Iterator[Row]:
     """Yield the rows of the candidates of one observation."""
     for position, candidate in enumerate(candidates, start=1):
         yield {
@@ -284,11 +285,11 @@ def candidate_rows(observation: str, candidates: Sequence[Candidate], run_id: st
             "taxonRank": candidate.rank,
             "probability": number_text(min(max(candidate.probability, 0.0), 1.0)),
             **dict(zip(_HIGHER, candidate.taxon.lineage, strict=False)),
-            "runID": run_id,
+            "runID": run.rule_id[:16],
         }
 
 
-def run_row(export: Export, run_id: str) -> Row:
+def run_row(export: Export) -> Row:
     """Return the row of an export's run."""
     run = export.run
     model = run.provenance.get("model", {})
@@ -297,7 +298,7 @@ def run_row(export: Export, run_id: str) -> Row:
         # The package is given to others: of a folder on this computer only the last name is written.
         source = "local-dir:" + PurePosixPath(source.removeprefix("local-dir:").replace("\\", "/")).name
     return {
-        "runID": run_id,
+        "runID": run.rule_id[:16],
         "software": export.classified_by,
         "model": str(model.get("name", "")),
         "modelSource": source,

@@ -222,8 +222,11 @@ def human_row(review: Review, place: RowPlace, time_zone: str | None) -> tuple[R
         cells["eventID"] = str(details["eventID"])
     for column in ("eventStart", "eventEnd"):
         cells[column] = _moment_cell(details, column, time_zone) or cells[column]
-    unfit = (column for column in _FROM_DETAILS if column not in good and details.get(column) not in (None, ""))
-    tags += [_tag(column, details[column]) for column in unfit]
+    tags += [
+        _tag(column, details[column])
+        for column in _FROM_DETAILS
+        if column not in good and details.get(column) not in (None, "")
+    ]
     if review.verdict == "not_in_label_set":
         tags.append("not in label set")
     cells |= good | {"observationTags": " | ".join(tags)}

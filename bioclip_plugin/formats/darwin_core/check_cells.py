@@ -106,7 +106,7 @@ def _leaves(name: str) -> bool:
 def our_media(values: Cells) -> list[str]:
     """Return the images on which an identification of ours is based; other archives refer to books here."""
     parts = [part.strip() for part in values.get("identificationReferences", "").split("|")]
-    return parts if parts and all(_OURS.match(part) for part in parts) else []
+    return parts if all(_OURS.match(part) for part in parts) else []
 
 
 def _rank(values: Cells, name: str) -> Iterator[Finding]:

@@ -57,7 +57,7 @@ def model_address(export: Export) -> str:
         return ""
     name, _, asked = source.removeprefix("hf-hub:").partition("@")
     revision = model.get("revision") or asked
-    return f"https://huggingface.co/{name}" + (f"/tree/{revision}" if revision else "")
+    return f"https://huggingface.co/{name}/tree/{revision}" if revision else f"https://huggingface.co/{name}"
 
 
 def model_name(export: Export) -> str:

@@ -69,9 +69,9 @@ class _Listing:
         """Yield the unusable rows of the core, then the images in the order of the multimedia tables."""
         tables = [table for kind in _MEDIA_TYPES for table in self.description.extensions if table.row_type == kind]
         if not tables and not _has(self.description.core, "associatedMedia"):
-            kinds = ", ".join(table.kind for table in self.description.extensions) or "none"
             raise SourceError(
-                f"{self.shown} has no images: neither a Multimedia or Audubon Core extension (it has {kinds}) nor associatedMedia"
+                f"{self.shown} has no images: neither a Multimedia or Audubon Core extension (it has "
+                f"{', '.join(table.kind for table in self.description.extensions) or 'none'}) nor associatedMedia"
             )
         yield from self._read_core()
         if not _has(self.description.core, "scientificName"):
@@ -90,8 +90,10 @@ class _Listing:
                 for address in filter(None, map(str.strip, record.values.get("associatedMedia", "").split("|"))):
                     yield from self._of_row(replace(record, values={"identifier": address}))
         for where, parent in self.index.unused_regions():
-            reason = f"{where}: isROIOf names {parent!r}, and the archive has no image with that identifier"
-            yield Unlisted(f"{self.shown}#{where}", reason)
+            yield Unlisted(
+                f"{self.shown}#{where}",
+                f"{where}: isROIOf names {parent!r}, and the archive has no image with that identifier",
+            )
 
     def _read_core(self) -> Iterator[Unlisted]:
         for record in records(self.files.folder, self.description.core):
