@@ -10,6 +10,9 @@ LEFT_OUT := $(strip $(if $(BIOCLIP_DATA),,shared_data) $(if $(BROWSER),,browser)
 OR := $(subst _, ,_or_)
 MARKERS := $(if $(LEFT_OUT),not ($(subst $() $(),$(OR),$(LEFT_OUT))))
 
+# Processes that run the tests; 0 runs them in pytest's own, for a debugger.
+WORKERS ?= 2
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench docs clean
 
@@ -25,7 +28,7 @@ demo: $(VENV)/installed
 	$(BIN)/bioclip-plugin demo
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest $(if $(MARKERS),-m "$(MARKERS)") $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(MARKERS),-m "$(MARKERS)") $(PYTEST_ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check

@@ -25,12 +25,15 @@ class MallocBooks(ctypes.Structure):
 
 
 def mapped_bytes_of_a_tensor() -> int:
-    """Return the memory that glibc maps anew, and so returns to the system on release, for a tensor of 64 MiB."""
+    """Return the memory that glibc maps anew, and so returns to the system on release, for a large tensor.
+
+    The tensor is larger than all memory that earlier tests left free in the heap, so that it does not fit there.
+    """
     mallinfo2 = ctypes.CDLL(None).mallinfo2
     mallinfo2.restype = MallocBooks
-    before = mallinfo2().hblkhd
-    tensor = torch.ones(16 * MIB)
-    mapped: int = mallinfo2().hblkhd - before
+    before = mallinfo2()
+    tensor = torch.empty(before.fordblks + 64 * MIB, dtype=torch.uint8)
+    mapped: int = mallinfo2().hblkhd - before.hblkhd
     del tensor
     return mapped
 
