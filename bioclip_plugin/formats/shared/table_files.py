@@ -105,7 +105,7 @@ class Lines:
 
     def why(self, error: csv.Error) -> str:
         """Return why the reader could not read the record."""
-        if self.number > self._begins or "larger" in str(error):
+        if self.number > self._begins or self._characters > csv.field_size_limit():
             return f"a quotation mark is not closed in line {self._begins}"
         return str(error)
 
