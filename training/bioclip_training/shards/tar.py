@@ -34,6 +34,7 @@ class ShardFile:
     """A shard that is being written, see :func:`writing_shard`."""
 
     def __init__(self, file: Path, stream: _HashedFile) -> None:
+        self.file = file
         self._stream = stream
         # Ustar, without owner and time: the bytes do not depend on when and by whom they were written.
         self._tar = tarfile.TarFile(file.name, fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT)
