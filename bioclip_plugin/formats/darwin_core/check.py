@@ -187,7 +187,7 @@ def _candidate_faults(folder: Path, ids: Ids | None) -> Iterator[tuple[int, str,
 
     Args:
         folder: of the archive.
-        ids: the ids of the archive; None if it has no table of identifications.
+        ids: the ids of the archive; None for an archive without a table of identifications.
     """
     if not (folder / CANDIDATES).is_file():
         return
