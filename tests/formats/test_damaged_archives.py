@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from archive_samples import tarred, zipped
 from PIL import Image
 
 from bioclip_core.errors import SourceError
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.formats.camtrap_dp.package import is_package, opened_package
 from bioclip_plugin.running.listing import Listing
-
-
-def zipped(path: Path, *members: tuple[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, content in members:
-            archive.writestr(name, content)
-    return path
-
-
-def tarred(path: Path, *members: tuple[str, bytes], mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for name, content in members:
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mtime = len(content), 1_700_000_000
-            archive.addfile(entry, io.BytesIO(content))
-    return path
 
 
 @pytest.mark.parametrize("call", ["classify", "validate", "review import"])

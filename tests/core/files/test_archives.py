@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import tarfile
@@ -11,26 +10,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from archive_samples import tarred, zipped
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.archive_gate import Limits
 from bioclip_core.files.archives import archive_kind, open_archive
-
-
-def zipped(path: Path, *members: tuple[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, content in members:
-            archive.writestr(name, content)
-    return path
-
-
-def tarred(path: Path, *members: tuple[str, bytes], mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for name, content in members:
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mtime = len(content), 1_700_000_000
-            archive.addfile(entry, io.BytesIO(content))
-    return path
 
 
 def made(kind: str, path: Path, *members: tuple[str, bytes]) -> Path:
