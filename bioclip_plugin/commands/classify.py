@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from bioclip_core.errors import BioclipError, StoreError, UsageError
+from bioclip_core.findings import Findings
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import DEFAULT_STORE, filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
@@ -72,7 +73,7 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
         assert session.store is not None
         _print_model(console, session)
         run = session.begin_run([uri_of(path) for path in paths], listing_options)
-        return _Classification(session, session.store, run, console, as_json).work(
+        return _Classification(session, session.store, run, console, as_json, listing_options.findings).work(
             listing, session.pipeline(run, repeat_done=as_json, rehash=rehash)
         )
 
@@ -97,6 +98,7 @@ class _Classification:
     run: Run
     console: Console
     as_json: bool
+    findings: Findings
 
     def work(self, listing: Listing, pipeline: Pipeline) -> int:
         """Answer the items, store the reviews in their files, apply the rules, and print a summary."""
@@ -183,6 +185,7 @@ class _Classification:
             self.console,
             outcome,
             *(map(printable, applied.lines()) if applied else ()),
+            *map(printable, self.findings.lines()),
             *(self._failures(summary.failed) if summary.failed else ()),
             f"Results: {store}",
             f"Next: bioclip-plugin export --store {shlex.quote(store)} --format csv --output results.csv",

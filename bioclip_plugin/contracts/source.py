@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from bioclip_core.options import check_options
+from bioclip_core.findings import Findings
+from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.items.time_zones import zone_of
 
@@ -37,8 +38,12 @@ class TemporaryFolders:
 _UNTIL_EXIT = TemporaryFolders()
 
 
+VideoClock = Literal["utc", "local", "file-date"]
+"""Meaning of the times in videos."""
+
+
 @dataclass(frozen=True, slots=True)
-class ListingOptions:
+class ListingOptions(TableOptions):
     """Options for reading the files of other programs."""
 
     base_folder: Path | None = field(default=None, metadata={"automatic": "the folder of the file itself"})
@@ -51,12 +56,13 @@ class ListingOptions:
     """Frames of a video to take per second."""
     time_zone: str | None = field(default=None, metadata={"check": zone_of})
     """Time zone of times without an offset, also of the camera's: Europe/Brussels, or +02:00."""
+    video_clock: VideoClock = "utc"
+    """Clock of the times in videos: UTC as the format asks for, the local time that many cameras write, or the date of the file."""
+    findings: Findings = field(default_factory=Findings, repr=False, compare=False)
+    """Values that cannot be read, skipped rows and other findings; the command prints them at its end."""
     temporary: TemporaryFolders = field(default=_UNTIL_EXIT, repr=False, compare=False)
     """Place for images that are unpacked, since they are read after the source has listed them. Set by the listing,
     which removes them when it closes; without a listing they are removed when the process ends."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
     def settings(self) -> dict[str, Any]:
         """Return the options that a user sets, as plain JSON values."""

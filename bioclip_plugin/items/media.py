@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from bioclip_core.errors import UsageError
@@ -106,6 +106,8 @@ class MediaItem:
     """The decoded image, if there is one instead of a file."""
     detected: bool = False
     """True if a detector has processed the image, so that no regions mean that it found nothing."""
+    unread: frozenset[Literal["captured_at", "position", "country"]] = field(default=frozenset(), compare=False)
+    """Fields that the source states in a form that cannot be read: the camera's value never replaces them."""
 
 
 # An escaped byte that is not UTF-8. In a name that itself holds such characters the percent sign is escaped, so that two names

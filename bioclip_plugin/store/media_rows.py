@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -83,6 +83,8 @@ def item_of_values(values: Sequence[Any], regions: tuple[Region, ...] = (), *, d
 def merged(item: MediaItem, row: Row[Any]) -> MediaItem:
     """Return the item as listed, completed from the store; a value that the source states is never replaced."""
     stored = item_of_row(row)
+    if item.unread:  # an earlier run may have stored the camera's value
+        stored = _without(stored, item.unread)
     place, captured = item.place, item.captured_at or stored.captured_at
     month = place.month if place.month is not None else (captured.month if captured else stored.place.month)
     return replace(
@@ -99,6 +101,18 @@ def merged(item: MediaItem, row: Row[Any]) -> MediaItem:
         sequence=item.sequence or stored.sequence,
         metadata=MappingProxyType({**stored.metadata, **item.metadata}) if stored.metadata else item.metadata,
     )
+
+
+def _without(stored: MediaItem, unread: Collection[str]) -> MediaItem:
+    """Return a stored item without the fields that the source now states in a form that cannot be read."""
+    place = stored.place
+    if "captured_at" in unread:
+        place = replace(place, month=None)
+    if "position" in unread:
+        place = replace(place, latitude=None, longitude=None)
+    if "country" in unread:
+        place = replace(place, country=None)
+    return replace(stored, captured_at=None if "captured_at" in unread else stored.captured_at, place=place)
 
 
 def region_key(region: Region | None) -> RegionKey:

@@ -34,7 +34,7 @@ import math
 import sys
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -123,14 +123,16 @@ def help_of(kind: type) -> Mapping[str, str]:
 
     Docstrings of attributes exist in the source only, so this reads it; without the source the help is empty.
     """
+    inherited = [help_of(base) for base in kind.__bases__ if is_dataclass(base)]
     try:
         module = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
     except OSError:
         return {}
     body = next(node.body for node in module.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
-    return {
+    own = {
         entry.target.id: " ".join(inspect.cleandoc(text.value.value).split("\n\n")[0].replace("``", "").split())
         for entry, text in pairwise(body)
         if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name)
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
     }
+    return {name: text for texts in (*inherited, own) for name, text in texts.items()}

@@ -1,0 +1,45 @@
+"""Findings about the data of a run: values that cannot be read, rows that are skipped, settings without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Lock
+
+
+class Findings:
+    """Counts of findings by their text, each with its first example; may be filled from several threads.
+
+    >>> findings = Findings()
+    >>> findings.add("values of eventDate cannot be read; they are kept in the metadata", "row 4: '[1901]'")
+    >>> findings.add("values of eventDate cannot be read; they are kept in the metadata", "row 5: 's.d.'")
+    >>> list(findings.lines())
+    ["2 values of eventDate cannot be read; they are kept in the metadata (the first: row 4: '[1901]')"]
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, str]] = {}
+        self._lock = Lock()
+
+    def add(self, text: str, example: str = "", count: int = 1) -> None:
+        """Count a finding.
+
+        Args:
+            text: the finding as it reads after its count, in the plural: "dates are before 1990".
+            example: the place and the value; the first one is kept.
+            count: number of cases.
+        """
+        with self._lock:
+            so_far, first = self._found.get(text, (0, ""))
+            self._found[text] = (so_far + count, first or example)
+
+    def count(self, text: str) -> int:
+        """Return how many times a finding was counted."""
+        return self._found.get(text, (0, ""))[0]
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def lines(self) -> Iterator[str]:
+        """Yield one line per finding, in the order in which they were first seen."""
+        for text, (count, example) in list(self._found.items()):
+            yield f"{count:,} {text}" + (f" (the first: {example})" if example else "")

@@ -1,0 +1,1 @@
+"""Tables that other programs wrote: their options, and their rows one by one."""
