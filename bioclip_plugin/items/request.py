@@ -51,7 +51,7 @@ class ClassifyRequest:
     device: str = "auto"
     """Device of the model: auto, cpu, cuda, cuda:N or mps."""
     precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS)})
-    """Precision of the image tower; auto is bf16 where the device multiplies it natively, else fp32.
+    """Precision of the image tower; auto is BIOCLIP_PRECISION, else bf16 where the device multiplies it natively, else fp32.
 
     A resumed run keeps the precision that it recorded.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,6 +10,9 @@ from bioclip_core.errors import UsageError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+PRECISION_VARIABLE = "BIOCLIP_PRECISION"
+"""Environment variable with the precision of a process that neither requests nor recorded one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +29,35 @@ class Compute:
         return f"{self.device}, {self.precision} ({self.reason})"
 
 
-def checked_precision(precision: str) -> Precision:
+def checked_precision(precision: str, given_as: str = "precision") -> Precision:
     """Return the precision if it is one of the three.
+
+    Args:
+        precision: the word.
+        given_as: the option or variable that it comes from, for the message.
 
     Raises:
         UsageError: for any other word.
     """
     if precision not in PRECISIONS:
-        raise UsageError(f"precision {precision!r}: allowed are auto, {', '.join(PRECISIONS)}")
+        raise UsageError(f"{given_as} {precision!r}: allowed are auto, {', '.join(PRECISIONS)}")
     return precision
 
 
-def choose_compute(device: str = "auto", precision: str = "auto", recorded: Precision | None = None) -> Compute:
+def choose_compute(
+    device: str = "auto",
+    precision: str = "auto",
+    recorded: Precision | None = None,
+    recorded_by: str = "an earlier run in this store",
+) -> Compute:
     """Choose the device and the precision.
 
     Args:
         device: ``auto`` takes CUDA, then mps, then the CPU; anything else is a torch device.
-        precision: ``auto`` takes ``recorded`` if given, else bf16 if the device multiplies it natively, else fp32.
-        recorded: precision of an earlier run in the same store, so that its features stay comparable.
+        precision: ``auto`` takes ``recorded`` if given, else that of ``BIOCLIP_PRECISION`` if it is set, else bf16 if the
+            device multiplies it natively, else fp32.
+        recorded: precision of an earlier run in the same store or folder, so that its features stay comparable.
+        recorded_by: the earlier run, for the reason.
 
     Raises:
         UsageError: if this machine lacks the device, or the precision is unknown.
@@ -50,9 +65,19 @@ def choose_compute(device: str = "auto", precision: str = "auto", recorded: Prec
     chosen = _device(device)
     if precision != "auto":
         return Compute(chosen, checked_precision(precision), "as requested")
+    preset = _preset_precision()
     if recorded is not None:
-        return Compute(chosen, recorded, "as recorded by an earlier run in this store")
+        ignored = f", not {PRECISION_VARIABLE}={preset}" if preset not in (None, recorded) else ""
+        return Compute(chosen, recorded, f"as recorded by {recorded_by}{ignored}")
+    if preset is not None:
+        return Compute(chosen, preset, f"{PRECISION_VARIABLE} is set")
     return Compute(chosen, *_native_precision(chosen))
+
+
+def _preset_precision() -> Precision | None:
+    """Return the precision that the environment sets for this process; None without one."""
+    word = os.environ.get(PRECISION_VARIABLE, "").strip().lower()
+    return None if word in ("", "auto") else checked_precision(word, PRECISION_VARIABLE)
 
 
 def _device(device: str) -> str:

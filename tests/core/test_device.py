@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bioclip_core.device import PRECISIONS, choose_compute
+from bioclip_core.device import PRECISION_VARIABLE, PRECISIONS, choose_compute
 from bioclip_core.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def nothing_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the precision that these tests were started with from deciding them."""
+    monkeypatch.delenv(PRECISION_VARIABLE, raising=False)
 
 
 def test_a_processor_computes_in_bf16_only_with_native_multiplication() -> None:
@@ -14,7 +20,7 @@ def test_a_processor_computes_in_bf16_only_with_native_multiplication() -> None:
     native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     assert compute.device == "cpu"
     assert compute.precision == ("bf16" if native else "fp32")
-    assert "this CPU has" in compute.reason
+    assert ("this CPU has" if native else "this CPU has neither") in compute.reason
     assert compute.described() == f"cpu, {compute.precision} ({compute.reason})"
 
 
@@ -38,6 +44,41 @@ def test_the_precision_of_an_earlier_run_is_kept_and_a_request_goes_before_it() 
         assert (compute.precision, compute.reason) == (recorded, "as recorded by an earlier run in this store")
     asked = choose_compute("cpu", "fp32", recorded="bf16")
     assert (asked.precision, asked.reason) == ("fp32", "as requested")
+
+
+@pytest.mark.parametrize("preset", ["fp32", "bf16"])
+def test_the_environment_sets_the_precision_of_a_process(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIOCLIP_PRECISION", preset)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: preset == "fp32")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: preset == "fp32")
+    assert choose_compute("cpu").described() == f"cpu, {preset} (BIOCLIP_PRECISION is set)"
+
+
+def test_a_request_and_an_earlier_run_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIOCLIP_PRECISION", "bf16")
+    assert choose_compute("cpu", "fp32").described() == "cpu, fp32 (as requested)"
+    kept = choose_compute("cpu", recorded="fp32")
+    assert kept.precision == "fp32"
+    assert kept.reason == "as recorded by an earlier run in this store, not BIOCLIP_PRECISION=bf16"
+    assert choose_compute("cpu", recorded="bf16").reason == "as recorded by an earlier run in this store"
+
+
+@pytest.mark.parametrize("preset", ["", " ", "auto", "AUTO"])
+def test_an_empty_or_automatic_preset_leaves_the_choice_to_the_device(
+    preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undecided = choose_compute("cpu")
+    monkeypatch.setenv("BIOCLIP_PRECISION", preset)
+    assert choose_compute("cpu") == undecided
+
+
+def test_a_wrong_preset_is_refused_with_the_allowed_words_unless_a_precision_is_requested(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BIOCLIP_PRECISION", "half")
+    with pytest.raises(UsageError, match="BIOCLIP_PRECISION 'half': allowed are auto, fp32, bf16, fp16"):
+        choose_compute("cpu")
+    assert choose_compute("cpu", "bf16").precision == "bf16"
 
 
 def test_auto_takes_the_accelerator_if_there_is_one() -> None:

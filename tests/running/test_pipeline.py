@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from bioclip_core.device import PRECISION_VARIABLE
 from bioclip_plugin import MediaItem, Region, Session, create_plugin_manager
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.source import ListingOptions
@@ -292,13 +293,33 @@ def test_an_observer_that_fails_does_not_stop_the_run(
         assert names(s.classify_stream(images)) == EXPECTED
 
 
+@pytest.mark.parametrize(("recorded", "preset"), [("bf16", "fp32"), ("fp32", "bf16")])
 def test_the_recorded_precision_is_kept_for_a_model_in_a_store(
-    manager: BioclipPluginManager, images: list[Path], tmp_path: Path
+    recorded: str,
+    preset: str,
+    manager: BioclipPluginManager,
+    images: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with session(manager, tmp_path / "r.db", precision="bf16") as s:
+    monkeypatch.setenv(PRECISION_VARIABLE, preset)
+    with session(manager, tmp_path / "r.db", precision=recorded) as s:
         list(s.classify_stream(images))
     with session(manager, tmp_path / "r.db") as s:
-        assert s.engine.precision == "bf16"
+        assert s.engine.precision == recorded
         assert "recorded" in s.engine.compute.reason
-    with session(manager, tmp_path / "r.db", precision="fp32") as s:
-        assert s.engine.precision == "fp32"
+    with session(manager, tmp_path / "r.db", precision=preset) as s:
+        assert (s.engine.precision, s.engine.compute.reason) == (preset, "as requested")
+
+
+@pytest.mark.parametrize("preset", ["fp32", "bf16"])
+def test_a_new_store_records_the_precision_of_the_environment(
+    preset: str, manager: BioclipPluginManager, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PRECISION_VARIABLE, preset)
+    with session(manager, tmp_path / "r.db") as s:
+        list(s.classify_stream(images))
+        assert s.engine.compute.reason == f"{PRECISION_VARIABLE} is set"
+    monkeypatch.delenv(PRECISION_VARIABLE)
+    with session(manager, tmp_path / "r.db") as s:
+        assert s.engine.precision == preset

@@ -20,6 +20,7 @@ import torch
 from collections_of_discs import TAXA, make_catalog, tiny_config
 from safetensors.torch import load_file
 
+from bioclip_core.device import PRECISION_VARIABLE
 from bioclip_core.errors import BioclipError, SourceError, UsageError
 from bioclip_plugin import Session
 from bioclip_training.catalog.options import DEV_FRACTION
@@ -105,6 +106,22 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_weights_bit_for_bit(config
     assert same_weights(whole, stopped)
     numbers = [line["step"] for line in lines_of(stopped) if line["kind"] == "step"]
     assert numbers == list(range(1, 13))
+
+
+@pytest.mark.parametrize(("began", "later"), [("fp32", "bf16"), ("bf16", "fp32")])
+def test_a_run_that_goes_on_keeps_the_precision_that_it_began_with(
+    began: str, later: str, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    automatic = replace(config, precision="auto", tell=lambda p: steps.append(p.step))
+    monkeypatch.setenv(PRECISION_VARIABLE, began)
+    with pytest.raises(TrainingStopped):
+        train(replace(automatic, should_stop=lambda: 6 in steps), {})
+    monkeypatch.setenv(PRECISION_VARIABLE, later)
+    monkeypatch.setattr("bioclip_training.loop.run._version", lambda name: f"another {name}")
+    assert train(automatic, {}).steps == 12
+    record = json.loads((Path(config.output) / "training" / "settings.json").read_text("utf-8"))
+    assert record["precision"] == began
 
 
 def test_a_run_killed_with_sigkill_goes_on_and_ends_with_the_same_weights_bit_for_bit(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioclip_core.device import PRECISIONS, Precision
 from bioclip_core.errors import BioclipError, UsageError, first_line
 from bioclip_core.files.whole import replacing_file
 from bioclip_core.models import CONFIG, WEIGHTS
@@ -61,6 +62,13 @@ class RunFolder:
         self.training.mkdir(parents=True, exist_ok=True)
         write_json(self.settings, settings, sort_keys=True)
 
+    def recorded_precision(self) -> Precision | None:
+        """Return the precision that the run in the folder computes in, None without a run."""
+        if not self.settings.is_file():
+            return None
+        word = json.loads(self.settings.read_text("utf-8")).get("precision")
+        return word if word in PRECISIONS else None
+
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Compare settings with those of the run in the folder, except for ``MAY_DIFFER``.
 
@@ -75,7 +83,7 @@ class RunFolder:
         differing = [
             f"{name} was {was.get(name)!r} and is now {now.get(name)!r}"
             for name in sorted({*was, *now} - MAY_DIFFER)
-            if was.get(name) != now.get(name)
+            if was.get(name) != now.get(name) and name.partition(".")[0] not in MAY_DIFFER
         ]
         if differing:
             raise UsageError(

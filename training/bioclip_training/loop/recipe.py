@@ -157,7 +157,8 @@ class TrainConfig:
     device: str = "auto"
     """Device: auto, cpu, cuda, or cuda:N."""
     precision: Precision = "auto"
-    """Precision of the computing, over fp32 weights; auto is bf16 where the device multiplies it natively."""
+    """Precision of the computing, over fp32 weights; auto is the precision of the run that is continued,
+    else BIOCLIP_PRECISION, else bf16 where the device multiplies it natively."""
     workers: int = field(default=0, metadata={"low": 0, "high": 1024})
     """Number of decoding threads; 0 is one per core."""
     cache_mb: int = field(default=2048, metadata={"low": 0, "high": 10**7})

@@ -41,7 +41,8 @@ def train(config: TrainConfig, models: Mapping[str, ModelEntry]) -> TrainResult:
         TrainingStopped: if ``config.should_stop`` asked for it.
         BioclipError: if something cannot be used as given; before training where that can be known before.
     """
-    compute = choose_compute(config.device, config.precision)
+    recorded = RunFolder(Path(config.output)).recorded_precision()
+    compute = choose_compute(config.device, config.precision, recorded, "the run in this folder")
     with joined_world(compute.device) as world:
         is_cuda = compute.device.startswith("cuda")
         if is_cuda and world.size > 1:  # each process has a GPU of its own
