@@ -130,7 +130,8 @@ class _Classification:
     def _answer(self, listing: Listing, pipeline: Pipeline, line: ProgressLine) -> None:
         for count, answer in enumerate(pipeline.answers(listing.counted(line.expect)), start=1):
             # With --json stored answers come out of the pipeline too; otherwise they are only counted there.
-            line.reach(count if self.as_json else count + pipeline.already_done)
+            done = pipeline.already_done
+            line.reach(count if self.as_json else count + done, already=done)
             if self.as_json and not self.session.request.rules:
                 for row in answer.as_dicts():
                     print_json(row)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
+from bioclip_core.progress import TimeLeft
 from bioclip_plugin.commands.reporting import console_for, duration
 
 _PLAIN_EVERY_S = 10.0
 
 
 class ProgressLine:
-    """Count and rate of a long piece of work, with the time left once the total is known. Use it in a ``with`` statement."""
+    """Count and rate of a long piece of work, with the time left once it can be estimated. Use it in a ``with`` statement."""
 
     def __init__(
         self,
@@ -40,19 +41,21 @@ class ProgressLine:
         self.earlier_stages = 0
         """Things done in the stages before this one."""
         self._what, self._unit, self._total, self._resumed = what, unit, total, resumed
-        self._already = 0
-        self._began_at = self._stage_began_at = self._printed_at = time.monotonic()
         self._bar: Progress | None = None
+        self._already = 0
+        self._begin_stage()
+        self._began_at = self._printed_at = self._stage_began_at
 
     def __enter__(self) -> ProgressLine:
-        self._began_at = self._stage_began_at = self._printed_at = time.monotonic()
+        self._begin_stage()
+        self._began_at = self._printed_at = self._stage_began_at
         if self.console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(),
-                TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=self.console, transient=True,
+                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}", markup=False),
+                console=self.console, transient=True,
             )  # fmt: skip
             self._bar.start()
-            self._task = self._bar.add_task(self._what, total=self._total, rate="")
+            self._task = self._bar.add_task(self._what, total=self._total or None, state="")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,9 +69,9 @@ class ProgressLine:
 
     @property
     def rate(self) -> float:
-        """Things done per second in this stage."""
+        """Things done per second in this stage, without those of an earlier call."""
         seconds = time.monotonic() - self._stage_began_at
-        return (self.count - self._already) / seconds if seconds > 0 else 0.0
+        return max(0, self.count - self._already) / seconds if seconds > 0 else 0.0
 
     def expect(self, total: int) -> None:
         """Set the total, from which the time left is estimated."""
@@ -78,38 +81,50 @@ class ProgressLine:
         """Add to the count."""
         self.reach(self.count + by)
 
-    def reach(self, count: int, total: int | None = None) -> None:
-        """Set the count, and the total if it is given."""
+    def reach(self, count: int, total: int | None = None, *, already: int | None = None) -> None:
+        """Set the count, the total if it is given, and how many of the count an earlier call did."""
         self.count, self._total = count, self._total if total is None else total
-        if self._resumed:
+        if already is not None:
+            self._already = already
+        elif self._resumed:
             self._already, self._resumed = count, False
-        rate = f"{self.rate:.1f} {self._unit}/s"
+        self._time_left.report(max(0, count - self._already))
         if self._bar is not None:
             self._bar.update(
-                self._task,
-                description=self._what,
-                completed=count,
-                total=self._total,
-                rate=", ".join(filter(None, (rate, self.note))),
+                self._task, description=self._what, completed=count, total=self._total or None, state=self._state()
             )
         elif time.monotonic() - self._printed_at >= _PLAIN_EVERY_S:
             self._printed_at = time.monotonic()
-            self.console.print(self._plain())
+            self.console.print(f"{self._what}: {self._state()}", markup=False)
 
     def stage(self, what: str, count: int, total: int, unit: str = "images") -> None:
         """Set the count and the total of one of several stages; another name ends the stage before."""
         if what != self._what:
             self.earlier_stages += self.count
             self._what, self._unit, self._already = what, unit, 0
-            self._stage_began_at = time.monotonic()
+            self._begin_stage()
             if self._bar is not None:
                 self._bar.reset(self._task)
         self.reach(count, total)
 
-    def _plain(self) -> str:
+    def _begin_stage(self) -> None:
+        self._stage_began_at = time.monotonic()
+        self._time_left = TimeLeft()
+
+    def _state(self) -> str:
         of = f" of {self._total}" if self._total else ""
-        left = ""
-        if self._total and self.rate > 0:
-            left = f"{duration(max(0, self._total - self.count) / self.rate)} left"
-        parts = (f"{self._what}: {self.count}{of} {self._unit}", f"{self.rate:.1f}/s", left, self.note)
-        return ", ".join(filter(None, parts))
+        left_s = self._time_left.seconds(self._total - self.count) if self._total else None
+        left = "" if left_s is None else f"{duration(left_s)} left"
+        return ", ".join(filter(None, (f"{self.count}{of} {self._unit}", _speed(self.rate), left, self.note)))
+
+
+def _speed(rate: float) -> str:
+    """Return a rate in words, empty if it is zero; slow work per minute or hour, so that it is not shown as zero.
+
+    >>> _speed(12.34), _speed(0.02), _speed(0.0)
+    ('12.3/s', '1.2/min', '')
+    """
+    for of_unit_s, unit in ((1, "s"), (60, "min"), (3600, "h")):
+        if rate * of_unit_s >= 0.1:
+            return f"{rate * of_unit_s:.1f}/{unit}"
+    return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,12 +85,6 @@ class DemoRecipe:
     def preprocess_cfg(self) -> dict[str, Any]:
         """Return ``preprocess_cfg`` of ``open_clip_config.json``: the preprocessing contract."""
         return {"mean": list(OPENAI_MEAN), "std": list(OPENAI_STD), "interpolation": "bicubic", "resize_mode": "squash"}
-
-
-def time_left(started: float, share: float) -> str:
-    """Return the remaining time as minutes and seconds, if ``share`` of the work was done since ``started`` (monotonic)."""
-    seconds = (time.monotonic() - started) * (1 - share) / share
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def say(line: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -14,9 +13,10 @@ import numpy as np
 from pyarrow import parquet
 
 from bioclip_core.files.whole import replacing_file, replacing_folder
+from bioclip_core.progress import TimeLeft
 from bioclip_training.biosphere import Setting, photograph
 from bioclip_training.catalog.rows import CatalogRow, table_from
-from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say, time_left
+from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say
 
 UNSEEN_SEED = 2031
 """Seed of the scenes that the figures are for; no training scene has it."""
@@ -105,16 +105,16 @@ def _rendered(recipe: DemoRecipe, folder: Path, total: int, workers: int, *, is_
     # The numbers are in the name, so that a folder with fewer scenes is not taken for a folder with more.
     jobs = [FolderJob(recipe, folder / f"{part.start:06d}-{part.stop:06d}", part, is_unseen) for part in parts]
     missing = [job for job in jobs if not job.folder.is_dir()]
-    started = time.monotonic()
+    time_left = TimeLeft()
     with ExitStack() as stack:
         rendered: Iterator[None] = map(render_folder, missing)
         if workers > 1 and len(missing) > 1:
             pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn")))
             rendered = pool.map(render_folder, missing)
         for done, (job, _) in enumerate(zip(missing, rendered, strict=True), 1):
+            time_left.report(done)
             if done % 10 == 0 or done == len(missing):
-                say(
-                    f"rendered {job.numbers.stop} of {total} scenes in {folder.name}, "
-                    f"{time_left(started, done / len(missing))} left"
-                )
+                seconds = time_left.seconds(len(missing) - done)
+                left = "" if seconds is None else f", {round(seconds)} s left"
+                say(f"rendered {job.numbers.stop} of {total} scenes in {folder.name}{left}")
     return jobs
