@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from bioclip_core import __version__
-from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.errors import BioclipError, DataError, UsageError
 from bioclip_plugin.commands.config import CONFIG_FILE, ConfigFile
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
 from bioclip_plugin.contracts.manager import BioclipPluginManager
@@ -116,7 +116,8 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
         return error.exit_code
     except BioclipError as error:
         click.echo(f"Error: {' '.join(str(error).split())}", err=True)
-        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_COULD_NOT_RUN
+        is_misuse = isinstance(error, UsageError) and not isinstance(error, DataError)
+        return EXIT_USAGE if is_misuse else EXIT_COULD_NOT_RUN
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         return EXIT_INTERRUPTED

@@ -7,6 +7,7 @@ from __future__ import annotations
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import (
     BioclipError,
+    DataError,
     ImageError,
     LabelSetError,
     ModelError,
@@ -41,6 +42,7 @@ __all__ = [
     "BioclipError",
     "BioclipPluginManager",
     "ClassifyRequest",
+    "DataError",
     "Encoder",
     "EventKey",
     "Export",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError, UsageError
 from bioclip_core.identity import settings_id
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import json_option, rule_option, run_option, store_option
@@ -144,7 +144,7 @@ def _engine(base: Run, texts: Sequence[str], plugins: BioclipPluginManager) -> E
         before = {**base.feature_settings, **base.answer_settings}
         now = {**ids.feature_settings, **ids.answer_settings}
         other = [name for name in sorted({*before, *now} - {"feature_id"}) if before.get(name) != now.get(name)]
-        raise UsageError(
+        raise DataError(
             f"run {base.id} was made with another {', '.join(other).replace('_', ' ')} than {request.get('model')} has here "
             "now; restore the earlier one, or run classify again (stored features are used if the model is the same), then "
             "apply the rules"

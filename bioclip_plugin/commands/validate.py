@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.errors import DataError
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
 from bioclip_plugin.commands.export import exporter_of, print_problems
 from bioclip_plugin.commands.options import json_option
@@ -44,18 +44,20 @@ def validate(
     bioclip-plugin validate package.zip --json
     """
     if not path.exists():
-        raise UsageError(f"{path} does not exist; give a file or a folder to check")
+        raise DataError(f"{path} does not exist; give a file or a folder to check")
     exporters = plugins_of(ctx).exporters()
     try:
         recognised = [name for name, exporter in exporters.items() if format_name or exporter.recognises(path)]
+        if not recognised:
+            raise DataError(
+                f"the format of {path} is not recognised by its content; give it with --format: {', '.join(exporters)}"
+            )
+        exporter = exporter_of(exporters, format_name or recognised[0])
+        problems = list(exporter.check(path, ExportOptions(base_folder=base_folder)))
     except OSError as error:
-        raise BioclipError(f"{path} cannot be read: {error.strerror or error}") from error
-    if not recognised:
-        raise UsageError(
-            f"the format of {path} is not recognised by its content; give it with --format: {', '.join(exporters)}"
-        )
-    exporter = exporter_of(exporters, format_name or recognised[0])
-    problems = list(exporter.check(path, ExportOptions(base_folder=base_folder)))
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not text in UTF-8 (byte {error.start}); is it {exporter.name}?") from error
     errors = sum(problem.severity == "error" for problem in problems)
     if as_json:
         found = {

@@ -17,7 +17,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.identity import file_sha256
 from bioclip_plugin.items.media import MediaItem, Place, Region
 from bioclip_plugin.items.verdicts import Verdict
@@ -178,4 +178,4 @@ def _sha256_of(path: Path) -> str:
     try:
         return file_sha256(path)
     except OSError as error:
-        raise UsageError(f"rule file {path} cannot be read: {error.strerror or error}") from None
+        raise DataError(f"rule file {path} cannot be read: {error.strerror or error}") from None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bioclip_core.cells import column_name
-from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.errors import DataError, SourceError
 from bioclip_core.names import clean_name
 from bioclip_core.taxonomy import Taxon
 
@@ -36,7 +36,7 @@ class CommonNames:
 
         Raises:
             SourceError: if the table cannot be read or lacks a column.
-            UsageError: if it has only other languages, or several and none was chosen.
+            DataError: if it has only other languages, or several and none was chosen.
         """
         if path is None:
             return cls()
@@ -75,14 +75,14 @@ def _chosen(path: Path, tables: Mapping[str, Mapping[str, str]], language: str |
     if language is None:
         if len(tables) == 1:
             return next(iter(tables))
-        raise UsageError(
+        raise DataError(
             f"the table of names {path} has several languages: {_listed(tables)}; choose one with --language"
         )
     asked = language.casefold().replace("_", "-")
     plain = {name: name.casefold().replace("_", "-") for name in tables}
     similar = [name for name, code in plain.items() if code.split("-")[0] == asked.split("-")[0]]
     if not similar:
-        raise UsageError(
+        raise DataError(
             f"language {language!r}: the table of names {path} is empty; its languages are {_listed(tables)}"
         )
     return max(similar, key=lambda name: plain[name] == asked)  # the first exact one, else the first similar one

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError, UsageError
 from bioclip_core.options import check_options
 from bioclip_plugin.contracts.export import Selection
 
@@ -50,7 +50,7 @@ class ReportOptions:
                 "give a table of names with --names FILE.csv (scientificName, language, vernacularName)"
             )
         if self.base_folder is not None and not self.base_folder.is_dir():
-            raise UsageError(f"base_folder {self.base_folder}: this folder does not exist")
+            raise DataError(f"base_folder {self.base_folder}: this folder does not exist")
 
     def size_for(self, images: int) -> int:
         """Return the pixels of a thumbnail's longer side in a report of this number of images."""

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from bioclip_core.cells import plain_cells
 from bioclip_core.classify import Candidate
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.files.scratch import Scratch
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
@@ -93,7 +93,7 @@ class SecondOpinion:
         """Yield one opinion per answered image or box, in listing order.
 
         Raises:
-            UsageError: at the end, if no item has the given column.
+            DataError: at the end, if no item has the given column.
         """
         level, columns = asked_level(run), set[str]()
         for stored in store.items_of(run, ranks=(level,)):
@@ -104,7 +104,7 @@ class SecondOpinion:
                     if region.classified:
                         yield self._opinion(stored, region, region.by_rank.get(level, ()), catalogued, level)
         if self._name_column is not None and self._name_column not in columns:
-            raise UsageError(
+            raise DataError(
                 f"--name-column {self._name_column}: no image of run {run.id} has a value in this column; "
                 f"their columns are {_listed(columns)}"
             )

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from bioclip_core.classify import Candidate
-from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.errors import DataError, SourceError, UsageError
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.rule import Subject
@@ -53,7 +53,7 @@ class Fence:
             try:
                 self._map = read_geofence(self._path)
             except SourceError as error:
-                raise UsageError(str(error)) from None
+                raise DataError(str(error)) from None
         return self._map
 
     def codes(self, place: Place) -> tuple[str | None, str | None]:

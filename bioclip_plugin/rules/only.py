@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
@@ -53,7 +53,7 @@ class Only(Rule):
             lines = (line.strip() for line in read_text(path, "list").splitlines())
             self._names = [line for line in lines if line and not line.startswith("#")]
         if not self._names:
-            raise UsageError(f"list {path} is empty: write one taxon per line")
+            raise DataError(f"list {path} is empty: write one taxon per line")
         self._listed = frozenset(" ".join(name.lower().split()) for name in self._names)
 
     def notes(self, labels: LabelSet) -> list[str]:
@@ -63,7 +63,7 @@ class Only(Rule):
             weights_N[rows] = 1.0
         kept = int(np.count_nonzero(weights_N[labels.kept_N]))
         if not kept:
-            raise UsageError(
+            raise DataError(
                 f"list {self.settings.file}: the label set has none of its {len(self._names)} names; look them up with: "
                 "bioclip-plugin labels doctor --checklist FILE"
             )

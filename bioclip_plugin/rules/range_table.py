@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.cells import number_of
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_plugin.items.countries import three_letters
 from bioclip_plugin.items.media import Place
 from bioclip_plugin.rules.tables import named_rows
@@ -76,7 +76,7 @@ def read_ranges(path: Path) -> RangeTable:
     """Read a table of ranges.
 
     Raises:
-        UsageError: naming file, line and value of a cell that cannot be used.
+        DataError: naming file, line and value of a cell that cannot be used.
     """
     names: dict[str, int] = {}
     rows: dict[str, list[Any]] = {name: [] for name in ("taxon", "weight", "country", "region", "months", "box")}
@@ -85,9 +85,9 @@ def read_ranges(path: Path) -> RangeTable:
         country = row.get("country", "")
         code = three_letters(country) if country else ""
         if code is None:
-            raise UsageError(f"{where}: country {country!r} is not an ISO 3166-1 code of two or three letters")
+            raise DataError(f"{where}: country {country!r} is not an ISO 3166-1 code of two or three letters")
         if row.get("region") and not code:
-            raise UsageError(f"{where}: region {row['region']!r} without a country; give both")
+            raise DataError(f"{where}: region {row['region']!r} without a country; give both")
         rows["taxon"].append(names.setdefault(name, len(names)))
         rows["weight"].append(_number(where, "weight", row.get("weight", ""), 0.0, math.inf))
         rows["country"].append(code)
@@ -101,7 +101,7 @@ def _number(where: str, column: str, text: str, low: float, high: float) -> floa
     value = number_of(text)
     if value is None or not low <= value <= high:
         allowed = f"a number from {low:g}" + (f" to {high:g}" if math.isfinite(high) else "")
-        raise UsageError(f"{where}: {column} {text!r}: {allowed} is needed")
+        raise DataError(f"{where}: {column} {text!r}: {allowed} is needed")
     return value
 
 
@@ -112,7 +112,7 @@ def _months(where: str, text: str) -> int:
         found = _SEASON.match(part)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
         if not (1 <= first <= 12 and 1 <= last <= 12):
-            raise UsageError(f"{where}: month {text!r}: write 5, or 3-6, or 11-2, several with a space between")
+            raise DataError(f"{where}: month {text!r}: write 5, or 3-6, or 11-2, several with a space between")
         for step in range((last - first) % 12 + 1):
             months |= 1 << ((first - 1 + step) % 12 + 1)
     return months
@@ -126,7 +126,7 @@ def _box(where: str, row: Mapping[str, str]) -> list[float]:
     ]
     for low, high, name in ((0, 1, "latitude"), (2, 3, "longitude")):
         if math.isnan(values[low]) != math.isnan(values[high]):
-            raise UsageError(f"{where}: min_{name} and max_{name} belong together; give both or none")
+            raise DataError(f"{where}: min_{name} and max_{name} belong together; give both or none")
     if values[0] > values[1]:
-        raise UsageError(f"{where}: min_latitude {values[0]:g} is above max_latitude {values[1]:g}")
+        raise DataError(f"{where}: min_latitude {values[0]:g} is above max_latitude {values[1]:g}")
     return values

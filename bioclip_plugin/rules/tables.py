@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.cells import column_name
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.labels.checklist import NameIndex
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.taxonomy import taxon_from_row
@@ -23,14 +23,14 @@ def read_text(path: Path, kind: str) -> str:
     """Return the text of a file.
 
     Raises:
-        UsageError: if it cannot be read or is not UTF-8.
+        DataError: if it cannot be read or is not UTF-8.
     """
     try:
         return path.read_text("utf-8-sig")
     except OSError as error:
-        raise UsageError(f"{kind} {path} cannot be read: {error.strerror or error}") from None
+        raise DataError(f"{kind} {path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
-        raise UsageError(f"{kind} {path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+        raise DataError(f"{kind} {path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
 
 
 def named_rows(path: Path, kind: str) -> Iterator[tuple[int, str, dict[str, str]]]:
@@ -39,7 +39,7 @@ def named_rows(path: Path, kind: str) -> Iterator[tuple[int, str, dict[str, str]
     The taxon is that of a column of its own, or of the columns of its ranks.
 
     Raises:
-        UsageError: without rows, and for a row without a taxon.
+        DataError: without rows, and for a row without a taxon.
     """
     lines = read_text(path, kind).splitlines()
     first = lines[0] if lines else ""
@@ -54,12 +54,12 @@ def named_rows(path: Path, kind: str) -> Iterator[tuple[int, str, dict[str, str]
             own = next((cells[column] for column in _NAME_COLUMNS if cells.get(column)), "")
             name = own or taxon_from_row(cells).scientific_name
             if not name:
-                raise UsageError(
+                raise DataError(
                     f"{kind} {path}, line {reader.line_num}: no taxon; name it in a column taxon or in those of its ranks"
                 )
             yield reader.line_num, name, cells
     if is_empty:
-        raise UsageError(f"{kind} {path} is empty below its header")
+        raise DataError(f"{kind} {path} is empty below its header")
 
 
 def rows_of_names(labels: LabelSet, names: Iterable[str]) -> tuple[dict[str, NDArray[np.int64]], list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from bioclip_core.calibration import find_calibration
 from bioclip_core.cells import column_name
 from bioclip_core.device import choose_compute
 from bioclip_core.encoder import Encoder
-from bioclip_core.errors import LabelSetError, ModelUnavailable, UsageError
+from bioclip_core.errors import DataError, LabelSetError, ModelUnavailable, UsageError
 from bioclip_core.hub import hub_file
 from bioclip_core.identity import settings_id, user_cache
 from bioclip_core.labels.label_set import MANIFEST, LabelSet, custom_labels
@@ -68,7 +69,7 @@ def choose_labels(request: ClassifyRequest, model: FoundModel) -> LabelChoice:
 
     Raises:
         LabelSetError: if they are missing or belong to another model.
-        UsageError: if a file of words cannot be used.
+        UsageError: if the given words, or a file of words, cannot be used.
     """
     if isinstance(request.labels, tuple):
         return LabelChoice(None, words=_checked_words(request.labels, "labels"), taxa=request.taxa)
@@ -92,24 +93,31 @@ def read_words(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return custom labels and their groups from a text file (one label per line) or a CSV with ``label`` and ``group``.
 
     Raises:
-        UsageError: if the file cannot be read or lacks the column ``label``.
+        DataError: if the file cannot be read, lacks the column ``label``, or has no or duplicate labels.
     """
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"labels {path} cannot be read: {error}") from None
+        raise DataError(f"labels {path} cannot be read: {error}") from None
     if path.suffix.lower() == ".txt":
-        return _checked_words([line.strip() for line in text.splitlines() if line.strip()], str(path)), ()
+        return _words_of_file([line.strip() for line in text.splitlines() if line.strip()], path), ()
     reader = csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
     columns = {column_name(name or ""): name for name in reader.fieldnames or []}
     if "label" not in columns:
         found = ", ".join(reader.fieldnames or []) or "none"
-        raise UsageError(
+        raise DataError(
             f"labels {path}: a column named label is needed (and may be joined by one named group); found {found}"
         )
     rows = [row for row in reader if (row[columns["label"]] or "").strip()]
-    words = _checked_words([row[columns["label"]].strip() for row in rows], str(path))
+    words = _words_of_file([row[columns["label"]].strip() for row in rows], path)
     return words, tuple((row[columns["group"]] or "").strip() for row in rows) if "group" in columns else ()
+
+
+def _words_of_file(words: Sequence[str], path: Path) -> tuple[str, ...]:
+    try:
+        return _checked_words(words, str(path))
+    except UsageError as error:
+        raise DataError(str(error)) from None
 
 
 def _checked_words(words: Any, where: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 BioclipError
 ├── UsageError            an option or argument that cannot be used as given
+│   └── DataError         a file, folder or record that an option or argument leads to, and that cannot be used
 ├── ModelError            a model that is unavailable or cannot be used
 │   ├── UnknownModel      a model name, folder or file that does not exist
 │   ├── ModelUnavailable  a hub that cannot be reached, or that lacks the model
@@ -23,6 +24,13 @@ class BioclipError(Exception):
 
 class UsageError(BioclipError, ValueError):
     """An option or argument that cannot be used as given."""
+
+
+class DataError(UsageError):
+    """A file, folder or record that an option or argument leads to, and that is missing or cannot be used.
+
+    The option itself is well-formed. The command line ends with another exit code for it than for wrong usage.
+    """
 
 
 class ModelError(BioclipError):

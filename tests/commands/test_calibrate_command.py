@@ -110,7 +110,7 @@ def test_too_few_images_are_refused_with_their_number(bioclip: Bioclip, catalog:
     table = parquet.read_table(catalog)
     parquet.write_table(table.slice(0, 6), "few.parquet")
     said = bioclip("calibrate", "--data", "few.parquet", "--model", "fake", "--labels", labels, "--split", "tune")
-    assert said.code == 2
+    assert said.code == 1
     assert "6 of its 6 images" in said.err
     said = bioclip("calibrate", "--data", catalog, "--model", "fake", "--labels", labels)
     assert "it has tune 20, val 1" in said.err

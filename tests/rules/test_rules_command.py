@@ -251,7 +251,7 @@ def test_the_options_file_takes_rules(bioclip: Call, world: World, photos: Path)
 def test_rules_that_cannot_be_used_stop_before_any_image_is_read(bioclip: Call, world: World, photos: Path) -> None:
     assert photos.is_dir()
     code, _, said = classify(bioclip, world, "--rule", "only:file=missing.txt")
-    assert (code, world.model.encoder.images_encoded) == (EXIT_USAGE, 0)
+    assert (code, world.model.encoder.images_encoded) == (EXIT_COULD_NOT_RUN, 0)
     assert "missing.txt cannot be read: No such file or directory" in said
     assert classify(bioclip, world, "--rule", "sequence")[2].startswith(
         "Error: rule 'sequence' is not known; there are"
@@ -266,7 +266,7 @@ def test_other_labels_under_the_same_name_are_refused_if_features_are_classified
     bioclip("classify", "photos", "--model", "fake", "--labels", words, "--store", world.store)
     words.write_text("a red fish\na blue fish\n")
     code, _, said = apply_rules(bioclip, world, "--rule", "sequences")
-    assert code == EXIT_USAGE
+    assert code == EXIT_COULD_NOT_RUN
     assert "run 1 was made with another words than fake has here now" in said
     # stored answers are sufficient
     assert apply_rules(bioclip, world, "--rule", "thresholds:label=0.9")[0] == EXIT_DONE

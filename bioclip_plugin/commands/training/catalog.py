@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.errors import DataError, SourceError, UsageError
 from bioclip_core.files.whole import check_output, whole_file
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
@@ -109,12 +109,12 @@ def _holdout(given: str | None) -> tuple[float, tuple[str, ...]]:
     except ValueError:
         path = Path(given)
         if not path.is_file():
-            raise UsageError(
+            raise DataError(
                 f"--holdout-taxa {given}: there is no such file; give a share from 0 to 0.9, or a file with one name per line"
             ) from None
         names = tuple(dict.fromkeys(read_checklist(path)))
         if not names:
-            raise UsageError(f"--holdout-taxa {given}: the file has no names; write one per line") from None
+            raise DataError(f"--holdout-taxa {given}: the file has no names; write one per line") from None
         return 0.0, names
     if not 0 <= share <= 0.9:
         raise UsageError(f"--holdout-taxa {given}: allowed is a share from 0 to 0.9, or a file with names")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import LabelSetError, UsageError
+from bioclip_core.errors import DataError, LabelSetError, UsageError
 from bioclip_core.identity import settings_id
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 
@@ -103,7 +103,7 @@ class LabelSet:
         if self.is_custom and rank == Rank.SPECIES:
             return LABEL
         if rank not in self.levels:
-            raise UsageError(f"rank {rank!r}: this label set answers at {', '.join(self.levels)}")
+            raise DataError(f"rank {rank!r}: this label set answers at {', '.join(self.levels)}")
         return rank
 
     def identity(self) -> dict[str, Any]:

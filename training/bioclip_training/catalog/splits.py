@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_training.catalog.duplicates import Joined
 from bioclip_training.catalog.rows import hashed_share, held_out
@@ -118,7 +118,7 @@ def chosen_species(taxa: Sequence[Taxon], share: float, names: Sequence[str]) ->
     A name is a species, or a higher taxon, which means every species in it.
 
     Raises:
-        UsageError: with the names that are not in the collection, or if no species would be left to train on.
+        DataError: with the names that are not in the collection, or if no species would be left to train on.
     """
     species = sorted((taxon for taxon in taxa if taxon.rank is Rank.SPECIES), key=lambda taxon: taxon.lineage)
     wanted = {" ".join(name.split()).lower() for name in names}
@@ -130,12 +130,12 @@ def chosen_species(taxa: Sequence[Taxon], share: float, names: Sequence[str]) ->
         if own or hashed_share(f"{UNSEEN} " + "|".join(taxon.lineage)) < share:
             chosen.append(taxon)
     if missing := sorted(wanted - found):
-        raise UsageError(
+        raise DataError(
             f"--holdout-taxa: {len(missing)} of {len(wanted)} names are not a species of this collection, nor a taxon with one in it "
             f"({', '.join(missing[:5])}); write them as in `catalog show --taxa`"
         )
     if chosen and len(chosen) == len(species):
-        raise UsageError(
+        raise DataError(
             f"--holdout-taxa: all {len(species)} species would be held out, which leaves none to train on; hold out fewer"
         )
     return chosen

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from bioclip_core.cells import column_name, plain_cells
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.labelling import Labeller, first_cell
 from bioclip_training.catalog.options import BURST, FOLDER, IMAGE, BuildOptions
@@ -57,7 +57,7 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
     """Read every source once, without its images.
 
     Raises:
-        UsageError: if ``group_by`` is not a column, nothing says which images belong together, or no species would be left.
+        DataError: if ``group_by`` is not a column, nothing says which images belong together, or no species would be left.
     """
     asked = GROUP_COLUMNS if options.group_by is None else (column_name(options.group_by),)
     seen: dict[str, _Seen] = {}
@@ -126,14 +126,14 @@ def _check_groups(seen: Mapping[str, _Seen], chosen: Mapping[str, tuple[str, ...
     if options.group_by is not None:
         if not any(chosen.values()):
             columns = sorted({column for own in seen.values() for column in own.written.values()})
-            raise UsageError(
+            raise DataError(
                 f"--group-by {options.group_by}: no source has values in such a column; there are {', '.join(columns) or 'none'}, "
                 f"and beside them {IMAGE} (each file alone) and {FOLDER} (the files of a folder)"
             )
         return
     for name, own in seen.items():
         if not chosen[name] and own.kind == "table" and own.without_split and options.val > 0:
-            raise UsageError(
+            raise DataError(
                 f"{name}: nothing says which images belong together, so frames of a burst or photos of a specimen would be on both "
                 f"sides of the split: name its column with --group-by COLUMN (there are {', '.join(own.written.values())}), "
                 f"give the table a split column, or use --group-by {IMAGE} if every image shows another individual"

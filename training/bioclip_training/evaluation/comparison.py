@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import SourceError, UsageError, first_line
+from bioclip_core.errors import DataError, SourceError, first_line
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.examples import region_text
@@ -26,14 +26,14 @@ def compare_with(folder: Path, catalog: Catalog, answers: Answers, config: Evalu
 
     Raises:
         SourceError: if the folder is not an evaluation.
-        UsageError: if the two have no image in common.
+        DataError: if the two have no image in common.
     """
     model, there = read_hits(folder)
     uris = catalog.column("uri")
     keys = [(uris[row], catalog.frame(row), region_text(catalog, row)) for row in answers.rows_N.tolist()]
     common = [place for place, key in enumerate(keys) if key in there]
     if not common:
-        raise UsageError(
+        raise DataError(
             f"compare {folder}: it has none of these {len(keys)} images; two evaluations compare when they are of the same part of "
             "one catalog"
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.captions import Caption
 from bioclip_core.encoder import Encoder
-from bioclip_core.errors import NoTextTower, UsageError
+from bioclip_core.errors import DataError, NoTextTower
 from bioclip_core.labels.building import build_label_set
 from bioclip_core.labels.label_set import GROUP, LABEL, LabelSet, custom_labels
 from bioclip_core.models import FoundModel
@@ -42,12 +42,12 @@ def query_rows(catalog: Catalog, splits: Sequence[str]) -> NDArray[np.int64]:
     """Return the rows of several parts, ascending, each once.
 
     Raises:
-        UsageError: if a part is empty, with the parts of the catalog.
+        DataError: if a part is empty, with the parts of the catalog.
     """
     found = {split: catalog.rows_of(split) for split in splits}
     for split, rows in found.items():
         if not len(rows):
-            raise UsageError(f"split {split!r}: {catalog.file} has no rows of it; it has {catalog.parts()}")
+            raise DataError(f"split {split!r}: {catalog.file} has no rows of it; it has {catalog.parts()}")
     return np.unique(np.concatenate(list(found.values())))
 
 
@@ -75,7 +75,7 @@ def ask(
     Raises:
         LabelSetError: if the label set is missing, damaged or another model's.
         NoTextTower: if labels must be made and the model is image-only.
-        UsageError: if no word is in the column of truths.
+        DataError: if no word is in the column of truths.
     """
     if config.words:
         return _custom(config, catalog, encoder)
@@ -114,7 +114,7 @@ def _custom(config: EvaluationConfig, catalog: Catalog, encoder: Encoder) -> Que
     row_of = {labels.taxon(row).common_name.lower(): row for row in range(len(labels))}
     rows = [row_of.get(cell, -1) for cell in distinct]
     if max(rows, default=-1) < 0:
-        raise UsageError(
+        raise DataError(
             f"none of {len(labels)} labels is in the column {config.truth_column} of {catalog.file}, which has "
             f"{', '.join(distinct[:5]) or 'no words'}; give --truth-column another one, or the labels' words as they are there"
         )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bioclip_core.calibration import find_calibration
 from bioclip_core.classify import Classifier
 from bioclip_core.device import Compute, choose_compute
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError, UsageError
 from bioclip_core.files.whole import whole_folder
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
@@ -103,7 +103,7 @@ def _measured(
     named = rows[asked[rows] >= 0]
     if not len(named):
         missing = f"a word in {config.truth_column}" if config.words else "a name at any rank"
-        raise UsageError(f"split {', '.join(config.splits)}: none of its rows in {config.data} has {missing}")
+        raise DataError(f"split {', '.join(config.splits)}: none of its rows in {config.data} has {missing}")
     book = FeatureBook(catalog, encoder, compute, batch_size=config.batch_size, workers=config.workers)
     book.encode(named, "Encoding", progress)
     encoded_s = time.monotonic() - started
@@ -222,8 +222,8 @@ def _check_output(output: Path, *, force: bool) -> None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not force:
-        raise UsageError(f"--output {output} exists; give another folder, or --force to replace it")
+        raise DataError(f"--output {output} exists; give another folder, or --force to replace it")
     if not (output / METRICS).is_file() or not (output / EXAMPLES).is_file():
-        raise UsageError(
+        raise DataError(
             f"--output {output} exists and is not an evaluation, so --force does not replace it; give another folder"
         )

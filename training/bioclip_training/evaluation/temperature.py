@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bioclip_core.calibration import Calibration, keep_calibration
 from bioclip_core.classify import Classifier
 from bioclip_core.device import choose_compute
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
@@ -78,7 +78,7 @@ def calibrate(
     """Fit one temperature for a model and a label set (Guo et al. 2017) and keep it for the main job.
 
     Raises:
-        UsageError: for a part that must not be fitted on, or that has too few images.
+        DataError: for a part that must not be fitted on, or that has too few images.
         LabelSetError: if the label set is another model's.
         BioclipError: if the temperature cannot be kept.
     """
@@ -195,7 +195,7 @@ def best_temperature(nll_T: NDArray[np.float64]) -> float:
 
 def _check_enough(images: int, asked: int, config: CalibrateConfig) -> None:
     if images < _FEWEST:
-        raise UsageError(
+        raise DataError(
             f"split {config.split!r}: {images} of its {asked} images can be used, that is, can be read and are of a taxon in the label "
             f"set {config.labels}; a temperature needs at least {_FEWEST}: give a catalog with more, or --labels that have its taxa"
         )

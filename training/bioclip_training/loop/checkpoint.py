@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.device import PRECISIONS, Precision
-from bioclip_core.errors import BioclipError, UsageError, first_line
+from bioclip_core.errors import BioclipError, DataError, first_line
 from bioclip_core.files.whole import replacing_file
 from bioclip_core.models import CONFIG, WEIGHTS
 from bioclip_training.catalog.options import DEV_FRACTION
@@ -50,13 +50,13 @@ class RunFolder:
         """Claim the folder for a run with these settings, or check that it holds an earlier part of that run.
 
         Raises:
-            UsageError: if the folder holds something else, or a run with other settings.
+            DataError: if the folder holds something else, or a run with other settings.
         """
         if self.settings.is_file():
             self.check_settings(settings)
             return
         if self.output.exists() and (not self.output.is_dir() or any(self.output.iterdir())):
-            raise UsageError(
+            raise DataError(
                 f"--output {self.output}: exists and holds no training run; give a new folder, or the folder of a run to continue"
             )
         self.training.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ class RunFolder:
             settings: all of them, or some parts such as ``config``; the other parts are not compared.
 
         Raises:
-            UsageError: if some differ, with their names and values.
+            DataError: if some differ, with their names and values.
         """
         stored = json.loads(self.settings.read_text("utf-8"))
         was, now = _flattened({name: stored.get(name) for name in settings}), _flattened(settings)
@@ -86,7 +86,7 @@ class RunFolder:
             if was.get(name) != now.get(name) and name.partition(".")[0] not in MAY_DIFFER
         ]
         if differing:
-            raise UsageError(
+            raise DataError(
                 f"--output {self.output} holds a training run with other settings: {'; '.join(differing[:4])}. "
                 "Continue with the same settings, or give another folder"
             )
@@ -114,7 +114,7 @@ class RunFolder:
         """Return the newest readable state; report an unreadable one through ``say`` and rename it to ``.damaged``.
 
         Raises:
-            UsageError: if the state is of another version.
+            DataError: if the state is of another version.
         """
         import torch
 
@@ -126,7 +126,7 @@ class RunFolder:
                 place.rename(place.with_suffix(".damaged"))
                 continue
             if state.get("version") != STATE_VERSION:
-                raise UsageError(
+                raise DataError(
                     f"{place} is a state of version {state.get('version')}, this software writes version {STATE_VERSION}; "
                     "finish the run with the software that began it, or give another --output"
                 )

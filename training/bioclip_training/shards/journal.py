@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.identity import file_sha256
 from bioclip_training.catalog.rows import Catalog
@@ -74,7 +74,7 @@ class Journal:
         """Prepare the folder; return its manifest if it is already finished.
 
         Raises:
-            UsageError: if it holds other files, or shards of other settings (unless forced).
+            DataError: if it holds other files, or shards of other settings (unless forced).
         """
         # Even a forced call continues shards that were begun with the same settings.
         manifest_file = self.folder / MANIFEST_FILE
@@ -92,7 +92,7 @@ class Journal:
             self._read_records()
             return None
         if not removed and self.folder.exists() and any(self.folder.iterdir()):
-            raise UsageError(
+            raise DataError(
                 f"the folder {self.folder} holds other files than shards of this program; give a new folder"
             )
         self._unfinished.mkdir(parents=True)
@@ -186,7 +186,7 @@ class Journal:
         if "catalog" in other:
             other["catalog"] = "another catalog"
         if other:
-            raise UsageError(
+            raise DataError(
                 f"{self.folder} holds shards written with {', '.join(other.values())}; give another folder, or --force to write them "
                 "anew"
             )
@@ -194,7 +194,7 @@ class Journal:
     def _check_whole(self, manifest: Manifest) -> None:
         for shard in manifest.shards:
             if not _has_size(self.folder / shard.file, shard.bytes):
-                raise UsageError(
+                raise DataError(
                     f"{self.folder / shard.file} is finished according to {MANIFEST_FILE}, but it is missing or has another size now: see "
                     f"bioclip-plugin shards check {self.folder}; --force writes all shards anew"
                 )
