@@ -103,7 +103,7 @@ def test_a_filter_without_matches_is_reported(house: House, report: Report) -> N
         (("--thumbnail-size", "5000"), 2, "5000"),
         (("--output", "nowhere/report.html"), 1, "does not exist"),
         (("--names", "nothing.csv"), 1, "cannot be read"),
-        (("--base-folder", "nowhere"), 2, "folder does not exist"),
+        (("--base-folder", "nowhere"), 1, "folder does not exist"),
     ],
 )
 def test_bad_arguments_are_refused_and_nothing_is_written(
