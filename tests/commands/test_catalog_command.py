@@ -126,11 +126,11 @@ def test_names_are_resolved_by_a_taxonomy_file(bioclip: Bioclip, table: Path) ->
         (["collection.csv", "--group-by", "eventid "], 0, ""),
         (
             ["collection.csv", "--group-by", "camera"],
-            2,
+            1,
             "no source has values in such a column; there are eventID, family, genus",
         ),
         (["collection.csv", "--holdout-taxa", "1.5"], 2, "allowed is a share from 0 to 0.9"),
-        (["collection.csv", "--holdout-taxa", "gone.txt"], 2, "there is no such file"),
+        (["collection.csv", "--holdout-taxa", "gone.txt"], 1, "there is no such file"),
         (["collection.csv", "--only-resolved"], 2, "--only-resolved needs --taxonomy FILE"),
         (["collection.csv", "--taxonomy", "gone.taxonomy"], 1, "gone.taxonomy"),
         (["collection.csv", "--output", "nowhere/c.parquet"], 1, "the folder nowhere of the output"),
