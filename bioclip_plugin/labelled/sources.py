@@ -10,8 +10,10 @@ from pathlib import Path, PurePath
 
 from bioclip_core.cells import number_of, plain_cells
 from bioclip_core.errors import SourceError
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.taxonomy import RANKS
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.table_files import rows_of
 from bioclip_plugin.formats.shared.table_rows import items_of
 from bioclip_plugin.formats.tables.read import TableSource
@@ -32,14 +34,20 @@ _INAT21 = re.compile(r"^\d{5}_" + "_".join(f"(?P<{rank.value}>[^_]+)" for rank i
 _SPLITS = frozenset({"train", "val", "test", "dev", "unseen", "training", "validation", "valid", "testing"})
 
 
-def labelled_sources(addresses: Sequence[str]) -> list[LabelledSource]:
+def labelled_sources(addresses: Sequence[str], options: ListingOptions | None = None) -> list[LabelledSource]:
     """Return the sources of a catalog, each under the shortest name that tells it from the others.
+
+    Args:
+        addresses: tables, folders and stores.
+        options: of reading tables; their findings are filled.
 
     Raises:
         SourceError: for an address that is not a table, a folder or a store.
     """
     return [
-        LabelledSource(name, "table", partial(table_items, address, name), path_of(address).parent)
+        LabelledSource(
+            name, "table", partial(table_items, address, name, options or ListingOptions()), path_of(address).parent
+        )
         if kind == "table"
         else LabelledSource(name, "folder", partial(folder_items, address, name), path_of(address), moment_of)
         if kind == "folder"
@@ -58,7 +66,7 @@ def _kind_of(address: str) -> SourceKind:
         return "folder"
     if not path.exists():
         raise SourceError(
-            f"{shown} does not exist; give a table (.csv, .tsv, .parquet), a folder tree named by taxon, or a store"
+            f"{shown} does not exist{near_hint(path)}; give a table (.csv, .tsv, .parquet), a folder tree named by taxon, or a store"
         )
     try:
         with path.open("rb") as file:
@@ -97,7 +105,7 @@ def _short_names(addresses: Sequence[str]) -> list[str]:
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def table_items(address: str, source: str) -> Iterator[LabelledItem | SkippedRow]:
+def table_items(address: str, source: str, options: ListingOptions) -> Iterator[LabelledItem | SkippedRow]:
     """Yield one labelled item per row, since the rows of one image may have labels of their own.
 
     Raises:
@@ -113,7 +121,7 @@ def table_items(address: str, source: str) -> Iterator[LabelledItem | SkippedRow
         else:
             cells = {name: value for name, value in row.values.items() if name != row.columns.image}
             frame = number_of(plain_cells(cells).get("frame")) or 0  # from 0, as our exports and catalogs write it
-            for item in items_of([row], folder, table):
+            for item in items_of([row], folder, table, options):
                 if isinstance(item, Unlisted):
                     yield SkippedRow(row.image, source, NOT_LISTED, item.reason)
                 else:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bioclip_core.errors import DataError, UsageError
-from bioclip_core.options import check_options
+from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.contracts.export import Selection
 
 
 @dataclass(frozen=True, slots=True)
-class ReportOptions:
+class ReportOptions(PathOptions):
     """Everything that decides the content of a report."""
 
     selection: Selection = field(default_factory=Selection)
@@ -43,7 +43,7 @@ class ReportOptions:
     """Number of threads that make thumbnails."""
 
     def __post_init__(self) -> None:
-        check_options(self)
+        PathOptions.__post_init__(self)
         if self.language and self.names is None:
             raise UsageError(
                 f"language {self.language!r}: a label set has one common name per taxon in an unstated language; "

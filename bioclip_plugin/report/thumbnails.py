@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from bioclip_core.errors import BioclipError, ImageError
+from bioclip_core.files.moved import MovedNames
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.images.crops import WHOLE, Box, upright
 from bioclip_core.images.decoding import decode_regions, orientation_of, prepare, upright_size
 from bioclip_core.preprocessing import preprocessing_of
@@ -60,14 +62,22 @@ class Thumbnails:
 class Illustrator:
     """Maker of thumbnails, safe to use from several threads."""
 
-    def __init__(self, size: int, plugins: BioclipPluginManager | None = None, base_folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        plugins: BioclipPluginManager | None = None,
+        base_folder: Path | None = None,
+        moved: MovedNames | None = None,
+    ) -> None:
         """Make thumbnails whose longer side has ``size`` pixels.
 
         Args:
             plugins: their ``open_media`` opens files that are not photos: raw files, frames of films.
             base_folder: folder where relative names begin; None: the working directory.
+            moved: new beginnings of file names; None: all files are where they were.
         """
         self._size, self._plugins, self._base = size, plugins, base_folder
+        self._moved = moved
         self._suffixes = plugins.media_suffixes() if plugins else frozenset()
 
     def draw(self, item: MediaItem, boxes: Sequence[Box | None], people: People) -> Thumbnails:
@@ -81,10 +91,12 @@ class Illustrator:
 
     def _opened(self, item: MediaItem) -> bytes | Image.Image:
         """Return the file's bytes, or the picture that a plugin made of it."""
+        if new := self._moved and self._moved.new_name(item.uri):
+            item = replace(item, uri=new, path=None)
         path = (self._base or Path()) / (item.path or path_of(item.uri))
         if self._plugins is not None and path.suffix.lower() in self._suffixes:
             if not path.exists():
-                raise ImageError("the file does not exist (any more)", stage="read")
+                raise ImageError(f"the file does not exist (any more){near_hint(path)}", stage="read")
             picture: Image.Image | None = self._plugins.hook.open_media(item=replace(item, path=path))
             if picture is not None:
                 return picture

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.whole import whole_file
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.report.gathering import Gathered, Sheet, gather
@@ -60,7 +61,8 @@ def write_report(
     with whole_file(path, force=force) as draft:
         gathered = gather(store, run, options)
         written = Written(gathered)
-        artist = Illustrator(options.size_for(len(gathered.sheets)), plugins, options.base_folder)
+        moved = MovedNames(options.prefixes, options.base_folder or Path())
+        artist = Illustrator(options.size_for(len(gathered.sheets)), plugins, options.base_folder, moved)
         models = plugins.models() if plugins else {}
         with draft.open("w", encoding="utf-8", newline="\n") as file:
             file.write(page_before_thumbnails(gathered, names, models, options))

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from bioclip_core.errors import SourceError
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
@@ -109,7 +110,9 @@ def _entries(address: str, sources: Sequence[Source], options: ImportOptions) ->
     """Return the kind of file that it is read as, and its entries row by row."""
     path, shown = path_of(address), uri_of(address)
     if not path.exists():
-        raise SourceError(f"{shown} does not exist; give a table (.csv, .tsv, .parquet) or a Camtrap DP package")
+        raise SourceError(
+            f"{shown} does not exist{near_hint(path)}; give a table (.csv, .tsv, .parquet) or a Camtrap DP package"
+        )
     for source in sources:
         if isinstance(source, ReviewingSource) and source.takes(address):
             listing = ListingOptions(base_folder=options.base_folder, time_zone=options.time_zone)

@@ -13,7 +13,9 @@ from types import MappingProxyType, TracebackType
 from typing import IO, Self
 
 from bioclip_core.errors import SourceError
+from bioclip_core.files.near_names import near_hint
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source, TemporaryFolders
+from bioclip_plugin.formats.shared.paths import unused_prefixes
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.store.records import StatedReview
@@ -79,6 +81,8 @@ class Listing:
                 yield from (entry,) if parts is None else parts
             if is_empty and self._known and address != "-":
                 yield from self._known(uri_of(address))
+        for old in unused_prefixes(self._options):
+            self._options.findings.add("beginnings in --replace-prefix do not fit any file name", old)
 
     def counted(self, on_total: Callable[[int], None]) -> Iterator[Entry]:
         """List every address, ahead of the work, and report the total long before the last item is taken.
@@ -128,7 +132,9 @@ def source_of(address: str, sources: Sequence[Source]) -> Source:
     shown = uri_of(address) or "(an empty address)"
     names = ", ".join(source.name for source in sources)
     if not Path(address).exists() and not path_of(address).exists():
-        raise SourceError(f"{shown} does not exist; give a path of one of these kinds: {names}")
+        raise SourceError(
+            f"{shown} does not exist{near_hint(address) or f'; give a path of one of these kinds: {names}'}"
+        )
     if beginning(path_of(address)).text:
         raise SourceError(
             f"{shown} is JSON of an unknown kind: known are MegaDetector results, SpeciesNet predictions and the "

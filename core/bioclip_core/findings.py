@@ -13,7 +13,7 @@ class Findings:
     >>> findings.add("values of eventDate cannot be read; they are kept in the metadata", "row 4: '[1901]'")
     >>> findings.add("values of eventDate cannot be read; they are kept in the metadata", "row 5: 's.d.'")
     >>> list(findings.lines())
-    ["2 values of eventDate cannot be read; they are kept in the metadata (the first: row 4: '[1901]')"]
+    ["values of eventDate cannot be read; they are kept in the metadata: 2 (the first: row 4: '[1901]')"]
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Findings:
         """Count a finding.
 
         Args:
-            text: the finding as it reads after its count, in the plural: "dates are before 1990".
+            text: the finding as it reads before its count, in the plural: "dates are before 1990".
             example: the place and the value; the first one is kept.
             count: number of cases.
         """
@@ -42,4 +42,4 @@ class Findings:
     def lines(self) -> Iterator[str]:
         """Yield one line per finding, in the order in which they were first seen."""
         for text, (count, example) in list(self._found.items()):
-            yield f"{count:,} {text}" + (f" (the first: {example})" if example else "")
+            yield f"{text}: {count:,}" + (f" (the first: {example})" if example else "")

@@ -40,10 +40,11 @@ _OWN, _TEXT = "own", "text"
 def build_set(
     console: Console, models: Mapping[str, ModelEntry], *, data: Path, model: str, output: Path, split: str,
     join: str | None, force: bool, batch_size: int | None, workers: int | None, device: str, precision: str,
+    replace_prefix: Sequence[str] = (),
 ) -> int:  # fmt: skip
     """Build the label set, print its accuracy beside that of text labels, and return the number of unreadable images."""
     _check_output(output, force=force)
-    catalog = Catalog.open(data)
+    catalog = Catalog.open(data, replace_prefix=replace_prefix)
     found = find_model(model, models)
     opened = _label_set_to_join(join, found)  # a missing or wrong one is reported before anything is encoded
     compute = choose_compute(device, precision)

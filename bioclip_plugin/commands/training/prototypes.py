@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import compute_options, force_option, model_option, output_option
+from bioclip_plugin.commands.options import compute_options, force_option, model_option, options_from, output_option
 from bioclip_plugin.commands.reporting import console_for
 
 
@@ -42,6 +43,7 @@ def prototypes() -> None:
     "or text (the names of all taxa of the catalog).",
 )
 @compute_options
+@options_from(PathOptions)
 @force_option
 @click.pass_context
 def build(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioclip_core.errors import UsageError
+from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
@@ -40,8 +41,11 @@ def shards() -> None:
 @output_option("Folder of the shards, new or unfinished.")
 @options_from(ShardOptions, omit=["shard_bytes"], samples_per_shard=None)
 @click.option("--size-mb", type=click.FloatRange(min=0.001), help="Close a tar at this size (1,000,000 bytes) instead.")
+@options_from(PathOptions)
 @force_option
-def write(catalog: Path, output: Path, size_mb: float | None, force: bool, **given: Any) -> int:
+def write(
+    catalog: Path, output: Path, size_mb: float | None, replace_prefix: tuple[str, ...], force: bool, **given: Any
+) -> int:
     """Write a catalog's labelled regions as WebDataset tars: one image and one JSON member per sample.
 
     Images keep their size up to --max-side and their aspect; small whole JPEG files keep their bytes, and small lossless
@@ -61,7 +65,7 @@ def write(catalog: Path, output: Path, size_mb: float | None, force: bool, **giv
     if size_mb is None:
         given["samples_per_shard"] = given["samples_per_shard"] or 1000
     options = filled(ShardOptions, given, shard_bytes=round(size_mb * _MB) if size_mb else None)
-    console, opened = console_for(), Catalog.open(catalog)
+    console, opened = console_for(), Catalog.open(catalog, replace_prefix=replace_prefix)
     line = ProgressLine("Writing", unit="samples", console=console, resumed=True)
     with interruptible(console, "The same command continues."), line:
         written = write_shards(opened, output, options, force=force, progress=line.reach)

@@ -11,7 +11,14 @@ from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.meta_xml import META, Description, Table, read_description
 from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.darwin_core.read_files import ArchiveFiles, Record, holds_meta, opened_files, records
+from bioclip_plugin.formats.darwin_core.read_files import (
+    ArchiveFiles,
+    Record,
+    file_names_of,
+    holds_meta,
+    opened_files,
+    records,
+)
 from bioclip_plugin.formats.darwin_core.terms import (
     IDENTIFICATION,
     OCCURRENCES,
@@ -37,6 +44,7 @@ CREATE TABLE core (id TEXT PRIMARY KEY, place TEXT, row TEXT);
 CREATE TABLE region (number INTEGER PRIMARY KEY, parent TEXT, place TEXT, box TEXT, used INTEGER DEFAULT 0);
 CREATE INDEX region_parent ON region (parent);
 CREATE TABLE named (core TEXT PRIMARY KEY, weight TEXT, row TEXT);
+CREATE TABLE web (name TEXT PRIMARY KEY, address TEXT, shared INTEGER DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE shown (uri TEXT PRIMARY KEY, core TEXT) WITHOUT ROWID;
 """
 
@@ -76,6 +84,8 @@ class _Listing:
         yield from self._read_core()
         if not _has(self.description.core, "scientificName"):
             yield from self._read_names()
+        for table in tables or [self.description.core]:
+            self._read_addresses(table)
         for table in tables:
             if _has(table, "isROIOf"):
                 yield from self._read_regions(table)
@@ -87,7 +97,7 @@ class _Listing:
                     yield from self._of_row(record)
         if not tables:
             for record in records(self.files.folder, self.description.core):
-                for address in filter(None, map(str.strip, record.values.get("associatedMedia", "").split("|"))):
+                for address in _associated(record):
                     yield from self._of_row(replace(record, values={"identifier": address}))
         for where, parent in self.index.unused_regions():
             yield Unlisted(
@@ -103,6 +113,14 @@ class _Listing:
                 yield self._skipped(record, "the id is empty, so that no image can refer to the row")
             elif not self.index.add(record.id, record.where, record.values):
                 yield self._skipped(record, f"duplicate id {record.id!r}; the first row with it is used")
+
+    def _read_addresses(self, table: Table) -> None:
+        """Note the file names of all addresses on the web, since one that several of them share tells none of them."""
+        for record in records(self.files.folder, table):
+            named = (record.values[name] for name in _ADDRESSES if name in record.values)
+            for address in _associated(record) if table is self.description.core else named:
+                if "://" in address:
+                    self.index.add_address(address, file_names_of(address))
 
     def _read_names(self) -> Iterator[Unlisted]:
         """Read the table of identifications, for a core without names: the current one counts, else the latest."""
@@ -141,7 +159,7 @@ class _Listing:
             return f"its core id {record.id!r} is not in {self.description.core.names[0]}"
         if not names:
             return "it has neither accessURI nor identifier, which give the place of the image"
-        found = self.files.find(names)
+        found = self.files.find(names, self.index.is_shared)
         if isinstance(found, str):
             return found
         uri, path = found
@@ -173,6 +191,11 @@ class _Listing:
 
 def _has(table: Table, term: str) -> bool:
     return any(column.name == term for column in table.columns)
+
+
+def _associated(record: Record) -> list[str]:
+    """Return the addresses in a cell of associatedMedia."""
+    return list(filter(None, map(str.strip, record.values.get("associatedMedia", "").split("|"))))
 
 
 def _path(address: str) -> Path:
@@ -223,6 +246,18 @@ class _Index(Scratch):
     def unused_regions(self) -> Iterator[tuple[str, str]]:
         """Yield file and line of the regions whose image was never asked for, with its identifier."""
         yield from self._database.execute("SELECT place, parent FROM region WHERE used = 0 ORDER BY number")
+
+    def add_address(self, address: str, names: Sequence[str]) -> None:
+        """Note the file names that an address may have."""
+        self._database.executemany(
+            "INSERT INTO web (name, address) VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET shared = 1 WHERE address <> excluded.address",
+            [(name, address) for name in names],
+        )
+
+    def is_shared(self, name: str) -> bool:
+        """Return True for a file name that several addresses have."""
+        return bool(self._database.execute("SELECT 1 FROM web WHERE name = ? AND shared", (name,)).fetchone())
 
     def first_to_show(self, uri: str, core_id: str) -> str | None:
         """Return the core row for which an image is listed already; None, and store this one, if it is the first."""

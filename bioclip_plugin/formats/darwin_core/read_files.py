@@ -12,7 +12,7 @@ import io
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -48,33 +48,65 @@ class ArchiveFiles:
         self._bases = list(filter(None, (options.base_folder, path.parent if archive else path)))
         self._options = replace(options, base_folder=None)
 
-    def find(self, names: Sequence[str]) -> tuple[str, Path] | str:
+    def find(self, names: Sequence[str], is_shared: Callable[[str], bool]) -> tuple[str, Path] | str:
         """Return the uri and path of the image with one of these names, or the reason why it is not found.
 
-        An address on the web stands for a file of that name beside the archive: nothing is fetched.
+        An address on the web stands for a file of that name beside the archive: nothing is fetched. A file name that several
+        addresses share says nothing about any of them, and two files that fit one address are refused.
+
+        Args:
+            names: addresses or names, the most reliable first.
+            is_shared: returns True for a file name that several addresses have.
         """
         reasons: list[str] = []
         missing: tuple[str, Path] | None = None
         for name in names:
-            is_web = "://" in name
-            for written in _names_of(name):
-                if inside := self._inside(written):
-                    return inside
-                for base in self._bases:
-                    try:
-                        uri, path = located(written, base, self._options)
-                    except UsageError as error:
-                        reasons.append(str(error))
-                        continue
-                    if os.path.isfile(path):  # noqa: PTH113 - Path's own raises for a name that is too long
-                        return uri, path
-                    if not is_web and not _is_bare_id(written):
-                        missing = missing or (uri, path)
-            if is_web:
-                reasons.append(_on_the_web(name, self._bases[0]))
+            if "://" in name:
+                own = [written for written in file_names_of(name) if not is_shared(written)]
+                found = dict(filter(None, map(self._existing, own)))
+                if len(found) > 1:
+                    return f"the files {' and '.join(found)} both fit the address {name}; keep the right one"
+                if found:
+                    return next(iter(found.items()))
+                reasons.append(self._on_the_web(name, own))
+                continue
+            if inside := self._inside(name):
+                return inside
+            for base in self._bases:
+                try:
+                    uri, path = located(name, base, self._options)
+                except UsageError as error:
+                    reasons.append(str(error))
+                    continue
+                if os.path.isfile(path):  # noqa: PTH113 - Path's own raises for a name that is too long
+                    return uri, path
+                if not _is_bare_id(name):
+                    missing = missing or (uri, path)
         # The store may know a file that no longer exists; reading it reports that it is missing.
         return missing or (
             reasons[0] if reasons else f"{names[0]!r} is not the name of a file; the image cannot be found"
+        )
+
+    def _existing(self, name: str) -> tuple[str, Path] | None:
+        """Return the file of this name in the archive or in the first folder that has it."""
+        if inside := self._inside(name):
+            return inside
+        for base in self._bases:
+            try:
+                uri, path = located(name, base, self._options)
+            except UsageError:
+                continue
+            if os.path.isfile(path):  # noqa: PTH113 - Path's own raises for a name that is too long
+                return uri, path
+        return None
+
+    def _on_the_web(self, name: str, own: Sequence[str]) -> str:
+        base = self._bases[0]
+        start = f"the image {name} is on the web, and nothing is fetched: "
+        if not own:
+            return f"{start}no file name tells it from the images of other rows; give files with names of their own"
+        return f"{start}download it to {base / own[0]}, or name its folder with --base-folder" + (
+            f"; the name {last} alone is that of several images" if (last := file_names_of(name)[0]) not in own else ""
         )
 
     def _inside(self, name: str) -> tuple[str, Path] | None:
@@ -156,20 +188,19 @@ def _top_of(names: Sequence[str], path: Path) -> str:
     return tops[0]
 
 
-def _names_of(name: str) -> list[str]:
-    """Return the names that the file of an address may have beside the archive: as written, or as download tools write it."""
-    if "://" not in name:
-        return [name]
-    parts = urlsplit(name)
+def file_names_of(address: str) -> list[str]:
+    """Return the names that the file of an address on the web may have beside the archive, as download tools write them.
+
+    >>> file_names_of("https://iiif.example.org/sheet%201/default.jpg"), file_names_of("https://example.org/get?id=71")[-1]
+    (['default.jpg', 'sheet 1/default.jpg', 'iiif.example.org/sheet 1/default.jpg'], 'example.org/get@id=71')
+    """
+    parts = urlsplit(address)
     path = unquote(parts.path).strip("/")
     last = path.rsplit("/", 1)[-1]
-    return list(dict.fromkeys((last, path, f"{parts.netloc}/{path}"))) if last else []
-
-
-def _on_the_web(name: str, base: Path) -> str:
-    names = _names_of(name)
-    beside = f"to {base / names[0]}" if names else f"into {base} under the name in the table"
-    return f"the image {name} is on the web, and nothing is fetched: download it {beside}, or name its folder with --base-folder"
+    names = [last, path, f"{parts.netloc}/{path}"] if last else []
+    if parts.query:  # wget keeps it; on Windows with @ instead of the question mark
+        names += [f"{name}{sign}{unquote(parts.query)}" for sign in "?@" for name in names]
+    return list(dict.fromkeys(names))
 
 
 def _is_bare_id(name: str) -> bool:

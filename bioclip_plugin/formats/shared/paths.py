@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.moved import MovedNames
+from bioclip_core.files.near_names import same_name
+from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import uri_of
 
@@ -19,6 +23,9 @@ _REMEMBERED_S = 10  # a folder may become a link while a host runs on
 
 def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
     r"""Return the uri and the path of a file's relative name, written with forward or with backslashes.
+
+    The beginning of the name is replaced first, as ``options.replace_prefix`` asks; the file is then in the new folder. A file
+    whose name is the same but for its Unicode form, or for blanks around it, is found.
 
     An absolute path, and one with ``..``, is accepted if it ends inside the base folder; whether the file exists is not
     checked. Files whose own names contain a backslash are found.
@@ -33,6 +40,9 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
             through a symbolic link) without ``options.allow_outside``.
     """
     folder = options.base_folder if options.base_folder is not None else base
+    moved = moved_name(name, folder, options)
+    if moved is not None:
+        name, folder = moved
     if not name.strip() or "\0" in name:
         raise UsageError(f"file name {name!r} is empty or contains a NUL; give a path inside {folder}")
     if _SCHEME.match(name):
@@ -42,6 +52,8 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
     except UnicodeEncodeError:
         raise UsageError(f"file name {name!r} contains half of a character, which is impossible on a disk") from None
     plain = _with_forward_slashes(name, folder)
+    if not os.path.lexists(folder / plain) and (same := same_name(os.fspath(folder / plain))):
+        plain = same if os.path.isabs(plain) else os.path.relpath(same, folder)  # noqa: PTH117
     start, real_start = _normal_and_real(os.fspath(folder))
     joined = os.path.normpath(os.path.join(start, plain))  # noqa: PTH118 - Path keeps the dots that must go
     path = Path(joined)
@@ -58,11 +70,52 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
     elif not _is_inside(_real(joined, path), real_start):
         kind = "an absolute path" if plain.startswith("/") else "a symbolic link to a place"
     if kind:
-        raise UsageError(
-            f"file {name!r} is {kind} outside the folder {folder}: name the folder that it is in with --base-folder, "
-            "or give --allow-outside if you trust the file that names it"
-        )
+        raise UsageError(f"file {name!r} is {kind} outside the folder {folder}: {_advice(name, plain)}")
     return uri_of(joined), path
+
+
+def moved_name(name: str, base: Path, options: ListingOptions) -> tuple[str, Path] | None:
+    """Return a name with its beginning replaced as ``options.replace_prefix`` asks, and the folder that it is now in.
+
+    Returns:
+        None if no beginning fits. A replaced name is counted in ``options.findings``.
+    """
+    if not options.replace_prefix:
+        return None
+    found = _moved_names(options.replace_prefix, base, os.getcwd()).of(name)  # noqa: PTH109
+    if found is None:
+        return None
+    old, folder, rest = found
+    options.findings.add(_replaced(old), f"{name} is read as {Path(folder, rest)}")
+    return rest, Path(folder)
+
+
+def _replaced(old: str) -> str:
+    return f"file names had their beginning {old} replaced"
+
+
+@lru_cache(maxsize=64)
+def _moved_names(given: tuple[str, ...], base: Path, _here: str) -> MovedNames:
+    return MovedNames(PathOptions(replace_prefix=given).prefixes, base)
+
+
+def unused_prefixes(options: ListingOptions) -> Iterator[str]:
+    """Yield the old beginnings of ``options.replace_prefix`` that no file name had."""
+    for old in options.prefixes:
+        if not options.findings.count(_replaced(old)):
+            yield old
+
+
+def _advice(name: str, plain: str) -> str:
+    """Return the options that help with a file outside its folder; no folder here is named like a drive of another machine."""
+    trust = "or give --allow-outside if you trust the file that names it"
+    beginning = name[: max(name.rfind("/"), name.rfind("\\"))] or name
+    replace = f"replace its beginning, such as --replace-prefix '{beginning}=FOLDER'"
+    if _DRIVE.match(plain) or name.startswith("\\\\"):
+        return f"{replace}, with the folder that holds the images here"
+    if plain.startswith("/"):
+        return f"{replace}, name the folder that it is in with --base-folder, {trust}"
+    return f"name the folder that it is in with --base-folder, {trust}"
 
 
 def _with_forward_slashes(name: str, folder: Path) -> str:

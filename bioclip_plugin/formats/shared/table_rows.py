@@ -12,8 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from bioclip_core.cells import column_name, country_of, day_of, json_value, latin_1, moment_of, number_of, position_of
+from bioclip_core.cells import column_name, country_of, day_of, json_value, moment_of, number_of, position_of
 from bioclip_core.errors import UsageError
+from bioclip_core.files.near_names import same_name
+from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.formats.shared.paths import moved_name
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
 
 IMAGE_COLUMNS = ("image", "path", "file", "filepath", "uri")
@@ -75,7 +78,7 @@ def _present(header: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     return tuple(by_name[name] for name in map(column_name, names) if name in by_name)
 
 
-def items_of(rows: Sequence[Row], folder: Path, table: str) -> Iterator[MediaItem | Unlisted]:
+def items_of(rows: Sequence[Row], folder: Path, table: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
     """Yield one item for the rows of one image, and a message for each row with an unusable box.
 
     Fields and metadata are the first row's.
@@ -88,7 +91,7 @@ def items_of(rows: Sequence[Row], folder: Path, table: str) -> Iterator[MediaIte
             yield Unlisted(f"{table}#row={row.number}", f"row {row.number}: {error}")
     if found:
         first = rows[0]
-        uri, path = _located(first.image, folder)
+        uri, path = located_cell(first.image, folder, options)
         used = (first.columns.image, *first.columns.box)
         rest = {name: value for name, value in first.values.items() if name not in used}
         regions = tuple(region for region in found if region is not None)
@@ -119,18 +122,21 @@ def _text(rest: dict[str, Any], names: Sequence[str]) -> str | None:
     return None if name is None else str(rest.pop(name))
 
 
-def _located(cell: str, folder: Path) -> tuple[str, Path | None]:
-    """Return the uri and the file of an image cell; the file is None for an address on the web."""
+def located_cell(cell: str, folder: Path, options: ListingOptions) -> tuple[str, Path | None]:
+    """Return the uri and the file of an image cell; the file is None for an address on the web.
+
+    The beginning of the name is replaced first, as ``options.replace_prefix`` asks. The file may have the same name in another
+    Unicode form, without blanks around it, in Latin-1, or with other slashes; the uri is then that file's.
+    """
     scheme = urlsplit(cell).scheme if "://" in cell else ""
     if scheme:
         return cell, Path(url2pathname(urlsplit(cell).path)) if scheme == "file" else None
-    name = os.fspath(folder / cell)
-    path = path_of(name)
-    if not path.exists():
-        # A table from another machine: backslashes between folders, or a name in Latin-1 where the disk has UTF-8.
-        others = [Path(other) for other in (name.replace("\\", "/"), latin_1(name)) if other != name]
-        path = next((other for other in reversed(others) if other.exists()), path)
-    return uri_of(name), path
+    name, folder = moved_name(cell, folder, options) or (cell, folder)
+    written = os.fspath(folder / name)
+    path = path_of(written)
+    if not path.exists() and (same := same_name(written)):
+        return uri_of(same), Path(same)
+    return uri_of(written), path
 
 
 def _region(row: Row) -> Region | None:

@@ -37,11 +37,12 @@ class TableSource:
         return len(header) > 1 and columns_of(header) is not None
 
     def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:
-        folder = options.base_folder if options and options.base_folder else path_of(address).parent
+        options = options or ListingOptions()
+        folder = options.base_folder if options.base_folder else path_of(address).parent
         table = uri_of(address)
         for image, group in groupby(rows_of(address), key=lambda row: row.image if isinstance(row, Row) else ""):
             if image.strip():
-                yield from items_of([row for row in group if isinstance(row, Row)], folder, table)
+                yield from items_of([row for row in group if isinstance(row, Row)], folder, table, options)
                 continue
             for row in group:
                 yield (

@@ -19,6 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from bioclip_core.errors import BioclipError, ImageError
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.images.colours import resizable, rgb
 from bioclip_core.images.crops import Box, Picture, checked, padded, resized, upright
 from bioclip_core.preprocessing import Preprocessing
@@ -65,7 +66,7 @@ def read_bytes(path: str | os.PathLike[str], span: tuple[int, int] | None = None
             file.seek(offset)
             data = file.read(-1 if span is None else size)
     except FileNotFoundError:
-        raise ImageError("the file does not exist (any more)", stage="read") from None
+        raise ImageError(f"the file does not exist (any more){near_hint(path)}", stage="read") from None
     except PermissionError:
         raise ImageError("no permission to read the file", stage="read") from None
     except OSError as error:

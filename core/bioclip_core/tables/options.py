@@ -32,8 +32,25 @@ def _pairs(option: str, given: tuple[str, ...], example: str) -> dict[str, str]:
     return pairs
 
 
-@dataclass(frozen=True, slots=True)
-class TableOptions:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathOptions:
+    """Options of finding files that moved since their names were written."""
+
+    replace_prefix: tuple[str, ...] = field(default=(), metadata={"metavar": "OLD=NEW"})
+    r"""Replace the beginning of file names, for moved folders and drives of Windows: 'D:\survey=photos'."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        _ = self.prefixes
+
+    @property
+    def prefixes(self) -> Mapping[str, str]:
+        """New beginnings of file names by the old ones."""
+        return _pairs("--replace-prefix", self.replace_prefix, r"'D:\survey=photos'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableOptions(PathOptions):
     """Options of reading a table or another program's file."""
 
     column: tuple[str, ...] = field(default=(), metadata={"metavar": "FIELD=HEADING"})
@@ -46,24 +63,17 @@ class TableOptions:
     """Read dates such as 03/04/2024 with the day first, where a column does not show its order."""
     month_first: bool = False
     """Read dates such as 03/04/2024 with the month first, where a column does not show its order."""
-    replace_prefix: tuple[str, ...] = field(default=(), metadata={"metavar": "OLD=NEW"})
-    r"""Replace the beginning of file names, for moved folders and drives of Windows: 'D:\survey=photos'."""
 
     def __post_init__(self) -> None:
-        check_options(self)
+        PathOptions.__post_init__(self)
         if self.day_first and self.month_first:
             raise UsageError("--day-first and --month-first exclude each other; give one of them")
-        _ = self.headings, self.prefixes
+        _ = self.headings
 
     @property
     def headings(self) -> Mapping[str, str]:
         """The headings of columns by the field that each is read as."""
         return _pairs("--column", self.column, "image=Bilddatei")
-
-    @property
-    def prefixes(self) -> Mapping[str, str]:
-        """New beginnings of file names by the old ones."""
-        return _pairs("--replace-prefix", self.replace_prefix, r"'D:\survey=photos'")
 
     @property
     def date_order(self) -> DateOrder | None:

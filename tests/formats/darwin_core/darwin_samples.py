@@ -72,7 +72,7 @@ def archive(
 def picture(path: Path, colour: str = "red") -> Path:
     """Write a small image file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (16, 12), colour).save(path)
+    Image.new("RGB", (16, 12), colour).save(path, None if path.suffix in Image.registered_extensions() else "PNG")
     return path
 
 

@@ -134,6 +134,56 @@ def test_images_on_the_web_are_items_if_their_files_are_beside_the_archive_and_a
     assert "download it to elsewhere/e.jpg" in problem.reason
 
 
+IIIF = "https://iiif.example.org/iiif/2/sheet%d/full/max/0/default.jpg"
+QUERY = "https://img.example.org/get?id=%d"
+
+
+@pytest.mark.parametrize("address", [IIIF, QUERY])
+def test_a_file_name_that_several_addresses_share_is_given_to_none_of_them(address: str) -> None:
+    archive(Path("dwca"), [{"coreid": f"s{n}", "identifier": address % n} for n in (1, 2)])
+    picture(Path("dwca") / (address % 1).rpartition("/")[2].partition("?")[0])
+    items, problems = listed("dwca")
+    assert items == []
+    targets = [problem.reason.partition("download it to ")[2].partition(",")[0] for problem in problems]
+    assert len(set(targets)) == 2
+    for target in targets:  # each advice works
+        picture(Path(target), "blue")
+    assert [item.uri for item in listed("dwca")[0]] == targets
+
+
+def test_one_address_of_two_specimens_shares_its_name_with_nobody() -> None:
+    archive(Path("dwca"), [{"coreid": f"s{n}", "identifier": IIIF % 1} for n in (1, 2)])
+    picture(Path("dwca/default.jpg"))
+    items, (problem,) = listed("dwca")
+    assert [item.uri for item in items] == ["dwca/default.jpg"]
+    assert "already listed for 's1'" in problem.reason
+
+
+def test_two_files_that_fit_one_address_are_refused_by_name() -> None:
+    archive(Path("dwca"), [{"coreid": "s1", "identifier": "https://media.example.org/full/c.jpg"}])
+    picture(Path("dwca/c.jpg"))
+    picture(Path("dwca/full/c.jpg"), "blue")
+    items, (problem,) = listed("dwca")
+    assert items == []
+    assert (
+        "the files dwca/c.jpg and dwca/full/c.jpg both fit the address https://media.example.org/full/c.jpg"
+        in problem.reason
+    )
+
+
+def test_a_shared_name_in_associated_media_is_refused_as_well() -> None:
+    Path("dwca").mkdir()
+    columns = ["id", "catalogNumber", "associatedMedia"]
+    rows = [{"id": f"s{n}", "associatedMedia": f"{IIIF % n} | own{n}.jpg"} for n in (1, 2)]
+    Path("dwca/occurrence.txt").write_text(lines(columns, rows))
+    Path("dwca/meta.xml").write_text(meta(section("core", OCCURRENCE, "occurrence.txt", columns)))
+    for name in ("default", "own1", "own2"):
+        picture(Path(f"dwca/{name}.jpg"))
+    items, problems = listed("dwca")
+    assert [item.uri for item in items] == ["dwca/own1.jpg", "dwca/own2.jpg"]
+    assert [problem.reason.count("the name default.jpg alone is that of several") for problem in problems] == [1, 1]
+
+
 def test_regions_of_interest_are_regions_of_their_image_wherever_they_stand() -> None:
     box = {"xFrac": "0.1", "yFrac": "0.2", "widthFrac": "0.5", "heightFrac": "0.25"}
     archive(Path("dwca"), [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.shared.paths import located
+from bioclip_plugin.formats.shared.paths import located, unused_prefixes
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def test_a_whole_path_inside_the_base_folder_is_taken(base: Path, tmp_path: Path
 )  # fmt: skip
 @pytest.mark.parametrize("folder", ["base", "base/cam1/..", ".", "..", "../.."])
 def test_a_name_that_leaves_the_base_folder_is_refused(name: str, folder: str) -> None:
-    with pytest.raises(UsageError, match=r"outside the folder .*--allow-outside"):
+    with pytest.raises(UsageError, match=r"outside the folder .*(--allow-outside|--replace-prefix)"):
         located(name, Path(folder), ListingOptions())
 
 
@@ -89,3 +90,52 @@ def test_a_name_that_is_not_utf_8_is_escaped_in_the_uri_and_found_on_the_disk(ba
     assert uri == "base/cam1/%E9.jpg"
     assert os.fsencode(path) == b"base/cam1/\xe9.jpg"
     assert located("100%25.jpg", base, ListingOptions())[0] == "base/100%2525.jpg"
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [
+        ("D:\\survey\\cam1\\a.jpg", "D:\\survey"),
+        ("\\\\nas\\share\\cam1\\a.jpg", "//NAS/share"),
+        ("/mnt/x/cam1/a.jpg", "/mnt/x"),
+    ],
+)
+@pytest.mark.parametrize("new", ["base", "{here}/base", ""])
+def test_the_beginning_of_a_name_from_another_machine_is_replaced(
+    base: Path, tmp_path: Path, name: str, beginning: str, new: str
+) -> None:
+    options = ListingOptions(replace_prefix=(f"{beginning}={new.format(here=tmp_path)}",))
+    uri, path = located(name, base, options)
+    assert (tmp_path / path).samefile(base / "cam1" / "a.jpg")
+    assert uri == os.fspath(path)
+    assert list(options.findings.lines()) == [
+        f"file names had their beginning {beginning} replaced: 1 (the first: {name} is read as {path})"
+    ]
+    assert list(unused_prefixes(options)) == []
+
+
+def test_a_replaced_name_still_cannot_leave_its_new_folder(base: Path) -> None:
+    options = ListingOptions(replace_prefix=("D:\\survey=base",))
+    with pytest.raises(UsageError, match="outside the folder base"):
+        located("D:\\survey\\..\\secret.jpg", base, options)
+
+
+@pytest.mark.parametrize("name", ["D:\\survey\\cam2\\a.jpg", "\\\\nas\\share\\a.jpg"])
+def test_the_message_for_a_drive_names_the_option_that_helps(base: Path, name: str) -> None:
+    beginning = name.rpartition("\\")[0]
+    with pytest.raises(UsageError) as refused:
+        located(name, base, ListingOptions())
+    assert f"--replace-prefix '{beginning}=FOLDER'" in str(refused.value)
+    assert "--base-folder" not in str(refused.value)
+
+
+def test_a_prefix_that_no_name_has_is_known(base: Path) -> None:
+    options = ListingOptions(replace_prefix=("/nowhere=base",))
+    located("cam1/a.jpg", base, options)
+    assert list(unused_prefixes(options)) == ["/nowhere"]
+
+
+def test_a_name_in_another_unicode_form_is_the_file(base: Path) -> None:
+    (base / "été.jpg").touch()
+    decomposed = unicodedata.normalize("NFD", "été.jpg")
+    assert located(decomposed, base, ListingOptions()) == ("base/été.jpg", Path("base/été.jpg"))

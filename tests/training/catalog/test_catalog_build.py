@@ -49,6 +49,18 @@ def test_uris_lead_from_the_catalogs_folder_to_the_images(tmp_path: Path) -> Non
     assert catalog.path(0).samefile(tmp_path / "museum" / "images" / "1.png")
 
 
+@pytest.mark.parametrize("old", ["museum", "{here}/museum"])
+def test_the_images_of_a_moved_folder_are_found_under_its_new_name(tmp_path: Path, old: str) -> None:
+    save(tmp_path / "museum", 1)
+    _, built = build(tmp_path, source_of(tmp_path / "museum", [{"image": "1.png", **LYNX}]))
+    (tmp_path / "museum").rename(tmp_path / "archive")
+    file = built.catalog.rename(tmp_path / "catalog.parquet")
+    assert not Catalog.open(file).path(0).exists()
+    moved = Catalog.open(file, replace_prefix=[f"{old.format(here=tmp_path)}={tmp_path / 'archive'}"])
+    assert moved.path(0) == tmp_path / "archive" / "1.png"
+    assert moved.column("uri") == ["museum/1.png"]
+
+
 @pytest.mark.parametrize("name", ["100% wool.png", "x%E9.png", "x%25.png", "caf\udce9.png"])
 def test_a_strange_file_name_is_found_again(tmp_path: Path, name: str) -> None:
     picture(1).save(tmp_path / "plain.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -78,20 +79,23 @@ class CatalogImages:
         return EncodedRegion(read_bytes(self.catalog.path(row)), self.catalog.box(row), self.catalog.frame(row))
 
 
-def open_images(address: str | Path, part: str, *, dev_fraction: float = DEV_FRACTION) -> LabelledImages:
+def open_images(
+    address: str | Path, part: str, *, dev_fraction: float = DEV_FRACTION, replace_prefix: Sequence[str] = ()
+) -> LabelledImages:
     """Open one part of a catalog (``.parquet``) or of a folder of shards.
 
     Args:
         address: the file or the folder.
         part: a word of the ``split`` column, ``all``, ``dev``, or ``train`` without its ``dev``, as in :meth:`Catalog.rows_of`.
         dev_fraction: share of the groups of ``train`` that is ``dev``.
+        replace_prefix: OLD=NEW beginnings of the names of a catalog's images, as ``--replace-prefix`` takes them.
 
     Raises:
         SourceError: if the address holds nothing readable, or the part is empty.
     """
     path = Path(address)
     index = open_index(path) if path.is_dir() else None
-    catalog = index.catalog if index else Catalog.open(path)
+    catalog = index.catalog if index else Catalog.open(path, replace_prefix=replace_prefix)
     rows = catalog.rows_of(part, dev_fraction=dev_fraction)
     if not len(rows):
         raise SourceError(_empty_part(catalog, part, f"the shards {path}" if index else f"the catalog {path}"))

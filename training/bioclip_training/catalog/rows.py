@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import SourceError, first_line
+from bioclip_core.files.moved import MovedNames
 from bioclip_core.identity import file_sha256
+from bioclip_core.tables.options import PathOptions
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.catalog.names import TEXT_COLUMNS
 from bioclip_training.catalog.options import DEV_FRACTION
@@ -101,16 +104,26 @@ def table_from(rows: Iterable[CatalogRow]) -> Any:
 class Catalog:
     """An opened catalog: N labelled regions, their taxa and their splits. Rows are numbered from 0 in file order."""
 
-    def __init__(self, file: Path, table: Any, *, dev_fraction: float = DEV_FRACTION) -> None:
+    def __init__(
+        self, file: Path, table: Any, *, dev_fraction: float = DEV_FRACTION, moved: MovedNames | None = None
+    ) -> None:
         self.file = file
         self.table = table
         self.dev_fraction = dev_fraction
         """Share of the groups of ``train`` that is ``dev``, unless a call says otherwise."""
+        self._moved = moved
         self._lists: dict[str, list[str]] = {}
 
     @classmethod
-    def open(cls, file: str | Path, *, dev_fraction: float = DEV_FRACTION) -> Catalog:
+    def open(
+        cls, file: str | Path, *, dev_fraction: float = DEV_FRACTION, replace_prefix: Sequence[str] = ()
+    ) -> Catalog:
         """Read a catalog.
+
+        Args:
+            file: the catalog.
+            dev_fraction: share of the groups of ``train`` that is ``dev``.
+            replace_prefix: OLD=NEW beginnings of file names, as ``--replace-prefix`` takes them.
 
         Raises:
             SourceError: if the file is missing, is not Parquet, or is not a catalog.
@@ -136,7 +149,9 @@ class Catalog:
                 f"{path} is a table but not a catalog: it lacks {', '.join(missing[:5])}; "
                 f"make one from it with: bioclip-plugin catalog build {path} --output FILE.parquet"
             )
-        return cls(path, table, dev_fraction=dev_fraction)
+        prefixes = PathOptions(replace_prefix=tuple(replace_prefix)).prefixes
+        moved = MovedNames(prefixes, path.parent) if prefixes else None
+        return cls(path, table, dev_fraction=dev_fraction, moved=moved)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -206,8 +221,15 @@ class Catalog:
         return Taxon.of(self.taxa[self.taxon_of_N[row]].lineage, self._columns["common_name"][row].as_py() or "")
 
     def path(self, row: int) -> Path:
-        """Return the image's file; a relative uri is relative to the catalog's folder."""
-        return file_of(self._columns["uri"][row].as_py(), self.file.parent)
+        """Return the image's file; a relative uri is relative to the catalog's folder.
+
+        A replaced beginning is one of the uri, or of the path that it means.
+        """
+        uri = self._columns["uri"][row].as_py()
+        written = file_of(uri, self.file.parent)
+        if self._moved and (new := self._moved.new_name(uri) or self._moved.new_name(os.path.abspath(written))):  # noqa: PTH100
+            return file_of(new, Path())
+        return written
 
     def frame(self, row: int) -> int:
         return int(self._columns["frame"][row].as_py())

@@ -57,6 +57,8 @@ class EvaluationConfig:
     """Regions encoded at once."""
     workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
     """Number of decoding threads."""
+    replace_prefix: tuple[str, ...] = field(default=(), metadata={"metavar": "OLD=NEW"})
+    r"""Replace the beginning of the images' file names, for moved folders: 'D:\survey=photos'."""
     few_shot: bool = True
     """Also classify by 1 and by 5 example images of each taxon."""
     draws: int = field(default=5, metadata={"low": 1})
@@ -92,6 +94,8 @@ class CalibrateConfig:
     """Folder of a label set."""
     split: str = "dev"
     """Part of the catalog, never one that is trained on or measured on."""
+    replace_prefix: tuple[str, ...] = field(default=(), metadata={"metavar": "OLD=NEW"})
+    r"""Replace the beginning of the images' file names, for moved folders: 'D:\survey=photos'."""
     device: str = "auto"
     """Device of the model: auto, cpu, cuda, cuda:N or mps."""
     precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS)})

@@ -71,7 +71,9 @@ def evaluate(
     output = Path(config.output).expanduser()
     _check_output(output, force=config.force)  # before the model is opened
     found = find_model(config.model, entries or {})
-    catalog = Catalog.open(config.data, dev_fraction=dev_fraction_of(found.folder))
+    catalog = Catalog.open(
+        config.data, dev_fraction=dev_fraction_of(found.folder), replace_prefix=config.replace_prefix
+    )
     rows = query_rows(catalog, config.splits)
     if config.compare:
         read_hits(

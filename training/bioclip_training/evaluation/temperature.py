@@ -83,7 +83,9 @@ def calibrate(
         BioclipError: if the temperature cannot be kept.
     """
     found = find_model(config.model, entries or {})
-    catalog = Catalog.open(config.data, dev_fraction=dev_fraction_of(found.folder))
+    catalog = Catalog.open(
+        config.data, dev_fraction=dev_fraction_of(found.folder), replace_prefix=config.replace_prefix
+    )
     rows = query_rows(catalog, [config.split])
     labels = LabelSet.open(config.labels)
     labels.check_encoder(found.identity())

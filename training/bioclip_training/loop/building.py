@@ -55,13 +55,14 @@ def open_data(config: TrainConfig) -> tuple[LabelledImages, LabelledImages | Non
     Raises:
         SourceError: if one of them cannot be read, or the data have a single taxon.
     """
-    images = open_images(config.data, "train", dev_fraction=config.dev_fraction)
+    opened = partial(open_images, part="train", dev_fraction=config.dev_fraction, replace_prefix=config.replace_prefix)
+    images = opened(config.data)
     if len(np.unique(images.taxon_of_N)) < 2:
         raise SourceError(
             f"--data {config.data}: its part train has {len(images)} images of a single taxon, and a contrast needs two; "
             "add another, see: bioclip-plugin catalog show"
         )
-    return images, open_images(config.replay, "train", dev_fraction=config.dev_fraction) if config.replay else None
+    return images, opened(config.replay) if config.replay else None
 
 
 def build_trainer(plan: Plan) -> Trainer:
@@ -131,7 +132,9 @@ def _held_out(plan: Plan, address: str | None) -> HeldOut | None:
     if address is None or not plan.world.is_first:
         return None
     try:
-        images = open_images(address, "dev", dev_fraction=plan.config.dev_fraction)
+        images = open_images(
+            address, "dev", dev_fraction=plan.config.dev_fraction, replace_prefix=plan.config.replace_prefix
+        )
     except SourceError:
         return None
     return HeldOut(images, plan.start.preprocessing, plan.config.threads)

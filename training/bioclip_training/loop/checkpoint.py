@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
 STATE_VERSION = 1
 LADDER = "ladder.json"
-MAY_DIFFER = frozenset({"config.output", "config.workers", "config.cache_mb", "config.device", "made_with", "world"})
+MAY_DIFFER = frozenset(
+    {
+        "config.output",
+        "config.workers",
+        "config.cache_mb",
+        "config.device",
+        "config.replace_prefix",
+        "made_with",
+        "world",
+    }
+)
 """Settings that may differ in a resumed run: on one device and with as many processes they change its speed only."""
 
 _STATES_KEPT = 2  # if the newest is damaged, the one before it serves

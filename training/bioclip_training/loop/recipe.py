@@ -163,6 +163,8 @@ class TrainConfig:
     """Number of decoding threads; 0 is one per core."""
     cache_mb: int = field(default=2048, metadata={"low": 0, "high": 10**7})
     """Megabytes of decoded images kept in memory."""
+    replace_prefix: tuple[str, ...] = field(default=(), metadata={"metavar": "OLD=NEW"})
+    r"""Replace the beginning of the images' file names, for moved folders: 'D:\survey=photos'."""
     seed: int = field(default=0, metadata={"low": 0, "high": 2**31})
     """Random seed."""
     tell: Callable[[TrainingProgress], None] | None = field(default=None, compare=False, repr=False)
