@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -135,13 +137,25 @@ def page_of_failures(connection: Connection, run: Run, after: int) -> tuple[list
     return found, rows[-1].position if rows else after
 
 
+# Parts of a reason that differ from one failure to the next: quoted values, paths and addresses, numbers.
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\d[\d.,:]*")
+
+
 def failure_counts(connection: Connection, run: Run) -> dict[tuple[str, str], int]:
-    """Return the number of failed items by stage and reason, most frequent first."""
+    """Return the number of failed items by stage and reason, most frequent first.
+
+    Reasons that differ only in names, numbers and quoted values are counted under the first of them.
+    """
     table = schema.failures.c
     count = func.count()
     query = select(table.stage, table.reason, count).where(table.run == run.id).group_by(table.stage, table.reason)
-    rows = connection.execute(query.order_by(count.desc(), table.stage, table.reason))
-    return {(stage, reason): number for stage, reason, number in rows}
+    first: dict[tuple[str, str], str] = {}
+    counts = Counter[tuple[str, str]]()
+    for stage, reason, number in connection.execute(query.order_by(count.desc(), table.stage, table.reason)):
+        kind = stage, _PARTICULARS.sub("…", reason)
+        first.setdefault(kind, reason)
+        counts[kind] += number
+    return {(stage, first[stage, kind]): number for (stage, kind), number in counts.most_common()}
 
 
 def page_of_media(connection: Connection, address: str | None, after: int) -> tuple[list[MediaItem], int]:

@@ -307,6 +307,14 @@ def test_a_failure_has_its_reason_and_counts_its_attempts(store: Store, run: Run
     assert (item.status, item.failure) == ("failed", Failure("decode", "it is still empty"))
 
 
+def test_failures_that_differ_only_in_names_and_numbers_are_counted_together(store: Store, run: Run) -> None:
+    reasons = ["row 3: file 'a.jpg' is in /x/y", "row 40: file 'b c.jpg' is in /z", "the file is empty (0 bytes)"]
+    for number, reason in enumerate(reasons):
+        (listed,) = list_uris(store, run, f"{number}.jpg")
+        store.commit(run, [failed(listed, reason)])
+    assert store.failure_counts(run) == {("decode", reasons[0]): 2, ("decode", reasons[2]): 1}
+
+
 def test_an_answer_removes_the_failure_and_a_failure_the_regions(store: Store, run: Run) -> None:
     (listed,) = list_uris(store, run, "a.jpg")
     store.commit(run, [failed(listed)])
