@@ -78,6 +78,7 @@ class Builtins:
         from bioclip_plugin.formats.camtrap_dp.read import CamtrapDpSource
         from bioclip_plugin.formats.darwin_core.read import DarwinCoreSource
         from bioclip_plugin.formats.megadetector.read import MegaDetectorSource
+        from bioclip_plugin.formats.pytorch_wildlife.read import PytorchWildlifeSource
         from bioclip_plugin.formats.speciesnet.read import SpeciesNetSource
         from bioclip_plugin.formats.tables.read import TableSource
         from bioclip_plugin.formats.webdataset.read import ShardsSource
@@ -91,6 +92,7 @@ class Builtins:
             DarwinCoreSource(),
             MegaDetectorSource(),
             SpeciesNetSource(),
+            PytorchWildlifeSource(),
             ShardsSource(),
             FolderSource(self._manager.media_suffixes()),
             TableSource(),

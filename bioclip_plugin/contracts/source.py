@@ -40,6 +40,8 @@ _UNTIL_EXIT = TemporaryFolders()
 
 VideoClock = Literal["utc", "local", "file-date"]
 """Meaning of the times in videos."""
+TurnedBoxes = Literal["refuse", "upright", "stored"]
+"""Meaning of boxes on images that EXIF turns: unknown, of the upright image, or of the pixels as they are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class ListingOptions(TableOptions):
     """Folder where the relative paths in a table or in another program's file begin."""
     detection_threshold: float = field(default=0.2, metadata={"low": 0, "high": 1})
     """Confidence from which a detector's box is classified; boxes below it are kept without a name."""
+    turned_boxes: TurnedBoxes = "refuse"
+    """Meaning of boxes on images that EXIF turns, for formats that do not define it."""
     allow_outside: bool = False
     """Follow paths in a file that lead out of the base folder."""
     frames_per_second: float = field(default=1.0, metadata={"above": 0})

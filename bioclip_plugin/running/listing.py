@@ -26,6 +26,11 @@ Expand = Callable[[MediaItem, ListingOptions], Iterable[Entry] | None]
 Known = Callable[[str | None], Iterator[MediaItem]]
 """Function that returns the items that a store knows under an address, or all of them for None."""
 
+_JSON_ADVICE = (
+    "known are MegaDetector results, SpeciesNet predictions, detections of PyTorch-Wildlife, plain lists of detections "
+    "([{file, detections}]), and the datapackage.json of Camtrap DP; convert COCO Camera Traps with megadetector-utils "
+    "(megadetector.data_management.cct_to_md), give one of these, or images (is the file complete?)"
+)
 _MOST_AHEAD = 64  # entries listed per entry taken: the total is known after about 2% of the run
 _SPOOL_IN_MEMORY_BYTES = 8 << 20
 _SPOOL_BYTES = 512 << 20  # on a disk that may be small; beyond this the listing waits for the work
@@ -136,10 +141,7 @@ def source_of(address: str, sources: Sequence[Source]) -> Source:
             f"{shown} does not exist{near_hint(address) or f'; give a path of one of these kinds: {names}'}"
         )
     if beginning(path_of(address)).text:
-        raise SourceError(
-            f"{shown} is JSON of an unknown kind: known are MegaDetector results, SpeciesNet predictions and the "
-            "datapackage.json of Camtrap DP; give one of them (is the file complete?), or images"
-        )
+        raise SourceError(f"{shown} is JSON of an unknown kind: {_JSON_ADVICE}")
     raise SourceError(f"{shown} cannot be listed; give one of these kinds: {names}")
 
 

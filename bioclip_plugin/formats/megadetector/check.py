@@ -18,6 +18,7 @@ MOST = 1_000
 
 _FAILURES = ("image access failure", "inference failure")
 _MISSING_SHOWN = 20  # missing images that are named
+_OLDEST_CHECKED = 1.3  # by megadetector-utils
 _HOSTS_KEEP = 5  # classifications per detection
 _DESCRIPTIONS = "classification_category_descriptions"
 _MEMBERS = frozenset(("info", "images", "detection_categories", "classification_categories", _DESCRIPTIONS))
@@ -255,6 +256,8 @@ def _info_faults(info: Any) -> Iterator[Fault]:
         yield Fault("info", str(error))
         return
     given = info["format_version"]
+    if float(given) < _OLDEST_CHECKED:
+        yield Fault("info", "readers of the format need version 1.3 or later", repr(given), "warning")
     if not isinstance(given, str):
         severity: Severity = "warning" if given < 1.6 else "error"
         yield Fault("info", 'format_version must be a text, such as "1.6"', repr(given), severity)

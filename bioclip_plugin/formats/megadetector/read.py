@@ -1,4 +1,4 @@
-"""The MegaDetector source: batch results of format 1.3 to 1.6, each image with its boxes."""
+"""The MegaDetector source: batch results of format 1.0 to 1.6, each image with its boxes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ from bioclip_plugin.formats.shared.detections import (
     without_boxes,
 )
 from bioclip_plugin.formats.shared.paths import located
+from bioclip_plugin.formats.shared.pixel_boxes import header_of, turned_reason, upright_region
 from bioclip_plugin.formats.shared.streamed_json import Beginning, beginning, elements, kind_of, members
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.items.time_zones import in_zone
 
-VERSIONS = ("1.3", "1.4", "1.5", "1.6")
+VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6")
 """Versions of the format that are read; the last one is written."""
 
 _OWN_MEMBERS = ("detection_categories", "classification_categories", "classification_category_descriptions")
@@ -59,7 +60,7 @@ class MegaDetectorSource:
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
         path, listed = path_of(address), uri_of(address)
         duplicates = Duplicates()
-        reader = ImageReader(listed, _survey(path, listed, duplicates), options.detection_threshold, options.time_zone)
+        reader = ImageReader(listed, _survey(path, listed, duplicates, options), options)
         for number, record in members(path, "images"):
             try:
                 name = name_in(record, number, "file", "images", duplicates)
@@ -101,7 +102,7 @@ def version_of(info: Any) -> str:
     return version
 
 
-def _survey(path: Path, listed: str, duplicates: Duplicates) -> Header:
+def _survey(path: Path, listed: str, duplicates: Duplicates, options: ListingOptions) -> Header:
     """Read the members beside the images, and note the files of these."""
     head: dict[str, Any] = {}
     for _, image in elements(path, "images", head):
@@ -111,25 +112,40 @@ def _survey(path: Path, listed: str, duplicates: Duplicates) -> Header:
         raise SourceError(f"{listed} lacks images: a MegaDetector file has an array of that name")
     if not isinstance(head["images"], list):
         raise SourceError(f"{listed}: images is {kind_of(head['images'])}; it must be an array")
+    info = head["info"] if isinstance(head.get("info"), dict) else {}
+    version, metadata = info.get("format_version"), info.get("detector_metadata")
     try:
-        version_of(head.get("info"))
-        categories = _names_in(head, "detection_categories")
+        if version is not None:
+            version_of(info)
+        categories = _names_in(head, _OWN_MEMBERS[0])
         classes = {} if head.get(_OWN_MEMBERS[1]) is None else _names_in(head, _OWN_MEMBERS[1])
     except UsageError as error:
         raise SourceError(f"{listed}: {error}") from error
-    info = head["info"]
-    version, metadata = info["format_version"], info.get("detector_metadata")
-    if not isinstance(version, str):
+    if version is None:
+        options.findings.add(
+            "files of MegaDetector's format do not state its version; they are read by their shape", listed
+        )
+    elif not isinstance(version, str):
         log.warning("%s: format_version %s is a number; it is read as the text %r", listed, version, str(version))
     detector_version = metadata.get("megadetector_version") if isinstance(metadata, dict) else None
-    return Header(categories, classes, str(info.get("detector") or ""), str(detector_version or ""))
+    descriptions = head[_OWN_MEMBERS[2]] if isinstance(head.get(_OWN_MEMBERS[2]), dict) else {}
+    return Header(
+        categories,
+        classes,
+        str(info.get("detector") or ""),
+        str(detector_version or ""),
+        {key: text for key, text in descriptions.items() if isinstance(text, str)},
+        # PyTorch-Wildlife does not state a version, and counts from 0, which elsewhere means empty.
+        may_be_turned=version is None and categories.get("0", "").strip().lower() == "animal",
+    )
 
 
 def _names_in(head: Mapping[str, Any], member: str) -> Mapping[str, str]:
     names = head.get(member)
     if not isinstance(names, dict):
         raise UsageError(
-            f"{member} is {'missing' if names is None else kind_of(names)}; it must be an object with the name of each id"
+            f"{member} is {'missing' if names is None else kind_of(names)}; it must be an object with the name of each id, "
+            'such as {"1": "animal", "2": "person", "3": "vehicle"} for MegaDetector; PyTorch-Wildlife counts from 0'
         )
     for key, name in names.items():
         if not isinstance(name, str) or not name.strip():
@@ -150,13 +166,17 @@ class Header:
     """Names of classifications by id; empty if no classifier has run."""
     detector: str
     detector_version: str
+    descriptions: Mapping[str, str]
+    """Taxonomy of classifications by id, where the file states it."""
+    may_be_turned: bool = False
+    """True for boxes that may be of the stored pixels where EXIF turns an image, as in files of PyTorch-Wildlife."""
 
 
 class _Detection(NamedTuple):
     frame: int | None
     region: Region
-    classes: list[list[Any]]
-    """Names and probabilities from another classifier."""
+    classes: list[tuple[str, float]]
+    """Ids and probabilities from another classifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +187,7 @@ class ImageReader:
     """The file's name in messages."""
     header: Header
     """Its information about all images."""
-    threshold: float
-    """Confidence from which a box is classified."""
-    time_zone: str | None = None
-    """Zone of times that do not state one."""
+    options: ListingOptions
 
     def items(self, entry: Entry) -> Iterator[MediaItem | Unlisted]:
         """Yield the items of one entry, one or one per frame with boxes, and a message for each box that is dropped."""
@@ -187,6 +204,12 @@ class ImageReader:
             yield Unlisted(entry.uri, reason, known=self._item_of(entry))
             return
         found, dropped = self._detections(entry, listed)
+        if found and self.header.may_be_turned:
+            try:
+                found = self._upright(entry, found)
+            except UsageError as error:
+                yield Unlisted(entry.uri, f"images[{entry.number}] {entry.name!r}: {error}", known=self._item_of(entry))
+                return
         if dropped and not found:  # an item without boxes would mean that the detector found nothing
             yield without_boxes(self._item_of(entry), dropped)
             return
@@ -204,6 +227,22 @@ class ImageReader:
     def _item_of(self, entry: Entry) -> MediaItem:
         return MediaItem(entry.uri, entry.path, **self._facts(entry.record))
 
+    def _upright(self, entry: Entry, found: list[_Detection]) -> list[_Detection]:
+        """Return the boxes of an image that EXIF turns as boxes of the upright image.
+
+        Raises:
+            UsageError: if the user has not stated what they mean.
+        """
+        try:
+            orientation = header_of(entry.path).orientation
+        except UsageError:  # a video, or a file that cannot be read: reading it reports that
+            return found
+        if orientation == 1 or self.options.turned_boxes == "upright":
+            return found
+        if self.options.turned_boxes == "refuse":
+            raise UsageError(turned_reason(orientation))
+        return [one._replace(region=upright_region(one.region, orientation)) for one in found]
+
     def _by_frame(self, entry: Entry, found: list[_Detection]) -> Iterator[MediaItem]:
         """Yield one item per frame. The first one keeps all metadata; the others have only the frame rate."""
         frames: dict[int, list[_Detection]] = {}
@@ -213,12 +252,25 @@ class ImageReader:
         metadata = facts.get("metadata", {})
         for frame in sorted(frames) or [0]:
             detections = frames.get(frame, [])
-            classes = [{"bbox": one.region.xywh, "classes": one.classes} for one in detections if one.classes]
+            classes = [self._classes(one) for one in detections if one.classes]
             facts["metadata"] = {**metadata, "classifications": classes} if classes else metadata
             yield MediaItem(
                 entry.uri, entry.path, frame, regions=tuple(one.region for one in detections), detected=True, **facts
             )
             metadata = {name: value for name, value in metadata.items() if name == "frame_rate"}
+
+    def _classes(self, one: _Detection) -> dict[str, Any]:
+        """Return another classifier's answer for one box, with the taxonomy that the file states."""
+        answer: dict[str, Any] = {
+            "bbox": one.region.xywh,
+            "classes": [[self.header.classes.get(key, key), score] for key, score in one.classes],
+        }
+        taxa = {
+            self.header.classes.get(key, key): self.header.descriptions[key]
+            for key, _ in one.classes
+            if key in self.header.descriptions
+        }
+        return answer | ({"descriptions": taxa} if taxa else {})
 
     def _facts(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of an item that an entry states besides its boxes; values that fit no field are metadata."""
@@ -227,7 +279,7 @@ class ImageReader:
             return {}
         captured_at = moment_of(rest.get("datetime"))
         if captured_at is not None:
-            captured_at = in_zone(captured_at, self.time_zone)
+            captured_at = in_zone(captured_at, self.options.time_zone)
             del rest["datetime"]
         latitude, longitude = position_of(rest.get("latitude"), rest.get("longitude"))
         if latitude is not None:
@@ -278,11 +330,11 @@ class ImageReader:
             self.header.detector_version,
             word if word in _WORDS else name.strip(),
             confidence,
-            word not in NOT_NAMED and confidence >= self.threshold,
+            word not in NOT_NAMED and confidence >= self.options.detection_threshold,
         )
-        pairs, classes = detection.get("classifications"), self.header.classes
+        pairs = detection.get("classifications")
         kept = [  # malformed ones are skipped, since they are only kept to look at
-            [classes.get(str(pair[0]), str(pair[0])), pair[1]]
+            (str(pair[0]), pair[1])
             for pair in (pairs if isinstance(pairs, list) else ())
             if isinstance(pair, list) and len(pair) == 2 and is_number(pair[1])
         ]

@@ -53,6 +53,15 @@ def upright(width: float, height: float, orientation: int) -> tuple[float, float
     return (height, width) if orientation >= 5 else (width, height)
 
 
+def upright_box(box: Box, orientation: int) -> Box:
+    """Return a box of the stored image as a box of the upright one: fractions x, y, width, height of either."""
+    _, swap, flip_x, flip_y = _ORIENTATIONS[orientation]
+    x, y, w, h = box
+    x = 1 - x - w if flip_x else x
+    y = 1 - y - h if flip_y else y
+    return (y, x, h, w) if swap else (x, y, w, h)
+
+
 def checked(box: Box | None) -> Box:
     """Return the box, or that of the whole image for None.
 

@@ -35,6 +35,7 @@ MAX_LISTED_PIXELS = 1_000_000_000
 # recognises (HDF5, GRIB), and those without a signature. HEIF works if the host has registered a plugin for it.
 FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP", "WEBP", "JPEG2000", "PPM", "AVIF", "HEIF", "PSD", "QOI")
 
+_HEADER_BYTES = 1 << 18  # in which the header of nearly any photo ends
 _JPEG_SCALES = (8, 4, 2, 1)
 """Fractions that the decoder offers."""
 _OVERSAMPLING = 2
@@ -141,6 +142,27 @@ def upright_size(data: bytes, *, frame: int = 0) -> tuple[int, int]:
         image = _opened(data, frame)
         width, height = upright(image.width, image.height, _orientation(image))
         return int(width), int(height)
+
+
+def stored_size(path: str | os.PathLike[str]) -> tuple[int, int, int]:
+    """Return width and height of the pixels of an image file as they are stored, and the EXIF orientation.
+
+    Of most files only the beginning is read.
+
+    Raises:
+        ImageError: if it cannot be read, or is not an image.
+    """
+    path = Path(path)
+    size = path.stat().st_size if path.is_file() else 0
+    if size > _HEADER_BYTES:
+        # Anything may happen in a file that is cut here; what is wrong with the file itself is found below.
+        with suppress(Exception):
+            image = _opened(read_bytes(path, (0, _HEADER_BYTES)), 0)
+            return image.width, image.height, _orientation(image)
+    data = read_bytes(path)
+    with _reasons(data):
+        image = _opened(data, 0)
+        return image.width, image.height, _orientation(image)
 
 
 def _crops(

@@ -15,8 +15,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
-from bioclip_core.errors import UsageError
-from bioclip_core.images.decoding import decode_regions, orientation_of, prepare, upright_size
+from bioclip_core.errors import ImageError, UsageError
+from bioclip_core.images import decoding
+from bioclip_core.images.crops import upright_box
+from bioclip_core.images.decoding import (
+    decode_regions,
+    orientation_of,
+    prepare,
+    read_bytes,
+    stored_size,
+    upright_size,
+)
 from bioclip_core.preprocessing import Interpolation, Preprocessing, ResizeMode
 
 SQUASH = Preprocessing(size=64, resize_mode="squash", interpolation="bilinear")
@@ -192,6 +201,41 @@ def test_orientation_six_is_read_from_each_kind_of_file(kind: str) -> None:
     # Rotated clockwise by 90°, so the left edge becomes the upper one.
     assert (ours[0] > 240).all()
     assert (ours[3] < 15).all()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_box_of_the_stored_pixels_becomes_the_same_place_in_the_upright_image(
+    orientation: int, kind: str, tmp_path: Path
+) -> None:
+    image = Image.new("RGB", (160, 80), "black")
+    image.paste("white", (16, 8, 64, 40))
+    (tmp_path / "a").write_bytes(data := with_orientation(image, orientation, kind))
+    assert stored_size(tmp_path / "a") == (160, 80, orientation)
+    box = upright_box((0.1, 0.1, 0.3, 0.4), orientation)
+    (ours,) = decode_regions(data, [box], replace(SQUASH, size=8))
+    assert (ours[2:-2, 2:-2] > 240).all()
+
+
+def test_only_the_beginning_of_a_large_file_is_read_for_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(with_orientation(photo(301, 200), 6, "JPEG") + bytes(1 << 20))
+    read: list[tuple[int, int] | None] = []
+
+    def counted(path: Path, span: tuple[int, int] | None = None) -> bytes:
+        read.append(span)
+        return read_bytes(path, span)
+
+    monkeypatch.setattr(decoding, "read_bytes", counted)
+    assert stored_size(path) == (301, 200, 6)
+    assert read == [(0, 1 << 18)]
+    (tmp_path / "b.jpg").write_bytes(b"no image")
+    with pytest.raises(ImageError, match="not an image"):
+        stored_size(tmp_path / "b.jpg")
+    with pytest.raises(ImageError, match="does not exist"):
+        stored_size(tmp_path / "c.jpg")
 
 
 def test_an_image_in_memory_is_turned_upright_and_not_changed() -> None:

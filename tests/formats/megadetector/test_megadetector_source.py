@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from megadetector_samples import CATEGORIES, INFO, detection, image, listed, only_item, results, written
+from PIL import Image
 
 from bioclip_core.errors import SourceError
+from bioclip_core.findings import Findings
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.megadetector.read import MegaDetectorSource
@@ -85,8 +87,8 @@ def test_other_files_are_left_to_others(tmp_path: Path) -> None:
 # -- versions and header -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", ["1.3", "1.4", "1.5", "1.6"])
-def test_versions_from_1_3_to_1_6_are_read(version: str) -> None:
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6"])
+def test_versions_from_1_0_to_1_6_are_read(version: str) -> None:
     assert only_item(results(image("a.jpg"), info={"format_version": version})).uri == "a.jpg"
 
 
@@ -96,10 +98,11 @@ def test_a_version_that_is_a_number_is_read_with_a_warning(caplog: pytest.LogCap
     assert caplog.text.count("md.json: format_version 1.4 is a number") == 1
 
 
-@pytest.mark.parametrize("version", ["1.2", "1.7", "2", 20261015, 1.0, "x", True, ["1.6"]])
+@pytest.mark.parametrize("version", ["0.9", "1.7", "2", 20261015, 1.7, "x", True, ["1.6"]])
 def test_another_version_is_refused_by_name(version: Any) -> None:
     with pytest.raises(
-        SourceError, match=r"format_version .* is unknown: supported are versions 1\.3, 1\.4, 1\.5, 1\.6"
+        SourceError,
+        match=r"format_version .* is unknown: supported are versions 1\.0, 1\.1, 1\.2, 1\.3, 1\.4, 1\.5, 1\.6",
     ):
         listed(results(image("a.jpg"), info={"format_version": version}))
 
@@ -107,8 +110,6 @@ def test_another_version_is_refused_by_name(version: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"info": {}}, "info.format_version is missing"),
-        ({"info": None}, "info.format_version is missing"),
         ({"detection_categories": None}, "detection_categories is missing"),
         ({"detection_categories": ["animal"]}, "detection_categories is an array"),
         ({"detection_categories": {"1": " "}}, r"detection_categories\['1'\] is ' '; it must be a name"),
@@ -121,6 +122,92 @@ def test_a_header_that_cannot_be_used_is_an_error_of_the_whole_file(change: Any,
         listed({**results(), **change})
     with pytest.raises(SourceError, match="lacks images"):
         listed({"info": INFO, "detection_categories": CATEGORIES})
+
+
+@pytest.mark.parametrize("info", [{}, None, {"detector": "md_v4.1.0.pb"}, "unknown"])
+def test_a_file_without_a_version_is_read_by_its_shape_and_that_is_reported(info: Any) -> None:
+    findings = Findings()
+    item = only_item(results(image("a.jpg", detection()), info=info), findings=findings)
+    assert [region.category for region in item.regions] == ["animal"]
+    assert list(findings.lines()) == [
+        "1 files of MegaDetector's format do not state its version; they are read by their shape (the first: md.json)"
+    ]
+
+
+def test_a_file_of_2019_is_read_with_its_own_keys_as_metadata() -> None:
+    old = {
+        "info": {"detector": "megadetector_v3", "detection_completion_time": "2019-05-22 02:12:19", "format_version": "1.0"},
+        "detection_categories": {"1": "animal", "2": "person"},
+        "images": [
+            {"file": "a.jpg", "meta": "site 7", "max_detection_conf": 0.926, "detections": [detection(conf=0.926)]},
+            {"file": "b.jpg", "max_detection_conf": 0.0, "detections": []},
+            {"file": "c.jpg", "failure": "Failure image access", "detections": None},
+        ],
+    }  # fmt: skip
+    first, empty, failed = listed(old)
+    assert isinstance(first, MediaItem)
+    assert isinstance(empty, MediaItem)
+    assert (first.metadata, first.regions[0].detector) == (
+        {"meta": "site 7", "max_detection_conf": 0.926},
+        "megadetector_v3",
+    )
+    assert (empty.regions, empty.detected) == ((), True)
+    assert isinstance(failed, Unlisted)
+    assert failed.reason == "Failure image access"
+
+
+def test_the_taxonomy_of_another_classifier_is_kept_with_its_names() -> None:
+    found = detection(classifications=[["3", 0.8], ["9", 0.1]])
+    item = only_item(
+        results(
+            image("a.jpg", found),
+            classification_categories={"3": "elk", "9": "moose"},
+            classification_category_descriptions={"3": "x;mammalia;artiodactyla;cervidae;cervus;canadensis;elk"},
+        )
+    )
+    (answer,) = item.metadata["classifications"]
+    assert answer["classes"] == [["elk", 0.8], ["moose", 0.1]]
+    assert answer["descriptions"] == {"elk": "x;mammalia;artiodactyla;cervidae;cervus;canadensis;elk"}
+
+
+# -- PyTorch-Wildlife's files for Timelapse, whose boxes may be of the stored pixels ------------------------------------
+
+
+def timelapse(*images: Any, **more: Any) -> dict[str, Any]:
+    """Return a file as PyTorch-Wildlife writes it for Timelapse: without a version, with categories from 0."""
+    return {
+        "info": {"detector": "megadetector_v5"},
+        "detection_categories": {"0": "animal", "1": "person", "2": "vehicle"},
+        "images": [{"max_detection_conf": "", **one} for one in images],
+        **more,
+    }
+
+
+def turned_photo(path: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (200, 100)).save(path, exif=exif)
+
+
+def test_pytorch_wildlife_counts_its_categories_from_0() -> None:
+    turned_photo("a.jpg", 1)
+    item = only_item(timelapse(image("a.jpg", detection("0", classifications=[]), detection("1", bbox=(0, 0, 1, 1)))))
+    assert [(one.category, one.classified) for one in item.regions] == [("animal", True), ("person", False)]
+    with pytest.raises(SourceError, match=r"detection_categories is missing; .* PyTorch-Wildlife counts from 0"):
+        listed(timelapse(image("a.jpg"), detection_categories=None))
+
+
+def test_boxes_of_pytorch_wildlife_on_a_turned_image_need_a_statement() -> None:
+    turned_photo("a.jpg", 6)
+    content = timelapse(image("a.jpg", detection("0", bbox=(0.1, 0.2, 0.3, 0.4))))
+    (skipped,) = listed(content)
+    assert isinstance(skipped, Unlisted)
+    assert "EXIF turns the image (orientation 6)" in skipped.reason
+    assert "--turned-boxes upright, or stored" in skipped.reason
+    assert only_item(content, turned_boxes="upright").regions[0].xywh == [0.1, 0.2, 0.3, 0.4]
+    assert only_item(content, turned_boxes="stored").regions[0].xywh == pytest.approx([0.4, 0.1, 0.4, 0.3])
+    assert only_item(results(*content["images"], detection_categories=content["detection_categories"])).regions
+    assert only_item(timelapse(image("missing.jpg", detection("0")))).regions
 
 
 def test_broken_json_is_reported_before_the_first_image(tmp_path: Path) -> None:
