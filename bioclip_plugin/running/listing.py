@@ -15,7 +15,7 @@ from typing import IO, Self
 from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source, TemporaryFolders
-from bioclip_plugin.formats.shared.paths import unused_prefixes
+from bioclip_plugin.formats.shared.paths import moved_name, unused_prefixes
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.store.records import StatedReview
@@ -77,7 +77,7 @@ class Listing:
             SourceError: if an address cannot be read as a whole.
         """
         if not self._sources and self._known:
-            yield from self._known(None)
+            yield from map(self._moved, self._known(None))
         for address, source in self._sources:
             is_empty = True
             for entry in source.items(address, self._options) if source else ():
@@ -85,7 +85,7 @@ class Listing:
                 parts = self._expand(entry, self._options) if self._expand and isinstance(entry, MediaItem) else None
                 yield from (entry,) if parts is None else parts
             if is_empty and self._known and address != "-":
-                yield from self._known(uri_of(address))
+                yield from map(self._moved, self._known(uri_of(address)))
         for old in unused_prefixes(self._options):
             self._options.findings.add("beginnings in --replace-prefix do not fit any file name", old)
 
@@ -103,6 +103,11 @@ class Listing:
         for address, source in self._sources:
             if isinstance(source, ReviewingSource):
                 yield from source.reviews(address, self._options)
+
+    def _moved(self, item: MediaItem) -> MediaItem:
+        """Return an item of the store with the file that its name now means; its name stays."""
+        moved = moved_name(item.uri, Path(), self._options)
+        return replace(item, path=moved[1] / moved[0]) if moved else item
 
     def close(self) -> None:
         """Remove what sources unpacked."""

@@ -228,3 +228,15 @@ def test_a_listing_of_a_session_with_a_store_answers_stored_items_whose_files_ar
         assert [entry.uri for entry in session.listing([])] == [str(image)]
         with pytest.raises(SourceError, match="nowhere does not exist"):
             session.listing(["nowhere"])
+
+
+def test_the_stores_images_are_found_under_a_replaced_beginning_and_keep_their_names(tmp_path: Path) -> None:
+    options = ListingOptions(replace_prefix=(f"/mnt/old={tmp_path}", "/elsewhere=/x"))
+    known = [MediaItem("/mnt/old/a.jpg"), MediaItem("b.jpg")]
+    with Listing([], [], options, known=lambda _: iter(known)) as listing:
+        items = [entry for entry in listing if isinstance(entry, MediaItem)]
+    assert [(item.uri, item.path) for item in items] == [("/mnt/old/a.jpg", tmp_path / "a.jpg"), ("b.jpg", None)]
+    assert list(options.findings.lines()) == [
+        f"file names had their beginning /mnt/old replaced: 1 (the first: /mnt/old/a.jpg is read as {tmp_path / 'a.jpg'})",
+        "beginnings in --replace-prefix do not fit any file name: 1 (the first: /elsewhere)",
+    ]
