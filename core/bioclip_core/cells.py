@@ -111,13 +111,17 @@ def day_of(cell: object) -> date | None:
         return None
 
 
+UNDECODED = re.compile("[\udc80-\udcff]")
+"""A byte that could not be decoded, kept as a surrogate."""
+_WINDOWS_1252 = {
+    0xDC00 + byte: bytes([byte]).decode("latin-1" if byte in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else "cp1252")
+    for byte in range(0x80, 0x100)
+}
+
+
 def latin_1(text: str) -> str:
-    """Return text whose bytes were not UTF-8 (kept as surrogates) read as Latin-1, and other text unchanged."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogateescape").decode("latin-1")
-    return text
+    """Return text whose bytes were not UTF-8 (kept as surrogates) read as Latin-1 in Windows' form, and other text unchanged."""
+    return text if text.isascii() or not UNDECODED.search(text) else text.translate(_WINDOWS_1252)
 
 
 def json_value(value: Any) -> Any:

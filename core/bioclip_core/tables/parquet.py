@@ -1,0 +1,69 @@
+"""Tables in Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bioclip_core.errors import SourceError
+from bioclip_core.findings import Findings
+from bioclip_core.tables.options import TableOptions
+from bioclip_core.tables.rows import Headings, Table, TableRow
+
+PARQUET = b"PAR1"
+_BATCH = 4096  # rows in memory at a time
+
+
+def open_parquet(path: Path, name: str, options: TableOptions, findings: Findings, fields: Sequence[str] = ()) -> Table:
+    """Return the table of a Parquet file.
+
+    Raises:
+        SourceError: if it cannot be read.
+        UsageError: for a ``--column`` that does not fit.
+    """
+    import pyarrow.parquet
+
+    try:
+        written = list(pyarrow.parquet.read_schema(path).names)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise SourceError(f"the table {name} cannot be read as Parquet: {error}") from error
+    headings = Headings(written, options.headings, fields, name)
+    return Table(name, "parquet", headings, lambda: _rows(path, name, headings, findings))
+
+
+def _rows(path: Path, name: str, headings: Headings, findings: Findings) -> Iterator[TableRow]:
+    import pyarrow.parquet
+
+    headings.report(findings)
+    named = [(place, headings.name_of(place)) for place in range(len(headings.names))]
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            number = 0
+            for batch in map(_without_nanoseconds, file.iter_batches(batch_size=_BATCH)):
+                columns = [batch.column(place).to_pylist() for place, _ in named]
+                for values in zip(*columns, strict=True):
+                    number += 1
+                    cells = {
+                        heading: value
+                        for (_, heading), value in zip(named, values, strict=True)
+                        if not _is_empty(value)
+                    }
+                    yield TableRow(number, number, cells)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise SourceError(f"the table {name} cannot be read as Parquet: {error}") from error
+
+
+def _without_nanoseconds(batch: Any) -> Any:
+    """Return a batch with times in microseconds, which Python has; for nanoseconds pyarrow would import pandas."""
+    import pyarrow as pa
+
+    for place, field in enumerate(batch.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            moments = pa.timestamp("us", field.type.tz)
+            batch = batch.set_column(place, field.name, batch.column(place).cast(moments, safe=False))
+    return batch
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and not value.strip())  # NaN differs from itself
