@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from bioclip_core.errors import DataError
+from bioclip_core.files.near_names import near_hint
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
 from bioclip_plugin.commands.export import exporter_of, print_problems
 from bioclip_plugin.commands.options import json_option
@@ -44,7 +45,7 @@ def validate(
     bioclip-plugin validate package.zip --json
     """
     if not path.exists():
-        raise DataError(f"{path} does not exist; give a file or a folder to check")
+        raise DataError(f"{path} does not exist{near_hint(path)}; give a file or a folder to check")
     exporters = plugins_of(ctx).exporters()
     try:
         recognised = [name for name, exporter in exporters.items() if format_name or exporter.recognises(path)]

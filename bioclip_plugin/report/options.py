@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bioclip_core.errors import DataError, UsageError
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.contracts.export import Selection
 
@@ -50,7 +51,7 @@ class ReportOptions(PathOptions):
                 "give a table of names with --names FILE.csv (scientificName, language, vernacularName)"
             )
         if self.base_folder is not None and not self.base_folder.is_dir():
-            raise DataError(f"base_folder {self.base_folder}: this folder does not exist")
+            raise DataError(f"base_folder {self.base_folder}: this folder does not exist{near_hint(self.base_folder)}")
 
     def size_for(self, images: int) -> int:
         """Return the pixels of a thumbnail's longer side in a report of this number of images."""

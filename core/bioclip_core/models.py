@@ -13,6 +13,7 @@ from typing import Any
 from bioclip_core.device import Compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import ModelError, ModelUnavailable, UnknownModel
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.hub import hub_file
 from bioclip_core.identity import file_sha256, settings_id
 from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD, Preprocessing, preprocessing_of
@@ -158,7 +159,7 @@ class _Search:
 
     def in_folder(self, source: str, folder: Path, *, revision: str = "", weights: Path | None = None) -> FoundModel:
         if not folder.is_dir():
-            raise UnknownModel(f"model {self.name!r}: the folder {folder} does not exist")
+            raise UnknownModel(f"model {self.name!r}: the folder {folder} does not exist{near_hint(folder)}")
         config = _read_config(self.name, folder / CONFIG)
         weights = weights or next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
         if weights is None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError, LabelSetError, UsageError
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.identity import settings_id
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 
@@ -327,7 +328,7 @@ def encoded(table: Any) -> Any:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise LabelSetError(
-            f"label set {folder}: no such folder; make one with: bioclip-plugin labels build TABLE --output {folder}"
+            f"label set {folder}: no such folder{near_hint(folder)}; make one with: bioclip-plugin labels build TABLE --output {folder}"
         )
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_core.errors import ImageError
+from bioclip_core.errors import BioclipError, ImageError
 from bioclip_core.files.near_names import near_hint, near_names, same_name
 from bioclip_core.images.decoding import read_bytes
+from bioclip_core.labels.label_set import LabelSet
+from bioclip_training.catalog.rows import Catalog
 
 NAME = "Été/cam 1/IMG_1.JPG"
 
@@ -84,3 +87,12 @@ def test_a_file_that_came_since_the_last_question_is_proposed(folder: Path) -> N
 def test_every_way_to_write_the_name_leads_to_the_file(change: object, form: str, slash: str) -> None:
     written = unicodedata.normalize(form, change(NAME)).replace("/", slash)  # type: ignore[operator]
     assert written == NAME or near_names(written) == [NAME]
+
+
+@pytest.mark.parametrize("opened", [LabelSet.open, Catalog.open])
+def test_whatever_is_opened_by_name_is_proposed_in_its_own_letter_case(
+    folder: Path, opened: Callable[[str], object]
+) -> None:
+    (folder / "Leaves").touch()
+    with pytest.raises(BioclipError, match="'Leaves' exists, whose name differs only in letter case"):
+        opened("leaves")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import SourceError
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.whole import write_whole
 from bioclip_core.taxonomy import RANKS, Taxon
 
@@ -114,7 +115,7 @@ def _no_manifest(folder: Path, error: OSError) -> str:
     if (folder / UNFINISHED_FOLDER).is_dir():
         return f"the shards in {folder} are not finished; the command that began them continues where it stopped"
     if not folder.is_dir():
-        return f"the folder {folder} does not exist, so it holds no shards; {make}"
+        return f"the folder {folder} does not exist, so it holds no shards{near_hint(folder)}; {make}"
     tars = len(list(folder.glob("*.tar")))
     held = f"it has {tars} tars but lacks {MANIFEST_FILE}" if tars else f"it lacks {MANIFEST_FILE}"
     if not isinstance(error, FileNotFoundError):

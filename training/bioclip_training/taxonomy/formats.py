@@ -18,6 +18,7 @@ from bioclip_core.errors import SourceError
 from bioclip_core.files.archives import archive_kind, open_archive
 from bioclip_core.files.meta_xml import META, META_BYTES, Table
 from bioclip_core.files.meta_xml import described as described_archive
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.taxonomy.metadata import Described, described
 
@@ -122,7 +123,7 @@ def _kind_of(columns: dict[str, int]) -> str | None:
 
 def _layout_of(path: Path) -> Layout:
     if not path.exists():
-        raise SourceError(f"the checklist {path} does not exist: give a file, folder or zip")
+        raise SourceError(f"the checklist {path} does not exist{near_hint(path)}: give a file, folder or zip")
     if not path.is_dir() and archive_kind(path) is None:
         return _guessed(path, "")
     names = _members(path)

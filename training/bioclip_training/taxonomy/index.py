@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bioclip_core.errors import SourceError
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.names import parse_name
 from bioclip_core.taxonomy import Taxon, kingdom_named
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, HIGHER, NameRow
@@ -145,7 +146,9 @@ class TaxonomyFile:
     def _read_meta(self) -> dict[str, str]:
         try:
             if not self.path.is_file():
-                raise SourceError(f"the taxonomy {self.path} does not exist or is not a file; {_MAKE}")
+                raise SourceError(
+                    f"the taxonomy {self.path} does not exist or is not a file{near_hint(self.path)}; {_MAKE}"
+                )
             names = ("application_id", "user_version", "page_count", "page_size")
             application, version, pages, page = (
                 self._database.execute(f"PRAGMA {name}").fetchone()[0] for name in names
