@@ -106,8 +106,9 @@ class Builtins:
         from bioclip_plugin.formats.darwin_core.write import DarwinCoreExporter
         from bioclip_plugin.formats.megadetector.write import MegaDetectorExporter
         from bioclip_plugin.formats.speciesnet.write import SpeciesNetExporter
-        from bioclip_plugin.formats.tables.write import CsvExporter, JsonLinesExporter, ParquetExporter
+        from bioclip_plugin.formats.tables.write import CsvExporter, ParquetExporter
         from bioclip_plugin.formats.tables.write_excel import ExcelExporter
+        from bioclip_plugin.formats.tables.write_json_lines import JsonLinesExporter
 
         for exporter in (
             CsvExporter(),

@@ -146,7 +146,7 @@ class _Classification:
 
     def _apply_rules(self) -> Applied:
         """Decide on the stored answers; after an interruption the same command or ``rules apply`` continues."""
-        from bioclip_plugin.formats.tables.write import objects_of
+        from bioclip_plugin.formats.tables.write_json_lines import objects_of
 
         try:
             with ProgressLine("Applying rules", console=self.console) as line:

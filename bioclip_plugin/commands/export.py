@@ -14,6 +14,8 @@ from rich.console import Console
 
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.files.whole import check_folder, whole_file, whole_folder, zip_folder
+from bioclip_core.findings import Findings
+from bioclip_core.options import options_of
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import (
     filled,
@@ -28,11 +30,13 @@ from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_lines, printable
 from bioclip_plugin.contracts.export import Export, Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
-from bioclip_plugin.contracts.exporter import Exporter, FolderExporter, RememberingExporter
+from bioclip_plugin.contracts.exporter import Exporter, FolderExporter, RememberingExporter, SelectiveExporter
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.store import open_store
 
 _SHOWN_PROBLEMS = 20
+_SHAPING = ("per", "keep_columns")
+"""Options that decide on the rows and columns of a file: a format without them refuses them."""
 
 
 @click.command()
@@ -61,19 +65,22 @@ def export(
 
     \b
     bioclip-plugin export --store results.db --output results.csv
+    bioclip-plugin export --per image --keep-columns barcode,room --output images.xlsx --format xlsx
     bioclip-plugin export --format megadetector --base-folder photos --output results.json
     bioclip-plugin export --format camtrap-dp --deployments cameras.csv --time-zone Europe/Brussels --output package.zip
     bioclip-plugin export --format darwin-core --ledger sent.ledger --min-probability 0.9 --output identifications.zip
     """
-    exporter = exporter_of(plugins_of(ctx).exporters(), format_name)
+    exporters = plugins_of(ctx).exporters()
+    exporter = exporter_of(exporters, format_name)
     selection, options = filled(Selection, given), filled(ExportOptions, given)
-    console = console_for()
+    console, findings = console_for(), Findings()
+    _report_ignored(exporters, exporter, options, findings)
     with open_store(store) as opened, ProgressLine("Exporting") as line:
         chosen = opened.run(run)
         refuse_listed_image(opened, output)
         line.expect(opened.summary(chosen).listed)
         # An exporter that reads the items twice counts twice.
-        request = Export(opened, chosen, options, selection, on_item=lambda n: line.reach(max(n, line.count)))
+        request = Export(opened, chosen, options, selection, findings, lambda n: line.reach(max(n, line.count)))
         reads: list[str | Path] = [store, *filter(None, (options.ledger, options.deployments))]
         with _remembering(exporter, request) as lines, _draft(output, exporter, force=force, reads=reads) as draft:
             rows = exporter.write(draft, request)
@@ -81,6 +88,7 @@ def export(
         print_lines(
             console,
             f"Run {chosen.id}: {line.count} images, {rows} rows ({format_name})",
+            *map(printable, findings.lines()),
             "Nothing passes --since, --taxon and --min-probability; is the taxon written as in the results?"
             if selection and not rows
             else "",
@@ -99,6 +107,32 @@ def exporter_of(exporters: Mapping[str, Exporter], name: str) -> Exporter:
         known = "; ".join(f"{exporter.name} ({exporter.description})" for exporter in exporters.values())
         raise UsageError(f"format {name!r} is not known; there are: {known}")
     return exporters[name]
+
+
+def _report_ignored(
+    exporters: Mapping[str, Exporter], exporter: Exporter, options: ExportOptions, findings: Findings
+) -> None:
+    """Report options without effect in a format.
+
+    Raises:
+        UsageError: for options that would give another file, if the format had them.
+    """
+    if not isinstance(exporter, SelectiveExporter):
+        return
+    ignored = [
+        option.name
+        for option in options_of(ExportOptions)
+        if option.name not in exporter.options and getattr(options, option.name) != option.default
+    ]
+    flags = {name: f"--{name.replace('_', '-')}" for name in ignored}
+    if shaping := [name for name in ignored if name in _SHAPING]:
+        name = shaping[0]
+        takers = [key for key, one in exporters.items() if isinstance(one, SelectiveExporter) and name in one.options]
+        raise UsageError(
+            f"{flags[name]}: the format {exporter.name} does not have it; give it with --format {' or '.join(takers)}"
+        )
+    if ignored:
+        findings.add(f"options have no effect in the format {exporter.name}", ", ".join(flags.values()), len(ignored))
 
 
 def print_problems(console: Console, path: Path, problems: Sequence[Problem]) -> None:

@@ -42,7 +42,7 @@ def csv_output(
     Raises:
         BioclipError: if the file must not be replaced or cannot be written.
     """
-    from bioclip_plugin.formats.tables.write import spreadsheet_safe
+    from bioclip_plugin.formats.shared.exported import guarded
 
     if path is None:
         yield lambda _cells: None
@@ -51,7 +51,7 @@ def csv_output(
         table = csv.writer(file)
         table.writerow(columns)
         yield lambda cells: table.writerow(
-            spreadsheet_safe(cell) if isinstance(cell, str) else cell for cell in cells
+            guarded(cell) if isinstance(cell, str) else cell for cell in cells
         )  # fmt: skip
     if console:
         console.print(f"Output: {path}")

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from bioclip_core.findings import Findings
 from bioclip_core.options import check_options
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.export_options import ExportOptions
@@ -79,6 +80,8 @@ class Export:
     run: Run
     options: ExportOptions = field(default_factory=ExportOptions)
     selection: Selection = field(default_factory=Selection)
+    findings: Findings = field(default_factory=Findings)
+    """Values that the format cannot hold, and settings without effect; the command prints them at the end."""
     on_item: Callable[[int], None] | None = None
     """Called with the number of items read, for progress; an exporter that reads them twice counts twice."""
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from bioclip_core.options import check_options
 from bioclip_plugin.items.time_zones import zone_of
 
+RowUnit = Literal["region", "image", "event"]
+"""The subject of one row of a table."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """Options of ``export``; a format ignores those that it does not use."""
+    """Options of ``export``; those that a format does not use are reported or refused."""
 
     time_zone: str | None = field(default=None, metadata={"check": zone_of})
     """Time zone of capture times without an offset: Europe/Brussels, or +02:00."""
@@ -42,6 +46,10 @@ class ExportOptions:
     """Do not mark images of people as not public."""
     top: int = field(default=5, metadata={"low": 1})
     """Number of candidates per region."""
+    per: RowUnit = "region"
+    """Subject of one row of a table: a region, an image, or an event."""
+    keep_columns: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME,..."})
+    """Columns of the source that a table has too; * keeps all of them."""
     ledger: Path | None = None
     """File that remembers what was exported, so that only changes are written."""
 

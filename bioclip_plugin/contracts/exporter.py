@@ -43,6 +43,14 @@ class Exporter(Protocol):
 
 
 @runtime_checkable
+class SelectiveExporter(Protocol):
+    """An exporter that states its options, so that one without effect is reported."""
+
+    options: Collection[str]
+    """Fields of :class:`ExportOptions` that it uses."""
+
+
+@runtime_checkable
 class FolderExporter(Protocol):
     """An exporter whose folders may be replaced with ``--force``; without this only an empty folder is filled."""
 

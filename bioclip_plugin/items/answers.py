@@ -57,11 +57,12 @@ class Answer:
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """Return the objects that ``--json`` prints: one per region, or one for the failure."""
+        named = {"uri": self.item.uri, "frame": self.item.frame}
         if self.failure is not None:
-            return [{"uri": self.item.uri, "failure": {"stage": self.failure.stage, "reason": self.failure.reason}}]
+            return [{**named, "failure": {"stage": self.failure.stage, "reason": self.failure.reason}}]
         return [
             {
-                "uri": self.item.uri,
+                **named,
                 "region": region.region.xywh if region.region else None,
                 "candidates": [candidate.as_dict() for candidate in region.candidates],
                 "consensus": region.consensus.as_dict() if region.consensus else None,

@@ -7,12 +7,12 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from bioclip_plugin.formats.shared.exported import unguarded
 from bioclip_plugin.formats.shared.review_rows import (
     COMMENT_COLUMNS,
     REVIEWER_COLUMNS,
     TIME_COLUMNS,
     Written,
-    unguarded,
     verdict_of,
 )
 from bioclip_plugin.store.records import Review, ReviewTarget, StatedReview

@@ -167,8 +167,8 @@ def test_json_lines_equal_the_output_of_classify(bioclip: Bioclip, classified: s
 def test_json_lines_name_open_items(tmp_path: Path) -> None:
     count, path = written(tmp_path, "jsonl", item("later.jpg", status="todo"), item("empty.jpg"))
     assert [json.loads(line) for line in path.read_text().splitlines()] == [
-        {"uri": "later.jpg", "status": "todo"},
-        {"uri": "empty.jpg", "status": "done"},
+        {"uri": "later.jpg", "frame": 0, "status": "todo"},
+        {"uri": "empty.jpg", "frame": 0, "status": "done"},
     ]
     assert count == 2
 

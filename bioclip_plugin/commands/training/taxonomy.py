@@ -174,14 +174,14 @@ def _print_candidates(answers: Iterable[Answer]) -> None:
 
 def _print_csv(answers: Iterable[Answer]) -> None:
     """Print one row per name at once, so that a long list can be watched and cut short."""
-    from bioclip_plugin.formats.tables.write import spreadsheet_safe
+    from bioclip_plugin.formats.shared.exported import guarded
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(_CSV_COLUMNS)
     for name, found in answers:
         taxon = found.taxon or Taxon()
         cells = (name, found.outcome.value, taxon.scientific_name, *taxon.lineage, found.taxon_id, found.reason)
-        writer.writerow([spreadsheet_safe(cell) for cell in cells])
+        writer.writerow([guarded(cell) for cell in cells])
 
 
 def _as_json(name: str, found: Resolution) -> dict[str, Any]:

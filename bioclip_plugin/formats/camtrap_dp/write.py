@@ -55,6 +55,12 @@ class CamtrapDpExporter:
     name = "camtrap-dp"
     description = "a Camera Trap Data Package 1.0.2, as GBIF and camera-trap programs read it"
     folder = True
+    options = frozenset(
+        {
+            "time_zone", "coordinate_precision", "deployments", "base_folder", "title", "contributor", "licence",
+            "show_people", "top",
+        }
+    )  # fmt: skip
     files = (DESCRIPTOR, *map(file_of, WRITTEN))
 
     def write(self, path: Path, export: Export) -> int:

@@ -31,6 +31,9 @@ class DarwinCoreExporter:
     name = "darwin-core"
     description = "a Darwin Core archive of identifications"
     folder = True
+    options = frozenset(
+        {"time_zone", "coordinate_precision", "base_folder", "title", "contributor", "licence", "top", "ledger"}
+    )
     files = profile.FILES
 
     def write(self, path: Path, export: Export) -> int:

@@ -40,6 +40,7 @@ class MegaDetectorExporter:
     name = "megadetector"
     description = "MegaDetector batch results 1.6 (JSON), for Timelapse and other camera-trap programs"
     folder = False
+    options = frozenset({"base_folder", "top"})
 
     def write(self, path: Path, export: Export) -> int:
         writer = EntryWriter(asked_level(export.run), export.options.top)

@@ -12,14 +12,13 @@ from typing import Any
 
 from bioclip_core.cells import column_name, day_of, json_value, moment_of, number_of, plain_cells
 from bioclip_core.options import check_options
+from bioclip_plugin.formats.shared.exported import unguarded
 from bioclip_plugin.formats.shared.table_rows import Row
 from bioclip_plugin.items.media import Unlisted
 from bioclip_plugin.items.time_zones import zone_of
 from bioclip_plugin.items.verdicts import ReviewVerdict
 
 Box = tuple[float, float, float, float]
-
-_GUARDED = ("'=", "'+", "'-", "'@", "'\t", "'\r")
 
 REVIEWER_COLUMNS = ("reviewer", "reviewedby", "identifiedby", "classifiedby", "analyst", "observer")
 TIME_COLUMNS = ("reviewedat", "dateidentified", "classificationtimestamp")
@@ -39,6 +38,8 @@ _WORDS: dict[str, ReviewVerdict] = {
     ),
     "notinlabelset": "not_in_label_set",
 }  # fmt: skip
+DETAIL_COLUMNS = frozenset(_DETAILS)
+"""Comparable names of columns that are facts about a review."""
 _AMBIGUOUS = frozenset(("none", "n/a", "na", "null", "unclassified", "-"))
 
 
@@ -187,14 +188,14 @@ def completed(
         return NotTaken(draft.record, draft.image, draft.name, str(error))
 
 
-def cells_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row's cells by their columns' comparable names, without the apostrophe that guards against formulas."""
-    return {name: unguarded(value) for name, value in plain_cells(values).items()}
+def cells_of(values: Mapping[str, Any], *, has_guards: bool = True) -> dict[str, Any]:
+    """Return a row's cells by their columns' comparable names.
 
-
-def unguarded(value: Any) -> Any:
-    """Return a cell without the apostrophe that our exports put before text that a spreadsheet would compute."""
-    return value[1:] if isinstance(value, str) and value.startswith(_GUARDED) else value
+    Args:
+        has_guards: True to take away the apostrophe that guards against formulas, which only text tables have.
+    """
+    cells = plain_cells(values)
+    return {name: unguarded(value) for name, value in cells.items()} if has_guards else cells
 
 
 def text_of(cells: Mapping[str, Any], columns: Sequence[str]) -> str:

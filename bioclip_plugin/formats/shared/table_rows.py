@@ -16,6 +16,7 @@ from bioclip_core.cells import column_name, country_of, day_of, json_value, mome
 from bioclip_core.errors import UsageError
 from bioclip_core.files.near_names import same_name
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.formats.shared.exported import FIRST_IMAGE, has_events, is_exported
 from bioclip_plugin.formats.shared.paths import moved_name
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
 
@@ -63,7 +64,8 @@ class Row:
 
 def columns_of(header: Sequence[str]) -> Columns | None:
     """Return the meaning of a header; None without an image column."""
-    image = _present(header, IMAGE_COLUMNS)
+    ours = "uri" if is_exported(header) else FIRST_IMAGE if has_events(header) else ""
+    image = (ours,) if ours else _present(header, IMAGE_COLUMNS)
     return Columns(image[0], fields_of(header), _present(header, BOX_COLUMNS)) if image else None
 
 

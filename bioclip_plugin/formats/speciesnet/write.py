@@ -56,6 +56,7 @@ class SpeciesNetExporter:
     name = "speciesnet"
     description = "SpeciesNet 5 predictions (JSON), for SpeciesNet's and Wildlife Insights' tools"
     folder = False
+    options = frozenset({"base_folder", "top", "coordinate_precision"})
 
     def write(self, path: Path, export: Export) -> int:
         count = 0

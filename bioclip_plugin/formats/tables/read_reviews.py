@@ -7,8 +7,13 @@ from datetime import tzinfo
 from typing import Any
 
 from bioclip_core.cells import column_name
+from bioclip_plugin.formats.shared.exported import has_events, is_exported, is_text, unguarded
 from bioclip_plugin.formats.shared.review_rows import (
     BOX_COLUMNS,
+    COMMENT_COLUMNS,
+    DETAIL_COLUMNS,
+    REVIEWER_COLUMNS,
+    TIME_COLUMNS,
     NotReviewed,
     Statement,
     Written,
@@ -16,13 +21,12 @@ from bioclip_plugin.formats.shared.review_rows import (
     completed,
     statements_of,
     text_of,
-    unguarded,
     verdict_of,
 )
 from bioclip_plugin.formats.shared.table_files import header_of, rows_of
-from bioclip_plugin.formats.shared.table_rows import Row
-from bioclip_plugin.formats.tables.columns import COLUMNS, REVIEW_COLUMNS
-from bioclip_plugin.store.records import ITEM_STATUSES
+from bioclip_plugin.formats.shared.table_rows import IMAGE_COLUMNS, Row
+from bioclip_plugin.formats.tables.columns import OWN_COLUMNS, REVIEW_COLUMNS
+from bioclip_plugin.items.media import path_of
 
 VERDICT_COLUMNS = ("reviewverdict", "verdict", "observationtype")
 EVENT_COLUMNS = ("event", "eventid", "sequence", "sequenceid")
@@ -35,12 +39,15 @@ LOOSE_COLUMNS = ("reviewname", "species", "name", "taxon", "commonname", "vernac
 
 # The model's columns are never read as a review. They are told by their exact names, so that a scientificName that a
 # reviewer added beside our scientific_name is the reviewer's.
-_MODELS = frozenset(COLUMNS) - frozenset(REVIEW_COLUMNS) - frozenset(("uri", "frame"))
-_OURS = frozenset(("review_verdict", "review_scientific_name"))  # tell an export, even with other columns taken out
+_MODELS = OWN_COLUMNS - frozenset(REVIEW_COLUMNS) - frozenset(("uri", "frame"))
 _USED = frozenset(
     (*VERDICT_COLUMNS, *SCIENTIFIC_COLUMNS, *LOOSE_COLUMNS, *BOX_COLUMNS[0], *BOX_COLUMNS[1], "bbox", "event", "sequence",
      "frame", "framenumber")
 )  # fmt: skip
+READ_COLUMNS = (
+    _USED | DETAIL_COLUMNS | {*REVIEWER_COLUMNS, *TIME_COLUMNS, *COMMENT_COLUMNS, *EVENT_COLUMNS, *IMAGE_COLUMNS}
+)
+"""Comparable names of all columns that a review is read from."""
 
 
 def statements(address: str, zone: tzinfo, name_column: str | None = None) -> Iterator[Statement]:
@@ -54,26 +61,34 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
         SourceError: if the table cannot be read or lacks an image column.
     """
     header = frozenset(header_of(address))
-    columns, ours = frozenset(map(column_name, header)), header >= _OURS
+    of_images, of_events = is_exported(header), has_events(header)
+    exported = frozenset(map(column_name, header)) if of_images or of_events else frozenset()
+    has_guards = is_text(path_of(address))
 
     def read(row: Row, record: str) -> Iterator[Statement]:
         values = {name: value for name, value in row.values.items() if name != row.columns.image}
-        own_boxes: dict[str, Any] = {}
-        exported = row.columns.image == "uri" and (ours or values.get("status") in ITEM_STATUSES)
+        own: dict[str, Any] = {}
         if exported:
-            own_boxes = {name: value for name, value in values.items() if name.startswith("region_")}
+            own = {name: value for name, value in values.items() if name.startswith("region_") or name == "first_frame"}
+            own |= {"frame": own.pop("first_frame")} if "first_frame" in own else {}
+            event = values.get("event", "") if of_events else ""
             values = {name: value for name, value in values.items() if name not in _MODELS}
-        cells, image = cells_of({**values, **own_boxes}), str(row.image).strip()
+            own |= {"event": event} if event else {}
+        cells = cells_of({**values, **own}, has_guards=has_guards)
+        raw = row.image if exported else row.image.strip()
+        image: str = unguarded(raw) if exported and has_guards else raw
+        event = text_of(cells, EVENT_COLUMNS)
+        image = "" if of_events and event else image
         names, scientific = _names(cells, name_column)
         draft = Written(
             record=record,
             image=image,
-            elsewhere=(unguarded(image),) if exported and unguarded(image) != image else (),
-            event="" if image else text_of(cells, EVENT_COLUMNS),
+            elsewhere=(raw,) if image and raw != image else (),
+            event="" if image else event,
             verdict=text_of(cells, VERDICT_COLUMNS),
             names=names,
             scientific=scientific,
-            exported=columns if exported else frozenset(),
+            exported=exported,
         )
         used = _USED | {column_name(name_column or "")}
         if draft.verdict or names:

@@ -1,10 +1,9 @@
-"""CSV, Parquet and JSON lines: the rows of a run, each with its newest review."""
+"""CSV and Parquet: the rows of a run, each with its newest review."""
 
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,17 @@ from typing import Any
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.formats.tables.columns import COLUMNS, NUMBERS, Cells, newest_of, table_rows
-from bioclip_plugin.items.answers import Answer, RegionAnswer
-from bioclip_plugin.store.records import Review, StoredItem, StoredRegion, asked_level
+from bioclip_plugin.formats.shared.exported import guarded
+from bioclip_plugin.formats.tables.columns import COLUMNS, NUMBERS, Cells
+from bioclip_plugin.formats.tables.layout import begins_like_ours, layout_of, missing_columns
 
+__all__ = ["COLUMNS", "CsvExporter", "ParquetExporter", "beginning"]
+
+TABLE_OPTIONS = frozenset({"time_zone", "coordinate_precision", "top", "per", "keep_columns", "base_folder"})
+"""Options of an export that tables use."""
 _ROWS_A_GROUP = 20_000
-_FORMULA_STARTS = frozenset("=+-@\t\r")
-_TEXTS = tuple(n for n, name in enumerate(COLUMNS) if name not in NUMBERS)
-_PROBABILITIES = tuple(n for n, name in enumerate(COLUMNS) if name.endswith(("probability", "confidence")))
-_OTHER_NUMBERS = tuple(
-    n for n, name in enumerate(COLUMNS) if NUMBERS.get(name) == "float64" and n not in _PROBABILITIES
-)
+_LOOK_AT = 1 << 20  # bytes in which the header must end
+_FIRST_OF_COMPUTED = frozenset("=+-@\t\r'")
 
 
 class CsvExporter:
@@ -31,27 +30,31 @@ class CsvExporter:
     name = "csv"
     description = "a table for spreadsheets, one row per region or failure"
     folder = False
+    options = TABLE_OPTIONS
 
     def write(self, path: Path, export: Export) -> int:
-        count = 0
-        with path.open("w", encoding="utf-8", newline="") as file:
+        count, layout = 0, layout_of(export)
+        as_text = _csv_cells(layout.columns)
+        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             write_row = csv.writer(file).writerow
-            write_row(COLUMNS)
-            for cells in table_rows(export):
-                write_row(_csv_cells(cells))
+            write_row(map(guarded, layout.columns))
+            for cells in layout.rows:
+                write_row(as_text(cells))
                 count += 1
         return count
 
     def recognises(self, path: Path) -> bool:
-        return beginning(path, 4096).split(b"\n")[0].strip() == ",".join(COLUMNS).encode()
+        return begins_like_ours(_header(path))
 
     def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - the same for all options
+        header = _header(path)
+        if missing := missing_columns(header):
+            yield Problem(path.name, "line 1", f"columns are missing: {', '.join(missing)}")
+            return
         with path.open(encoding="utf-8", newline="") as file:
             for number, cells in _widths(file):
-                if cells != len(COLUMNS):
-                    yield Problem(
-                        path.name, f"line {number}", f"it has {cells} cells; there are {len(COLUMNS)} columns"
-                    )
+                if cells != len(header):
+                    yield Problem(path.name, f"line {number}", f"it has {cells} cells; there are {len(header)} columns")
 
 
 class ParquetExporter:
@@ -60,15 +63,17 @@ class ParquetExporter:
     name = "parquet"
     description = "the same table for programs, with types, compressed"
     folder = False
+    options = TABLE_OPTIONS
 
     def write(self, path: Path, export: Export) -> int:
         import pyarrow.parquet
 
-        schema = pyarrow.schema([(name, pyarrow.type_for_alias(NUMBERS.get(name, "string"))) for name in COLUMNS])
-        rows = table_rows(export)
-        count = 0
+        layout, count = layout_of(export), 0
+        schema = pyarrow.schema(
+            [(name, pyarrow.type_for_alias(NUMBERS.get(name, "string"))) for name in layout.columns]
+        )
         with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-            while group := list(islice(rows, _ROWS_A_GROUP)):
+            while group := list(islice(layout.rows, _ROWS_A_GROUP)):
                 columns = [
                     pyarrow.array(cells, field.type)
                     for cells, field in zip(zip(*group, strict=True), schema, strict=True)
@@ -88,7 +93,7 @@ class ParquetExporter:
         except (OSError, pyarrow.ArrowException) as error:
             yield Problem(path.name, "", f"it cannot be read as Parquet: {error}")
             return
-        if missing := [name for name in COLUMNS if name not in names]:
+        if missing := missing_columns(names):
             yield Problem(path.name, "", f"columns are missing: {', '.join(missing)}")
 
 
@@ -98,6 +103,15 @@ def beginning(path: Path, size: int) -> bytes:
         return b""
     with path.open("rb") as file:
         return file.read(size)
+
+
+def _header(path: Path) -> tuple[str, ...]:
+    """Return the first row of a CSV file; empty if it is not text."""
+    try:
+        lines = beginning(path, _LOOK_AT).decode("utf-8", "ignore").splitlines(keepends=True)
+        return tuple(next(csv.reader(lines), ()))
+    except csv.Error:
+        return ()
 
 
 def _widths(lines: Iterator[str]) -> Iterator[tuple[int, int]]:
@@ -113,98 +127,26 @@ def _widths(lines: Iterator[str]) -> Iterator[tuple[int, int]]:
             number += row.line_num
 
 
-def _csv_cells(row: Cells) -> list[Any]:
-    cells = list(row)
-    for place in _TEXTS:  # as spreadsheet_safe, without one call per cell
-        cell = cells[place]
-        if cell and cell[0] in _FORMULA_STARTS:
-            cells[place] = f"'{cell}"
-    for place in _PROBABILITIES:  # a probability is a float32 with as many digits
-        if cells[place] is not None:
-            cells[place] = f"{cells[place]:.6g}"
-    for place in _OTHER_NUMBERS:  # seven decimals of a degree are a centimetre
-        if cells[place] is not None:
-            cells[place] = round(float(cells[place]), 7)
-    return cells
-
-
-def spreadsheet_safe(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula: with an apostrophe before the sign that begins one.
-
-    >>> spreadsheet_safe("=1+1")
-    "'=1+1"
-    """
-    return f"'{text}" if text[:1] in _FORMULA_STARTS else text
-
-
-class JsonLinesExporter:
-    """One object per region, one for an item that failed, and ``{"uri", "status"}`` for an item with neither.
-
-    A region that a rule changed, or that belongs to an event, has ``decision`` (verdict, event, trail); its newest review is
-    in ``review`` (verdict, taxon, reviewer, reviewed_at, comment, details).
-    """
-
-    name = "jsonl"
-    description = "one JSON object per region or failure, as classify --json prints them"
-    folder = False
-
-    def write(self, path: Path, export: Export) -> int:
-        level = asked_level(export.run)
-        count = 0
-        with path.open("w", encoding="utf-8", newline="\n") as file:
-            for stored, reviews in export.reviewed_items((level,)):
-                for row in objects_of(stored, reviews, level, export.options.top):
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                    count += 1
-        return count
-
-    def recognises(self, path: Path) -> bool:
-        start = beginning(path, 65_536).split(b"\n")[0]
-        return start.startswith(b"{") and b'"uri"' in start
-
-    def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - the same for all options
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    if not isinstance(json.loads(line), dict):
-                        yield Problem(path.name, f"line {number}", "a line must be one JSON object", line[:80])
-                except ValueError as error:
-                    yield Problem(path.name, f"line {number}", f"it is not JSON: {error}")
-
-
-def objects_of(stored: StoredItem, reviews: Sequence[Review], level: str, top: int) -> list[dict[str, Any]]:
-    """Return the objects of one item, with its ``top`` candidates at the level that the run was asked for."""
-    regions = tuple(
-        RegionAnswer(region.region, tuple(region.by_rank.get(level, ()))[:top], region.consensus, region.flags)
-        for region in stored.regions
+def _csv_cells(columns: Sequence[str]) -> Callable[[Cells], list[Any]]:
+    """Return a function that writes the cells of a row as texts for a CSV file."""
+    texts = tuple(n for n, name in enumerate(columns) if name not in NUMBERS)
+    probabilities = tuple(
+        n for n, name in enumerate(columns) if name in NUMBERS and name.endswith(("probability", "confidence"))
     )
-    objects = Answer(stored.item, regions, stored.failure).as_dicts()
-    if not objects or stored.failure is not None:
-        objects = objects or [{"uri": stored.item.uri, "status": stored.status}]
-        return [{**one, **_review(newest_of(reviews, None))} for one in objects]
-    return [
-        {**one, **_decision(region), **_review(newest_of(reviews, region.region))}
-        for one, region in zip(objects, stored.regions, strict=True)
-    ]
+    others = tuple(n for n, name in enumerate(columns) if NUMBERS.get(name) == "float64" and n not in probabilities)
 
+    def as_text(row: Cells) -> list[Any]:
+        cells = list(row)
+        for place in texts:
+            cell = cells[place]
+            if cell and cell[0] in _FIRST_OF_COMPUTED:  # one call less per cell
+                cells[place] = guarded(cell)
+        for place in probabilities:  # a probability is a float32 with as many digits
+            if cells[place] is not None:
+                cells[place] = f"{cells[place]:.6g}"
+        for place in others:  # seven decimals of a degree are a centimetre
+            if cells[place] is not None:
+                cells[place] = round(float(cells[place]), 7)
+        return cells
 
-def _decision(region: StoredRegion) -> dict[str, Any]:
-    decision = region.decision
-    if decision is None or not (decision.trail or decision.event or decision.verdict not in ("taxon", "unknown")):
-        return {}
-    return {
-        "decision": {"verdict": decision.verdict, "event": decision.event, "trail": list(map(dict, decision.trail))}
-    }
-
-
-def _review(review: Review | None) -> dict[str, Any]:
-    if review is None:
-        return {}
-    taxon = review.taxon
-    named = {"scientific_name": taxon.scientific_name or taxon.common_name, **taxon.as_dict()} if taxon else None
-    return {
-        "review": {
-            "verdict": review.verdict, "taxon": named, "reviewer": review.reviewer,
-            "reviewed_at": review.reviewed_at.isoformat(), "comment": review.comment, "details": dict(review.details),
-        }
-    }  # fmt: skip
+    return as_text

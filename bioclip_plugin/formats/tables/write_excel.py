@@ -6,22 +6,30 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.findings import Findings
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.formats.tables.columns import COLUMNS, table_rows
+from bioclip_plugin.formats.tables.layout import Layout, begins_like_ours, layout_of, missing_columns
+from bioclip_plugin.formats.tables.write import TABLE_OPTIONS
 
 MOST_ROWS = 1_048_576
 """Limit of Excel for the rows of a sheet, its header included."""
+MOST_COLUMNS = 16_384
+"""Limit of Excel for the columns of a sheet."""
 LONGEST_TEXT = 32_767
 """Limit of Excel for the characters of a cell."""
 
+_CONTROLS = "texts have control characters that a workbook cannot hold; they are replaced by \N{REPLACEMENT CHARACTER}"
+_CUT = f"texts are longer than the {LONGEST_TEXT:,} characters of a cell in Excel and were cut"
+_SHOWN = 60  # characters of a value in a message
+_ILLEGAL_TOO = re.compile("[\ud800-\udfff\ufffe\uffff]")  # XML cannot hold them either
 _SHEET = "results"
 _MEMBER = "xl/workbook.xml"
 _TEXT = re.compile(r"<t[^>]*>([^<]*)</t>")
@@ -34,6 +42,7 @@ class ExcelExporter:
     name = "xlsx"
     description = f"an Excel workbook, at most {MOST_ROWS - 1:,} rows (extra excel)"
     folder = False
+    options = TABLE_OPTIONS
 
     def write(self, path: Path, export: Export) -> int:
         """Write the workbook.
@@ -46,7 +55,7 @@ class ExcelExporter:
         if not export.selection:  # the size of a selection is known only after reading
             counts = export.store.summary(export.run)
             rows = max(counts.regions + counts.failed + counts.todo, counts.listed)
-            if rows >= MOST_ROWS:
+            if rows >= MOST_ROWS and export.options.per == "region":
                 raise _too_many(f"this run has at least {rows:,}")
         raw = path.with_name(f"{path.name}.raw")
         try:
@@ -74,7 +83,7 @@ class ExcelExporter:
             except Exception as error:  # openpyxl passes on any error of the zip and XML readers
                 yield Problem(path.name, "", f"it cannot be read as a workbook: {error}")
                 return
-        if missing := [name for name in COLUMNS if name not in header]:
+        if missing := missing_columns(list(map(str, header))):
             yield Problem(path.name, "row 1", f"columns are missing: {', '.join(missing)}")
 
 
@@ -83,7 +92,7 @@ def _is_ours(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as packed, packed.open("xl/worksheets/sheet1.xml") as texts:
             first = _TEXT.findall(texts.read(65_536).decode("utf-8", "replace"))
-            return tuple(first[: len(COLUMNS)]) == COLUMNS and packed.testzip() is None
+            return begins_like_ours(tuple(first)) and packed.testzip() is None
     except (OSError, KeyError, zipfile.BadZipFile, zlib.error):
         return False
 
@@ -106,28 +115,23 @@ def _too_many(what: str) -> BioclipError:
 
 
 def _write(path: Path, export: Export) -> int:
-    openpyxl = _openpyxl()
+    openpyxl, layout = _openpyxl(), layout_of(export)
+    if len(layout.columns) > MOST_COLUMNS:
+        raise BioclipError(
+            f"Excel opens at most {MOST_COLUMNS:,} columns, and this table has {len(layout.columns):,}: name fewer with "
+            "--keep-columns, or export as csv or parquet"
+        )
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet(_SHEET)
     sheet.freeze_panes = "B2"
-
-    def shown(cell: Any) -> Any:
-        if not isinstance(cell, str):
-            return cell
-        text = openpyxl.cell.cell.ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", cell)[:LONGEST_TEXT]
-        if not text.startswith(("=", "#")):  # a formula, and the words for errors
-            return text
-        plain = openpyxl.cell.WriteOnlyCell(sheet, text)
-        plain.data_type = "s"
-        return plain
-
-    sheet.append(COLUMNS)
+    as_cells = _cells_for(sheet, layout, export.findings)
+    sheet.append(as_cells(layout.columns))
     count = 0
     try:
-        for count, cells in enumerate(table_rows(export), start=1):
+        for count, cells in enumerate(layout.rows, start=1):
             if count >= MOST_ROWS:
                 raise _too_many("this export has more")
-            sheet.append([shown(cell) for cell in cells])
+            sheet.append(as_cells(cells))
     except BaseException:
         sheet.close()  # it has a file of its own, and Python warns of a sheet that is not closed
         raise
@@ -135,6 +139,29 @@ def _write(path: Path, export: Export) -> int:
     book.properties.created = export.moment.replace(tzinfo=None)
     book.save(path)
     return count
+
+
+def _cells_for(sheet: Any, layout: Layout, findings: Findings) -> Callable[[Sequence[Any]], list[Any]]:
+    """Return a function that turns the cells of a row into those of a sheet; what Excel cannot hold is reported."""
+    openpyxl = _openpyxl()
+    illegal = openpyxl.cell.cell.ILLEGAL_CHARACTERS_RE
+
+    def shown(cell: Any, column: str, row: Sequence[Any]) -> Any:
+        if not isinstance(cell, str):
+            return cell
+        text = _ILLEGAL_TOO.sub("\N{REPLACEMENT CHARACTER}", illegal.sub("\N{REPLACEMENT CHARACTER}", cell))
+        if text != cell:
+            findings.add(_CONTROLS, f"{row[0]}: {column} {cell[:_SHOWN]!r}")
+        if len(text) > LONGEST_TEXT:
+            findings.add(_CUT, f"{row[0]}: {column} {cell[:_SHOWN]!r}…")
+            text = text[:LONGEST_TEXT]
+        if not text.startswith(("=", "#")):  # a formula, and the words for errors
+            return text
+        plain = openpyxl.cell.WriteOnlyCell(sheet, text)
+        plain.data_type = "s"
+        return plain
+
+    return lambda cells: [shown(cell, column, cells) for cell, column in zip(cells, layout.columns, strict=True)]
 
 
 def _packed_alike(raw: Path, path: Path, moment: datetime) -> None:

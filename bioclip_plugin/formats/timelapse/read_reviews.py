@@ -8,6 +8,7 @@ from typing import Any
 
 from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
+from bioclip_plugin.formats.shared.exported import has_events, is_exported
 from bioclip_plugin.formats.shared.review_rows import (
     NotReviewed,
     Statement,
@@ -34,6 +35,8 @@ _YES = frozenset(("true", "1", "yes", "y", "x"))
 
 def is_timelapse(header: Sequence[str]) -> bool:
     """Return True if a table's columns are those of a Timelapse export."""
+    if is_exported(header) or has_events(header):  # has these columns too
+        return False
     names = {column_name(name) for name in header}
     return "file" in names and ("relativepath" in names or {"datetime", "deleteflag"} <= names)
 

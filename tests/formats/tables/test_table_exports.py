@@ -21,8 +21,9 @@ from bioclip_plugin.contracts.export import Export, Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.formats.tables import write_excel as excel
 from bioclip_plugin.formats.tables.columns import COLUMNS
-from bioclip_plugin.formats.tables.write import CsvExporter, JsonLinesExporter, ParquetExporter
+from bioclip_plugin.formats.tables.write import CsvExporter, ParquetExporter
 from bioclip_plugin.formats.tables.write_excel import ExcelExporter
+from bioclip_plugin.formats.tables.write_json_lines import JsonLinesExporter
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Place, Region
 from bioclip_plugin.store import ItemRecord, RegionRecord, ReviewTarget, Run, RunPlan, Store
