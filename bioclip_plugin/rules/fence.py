@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from bioclip_core.cells import three_letters
 from bioclip_core.classify import Candidate
 from bioclip_core.errors import DataError, SourceError, UsageError
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.rule import Subject
 from bioclip_plugin.formats.shared.species_labels import Kind
-from bioclip_plugin.items.countries import three_letters
 from bioclip_plugin.items.media import Place
 from bioclip_plugin.rules.geofence_map import GeofenceMap, read_geofence
 from bioclip_plugin.rules.speciesnet_ensemble import Blocked, Scored, never

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.cells import number_of
+from bioclip_core.cells import number_of, three_letters
 from bioclip_core.errors import DataError
-from bioclip_plugin.items.countries import three_letters
 from bioclip_plugin.items.media import Place
 from bioclip_plugin.rules.tables import named_rows
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bioclip_core.cells import number_of
+from bioclip_core.cells import plain_number_of
 from bioclip_core.errors import SourceError
 from bioclip_core.files.meta_xml import META, Description, Table, read_description, safe_xml, short
 from bioclip_core.files.scratch import Scratch
@@ -199,7 +199,7 @@ def _candidate_faults(folder: Path, ids: Ids | None) -> Iterator[tuple[int, str,
         before: tuple[str, str, float] = ("", "", 1.0)
         for number, line in enumerate(iter(lambda: file.readline(_LINE_CHARACTERS), ""), start=2):
             cells = dict(zip(CANDIDATE_COLUMNS, line.rstrip("\n").split("\t"), strict=False))
-            probability, name = number_of(cells.get("probability")), cells.get("identificationID")
+            probability, name = plain_number_of(cells.get("probability")), cells.get("identificationID")
             if len(cells) != len(CANDIDATE_COLUMNS):
                 yield number, f"it has {len(cells)} columns; needed are {len(CANDIDATE_COLUMNS)}", ""
             elif probability is None or not 0 <= probability <= 1:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from bioclip_core.cells import degrees_of, number_of
+from bioclip_core.cells import degrees_of, plain_number_of
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.problem import Severity
 from bioclip_plugin.formats.darwin_core.terms import FRACTIONS
@@ -142,7 +142,7 @@ def _fractions(values: Cells) -> Iterator[Finding]:
     given = [values.get(name) for name in FRACTIONS]
     if all(cell is None for cell in given):
         return  # a circle, or a part of a film
-    numbers = [number_of(cell) for cell in given]
+    numbers = [plain_number_of(cell) for cell in given]
     good = [number for number in numbers if number is not None and 0 <= number <= 1]
     for name, cell, number in zip(FRACTIONS, given, numbers, strict=True):
         if number is None or not 0 <= number <= 1:
@@ -162,7 +162,7 @@ def _coordinates(values: Cells) -> Iterator[Finding]:
     for name, cell, limit in zip(terms, cells, (90, 180), strict=True):
         if cell and degrees_of(cell, limit) is None:
             yield f"{name} must be a number from {-limit} to {limit}", cell, "error"
-    if [number_of(cell) for cell in cells] == [0, 0]:
+    if [plain_number_of(cell) for cell in cells] == [0, 0]:
         yield "decimalLatitude and decimalLongitude are both 0, which usually means an unknown place", "0 0", "warning"
 
 

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.cells import three_letters
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.contracts.export import Export
@@ -30,7 +31,6 @@ from bioclip_plugin.formats.speciesnet.read import (
     is_speciesnet,
 )
 from bioclip_plugin.items.answers import Failure
-from bioclip_plugin.items.countries import three_letters
 from bioclip_plugin.items.media import BOX_UNIT, MediaItem, Region
 from bioclip_plugin.store.records import StoredDecision, StoredItem, StoredRegion, asked_level
 

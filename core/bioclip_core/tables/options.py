@@ -5,13 +5,10 @@ from __future__ import annotations
 import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
+from bioclip_core.cells.moments import DateOrder
 from bioclip_core.errors import UsageError
 from bioclip_core.options import check_options
-
-DateOrder = Literal["day", "month"]
-"""The first number of a date such as 03/04/2024."""
 
 
 def _check_encoding(name: str) -> None:

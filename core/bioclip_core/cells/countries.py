@@ -1,4 +1,4 @@
-"""Country codes of ISO 3166-1: two letters and three letters, so that tables and images may use either."""
+"""Countries in cells: the codes of ISO 3166-1, of two letters and of three."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ _CODES = """
     UZUZB VAVAT VCVCT VEVEN VGVGB VIVIR VNVNM VUVUT WFWLF WSWSM XKXKX YEYEM YTMYT ZAZAF ZMZMB ZWZWE
 """  # two letters, then three
 _THREE_LETTERS = {code: entry[2:] for entry in _CODES.split() for code in (entry[:2], entry[2:])}
+_RESERVED = {"UK": "GB", "EL": "GR"}
+"""Codes that ISO 3166-1 reserves, as the United Kingdom and the European Union use them."""
+
+
+def country_of(cell: object) -> str | None:
+    """Return a country's code of two or three letters in capitals; None for anything else, such as a name.
+
+    >>> country_of(" ke "), country_of("KEN"), country_of("UK"), country_of("Kenya"), country_of("XX")
+    ('KE', 'KEN', 'GB', None, None)
+    """
+    code = cell.strip().upper() if isinstance(cell, str) else ""
+    return code if code in _THREE_LETTERS else _RESERVED.get(code)
 
 
 def three_letters(code: str) -> str | None:
@@ -27,4 +39,4 @@ def three_letters(code: str) -> str | None:
     >>> three_letters("ke"), three_letters("KEN"), three_letters("Kenya")
     ('KEN', 'KEN', None)
     """
-    return _THREE_LETTERS.get(code.strip().upper())
+    return _THREE_LETTERS.get(country_of(code) or "")
