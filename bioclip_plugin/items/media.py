@@ -106,6 +106,8 @@ class MediaItem:
     """The decoded image, if there is one instead of a file."""
     detected: bool = False
     """True if a detector has processed the image, so that no regions mean that it found nothing."""
+    is_part: bool = field(default=False, compare=False)
+    """True for one frame or page of its file: it is not split into all frames or pages."""
     unread: frozenset[Literal["captured_at", "position", "country"]] = field(default=frozenset(), compare=False)
     """Fields that the source states in a form that cannot be read: the camera's value never replaces them."""
 

@@ -26,7 +26,14 @@ class BuiltInMedia:
     @hookimpl(trylast=True)
     def expand_media(self, item: MediaItem, options: ListingOptions) -> Iterable[MediaItem | Unlisted] | None:
         # An item with boxes or a frame number is one image already.
-        if item.data is not None or item.image is not None or item.detected or item.regions or item.frame:
+        if (
+            item.data is not None
+            or item.image is not None
+            or item.detected
+            or item.regions
+            or item.frame
+            or item.is_part
+        ):
             return None
         from bioclip_plugin.opening import pages, video
 

@@ -14,6 +14,7 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.detections import (
     LARGEST_INTEGER,
     NOT_NAMED,
+    STATED_FAILURE,
     Boxes,
     Duplicates,
     Entry,
@@ -25,10 +26,11 @@ from bioclip_plugin.formats.shared.detections import (
     shown,
     without_boxes,
 )
+from bioclip_plugin.formats.shared.frame_names import located_frame
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.pixel_boxes import header_of, turned_reason, upright_region
 from bioclip_plugin.formats.shared.streamed_json import Beginning, beginning, elements, kind_of, members
-from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
+from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Place, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.items.time_zones import in_zone
 
 VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6")
@@ -37,6 +39,9 @@ VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6")
 _OWN_MEMBERS = ("detection_categories", "classification_categories", "classification_category_descriptions")
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".flv"})
 """Files that readers of the format treat as videos, which need a frame rate and the frames that were processed."""
+
+OWN_INFO = "bioclip_plugin"
+"""Member of ``info`` that our export writes."""
 
 _WORDS = ("animal", "person", "vehicle")
 _FIELDS = frozenset({"file", "detections", "failure"})
@@ -64,8 +69,8 @@ class MegaDetectorSource:
         for number, record in members(path, "images"):
             try:
                 name = name_in(record, number, "file", "images", duplicates)
-                uri, file = located(name, path.parent, options)
-                items = list(reader.items(Entry(number, name, uri, file, record)))
+                uri, file, frame = located_frame(name, lambda file: located(file, path.parent, options))
+                items = list(reader.items(Entry(number, name, uri, file, record, frame)))
             except (UsageError, RecursionError) as error:
                 items = [Unlisted(f"{listed}#images[{number}]", f"images[{number}]: {error}")]
             yield from items
@@ -136,6 +141,7 @@ def _survey(path: Path, listed: str, duplicates: Duplicates, options: ListingOpt
         str(detector_version or ""),
         {key: text for key, text in descriptions.items() if isinstance(text, str)},
         # PyTorch-Wildlife does not state a version, and counts from 0, which elsewhere means empty.
+        is_ours=isinstance(info.get(OWN_INFO), dict),
         may_be_turned=version is None and categories.get("0", "").strip().lower() == "animal",
     )
 
@@ -168,6 +174,8 @@ class Header:
     detector_version: str
     descriptions: Mapping[str, str]
     """Taxonomy of classifications by id, where the file states it."""
+    is_ours: bool = False
+    """True for a file that our export wrote, in which a certain box all over an image is the whole image."""
     may_be_turned: bool = False
     """True for boxes that may be of the stored pixels where EXIF turns an image, as in files of PyTorch-Wildlife."""
 
@@ -194,28 +202,31 @@ class ImageReader:
         failure, listed = entry.record.get("failure"), entry.record.get("detections")
         if failure:
             # The detector's own words stand alone, so that an export can write them unchanged.
-            yield Unlisted(entry.uri, str(failure), known=self._item_of(entry))
+            known = self._item_of(entry)
+            known = replace(known, metadata={**known.metadata, STATED_FAILURE: str(failure)})
+            yield Unlisted(entry.uri, str(failure), known.frame, known)
             if listed:
                 many = f"{len(listed)} detections" if isinstance(listed, list) else f"detections ({kind_of(listed)})"
                 yield self._message(entry, "", f"it has a failure and {many}; the detections are skipped")
             return
         if not isinstance(listed, list):
             reason = f"images[{entry.number}] {entry.name!r}: detections is {kind_of(listed)}, and there is no failure"
-            yield Unlisted(entry.uri, reason, known=self._item_of(entry))
+            yield Unlisted(entry.uri, reason, entry.frame or 0, self._item_of(entry))
             return
         found, dropped = self._detections(entry, listed)
         if found and self.header.may_be_turned:
             try:
                 found = self._upright(entry, found)
             except UsageError as error:
-                yield Unlisted(entry.uri, f"images[{entry.number}] {entry.name!r}: {error}", known=self._item_of(entry))
+                reason = f"images[{entry.number}] {entry.name!r}: {error}"
+                yield Unlisted(entry.uri, reason, entry.frame or 0, self._item_of(entry))
                 return
         if dropped and not found:  # an item without boxes would mean that the detector found nothing
             yield without_boxes(self._item_of(entry), dropped)
             return
         yield from dropped
         frameless = sum(detection.frame is None for detection in found)
-        if frameless and entry.path.suffix.lower() in VIDEO_SUFFIXES:
+        if frameless and entry.frame is None and entry.path.suffix.lower() in VIDEO_SUFFIXES:
             why = f"{frameless} of {len(found)} detections have no frame_number: they are kept with frame 0, and not named"
             yield self._message(entry, "", why)
             found = [
@@ -225,7 +236,9 @@ class ImageReader:
         yield from self._by_frame(entry, found)
 
     def _item_of(self, entry: Entry) -> MediaItem:
-        return MediaItem(entry.uri, entry.path, **self._facts(entry.record))
+        return MediaItem(
+            entry.uri, entry.path, entry.frame or 0, is_part=entry.frame is not None, **self._facts(entry.record)
+        )
 
     def _upright(self, entry: Entry, found: list[_Detection]) -> list[_Detection]:
         """Return the boxes of an image that EXIF turns as boxes of the upright image.
@@ -247,15 +260,24 @@ class ImageReader:
         """Yield one item per frame. The first one keeps all metadata; the others have only the frame rate."""
         frames: dict[int, list[_Detection]] = {}
         for detection in found:
-            frames.setdefault(detection.frame or 0, []).append(detection)
+            frames.setdefault(detection.frame or entry.frame or 0, []).append(detection)
         facts = self._facts(entry.record)
         metadata = facts.get("metadata", {})
-        for frame in sorted(frames) or [0]:
+        is_part = entry.frame is not None or any(one.frame is not None for one in found)
+        for frame in sorted(frames) or [entry.frame or 0]:
             detections = frames.get(frame, [])
             classes = [self._classes(one) for one in detections if one.classes]
             facts["metadata"] = {**metadata, "classifications": classes} if classes else metadata
+            regions = tuple(one.region for one in detections)
+            is_whole = self.header.is_ours and len(regions) == 1 and _is_whole_image(regions[0])
             yield MediaItem(
-                entry.uri, entry.path, frame, regions=tuple(one.region for one in detections), detected=True, **facts
+                entry.uri,
+                entry.path,
+                frame,
+                regions=() if is_whole else regions,
+                detected=not is_whole,
+                is_part=is_part,
+                **facts,
             )
             metadata = {name: value for name, value in metadata.items() if name == "frame_rate"}
 
@@ -342,3 +364,8 @@ class ImageReader:
 
     def _message(self, entry: Entry, part: str, why: str) -> Unlisted:
         return message_of(self.file, f"images[{entry.number}]", entry, part, why)
+
+
+def _is_whole_image(region: Region) -> bool:
+    """True for the box by which our export stands for an image that no detector has seen."""
+    return region.box == WHOLE_BOX and region.confidence == 1 and region.category == "animal"

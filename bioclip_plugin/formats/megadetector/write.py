@@ -15,7 +15,7 @@ from typing import IO, Any
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.formats.megadetector.read import VERSIONS, is_megadetector
+from bioclip_plugin.formats.megadetector.read import OWN_INFO, VERSIONS, is_megadetector
 from bioclip_plugin.formats.megadetector.write_entries import EntryWriter
 from bioclip_plugin.formats.shared.detections import is_file
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, RelativeNames
@@ -123,7 +123,7 @@ def _header(export: Export, writer: EntryWriter, folder: str, files: int) -> dic
     }
     if isinstance(run.settings.get("threshold"), float):
         info["classifier_metadata"] = {"typical_classification_threshold": run.settings["threshold"]}
-    info["bioclip_plugin"] = {
+    info[OWN_INFO] = {
         "run": run.id,
         "answer_id": run.answer_id,
         "rule_id": run.rule_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from json.encoder import encode_basestring_ascii as _text
 from operator import attrgetter
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.formats.megadetector.read import VIDEO_SUFFIXES
+from bioclip_plugin.formats.shared.detections import STATED_FAILURE
 from bioclip_plugin.formats.shared.species_labels import BLANK, HUMAN, VEHICLE, description_of
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import Region
@@ -18,6 +19,8 @@ from bioclip_plugin.store.records import StoredItem, StoredRegion
 
 _ACCESS_FAILURE = "image access failure"
 _INFERENCE_FAILURE = "inference failure"
+# The third is that of files until 2020. Runs of earlier versions do not note that an input file stated a failure.
+_DETECTORS_WORDS = (_ACCESS_FAILURE, _INFERENCE_FAILURE, "failure image access")
 _WHOLE = Region(0, 0, 1, 1)
 # For a whole image, since nothing was detected and no reader's threshold shall hide it; for a box that a person drew; for
 # the decision of a rule without a probability.
@@ -120,7 +123,7 @@ class EntryWriter:
             members.append(f'"frames_processed":[{",".join(map(str, sorted(processed)))}]')
         if not answered:
             self.failures += 1
-            members.append(f'"failure":{_text(_failure_text(first.failure))},"detections":null')
+            members.append(f'"failure":{_text(_failure_text(first.failure, metadata))},"detections":null')
         else:
             self.frames_left_out += len(items) - len(answered)
             detections = self._detections(answered, has_frames=len(items) > 1 or first.item.frame > 0 or is_video)
@@ -185,12 +188,14 @@ class EntryWriter:
         )
 
 
-def _failure_text(failure: Failure | None) -> str:
+def _failure_text(failure: Failure | None, metadata: Mapping[str, Any]) -> str:
     """Return a failure in the format's words, unchanged if an input file stated it."""
     if failure is None:
         return f"{_INFERENCE_FAILURE}: not processed yet"
     if failure.stage == "list":
-        return failure.reason or _ACCESS_FAILURE
+        stated = metadata.get(STATED_FAILURE) == failure.reason or failure.reason.lower().startswith(_DETECTORS_WORDS)
+        if stated or not failure.reason:
+            return failure.reason or _ACCESS_FAILURE
     return f"{_ACCESS_FAILURE if failure.stage in _BEFORE_THE_MODEL else _INFERENCE_FAILURE}: {failure.reason}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bioclip_core.cells import json_value
@@ -20,6 +20,7 @@ from bioclip_plugin.formats.pytorch_wildlife.layout import (
 )
 from bioclip_plugin.formats.shared.detections import (
     NOT_NAMED,
+    STATED_FAILURE,
     Boxes,
     Entry,
     box_of,
@@ -86,8 +87,12 @@ class ImageReader:
         failure = entry.record.get("failure") or entry.record.get("error")
         try:
             found = detections_in(entry.record)
-            if failure or found is None:
-                yield Unlisted(entry.uri, str(failure or "there are no detections, and no failure"), known=known)
+            if failure:
+                stated = replace(known, metadata={**known.metadata, STATED_FAILURE: str(failure)})
+                yield Unlisted(entry.uri, str(failure), known=stated)
+                return
+            if found is None:
+                yield Unlisted(entry.uri, "there are no detections, and no failure", known=known)
                 return
             regions, dropped = self._regions(entry, found)
         except UsageError as error:

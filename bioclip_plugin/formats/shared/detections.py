@@ -19,6 +19,8 @@ from bioclip_plugin.store.records import StoredItem
 
 NOT_NAMED = frozenset({"person", "people", "human", "vehicle", "empty", "blank"})
 """Categories, in lower case, whose boxes are kept and not named by the model."""
+STATED_FAILURE = "failure"
+"""Metadata of a failure that an input file states, with its own words, so that an export repeats them."""
 LARGEST_INTEGER = 2**31 - 1
 """Largest number of a frame that databases take."""
 
@@ -39,6 +41,8 @@ class Entry:
     uri: str
     path: Path
     record: Mapping[str, Any]
+    frame: int | None = None
+    """Frame of the file, where the name is that of a frame."""
 
 
 class Duplicates:
@@ -171,7 +175,7 @@ def without_boxes(known: MediaItem, dropped: Sequence[Unlisted]) -> Unlisted:
     """Return an image without any usable box: as an item it would mean that the detector found nothing."""
     why = "; ".join(message.reason for message in dropped[:_REASONS])
     more = f"; and {len(dropped) - _REASONS} more" if len(dropped) > _REASONS else ""
-    return Unlisted(known.uri, f"none of its boxes can be used: {why}{more}", known=known)
+    return Unlisted(known.uri, f"none of its boxes can be used: {why}{more}", known.frame, known)
 
 
 def shown(value: Any) -> str:

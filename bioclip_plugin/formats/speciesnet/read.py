@@ -22,6 +22,7 @@ from bioclip_plugin.formats.shared.detections import (
     name_in,
     without_boxes,
 )
+from bioclip_plugin.formats.shared.frame_names import located_frame
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.streamed_json import Beginning, beginning, elements, kind_of, members
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
@@ -71,11 +72,13 @@ class SpeciesNetSource:
         for number, record in members(path, "predictions"):
             try:
                 name = name_in(record, number, "filepath", "predictions", found.duplicates)
-                uri, image = located(name, path.parent, places[name.startswith("/")])
+                uri, image, frame = located_frame(
+                    name, lambda file: located(file, path.parent, places[file.startswith("/")])
+                )
             except UsageError as error:
                 yield Unlisted(f"{shown}#predictions[{number}]", f"predictions[{number}]: {error}")
                 continue
-            yield from reader.items(Entry(number, name, uri, image, record))
+            yield from reader.items(Entry(number, name, uri, image, record, frame))
 
 
 @dataclass
@@ -158,7 +161,7 @@ class ImageReader:
         known = _item_of(entry)
         failures, listed = known.metadata.get("failures", ()), entry.record.get("detections")
         if failures and (listed is None or "DETECTOR" in failures):
-            yield Unlisted(entry.uri, f"{FAILED}{', '.join(failures)}", known=known)
+            yield Unlisted(entry.uri, f"{FAILED}{', '.join(failures)}", known.frame, known)
             return
         if listed is not None and not isinstance(listed, list):
             yield self._message(entry, "", f"detections is {kind_of(listed)}; it must be an array")
@@ -268,4 +271,6 @@ def _item_of(entry: Entry) -> MediaItem:
     if isinstance(failures, (str, list)) and failures:
         rest["failures"] = [failures] if isinstance(failures, str) else [str(one) for one in failures]
     place = Place(country, region.strip() or None if isinstance(region, str) else None, latitude, longitude)
-    return MediaItem(entry.uri, entry.path, place=place, metadata=rest)
+    return MediaItem(
+        entry.uri, entry.path, entry.frame or 0, place=place, metadata=rest, is_part=entry.frame is not None
+    )

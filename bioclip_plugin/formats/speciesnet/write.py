@@ -18,6 +18,7 @@ from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.shared.detections import is_file
+from bioclip_plugin.formats.shared.frame_names import frame_name
 from bioclip_plugin.formats.shared.relative_names import NamesUnder, OutsideFolder, RelativeNames
 from bioclip_plugin.formats.shared.species_labels import ANIMAL, description_of, kind_of_word, label_of_kind
 from bioclip_plugin.formats.shared.streamed_json import beginning
@@ -88,7 +89,7 @@ def _entries(export: Export) -> Iterator[dict[str, Any]]:
         several = len(frames) > 1 or frames[0].item.frame > 0
         for stored in frames:
             if stored.status != "todo":
-                yield writer.entry(f"{name}/frame{stored.item.frame:06}.jpg" if several else name, stored)
+                yield writer.entry(frame_name(name, stored.item.frame) if several else name, stored)
 
 
 def _listed_name(uri: str) -> str:
