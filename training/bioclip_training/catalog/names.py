@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bioclip_core.names import DOUBT, INFRASPECIFIC, PARTICLES, clean_name, parse_name
+from bioclip_core.names import clean_name, parse_name
+from bioclip_core.naming.words import DOUBT, INFRASPECIFIC, PARTICLES
 from bioclip_core.taxonomy import RANKS, Rank, Taxon, taxon_from_row
 
 VERBATIM_COLUMNS = ("verbatimscientificname", "verbatimidentification", "verbatimname", "scientificname")
@@ -22,7 +23,7 @@ TEXT_COLUMNS = (
 )  # fmt: skip
 """Columns of text; empty if unknown. ``species`` holds the epithet, as in a :class:`Taxon`."""
 
-_MARKERS = INFRASPECIFIC | DOUBT | frozenset("sp spp indet".split())
+_MARKERS = INFRASPECIFIC | DOUBT.keys() | frozenset("sp spp indet".split())
 _TAG = re.compile(r"<[^<>]{1,60}>")
 _HYBRID_MARKS = frozenset("×✕xX")
 _OF_AUTHORITIES = PARTICLES | frozenset("f fil emend".split())
