@@ -18,12 +18,13 @@ from bioclip_plugin.commands.reporting import console_for, log_lines, print_json
 from bioclip_plugin.commands.signals import terminated_like_interrupted
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.rule import Rule
-from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 from bioclip_plugin.rules.settings import described_settings, parse_rules, rule_settings
 from bioclip_plugin.store import open_store
 
 if TYPE_CHECKING:
     from bioclip_plugin.running.engine import Engine
+    from bioclip_plugin.running.places import RunPlaces
     from bioclip_plugin.store import Run, RunPlan
 
 
@@ -77,6 +78,7 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
     bioclip-plugin rules apply --rule sequences:gap=120
     bioclip-plugin rules apply --run 3 --rule only:file=park_list.csv --rule thresholds:species=0.8,genus=0.6
     """
+    from bioclip_plugin.running.places import RunPlaces
     from bioclip_plugin.running.rules_pass import apply_rules
 
     console, plugins = console_for(to_stderr=as_json), plugins_of(ctx)
@@ -87,13 +89,16 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
             raise UsageError(
                 f"run {base.id} has no rules of its own; give --rule NAME (see: bioclip-plugin rules list)"
             )
-        active = parse_rules(texts, plugins.rules())
+        places = RunPlaces(base, opened.shown_address)
+        # The run's own rules name files as classify was given them, which may have been in another folder.
+        active = parse_rules(texts, plugins.rules(), None if rules else places.rule_file)
         for rule in active:
             rule.read()
-        target = opened.derive_run(base, plan_of(base, active, texts))
+        plan = plan_of(base, active, texts)
+        target = opened.derive_run(base, places.with_rules_from_here(plan) if rules else plan)
         try:
             with ProgressLine("Applying rules", console=console) as line:
-                applied = apply_rules(opened, target, active, lambda: _engine(base, texts, plugins), line.reach)
+                applied = apply_rules(opened, target, active, lambda: _engine(base, places, plugins), line.reach)
         except BaseException as error:
             opened.end_run(target, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", {})
             raise
@@ -127,17 +132,21 @@ def plan_of(base: Run, active: Sequence[Rule], texts: Sequence[str]) -> RunPlan:
     )  # fmt: skip
 
 
-def _engine(base: Run, texts: Sequence[str], plugins: BioclipPluginManager) -> Engine:
+def _engine(base: Run, places: RunPlaces, plugins: BioclipPluginManager) -> Engine:
     """Find the model and labels of a run again, by its settings.
 
     Raises:
-        UsageError: if their contents are not those of the run.
+        DataError: if their contents are not those of the run.
+        LabelSetError: if the labels are not there any more.
     """
     from bioclip_plugin.running.engine import Engine
 
     names = {entry.name for entry in fields(ClassifyRequest)}
-    request = {name: value for name, value in base.settings.items() if name in names}
-    engine = Engine(ClassifyRequest.from_mapping({**request, "rules": tuple(texts)}), plugins)
+    request = {name: value for name, value in base.settings.items() if name in names - {"rules"}}
+    request["model"] = places.model(str(request.get("model") or DEFAULT_MODEL), plugins.models())
+    if isinstance(request.get("labels"), str):
+        request["labels"] = places.labels(request["labels"])
+    engine = Engine(ClassifyRequest.from_mapping(request), plugins)
     engine.keep_precision([base.feature_settings])
     ids = engine.identities
     if ids.answer_id != base.answer_id:

@@ -38,7 +38,9 @@ class ReportOptions(PathOptions):
     """Table of common names, with the columns scientificName, language and vernacularName."""
     language: str | None = None
     """Language of the common names to take from --names, for example de."""
-    base_folder: Path | None = field(default=None, metadata={"automatic": "the working directory"})
+    base_folder: Path | None = field(
+        default=None, metadata={"automatic": "the working directory of classify, else the present one"}
+    )
     """Folder where relative names of images begin."""
     workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 8"})
     """Number of threads that make thumbnails."""

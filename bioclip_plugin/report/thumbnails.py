@@ -66,17 +66,17 @@ class Illustrator:
         self,
         size: int,
         plugins: BioclipPluginManager | None = None,
-        base_folder: Path | None = None,
+        base_folders: Sequence[Path] = (Path(),),
         moved: MovedNames | None = None,
     ) -> None:
         """Make thumbnails whose longer side has ``size`` pixels.
 
         Args:
             plugins: their ``open_media`` opens files that are not photos: raw files, frames of films.
-            base_folder: folder where relative names begin; None: the working directory.
+            base_folders: folders where relative names may begin, in the order in which they are tried.
             moved: new beginnings of file names; None: all files are where they were.
         """
-        self._size, self._plugins, self._base = size, plugins, base_folder
+        self._size, self._plugins, self._bases = size, plugins, base_folders
         self._moved = moved
         self._suffixes = plugins.media_suffixes() if plugins else frozenset()
 
@@ -93,7 +93,7 @@ class Illustrator:
         """Return the file's bytes, or the picture that a plugin made of it."""
         if new := self._moved and self._moved.new_name(item.uri):
             item = replace(item, uri=new, path=None)
-        path = (self._base or Path()) / (item.path or path_of(item.uri))
+        path = self._path_of(item)
         if self._plugins is not None and path.suffix.lower() in self._suffixes:
             if not path.exists():
                 raise ImageError(f"the file does not exist (any more){near_hint(path)}", stage="read")
@@ -102,6 +102,11 @@ class Illustrator:
                 return picture
         # Without a path the uri is used, which may name a member of a shard.
         return bytes_of(replace(item, uri=uri_of(path), path=path if item.path else None))
+
+    def _path_of(self, item: MediaItem) -> Path:
+        """Return the item's file in the first folder that has it, else where it was expected first."""
+        places = [base / (item.path or path_of(item.uri)) for base in self._bases]
+        return next((place for place in places if place.exists()), places[0])
 
     def _drawn(
         self, source: bytes | Image.Image, frame: int, boxes: Sequence[Box | None], people: People

@@ -19,6 +19,7 @@ from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.report.page import END, page_before_thumbnails
 from bioclip_plugin.report.text import legible, script_json
 from bioclip_plugin.report.thumbnails import Illustrator, Thumbnail, Thumbnails
+from bioclip_plugin.running.places import RunPlaces
 from bioclip_plugin.store import Run, Store
 
 _AHEAD = 4  # images per thread that may be drawn and not yet written
@@ -61,8 +62,9 @@ def write_report(
     with whole_file(path, force=force) as draft:
         gathered = gather(store, run, options)
         written = Written(gathered)
+        bases = (options.base_folder,) if options.base_folder else RunPlaces(run, store.shown_address).folders
         moved = MovedNames(options.prefixes, options.base_folder or Path())
-        artist = Illustrator(options.size_for(len(gathered.sheets)), plugins, options.base_folder, moved)
+        artist = Illustrator(options.size_for(len(gathered.sheets)), plugins, bases, moved)
         models = plugins.models() if plugins else {}
         with draft.open("w", encoding="utf-8", newline="\n") as file:
             file.write(page_before_thumbnails(gathered, names, models, options))

@@ -17,6 +17,7 @@ from bioclip_core.names import clean_name, parse_name
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 from bioclip_plugin.running.label_choice import choose_labels
+from bioclip_plugin.running.places import RunPlaces
 from bioclip_plugin.store import Run, Store
 from bioclip_training.catalog.names import cleaned
 from bioclip_training.taxonomy import TaxonomyIndex
@@ -143,7 +144,7 @@ class NameBook:
 
 
 def labels_of_run(
-    run: Run | None, entries: Mapping[str, ModelEntry], folder: str | None = None
+    run: Run | None, entries: Mapping[str, ModelEntry], folder: str | None = None, *, store: str = ""
 ) -> tuple[LabelSet | None, str]:
     """Return the run's label set, restricted to the run's taxa, or None and the reason why it is not available.
 
@@ -151,6 +152,7 @@ def labels_of_run(
         run: None for a store without runs.
         entries: the registered models, by name.
         folder: folder of the label set, if the user gives it.
+        store: address of the run's store, beside which its label set may lie.
 
     Raises:
         LabelSetError: if the folder that the user gave is not a label set.
@@ -162,7 +164,7 @@ def labels_of_run(
     if run.answer_settings.get("words") is not None:
         return None, "the run had words of the user's own as labels, which are not taxa"
     try:
-        found = _folder_of(run, entries)
+        found = _folder_of(run, entries, RunPlaces(run, store))
         identity = json.loads((found / "label_set.json").read_text("utf-8")).get("id")
         if identity != run.answer_settings.get("label_set"):
             return None, f"the label set {found} is not the one that run {run.id} answered with; give it with --labels"
@@ -172,11 +174,11 @@ def labels_of_run(
         return None, f"the label set of run {run.id} cannot be opened ({error}); give it with --labels"
 
 
-def _folder_of(run: Run, entries: Mapping[str, ModelEntry]) -> Path:
+def _folder_of(run: Run, entries: Mapping[str, ModelEntry], places: RunPlaces) -> Path:
     labels: Any = run.settings.get("labels")
     if isinstance(labels, str):
-        return Path(labels).expanduser()
-    request = ClassifyRequest(model=str(run.settings.get("model") or DEFAULT_MODEL))
+        return Path(places.labels(labels))
+    request = ClassifyRequest(model=places.model(str(run.settings.get("model") or DEFAULT_MODEL), entries))
     choice = choose_labels(request, find_model(request.model, entries, fetch=False))
     assert choice.folder is not None  # labels_of_run has returned for words already
     return choice.folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -19,14 +19,21 @@ CONSENSUS_VERSION = 1
 _NEXT = re.compile(r",(?=[a-z_]+=)")  # a comma inside the name of a file does not separate settings
 
 
-def parse_rules(texts: Iterable[str], known: Mapping[str, type[Rule]]) -> list[Rule]:
+def parse_rules(
+    texts: Iterable[str], known: Mapping[str, type[Rule]], file: Callable[[Path], Path] | None = None
+) -> list[Rule]:
     """Return the rules that ``--rule`` texts name, in the order in which they are asked.
+
+    Args:
+        texts: the texts.
+        known: the registered rules, by name.
+        file: finds the place of a file that a text names; None: as written, in the working directory.
 
     Raises:
         UsageError: for an unknown rule, an unknown or missing setting, a value that is not allowed, a duplicate rule, and
             a second rule that groups images.
     """
-    rules = [_parsed(text, known) for text in texts]
+    rules = [_parsed(text, known, file) for text in texts]
     names = [rule.name for rule in rules]
     if duplicates := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"rule {', '.join(duplicates)} is given twice; give it once, with all its settings")
@@ -35,7 +42,7 @@ def parse_rules(texts: Iterable[str], known: Mapping[str, type[Rule]]) -> list[R
     return sorted(rules, key=lambda rule: (rule.order, rule.name))
 
 
-def _parsed(text: str, known: Mapping[str, type[Rule]]) -> Rule:
+def _parsed(text: str, known: Mapping[str, type[Rule]], file: Callable[[Path], Path] | None) -> Rule:
     name, _, given = text.partition(":")
     name = name.strip()
     if name not in known:
@@ -53,6 +60,8 @@ def _parsed(text: str, known: Mapping[str, type[Rule]]) -> Rule:
         if field in values:
             raise UsageError(f"rule {name}: {key} is given twice")
         values[field] = _value(f"rule {name}: {key}", value, hints[field])
+        if file is not None and isinstance(values[field], Path):
+            values[field] = file(values[field])
     missing = [key for key, entry in declared.items() if entry.default is MISSING and entry.name not in values]
     if missing:
         raise UsageError(f"rule {name} needs {', '.join(missing)}; {_allowed(name, declared)}")

@@ -30,6 +30,7 @@ from bioclip_plugin.items.media import Place
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.rules.settings import parse_rules, rule_settings
 from bioclip_plugin.running.label_choice import LabelChoice, choose_labels
+from bioclip_plugin.running.places import WORKING_DIRECTORY, working_directory
 
 T = TypeVar("T")
 
@@ -231,6 +232,7 @@ class Engine:
             "python": platform.python_version(),
             "host": platform.node(),
             "system": platform.platform(),
+            WORKING_DIRECTORY: working_directory(),
         }
 
     def _prior_plugins(self) -> list[str]:

@@ -74,7 +74,7 @@ def choose_labels(request: ClassifyRequest, model: FoundModel) -> LabelChoice:
     if isinstance(request.labels, tuple):
         return LabelChoice(None, words=_checked_words(request.labels, "labels"), taxa=request.taxa)
     path = Path(request.labels).expanduser() if request.labels is not None else _default_folder(model)
-    if request.labels is not None and path.suffix.lower() in _WORD_FILES:
+    if request.labels is not None and is_word_file(path):
         words, groups = read_words(path)
         return LabelChoice(None, words=words, groups=groups, taxa=request.taxa)
     try:
@@ -87,6 +87,11 @@ def choose_labels(request: ClassifyRequest, model: FoundModel) -> LabelChoice:
     calibration = find_calibration(model, manifest["id"]) if "id" in manifest else None
     temperature = calibration.temperature if calibration else None
     return LabelChoice(path, taxa=request.taxa, manifest=manifest, temperature=temperature)
+
+
+def is_word_file(path: Path) -> bool:
+    """True if the name is that of a file of custom labels, not of a label set's folder."""
+    return path.suffix.lower() in _WORD_FILES
 
 
 def read_words(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -87,7 +87,7 @@ def import_(
                 shown.append(row)
 
         of_run = opened.run(run) if run is not None or opened.runs() else None
-        label_set, note = labels_of_run(of_run, plugins.models(), labels)
+        label_set, note = labels_of_run(of_run, plugins.models(), labels, store=opened.shown_address)
         if note:
             console.print(f"Names: {note}")
         book = NameBook(StoredNames(opened), label_set, index)

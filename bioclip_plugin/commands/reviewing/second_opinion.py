@@ -63,7 +63,7 @@ def second_opinion(
         Spool() as spool,
     ):
         chosen = opened.run(run)
-        label_set, note = labels_of_run(chosen, plugins_of(ctx).models(), labels)
+        label_set, note = labels_of_run(chosen, plugins_of(ctx).models(), labels, store=opened.shown_address)
         if note:
             console.print(f"Label set: {note}; whether it has a name is left open")
         judge = SecondOpinion(label_set, index, name_column)
