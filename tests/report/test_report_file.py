@@ -213,7 +213,9 @@ def test_a_missing_image_is_grey_with_the_reason(house: House) -> None:
     assert [block.get("e") for block in blocks_of(path)] == ["the file does not exist (any more)", None]
 
 
-def test_relative_names_begin_in_the_base_folder_or_where_the_run_was_made(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_names_begin_in_the_base_folder_or_where_the_run_was_made(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     house.photo("red.jpg", "red")
     house.classify([MediaItem("red.jpg", path=Path("red.jpg"))])
     elsewhere = house.folder / "elsewhere"
