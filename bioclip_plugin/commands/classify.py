@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_lines, printable
 from bioclip_plugin.commands.signals import terminated_like_interrupted
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.items.media import uri_of
+from bioclip_plugin.items.media import MediaItem, Unlisted, uri_of
 from bioclip_plugin.items.request import ClassifyRequest
 
 if TYPE_CHECKING:
@@ -72,9 +73,11 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     ):
         assert session.store is not None
         _print_model(console, session)
+        line = ProgressLine("Classifying", console=console)
+        entries = listing.begun(listing.counted(line.expect))  # an empty folder is refused before a run begins
         run = session.begin_run([uri_of(path) for path in paths], listing_options)
-        return _Classification(session, session.store, run, console, as_json, listing_options.findings).work(
-            listing, session.pipeline(run, repeat_done=as_json, rehash=rehash)
+        return _Classification(session, session.store, run, console, as_json, listing_options.findings, line).work(
+            listing, entries, session.pipeline(run, repeat_done=as_json, rehash=rehash)
         )
 
 
@@ -99,13 +102,14 @@ class _Classification:
     console: Console
     as_json: bool
     findings: Findings
+    line: ProgressLine
 
-    def work(self, listing: Listing, pipeline: Pipeline) -> int:
+    def work(self, listing: Listing, entries: Iterator[MediaItem | Unlisted], pipeline: Pipeline) -> int:
         """Answer the items, store the reviews in their files, apply the rules, and print a summary."""
-        line = ProgressLine("Classifying", console=self.console)
+        line = self.line
         try:
             with line:
-                self._answer(listing, pipeline, line)
+                self._answer(entries, pipeline, line)
         except KeyboardInterrupt:
             self._end("interrupted")
             self.console.print(
@@ -127,8 +131,8 @@ class _Classification:
         self.store.end_run(self.run, "finished", counts)
         return self._summarise(line, pipeline.already_done, applied)
 
-    def _answer(self, listing: Listing, pipeline: Pipeline, line: ProgressLine) -> None:
-        for count, answer in enumerate(pipeline.answers(listing.counted(line.expect)), start=1):
+    def _answer(self, entries: Iterator[MediaItem | Unlisted], pipeline: Pipeline, line: ProgressLine) -> None:
+        for count, answer in enumerate(pipeline.answers(entries), start=1):
             # With --json stored answers come out of the pipeline too; otherwise they are only counted there.
             done = pipeline.already_done
             line.reach(count if self.as_json else count + done, already=done)
@@ -172,9 +176,7 @@ class _Classification:
 
     def _summarise(self, line: ProgressLine, already_done: int, applied: Applied | None) -> int:
         summary = self.store.summary(self.run)
-        if summary.listed == 0:
-            outcome = "No images were found there."
-        elif summary.listed <= already_done and not summary.failed:
+        if summary.listed <= already_done and not summary.failed:
             outcome = f"All {summary.done} images were done already (run {self.run.id})."
         else:
             outcome = (

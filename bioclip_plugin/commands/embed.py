@@ -66,12 +66,12 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     with Listing(paths, plugins.sources(), listing_options, plugins.expand) as listing:
         console.print(f"Model {engine.model.name}: {engine.model.preprocessing.described()}")
         with log_lines(console), terminated_like_interrupted(), whole_file(output, force=force) as draft, line:
-            rows = _write(draft, engine, _rows(engine, listing.counted(line.expect), line, failures))
+            entries = listing.begun(listing.counted(line.expect))
+            rows = _write(draft, engine, _rows(engine, entries, line, failures))
     failed = failures.total()
     shown = failures.most_common(_SHOWN_FAILURES) if failed > _SHOWN_FAILURES else ()  # fewer were all named
     print_lines(
         console,
-        "" if line.count else "No images were found there.",
         f"{line.count} images, {line.count - failed} done, {failed} failed, {rows} regions; {line.rate:.1f} images/s",
         *(f"  {count} x {stage}: {reason}" for (stage, reason), count in shown),
         f"Output: {output}",

@@ -7,6 +7,7 @@ import io
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from types import MappingProxyType, TracebackType
@@ -18,6 +19,7 @@ from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Sou
 from bioclip_plugin.formats.shared.paths import moved_name, unused_prefixes
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
+from bioclip_plugin.sources.folder import FolderSource
 from bioclip_plugin.store.records import StatedReview
 
 Entry = MediaItem | Unlisted
@@ -31,6 +33,9 @@ _JSON_ADVICE = (
     "([{file, detections}]), and the datapackage.json of Camtrap DP; convert COCO Camera Traps with megadetector-utils "
     "(megadetector.data_management.cct_to_md), give one of these, or images (is the file complete?)"
 )
+EMPTY = "given places without images"
+"""Text of the finding about folders and files without any item."""
+
 _MOST_AHEAD = 64  # entries listed per entry taken: the total is known after about 2% of the run
 _SPOOL_IN_MEMORY_BYTES = 8 << 20
 _SPOOL_BYTES = 512 << 20  # on a disk that may be small; beyond this the listing waits for the work
@@ -85,7 +90,11 @@ class Listing:
                 parts = self._expand(entry, self._options) if self._expand and isinstance(entry, MediaItem) else None
                 yield from (entry,) if parts is None else parts
             if is_empty and self._known and address != "-":
-                yield from map(self._moved, self._known(uri_of(address)))
+                for item in map(self._moved, self._known(uri_of(address))):
+                    is_empty = False
+                    yield item
+            if is_empty:
+                self._options.findings.add(EMPTY, uri_of(address))
         for old in unused_prefixes(self._options):
             self._options.findings.add("beginnings in --replace-prefix do not fit any file name", old)
 
@@ -97,6 +106,28 @@ class Listing:
         if any(address == "-" for address, _ in self._sources):
             return iter(self)
         return _listed_ahead(iter(self), on_total)
+
+    def begun(self, entries: Iterator[Entry]) -> Iterator[Entry]:
+        """Return the entries of this listing once the first one is there.
+
+        Raises:
+            SourceError: if there are none, with the reason.
+        """
+        for first in entries:
+            return chain([first], entries)
+        raise SourceError(self._why_empty())
+
+    def _why_empty(self) -> str:
+        if not self._sources:
+            return "the store has no images yet; give folders, files or tables of images"
+        return "; ".join(
+            source.why_empty(address)
+            if isinstance(source, FolderSource)
+            else "there are no paths on standard input"
+            if address == "-"
+            else f"{uri_of(address)} lists no images"
+            for address, source in self._sources
+        )
 
     def reviews(self) -> Iterator[StatedReview]:
         """Yield the reviews in the files at the addresses."""

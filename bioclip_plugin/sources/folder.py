@@ -9,6 +9,7 @@ from pathlib import Path
 from bioclip_core.errors import SourceError
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import MediaItem, Unlisted, item_of, path_of, uri_of
+from bioclip_plugin.sources.no_images import SYSTEM_FOLDERS, is_of_a_system, why_no_images
 
 # Files of cameras, scanners and museums that Pillow reads; HEIF if the host has a plugin for it (else a failure reports its
 # absence). A file with another suffix can still be named by the user.
@@ -17,8 +18,9 @@ IMAGE_SUFFIXES = frozenset(
     ".ppm .pgm .pbm .pnm .pfm .avif .heic .heif .hif .mpo .psd .qoi".split()
 )
 
-# Folders of operating systems and storage devices, with copies and thumbnails of the user's images.
-SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"})
+
+OTHER_FILES = "files in folders that are not images, skipped"
+"""Text of the finding about files with other suffixes."""
 
 
 class FolderSource:
@@ -41,7 +43,12 @@ class FolderSource:
     def takes(self, address: str) -> bool:
         return path_of(address).is_dir()
 
-    def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
+    def why_empty(self, address: str) -> str:
+        """Return the reason why a folder lists nothing."""
+        return why_no_images(path_of(address), self._suffixes)
+
+    def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:
+        findings = (options or ListingOptions()).findings
         root = address if Path(address).is_dir() else os.fspath(path_of(address))
         seen: set[tuple[int, int]] = set()
         waiting = [root]
@@ -53,7 +60,7 @@ class FolderSource:
                 if identity in seen:
                     continue
                 seen.add(identity)
-                files, folders = _entries(folder, self._suffixes)
+                files, folders, others = _entries(folder, self._suffixes)
             except OSError as error:
                 if folder == root:
                     raise SourceError(
@@ -61,14 +68,17 @@ class FolderSource:
                     ) from error
                 yield Unlisted(uri_of(folder), f"the folder cannot be listed: {_why(error)}")
                 continue
+            if others:
+                findings.add(OTHER_FILES, uri_of(others[0]), len(others))
             yield from files
             waiting.extend(reversed(folders))
 
 
-def _entries(folder: str, suffixes: frozenset[str]) -> tuple[list[MediaItem | Unlisted], list[str]]:
-    """Return the images and the sub-folders of one folder, each sorted by name."""
+def _entries(folder: str, suffixes: frozenset[str]) -> tuple[list[MediaItem | Unlisted], list[str], list[str]]:
+    """Return the images, the sub-folders and the other files of one folder, each sorted by name."""
     files: list[MediaItem | Unlisted] = []
     folders: list[str] = []
+    others: list[str] = []
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
@@ -83,7 +93,9 @@ def _entries(folder: str, suffixes: frozenset[str]) -> tuple[list[MediaItem | Un
                 if _is(entry.is_file)
                 else Unlisted(uri_of(entry.path), "it is a broken link, or not a file")
             )
-    return files, folders
+        elif not is_of_a_system(entry.name):
+            others.append(entry.path)
+    return files, folders, others
 
 
 def _is(question: Callable[[], bool]) -> bool:
