@@ -20,6 +20,7 @@ _BASES = frozenset(
     "PreservedSpecimen FossilSpecimen LivingSpecimen MaterialSample MaterialEntity MaterialCitation HumanObservation "
     "MachineObservation Occurrence Observation Taxon Event".split()
 )
+_BY_SPELLING = {word.casefold(): word for word in _BASES}
 _OTHER_RANKS = frozenset(
     "domain subkingdom superphylum subphylum superclass subclass infraclass superorder suborder infraorder superfamily subfamily "
     "tribe subtribe subgenus section series subspecies variety form cultivar hybrid unranked species_group".split()
@@ -55,8 +56,22 @@ def of_occurrence(values: Cells) -> Iterator[Finding]:
         if _leaves(name.strip()):
             yield f"associatedMedia {_LEAVES}", name.strip(), "error"
     basis = values.get("basisOfRecord", "")
-    if basis and basis.replace(" ", "").replace("_", "").casefold() not in {word.casefold() for word in _BASES}:
+    if basis and basis_of(basis) is None:
         yield f"basisOfRecord is not one of {', '.join(sorted(_BASES))}", basis, "warning"
+
+
+def basis_of(text: str) -> str | None:
+    """Return a word for ``basisOfRecord`` as Darwin Core spells it; None for another word.
+
+    >>> basis_of("preserved specimen"), basis_of("PRESERVED_SPECIMEN"), basis_of("Herbarbeleg")
+    ('PreservedSpecimen', 'PreservedSpecimen', None)
+    """
+    return _BY_SPELLING.get(re.sub(r"[\s_-]", "", text).casefold())
+
+
+def is_event_date(text: str) -> bool:
+    """True if ``eventDate`` may have this value: a date, time, month, year or span of them."""
+    return bool(text) and all(map(_is_date, text.split("/", 1)))
 
 
 def of_identification(values: Cells) -> Iterator[Finding]:
@@ -169,7 +184,7 @@ def _coordinates(values: Cells) -> Iterator[Finding]:
 def _dates(values: Cells, *terms: str) -> Iterator[Finding]:
     for term in terms:
         cell = values.get(term, "")
-        if cell and not all(map(_is_date, cell.split("/", 1))):
+        if cell and not is_event_date(cell):
             yield (
                 f"{term} must be a date as 2024-05-31, or a time, month, year or span of them (ISO 8601)",
                 cell,

@@ -11,7 +11,7 @@ from typing import Any
 
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.contracts.export import Export
-from bioclip_plugin.formats.darwin_core.terms import text_of
+from bioclip_plugin.formats.darwin_core.terms import stated_in, text_of
 
 # Made once for this purpose; every identifier that we derive depends on it.
 _NAMESPACE = uuid.UUID("b0c11b1e-6d0e-5c1a-9c55-3f1f0f7a2a11")
@@ -25,9 +25,9 @@ def derived(*parts: Any) -> str:
 
 def known_occurrence(metadata: Mapping[str, Any]) -> str | None:
     """Return the collection's own id of the specimen: ``occurrenceID``, else institution, collection and catalogue number."""
-    if stated := text_of(metadata.get("occurrenceID")):
+    if stated := text_of(stated_in(metadata, "occurrenceID")):
         return stated
-    parts = [text_of(metadata.get(term)) for term in ("institutionCode", "collectionCode", "catalogNumber")]
+    parts = [text_of(stated_in(metadata, term)) for term in ("institutionCode", "collectionCode", "catalogNumber")]
     return ":".join(filter(None, parts)) if parts[-1] else None
 
 

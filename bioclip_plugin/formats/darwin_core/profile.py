@@ -45,7 +45,8 @@ OCCURRENCES = Sheet(
     f"{_DWC}Occurrence",
     tuple(
         "occurrenceID basisOfRecord institutionCode collectionCode catalogNumber eventDate countryCode stateProvince "
-        "decimalLatitude decimalLongitude geodeticDatum coordinatePrecision".split()
+        "decimalLatitude decimalLongitude geodeticDatum coordinatePrecision verbatimEventDate verbatimLatitude verbatimLongitude "
+        "verbatimCoordinates country occurrenceRemarks".split()
     ),
     is_core=True,
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
-from bioclip_core.cells import country_of, number_of, position_of
+from bioclip_core.cells import column_name, country_of, number_of, position_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.items.media import Place, Region
 from bioclip_plugin.items.time_zones import moment_in
@@ -24,6 +25,19 @@ OCCURRENCES = frozenset({"Occurrence", "Specimen", "MaterialSample", "MaterialEn
 def text_of(value: Any) -> str:
     """Return a value of the metadata as one line of text."""
     return "" if value is None else " ".join(str(value).split())
+
+
+def stated_in(metadata: Mapping[str, Any], term: str) -> Any:
+    """Return the value of a term, however the source spells its column; None without one."""
+    if term in metadata:
+        return metadata[term]
+    spelled = _spellings(tuple(metadata)).get(column_name(term)) if metadata else None
+    return None if spelled is None else metadata[spelled]
+
+
+@lru_cache(maxsize=256)
+def _spellings(names: tuple[str, ...]) -> Mapping[str, str]:
+    return {column_name(name): name for name in reversed(names)}
 
 
 def captured_at_of(core: Mapping[str, str], zone: str | None) -> datetime | None:

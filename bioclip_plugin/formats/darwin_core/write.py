@@ -10,16 +10,17 @@ from typing import IO, Any
 from xml.sax.saxutils import escape
 
 from bioclip_core.files.meta_xml import META
+from bioclip_core.findings import Findings
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.formats.darwin_core import profile
+from bioclip_plugin.formats.darwin_core import check_cells, profile
 from bioclip_plugin.formats.darwin_core.check import check_archive
 from bioclip_plugin.formats.darwin_core.identities import derived, model_name
 from bioclip_plugin.formats.darwin_core.ledger import Ledger, commit, discard
 from bioclip_plugin.formats.darwin_core.read_files import holds_meta
-from bioclip_plugin.formats.darwin_core.write_findings import Findings, Occurrence
 from bioclip_plugin.formats.darwin_core.write_rows import IdentificationRow, Identifier, winner
+from bioclip_plugin.formats.darwin_core.write_specimens import Occurrence, Specimens
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, OutsideFolder, RelativeNames
 
 _PACKAGES = ("torch", "open_clip_torch", "pillow")
@@ -39,17 +40,17 @@ class DarwinCoreExporter:
     def write(self, path: Path, export: Export) -> int:
         with ExitStack() as stack:
             ledger = stack.enter_context(Ledger(export.options.ledger, self.name)) if export.options.ledger else None
-            findings = stack.enter_context(Findings())
-            findings.gather(export)
+            specimens = stack.enter_context(Specimens())
+            specimens.gather(export)
             base = export.options.base_folder
-            names = CommonFolder(findings.uris()).names() if base is None else NamesUnder(base)
-            archive = _Archive(path, Identifier(export), names, ledger, stack)
-            for occurrence in findings.occurrences():
+            names = CommonFolder(specimens.uris()).names() if base is None else NamesUnder(base)
+            archive = _Archive(path, Identifier(export), names, ledger, export.findings, stack)
+            for occurrence in specimens.occurrences():
                 archive.write(occurrence)
             counts = {
                 "identifications": archive.rows,
                 "occurrences": archive.occurrences,
-                "left_out": dict(sorted(findings.left_out.items())),
+                "left_out": dict(sorted(specimens.left_out.items())),
             }
             for name, text in (
                 (META, profile.meta_xml()),
@@ -95,19 +96,26 @@ class _Archive:
     """The open tables."""
 
     def __init__(
-        self, path: Path, identifier: Identifier, names: RelativeNames, ledger: Ledger | None, stack: ExitStack
+        self,
+        path: Path,
+        identifier: Identifier,
+        names: RelativeNames,
+        ledger: Ledger | None,
+        findings: Findings,
+        stack: ExitStack,
     ) -> None:
         """Open the tables, which the stack closes."""
         self._identifier = identifier
         self._names = names
         self._ledger = ledger
+        self._findings = findings
         self._sheets = {sheet: _opened(path / sheet.file, sheet.header, stack) for sheet in profile.SHEETS}
         self._candidates = _opened(path / profile.CANDIDATES, profile.CANDIDATE_COLUMNS, stack)
         self.rows = self.occurrences = 0
 
     def write(self, occurrence: Occurrence) -> None:
         """Write the rows of a specimen, unless it has none or the ledger holds all of them."""
-        rows = self._identifier.rows(occurrence)
+        rows = [row for row in self._identifier.rows(occurrence) if self._is_sound(occurrence, row)]
         if self._ledger is not None:
             self._ledger.saw(occurrence.id)
             rows = [row for row in rows if self._ledger.news(row.id, occurrence.id, row.digest) != "unchanged"]
@@ -123,7 +131,17 @@ class _Archive:
         for uri, terms in occurrence.images:
             if "isROIOf" not in terms and "accessURI" not in terms:
                 terms["accessURI"] = self._name(uri)
+                if any(severity == "error" for _, _, severity in check_cells.of_media(terms)):
+                    del terms["accessURI"]
+                    self._findings.add("images are not below one folder; they are written without accessURI", uri)
             self._row(profile.IMAGES, occurrence.id, terms)
+
+    def _is_sound(self, occurrence: Occurrence, row: IdentificationRow) -> bool:
+        """Report an identification that the format cannot hold: it is left out, and all others are written."""
+        fault = next((one for one in check_cells.of_identification(row.terms) if one[2] == "error"), None)
+        if fault is not None:
+            self._findings.add(f"identifications are left out: {fault[0]}", f"{occurrence.id}: {fault[1]!r}")
+        return fault is None
 
     def _write_candidates(self, occurrence: Occurrence, machine: IdentificationRow) -> None:
         """Write all candidates of all images; those on which the identification is based name it."""

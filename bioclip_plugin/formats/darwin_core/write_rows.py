@@ -18,7 +18,7 @@ from bioclip_plugin.formats.darwin_core.identities import (
     person_address,
 )
 from bioclip_plugin.formats.darwin_core.terms import MACHINE_REMARK
-from bioclip_plugin.formats.darwin_core.write_findings import Occurrence, Vote
+from bioclip_plugin.formats.darwin_core.write_specimens import Occurrence, Vote
 
 _REFERENCES = 20  # at most this many images are named as the basis of an answer
 # These may differ from run to run although the statement is the same.

@@ -2,7 +2,7 @@
 
 from bioclip_core.cells.clocks import time_of
 from bioclip_core.cells.coordinates import degrees_of, latitude_of, longitude_of, position_in, position_of
-from bioclip_core.cells.countries import country_of, three_letters
+from bioclip_core.cells.countries import country_of, three_letters, two_letters
 from bioclip_core.cells.date_orders import DateOrders
 from bioclip_core.cells.moments import Dated, DateOrder, dated_of, day_of, moment_of, with_time
 from bioclip_core.cells.numbers import number_of, plain_number_of, share_of
@@ -32,5 +32,6 @@ __all__ = [
     "share_of",
     "three_letters",
     "time_of",
+    "two_letters",
     "with_time",
 ]

@@ -19,6 +19,7 @@ _CODES = """
     UZUZB VAVAT VCVCT VEVEN VGVGB VIVIR VNVNM VUVUT WFWLF WSWSM XKXKX YEYEM YTMYT ZAZAF ZMZMB ZWZWE
 """  # two letters, then three
 _THREE_LETTERS = {code: entry[2:] for entry in _CODES.split() for code in (entry[:2], entry[2:])}
+_TWO_LETTERS = {code: entry[:2] for entry in _CODES.split() for code in (entry[:2], entry[2:])}
 _RESERVED = {"UK": "GB", "EL": "GR"}
 """Codes that ISO 3166-1 reserves, as the United Kingdom and the European Union use them."""
 
@@ -40,3 +41,12 @@ def three_letters(code: str) -> str | None:
     ('KEN', 'KEN', None)
     """
     return _THREE_LETTERS.get(country_of(code) or "")
+
+
+def two_letters(code: str) -> str | None:
+    """Return the code of two letters for either code of a country, in any case; None for anything else.
+
+    >>> two_letters("ken"), two_letters("uk"), two_letters("Kenya")
+    ('KE', 'GB', None)
+    """
+    return _TWO_LETTERS.get(country_of(code) or "")

@@ -163,7 +163,7 @@ def test_rows_of_another_width_and_text_of_another_encoding_are_found(good: Path
     (good / "occurrence.txt").write_bytes(text.replace("MachineObservation", "Mach\xefne").encode("latin-1") + b"s7\n")
     said = errors(good)
     assert "occurrence.txt: line 3: it holds bytes that are not UTF-8; write the file anew in UTF-8" in said
-    assert "occurrence.txt: line 4: it has 1 columns; meta.xml needs 13" in said
+    assert "occurrence.txt: line 4: it has 1 columns; meta.xml needs 19" in said
     assert "identification.txt: line 2: it has 20 columns and the header has 19: a cell holds a separator" in said
 
 

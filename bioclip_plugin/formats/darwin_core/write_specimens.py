@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mimetypes
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +11,13 @@ from typing import Any
 from bioclip_core.files.scratch import Scratch
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.contracts.export import Export
-from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.formats.darwin_core.identities import derived, known_occurrence, media_id, nameable
-from bioclip_plugin.formats.darwin_core.terms import FRACTIONS, text_of
-from bioclip_plugin.items.media import BOX_UNIT, MediaItem
-from bioclip_plugin.items.time_zones import in_zone
+from bioclip_plugin.formats.darwin_core.write_terms import Stated, media_terms, merged, occurrence_terms
+from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.store.records import Review, StoredRegion
 
 _TABLES = """
-CREATE TABLE occurrence (number INTEGER PRIMARY KEY, id TEXT UNIQUE, terms TEXT);
+CREATE TABLE occurrence (number INTEGER PRIMARY KEY, id TEXT UNIQUE, stated TEXT);
 CREATE TABLE vote (number INTEGER PRIMARY KEY, occurrence INTEGER, media TEXT, taxon TEXT, probability REAL, candidates TEXT);
 CREATE INDEX vote_occurrence ON vote (occurrence);
 CREATE TABLE review (number INTEGER PRIMARY KEY, occurrence INTEGER, media TEXT, taxon TEXT, reviewer TEXT, moment TEXT, comment TEXT);
@@ -29,8 +26,6 @@ CREATE TABLE image (number INTEGER PRIMARY KEY, occurrence INTEGER, media TEXT, 
 """
 
 Box = tuple[int, int, int, int]
-_COPIED = ("basisOfRecord", "institutionCode", "collectionCode", "catalogNumber")
-_DECIMALS = 7  # of a degree: a centimetre
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +63,14 @@ class Occurrence:
     """Uri and terms of each image, and of each region after its image."""
 
 
-class Findings(Scratch):
+class Specimens(Scratch):
     """Specimens, their images, answers and reviews, on disk. To be used with ``with``."""
 
     def __init__(self) -> None:
         super().__init__(_TABLES)
         self.left_out: Counter[str] = Counter()
         """Number of regions without an identification, by the reason."""
+        self._last: tuple[tuple[str, str, int], int] = (("", "", 0), 0)
 
     def gather(self, export: Export) -> None:
         """Read all items and reviews of an export."""
@@ -92,12 +88,12 @@ class Findings(Scratch):
 
     def occurrences(self) -> Iterator[Occurrence]:
         """Yield every specimen, also without an answer, in the order of the listing."""
-        for number, name, terms in self._database.execute("SELECT number, id, terms FROM occurrence ORDER BY number"):
+        for number, name, stated in self._database.execute("SELECT number, id, stated FROM occurrence ORDER BY number"):
             votes = self._rows("media, taxon, probability, candidates", "vote", number)
             reviews = self._rows("media, taxon, reviewer, moment, comment", "review", number)
             yield Occurrence(
                 name,
-                json.loads(terms),
+                Stated.unpacked(stated).terms,
                 [Vote(media, Taxon(*json.loads(taxon)), p, json.loads(listed)) for media, taxon, p, listed in votes],
                 [ReviewedName(media, Taxon(*json.loads(taxon)), *rest) for media, taxon, *rest in reviews],
                 [(uri, json.loads(terms)) for uri, terms in self._rows("uri, terms", "image", number)],
@@ -140,11 +136,23 @@ class Findings(Scratch):
         """Return the number of the specimen that a region shows."""
         known = known_occurrence(item.metadata)
         name = known or f"urn:uuid:{derived('occurrence', item.uri, item.frame, box)}"
-        found = self._database.execute("SELECT number FROM occurrence WHERE id = ?", (name,)).fetchone()
-        if found:
-            return int(found[0])
-        terms = occurrence_terms(name, item, export.options, is_known=known is not None)
-        return self._insert("occurrence", id=name, terms=_json(terms))
+        place = (name, item.uri, item.frame)
+        if self._last[0] == place:  # another region or review of the same image
+            return self._last[1]
+        number = self._merged(name, item, export, is_known=known is not None)
+        self._last = (place, number)
+        return number
+
+    def _merged(self, name: str, item: MediaItem, export: Export, *, is_known: bool) -> int:
+        """Store what an image states about a specimen, and return the number of the specimen."""
+        stated = occurrence_terms(name, item, export, is_known=is_known)
+        found = self._database.execute("SELECT number, stated FROM occurrence WHERE id = ?", (name,)).fetchone()
+        if found is None:
+            return self._insert("occurrence", id=name, stated=stated.packed())
+        number, before = found
+        if (packed := merged(Stated.unpacked(before), stated, export.findings).packed()) != before:
+            self._database.execute("UPDATE occurrence SET stated = ? WHERE number = ?", (packed, number))
+        return int(number)
 
     def _image(self, occurrence: int, item: MediaItem, box: Box | None) -> str:
         """Store an image, and the region of it; return the id of the region, or of the image without one."""
@@ -185,65 +193,3 @@ def _candidates(region: StoredRegion, top: int) -> list[list[Any]]:
             taxon = nameable(candidate.taxon, candidate.rank) or candidate.taxon
             rows.append([level, place, candidate.probability, candidate.name, candidate.rank, *taxon.lineage])
     return rows
-
-
-def occurrence_terms(name: str, item: MediaItem, options: ExportOptions, *, is_known: bool) -> dict[str, str]:
-    """Return the terms by which the collection knows its specimen again; without a taxon's name, which would look accepted.
-
-    Args:
-        name: its id.
-        item: its first image in the listing.
-        options: for places and times.
-        is_known: True for an id of the collection, False for an observation by a camera.
-    """
-    stated = {term: text_of(item.metadata.get(term)) for term in _COPIED}
-    if not is_known:
-        stated["basisOfRecord"] = stated["basisOfRecord"] or "MachineObservation"
-    moment = in_zone(item.captured_at, options.time_zone).isoformat(timespec="seconds") if item.captured_at else ""
-    country, latitude, longitude = item.place.country or "", item.place.latitude, item.place.longitude
-    terms = {
-        "occurrenceID": name,
-        **stated,
-        "eventDate": text_of(item.metadata.get("eventDate")) or moment,
-        "countryCode": country if len(country) == 2 else "",
-        "stateProvince": item.place.region or "",
-    }
-    if latitude is not None and longitude is not None:
-        decimals = options.coordinate_precision
-        terms["decimalLatitude"] = _degrees(latitude, decimals)
-        terms["decimalLongitude"] = _degrees(longitude, decimals)
-        terms["geodeticDatum"] = text_of(item.metadata.get("geodeticDatum")) or ("" if is_known else "EPSG:4326")
-        terms["coordinatePrecision"] = "" if decimals is None else _degrees(10.0**-decimals, _DECIMALS)
-    return {term: value for term, value in terms.items() if value}
-
-
-def media_terms(name: str, item: MediaItem, box: tuple[int, ...] | None, whole: str) -> dict[str, str]:
-    """Return the terms of an image or, with a box, of a region of the image ``whole``.
-
-    The ``accessURI`` of a local file is added when its row is written.
-    """
-    if box is not None:
-        terms = {"identifier": name, "type": "StillImage", "isROIOf": whole}
-        return terms | {term: _number(value / BOX_UNIT, 4) for term, value in zip(FRACTIONS, box, strict=True)}
-    stated = item.metadata.get("media")
-    media = stated if isinstance(stated, Mapping) else {}
-    address, identifier = (text_of(media.get(term)) for term in ("accessURI", "identifier"))
-    terms = {
-        "identifier": name,
-        "providerManagedID": text_of(media.get("providerManagedID")) or ("" if "://" in identifier else identifier),
-        "type": "StillImage",
-        "format": text_of(media.get("format")) or mimetypes.guess_type(item.uri)[0] or "",
-        "accessURI": next((one for one in (address, identifier) if one.startswith(("http://", "https://"))), ""),
-        "CreateDate": item.captured_at.isoformat(timespec="seconds") if item.captured_at else "",
-        "description": f"image {item.frame} of the file, counted from 0" if item.frame else "",
-    }
-    return {term: value for term, value in terms.items() if value}
-
-
-def _degrees(value: float, decimals: int | None) -> str:
-    return f"{value:.{decimals}f}" if decimals is not None and decimals != _DECIMALS else _number(value, _DECIMALS)
-
-
-def _number(value: float, decimals: int) -> str:
-    """Return a number without an exponent and without trailing zeros."""
-    return f"{value:.{decimals}f}".rstrip("0").rstrip(".") or "0"
