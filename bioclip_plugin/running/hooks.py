@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.hookspecs import hookimpl
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.running.given import check_several
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,8 +51,7 @@ class HostHooks:
     @contextmanager
     def _session(self, request: ClassifyRequest, items: object) -> Iterator[Session]:
         """Give the open Session of a request. Above the limit, those used longest ago and idle now are closed."""
-        if isinstance(items, (str, bytes)):
-            raise UsageError(f"items {items!r}: give a list of images, such as [{items!r}]")
+        check_several(items)
         from bioclip_plugin.running.session import Session  # imports numpy, which --help does without
 
         with self._lock:

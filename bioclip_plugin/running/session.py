@@ -8,12 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from datetime import datetime
-from pathlib import Path
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from uuid import uuid4
 
 from bioclip_core.errors import UsageError
 from bioclip_core.identity import settings_id
@@ -21,10 +18,11 @@ from bioclip_core.progress import Progress
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.answers import Answer, Failure
-from bioclip_plugin.items.media import MediaItem, Region, Unlisted, item_of
+from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.rules.settings import rule_settings
 from bioclip_plugin.running.engine import Engine
+from bioclip_plugin.running.given import check_several, item_of_image
 from bioclip_plugin.running.listing import Listing
 from bioclip_plugin.running.pipeline import Pipeline
 from bioclip_plugin.store.records import Run, RunPlan
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.running.rules_summary import Applied
     from bioclip_plugin.store import Store
 
-    Classifiable = str | os.PathLike[str] | bytes | Image.Image | MediaItem
+    Classifiable = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8] | MediaItem
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +97,7 @@ class Session:
             self.engine.keep_precision(self.store.last_feature_settings(self.engine.model.weights_sha256))
 
     def classify(self, image: Classifiable) -> Answer:
-        """Answer one image: a path, the bytes of a file, a PIL image or a media item.
+        """Answer one image: a path, the bytes of a file, a PIL image, a media item, or an array of height × width × 3 (uint8).
 
         A file that cannot be read is an answer with a ``failure``, not an exception.
         """
@@ -112,10 +110,11 @@ class Session:
 
         Closing the generator cancels within a batch and keeps what is committed.
         """
+        check_several(items)
         _ = self.engine.labels  # a missing label set is reported before any image is read
         pipeline = Pipeline(self.engine, self.store, self._own_run(), on_stored=self._notify)
         failed = regions = 0
-        for answered, answer in enumerate(pipeline.answers(map(_item_of, items)), start=1):
+        for answered, answer in enumerate(pipeline.answers(map(item_of_image, items)), start=1):
             failed += answer.failure is not None
             regions += len(answer.regions)
             if progress:
@@ -126,7 +125,8 @@ class Session:
         """Yield the features of each item in input order; nothing is stored."""
         import numpy as np
 
-        for answer, rows in Pipeline(self.engine, classify=False).features(map(_item_of, items)):
+        check_several(items)
+        for answer, rows in Pipeline(self.engine, classify=False).features(map(item_of_image, items)):
             yield Embedded(answer.item, np.stack(rows) if rows and answer.failure is None else None, answer.failure)
 
     def begin_run(self, sources: Sequence[str], listing: ListingOptions | None = None) -> Run:
@@ -246,31 +246,3 @@ def _logged_progress() -> Progress:
             log.info("Applying rules: %d of %d images", done, total)
 
     return report
-
-
-def _item_of(image: Classifiable | Unlisted) -> MediaItem | Unlisted:
-    if isinstance(image, MediaItem):
-        return _checked(image)
-    if isinstance(image, Unlisted):
-        return image
-    if isinstance(image, (str, os.PathLike)):
-        return item_of(image)
-    if isinstance(image, bytes):
-        return MediaItem(uri=f"memory:{uuid4()}", data=image)
-    if hasattr(image, "getexif") and hasattr(image, "mode"):  # a PIL image, without importing Pillow
-        return MediaItem(uri=f"memory:{uuid4()}", image=image)
-    raise UsageError(f"{type(image).__name__} is not an image: give a path, bytes, a PIL image or a MediaItem")
-
-
-def _checked(item: MediaItem) -> MediaItem:
-    """Check an item of a host, and make a path of text.
-
-    Raises:
-        UsageError: for a time or a region of the wrong type.
-    """
-    if item.captured_at is not None and not isinstance(item.captured_at, datetime):
-        raise UsageError(f"{item.uri}: captured_at {item.captured_at!r}: give a datetime")
-    for region in item.regions:
-        if not isinstance(region, Region):
-            raise UsageError(f"{item.uri}: region {region!r}: give a Region(x, y, w, h), from 0 to 1")
-    return item if item.path is None or isinstance(item.path, Path) else replace(item, path=Path(item.path))

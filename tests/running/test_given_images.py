@@ -1,0 +1,160 @@
+"""Images as hosts have them: taken alike, or refused in one line."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bioclip_core.errors import UsageError
+from bioclip_plugin import ClassifyRequest, MediaItem, Session, create_plugin_manager
+from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.running.given import item_of_image
+from bioclip_plugin.testing import FakeModel
+
+LABELS = ("a red fish", "a green fish", "a blue fish")
+BLUE = (0, 0, 255)
+
+
+@pytest.fixture(scope="module")
+def manager() -> BioclipPluginManager:
+    manager = create_plugin_manager(installed=False)
+    manager.register(FakeModel(logit_scale=10.0))
+    return manager
+
+
+@pytest.fixture(scope="module")
+def session(manager: BioclipPluginManager) -> Any:
+    with Session(model="fake", labels=LABELS, plugins=manager) as session:
+        yield session
+
+
+def blue_array() -> Any:
+    return np.full((10, 20, 3), BLUE, np.uint8)
+
+
+def blue_file() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 10), BLUE).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+TAKEN: dict[str, Callable[[], Any]] = {
+    "bytes": blue_file,
+    "bytearray": lambda: bytearray(blue_file()),
+    "memoryview": lambda: memoryview(blue_file()),
+    "struct with bytes": lambda: {"bytes": blue_file(), "path": None},
+    "struct with both": lambda: {"bytes": blue_file(), "path": "elsewhere.png"},
+    "array": blue_array,
+    "array with alpha": lambda: np.dstack([blue_array(), np.full((10, 20), 255, np.uint8)]),
+    "array that is a view": lambda: blue_array()[::2, ::-1],
+    "array in Fortran order": lambda: np.asfortranarray(blue_array()),
+    "array that is read only": lambda: np.broadcast_to(np.array(BLUE, np.uint8), (10, 20, 3)),
+    "three rows": lambda: blue_array()[:3, :3],
+    "tensor": lambda: torch.from_numpy(blue_array()),
+    "PIL image": lambda: Image.new("RGB", (20, 10), BLUE),
+    "item with an array": lambda: MediaItem("x", image=blue_array()),
+    "item with a buffer": lambda: MediaItem("x", data=memoryview(blue_file())),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("kind", TAKEN)
+def test_every_form_of_one_image_has_one_answer(session: Session, manager: BioclipPluginManager, kind: str) -> None:
+    answer = session.classify(TAKEN[kind]())
+    assert answer.failure is None
+    assert answer.best is not None
+    assert answer.best.name == "a blue fish"
+    (again,) = manager.hook.classify_images(items=[TAKEN[kind]()], request=ClassifyRequest(model="fake", labels=LABELS))
+    assert again.best == answer.best
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (6, 9, 1)])
+def test_a_grey_array_is_a_grey_image(session: Session, shape: tuple[int, ...]) -> None:
+    answer = session.classify(np.full(shape, 200, np.uint8))
+    assert [round(one.probability, 3) for one in answer.candidates] == [0.333, 0.333, 0.333]
+
+
+def test_a_path_in_a_struct_is_opened(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "blue.png").write_bytes(blue_file())
+    answer = session.classify({"bytes": None, "path": str(tmp_path / "blue.png")})  # type: ignore[arg-type]
+    assert (answer.item.uri, answer.best and answer.best.name) == (str(tmp_path / "blue.png"), "a blue fish")
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "channels first": (
+        lambda: np.zeros((3, 224, 224), np.uint8),
+        "numpy.ndarray of shape 3 × 224 × 224 and type uint8 has its channels first: needed is height × width × channels, "
+        "image.transpose(1, 2, 0)",
+    ),
+    "a tensor with channels first": (lambda: torch.zeros((3, 8, 9), dtype=torch.uint8), "image.permute(1, 2, 0)"),
+    "floating-point numbers": (
+        lambda: np.zeros((8, 9, 3)),
+        "numpy.ndarray of shape 8 × 9 × 3 and type float64: needed are whole numbers from 0 to 255 (uint8)",
+    ),
+    "a normalised tensor": (lambda: torch.zeros(8, 9, 3), "torch.Tensor of shape 8 × 9 × 3 and type float32: needed are"),
+    "16 bits": (lambda: np.zeros((8, 9), np.uint16), "type uint16"),
+    "truth values": (lambda: np.zeros((8, 9), bool), "type bool"),
+    "several images": (lambda: np.zeros((2, 8, 9, 3), np.uint8), "is several images"),
+    "two channels": (lambda: np.zeros((8, 9, 2), np.uint8), "is not an image: needed is height × width × 3 (RGB)"),
+    "a row": (lambda: np.zeros(9, np.uint8), "of shape 9 and type uint8 is not an image"),
+    "a number": (lambda: np.uint8(7), "of shape () and type uint8 is not an image"),
+    "no rows": (lambda: np.zeros((0, 9, 3), np.uint8), "is not an image"),
+    "an open file": (lambda: io.BytesIO(blue_file()), "BytesIO is an open file: give its path, or its bytes"),
+    "a list": (lambda: [blue_array()], "list is not an image: give one image, or all of them to classify_stream"),
+    "an empty struct": (lambda: {"bytes": None, "path": None}, "both are empty"),
+    "nothing": (lambda: None, "NoneType is not an image: give a path, bytes, a PIL image or a MediaItem, or an array"),
+    "data that are text": (lambda: MediaItem("x", data="text"), "x: data of type str: give the bytes"),  # type: ignore[arg-type]
+    "an image that is text": (lambda: MediaItem("x", image="text"), "x: image of type str"),  # type: ignore[arg-type]
+    "an item with channels first": (lambda: MediaItem("x", image=np.zeros((3, 8, 9), np.uint8)), "x: numpy.ndarray"),  # type: ignore[arg-type]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_could_be_read_in_several_ways_is_refused_in_one_line(session: Session, kind: str) -> None:
+    make, reason = REFUSED[kind]
+    with pytest.raises(UsageError, match=re.escape(reason)) as refused:
+        session.classify(make())
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "one", ["photo.jpg", b"bytes", Path("photo.jpg"), np.zeros((8, 9, 3), np.uint8), Image.new("L", (8, 9)), MediaItem("x")]
+)  # fmt: skip
+def test_one_image_where_several_are_wanted_is_refused(session: Session, one: Any) -> None:
+    with pytest.raises(UsageError, match="give a list of images"):
+        next(session.classify_stream(one))
+    with pytest.raises(UsageError, match="give a list of images"):
+        next(iter(session.embed_stream(one)))
+
+
+def test_an_array_of_images_is_a_stream(session: Session) -> None:
+    answers = list(session.classify_stream(np.stack([blue_array(), blue_array()])))
+    assert [answer.best and answer.best.name for answer in answers] == ["a blue fish"] * 2
+
+
+@given(
+    shape=st.lists(st.integers(0, 6), max_size=5).map(tuple),
+    dtype=st.sampled_from(
+        ["uint8", "int8", "uint16", "int64", "float16", "float32", "bool", "complex64", "U3", "object"]
+    ),
+)
+@settings(max_examples=150, deadline=None)
+def test_any_array_is_an_image_of_its_size_or_refused(shape: tuple[int, ...], dtype: str) -> None:
+    try:
+        item = item_of_image(np.zeros(shape, dtype))
+    except UsageError:
+        return
+    assert dtype == "uint8"
+    assert isinstance(item, MediaItem)
+    assert item.image is not None
+    assert item.image.size == (shape[1], shape[0])
+    assert item.image.mode == {1: "L", 3: "RGB", 4: "RGBA"}[shape[2] if len(shape) == 3 else 1]
