@@ -75,12 +75,14 @@ class Builtins:
 
     @hookimpl(trylast=True)
     def register_sources(self, register: Callable[[Source], None]) -> None:
+        from bioclip_plugin.formats.addaxai.read import AddaxAISource
         from bioclip_plugin.formats.camtrap_dp.read import CamtrapDpSource
         from bioclip_plugin.formats.darwin_core.read import DarwinCoreSource
         from bioclip_plugin.formats.megadetector.read import MegaDetectorSource
         from bioclip_plugin.formats.pytorch_wildlife.read import PytorchWildlifeSource
         from bioclip_plugin.formats.speciesnet.read import SpeciesNetSource
         from bioclip_plugin.formats.tables.read import TableSource
+        from bioclip_plugin.formats.timelapse.read import TimelapseSource
         from bioclip_plugin.formats.webdataset.read import ShardsSource
         from bioclip_plugin.sources.files import FilesSource, StandardInputSource
         from bioclip_plugin.sources.folder import FolderSource
@@ -95,6 +97,8 @@ class Builtins:
             PytorchWildlifeSource(),
             ShardsSource(),
             FolderSource(self._manager.media_suffixes()),
+            TimelapseSource(),
+            AddaxAISource(),
             TableSource(),
             FilesSource(),
         ):

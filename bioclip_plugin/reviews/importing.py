@@ -26,6 +26,7 @@ from bioclip_plugin.formats.shared.review_rows import (
 from bioclip_plugin.formats.shared.table_files import header_of
 from bioclip_plugin.formats.tables import read_reviews as tables
 from bioclip_plugin.formats.timelapse import read_reviews as timelapse
+from bioclip_plugin.formats.timelapse.layout import is_timelapse
 from bioclip_plugin.items.media import Region, path_of, uri_of
 from bioclip_plugin.items.time_zones import zone_of
 from bioclip_plugin.items.verdicts import REVIEW_VERDICTS, ReviewVerdict
@@ -120,7 +121,7 @@ def _entries(address: str, sources: Sequence[Source], options: ImportOptions) ->
     if path.is_dir():
         raise SourceError(f"{shown} is a folder without a Camtrap DP package; give a table of reviews")
     zone = zone_of(options.time_zone) if options.time_zone else UTC
-    if timelapse.is_timelapse(header_of(address)):
+    if is_timelapse(header_of(address)):
         return "Timelapse table", timelapse.statements(address, zone, options.name_column)
     return "table", tables.statements(address, zone, options.name_column)
 

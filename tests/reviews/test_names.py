@@ -16,7 +16,8 @@ from bioclip_plugin.formats.shared.review_rows import (
     reviewed_at_of,
     verdict_of,
 )
-from bioclip_plugin.formats.timelapse.read_reviews import is_timelapse, name_columns
+from bioclip_plugin.formats.timelapse.layout import is_timelapse
+from bioclip_plugin.formats.timelapse.read_reviews import name_columns
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.reviews.names import NameBook
 from bioclip_plugin.reviews.pairing import overlap, same_box

@@ -343,7 +343,7 @@ def test_a_missing_address_is_refused_before_anything_is_listed() -> None:
     assert str(caught.value) == (
         "gone does not exist; give a path of one of these kinds: standard input, Camtrap DP package, Darwin Core archive, "
         "MegaDetector results (.json), SpeciesNet predictions (.json), PyTorch-Wildlife detections (.json), shards, folder, "
-        "table (.csv, .tsv, .parquet), file"
+        "Timelapse table, AddaxAI table, table (.csv, .tsv, .parquet), file"
     )
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import tzinfo
-from typing import Any
 
 from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
-from bioclip_plugin.formats.shared.exported import has_events, is_exported
 from bioclip_plugin.formats.shared.review_rows import (
     NotReviewed,
     Statement,
@@ -21,24 +19,12 @@ from bioclip_plugin.formats.shared.review_rows import (
 )
 from bioclip_plugin.formats.shared.table_files import header_of, rows_of
 from bioclip_plugin.formats.shared.table_rows import Row
+from bioclip_plugin.formats.timelapse.layout import FOLDERS, STANDARD, image_of
 
-_FOLDERS = ("rootfolder", "folder")
-# The columns of every export, whatever columns the project defines.
-_STANDARD = frozenset(
-    ("file", "relativepath", *_FOLDERS, "datetime", "date", "time", "utcoffset", "deleteflag", "imagequality", "id")
-)
 NAME_COLUMNS = ("scientificname", "species", "speciesname", "taxon", "animal", "commonname", "soort", "especie", "art")
 """Usual names of a project's species column, in the order in which they are tried; an option names any other."""
 _FLAGS = ("empty", "blank", "noanimal", "person", "human", "people", "vehicle")
 _YES = frozenset(("true", "1", "yes", "y", "x"))
-
-
-def is_timelapse(header: Sequence[str]) -> bool:
-    """Return True if a table's columns are those of a Timelapse export."""
-    if is_exported(header) or has_events(header):  # has these columns too
-        return False
-    names = {column_name(name) for name in header}
-    return "file" in names and ("relativepath" in names or {"datetime", "deleteflag"} <= names)
 
 
 def name_columns(header: Sequence[str], chosen: str | None) -> tuple[str, ...]:
@@ -48,7 +34,7 @@ def name_columns(header: Sequence[str], chosen: str | None) -> tuple[str, ...]:
         SourceError: if there is none, with the columns of the table.
     """
     names = [column_name(name) for name in header]
-    own = ", ".join(name for name in header if column_name(name) not in _STANDARD) or "none beside the standard ones"
+    own = ", ".join(name for name in header if column_name(name) not in STANDARD) or "none beside the standard ones"
     if chosen is not None:
         if column_name(chosen) not in names:
             raise SourceError(f"there is no column {chosen!r}; there are: {own}")
@@ -79,7 +65,7 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
         ]
         if not named:
             yield NotReviewed(record)
-        image, folder = image_of(cells), text_of(cells, _FOLDERS).replace("\\", "/").strip("/")
+        image, folder = image_of(cells), text_of(cells, FOLDERS).replace("\\", "/").strip("/")
         for column, name in named:
             draft = Written(
                 record=record,
@@ -88,12 +74,6 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
                 names={"scientificName": name},
                 scientific=column.startswith("scientificname") and verdict_of(name) is None,
             )
-            yield completed(draft, cells, row.values, zone, frozenset((*_STANDARD, *columns, *_FLAGS)))
+            yield completed(draft, cells, row.values, zone, frozenset((*STANDARD, *columns, *_FLAGS)))
 
     return statements_of(rows_of(address), read)
-
-
-def image_of(cells: Mapping[str, Any]) -> str:
-    """Return the image's path below the project's folder, with forward slashes."""
-    parts = [str(cells.get(name, "")).strip().replace("\\", "/").strip("/") for name in ("relativepath", "file")]
-    return "/".join(part for part in parts if part)

@@ -21,7 +21,7 @@ from bioclip_plugin.formats.shared.table_files import header_of
 from bioclip_plugin.formats.tables.columns import COLUMNS, KEY_COLUMNS
 from bioclip_plugin.formats.tables.write import CsvExporter, ParquetExporter
 from bioclip_plugin.formats.tables.write_excel import ExcelExporter
-from bioclip_plugin.formats.timelapse.read_reviews import is_timelapse
+from bioclip_plugin.formats.timelapse.layout import is_timelapse
 from bioclip_plugin.items.media import MediaItem, Place, Region
 from bioclip_plugin.store import ItemRecord, RegionRecord, Run, RunPlan, Store
 

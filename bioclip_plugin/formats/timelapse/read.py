@@ -1,0 +1,69 @@
+"""The Timelapse source: each row's image is its RelativePath and File below the folder of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bioclip_core.errors import UsageError
+from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.formats.shared.image_tables import IMAGE, Cells, ImageTable, Meaning, headings_of
+from bioclip_plugin.formats.shared.paths import located
+from bioclip_plugin.formats.timelapse.layout import FOLDERS, NEEDED, image_of, is_timelapse
+from bioclip_plugin.items.media import MediaItem, Unlisted
+
+_MEANING = Meaning(times=("datetime", "date"), clock="time")
+_AGAIN = (
+    "rows name the image of an earlier row, as Timelapse's duplicates do; their values are read by review import only"
+)
+
+
+class TimelapseSource:
+    """Lists the images of a table that Timelapse exported, in the order of the table.
+
+    The image of a row is ``RelativePath`` and ``File`` below the folder of the table, or below the project's folder beside the
+    table (``RootFolder``, ``Folder``). The columns that a project defines are metadata; ``review import`` reads its species.
+    Rows that repeat an image, as Timelapse's duplicates do, are counted and are no items of their own.
+    """
+
+    name = "Timelapse table"
+
+    def takes(self, address: str) -> bool:
+        return is_timelapse(headings_of(address, NEEDED))
+
+    def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
+        table = ImageTable(address, options, _MEANING, NEEDED)
+        for found in table.by_image(lambda row: _located(row, table)):
+            if isinstance(found, Unlisted):
+                yield found
+                continue
+            rows, earlier = found
+            for again in rows if earlier is not None else rows[1:]:
+                first = earlier if earlier is not None else rows[0].row.number
+                options.findings.add(_AGAIN, f"{table.name}, row {again.row.number}: the image of row {first}")
+            if earlier is None:
+                yield MediaItem(rows[0].uri, rows[0].path, **table.fields(rows[0].row))
+
+
+def _located(row: Cells, table: ImageTable) -> tuple[str, Path]:
+    """Return the uri and the path of a row's image.
+
+    Raises:
+        UsageError: for a row without a file, or whose path leaves the folder.
+    """
+    chosen = row.text(IMAGE)
+    name = chosen or image_of(row.cells)
+    if not chosen and not row.text("file"):
+        raise UsageError("column 'File' is empty; it must name the image")
+    uri, path = located(name, table.base, table.options)
+    folder = row.text(*FOLDERS).replace("\\", "/").strip("/")
+    has_place = chosen or "relativepath" in table.columns
+    # Tables without RelativePath have the folder of the image in Folder; in others it is that of the whole project.
+    if folder and not chosen and (not has_place or not path.exists()):
+        try:
+            other_uri, other = located(f"{folder}/{name}", table.base, table.options)
+        except UsageError:  # the folder of another machine
+            return uri, path
+        if other.exists():
+            return other_uri, other
+    return uri, path
