@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -110,6 +110,15 @@ class MediaItem:
     """True for one frame or page of its file: it is not split into all frames or pages."""
     unread: frozenset[Literal["captured_at", "position", "country"]] = field(default=frozenset(), compare=False)
     """Fields that the source states in a form that cannot be read: the camera's value never replaces them."""
+    within: tuple[date, date] | None = field(default=None, compare=False)
+    """First and last day of the time that the source states, if that is a day, a month or a year: a time of the camera
+    completes it if it lies within, and never replaces it."""
+
+    def admits(self, moment: datetime) -> bool:
+        """True if a time of the camera, or of an earlier run, agrees with the source's statements."""
+        if "captured_at" in self.unread:
+            return False
+        return self.within is None or self.within[0] <= moment.date() <= self.within[1]
 
 
 # An escaped byte that is not UTF-8. In a name that itself holds such characters the percent sign is escaped, so that two names

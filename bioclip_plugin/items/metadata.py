@@ -83,7 +83,9 @@ class _Bounded(io.BytesIO):
 def with_metadata(item: MediaItem, data: bytes) -> MediaItem:
     """Return the item with the metadata of its file; values of the source take precedence, also those that cannot be read."""
     camera = read_metadata(data)
-    captured_at = item.captured_at or (None if "captured_at" in item.unread else camera.captured_at)
+    captured_at = item.captured_at
+    if captured_at is None and camera.captured_at is not None and item.admits(camera.captured_at):
+        captured_at = camera.captured_at
     place = item.place
     if place.latitude is None and place.longitude is None and "position" not in item.unread:
         place = replace(place, latitude=camera.latitude, longitude=camera.longitude)

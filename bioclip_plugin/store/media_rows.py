@@ -83,8 +83,11 @@ def item_of_values(values: Sequence[Any], regions: tuple[Region, ...] = (), *, d
 def merged(item: MediaItem, row: Row[Any]) -> MediaItem:
     """Return the item as listed, completed from the store; a value that the source states is never replaced."""
     stored = item_of_row(row)
-    if item.unread:  # an earlier run may have stored the camera's value
-        stored = _without(stored, item.unread)
+    unread = set(item.unread)
+    if stored.captured_at is not None and not item.admits(stored.captured_at):
+        unread.add("captured_at")
+    if unread:  # an earlier run may have stored the camera's value
+        stored = _without(stored, unread)
     place, captured = item.place, item.captured_at or stored.captured_at
     month = place.month if place.month is not None else (captured.month if captured else stored.place.month)
     return replace(

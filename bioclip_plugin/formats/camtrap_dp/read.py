@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
-from bioclip_core.cells import position_of
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.source import ListingOptions
@@ -20,8 +21,9 @@ from bioclip_plugin.formats.camtrap_dp.read_files import (
     region_of,
 )
 from bioclip_plugin.formats.camtrap_dp.read_reviews import stated_reviews
-from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted
-from bioclip_plugin.items.time_zones import moment_in
+from bioclip_plugin.formats.shared.stated_values import StatedValues
+from bioclip_plugin.items.media import MediaItem, Region, Unlisted
+from bioclip_plugin.items.time_zones import in_zone, moment_in
 from bioclip_plugin.store.records import StatedReview
 
 _TABLES = """
@@ -31,6 +33,8 @@ CREATE TABLE boxes (media TEXT, number INTEGER, kind TEXT, x REAL, y REAL, w REA
 CREATE TABLE spans (deployment TEXT, starts REAL, ends REAL, event TEXT);
 CREATE TABLE seen (media TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+_TIME = {"captured_at": ("timestamp",)}
+_PLACE = {"latitude": ("latitude",), "longitude": ("longitude",)}
 _ON_THE_WEB = (
     "the file is on the web, which is not fetched, and neither the package nor its folder media has a file of its "
     "name (fileName)"
@@ -59,9 +63,9 @@ class CamtrapDpSource:
             deployments: dict[str, Mapping[str, str]] = {}
             yield from read_deployments(package, deployments)
             yield from index.read(package, deployments, options.time_zone)
-            files = MediaFiles(package, options)
+            files, stated = MediaFiles(package, options), _Stated(package, deployments, options)
             for row in package.rows(package.table("media")):
-                yield _item(row, package, deployments, index, files, options)
+                yield _item(row, package, deployments, index, files, stated)
             yield from index.without_media(package)
 
     def reviews(self, address: str, options: ListingOptions) -> Iterator[StatedReview]:
@@ -78,7 +82,7 @@ def _item(
     deployments: Deployments,
     index: _ObservationIndex,
     files: MediaFiles,
-    options: ListingOptions,
+    stated: _Stated,
 ) -> MediaItem | Unlisted:
     """Return the item of a media row, or the reason why it is not one."""
     values, where = row.values, f"{package.address}/{row.where}"
@@ -94,15 +98,13 @@ def _item(
         return Unlisted(where, f"{shown}: {error}")
     if deployment not in deployments:
         return Unlisted(where, f"{shown}: deploymentID {deployment!r} is not in the deployments")
-    captured_at = moment_in(values.get("timestamp", ""), options.time_zone)
-    latitude, longitude = position_of(*map(deployments[deployment].get, ("latitude", "longitude")))
+    facts = stated.facts(values, shown)
     item = MediaItem(
         uri=file.uri,
         path=file.path,
-        captured_at=captured_at,
-        place=Place(latitude=latitude, longitude=longitude, month=captured_at.month if captured_at else None),
+        **facts,
         deployment=deployment,
-        sequence=index.event(name, deployment, captured_at),
+        sequence=index.event(name, deployment, facts["captured_at"]),
         regions=index.regions(name),
         metadata=media_metadata(values, package, deployments),
     )
@@ -116,6 +118,39 @@ def _item(
     if not is_file(file.path):
         return Unlisted(file.uri, f"{shown}: the file {values.get('filePath')} does not exist", known=item)
     return item
+
+
+class _Stated:
+    """The times of a package's media, and the places of its deployments."""
+
+    def __init__(self, package: CamtrapPackage, deployments: Deployments, options: ListingOptions) -> None:
+        self._deployments, self._zone = deployments, options.time_zone
+        self._values = StatedValues(package.address, options, partial(_cells, package), clock="camera")
+        self._places: dict[str, dict[str, Any]] = {}
+
+    def facts(self, media: Mapping[str, str], shown: str) -> dict[str, Any]:
+        """Return time and place of a media row as arguments of an item."""
+        facts = self._values.item_fields({"timestamp": media.get("timestamp")}, _TIME, shown)
+        where = self._place(media["deploymentID"])
+        captured_at: datetime | None = facts["captured_at"]
+        return {
+            "captured_at": captured_at and in_zone(captured_at, self._zone),
+            "place": replace(where["place"], month=facts["place"].month),
+            "unread": facts.get("unread", frozenset()) | where.get("unread", frozenset()),
+            "within": facts.get("within"),
+        }
+
+    def _place(self, deployment: str) -> dict[str, Any]:
+        if deployment not in self._places:
+            rest = {name: self._deployments[deployment].get(name) for names in _PLACE.values() for name in names}
+            self._places[deployment] = self._values.item_fields(rest, _PLACE, f"deployment {deployment}")
+        return self._places[deployment]
+
+
+def _cells(package: CamtrapPackage, column: str) -> Iterator[tuple[str, object]]:
+    """Yield the cells of a column of the media, for the order of its dates."""
+    for row in package.rows(package.table("media")):
+        yield f"media (line {row.line})", row.values.get(column)
 
 
 class _ObservationIndex(Scratch):

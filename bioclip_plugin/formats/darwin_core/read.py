@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.meta_xml import META, Description, Table, read_description
@@ -22,13 +23,13 @@ from bioclip_plugin.formats.darwin_core.read_files import (
 from bioclip_plugin.formats.darwin_core.terms import (
     IDENTIFICATION,
     OCCURRENCES,
-    captured_at_of,
     is_ours,
-    place_of,
     region_of,
     weight_of,
 )
+from bioclip_plugin.formats.shared.stated_values import StatedValues, fields_in
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
+from bioclip_plugin.items.time_zones import in_zone
 
 _NO_PICTURES = ("sound", "text", "dataset", "software")
 _NO_PICTURE_FORMATS = ("audio/", "text/")
@@ -72,6 +73,12 @@ class _Listing:
     files: ArchiveFiles
     index: _Index
     options: ListingOptions
+    _last: tuple[str, dict[str, Any]] = ("", {})
+
+    def __post_init__(self) -> None:
+        self._values = StatedValues(self.shown, self.options, self._cells)
+        fields = fields_in(column.name for column in self.description.core.columns)
+        self._fields = {name: fields[name] for name in fields if name not in ("deployment", "sequence")}
 
     def items(self) -> Iterator[MediaItem | Unlisted]:
         """Yield the unusable rows of the core, then the images in the order of the multimedia tables."""
@@ -175,8 +182,7 @@ class _Listing:
         return MediaItem(
             uri=uri,
             path=path,
-            captured_at=captured_at_of(core, self.options.time_zone),
-            place=place_of(core),
+            **self._stated(record.id, core),
             regions=tuple(dict.fromkeys(Region(x, y, w, h) for x, y, w, h in boxes)),
             metadata={
                 **({"occurrenceID": record.id} if self.description.core.kind in OCCURRENCES else {}),
@@ -184,6 +190,21 @@ class _Listing:
                 "media": media,
             },
         )
+
+    def _stated(self, core_id: str, core: Mapping[str, str]) -> dict[str, Any]:
+        """Return time and place of a specimen as arguments of an item; images of a specimen mostly follow each other."""
+        if core_id != self._last[0]:
+            facts = self._values.item_fields(dict(core), self._fields, f"{self.description.core.kind} {core_id!r}")
+            names = ("captured_at", "place", "unread", "within")
+            self._last = core_id, {name: facts[name] for name in names if name in facts}
+            if (captured_at := self._last[1]["captured_at"]) is not None:
+                self._last[1]["captured_at"] = in_zone(captured_at, self.options.time_zone)
+        return self._last[1]
+
+    def _cells(self, term: str) -> Iterator[tuple[str, object]]:
+        """Yield the cells of a column of the core, for the order of its dates."""
+        for record in records(self.files.folder, self.description.core):
+            yield record.where, record.values.get(term)
 
     def _skipped(self, record: Record, reason: str) -> Unlisted:
         return Unlisted(f"{self.shown}#{record.where}", f"{record.where}: {reason}")

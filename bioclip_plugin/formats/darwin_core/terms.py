@@ -1,16 +1,14 @@
-"""Darwin Core's terms as the fields of a media item: time, place, region of the image, and the catalogued name."""
+"""Darwin Core's terms for a region of the image and for the catalogued name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
-from bioclip_core.cells import column_name, country_of, number_of, position_of
+from bioclip_core.cells import column_name, number_of
 from bioclip_core.errors import UsageError
-from bioclip_plugin.items.media import Place, Region
-from bioclip_plugin.items.time_zones import moment_in
+from bioclip_plugin.items.media import Region
 
 IDENTIFICATION = "http://rs.tdwg.org/dwc/terms/Identification"
 MACHINE_REMARK = "Machine identification"
@@ -40,21 +38,6 @@ def _spellings(names: tuple[str, ...]) -> Mapping[str, str]:
     return {column_name(name): name for name in reversed(names)}
 
 
-def captured_at_of(core: Mapping[str, str], zone: str | None) -> datetime | None:
-    """Return the moment of ``eventDate`` and ``eventTime``; None for a day, a month or a span of time."""
-    day = core.get("eventDate", "")
-    moment = moment_in(day, zone)
-    if moment is None and len(day) == 10 and (time := core.get("eventTime", "")):
-        moment = moment_in(f"{day}T{time}", zone)
-    return moment
-
-
-def place_of(core: Mapping[str, str]) -> Place:
-    """Return country, state, coordinates and month, each None if it is not usable."""
-    latitude, longitude = position_of(core.get("decimalLatitude"), core.get("decimalLongitude"))
-    return Place(country_of(core.get("countryCode")), core.get("stateProvince"), latitude, longitude, _month(core))
-
-
 def region_of(values: Mapping[str, str]) -> Region:
     """Return the box of a region of interest, which Audubon Core gives as fractions of the image.
 
@@ -78,17 +61,3 @@ def weight_of(identification: Mapping[str, str]) -> str:
     """Return the key by which one of a specimen's identifications is chosen: current ones first, then by date."""
     current = any(identification.get(term, "").casefold() in ("1", "true", "yes") for term in _CURRENT)
     return f"{int(current)} {identification.get('dateIdentified', '')}"
-
-
-def _month(core: Mapping[str, str]) -> int | None:
-    """Return the month that all of ``eventDate`` lies in, else the term ``month``."""
-    months = set()
-    for part in core.get("eventDate", "").split("/"):
-        try:
-            months.add(date.fromisoformat(part[:10] if len(part) >= 10 else f"{part[:7]}-01").month)
-        except ValueError:
-            months.add(0)
-    if len(months) == 1 and (found := months.pop()):
-        return found
-    stated = core.get("month", "")
-    return int(stated) if stated.isdecimal() and 1 <= int(stated) <= 12 else None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bioclip_core.cells import country_of, json_value, moment_of, position_of
+from bioclip_core.cells import is_unknown
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.detections import (
@@ -29,8 +30,9 @@ from bioclip_plugin.formats.shared.detections import (
 from bioclip_plugin.formats.shared.frame_names import located_frame
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.pixel_boxes import header_of, turned_reason, upright_region
+from bioclip_plugin.formats.shared.stated_values import StatedValues
 from bioclip_plugin.formats.shared.streamed_json import Beginning, beginning, elements, kind_of, members
-from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Place, Region, Unlisted, path_of, uri_of
+from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.items.time_zones import in_zone
 
 VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6")
@@ -45,6 +47,15 @@ OWN_INFO = "bioclip_plugin"
 
 _WORDS = ("animal", "person", "vehicle")
 _FIELDS = frozenset({"file", "detections", "failure"})
+_EXIF, _EXIF_TIME = "exif_metadata", "DateTimeOriginal"
+_COLUMNS = {
+    "captured_at": ("datetime", _EXIF_TIME),
+    "latitude": ("latitude",),
+    "longitude": ("longitude",),
+    "country": ("country",),
+    "deployment": ("location",),
+}
+"""The members of an entry that fill the fields of an item."""
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +76,8 @@ class MegaDetectorSource:
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
         path, listed = path_of(address), uri_of(address)
         duplicates = Duplicates()
-        reader = ImageReader(listed, _survey(path, listed, duplicates, options), options)
+        values = StatedValues(listed, options, partial(_cells, path), clock="camera", has_codes=True)
+        reader = ImageReader(listed, _survey(path, listed, duplicates, options), options, values)
         for number, record in members(path, "images"):
             try:
                 name = name_in(record, number, "file", "images", duplicates)
@@ -74,6 +86,19 @@ class MegaDetectorSource:
             except (UsageError, RecursionError) as error:
                 items = [Unlisted(f"{listed}#images[{number}]", f"images[{number}]: {error}")]
             yield from items
+
+
+def _cells(path: Path, name: str) -> Iterator[tuple[str, object]]:
+    """Yield a member of each entry, for the order of its dates."""
+    for number, record in members(path, "images"):
+        if isinstance(record, dict):
+            yield f"images[{number}]", _time_in_exif(record) if name == _EXIF_TIME else record.get(name)
+
+
+def _time_in_exif(record: Mapping[str, Any]) -> object:
+    """Return the time in the camera's metadata that the detector copied."""
+    written = record.get(_EXIF)
+    return written.get(_EXIF_TIME) if isinstance(written, dict) else None
 
 
 def is_megadetector(seen: Beginning) -> bool:
@@ -196,6 +221,8 @@ class ImageReader:
     header: Header
     """Its information about all images."""
     options: ListingOptions
+    values: StatedValues
+    """Reads times and places."""
 
     def items(self, entry: Entry) -> Iterator[MediaItem | Unlisted]:
         """Yield the items of one entry, one or one per frame with boxes, and a message for each box that is dropped."""
@@ -236,9 +263,7 @@ class ImageReader:
         yield from self._by_frame(entry, found)
 
     def _item_of(self, entry: Entry) -> MediaItem:
-        return MediaItem(
-            entry.uri, entry.path, entry.frame or 0, is_part=entry.frame is not None, **self._facts(entry.record)
-        )
+        return MediaItem(entry.uri, entry.path, entry.frame or 0, is_part=entry.frame is not None, **self._facts(entry))
 
     def _upright(self, entry: Entry, found: list[_Detection]) -> list[_Detection]:
         """Return the boxes of an image that EXIF turns as boxes of the upright image.
@@ -261,7 +286,7 @@ class ImageReader:
         frames: dict[int, list[_Detection]] = {}
         for detection in found:
             frames.setdefault(detection.frame or entry.frame or 0, []).append(detection)
-        facts = self._facts(entry.record)
+        facts = self._facts(entry)
         metadata = facts.get("metadata", {})
         is_part = entry.frame is not None or any(one.frame is not None for one in found)
         for frame in sorted(frames) or [entry.frame or 0]:
@@ -294,27 +319,18 @@ class ImageReader:
         }
         return answer | ({"descriptions": taxa} if taxa else {})
 
-    def _facts(self, record: Mapping[str, Any]) -> dict[str, Any]:
+    def _facts(self, entry: Entry) -> dict[str, Any]:
         """Return the fields of an item that an entry states besides its boxes; values that fit no field are metadata."""
-        rest = {name: value for name, value in record.items() if name not in _FIELDS}
+        rest = {name: value for name, value in entry.record.items() if name not in _FIELDS}
         if not rest:
             return {}
-        captured_at = moment_of(rest.get("datetime"))
-        if captured_at is not None:
-            captured_at = in_zone(captured_at, self.options.time_zone)
-            del rest["datetime"]
-        latitude, longitude = position_of(rest.get("latitude"), rest.get("longitude"))
-        if latitude is not None:
-            del rest["latitude"], rest["longitude"]
-        country, deployment = country_of(rest.get("country")), rest.get("location")
-        if country is not None:
-            del rest["country"]
-        return {
-            "captured_at": captured_at,
-            "place": Place(country, None, latitude, longitude),
-            "deployment": rest.pop("location") if isinstance(deployment, str) and deployment.strip() else None,
-            "metadata": {name: json_value(value) for name, value in rest.items() if value is not None},
-        }
+        if is_unknown(rest.get("datetime")) and (written := _time_in_exif(rest)) is not None:
+            rest[_EXIF_TIME] = written
+        rest = {name: value for name, value in rest.items() if value is not None}
+        facts = self.values.item_fields(rest, _COLUMNS, f"images[{entry.number}] {entry.name!r}")
+        if facts["captured_at"] is not None:
+            facts["captured_at"] = in_zone(facts["captured_at"], self.options.time_zone)
+        return facts
 
     def _detections(self, entry: Entry, listed: list[Any]) -> tuple[list[_Detection], list[Unlisted]]:
         """Return the detections of an entry, and messages for those that cannot be used."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from bioclip_core.cells import number_of, share_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.formats.shared.streamed_json import kind_of
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
@@ -110,16 +111,17 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 def confidence_of(value: Any) -> float:
-    """Return a confidence from 0 to 1, clipped if it is outside by rounding.
+    """Return a confidence from 0 to 1, clipped if it is outside by rounding; text such as "0,93" or "93%" is read.
 
     Raises:
         UsageError: for anything else.
     """
     if type(value) is float and 0 <= value <= 1:
         return value
-    if not is_number(value) or not -_ROUNDING <= value <= 1 + _ROUNDING:
+    share = share_of(value) if is_number(value) or isinstance(value, str) else None
+    if share is None:
         raise UsageError(f"conf {shown(value)}: must be a number from 0 to 1")
-    return min(max(float(value), 0.0), 1.0)
+    return share
 
 
 def box_of(value: Any) -> tuple[float, float, float, float]:
@@ -128,8 +130,11 @@ def box_of(value: Any) -> tuple[float, float, float, float]:
     Raises:
         UsageError: for anything else.
     """
+    given = value
+    if isinstance(value, list) and any(isinstance(one, str) for one in value):
+        value = [number_of(one) if isinstance(one, str) else one for one in value]
     if not isinstance(value, list) or len(value) != 4 or not all(map(is_number, value)):
-        raise UsageError(f"bbox {shown(value)}: must be four numbers: x, y, width, height from 0 to 1")
+        raise UsageError(f"bbox {shown(given)}: must be four numbers: x, y, width, height from 0 to 1")
     x, y, w, h = map(float, value)
     if x >= 0 and y >= 0 and w > 0 and h > 0 and x + w <= 1 and y + h <= 1:
         return x, y, w, h

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.cells import country_of, json_value, position_of
+from bioclip_core.cells import json_value
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.detections import (
@@ -24,8 +24,9 @@ from bioclip_plugin.formats.shared.detections import (
 )
 from bioclip_plugin.formats.shared.frame_names import located_frame
 from bioclip_plugin.formats.shared.paths import located
+from bioclip_plugin.formats.shared.stated_values import StatedValues
 from bioclip_plugin.formats.shared.streamed_json import Beginning, beginning, elements, kind_of, members
-from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
+from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 
 FORMAT_VERSION = "20261015"
 """The version of speciesnet 5.x, which is written; it is read beside the 4.x shape, which does not state a version."""
@@ -41,9 +42,12 @@ OLD_FIELDS = ("classifications", "classifications_list", "prediction", "processe
 
 _WORDS = {"human": "person"}
 _PREDICTION = {"class": "prediction", "score": "prediction_score", "source": "prediction_source"}
+_REGION = "admin1_region"
 _FIELDS = frozenset(
-    {"filepath", "failures", "detections", "admin1_region", "classifications", *_PREDICTION.values()}
+    {"filepath", "failures", "detections", _REGION, "classifications", *_PREDICTION.values()}
 )  # fmt: skip
+_COLUMNS = {"latitude": ("latitude",), "longitude": ("longitude",), "country": ("country",), "region": (_REGION,)}
+"""The fields of a prediction that fill the fields of an item."""
 
 
 class SpeciesNetSource:
@@ -65,7 +69,9 @@ class SpeciesNetSource:
         path, shown = path_of(address), uri_of(address)
         found = survey(path)
         _check(found, shown)
-        reader = ImageReader(shown, options.detection_threshold)
+        reader = ImageReader(
+            shown, options.detection_threshold, StatedValues(shown, options, clock="camera", has_codes=True)
+        )
         folder = options.base_folder if options.base_folder is not None else path.parent
         # SpeciesNet mostly writes absolute paths, which must be compared with an absolute folder.
         places = (options, replace(options, base_folder=folder.absolute()))
@@ -155,10 +161,12 @@ class ImageReader:
     """The file's name in messages."""
     threshold: float
     """Confidence from which a box is classified."""
+    values: StatedValues
+    """Reads places."""
 
     def items(self, entry: Entry) -> Iterator[MediaItem | Unlisted]:
         """Yield the item of one entry, or its failure, and a message for each unusable box."""
-        known = _item_of(entry)
+        known = _item_of(entry, self.values)
         failures, listed = known.metadata.get("failures", ()), entry.record.get("detections")
         if failures and (listed is None or "DETECTOR" in failures):
             yield Unlisted(entry.uri, f"{FAILED}{', '.join(failures)}", known.frame, known)
@@ -249,28 +257,22 @@ def _classes(value: Any) -> list[list[Any]]:
     ]
 
 
-def _item_of(entry: Entry) -> MediaItem:
+def _item_of(entry: Entry, values: StatedValues) -> MediaItem:
     """Return an item with everything but the boxes.
 
     The 4.x shape has one prediction per image, which is kept as an answer for the whole image.
     """
     record = entry.record
-    region, country = record.get("admin1_region"), country_of(record.get("country"))
-    latitude, longitude = position_of(record.get("latitude"), record.get("longitude"))
-    placed = {"country": country, "latitude": latitude, "longitude": longitude}
-    rest = {
-        name: json_value(value)
-        for name, value in record.items()
-        if name not in _FIELDS and value is not None and placed.get(name) is None
-    }
+    rest = {name: value for name, value in record.items() if name not in _FIELDS and value is not None}
+    if isinstance(region := record.get(_REGION), str):
+        rest[_REGION] = region.strip()
+    facts = values.item_fields(rest, _COLUMNS, f"predictions[{entry.number}] {entry.name!r}")
+    metadata = facts["metadata"]
     prediction = {name: json_value(record[key]) for name, key in _PREDICTION.items() if record.get(key) is not None}
     whole = {"raw_classifications": record.get("classifications"), "bbox": [0.0, 0.0, 1.0, 1.0]}
     if answers := _answers(whole | ({"processed_classification": prediction} if prediction else {})):
-        rest["classifications"] = answers
+        metadata["classifications"] = answers
     failures = record.get("failures")
     if isinstance(failures, (str, list)) and failures:
-        rest["failures"] = [failures] if isinstance(failures, str) else [str(one) for one in failures]
-    place = Place(country, region.strip() or None if isinstance(region, str) else None, latitude, longitude)
-    return MediaItem(
-        entry.uri, entry.path, entry.frame or 0, place=place, metadata=rest, is_part=entry.frame is not None
-    )
+        metadata["failures"] = [failures] if isinstance(failures, str) else [str(one) for one in failures]
+    return MediaItem(entry.uri, entry.path, entry.frame or 0, is_part=entry.frame is not None, **facts)

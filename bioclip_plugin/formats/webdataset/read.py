@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import tarfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -16,7 +16,7 @@ from bioclip_core.errors import SourceError
 from bioclip_core.files.archive_tar import FAULTS, decompressed
 from bioclip_core.files.archives import damaged
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.shared.table_rows import fields_of, item_fields
+from bioclip_plugin.formats.shared.stated_values import StatedValues, fields_in
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.sources.folder import IMAGE_SUFFIXES
 from bioclip_training.shards.manifest import MANIFEST_FILE, Manifest
@@ -50,24 +50,46 @@ class ShardsSource:
             return False
         return _is_header(start) or (start.startswith(_COMPRESSED) and ".tar" in path.suffixes)
 
-    def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
+    def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
         path = Path(address) if Path(address).exists() else path_of(address)
-        return _items_of_folder(path) if path.is_dir() else _items_of_shard(path)
+        values = StatedValues(uri_of(path), options, partial(_cells, path))
+        return _items_of(path, partial(_described, values))
 
 
-def _items_of_folder(folder: Path) -> Iterator[MediaItem | Unlisted]:
+Describe = Callable[[str, bytes], dict[str, Any]]
+"""Function that returns fields of an item from its uri and the JSON of its sample."""
+
+
+def _items_of(path: Path, describe: Describe) -> Iterator[MediaItem | Unlisted]:
+    return _items_of_folder(path, describe) if path.is_dir() else _items_of_shard(path, describe)
+
+
+def _cells(path: Path, name: str) -> Iterator[tuple[str, object]]:
+    """Yield a value of each sample's JSON, for the order of its dates."""
+
+    def describe(_uri: str, text: bytes) -> dict[str, Any]:
+        with suppress(ValueError, RecursionError):
+            return {"metadata": {name: _values_in(text).get(name)}}
+        return {}
+
+    for item in _items_of(path, describe):
+        if isinstance(item, MediaItem):
+            yield item.uri, item.metadata.get(name)
+
+
+def _items_of_folder(folder: Path, describe: Describe) -> Iterator[MediaItem | Unlisted]:
     """Yield the items of the shards in a manifest; the listing goes on behind a damaged shard."""
     for shard in Manifest.read(folder).shards:
         file = folder / shard.file
         try:
             if file.parent != folder:
                 raise SourceError("the manifest names a shard outside its folder")
-            yield from _items_of_shard(file)
+            yield from _items_of_shard(file, describe)
         except SourceError as error:
             yield Unlisted(uri_of(file), str(error))
 
 
-def _items_of_shard(path: Path) -> Iterator[MediaItem | Unlisted]:
+def _items_of_shard(path: Path, describe: Describe) -> Iterator[MediaItem | Unlisted]:
     uri = uri_of(path)
     try:
         with path.open("rb") as file:
@@ -76,7 +98,7 @@ def _items_of_shard(path: Path) -> Iterator[MediaItem | Unlisted]:
                 raise SourceError(
                     f"the shard {uri} is compressed, and images are read in place: unpack it first (gunzip)"
                 )
-            yield from _Shard(uri, path, file).items()
+            yield from _Shard(uri, path, file, describe).items()
     except OSError as error:
         raise SourceError(f"the shard {uri} cannot be read: {error.strerror or error}") from error
 
@@ -115,7 +137,7 @@ def _places(path: Path, _size: int, _mtime_ns: int) -> Mapping[str, tuple[int, i
         return {}
     start = len(uri_of(path)) + 1
     try:
-        listed = list(_items_of_shard(path))
+        listed = list(_items_of_shard(path, lambda _uri, _text: {}))
     except SourceError:
         return {}
     return {item.uri[start:]: item.span for item in listed if isinstance(item, MediaItem) and item.span}
@@ -132,17 +154,18 @@ class _Sample:
     """Contents of the JSON members, by name."""
     messages: list[Unlisted] = field(default_factory=list)
 
-    def items(self) -> Iterator[MediaItem | Unlisted]:
+    def items(self, describe: Describe) -> Iterator[MediaItem | Unlisted]:
         for name, item in self.images.items():
             texts = (self.descriptions.get(f"{stem}.json") for stem in (name.rpartition(".")[0], self.key))
-            yield replace(item, **_described(next(filter(None, texts), b"")))
+            yield replace(item, **describe(item.uri, next(filter(None, texts), b"")))
         yield from self.messages
 
 
 class _Shard:
     """The listing of one tar."""
 
-    def __init__(self, uri: str, path: Path, file: BinaryIO) -> None:
+    def __init__(self, uri: str, path: Path, file: BinaryIO, describe: Describe) -> None:
+        self._describe = describe
         self._uri = uri
         self._path = path
         self._file = file
@@ -159,7 +182,7 @@ class _Shard:
             folder, slash, file = entry.name.rpartition("/")
             key = folder + slash + file.partition(".")[0]
             if key != sample.key:
-                yield from sample.items()
+                yield from sample.items(self._describe)
                 sample = _Sample(key)
             suffix = PurePosixPath(entry.name).suffix.lower()
             if suffix == ".json" and entry.isreg():
@@ -167,7 +190,7 @@ class _Shard:
             elif suffix in IMAGE_SUFFIXES and not PurePosixPath(entry.name).name.startswith("."):
                 self._has_images = True
                 self._add_image(sample, entry)
-        yield from sample.items()
+        yield from sample.items(self._describe)
         if not self._has_images:
             raise SourceError(f"the tar {self._uri} does not hold images: members such as 0001.jpg are needed")
 
@@ -256,15 +279,24 @@ def _is_header(block: bytes) -> bool:
     return True
 
 
-def _described(text: bytes) -> dict[str, Any]:
+def _described(values: StatedValues, uri: str, text: bytes) -> dict[str, Any]:
     """Return the fields of an item that a sample's JSON gives: time, place, deployment and sequence, and all else as metadata.
 
     A box in it is the part of another image from which this one was cut, so it is not a region of this image.
     """
     try:
-        cells = json.loads(text) if text else {}
+        cells = _values_in(text)
     except (ValueError, RecursionError):
         return {"metadata": {"description": "the JSON of this sample cannot be read"}}
-    if not isinstance(cells, Mapping):
-        return {}
-    return item_fields({key: value for key, value in cells.items() if value not in (None, "")}, fields_of(cells))
+    rest = {key: value for key, value in cells.items() if value not in (None, "")}
+    return values.item_fields(rest, fields_in(rest), uri.partition("#")[2]) if rest else {}
+
+
+def _values_in(text: bytes) -> Mapping[str, Any]:
+    """Return the JSON object of a sample; empty without one.
+
+    Raises:
+        ValueError: for text that is not JSON.
+    """
+    cells = json.loads(text) if text else {}
+    return cells if isinstance(cells, Mapping) else {}

@@ -4,7 +4,7 @@ from bioclip_core.cells.clocks import time_of
 from bioclip_core.cells.coordinates import degrees_of, latitude_of, longitude_of, position_in, position_of
 from bioclip_core.cells.countries import country_of, three_letters, two_letters
 from bioclip_core.cells.date_orders import DateOrders
-from bioclip_core.cells.moments import Dated, DateOrder, dated_of, day_of, moment_of, with_time
+from bioclip_core.cells.moments import Dated, DateOrder, dated_of, day_of, moment_of, programs_moment, with_time
 from bioclip_core.cells.numbers import number_of, plain_number_of, share_of
 from bioclip_core.cells.text import UNDECODED, column_name, is_unknown, json_value, latin_1, plain_cells
 
@@ -29,6 +29,7 @@ __all__ = [
     "plain_number_of",
     "position_in",
     "position_of",
+    "programs_moment",
     "share_of",
     "three_letters",
     "time_of",

@@ -114,6 +114,11 @@ def with_time(dated: Dated, cell: object) -> Dated:
     return replace(dated, moment=datetime.combine(dated.day, clock))
 
 
+def programs_moment(cell: object) -> datetime | None:
+    """Return the moment of a cell that states it in ISO 8601 or as EXIF writes it; None for any other cell."""
+    return _programs_moment(cell.strip()) if isinstance(cell, str) else None
+
+
 def _programs_moment(text: str) -> datetime | None:
     """Return the moment of a text in ISO 8601 or as EXIF writes it: nearly all that there are, and the fast way."""
     if len(text) <= _DAY or text[10] not in "T ":

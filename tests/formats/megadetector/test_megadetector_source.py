@@ -268,7 +268,7 @@ def test_the_metadata_of_an_image_without_boxes_is_kept(what: dict[str, Any]) ->
     assert one.known is not None
     assert one.known.path == Path("a.jpg")
     assert one.known.captured_at == datetime(2024, 5, 31, 12, 34, 56)
-    assert one.known.place == Place(latitude=1.5, longitude=2.5)
+    assert one.known.place == Place(latitude=1.5, longitude=2.5, month=5)
     assert one.known.deployment == "camA"
     stated = {"failure": what["failure"]} if "failure" in what else {}
     assert one.known.metadata == {"seq_id": 7, **stated}
@@ -318,7 +318,7 @@ def test_time_place_and_camera_of_the_file_fill_the_item() -> None:
     }  # fmt: skip
     item = only_item(results(image("a.jpg", **about)))
     assert item.captured_at == datetime(2024, 5, 6, 7, 8, 9)
-    assert item.place == Place("KEN", None, -1.5, 36.8)
+    assert item.place == Place("KEN", None, -1.5, 36.8, month=5)
     assert item.deployment == "cam 7"
     assert item.metadata == {"width": 2048, "height": 1536, "max_detection_conf": None}
     aware = only_item(results(image("a.jpg", **about)), time_zone="+03:00")
@@ -327,7 +327,7 @@ def test_time_place_and_camera_of_the_file_fill_the_item() -> None:
 
 
 def test_unusable_times_and_places_stay_in_the_metadata() -> None:
-    about = {"datetime": "yesterday", "latitude": 91, "longitude": 0, "country": "Kenya!", "location": 7}
+    about = {"datetime": "yesterday", "latitude": 91, "longitude": 0, "country": "Kenya!", "location": ["7"]}
     item = only_item(results(image("a.jpg", **about)))
     assert (item.captured_at, item.place, item.deployment) == (None, Place(), None)
     assert item.metadata == about
@@ -352,7 +352,7 @@ def test_the_classes_of_another_classifier_are_kept_by_name() -> None:
         (detection(bbox=[0.1, 0.1, 0, 0.1]), "bbox [0.1, 0.1, 0, 0.1]: width and height must be above 0"),
         (detection(bbox=[0.0]), "bbox [0.0]: must be four numbers"),
         (detection(bbox=None), "bbox missing: must be four numbers"),
-        (detection(bbox=["0.1", 0, 0.1, 0.1]), "bbox ['0.1', 0, 0.1, 0.1]: must be four numbers"),
+        (detection(bbox=["left", 0, 0.1, 0.1]), "bbox ['left', 0, 0.1, 0.1]: must be four numbers"),
         (detection(conf=1.7), "conf 1.7: must be a number from 0 to 1"),
         (detection(conf=math.nan), "conf nan: must be a number"),
         ({"category": "1", "bbox": [0, 0, 1, 1]}, "conf missing: must be a number"),
