@@ -15,7 +15,7 @@ from bioclip_core.names import clean_name, parse_name
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.table_files import rows_of
-from bioclip_plugin.formats.shared.table_rows import items_of
+from bioclip_plugin.formats.shared.table_rows import items_of, values_of
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import Unlisted, path_of, uri_of
 from bioclip_plugin.items.metadata import read_metadata
@@ -112,6 +112,7 @@ def table_items(address: str, source: str, options: ListingOptions) -> Iterator[
         SourceError: if the table cannot be read or lacks an image column.
     """
     folder, table = path_of(address).parent, uri_of(address)
+    values = values_of(address, options, lambda: rows_of(address))
     for row in rows_of(address):
         if isinstance(row, Unlisted):
             yield SkippedRow(row.uri, source, NOT_LISTED, row.reason)
@@ -121,7 +122,7 @@ def table_items(address: str, source: str, options: ListingOptions) -> Iterator[
         else:
             cells = {name: value for name, value in row.values.items() if name != row.columns.image}
             frame = number_of(plain_cells(cells).get("frame")) or 0  # from 0, as our exports and catalogs write it
-            for item in items_of([row], folder, table, options):
+            for item in items_of([row], folder, table, options, values):
                 if isinstance(item, Unlisted):
                     yield SkippedRow(row.image, source, NOT_LISTED, item.reason)
                 else:

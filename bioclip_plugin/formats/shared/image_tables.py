@@ -11,30 +11,20 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bioclip_core.cells import (
-    Dated,
-    DateOrder,
-    DateOrders,
-    column_name,
-    country_of,
-    is_unknown,
-    json_value,
-    number_of,
-    position_of,
-    with_time,
-)
+from bioclip_core.cells import DateOrder, column_name, is_unknown
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.files.scratch import Scratch
+from bioclip_core.findings import Findings
 from bioclip_core.tables.reading import open_table
 from bioclip_core.tables.rows import Table, TableRow
 from bioclip_core.tables.sheets import sheet_of
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.items.media import MediaItem, Place, Unlisted, path_of, uri_of
+from bioclip_plugin.formats.shared.stated_values import Fields, StatedValues
+from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.items.time_zones import in_zone
 
 IMAGE = "image"
 """Field that ``--column`` gives to the column of the images, whatever the table's own rules are."""
-_NOT_READ = "they are kept in the metadata, and the camera's values do not replace them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +41,13 @@ class Meaning:
     country: tuple[str, ...] = ("countrycode", "country")
     deployment: tuple[str, ...] = ("deployment", "deploymentid")
     sequence: tuple[str, ...] = ("sequence", "sequenceid", "eventid")
+
+    def fields(self) -> Fields:
+        """Return the columns of each field of an item, by their comparable names."""
+        return {
+            "captured_at": self.times, "time": (self.clock,), "latitude": self.latitude, "longitude": self.longitude,
+            "country": self.country, "deployment": self.deployment, "sequence": self.sequence,
+        }  # fmt: skip
 
 
 class Cells(NamedTuple):
@@ -90,12 +87,17 @@ class ImageTable:
             UsageError: for a ``--column`` with an unknown field or heading.
         """
         self.name, self.options, self.meaning = uri_of(address), options, meaning
-        self.path = path_of(address)
+        self.path, self._needed = path_of(address), needed
         self.table: Table = open_table(self.path, options, options.findings, name=self.name, needed=needed)
         self.base = options.base_folder if options.base_folder is not None else self.path.parent
         self._names = {heading: column_name(heading) for heading in self.table.header}
         self.columns = frozenset(self._names.values())
-        self._dates = DateOrders(self.name, self._column, options.findings, options.date_order, meaning.order)
+        headings = {name: heading for heading, name in reversed(self._names.items())}
+        self._fields = {
+            field: tuple(headings[name] for name in names if name in headings)
+            for field, names in meaning.fields().items()
+        }
+        self._values = StatedValues(self.name, options, self._column, own_order=meaning.order, clock="camera")
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
@@ -115,12 +117,11 @@ class ImageTable:
         }
         return Cells(row.number, cells, row)
 
-    def _column(self, column: str) -> Iterator[tuple[str, object]]:
-        """Yield the cells of a column by its comparable name, for the order of its dates."""
-        for row in self.table:
-            for heading, value in row.cells.items():
-                if self._names.get(heading) == column:
-                    yield f"row {row.number}", value
+    def _column(self, heading: str) -> Iterator[tuple[str, object]]:
+        """Yield the cells of a column, for the order of its dates; what is wrong with its rows is reported elsewhere."""
+        table = open_table(self.path, self.options, Findings(), name=self.name, needed=self._needed)
+        for row in table:
+            yield f"row {row.number}", row.cells.get(heading)
 
     def skipped(self, number: int, reason: str) -> Unlisted:
         """Return the message on a row that is skipped."""
@@ -167,84 +168,10 @@ class ImageTable:
 
         A value that cannot be read is counted and kept in the metadata.
         """
-        used: set[str] = set()
-        unread: set[str] = set()
-        dated = self._dated(row, used, unread)
-        latitude, longitude = self._position(row, used, unread)
-        country = self._country(row, used, unread)
-        deployment, sequence = (
-            self._text(row, names, used) for names in (self.meaning.deployment, self.meaning.sequence)
-        )
-        captured_at = dated.moment if dated else None
-        return {
-            "captured_at": captured_at and in_zone(captured_at, self.options.time_zone),
-            "place": Place(country, None, latitude, longitude, dated.month if dated else None),
-            "deployment": deployment,
-            "sequence": sequence,
-            "metadata": {
-                heading: json_value(value)
-                for heading, value in row.row.cells.items()
-                if column_name(heading) in row.cells and column_name(heading) not in used
-            },
-            "unread": frozenset(unread),
-        }
-
-    def _dated(self, row: Cells, used: set[str], unread: set[str]) -> Dated | None:
-        """Return the time of a row; a day alone is not a moment, and only gives the month.
-
-        The first column with a value counts, also if it cannot be read: it is not replaced by another one.
-        """
-        column = next((name for name in self.meaning.times if name in row.cells), "")
-        if not column:
-            return None
-        dated = self._dates.read(column, row.cells[column], f"row {row.number}")
-        clock = row.cells.get(self.meaning.clock)
-        if dated is not None and dated.moment is None and clock is not None:
-            dated = with_time(dated, clock)
-            used |= {self.meaning.clock} if dated.moment is not None else set()
-        if dated is None:
-            unread.add("captured_at")
-            self._found(column, row, column)
-        elif dated.moment is not None:
-            used.add(column)
-        return dated
-
-    def _position(self, row: Cells, used: set[str], unread: set[str]) -> tuple[float | None, float | None]:
-        north = next((name for name in self.meaning.latitude if name in row.cells), "")
-        east = next((name for name in self.meaning.longitude if name in row.cells), "")
-        if not north or not east:
-            return None, None
-        latitude, longitude = position_of(row.cells[north], row.cells[east])
-        if latitude is not None:
-            used |= {north, east}
-        elif number_of(row.cells[north]) != 0 or number_of(row.cells[east]) != 0:  # 0, 0 is written for no place
-            unread.add("position")
-            self._found(f"{north} and {east}", row, north, east)
-        return latitude, longitude
-
-    def _country(self, row: Cells, used: set[str], unread: set[str]) -> str | None:
-        for name in self.meaning.country:
-            if name in row.cells:
-                country = country_of(row.cells[name])
-                if country is not None:
-                    used.add(name)
-                    return country
-                unread.add("country")
-                self._found(name, row, name)
-        return None
-
-    def _text(self, row: Cells, names: Sequence[str], used: set[str]) -> str | None:
-        for name in names:
-            if text := row.text(name):
-                used.add(name)
-                return text
-        return None
-
-    def _found(self, column: str, row: Cells, *columns: str) -> None:
-        value = ", ".join(repr(str(row.cells[name])) for name in columns)
-        self.options.findings.add(
-            f"values of {column} cannot be read; {_NOT_READ}", f"{self.name}, row {row.number}: {value}"
-        )
+        facts = self._values.item_fields(dict(row.row.cells), self._fields, f"row {row.number}")
+        if facts["captured_at"] is not None:
+            facts["captured_at"] = in_zone(facts["captured_at"], self.options.time_zone)
+        return facts
 
 
 class NotThere(UsageError):

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from bioclip_core.cells import column_name, country_of, day_of, json_value, moment_of, number_of, position_of
+from bioclip_core.cells import column_name, number_of
 from bioclip_core.errors import UsageError
 from bioclip_core.files.near_names import same_name
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.exported import FIRST_IMAGE, has_events, is_exported
 from bioclip_plugin.formats.shared.paths import moved_name
-from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_of, uri_of
+from bioclip_plugin.formats.shared.stated_values import Fields, StatedValues, fields_in
+from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 
 IMAGE_COLUMNS = ("image", "path", "file", "filepath", "uri")
 BOX_COLUMNS = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
-
-# Columns that fill a field of the item, ours first, then those of Camtrap DP and Darwin Core. The first with a usable value
-# counts; a value that is not usable stays in the metadata.
-_FIELDS: Mapping[str, tuple[str, ...]] = {
-    "captured_at": ("captured_at", "timestamp", "eventDate"),
-    "latitude": ("latitude", "decimalLatitude"),
-    "longitude": ("longitude", "decimalLongitude"),
-    "country": ("countryCode", "country"),
-    "region": ("region", "stateProvince"),
-    "deployment": ("deployment", "deploymentID"),
-    "sequence": ("sequence", "sequenceID", "eventID"),
-}
-
-Fields = Mapping[str, tuple[str, ...]]
-"""The columns of a table that may fill each field of an item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +50,7 @@ def columns_of(header: Sequence[str]) -> Columns | None:
     """Return the meaning of a header; None without an image column."""
     ours = "uri" if is_exported(header) else FIRST_IMAGE if has_events(header) else ""
     image = (ours,) if ours else _present(header, IMAGE_COLUMNS)
-    return Columns(image[0], fields_of(header), _present(header, BOX_COLUMNS)) if image else None
-
-
-def fields_of(header: Iterable[str]) -> Fields:
-    """Return the columns that fill a field of an item."""
-    header = tuple(header)
-    return {field: _present(header, names) for field, names in _FIELDS.items()}
+    return Columns(image[0], fields_in(header), _present(header, BOX_COLUMNS)) if image else None
 
 
 def _present(header: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
@@ -80,7 +58,24 @@ def _present(header: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     return tuple(by_name[name] for name in map(column_name, names) if name in by_name)
 
 
-def items_of(rows: Sequence[Row], folder: Path, table: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
+def values_of(address: str, options: ListingOptions, rows: Callable[[], Iterator[Row | Unlisted]]) -> StatedValues:
+    """Return the reader of a table's values.
+
+    Args:
+        address: the table.
+        options: options of the listing.
+        rows: reads the rows again, for the order of day and month in a column.
+    """
+
+    def cells(column: str) -> Iterator[tuple[str, object]]:
+        return ((f"row {row.number}", row.values.get(column)) for row in rows() if isinstance(row, Row))
+
+    return StatedValues(uri_of(address), options, cells)
+
+
+def items_of(
+    rows: Sequence[Row], folder: Path, table: str, options: ListingOptions, values: StatedValues
+) -> Iterator[MediaItem | Unlisted]:
     """Yield one item for the rows of one image, and a message for each row with an unusable box.
 
     Fields and metadata are the first row's.
@@ -97,31 +92,9 @@ def items_of(rows: Sequence[Row], folder: Path, table: str, options: ListingOpti
         used = (first.columns.image, *first.columns.box)
         rest = {name: value for name, value in first.values.items() if name not in used}
         regions = tuple(region for region in found if region is not None)
-        yield MediaItem(uri=uri, path=path, regions=regions, **item_fields(rest, first.columns.fields))
-
-
-def item_fields(rest: dict[str, Any], fields: Fields) -> dict[str, Any]:
-    """Return time, place, deployment, sequence and metadata of a record as arguments of :class:`MediaItem`.
-
-    Args:
-        rest: the values of the record; those that fill a field are taken out.
-        fields: its columns.
-    """
-    captured_at, day = _captured_at(rest, fields)
-    return {
-        "captured_at": captured_at,
-        "place": Place(
-            _country(rest, fields), _text(rest, fields["region"]), *_position(rest, fields), day.month if day else None
-        ),
-        "deployment": _text(rest, fields["deployment"]),
-        "sequence": _text(rest, fields["sequence"]),
-        "metadata": {name: json_value(value) for name, value in rest.items()},
-    }
-
-
-def _text(rest: dict[str, Any], names: Sequence[str]) -> str | None:
-    name = next((name for name in names if name in rest), None)
-    return None if name is None else str(rest.pop(name))
+        yield MediaItem(
+            uri=uri, path=path, regions=regions, **values.item_fields(rest, first.columns.fields, f"row {first.number}")
+        )
 
 
 def located_cell(cell: str, folder: Path, options: ListingOptions) -> tuple[str, Path | None]:
@@ -150,29 +123,3 @@ def _region(row: Row) -> Region | None:
         raise UsageError(f"{', '.join(row.columns.box)} are {cells}: four numbers from 0 to 1 are needed, or none")
     x, y, w, h = numbers
     return Region(x, y, w, h)
-
-
-def _captured_at(rest: dict[str, Any], fields: Fields) -> tuple[datetime | None, date | None]:
-    """Return the moment, and the day for the place's month. A day alone is not a moment: midnight would make a sequence of it."""
-    for name in fields["captured_at"]:
-        if moment := moment_of(rest.get(name)):
-            del rest[name]
-            return moment, moment.date()
-    return None, next(filter(None, (day_of(rest.get(name)) for name in fields["captured_at"])), None)
-
-
-def _position(rest: dict[str, Any], fields: Fields) -> tuple[float | None, float | None]:
-    for north, east in product(fields["latitude"], fields["longitude"]):
-        latitude, longitude = position_of(rest.get(north), rest.get(east))
-        if latitude is not None:
-            del rest[north], rest[east]
-            return latitude, longitude
-    return None, None
-
-
-def _country(rest: dict[str, Any], fields: Fields) -> str | None:
-    for name in fields["country"]:
-        if country := country_of(rest.get(name)):
-            del rest[name]
-            return country
-    return None

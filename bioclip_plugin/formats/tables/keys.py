@@ -13,7 +13,7 @@ from bioclip_core.cells import column_name
 from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, OutsideFolder, RelativeNames
-from bioclip_plugin.formats.shared.table_rows import fields_of
+from bioclip_plugin.formats.shared.stated_values import fields_in
 from bioclip_plugin.formats.tables.columns import KEY_COLUMNS, OWN_COLUMNS, Cells
 from bioclip_plugin.formats.tables.read_reviews import READ_COLUMNS
 from bioclip_plugin.items.media import MediaItem
@@ -112,10 +112,12 @@ def _by_comparable(names: tuple[str, ...]) -> Mapping[str, str]:
 
 def _of_field(item: MediaItem, name: str) -> Any:
     """Return the field of an item that a column of this name fills."""
-    filled = next((field for field, names in fields_of([name]).items() if names), "")
+    if column_name(name).startswith("verbatim"):  # only the source has that
+        return None
+    filled = next((field for field, names in fields_in([name]).items() if names), "")
     if filled in ("latitude", "longitude", "country", "region"):
         return getattr(item.place, filled)
-    return getattr(item, filled) if filled else None
+    return getattr(item, filled) if filled in ("captured_at", "deployment", "sequence") else None
 
 
 def text_of(value: Any) -> str | None:

@@ -8,7 +8,7 @@ from itertools import groupby
 from bioclip_core.errors import SourceError
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.table_files import header_of, is_parquet, rows_of
-from bioclip_plugin.formats.shared.table_rows import Row, columns_of, items_of
+from bioclip_plugin.formats.shared.table_rows import Row, columns_of, items_of, values_of
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 
 _SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".parquet"})
@@ -39,10 +39,10 @@ class TableSource:
     def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:
         options = options or ListingOptions()
         folder = options.base_folder if options.base_folder else path_of(address).parent
-        table = uri_of(address)
+        table, values = uri_of(address), values_of(address, options, lambda: rows_of(address))
         for image, group in groupby(rows_of(address), key=lambda row: row.image if isinstance(row, Row) else ""):
             if image.strip():
-                yield from items_of([row for row in group if isinstance(row, Row)], folder, table, options)
+                yield from items_of([row for row in group if isinstance(row, Row)], folder, table, options, values)
                 continue
             for row in group:
                 yield (

@@ -83,7 +83,9 @@ def test_an_old_table_has_the_folder_in_folder_and_the_time_in_two_columns() -> 
     first, second = items(address)
     assert (first.uri, first.captured_at) == ("survey/cam1/a.JPG", datetime(2024, 6, 1, 22, 0, 5))
     assert (second.uri, second.captured_at) == ("survey/a.JPG", datetime(2024, 6, 2, 15, 10, 5))
-    assert first.metadata == {"File": "a.JPG", "Folder": "cam1", "Animal": "fox"}
+    # Cells that are not in ISO 8601 are kept as they were written.
+    written = {"Date": "01-Jun-2024", "Time": "22:00:05"}
+    assert first.metadata == {"File": "a.JPG", "Folder": "cam1", "Animal": "fox", **written}
 
 
 def test_rows_that_repeat_an_image_are_counted_and_rows_without_an_image_have_a_reason() -> None:
@@ -125,7 +127,7 @@ def test_a_time_that_cannot_be_read_is_reported_and_not_replaced_by_the_cameras(
     )
     assert (second.captured_at, second.unread) == (datetime(2024, 6, 1, 22), frozenset())
     assert list(findings.lines()) == [
-        "values of datetime cannot be read; they are kept in the metadata, and the camera's values do not replace them: 1 "
+        "values of DateTime cannot be read as a date; they are kept in the metadata, and no other value takes their place: 1 "
         f"(the first: {address}, row 1: '2024-13-45 10:00')"
     ]
 
