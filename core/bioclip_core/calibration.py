@@ -101,9 +101,13 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         # Going on without the temperature would silently change the answers.
-        raise ModelError(
-            f"{file} cannot be read ({error}); remove it, and run bioclip-plugin calibrate again"
-        ) from None
+        is_denied = isinstance(error, PermissionError)
+        remedy = (
+            "set BIOCLIP_CACHE to a folder of your own"
+            if is_denied
+            else "remove it, and run bioclip-plugin calibrate again"
+        )
+        raise ModelError(f"{file} cannot be read ({error}); {remedy}") from None
 
 
 def _write(file: Path, calibration: Calibration) -> Path:

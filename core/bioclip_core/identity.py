@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,10 +28,18 @@ def user_cache() -> Path:
     if chosen := os.environ.get("BIOCLIP_CACHE"):
         return Path(chosen)
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "bioclip-plugin"
+        return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local") / "bioclip-plugin"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "bioclip-plugin"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioclip-plugin"
+        return _home() / "Library" / "Caches" / "bioclip-plugin"
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "bioclip-plugin"
+
+
+def _home() -> Path:
+    """Return the user's home folder; a temporary one for a user without it, as in a container started with a number."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"bioclip-plugin-home-{os.getuid()}"
 
 
 def read_cache(file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sqlite3
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 from command_samples import Bioclip
 from PIL import Image
+from rich.console import Console
 
 from bioclip_plugin import create_plugin_manager
-from bioclip_plugin.cli import run
+from bioclip_plugin.cli import escape_what_cannot_be_written, run
 from bioclip_plugin.testing import FakeModel
 
 PROGRAM = """
@@ -146,6 +148,19 @@ def test_a_reader_who_leaves_ends_the_work_without_a_traceback(tmp_path: Path, p
     assert process.wait(timeout=60) == 0
     assert "Traceback" not in said
     assert "Exception ignored" not in said
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [("ascii", b"\\xe9t\\xe9 \\u2603"), ("latin-1", b"\xe9t\xe9 \\u2603"), ("utf-8", "été ☃".encode())],
+)
+def test_a_name_that_the_terminal_cannot_show_does_not_end_the_work(encoding: str, written: bytes) -> None:
+    buffer = io.BytesIO()
+    stream = io.TextIOWrapper(buffer, encoding=encoding)
+    escape_what_cannot_be_written(stream)
+    Console(file=stream).print("été ☃")
+    stream.flush()
+    assert buffer.getvalue().strip() == written
 
 
 @pytest.mark.parametrize("arguments", ["classify", "no-such-command", "runs list --nothing"])
