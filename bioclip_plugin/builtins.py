@@ -108,6 +108,7 @@ class Builtins:
     def register_exporters(self, register: Callable[[Exporter], None]) -> None:
         from bioclip_plugin.formats.camtrap_dp.write import CamtrapDpExporter
         from bioclip_plugin.formats.darwin_core.write import DarwinCoreExporter
+        from bioclip_plugin.formats.folders.write import FoldersExporter
         from bioclip_plugin.formats.megadetector.write import MegaDetectorExporter
         from bioclip_plugin.formats.speciesnet.write import SpeciesNetExporter
         from bioclip_plugin.formats.tables.write import CsvExporter, ParquetExporter
@@ -123,6 +124,7 @@ class Builtins:
             SpeciesNetExporter(),
             CamtrapDpExporter(),
             DarwinCoreExporter(),
+            FoldersExporter(),
         ):
             register(exporter)
 

@@ -25,7 +25,13 @@ from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import ModelEntry, PublishedLabels
 from bioclip_plugin.contracts.export import Export, Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
-from bioclip_plugin.contracts.exporter import Exporter, FolderExporter, RememberingExporter, SelectiveExporter
+from bioclip_plugin.contracts.exporter import (
+    Exporter,
+    FolderExporter,
+    NestedFolderExporter,
+    RememberingExporter,
+    SelectiveExporter,
+)
 from bioclip_plugin.contracts.manager import BioclipPluginManager, LoadFailure
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.contracts.rule import EventKey, Rule, Ruling, Subject
@@ -60,6 +66,7 @@ __all__ = [
     "ModelError",
     "ModelUnavailable",
     "NameIndex",
+    "NestedFolderExporter",
     "NoTextTower",
     "Place",
     "PluginError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,11 @@ import click
 from rich.console import Console
 
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.whole import check_folder, whole_file, whole_folder, zip_folder
 from bioclip_core.findings import Findings
 from bioclip_core.options import options_of
+from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import (
     filled,
@@ -30,13 +32,21 @@ from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_lines, printable
 from bioclip_plugin.contracts.export import Export, Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
-from bioclip_plugin.contracts.exporter import Exporter, FolderExporter, RememberingExporter, SelectiveExporter
+from bioclip_plugin.contracts.exporter import (
+    Exporter,
+    FolderExporter,
+    NestedFolderExporter,
+    RememberingExporter,
+    SelectiveExporter,
+)
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.store import open_store
+from bioclip_plugin.items.media import path_of
+from bioclip_plugin.running.places import RunPlaces
+from bioclip_plugin.store import Run, Store, open_store
 
 _SHOWN_PROBLEMS = 20
-_SHAPING = ("per", "keep_columns")
-"""Options that decide on the rows and columns of a file: a format without them refuses them."""
+_SHAPING = ("per", "keep_columns", "folders_by", "link")
+"""Options that decide on the form of an output: a format without them refuses them."""
 
 
 @click.command()
@@ -52,6 +62,7 @@ _SHAPING = ("per", "keep_columns")
 @output_option("File or folder to write; a name ending in .zip packs a folder.")
 @options_from(Selection)
 @options_from(ExportOptions)
+@options_from(PathOptions)
 @force_option
 @click.pass_context
 def export(
@@ -59,7 +70,8 @@ def export(
 ) -> None:
     """Write a run's results to a file or a package that other programs read.
 
-    Formats: csv, parquet, xlsx and jsonl (tables), megadetector, speciesnet, camtrap-dp, darwin-core. The output has every
+    Formats: csv, parquet, xlsx and jsonl (tables), megadetector, speciesnet, camtrap-dp, darwin-core; folders (links to the
+    images, by taxon). The output has every
     listed image with its answer, or with the reason why it has none, unless --since, --taxon or --min-probability exclude it.
     It is checked as `validate` does, and appears once it is whole. The same results always give the same bytes.
 
@@ -68,19 +80,23 @@ def export(
     bioclip-plugin export --per image --keep-columns barcode,room --output images.xlsx --format xlsx
     bioclip-plugin export --format megadetector --base-folder photos --output results.json
     bioclip-plugin export --format camtrap-dp --deployments cameras.csv --time-zone Europe/Brussels --output package.zip
+    bioclip-plugin export --format folders --folders-by genus --min-probability 0.8 --output sorted
     bioclip-plugin export --format darwin-core --ledger sent.ledger --min-probability 0.9 --output identifications.zip
     """
     exporters = plugins_of(ctx).exporters()
     exporter = exporter_of(exporters, format_name)
-    selection, options = filled(Selection, given), filled(ExportOptions, given)
+    selection, options, paths = filled(Selection, given), filled(ExportOptions, given), filled(PathOptions, given)
     console, findings = console_for(), Findings()
-    _report_ignored(exporters, exporter, options, findings)
+    _report_ignored(exporters, exporter, (options, paths), findings)
     with open_store(store) as opened, ProgressLine("Exporting") as line:
         chosen = opened.run(run)
         refuse_listed_image(opened, output)
         line.expect(opened.summary(chosen).listed)
         # An exporter that reads the items twice counts twice.
-        request = Export(opened, chosen, options, selection, findings, lambda n: line.reach(max(n, line.count)))
+        request = Export(
+            opened, chosen, options, selection, findings,
+            _finder(opened, chosen, options.base_folder, paths), lambda n: line.reach(max(n, line.count)),
+        )  # fmt: skip
         reads: list[str | Path] = [store, *filter(None, (options.ledger, options.deployments))]
         with _remembering(exporter, request) as lines, _draft(output, exporter, force=force, reads=reads) as draft:
             rows = exporter.write(draft, request)
@@ -110,7 +126,10 @@ def exporter_of(exporters: Mapping[str, Exporter], name: str) -> Exporter:
 
 
 def _report_ignored(
-    exporters: Mapping[str, Exporter], exporter: Exporter, options: ExportOptions, findings: Findings
+    exporters: Mapping[str, Exporter],
+    exporter: Exporter,
+    given: Sequence[ExportOptions | PathOptions],
+    findings: Findings,
 ) -> None:
     """Report options without effect in a format.
 
@@ -121,7 +140,8 @@ def _report_ignored(
         return
     ignored = [
         option.name
-        for option in options_of(ExportOptions)
+        for options in given
+        for option in options_of(type(options))
         if option.name not in exporter.options and getattr(options, option.name) != option.default
     ]
     flags = {name: f"--{name.replace('_', '-')}" for name in ignored}
@@ -133,6 +153,17 @@ def _report_ignored(
         )
     if ignored:
         findings.add(f"options have no effect in the format {exporter.name}", ", ".join(flags.values()), len(ignored))
+
+
+def _finder(store: Store, run: Run, base: Path | None, paths: PathOptions) -> Callable[[str], Path]:
+    """Return a function that finds the file of an image, also after folders were moved."""
+    places, moved = RunPlaces(run, store.shown_address), MovedNames(paths.prefixes, base or Path())
+
+    def file_of(uri: str) -> Path:
+        expected = path_of(moved.new_name(uri) or uri)
+        return places.file(expected) or expected
+
+    return file_of
 
 
 def print_problems(console: Console, path: Path, problems: Sequence[Problem]) -> None:
@@ -176,7 +207,8 @@ def _draft(output: Path, exporter: Exporter, *, force: bool, reads: Sequence[str
             zip_folder(Path(folder), packed)
     else:
         ours = exporter.files if isinstance(exporter, FolderExporter) else ()
-        with whole_folder(output, partial(check_folder, output, force=force, ours=ours)) as draft:
+        others_in = exporter.others if isinstance(exporter, NestedFolderExporter) else None
+        with whole_folder(output, partial(check_folder, output, force=force, ours=ours, others_in=others_in)) as draft:
             yield draft
 
 

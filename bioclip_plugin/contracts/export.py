@@ -6,12 +6,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioclip_core.findings import Findings
 from bioclip_core.options import check_options
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.export_options import ExportOptions
+from bioclip_plugin.items.media import path_of
 
 if TYPE_CHECKING:
     from bioclip_core.classify import Candidate
@@ -82,6 +84,8 @@ class Export:
     selection: Selection = field(default_factory=Selection)
     findings: Findings = field(default_factory=Findings)
     """Values that the format cannot hold, and settings without effect; the command prints them at the end."""
+    file_of: Callable[[str], Path] = path_of
+    """Return the file of an image by its uri, which may be relative to the folder in which the run was made."""
     on_item: Callable[[int], None] | None = None
     """Called with the number of items read, for progress; an exporter that reads them twice counts twice."""
 
@@ -103,12 +107,14 @@ class Export:
         Args:
             ranks: the ranks whose candidates the format uses; None: all. Fewer are read faster.
         """
+        return (chosen for _, chosen in self.whole_items(ranks) if chosen is not None)
+
+    def whole_items(self, ranks: Collection[str] | None = None) -> Iterator[tuple[StoredItem, StoredItem | None]]:
+        """Yield all items, each with all its regions and with the selected ones; None for an item that is not selected."""
         for number, item in enumerate(self.store.items_of(self.run, ranks=ranks), start=1):
             if self.on_item:
                 self.on_item(number)
-            chosen = self.selection.of(item) if self.selection else item
-            if chosen is not None:
-                yield chosen
+            yield item, self.selection.of(item) if self.selection else item
 
     def reviews_of(self, items: Sequence[StoredItem]) -> Mapping[tuple[str, int], list[Review]]:
         """Return the reviews of these images and their regions, oldest first, by uri and frame."""

@@ -11,6 +11,10 @@ from bioclip_plugin.items.time_zones import zone_of
 
 RowUnit = Literal["region", "image", "event"]
 """The subject of one row of a table."""
+FolderUnit = Literal["taxon", "kingdom", "phylum", "class", "order", "family", "genus", "species"]
+"""The name of a folder of images: the decided taxon, or its name at a rank."""
+LinkKind = Literal["symlink", "hardlink", "copy"]
+"""The way in which a folder has an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,10 @@ class ExportOptions:
     """Subject of one row of a table: a region, an image, or an event."""
     keep_columns: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME,..."})
     """Columns of the source that a table has too; * keeps all of them."""
+    folders_by: FolderUnit = "taxon"
+    """Name of the folders of `folders`: the decided taxon, or its name at a rank."""
+    link: LinkKind = "symlink"
+    """Links of `folders` to the images, or copies of them; originals are never moved."""
     ledger: Path | None = None
     """File that remembers what was exported, so that only changes are written."""
 

@@ -59,6 +59,15 @@ class FolderExporter(Protocol):
 
 
 @runtime_checkable
+class NestedFolderExporter(Protocol):
+    """An exporter of folders with folders in them, whose names depend on the data."""
+
+    def others(self, path: Path) -> list[str]:
+        """Return the files of a folder that would be lost if it is replaced, since no export wrote them as they are."""
+        ...
+
+
+@runtime_checkable
 class RememberingExporter(Protocol):
     """An exporter that remembers its output for the next export."""
 

@@ -12,6 +12,7 @@ import pytest
 from command_samples import all_commands, built_in_commands
 
 from bioclip_core.errors import UsageError
+from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.contracts.export import Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.source import ListingOptions
@@ -26,7 +27,7 @@ from bioclip_training.shards.options import ShardOptions
 FILLED: dict[str, tuple[type, ...]] = {
     "classify": (ClassifyRequest, ListingOptions),
     "embed": (ClassifyRequest, ListingOptions),
-    "export": (Selection, ExportOptions),
+    "export": (Selection, ExportOptions, PathOptions),
     "report": (Selection, ReportOptions),
     "review import": (ImportOptions,),
     "models export": (ClassifyRequest,),

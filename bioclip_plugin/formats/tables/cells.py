@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.formats.tables.columns import BEST, REVIEW_COLUMNS, Cells
-from bioclip_plugin.items.media import Place, Region
+from bioclip_plugin.items.media import Place
 from bioclip_plugin.items.time_zones import in_zone
 from bioclip_plugin.store.records import Review, StoredItem
 
@@ -55,19 +53,6 @@ def taxon_cells(taxon: Taxon) -> Cells:
     cells = tuple(text or None for text in names)
     _known_cells[id(taxon)] = (taxon, cells)
     return cells
-
-
-def newest_of(reviews: Sequence[Review], box: Region | None) -> Review | None:
-    """Return the newest review of a region; of the whole image if the region has none of its own.
-
-    Args:
-        reviews: of the image and its regions.
-        box: None for the whole image.
-    """
-    of_media = [review for review in reviews if review.target.kind in ("media", "region")]
-    whole = [review for review in of_media if review.target.kind == "media" or review.target.region is None]
-    own = [review for review in of_media if box and review.target.region and review.target.region.box == box.box]
-    return max(own or whole, key=lambda review: (review.reviewed_at, review.id), default=None)
 
 
 def review_cells(review: Review | None) -> Cells:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.shared.image_verdicts import Seen, all_seen, best_of, counts_of, threshold_of
-from bioclip_plugin.formats.tables.cells import best_cells, media_cells, newest_of, review_cells
+from bioclip_plugin.formats.shared.newest_reviews import newest_of
+from bioclip_plugin.formats.tables.cells import best_cells, media_cells, review_cells
 from bioclip_plugin.formats.tables.columns import Cells
 from bioclip_plugin.formats.tables.keys import KeyCells
 from bioclip_plugin.store.records import Review, StoredItem, asked_level

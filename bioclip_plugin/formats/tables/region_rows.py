@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bioclip_plugin.contracts.export import Export
+from bioclip_plugin.formats.shared.newest_reviews import newest_of
 from bioclip_plugin.formats.tables.cells import (
     NO_REVIEW,
     best_cells,
     media_cells,
-    newest_of,
     review_cells,
     taxon_cells,
 )

@@ -10,7 +10,7 @@ from typing import Any
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.formats.tables.cells import newest_of
+from bioclip_plugin.formats.shared.newest_reviews import newest_of
 from bioclip_plugin.formats.tables.write import beginning
 from bioclip_plugin.items.answers import Answer, RegionAnswer
 from bioclip_plugin.store.records import Review, StoredItem, StoredRegion, asked_level

@@ -48,13 +48,20 @@ def check_output(
         raise BioclipError(f"the output {path} exists already: give another name, or --force to replace it")
 
 
-def check_folder(path: Path, *, force: bool = False, ours: Collection[str] = ()) -> None:
+def check_folder(
+    path: Path,
+    *,
+    force: bool = False,
+    ours: Collection[str] = (),
+    others_in: Callable[[Path], list[str]] | None = None,
+) -> None:
     """Refuse an output folder that cannot be written, before the work is done. An empty folder may exist already.
 
     Args:
         path: the folder to write.
         force: replace an earlier output.
         ours: names of the files of an earlier output. A folder that holds anything else is never replaced.
+        others_in: returns the files that are not of an earlier output, for outputs with folders in them; in place of ``ours``.
 
     Raises:
         BioclipError: if the parent folder is missing, the path is not a folder, it is not empty and ``force`` is not given,
@@ -64,7 +71,10 @@ def check_folder(path: Path, *, force: bool = False, ours: Collection[str] = ())
     if path.exists() and not path.is_dir():
         raise BioclipError(f"the output {path} is a file: give the name of a folder")
     held = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-    others = [name for name in held if name not in ours or not (path / name).is_file()]
+    if others_in is not None:
+        others = others_in(path) if held else []
+    else:
+        others = [name for name in held if name not in ours or not (path / name).is_file()]
     if others:
         more = f" and {len(others) - _NAMES_SHOWN} more" if len(others) > _NAMES_SHOWN else ""
         raise BioclipError(
@@ -162,7 +172,7 @@ def replacing_folder(path: Path, *, flush: bool = True) -> Iterator[Path]:
         draft.mkdir(parents=True)
         yield draft
         for file in draft.rglob("*") if flush else ():
-            if file.is_file():
+            if file.is_file() and not file.is_symlink() and file.stat().st_nlink == 1:  # links lead to files of others
                 _flush_to_disk(file)
         if target.exists():  # a folder that is not empty cannot be replaced in one step
             target.replace(old)

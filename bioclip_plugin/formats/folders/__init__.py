@@ -1,0 +1,1 @@
+"""Folders of links or copies of images, one folder per taxon or verdict."""
