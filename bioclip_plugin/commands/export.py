@@ -87,7 +87,7 @@ def export(
     exporter = exporter_of(exporters, format_name)
     selection, options, paths = filled(Selection, given), filled(ExportOptions, given), filled(PathOptions, given)
     console, findings = console_for(), Findings()
-    _report_ignored(exporters, exporter, (options, paths), findings)
+    _report_ignored(exporters, exporter, {ExportOptions: options, PathOptions: paths}, findings)
     with open_store(store) as opened, ProgressLine("Exporting") as line:
         chosen = opened.run(run)
         refuse_listed_image(opened, output)
@@ -128,10 +128,13 @@ def exporter_of(exporters: Mapping[str, Exporter], name: str) -> Exporter:
 def _report_ignored(
     exporters: Mapping[str, Exporter],
     exporter: Exporter,
-    given: Sequence[ExportOptions | PathOptions],
+    given: Mapping[type, Any],
     findings: Findings,
 ) -> None:
     """Report options without effect in a format.
+
+    Args:
+        given: the options by their classes.
 
     Raises:
         UsageError: for options that would give another file, if the format had them.
@@ -140,8 +143,8 @@ def _report_ignored(
         return
     ignored = [
         option.name
-        for options in given
-        for option in options_of(type(options))
+        for kind, options in given.items()
+        for option in options_of(kind)
         if option.name not in exporter.options and getattr(options, option.name) != option.default
     ]
     flags = {name: f"--{name.replace('_', '-')}" for name in ignored}
