@@ -84,6 +84,7 @@ class Builtins:
         from bioclip_plugin.formats.tables.read import TableSource
         from bioclip_plugin.formats.timelapse.read import TimelapseSource
         from bioclip_plugin.formats.webdataset.read import ShardsSource
+        from bioclip_plugin.formats.wildlife_insights.read import WildlifeInsightsSource
         from bioclip_plugin.sources.files import FilesSource, StandardInputSource
         from bioclip_plugin.sources.folder import FolderSource
 
@@ -92,6 +93,7 @@ class Builtins:
             StandardInputSource(),
             CamtrapDpSource(),
             DarwinCoreSource(),
+            WildlifeInsightsSource(),
             MegaDetectorSource(),
             SpeciesNetSource(),
             PytorchWildlifeSource(),

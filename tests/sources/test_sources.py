@@ -342,6 +342,7 @@ def test_a_missing_address_is_refused_before_anything_is_listed() -> None:
         Listing(["a.jpg", "gone"], create_plugin_manager(installed=False).sources())
     assert str(caught.value) == (
         "gone does not exist; give a path of one of these kinds: standard input, Camtrap DP package, Darwin Core archive, "
+        "Wildlife Insights images, "
         "MegaDetector results (.json), SpeciesNet predictions (.json), PyTorch-Wildlife detections (.json), shards, folder, "
         "Timelapse table, AddaxAI table, table (.csv, .tsv, .parquet), file"
     )

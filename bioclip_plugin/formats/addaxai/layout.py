@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Literal
 
 from bioclip_core.cells import column_name
-from bioclip_plugin.formats.shared.image_tables import Meaning
+from bioclip_plugin.formats.shared.image_tables import PLACE, Meaning
 
 NEEDED = ("relative_path", "detection_id")
 """Headings of which one of AddaxAI's tables has one."""
@@ -14,7 +14,10 @@ CORNERS = ("bboxleft", "bboxtop", "bboxright", "bboxbottom")
 """A box in pixels of the upright image, up to AddaxAI 6."""
 SIZE = ("filewidth", "fileheight")
 # Dates are written as 31/12/24 up to AddaxAI 6, whatever the language of the computer.
-MEANING = Meaning(times=("datetimeoriginal", "datetimedigitized", "datetime"), order="day", sequence=("eventid",))
+MEANING = Meaning(
+    {**PLACE, "captured_at": ("datetimeoriginal", "datetimedigitized", "datetime"), "sequence": ("eventid",)},
+    order="day",
+)
 
 _TELLING = frozenset(
     column_name(name)

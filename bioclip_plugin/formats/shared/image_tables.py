@@ -19,7 +19,7 @@ from bioclip_core.tables.reading import open_table
 from bioclip_core.tables.rows import Table, TableRow
 from bioclip_core.tables.sheets import sheet_of
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.shared.stated_values import Fields, StatedValues
+from bioclip_plugin.formats.shared.stated_values import StatedValues
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.items.time_zones import in_zone
 
@@ -29,25 +29,21 @@ IMAGE = "image"
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The columns of a table by what they mean, as comparable names; the first one with a value counts."""
+    """The columns of a table by what they mean, as comparable names; all other columns are metadata."""
 
-    times: tuple[str, ...]
-    clock: str = ""
-    """Column of the time of day, where that of the date has the day alone."""
+    fields: Mapping[str, tuple[str, ...]]
+    """The columns of each field of an item."""
     order: DateOrder | None = None
     """The order of day and month that the program writes."""
-    latitude: tuple[str, ...] = ("latitude", "decimallatitude")
-    longitude: tuple[str, ...] = ("longitude", "decimallongitude")
-    country: tuple[str, ...] = ("countrycode", "country")
-    deployment: tuple[str, ...] = ("deployment", "deploymentid")
-    sequence: tuple[str, ...] = ("sequence", "sequenceid", "eventid")
 
-    def fields(self) -> Fields:
-        """Return the columns of each field of an item, by their comparable names."""
-        return {
-            "captured_at": self.times, "time": (self.clock,), "latitude": self.latitude, "longitude": self.longitude,
-            "country": self.country, "deployment": self.deployment, "sequence": self.sequence,
-        }  # fmt: skip
+
+PLACE: Mapping[str, tuple[str, ...]] = {
+    "latitude": ("latitude", "decimallatitude"),
+    "longitude": ("longitude", "decimallongitude"),
+    "country": ("countrycode", "country"),
+    "deployment": ("deployment", "deploymentid"),
+}
+"""Columns that mean the same in the tables of many programs."""
 
 
 class Cells(NamedTuple):
@@ -86,7 +82,7 @@ class ImageTable:
             SourceError: if it cannot be read.
             UsageError: for a ``--column`` with an unknown field or heading.
         """
-        self.name, self.options, self.meaning = uri_of(address), options, meaning
+        self.name, self.options = uri_of(address), options
         self.path, self._needed = path_of(address), needed
         self.table: Table = open_table(self.path, options, options.findings, name=self.name, needed=needed)
         self.base = options.base_folder if options.base_folder is not None else self.path.parent
@@ -95,7 +91,7 @@ class ImageTable:
         headings = {name: heading for heading, name in reversed(self._names.items())}
         self._fields = {
             field: tuple(headings[name] for name in names if name in headings)
-            for field, names in meaning.fields().items()
+            for field, names in meaning.fields.items()
         }
         self._values = StatedValues(self.name, options, self._column, own_order=meaning.order, clock="camera")
 

@@ -7,14 +7,17 @@ from pathlib import Path
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.shared.image_tables import IMAGE, Cells, ImageTable, Meaning, headings_of
+from bioclip_plugin.formats.shared.image_tables import IMAGE, PLACE, Cells, ImageTable, Meaning, headings_of
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.timelapse.layout import FOLDERS, NEEDED, image_of, is_timelapse
 from bioclip_plugin.items.media import MediaItem, Unlisted
 
-_MEANING = Meaning(times=("datetime", "date"), clock="time")
-_AGAIN = (
+_MEANING = Meaning(
+    {**PLACE, "captured_at": ("datetime", "date"), "time": ("time",), "sequence": ("sequence", "sequenceid", "eventid")}
+)
+AGAIN = (
     "rows name the image of an earlier row, as Timelapse's duplicates do; their values are read by review import only"
+    """Finding about rows that are no items of their own."""
 )
 
 
@@ -40,7 +43,7 @@ class TimelapseSource:
             rows, earlier = found
             for again in rows if earlier is not None else rows[1:]:
                 first = earlier if earlier is not None else rows[0].row.number
-                options.findings.add(_AGAIN, f"{table.name}, row {again.row.number}: the image of row {first}")
+                options.findings.add(AGAIN, f"{table.name}, row {again.row.number}: the image of row {first}")
             if earlier is None:
                 yield MediaItem(rows[0].uri, rows[0].path, **table.fields(rows[0].row))
 
