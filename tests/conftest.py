@@ -22,6 +22,13 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(params=["fp32", "bf16"])
+def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The default precision of the process, each in turn, whatever the processor multiplies natively."""
+    monkeypatch.setenv("BIOCLIP_PRECISION", request.param)
+    return str(request.param)
+
+
 class Server:
     """Address of the server, and empty databases in it."""
 

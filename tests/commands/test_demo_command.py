@@ -10,8 +10,9 @@ from command_samples import Bioclip
 from bioclip_plugin.commands.demo import prepare_folder
 
 
-def test_the_demo_draws_classifies_shows_and_exports_and_does_nothing_twice(bioclip: Bioclip) -> None:
+def test_the_demo_draws_classifies_shows_and_exports_and_does_nothing_twice(bioclip: Bioclip, precision: str) -> None:
     first = bioclip("demo", "--folder", "look")
+    assert f", {precision} (BIOCLIP_PRECISION is set)" in first.out
     with Path("look/results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     failed = [row for row in rows if row["status"] == "failed"]

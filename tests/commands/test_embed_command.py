@@ -26,11 +26,14 @@ def test_each_image_is_a_row_with_its_features(bioclip: Bioclip, photos: Path) -
     assert len({row["uuid"] for row in rows}) == 3
 
 
-def test_the_file_states_the_origin_of_its_features(bioclip: Bioclip, photos: Path, model: FakeModel) -> None:
-    bioclip("embed", photos.name, "--model", "fake", "--output", "e.parquet", "--precision", "fp32")
+@pytest.mark.parametrize("asked", ["auto", "fp32", "bf16"])
+def test_the_file_states_the_origin_of_its_features(
+    bioclip: Bioclip, photos: Path, model: FakeModel, precision: str, asked: str
+) -> None:
+    bioclip("embed", photos.name, "--model", "fake", "--output", "e.parquet", "--precision", asked)
     about = json.loads(parquet.read_schema("e.parquet").metadata[b"bioclip_plugin"])
     assert about["feature_settings"]["weights_sha256"] == model.encoder.identity["weights_sha256"]
-    assert about["feature_settings"]["precision"] == "fp32"
+    assert about["feature_settings"]["precision"] == (precision if asked == "auto" else asked)
     assert about["feature_settings"]["preprocessing"]["size"] == 8
     assert about["dimension"] == 3
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from command_samples import Bioclip
 
-from bioclip_core.device import choose_compute
 from bioclip_core.models import ModelEntry, PublishedLabels, find_model
 from bioclip_plugin import hookimpl
 from bioclip_plugin.contracts.export import Export
@@ -30,10 +29,13 @@ def test_runs_are_listed_with_their_counts(bioclip: Bioclip, classified: str) ->
     assert "fake\t4\t3\t1\t0\tphotos" in bioclip("runs", "list", "--store", classified).out
 
 
-def test_a_run_is_shown_with_settings_identities_and_failures(bioclip: Bioclip, classified: str) -> None:
+def test_a_run_is_shown_with_settings_identities_and_failures(
+    bioclip: Bioclip, precision: str, request: pytest.FixtureRequest
+) -> None:
+    classified = request.getfixturevalue("classified")  # after the precision is set
     said = bioclip("runs", "show", "--store", classified).out
     for line in ("settings.threshold: 0.65", "settings.labels: labels",
-                 f"feature_settings.precision: {choose_compute().precision}",  # bf16 on a processor with AMX
+                 f"feature_settings.precision: {precision}",
                  "images: 4 listed, 3 done with 3 regions, 1 failed, 0 to do", "  1 x read: the file is empty (0 bytes)"):  # fmt: skip
         assert line in said.splitlines()
     shown = json.loads(bioclip("runs", "show", "1", "--store", classified, "--json").out)
