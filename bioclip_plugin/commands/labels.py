@@ -12,12 +12,13 @@ from rich.console import Console
 from bioclip_core.captions import Caption
 from bioclip_core.device import choose_compute
 from bioclip_core.errors import LabelSetError
+from bioclip_core.findings import Findings
 from bioclip_core.models import find_model
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.label_views import doctor, search, show
 from bioclip_plugin.commands.options import model_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines
+from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, printable
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_taxa
 from bioclip_plugin.items.request import ClassifyRequest
@@ -72,7 +73,8 @@ def build(
     from bioclip_core.open_clip_encoder import open_encoder
 
     console = console_for()
-    rows = chain.from_iterable([read_taxa(table) for table in tables])
+    findings = Findings()
+    rows = chain.from_iterable([read_taxa(table, findings) for table in tables])
     compute = choose_compute(device, precision)
     encoder = open_encoder(find_model(model, plugins_of(ctx).models()), compute)
     console.print(f"Model {model} on {compute.described()}")
@@ -85,6 +87,7 @@ def build(
             f"label set {output} cannot be written: {error.strerror or error}; the same command continues"
         ) from error
     _summarise(console, built, line)
+    print_lines(console, *map(printable, findings.lines()))
     _print_next(console, built.labels, output)
 
 

@@ -6,17 +6,23 @@ import csv
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from bioclip_core.cells import column_name, plain_cells
 from bioclip_core.errors import SourceError
+from bioclip_core.findings import Findings
 from bioclip_core.names import clean_name
 from bioclip_core.taxonomy import RANKS, Taxon, taxon_from_row
 from bioclip_plugin.commands.reporting import printable
+from bioclip_training.catalog.changes import count_label
+from bioclip_training.catalog.names import cleaned
 
 _RANK_COLUMNS = (*(rank.value for rank in RANKS), "specificEpithet", "scientificName")
-_OTHER_COLUMNS = ("vernacularName", "common_name", "common", "taxonID", "source_id")
+_OTHER_COLUMNS = (
+    "vernacularName", "common_name", "common", "taxonID", "source_id", "taxonRank", "verbatimTaxonRank", "identificationQualifier",
+)  # fmt: skip
 _NAME_COLUMNS = ("scientificName", "species", "name", "canonicalName", "taxon", "label")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
 _PARQUET_ROWS = 8192  # in memory at a time
@@ -25,8 +31,11 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _START_BYTES = 4096  # enough to tell text from anything else
 
 
-def read_taxa(path: Path) -> Iterator[Taxon]:
+def read_taxa(path: Path, findings: Findings | None = None) -> Iterator[Taxon]:
     """Return the taxon of each row; an empty taxon for a row without a name.
+
+    Args:
+        findings: counts dropped rows and changed names.
 
     Raises:
         SourceError: if the table is missing, cannot be read, or lacks a column of a rank.
@@ -38,7 +47,17 @@ def read_taxa(path: Path) -> Iterator[Taxon]:
             f"{', '.join(_RANK_COLUMNS)}, and beside them {', '.join(_OTHER_COLUMNS)}"
         )
     known = _known(header, (*_RANK_COLUMNS, *_OTHER_COLUMNS))
-    return (taxon_from_row({name: row.get(name) for name in known}) for row in rows)
+    return _taxa(path, ({name: row.get(name) for name in known} for row in rows), findings)
+
+
+def _taxa(path: Path, rows: Iterable[Mapping[str, Any]], findings: Findings | None) -> Iterator[Taxon]:
+    for number, row in enumerate(rows, 2):  # row 1 is the header
+        label = cleaned(plain_cells(row))
+        if label.unread:  # "Unidentified beetle" of the kingdom Animalia is not the label Animalia
+            label = replace(label, taxon=Taxon())
+        if findings is not None:
+            count_label(findings, label, f"row {number} of {path.name}")
+        yield label.taxon
 
 
 def read_checklist(path: Path) -> Iterator[str]:

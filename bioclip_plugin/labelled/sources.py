@@ -12,6 +12,7 @@ from bioclip_core.cells import number_of, plain_cells
 from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.names import clean_name, parse_name
+from bioclip_core.naming.ranks import rank_by_name
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.table_files import rows_of
@@ -175,16 +176,6 @@ def taxon_of_folders(names: Sequence[str]) -> dict[str, str]:
     return cells
 
 
-# Endings of families and orders in the codes of nomenclature; kingdoms have none.
-_ENDINGS = (("idae", "family"), ("aceae", "family"), ("iformes", "order"), ("ales", "order"), ("optera", "order"))
-_KINGDOMS = frozenset(
-    "animalia plantae fungi chromista protozoa bacteria archaea viruses metazoa viridiplantae archaeplastida chloroplastida".split()
-)
-# A list of phyla, since a name below a kingdom is a genus as often.
-_PHYLA = frozenset(
-    "annelida arthropoda bryozoa chordata cnidaria echinodermata mollusca nematoda platyhelminthes porifera".split()
-)
-_PHYLUM_ENDINGS = ("phyta", "mycota")
 # Names of folders that are not taxa.
 _NO_TAXA = frozenset(
     "images image imgs img photos photo pictures media data dataset raw files jpg jpeg png tif misc other others unsorted".split()
@@ -200,17 +191,15 @@ def _add_name(cells: dict[str, str], words: str, *, next_is_epithet: bool) -> No
         cells |= {"verbatimScientificName": words, "genus": genus, "specificEpithet": epithet}
     elif "genus" in cells and words[0].islower():
         cells |= {"verbatimScientificName": f"{cells['genus']} {words}", "specificEpithet": words}
-    elif words.lower() in _KINGDOMS:
+    elif (known_rank := rank_by_name(words)) == "kingdom":
         cells["kingdom"] = words
     elif next_is_epithet and words.lower() not in _SPLITS:
         cells["genus"] = words
     else:
-        is_phylum = words.lower() in _PHYLA or words.lower().endswith(_PHYLUM_ENDINGS)
-        ending = next((rank for end, rank in _ENDINGS if words.lower().endswith(end)), "phylum" if is_phylum else "")
         known = [rank.value in cells for rank in RANKS[:6]]
         # Without a known ending: the next rank in a path with every rank so far, else the genus.
         follows = known[0] and known[1] and all(known[: sum(known)])
-        cells[ending or (RANKS[min(sum(known), 5)].value if follows else "genus")] = words
+        cells[known_rank or (RANKS[min(sum(known), 5)].value if follows else "genus")] = words
 
 
 def moment_of(data: bytes) -> tuple[str, float] | None:

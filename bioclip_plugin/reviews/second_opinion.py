@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -19,12 +19,12 @@ from bioclip_plugin.reviews.agreement import is_above, is_within
 from bioclip_plugin.reviews.names import NameBook, contradicts, same_at, shared_rank
 from bioclip_plugin.store import Run, Store, StoredItem, StoredRegion
 from bioclip_plugin.store.records import asked_level
-from bioclip_training.catalog.names import cleaned
+from bioclip_training.catalog.names import Label, cleaned
 from bioclip_training.taxonomy import TaxonomyIndex
 
 Judgement = Literal[
     "conflict", "agree at genus", "agree above genus", "synonym", "agree", "not in the label set", "no common rank", "no answer",
-    "no catalogued name",
+    "name not read", "no catalogued name",
 ]  # fmt: skip
 JUDGEMENTS: dict[Judgement, str] = {
     "conflict": "another taxon, which is not above the catalogued one",
@@ -35,13 +35,14 @@ JUDGEMENTS: dict[Judgement, str] = {
     "not in the label set": "another taxon, since the model cannot answer with the catalogued name",
     "no common rank": "a taxon at a rank that the catalogue does not state, without another rank in common",
     "no answer": "nothing was decided",
-    "no catalogued name": "the specimen lacks a usable name",
+    "name not read": "not compared: the specimen has a name that cannot be read",
+    "no catalogued name": "not compared: the specimen has no name",
 }
 """Meaning of each judgement for the run's answer."""
 
 COLUMNS = (
     "uri", "frame", "region_x", "region_y", "region_w", "region_h", "occurrence_id", "catalog_number", "catalogued_name",
-    "resolved_name", "answer", "answer_rank", "answer_probability", "best_candidate", "best_probability",
+    "catalogued_doubt", "resolved_name", "answer", "answer_rank", "answer_probability", "best_candidate", "best_probability",
     "catalogued_probability", "catalogued_probability_is", "judgement", "agrees_at", "in_label_set", "surprise", "reason",
 )  # fmt: skip
 
@@ -62,6 +63,10 @@ class Catalogued(NamedTuple):
     reason: str
     in_labels: bool | None
     """None without a label set."""
+    doubt: str = ""
+    """Doubt that the catalogue states: ``?``, ``cf.``, ``hybrid formula`` …"""
+    is_open: bool = False
+    """True for one of several species of the genus, or a hybrid between them: no species is the catalogued one."""
     placed: tuple[Taxon, ...] = ()
     """The accepted taxon with the label set's ranks above it; several if the label set has several lineages of the name."""
 
@@ -123,17 +128,24 @@ class SecondOpinion:
 
     def _resolved(self, cells: Mapping[str, Any]) -> Catalogued:
         named = cleaned(cells)
-        if named.taxon.rank is None:
-            reason = f"{named.verbatim!r} is not a name" if named.verbatim else "the specimen has no name"
-            return Catalogued(named.verbatim, None, None, reason, None)
-        accepted, why = self.accepted(named.taxon, named.verbatim)
-        known = any(self._of_labels(one.scientific_name) for one in (accepted, named.taxon))
+        if named.unread or named.taxon.rank is None:
+            reason = (
+                f"{named.verbatim!r} cannot be read: {named.unread}" if named.unread else "the specimen has no name"
+            )
+            return Catalogued(named.verbatim, None, None, reason, None, named.doubt)
+        taxon, changes = named.taxon, named.changes
+        if named.doubted:  # a doubtful name is compared by what it suggests
+            taxon, changes = replace(taxon, species=named.doubted), ()
+        accepted, why = self.accepted(taxon, "" if named.doubted else named.verbatim)
+        known = any(self._of_labels(one.scientific_name) for one in (accepted, taxon))
         return Catalogued(
             named.verbatim,
-            named.taxon,
+            taxon,
             accepted,
-            "; ".join(filter(None, (*named.changes, why))),
+            "; ".join(filter(None, (*_notes_of(named, taxon), *changes, why))),
             known if self._has_labels else None,
+            named.doubt,
+            bool(named.doubt) and named.doubt != "sp." and not taxon.species,
             _placed(accepted, self._of_labels),
         )
 
@@ -175,7 +187,7 @@ class SecondOpinion:
         in_labels = {True: "yes", False: "no", None: None}[catalogued.in_labels]
         values = (
             stored.item.uri, stored.item.frame, *box, _first(stored.item.metadata, _ID_KEYS),
-            _first(stored.item.metadata, _NUMBER_KEYS), catalogued.verbatim or None,
+            _first(stored.item.metadata, _NUMBER_KEYS), catalogued.verbatim or None, catalogued.doubt or None,
             catalogued.accepted.scientific_name if catalogued.accepted else None,
             decided.name if decided else None, decided.rank if decided else None, decided.probability if decided else None,
             best.name if best else None, best.probability if best else None, probability,
@@ -189,7 +201,7 @@ class SecondOpinion:
     ) -> tuple[Judgement, str | None, str]:
         """Return the judgement, the most specific rank at which both agree, and a note on the synonymy of the answer's name."""
         if catalogued.taxon is None or catalogued.accepted is None:
-            return "no catalogued name", None, ""
+            return ("name not read" if catalogued.verbatim else "no catalogued name"), None, ""
         if answer is None or answer.rank is None:
             return "no answer", None, ""
         accepted, why = self.accepted(answer)
@@ -205,9 +217,9 @@ class SecondOpinion:
             filter(None, (shared_rank(one, other) for one, other in pairs)), key=lambda rank: rank.depth, default=None
         )
         agrees_at = at.value if at else None
-        if is_within(*pairs[0]):
+        if is_within(*pairs[0]) and not catalogued.is_open:
             return "agree", agrees_at, note
-        if any(is_within(one, other) for one, other in pairs[1:]):
+        if any(is_within(one, other) for one, other in pairs[1:]) and not catalogued.is_open:
             return "synonym", agrees_at, note
         if at is not None and at.depth >= Rank.GENUS.depth:
             return "agree at genus", agrees_at, note
@@ -273,6 +285,14 @@ class Spool(Scratch):
             yield json.loads(row)
 
 
+def _notes_of(named: Label, taxon: Taxon) -> Iterator[str]:
+    """Yield how a name in doubt, and a specimen without a name of its own, are compared."""
+    if named.doubt:
+        yield f"in doubt ({named.doubt}): compared as {taxon.scientific_name}"
+    elif taxon.rank is not None and not taxon.genus and named.is_of_ranks:
+        yield f"no name of its own: compared at {taxon.rank}"
+
+
 def _placed(taxon: Taxon, bearing: Callable[[str], Iterable[Taxon]]) -> tuple[Taxon, ...]:
     """Return a taxon with the ranks above it of taxa with its name, else with the name of its genus, its family and so on.
 
@@ -308,7 +328,7 @@ def _listed(columns: Iterable[str]) -> str:
 _RANK_OF = {rank.value: rank for rank in RANKS}
 _NAMES = frozenset(
     (*_RANK_OF, "scientificname", "verbatimscientificname", "verbatimidentification", "verbatimname", "specificepithet",
-     "taxonrank", "vernacularname", "commonname")
+     "taxonrank", "verbatimtaxonrank", "identificationqualifier", "vernacularname", "commonname")
 )  # fmt: skip
 
 

@@ -56,6 +56,30 @@ def test_a_table_becomes_a_catalog_and_the_summary_reports_the_changes(bioclip: 
     assert all(catalog.path(row).is_file() for row in range(12))
 
 
+def test_the_summary_lists_changes_by_kind_and_the_first_name_that_cannot_be_used(
+    bioclip: Bioclip, table: Path
+) -> None:
+    lines = table.read_text().splitlines()
+    lines[1] = "images/0.png,night 0,Metazoa,Fictidae,,,Vulpes ficta? Rehder,"
+    lines[14] = "images/1.png,night 6,,,,,Type of Lynx,"
+    table.write_text("\n".join(lines) + "\n")
+    outcome = bioclip("catalog", "build", table, "--output", "c.parquet")
+    assert (
+        "skipped: 1 no name (the first: 1.png: its name cannot be used ('Type of Lynx': a placeholder, not a name))"
+        in outcome.out
+    )
+    assert "  authority removed: 5 rows (for example 'Lynx fictus Rehder' → 'Lynx fictus')" in outcome.out
+    assert (
+        "  species in doubt or not given; labelled by its genus: 1 row (for example 'Vulpes ficta? Rehder' → 'Vulpes')"
+        in outcome.out
+    )
+    shown = json.loads(bioclip("catalog", "show", "c.parquet", "--json").out)
+    assert shown["names_changed_by_kind"]["authority removed"] == {
+        "rows": 5,
+        "first": "'Lynx fictus Rehder' → 'Lynx fictus'",
+    }
+
+
 def test_a_clean_table_ends_with_success_and_has_no_lists(bioclip: Bioclip, table: Path) -> None:
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:13]))
     outcome = bioclip("catalog", "build", table, "--output", "c.parquet")

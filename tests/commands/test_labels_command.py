@@ -32,6 +32,29 @@ def test_a_label_set_is_built_from_a_table_and_the_input_is_reported(bioclip: Bi
     assert (again.code, "nothing was left to do" in again.out) == (0, True)
 
 
+def test_dropped_rows_and_changed_names_are_listed_by_kind_with_their_first_examples(bioclip: Bioclip) -> None:
+    Path("list.csv").write_text(
+        "scientificName,kingdom,taxonRank\n"
+        "Red fictus L.,Fictia,species\n"
+        "Unidentified beetle,Fictia,\n"
+        "Incertae sedis,,\n"
+        "Type of Red,,\n"
+        "Green Mill.,Fictia,Gattung\n"
+        "Blue pictus,Fictia,genus\n"
+        "Green cf. viridis,Fictia,\n"
+    )
+    said = bioclip("labels", "build", "list.csv", "--model", "fake", "--output", "labels")
+    labels = LabelSet.open("labels")
+    assert {labels.taxon(row).scientific_name for row in range(len(labels))} == {"Red fictus", "Green", "Blue"}
+    for line in (
+        "rows without a usable name are dropped: 3 (the first: row 3 of list.csv, 'Unidentified beetle': a placeholder, not a name)",
+        "names changed: authority removed: 2 (the first: 'Red fictus L.' → 'Red fictus')",
+        "names changed: cut at the rank that the row states: 1 (the first: 'Blue pictus' → 'Blue')",
+        "names changed: species in doubt or not given; labelled by its genus: 1 (the first: 'Green cf. viridis' → 'Green')",
+    ):
+        assert line in said.out
+
+
 def test_several_tables_of_several_kinds_are_joined(bioclip: Bioclip, taxa: Path) -> None:
     parquet.write_table(
         pa.table({"genus": ["Green", "Blue"], "species": ["viridis", "Blue caerulea"], "n": [1, 2]}), "more.parquet"

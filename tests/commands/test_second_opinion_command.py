@@ -53,6 +53,23 @@ def test_the_most_surprising_specimen_comes_first(bioclip: Bioclip, museum: str)
     assert (rows[1]["surprise"], rows[2]["surprise"]) == ("0", "")
 
 
+def test_names_that_are_in_doubt_or_not_read_are_counted_with_the_first_example(bioclip: Bioclip, museum: str) -> None:
+    Path("museum.csv").write_text(
+        "image,catalogNumber,scientificName,kingdom\n"
+        "photos/red.png,R 1,Red fictus?,Fictia\n"
+        "photos/green.png,G 2,Unidentified leaf,Fictia\n"
+        "photos/blue.png,B 3,Blue pictus x rubens,Fictia\n"
+    )
+    bioclip("classify", "museum.csv", "--model", "fake", "--labels", "labels", "--store", "doubts.db")
+    done = bioclip("second-opinion", "--store", "doubts.db")
+    assert "name not read" in done.out
+    assert "catalogued names cannot be read and are not compared: 1 (the first: G 2: 'Unidentified leaf'" in done.out
+    assert (
+        "catalogued names are in doubt and compared by what is certain or suggested: 2 (the first: R 1: 'Red fictus?')"
+        in done.out
+    )
+
+
 def test_every_row_can_be_had_as_json(bioclip: Bioclip, museum: str) -> None:
     done = bioclip("second-opinion", "--store", museum, "--json")
     rows = [json.loads(line) for line in done.out.splitlines()]

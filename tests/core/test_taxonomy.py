@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from bioclip_core.taxonomy import RANKS, Rank, Taxon, taxon_from_row
+from bioclip_core.cells import plain_cells
+from bioclip_core.naming.ranks import holding_rank, rank_named
+from bioclip_core.taxonomy import RANKS, Rank, Taxon, read_row, taxon_from_row
 
 MAPLE = Taxon(
     "Plantae", "Tracheophyta", "Magnoliopsida", "Sapindales", "Sapindaceae", "Acer", "palmatum", "Japanese maple"
@@ -75,6 +77,75 @@ def test_an_epithet_without_a_genus_is_named_alone_and_a_custom_label_has_no_ran
 )  # fmt: skip
 def test_a_row_of_a_table_is_a_taxon(row: dict[str, Any], lineage: tuple[str, ...]) -> None:
     assert taxon_from_row(row).lineage == lineage
+
+
+@pytest.mark.parametrize(
+    ("row", "lineage"),
+    [
+        ({"scientificName": "Acer L.", "taxonRank": "genus"}, ("", "", "", "", "", "Acer", "")),
+        ({"scientificName": "Acer L.", "taxonRank": "Gattung", "kingdom": "Plantae"}, ("Plantae", "", "", "", "", "Acer", "")),
+        ({"scientificName": "Acer rubrum", "taxonRank": "GENUS"}, ("", "", "", "", "", "Acer", "")),
+        ({"genus": "Acer", "species": "rubrum", "taxonRank": "genus"}, ("", "", "", "", "", "Acer", "")),
+        ({"genus": "Acer", "species": "rubrum", "verbatimTaxonRank": "género"}, ("", "", "", "", "", "Acer", "")),
+        ({"genus": "Acer", "species": "rubrum", "taxonRank": "sp."}, ("", "", "", "", "", "Acer", "rubrum")),
+        ({"scientificName": "Acer rubrum subsp. rubrum", "taxonRank": "ssp."}, ("", "", "", "", "", "Acer", "rubrum")),
+        ({"family": "Sapindaceae", "genus": "Acer", "taxonRank": "Familie"}, ("", "", "", "", "Sapindaceae", "", "")),
+        ({"family": "Sapindaceae", "scientificName": "Acereae", "taxonRank": "tribe"}, ("", "", "", "", "Sapindaceae", "", "")),
+        ({"scientificName": "Carabus (Megodontus)", "taxonRank": "subgenus"}, ("", "", "", "", "", "Carabus", "")),
+        ({"scientificName": "Megodontus", "taxonRank": "subgenus"}, ("", "", "", "", "", "", "")),
+        ({"scientificName": "Sapindaceae"}, ("", "", "", "", "Sapindaceae", "", "")),
+        ({"scientificName": "Insecta", "kingdom": "Animalia"}, ("Animalia", "", "Insecta", "", "", "", "")),
+        ({"scientificName": "Cyperaceae indet.", "kingdom": "Plantae"}, ("Plantae", "", "", "", "Cyperaceae", "", "")),
+        ({"scientificName": "Carex flava?", "kingdom": "Plantae"}, ("Plantae", "", "", "", "", "Carex", "")),
+        ({"scientificName": "Acer rubrum x A. negundo", "kingdom": "Plantae"}, ("Plantae", "", "", "", "", "Acer", "")),
+        ({"genus": "Acer", "scientificName": "A. rubrum"}, ("", "", "", "", "", "Acer", "rubrum")),
+        ({"genus": "Carex", "species": "flava", "scientificName": "Carex cf. flava"}, ("", "", "", "", "", "Carex", "")),
+        ({"scientificName": "Carex flava", "identificationQualifier": "cf. flava"}, ("", "", "", "", "", "Carex", "")),
+        ({"scientificName": "Carex flava", "identificationQualifier": "aff."}, ("", "", "", "", "", "Carex", "")),
+        ({"scientificName": "Carex flava", "identificationQualifier": "?"}, ("", "", "", "", "", "Carex", "")),
+        ({"scientificName": "Carex flava", "identificationQualifier": "s. str."}, ("", "", "", "", "", "Carex", "flava")),
+        ({"scientificName": "Carex flava", "identificationQualifier": "cf. var. alpina"}, ("", "", "", "", "", "Carex", "flava")),
+        ({"order": "Incertae sedis", "family": "Unidentified", "genus": "Gen. indet."}, ("", "", "", "", "", "", "")),
+        ({"family": "Sapindaceae Juss.", "genus": "Acer L."}, ("", "", "", "", "Sapindaceae", "Acer", "")),
+        ({"scientificName": "Unidentified beetle", "kingdom": "Animalia"}, ("Animalia", "", "", "", "", "", "")),
+        ({"genus": "Isoëtes", "species": "lacustris"}, ("", "", "", "", "", "Isoetes", "lacustris")),
+    ],
+)  # fmt: skip
+def test_a_row_is_read_to_the_rank_that_is_stated_and_certain(row: dict[str, Any], lineage: tuple[str, ...]) -> None:
+    assert taxon_from_row(row).lineage == lineage
+
+
+@pytest.mark.parametrize(
+    ("row", "doubt", "doubted", "unread"),
+    [
+        ({"scientificName": "Carex flava?"}, "?", "flava", ""),
+        ({"scientificName": "Carex flava", "identificationQualifier": "cf."}, "cf.", "flava", ""),
+        ({"genus": "Carex", "species": "aff. flava"}, "aff.", "flava", ""),
+        ({"scientificName": "Carex flava L."}, "", "", ""),
+        ({"scientificName": "Unidentified leaf", "kingdom": "Plantae"}, "", "", "a placeholder, not a name"),
+        ({"scientificName": "unknown", "kingdom": "Plantae"}, "", "", ""),
+        ({"kingdom": "Plantae"}, "", "", ""),
+        ({"scientificName": "Q. robur", "family": "Fagaceae"}, "", "", "its genus is abbreviated"),
+        ({"scientificName": "Agrostis stolonifera × Polypogon viridis"}, "hybrid formula", "", "its genera differ"),
+    ],
+)  # fmt: skip
+def test_the_doubt_about_a_name_and_the_reason_why_it_is_not_read_are_kept(
+    row: dict[str, Any], doubt: str, doubted: str, unread: str
+) -> None:
+    found = read_row(plain_cells(row))
+    assert (found.doubt, found.doubted, found.unread) == (doubt, doubted, unread)
+
+
+@pytest.mark.parametrize(
+    ("written", "rank", "holder"),
+    [
+        ("genus", "genus", "genus"), ("Gattung", "genus", "genus"), ("SP.", "species", "species"), ("subsp.", "subspecies", "species"),
+        ("Espèce", "species", "species"), ("Familie", "family", "family"), ("subfamily", "subfamily", "family"),
+        ("species group", "aggregate", "species"), ("unranked", "unranked", ""), ("", "", ""),
+    ],
+)  # fmt: skip
+def test_a_rank_is_known_by_its_words_in_several_languages(written: str, rank: str, holder: str) -> None:
+    assert (rank_named(written), holding_rank(written)) == (rank, holder)
 
 
 def test_a_row_brings_its_common_name_and_its_identifier() -> None:

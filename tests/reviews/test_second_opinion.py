@@ -97,6 +97,19 @@ def opinion(
         ({"scientificName": "Quercus robur"}, None, "no answer", None),
         ({"scientificName": ""}, ROBUR, "no catalogued name", None),
         ({"note": "under the lid"}, ROBUR, "no catalogued name", None),
+        ({"scientificName": "indet.", "family": "Fagaceae"}, ROBUR, "agree", "family"),
+        ({"scientificName": "Unidentified leaf", "kingdom": "Plantae"}, ROBUR, "name not read", None),
+        ({"scientificName": "Q. robur", "kingdom": "Plantae"}, ROBUR, "name not read", None),
+        ({"scientificName": "Quercus robur, det. A. Smith 1975"}, ROBUR, "agree", "species"),
+        ({"scientificName": "Quercus (s. str.) robur"}, ROBUR, "agree", "species"),
+        ({"scientificName": "? Quercus robur"}, ROBUR, "agree", "species"),
+        ({"scientificName": "Quercus petraea?"}, ROBUR, "agree at genus", "genus"),
+        ({"scientificName": "Fagus cf. sylvatica"}, ROBUR, "conflict", None),
+        ({"scientificName": "Quercus sp."}, ROBUR, "agree", "genus"),
+        ({"scientificName": "Quercus robur × Q. petraea"}, ROBUR, "agree at genus", "genus"),
+        ({"scientificName": "Quercus robur vel petraea"}, ROBUR, "agree at genus", "genus"),
+        ({"scientificName": "Quercus robur / Quercus petraea"}, ROBUR, "agree at genus", "genus"),
+        ({"scientificName": "Fagus sylvatica x orientalis"}, ROBUR, "conflict", None),
     ],
 )
 def test_each_judgement(
@@ -104,6 +117,24 @@ def test_each_judgement(
 ) -> None:
     found = opinion(store, metadata, decided)
     assert (found.judgement, found.row["agrees_at"]) == (judgement, agrees_at)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "doubt", "resolved", "reason"),
+    [
+        ({"scientificName": "Quercus robur?"}, "?", "Quercus robur", "in doubt (?): compared as Quercus robur"),
+        ({"scientificName": "Quercus robur", "identificationQualifier": "cf."}, "cf.", "Quercus robur", "in doubt (cf.)"),
+        ({"scientificName": "Quercus robur x Q. petraea"}, "hybrid formula", "Quercus", "in doubt (hybrid formula): compared as Quercus"),
+        ({"scientificName": "Unidentified leaf", "kingdom": "Plantae"}, None, None, "'Unidentified leaf' cannot be read: a placeholder"),
+        ({"family": "Fagaceae"}, None, "Fagaceae", "no name of its own: compared at family"),
+    ],
+)  # fmt: skip
+def test_a_row_says_how_a_doubtful_or_missing_name_is_compared(
+    store: Store, metadata: dict[str, Any], doubt: str | None, resolved: str | None, reason: str
+) -> None:
+    row = opinion(store, metadata).row
+    assert (row["catalogued_doubt"], row["resolved_name"]) == (doubt, resolved)
+    assert reason in row["reason"]
 
 
 def test_a_synonym_agrees_through_the_taxonomy_and_says_how(store: Store, taxonomy: TaxonomyIndex) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bioclip_core.findings import Findings
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
 from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, print_json, print_table, printable
+from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table, printable
 from bioclip_plugin.commands.reviewing.review import labels_option, taxonomy_option
 from bioclip_plugin.store import open_store
 from bioclip_training.taxonomy import TaxonomyIndex
@@ -55,7 +56,7 @@ def second_opinion(
     from bioclip_plugin.reviews.names import labels_of_run
     from bioclip_plugin.reviews.second_opinion import COLUMNS, JUDGEMENTS, SecondOpinion, Spool
 
-    console, counts = console_for(to_stderr=as_json), Counter[str]()
+    console, counts, findings = console_for(to_stderr=as_json), Counter[str](), Findings()
     with (
         csv_output(output, COLUMNS, console, force=force) as write,
         open_store(store) as opened,
@@ -72,6 +73,7 @@ def second_opinion(
                 line.advance()
                 counts[opinion.judgement] += 1
                 spool.add(opinion.row, _order(opinion))
+                _note(findings, opinion.row)
         if output is not None:
             for row in spool.rows():
                 rounded = {name: f"{row[name]:.6g}" for name in _PROBABILITIES if isinstance(row[name], (int, float))}
@@ -82,11 +84,21 @@ def second_opinion(
         console.print(f"Run {chosen.id}: {len(spool)} answered images or boxes")
         judged = [(judgement, counts[judgement], text) for judgement, text in JUDGEMENTS.items() if counts[judgement]]
         print_table(console, ("judgement", "n", "the run's answer"), judged)
+        print_lines(console, *map(printable, findings.lines()))
         conflicts = (
             [] if as_json else [_specimen(row) for row in islice(spool.rows(), _SHOWN) if row["judgement"] in _DIFFER]
         )
         if conflicts:
             print_table(console, _SPECIMEN, conflicts)
+
+
+def _note(findings: Findings, row: dict[str, Any]) -> None:
+    """Count the specimens whose catalogued name is in doubt or cannot be read."""
+    specimen = f"{row['catalog_number'] or row['occurrence_id'] or row['uri']}: {row['catalogued_name']!r}"
+    if row["judgement"] == "name not read":
+        findings.add("catalogued names cannot be read and are not compared", f"{specimen} ({row['reason']})")
+    elif row["catalogued_doubt"]:
+        findings.add("catalogued names are in doubt and compared by what is certain or suggested", specimen)
 
 
 def _order(opinion: Opinion) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -83,11 +83,15 @@ def described(file: Path, counted: Overview, lists: Mapping[str, Path]) -> list[
     listed_in = {kind: f", listed in {path}" for kind, path in lists.items()}
     return [
         f"{number_of(read, 'row')} read: {counted.rows} in the catalog ({images}), {sum(skipped.values())} skipped",
-        *(f"  skipped: {count} {kind}" for kind, count in skipped.items()),
+        *(f"  skipped: {count} {kind}{_first_of(facts, kind)}" for kind, count in skipped.items()),
         f"  listed with their reasons in {lists['removed']}" if "removed" in lists else "",
         *_splits_and_sources(counted),
         f"{number_of(len(counted.taxa), 'taxon', 'taxa')} ({ranks}); {counted.without_common_name} without a common name",
         f"Names: {number_of(counted.names_changed, 'row')} changed; see: bioclip-plugin catalog show {file} --changes",
+        *(
+            f"  {kind}: {number_of(rows, 'row')} (for example {printable(first)})"
+            for kind, rows, first in counted.changes
+        ),
         f"Not resolved: {number_of(unresolved['names'], 'name')} on {number_of(unresolved['rows'], 'row')}"
         f"{listed_in.get('unresolved', '')}"
         if unresolved
@@ -100,6 +104,12 @@ def described(file: Path, counted: Overview, lists: Mapping[str, Path]) -> list[
         else "",
         *(f"Note: {text}" for text in warnings_of(counted)),
     ]
+
+
+def _first_of(facts: Mapping[str, Any], kind: str) -> str:
+    """Return the first skipped row of a kind in brackets; empty for a catalog that does not store it."""
+    first = facts.get("left_out_first", {}).get(kind)
+    return f" (the first: {printable(first)})" if first else ""
 
 
 def _splits_and_sources(counted: Overview) -> Iterator[str]:

@@ -23,6 +23,7 @@ _STRONG = re.compile(
 """Endings that make a capitalised second word an epithet."""
 _WEAK = re.compile(r"[a-z]{2,}(?:us|um|is|ae|ns|or|er|ix|ex|os|as|es|on|o|a|i|e)")
 """Endings that do so if an author follows."""
+_OF_AUTHORS = words.PARTICLES | {"f", "fil", "l"}
 _AUTHOR = re.compile(r"\(?\[?(?:[^\W\d_a-zß-öø-ÿ]|d'|de |von |van )")
 
 
@@ -39,6 +40,13 @@ def read_rest(text: str, genus: str, *, hybrid_genus: bool = False) -> WrittenNa
     reader = _Reader(f"{genus} {text}", tidy(text), "")
     reader.genus, reader.hybrid_genus = genus, hybrid_genus
     return reader.name()
+
+
+def _may_be_author(word: str) -> bool:
+    """Return True for a word of an authorship: capitals, years and particles."""
+    if not word.islower():
+        return word.strip(".,;:()[]!").lower() not in words.TYPES
+    return word.strip(".,;:()[]") in _OF_AUTHORS or "'" in word
 
 
 class _Reader(Below):
@@ -60,7 +68,7 @@ class _Reader(Below):
         if self.doubt and epithet and not self._is_shared:
             self.doubted, epithet, infraspecific = self.doubted or epithet, "", ""
         return WrittenName(
-            self.text, self.genus, epithet, infraspecific, " ".join(self.authors), self.hybrid_genus,
+            self.text, self.genus, epithet, infraspecific, " ".join(filter(_may_be_author, self.authors)), self.hybrid_genus,
             self.hybrid and bool(epithet), self.doubt, False, "" if self.doubt else self.reading, self.doubted, self.below,
         )  # fmt: skip
 

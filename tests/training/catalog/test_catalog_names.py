@@ -33,7 +33,11 @@ def said(**cells: Any) -> tuple[str, tuple[str, ...]]:
         ("Lynx (Falsia) fictus", "Lynx fictus", ("subgenus (Falsia) removed",)),
         ("<i>Lynx fictus</i>", "Lynx fictus", ("markup removed",)),
         ("LYNX FICTUS", "Lynx fictus", ("'LYNX' written Lynx", "'FICTUS' written fictus")),
-        ("Lynx cf. fictus", "Lynx", ("scientificName 'Lynx' taken as a genus", "cut at cf.: 'cf. fictus' removed")),
+        (
+            "Lynx cf. fictus",
+            "Lynx",
+            ("scientificName 'Lynx' taken as a genus", "'Lynx cf. fictus' names no species for certain (cf.)"),
+        ),
         ("Fictidae", "Fictidae", ("scientificName 'Fictidae' taken as a family by its ending",)),
     ],
 )

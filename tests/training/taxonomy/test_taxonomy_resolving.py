@@ -196,13 +196,53 @@ def test_a_misspelling_is_not_corrected_into_another_kingdom(index: TaxonomyInde
 
 
 @pytest.mark.parametrize(
-    "written", ["Fictomala sp.", "Fictomala cf. alba", "Fictomala aff. alba", "Fictomala alba x rubescens"]
-)
+    "written",
+    ["Fictomala sp.", "Fictomala cf. alba", "Fictomala aff. alba", "Fictomala alba x rubescens", "Fictomala alba?", "?Fictomala alba",
+     "Fictomala alba ?", "Fictomala alba cf.", "Fictomala alba / rubescens", "Fictomala alba vel rubescens", "Fictomala alba or rubescens",
+     "Fictomala alba × Fictomala rubescens", "Fictomala alba nr.", "probably Fictomala alba", "Fictomala (alba group)"],
+)  # fmt: skip
 def test_a_name_certain_only_of_its_genus_becomes_the_genus(index: TaxonomyIndex, written: str) -> None:
     found = index.resolve(plant(), written)
     assert found.taxon is not None
     assert (found.taxon.scientific_name, found.outcome) == ("Fictomala", Outcome.HIGHER_RANK)
     assert written in found.reason
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["Fictomala alba, det. A. Smith 1975", "Fictomala alba; leg. B", "Fictomala (s. str.) alba", "Fictomala alba juv.", "† Fictomala alba",
+     "*Fictomala alba", "Fictomala alba TYPE!", "Fictomala (Subfictus) alba Inv.", "Fictomala álba", "Fictomala alba (white)"],
+)  # fmt: skip
+def test_remarks_do_not_change_the_taxon(index: TaxonomyIndex, written: str) -> None:
+    found = index.resolve(plant(), written)
+    assert (found.taxon_id, found.outcome) == ("Inventa:7", Outcome.EXACT)
+
+
+def test_a_doubt_that_a_row_states_beside_its_columns_is_kept(index: TaxonomyIndex) -> None:
+    found = index.resolve(plant("Fictomala", "alba"), "Fictomala cf. alba")
+    assert (found.taxon_id, found.outcome) == ("Inventa:6", Outcome.HIGHER_RANK)
+    below = index.resolve(plant(), "Fictomala alba subsp. cf. minor")
+    assert (below.taxon_id, below.outcome) == ("Inventa:7", Outcome.HIGHER_RANK)
+
+
+def test_another_author_than_the_checklists_is_reported(index: TaxonomyIndex) -> None:
+    found = index.resolve(plant(), "Fictomala alba ten Berge")
+    assert (found.taxon_id, found.outcome) == ("Inventa:7", Outcome.EXACT)
+    assert "its author there is Inv., not ten Berge as written" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("F. alba", "its genus is abbreviated"), ("Unidentified moth", "a placeholder, not a name"),
+        ("Fictomala alba × Rufictipes volans", "is not in"),
+    ],
+)  # fmt: skip
+def test_a_text_that_names_no_taxon_is_not_resolved_and_says_why(
+    index: TaxonomyIndex, written: str, reason: str
+) -> None:
+    found = index.resolve(Taxon(), written)
+    assert (found.taxon, found.outcome, reason in found.reason) == (None, Outcome.NONE, True)
 
 
 def test_a_family_with_sp_is_the_family_and_a_misspelt_genus_with_sp_the_genus(index: TaxonomyIndex) -> None:

@@ -17,7 +17,7 @@ from bioclip_training.catalog.finishing import finish
 from bioclip_training.catalog.labelling import Labeller
 from bioclip_training.catalog.ledger import Ledger
 from bioclip_training.catalog.options import BuildOptions
-from bioclip_training.catalog.reading import read
+from bioclip_training.catalog.reading import NO_NAME, read
 from bioclip_training.catalog.rows import CatalogRow
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow
 from bioclip_training.catalog.survey import survey
@@ -76,8 +76,8 @@ def build_catalog(
     known = survey(sources, labeller, options)
     started(known.rows)
     rows = (read(source, known.group_columns[source.name], labeller, options, uris) for source in sources)
-    counts, left_out = _write_draft(chain.from_iterable(rows), ledger, work, progress)
-    facts = {**known.facts(), **options.as_facts(), **counts, **labeller.facts()}
+    counts, left_out, unnamed = _write_draft(chain.from_iterable(rows), ledger, work, progress)
+    facts = {**known.facts(), **options.as_facts(), **counts, **unnamed, **labeller.facts()}
     duplicates, facts = finish(work, ledger, options, known, facts, left_out)
     return Built(
         work / "catalog.parquet", work / "removed.csv" if facts["left_out"] else None, _unresolved(work, labeller), duplicates, facts
@@ -89,8 +89,12 @@ def _write_draft(
     ledger: Ledger,
     work: Path,
     progress: Callable[[int], None],
-) -> tuple[Counter[str], Counter[str]]:
-    """Write the usable rows as a draft and list the skipped ones; return the counts, and those of the skipped rows by kind."""
+) -> tuple[Counter[str], Counter[str], dict[str, Any]]:
+    """Write the usable rows as a draft and list the skipped ones.
+
+    Returns:
+        The counts, those of the skipped rows by kind, and the first row without a usable name.
+    """
     counts = Counter(rows_read=0, names_changed=0, rows_in_bursts=0)
     left_out: Counter[str] = Counter()
     first: dict[str, str] = {}  # the first skipped row of each kind
@@ -122,7 +126,8 @@ def _write_draft(
         raise SourceError(
             f"none of {counts['rows_read']} rows can be used ({kinds}); the first of each kind: {'; '.join(first.values())}"
         )
-    return counts, left_out
+    unnamed = first.get(NO_NAME, "").rpartition("/")[2]  # without its folder, so that equal sources give equal bytes
+    return counts, left_out, {"left_out_first": {NO_NAME: unnamed}} if unnamed else {}
 
 
 def _unresolved(work: Path, labeller: Labeller) -> Path | None:

@@ -9,12 +9,13 @@ from typing import Any
 
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.naming.words import DOUBT, INFRASPECIFIC, PARTICLES
-from bioclip_core.taxonomy import RANKS, Rank, Taxon, taxon_from_row
+from bioclip_core.taxonomy import RANKS, Rank, Taxon, read_row
 
 VERBATIM_COLUMNS = ("verbatimscientificname", "verbatimidentification", "verbatimname", "scientificname")
 """Columns with the name as the source wrote it, best first; without case, underscores and prefixes such as ``dwc:``."""
 NAME_COLUMNS = frozenset(
-    (*VERBATIM_COLUMNS, *(rank.value for rank in RANKS), "specificepithet", "taxonrank", "vernacularname", "commonname", "common")
+    (*VERBATIM_COLUMNS, *(rank.value for rank in RANKS), "specificepithet", "taxonrank", "verbatimtaxonrank",
+     "identificationqualifier", "vernacularname", "commonname", "common")
 )  # fmt: skip
 """Every column that decides a row's name."""
 TEXT_COLUMNS = (
@@ -27,7 +28,6 @@ _MARKERS = INFRASPECIFIC | DOUBT.keys() | frozenset("sp spp indet".split())
 _TAG = re.compile(r"<[^<>]{1,60}>")
 _HYBRID_MARKS = frozenset("×✕xX")
 _OF_AUTHORITIES = PARTICLES | frozenset("f fil emend".split())
-_ENDINGS = {"idae": Rank.FAMILY, "aceae": Rank.FAMILY, "iformes": Rank.ORDER, "ales": Rank.ORDER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,14 @@ class Label:
     """Outcome of resolving; empty without a taxonomy."""
     unresolved: str = ""
     """Reason why no accepted name was found; empty if one was."""
+    doubt: str = ""
+    """Doubt about the name, as the source writes it."""
+    doubted: str = ""
+    """The epithet in doubt."""
+    is_of_ranks: bool = False
+    """True if the source gives no name beside the columns of ranks."""
+    unread: str = ""
+    """Reason why the name that the source gives is not in the taxon; empty if it is, or if the source gives none."""
 
 
 def cleaned(cells: Mapping[str, Any]) -> Label:
@@ -52,13 +60,27 @@ def cleaned(cells: Mapping[str, Any]) -> Label:
     Args:
         cells: from :func:`~bioclip_core.cells.plain_cells`.
     """
-    taxon, changes = _with_scientific_name(taxon_from_row(cells), cells)
+    row = read_row(cells)
+    taxon, changes = row.taxon, row.notes
     if taxon.species and not taxon.genus:
         changes.append(f"epithet {taxon.species!r} removed: without its genus it names nothing")
         taxon = Taxon.of(taxon.lineage[:6], taxon.common_name, taxon.source_id)
     verbatim = _verbatim(cells)
-    changes += [*_rank_changes(cells, taxon), *_species_changes(cells, taxon), *_verbatim_changes(verbatim, taxon)]
-    return Label(taxon, verbatim, tuple(dict.fromkeys(changes)))
+    in_doubt = bool(row.doubt) and not taxon.species
+    is_cut = any("left out: taxonRank says" in note for note in row.notes)
+    changes += _rank_changes(cells, taxon, is_cut=is_cut)
+    if not (is_cut or in_doubt):
+        changes += _species_changes(cells, taxon)
+    if row.unread:
+        changes.append(f"name {verbatim!r} left out: {row.unread}")
+    elif in_doubt and not any("in doubt" in note for note in row.notes):
+        changes.append(f"{verbatim!r} names no species for certain ({row.doubt})")
+    if not (in_doubt or is_cut or row.unread):
+        changes += _verbatim_changes(verbatim, taxon)
+    return Label(
+        taxon, verbatim, tuple(dict.fromkeys(changes)), doubt=row.doubt, doubted=row.doubted, unread=row.unread,
+        is_of_ranks=not any(map(cells.get, VERBATIM_COLUMNS)),
+    )  # fmt: skip
 
 
 def _text(cell: Any) -> str:
@@ -77,38 +99,16 @@ def _verbatim(cells: Mapping[str, Any]) -> str:
     return next((written for rank in reversed(RANKS[:6]) if (written := _text(cells.get(rank.value)))), "")
 
 
-def _with_scientific_name(taxon: Taxon, cells: Mapping[str, Any]) -> tuple[Taxon, list[str]]:
-    """Add a scientific name of one word that no rank column has, at the rank that the row states or that its ending tells."""
-    written = parse_name(cells.get("scientificname"))
-    name = written.text.capitalize() if written.epithet_alone else written.binomial[0]
-    if not name or written.epithet or name in taxon.lineage or taxon.genus:
-        return taxon, []
-    stated = clean_name(cells.get("taxonrank")).lower()
-    rank = next((rank for rank in RANKS[:6] if rank.value == stated), None)
-    reason = f"a {stated}, as taxonRank says"
-    if rank is None:
-        if taxon.rank is not None or stated:
-            return taxon, []
-        by_ending = next((rank for ending, rank in _ENDINGS.items() if name.endswith(ending)), None)
-        rank = by_ending or Rank.GENUS
-        reason = f"{'an' if rank is Rank.ORDER else 'a'} {rank.value}{' by its ending' if by_ending else ''}"
-    if any(taxon.lineage[rank.depth :]):
-        return taxon, []
-    lineage = [*taxon.lineage]
-    lineage[rank.depth] = name
-    return Taxon.of(lineage, taxon.common_name, taxon.source_id), [f"scientificName {name!r} taken as {reason}"]
-
-
-def _rank_changes(cells: Mapping[str, Any], taxon: Taxon) -> Iterator[str]:
+def _rank_changes(cells: Mapping[str, Any], taxon: Taxon, *, is_cut: bool) -> Iterator[str]:
     for rank in RANKS[:6]:
         written, clean = _text(cells.get(rank.value)), taxon.lineage[rank.depth]
         if not written or written == clean:
             continue
-        if not clean:
+        if not clean and not is_cut:
             yield f"{rank.value} {written!r} left empty: it is not a name"
-        elif rank is Rank.GENUS and written.lower().startswith(f"{clean.lower()} "):
+        elif clean and rank is Rank.GENUS and written.lower().startswith(f"{clean.lower()} "):
             yield from _rest(written.split()[len(clean.split()) :], Rank.GENUS)
-        else:
+        elif clean:
             yield f"{rank.value} {written} became {clean}"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bioclip_core.taxonomy import RANKS, Taxon
+from bioclip_training.catalog.changes import kinds_of
 from bioclip_training.catalog.ledger import compatible
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.splits import is_training
@@ -48,6 +49,8 @@ class Overview:
     scattered: tuple[str, ...]
     """Names under several lineages which could be one: a rank is missing in some of them."""
     names_changed: int
+    changes: tuple[tuple[str, int, str], ...]
+    """Kinds of changed names, each with its rows and its first example, the most frequent first."""
     facts: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,6 +69,7 @@ class Overview:
             "taxa_without_common_name": self.without_common_name,
             "names_under_several_lineages": list(self.scattered),
             "names_changed": self.names_changed,
+            "names_changed_by_kind": {kind: {"rows": rows, "first": first} for kind, rows, first in self.changes},
             "build": dict(self.facts),
         }
 
@@ -111,6 +115,7 @@ def overview(catalog: Catalog) -> Overview:
         scattered=tuple(_scattered(taxa)),
         without_common_name=sum(not taxon.common_name for taxon in taxa),
         names_changed=int(compute.sum(compute.greater(changes, 0)).as_py() or 0),
+        changes=tuple(_kinds_of_changes(catalog)),
         facts=catalog.facts,
     )
 
@@ -127,6 +132,15 @@ def _scattered(taxa: Sequence[Taxon]) -> Iterator[str]:
     for (_, name), same in sorted(by_name.items()):
         if any(compatible(one, other) for place, one in enumerate(same) for other in same[:place]):
             yield name
+
+
+def _kinds_of_changes(catalog: Catalog) -> Iterator[tuple[str, int, str]]:
+    rows, first = Counter[str](), dict[str, str]()
+    for written, name, changes, count in changes_of(catalog):
+        for kind in kinds_of(changes):
+            rows[kind] += count
+            first.setdefault(kind, f"{written!r} → {name!r}")
+    yield from ((kind, count, first[kind]) for kind, count in rows.most_common())
 
 
 def changes_of(catalog: Catalog) -> Iterator[tuple[str, str, tuple[str, ...], int]]:

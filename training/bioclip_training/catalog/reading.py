@@ -23,6 +23,8 @@ from bioclip_training.catalog.uris import RelativeUris
 
 BURST_GAP_S = 300.0
 """Images of one camera and folder that were taken within this time of each other count as one encounter."""
+NO_NAME = "no name"
+"""Kind of a row whose name cannot be used."""
 _AHEAD = 8  # images per thread
 
 
@@ -93,11 +95,11 @@ def _labelled(source: LabelledSource, labeller: Labeller, options: BuildOptions)
         name = label.taxon.scientific_name
         if label.taxon.rank is None:
             reason = (
-                f"its name cannot be used ({label.verbatim!r})"
+                f"its name cannot be used ({label.verbatim!r}{f': {label.unread}' if label.unread else ''})"
                 if label.verbatim
                 else "no column of a rank and no scientificName has its name"
             )
-            yield SkippedRow(item.uri, item.source, "no name", "; ".join(filter(None, (reason, label.unresolved))))
+            yield SkippedRow(item.uri, item.source, NO_NAME, "; ".join(filter(None, (reason, label.unresolved))))
         elif label.unresolved and options.only_resolved:
             yield SkippedRow(item.uri, item.source, "not resolved", label.unresolved, name)
         elif item.path is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from bioclip_core.names import WrittenName, folded, key_of, literal_key, same_authorship
+from bioclip_core.names import HYBRID_FORMULA, PLACEHOLDER, WrittenName, folded, key_of, literal_key, same_authorship
 from bioclip_core.taxonomy import Rank, Taxon, kingdom_named
 from bioclip_training.taxonomy.index import TaxonomyFile
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, MISAPPLIED, PRO_PARTE, NameRow
@@ -96,14 +96,17 @@ def _hits(index: TaxonomyFile, name: WrittenName, rank: Rank | None, authorship:
     if name.epithet_alone:
         note = f"{name.text} is written as an epithet, which names nothing without its genus"
         return [_Hit(row, Outcome.WRONG_RANK, note=note) for row in index.rows(folded(name.text))]
+    if name.unread == PLACEHOLDER:
+        return []
     if name.doubt:
-        listed = index.rows(literal_key(name.text))  # a few checklists hold hybrid formulas and "sp. 3"
-        above = _higher(index, genus_key, f"{name.text} names nothing below {name.genus} for certain")
-        return [_Hit(row) for row in listed] or above or _near_words(index, genus_key)
+        return _hits_in_doubt(index, name)
     if name.reading:
         return _hits_of_capitalised(index, name, rank, authorship)
     if rows := index.rows(name.key):
-        return [_Hit(row) for row in rows]
+        if not name.doubt_below:
+            return [_Hit(row) for row in rows]
+        note = f"{name.text} names nothing below {name.canonical} for certain ({name.doubt_below})"
+        return _higher(index, name.key, note)
     if name.infraspecific:
         note = f"{name.canonical} is not listed; {name.genus} {name.epithet} is its species"
         if hits := _higher(index, key_of(name.genus, name.epithet), note):
@@ -114,6 +117,18 @@ def _hits(index: TaxonomyFile, name: WrittenName, rank: Rank | None, authorship:
         return _near_words(index, genus_key)
     genus = _higher(index, genus_key, f"{name.canonical} is not listed; {name.genus} is its genus")
     return [*_near_binomials(index, name), *(hit for hit in genus if hit.row.rank in ("genus", *_ANY_RANK))]
+
+
+def _hits_in_doubt(index: TaxonomyFile, name: WrittenName) -> list[_Hit]:
+    """Look up what is certain of a name: its genus, or its species if only a lower name is in doubt."""
+    if name.doubt in (HYBRID_FORMULA, "sp.") and (listed := index.rows(literal_key(name.text))):
+        return [_Hit(row) for row in listed]  # a few checklists hold hybrid formulas and "sp. 3"
+    if not name.genus:
+        return []
+    certain = " ".join(filter(None, (name.genus, name.epithet)))
+    note = f"{name.text} names nothing below {certain} for certain ({name.doubt})"
+    above = _higher(index, key_of(name.genus, name.epithet), note)
+    return above or (_near_binomials(index, name) if name.epithet else _near_words(index, key_of(name.genus)))
 
 
 def _higher(index: TaxonomyFile, key: str, note: str) -> list[_Hit]:
@@ -270,6 +285,8 @@ def _nothing(index: TaxonomyFile, name: WrittenName) -> NameCandidate:
         reason = "no name was given"
     elif name.epithet_alone:
         reason = f"{name.text} is an epithet without its genus, which names nothing"
+    elif name.unread:
+        reason = f"{name.text}: {name.unread}"
     else:
         reason = f"{name.canonical or 'an empty name'} is not in {index.label}, nor is a name like it"
     return NameCandidate(name.canonical or name.text, "", "", "", None, "", Outcome.NONE, reason)

@@ -98,15 +98,18 @@ def _with_verbatim(name: WrittenName, written: WrittenName) -> WrittenName:
     if not name.epithet:
         says_more = written.epithet or written.reading or written.doubt
         return written if says_more else replace(name, authorship=written.authorship)
+    if written.doubt and folded(written.doubted) in ("", folded(name.epithet)):
+        return written
     if folded(written.epithet) != folded(name.epithet):
         return name
     return replace(
-        name, infraspecific=written.infraspecific, authorship=written.authorship, hybrid=name.hybrid or written.hybrid
-    )
+        name, infraspecific=written.infraspecific, authorship=written.authorship, hybrid=name.hybrid or written.hybrid,
+        doubt_below=written.doubt_below, text=written.text,
+    )  # fmt: skip
 
 
 def _decide(index: TaxonomyFile, given: Taxon, name: WrittenName, rank: Rank | None) -> Resolution:
-    asked_rank = None if name.infraspecific or name.doubt or name.reading else rank
+    asked_rank = None if name.infraspecific or name.in_doubt or name.reading else rank
     candidates = tuple(find_candidates(index, name, kingdom=given.kingdom, rank=asked_rank))
 
     def undecided(outcome: Outcome, reason: str) -> Resolution:
@@ -148,6 +151,13 @@ def _resolved(
 ) -> Resolution:
     accepted = best.accepted or Taxon()
     notes = [best.reason]
+    if (
+        name.authorship
+        and best.authorship
+        and not name.in_doubt
+        and not same_authorship(best.authorship, name.authorship)
+    ):
+        notes.append(f"its author there is {best.authorship}, not {name.authorship} as written")
     outcome: Outcome = best.outcome
     if outcome is Outcome.HOMONYM:  # told apart by a rank below the kingdom
         outcome = Outcome.DOUBTFUL if best.status == DOUBTFUL else Outcome.EXACT
@@ -170,7 +180,7 @@ def _resolved(
 
 def _may_answer(candidate: NameCandidate, name: WrittenName) -> bool:
     if candidate.outcome is Outcome.HIGHER_RANK:
-        return bool(name.doubt or name.infraspecific or name.reading)
+        return bool(name.in_doubt or name.infraspecific or name.reading)
     return candidate.outcome not in (Outcome.WRONG_RANK, Outcome.MISAPPLIED, Outcome.NONE)
 
 

@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from bioclip_core.names import WrittenName, clean_name, key_of, literal_key, parse_name, parse_species
+from bioclip_core.naming.ranks import rank_named
 from bioclip_training.taxonomy.formats import Checklist
 
 ACCEPTED, DOUBTFUL, SYNONYM, PRO_PARTE, MISAPPLIED = "accepted", "doubtful", "synonym", "pro parte", "misapplied"
@@ -19,13 +20,6 @@ BY_NAME = "="
 
 _NO_PATH = ("",) * len(HIGHER)
 _SIMPLE = re.compile(r"[A-Z][a-z]+(?: [a-z]{3,}){0,2}", re.ASCII)
-_RANK_WORDS = dict(
-    pair.split(":")
-    for pair in (
-        "regnum:kingdom divisio:phylum division:phylum classis:class ordo:order familia:family gen:genus nothogenus:genus "
-        "sp:species spec:species nothospecies:species ssp:subspecies subsp:subspecies var:variety varietas:variety f:form forma:form"
-    ).split()
-)
 
 
 class NameRow(NamedTuple):
@@ -163,13 +157,6 @@ def _rank_in(path: tuple[str, ...], name: WrittenName) -> str:
         return "subspecies" if name.infraspecific else "species"
     keys = (key_of(*cell.removeprefix("× ").split()) if cell else None for cell in path)
     return next((rank for rank, key in zip(HIGHER, keys, strict=True) if key == name.key), "")
-
-
-@lru_cache(maxsize=1000)
-def rank_named(word: str) -> str:
-    """Return a rank's word in lower case; abbreviations and Latin words of checklists in English."""
-    plain = word.strip().lower().rstrip(".").replace("_", " ")
-    return _RANK_WORDS.get(plain, plain)
 
 
 @lru_cache(maxsize=1000)
