@@ -77,7 +77,9 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
         entries = listing.begun(listing.counted(line.expect))  # an empty folder is refused before a run begins
         run = session.begin_run([uri_of(path) for path in paths], listing_options)
         return _Classification(session, session.store, run, console, as_json, listing_options.findings, line).work(
-            listing, entries, session.pipeline(run, repeat_done=as_json, rehash=rehash)
+            listing,
+            entries,
+            session.pipeline(run, repeat_done=as_json, rehash=rehash, findings=listing_options.findings),
         )
 
 

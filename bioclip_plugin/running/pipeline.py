@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioclip_core.errors import ImageError, UsageError
+from bioclip_core.findings import Findings
 from bioclip_core.images.decoding import decode_regions, prepare
 from bioclip_plugin.items.answers import Answer, Failure
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Unlisted, place_of
+from bioclip_plugin.items.strange_times import StrangeTimes
 from bioclip_plugin.items.time_zones import in_zone
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.tasks import (
@@ -56,6 +58,7 @@ class Pipeline:
         rehash: bool = False,
         classify: bool = True,
         on_stored: Callable[[Run, Sequence[Answer]], None] | None = None,
+        findings: Findings | None = None,
     ) -> None:
         """Set up; nothing is opened yet.
 
@@ -66,8 +69,10 @@ class Pipeline:
             rehash: read every file again and recognise it by its bytes, instead of by size and modification time.
             classify: False stops at features.
             on_stored: called after each committed batch, on the writer's thread.
+            findings: counts the times of cameras that cannot be right.
         """
         self._engine = engine
+        self._strange = StrangeTimes(findings if findings is not None else Findings())
         self._kept = (store, run) if store is not None and run is not None else None
         self._repeat_done = repeat_done
         self._rehash = rehash
@@ -202,12 +207,12 @@ class Pipeline:
                 content = image.tobytes()
                 task.content_sha256 = hashlib.sha256(f"{image.mode}{image.size}".encode() + content).hexdigest()
                 if task.item.image is None and (block := _exif_block(image)):
-                    task.item = self._zoned(with_metadata(task.item, block))
+                    task.item = self._with_camera(with_metadata(task.item, block), task.item)
                 crops = prepare(image, boxes, preprocessing)
             else:
                 content = bytes_of(task.item)
                 task.content_sha256 = hashlib.sha256(content).hexdigest()
-                task.item = self._zoned(with_metadata(task.item, content))
+                task.item = self._with_camera(with_metadata(task.item, content), task.item)
                 # An image without a region to name is read for its camera metadata, and not decoded.
                 crops = decode_regions(content, boxes, preprocessing, frame=task.item.frame) if boxes else []
         except (ImageError, UsageError) as error:
@@ -216,6 +221,12 @@ class Pipeline:
         task.content_size = len(content)
         for work, crop in zip(task.classified, crops, strict=True):
             work.crop = crop
+
+    def _with_camera(self, item: MediaItem, listed: MediaItem) -> MediaItem:
+        """Return an item with its camera's time in the zone of the run, and count a time that cannot be right."""
+        if listed.captured_at is None and item.captured_at is not None:
+            self._strange.check(item.captured_at, "camera", lambda: item.uri)
+        return self._zoned(item)
 
     def _zoned(self, item: MediaItem) -> MediaItem:
         """Return the item with a time without an offset put into the zone of the run."""

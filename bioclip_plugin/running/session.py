@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from bioclip_core.errors import UsageError
+from bioclip_core.findings import Findings
 from bioclip_core.identity import settings_id
 from bioclip_core.progress import Progress
 from bioclip_plugin.contracts.manager import BioclipPluginManager
@@ -158,9 +159,19 @@ class Session:
             )
         )
 
-    def pipeline(self, run: Run, *, repeat_done: bool = True, rehash: bool = False) -> Pipeline:
-        """Return the pipeline of a run that :meth:`begin_run` gave."""
-        return Pipeline(self.engine, self.store, run, repeat_done=repeat_done, rehash=rehash, on_stored=self._notify)
+    def pipeline(
+        self, run: Run, *, repeat_done: bool = True, rehash: bool = False, findings: Findings | None = None
+    ) -> Pipeline:
+        """Return the pipeline of a run that :meth:`begin_run` gave; ``findings`` counts the times of cameras that cannot be right."""
+        return Pipeline(
+            self.engine,
+            self.store,
+            run,
+            repeat_done=repeat_done,
+            rehash=rehash,
+            on_stored=self._notify,
+            findings=findings,
+        )
 
     def listing(self, addresses: Sequence[str], options: ListingOptions | None = None) -> Listing:
         """Open a listing of files, folders and packages as the command line does it, for :meth:`classify_stream`.

@@ -122,6 +122,7 @@ def _write_media(
 ) -> None:
     """Insert new media, and update known ones whose capture metadata the source states or changes."""
     new, updates = [], []
+    cleared: dict[tuple[str, ...], list[int]] = {}
     for key, item in items.items():
         row = known.get(key)
         if row is None:
@@ -132,8 +133,14 @@ def _write_media(
             whole = capture_of(merged(item, row))
             if any(whole[name] != getattr(row, name) for name in CAPTURE):
                 updates.append({"media": row.id, **whole})
+            # Values of the camera, from an earlier run, that the source's own statement does not admit.
+            if gone := tuple(name for name in CAPTURE if whole[name] is None and getattr(row, name) is not None):
+                cleared.setdefault(gone, []).append(row.id)
     insert_new(connection, schema.media, new)
     update_media(connection, updates)
+    for names, numbers in cleared.items():
+        for chunk in chunked(numbers):
+            connection.execute(update(schema.media).where(schema.media.c.id.in_(chunk)).values(dict.fromkeys(names)))
 
 
 def update_media(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -9,7 +9,7 @@ import random
 import struct
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -244,6 +244,20 @@ def test_metadata_of_the_source_win_over_the_camera() -> None:
     assert item.captured_at == datetime(1999, 12, 31, 23, 0, tzinfo=UTC)
     assert item.place == Place(country="BE", latitude=1.0, longitude=2.0, month=12)
     assert dict(item.metadata) == {"camera_make": "another", "note": "x"}
+
+
+def test_the_camera_completes_a_day_of_the_source_and_never_replaces_what_it_states() -> None:
+    data = jpeg(
+        {MAKE: "Acme"},
+        {ORIGINAL: "2021:04:11 20:43:09"},
+        {NORTH_OR_SOUTH: "N", LATITUDE: (50, 30, 0), EAST_OR_WEST: "E", LONGITUDE: (4, 0, 0)},
+    )
+    day = date(2021, 4, 11)
+    assert with_metadata(MediaItem("a.jpg", within=(day, day)), data).captured_at == datetime(2021, 4, 11, 20, 43, 9)
+    other = with_metadata(MediaItem("a.jpg", within=(date(1893, 1, 1), date(1893, 12, 31))), data)
+    assert (other.captured_at, other.place.month) == (None, None)
+    unread = with_metadata(MediaItem("a.jpg", unread=frozenset({"captured_at", "position"})), data)
+    assert (unread.captured_at, unread.place) == (None, Place())
 
 
 @pytest.mark.shared_data

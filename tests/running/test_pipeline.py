@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 
 from bioclip_core.device import PRECISION_VARIABLE
+from bioclip_core.findings import Findings
 from bioclip_plugin import MediaItem, Region, Session, create_plugin_manager
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import item_of
+from bioclip_plugin.items.strange_times import AHEAD, BEFORE
 from bioclip_plugin.testing import FakeModel
 
 LABELS = ("a red fish", "a green fish", "a blue fish")
@@ -209,6 +211,42 @@ def test_another_zone_leaves_stored_times_unchanged(manager: BioclipPluginManage
         for known in (answer.item, stored.item):
             assert known.captured_at is not None
             assert known.captured_at.isoformat() == "2014-07-26T14:21:04+02:00"
+
+
+def test_a_stated_time_that_cannot_be_read_is_not_replaced_by_the_cameras_of_this_run_or_an_earlier_one(
+    manager: BioclipPluginManager, tmp_path: Path
+) -> None:
+    item = taken_at(tmp_path / "a.jpg", "2014:07:26 14:21:04")
+    closed = (
+        replace(item, unread=frozenset({"captured_at"})),
+        replace(item, within=(date(1893, 1, 1), date(1893, 12, 31))),
+    )
+    for number, (statements, expected) in enumerate(
+        [((item, closed[0]), [True, False]), ((closed[1], item), [False, True])]
+    ):
+        stored, answered = [], []
+        for statement in statements:
+            with session(manager, tmp_path / f"{number}.db") as s:
+                run = s.begin_run(["files"], ListingOptions())
+                (answer,) = s.pipeline(run, rehash=True).answers([statement])
+                assert s.store is not None
+                (kept,) = s.store.items_of(run)
+            answered.append(answer.item.captured_at is not None)
+            stored.append(kept.item.captured_at is not None)
+        assert answered == stored == expected
+
+
+def test_a_camera_whose_clock_is_wrong_is_reported(manager: BioclipPluginManager, tmp_path: Path) -> None:
+    times = ("1980:01:01 00:00:00", "2014:07:26 14:21:04", "2999:01:01 00:00:00")
+    items = [taken_at(tmp_path / f"{n}.jpg", time) for n, time in enumerate(times)]
+    stated = replace(taken_at(tmp_path / "s.jpg", times[0]), captured_at=datetime(1893, 5, 12, 10))
+    findings = Findings()
+    with session(manager, tmp_path / "r.db") as s:
+        run = s.begin_run(["files"], ListingOptions())
+        answers = list(s.pipeline(run, findings=findings).answers([*items, stated]))
+    assert [answer.item.captured_at and answer.item.captured_at.year for answer in answers] == [1980, 2014, 2999, 1893]
+    assert findings.count(BEFORE) == findings.count(AHEAD) == 1
+    assert f"(the first: {items[0].uri}: 1980-01-01 00:00:00)" in next(findings.lines())
 
 
 def test_rehash_finds_a_change_that_size_and_time_hide_and_encodes_nothing_else_again(

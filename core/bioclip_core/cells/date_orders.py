@@ -43,28 +43,34 @@ class DateOrders:
             SourceError: if day and month may be exchanged, and neither the column nor an option shows the order.
         """
         dated = dated_of(cell, self._orders.get(column))
-        if dated is None:
+        if dated is not None and dated.is_open:
+            dated = dated_of(cell, self._order_of(column, cell, record, has_dots=dated.has_dots))
+        if dated is None or (dated.order is not None and not self._fits(column, dated.order, record, cell)):
             return None
         if dated.has_short_year and dated.moment is not None:
             self._found(f"years of two digits in {column} are read as 1970 to 2069", record, cell)
-        if dated.order is not None:
-            return dated if self._fits(column, dated.order, record, cell) else None
-        if not dated.is_open:
-            return dated
+        return dated
+
+    def _order_of(self, column: str, cell: object, record: str, *, has_dots: bool) -> DateOrder:
+        """Return the order of a date that does not show it.
+
+        Raises:
+            SourceError: if neither its column nor an option shows it.
+        """
         if column not in self._decided:
             self._decide(column)
         order = self._orders.get(column)
-        if order is None and dated.has_dots:
-            order = "day"
+        if order is not None:
+            return order
+        if has_dots:
             self._found(
                 f"dates with dots in {column} are read with the day first, as no row shows the order", record, cell
             )
-        if order is None:
-            raise SourceError(
-                f"{self._at(record)}: {column} is {str(cell)!r}, which has the day or the month first, and no row of the column "
-                "shows which; give --day-first or --month-first"
-            )
-        return dated_of(cell, order)
+            return "day"
+        raise SourceError(
+            f"{self._at(record)}: {column} is {str(cell)!r}, which has the day or the month first, and no row of the column "
+            "shows which; give --day-first or --month-first"
+        )
 
     def _fits(self, column: str, order: DateOrder, record: str, cell: object) -> bool:
         """Note the order that a date shows; False if its column has the other one."""
