@@ -191,8 +191,9 @@ def write_model(
     """Write weights and config as a folder that open_clip and the main job open with ``local-dir:``."""
     folder.mkdir(parents=True, exist_ok=True)
     _save_weights(folder / WEIGHTS[0], weights)
-    (folder / WEIGHTS[0]).chmod(0o644)  # safetensors makes the file private
     write_json(folder / CONFIG, {"model_cfg": dict(model_cfg), "preprocess_cfg": dict(preprocess_cfg)})
+    # safetensors makes its file private; the other files follow the user's umask.
+    (folder / WEIGHTS[0]).chmod((folder / CONFIG).stat().st_mode & 0o777)
 
 
 def _save_weights(file: Path, weights: Mapping[str, torch.Tensor], *, note: str = "") -> None:
