@@ -113,8 +113,8 @@ def table_items(address: str, source: str, options: ListingOptions) -> Iterator[
         SourceError: if the table cannot be read or lacks an image column.
     """
     folder, table = path_of(address).parent, uri_of(address)
-    values = values_of(address, options, lambda: rows_of(address))
-    for row in rows_of(address):
+    values = values_of(address, options, lambda: rows_of(address, options))
+    for row in rows_of(address, options, options.findings):
         if isinstance(row, Unlisted):
             yield SkippedRow(row.uri, source, NOT_LISTED, row.reason)
         elif not row.image.strip():

@@ -15,8 +15,9 @@ import pytest
 from pyarrow import parquet
 
 from bioclip_core.errors import SourceError
+from bioclip_core.tables.text import STRAY
 from bioclip_plugin import create_plugin_manager
-from bioclip_plugin.contracts.source import Source
+from bioclip_plugin.contracts.source import ListingOptions, Source
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 from bioclip_plugin.running.listing import Listing
@@ -266,7 +267,8 @@ def test_a_table_without_an_image_column_is_refused_with_its_columns_and_the_all
     with pytest.raises(SourceError) as caught:
         list(TableSource().items(address))
     assert str(caught.value) == (
-        "the table t.csv has no image column: it has photo, genus; one must be called image, path, file, filepath, uri"
+        "the table t.csv has no image column: it has photo, genus; one must be called image, path, file, filepath, uri, "
+        "or be named with --column image=photo"
     )
 
 
@@ -344,7 +346,7 @@ def test_a_missing_address_is_refused_before_anything_is_listed() -> None:
         "gone does not exist; give a path of one of these kinds: standard input, Camtrap DP package, Darwin Core archive, "
         "Wildlife Insights images, "
         "MegaDetector results (.json), SpeciesNet predictions (.json), PyTorch-Wildlife detections (.json), shards, folder, "
-        "Timelapse table, AddaxAI table, table (.csv, .tsv, .parquet), file"
+        "Timelapse table, AddaxAI table, table (.csv, .tsv, .xlsx, .parquet), file"
     )
 
 
@@ -400,29 +402,32 @@ def test_a_table_with_half_a_box_is_refused_instead_of_giving_whole_images(tmp_p
 
 
 QUOTED = [
-    # In the column of images: it swallows the rows up to the next quotation mark, or to the end.
-    ('image,note\na.jpg,x\n"b.jpg,x\nc.jpg,"y"\nd.jpg,x\n', ["a.jpg", "d.jpg"], 2),
-    ('image,note\na.jpg,x\n"b.jpg,x\nc.jpg,x\n', ["a.jpg"], 2),
-    # In another column: it swallows the rows up to the end.
-    ('image,note\na.jpg,x\nb.jpg,"x\nc.jpg,x\nd.jpg,x\n', ["a.jpg"], 2),
-    # Up to the largest record: the rows after it are read.
-    ('image,note\na.jpg,x\nb.jpg,"x\n' + "c.jpg,x\n" * 20_000, ["a.jpg", "c.jpg"], 2),
+    ('image,note\na.jpg,x\n"b.jpg,x\nc.jpg,"y"\nd.jpg,x\n', ["a.jpg", '"b.jpg', "c.jpg", "d.jpg"]),
+    ('image,note\na.jpg,x\n"b.jpg,x\nc.jpg,x\n', ["a.jpg", '"b.jpg', "c.jpg"]),
+    ('image,note\na.jpg,x\nb.jpg,"x\nc.jpg,x\nd.jpg,x\n', ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]),
+    ('image,note\na.jpg,x\nb.jpg,"x\n' + "c.jpg,x\n" * 20_000, ["a.jpg", "b.jpg", "c.jpg"]),
 ]
 
 
-@pytest.mark.parametrize(("text", "images", "row"), QUOTED)
+@pytest.mark.parametrize(("text", "images"), QUOTED)
 @pytest.mark.parametrize("limit", [1 << 17, 1 << 30])
-def test_an_unclosed_quotation_mark_is_reported_with_its_line(
-    text: str, images: list[str], row: int, limit: int, request: pytest.FixtureRequest
+def test_an_unclosed_quotation_mark_is_text_and_swallows_no_row(
+    text: str, images: list[str], limit: int, request: pytest.FixtureRequest
 ) -> None:
     before = csv.field_size_limit(limit)  # the limit is process-wide: frictionless, for one, raises it
     request.addfinalizer(lambda: csv.field_size_limit(before))
     Path("t.csv").write_text(text)
-    assert uris(TableSource(), "t.csv")[: len(images)] == images
-    assert set(uris(TableSource(), "t.csv")) == set(images)
+    options = ListingOptions()
+    assert [item.uri for item in TableSource().items("t.csv", options)] == images
+    assert options.findings.count(STRAY) >= 1
+
+
+def test_a_line_that_cannot_be_read_is_named_and_the_next_ones_are_listed() -> None:
+    Path("t.csv").write_text('image,note,more\na.jpg,x,y\nb.jpg,"x\nc.jpg,x,y\n')
+    assert uris(TableSource(), "t.csv") == ["a.jpg", "c.jpg"]
     (trouble,) = unlisted(TableSource(), "t.csv")
-    assert trouble.uri == f"t.csv#row={row}"
-    assert trouble.reason.endswith(f"(line {row + 1}) cannot be read: a quotation mark is not closed in line {row + 1}")
+    assert trouble.uri == "t.csv#row=2"
+    assert trouble.reason == "row 2 (line 3) cannot be read: a quotation mark is not closed in line 3"
 
 
 def test_quoted_cells_of_several_lines_and_a_last_mark_that_swallows_nothing_are_read() -> None:
@@ -432,9 +437,6 @@ def test_quoted_cells_of_several_lines_and_a_last_mark_that_swallows_nothing_are
     assert found[0].metadata == {"note": "one\r\ntwo"}
 
 
-def test_a_header_whose_quotation_mark_is_not_closed_ends_the_command() -> None:
+def test_a_header_whose_quotation_mark_is_not_closed_is_text() -> None:
     Path("t.csv").write_text('image,"note\na.jpg,x\nb.jpg,y\n')
-    with pytest.raises(
-        SourceError, match=r"the header of the table t\.csv cannot be read: a quotation mark is not closed in line 1"
-    ):
-        list(TableSource().items("t.csv"))
+    assert [dict(item.metadata) for item in items(TableSource(), "t.csv")] == [{'"note': "x"}, {'"note': "y"}]

@@ -16,11 +16,23 @@ from bioclip_core.files.near_names import same_name
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.exported import FIRST_IMAGE, has_events, is_exported
 from bioclip_plugin.formats.shared.paths import moved_name
-from bioclip_plugin.formats.shared.stated_values import Fields, StatedValues, fields_in
+from bioclip_plugin.formats.shared.stated_values import FIELD_COLUMNS, Fields, StatedValues, fields_in
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 
 IMAGE_COLUMNS = ("image", "path", "file", "filepath", "uri")
 BOX_COLUMNS = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
+
+TERMS = (
+    "occurrenceID", "catalogNumber", "recordNumber", "institutionCode", "collectionCode", "basisOfRecord", "scientificName",
+    "verbatimScientificName", "kingdom", "phylum", "class", "order", "family", "genus", "species", "specificEpithet",
+    "infraspecificEpithet", "taxonRank", "taxonID", "vernacularName", "common_name", "identificationQualifier", "recordedBy",
+    "locality", "habitat", "individualCount", "sex", "lifeStage", "behavior", "captureMethod", "licence", "group", "split", "frame",
+)  # fmt: skip
+"""Columns that stay in the metadata and that exports, catalogs and second opinions read from there."""
+TABLE_FIELDS = tuple(
+    dict.fromkeys((*IMAGE_COLUMNS, *(name for names in FIELD_COLUMNS.values() for name in names), *BOX_COLUMNS, *TERMS))
+)
+"""The fields that a column of a table may be read as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,8 @@ class Row:
     number: int
     columns: Columns
     values: Mapping[str, Any]
+    image_bytes: str = ""
+    """The image column with bytes that are not of the table's encoding as surrogates; empty if there are none."""
 
     @property
     def image(self) -> str:
@@ -74,11 +88,24 @@ def values_of(address: str, options: ListingOptions, rows: Callable[[], Iterator
 
 
 def items_of(
-    rows: Sequence[Row], folder: Path, table: str, options: ListingOptions, values: StatedValues
+    rows: Sequence[Row],
+    folder: Path,
+    table: str,
+    options: ListingOptions,
+    values: StatedValues,
+    location: tuple[str, Path | None] | None = None,
 ) -> Iterator[MediaItem | Unlisted]:
     """Yield one item for the rows of one image, and a message for each row with an unusable box.
 
     Fields and metadata are the first row's.
+
+    Args:
+        rows: the rows.
+        folder: folder where relative names begin.
+        table: name of the table, for messages.
+        options: options of the listing.
+        values: reader of the table's values.
+        location: the image's uri and file, if they are known already.
     """
     found: list[Region | None] = []
     for row in rows:
@@ -88,7 +115,7 @@ def items_of(
             yield Unlisted(f"{table}#row={row.number}", f"row {row.number}: {error}")
     if found:
         first = rows[0]
-        uri, path = located_cell(first.image, folder, options)
+        uri, path = location_of(first, folder, options) if location is None else location
         used = (first.columns.image, *first.columns.box)
         rest = {name: value for name, value in first.values.items() if name not in used}
         regions = tuple(region for region in found if region is not None)
@@ -112,6 +139,21 @@ def located_cell(cell: str, folder: Path, options: ListingOptions) -> tuple[str,
     if not path.exists() and (same := same_name(written)):
         return uri_of(same), Path(same)
     return uri_of(written), path
+
+
+def location_of(row: Row, folder: Path, options: ListingOptions) -> tuple[str, Path | None]:
+    """Return the uri and the file of a row's image. A file whose name has exactly the bytes of the table comes first."""
+    if row.image_bytes:
+        uri, path = located_cell(row.image_bytes, folder, options)
+        if path is not None and path.exists():
+            return uri, path
+    uri, path = located_cell(row.image, folder, options)
+    if '"' in row.image and path is not None and not path.exists():
+        # A name as Windows copies it, or with a stray quotation mark.
+        plain = located_cell(row.image.strip().strip('"'), folder, options)
+        if plain[1] is not None and plain[1].exists():
+            return plain
+    return uri, path
 
 
 def _region(row: Row) -> Region | None:

@@ -66,7 +66,9 @@ def dialect_of(start: bytes, encoding: str | None = None, suffix: str = "") -> D
         before = next((number for number, line in enumerate(lines) if number > before and line.strip()), len(lines))
     lines = lines[before:]
     is_binary = "\0" in (lines[0] if lines else "") or text.count("\0") > len(text) // 4
-    return Dialect(encoding, separator or _separator_of(lines, suffix), lines, before, is_binary)
+    if not separator:
+        separator = "," if is_binary else _separator_of(lines, suffix)
+    return Dialect(encoding, separator, lines, before, is_binary)
 
 
 def _encoding_of(start: bytes, stated: str | None) -> str:

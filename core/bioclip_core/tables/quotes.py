@@ -155,6 +155,18 @@ class Records:
         self._unclosed = 0  # the mark of a line up to this one is not closed before it either
         self._patterns = _patterns(separator, mark) if mark else None
         self._sound = self._stray = 0
+        self._texts: list[str] = []
+        if mark:
+            self._reader, self._spaced_reader = (
+                csv.reader(
+                    iter(self._texts.pop, None),
+                    delimiter=separator,
+                    quotechar=mark,
+                    strict=True,
+                    skipinitialspace=spaced,
+                )
+                for spaced in (False, True)
+            )
         self.as_text: dict[int, str] = {}
         """Lines since the last look whose marks were taken as text although a cell begins with one, with the cell."""
 
@@ -221,12 +233,11 @@ class Records:
         return self._odd(text, begins, cells)
 
     def _strict(self, text: str, *, spaced: bool = False) -> list[str] | None:
-        reader = csv.reader(
-            (text,), delimiter=self._separator, quotechar=self._mark, strict=True, skipinitialspace=spaced
-        )
+        """Return the cells of a line whose marks are all sound; None for another one."""
+        self._texts.append(text)
         try:
-            return next(reader)
-        except (csv.Error, StopIteration):
+            return next(self._spaced_reader if spaced else self._reader)
+        except (csv.Error, IndexError):  # the latter: a cell goes on in the next line
             return None
 
     def _spaced(self, text: str) -> list[str] | None:

@@ -14,7 +14,7 @@ from bioclip_core.tables.rows import Table, TableRow, shown_path
 from bioclip_core.tables.sheets import open_sheet, sheet_of, spreadsheet_kind
 from bioclip_core.tables.text import open_text
 
-TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".parquet", ".xlsx", ".xlsm"})
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".parquet", ".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"})
 """Ends of names whose files are tables; other files are recognised by their content."""
 
 
@@ -59,6 +59,13 @@ def open_table(
     if table is None:
         raise SourceError(f"{name} is not a table: it is not text, an Excel workbook (.xlsx) or Parquet")
     return table
+
+
+def is_table_by_content(path: Path) -> bool:
+    """True for a Parquet file and for a spreadsheet, also of a kind that is not read; raises OSError."""
+    with path.open("rb") as file:
+        start = file.read(LOOK_AT)
+    return start.startswith(PARQUET) or spreadsheet_kind(path, start) is not None
 
 
 def rows_of_table(

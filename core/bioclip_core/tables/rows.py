@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from bioclip_core.cells import column_name, latin_1
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError, UsageError
 from bioclip_core.findings import Findings
 
 TableKind = Literal["text", "excel", "parquet"]
 
 
-@dataclass(frozen=True, slots=True)
-class TableRow:
+class TableRow(NamedTuple):
     """One row of a table."""
 
     number: int
@@ -26,7 +26,7 @@ class TableRow:
     """The values that are not empty, by their headings."""
     fault: str = ""
     """Reason why the row cannot be read; it has no cells then."""
-    undecoded: Mapping[str, str] = field(default_factory=dict)
+    undecoded: Mapping[str, str] = MappingProxyType({})
     """The cells whose bytes are not of the encoding, with these bytes as surrogates: for file names."""
 
 
@@ -63,7 +63,8 @@ class Headings:
             table: name of the table, for messages.
 
         Raises:
-            UsageError: for an unknown field, or a heading that the table does not have.
+            UsageError: for an unknown field.
+            DataError: for a heading that the table does not have.
         """
         self._table = table
         self.written = [latin_1("" if name is None else str(name)).replace("\0", "").strip() for name in written]
@@ -98,7 +99,7 @@ class Headings:
             ]
             exact = [place for place in places if self.written[place] == heading]
             if not places:
-                raise UsageError(
+                raise DataError(
                     f"--column {asked}={heading}: {self._table} has no column {heading!r}; it has {self.shown()}"
                 )
             renamed[(exact or places)[0]] = known.get(column_name(asked), asked)

@@ -1,0 +1,236 @@
+"""Rows of a table by the image that they name: several images in one cell, and one image in several rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bioclip_core.cells import json_value
+from bioclip_core.files.scratch import Scratch
+from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.formats.shared.stated_values import StatedValues
+from bioclip_plugin.formats.shared.table_rows import Row, items_of, located_cell, location_of
+from bioclip_plugin.items.media import MediaItem, Unlisted
+
+_REMEMBERED_ROWS = 20_000  # first rows whose values are kept, to say what differs in a later row
+_SHOWN_VALUES = 5
+_SEPARATORS = re.compile(r"\s*[|;\n\r]\s*|,\s*")
+_FILE = re.compile(r"\S.*\.[A-Za-z][A-Za-z0-9]{1,4}")
+_DOTS = re.compile(r"(?:^|[/\\])\.{1,2}[/\\]|//")
+
+SEVERAL = "cells name several images; each of them is an item with the values of its row"
+REPEATED = "rows repeat an earlier row of the same image and are one item with it"
+OTHER_VALUES = "rows add a box to an image, and other values than its first row, whose values count"
+
+
+class _Named(NamedTuple):
+    """A row with the place of its image."""
+
+    row: Row
+    uri: str
+    path: Path | None
+    key: str
+    """The same for every spelling of the file's name."""
+
+
+@dataclass(slots=True)
+class ImageRows:
+    """The rows of a table, gathered by image."""
+
+    table: str
+    """Name of the table, for messages."""
+    folder: Path
+    """Folder where relative names begin."""
+    options: ListingOptions
+    values: StatedValues
+
+    def entries(self, rows: Iterator[Row | Unlisted]) -> Iterator[MediaItem | Unlisted]:
+        """Yield an item for each image, and a message with its number for each row that is not part of one."""
+        with _Images() as images:
+            for key, group in groupby(
+                self._named(rows), key=lambda named: named.key if isinstance(named, _Named) else ""
+            ):
+                if not key:
+                    yield from (entry for entry in group if isinstance(entry, Unlisted))
+                    continue
+                together = [named for named in group if isinstance(named, _Named)]
+                yield from self._of_image(together, images)
+
+    # -- images of a row -----------------------------------------------------------------------------------------------
+
+    def _named(self, rows: Iterator[Row | Unlisted]) -> Iterator[_Named | Unlisted]:
+        """Yield each row once per image that it names."""
+        base, last = os.path.abspath(self.folder), None  # noqa: PTH100 - links stay as they are
+        for row in rows:
+            if isinstance(row, Unlisted):
+                yield row
+            elif not row.image.strip():
+                yield self._skipped(row, f"column {row.columns.image!r} is empty; it must name the image")
+            elif last is not None and last.row.image == row.image and last.row.image_bytes == row.image_bytes:
+                yield last._replace(row=row)
+            elif (parts := self._several(row)) is not None:
+                last = None
+                yield from self._parts(row, parts, base)
+            else:
+                last = self._placed(row, base)
+                yield last
+
+    def _placed(self, row: Row, base: str) -> _Named:
+        uri, path = location_of(row, self.folder, self.options)
+        text = uri if path is None else os.fspath(path)
+        if path is not None and (not text.startswith(base) or _DOTS.search(text)):
+            text = os.path.normpath(os.path.join(os.getcwd(), text))  # noqa: PTH109, PTH118
+        return _Named(row, uri, path, text)
+
+    def _several(self, row: Row) -> list[str] | None:
+        """Return the images that a cell names; None for one image."""
+        cell = row.values[row.columns.image]
+        if isinstance(cell, (list, tuple)):
+            return [str(part) for part in cell if part]
+        text = row.image.strip()
+        if text.startswith("[") and text.endswith("]"):
+            try:
+                listed = json.loads(text)
+            except ValueError:
+                listed = None
+            if isinstance(listed, list) and listed and all(isinstance(part, str) for part in listed):
+                return listed
+        if not _SEPARATORS.search(text):
+            return None
+        parts = [part for part in _SEPARATORS.split(text) if part.strip()]
+        if len(parts) < 2 or self._exists(row.image):
+            return None
+        # A separator in the name of one file leaves parts that are not names of files.
+        return parts if all(_FILE.fullmatch(part) or self._exists(part) for part in parts) else None
+
+    def _exists(self, name: str) -> bool:
+        path = located_cell(name, self.folder, self.options)[1]
+        try:
+            return path is not None and path.exists()
+        except OSError:  # too long for a name
+            return False
+
+    def _parts(self, row: Row, parts: Sequence[str], base: str) -> Iterator[_Named | Unlisted]:
+        if any(row.values.get(column) is not None for column in row.columns.box):
+            yield self._skipped(row, f"it names {len(parts)} images and a box: give each image a row of its own")
+            return
+        self.options.findings.add(SEVERAL, f"{self.table}, row {row.number}: {row.image}")
+        for part in dict.fromkeys(parts):
+            yield self._placed(replace(row, values={**row.values, row.columns.image: part}, image_bytes=""), base)
+
+    def _skipped(self, row: Row, reason: str) -> Unlisted:
+        return Unlisted(f"{self.table}#row={row.number}", f"row {row.number}: {reason}")
+
+    # -- rows of an image ----------------------------------------------------------------------------------------------
+
+    def _of_image(self, group: Sequence[_Named], images: _Images) -> Iterator[MediaItem | Unlisted]:
+        """Yield the item of adjacent rows, unless earlier rows named the image; and the rows that are not part of it."""
+        first, regions = group[0], list[Row]()
+        known = images.first_row(first.key, first.row)
+        if known is None and len(group) == 1:
+            yield from items_of(
+                [first.row], self.folder, self.table, self.options, self.values, (first.uri, first.path)
+            )
+            return
+        for named in group:
+            row = named.row
+            if known is None and row is first.row:
+                regions.append(row)
+                continue
+            earlier = known or _First(first.row.number, _digest(_rest(first.row)), _rest(first.row))
+            has_box = any(row.values.get(column) is not None for column in row.columns.box)
+            same = _digest(_rest(row)) == earlier.digest
+            if has_box and known is None:
+                regions.append(row)
+                if not same:
+                    self._find(OTHER_VALUES, row, earlier)
+            elif has_box:
+                yield self._skipped(
+                    row,
+                    f"the same image as row {earlier.number}, which is not above it: its box is not classified; sort the "
+                    f"table by its column {row.columns.image!r}",
+                )
+            elif same:
+                self._find(REPEATED, row, earlier)
+            else:
+                yield self._skipped(
+                    row,
+                    f"the same image as row {earlier.number}, with other values{_difference(row, earlier)}; the first row is used",
+                )
+        if regions:
+            yield from items_of(regions, self.folder, self.table, self.options, self.values, (first.uri, first.path))
+
+    def _find(self, text: str, row: Row, earlier: _First) -> None:
+        self.options.findings.add(
+            text,
+            f"{self.table}, row {row.number}: the same image as row {earlier.number}{_difference(row, earlier)}",
+        )
+
+
+def _rest(row: Row) -> Mapping[str, Any]:
+    """Return the values of a row beside its image and its box."""
+    used = (row.columns.image, *row.columns.box)
+    return {name: value for name, value in row.values.items() if name not in used}
+
+
+def _digest(values: Mapping[str, Any]) -> int:
+    try:
+        return hash(tuple(values.items()))
+    except TypeError:  # a list
+        return hash(repr(list(values.items())))
+
+
+def _difference(row: Row, earlier: _First) -> str:
+    """Return the values that differ from those of an earlier row, for a message."""
+    if earlier.values is None:
+        return ""
+    here = _rest(row)
+    differ = [
+        f"{name} {_shown(here.get(name))} instead of {_shown(earlier.values.get(name))}"
+        for name in dict.fromkeys((*earlier.values, *here))
+        if here.get(name) != earlier.values.get(name)
+    ]
+    more = f" and {len(differ) - _SHOWN_VALUES} more" if len(differ) > _SHOWN_VALUES else ""
+    return f": {', '.join(differ[:_SHOWN_VALUES])}{more}" if differ else ""
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else repr(json_value(value))
+
+
+class _First(NamedTuple):
+    """The first row of an image."""
+
+    number: int
+    digest: int
+    values: Mapping[str, Any] | None
+    """None if they are no longer in memory."""
+
+
+class _Images(Scratch):
+    """The images of the rows so far, each with its first row: on disk, 24 bytes for an image."""
+
+    def __init__(self) -> None:
+        super().__init__("CREATE TABLE images (key INTEGER PRIMARY KEY, number INTEGER, digest INTEGER)")
+        self._values: OrderedDict[int, Mapping[str, Any]] = OrderedDict()
+
+    def first_row(self, image: str, row: Row) -> _First | None:
+        """Return the first row of an image; None if it is this one."""
+        key, values = hash(image), _rest(row)  # of 64 bits, as SQLite has them
+        done = self._database.execute(
+            "INSERT OR IGNORE INTO images VALUES (?, ?, ?)", (key, row.number, _digest(values))
+        )
+        if done.rowcount:
+            self._values[row.number] = values
+            if len(self._values) > _REMEMBERED_ROWS:
+                self._values.popitem(last=False)
+            return None
+        number, digest = self._database.execute("SELECT number, digest FROM images WHERE key = ?", (key,)).fetchone()
+        return _First(number, digest, self._values.get(number))
