@@ -144,15 +144,19 @@ def heading_of(name: str) -> str:
     return f"{PREFIX}{name}" if column_name(name) in _RESERVED else name
 
 
-def kept_columns(export: Export) -> tuple[str, ...]:
-    """Return the names of the kept columns as the source has them, without the keys that every table has.
+def kept_columns(export: Export, has_keys: bool = True) -> tuple[str, ...]:
+    """Return the names of the kept columns as the source has them.
+
+    Args:
+        export: the export.
+        has_keys: True for a table, which has the keys anyway: they are left out here.
 
     Raises:
         UsageError: for a name that no item has.
     """
-    given = export.options.keep_columns
+    given, known = export.options.keep_columns, frozenset(KEY_COLUMNS if has_keys else ())
     if any(name.strip().casefold() in _ALL for name in given):
-        return _without_keys(_all_columns(export))
+        return tuple(name for name in _all_columns(export) if name not in known)
     wanted, there = dict.fromkeys(given), {}
     for stored in export.store.items_of(export.run, ranks=()):
         open_names = [name for name in wanted if name not in there]
@@ -168,7 +172,7 @@ def kept_columns(export: Export) -> tuple[str, ...]:
     _refuse_unknown(
         export, [name for name in names if name not in {part for parts in there.values() for part in parts}]
     )
-    return _without_keys(names)
+    return tuple(name for name in names if name not in known)
 
 
 def _parts(name: str) -> list[str]:
@@ -207,7 +211,3 @@ def _columns_of(item: MediaItem) -> Iterator[str]:
             yield from (f"{name}.{inner}" for inner in value)
         else:
             yield name
-
-
-def _without_keys(names: Mapping[str, None]) -> tuple[str, ...]:
-    return tuple(name for name in names if name not in KEY_COLUMNS)

@@ -149,6 +149,7 @@ def _cells_for(sheet: Any, layout: Layout, findings: Findings) -> Callable[[Sequ
     def shown(cell: Any, column: str, row: Sequence[Any]) -> Any:
         if not isinstance(cell, str):
             return cell
+        cell = cell.replace("\r\n", "\n").replace("\r", "\n")  # XML's readers do the same
         text = _ILLEGAL_TOO.sub("\N{REPLACEMENT CHARACTER}", illegal.sub("\N{REPLACEMENT CHARACTER}", cell))
         if text != cell:
             findings.add(_CONTROLS, f"{row[0]}: {column} {cell[:_SHOWN]!r}")

@@ -11,6 +11,7 @@ from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.shared.newest_reviews import newest_of
+from bioclip_plugin.formats.tables.keys import kept_columns, value_of
 from bioclip_plugin.formats.tables.write import beginning
 from bioclip_plugin.items.answers import Answer, RegionAnswer
 from bioclip_plugin.store.records import Review, StoredItem, StoredRegion, asked_level
@@ -20,21 +21,25 @@ class JsonLinesExporter:
     """One object per region, one for an item that failed, and ``{"uri", "frame", "status"}`` for an item with neither.
 
     A region that a rule changed, or that belongs to an event, has ``decision`` (verdict, event, trail); its newest review is
-    in ``review`` (verdict, taxon, reviewer, reviewed_at, comment, details).
+    in ``review`` (verdict, taxon, reviewer, reviewed_at, comment, details). Kept columns are in ``source``.
     """
 
     name = "jsonl"
     description = "one JSON object per region or failure, as classify --json prints them"
     folder = False
-    options = frozenset({"top"})
+    options = frozenset({"top", "keep_columns"})
 
     def write(self, path: Path, export: Export) -> int:
         level = asked_level(export.run)
+        kept = kept_columns(export, has_keys=False) if export.options.keep_columns else ()
         count = 0
         with path.open("w", encoding="utf-8", newline="\n") as file:
             for stored, reviews in export.reviewed_items((level,)):
+                source = {name: value for name in kept if (value := value_of(stored.item, name)) is not None}
                 for row in objects_of(stored, reviews, level, export.options.top):
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    if source:
+                        row["source"] = source
+                    file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
                     count += 1
         return count
 
