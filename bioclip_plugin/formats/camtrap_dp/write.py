@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
@@ -70,7 +70,7 @@ class CamtrapDpExporter:
             The number of its observations.
 
         Raises:
-            UsageError: if a time zone or deployments are missing, or nothing can be exported.
+            DataError: if a time zone or deployments are missing, or nothing can be exported.
         """
         survey = Survey(export)
         with table_files(path) as tables:
@@ -79,7 +79,7 @@ class CamtrapDpExporter:
                 writer.add(medium)
             writer.add_events()
             if not writer.media:
-                raise UsageError(
+                raise DataError(
                     "there is nothing to export: no image of the run matches the selection (--since, --taxon …)"
                     if export.selection
                     else "there is nothing to export: no image of the run has a time, or a deployment with a known one; give a "

@@ -12,7 +12,7 @@ from itertools import groupby, islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.camtrap_dp.read_files import DEPLOYMENT_KEY, MEDIA_KEY, PACKAGE_KEY
 from bioclip_plugin.formats.camtrap_dp.schema import SCHEME, is_json_object
@@ -82,7 +82,7 @@ class Medium:
         """Return ``filePath``: as its package had it, else relative to the base folder; a web address as it is.
 
         Raises:
-            UsageError: for a file outside the base folder.
+            DataError: for a file outside the base folder.
         """
         given = self.media_cells.get("filePath")
         if given or SCHEME.match(self.uri):
@@ -94,7 +94,7 @@ class Medium:
             name = self.uri  # the table is UTF-8; the name keeps its escapes
         relative = os.path.relpath(name, base or ".").replace("\\", "/")
         if relative == ".." or relative.startswith("../"):
-            raise UsageError(
+            raise DataError(
                 f"the image {self.uri} is not in the base folder {base}: give one that holds all images with --base-folder"
             )
         return relative

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.files.scratch import Scratch
 
 VERSION = 1
@@ -56,7 +56,7 @@ class Ledger(Scratch):
             target: name of the format that it is a ledger of.
 
         Raises:
-            UsageError: if the file is not a ledger, or one of another format.
+            DataError: if the file is not a ledger, or one of another format.
         """
         self.path = path
         self._target = target
@@ -105,7 +105,7 @@ class Ledger(Scratch):
         """Write the next ledger beside the old one.
 
         Raises:
-            UsageError: if its folder is not writable.
+            DataError: if its folder is not writable.
         """
         counts = self.counts()
         heading = {"ledger": self._target, "version": VERSION, "exported_at": moment, **asdict(counts)}
@@ -117,14 +117,14 @@ class Ledger(Scratch):
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise UsageError(
+            raise DataError(
                 f"the ledger {self.path} cannot be written: {error.strerror}; give another place"
             ) from error
         return counts
 
     def _read(self) -> None:
         if not self.path.parent.is_dir():
-            raise UsageError(
+            raise DataError(
                 f"the folder {self.path.parent} of the ledger {self.path.name} does not exist: make it first"
             )
         try:
@@ -134,9 +134,9 @@ class Ledger(Scratch):
         except FileNotFoundError:
             return
         except (OSError, UnicodeError) as error:
-            raise UsageError(f"the ledger {self.path} cannot be read: {error}") from error
+            raise DataError(f"the ledger {self.path} cannot be read: {error}") from error
         except sqlite3.IntegrityError as error:
-            raise UsageError(f"the ledger {self.path} is damaged: duplicate identificationID") from error
+            raise DataError(f"the ledger {self.path} is damaged: duplicate identificationID") from error
 
 
 def draft_of(path: Path) -> Path:
@@ -148,7 +148,7 @@ def commit(path: Path) -> str:
     """Make the draft the ledger, and return its counts as a sentence.
 
     Raises:
-        UsageError: if the draft is missing, or cannot replace the ledger.
+        DataError: if the draft is missing, or cannot replace the ledger.
     """
     draft = draft_of(path)
     try:
@@ -156,7 +156,7 @@ def commit(path: Path) -> str:
             heading = json.loads(file.readline().removeprefix("# "))
         draft.replace(path)
     except (OSError, ValueError) as error:
-        raise UsageError(
+        raise DataError(
             f"the ledger {path} was not changed: {error}; the next export sends the same rows again"
         ) from error
     return str(Counts(**{field.name: heading[field.name] for field in fields(Counts)}))
@@ -173,16 +173,16 @@ def _check_heading(file: IO[str], path: Path, target: str) -> None:
         heading: Any = json.loads(file.readline(_LINE_CHARACTERS).removeprefix("# "))
         kind, version = heading["ledger"], heading["version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is not a ledger of exports: give another file, or a new name to begin one") from error
+        raise DataError(f"{path} is not a ledger of exports: give another file, or a new name to begin one") from error
     if version != VERSION or file.readline(_LINE_CHARACTERS).rstrip("\n") != _COLUMNS:
-        raise UsageError(f"the ledger {path} is of version {version}; this software has {VERSION}")
+        raise DataError(f"the ledger {path} is of version {version}; this software has {VERSION}")
     if kind != target:
-        raise UsageError(f"the ledger {path} is one of {kind}, not of {target}: give each format its own")
+        raise DataError(f"the ledger {path} is one of {kind}, not of {target}: give each format its own")
 
 
 def _rows(file: IO[str], path: Path) -> Iterator[list[str]]:
     for number, line in enumerate(file, start=3):
         cells = line.rstrip("\n").split("\t")
         if len(cells) != len(_COLUMNS.split("\t")) or cells[3] not in _STATES or not cells[0]:
-            raise UsageError(f"the ledger {path} is damaged in line {number}: {line[:80]!r}; take it from a backup")
+            raise DataError(f"the ledger {path} is damaged in line {number}: {line[:80]!r}; take it from a backup")
         yield cells

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.errors import BioclipError, DataError
 
 _ESCAPED = re.compile(r"%(?:25|[89A-Fa-f][0-9A-Fa-f])")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -65,14 +65,14 @@ class NamesUnder(RelativeNames):
         """Return the name of an item's file.
 
         Raises:
-            UsageError: if it is not in the folder.
+            DataError: if it is not in the folder.
         """
         for names in (super().__call__, self._seen_from_here):
             try:
                 return names(uri)
             except OutsideFolder:
                 continue
-        raise UsageError(
+        raise DataError(
             f"{uri} is not in the base folder {self._given}: give the folder that holds all images of the run, or none"
         )
 

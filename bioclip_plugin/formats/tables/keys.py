@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from bioclip_core.cells import column_name
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError, UsageError
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, OutsideFolder, RelativeNames
 from bioclip_plugin.formats.shared.stated_values import fields_in
@@ -192,7 +192,7 @@ def _refuse_unknown(export: Export, names: Sequence[str]) -> None:
     if missing:
         shown = ", ".join(list(known)[:_NAMES_SHOWN]) or "none"
         more = f" and {len(known) - _NAMES_SHOWN} more" if len(known) > _NAMES_SHOWN else ""
-        raise UsageError(
+        raise DataError(
             f"--keep-columns {', '.join(map(repr, missing))}: no image of this run has such a column; there are: {shown}{more}"
         )
 
