@@ -20,7 +20,9 @@ from bioclip_plugin.commands.options import DEFAULT_STORE, filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_lines, printable
 from bioclip_plugin.commands.signals import terminated_like_interrupted
+from bioclip_plugin.contracts.run_deployments import deciding_deployments
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.media import MediaItem, Unlisted, uri_of
 from bioclip_plugin.items.request import ClassifyRequest
 
@@ -39,6 +41,7 @@ _SHOWN_REASONS, _SHOWN_IMAGES = 10, 5
 @click.argument("paths", nargs=-1, metavar="PATHS...")
 @options_from(ClassifyRequest, store=DEFAULT_STORE)
 @options_from(ListingOptions)
+@options_from(DeploymentOptions)
 @click.option(
     "--rehash", is_flag=True, help="Read every file again, even if its size and modification time are unchanged."
 )
@@ -62,6 +65,7 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
 
     console = console_for(to_stderr=as_json)
     listing_options, request = filled(ListingOptions, options), filled(ClassifyRequest, options)
+    deployments = filled(DeploymentOptions, options)
     is_store = request.store is not None and ("://" in request.store or Path(request.store).exists())
     if not paths and not is_store:
         raise UsageError("no PATHS: give folders, files or tables of images, or - for paths on standard input")
@@ -75,7 +79,7 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
         _print_model(console, session)
         line = ProgressLine("Classifying", console=console)
         entries = listing.begun(listing.counted(line.expect))  # an empty folder is refused before a run begins
-        run = session.begin_run([uri_of(path) for path in paths], listing_options)
+        run = session.begin_run([uri_of(path) for path in paths], listing_options, deployments)
         return _Classification(session, session.store, run, console, as_json, listing_options.findings, line).work(
             listing,
             entries,
@@ -126,6 +130,8 @@ class _Classification:
         try:
             self._keep_reviews(listing)
             applied = self._apply_rules() if self.session.engine.rules else None
+            if applied is None and DeploymentOptions.from_settings(self.run.settings).settings():
+                deciding_deployments(self.store, self.run).survey(self.findings)
         except BaseException as error:
             self._end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise

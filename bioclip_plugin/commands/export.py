@@ -40,6 +40,7 @@ from bioclip_plugin.contracts.exporter import (
     SelectiveExporter,
 )
 from bioclip_plugin.contracts.problem import Problem
+from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 from bioclip_plugin.items.media import path_of
 from bioclip_plugin.running.places import RunPlaces
 from bioclip_plugin.store import Run, Store, open_store
@@ -95,7 +96,7 @@ def export(
         # An exporter that reads the items twice counts twice.
         request = Export(
             opened, chosen, options, selection, findings,
-            _finder(opened, chosen, options.base_folder, paths), lambda n: line.reach(max(n, line.count)),
+            _finder(opened, chosen, options.base_folder, paths), _names_deployments(exporter), lambda n: line.reach(max(n, line.count)),
         )  # fmt: skip
         reads: list[str | Path] = [store, *filter(None, (options.ledger, options.deployments))]
         with _remembering(exporter, request) as lines, _draft(output, exporter, force=force, reads=reads) as draft:
@@ -123,6 +124,10 @@ def exporter_of(exporters: Mapping[str, Exporter], name: str) -> Exporter:
         known = "; ".join(f"{exporter.name} ({exporter.description})" for exporter in exporters.values())
         raise UsageError(f"format {name!r} is not known; there are: {known}")
     return exporters[name]
+
+
+def _names_deployments(exporter: Exporter) -> bool:
+    return not isinstance(exporter, SelectiveExporter) or bool({*DEPLOYMENT_SETTINGS} & {*exporter.options})
 
 
 def _report_ignored(

@@ -22,6 +22,7 @@ from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_lines, printable, size_of
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.contracts.export import Selection
+from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.store import open_store
 
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 @output_option("HTML file to write.", required=False, default="report.html", show_default=True)
 @force_option
 @options_from(Selection)
-@options_from(ReportOptions, omit=["selection"])
+@options_from(ReportOptions, omit=["selection", "deployments"])
+@options_from(DeploymentOptions)
 @click.pass_context
 def report(ctx: click.Context, /, store: str, run: int | None, output: Path, force: bool, **options: Any) -> None:
     """Write a run's results as one HTML file that needs neither network nor server, to be mailed or archived.
@@ -57,8 +59,10 @@ def report(ctx: click.Context, /, store: str, run: int | None, output: Path, for
     """
     from bioclip_plugin.report.writing import write_report
 
-    chosen = filled(ReportOptions, options, selection=filled(Selection, options))
-    check_output(output, force=force, reads=[store, *filter(None, (chosen.names,))])
+    parts = {"selection": filled(Selection, options), "deployments": filled(DeploymentOptions, options)}
+    chosen = filled(ReportOptions, options, **parts)
+    reads = filter(None, (chosen.names, chosen.deployments.deployments))
+    check_output(output, force=force, reads=[store, *reads])
     console = console_for()
     interrupts = interruptible(console, "Nothing was written; the same command starts again.")
     with open_store(store) as opened, interrupts, ProgressLine("Drawing") as line:
@@ -86,6 +90,7 @@ def _summary(written: Written, options: ReportOptions) -> list[str]:
         f"Pictures: {written.pictures}, {size_of(written.picture_bytes)}",
         f"{missing} images could not be shown; the first: {printable(written.first_reason)}" if missing else "",
         "Run report where classify was run, or give the folder of the images with --base-folder." if nowhere else "",
+        *map(printable, gathered.findings.lines()),
         "People are shown as they are." if options.show_people else "",
         f"People were blurred in {blurred} images." if blurred else "",
     ]

@@ -5,19 +5,21 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bioclip_core.errors import DataError, UsageError
 from bioclip_core.identity import settings_id
 from bioclip_plugin.commands.context import plugins_of
-from bioclip_plugin.commands.options import json_option, rule_option, run_option, store_option
+from bioclip_plugin.commands.options import filled, json_option, options_from, rule_option, run_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_lines, print_table, printable
 from bioclip_plugin.commands.signals import terminated_like_interrupted
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.rule import Rule
+from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS, DeploymentOptions
+from bioclip_plugin.items.deployment_tables import DeploymentTable
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 from bioclip_plugin.rules.settings import described_settings, parse_rules, rule_settings
 from bioclip_plugin.store import open_store
@@ -64,10 +66,13 @@ def list_rules(ctx: click.Context, as_json: bool) -> None:
 @rules.command("apply")
 @run_option
 @rule_option
+@options_from(DeploymentOptions)
 @store_option
 @json_option
 @click.pass_context
-def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], store: str, as_json: bool) -> None:
+def apply_command(
+    ctx: click.Context, /, run: int | None, rules: tuple[str, ...], store: str, as_json: bool, **options: Any
+) -> None:
     """Apply other rules to a run's stored answers; the decisions are a run of their own, beside the first.
 
     No image is needed. Rules that weigh or pool classify the stored features again, with the label set but without the
@@ -82,6 +87,7 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
     from bioclip_plugin.running.rules_pass import apply_rules
 
     console, plugins = console_for(to_stderr=as_json), plugins_of(ctx)
+    deployments = filled(DeploymentOptions, options)
     with log_lines(console), terminated_like_interrupted(), open_store(store) as opened:
         base = opened.run(run)
         texts = rules or tuple(base.settings.get("rules", ()))
@@ -94,7 +100,7 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
         active = parse_rules(texts, plugins.rules(), None if rules else places.rule_file)
         for rule in active:
             rule.read()
-        plan = plan_of(base, active, texts)
+        plan = plan_of(base, active, texts, deployments)
         target = opened.derive_run(base, places.with_rules_from_here(plan) if rules else plan)
         try:
             with ProgressLine("Applying rules", console=console) as line:
@@ -118,14 +124,31 @@ def apply_command(ctx: click.Context, run: int | None, rules: tuple[str, ...], s
     )
 
 
-def plan_of(base: Run, active: Sequence[Rule], texts: Sequence[str]) -> RunPlan:
-    """Return the plan of a run like ``base`` with other rules."""
+def plan_of(
+    base: Run, active: Sequence[Rule], texts: Sequence[str], deployments: DeploymentOptions | None = None
+) -> RunPlan:
+    """Return the plan of a run like ``base`` with other rules.
+
+    Args:
+        base: the run.
+        active: the rules.
+        texts: the rules, as given.
+        deployments: options of deployments; without any, those of ``base``.
+
+    Raises:
+        UsageError: if the table of deployments cannot be used.
+    """
     from bioclip_plugin.store import RunPlan
 
+    options = (deployments or DeploymentOptions()).or_those_of(base.settings)
+    if options.deployments is not None:
+        DeploymentTable(options.deployments)
+    of_base = {name: value for name, value in base.settings.items() if name not in DEPLOYMENT_SETTINGS}
+    listing = {**of_base, **options.settings()}
     threshold = float(base.rule_settings["rules"][0]["threshold"])
-    settings = rule_settings(base.answer_id, threshold, active, base.sources)
+    settings = rule_settings(base.answer_id, threshold, active, base.sources, listing)
     return RunPlan(
-        sources=base.sources, settings={**base.settings, "rules": list(texts)}, feature_id=base.feature_id,
+        sources=base.sources, settings={**listing, "rules": list(texts)}, feature_id=base.feature_id,
         feature_settings=base.feature_settings, dimension=base.dimension, answer_id=base.answer_id,
         answer_settings=base.answer_settings, rule_id=settings_id(settings), rule_settings=settings,
         provenance=base.provenance,

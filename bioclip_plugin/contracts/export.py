@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from bioclip_core.findings import Findings
 from bioclip_core.options import check_options
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.export_options import ExportOptions
+from bioclip_plugin.contracts.run_deployments import deployments_of
+from bioclip_plugin.items.finding_deployments import Deployments
 from bioclip_plugin.items.media import path_of
 
 if TYPE_CHECKING:
@@ -86,6 +89,8 @@ class Export:
     """Values that the format cannot hold, and settings without effect; the command prints them at the end."""
     file_of: Callable[[str], Path] = path_of
     """Return the file of an image by its uri, which may be relative to the folder in which the run was made."""
+    with_deployments: bool = True
+    """False for a format that names no deployment: its items are given as they are stored, which is faster."""
     on_item: Callable[[int], None] | None = None
     """Called with the number of items read, for progress; an exporter that reads them twice counts twice."""
 
@@ -101,6 +106,17 @@ class Export:
         name = model.get("name") or self.run.settings.get("model") or "BioCLIP"
         return f"{name} (bioclip-plugin {self.run.provenance.get('bioclip_plugin', '')})".replace(" )", ")")
 
+    @cached_property
+    def deployments(self) -> Deployments:
+        """The deployments of the run's images."""
+        found = deployments_of(self.store, self.run, self.options, self.findings)
+        found.survey(self.findings, self.options.time_zone)
+        return found
+
+    def completed(self, stored: StoredItem) -> StoredItem:
+        """Return an item with its deployment, and with the time and place that the table of deployments gives it."""
+        return stored._replace(item=self.deployments.completed(stored.item)) if self.with_deployments else stored
+
     def items(self, ranks: Collection[str] | None = None) -> Iterator[StoredItem]:
         """Yield the selected items in listing order, with their regions; may be called again.
 
@@ -114,6 +130,7 @@ class Export:
         for number, item in enumerate(self.store.items_of(self.run, ranks=ranks), start=1):
             if self.on_item:
                 self.on_item(number)
+            item = self.completed(item)
             yield item, self.selection.of(item) if self.selection else item
 
     def reviews_of(self, items: Sequence[StoredItem]) -> Mapping[tuple[str, int], list[Review]]:

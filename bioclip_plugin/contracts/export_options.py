@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from bioclip_core.options import check_options
+from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.time_zones import zone_of
 
 RowUnit = Literal["region", "image", "event"]
@@ -18,7 +19,7 @@ LinkKind = Literal["symlink", "hardlink", "copy"]
 
 
 @dataclass(frozen=True, slots=True)
-class ExportOptions:
+class ExportOptions(DeploymentOptions):
     """Options of ``export``; those that a format does not use are reported or refused."""
 
     time_zone: str | None = field(default=None, metadata={"check": zone_of})
@@ -29,11 +30,6 @@ class ExportOptions:
     """Language of common names, such as en.
 
     None: the common names of the label set.
-    """
-    deployments: Path | None = None
-    """Table of deployments, for camtrap-dp.
-
-    Its columns are ``deploymentID``, ``latitude``, ``longitude``, ``deploymentStart``, ``deploymentEnd`` and more.
     """
     base_folder: Path | None = field(default=None, metadata={"automatic": "the deepest common folder"})
     """Folder that the names of files are relative to."""

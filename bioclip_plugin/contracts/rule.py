@@ -84,7 +84,9 @@ class EventKey(NamedTuple):
     at_s: float | None
     """Seconds since 1970; None where it is not known, and not needed."""
     aware: bool | None
-    """True if the zone of the time is known, which holds for all of a group or none; None where that does not matter."""
+    """True if the zone of the time is known; None where that does not matter. A group with both is not put into events."""
+    wall_s: float | None = None
+    """Seconds of the camera's clock, where a named zone was added to it: they are in order also when the clocks change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,10 @@ class Rule:
     def event_key(self, item: MediaItem) -> EventKey | None:  # noqa: ARG002
         """Return the item's place in the stream, for a rule that ``groups``; None for an item that is an event by itself."""
         return None
+
+    def doubt(self, item: MediaItem) -> str:  # noqa: ARG002
+        """Return a doubt about the item's place in the stream, in the plural, to be counted; empty without one."""
+        return ""
 
     def joins(self, last: EventKey, key: EventKey, count: int) -> bool:  # noqa: ARG002
         """True if an item belongs to the event that has ``count`` items so far, the latest of them at ``last``."""

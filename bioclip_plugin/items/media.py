@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from bioclip_core.errors import UsageError
+from bioclip_plugin.items.deployments import Membership
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -113,6 +114,8 @@ class MediaItem:
     within: tuple[date, date] | None = field(default=None, compare=False)
     """First and last day of the time that the source states, if that is a day, a month or a year: a time of the camera
     completes it if it lies within, and never replaces it."""
+    membership: Membership | None = field(default=None, compare=False)
+    """The deployment that it belongs to, with the reason; set where a run as a whole is read: by rules, exports and reports."""
 
     def admits(self, moment: datetime) -> bool:
         """True if a time of the camera, or of an earlier run, agrees with the source's statements."""

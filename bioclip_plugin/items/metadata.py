@@ -2,7 +2,7 @@
 
 ``with_metadata`` adds these keys to ``MediaItem.metadata`` if the file has them and the source did not state them:
 ``camera_make``, ``camera_model``, ``camera_serial_number``, ``sequence_number`` and ``sequence_length`` (image 2 of 5 of one
-trigger), ``event_number``, ``temperature_c``, ``moon_phase``.
+trigger), ``event_number``, ``temperature_c``, ``moon_phase``, ``capture_method`` (activityDetection or timeLapse).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from bioclip_core.cells import moment_of, position_of
+from bioclip_core.cells import column_name, moment_of, position_of
 from bioclip_plugin.items.media import MediaItem
 
 _OWN_FIELDS = ("captured_at", "latitude", "longitude")  # those that a media item has too
@@ -47,6 +47,8 @@ class CameraMetadata:
     temperature_c: int | None = None
     """Degrees Celsius in the housing."""
     moon_phase: str | None = None
+    capture_method: str | None = None
+    """Reason of the exposure, as Camtrap DP names it: activityDetection or timeLapse."""
 
     def extras(self) -> dict[str, Any]:
         """Return the values for which a media item does not have a field, as plain JSON values."""
@@ -93,6 +95,18 @@ def with_metadata(item: MediaItem, data: bytes) -> MediaItem:
         place = replace(place, month=captured_at.month)
     metadata = MappingProxyType({**camera.extras(), **item.metadata})
     return replace(item, captured_at=captured_at, place=place, metadata=metadata)
+
+
+def capture_method_of(item: MediaItem) -> str:
+    """Return the reason of the exposure, as a source or the camera states it; empty if none does."""
+    package = item.metadata.get("camtrap_media")
+    stated = package.get("captureMethod") if isinstance(package, Mapping) else None
+    return str(stated or item.metadata.get("captureMethod") or item.metadata.get("capture_method") or "")
+
+
+def is_time_lapse(item: MediaItem) -> bool:
+    """True for an image that the camera took at a set time and not of an animal that came by."""
+    return column_name(capture_method_of(item)) == "timelapse"
 
 
 def _from_tags(tags: Mapping[str, Any]) -> CameraMetadata:
@@ -155,6 +169,11 @@ _HEAD = 65_536  # bytes: an EXIF segment of a JPEG is never longer
 _HYPERFIRE = (b"\x01\xf1\x02\x00", b"\x01\xf1\x03\x00", b"\x01\xf1\x04\x00")
 _HYPERFIRE_2 = b"RECONYXH2\x00"
 _RECONYX = (*_HYPERFIRE, b"RECONYX")
+_TRIGGERS = {
+    "M": "activityDetection",
+    "E": "activityDetection",
+    "T": "timeLapse",
+}  # motion, external sensor, time lapse
 _MOON = (
     "new moon", "waxing crescent", "first quarter", "waxing gibbous", "full moon", "waning gibbous", "last quarter",
     "waning crescent",
@@ -194,6 +213,7 @@ def _with_reconyx(found: CameraMetadata, note: bytes) -> CameraMetadata:
         event_number=words[3] << 16 | words[4],
         temperature_c=celsius if -90 <= celsius <= 90 else None,
         moon_phase=_MOON[words[12]] if words[12] < len(_MOON) else None,
+        capture_method=_TRIGGERS.get(chr(words[0] & 0xFF)),
     )
 
 

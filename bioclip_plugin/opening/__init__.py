@@ -39,7 +39,7 @@ class BuiltInMedia:
 
         path = _path(item)
         if video.is_video(path) and path.is_file():
-            return video.frames_of(item, path, options.frames_per_second)
+            return video.frames_of(item, path, options.frames_per_second, options.video_clock, options.findings)
         return pages.pages_of(item, path) if pages.is_tiff(path) else None
 
     @hookimpl(trylast=True)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from bioclip_core.cells import moment_of, position_of
 from bioclip_core.errors import ImageError, UsageError
+from bioclip_core.findings import Findings
+from bioclip_plugin.contracts.source import VideoClock
 from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.opening.refusals import not_installed, reason_of
 
@@ -30,6 +32,10 @@ _FORMATS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf,dv,h264,hevc,
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 
 _SLACK_S = 0.002  # times in a container are rounded, in Matroska to a millisecond
+_TIMELESS = (
+    "videos state no time of recording; if their files have the dates that the camera gave them, classify with --video-clock "
+    "file-date"
+)
 _CUT_OFF_S = 0.5  # an end this long before the announced one is a file cut short, not rounding
 
 
@@ -75,7 +81,13 @@ def video_stream(container: InputContainer) -> VideoStream:
     return max(streams, key=lambda stream: (stream.codec_context.width or 0) * (stream.codec_context.height or 0))
 
 
-def frames_of(item: MediaItem, path: Path, frames_per_second: float) -> Iterator[MediaItem | Unlisted]:
+def frames_of(
+    item: MediaItem,
+    path: Path,
+    frames_per_second: float,
+    clock: VideoClock = "utc",
+    findings: Findings | None = None,
+) -> Iterator[MediaItem | Unlisted]:
     """Yield an item for each sampled frame of a video, in order, and at most one entry for what cannot be listed.
 
     The time of each frame decides, since rates in headers are wrong for cameras that slow down in the dark. It is taken from
@@ -84,6 +96,8 @@ def frames_of(item: MediaItem, path: Path, frames_per_second: float) -> Iterator
 
     Args:
         frames_per_second: samples per second of the video; more than it has gives every frame.
+        clock: meaning of the times in the container; ``file-date`` for the date of the file instead.
+        findings: where a video without a time is reported.
 
     Raises:
         UsageError: if the rate is not a number above 0.
@@ -100,7 +114,7 @@ def frames_of(item: MediaItem, path: Path, frames_per_second: float) -> Iterator
     except ImageError as error:
         yield Unlisted(item.uri, str(error), item.frame)
         return
-    start = item.captured_at or created_at(written)
+    start = item.captured_at or _begins_at(path, written, clock)
     latitude, longitude = _position(written)
     place = (
         item.place if item.place.latitude is not None else replace(item.place, latitude=latitude, longitude=longitude)
@@ -117,7 +131,11 @@ def frames_of(item: MediaItem, path: Path, frames_per_second: float) -> Iterator
             captured_at=_later(start, seconds),
             place=place,
             metadata={**metadata, "video_seconds": round(seconds, 3), **item.metadata},
+            # A time that an earlier run took from another clock is not kept.
+            unread=item.unread | {"captured_at"} if start is None else item.unread,
         )
+    if start is None and findings is not None:
+        findings.add(_TIMELESS, item.uri)
     if not times_s:
         yield Unlisted(item.uri, "the video is without frames" + (f": {trouble}" if trouble else ""), item.frame)
     elif trouble or announced_s - (times_s[-1] + (1 / rate if rate else 0)) >= max(_CUT_OFF_S, 1 / frames_per_second):
@@ -212,6 +230,14 @@ def created_at(written: Mapping[str, str]) -> datetime | None:
     """Return the time at which the video begins, aware if the container states the offset."""
     moments = (moment_of(written.get(name)) for name in _DATES)
     return next((moment for moment in moments if moment is not None and moment.year >= _NO_CLOCK), None)
+
+
+def _begins_at(path: Path, written: Mapping[str, str], clock: VideoClock) -> datetime | None:
+    if clock == "file-date":  # of a camera's card: the camera's local time, which the computer takes for its own
+        return datetime.fromtimestamp(path.stat().st_mtime).replace(microsecond=0)
+    start = created_at(written)
+    own_offset = created_at({name: written[name] for name in _DATES[:1] if name in written})
+    return start.replace(tzinfo=None) if start is not None and clock == "local" and start != own_offset else start
 
 
 def _later(start: datetime | None, seconds: float) -> datetime | None:

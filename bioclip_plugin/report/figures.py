@@ -124,6 +124,8 @@ class Figures:
     def _station(self, item: MediaItem) -> int:
         name, at = item.deployment or "", ""
         latitude, longitude = item.place.latitude, item.place.longitude
+        if latitude is not None and item.membership is not None and item.membership.known_by == "folder":
+            name = ""  # images with a place of their own are not moved to the middle of their folder
         if latitude is not None and longitude is not None and not name:
             at = f"{latitude:.{_PLACE_DECIMALS}f} {longitude:.{_PLACE_DECIMALS}f}"
         number = self._numbers.setdefault((name, at), len(self.stations))

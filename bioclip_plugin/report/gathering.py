@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from bioclip_core.findings import Findings
+from bioclip_plugin.contracts.run_deployments import deployments_of
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.report.decisions import Entry, entry_of
@@ -44,6 +46,8 @@ class Gathered:
     """Images without an answer."""
     entries: int = 0
     """Number of entries of all sheets."""
+    findings: Findings = field(default_factory=Findings)
+    """Images without a deployment, doubtful times, and the like."""
     is_full: bool = False
     """True if the limit was reached, so that later entries are in the figures alone."""
 
@@ -51,11 +55,14 @@ class Gathered:
 def gather(store: Store, run: Run, options: ReportOptions) -> Gathered:
     """Read a run once; only the content of the gallery stays in memory."""
     gathered = Gathered(run, asked_level(run), Figures())
+    deployments = deployments_of(store, run, options.deployments, gathered.findings)
+    deployments.survey(gathered.findings)
     of_events = reviews_of_events(store)
     items = store.items_of(run)
     while page := list(islice(items, _PAGE)):
         of_media = store.reviews_of([(stored.item.uri, stored.item.frame) for stored in page])
-        for stored in page:
+        for listed in page:
+            stored = listed._replace(item=deployments.completed(listed.item))
             chosen = options.selection.of(stored) if options.selection else stored
             if chosen is not None:
                 reviews = [review for name in events_of(stored) for review in of_events.get(name, ())]

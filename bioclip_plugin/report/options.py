@@ -10,6 +10,7 @@ from bioclip_core.errors import DataError, UsageError
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.contracts.export import Selection
+from bioclip_plugin.items.deployment_options import DeploymentOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class ReportOptions(PathOptions):
 
     selection: Selection = field(default_factory=Selection)
     """Images and regions of the report; without a condition all of them."""
+    deployments: DeploymentOptions = field(default_factory=DeploymentOptions)
+    """Options that say which deployment an image belongs to."""
     limit: int = field(default=10_000, metadata={"low": 1})
     """Largest number of regions in the gallery; figures are always of all."""
     thumbnail_size: int | None = field(

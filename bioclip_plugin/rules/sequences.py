@@ -9,10 +9,11 @@ from itertools import combinations
 
 from bioclip_core.classify import Candidate
 from bioclip_plugin.contracts.rule import EventKey, Rule, Subject
+from bioclip_plugin.items.deployments import Membership
+from bioclip_plugin.items.finding_deployments import Deployments
 from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.items.time_zones import in_zone, zone_of
-
-_NOWHERE = "memory:"  # an image without a name: only a serial number could tell its camera
+from bioclip_plugin.items.metadata import is_time_lapse
+from bioclip_plugin.items.time_zones import clock_doubt, in_zone, is_named_zone, zone_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ class SequenceSettings:
 class Sequences(Rule):
     """Groups images into events and answers each event once, from the mean of its logits.
 
-    An item's own ``sequence`` is its event. Otherwise an event is of one camera: the deployment with the camera's serial
-    number (or the folder, for a camera without one); without a deployment, the folder with the serial number. An item
-    without a time is an event by itself.
+    An item's own ``sequence`` is its event. Otherwise an event is of one camera of a deployment, as
+    :class:`~bioclip_plugin.items.finding_deployments.Deployments` answers it. An item without a time and a time-lapse image,
+    which no animal triggered, are events by themselves.
 
     All classified regions of an event are answered together, each with the same weight. Two boxes of *one* image cannot be
     one animal, so where two such boxes have answers of their own that exclude each other, the event holds several taxa: then
@@ -45,19 +46,29 @@ class Sequences(Rule):
     """
 
     name = "sequences"
+    version = 2  # deployments, and folders that cameras make
     description = "Images of one camera with short pauses are one event; its features are pooled and answered anew."
     order = 0
     settings_type = SequenceSettings
     groups = True
 
     def event_key(self, item: MediaItem) -> EventKey | None:
-        moment = item.captured_at
+        moment, member = item.captured_at, _member(item)
         if item.sequence:
-            group = "\x1f".join(("sequence", item.deployment or "", item.sequence))
+            group = "\x1f".join(("sequence", member.deployment if member.is_named else "", item.sequence))
             return EventKey(group, self._seconds(moment)[0] if moment else None, None)
-        if moment is None or (not item.deployment and item.uri.startswith(_NOWHERE)):
+        if moment is None and "video_seconds" in item.metadata:
+            return EventKey("\x1f".join(("video", item.uri)), float(item.metadata["video_seconds"]), None)
+        if moment is None or not member.group or is_time_lapse(item):
             return None
-        return EventKey("\x1f".join(("camera", *_camera(item))), *self._seconds(moment))
+        return EventKey(
+            "\x1f".join(("camera", "named" if member.is_named else "", *member.group)), *self._seconds(moment)
+        )
+
+    def doubt(self, item: MediaItem) -> str:
+        if item.captured_at is None or item.captured_at.tzinfo is not None:
+            return ""
+        return clock_doubt(in_zone(item.captured_at, self.settings.time_zone))
 
     def joins(self, last: EventKey, key: EventKey, count: int) -> bool:
         if count >= self.settings.most:
@@ -67,10 +78,9 @@ class Sequences(Rule):
         return bool(key.at_s - last.at_s <= self.settings.gap)
 
     def event_name(self, item: MediaItem) -> str:
-        if item.sequence:
-            return item.sequence
-        moment = item.captured_at.isoformat() if item.captured_at else ""
-        return "/".join(part.rstrip("/\\") for part in _camera(item) if part) + "@" + moment
+        if item.sequence or item.captured_at is None:
+            return item.sequence or item.uri
+        return "/".join(filter(None, _member(item).group)) + "@" + item.captured_at.isoformat()
 
     def pools(self, event: Sequence[Subject]) -> list[list[int]]:
         # The decision so far is the consensus of each region's own answer.
@@ -83,21 +93,21 @@ class Sequences(Rule):
         pools = _by_taxon(named) if holds_several else [list(named)]
         return [pool for pool in pools if len(pool) > 1]
 
-    def _seconds(self, moment: datetime) -> tuple[float, bool]:
-        """Return the time to order by, and whether its zone is known; wall time of an unknown zone counts as UTC."""
+    def _seconds(self, moment: datetime) -> tuple[float, bool, float | None]:
+        """Return the time to order by, whether its zone is known, and the time of the camera's clock if a named zone was added.
+
+        Wall time of an unknown zone counts as UTC.
+        """
         moment = in_zone(moment, self.settings.time_zone)
-        aware = moment.tzinfo is not None
-        return (moment if aware else moment.replace(tzinfo=UTC)).timestamp(), aware
+        wall_s = moment.replace(tzinfo=UTC).timestamp()
+        if moment.tzinfo is None:
+            return wall_s, False, None
+        return moment.timestamp(), True, wall_s if is_named_zone(moment.tzinfo) else None
 
 
-def _camera(item: MediaItem) -> tuple[str, str]:
-    """Return what distinguishes one camera's stream of images from others'.
-
-    Some makers give all their cameras one serial number, so it is never used alone.
-    """
-    folder = item.uri[: max(item.uri.rfind("/"), item.uri.rfind("\\")) + 1]
-    serial = str(item.metadata.get("camera_serial_number") or "")
-    return (item.deployment, serial or folder) if item.deployment else (folder, serial)
+def _member(item: MediaItem) -> Membership:
+    """Return the deployment of an item; of an item outside a run, by itself alone."""
+    return item.membership or Deployments(lambda: [item]).of(item)
 
 
 def _by_taxon(named: dict[int, Candidate | None]) -> list[list[int]]:

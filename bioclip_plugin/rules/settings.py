@@ -13,8 +13,11 @@ from typing import Any, get_args, get_type_hints
 from bioclip_core.errors import UsageError
 from bioclip_core.options import check_options
 from bioclip_plugin.contracts.rule import Rule, setting_name
+from bioclip_plugin.items.deployment_options import DeploymentOptions
 
 CONSENSUS_VERSION = 1
+_CLOCKS = {"time_zone": None, "video_clock": "utc"}
+"""Settings of a listing that change times, with their defaults."""
 
 _NEXT = re.compile(r",(?=[a-z_]+=)")  # a comma inside the name of a file does not separate settings
 
@@ -105,16 +108,31 @@ def _value(where: str, text: str, hint: Any) -> Any:
 
 
 def rule_settings(
-    answer_id: str, threshold: float, rules: Sequence[Rule], sources: Sequence[str] | None = None
+    answer_id: str,
+    threshold: float,
+    rules: Sequence[Rule],
+    sources: Sequence[str] | None = None,
+    listing: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the settings that determine a run's decisions; their hash is the ``rule_id``.
 
     Args:
         sources: of the run. Which images make an event depends on what was listed, so they are part of the settings with a
             rule that groups; without one, equal regions are decided once for all runs.
+        listing: of the run: its settings, among which are those of deployments and clocks.
+
+    Raises:
+        UsageError: if the table of deployments cannot be read.
     """
     consensus = {"name": "consensus", "version": CONSENSUS_VERSION, "threshold": threshold}
-    settings = {"answer_id": answer_id, "rules": [consensus, *(rule.identity() for rule in rules)]}
-    if sources is not None and any(rule.groups for rule in rules):
+    settings: dict[str, Any] = {"answer_id": answer_id, "rules": [consensus, *(rule.identity() for rule in rules)]}
+    groups, listing = any(rule.groups for rule in rules), listing or {}
+    deployments = DeploymentOptions.from_settings(listing).identity() if rules else {}
+    if sources is not None and (groups or deployments):
         settings["sources"] = list(sources)
+    if deployments:
+        settings["deployments"] = deployments
+    clocks = {name: listing[name] for name, default in _CLOCKS.items() if listing.get(name, default) != default}
+    if groups and clocks:  # times with and without a zone, and those of videos, decide which images are one event
+        settings["clocks"] = clocks
     return settings

@@ -20,7 +20,7 @@ from bioclip_core.images.decoding import decode_regions, prepare
 from bioclip_plugin.items.answers import Answer, Failure
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Unlisted, place_of
 from bioclip_plugin.items.strange_times import StrangeTimes
-from bioclip_plugin.items.time_zones import in_zone
+from bioclip_plugin.items.time_zones import clock_doubt, in_zone
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.tasks import (
     RegionWork,
@@ -69,8 +69,9 @@ class Pipeline:
             rehash: read every file again and recognise it by its bytes, instead of by size and modification time.
             classify: False stops at features.
             on_stored: called after each committed batch, on the writer's thread.
-            findings: counts the times of cameras that cannot be right.
+            findings: counts times of cameras that cannot be right, and local times that do not exist or occur twice.
         """
+        self._findings = findings
         self._engine = engine
         self._strange = StrangeTimes(findings if findings is not None else Findings())
         self._kept = (store, run) if store is not None and run is not None else None
@@ -226,13 +227,16 @@ class Pipeline:
         """Return an item with its camera's time in the zone of the run, and count a time that cannot be right."""
         if listed.captured_at is None and item.captured_at is not None:
             self._strange.check(item.captured_at, "camera", lambda: item.uri)
-        return self._zoned(item)
+        return self._zoned(item) if listed.captured_at is None else item
 
     def _zoned(self, item: MediaItem) -> MediaItem:
         """Return the item with a time without an offset put into the zone of the run."""
         if self._time_zone is None or item.captured_at is None:
             return item
-        return replace(item, captured_at=in_zone(item.captured_at, self._time_zone))
+        moment = in_zone(item.captured_at, self._time_zone)
+        if self._findings is not None and (doubt := clock_doubt(moment)):
+            self._findings.add(doubt, f"{item.uri}: {moment.replace(tzinfo=None).isoformat()}")
+        return replace(item, captured_at=moment)
 
     def _opened(self, item: MediaItem) -> Image.Image | None:
         """Return the image of an item that a plugin opens: a frame of a video, a RAW file."""

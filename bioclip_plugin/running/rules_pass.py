@@ -9,7 +9,7 @@ In memory are one batch of events (some 500 images with their answers), weights 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 
 from bioclip_core.classify import Candidate, consensus_of
 from bioclip_core.errors import BioclipError, PluginError, StoreError
+from bioclip_core.findings import Findings
 from bioclip_core.progress import Progress
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
+from bioclip_plugin.contracts.run_deployments import deciding_deployments
+from bioclip_plugin.items.finding_deployments import Deployments
 from bioclip_plugin.items.media import MediaItem, Place, place_of
 from bioclip_plugin.items.verdicts import VERDICTS
 from bioclip_plugin.running.engine import Engine
-from bioclip_plugin.running.rules_events import EventOrder, mixed_error
+from bioclip_plugin.running.rules_events import EventOrder, mixed_note
 from bioclip_plugin.running.rules_probabilities import Probabilities, Weighing
 from bioclip_plugin.running.rules_summary import Applied, same_answer
 from bioclip_plugin.store.reading import uncollected
@@ -81,8 +84,15 @@ def apply_rules(
     level = str(settings.get("rank", "species"))
     level = "label" if level == "species" and "words" in settings else level
     threshold = float(run.rule_settings["rules"][0]["threshold"])
-    applied = Pass(deciding, rules, probabilities, threshold=threshold, level=level).apply(progress)
-    applied.notes = notes
+    deployments, findings = None, Findings()
+    if any(rule.groups for rule in rules) or "deployments" in run.rule_settings:
+        deployments = deciding_deployments(store, run)
+        deployments.survey(findings)
+    a_pass = Pass(
+        deciding, rules, probabilities, threshold=threshold, level=level, deployments=deployments, findings=findings
+    )
+    applied = a_pass.apply(progress)
+    applied.notes = [*notes, *applied.notes, *findings.lines()]
     return applied
 
 
@@ -97,6 +107,8 @@ class Pass:
         *,
         threshold: float,
         level: str,
+        deployments: Deployments | None = None,
+        findings: Findings | None = None,
     ) -> None:
         """Set up.
 
@@ -105,7 +117,11 @@ class Pass:
             probabilities: None if no rule weighs or groups.
             threshold: the run's, for the consensus.
             level: the requested rank.
+            deployments: of the run; None if no rule needs them.
+            findings: where doubtful times are reported.
         """
+        self._deployments, self._findings = deployments, findings
+        self._order: EventOrder | None = None
         self._deciding = deciding
         self._grouping = next((rule for rule in rules if rule.groups), None)
         self._deciders = [rule for rule in rules if type(rule).decide is not Rule.decide]
@@ -120,36 +136,37 @@ class Pass:
             progress: called with the images done and with all of them.
 
         Raises:
-            UsageError: for times of one camera with and without a zone.
             StoreError: where features are needed and not stored.
         """
         applied = Applied()
-        for total, batch in self._batches():
+        for total, batch in self._batches(applied):
             with uncollected():
                 self._decide(batch, applied)
             if progress is not None:
                 progress(applied.images, total)
         return applied
 
-    def _batches(self) -> Iterator[tuple[int, list[list[int]]]]:
+    def _batches(self, applied: Applied) -> Iterator[tuple[int, list[list[int]]]]:
         """Yield the number of all images, and events by the numbers of their images, enough for one transaction."""
         if self._grouping is None:
             total = self._deciding.count_images()
             yield from ((total, batch) for batch in _bundled([number] for number in self._deciding.open_images()))
             return
-        with EventOrder(self._grouping) as order:
-            order.fill(self._deciding.stamps())
-            mixed = order.mixed()
-            if mixed is not None:
-                aware, naive = self._deciding.images(mixed)
-                raise mixed_error(self._grouping.name, aware.item.uri, naive.item.uri)
+        with EventOrder(self._grouping, self._findings) as order:
+            self._order = order
+            stamps = self._deciding.stamps()
+            order.fill(replace(stamp, item=self._completed(stamp.item)) for stamp in stamps)
+            if mixed := order.mixed():
+                aware, naive = self._deciding.images(mixed[0][1:])
+                applied.notes.append(mixed_note(self._grouping.name, mixed, aware.item.uri, naive.item.uri))
             for decided in order.decided():  # a pass that is killed now leaves the rest of the camera undecided
                 self._deciding.reopen(decided)
             total = order.count()
             yield from ((total, batch) for batch in _bundled(order.events()))
 
     def _decide(self, events: list[list[int]], applied: Applied) -> None:
-        images = iter(self._deciding.images([number for event in events for number in event]))
+        numbers = [number for event in events for number in event]
+        images = (replace(image, item=self._completed(image.item)) for image in self._deciding.images(numbers))
         cases: list[_Case] = []
         for event in events:
             members = [next(images) for _ in event]
@@ -173,6 +190,10 @@ class Pass:
             answered, Subject(item, answered.stored.region, own, own, self._level, self._threshold, first), first
         )
 
+    def _completed(self, item: MediaItem) -> MediaItem:
+        """Return an image with its deployment, and with the time and place that the table of deployments gives it."""
+        return self._deployments.completed(item) if self._deployments is not None else item
+
     def _consensus(self, by_rank: Mapping[str, Sequence[Candidate]]) -> Ruling:
         found = consensus_of(by_rank, self._threshold)
         return Ruling("taxon", found) if found is not None else Ruling("unknown")
@@ -181,7 +202,8 @@ class Pass:
 
     def _pool(self, item: MediaItem, cases: list[_Case], applied: Applied) -> None:
         """Name the event of these regions, which began with ``item``, and group those that are answered together."""
-        if self._grouping is None or self._grouping.event_key(item) is None:
+        key = self._grouping.event_key(item) if self._grouping is not None else None
+        if self._grouping is None or key is None or (self._order is not None and self._order.is_mixed(key.group)):
             return
         applied.events += 1
         name = self._grouping.event_name(item)

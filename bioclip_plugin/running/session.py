@@ -19,6 +19,8 @@ from bioclip_core.progress import Progress
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.answers import Answer, Failure
+from bioclip_plugin.items.deployment_options import DeploymentOptions
+from bioclip_plugin.items.deployment_tables import DeploymentTable
 from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.rules.settings import rule_settings
@@ -130,24 +132,33 @@ class Session:
         for answer, rows in Pipeline(self.engine, classify=False).features(map(item_of_image, items)):
             yield Embedded(answer.item, np.stack(rows) if rows and answer.failure is None else None, answer.failure)
 
-    def begin_run(self, sources: Sequence[str], listing: ListingOptions | None = None) -> Run:
+    def begin_run(
+        self,
+        sources: Sequence[str],
+        listing: ListingOptions | None = None,
+        deployments: DeploymentOptions | None = None,
+    ) -> Run:
         """Begin the run over these sources, or continue it.
 
         Args:
             sources: the addresses as given.
             listing: options for the sources, kept with the settings of the run.
+            deployments: options that say which deployment an image belongs to, for the rules; kept likewise.
 
         Raises:
-            UsageError: if the Session was opened without a store.
+            UsageError: if the Session was opened without a store, or the table of deployments cannot be used.
         """
         if self.store is None:
             raise UsageError("this Session is without a store; open it with store=... to begin a run")
-        ids = self.engine.identities
-        rules = rule_settings(ids.answer_id, self.request.threshold, self.engine.rules, sources)
+        ids, options = self.engine.identities, deployments or DeploymentOptions()
+        if options.deployments is not None:
+            DeploymentTable(options.deployments)  # a faulty table is reported before any image is read
+        settings = {**(listing.settings() if listing else {}), **options.settings()}
+        rules = rule_settings(ids.answer_id, self.request.threshold, self.engine.rules, sources, settings)
         return self.store.begin_run(
             RunPlan(
                 sources=tuple(sources),
-                settings={**self.request.settings(), **(listing.settings() if listing else {})},
+                settings={**self.request.settings(), **settings},
                 feature_id=ids.feature_id,
                 feature_settings=ids.feature_settings,
                 dimension=self.engine.dimension,
@@ -162,7 +173,7 @@ class Session:
     def pipeline(
         self, run: Run, *, repeat_done: bool = True, rehash: bool = False, findings: Findings | None = None
     ) -> Pipeline:
-        """Return the pipeline of a run that :meth:`begin_run` gave; ``findings`` counts the times of cameras that cannot be right."""
+        """Return the pipeline of a run that :meth:`begin_run` gave; ``findings`` counts times that cannot be right."""
         return Pipeline(
             self.engine,
             self.store,
@@ -195,7 +206,7 @@ class Session:
             progress: called with the images done and with all of them; None: a line is logged every few seconds.
 
         Raises:
-            UsageError: without a store, and for times of one camera with and without a zone.
+            UsageError: without a store, and if the table of deployments is gone or is not the one that the run began with.
             StoreError: where a rule needs features and none are stored.
         """
         from bioclip_plugin.running.rules_pass import apply_rules

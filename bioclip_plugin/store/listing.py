@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, select, tuple_, update
 
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
@@ -149,7 +149,11 @@ def update_media(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> N
         return
     table = schema.media
     names = [name for name in rows[0] if name != "media"]
-    values = {name: func.coalesce(bindparam("new_" + name, type_=table.c[name].type), table.c[name]) for name in names}
+    new = {name: bindparam("new_" + name, type_=table.c[name].type) for name in names}
+    values: dict[str, Any] = {name: func.coalesce(new[name], table.c[name]) for name in names}
+    if "captured_at" in new:  # the offset belongs to the time
+        offset = new["utc_offset_minutes"]
+        values["utc_offset_minutes"] = case((new["captured_at"].is_not(None), offset), else_=table.c.utc_offset_minutes)
     connection.execute(
         update(table).where(table.c.id == bindparam("number")).values(values),
         [{"number": row["media"], **{"new_" + name: row[name] for name in names}} for row in rows],

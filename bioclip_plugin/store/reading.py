@@ -38,6 +38,7 @@ from bioclip_plugin.store.records import (
 from bioclip_plugin.store.taxa import TaxonCache, rank_code
 
 PAGE = 500  # items read at a time: 500 × 11 candidates are a few megabytes
+LISTED_PAGE = 2_000  # items without results
 
 
 Ranks = Collection[str] | None
@@ -107,6 +108,20 @@ def page_of_items(
             item = item_of_values(values, boxes, detected=stated is not None)
             items.append(StoredItem(item, ITEM_STATUSES[status], failed.get(number), stored))
         return items, rows[-1].position if rows else after
+
+
+def page_of_listed(connection: Connection, run: Run, after: int) -> tuple[list[MediaItem], int]:
+    """Return the next items of the listing after a position without regions and results, and the position of the last one."""
+    listed, media = schema.listing.c, schema.media
+    query = (
+        select(listed.position, *(media.c[name] for name in MEDIA))
+        .join(schema.listing, listed.media == media.c.id)
+        .where(listed.run == run.id, listed.position > after)
+        .order_by(listed.position)
+        .limit(LISTED_PAGE)
+    )
+    rows = connection.execute(query).all()
+    return [item_of_values(values) for _, *values in rows], rows[-1].position if rows else after
 
 
 def _failures(connection: Connection, run: Run, media: Iterable[int]) -> dict[int, Failure]:

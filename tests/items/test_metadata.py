@@ -150,7 +150,14 @@ def test_a_reconyx_maker_note_gives_the_place_in_the_burst_the_temperature_and_t
         event_number=65_543,
         temperature_c=-10,
         moon_phase="full moon",
+        capture_method="activityDetection",
     )
+
+
+def test_a_reconyx_image_at_a_set_time_is_a_time_lapse_image() -> None:
+    note = hyperfire().replace(struct.pack("<H", ord("M")), struct.pack("<H", ord("T")), 1)
+    found = read_metadata(jpeg({MAKE: "RECONYX"}, {MAKER_NOTE: note}))
+    assert found.capture_method == "timeLapse"
 
 
 def test_a_maker_note_that_is_cut_short_leaves_the_rest_of_the_exif() -> None:

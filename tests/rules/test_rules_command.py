@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from rules_samples import GREEN, NOON, RED, World, names, photo
 
+from bioclip_core.errors import PluginError
 from bioclip_plugin.cli import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_USAGE, run
 from bioclip_plugin.store import Store
 
@@ -101,42 +102,48 @@ def test_json_lines_come_after_the_rules_with_their_decisions(bioclip: Call, wor
     assert rows[2]["decision"]["trail"][0]["from"] == "Canis aureus"
 
 
-def test_times_with_and_without_a_zone_leave_the_run_failed_with_all_answers_stored(
+def with_offset(path: Path) -> None:
+    """Write an image whose camera states the offset of its clock."""
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0x9003: NOON.strftime("%Y:%m:%d %H:%M:%S"), 0x9011: "+02:00"})
+    Image.new("RGB", (16, 16), RED).save(path, exif=exif)
+
+
+def test_times_with_and_without_a_zone_leave_their_camera_out_of_the_events_and_no_other(
     bioclip: Call, world: World, photos: Path
 ) -> None:
-    image = Image.new("RGB", (16, 16), RED)
-    exif = image.getexif()
-    exif[0x0132] = NOON.strftime("%Y:%m:%d %H:%M:%S")
-    exif.get_ifd(0x8769)[0x9003] = NOON.strftime("%Y:%m:%d %H:%M:%S")
-    exif.get_ifd(0x8769)[0x9011] = "+02:00"
-    image.save(photos / "e.png", exif=exif)
-    code, out, said = classify(bioclip, world, "--rule", "sequences")
-    assert code == EXIT_USAGE
-    assert "has a time zone and that of photos/" in said
-    assert "All answers are stored. Continue the rules with: bioclip-plugin rules apply --run 1" in out
+    shutil.copytree(photos, photos / "other")
+    with_offset(photos / "e.jpg")
+    code, out, _ = classify(bioclip, world, "--rule", "sequences")
+    assert code == EXIT_DONE
+    assert "5 images of 1 cameras are in no event" in out
+    assert "(the first: photos/e.jpg has one, photos/a.png has none)" in out
+    assert "sequences:time_zone=+03:00" in out
     with Store.open(world.store) as store:
-        assert store.run().status == "failed"
-        assert store.summary(store.run()).done == 5
-    assert apply_rules(bioclip, world, "--rule", "sequences:time_zone=Europe/Brussels")[0] == EXIT_DONE
+        events = {item.item.uri: item.regions[0].decision.event for item in store.items_of(store.run())}  # type: ignore[union-attr]
+        assert store.run().status == "finished"
+    assert [uri for uri, event in events.items() if event] == [f"photos/other/{name}.png" for name in "abcd"]
+    code, out, _ = apply_rules(bioclip, world, "--rule", "sequences:time_zone=Europe/Brussels")
+    assert (code, "in no event" in out) == (EXIT_DONE, False)
 
 
 @pytest.mark.parametrize("name", ["results.db", "my results.db"])
-def test_the_command_to_continue_names_the_store_and_the_error_says_what_to_change(
-    bioclip: Call, world: World, photos: Path, name: str
+def test_the_command_to_continue_names_the_store(
+    bioclip: Call, world: World, photos: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert photos.is_dir()
     world.store = world.folder / name
-    exif = Image.Exif()
-    exif.get_ifd(0x8769).update({0x9003: NOON.strftime("%Y:%m:%d %H:%M:%S"), 0x9011: "+02:00"})
-    Image.new("RGB", (16, 16), RED).save(photos / "e.jpg", exif=exif)
-    _, out, said = classify(bioclip, world, "--rule", "sequences:gap=120")
+
+    def broken(*_: object) -> None:
+        raise PluginError("it broke")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bioclip_plugin.rules.sequences.Sequences.event_key", broken)
+        _, out, _ = classify(bioclip, world, "--rule", "sequences:gap=120")
     printed = next(line for line in out.splitlines() if "Continue the rules with: bioclip-plugin " in line)
     again = shlex.split(printed.partition("bioclip-plugin ")[2])
     assert again[:4] == ["rules", "apply", "--run", "1"]
-    code, _, same = bioclip(*again)
-    assert (code, same) == (EXIT_USAGE, said)
-    assert "in a --rule of `bioclip-plugin rules apply`" in said
-    assert "sequences:time_zone=" in said
-    code, out, _ = bioclip(*again, "--rule", "sequences:gap=120,time_zone=Europe/Brussels")
+    code, out, _ = bioclip(*again)
     assert code == EXIT_DONE
     following = next(line for line in out.splitlines() if line.startswith("Next: "))
     assert bioclip(*shlex.split(following)[2:])[0] == EXIT_DONE

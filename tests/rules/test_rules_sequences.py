@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,15 +143,57 @@ def test_people_and_empty_images_belong_to_the_event_and_are_not_pooled(world: W
     assert {decision.event for decision in decisions if decision} == {"site@2024-05-01T12:00:00"}
 
 
-def test_times_with_and_without_a_zone_of_one_camera_are_refused_by_name_until_a_zone_is_given(world: World) -> None:
-    items = [photo("a.jpg", RED), photo("b.jpg", RED, captured_at=(NOON + timedelta(seconds=30)).replace(tzinfo=UTC))]
-    session = world.session("sequences")
-    list(session.classify_stream(items))
-    with pytest.raises(UsageError, match=r"b\.jpg has a time zone and that of a\.jpg has none.*sequences:time_zone="):
-        session.apply_rules()
-    assert all(decision is not None and not decision.trail for decision in world.decisions())
-    assert events(world, *items, rule="sequences:time_zone=+00:00") == [[0, 1]]
-    assert events(world, *items, rule="sequences:time_zone=Africa/Nairobi") == [[0], [1]]
+def test_times_with_and_without_a_zone_leave_only_their_camera_out_until_a_zone_is_given(world: World) -> None:
+    items = [
+        photo("a.jpg", RED),
+        photo("b.jpg", RED, captured_at=(NOON + timedelta(seconds=30)).replace(tzinfo=UTC)),
+        photo("c.jpg", RED, deployment="sound"),
+        photo("d.jpg", RED, deployment="sound", after_s=30),
+    ]
+    with world.session("sequences") as session:
+        list(session.classify_stream(items))
+        applied = session.apply_rules()
+    assert applied.notes[0].startswith("sequences: 2 images of 1 cameras are in no event")
+    assert "(the first: b.jpg has one, a.jpg has none)" in applied.notes[0]
+    assert [decision.event for decision in world.decisions() if decision] == [
+        None,
+        None,
+        *["sound@2024-05-01T12:00:00"] * 2,
+    ]
+    assert events(world, *items[:2], rule="sequences:time_zone=+00:00") == [[0, 1]]
+    assert events(world, *items[:2], rule="sequences:time_zone=Africa/Nairobi") == [[0], [1]]
+
+
+def test_a_time_lapse_image_is_in_no_event_of_the_images_around_it(world: World) -> None:
+    lapse: dict[str, Any] = {"captureMethod": "timeLapse"}
+    reconyx = {"capture_method": "timeLapse"}
+    items = [
+        photo("a", RED), photo("b", RED, after_s=5, metadata=lapse), photo("c", RED, after_s=10),
+        photo("d", RED, after_s=15, metadata={"camtrap_media": lapse}), photo("e", RED, after_s=20, metadata=reconyx),
+    ]  # fmt: skip
+    assert events(world, *items) == [[0, 2], [1], [3], [4]]
+
+
+def test_the_frames_of_a_video_without_a_time_are_one_event(world: World) -> None:
+    frames = [photo("v.avi", RED, after_s=None, frame=10 * n, metadata={"video_seconds": float(n)}) for n in range(3)]
+    assert events(world, photo("a.jpg", RED), *frames) == [[0], [1, 2, 3]]
+
+
+def test_the_hour_that_the_clocks_skip_or_repeat_keeps_the_order_of_the_camera(world: World) -> None:
+    zone = "sequences:time_zone=Europe/Brussels,gap=60"
+    spring = datetime(2024, 3, 31, 1, 59, 30)  # 2 o'clock was 3 o'clock, which this camera did not know
+    items = [photo(name, RED, captured_at=spring + timedelta(seconds=40 * n)) for n, name in enumerate("abcd")]
+    assert events(world, *items, rule=zone) == [[0, 1, 2, 3]]
+    autumn = datetime(2024, 10, 27, 2, 59, 30)
+    items = [photo(f"x{n}", RED, captured_at=autumn + timedelta(seconds=40 * n)) for n in range(4)]
+    zone += ",most=999"  # another run
+    with world.session(zone) as session:
+        list(session.classify_stream(items))
+        (note,) = session.apply_rules().notes
+    assert "local times occur twice in Europe/Brussels" in note
+    assert "such as +01:00" in note
+    assert "x0: 2024-10-27 02:59:30" in note
+    assert len({decision.event for decision in world.decisions() if decision}) == 1
 
 
 def test_times_of_different_offsets_are_compared_as_moments() -> None:

@@ -48,7 +48,8 @@ class CamtrapDpSource:
     ``filePath`` is relative to the descriptor. For a file on the web a file beside the package is used
     (``media/FILENAME`` or ``FILENAME``); nothing is fetched, so without such a file it is listed as missing. Boxes of
     observations of one image become regions; those of people and vehicles are kept and not classified. The sequence is
-    the event that the image's observations name, else the event of its deployment that includes its time.
+    the event that the image's observations name, else the event of its deployment that includes its time; time-lapse images
+    belong to events by their own observations only.
 
     Only the deployments are in memory. Observations are read once and kept in a database in a temporary file.
     """
@@ -104,7 +105,10 @@ def _item(
         path=file.path,
         **facts,
         deployment=deployment,
-        sequence=index.event(name, deployment, facts["captured_at"]),
+        # The span of an event says nothing about a time-lapse image within it.
+        sequence=index.event(
+            name, deployment, None if values.get("captureMethod") == "timeLapse" else facts["captured_at"]
+        ),
         regions=index.regions(name),
         metadata=media_metadata(values, package, deployments),
     )

@@ -37,8 +37,10 @@ from bioclip_plugin.formats.camtrap_dp.write_observations import (
     machine_observations,
 )
 from bioclip_plugin.formats.camtrap_dp.write_survey import Survey
+from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 from bioclip_plugin.items.deployments import stamp
 from bioclip_plugin.items.media import Region
+from bioclip_plugin.items.metadata import capture_method_of
 from bioclip_plugin.store.records import Review, StoredItem, asked_level
 
 _PEOPLE = frozenset({"person", "people", "human"})  # categories of detectors
@@ -57,7 +59,7 @@ class CamtrapDpExporter:
     folder = True
     options = frozenset(
         {
-            "time_zone", "coordinate_precision", "deployments", "base_folder", "title", "contributor", "licence",
+            *DEPLOYMENT_SETTINGS, "time_zone", "coordinate_precision", "base_folder", "title", "contributor", "licence",
             "show_people", "top",
         }
     )  # fmt: skip
@@ -130,7 +132,7 @@ class _Writer:
                 self._skip(frame, "export", fault)
         if fault:
             return
-        deployment, event = medium.deployment(self._survey.table), medium.first.item.sequence or ""
+        deployment, event = medium.deployment, medium.first.item.sequence or ""
         place = RowPlace(
             deployment, medium.media_cells.get("mediaID") or made_id("media", path), self._span(medium), event
         )
@@ -145,7 +147,7 @@ class _Writer:
         """Return why the table of media cannot have a medium; empty if it can."""
         if medium.is_listed_only:
             return "it could not be listed"
-        if medium.moment() is None and medium.deployment(self._survey.table) not in self._survey.deployments:
+        if medium.moment() is None and medium.deployment not in self._survey.deployments:
             return "neither its time nor its deployment is known; Camtrap DP requires that"
         return path_fault(path)
 
@@ -153,7 +155,7 @@ class _Writer:
         """Return the time of recording as a span: the whole time of its deployment if it is unknown."""
         moment = medium.moment(frame) or medium.moment()
         if moment is None:
-            deployment = self._survey.deployments[medium.deployment(self._survey.table)]  # checked by _fault
+            deployment = self._survey.deployments[medium.deployment]  # checked by _fault
             self._timeless.add(deployment.name)
             return deployment.starts, deployment.ends
         return moment, moment
@@ -215,7 +217,7 @@ class _Writer:
         events |= {str(review.details.get("eventID", "")) for review in medium.reviews}
         has_people = has_people or bool(events & self._survey.people_events)
         is_public = cells.get("filePublic", "true").lower() in ("true", "1") and (options.show_people or not has_people)
-        method = cells.get("captureMethod", "")
+        method = capture_method_of(medium.first.item)
         method = method if method in TABLES["media"]["captureMethod"].allowed else ""
         self._capture_methods |= {method} - {""}
         return {

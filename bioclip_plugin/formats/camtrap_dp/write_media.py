@@ -33,7 +33,7 @@ _TYPES = {
 }  # fmt: skip
 _WRITTEN_BY_THE_CAMERA = (
     "camera_make", "camera_model", "camera_serial_number", "sequence_number", "sequence_length", "event_number", "temperature_c",
-    "moon_phase",
+    "moon_phase", "capture_method",
 )  # fmt: skip
 
 
@@ -63,14 +63,17 @@ class Medium:
         failure = self.first.failure
         return failure is not None and failure.stage == "list" and not self.media_cells
 
-    def deployment(self, known: Collection[str]) -> str:
-        """Return its deployment: the stated one, else the known one of its folder's name, else the only known one."""
-        if name := self.media_cells.get("deploymentID") or self.first.item.deployment:
-            return name
-        folder = PurePosixPath(self.uri.replace("\\", "/")).parent.name
-        if folder in known:
-            return folder
-        return next(iter(known)) if len(known) == 1 else ""
+    @property
+    def deployment(self) -> str:
+        """The name of its deployment."""
+        member = self.first.item.membership
+        return member.deployment if member else self.first.item.deployment or ""
+
+    @property
+    def is_named(self) -> bool:
+        """True if a column, a table or a pattern names its deployment; False if its camera and folder stand for it."""
+        member = self.first.item.membership
+        return member is not None and member.is_named
 
     def moment(self, frame: StoredItem | None = None) -> datetime | None:
         """Return the time of recording (of a frame): naive if the time zone is unknown, None if the time is unknown."""
@@ -157,9 +160,10 @@ def _items(export: Export, ranks: Collection[str]) -> Iterator[tuple[StoredItem,
     for number, item in enumerate(export.store.items_of(export.run, ranks=wanted), start=1):
         if export.on_item:
             export.on_item(number)
-        chosen = export.selection.of(item) if export.selection else item
+        whole = export.completed(item)
+        chosen = export.selection.of(whole) if export.selection else whole
         if chosen is not None:
-            yield item, chosen
+            yield whole, chosen
 
 
 def stated(metadata: Sequence[Mapping[str, Any]], key: str) -> dict[str, str]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time
-from pathlib import Path
 
 from bioclip_core.cells import column_name, day_of
 from bioclip_core.errors import UsageError
@@ -22,8 +19,7 @@ from bioclip_plugin.items.time_zones import in_zone, moment_in
 from bioclip_plugin.store.records import Review
 
 _NEEDED = ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd")
-"""Columns that the table must have; other columns of Camtrap DP's table are used if present."""
-_LARGEST = 64 << 20
+"""Columns of Camtrap DP that the table should have; its other columns are used if present."""
 _SHOWN = 20
 _FROM_MEDIA = "Start and end are the times of the first and the last image, the place is that of the images."
 
@@ -36,6 +32,8 @@ class _Seen:
     first: datetime | None = None
     last: datetime | None = None
     place: tuple[float, float] | None = None
+    is_named: bool = True
+    example: str = ""
     cells: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -49,8 +47,7 @@ class Survey:
             UsageError: if a time zone or deployments are missing, with the option to give.
         """
         options = export.options
-        self.table = _read_table(options.deployments, options.time_zone) if options.deployments else {}
-        """Deployments of the user's table, which folders may be called after."""
+        self._rows = {row.name: row for row in export.deployments.table.rows} if export.deployments.table else {}
         self.packages: dict[str, str] = {}
         """Titles of the packages that media came from, by the packages' identifiers."""
         self.people_events: set[str] = set()
@@ -71,12 +68,9 @@ class Survey:
         self._refuse_if_incomplete()
         self.base = self._folder or "" if options.base_folder is None else os.fspath(options.base_folder)
         """Folder that paths are relative to."""
-        others = {
-            name: _deployment_of(name, seen, options.time_zone)
-            for name, seen in self._seen.items()
-            if name not in self.table
-        }
-        self.deployments = dict(sorted({**self.table, **others}.items()))
+        names = sorted({*self._seen, *self._rows})
+        found = ((name, self._deployment(name, export)) for name in names)
+        self.deployments = {name: deployment for name, deployment in found if deployment is not None}
         """All deployments of the export, by name."""
 
     def _add(self, medium: Medium) -> None:
@@ -84,7 +78,7 @@ class Survey:
             self._add_folder(folder_above(medium.uri))
         if identifier := medium.package.get("id") or medium.package.get("name"):
             self.packages.setdefault(identifier, medium.package.get("title", ""))
-        moment, name = medium.moment(), medium.deployment(self.table)
+        moment, name = medium.moment(), medium.deployment
         if moment is None:
             return  # it is skipped or gets its deployment's time when it is written
         if moment.tzinfo is None:
@@ -101,7 +95,8 @@ class Survey:
         if seen.place is None and place.latitude is not None and place.longitude is not None:
             seen.place = (place.latitude, place.longitude)
         seen.cells = seen.cells or cells
-        if cells and cells != seen.cells and name not in self.table:
+        seen.is_named, seen.example = medium.is_named, seen.example or medium.uri
+        if cells and cells != seen.cells and name not in self._rows:
             raise UsageError(
                 f"two packages have a deployment {name!r} and describe it differently (the second: {medium.uri}): classify and "
                 "export them one by one, or give a row for it with --deployments"
@@ -130,13 +125,17 @@ class Survey:
                 f"{self._naive.total():,} images have a time without an offset from UTC (the first: {next(iter(self._naive))}): "
                 "give the time zone of their cameras' clocks with --time-zone, such as Europe/Brussels or +02:00"
             )
+        missing = [name for name in self._seen if self._lacks_place(name)]
+        for name in missing:
+            if not self._seen[name].is_named:
+                self._nameless[self._seen[name].example] += self._seen[name].media
         if self._nameless:
             raise UsageError(
-                f"{self._nameless.total():,} images belong to no deployment (the first: {next(iter(self._nameless))}): classify "
-                "them from a table with a column deploymentID, or keep each camera's images in a folder named after its "
-                f"deployment; given in --deployments are: {', '.join(list(self.table)[:_SHOWN]) or 'none'}"
+                f"{self._nameless.total():,} images belong to no deployment (the first: {next(iter(self._nameless))}): keep each "
+                "camera's images in a folder named after its deployment, say with --deployment-from where the name is, or classify "
+                "them from a table with a column deploymentID; given in --deployments are: "
+                f"{', '.join(list(self._rows)[:_SHOWN]) or 'none'}"
             )
-        missing = [name for name, seen in self._seen.items() if not (name in self.table or seen.cells or seen.place)]
         if missing:
             shown = ", ".join(f"{name} ({self._seen[name].media:,} images)" for name in missing[:_SHOWN])
             more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
@@ -145,15 +144,42 @@ class Survey:
                 f"{', '.join(_NEEDED)} and a row for each of them with --deployments"
             )
 
+    def _lacks_place(self, name: str) -> bool:
+        """True if neither the table, nor the package, nor the images say where a deployment with images is."""
+        row, seen = self._rows.get(name), self._seen[name]
+        return not (seen.place or (row is not None and row.latitude is not None) or (row is None and seen.cells))
+
+    def _deployment(self, name: str, export: Export) -> Deployment | None:
+        """Return a deployment as the table has it, else as its package or its images do; None if it cannot be written."""
+        zone, row, seen = export.options.time_zone, self._rows.get(name), self._seen.get(name)
+        if row is None:
+            return _deployment_of(name, seen, zone) if seen else None
+        cells = {column: (row.cells or {}).get(column_name(column), "") for column in TABLES["deployments"]}
+        of_images = _cells_of_images(name, seen) if seen else {}
+        cells |= {column: of_images[column] for column in _NEEDED if cells[column] in MISSING and column in of_images}
+        table = export.deployments.table
+        where = f"{table.shown if table else 'the table of deployments'}, line {row.line}"
+        if not seen and any(cells[column] in MISSING for column in _NEEDED):
+            export.findings.add("rows without images lack a place or dates and are not written", f"{where}: {name}")
+            return None
+        if row.shift:
+            said = f"Times are those of the camera with a correction of {row.shift.text}."
+            cells["deploymentComments"] = " ".join(filter(None, (cells["deploymentComments"], said)))
+        return _deployment_from(cells, row.zone or zone, where)
+
+
+def _cells_of_images(name: str, seen: _Seen) -> dict[str, str]:
+    """Return the cells of a deployment that its images give."""
+    place = dict(zip(("latitude", "longitude"), (f"{degrees:.7f}" for degrees in seen.place or ()), strict=False))
+    times = {"deploymentStart": seen.first, "deploymentEnd": seen.last}
+    return {"deploymentID": name, **place, **{column: stamp(moment) for column, moment in times.items() if moment}}
+
 
 def _deployment_of(name: str, seen: _Seen, time_zone: str | None) -> Deployment:
     where, cells = f"deployment {name!r}, as its images have it from their package", _without_faults(seen.cells)
     if not cells and seen.place and seen.first and seen.last:
         where = f"deployment {name!r}, as its images have it"
-        cells = {
-            "deploymentID": name, "latitude": f"{seen.place[0]:.7f}", "longitude": f"{seen.place[1]:.7f}",
-            "deploymentStart": stamp(seen.first), "deploymentEnd": stamp(seen.last), "deploymentComments": _FROM_MEDIA,
-        }  # fmt: skip
+        cells = {**_cells_of_images(name, seen), "deploymentComments": _FROM_MEDIA}
     return _deployment_from(cells, time_zone, f"{where} (a row for it in --deployments takes precedence)")
 
 
@@ -166,39 +192,6 @@ def _without_faults(cells: Mapping[str, str]) -> dict[str, str]:
         tags = [good.get("deploymentTags", ""), *(f"{name}:{cells[name].replace('|', '/')}" for name in faulty)]
         good["deploymentTags"] = " | ".join(filter(None, tags))
     return good
-
-
-def _read_table(path: Path, time_zone: str | None) -> dict[str, Deployment]:
-    """Read a table of deployments in CSV (comma, semicolon or tab; UTF-8).
-
-    Column names are compared without case, white space, underscores and hyphens. Times may be local; then ``time_zone`` is their zone.
-
-    Returns:
-        The deployments by name.
-
-    Raises:
-        UsageError: naming file, line and value, for a table that cannot be used.
-    """
-    shown = f"the table of deployments {path}"
-    text = _text_of(path, shown)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count))
-    found: dict[str, Deployment] = {}
-    try:
-        columns = _column_names(next(reader, []), shown)
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            where = f"{shown}, line {reader.line_num}"
-            if len(cells) > len(columns):
-                raise UsageError(f"{where}: {len(cells)} cells where the header has {len(columns)}; remove the surplus")
-            named = {name: cell for name, cell in zip(columns, cells, strict=False) if name}
-            deployment = _deployment_from(named, time_zone, where)
-            if deployment.name in found:
-                raise UsageError(f"{where}: duplicate deploymentID {deployment.name!r}; give each deployment its own")
-            found[deployment.name] = deployment
-    except csv.Error as error:
-        raise UsageError(f"{shown}, line {reader.line_num}: cannot be read: {error}; save it as CSV") from error
-    return found
 
 
 def _deployment_from(cells: Mapping[str, str], time_zone: str | None, where: str) -> Deployment:
@@ -218,28 +211,6 @@ def _deployment_from(cells: Mapping[str, str], time_zone: str | None, where: str
             f"{where}: deploymentEnd {good['deploymentEnd']} is before deploymentStart {good['deploymentStart']}"
         )
     return Deployment(good["deploymentID"], float(good["latitude"]), float(good["longitude"]), starts, ends, good)
-
-
-def _text_of(path: Path, shown: str) -> str:
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise UsageError(f"{shown} is larger than {_LARGEST >> 20} MB; is it the right file?")
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{shown} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{shown} is not text in UTF-8: {error}; save it as CSV in UTF-8") from error
-
-
-def _column_names(header: Sequence[str], shown: str) -> list[str]:
-    """Return Camtrap DP's name of each column, empty for columns that it does not have."""
-    known = {column_name(name): name for name in TABLES["deployments"]}
-    names = [known.get(column_name(cell), "") for cell in header]
-    lacking = [name for name in _NEEDED if name not in names]
-    if lacking:
-        found = ", ".join(cell for cell in header if cell) or "no columns"
-        raise UsageError(f"{shown} lacks {', '.join(lacking)}; it has {found}")
-    return names
 
 
 def _cell(column: Column, cell: str, time_zone: str | None, where: str) -> str:

@@ -22,6 +22,7 @@ from bioclip_plugin.formats.darwin_core.read_files import holds_meta
 from bioclip_plugin.formats.darwin_core.write_rows import IdentificationRow, Identifier, winner
 from bioclip_plugin.formats.darwin_core.write_specimens import Occurrence, Specimens
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, OutsideFolder, RelativeNames
+from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 
 _PACKAGES = ("torch", "open_clip_torch", "pillow")
 
@@ -34,7 +35,7 @@ class DarwinCoreExporter:
     folder = True
     options = frozenset(
         {"time_zone", "coordinate_precision", "base_folder", "title", "contributor", "licence", "top", "ledger"}
-    )
+    ).union(DEPLOYMENT_SETTINGS)
     files = profile.FILES
 
     def write(self, path: Path, export: Export) -> int:

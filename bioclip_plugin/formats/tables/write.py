@@ -14,10 +14,13 @@ from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.shared.exported import guarded
 from bioclip_plugin.formats.tables.columns import COLUMNS, NUMBERS, Cells
 from bioclip_plugin.formats.tables.layout import begins_like_ours, layout_of, missing_columns
+from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 
 __all__ = ["COLUMNS", "CsvExporter", "ParquetExporter", "beginning"]
 
-TABLE_OPTIONS = frozenset({"time_zone", "coordinate_precision", "top", "per", "keep_columns", "base_folder"})
+TABLE_OPTIONS = frozenset(
+    {"time_zone", "coordinate_precision", "top", "per", "keep_columns", "base_folder", *DEPLOYMENT_SETTINGS}
+)
 """Options of an export that tables use."""
 _ROWS_A_GROUP = 20_000
 _LOOK_AT = 1 << 20  # bytes in which the header must end
