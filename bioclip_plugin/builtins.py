@@ -116,6 +116,7 @@ class Builtins:
         from bioclip_plugin.formats.tables.write import CsvExporter, ParquetExporter
         from bioclip_plugin.formats.tables.write_excel import ExcelExporter
         from bioclip_plugin.formats.tables.write_json_lines import JsonLinesExporter
+        from bioclip_plugin.formats.wildlife_insights.write import WildlifeInsightsExporter
 
         for exporter in (
             CsvExporter(),
@@ -126,6 +127,7 @@ class Builtins:
             SpeciesNetExporter(),
             CamtrapDpExporter(),
             DarwinCoreExporter(),
+            WildlifeInsightsExporter(),
             FoldersExporter(),
         ):
             register(exporter)

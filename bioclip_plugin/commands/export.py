@@ -71,9 +71,9 @@ def export(
 ) -> None:
     """Write a run's results to a file or a package that other programs read.
 
-    Formats: csv, parquet, xlsx and jsonl (tables), megadetector, speciesnet, camtrap-dp, darwin-core; folders (links to the
-    images, by taxon). The output has every
-    listed image with its answer, or with the reason why it has none, unless --since, --taxon or --min-probability exclude it.
+    Formats: csv, parquet, xlsx and jsonl (tables), megadetector, speciesnet, camtrap-dp, darwin-core, wildlife-insights;
+    folders (links to the images, by taxon). The output has every listed image with its answer, or with the reason why it has
+    none, unless --since, --taxon or --min-probability exclude it.
     It is checked as `validate` does, and appears once it is whole. The same results always give the same bytes.
 
     \b
