@@ -107,10 +107,11 @@ def import_labels(ctx: click.Context, embeddings: Path, names: Path, model: str,
     from bioclip_core.open_clip_encoder import open_encoder
 
     console = console_for()
-    encoder = open_encoder(find_model(model, plugins_of(ctx).models()), choose_compute())
+    encoder, findings = open_encoder(find_model(model, plugins_of(ctx).models()), choose_compute()), Findings()
     with ProgressLine("Importing", unit="labels", console=console, resumed=True) as line:
-        imported = import_label_set(embeddings, names, encoder, output, progress=line.reach)
+        imported = import_label_set(embeddings, names, encoder, output, progress=line.reach, findings=findings)
     console.print(f"{len(imported)} labels{_masked(imported)}; {line.seconds:.1f} s")
+    print_lines(console, *map(printable, findings.lines()))
     _print_next(console, imported, output)
 
 

@@ -108,6 +108,8 @@ class NameBook:
             for place, found in (("label set", self.of_labels(name)), ("store", self._of_store(name))):
                 if found:
                     return _chosen(name, found, given, place)
+        if named.unread and not given.genus:
+            return Meaning(None, f"the name {written!r} cannot be read: {named.unread}")
         if meaning := self._of_taxonomy(given, named.verbatim or written):
             return meaning
         if scientific and given.rank is not None and (given.species or len([n for n in given.lineage if n]) > 1):

@@ -47,6 +47,19 @@ def test_a_name_means_the_taxon_that_bears_it_at_its_own_rank() -> None:
     assert family == Taxon(kingdom="Plantae", family="Lamiaceae")
 
 
+@pytest.mark.parametrize("written", ["Unidentified beetle", "Incertae sedis", "P. vulgaris"])
+def test_a_text_that_names_nothing_is_not_the_taxon_of_the_other_columns(written: str) -> None:
+    cells = {"scientificName": written, "family": "Lamiaceae", "kingdom": "Plantae"}
+    found = book(PLANT).meaning(cells, scientific=True)
+    assert found.taxon is None
+    assert f"the name {written!r} cannot be read" in found.reason
+
+
+def test_a_species_in_doubt_is_a_review_of_its_genus() -> None:
+    found = book(PLANT).meaning({"scientificName": "Prunella vulgaris?", "kingdom": "Plantae"}, scientific=True)
+    assert found.taxon == Taxon(kingdom="Plantae", genus="Prunella")
+
+
 def test_a_homonym_is_resolved_by_the_ranks_beside_it_or_not_at_all() -> None:
     names = book(PLANT, OTHER_VULGARIS)
     alone = names.meaning({"scientificName": "Prunella vulgaris"}, scientific=True)

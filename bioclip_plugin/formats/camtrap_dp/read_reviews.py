@@ -12,7 +12,8 @@ from typing import Any
 from bioclip_core.errors import UsageError
 from bioclip_core.files.scratch import Scratch
 from bioclip_core.names import parse_name
-from bioclip_core.taxonomy import RANKS, Rank, Taxon
+from bioclip_core.naming.ranks import holding_rank, rank_by_name, rank_named
+from bioclip_core.taxonomy import RANKS, Rank, Taxon, name_above_genus
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage
 from bioclip_plugin.formats.camtrap_dp.read_files import (
@@ -37,6 +38,7 @@ _VERDICTS: Mapping[str, ReviewVerdict] = {
     "blank": "blank",
     "unknown": "unidentifiable",
 }
+_ANIMAL = Taxon("Animalia")  # without a name
 _TELLING = ("cameraSetupType", "observationTags", "observationComments")
 _NUMBERS = {"count": int, "individualPositionRadius": float, "individualPositionAngle": float, "individualSpeed": float}
 _TABLES = """
@@ -72,7 +74,7 @@ def stated_reviews(
     verdict is then "unidentifiable", and the details have the type. An animal without a name is one of kingdom Animalia.
     The media rows are kept in a database in a temporary file; observations are read once.
     """
-    taxa = {name: _taxon_of(name, entry) for name, entry in package.taxonomic.items()} | {"": Taxon("Animalia")}
+    taxa = {name: _taxon_of(name, entry) for name, entry in package.taxonomic.items()} | {"": _ANIMAL}
     identity = package.descriptor.get("id") or package.descriptor.get("name") or ""
     with _Rows(package) as rows:
         for row in package.rows(package.table("observations")):
@@ -120,12 +122,15 @@ def _lineage_of(name: str, rank: str, stated: Mapping[str, Any]) -> list[str]:
     """Return the lineage of a name; without a rank two words are a species, and the ending tells a family."""
     lineage = {rank: str(stated.get(rank.value) or "") for rank in RANKS[:-1]} | {Rank.SPECIES: ""}
     genus, epithet = parse_name(name, is_species=rank == "species").binomial
-    if rank in ("species", "subspecies") or (not rank and epithet):
+    holder = holding_rank(rank)
+    if holder in ("", "species") and epithet:
         lineage |= {Rank.GENUS: genus, Rank.SPECIES: epithet}
-    elif rank in [known.value for known in RANKS]:
-        lineage[Rank(rank)] = name.strip()
-    else:
-        lineage[Rank.FAMILY if name.endswith("idae") else Rank.GENUS] = name.strip()
+    elif holder in ("", "species"):
+        lineage[Rank(rank_by_name(genus) or Rank.GENUS)] = genus
+    elif rank_named(rank) == holder:
+        lineage[Rank(holder)] = genus or name_above_genus(name)
+    if not any(lineage.values()):  # "Unidentified bird"
+        lineage[Rank.KINGDOM] = _ANIMAL.kingdom
     return list(lineage.values())
 
 

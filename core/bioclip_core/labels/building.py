@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from bioclip_core.captions import Caption, captions_for_labels
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError
+from bioclip_core.findings import Findings
 from bioclip_core.labels.label_set import FORMAT_VERSION, Block, LabelSet, distinct_taxa, table_of, taxonomic_order
 from bioclip_core.labels.writing import ROWS_PER_CHUNK, Draft, make_label_set, taxa_digest
+from bioclip_core.names import PLACEHOLDER, clean_name, parse_name
+from bioclip_core.naming.words import UNNAMED_SPECIES
 from bioclip_core.progress import Progress
-from bioclip_core.taxonomy import Taxon
+from bioclip_core.taxonomy import Rank, Taxon
 
 _CAPTIONS_PER_BATCH = 256
 _SAVE_EVERY_S = 5.0
@@ -105,14 +108,25 @@ def _embed_into(
 
 
 def import_label_set(
-    embeddings: Path, names: Path, encoder: Encoder, folder: Path, *, progress: Progress | None = None
+    embeddings: Path,
+    names: Path,
+    encoder: Encoder,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    findings: Findings | None = None,
 ) -> LabelSet:
     """Convert TreeOfLife's label files: float32 columns (D×N), and ``[[seven ranks], common name]`` for each column.
+
+    Placeholders ("Incertae sedis") are no names of ranks, and a label whose own name is one is masked: it is never an answer.
+
+    Args:
+        findings: counts both.
 
     Raises:
         LabelSetError: if the files cannot be read, or do not fit each other or the encoder.
     """
-    taxa = _read_names(names)
+    taxa, masked = _without_placeholders(_read_names(names), Findings() if findings is None else findings)
     vectors_DN = _read_vectors(embeddings, len(taxa), encoder.dimension)
     files = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in (embeddings, names)]
     recipe = {"encoder": encoder.identity, "imported": files, "format_version": FORMAT_VERSION}
@@ -123,7 +137,9 @@ def import_label_set(
     def fill(draft: Draft) -> None:
         for start in range(0, len(taxa), ROWS_PER_CHUNK):
             columns = slice(start, min(start + ROWS_PER_CHUNK, len(taxa)))
-            draft.rows_ND[place_N[columns]] = normalised(np.asarray(vectors_DN[:, columns], dtype=np.float32).T)
+            rows = normalised(np.asarray(vectors_DN[:, columns], dtype=np.float32).T)
+            rows[[place - start for place in masked if start <= place < columns.stop]] = 0
+            draft.rows_ND[place_N[columns]] = rows
             if progress:
                 progress(columns.stop, len(taxa))
 
@@ -147,6 +163,36 @@ def _read_names(path: Path) -> list[Taxon]:
         raise LabelSetError(
             f"{path} cannot be read as label names ({error}); expected a JSON list of [[seven ranks], common name]"
         ) from None
+
+
+def _without_placeholders(taxa: list[Taxon], findings: Findings) -> tuple[list[Taxon], frozenset[int]]:
+    """Return the taxa without placeholders, and the places of those whose own name was one."""
+    found, masked = list[Taxon](), set[int]()
+    for place, taxon in enumerate(taxa):
+        *above, epithet = taxon.lineage
+        is_unnamed = bool(epithet) and _is_unnamed_species(epithet)
+        if not is_unnamed and not any(name and _is_placeholder(name) for name in above):
+            found.append(taxon)
+            continue
+        own = taxon.rank
+        cleaned = [*("" if _is_placeholder(name) else name for name in above), "" if is_unnamed else epithet]
+        found.append(Taxon.of(cleaned, taxon.common_name, taxon.source_id))
+        if own is not None and (not cleaned[own.depth] or (own is Rank.SPECIES and not cleaned[Rank.GENUS.depth])):
+            masked.add(place)
+            findings.add("labels are placeholders and never an answer", repr(taxon.taxonomic_name))
+        else:
+            findings.add("labels have a placeholder at a rank above, which is left empty", repr(taxon.taxonomic_name))
+    return found, frozenset(masked)
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_placeholder(name: str) -> bool:
+    return parse_name(name).unread == PLACEHOLDER
+
+
+def _is_unnamed_species(epithet: str) -> bool:
+    """Return True for "sp." and the like; a species "bat" is one, although the word is not a genus."""
+    return clean_name(epithet) == "" or epithet.lower().strip(". ") in UNNAMED_SPECIES
 
 
 def _read_vectors(path: Path, count: int, dimension: int) -> NDArray[Any]:

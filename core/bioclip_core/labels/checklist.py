@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
 from bioclip_core.labels.label_set import LabelSet
-from bioclip_core.names import clean_name, parse_name
+from bioclip_core.names import clean_name, folded, parse_name
 from bioclip_core.taxonomy import RANKS, Rank
 
 _HOMONYM_ROWS = 1000
@@ -40,7 +40,7 @@ class NameIndex:
 
     def _binomial_rows(self, genus: str, epithet: str) -> NDArray[np.int64] | None:
         of_genus = self._column("genus").rows(genus)
-        codes = self._column("species").codes.get(epithet.lower())
+        codes = self._column("species").codes.get(folded(epithet))
         if of_genus is None or codes is None:
             return None
         rows = of_genus[np.isin(self._labels.codes["species"][of_genus], codes)]
@@ -53,15 +53,16 @@ class _Column:
     def __init__(self, labels: LabelSet, name: str) -> None:
         codes, names = labels.codes[name], labels.dictionaries[name].to_pylist()
         self.codes: dict[str, list[int]] = {}
-        """Codes of each name in lower case: several for names that differ only in case."""
+        """Codes of each name by its key: several for names that differ only in case, accents or hyphens."""
+        self._key = str.lower if name == "common_name" else folded
         for code, text in enumerate(names):
             if text:
-                self.codes.setdefault(text.lower(), []).append(code)
+                self.codes.setdefault(self._key(text), []).append(code)
         self._order = np.argsort(codes, kind="stable")
         self._bounds = np.searchsorted(np.sort(codes), np.arange(len(names) + 1))
 
     def rows(self, name: str) -> NDArray[np.int64] | None:
-        codes = self.codes.get(name.lower())
+        codes = self.codes.get(self._key(name))
         if codes is None:
             return None
         return np.sort(np.concatenate([self._order[self._bounds[code] : self._bounds[code + 1]] for code in codes]))
@@ -163,9 +164,10 @@ def _finding(labels: LabelSet, index: NameIndex, name: str) -> Finding:
     written = parse_name(name)
     if rows is None:
         genus = written.binomial[0]
-        if written.epithet and (near := index.rows(genus)) is not None:
-            return Finding(name, "genus only", f"{genus} has {len(near)} labels")
-        return Finding(name, "missing")
+        if (written.epithet or written.doubt) and genus and (near := index.rows(genus)) is not None:
+            doubt = f"; the name is in doubt ({written.doubt})" if written.doubt else ""
+            return Finding(name, "genus only", f"{genus} has {len(near)} labels{doubt}")
+        return Finding(name, "missing", written.unread)
     if not labels.usable_N[rows].any():
         return Finding(name, "masked", "its embedding is zero, not a number, or another label's")
     lineages = set()

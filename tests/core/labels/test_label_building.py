@@ -15,6 +15,7 @@ from core_samples import ENCODER, DigestEncoder, Interrupted, digest_feature, ra
 from bioclip_core.captions import Caption, captions_for_labels
 from bioclip_core.classify import Classifier
 from bioclip_core.errors import LabelSetError, NoTextTower
+from bioclip_core.findings import Findings
 from bioclip_core.labels import building as label_building
 from bioclip_core.labels import writing as label_writing
 from bioclip_core.labels.building import build_label_set, import_label_set
@@ -235,6 +236,23 @@ def test_published_files_are_imported_label_by_label(
         assert labels.usable_N[row] == (n not in (4, 5))
     assert labels.manifest["masked_by"] == {"zero": 1, "not a number": 1, "duplicate": 0}
     assert labels.blocks == (Block(0, 30, "text", 20.0, 0.0),)
+
+
+def test_placeholders_of_published_files_are_never_an_answer_and_are_counted(tmp_path: Path) -> None:
+    lineages = [
+        ["Animalia", "Arthropoda", "Insecta", "Incertae sedis", "Fictidae", "Fictus", "albus"],
+        ["Animalia", "Arthropoda", "Insecta", "Coleoptera", "Fictidae", "Fictus", "sp."],
+        ["Animalia", "Arthropoda", "Insecta", "Coleoptera", "Fictidae", "Unidentified", "niger"],
+        ["Animalia", "Arthropoda", "Insecta", "Coleoptera", "Fictidae", "Fictus", "bat"],
+    ]
+    vectors_DN = np.random.default_rng(2).standard_normal((8, 4)).astype(np.float32)
+    findings = Findings()
+    files = published(tmp_path / "published", [[lineage, None] for lineage in lineages], vectors_DN)
+    labels = import_label_set(*files, DigestEncoder(), tmp_path / "set", findings=findings)
+    usable = {labels.taxon(row).lineage[3:] for row in range(4) if labels.usable_N[row]}
+    assert usable == {("", "Fictidae", "Fictus", "albus"), ("Coleoptera", "Fictidae", "Fictus", "bat")}
+    assert findings.count("labels are placeholders and never an answer") == 2
+    assert findings.count("labels have a placeholder at a rank above, which is left empty") == 1
 
 
 def test_an_imported_label_set_sums_genera_as_brute_force_does(tmp_path: Path) -> None:

@@ -286,6 +286,11 @@ def test_reviews_have_the_same_uid_wherever_the_package_lies(tmp_path: Path) -> 
         ("Felidae", "", Taxon(family="Felidae")),
         ("Ardea", "genus", Taxon(genus="Ardea")),
         ("Carnivora", "order", Taxon(order="Carnivora")),
+        ("Vulpes vulpes?", "", Taxon(genus="Vulpes")),
+        ("Vulpes sp.", "species", Taxon(genus="Vulpes")),
+        ("Vulpes vulpes", "genus", Taxon(genus="Vulpes")),
+        ("Aves", "", Taxon(class_="Aves")),
+        ("Unidentified bird", "", Taxon("Animalia")),
     ],
 )
 def test_a_name_is_a_taxon_of_its_rank(tmp_path: Path, name: str, rank: str, taxon: Taxon) -> None:

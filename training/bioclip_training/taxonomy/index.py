@@ -9,14 +9,14 @@ from typing import Any, Self
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
-from bioclip_core.names import parse_name
+from bioclip_core.names import PLACEHOLDER, parse_name
 from bioclip_core.taxonomy import Taxon, kingdom_named
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, HIGHER, NameRow
 from bioclip_training.taxonomy.schema import APPLICATION_ID, FORMAT
 from bioclip_training.taxonomy.spelling import distance, letters_of
 
 _DEPTH = {rank: depth for depth, rank in enumerate((*HIGHER, "species"))}
-_PLACEHOLDERS = frozenset(("incertae sedis", "not assigned", "unassigned", "unclassified", "biota", "unknown"))
+_PLACEHOLDERS = frozenset(("biota", "life", "cellular organisms"))  # roots, which are at none of the seven ranks
 _DEEPEST = 100  # steps to the root; the Catalogue of Life has about 30
 _REMEMBERED = 300_000  # lineages of higher taxa in memory
 _COLUMNS = ", ".join(NameRow._fields)
@@ -205,6 +205,6 @@ class TaxonomyFile:
 
 
 def _without_placeholder(name: str, depth: int) -> str:
-    if name.lower() in _PLACEHOLDERS:
+    if name.lower() in _PLACEHOLDERS or parse_name(name).unread == PLACEHOLDER:
         return ""
     return kingdom_named(name) if depth == 0 else name

@@ -9,7 +9,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
-from bioclip_core.names import WrittenName, clean_name, key_of, literal_key, parse_name, parse_species
+from bioclip_core.names import PLACEHOLDER, WrittenName, clean_name, key_of, literal_key, parse_name, parse_species
 from bioclip_core.naming.ranks import rank_named
 from bioclip_training.taxonomy.formats import Checklist
 
@@ -111,7 +111,7 @@ def _table_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
         return next((cells[places[name]] for name in names if name in places and cells[places[name]]), "")
 
     for cells in checklist.rows():
-        path = tuple(clean_name(first(cells, rank)) for rank in HIGHER)
+        path = tuple(_without_placeholder(first(cells, rank)) for rank in HIGHER)
         species = first(cells, "specificepithet", "species", "epithet")
         name = _table_name(path, species, first(cells, "scientificname", "canonicalname"))
         if name is None:
@@ -142,13 +142,22 @@ def _table_rows(checklist: Checklist, lineages: Lineages) -> Iterator[NameRow]:
                 )  # fmt: skip
 
 
+@lru_cache(maxsize=4096)
+def _without_placeholder(cell: str) -> str:
+    """Return the name in a rank's column; empty for "Incertae sedis" and the like."""
+    name = clean_name(cell)
+    return "" if parse_name(name).unread == PLACEHOLDER else name
+
+
 def _table_name(path: tuple[str, ...], species: str, whole: str) -> WrittenName | None:
     """Return the name that a row of ranks is about: its species, else its scientific name, else its lowest rank."""
     name = parse_species(species, path[5])
     if name.genus and name.epithet:
         return name
-    text = clean_name(whole) or next((name for name in reversed(path) if name), "")
-    return parse_name(text) if text else None
+    for text in (clean_name(whole), next((name for name in reversed(path) if name), "")):
+        if text and (found := parse_name(text)).unread != PLACEHOLDER:
+            return found
+    return None
 
 
 def _rank_in(path: tuple[str, ...], name: WrittenName) -> str:
