@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bioclip_core.cells import column_name, json_value, number_of, position_of
+from bioclip_core.cells import column_name, json_value, number_of
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.files.scratch import Scratch
 from bioclip_core.tables.reading import open_table
@@ -25,6 +25,7 @@ from bioclip_plugin.formats.shared.image_tables import (
     headings_of,
 )
 from bioclip_plugin.formats.shared.paths import located
+from bioclip_plugin.formats.shared.stated_values import StatedValues
 from bioclip_plugin.formats.wildlife_insights.layout import (
     COMPUTER,
     NEEDED,
@@ -39,6 +40,7 @@ from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.store.records import ReviewTarget, StatedReview
 
 _MEANING = Meaning({**PLACE, "captured_at": ("timestamp",), "sequence": ("sequenceid", "externalsequenceid")})
+_COORDINATES = {"latitude": ("latitude",), "longitude": ("longitude",)}
 _AGAIN = "rows identify the image of an earlier row, which is not above them; they are read as reviews only"
 _IDENTIFICATION = (*RANKS, "commonname", "numberofobjects", "identifiedby", "uncertainty")
 _VERDICTS: Mapping[str, ReviewVerdict] = {
@@ -75,8 +77,7 @@ class WildlifeInsightsSource:
                             _AGAIN, f"{table.name}, row {again.row.number}: the image of row {earlier}"
                         )
                     continue
-                fields = table.fields(rows[0].row)
-                fields["place"] = _with_place(fields["place"], fields["deployment"], places)
+                fields = _placed(table.fields(rows[0].row), places)
                 fields["metadata"] = _with_names(fields["metadata"], rows)
                 yield MediaItem(rows[0].uri, rows[0].path, **fields)
 
@@ -198,36 +199,50 @@ def _bare(name: str) -> str:
 # -- places, identifications and reviews -------------------------------------------------------------------------------
 
 
-def _places(table: ImageTable) -> Mapping[str, tuple[float | None, float | None]]:
+@dataclass(frozen=True, slots=True)
+class _Deployment:
+    """The place of a deployment; coordinates that cannot be read are stated all the same."""
+
+    place: Place
+    is_unread: bool
+
+    def added_to(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of an item with this place, if its row does not state one."""
+        place: Place = fields["place"]
+        if place.latitude is not None or "position" in (unread := fields.get("unread", frozenset())):
+            return fields
+        if self.is_unread:
+            return {**fields, "unread": unread | {"position"}}
+        return {**fields, "place": replace(place, latitude=self.place.latitude, longitude=self.place.longitude)}
+
+
+def _places(table: ImageTable) -> Mapping[str, _Deployment]:
     """Return the places of the deployments in the tables beside a table of images."""
-    places: dict[str, tuple[float | None, float | None]] = {}
+    places: dict[str, _Deployment] = {}
     for path in sorted(table.path.parent.glob("deployments*.csv")):
+        values = StatedValues(uri_of(path), table.options)
         try:
             for row in open_table(path, findings=table.options.findings):
                 cells = {column_name(heading): value for heading, value in row.cells.items()}
-                places[str(cells.get("deploymentid", "")).strip()] = position_of(
-                    cells.get("latitude"), cells.get("longitude")
-                )
+                name = str(cells.get("deploymentid", "")).strip()
+                stated = values.item_fields(cells, _COORDINATES, f"row {row.number}")
+                places[name] = _Deployment(stated["place"], bool(stated.get("unread")))
         except BioclipError as error:
             table.options.findings.add("tables of deployments cannot be read; their places are not known", str(error))
     return places
 
 
-def _with_place(place: Place, deployment: str | None, places: Mapping[str, tuple[float | None, float | None]]) -> Place:
-    latitude, longitude = places.get(deployment or "", (None, None))
-    return (
-        place
-        if latitude is None or place.latitude is not None
-        else replace(place, latitude=latitude, longitude=longitude)
-    )
+def _placed(fields: dict[str, Any], places: Mapping[str, _Deployment]) -> dict[str, Any]:
+    deployment = places.get(fields["deployment"] or "")
+    return fields if deployment is None else deployment.added_to(fields)
 
 
-def _placed_failure(entry: Unlisted, places: Mapping[str, tuple[float | None, float | None]]) -> Unlisted:
+def _placed_failure(entry: Unlisted, places: Mapping[str, _Deployment]) -> Unlisted:
     if entry.known is None:
         return entry
-    return replace(
-        entry, known=replace(entry.known, place=_with_place(entry.known.place, entry.known.deployment, places))
-    )
+    known = entry.known
+    fields = _placed({"place": known.place, "deployment": known.deployment, "unread": known.unread}, places)
+    return replace(entry, known=replace(known, **fields))
 
 
 def _with_names(metadata: Mapping[str, Any], rows: Sequence[Located]) -> dict[str, Any]:

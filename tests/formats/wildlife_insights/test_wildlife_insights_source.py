@@ -190,3 +190,19 @@ def test_tables_of_wildlife_insights_are_known_by_their_columns() -> None:
     for address in ("photos", "photos/a.JPG", "nothing"):
         assert not WildlifeInsightsSource().takes(address)
     assert not WildlifeInsightsSource().takes(table("7,D1,x", header="project_id,deployment_id,location"))
+
+
+def test_coordinates_of_a_deployment_that_cannot_be_read_are_reported_and_not_replaced() -> None:
+    touch("wi/a.JPG", "wi/b.JPG")
+    address = table(row("i1", filename="a.JPG"), row("i2", filename="b.JPG", deployment="D2"))
+    Path("wi/deployments.csv").write_text(
+        'deployment_id,latitude,longitude\nD1,-5.69 X,-77.64\nD2,"5,69 S","77,64 W"\n', "utf-8"
+    )
+    findings = Findings()
+    first, second = listed(address, findings=findings)
+    assert isinstance(first, MediaItem)
+    assert isinstance(second, MediaItem)
+    assert (first.place.latitude, first.unread) == (None, {"position"})
+    assert (second.place.latitude, second.place.longitude, second.unread) == (-5.69, -77.64, frozenset())
+    (line,) = findings.lines()
+    assert "wi/deployments.csv, row 1: '-5.69 X', '-77.64'" in line
