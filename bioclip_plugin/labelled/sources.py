@@ -120,6 +120,9 @@ def table_items(address: str, source: str, options: ListingOptions) -> Iterator[
         elif not row.image.strip():
             reason = f"row {row.number}: column {row.columns.image!r} is empty; it must name the image"
             yield SkippedRow(f"{table}#row={row.number}", source, NOT_LISTED, reason)
+        elif row.data is not None:
+            reason = f"row {row.number}: the image is in the table itself; a catalog needs files, so write it to one"
+            yield SkippedRow(row.image, source, NOT_LISTED, reason)
         else:
             cells = {name: value for name, value in row.values.items() if name != row.columns.image}
             frame = number_of(plain_cells(cells).get("frame")) or 0  # from 0, as our exports and catalogs write it

@@ -117,7 +117,7 @@ def test_an_unreachable_server_is_reported_at_once(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(StoreError, match="cannot be reached: check host, port") as refusal:
         Store.open(f"postgresql://somebody:secret@/nothing?host={tmp_path}")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # a server that goes away later is waited for, for minutes
     assert "secret" not in str(refusal.value)
     with pytest.raises(StoreError, match="cannot be reached"):
         Store.open("postgresql://somebody:secret@127.0.0.1:1/nothing")

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from bioclip_core.errors import SourceError
@@ -13,6 +14,7 @@ from bioclip_core.findings import Findings
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.reading import open_table
 from bioclip_core.tables.rows import Table
+from bioclip_plugin.formats.shared.embedded_images import image_cell, without_bytes
 from bioclip_plugin.formats.shared.table_rows import BOX_COLUMNS, IMAGE_COLUMNS, TABLE_FIELDS, Columns, Row, columns_of
 from bioclip_plugin.items.media import Unlisted, path_of, uri_of
 
@@ -73,7 +75,19 @@ def rows_of(
         if fault:
             yield Unlisted(f"{shown}#row={number}", f"row {number} (line {line}) cannot be read: {fault}")
         else:
-            yield Row(number, columns, cells, undecoded.get(columns.image, ""))
+            yield _row(shown, Row(number, columns, cells, undecoded.get(columns.image, "")), findings)
+
+
+def _row(table: str, row: Row, findings: Findings | None) -> Row | Unlisted:
+    """Return a row with the bytes of an image that is in the table itself."""
+    column, place = row.columns.image, f"{table}#row={row.number}"
+    cells = without_bytes(row.values, column, findings, f"{table}, row {row.number}")
+    name, data, fault = image_cell(cells.get(column))
+    if fault:
+        return Unlisted(place, f"row {row.number}: column {column!r} cannot be read as an image: {fault}")
+    if data is None and cells is row.values and name is cells.get(column):
+        return row
+    return replace(row, values={**cells, column: place if data is not None else name}, data=data)
 
 
 def _columns(table: Table, shown: str) -> Columns:

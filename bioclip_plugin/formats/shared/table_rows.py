@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,6 +54,8 @@ class Row:
     values: Mapping[str, Any]
     image_bytes: str = ""
     """The image column with bytes that are not of the table's encoding as surrogates; empty if there are none."""
+    data: bytes | None = field(default=None, repr=False)
+    """The bytes of an image that is in the table itself; its name is then that of the row."""
 
     @property
     def image(self) -> str:
@@ -120,7 +122,11 @@ def items_of(
         rest = {name: value for name, value in first.values.items() if name not in used}
         regions = tuple(region for region in found if region is not None)
         yield MediaItem(
-            uri=uri, path=path, regions=regions, **values.item_fields(rest, first.columns.fields, f"row {first.number}")
+            uri=uri,
+            path=path,
+            data=first.data,
+            regions=regions,
+            **values.item_fields(rest, first.columns.fields, f"row {first.number}"),
         )
 
 
@@ -143,6 +149,8 @@ def located_cell(cell: str, folder: Path, options: ListingOptions) -> tuple[str,
 
 def location_of(row: Row, folder: Path, options: ListingOptions) -> tuple[str, Path | None]:
     """Return the uri and the file of a row's image. A file whose name has exactly the bytes of the table comes first."""
+    if row.data is not None:
+        return row.image, None
     if row.image_bytes:
         uri, path = located_cell(row.image_bytes, folder, options)
         if path is not None and path.exists():

@@ -75,7 +75,7 @@ class ImageRows:
                 yield self._skipped(row, f"column {row.columns.image!r} is empty; it must name the image")
             elif last is not None and last.row.image == row.image and last.row.image_bytes == row.image_bytes:
                 yield last._replace(row=row)
-            elif (parts := self._several(row)) is not None:
+            elif row.data is None and (parts := self._several(row)) is not None:
                 last = None
                 yield from self._parts(row, parts, base)
             else:

@@ -13,6 +13,7 @@ from bioclip_core.tables.rows import Headings, Table, TableRow
 
 PARQUET = b"PAR1"
 _BATCH = 4096  # rows in memory at a time
+_BATCH_OF_IMAGES = 16  # if a column may hold the bytes of images
 
 
 def open_parquet(path: Path, name: str, options: TableOptions, findings: Findings, fields: Sequence[str] = ()) -> Table:
@@ -40,7 +41,9 @@ def _rows(path: Path, name: str, headings: Headings, findings: Findings) -> Iter
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             number = 0
-            for batch in map(_without_nanoseconds, file.iter_batches(batch_size=_BATCH)):
+            has_bytes = any("binary" in str(field.type) for field in file.schema_arrow)  # in a struct too
+            size = _BATCH_OF_IMAGES if has_bytes else _BATCH
+            for batch in map(_without_nanoseconds, file.iter_batches(batch_size=size)):
                 columns = [batch.column(place).to_pylist() for place, _ in named]
                 for values in zip(*columns, strict=True):
                     number += 1
