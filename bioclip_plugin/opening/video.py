@@ -114,11 +114,13 @@ def frames_of(
     except ImageError as error:
         yield Unlisted(item.uri, str(error), item.frame)
         return
-    start = item.captured_at or _begins_at(path, written, clock)
-    latitude, longitude = _position(written)
-    place = (
-        item.place if item.place.latitude is not None else replace(item.place, latitude=latitude, longitude=longitude)
-    )
+    start, place = item.captured_at, item.place
+    begins = _begins_at(path, written, clock) if start is None else start
+    if start is None and begins is not None and item.admits(begins):
+        start = begins
+    if place.latitude is None and "position" not in item.unread:
+        latitude, longitude = _position(written)
+        place = replace(place, latitude=latitude, longitude=longitude)
     metadata: dict[str, str | float] = {
         ours: written[theirs] for theirs, ours in _CAMERA.items() if written.get(theirs)
     }
@@ -134,7 +136,7 @@ def frames_of(
             # A time that an earlier run took from another clock is not kept.
             unread=item.unread | {"captured_at"} if start is None else item.unread,
         )
-    if start is None and findings is not None:
+    if begins is None and findings is not None:
         findings.add(_TIMELESS, item.uri)
     if not times_s:
         yield Unlisted(item.uri, "the video is without frames" + (f": {trouble}" if trouble else ""), item.frame)

@@ -6,7 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import av
@@ -157,6 +157,19 @@ def test_time_and_place_from_the_source_win_over_the_file(tmp_path: Path) -> Non
     assert isinstance(second, MediaItem)
     assert (first.captured_at, second.captured_at) == (moment, moment + timedelta(seconds=1))
     assert second.place == Place(latitude=1, longitude=2)
+
+
+def test_a_time_and_place_that_the_source_states_and_nobody_can_read_are_not_replaced_by_the_files(
+    tmp_path: Path,
+) -> None:
+    says = {"creation_time": "2021-05-31T08:25:38Z", "com.apple.quicktime.location.ISO6709": "+46.9480+007.4474/"}
+    path = write_video(tmp_path / "a.mov", 5, says=says, options={"movflags": "use_metadata_tags"})
+    (entry, *_) = listed(path, unread=frozenset({"captured_at", "position"}))
+    assert isinstance(entry, MediaItem)
+    assert (entry.captured_at, entry.place) == (None, Place())
+    (other, *_) = listed(path, within=(date(1999, 1, 1), date(1999, 12, 31)))
+    assert isinstance(other, MediaItem)
+    assert (other.captured_at, other.place.latitude) == (None, 46.948)
 
 
 @pytest.mark.parametrize("text", ["1904-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2021-05-31", "yesterday"])

@@ -7,7 +7,7 @@ import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bioclip_core.cells import DateOrder, dated_of, two_letters
+from bioclip_core.cells import dated_of, two_letters
 from bioclip_core.findings import Findings
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.darwin_core.check_cells import basis_of, is_event_date
@@ -103,20 +103,16 @@ def _date_terms(item: MediaItem, export: Export) -> dict[str, str]:
         return {"verbatimEventDate": verbatim} if verbatim and item.captured_at is None else {}
     if is_event_date(given):
         return {"eventDate": given, "verbatimEventDate": verbatim}
-    dated = dated_of(given, _order_of(export))
-    if dated is not None and dated.is_open and dated.has_dots:
-        dated = dated_of(given, "day")
+    dated = dated_of(given)
+    if dated is not None and dated.is_open:  # the listing read it in the order of its column
+        day_first, month_first = dated_of(given, "day"), dated_of(given, "month")
+        unknown = day_first if dated.has_dots and item.place.month is None else dated
+        dated = next((one for one in (day_first, month_first) if one and one.month == item.place.month), unknown)
     date = dated.iso if dated is not None else ""
     if not is_event_date(date):
         date = ""
         export.findings.add("values of eventDate are not dates; they are in verbatimEventDate", _example(item, given))
     return {"eventDate": date, "verbatimEventDate": " | ".join(dict.fromkeys(filter(None, (verbatim, given))))}
-
-
-def _order_of(export: Export) -> DateOrder | None:
-    """Return the order of day and month that the run was given; None for a date of days that are open."""
-    stated = export.run.settings
-    return "day" if stated.get("day_first") else "month" if stated.get("month_first") else None
 
 
 def _basis_terms(item: MediaItem, findings: Findings, *, is_known: bool) -> dict[str, str]:

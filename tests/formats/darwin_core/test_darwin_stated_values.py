@@ -74,6 +74,15 @@ def test_a_date_is_as_exact_as_it_is_stated_and_kept_verbatim(
         ]
 
 
+@pytest.mark.parametrize(("month", "date"), [(4, "1893-04-03"), (3, "1893-03-04"), (None, "1893")])
+def test_a_date_in_numbers_has_the_order_in_which_its_column_was_read(
+    store: Store, tmp_path: Path, month: int | None, date: str
+) -> None:
+    item = specimen("a.jpg", SHEET | {"eventDate": "03/04/1893"}, place=Place(month=month))
+    (row,), _ = archive(store, tmp_path / "a", item)
+    assert (row["eventDate"], row["verbatimEventDate"]) == (date, "03/04/1893")
+
+
 def test_words_in_the_place_of_codes_are_kept_as_words(store: Store, tmp_path: Path) -> None:
     stated = SHEET | {"countryCode": "Deutschland", "basisOfRecord": "Herbarbeleg"}
     (row,), found = archive(store, tmp_path / "a", specimen("a.jpg", stated))
