@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from conftest import Command
 from PIL import Image
 from pyarrow import parquet
 
@@ -16,6 +16,8 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.store import Store
+
+Command = Callable[..., tuple[int, str, str]]
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
