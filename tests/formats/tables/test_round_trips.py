@@ -93,7 +93,7 @@ EASY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthChe
 @given(rows=ROWS)
 def test_texts_come_back_from_csv(tmp_path: Path, rows: list[dict[str, str]]) -> None:
     found = come_back(CsvExporter(), rows, tmp_path)
-    assert [{name: unguarded(text) for name, text in row.items()} for row in found] == stated(rows)
+    assert stated([{name: unguarded(text) for name, text in row.items()} for row in found]) == stated(rows)
 
 
 @EASY
