@@ -15,7 +15,11 @@ from pyarrow import parquet
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.cli import run
+from bioclip_plugin.contracts.export import Export
+from bioclip_plugin.contracts.export_options import ExportOptions
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.review_rows import NotTaken
+from bioclip_plugin.formats.tables.write import CsvExporter
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.reviews.importing import Imported, ImportOptions, import_reviews
 from bioclip_plugin.reviews.names import NameBook, StoredNames
@@ -219,3 +223,70 @@ def test_reviews_are_asked_for_a_batch_at_a_time(tmp_path: Path, monkeypatch: py
         )
     assert (done.new, done.there) == (0, 1200)
     assert asked == [500, 500, 200]
+
+
+PLAN = RunPlan(
+    sources=("photos",), settings={}, feature_id="f", feature_settings={"weights_sha256": "w"}, dimension=4, answer_id="a",
+    answer_settings={"rank": "species"}, rule_id="r", rule_settings={}, provenance={"model": {"name": "fake"}},
+)  # fmt: skip
+NAMES = (
+    "=a.png",
+    "'=b.png",
+    "''=c.png",
+    "'d.png",
+    "two\nlines.png",
+    'a "b", c;d.png',
+    "-e|f.png",
+    " g .png",
+    "h\r.png",
+)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_images_of_any_name_come_back(tmp_path: Path, suffix: str) -> None:
+    manager = create_plugin_manager(installed=False)
+    exporter = manager.exporters()[suffix]
+    with Store.open(tmp_path / "results.db") as store:
+        run_of_all = store.begin_run(PLAN)
+        store.list_items(run_of_all, [MediaItem(name) for name in NAMES], [None] * len(NAMES))
+        for name in NAMES:
+            store.add_review(ReviewTarget("media", name), "blank", reviewer="=Ann", reviewed_at=AT, comment=f"'={name}")
+        written = tmp_path / f"out.{suffix}"
+        exporter.write(written, Export(store, store.run()))
+        assert list(exporter.check(written, ExportOptions())) == []
+        refused: list[NotTaken] = []
+        with Store.open(tmp_path / "other.db") as other:
+            again = other.begin_run(PLAN)
+            other.list_items(again, [MediaItem(name) for name in NAMES], [None] * len(NAMES))
+            book = NameBook(StoredNames(other))
+            done = import_reviews(str(written), other, manager.sources(), book, ImportOptions(), refused.append)
+            found = [(review.target.uri, review.reviewer, review.comment) for review in other.reviews()]
+        assert refused == []
+        assert done.new == len(NAMES)
+        assert found == [(name, "=Ann", f"'={name}") for name in NAMES]
+        source = next(one for one in manager.sources() if one.takes(str(written)))
+        listed = list(source.items(str(written), ListingOptions(base_folder=Path())))
+        assert [item.uri for item in listed] == list(NAMES)
+
+
+def test_a_table_of_events_reviews_events(tmp_path: Path) -> None:
+    manager = create_plugin_manager(installed=False)
+    with Store.open(tmp_path / "results.db") as store:
+        begun = store.begin_run(PLAN)
+        items = [MediaItem("a.jpg", sequence="night 1"), MediaItem("b.jpg", sequence="night 1"), MediaItem("c.jpg")]
+        store.list_items(begun, items, [None] * 3)
+        written = tmp_path / "events.csv"
+        CsvExporter().write(written, Export(store, store.run(), ExportOptions(per="event")))
+        with written.open(encoding="utf-8", newline="") as text:
+            rows = [{**row, "review_verdict": "blank", "reviewer": "Ann"} for row in csv.DictReader(text)]
+        with written.open("w", encoding="utf-8", newline="") as text:
+            table = csv.DictWriter(text, list(rows[0]))
+            table.writeheader()
+            table.writerows(rows)
+        refused: list[NotTaken] = []
+        book = NameBook(StoredNames(store))
+        import_reviews(str(written), store, manager.sources(), book, ImportOptions(), refused.append)
+        assert refused == []
+        assert [(one.target.kind, one.target.event or one.target.uri) for one in store.reviews()] == [
+            ("event", "night 1"), ("media", "c.jpg"),
+        ]  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 FIRST_IMAGE = "first_image"
@@ -18,7 +17,6 @@ _TELLING = frozenset(
     rule_trail review_verdict review_scientific_name counts""".split()
 )
 _TOGETHER = 2
-_PACKED = (b"PAR1", b"PK\x03\x04")
 
 
 def is_exported(header: Collection[str]) -> bool:
@@ -29,12 +27,6 @@ def is_exported(header: Collection[str]) -> bool:
 def has_events(header: Collection[str]) -> bool:
     """True if the columns of a table are those of our export with one row per event."""
     return {"event", FIRST_IMAGE, "images"} <= set(header)
-
-
-def is_text(path: Path) -> bool:
-    """True for a table of text, whose cells are guarded against formulas; workbooks and Parquet have the texts themselves."""
-    with path.open("rb") as file:
-        return file.read(4) not in _PACKED
 
 
 def guarded(text: str) -> str:

@@ -15,6 +15,7 @@ from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.reading import open_table
 from bioclip_core.tables.rows import Table
 from bioclip_plugin.formats.shared.embedded_images import image_cell, without_bytes
+from bioclip_plugin.formats.shared.exported import has_events, is_exported, unguarded
 from bioclip_plugin.formats.shared.table_rows import BOX_COLUMNS, IMAGE_COLUMNS, TABLE_FIELDS, Columns, Row, columns_of
 from bioclip_plugin.items.media import Unlisted, path_of, uri_of
 
@@ -65,17 +66,21 @@ def rows_of(
 ) -> Iterator[Row | Unlisted]:
     """Yield the rows of a table, and a message for each one that cannot be read; arguments as of :func:`image_table`.
 
+    The texts of our own exports are without the apostrophe that guards against formulas.
+
     Raises:
         SourceError: if the table cannot be read, or lacks an image column.
         UsageError: for a ``--column`` with an unknown field or heading.
     """
     table, shown = image_table(address, options, findings, fields), uri_of(address)
     columns = _columns(table, shown)
+    has_guards = table.kind == "text" and (is_exported(table.header) or has_events(table.header))
     for number, line, cells, fault, undecoded in table:
         if fault:
             yield Unlisted(f"{shown}#row={number}", f"row {number} (line {line}) cannot be read: {fault}")
         else:
-            yield _row(shown, Row(number, columns, cells, undecoded.get(columns.image, "")), findings)
+            values = {name: unguarded(cell) for name, cell in cells.items()} if has_guards else cells
+            yield _row(shown, Row(number, columns, values, undecoded.get(columns.image, "")), findings)
 
 
 def _row(table: str, row: Row, findings: Findings | None) -> Row | Unlisted:

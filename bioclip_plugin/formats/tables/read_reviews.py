@@ -7,7 +7,7 @@ from datetime import tzinfo
 from typing import Any
 
 from bioclip_core.cells import column_name
-from bioclip_plugin.formats.shared.exported import has_events, is_exported, is_text, unguarded
+from bioclip_plugin.formats.shared.exported import guarded, has_events, is_exported
 from bioclip_plugin.formats.shared.review_rows import (
     BOX_COLUMNS,
     COMMENT_COLUMNS,
@@ -26,7 +26,6 @@ from bioclip_plugin.formats.shared.review_rows import (
 from bioclip_plugin.formats.shared.table_files import header_of, rows_of
 from bioclip_plugin.formats.shared.table_rows import IMAGE_COLUMNS, Row
 from bioclip_plugin.formats.tables.columns import OWN_COLUMNS, REVIEW_COLUMNS
-from bioclip_plugin.items.media import path_of
 
 VERDICT_COLUMNS = ("reviewverdict", "verdict", "observationtype")
 EVENT_COLUMNS = ("event", "eventid", "sequence", "sequenceid")
@@ -63,7 +62,6 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
     header = frozenset(header_of(address))
     of_images, of_events = is_exported(header), has_events(header)
     exported = frozenset(map(column_name, header)) if of_images or of_events else frozenset()
-    has_guards = is_text(path_of(address))
 
     def read(row: Row, record: str) -> Iterator[Statement]:
         values = {name: value for name, value in row.values.items() if name != row.columns.image}
@@ -74,16 +72,15 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
             event = values.get("event", "") if of_events else ""
             values = {name: value for name, value in values.items() if name not in _MODELS}
             own |= {"event": event} if event else {}
-        cells = cells_of({**values, **own}, has_guards=has_guards)
-        raw = row.image if exported else row.image.strip()
-        image: str = unguarded(raw) if exported and has_guards else raw
+        cells = cells_of({**values, **own}, has_guards=not exported)
+        image = row.image if exported else row.image.strip()
         event = text_of(cells, EVENT_COLUMNS)
         image = "" if of_events and event else image
         names, scientific = _names(cells, name_column)
         draft = Written(
             record=record,
             image=image,
-            elsewhere=(raw,) if image and raw != image else (),
+            elsewhere=(f"'{image}",) if exported and image and guarded(image) != image else (),  # of an older export
             event="" if image else event,
             verdict=text_of(cells, VERDICT_COLUMNS),
             names=names,
