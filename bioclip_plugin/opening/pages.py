@@ -1,48 +1,40 @@
-"""TIFF files of several pages: which pages are pictures of their own, and a page as an image; listing reads headers only."""
+"""TIFF files of several pages: which pages are pictures of their own, and a page as an image."""
 
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from bioclip_core.errors import ImageError
+from bioclip_core.images.crops import Deferred, turned_upright
+from bioclip_core.images.decoding import BYTES_PER_PIXEL, MAX_DECODED_PIXELS, reasons
+from bioclip_core.images.tiff import metadata_of, opened_tiff
+from bioclip_core.images.tiff_header import LENGTH, MAGIC, WIDTH, DamagedChain, directories, layout_at
 from bioclip_plugin.items.media import MediaItem, Unlisted
-from bioclip_plugin.opening.refusals import check_size, reason_of
+from bioclip_plugin.opening.copies import Looks
+from bioclip_plugin.opening.refusals import check_size
 
 SUFFIXES = frozenset((".tif", ".tiff"))
 
-_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_MOST_PAGES = 100_000  # a longer chain of pages is damaged
-
-# TIFF 6.0, section 8: bits of NewSubfileType, values of the older SubfileType.
-_SUBFILE, _OLD_SUBFILE, _WIDTH, _LENGTH = 254, 255, 256, 257
-_REDUCED, _MASK = 1, 4
-_OLD_REDUCED = 2
-_SIZES = {1: 1, 3: 2, 4: 4, 16: 8}  # bytes of the types that these tags have
+_REDUCED = 2 / 3
+"""Longest side of a smaller copy, as a share of the original's; the levels of a pyramid have a half or less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The header of one page."""
+    """The header of one page, as far as a listing needs it."""
 
     width: int
     height: int
     reduced: bool
-    """True for an overview or a thumbnail of another page, or a mask."""
+    """True for an overview or a thumbnail of another page, or a mask, by its tags."""
     offset: int = field(default=0, compare=False)
     """Offset of the header in the file."""
-
-
-class DamagedChain(Exception):
-    """The chain of page headers breaks off."""
 
 
 def is_tiff(path: Path) -> bool:
@@ -53,20 +45,21 @@ def is_tiff(path: Path) -> bool:
 def pages_of(item: MediaItem, path: Path) -> list[MediaItem | Unlisted] | None:
     """Return an item for each page that is a picture of its own; None for a file with one picture, which stays as it is.
 
-    Thumbnails, the smaller levels of a pyramid and masks are not pictures of their own, whether they are marked as such or
-    are a power of two smaller than the first page. Reads two short pieces per page.
+    Masks, and pages that are marked as reduced, are not pictures of their own, nor are pages whose pixels show that they are
+    a smaller copy of another page: a thumbnail, or a level of a pyramid. Reads two short pieces per page, and pixels only of
+    a page that is smaller than its neighbour or the first page and has the same shape.
     """
     pages: list[Page] = []
     trouble = ""
     try:
         with path.open("rb") as file:
-            pages.extend(read_pages(file))  # keeps the pages before the damage
-    except DamagedChain as error:
-        trouble = str(error)
+            try:
+                pages.extend(read_pages(file))  # keeps the pages before the damage
+            except DamagedChain as error:
+                trouble = str(error)
+            own = _pictures(file, pages)
     except OSError:
         return None  # reported when the file is read
-    full = [number for number, page in enumerate(pages) if not page.reduced]
-    own = [number for number in full if number == full[0] or not _is_smaller_copy(pages[number], pages[full[0]])]
     found: list[MediaItem | Unlisted] = [replace(item, frame=number) for number in own]
     if own and trouble and len(pages) > 1:
         found.append(
@@ -75,97 +68,44 @@ def pages_of(item: MediaItem, path: Path) -> list[MediaItem | Unlisted] | None:
     return found if len(found) > 1 or own not in ([], [0]) else None
 
 
-def _is_smaller_copy(page: Page, first: Page) -> bool:
-    """True if a page has the size of a pyramid's level: the first page's halved again and again, however it was rounded."""
-    return any(
-        abs(page.width - first.width / scale) < 1 and abs(page.height - first.height / scale) < 1
-        for scale in (1 << level for level in range(1, 16))
-    )
-
-
-# -- headers -----------------------------------------------------------------------------------------------------------
-
-
-def _layout_of(start: bytes) -> tuple[Literal["<", ">"], bool]:
-    """Return the byte order and whether the offsets are those of a BigTIFF."""
-    return "<" if start[:2] == b"II" else ">", start[2:4] in (b"+\x00", b"\x00+")
-
-
 def read_pages(file: BinaryIO) -> Iterator[Page]:
     """Yield the pages of a TIFF or BigTIFF in the order of the file; nothing for another kind of file.
 
     Raises:
         DamagedChain: where a header lies outside the file or is repeated.
     """
-    start = file.read(16)
-    if start[:4] not in _MAGIC:
-        return
-    order, big = _layout_of(start)
-    (at,) = _unpacked(order + ("Q" if big else "I"), start[8:16] if big else start[4:8])
-    seen: set[int] = set()
-    while at:
-        if at in seen or len(seen) >= _MOST_PAGES:
-            raise DamagedChain("a page follows that was there before" if at in seen else "there is no end to them")
-        seen.add(at)
-        page, at = _page(file, at, order, big)
-        yield page
+    for directory in directories(file):
+        yield Page(directory.number(WIDTH), directory.number(LENGTH), directory.is_reduced(), directory.offset)
 
 
-def _page(file: BinaryIO, at: int, order: str, big: bool) -> tuple[Page, int]:
-    """Return the page whose header lies at an offset, and the offset of the next one."""
-    file.seek(at)
-    counter, entry, offset = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
-    (count,) = _unpacked(order + counter, file.read(struct.calcsize(order + counter)))
-    if not 1 <= count <= 65_535:
-        raise DamagedChain(f"a header at byte {at:,} announces {count:,} entries")
-    size = count * struct.calcsize(order + entry)
-    block = file.read(size + struct.calcsize(order + offset))
-    (following,) = _unpacked(order + offset, block[size:])
-    values = {
-        tag: int.from_bytes(raw[: _SIZES[kind]], "little" if order == "<" else "big")
-        for tag, kind, number, raw in struct.iter_unpack(order + entry, block[:size])
-        if tag in (_SUBFILE, _OLD_SUBFILE, _WIDTH, _LENGTH) and number == 1 and _SIZES.get(kind, 9) <= len(raw)
-    }
-    marked = values.get(_SUBFILE, 0) & (_REDUCED | _MASK) or values.get(_OLD_SUBFILE) == _OLD_REDUCED
-    return Page(values.get(_WIDTH, 0), values.get(_LENGTH, 0), bool(marked), at), following
+def _pictures(file: BinaryIO, pages: list[Page]) -> list[int]:
+    """Return the numbers of the pages that are pictures of their own."""
+    full = [number for number, page in enumerate(pages) if not page.reduced]
+    looks = Looks(lambda number: loaded(file, number))
+    own = []
+    for place, number in enumerate(full):
+        others = {full[0], *full[max(0, place - 1) : place + 2]} - {number}
+        larger = [other for other in sorted(others) if _may_be_smaller_copy(pages[number], pages[other])]
+        shorter_side = min(pages[number].width, pages[number].height)
+        if not any(looks.are_alike(number, other, shorter_side) for other in larger):
+            own.append(number)
+    return own
 
 
-def _unpacked(layout: str, data: bytes) -> tuple[int, ...]:
-    try:
-        return struct.unpack(layout, data)
-    except struct.error:
-        raise DamagedChain("the file ends before its header does") from None
+def _may_be_smaller_copy(page: Page, other: Page) -> bool:
+    """True if a page is clearly smaller than another and has its shape, however the sides were rounded."""
+    if (
+        page.width < 1
+        or page.height < 1
+        or page.width > _REDUCED * other.width
+        or page.height > _REDUCED * other.height
+    ):
+        return False
+    least = max(other.width / (page.width + 1), other.height / (page.height + 1))
+    return least <= min(other.width / max(page.width - 1, 0.5), other.height / max(page.height - 1, 0.5))
 
 
 # -- a page as an image ------------------------------------------------------------------------------------------------
-
-
-class _Beginning:
-    """A TIFF that begins with another of its pages: Pillow reads every header on its way to a page, a thousand for the last."""
-
-    def __init__(self, stream: BinaryIO, offset: int) -> None:
-        self._stream = stream
-        stream.seek(0)
-        start = stream.read(16)
-        order, big = _layout_of(start)
-        self._header = start[: 8 if big else 4] + struct.pack(order + ("Q" if big else "I"), offset)
-        self.seek, self.tell, self.fileno, self.close = stream.seek, stream.tell, stream.fileno, stream.close
-        stream.seek(0)
-
-    def read(self, size: int = -1) -> bytes:
-        at, length = self._stream.tell(), len(self._header)
-        data = self._stream.read(size)
-        return self._header[at : at + len(data)] + data[max(0, length - at) :] if at < length else data
-
-
-class _Tiff(TiffImagePlugin.TiffImageFile):
-    """A TIFF that is loaded without Pillow's own limit, which belongs to the host; ours is checked before."""
-
-    def load_prepare(self) -> None:
-        size = getattr(self, "_tile_size", None)
-        if size is not None and getattr(self, "_im", None) is None:
-            self.im = Image.core.new(self.mode, size)  # type: ignore[attr-defined]
-        super().load_prepare()
 
 
 def open_page(item: MediaItem, path: Path) -> Image.Image | None:
@@ -183,38 +123,33 @@ def open_page(item: MediaItem, path: Path) -> Image.Image | None:
     except OSError:
         return None  # reported when the file is read
     with stream:
-        if stream.read(4) not in _MAGIC:
+        if stream.read(4) not in MAGIC:
             return None
-        return _loaded(stream, item.frame)
+        return loaded(stream, item.frame)
 
 
-def _loaded(stream: BinaryIO, number: int) -> Image.Image:
-    stream.seek(0)
-    found: list[Page] = []
-    with suppress(DamagedChain):  # the pages before the damage are readable
-        found.extend(islice(read_pages(stream), number + 1))
-    if number >= len(found):
-        raise ImageError(f"there is no page {number}: the file has {len(found)}, counted from 0")
+def loaded(stream: BinaryIO, number: int) -> Image.Image:
+    """Return a page, numbered from 0, upright, with its profile and camera metadata.
+
+    Raises:
+        ImageError: if the page does not exist or cannot be decoded.
+    """
     try:
-        image = _Tiff(_Beginning(stream, found[number].offset))  # type: ignore[arg-type] # reads, seeks and tells like a file
-        check_size(*image.size, announcer=f"page {number}")
-        image.load()  # turns it upright
-        picture = image.copy()
-    except ImageError:
-        raise
-    except Exception as error:  # damaged files make Pillow's readers raise nearly anything
-        raise ImageError(f"page {number} is damaged: {reason_of(error)}") from error
-    picture.info = {name: value for name, value in picture.info.items() if name == "icc_profile" and value}
-    if exif := _exif_of(image):
-        picture.info["exif"] = exif
+        with reasons(b""):
+            image = opened_tiff(stream, number)
+            check_size(image.width, image.height, announcer=f"page {number + 1}")
+            if isinstance(image, Deferred):
+                picture = turned_upright(image.load(BYTES_PER_PIXEL * MAX_DECODED_PIXELS), image.orientation)
+                profile = image.profile
+            else:
+                image.load()  # turns it upright
+                picture, profile = image.copy(), image.info.get("icc_profile")
+            exif = metadata_of(stream, layout_at(stream, number).directory)
+    except ImageError as error:
+        text = str(error)
+        if "page" not in text:
+            named = text.replace("the file is", f"page {number + 1} is", 1)
+            text = named if named != text else f"page {number + 1}: {text}"
+        raise ImageError(text, stage=error.stage) from error
+    picture.info = {name: value for name, value in (("icc_profile", profile), ("exif", exif)) if value}
     return picture
-
-
-def _exif_of(image: Image.Image) -> bytes:
-    """Return the page's own camera metadata without the orientation, which is applied."""
-    try:
-        exif = image.getexif()
-        exif.pop(0x0112, None)
-        return exif.tobytes() if exif.get_ifd(0x8769) or 0x0132 in exif else b""
-    except Exception:  # damaged metadata do not cost the page
-        return b""

@@ -17,6 +17,7 @@ from PIL import Image
 from bioclip_core.errors import ImageError, UsageError
 from bioclip_core.findings import Findings
 from bioclip_core.images.decoding import decode_regions, prepare
+from bioclip_core.images.readers import content_key
 from bioclip_plugin.items.answers import Answer, Failure
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Unlisted, place_of
 from bioclip_plugin.items.strange_times import StrangeTimes
@@ -27,10 +28,12 @@ from bioclip_plugin.running.tasks import (
     Task,
     answer_of,
     bytes_of,
+    is_read_by_us,
     new_task,
     path_of_item,
     record_of,
     stat_of,
+    was_misread,
 )
 from bioclip_plugin.store.records import FeatureKey, Listed, Run, Stat
 
@@ -69,7 +72,8 @@ class Pipeline:
             rehash: read every file again and recognise it by its bytes, instead of by size and modification time.
             classify: False stops at features.
             on_stored: called after each committed batch, on the writer's thread.
-            findings: counts times of cameras that cannot be right, and local times that do not exist or occur twice.
+            findings: counts times of cameras that cannot be right, local times that do not exist or occur twice, and files
+                that an earlier version misread.
         """
         self._findings = findings
         self._engine = engine
@@ -160,7 +164,7 @@ class Pipeline:
         """Yield the tasks of a listed chunk, with their stored answers and features."""
         tasks = []
         for listed, stat in zip(listing.result(), stats, strict=True):
-            if self._rehash and stat is not None:
+            if stat is not None and (self._rehash or self._was_misread(listed)):
                 listed = replace(listed, done=False, content_sha256=None)
             task = new_task(listed.item, listed, stat)
             first = self._in_flight.get(listed.media_id)
@@ -180,6 +184,16 @@ class Pipeline:
                 work.stored = by_box.get(work.box)
         self._recall_features([task for task in tasks if task.original is None and not task.is_done])
         yield from tasks
+
+    def _was_misread(self, listed: Listed) -> bool:
+        """True if the stored results of a file come from a reader that misread its kind: it is read again."""
+        if not was_misread(listed.item, listed.content_sha256):
+            return False
+        if self._findings is not None:
+            self._findings.add(
+                "files were misread by an earlier version; their results are made again", listed.item.uri
+            )
+        return True
 
     def _recall_features(self, tasks: Sequence[Task]) -> None:
         """Fill in features that are stored or wait for the writer, so that equal contents are encoded once."""
@@ -206,13 +220,15 @@ class Pipeline:
             image = task.item.image or self._opened(task.item)
             if image is not None:
                 content = image.tobytes()
-                task.content_sha256 = hashlib.sha256(f"{image.mode}{image.size}".encode() + content).hexdigest()
+                sha256 = hashlib.sha256(f"{image.mode}{image.size}".encode() + content).hexdigest()
+                task.content_sha256 = content_key(sha256, is_read_by_us(task.item))
                 if task.item.image is None and (block := _exif_block(image)):
                     task.item = self._with_camera(with_metadata(task.item, block), task.item)
                 crops = prepare(image, boxes, preprocessing)
             else:
                 content = bytes_of(task.item)
-                task.content_sha256 = hashlib.sha256(content).hexdigest()
+                sha256 = hashlib.sha256(content).hexdigest()
+                task.content_sha256 = content_key(sha256, is_read_by_us(task.item, content))
                 task.item = self._with_camera(with_metadata(task.item, content), task.item)
                 # An image without a region to name is read for its camera metadata, and not decoded.
                 crops = decode_regions(content, boxes, preprocessing, frame=task.item.frame) if boxes else []

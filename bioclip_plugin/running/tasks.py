@@ -114,6 +114,33 @@ def path_of_item(item: MediaItem) -> Path:
     return item.path if item.path is not None else path_of(item.uri)
 
 
+def is_read_by_us(item: MediaItem, content: bytes | None = None) -> bool:
+    """True if the item's pixels come from a reader of our own, since Pillow would misread them.
+
+    Args:
+        item: an item with a file or bytes.
+        content: its bytes, if they were read.
+    """
+    from bioclip_core.images import readers
+
+    if content is not None:
+        return readers.is_read_by_us(content, item.frame)
+    if item.image is not None or path_of_item(item).suffix.lower() not in readers.SUFFIXES:
+        return False
+    if item.data is not None:
+        return readers.is_read_by_us(item.data, item.frame)
+    return readers.is_file_read_by_us(path_of_item(item), item.frame)
+
+
+def was_misread(item: MediaItem, content_sha256: str | None) -> bool:
+    """True if the stored content of an item comes from a version that left the item's kind of file to Pillow."""
+    from bioclip_core.images.readers import is_marked
+
+    if content_sha256 is None or is_marked(content_sha256) or item.span is not None:
+        return False
+    return is_read_by_us(item)
+
+
 def bytes_of(item: MediaItem) -> bytes:
     """Return the item's bytes: its ``data``, its file, or its part of a file.
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+from numpy.typing import NDArray
 from opening_samples import coloured, rgb_page, tiff_bytes
 from PIL import Image
 
@@ -95,6 +99,120 @@ def test_pages_of_one_size_and_odd_sizes_are_all_pictures(tmp_path: Path) -> Non
     assert [item.frame for item in expanded(path) or ()] == [0, 1, 2, 3]
 
 
+# -- smaller copies and versos -----------------------------------------------------------------------------------------
+
+
+def scene(seed: int, size: tuple[int, int] = (400, 300)) -> NDArray[np.uint8]:
+    """Return a picture with broad shapes, on the white of a sheet with a black margin."""
+    random = np.random.default_rng(seed)
+    shapes = Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(
+        size, Image.Resampling.BICUBIC
+    )
+    sheet = Image.new("RGB", size, "white")
+    inner = (size[0] * 3 // 10, size[1] * 3 // 10)
+    sheet.paste(shapes.resize(inner), (size[0] // 3, size[1] // 3))
+    sheet.paste("black", (0, 0, size[0] // 12, size[1]))
+    return np.asarray(sheet)
+
+
+def text_page(seed: int, size: tuple[int, int] = (400, 300)) -> NDArray[np.uint8]:
+    """Return lines of grey writing on white: two such pages differ in nothing else."""
+    page = np.full((size[1], size[0], 3), 250, np.uint8)
+    random = np.random.default_rng(seed)
+    for line in range(20, size[1] - 20, 14):
+        for column in range(20, size[0] - 20, 6):
+            page[line : line + 7, column : column + 4] = random.choice((60, 250), p=(0.5, 0.5))
+    return page
+
+
+def reduced(pixels: NDArray[np.uint8], size: tuple[int, int], how: Image.Resampling) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(pixels).resize(size, how))
+
+
+def frames(path: Path, *pages: NDArray[np.uint8], marks: tuple[int | None, ...] = ()) -> list[int]:
+    written(path, *(rgb_page(page, subfile=mark) for page, mark in zip_longest(pages, marks)))
+    items = expanded(path)
+    return [0] if items is None else [item.frame for item in items]
+
+
+@pytest.mark.parametrize("make", [scene, text_page])
+def test_a_verso_of_half_the_size_is_a_page_of_its_own(tmp_path: Path, make: Callable[..., NDArray[np.uint8]]) -> None:
+    for size in ((200, 150), (100, 75), (133, 100)):
+        assert frames(tmp_path / "a.tif", make(1), make(2, size)) == [0, 1]
+    blank = np.full((150, 200, 3), 250, np.uint8)
+    assert frames(tmp_path / "a.tif", make(1), blank) == [0, 1]
+    assert frames(tmp_path / "a.tif", blank.repeat(2, axis=0).repeat(2, axis=1), make(1, (200, 150))) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("make", "how"),
+    [(scene, how) for how in Image.Resampling]
+    # Writing of which every fourth pixel is taken is another writing.
+    + [(text_page, how) for how in Image.Resampling if how != Image.Resampling.NEAREST],
+)
+def test_a_smaller_copy_is_not_however_it_was_made(
+    tmp_path: Path, make: Callable[..., NDArray[np.uint8]], how: Image.Resampling
+) -> None:
+    whole = make(1)
+    for size in ((200, 150), (100, 75), (133, 100)):
+        copy = reduced(whole, size, how)
+        assert frames(tmp_path / "after.tif", whole, copy) == [0]
+        assert frames(tmp_path / "before.tif", copy, whole) == [1]
+        assert frames(tmp_path / "between.tif", whole, copy, make(2)) == [0, 2]
+
+
+def test_a_thumbnail_that_was_compressed_is_a_copy(tmp_path: Path) -> None:
+    whole = Image.fromarray(scene(3))
+    stream = io.BytesIO()
+    whole.resize((120, 90)).save(stream, "JPEG", quality=40)
+    thumbnail = Image.open(stream)
+    for first, second, wanted in ((whole, thumbnail, None), (thumbnail, whole, [1])):
+        first.save(tmp_path / "a.tif", save_all=True, append_images=[second], compression="jpeg")
+        items = expanded(tmp_path / "a.tif")
+        assert (items and [item.frame for item in items]) == wanted
+
+
+def test_a_page_that_is_marked_as_reduced_is_none_whatever_it_shows(tmp_path: Path) -> None:
+    assert frames(tmp_path / "a.tif", scene(1), scene(2, (200, 150)), marks=(0, 1)) == [0]
+    assert frames(tmp_path / "a.tif", scene(2, (200, 150)), scene(1), marks=(1, 0)) == [1]
+
+
+def test_a_pyramid_without_marks_is_one_picture_and_its_verso_another(tmp_path: Path) -> None:
+    levels = [scene(1), *(reduced(scene(1), size, Image.Resampling.BOX) for size in ((200, 150), (100, 75), (50, 38)))]
+    assert frames(tmp_path / "a.tif", *levels) == [0]
+    assert frames(tmp_path / "a.tif", *levels, scene(2, (200, 150))) == [0, 4]
+
+
+def test_pages_of_other_depths_are_compared_and_opened_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    whole, other = scene(1), scene(2, (200, 150))
+    copy = reduced(whole, (200, 150), Image.Resampling.BOX)
+    with tifffile.TiffWriter(path) as writer:
+        for picture in (whole, copy, other):
+            planes = np.moveaxis(picture.astype(np.uint16) * 257, -1, 0)
+            writer.write(planes, photometric="rgb", planarconfig="separate", metadata=None)
+    items = expanded(path) or []
+    assert [item.frame for item in items] == [0, 2]
+    image = open_page(items[1], path)  # type: ignore[arg-type]
+    assert image is not None
+    assert np.abs(np.asarray(image).astype(int) - other).max() <= 1
+
+
+def test_a_page_that_cannot_be_decoded_is_a_page_and_a_failure_of_its_own(tmp_path: Path) -> None:
+    bad = rgb_page(scene(1, (200, 150)))
+    broken = ([*bad[0][:3], (259, 3, [7]), *bad[0][4:]], b"no jpeg")
+    path = written(tmp_path / "a.tif", rgb_page(scene(1)), broken)
+    assert [item.frame for item in expanded(path) or ()] == [0, 1]
+
+
+def test_an_unsupported_page_is_named_from_one_and_not_called_damaged(tmp_path: Path) -> None:
+    page = rgb_page(scene(1))
+    odd = ([*page[0][:3], (259, 3, [34712]), *page[0][4:]], b"no jpeg 2000")
+    path = written(tmp_path / "a.tif", rgb_page(scene(2)), odd)
+    with pytest.raises(ImageError, match="page 2: not supported: 8-bit RGB TIFF with JPEG 2000 compression; "):
+        open_page(replace(item_of(path), frame=1), path)
+
+
 def test_the_pages_of_a_big_tiff_are_found(tmp_path: Path) -> None:
     path = tmp_path / "big.tif"
     first, second = Image.new("RGB", (20, 30)), Image.new("RGB", (31, 30))
@@ -131,7 +249,7 @@ def test_a_damaged_page_is_its_own_failure(tmp_path: Path) -> None:
     items = expanded(path) or ()
     assert len(items) == 3
     media = BuiltInMedia()
-    with pytest.raises(ImageError, match="page 1 is damaged"):
+    with pytest.raises(ImageError, match="page 2 is damaged"):
         media.open_media(items[1])  # type: ignore[arg-type]
     image = media.open_media(items[2])  # type: ignore[arg-type]
     assert image is not None
@@ -140,7 +258,7 @@ def test_a_damaged_page_is_its_own_failure(tmp_path: Path) -> None:
 
 def test_a_page_that_is_not_there_says_how_many_there_are(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tif", rgb_page(coloured(RED)), rgb_page(coloured(GREEN)))
-    with pytest.raises(ImageError, match="no page 5: the file has 2"):
+    with pytest.raises(ImageError, match="no page 6: the file has 2 pages"):
         BuiltInMedia().open_media(replace(item_of(path), frame=5))
 
 

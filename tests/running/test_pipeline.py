@@ -9,7 +9,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from bioclip_core.device import PRECISION_VARIABLE
@@ -19,6 +21,7 @@ from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import item_of
 from bioclip_plugin.items.strange_times import AHEAD, BEFORE
+from bioclip_plugin.running import pipeline
 from bioclip_plugin.testing import FakeModel
 
 LABELS = ("a red fish", "a green fish", "a blue fish")
@@ -266,6 +269,34 @@ def test_rehash_finds_a_change_that_size_and_time_hide_and_encodes_nothing_else_
         assert s.store is not None
         assert s.store.verify(run).problems == []
     assert model.encoder.images_encoded == 3
+
+
+def test_results_of_a_file_that_an_earlier_version_misread_are_made_again_and_no_others(
+    manager: BioclipPluginManager, model: FakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planar, plain = tmp_path / "planar.tif", tmp_path / "plain.tif"
+    red = np.zeros((3, 16, 16), np.uint16)
+    red[0] = 65535
+    tifffile.imwrite(planar, red, photometric="rgb", planarconfig="separate", metadata=None)
+    Image.new("RGB", (16, 16), (0, 255, 0)).save(plain)
+    blue = [np.full((model.encoder.preprocessing.size,) * 2 + (3,), (0, 0, 255), np.uint8)]
+    with session(manager, tmp_path / "r.db") as s:
+        run = s.begin_run(["files"])
+        with monkeypatch.context() as earlier:
+            earlier.setattr(pipeline, "is_read_by_us", lambda *_: False)
+            right = pipeline.decode_regions
+            earlier.setattr(pipeline, "decode_regions", lambda data, boxes, *rest, **named: (
+                blue if data == planar.read_bytes() else right(data, boxes, *rest, **named)
+            ))  # fmt: skip
+            items = [item_of(planar), item_of(plain)]
+            assert names(s.pipeline(run).answers(items)) == ["a blue fish", "a green fish"]
+        before, findings = model.encoder.images_encoded, Findings()
+        for _ in range(2):  # the second time from the store
+            assert names(s.pipeline(run, findings=findings).answers(items)) == ["a red fish", "a green fish"]
+            assert findings.count("files were misread by an earlier version; their results are made again") == 1
+            assert model.encoder.images_encoded == before + 1
+        assert s.store is not None
+        assert s.store.verify(run).problems == []
 
 
 def test_closing_the_generator_keeps_committed_answers_and_a_second_call_does_the_rest(

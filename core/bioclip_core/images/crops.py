@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from PIL import Image
@@ -48,6 +49,20 @@ class Picture:
         return upright(self.width, self.height, self.orientation)
 
 
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """An image that our own readers decode: its header is read, its pixels are not."""
+
+    width: int
+    """As it is stored, not turned upright."""
+    height: int
+    orientation: int
+    """EXIF's, 1 to 8."""
+    profile: bytes | None
+    load: Callable[[int], Image.Image]
+    """Returns the pixels as they are stored; its argument is the limit of the uncompressed samples in bytes."""
+
+
 def upright(width: float, height: float, orientation: int) -> tuple[float, float]:
     """Return width and height of an image after its EXIF orientation is applied."""
     return (height, width) if orientation >= 5 else (width, height)
@@ -60,6 +75,12 @@ def upright_box(box: Box, orientation: int) -> Box:
     x = 1 - x - w if flip_x else x
     y = 1 - y - h if flip_y else y
     return (y, x, h, w) if swap else (x, y, w, h)
+
+
+def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Return an image after its EXIF orientation is applied."""
+    transpose = _ORIENTATIONS[orientation][0]
+    return image if transpose is None else image.transpose(transpose)
 
 
 def checked(box: Box | None) -> Box:
@@ -94,8 +115,7 @@ def resized(picture: Picture, box: Box, preprocessing: Preprocessing) -> Image.I
         Image.Resampling[preprocessing.interpolation.upper()],
         box=_stored_box(picture, fractions),
     )
-    transpose = _ORIENTATIONS[picture.orientation][0]
-    return small if transpose is None else small.transpose(transpose)
+    return turned_upright(small, picture.orientation)
 
 
 def padded(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:

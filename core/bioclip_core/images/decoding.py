@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
 from bioclip_core.errors import BioclipError, ImageError
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.images.colours import resizable, rgb
-from bioclip_core.images.crops import Box, Picture, checked, padded, resized, upright
+from bioclip_core.images.crops import Box, Deferred, Picture, checked, padded, resized, upright
+from bioclip_core.images.jpeg2000 import is_jpeg2000, opened_jpeg2000
+from bioclip_core.images.pillow_files import TiffFile, opened
+from bioclip_core.images.tiff import is_tiff, opened_tiff
 from bioclip_core.preprocessing import Preprocessing
 
 MAX_FILE_BYTES = 2 * 1024**3
@@ -31,10 +32,8 @@ MAX_DECODED_PIXELS = 256_000_000
 MAX_LISTED_PIXELS = 1_000_000_000
 """Limit of the pixels of an image that is decoded at a fraction (JPEG, JPEG 2000), which costs seconds, not memory."""
 
-# Formats that Pillow decodes itself. Missing on purpose: formats that start another program (EPS), that Pillow only
-# recognises (HDF5, GRIB), and those without a signature. HEIF works if the host has registered a plugin for it.
-FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP", "WEBP", "JPEG2000", "PPM", "AVIF", "HEIF", "PSD", "QOI")
-
+BYTES_PER_PIXEL = 8
+"""Limit of the uncompressed samples of a file that our own readers decode, per pixel of the limit: RGB of 16 bits has 6."""
 _HEADER_BYTES = 1 << 18  # in which the header of nearly any photo ends
 _JPEG_SCALES = (8, 4, 2, 1)
 """Fractions that the decoder offers."""
@@ -108,10 +107,10 @@ def decode_regions(
         UsageError: if a box is outside the image.
     """
     wanted = [checked(box) for box in boxes]
-    with _reasons(data):
+    with reasons(data):
         image = _opened(data, frame)
-        picture = _loaded(image, wanted, preprocessing, max_pixels)
-        return _crops(picture, wanted, preprocessing, image.info.get("icc_profile"))
+        profile = image.profile if isinstance(image, Deferred) else image.info.get("icc_profile")
+        return _crops(_picture(image, wanted, preprocessing, max_pixels), wanted, preprocessing, profile)
 
 
 def prepare(image: Image.Image, boxes: Sequence[Box | None], preprocessing: Preprocessing) -> list[NDArray[np.uint8]]:
@@ -122,7 +121,7 @@ def prepare(image: Image.Image, boxes: Sequence[Box | None], preprocessing: Prep
         UsageError: if a box is outside the image.
     """
     wanted = [checked(box) for box in boxes]
-    with _reasons(b""):
+    with reasons(b""):
         orientation = _orientation(image)
         image.load()
         if image.mode not in ("P", "PA") and "transparency" in image.info:
@@ -138,7 +137,7 @@ def upright_size(data: bytes, *, frame: int = 0) -> tuple[int, int]:
     Raises:
         ImageError: if it is not an image.
     """
-    with _reasons(data):
+    with reasons(data):
         image = _opened(data, frame)
         width, height = upright(image.width, image.height, _orientation(image))
         return int(width), int(height)
@@ -160,7 +159,7 @@ def stored_size(path: str | os.PathLike[str]) -> tuple[int, int, int]:
             image = _opened(read_bytes(path, (0, _HEADER_BYTES)), 0)
             return image.width, image.height, _orientation(image)
     data = read_bytes(path)
-    with _reasons(data):
+    with reasons(data):
         image = _opened(data, 0)
         return image.width, image.height, _orientation(image)
 
@@ -173,54 +172,23 @@ def _crops(
 
 
 # -- opening, within our own pixel budget ------------------------------------------------------------------------------
-#
-# Image.open warns above 89 megapixels and refuses above 179; these limits apply to the whole process, so they belong to the
-# host. Calling the format's own reader does not need them, and the budget here applies instead.
 
 
-class _Jpeg(JpegImageFile):
-    """A JPEG without the resolution from its EXIF block: Pillow would report a damaged block on standard error."""
-
-    def _read_dpi_from_exif(self) -> None:
-        return
-
-
-class _Tiff(TiffImageFile):
-    """A TIFF without Pillow's own pixel limit; ours is checked before."""
-
-    def load_prepare(self) -> None:
-        size = getattr(self, "_tile_size", None)
-        if size is not None and getattr(self, "_im", None) is None:
-            self.im = Image.core.new(self.mode, size)  # type: ignore[attr-defined]
-        super().load_prepare()
-
-
-def _opened(data: bytes, frame: int) -> Image.Image:
+def _opened(data: bytes, frame: int) -> Image.Image | Deferred:
     """Return the image after reading its header, without its pixels."""
-    stream = io.BytesIO(data)
-    if data.startswith(b"\xff\xd8\xff") and frame == 0:
-        return _Jpeg(stream)  # Pillow's factory would search for the further frames of an MPO
-    is_tiff = data.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"))
-    image = _Tiff(stream) if is_tiff else _by_signature(stream, data[:16])
-    if frame:
-        try:
-            image.seek(frame)
-        except EOFError:
-            # A reader that went too far counts wrongly.
-            count = getattr(_by_signature(io.BytesIO(data), data[:16]), "n_frames", 1)
-            raise ImageError(f"there is no frame {frame}: the file has {count}, counted from 0") from None
-    return image
+    if is_tiff(data):
+        return opened_tiff(io.BytesIO(data), frame)
+    if is_jpeg2000(data) and (deferred := opened_jpeg2000(data)) is not None:
+        return deferred
+    return opened(data, frame)
 
 
-def _by_signature(stream: io.BytesIO, prefix: bytes) -> Image.Image:
-    for name in FORMATS:
-        if name not in Image.OPEN:
-            Image.init()
-        factory, accepts = Image.OPEN.get(name, (None, None))
-        if factory is not None and accepts is not None and accepts(prefix) is True:
-            stream.seek(0)
-            return factory(stream, "")
-    raise UnidentifiedImageError
+def _picture(image: Image.Image | Deferred, boxes: Sequence[Box], preprocessing: Preprocessing, limit: int) -> Picture:
+    if not isinstance(image, Deferred):
+        return _loaded(image, boxes, preprocessing, limit)
+    size = (image.width, image.height)
+    _check_budget(size, size[0] * size[1], limit)
+    return Picture(image.load(BYTES_PER_PIXEL * limit), *size, image.orientation)
 
 
 def _loaded(image: Image.Image, boxes: Sequence[Box], preprocessing: Preprocessing, max_pixels: int) -> Picture:
@@ -296,9 +264,11 @@ def _check_budget(size: tuple[int, int], decoded: int, max_pixels: int) -> None:
 # -- EXIF orientation --------------------------------------------------------------------------------------------------
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image | Deferred) -> int:
     """Return the EXIF orientation, 1 for an image without one or with a damaged block."""
-    if isinstance(image, _Tiff):
+    if isinstance(image, Deferred):
+        return image.orientation
+    if isinstance(image, TiffFile):
         return 1  # Pillow rotates a TIFF upright while loading it
     if image.format == "PNG" and "exif" not in image.info:
         image.load()  # its EXIF may come after the pixels
@@ -329,7 +299,7 @@ def orientation_of(exif: bytes) -> int:
 
 
 @contextmanager
-def _reasons(data: bytes) -> Iterator[None]:
+def reasons(data: bytes) -> Iterator[None]:
     """Turn any exception of a decoder into an ImageError with a readable reason."""
     try:
         yield

@@ -1,0 +1,59 @@
+"""The reader that decodes a file, as part of the key under which its features are kept.
+
+Features of files that Pillow reads right stay valid. Those of files that it misreads, which earlier versions left to it, must
+not be used again: the key of such a file begins with a mark.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from bioclip_core.errors import ImageError
+from bioclip_core.images.jpeg2000 import is_jpeg2000, is_misread_by_pillow
+from bioclip_core.images.tiff import is_read_right_by_pillow, is_tiff
+from bioclip_core.images.tiff_header import layout_at
+
+SUFFIXES = frozenset(".tif .tiff .jp2 .j2k .j2c .jpc .jpf .jpx".split())
+"""Suffixes of the formats that have a reader of our own for some kinds of files."""
+
+_MARK = "00000001"
+"""Beginning of a marked key, in place of eight digits; one hash in four billion begins so by chance."""
+
+
+def content_key(sha256: str, by_own_reader: bool) -> str:
+    """Return the key of a content with this hash (64 digits)."""
+    return _MARK + sha256[len(_MARK) :] if by_own_reader else sha256
+
+
+def is_marked(key: str) -> bool:
+    """True for the key of a content that our own reader decoded."""
+    return key.startswith(_MARK)
+
+
+def is_read_by_us(data: bytes | mmap.mmap, frame: int = 0) -> bool:
+    """True for a file that our own readers decode or refuse, and that Pillow would misread or refuse.
+
+    Args:
+        data: the file's bytes; only its header is read.
+        frame: frame or page, from 0.
+    """
+    start = data[:16]
+    try:
+        if is_tiff(start):
+            file = cast(BinaryIO, io.BytesIO(data) if isinstance(data, bytes) else data)
+            return not is_read_right_by_pillow(file, layout_at(file, frame))
+        return is_jpeg2000(start) and is_misread_by_pillow(data)
+    except ImageError:  # a damaged header
+        return False
+
+
+def is_file_read_by_us(path: Path, frame: int = 0) -> bool:
+    """Return the same for a file, of which only the header is read; False if it cannot be opened."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return is_read_by_us(data, frame)
+    except (OSError, ValueError):
+        return False
