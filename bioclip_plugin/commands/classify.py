@@ -131,7 +131,7 @@ class _Classification:
             self._keep_reviews(listing)
             applied = self._apply_rules() if self.session.engine.rules else None
             if applied is None and DeploymentOptions.from_settings(self.run.settings).settings():
-                deciding_deployments(self.store, self.run).survey(self.findings)
+                deciding_deployments(self.store, self.run, self.findings).survey(self.findings)
         except BaseException as error:
             self._end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise

@@ -35,15 +35,20 @@ def deployments_of(store: Store, run: Run, options: DeploymentOptions, findings:
                     "--deployments`",
                     str(chosen.deployments),
                 )
-            return Deployments(lambda: store.listed_items(run), run.sources, chosen)
+            return Deployments(lambda: store.listed_items(run), run.sources, chosen, findings)
         except UsageError as error:
             findings.add("table of deployments of the run cannot be used; give it with --deployments", str(error))
             chosen = DeploymentOptions(None, chosen.deployment_from)
-    return Deployments(lambda: store.listed_items(run), run.sources, chosen)
+    return Deployments(lambda: store.listed_items(run), run.sources, chosen, findings)
 
 
-def deciding_deployments(store: Store, run: Run) -> Deployments:
+def deciding_deployments(store: Store, run: Run, findings: Findings) -> Deployments:
     """Return the deployments by which the rules of a run decide.
+
+    Args:
+        store: the store of the run.
+        run: the run.
+        findings: for what is wrong with the rows of its table.
 
     Raises:
         UsageError: if the run's table is gone or is another one now.
@@ -55,4 +60,4 @@ def deciding_deployments(store: Store, run: Run) -> Deployments:
             f"the table of deployments {options.deployments} was changed since run {run.id} began; give it with --deployments, "
             "so that a run of its own is decided by it"
         )
-    return Deployments(lambda: store.listed_items(run), run.sources, options)
+    return Deployments(lambda: store.listed_items(run), run.sources, options, findings)

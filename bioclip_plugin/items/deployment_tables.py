@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
-from bioclip_core.cells import column_name, day_of, moment_of, number_of
-from bioclip_core.errors import DataError, UsageError
+from bioclip_core.cells import DateOrders, column_name, is_unknown, latitude_of, longitude_of, plain_number_of
+from bioclip_core.errors import DataError, SourceError, UsageError
+from bioclip_core.findings import Findings
+from bioclip_core.tables.reading import open_table
 from bioclip_plugin.items.clock_shifts import clock_shift_of
 from bioclip_plugin.items.deployments import DeploymentRow
 from bioclip_plugin.items.folders import Folders, comparable, name_parts
@@ -18,7 +19,9 @@ from bioclip_plugin.items.time_zones import in_zone, zone_of
 
 COORDINATES_AND_TIMES = ("latitude", "longitude", "deploymentStart", "deploymentEnd")
 """Columns of Camtrap DP that only some uses of the table need."""
-_LARGEST = 64 << 20
+_DATES = "deploymentStart or deploymentEnd"
+"""Both columns as one: dates of one table are in one order."""
+_DEGREES = (("latitude", 90), ("longitude", 180))
 
 # Comparable names of columns: Camtrap DP's and ours first, then those of Wildlife Insights, camtrapR and Darwin Core.
 _NAME = ("deploymentid", "deployment")
@@ -32,8 +35,6 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "timezone": ("timezone", "tz", "utcoffset"),
     "clockshift": ("clockshift", "timeshift"),
 }
-_MISSING = ("", "na", "nan", "null")
-
 _PROBLEMS = {
     "several": "images fit several rows of the table of deployments at their time and belong to none of them; give the rows dates "
     "(deploymentStart, deploymentEnd) that do not overlap",
@@ -45,16 +46,23 @@ _PROBLEMS = {
 class DeploymentTable:
     """The rows of a table of deployments."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, findings: Findings | None = None) -> None:
         """Read a table.
 
+        Args:
+            path: text with separators, a workbook or Parquet.
+            findings: for what is wrong with its rows.
+
         Raises:
-            UsageError: naming file, line and value, for a table that cannot be used.
+            DataError: naming file, line and value, for a table that cannot be used.
         """
         self.shown = f"the table of deployments {path}"
         self.columns: tuple[str, ...] = ()
         """The comparable names of its columns."""
-        rows = [self._row(line, cells) for line, cells in self._lines(path)]
+        self._findings = Findings() if findings is None else findings
+        self._values = self._lines(path)
+        self._dates = DateOrders(self.shown, self._both_dates, self._findings)
+        rows = [self._row(line, values) for line, values in self._values]
         self.rows = _named_apart(rows, self.shown)
         self._by_name: dict[str, list[DeploymentRow]] = {}
         self._by_folder: dict[str, list[tuple[Sequence[str], DeploymentRow]]] = {}
@@ -87,34 +95,34 @@ class DeploymentTable:
                 return _chosen(fitting, folders[depth - 1], moment)
         return None, ""
 
-    def _lines(self, path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield number and cells of each line, by the comparable names of the columns."""
-        text = _text_of(path, self.shown)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count))
+    def _lines(self, path: Path) -> list[tuple[int, dict[str, Any]]]:
+        """Return number and values of each line, by the comparable names of the columns."""
         try:
-            header = next(reader, [])
-            self.columns = tuple(column_name(cell) for cell in header)
-            self._check_columns(header)
-            for cells in reader:
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if len(cells) > len(header):
-                    raise DataError(
-                        f"{self.shown}, line {reader.line_num}: {len(cells)} cells where the header has {len(header)}; remove "
-                        "the surplus"
-                    )
-                yield reader.line_num, dict(zip(self.columns, map(str.strip, cells), strict=False))
-        except csv.Error as error:
-            raise DataError(f"{self.shown}, line {reader.line_num}: cannot be read: {error}; save it as CSV") from error
+            table = open_table(path, findings=self._findings, needed=(*_NAME, *_PLACE))
+            self._check_columns(table.header)
+            lines = []
+            for row in table:
+                if row.fault:
+                    raise DataError(f"{self.shown}, line {row.line}: {row.fault}")
+                lines.append((row.line, {column_name(heading): value for heading, value in row.cells.items()}))
+        except SourceError as error:
+            raise DataError(f"the table of deployments {str(error).removeprefix('the table ')}") from error
+        return lines
 
     def _check_columns(self, header: Sequence[str]) -> None:
+        self.columns = tuple(map(column_name, header))
         if not any(name in self.columns for name in (*_NAME, *_PLACE)):
             lacking = [name for name in COORDINATES_AND_TIMES if column_name(name) not in self.columns]
-            found = ", ".join(cell for cell in header if cell) or "no columns"
+            found = ", ".join(header) or "no columns"
             raise DataError(f"{self.shown} lacks {', '.join(('deploymentID', *lacking))}; it has {found}")
 
-    def _row(self, line: int, cells: dict[str, str]) -> DeploymentRow:
+    def _both_dates(self, _: str) -> Iterator[tuple[str, object]]:
+        names = [name for field in ("deploymentstart", "deploymentend") for name in _FIELDS[field]]
+        return ((f"line {line}", values[name]) for line, values in self._values for name in names if name in values)
+
+    def _row(self, line: int, values: Mapping[str, Any]) -> DeploymentRow:
         where = f"{self.shown}, line {line}"
+        cells = {name: "" if is_unknown(value) else _text(value) for name, value in values.items()}
         for field, names in _FIELDS.items():
             cells[field] = next((cells[name] for name in names if cells.get(name)), "")
         places = [cells[name] for name in _PLACE if cells.get(name)]
@@ -129,30 +137,40 @@ class DeploymentTable:
         try:
             if zone:
                 zone_of(zone)
-            shift = clock_shift_of(cells["clockshift"]) if cells["clockshift"].lower() not in _MISSING else None
+            shift = clock_shift_of(cells["clockshift"]) if cells["clockshift"] else None
         except UsageError as error:
             raise DataError(f"{where}: {error}") from None
-        starts = _moment(where, "deploymentStart", cells, zone, timedelta())
-        ends = _moment(where, "deploymentEnd", cells, zone, timedelta(days=1, seconds=-1))
+        starts = self._moment(where, "deploymentStart", values, cells, timedelta())
+        ends = self._moment(where, "deploymentEnd", values, cells, timedelta(days=1, seconds=-1))
         if starts and ends and _wall(ends, starts) < _wall(starts, ends):
             raise DataError(
                 f"{where}: deploymentEnd {cells['deploymentend']} is before deploymentStart {cells['deploymentstart']}"
             )
         folders = [cells[column] for column in _FOLDER if cells.get(column)] or [name, *places]
-        return DeploymentRow(
-            name, line, tuple(folders), *self._position(where, cells), starts, ends, zone, shift, cells
-        )
+        north, east = (_degrees(where, *field, cells) for field in _DEGREES)
+        latitude, longitude = (north, east) if None not in (north, east) else (None, None)
+        return DeploymentRow(name, line, tuple(folders), latitude, longitude, starts, ends, zone, shift, cells)
 
-    def _position(self, where: str, cells: Mapping[str, str]) -> tuple[float | None, float | None]:
-        found: list[float | None] = []
-        for name, limit in (("latitude", 90), ("longitude", 180)):
-            cell = cells[name]
-            number = number_of(cell)
-            if cell.lower() not in _MISSING and (number is None or abs(number) > limit):
-                fault = f"{limit} or less" if number and number > 0 else f"-{limit} or more" if number else "a number"
-                raise DataError(f"{where}: {name} {cell!r}: must be {fault}")
-            found.append(number)
-        return (found[0], found[1]) if None not in found else (None, None)
+    def _moment(
+        self, where: str, name: str, values: Mapping[str, Any], cells: dict[str, str], rest_of_day: timedelta
+    ) -> datetime | None:
+        """Return a date of a row, and write its cell in ISO 8601."""
+        field = name.lower()
+        if not cells[field]:
+            return None
+        column = next(column for column in _FIELDS[field] if not is_unknown(values.get(column)))
+        try:
+            dated = self._dates.read(_DATES, values.get(column), where.rpartition(", ")[2])
+        except SourceError as error:
+            words = str(error).replace("give --day-first or --month-first", "write dates as 2024-05-31")
+            raise DataError(words) from None
+        moment = dated.moment if dated else None
+        if dated and moment is None and dated.day:
+            moment = datetime.combine(dated.day, time()) + rest_of_day
+        if dated is None or moment is None:
+            raise DataError(f"{where}: {name} {cells[field]!r}: must be a date and time such as 2020-05-30T04:57:37")
+        cells[field] = dated.iso
+        return in_zone(moment, cells["timezone"] or None)
 
 
 def _chosen(rows: Sequence[DeploymentRow], name: str, moment: datetime | None) -> tuple[DeploymentRow | None, str]:
@@ -185,25 +203,31 @@ def _wall(moment: datetime, other: datetime) -> datetime:
     return moment if moment.tzinfo and other.tzinfo else moment.replace(tzinfo=None)
 
 
-def _moment(
-    where: str, name: str, cells: Mapping[str, str], zone: str | None, rest_of_day: timedelta
-) -> datetime | None:
-    cell = cells[name.lower()]
-    if cell.lower() in _MISSING:
-        return None
-    moment = moment_of(cell)
-    if moment is None and (day := day_of(cell)):
-        moment = datetime.combine(day, time()) + rest_of_day
-    if moment is None:
-        raise DataError(f"{where}: {name} {cell!r}: must be a date and time such as 2020-05-30T04:57:37")
-    return in_zone(moment, zone)
+def _degrees(where: str, name: str, limit: int, cells: dict[str, str]) -> float | None:
+    """Return a coordinate of a row, and write its cell as a number."""
+    cell = cells[name]
+    degrees = latitude_of(cell) if limit == 90 else longitude_of(cell)
+    if degrees is not None and plain_number_of(cell) is None:
+        cells[name] = f"{degrees:.7f}"
+    if degrees is None and cell:
+        number = plain_number_of(cell) or 0
+        fault = f"{limit} or less" if number > limit else f"-{limit} or more" if number < -limit else "a number"
+        raise DataError(f"{where}: {name} {cell!r}: must be {fault}")
+    return degrees
+
+
+def _text(value: object) -> str:
+    """Return a value of a cell as text: of a workbook also a number, a date or a duration."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value.isoformat() if isinstance(value, date) else str(value).strip()
 
 
 def _named_apart(rows: Sequence[DeploymentRow], shown: str) -> list[DeploymentRow]:
     """Return the rows, those of one deploymentID with their first days in their names.
 
     Raises:
-        UsageError: for two rows of one name that are in place at one time.
+        DataError: for two rows of one name that are in place at one time.
     """
     of_name: dict[str, list[DeploymentRow]] = {}
     for row in rows:
@@ -235,14 +259,3 @@ def _overlap(one: DeploymentRow, other: DeploymentRow) -> bool:
     starts = max(_wall(one.starts, other.starts), _wall(other.starts, one.starts))
     ends = min(_wall(one.ends, other.ends), _wall(other.ends, one.ends))
     return _wall(ends, starts) - _wall(starts, ends) > timedelta(days=1)
-
-
-def _text_of(path: Path, shown: str) -> str:
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise DataError(f"{shown} is larger than {_LARGEST >> 20} MB; is it the right file?")
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{shown} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{shown} is not text in UTF-8: {error}; save it as CSV in UTF-8") from error

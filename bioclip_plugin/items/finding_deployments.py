@@ -44,6 +44,7 @@ class Deployments:
         listed: Callable[[], Iterable[MediaItem]],
         sources: Sequence[str] = (),
         options: DeploymentOptions | None = None,
+        findings: Findings | None = None,
     ) -> None:
         """Survey the folders of a run and the cameras in them.
 
@@ -51,12 +52,13 @@ class Deployments:
             listed: returns the images of the run, without their regions; called again for :meth:`survey`.
             sources: the addresses of the run: paths are relative to the folder that holds them all.
             options: the table and the pattern.
+            findings: for what is wrong with the rows of the table.
 
         Raises:
-            UsageError: for a table that cannot be used.
+            DataError: for a table that cannot be used.
         """
         options = options or DeploymentOptions()
-        self.table = DeploymentTable(options.deployments) if options.deployments else None
+        self.table = DeploymentTable(options.deployments, findings) if options.deployments else None
         """The user's table of deployments."""
         self._pattern = Pattern(options.deployment_from) if options.deployment_from else None
         self._listed = listed

@@ -86,7 +86,7 @@ def apply_rules(
     threshold = float(run.rule_settings["rules"][0]["threshold"])
     deployments, findings = None, Findings()
     if any(rule.groups for rule in rules) or "deployments" in run.rule_settings:
-        deployments = deciding_deployments(store, run)
+        deployments = deciding_deployments(store, run, findings)
         deployments.survey(findings)
     a_pass = Pass(
         deciding, rules, probabilities, threshold=threshold, level=level, deployments=deployments, findings=findings

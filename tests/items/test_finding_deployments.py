@@ -195,6 +195,30 @@ def test_a_row_gives_place_time_zone_and_correction(tmp_path: Path) -> None:
     )
 
 
+def test_a_table_may_be_a_workbook_or_of_another_encoding_with_dates_and_degrees_as_people_write_them(
+    tmp_path: Path,
+) -> None:
+    text = "Station;Latitude;Longitude;Setup_date;Retrieval_date\nForêt;50,8503;4° 21' E;31/05/2024;02/06/2024\n"
+    (tmp_path / "cameras.csv").write_bytes(text.encode("cp1252"))
+    items = [item("s/Forêt/a.jpg")]
+    table = finder(items, table=tmp_path / "cameras.csv").table
+    assert table is not None
+    (row,) = table.rows
+    assert (row.name, row.latitude, row.longitude) == ("Forêt", 50.8503, 4.35)
+    assert (row.starts, row.ends) == (datetime(2024, 5, 31), datetime(2024, 6, 2, 23, 59, 59))
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append(["deploymentID", "latitude", "longitude", "deploymentStart", "clock_shift"])
+    book.active.append([7, 50.5, 4, datetime(2024, 5, 31), timedelta(days=1, hours=1)])
+    book.save(tmp_path / "cameras.xlsx")
+    table = finder([item("s/7/a.jpg")], table=tmp_path / "cameras.xlsx").table
+    assert table is not None
+    (row,) = table.rows
+    assert (row.name, row.latitude, row.starts) == ("7", 50.5, datetime(2024, 5, 31))
+    assert row.shift is not None
+    assert row.shift.seconds == 90_000
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -205,7 +229,10 @@ def test_a_row_gives_place_time_zone_and_correction(tmp_path: Path) -> None:
         ("A,51,4,,,Mars/Olympus,", "time zone 'Mars/Olympus' is not known"),
         ("A,51,4,,,,soon", "clock shift 'soon' is not known"),
         (",51,4,,,,", "deploymentID '': the cell is required"),
-        ("A,51,4,,,,,,", "9 cells where the header has 7"),
+        (
+            "A,51,4,03/04/2024,,,",
+            "deploymentStart or deploymentEnd is '03/04/2024', which has the day or the month first.*write dates as 2024-05-31",
+        ),
     ],
 )
 def test_a_bad_cell_is_refused_with_its_line(tmp_path: Path, line: str, words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import pytest
 from opening_samples import cut, frame_number, write_sound, write_video
 
 from bioclip_core.errors import ImageError, UsageError
+from bioclip_core.findings import Findings
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, item_of
 from bioclip_plugin.opening import BuiltInMedia, frames, video
@@ -372,3 +374,35 @@ def test_without_the_extra_the_failure_names_it(tmp_path: Path, monkeypatch: pyt
     assert "pip install 'bioclip-plugin[video]'" in trouble.reason
     with pytest.raises(ImageError, match=r"bioclip-plugin\[video\]"):
         BuiltInMedia().open_media(item_of(path))
+
+
+# -- clocks ------------------------------------------------------------------------------------------------------------
+
+
+def first_time(path: Path, clock: str, findings: Findings | None = None) -> datetime | None:
+    entry = list(frames_of(item_of(path), path, 1.0, clock, findings))[0]  # type: ignore[arg-type]
+    assert isinstance(entry, MediaItem)
+    return entry.captured_at
+
+
+def test_the_clock_of_a_video_is_utc_or_local_or_the_date_of_its_file(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 5, rate=5, says={"creation_time": "2024-06-01T22:00:02Z"})
+    os.utime(path, (0, datetime(2024, 5, 1, 8, 30).timestamp()))
+    assert first_time(path, "utc") == datetime(2024, 6, 1, 22, 0, 2, tzinfo=UTC)
+    assert first_time(path, "local") == datetime(2024, 6, 1, 22, 0, 2)
+    assert first_time(path, "file-date") == datetime(2024, 5, 1, 8, 30)
+
+
+def test_an_offset_that_the_camera_states_counts_whatever_the_clock(tmp_path: Path) -> None:
+    written = {"com.apple.quicktime.creationdate": "2024-06-01T22:00:02+0200", "creation_time": "2024-06-01T20:00:02Z"}
+    assert video._begins_at(tmp_path, written, "local") == datetime(2024, 6, 1, 20, 0, 2, tzinfo=UTC)
+    assert video._begins_at(tmp_path, {"creation_time": written["creation_time"]}, "local") == datetime(
+        2024, 6, 1, 20, 0, 2
+    )
+
+
+def test_a_video_without_a_time_is_reported_with_the_option_to_give(tmp_path: Path) -> None:
+    path, findings = write_video(tmp_path / "a.avi", 5, rate=5, codec="mpeg4"), Findings()
+    assert first_time(path, "utc", findings) is None
+    assert [line for line in findings.lines() if "--video-clock file-date" in line and str(path) in line]
+    assert first_time(path, "file-date", findings) is not None
