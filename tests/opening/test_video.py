@@ -380,7 +380,7 @@ def test_without_the_extra_the_failure_names_it(tmp_path: Path, monkeypatch: pyt
 
 
 def first_time(path: Path, clock: str, findings: Findings | None = None) -> datetime | None:
-    entry = list(frames_of(item_of(path), path, 1.0, clock, findings))[0]  # type: ignore[arg-type]
+    entry, *_ = frames_of(item_of(path), path, 1.0, clock, findings)  # type: ignore[arg-type]
     assert isinstance(entry, MediaItem)
     return entry.captured_at
 
