@@ -13,6 +13,11 @@ from PIL import Image
 FAKE = ("--model", "fake")
 CLASSIFY = ("classify", "photos", *FAKE, "--labels", "labels", "--store", "new.db")
 
+PACKAGE = ("export", "--format", "camtrap-dp", "--store", "results.db", "--output", "p.zip", "--time-zone", "UTC")
+ARCHIVE = ("export", "--format", "darwin-core", "--store", "results.db", "--output", "d.zip")
+
+MEGADETECTOR = ("export", "--format", "megadetector", "--store", "results.db", "--output", "m.json")
+
 FILES = {
     "garbage.bin": bytes(range(256)) * 8,
     "nothing.csv": b"",
@@ -23,6 +28,7 @@ FILES = {
     "twice.txt": b"a red fish\na red fish\n",
     "no_words.txt": b"\n",
     "list.txt": b"Nomen nudum\n",
+    "dates.csv": b"image,eventDate\nphotos/red.png,03/04/2024 10:00\n",
     "months.csv": b"taxon,month\nRed,13\n",
     "languages.csv": b"scientificName,language,vernacularName\nRed fictus,de,Rotling\nRed fictus,fr,rouge\n",
 }
@@ -54,6 +60,15 @@ DATA_PROBLEMS = {
     "a run that does not exist": ("export", "--run", "9", "--store", "results.db", "--output", "e.csv"),
     "an output that exists": ("export", "--store", "results.db", "--output", "numbers.csv"),
     "an output in a missing folder": ("export", "--store", "results.db", "--output", "missing/e.csv"),
+    "images without a time zone": ("export", "--format", "camtrap-dp", "--store", "results.db", "--output", "p.zip"),
+    "missing deployments": (*PACKAGE, "--deployments", "missing.csv"),
+    "deployments without their columns": (*PACKAGE, "--deployments", "numbers.csv"),
+    "deployments of bytes": (*PACKAGE, "--deployments", "garbage.bin"),
+    "a ledger that is not one": (*ARCHIVE, "--ledger", "numbers.csv"),
+    "a ledger in a missing folder": (*ARCHIVE, "--ledger", "missing/sent.ledger"),
+    "images outside the base folder": (*MEGADETECTOR, "--base-folder", "empty"),
+    "a heading that the table lacks": ("embed", "numbers.csv", *FAKE, "--output", "e.parquet", "--column", "image=Foto"),
+    "dates whose order nothing shows": ("classify", "dates.csv", *FAKE, "--labels", "labels", "--store", "new.db"),
     "a report of a missing store": ("report", "--store", "missing.db"),
     "a report with missing names": ("report", "--store", "results.db", "--names", "missing.csv"),
     "names in several languages": ("report", "--store", "results.db", "--names", "languages.csv"),

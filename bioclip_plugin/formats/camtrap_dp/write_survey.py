@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, time
 
 from bioclip_core.cells import column_name, day_of
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.camtrap_dp.read_files import DEPLOYMENT_KEY, PACKAGE_KEY
 from bioclip_plugin.formats.camtrap_dp.schema import MISSING, TABLES, Column, fault_of
@@ -44,7 +44,7 @@ class Survey:
         """Survey the media of an export.
 
         Raises:
-            UsageError: if a time zone or deployments are missing, with the option to give.
+            DataError: if a time zone or deployments are missing, with the option to give.
         """
         options = export.options
         self._rows = {row.name: row for row in export.deployments.table.rows} if export.deployments.table else {}
@@ -97,7 +97,7 @@ class Survey:
         seen.cells = seen.cells or cells
         seen.is_named, seen.example = medium.is_named, seen.example or medium.uri
         if cells and cells != seen.cells and name not in self._rows:
-            raise UsageError(
+            raise DataError(
                 f"two packages have a deployment {name!r} and describe it differently (the second: {medium.uri}): classify and "
                 "export them one by one, or give a row for it with --deployments"
             )
@@ -121,7 +121,7 @@ class Survey:
     def _refuse_if_incomplete(self) -> None:
         """Raise an error that names the options to give before a package can be written."""
         if self._naive:
-            raise UsageError(
+            raise DataError(
                 f"{self._naive.total():,} images have a time without an offset from UTC (the first: {next(iter(self._naive))}): "
                 "give the time zone of their cameras' clocks with --time-zone, such as Europe/Brussels or +02:00"
             )
@@ -130,7 +130,7 @@ class Survey:
             if not self._seen[name].is_named:
                 self._nameless[self._seen[name].example] += self._seen[name].media
         if self._nameless:
-            raise UsageError(
+            raise DataError(
                 f"{self._nameless.total():,} images belong to no deployment (the first: {next(iter(self._nameless))}): keep each "
                 "camera's images in a folder named after its deployment, say with --deployment-from where the name is, or classify "
                 "them from a table with a column deploymentID; given in --deployments are: "
@@ -139,7 +139,7 @@ class Survey:
         if missing:
             shown = ", ".join(f"{name} ({self._seen[name].media:,} images)" for name in missing[:_SHOWN])
             more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-            raise UsageError(
+            raise DataError(
                 f"the place is unknown for {len(missing)} deployments: {shown}{more}; give a table with the columns "
                 f"{', '.join(_NEEDED)} and a row for each of them with --deployments"
             )
@@ -198,7 +198,7 @@ def _deployment_from(cells: Mapping[str, str], time_zone: str | None, where: str
     """Return a deployment from the cells of a row, under the column names of Camtrap DP.
 
     Raises:
-        UsageError: beginning with ``where``, for a cell that cannot be used.
+        DataError: beginning with ``where``, for a cell that cannot be used.
     """
     good = {
         name: cell
@@ -207,7 +207,7 @@ def _deployment_from(cells: Mapping[str, str], time_zone: str | None, where: str
     }
     starts, ends = (datetime.fromisoformat(good[name]) for name in ("deploymentStart", "deploymentEnd"))
     if ends < starts:
-        raise UsageError(
+        raise DataError(
             f"{where}: deploymentEnd {good['deploymentEnd']} is before deploymentStart {good['deploymentStart']}"
         )
     return Deployment(good["deploymentID"], float(good["latitude"]), float(good["longitude"]), starts, ends, good)
@@ -221,16 +221,16 @@ def _cell(column: Column, cell: str, time_zone: str | None, where: str) -> str:
         if moment is None and (day := day_of(cell)):
             moment = in_zone(datetime.combine(day, time()), time_zone)  # a day begins and ends deployments at midnight
         if moment is None:
-            raise UsageError(f"{shown}: must be a date and time such as 2020-05-30T04:57:37")
+            raise DataError(f"{shown}: must be a date and time such as 2020-05-30T04:57:37")
         if moment.tzinfo is None:
-            raise UsageError(
+            raise DataError(
                 f"{shown} lacks an offset from UTC: write one (+02:00), or give --time-zone, such as Europe/Brussels"
             )
         cell = stamp(moment)
     if column.kind == "integer":
         cell = cell.removesuffix(".0")  # a spreadsheet's way of writing a whole number
     if fault := fault_of(column, cell):
-        raise UsageError(f"{shown}: {fault}")
+        raise DataError(f"{shown}: {fault}")
     if column.kind == "boolean" and cell:
         return "true" if cell.lower() in ("true", "1") else "false"
     return "" if cell in MISSING else cell
