@@ -12,7 +12,9 @@ from pathlib import Path
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.findings import Findings
 from bioclip_core.names import clean_name, parse_name
+from bioclip_core.tables.options import TableOptions
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
 from bioclip_plugin.formats.shared.review_rows import (
@@ -21,9 +23,10 @@ from bioclip_plugin.formats.shared.review_rows import (
     NotTaken,
     Written,
     is_ambiguous,
+    review_times,
     verdict_of,
 )
-from bioclip_plugin.formats.shared.table_files import header_of
+from bioclip_plugin.formats.shared.table_files import header_of, rows_of
 from bioclip_plugin.formats.tables import read_reviews as tables
 from bioclip_plugin.formats.timelapse import read_reviews as timelapse
 from bioclip_plugin.formats.timelapse.layout import is_timelapse
@@ -85,17 +88,23 @@ def import_reviews(
     options: ImportOptions,
     refused: Callable[[NotTaken], None],
     progress: Callable[[int], None] = lambda _count: None,
+    *,
+    reading: TableOptions | None = None,
+    findings: Findings | None = None,
 ) -> Imported:
     """Import a file. Importing it again stores nothing twice.
 
     Args:
         refused: called with every row that is refused.
         progress: called with the number of rows that were read since the last call.
+        reading: order of day and month in dates.
+        findings: counts what was decided about dates.
 
     Raises:
         SourceError: if the file as a whole cannot be read.
     """
-    kind, entries = _entries(address, sources, options)
+    found = Findings() if findings is None else findings
+    kind, entries = _entries(address, sources, options, reading or TableOptions(), found)
     done, path = Imported(kind), path_of(address)
     importer = _Importer(store, book, options, options.base_folder or (path if path.is_dir() else path.parent))
     while batch := list(islice(entries, _TOGETHER)):
@@ -107,7 +116,9 @@ def import_reviews(
     return done
 
 
-def _entries(address: str, sources: Sequence[Source], options: ImportOptions) -> tuple[str, Iterator[Entry]]:
+def _entries(
+    address: str, sources: Sequence[Source], options: ImportOptions, reading: TableOptions, findings: Findings
+) -> tuple[str, Iterator[Entry]]:
     """Return the kind of file that it is read as, and its entries row by row."""
     path, shown = path_of(address), uri_of(address)
     if not path.exists():
@@ -116,14 +127,21 @@ def _entries(address: str, sources: Sequence[Source], options: ImportOptions) ->
         )
     for source in sources:
         if isinstance(source, ReviewingSource) and source.takes(address):
-            listing = ListingOptions(base_folder=options.base_folder, time_zone=options.time_zone)
+            listing = ListingOptions(
+                base_folder=options.base_folder,
+                time_zone=options.time_zone,
+                day_first=reading.day_first,
+                month_first=reading.month_first,
+                findings=findings,
+            )
             return source.name, source.reviews(address, listing)
     if path.is_dir():
         raise SourceError(f"{shown} is a folder without a Camtrap DP package; give a table of reviews")
     zone = zone_of(options.time_zone) if options.time_zone else UTC
+    times = review_times(address, zone, reading, findings, lambda: rows_of(address))
     if is_timelapse(header_of(address)):
-        return "Timelapse table", timelapse.statements(address, zone, options.name_column)
-    return "table", tables.statements(address, zone, options.name_column)
+        return "Timelapse table", timelapse.statements(address, times, options.name_column)
+    return "table", tables.statements(address, times, options.name_column)
 
 
 class _Importer:

@@ -68,7 +68,7 @@ OWN_OF_COMMAND = {
     "classify": {"rehash"},
     "export": {"format_name"},
     "models export": {"format_", "name"},
-    "review import": {"labels", "taxonomy", "rejected"},
+    "review import": {"labels", "taxonomy", "rejected", "day_first", "month_first"},
     "labels build": {"caption"},
     "prototypes build": {"data", "split", "join"},
     "catalog build": {"taxonomy", "holdout_taxa"},

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 import pytest
 
+from bioclip_core.cells import DateOrder
+from bioclip_core.errors import SourceError
+from bioclip_core.findings import Findings
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.formats.shared.review_rows import (
     BadCellError,
     box_of,
     cells_of,
     frame_of,
-    reviewed_at_of,
     verdict_of,
 )
+from bioclip_plugin.formats.shared.review_times import ReviewTimes, UnreadableTimeError
 from bioclip_plugin.formats.timelapse.layout import is_timelapse
 from bioclip_plugin.formats.timelapse.read_reviews import name_columns
 from bioclip_plugin.items.media import Region
@@ -112,9 +115,25 @@ def test_frames_and_moments() -> None:
     with pytest.raises(BadCellError, match="whole number from 0"):
         frame_of({"frame": "-1"})
     brussels = timezone(timedelta(hours=2))
-    assert reviewed_at_of({"reviewedat": "2031-05-06T12:00"}, brussels) == datetime(2031, 5, 6, 10, tzinfo=UTC)
-    assert reviewed_at_of({"reviewedat": "2031-05-06T12:00Z"}, brussels) == datetime(2031, 5, 6, 12, tzinfo=UTC)
-    assert reviewed_at_of({}, UTC) is None
+    assert reviewed_at("2031-05-06T12:00", zone=brussels) == datetime(2031, 5, 6, 10, tzinfo=UTC)
+    assert reviewed_at("2031-05-06T12:00Z", zone=brussels) == datetime(2031, 5, 6, 12, tzinfo=UTC)
+    assert reviewed_at("31.12.2031 3:10 PM") == datetime(2031, 12, 31, 15, 10, tzinfo=UTC)
+    assert reviewed_at("NA") is None
+
+
+def reviewed_at(cell: str, *column: str, zone: tzinfo = UTC, order: DateOrder | None = None) -> datetime | None:
+    """Return the time of a review in the first row of a column."""
+    cells = [(f"row {number}", one) for number, one in enumerate((cell, *column), start=1)]
+    return ReviewTimes("t.csv", lambda _name: cells, zone, Findings(), order).read("reviewedat", cell, "row 1")
+
+
+def test_dates_of_reviews_have_the_order_of_their_column_and_are_asked_about_or_refused() -> None:
+    assert reviewed_at("03/04/2031", "31/12/2031") == datetime(2031, 4, 3, tzinfo=UTC)
+    assert reviewed_at("03/04/2031", order="month") == datetime(2031, 3, 4, tzinfo=UTC)
+    with pytest.raises(SourceError, match=r"t.csv, row 1: reviewedat is '03/04/2031'.* --day-first or --month-first"):
+        reviewed_at("03/04/2031")
+    with pytest.raises(UnreadableTimeError, match="time 'last week': ISO 8601 is needed"):
+        reviewed_at("last week")
 
 
 def test_boxes_overlap_by_their_shared_part() -> None:

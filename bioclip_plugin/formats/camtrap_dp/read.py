@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from bioclip_core.cells import is_unknown
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.source import ListingOptions
@@ -63,7 +64,7 @@ class CamtrapDpSource:
         with opened_package(address) as package, _ObservationIndex(_TABLES) as index:
             deployments: dict[str, Mapping[str, str]] = {}
             yield from read_deployments(package, deployments)
-            yield from index.read(package, deployments, options.time_zone)
+            yield from index.read(package, deployments, options)
             files, stated = MediaFiles(package, options), _Stated(package, deployments, options)
             for row in package.rows(package.table("media")):
                 yield _item(row, package, deployments, index, files, stated)
@@ -164,15 +165,15 @@ class _ObservationIndex(Scratch):
     database that SQLite keeps in a temporary file; only its cache of some megabytes and the deployments are in memory.
     """
 
-    def read(self, package: CamtrapPackage, deployments: Deployments, zone: str | None) -> Iterator[Unlisted]:
+    def read(self, package: CamtrapPackage, deployments: Deployments, options: ListingOptions) -> Iterator[Unlisted]:
         """Read all observations, and yield an entry for each that cannot be used."""
         for number, row in enumerate(package.rows(package.table("observations")), start=1):
-            if fault := row.fault or self._enter(row, number, deployments, zone):
+            if fault := row.fault or self._enter(row, number, deployments, options):
                 shown = f"observation {row.values.get('observationID', 'without observationID')} (line {row.line})"
                 yield Unlisted(f"{package.address}/{row.where}", f"{shown}: {fault}")
         self._database.execute("CREATE INDEX spans_by_deployment ON spans (deployment, starts)")
 
-    def _enter(self, row: PackageRow, number: int, deployments: Deployments, zone: str | None) -> str:
+    def _enter(self, row: PackageRow, number: int, deployments: Deployments, options: ListingOptions) -> str:
         """Store what a row says of its media, and return why it cannot be used (empty if it can)."""
         values = row.values
         name, media, event = values.get("observationID"), values.get("mediaID"), values.get("eventID")
@@ -183,7 +184,7 @@ class _ObservationIndex(Scratch):
         if values.get("deploymentID") not in deployments:
             return f"deploymentID {values.get('deploymentID', '')!r} is not in the deployments"
         if values.get("observationLevel") == "event":
-            starts, ends = (moment_in(values.get(key, ""), zone) for key in ("eventStart", "eventEnd"))
+            starts, ends = (_end_of_event(row, key, options) for key in ("eventStart", "eventEnd"))
             if starts is not None and ends is not None and event:
                 self._database.execute(
                     "INSERT INTO spans VALUES (?, ?, ?, ?)",
@@ -234,6 +235,18 @@ class _ObservationIndex(Scratch):
             yield Unlisted(
                 f"{package.address}/{line}", f"observation {observation}: mediaID {media!r} is not in the media"
             )
+
+
+def _end_of_event(row: PackageRow, name: str, options: ListingOptions) -> datetime | None:
+    """Return the beginning or the end of an event; a cell that cannot be read is counted."""
+    cell = row.values.get(name)
+    moment = moment_in(cell, options.time_zone)
+    if moment is None and not is_unknown(cell):
+        options.findings.add(
+            f"values of {name} cannot be read; media of these events have no sequence unless they name it",
+            f"{row.where}: {cell!r}",
+        )
+    return moment
 
 
 def _seconds(moment: datetime) -> float:

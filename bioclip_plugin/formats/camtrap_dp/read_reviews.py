@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from bioclip_core.errors import UsageError
@@ -23,7 +24,8 @@ from bioclip_plugin.formats.camtrap_dp.read_files import (
     media_metadata,
     region_of,
 )
-from bioclip_plugin.items.time_zones import moment_in
+from bioclip_plugin.formats.shared.review_times import ReviewTimes, UnreadableTimeError
+from bioclip_plugin.items.time_zones import zone_of
 from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.store.records import ReviewTarget, StatedReview
 
@@ -38,6 +40,8 @@ _VERDICTS: Mapping[str, ReviewVerdict] = {
     "blank": "blank",
     "unknown": "unidentifiable",
 }
+_TIME = "classificationTimestamp"
+_NO_TIME = f"values of {_TIME} cannot be read; they are in the details of the reviews, which get the time of the import"
 _ANIMAL = Taxon("Animalia")  # without a name
 _TELLING = ("cameraSetupType", "observationTags", "observationComments")
 _NUMBERS = {"count": int, "individualPositionRadius": float, "individualPositionAngle": float, "individualSpeed": float}
@@ -76,6 +80,8 @@ def stated_reviews(
     """
     taxa = {name: _taxon_of(name, entry) for name, entry in package.taxonomic.items()} | {"": _ANIMAL}
     identity = package.descriptor.get("id") or package.descriptor.get("name") or ""
+    zone = zone_of(options.time_zone) if options.time_zone else None
+    times = ReviewTimes(package.address, partial(_cells, package), zone, options.findings, options.date_order)
     with _Rows(package) as rows:
         for row in package.rows(package.table("observations")):
             cells, name = row.values, row.values.get("observationID", "")
@@ -88,16 +94,28 @@ def stated_reviews(
             except UsageError as error:
                 log.warning("%s/%s: observation %s is skipped: %s", package.address, row.where, name, error)
                 continue
+            details = _details_of(cells, media, package, deployments)
+            try:
+                reviewed_at = times.read(_TIME, cells.get(_TIME), f"observation {name}")
+            except UnreadableTimeError:
+                reviewed_at, details = None, details | {_TIME: cells[_TIME]}
+                options.findings.add(_NO_TIME, f"{package.address}/{row.where}: {cells[_TIME]!r}")
             yield StatedReview(
                 target=target,
                 verdict=verdict,
                 taxon=(taxa.get(taxon_name) or _taxon_of(taxon_name, {})) if verdict == "taxon" else None,
                 reviewer=cells.get("classifiedBy", "").strip() or NOT_STATED,
-                reviewed_at=moment_in(cells.get("classificationTimestamp", ""), options.time_zone),
+                reviewed_at=reviewed_at,
                 comment=cells.get("observationComments", ""),
-                details=_details_of(cells, media, package, deployments),
+                details=details,
                 uid=str(uuid.uuid5(uuid.NAMESPACE_URL, f"camtrap-dp:{identity}:{name}")),
             )
+
+
+def _cells(package: CamtrapPackage, column: str) -> Iterator[tuple[str, object]]:
+    """Yield the cells of a column of the observations, for the order of its dates."""
+    for row in package.rows(package.table("observations")):
+        yield f"observation (line {row.line})", row.values.get(column)
 
 
 def _verdict_of(cells: Mapping[str, str]) -> ReviewVerdict | None:

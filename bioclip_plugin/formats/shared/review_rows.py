@@ -6,15 +6,18 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, time, tzinfo
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.cells import column_name, day_of, json_value, moment_of, number_of, plain_cells
+from bioclip_core.cells import column_name, is_unknown, json_value, number_of, plain_cells
+from bioclip_core.findings import Findings
 from bioclip_core.options import check_options
+from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.formats.shared.exported import unguarded
+from bioclip_plugin.formats.shared.review_times import ReviewTimes, UnreadableTimeError
 from bioclip_plugin.formats.shared.table_rows import Row
-from bioclip_plugin.items.media import Unlisted
+from bioclip_plugin.items.media import Unlisted, uri_of
 from bioclip_plugin.items.time_zones import zone_of
 from bioclip_plugin.items.verdicts import ReviewVerdict
 
@@ -155,7 +158,7 @@ def completed(
     draft: Written,
     cells: Mapping[str, Any],
     values: Mapping[str, Any],
-    zone: tzinfo,
+    times: ReviewTimes,
     used: frozenset[str],
     *,
     has_boxes: bool = False,
@@ -165,7 +168,7 @@ def completed(
     Args:
         cells: the row's cells by their columns' comparable names.
         values: the same by the columns' own names.
-        zone: of a time without an offset.
+        times: reads the time of the review.
         used: columns that are not details, since they are read otherwise.
         has_boxes: True to read frame and box too.
     """
@@ -176,7 +179,7 @@ def completed(
             frame=frame_of(cells) if has_boxes else 0,
             box=box_of(cells) if has_boxes else None,
             reviewer=text_of(cells, REVIEWER_COLUMNS),
-            reviewed_at=reviewed_at_of(cells, zone),
+            reviewed_at=_reviewed_at(cells, times, draft.record),
             comment=text_of(cells, COMMENT_COLUMNS),
             details={
                 _DETAILS.get(key, name): json_value(cells[key])
@@ -184,7 +187,7 @@ def completed(
                 if (key := column_name(name)) not in read and str(value).strip()
             },
         )
-    except BadCellError as error:
+    except (BadCellError, UnreadableTimeError) as error:
         return NotTaken(draft.record, draft.image, draft.name, str(error))
 
 
@@ -252,18 +255,34 @@ def _box(cells: Sequence[Any], columns: str) -> Box:
     return x, y, min(w, 1 - x), min(h, 1 - y)
 
 
-def reviewed_at_of(cells: Mapping[str, Any], zone: tzinfo) -> datetime | None:
-    """Return the time of the review, in ``zone`` if the cell lacks an offset; None if the row does not state it.
+def _reviewed_at(cells: Mapping[str, Any], times: ReviewTimes, record: str) -> datetime | None:
+    """Return the time of the review; None if the row does not state it.
 
     Raises:
-        BadCellError: for a cell that is neither a date nor a time.
+        UnreadableTimeError: for a cell that is neither a date nor a time.
     """
-    cell = _first(cells, TIME_COLUMNS, None)
-    if cell is None:
-        return None
-    moment = moment_of(cell)
-    if moment is None and (day := day_of(cell)):
-        moment = datetime.combine(day, time())
-    if moment is None:
-        raise BadCellError(f"time {str(cell)!r}: ISO 8601 is needed, such as 2024-05-06T12:00:00+02:00")
-    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+    column = next((name for name in TIME_COLUMNS if not is_unknown(cells.get(name))), None)
+    return None if column is None else times.read(column, cells[column], record)
+
+
+def review_times(
+    address: str,
+    zone: tzinfo,
+    reading: TableOptions,
+    findings: Findings,
+    rows: Callable[[], Iterator[Row | Unlisted]],
+) -> ReviewTimes:
+    """Return the reader of the times of a table's reviews.
+
+    Args:
+        address: the table.
+        zone: of times without an offset.
+        reading: options with the order of day and month.
+        findings: counts what was decided about dates.
+        rows: reads the rows again, for the order of a column.
+    """
+
+    def cells(column: str) -> Iterator[tuple[str, object]]:
+        return ((f"row {row.number}", cells_of(row.values).get(column)) for row in rows() if isinstance(row, Row))
+
+    return ReviewTimes(uri_of(address), cells, zone, findings, reading.date_order)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import tzinfo
 from typing import Any
 
 from bioclip_core.cells import column_name
@@ -23,6 +22,7 @@ from bioclip_plugin.formats.shared.review_rows import (
     text_of,
     verdict_of,
 )
+from bioclip_plugin.formats.shared.review_times import ReviewTimes
 from bioclip_plugin.formats.shared.table_files import header_of, rows_of
 from bioclip_plugin.formats.shared.table_rows import IMAGE_COLUMNS, Row
 from bioclip_plugin.formats.tables.columns import OWN_COLUMNS, REVIEW_COLUMNS
@@ -49,11 +49,11 @@ READ_COLUMNS = (
 """Comparable names of all columns that a review is read from."""
 
 
-def statements(address: str, zone: tzinfo, name_column: str | None = None) -> Iterator[Statement]:
+def statements(address: str, times: ReviewTimes, name_column: str | None = None) -> Iterator[Statement]:
     """Yield one statement per row.
 
     Args:
-        zone: of times without an offset.
+        times: reads the times of the reviews.
         name_column: the column of the names, if it is not one of those that are looked for.
 
     Raises:
@@ -89,7 +89,7 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
         )
         used = _USED | {column_name(name_column or "")}
         if draft.verdict or names:
-            yield completed(draft, cells, values, zone, used, has_boxes=True)
+            yield completed(draft, cells, values, times, used, has_boxes=True)
         else:
             yield NotReviewed(record)
 

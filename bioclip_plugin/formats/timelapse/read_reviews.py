@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import tzinfo
 
 from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
@@ -17,6 +16,7 @@ from bioclip_plugin.formats.shared.review_rows import (
     text_of,
     verdict_of,
 )
+from bioclip_plugin.formats.shared.review_times import ReviewTimes
 from bioclip_plugin.formats.shared.table_files import header_of, rows_of
 from bioclip_plugin.formats.shared.table_rows import Row
 from bioclip_plugin.formats.timelapse.layout import FOLDERS, STANDARD, image_of
@@ -50,7 +50,7 @@ def name_columns(header: Sequence[str], chosen: str | None) -> tuple[str, ...]:
     )
 
 
-def statements(address: str, zone: tzinfo, name_column: str | None = None) -> Iterator[Statement]:
+def statements(address: str, times: ReviewTimes, name_column: str | None = None) -> Iterator[Statement]:
     """Yield one statement per row and filled-in species column.
 
     Raises:
@@ -74,6 +74,6 @@ def statements(address: str, zone: tzinfo, name_column: str | None = None) -> It
                 names={"scientificName": name},
                 scientific=column.startswith("scientificname") and verdict_of(name) is None,
             )
-            yield completed(draft, cells, row.values, zone, frozenset((*STANDARD, *columns, *_FLAGS)))
+            yield completed(draft, cells, row.values, times, frozenset((*STANDARD, *columns, *_FLAGS)))
 
     return statements_of(rows_of(address), read)
