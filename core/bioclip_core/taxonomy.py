@@ -177,9 +177,7 @@ def _unread(taxon: Taxon, *written: WrittenName) -> str:
     for name in written:
         word = name.text.capitalize() if name.epithet_alone else name.binomial[0]
         if name.text and (not word or word not in taxon.lineage):
-            return name.unread or (
-                "its genera differ" if name.doubt else "its rank is not one of the seven, or not stated"
-            )
+            return name.unread or "its rank is not one of the seven, or not stated"
     return ""
 
 

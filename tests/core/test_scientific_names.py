@@ -23,7 +23,7 @@ from bioclip_core.names import clean_name, folded, parse_name, parse_species, sa
         ("Fictomala X Shmittii", "Fictomala × shmittii", ""),
         ("Fictomala ×schmittii", "Fictomala × schmittii", ""),
         ("× Fictocydonia alba", "× Fictocydonia alba", ""),
-        ("xFictomala alba", "Xfictomala alba", ""),
+        ("xFictomala alba", "× Fictomala alba", ""),
         ("FICTOMALA ALBA", "Fictomala alba", ""),
         ("†Fictomala_alba", "Fictomala alba", ""),
         ("Fictomala de Maker, 1801", "Fictomala", "de Maker, 1801"),

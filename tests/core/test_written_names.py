@@ -46,7 +46,7 @@ def test_a_name_is_read_as_it_is_meant(case: list[str]) -> None:
         ("Fictomala alba var. ?", "", "?", ""),
         ("F. alba", "", "", "its genus is abbreviated"),
         ("Unidentified moth", "", "", "a placeholder, not a name"),
-        ("Potato virus X", "", "", "the name of a virus"),
+        ("Potato virus X", "", "", "the name of a virus or symbiont"),
         ("BOLD:AAA0001", "", "", "an identifier or a number, not a name"),
         ("сосна обыкновенная", "", "", "not written in Latin letters"),
     ],

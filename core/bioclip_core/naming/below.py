@@ -8,7 +8,7 @@ from bioclip_core.naming import words
 from bioclip_core.naming.parts import HYBRID_FORMULA
 from bioclip_core.naming.spelling import latin
 
-EPITHET = re.compile(r"(?:\d{1,3}-?)?[a-z]+(?:[-'.]+[a-z]+)*")
+EPITHET = re.compile(r"[a-z]+(?:[-']+[a-z]+)*")
 LATIN_END = re.compile(r"[a-z-]{2,}(?:us|um|is|ae|ii|a|i|e|ns|or|er|ix|on|o|es|as)")
 LOST = re.compile(r"[^\W\d_]\?[^\W\d_]|\d\?")
 """A letter that was lost on the way, or a doubtful year: not a doubt about the name."""
@@ -16,6 +16,7 @@ _GLUED = re.compile(
     r"(?<![^\s(])(cf|aff|nr|subsp|ssp|var|subvar|f|fo|forma|spp?|spec|sect|subg|subgen|nothosubsp|nothovar|n|gen|gr)\.(?=[^\W_])",
     re.IGNORECASE,
 )
+_GLUED_BRACKET = re.compile(r"(?<=[a-z.])(?=\([A-Z])|(?<=\))(?=[^\W\d_])")  # "alba(Smith)Jones"
 _DOT_INSIDE = re.compile(r"[a-zA-Z]\.[^\s,.)]")
 _SHOUTED_END = re.compile(r"(?:us|um|a|is|ae|i|ns|or)$")
 
@@ -35,6 +36,8 @@ class Below:
             rest = rest.capitalize()
         if "×" in rest:
             rest = rest.replace("×", " × ")
+        if "(" in rest and _GLUED_BRACKET.search(rest):
+            rest = _GLUED_BRACKET.sub(" ", rest)
         if "." in rest and _DOT_INSIDE.search(rest):
             rest = _GLUED.sub(r"\1. ", rest)
         self._words, self._at = rest.split(), 0
@@ -113,9 +116,9 @@ class Below:
             self._alternative(place + 1, "vel" if bare == "vel" else "or")
         elif "/" in word and not word.replace("/", "").isdigit():
             self._slash(place, word)
-        elif (bare in words.AND and self._begins_a_name(place + 1)) or (
-            word[-1] in ",;|" and self._begins_a_name(place + 1, whole=True)
-        ):
+        elif (
+            bare in words.AND and self._begins_a_name(place + 1, whole=place > self._at + bool(self.infraspecific))
+        ) or (word[-1] in ",;|" and self._begins_a_name(place + 1, whole=True)):
             self._alternative(place + 1, "or")
         return place + 1
 
@@ -129,7 +132,7 @@ class Below:
     def _question(self, place: int, word: str) -> int:
         if word == "?" and self._is_below(place + 1):
             self.below, place = "?", place + 1
-        elif self.infraspecific and place == self._at + 1 and word[0].islower():
+        elif self.infraspecific:
             self.below, self.infraspecific = "?", ""
         elif (
             word.strip("?").islower() and place == self._at and len(word) > 3 and word.strip("?") not in words.NOT_PLAIN
@@ -146,11 +149,11 @@ class Below:
         if bare in words.DOUBT or "?" in name or (bare == "conf" and follows[-1] == "."):
             self.below, self.infraspecific = words.DOUBT.get(bare, "?"), ""
             return place + 2 + (name in ("?", "") or bare in words.DOUBT)
-        if bare == "sp" and rank == "f":  # "f. sp. cubense"
+        if (bare == "sp" and rank == "f") or bare in ("n", "nov"):  # "f. sp. cubense", "ab. n. alba"
             name, place = self._word(place + 2).strip(".,;"), place + 1
             bare = name.lower()
         spelled = latin(name)
-        is_lower = name[:1].islower() or (name[:1].isdigit() and name.islower())
+        is_lower = name.islower()
         is_capital = rank not in ("f", "m", "v") and name[1:].islower() and LATIN_END.fullmatch(spelled)
         if EPITHET.fullmatch(spelled) and len(spelled) > 1 and (is_lower or is_capital) and (
             bare not in words.NOT_PLAIN or bare in ("alba", "nova")
@@ -173,6 +176,8 @@ class Below:
     def _begins_a_name(self, place: int, *, whole: bool = False) -> bool:
         """Return True if words are another name, not an author: an epithet, or a genus with its epithet."""
         word, follows = self._word(place), self._word(place + 1)
+        if word[:1].islower() and not word.islower():
+            return False  # "duPont"
         if word[:1].islower():
             return (
                 not whole

@@ -11,9 +11,10 @@ from bioclip_core.naming.words import FIRST, HIGHER_ENDINGS
 
 ABBREVIATED, VIRUS, IDENTIFIER = (
     "its genus is abbreviated",
-    "the name of a virus",
+    "the name of a virus or symbiont",
     "an identifier or a number, not a name",
 )
+TWO_GENERA = "its genera differ"
 OTHER_SCRIPT, NO_GENUS = "not written in Latin letters", "a name without its genus"
 
 _TRIM_LEFT, _TRIM_RIGHT = " .,;:*\"'#-|=~^!", " ,;:*\"'#-|=~^!"
@@ -26,9 +27,13 @@ _TWO_LATIN = re.compile(r"[A-Z][a-z-]+ [a-z-]+(?:us|um|a|is|ae|i|e|ns|or|es|er|e
 _STRONG_LATIN = re.compile(
     r"^[A-Z][a-z-]+ (?:[×x] ?)?[a-z-]+(?:us|um|a|is|ae|ii|i|ense|ensis|oides)\b|^([A-Z])([a-z]+) (?i:\1)\2\b"
 )
-_VIRAL = re.compile(r"vir(?:us|oid|ion)|phage|\bnpv\b|\bprion\b|satellite|sars-cov", re.IGNORECASE)
+_VIRAL = re.compile(
+    r"vir(?:us|oid|ion)(?:s|es)?\b|phages?\b|\b[ms]?npv\b|\bprions?\b|satellites?\b|sars-cov|\b(?:endo|ecto)?symbionts?\b|\S phytoplasma\b"
+    r"|\bplasmid\b",
+    re.IGNORECASE,
+)
 _VIRUS_BINOMIAL = re.compile(r"[A-Z][a-z]+(?:virus|viroid) [a-z]{3,}(?:us|um|a|is|ae|i|ense|e)?$")
-_EPITHET_VIRUS = re.compile(r"[A-Z][a-z]+ (?:\([A-Z][a-z]+\) )?(?:virus|prion) \(?[A-Z][^\d]*\b[12]\d{3}\)?$")
+_EPITHET_VIRUS = re.compile(r"[A-Z][a-z]+ (?:\([A-Z][a-z]+\) )?(?:[a-z]*virus|prion) \(?[A-Z][^\d]*\b[12]\d{3}\)?$")
 
 
 class Opening(NamedTuple):
@@ -109,7 +114,16 @@ def _by_first_word(text: str, doubt: str) -> Opening:
 
 def _is_viral(text: str, rest: str) -> bool:
     low = text.lower()
-    if not ("vir" in low or "phage" in low or "npv" in low or "prion" in low or "satel" in low or "sars" in low):
+    if not (
+        "vir" in low
+        or "phage" in low
+        or "npv" in low
+        or "prion" in low
+        or "satel" in low
+        or "sars" in low
+        or "symbiont" in low
+        or "plasm" in low
+    ):
         return False
     return bool(_VIRAL.search(text)) and not _EPITHET_VIRUS.match(text) and bool(rest or not low.endswith("virus"))
 
@@ -118,7 +132,7 @@ def _special(text: str, rest: str, kind: str, doubt: str) -> Opening:
     """Return what is left of a text whose first word is not a genus."""
     second, _, after = rest.partition(" ")
     is_name = second[:1].isupper() and second[1:2].islower() and FIRST.get(second.strip(".,:;?!()").lower()) is None
-    if kind == words.CANDIDATE and second[:1].isupper():
+    if kind == words.CANDIDATE and second[:1].isupper() and text[:3] not in ("Ca ", "CA "):
         return Opening(rest, doubt)
     if kind == words.RANK and is_name:  # "Familia Carabidae"
         return Opening(rest, doubt)

@@ -10,20 +10,24 @@ from bioclip_core.naming.below import EPITHET, LATIN_END, LOST, Below, abbreviat
 from bioclip_core.naming.parts import HYBRID_FORMULA, WrittenName
 from bioclip_core.naming.spelling import latin, tidy
 
-_GENUS = re.compile(r"[A-Za-z][a-z]+(?:-[A-Za-z][a-z]+)?")
+_GENUS = re.compile(r"[A-Za-z][a-z]+(?:-[a-z]+){0,2}")
 _PROVISIONAL = re.compile(r"([^\W\d_]+[\w-]*\d[\w-]*|\d+-[A-Z][\w-]*) (sp\d[^\W_]*|[a-z][^\W_]*)")
 _UNNAMED = re.compile(
     r"(?:spp?|spec|species|morphosp|msp|ug|bin|otu|gen|n|nov)[.#-]*\d+[a-z]?|(?:sp|species|bold|otu)[.:#-]\S+"
 )
 _AGGREGATE = re.compile(r"([a-z-]+?)-(?:komplex|complex|gruppe|group|groep|agg|aggr|gr|groupe)\.?")
+_GLUED_MARK = re.compile(r"[xX][A-Z][a-z]+")
 _SUFFIXED = re.compile(r"([A-Za-z]+)-(type|group|gruppe|komplex|complex)")
 _STRONG = re.compile(
     r"[a-z]{3,}(?<!a)us|(?!.*baum$)[a-z]{4,}um|[a-z]{3,}(?:ii|ae|aea|ana|ense|ensis|oides|iens|inus|folia|flora|atus|osus|icus|ifera|ensia)"
 )
 """Endings that make a capitalised second word an epithet."""
+_GENITIVE = re.compile(r"(?:ii|ae|aea|ana|anum|anus|ensis|ense|oides)$")
+"""Endings that no genus has."""
 _WEAK = re.compile(r"[a-z]{2,}(?:us|um|is|ae|ns|or|er|ix|ex|os|as|es|on|o|a|i|e)")
 """Endings that do so if an author follows."""
 _OF_AUTHORS = words.PARTICLES | {"f", "fil", "l"}
+_SURNAME = re.compile(r"\(?[A-Z][a-zà-ÿ]|\(?[A-Z][a-z]*\.")
 _AUTHOR = re.compile(r"\(?\[?(?:[^\W\d_a-zß-öø-ÿ]|d'|de |von |van )")
 
 
@@ -64,12 +68,15 @@ class _Reader(Below):
             self.read_below()
         elif self._at < len(self._words) and not self.authors:
             self.authors = self._words[self._at :]
+            if not self.doubt:
+                self._read_authors()
         epithet, infraspecific = self.epithet, self.infraspecific
         if self.doubt and epithet and not self._is_shared:
             self.doubted, epithet, infraspecific = self.doubted or epithet, "", ""
         return WrittenName(
             self.text, self.genus, epithet, infraspecific, " ".join(filter(_may_be_author, self.authors)), self.hybrid_genus,
             self.hybrid and bool(epithet), self.doubt, False, "" if self.doubt else self.reading, self.doubted, self.below,
+            "" if self.genus else opening.TWO_GENERA,
         )  # fmt: skip
 
     # -- the genus ------------------------------------------------------------------------------------------------------
@@ -79,7 +86,9 @@ class _Reader(Below):
         word = self._words[0]
         if not word.isalpha() and (provisional := _PROVISIONAL.fullmatch(" ".join(self._words))):
             return WrittenName(self.text, provisional[1].capitalize(), provisional[2])  # "UBA1234 sp002"
-        if word in ("×", "x", "X") or word[0] == "+":
+        if word[0] in "xX" and _GLUED_MARK.fullmatch(word):
+            self.hybrid_genus, word = True, word[1:]
+        elif word in ("×", "x", "X") or word[0] == "+":
             self.hybrid_genus = len(self._words) > 1 or len(word) > 1
             self._at = int(len(word) == 1)
             word = word[1:] or self._word(1)
@@ -89,7 +98,7 @@ class _Reader(Below):
         if word.endswith("?") and len(word) > 1:
             self.doubt, word = "?", word.rstrip("?")
         if "/" in word:
-            return WrittenName(self.text, doubt="/", unread="two genera of which one is right")
+            return WrittenName(self.text, doubt="/", unread=opening.TWO_GENERA)
         bare = word.rstrip(".,:;!?\"'").lstrip("\"'")
         spelled = latin(bare)
         if not spelled.isascii():
@@ -107,6 +116,24 @@ class _Reader(Below):
 
     def _unread(self, reason: str) -> WrittenName:
         return WrittenName(self.text, unread=reason)
+
+    def _read_authors(self) -> None:
+        """Look behind a genus and its author for a doubt, or for another parent: "Agrostis L. × Polypogon Desf."."""
+        for place in range(self._at, len(self._words)):
+            word = self._words[place]
+            bare = word.strip(".,;:()[]").lower()
+            if bare in words.CUT and word[0].islower():
+                break
+            if word in ("×", "x", "X"):
+                self._other_parent(self._word(place + 1))
+            elif "?" in word and not LOST.search(word):
+                self.doubt = "?"
+            elif word[0].islower() and bare in words.DOUBT:
+                self.doubt = words.DOUBT[bare]
+            elif word[0].islower() and bare in ("sp", "spp", "spec", "indet"):
+                self.doubt = "sp."
+            if self.doubt:
+                break
 
     # -- from the genus to the epithet ----------------------------------------------------------------------------------
 
@@ -126,7 +153,7 @@ class _Reader(Below):
             self._words[at] = word.strip("?")
             self._at += not self._words[at]
             return False
-        if word in ("×", "x", "X"):
+        if word in ("×", "x", "X", "+"):
             return self._hybrid_behind_genus()
         if word[0] == "'" and not (word.endswith("'") and word[1:2].islower()):
             self._at = len(self._words)  # a cultivar of an unnamed species
@@ -147,7 +174,7 @@ class _Reader(Below):
                 return True
             self.doubt, self._at = "gr." if bare != "conf" else "cf.", at + 1
             return False
-        if bare in words.INFRAGENERIC:
+        if bare in words.INFRAGENERIC and (word[-1] == "." or not self._is_epithet(word, bare, next_word)):
             self._at += 2 if next_word[:1].isupper() else 1
             return False
         if self._is_unnamed(word, bare, next_word):
@@ -165,7 +192,7 @@ class _Reader(Below):
 
     def _is_unnamed(self, word: str, bare: str, next_word: str) -> bool:
         if bare in words.UNNAMED_SPECIES or (bare in ("n", "ssp") and word[-1] == "."):
-            return not (bare in ("taxon", "incerta", "nov") and _AUTHOR.match(next_word))
+            return not (bare in ("taxon", "incerta", "nov", "bacterium") and _SURNAME.match(next_word))
         return bool(_UNNAMED.fullmatch(word.lower())) or (bare.isdigit() and len(bare) < 4) or word.startswith("BOLD:")
 
     def _unnamed_behind_genus(self) -> bool:
@@ -227,17 +254,20 @@ class _Reader(Below):
         spelled = latin(parent.rstrip(".,"))
         is_capital = parent[:1].isupper()
         if is_capital and not (author[:1].islower() and author not in words.PARTICLES) and EPITHET.fullmatch(spelled):
-            is_capital = not (_STRONG.fullmatch(spelled) or (_AUTHOR.match(author) and _WEAK.fullmatch(spelled)))
-        if not parent or is_capital:  # "Agrostis × Polypogon"
-            self.doubt = HYBRID_FORMULA
-            if is_capital and latin(parent) != self.genus.lower() and not abbreviates(parent, self.genus):
-                self.genus = ""
-            self._at = len(self._words)
+            is_capital = not (_GENITIVE.search(spelled) or (_AUTHOR.match(author) and _WEAK.fullmatch(spelled)))
+        if not parent or is_capital or self._words[self._at - 1] == "+":  # "Agrostis × Polypogon"
+            self._other_parent(parent)
             return True
         self.hybrid = True
         if spelled.rstrip(".") in words.UNNAMED_SPECIES:
             return False
         return self._epithet_at(parent.lower(), spelled, author)
+
+    def _other_parent(self, parent: str) -> None:
+        """Note that a genus is one of two parents."""
+        self.doubt, self._at = HYBRID_FORMULA, len(self._words)
+        if parent[:1].isupper() and latin(parent) != self.genus.lower() and not abbreviates(parent, self.genus):
+            self.genus = ""
 
     def _alternatives_behind_genus(self, word: str) -> bool:
         if word == "/":  # "Acer / Tilia"
@@ -275,8 +305,10 @@ class _Reader(Below):
         if not EPITHET.fullmatch(spelled):
             return len(spelled) == 1 and bool(next_word[:1].islower())
         if spelled in words.NOT_PLAIN:
+            if spelled in ("dela", "ab", "bis", "ser", "subser") and word[-1] != "." and _AUTHOR.match(next_word):
+                return any(c.isdigit() or c == "(" for c in "".join(self._words[self._at :]))
             # A few real epithets look like such words: an author behind them tells ("Tethea or (Denis & Schiffermüller)").
-            return spelled in ("complex", "virus", "vector", "or") and bool(_AUTHOR.match(next_word))
+            return spelled in ("complex", "virus", "vector", "or", "bacterium") and bool(_SURNAME.match(next_word))
         if word[-1] == "." and next_word and not LATIN_END.fullmatch(spelled):
             return False  # "Acer rubr. L."
         return len(spelled) > 1 or bool(next_word[:1].islower())

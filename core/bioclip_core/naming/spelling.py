@@ -28,7 +28,7 @@ _SIGNS = str.maketrans(
      **dict.fromkeys("♂♀☿⚥⚲†‡✝®™", " "), "¿": "?", "…": "...", "≡": " = ",
      **dict(zip("аеорсхуіјѕАЕОРСХКМТВНІпг", "aeopcxyijsAEOPCXKMTBHInr", strict=True))}
 )  # fmt: skip
-_NUMBERED = re.compile(r"(\d{1,3})-?([a-z]{3,}[a-z-]*)")
+_NUMBERED = re.compile(r"(\d{1,3})[-.]?([a-z]{3,}[a-z-]*)")
 
 
 def clean_name(text: Any) -> str:
@@ -68,6 +68,8 @@ def latin(word: str) -> str:
         word = "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c))
     if word[:1].isdigit() and (numbered := _NUMBERED.fullmatch(word)) and numbered[1] in NUMERALS:
         word = NUMERALS[numbered[1]] + numbered[2]
+    if ".-" in word:  # "st.-johnii"
+        word = word.replace(".-", "-")
     return word
 
 

@@ -9,12 +9,12 @@ INFRASPECIFIC = frozenset(
     "subsp ssp sbsp subspec subspecies nothosubsp nothossp nssp var variety varietas v nothovar nvar nothovariety subvar subvariety "
     "convar f fo fa forma form nothof nothoforma nothomorph nm subf subform subforma sf morph morpha m mut ab aberr aberration race natio "
     "nat prol proles lusus stirps pv pathovar bv biovar "
-    "chemovar ecotype agamosp agamovar α β γ δ ε".split()
+    "chemovar st fm fma ecotype agamosp agamossp agamovar α β γ δ ε".split()
 )
 """Words that announce a name below the species."""
 INFRAGENERIC = frozenset(
     "subgen subgenus subg sect section sectio subsect subsection ser series subser subseries trib tribe tribus subtrib subtribe "
-    "supertrib supersect nothosect nothosubg".split()
+    "supertrib supersect nothosect nothosubg nothoser tr subtr div unr subfam".split()
 )
 """Words that announce a name between genus and species, or below the family."""
 DOUBT = {
@@ -34,6 +34,7 @@ OR = frozenset("or vel oder ou seu sive vs versus and/or".split())
 AND = frozenset("and et und & + with mit avec".split())
 """Words between two names that were found together, and between two authors."""
 UNNAMED_SPECIES = frozenset(
+    "bacterium cyanobacterium proteobacterium archaeon metagenome environmental enrichment uncultured "
     "sp spp spec specs species spec. sps indet indeterm indetermined undet undetermined undetermin unident unidentified unknown "
     "unspecified undescribed unnamed unbestimmt unbekannt inc incerta undiff undifferentiated morphospecies morphosp msp morphotype taxon "
     "otu nov gen incertae inc.sed bold".split()
@@ -65,7 +66,7 @@ REMARKS = frozenset(
     "tracks roadkill cult cultivated wild introduced escaped feral domestic domesticated breed strain isolate clone str serovar serotype "
     "ined nomen nov comb stat new ms mss msc sic ssp. sl ss lato stricto str. lat partim pp part mihi nob nobis anon illeg inval nud "
     "cons rej dub oblit superfl specimen specimens ex individual individuals photo only plate fig kept sample samples sensu cv "
-    "cultivar cultivars mosaic cell line".split()
+    "cultivar cultivars mosaic cell line clade lineage haplotype haplogroup".split()
 )
 """Words behind a name that say something of the specimen or of the name itself; none of them is an epithet."""
 VIRUSES = frozenset(

@@ -235,7 +235,7 @@ def test_another_author_than_the_checklists_is_reported(index: TaxonomyIndex) ->
     ("written", "reason"),
     [
         ("F. alba", "its genus is abbreviated"), ("Unidentified moth", "a placeholder, not a name"),
-        ("Fictomala alba × Rufictipes volans", "is not in"),
+        ("Fictomala alba × Rufictipes volans", "its genera differ"),
     ],
 )  # fmt: skip
 def test_a_text_that_names_no_taxon_is_not_resolved_and_says_why(
