@@ -59,6 +59,7 @@ class Below:
             word = self._words[place]
             bare = word.strip(".,;:!()[]").lower()
             if word[0] == "'" and not word[1:2].islower():
+                self._other_parent_behind(place)
                 count = place  # a cultivar
                 break
             if bare in words.CUT and (
@@ -73,6 +74,13 @@ class Below:
             if self.doubt:
                 break
         self.authors = [word for word in self._words[start:count] if word not in (",", ";")]
+
+    def _other_parent_behind(self, place: int) -> None:
+        """Look for another parent behind a cultivar: "Sarracenia alata 'Black Tube' × Sarracenia flava"."""
+        for at in range(place + 1, len(self._words)):
+            if self._words[at] in ("×", "x", "X") and self._begins_a_name(at + 1):
+                self._alternative(at + 1, HYBRID_FORMULA)
+                return
 
     def _unranked(self, place: int) -> bool:
         """Read a third name without its rank; return True if there is one."""

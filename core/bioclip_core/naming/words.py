@@ -70,7 +70,8 @@ REMARKS = frozenset(
 )
 """Words behind a name that say something of the specimen or of the name itself; none of them is an epithet."""
 VIRUSES = frozenset(
-    "virus viruses phage phages viroid viroids satellite virion virions prion npv bacteriophage bacteriophages".split()
+    "virus viruses phage phages viroid viroids satellite satellites virion virions prion prions npv mnpv snpv bacteriophage bacteriophages "
+    "symbiont symbionts endosymbiont phytoplasma plasmid".split()
 )
 
 PLACEHOLDERS = frozenset(
