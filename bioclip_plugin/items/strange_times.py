@@ -30,6 +30,8 @@ class StrangeTimes:
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self._last = today() + _ZONES
+        self.last_year = self._last.year
+        """The year of the last day that is not in the future: all days of earlier years are past."""
 
     def check(self, moment: datetime, clock: Clock, where: Callable[[], str]) -> None:
         """Count a time if it is strange.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import product, takewhile
 from typing import Any, Literal, NamedTuple
@@ -29,7 +28,7 @@ from bioclip_core.cells import (
 from bioclip_core.cells.date_orders import Cells
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import Place
-from bioclip_plugin.items.strange_times import Clock, StrangeTimes
+from bioclip_plugin.items.strange_times import FIRST_YEAR, Clock, StrangeTimes
 
 Fields = Mapping[str, tuple[str, ...]]
 """The columns of a file that may fill each field of an item."""
@@ -75,14 +74,7 @@ class _Time(NamedTuple):
     is_unread: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record of a file while it is read: its values, and its name in messages."""
-
-    rest: dict[str, Any]
-    """Values; those that become a field of the item are taken out."""
-    name: str
-    """Such as "row 4"."""
+_NO_TIME = _Time()
 
 
 class StatedValues:
@@ -124,30 +116,24 @@ class StatedValues:
         Raises:
             SourceError: for a date whose order of day and month neither its column nor an option shows.
         """
-        one = Record(rest, record)
-        unread: set[Unread] = set()
-        deployment = _text(rest, fields.get("deployment", ()))
-        time = self._time(one, fields)
-        if time.is_unread:
-            unread.add("captured_at")
+        deployment = _text(rest, fields.get("deployment"))
+        time = self._time(rest, record, fields)
         if time.moment is not None:
             clock = "camera" if deployment is not None else self._clock
-            self._strange.check(time.moment, clock, lambda: f"{self._file}, {record}")
-        latitude, longitude, has_unread = self._position(one, fields)
-        if has_unread:
-            unread.add("position")
-        country, has_unread = self._country(one, fields)
-        if has_unread:
-            unread.add("country")
+            if not FIRST_YEAR <= time.moment.year < self._strange.last_year:
+                self._strange.check(time.moment, clock, lambda: f"{self._file}, {record}")
+        latitude, longitude, no_position = self._position(rest, record, fields)
+        country, no_country = self._country(rest, record, fields)
         found: dict[str, Any] = {
             "captured_at": time.moment,
-            "place": Place(country, _text(rest, fields.get("region", ())), latitude, longitude, time.month),
+            "place": Place(country, _text(rest, fields.get("region")), latitude, longitude, time.month),
             "deployment": deployment,
-            "sequence": _text(rest, fields.get("sequence", ())),
+            "sequence": _text(rest, fields.get("sequence")),
             "metadata": {name: json_value(value) for name, value in rest.items()},
         }
-        if unread:
-            found["unread"] = frozenset(unread)
+        if time.is_unread or no_position or no_country:
+            closed = {"captured_at": time.is_unread, "position": no_position, "country": no_country}
+            found["unread"] = frozenset(name for name, is_closed in closed.items() if is_closed)
         if time.within is not None:
             found["within"] = time.within
         return found
@@ -159,34 +145,35 @@ class StatedValues:
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
-    def _time(self, record: Record, fields: Fields) -> _Time:
+    def _time(self, rest: dict[str, Any], record: str, fields: Fields) -> _Time:
         """Return the moment if a column states it, else the day, month or year. Midnight of a day would make a sequence of it."""
-        best, is_unread = _Time(), False
+        best, is_unread = _NO_TIME, False
         for name in fields.get("captured_at", ()):
-            cell = record.rest.get(name)
-            if is_unknown(cell):
-                continue
+            cell = rest.get(name)
             moment = cell if isinstance(cell, datetime) else programs_moment(cell)
             if moment is not None:
-                del record.rest[name]
-                return _Time(moment, month=moment.month)
-            dated = self._dated(name, cell, record.name)
+                del rest[name]
+                return _Time(moment, None, moment.month)
+            if is_unknown(cell):
+                continue
+            dated = self._dated(name, cell, record)
             if dated is None:
                 is_unread = True
                 continue
             if dated.day is not None and dated.moment is None:
-                dated, has_bad_time = self._with_time(dated, record, fields)
+                dated, has_bad_time = self._with_time(dated, rest, record, fields)
                 is_unread |= has_bad_time
             if dated.moment is not None:
-                return _Time(dated.moment, month=dated.moment.month)
-            if best == _Time():
+                return _Time(dated.moment, None, dated.moment.month)
+            if best is _NO_TIME:
                 # Of a year of two digits and of open numbers nothing can be compared with the camera's time.
                 within = (dated.first, dated.last) if dated.first and dated.last else None
-                best = _Time(within=within, month=dated.month, is_unread=within is None)
-        parts = _of_parts(record.rest, fields.get("parts", ())) if best.month is None else best
-        if best == _Time() and not is_unread:
-            best = parts
-        return best._replace(month=best.month or parts.month, is_unread=best.is_unread or is_unread)
+                best = _Time(None, within, dated.month, within is None)
+        names = fields.get("parts", ())
+        if names and best.month is None:
+            parts = _of_parts(rest, names)
+            best = parts if best is _NO_TIME and not is_unread else best._replace(month=parts.month)
+        return best._replace(is_unread=True) if is_unread else best
 
     def _dated(self, name: str, cell: object, record: str) -> Dated | None:
         if _is_verbatim(name):  # as the label has it: it is read if it can be, and nothing is wrong with it otherwise
@@ -198,86 +185,85 @@ class StatedValues:
             self.found(f"years of two digits in {name} are not certain; {_KEPT}", record, cell)
         return dated
 
-    def _with_time(self, dated: Dated, record: Record, fields: Fields) -> tuple[Dated, bool]:
+    def _with_time(self, dated: Dated, rest: Mapping[str, Any], record: str, fields: Fields) -> tuple[Dated, bool]:
         """Return a day with the time in the column beside it, and True if there is a time that cannot be read."""
         for name in fields.get("time", ()):
-            cell = record.rest.get(name)
+            cell = rest.get(name)
             if is_unknown(cell):
                 continue
             if time_of(cell) is not None:
                 return with_time(dated, cell), False
-            self.found(f"values of {name} cannot be read as a time of day; {_KEPT}", record.name, cell)
+            self.found(f"values of {name} cannot be read as a time of day; {_KEPT}", record, cell)
             return dated, True
         return dated, False
 
     # -- position ------------------------------------------------------------------------------------------------------
 
-    def _position(self, record: Record, fields: Fields) -> tuple[float | None, float | None, bool]:
+    def _position(self, rest: dict[str, Any], record: str, fields: Fields) -> tuple[float | None, float | None, bool]:
         """Return degrees north and east, and True if there is a position that cannot be used."""
-        rest = record.rest
         stated: list[tuple[str, str]] = []
         for names in product(fields.get("latitude", ()), fields.get("longitude", ())):
-            cells = [rest.get(name) for name in names]
-            if all(map(is_unknown, cells)):
-                continue
+            cells = rest.get(names[0]), rest.get(names[1])
             latitude, longitude = position_of(*cells)
             if latitude is not None:
-                self._report_positions(record, stated)
+                if stated:
+                    self._report_positions(rest, record, stated)
                 for name, cell in zip(names, cells, strict=True):
                     if plain_number_of(cell) is not None:
                         del rest[name]
                 return latitude, longitude, False
+            if is_unknown(cells[0]) and is_unknown(cells[1]):
+                continue
             stated.append(names)
         for name in () if stated else fields.get("position", ()):
             if is_unknown(cell := rest.get(name)):
                 continue
             latitude, longitude = position_in(cell)
             if latitude is None and not _is_verbatim(name):
-                self.found(f"values of {name} cannot be read as a position; {_KEPT}", record.name, cell)
+                self.found(f"values of {name} cannot be read as a position; {_KEPT}", record, cell)
             return latitude, longitude, latitude is None
-        self._report_positions(record, stated)
+        if stated:
+            self._report_positions(rest, record, stated)
         return None, None, bool(stated)
 
-    def _report_positions(self, record: Record, stated: Sequence[tuple[str, str]]) -> None:
+    def _report_positions(self, rest: Mapping[str, Any], record: str, stated: Sequence[tuple[str, str]]) -> None:
         """Report the first of some pairs of columns that cannot be used, a whole pair if there is one."""
         halves = [names for names in stated if not all(map(_is_verbatim, names))]
-        whole = (names for names in halves if not any(is_unknown(record.rest.get(name)) for name in names))
+        whole = (names for names in halves if not any(is_unknown(rest.get(name)) for name in names))
         if halves:
             north, east = next(whole, halves[0])
-            cells = record.rest.get(north), record.rest.get(east)
-            self.found(f"positions ({north}, {east}) {_why_no_position(*cells)}; {_KEPT}", record.name, *cells)
+            cells = rest.get(north), rest.get(east)
+            self.found(f"positions ({north}, {east}) {_why_no_position(*cells)}; {_KEPT}", record, *cells)
 
     # -- country -------------------------------------------------------------------------------------------------------
 
-    def _country(self, record: Record, fields: Fields) -> tuple[str | None, bool]:
+    def _country(self, rest: dict[str, Any], record: str, fields: Fields) -> tuple[str | None, bool]:
         """Return the code of the country, and True if a column of codes has something else."""
         is_unread = False
         for name in fields.get("country", ()):
-            cell = record.rest.get(name)
+            cell = rest.get(name)
             if cell is None:
                 continue
             code = country_of(cell)
-            if code == "NA" and not self._has_codes and not _names_namibia(record.rest, fields):
+            if code == "NA" and not self._has_codes and not _names_namibia(rest, fields):
                 self.found(
                     f"values of {name} are NA, the code of Namibia and the mark of an unknown value; they are not used "
                     "unless another column says Namibia",
-                    record.name,
+                    record,
                 )
                 is_unread = True
             elif code is not None:
                 if str(cell).strip().upper() == code:
-                    del record.rest[name]
+                    del rest[name]
                 return code, False
             elif not is_unknown(cell) and (self._has_codes or column_name(name) == "countrycode"):
-                self.found(
-                    f"values of {name} are not codes of ISO 3166-1, such as DE or DEU; {_KEPT}", record.name, cell
-                )
+                self.found(f"values of {name} are not codes of ISO 3166-1, such as DE or DEU; {_KEPT}", record, cell)
                 is_unread = True
         return None, is_unread
 
 
-def _text(rest: dict[str, Any], names: Iterable[str]) -> str | None:
-    for name in names:
+def _text(rest: dict[str, Any], names: Iterable[str] | None) -> str | None:
+    for name in names or ():
         cell = rest.get(name)
         if isinstance(cell, (str, int, float)) and not is_unknown(cell):
             return str(rest.pop(name))
