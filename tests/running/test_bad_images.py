@@ -144,6 +144,39 @@ def test_postscript_starts_no_program() -> None:
     assert "not an image that can be read" in reason_of(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
 
 
+def jpeg_of(marker: int, bits: int) -> bytes:
+    """Return a JPEG whose frame has another process or depth."""
+    data = bytearray(encoded(noise(), "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 1], data[frame + 4] = marker, bits
+    return bytes(data)
+
+
+def psd(bits: int, mode: int, version: int = 1) -> bytes:
+    return b"8BPS" + struct.pack(">H6xHIIHH", version, 3, 16, 24, bits, mode) + bytes(14 + 3 * 16 * 24 * bits // 8)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (jpeg_of(0xC1, 12), "12-bit JPEG"),
+        (jpeg_of(0xC3, 16), "16-bit lossless JPEG"),
+        (jpeg_of(0xF7, 8), "JPEG-LS"),
+        (psd(16, 3), "16-bit RGB PSD"),
+        (psd(32, 1), "32-bit grey PSD"),
+        (psd(8, 3, version=2), "PSB (large Photoshop)"),
+        (b"\xff\x0a" + bytes(50), "JPEG XL"),
+        (bytes(128) + b"DICM" + bytes(50), "DICOM"),
+        (b"PF\n2 2\n-1.0\n" + bytes(48), "colour PFM"),
+        (b"BM" + struct.pack("<IHHIIiiHHI", 400, 0, 0, 54, 40, 24, 16, 1, 24, 4) + bytes(400), "BMP with JPEG pixels"),
+    ],
+)
+def test_a_kind_that_no_reader_opens_is_named_and_not_called_damaged(data: bytes, what: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode_regions(data, [None], CONTRACT)
+    assert str(caught.value) == f"not supported: {what}"
+
+
 # -- bombs -------------------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from bioclip_core.images.crops import Box, Deferred, Picture, checked, padded, r
 from bioclip_core.images.jpeg2000 import is_jpeg2000, opened_jpeg2000
 from bioclip_core.images.pillow_files import TiffFile, opened
 from bioclip_core.images.tiff import is_tiff, opened_tiff
+from bioclip_core.images.unsupported import unsupported_kind
 from bioclip_core.preprocessing import Preprocessing
 
 MAX_FILE_BYTES = 2 * 1024**3
@@ -306,6 +307,8 @@ def reasons(data: bytes) -> Iterator[None]:
     except BioclipError:
         raise
     except UnidentifiedImageError:
+        if kind := unsupported_kind(data):
+            raise ImageError(f"not supported: {kind}", stage="open") from None
         start = data[:16]
         is_text = start.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in start)
         shown = f'the text "{" ".join(start.decode().split())}"' if is_text else f"the bytes {start[:8].hex(' ')}"
@@ -315,6 +318,8 @@ def reasons(data: bytes) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise ImageError(f"it is larger than this kind of file may be: {error}") from error
     except Exception as error:  # damaged files make Pillow's readers raise nearly anything
+        if kind := unsupported_kind(data):
+            raise ImageError(f"not supported: {kind}", stage="open") from error
         text = str(error).strip() or type(error).__name__
         if isinstance(error, EOFError) or "truncated" in text.lower() or "eof" in text.lower().split():
             raise ImageError(f"the file is truncated: its data end before the image does ({text})") from error

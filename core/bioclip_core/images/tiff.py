@@ -32,13 +32,15 @@ def opened_tiff(file: BinaryIO, number: int = 0) -> TiffFile | Deferred:
         ImageError: if there is no such page, or it is damaged or of a kind that cannot be read.
     """
     page = layout_at(file, number)
+    size = file.seek(0, io.SEEK_END)
+    if needed := (_NEEDED - _OPTIONAL).intersection(_outside(page.directory, size)):
+        raise ImageError(f"the file is damaged: the values of tag {min(needed)} of its header lie behind its end")
     if not is_read_right_by_pillow(file, page):
         check_supported(page)
         profile = page.directory.data(file, header.PROFILE, 1 << 24)
         return Deferred(
             page.width, page.height, page.orientation, profile, lambda most_bytes: read(file, page, most_bytes)
         )
-    size = file.seek(0, io.SEEK_END)
     _check_whole(file, page, size)
     patches = _repairs(file, page.directory, size)
     if number:
@@ -82,7 +84,7 @@ def metadata_of(file: BinaryIO, directory: Directory) -> bytes:
 
 # -- what Pillow reads right -------------------------------------------------------------------------------------------
 
-_COMPRESSIONS = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000, 50001))
+_COMPRESSIONS = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 32773, 32809, 32946, 34925, 50000, 50001))
 _JPEG = (6, 7)
 _MOMENT, _EXIF, _GPS = 306, 34665, 34853
 _PERHAPS = (6, 50001)
@@ -195,14 +197,8 @@ _OPTIONAL = frozenset((header.PROFILE, 282, 283))
 
 
 def _repairs(file: BinaryIO, directory: Directory, file_size: int) -> list[tuple[int, bytes]]:
-    """Return places and bytes that replace the entries of a header which Pillow would warn of.
-
-    Raises:
-        ImageError: if such an entry is needed for the pixels.
-    """
+    """Return places and bytes that replace the entries of a header which Pillow would warn of."""
     outside = _outside(directory, file_size)
-    if needed := (_NEEDED - _OPTIONAL).intersection(outside):
-        raise ImageError(f"the file is damaged: the values of tag {min(needed)} of its header lie behind its end")
     total = sum(directory.size(tag) for tag in directory.entries)
     blank = {*outside, *(directory.entries.keys() - _NEEDED if total > file_size else ())}
     layout = directory.order + ("HHQ8s" if directory.big else "HHI4s")

@@ -152,6 +152,14 @@ class _Grid:
         if len(offsets) < count or (len(sizes) < count and page.compression != NONE):
             what = "tiles" if page.is_tiled else "strips"
             raise ImageError(f"the file is damaged: its header lists {min(len(offsets), len(sizes))} of {count} {what}")
+        if not offsets.all():
+            raise ImageError(
+                f"not supported: {np.count_nonzero(offsets == 0)} of its strips or tiles are left out", stage="open"
+            )
+        if count == 1 and page.compression != NONE and not sizes[0]:
+            sizes = np.array(
+                [max(0, file.seek(0, io.SEEK_END) - int(offsets[0]))]
+            )  # not stated: up to the end of the file
         heights = self._heights()
         stored = next(size for size in (8, 16, 32, 64) if page.bits <= size)
         padded = np.array([height * self.row_bytes(stored) for height in heights])

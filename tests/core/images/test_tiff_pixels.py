@@ -416,6 +416,15 @@ def test_a_tag_that_the_pixels_need_and_that_cannot_be_read_is_damage() -> None:
     place = data.index(struct.pack("<HHI", 258, 3, 3))
     struct.pack_into("<I", data, place + 8, 2**31)
     assert refusal_of(bytes(data)) == "the file is damaged: the values of tag 258 of its header cannot be read"
+    # Its first value lies inside of the file, but not all that it announces.
+    data = bytearray(handmade(tags_of([1], 1), bytes(WIDTH // 8 * HEIGHT)))
+    struct.pack_into("<HHII", data, data.index(struct.pack("<HHI", 259, 3, 1)), 259, 3, 16_777_217, 4)
+    for filtered in ("error", "ignore"):
+        with warnings.catch_warnings():
+            warnings.simplefilter(filtered)  # type: ignore[arg-type]
+            assert refusal_of(bytes(data)) == (
+                "the file is damaged: the values of tag 259 of its header lie behind its end"
+            )
 
 
 # -- the division of work ----------------------------------------------------------------------------------------------
