@@ -132,7 +132,7 @@ class _Writer:
                 self._skip(frame, "export", fault)
         if fault:
             return
-        deployment, event = medium.deployment, medium.first.item.sequence or ""
+        deployment, event = medium.deployment, (medium.first.item.sequence or "").strip()
         place = RowPlace(
             deployment, medium.media_cells.get("mediaID") or made_id("media", path), self._span(medium), event
         )
@@ -164,7 +164,7 @@ class _Writer:
         """Write a run's results for a medium; True if one of them is a person, selected or not."""
         has_people = False
         for whole, chosen in zip(medium.whole, medium.chosen, strict=True):
-            there = replace(place, span=self._span(medium, chosen), event=chosen.item.sequence or "")
+            there = replace(place, span=self._span(medium, chosen), event=(chosen.item.sequence or "").strip())
             self._events.add_image(there.deployment, there.event, there.span)
             observed = list(machine_observations(whole, chosen, there, self._export))
             every = observed if chosen is whole else machine_observations(whole, whole, there, self._export)
@@ -213,7 +213,7 @@ class _Writer:
 
     def _media_row(self, medium: Medium, path: str, place: RowPlace, *, has_people: bool) -> Row:
         cells, options = medium.media_cells, self._export.options
-        events = {frame.item.sequence or "" for frame in medium.whole}
+        events = {(frame.item.sequence or "").strip() for frame in medium.whole}
         events |= {str(review.details.get("eventID", "")) for review in medium.reviews}
         has_people = has_people or bool(events & self._survey.people_events)
         is_public = cells.get("filePublic", "true").lower() in ("true", "1") and (options.show_people or not has_people)

@@ -12,14 +12,17 @@ from itertools import groupby, islice
 from pathlib import PurePosixPath
 from typing import Any
 
+from bioclip_core.cells import moment_of
 from bioclip_core.errors import DataError
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.camtrap_dp.read_files import DEPLOYMENT_KEY, MEDIA_KEY, PACKAGE_KEY
 from bioclip_plugin.formats.camtrap_dp.schema import SCHEME, is_json_object
+from bioclip_plugin.items.deployments import stamp
 from bioclip_plugin.items.media import path_of
 from bioclip_plugin.items.time_zones import in_zone, moment_in
 from bioclip_plugin.store.records import Review, StoredItem
 
+_SURE_YEARS = range(1900, 2200)
 _AT_ONCE = 256  # media whose reviews are queried together
 _IDS = uuid.uuid5(uuid.NAMESPACE_URL, "bioclip-plugin:camtrap-dp")
 # The computer's own list of media types differs from one to the next.
@@ -67,7 +70,8 @@ class Medium:
     def deployment(self) -> str:
         """The name of its deployment."""
         member = self.first.item.membership
-        return member.deployment if member else self.first.item.deployment or ""
+        name = member.deployment if member else self.first.item.deployment or ""
+        return name.strip()  # an identifier must not begin or end with white space
 
     @property
     def is_named(self) -> bool:
@@ -76,9 +80,13 @@ class Medium:
         return member is not None and member.is_named
 
     def moment(self, frame: StoredItem | None = None) -> datetime | None:
-        """Return the time of recording (of a frame): naive if the time zone is unknown, None if the time is unknown."""
+        """Return the time of recording (of a frame): naive if the time zone is unknown, None if the time is unknown.
+
+        A time that the format does not hold, such as one in the year 1, is unknown too.
+        """
         if captured := (frame or self.first).item.captured_at:
-            return in_zone(captured, self.time_zone).replace(microsecond=0)
+            is_plausible = captured.year in _SURE_YEARS or moment_of(stamp(captured)) is not None
+            return in_zone(captured, self.time_zone).replace(microsecond=0) if is_plausible else None
         return moment_in(self.media_cells.get("timestamp", ""), self.time_zone)
 
     def file_path(self, base: str) -> str:

@@ -20,6 +20,7 @@ from bioclip_plugin.store.records import Review
 
 _NEEDED = ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd")
 """Columns of Camtrap DP that the table should have; its other columns are used if present."""
+_IMPLAUSIBLE = "times of images are not possible; they have the time of their deployment instead"
 _SHOWN = 20
 _FROM_MEDIA = "Start and end are the times of the first and the last image, the place is that of the images."
 
@@ -57,6 +58,7 @@ class Survey:
         self._naive: Counter[str] = Counter()
         self._folders: set[str] = set()
         self._folder: str | None = None  # the deepest one that holds all files so far
+        self._findings = export.findings
         for medium in media_of(export, ranks=()):
             if not medium.is_listed_only:
                 self._add(medium)
@@ -64,7 +66,7 @@ class Survey:
             if not export.selection:  # a selection has only events with a selected image
                 self._add_event(review)
             if review.verdict == "person":
-                self.people_events.add(review.target.event or "")
+                self.people_events.add((review.target.event or "").strip())
         self._refuse_if_incomplete()
         self.base = self._folder or "" if options.base_folder is None else os.fspath(options.base_folder)
         """Folder that paths are relative to."""
@@ -80,6 +82,8 @@ class Survey:
             self.packages.setdefault(identifier, medium.package.get("title", ""))
         moment, name = medium.moment(), medium.deployment
         if moment is None:
+            if (captured := medium.first.item.captured_at) is not None:
+                self._findings.add(_IMPLAUSIBLE, f"{medium.uri}: {captured.isoformat()}")
             return  # it is skipped or gets its deployment's time when it is written
         if moment.tzinfo is None:
             self._naive[f"{medium.uri}, {moment.isoformat()}"] += 1

@@ -162,7 +162,7 @@ class _Folders:
 def _relative_names(export: Export) -> RelativeNames:
     if export.options.base_folder is not None:
         return NamesUnder(export.options.base_folder)
-    return CommonFolder(stored.item.uri for stored in export.store.items_of(export.run, ranks=())).names()
+    return CommonFolder(item.uri for item in export.store.listed_items(export.run)).names()
 
 
 def _made(original: Path, target: Path, kind: str) -> None:

@@ -65,7 +65,7 @@ def _names(export: Export) -> RelativeNames | None:
         return NamesUnder(options.base_folder)
     if options.per != "image":
         return None
-    return CommonFolder(stored.item.uri for stored in export.store.items_of(export.run, ranks=())).names()
+    return CommonFolder(item.uri for item in export.store.listed_items(export.run)).names()
 
 
 def _folder_and_name(uri: str, names: RelativeNames) -> tuple[str | None, str | None]:
@@ -158,13 +158,13 @@ def kept_columns(export: Export, has_keys: bool = True) -> tuple[str, ...]:
     if any(name.strip().casefold() in _ALL for name in given):
         return tuple(name for name in _all_columns(export) if name not in known)
     wanted, there = dict.fromkeys(given), {}
-    for stored in export.store.items_of(export.run, ranks=()):
+    for item in export.store.listed_items(export.run):
         open_names = [name for name in wanted if name not in there]
         if not open_names:
             break
         for name in open_names:
-            parts = [name] if value_of(stored.item, name) is not None else _parts(name)
-            if all(value_of(stored.item, part) is not None for part in parts):
+            parts = [name] if value_of(item, name) is not None else _parts(name)
+            if all(value_of(item, part) is not None for part in parts):
                 there[name] = parts
     names: dict[str, None] = {}
     for name in wanted:
@@ -185,9 +185,9 @@ def _refuse_unknown(export: Export, names: Sequence[str]) -> None:
         return
     known: dict[str, None] = {}
     missing = dict.fromkeys(names)
-    for stored in export.store.items_of(export.run, ranks=()):
-        known |= dict.fromkeys(_columns_of(stored.item))
-        for name in [name for name in missing if value_of(stored.item, name) is not None]:
+    for item in export.store.listed_items(export.run):
+        known |= dict.fromkeys(_columns_of(item))
+        for name in [name for name in missing if value_of(item, name) is not None]:
             del missing[name]
     if missing:
         shown = ", ".join(list(known)[:_NAMES_SHOWN]) or "none"
@@ -199,8 +199,8 @@ def _refuse_unknown(export: Export, names: Sequence[str]) -> None:
 
 def _all_columns(export: Export) -> dict[str, None]:
     names: dict[str, None] = {}
-    for stored in export.store.items_of(export.run, ranks=()):
-        names |= dict.fromkeys(_columns_of(stored.item))
+    for item in export.store.listed_items(export.run):
+        names |= dict.fromkeys(_columns_of(item))
     return names
 
 

@@ -47,13 +47,17 @@ class Rows(Export):
     """Export of one image per row, whose source states these values, as if they came from a store."""
 
     def __init__(self, rows: Sequence[dict[str, Any]], *kept: str) -> None:
-        super().__init__(cast("Store", self), RUN, ExportOptions(keep_columns=kept or ("*",)))
+        options = ExportOptions(keep_columns=kept or ("*",))
+        super().__init__(cast("Store", self), RUN, options, with_deployments=False)
         object.__setattr__(self, "_rows", rows)
 
     def items_of(self, _run: Run, **_: Any) -> Iterator[StoredItem]:
         regions = [StoredRegion(None, 1, {"species": (BEST,)}, (), StoredDecision("taxon", BEST))]
         for number, row in enumerate(self._rows):  # type: ignore[attr-defined]
             yield StoredItem(MediaItem(f"{number}.jpg", metadata=row), "done", None, regions)
+
+    def listed_items(self, run: Run) -> Iterator[MediaItem]:
+        return (stored.item for stored in self.items_of(run))
 
     def reviews_of(self, *_: Any) -> Any:
         return {}
