@@ -37,6 +37,7 @@ def is_camera_folder(name: str) -> bool:
     return name.upper() == "DCIM" or _DCF.fullmatch(name) is not None
 
 
+@lru_cache(maxsize=4096)
 def without_camera_folders(parts: Folders) -> Folders:
     """Return the folders without those that a camera makes by itself, which begin anew after 9,999 images."""
     return tuple(part for part in parts if not is_camera_folder(part))
@@ -84,6 +85,7 @@ def folder_of_text(folder: str) -> FolderOf | None:
     return FolderOf(tuple(parts), kind == "file")
 
 
+@lru_cache(maxsize=4096)
 def shown(parts: Folders) -> str:
     """Return a folder as a path with slashes."""
     return "/" + "/".join(parts[1:]) if parts[:1] == ("/",) else "/".join(parts)

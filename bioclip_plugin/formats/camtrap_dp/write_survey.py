@@ -127,7 +127,8 @@ class Survey:
         if self._naive:
             raise DataError(
                 f"{self._naive.total():,} images have a time without an offset from UTC (the first: {next(iter(self._naive))}): "
-                "give the time zone of their cameras' clocks with --time-zone, such as Europe/Brussels or +02:00"
+                "give the time zone of their cameras' clocks with --time-zone, such as Europe/Brussels or +02:00, or with "
+                "a column timeZone in the table of --deployments"
             )
         missing = [name for name in self._seen if self._lacks_place(name)]
         for name in missing:
