@@ -25,6 +25,7 @@ _SUBGENUS = re.compile(r"^\(\s*[^\W\d_]+\.?\s*\)\s+(?=[×✕]|[^\W\d_])")
 _YEAR = re.compile(r"\b1[5-9]\d\d\b|\b20\d\d\b")
 _UMLAUT = re.compile(r"([aou])e")
 _NOT_PLAIN = words.NOT_PLAIN | words.COMPOUND_FIRST
+_NOT_THIRD = words.NOT_PLAIN | words.SURNAMES
 
 
 def parse_name(text: Any, *, is_species: bool = False) -> WrittenName:
@@ -54,7 +55,7 @@ def _plain_name(text: str) -> WrittenName | None:
     if plain is None:
         return None
     genus, epithet, infraspecific = plain.groups("")
-    if epithet in _NOT_PLAIN or infraspecific in words.NOT_PLAIN or genus.lower() in words.FIRST or "vir" in text:
+    if epithet in _NOT_PLAIN or infraspecific in _NOT_THIRD or genus.lower() in words.FIRST or "vir" in text:
         return None
     if infraspecific and f"{epithet} {infraspecific}" in words.COMPOUNDS:
         return None

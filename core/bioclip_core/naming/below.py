@@ -48,10 +48,20 @@ class Below:
     def _word(self, at: int) -> str:
         return self._words[at] if at < len(self._words) else ""
 
+    def _end_of_bracket(self, at: int) -> int:
+        """Return the place behind the bracket that opens at a word."""
+        depth = 0
+        for place in range(at, len(self._words)):
+            word = self._words[place]
+            depth += word.count("(") + word.count("[") - word.count(")") - word.count("]")
+            if depth <= 0:
+                return place + 1
+        return len(self._words)
+
     def read_below(self) -> None:
         """Read names below the species, other parents and alternatives; all else is authors and remarks."""
         start = place = self._at
-        count = len(self._words)
+        count, bracket_end = len(self._words), 0
         if place < count and self._unranked(place):
             place += 1
             start = place
@@ -68,7 +78,10 @@ class Below:
                 self._read_remark(place)
                 count = place
                 break
-            place = self._step_below(place, word, bare)
+            if word[0] in "([" and place >= bracket_end:
+                bracket_end = self._end_of_bracket(place)
+            is_inside = place < bracket_end and self._words[place - 1] not in ("(", "[")
+            place = self._step_below(place, word, bare, is_inside=is_inside)
             if self._after_rank:
                 start, self._after_rank = place, False
             if self.doubt:
@@ -96,6 +109,8 @@ class Below:
         bare = word.rstrip(",;")
         if not bare.islower() or not bare.replace("-", "").isalpha() or len(bare) < 3 or latin(bare) in words.NOT_PLAIN:
             return False
+        if bare in words.SURNAMES:
+            return False
         if not self._is_shouted:
             return True
         follows = self._word(place + 1)
@@ -103,12 +118,18 @@ class Below:
             not follows or follows.rstrip(".") in words.NOT_PLAIN or (follows[0].isalpha() and follows not in "&")
         )  # fmt: skip
 
-    def _step_below(self, place: int, word: str, bare: str) -> int:
+    def _step_below(self, place: int, word: str, bare: str, *, is_inside: bool) -> int:
+        """Read a word behind the epithet and return the place of the next one.
+
+        Args:
+            is_inside: the word is in brackets, where other names are only remarks: "Salix × rubens (S. alba × fragilis)".
+        """
         follows = self._word(place + 1)
         if "?" in word and not LOST.search(word):
             return self._question(place, word)
         if word in ("×", "x", "X") and not follows[:1].isdigit():
-            self._alternative(place + 1, HYBRID_FORMULA)
+            if not is_inside:
+                self._alternative(place + 1, HYBRID_FORMULA)
         elif bare in words.INFRASPECIFIC and (word[0].islower() or (len(bare) > 2 and word.isupper())):
             return self._ranked(place, follows, bare)
         elif bare in words.DOUBT and (word[0].islower() or word[0] in "([" or word.isupper()):
@@ -120,6 +141,8 @@ class Below:
             self.doubt = "?"
         elif bare in words.HYBRID_WORDS:
             self.doubt = HYBRID_FORMULA
+        elif is_inside and word[0] not in "([":
+            pass
         elif bare in words.OR:
             self._alternative(place + 1, "vel" if bare == "vel" else "or")
         elif "/" in word and not word.replace("/", "").isdigit():
@@ -142,9 +165,7 @@ class Below:
             self.below, place = "?", place + 1
         elif self.infraspecific:
             self.below, self.infraspecific = "?", ""
-        elif (
-            word.strip("?").islower() and place == self._at and len(word) > 3 and word.strip("?") not in words.NOT_PLAIN
-        ):
+        elif word.islower() and place == self._at and len(word) > 3 and _is_lower_name(word.strip("?.,;")):
             self.below = "?"
         else:
             self.doubt = "?"
@@ -227,6 +248,11 @@ class Below:
                 self.epithet, self.doubt = epithet, "/" if doubt != HYBRID_FORMULA else doubt
         elif other[:1].islower() and infraspecific:
             self.epithet, self.doubt = epithet, "/" if doubt != HYBRID_FORMULA else doubt
+
+
+def _is_lower_name(word: str) -> bool:
+    """Return True for a name below the species, or its rank."""
+    return word in words.INFRASPECIFIC or word not in words.NOT_PLAIN
 
 
 def abbreviates(word: str, genus: str) -> bool:

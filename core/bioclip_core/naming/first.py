@@ -24,6 +24,7 @@ _NAME_IN_BRACKETS = re.compile(rf"([^()]+?) ?[(\[] ?({_BINOMIAL}(?: [^()]*(?:\([
 _BRACKETED = re.compile(r"[(\[] ?[A-Z][a-zë-]+ [a-z×]")
 _BEHIND_DASH = re.compile(rf"([^()\-]+?) - ({_BINOMIAL}(?: .*)?)$")
 _TWO_LATIN = re.compile(r"[A-Z][a-z-]+ [a-z-]+(?:us|um|a|is|ae|i|e|ns|or|es|er|ens|on|os|as|o|[a-z]{3}x)\b")
+_ENGLISH = re.compile(r"[A-Z][a-z-]+ [a-z-]+(?:e|er|or|on|en|o|es)\b")
 _STRONG_LATIN = re.compile(
     r"^[A-Z][a-z-]+ (?:[×x] ?)?[a-z-]+(?:us|um|a|is|ae|ii|i|ense|ensis|oides)\b|^([A-Z])([a-z]+) (?i:\1)\2\b"
 )
@@ -88,9 +89,10 @@ def _scientific_half(text: str) -> str:
         found = _BEHIND_DASH.fullmatch(text)
     else:
         return text
-    if found is None or (
-        _TWO_LATIN.match(found[1]) and (_STRONG_LATIN.match(found[1]) or not _STRONG_LATIN.match(found[2]))
-    ):
+    if found is None:
+        return text
+    is_english = not _TWO_LATIN.match(found[1]) or (_ENGLISH.match(found[1]) and not _STRONG_LATIN.match(found[1]))
+    if not is_english or (_TWO_LATIN.match(found[1]) and not _STRONG_LATIN.match(found[2])):
         return text
     return str(found[2]).strip()
 
@@ -105,6 +107,8 @@ def _by_first_word(text: str, doubt: str) -> Opening:
         return _special(text, rest, kind, doubt)
     if _is_viral(text, rest):
         return Opening(text, doubt, "" if _VIRUS_BINOMIAL.match(text) else VIRUS)
+    if rest[:1].isupper() and rest.isalpha() and rest.lower().endswith(HIGHER_ENDINGS[:3]):
+        return Opening(rest, doubt)  # "Coleoptera: Carabidae"
     if rest and rest[0].isupper() and (first[-1] == ":" or low.endswith(HIGHER_ENDINGS[:2])):
         second, _, after = rest.partition(" ")
         if after[:1].islower() and second.isalpha() and after.split(" ", 1)[0] not in words.PARTICLES:

@@ -26,6 +26,7 @@ _GENITIVE = re.compile(r"(?:ii|ae|aea|ana|anum|anus|ensis|ense|oides)$")
 """Endings that no genus has."""
 _WEAK = re.compile(r"[a-z]{2,}(?:us|um|is|ae|ns|or|er|ix|ex|os|as|es|on|o|a|i|e)")
 """Endings that do so if an author follows."""
+_REMARKS = words.TYPES | words.REMARKS | words.AGGREGATE
 _OF_AUTHORS = words.PARTICLES | {"f", "fil", "l"}
 _SURNAME = re.compile(r"\(?[A-Z][a-zà-ÿ]|\(?[A-Z][a-z]*\.")
 _AUTHOR = re.compile(r"\(?\[?(?:[^\W\d_a-zß-öø-ÿ]|d'|de |von |van )")
@@ -48,9 +49,12 @@ def read_rest(text: str, genus: str, *, hybrid_genus: bool = False) -> WrittenNa
 
 def _may_be_author(word: str) -> bool:
     """Return True for a word of an authorship: capitals, years and particles."""
+    bare = word.strip(".,;:()[]!\"'").lower()
     if not word.islower():
-        return word.strip(".,;:()[]!").lower() not in words.TYPES
-    return word.strip(".,;:()[]") in _OF_AUTHORS or "'" in word
+        return bare not in _REMARKS and (
+            any(map(str.isalpha, bare)) or word == "&" or (bare.isdigit() and len(bare) == 4)
+        )
+    return bare in _OF_AUTHORS or "'" in word
 
 
 class _Reader(Below):
@@ -155,13 +159,16 @@ class _Reader(Below):
             return False
         if word in ("×", "x", "X", "+"):
             return self._hybrid_behind_genus()
-        if word[0] == "'" and not (word.endswith("'") and word[1:2].islower()):
+        if word[0] in "'\"" and not (word.endswith(word[0]) and word[1:2].islower()):
             self._at = len(self._words)  # a cultivar of an unnamed species
             return True
         if "/" in word:
             return self._alternatives_behind_genus(word)
         if bare in words.DOUBT and not (bare in ("near", "prope") and word[0].isupper()):
             self.doubt, self._at = words.DOUBT[bare], at + 1
+            return False
+        if self.doubt and abbreviates(word, self.genus):  # "Carex aff. C. flava"
+            self._at += 1
             return False
         next_word = self._word(at + 1)
         if bare in ("s", "sens", "sensu") and next_word.rstrip(".,") in ("str", "lat", "l", "stricto", "lato"):
@@ -224,9 +231,12 @@ class _Reader(Below):
         elif (
             len(parts) > 1
             and inside[0].islower()
-            and (parts[-1].rstrip(".") in words.AGGREGATE or "," in parts or "/" in low)
+            and (
+                parts[-1].rstrip(".") in words.AGGREGATE or "," in parts or "/" in low or not words.OR.isdisjoint(parts)
+            )
         ):
-            self.doubt, self.doubted = "group", latin(parts[0]) if "," not in parts else ""
+            is_one = parts[-1].rstrip(".") in words.AGGREGATE and "," not in parts
+            self.doubt, self.doubted = ("group", latin(parts[0])) if is_one else ("or", "")
         elif inside[:1].islower() and inside.isalpha() and word[0] == "[" and low not in words.NOT_PLAIN:
             self._words[self._at] = inside  # "Acer [rubrum]", as a cataloguer completes a label
             return False
@@ -236,16 +246,6 @@ class _Reader(Below):
             return True  # "Hormosira (Endlichter) Meneghini"
         self._at = end
         return False
-
-    def _end_of_bracket(self, at: int) -> int:
-        """Return the place behind the bracket that opens at a word."""
-        depth = 0
-        for place in range(at, len(self._words)):
-            word = self._words[place]
-            depth += word.count("(") + word.count("[") - word.count(")") - word.count("]")
-            if depth <= 0:
-                return place + 1
-        return len(self._words)
 
     def _hybrid_behind_genus(self) -> bool:
         """Read "Tilia × europaea", or "Agrostis × Polypogon", which names no epithet."""
@@ -327,7 +327,7 @@ class _Reader(Below):
     def _capital(self, word: str, spelled: str, next_word: str) -> bool:
         """Return True if a capitalised word is the epithet; keep it as a possible reading if it is not clear."""
         rest = self._words[self._at :]
-        if spelled in words.SURNAMES or not word[-1].isalpha():
+        if spelled in words.SURNAMES or not word[-1].isalpha() or spelled.endswith(words.HIGHER_ENDINGS[:4]):
             return False
         if self._is_species or spelled == self.genus.lower():
             return True

@@ -21,7 +21,7 @@ DOUBT = {
     **dict.fromkeys("cf cfr cff confer compare".split(), "cf."),
     **dict.fromkeys("aff affin".split(), "aff."),
     **dict.fromkeys("nr near".split(), "nr."),
-    "prox": "prox.", "prope": "prope", "ex gr": "ex gr.",
+    "either": "or", "prox": "prox.", "prope": "prope", "ex gr": "ex gr.",
 }  # fmt: skip
 """Words that make the name behind them uncertain, with the form in which a name states its doubt."""
 UNCERTAIN = frozenset(
@@ -86,6 +86,7 @@ _NO_NAME = frozenset(
     "unbekannt unbestimmt inconnu inconnue onbekend okänd ukendt ukjent desconocido desconocida indeterminado indeterminada sconosciuto "
     "incertae incertæ incertaesedis none nothing no not nicht kein keine non sin sans nao não nul null nan na n/a n.a. nd n.d. tbd tba "
     "various diverse mixed mixture miscellaneous misc several multiple many other others any anything something "
+    "nil nichts rien geen ingen "
     "sp spp spec species art espèce specie especie genus gen gattung genre género genero empty blank missing test dummy xxx xx "
     "uncultured environmental metagenome synthetic artificial unspec clade see to ? ?? ??? temp temporary incomplete illegible unreadable "
     "unlabelled unlabeled nomen candidate otu asv motu bin bold".split()
