@@ -74,6 +74,7 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
         console,
         f"{line.count} images, {line.count - failed} done, {failed} failed, {rows} regions; {line.rate:.1f} images/s",
         *(f"  {count} x {stage}: {reason}" for (stage, reason), count in shown),
+        *map(printable, listing_options.findings.lines()),
         f"Output: {output}",
     )
     return EXIT_WITH_FAILURES if failed else EXIT_DONE

@@ -38,8 +38,8 @@ FIELD_COLUMNS: Fields = {
     "captured_at": ("captured_at", "timestamp", "eventDate", "datetime", "DateTimeOriginal"),
     "time": ("eventTime", "time"),
     "parts": ("year", "month", "day"),
-    "latitude": ("latitude", "decimalLatitude", "verbatimLatitude"),
-    "longitude": ("longitude", "decimalLongitude", "verbatimLongitude"),
+    "latitude": ("latitude", "decimalLatitude", "lat", "verbatimLatitude"),
+    "longitude": ("longitude", "decimalLongitude", "lon", "long", "lng", "verbatimLongitude"),
     "position": ("coordinates", "verbatimCoordinates"),
     "country": ("countryCode", "country"),
     "region": ("region", "stateProvince"),
@@ -140,7 +140,7 @@ class StatedValues:
 
     def found(self, text: str, record: str, *values: object) -> None:
         """Count a finding with its first example."""
-        shown = ", ".join(repr(str(value)) for value in values)
+        shown = ", ".join("nothing" if value is None else repr(str(value)) for value in values)
         self._findings.add(text, f"{self._file}, {record}" + (f": {shown}" if values else ""))
 
     # -- time ----------------------------------------------------------------------------------------------------------
