@@ -20,7 +20,7 @@ from bioclip_plugin.commands.options import DEFAULT_STORE, filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_lines, printable
 from bioclip_plugin.commands.signals import terminated_like_interrupted
-from bioclip_plugin.contracts.run_deployments import deciding_deployments
+from bioclip_plugin.contracts.run_deployments import deployments_of
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.media import MediaItem, Unlisted, uri_of
@@ -131,7 +131,7 @@ class _Classification:
             self._keep_reviews(listing)
             applied = self._apply_rules() if self.session.engine.rules else None
             if applied is None and DeploymentOptions.from_settings(self.run.settings).settings():
-                deciding_deployments(self.store, self.run, self.findings).survey(self.findings)
+                deployments_of(self.store, self.run, DeploymentOptions(), self.findings).survey(self.findings)
         except BaseException as error:
             self._end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise

@@ -23,7 +23,7 @@ def deployments_of(store: Store, run: Run, options: DeploymentOptions, findings:
         findings: where it is reported that the run's own table is gone or was changed.
 
     Raises:
-        UsageError: for a table that was given and cannot be used.
+        DataError: for a table that was given and cannot be used.
     """
     chosen = options.or_those_of(run.settings)
     if chosen == DeploymentOptions.from_settings(run.settings) and chosen.deployments:
@@ -51,7 +51,7 @@ def deciding_deployments(store: Store, run: Run, findings: Findings) -> Deployme
         findings: for what is wrong with the rows of its table.
 
     Raises:
-        UsageError: if the run's table is gone or is another one now.
+        DataError: if the run's table is gone or is another one now.
     """
     options = DeploymentOptions.from_settings(run.settings)
     recorded = run.rule_settings.get("deployments", {})

@@ -181,12 +181,13 @@ class Deployments:
 
     # Findings
 
-    def survey(self, findings: Findings, zone: str | None = None) -> None:
+    def survey(self, findings: Findings, zone: str | None = None, assumed: str | None = None) -> None:
         """Go through the images once and report those without a deployment, doubtful times, and rows without images.
 
         Args:
             findings: where to report.
             zone: time zone of times without an offset, for deployments that have none of their own.
+            assumed: time zone that the run put times without an offset into.
         """
         has_several = any(isinstance(serials, frozenset) for serials in self._serials.values())
         has_doubts = zone is not None and is_named_zone(zone_of(zone))
@@ -203,17 +204,17 @@ class Deployments:
             if item.captured_at is None or not member.group:
                 continue
             key = hash(member.group)
-            naive, video = clocks.get(key, ("", ""))
-            if item.captured_at.tzinfo is None:
-                clocks[key] = (naive or item.uri, video)
+            local, video = clocks.get(key, ("", ""))
+            if _is_local(item.captured_at, assumed):
+                clocks[key] = (local or item.uri, video)
             elif "video_seconds" in item.metadata and not item.captured_at.utcoffset() and not item.frame:
-                clocks[key], videos[key] = (naive, video or item.uri), videos.get(key, 0) + 1
-        for key, (naive, video) in clocks.items():
-            if naive and video:
+                clocks[key], videos[key] = (local, video or item.uri), videos.get(key, 0) + 1
+        for key, (local, video) in clocks.items():
+            if local and video:
                 findings.add(
                     "videos were read as UTC, and images of the same deployment have times without an offset; if the videos have "
                     "the camera's local time, classify with --video-clock local",
-                    f"{video}, beside {naive}",
+                    f"{video}, beside {local}",
                     videos[key],
                 )
         for row in self.table.rows if self.table else ():
@@ -252,6 +253,14 @@ def _changed(item: MediaItem, **changes: object) -> MediaItem:
     for name in _FIELDS:
         object.__setattr__(new, name, changes[name] if name in changes else getattr(item, name))
     return new
+
+
+def _is_local(moment: datetime, assumed: str | None) -> bool:
+    """True for a time without an offset, also if the run put it into a zone other than UTC."""
+    if moment.tzinfo is None or assumed is None:
+        return moment.tzinfo is None
+    offset = moment.utcoffset()
+    return bool(offset) and in_zone(moment.replace(tzinfo=None), assumed).utcoffset() == offset
 
 
 def _dated(item: MediaItem, moment: datetime, row: DeploymentRow) -> str:

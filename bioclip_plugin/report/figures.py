@@ -122,10 +122,12 @@ class Figures:
                 seen.add((rank, key))
 
     def _station(self, item: MediaItem) -> int:
-        name, at = item.deployment or "", ""
+        name, at, member = item.deployment or "", "", item.membership
         latitude, longitude = item.place.latitude, item.place.longitude
-        if latitude is not None and item.membership is not None and item.membership.known_by == "folder":
-            name = ""  # images with a place of their own are not moved to the middle of their folder
+        if member is not None and member.known_by == "folder":
+            # Images with a place of their own are not moved to the middle of their folder. One folder of all images is a
+            # camera if they have times, as a camera's have.
+            name = "" if latitude is not None else name or (member.deployment if item.captured_at is not None else "")
         if latitude is not None and longitude is not None and not name:
             at = f"{latitude:.{_PLACE_DECIMALS}f} {longitude:.{_PLACE_DECIMALS}f}"
         number = self._numbers.setdefault((name, at), len(self.stations))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
 
@@ -259,6 +259,15 @@ def test_videos_in_utc_beside_images_without_an_offset_are_reported() -> None:
     lines = reported(finder([item("s/a.jpg"), video, item("t/v.mp4", at=video.captured_at, metadata=video.metadata)]))
     assert len(lines) == 1
     assert "classify with --video-clock local: 1 (the first: s/v.mp4, beside s/a.jpg)" in lines[0]
+
+
+def test_videos_in_utc_are_reported_too_if_the_run_gave_a_time_zone_to_the_images() -> None:
+    image = item("s/a.jpg", at=NOON.replace(tzinfo=timezone(timedelta(hours=2))))
+    video = item("s/v.mp4", at=NOON.replace(tzinfo=UTC), metadata={"video_seconds": 0.0})
+    for assumed, count in ((None, 0), ("Europe/Brussels", 1), ("Africa/Nairobi", 0)):
+        findings = Findings()
+        finder([image, video]).survey(findings, assumed=assumed)
+        assert len(list(findings.lines())) == count
 
 
 # -- the pattern -------------------------------------------------------------------------------------------------------

@@ -192,3 +192,21 @@ def test_a_single_folder_is_not_called_a_deployment_in_tables(world: World) -> N
 
     with Store.open(world.store) as store:
         assert [stored.item.deployment for stored in Export(store, store.run()).items()] == [None, None]
+
+
+def test_a_table_without_a_rule_is_kept_for_the_exports_and_its_rows_are_compared_with_the_images(
+    bioclip: Call, world: World, survey: Path
+) -> None:
+    given = table(world, "east,51,4,,,,", "north,52,5,,,,")
+    code, out, _ = bioclip("classify", "survey", "--model", "fake", "--labels", world.labels, "--deployments", given)
+    assert code == EXIT_DONE
+    assert "are without images: 1 (the first: line 3: north)" in out
+    assert "called like a deployment: 2 (the first: survey/west/DCIM/100EK113/z.jpg)" in out
+    assert [row["latitude"] for row in exported(bioclip, world)] == ["51.0", "51.0", "", ""]
+
+
+def test_one_folder_is_one_camera_of_a_report(bioclip: Call, world: World, survey: Path) -> None:
+    bioclip("classify", "survey/east", "--model", "fake", "--labels", world.labels)
+    page = world.folder / "report.html"
+    bioclip("report", "--output", page)
+    assert re.search(r"cameras</dt><dd>1<", page.read_text("utf-8"))
