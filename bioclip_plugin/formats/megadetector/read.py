@@ -126,7 +126,8 @@ def version_of(info: Any) -> str:
     given = info.get("format_version") if isinstance(info, dict) else None
     if given is None:
         raise UsageError(f"info.format_version is missing: {supported}")
-    version = str(given) if isinstance(given, (str, float)) else ""
+    is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
+    version = f"{float(given):.1f}" if is_number else given if isinstance(given, str) else ""
     if version not in VERSIONS:
         raise UsageError(f"format_version {given!r} is unknown: {supported}; convert the file with megadetector-utils")
     return version

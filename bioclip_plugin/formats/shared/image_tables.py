@@ -137,11 +137,10 @@ class ImageTable:
             for uri, group in groupby(
                 self._located(locate), key=lambda one: one.uri if isinstance(one, Located) else ""
             ):
-                rows = list(group)
-                if not uri:
-                    yield from (row for row in rows if isinstance(row, Unlisted))
+                if not uri:  # there may be any number of them
+                    yield from (row for row in group if isinstance(row, Unlisted))
                     continue
-                together = [row for row in rows if isinstance(row, Located)]
+                together = [row for row in group if isinstance(row, Located)]
                 yield together, images.first_row(uri, together[0].row.number)
 
     def _located(self, locate: Callable[[Cells], tuple[str, Path]]) -> Iterator[Located | Unlisted]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -143,7 +144,7 @@ class _Files:
         found: dict[Path, str] = {}
         first: tuple[str, Path] | None = None
         refused: UsageError | None = None
-        for name in names:
+        for name in self._existing(names) or names:
             try:
                 uri, path = located(name, self._table.base, self._table.options)
             except UsageError as error:
@@ -164,6 +165,13 @@ class _Files:
             return first
         address = row.text("location") if "://" in row.text("location") else "it"
         raise NotThere(f"{self._missing(row)}; nothing is fetched: download {address} to {first[0]}", *first)
+
+    def _existing(self, names: Sequence[str]) -> list[str]:
+        """Return the names of files that exist exactly so; the others cost more, and few are needed."""
+        if self._table.options.replace_prefix:
+            return []
+        base = self._table.base
+        return [name for name in names if os.path.isfile(os.path.join(base, name))]  # noqa: PTH113, PTH118
 
     def _candidates(self, row: Cells) -> Iterator[str]:
         """Yield the names that the file of a row may have below the table's folder, the most telling one first."""

@@ -175,10 +175,11 @@ class _Writer:
         deployment = self._deployments.get(name)
         if deployment is None:
             deployment = self._deployments[name] = _Deployment()
-            member = getattr(item, "membership", None)
-            row = member.row if member is not None else None
+            row = item.membership.row if item.membership is not None else None
             if row is not None:
                 deployment.cells, deployment.starts, deployment.ends = row.cells or {}, row.starts, row.ends
+                if row.latitude is not None and row.longitude is not None:
+                    deployment.place = (row.latitude, row.longitude)
         if moment is not None:
             wall = moment.replace(tzinfo=None)
             deployment.first = min(deployment.first or wall, wall)
@@ -271,8 +272,7 @@ def _names(export: Export) -> RelativeNames:
 
 
 def _deployment_of(item: MediaItem) -> str:
-    member = getattr(item, "membership", None)
-    return (member.deployment if member is not None else "") or item.deployment or ""
+    return (item.membership.deployment if item.membership is not None else "") or item.deployment or ""
 
 
 def _image_id(item: MediaItem) -> str:

@@ -93,6 +93,8 @@ def test_versions_from_1_0_to_1_6_are_read(version: str) -> None:
 
 
 def test_a_version_that_is_a_number_is_read_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert only_item(results(image("a.jpg"), info={"format_version": 1})).uri == "a.jpg"
+    caplog.clear()
     with caplog.at_level(logging.WARNING):
         assert only_item(results(image("a.jpg"), info={"format_version": 1.4})).uri == "a.jpg"
     assert caplog.text.count("md.json: format_version 1.4 is a number") == 1

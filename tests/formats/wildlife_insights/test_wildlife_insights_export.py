@@ -107,6 +107,34 @@ def test_the_export_is_valid_and_comes_back_as_it_was(command: Command, survey: 
     assert list(WildlifeInsightsSource().reviews("survey/wi", options)) == []
 
 
+def test_a_table_of_deployments_gives_place_dates_and_whatever_the_upload_needs(
+    command: Command, survey: str, tmp_path: Path
+) -> None:
+    (tmp_path / "dep.csv").write_text(
+        "deploymentID,latitude,longitude,deploymentStart,deploymentEnd,cameraID,locationName,feature_type,sensor_height\n"
+        "cam A,50.12345,4.2,2024-05-01T00:00:00,2024-07-01T00:00:00,C7,old oak,Trail game,Knee height\n"
+        "cam B,51,4,2024-05-01T00:00:00,2024-07-01T00:00:00,,,,\n"
+    )
+    exported(command, "wi", "--deployments", "dep.csv", "--coordinate-precision", "2")
+    first, second = rows_of("wi/deployments.csv")
+    assert (first["placename"], first["latitude"], first["start_date"], first["camera_id"]) == (
+        "old oak", "50.12", "2024-05-01 00:00:00", "C7",
+    )  # fmt: skip
+    assert (first["feature_type"], first["sensor_height"]) == ("Trail game", "Knee height")
+    assert (second["placename"], second["longitude"]) == ("cam B", "4.0")
+    assert [one["camera_id"] for one in rows_of("wi/cameras.csv")] == ["C7", "Unknown"]
+
+
+def test_images_without_a_stated_deployment_have_that_of_their_folder(command: Command, survey: str) -> None:
+    code, _, said = command(
+        "classify", "survey/A", "survey/B", "--model", "fake", "--labels", survey, "--store", "other.db"
+    )
+    assert code == 0, said
+    code, _, said = command("export", "--store", "other.db", "--format", "wildlife-insights", "--output", "wi")
+    assert code == 0, said
+    assert {one["deployment_id"] for one in rows_of("wi/images.csv")} == {"A", "B"}
+
+
 def test_the_same_store_gives_the_same_bytes_and_reviews_replace_the_computers_identification(
     command: Command, survey: str, tmp_path: Path
 ) -> None:

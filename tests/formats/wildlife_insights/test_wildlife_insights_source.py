@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -206,3 +207,15 @@ def test_coordinates_of_a_deployment_that_cannot_be_read_are_reported_and_not_re
     assert (second.place.latitude, second.place.longitude, second.unread) == (-5.69, -77.64, frozenset())
     (line,) = findings.lines()
     assert "wi/deployments.csv, row 1: '-5.69 X', '-77.64'" in line
+
+
+def test_rows_without_their_files_are_not_gathered_in_memory() -> None:
+    address = table(*(row(f"i{number}", filename=f"{number}.JPG") for number in range(3_000)))
+    entries = iter(WildlifeInsightsSource().items(address, ListingOptions()))
+    first = next(entries)
+    tracemalloc.start()
+    assert sum(1 for _ in entries) == 2_999
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(first, Unlisted | MediaItem)
+    assert peak < 1_000_000  # 3,000 entries with their metadata are 6 MB
