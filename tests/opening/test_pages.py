@@ -183,6 +183,15 @@ def test_a_pyramid_without_marks_is_one_picture_and_its_verso_another(tmp_path: 
     assert frames(tmp_path / "a.tif", *levels, scene(2, (200, 150))) == [0, 4]
 
 
+def test_a_pyramid_in_sub_headers_is_one_picture(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(scene(1), photometric="rgb", metadata=None, subifds=2)
+        for size in ((200, 150), (100, 75)):
+            level = reduced(scene(1), size, Image.Resampling.BOX)
+            writer.write(level, photometric="rgb", metadata=None, subfiletype=1)
+    assert expanded(tmp_path / "a.tif") is None
+
+
 def test_pages_of_other_depths_are_compared_and_opened_too(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     whole, other = scene(1), scene(2, (200, 150))

@@ -301,9 +301,10 @@ def orientation_of(exif: bytes) -> int:
 
 @contextmanager
 def reasons(data: bytes) -> Iterator[None]:
-    """Turn any exception of a decoder into an ImageError with a readable reason."""
+    """Turn any exception of a decoder into an ImageError with a readable reason; NumPy's warnings are switched off."""
     try:
-        yield
+        with np.errstate(all="ignore"):
+            yield
     except BioclipError:
         raise
     except UnidentifiedImageError:

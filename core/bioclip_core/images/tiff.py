@@ -35,7 +35,10 @@ def opened_tiff(file: BinaryIO, number: int = 0) -> TiffFile | Deferred:
     size = file.seek(0, io.SEEK_END)
     if needed := (_NEEDED - _OPTIONAL).intersection(_outside(page.directory, size)):
         raise ImageError(f"the file is damaged: the values of tag {min(needed)} of its header lie behind its end")
-    if not is_read_right_by_pillow(file, page):
+    by_libtiff = (page.photometric, page.compression, page.bits, page.samples, page.sample_format) == (6, 1, 8, 3, 1)
+    if is_read_right_by_pillow(file, page):
+        by_libtiff = False
+    elif not by_libtiff:
         check_supported(page)
         profile = page.directory.data(file, header.PROFILE, 1 << 24)
         return Deferred(
@@ -48,6 +51,8 @@ def opened_tiff(file: BinaryIO, number: int = 0) -> TiffFile | Deferred:
     file.seek(0)
     try:
         image = TiffFile(_Patched(file, patches) if patches else file)  # type: ignore[arg-type] # reads, seeks and tells
+        if by_libtiff:
+            image.decode_by_libtiff()
         if page.compression in _PERHAPS:
             image.if_it_fails = f"not supported, or damaged: {described(page)}"
         return image
@@ -169,13 +174,14 @@ def _is_cmyk_right(page: PageLayout) -> bool:
 
 
 def _is_ycbcr_right(file: BinaryIO, page: PageLayout) -> bool:
-    if page.bits != 8 or page.samples not in (1, 3):
-        return page.compression in _JPEG and page.bits in (1, 8)  # an old-style JPEG need not state its bits
+    if page.compression in _JPEG:
+        return page.bits in (1, 8)  # an old-style JPEG need not state its bits
     if page.compression != 1:
-        return True
+        return (page.bits, page.samples) == (8, 3)
     # Without compression Pillow expects three bytes per pixel, whatever the stated subsampling.
     sizes = page.directory.array(file, header.STRIP_BYTES, page.height)
-    return not page.planar and int(sizes.sum()) == 3 * page.width * page.height
+    is_whole = int(sizes.sum()) == 3 * page.width * page.height
+    return is_whole and (page.bits, page.samples, page.planar) == (8, 3, False)
 
 
 # -- files that Pillow would warn of -----------------------------------------------------------------------------------

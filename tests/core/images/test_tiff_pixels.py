@@ -281,13 +281,29 @@ def test_jpeg_inside_of_a_tiff_keeps_its_colours(mode: str) -> None:
     )  # JPEG's own error
 
 
-def test_ycbcr_without_compression_is_read_and_refused_where_its_chroma_is_subsampled() -> None:
-    whole = {**tags_of([8] * 3, 6), 530: (3, [1, 1])}
-    assert error_of(handmade(whole, ycbcr(TRUTH).tobytes()), TRUTH) <= 3  # 8 bits of each
-    units = bytes(WIDTH * HEIGHT * 3 // 2)
-    assert refusal_of(handmade({**whole, 530: (3, [2, 2])}, units)) == (
-        "not supported: 8-bit YCbCr TIFF; save it as grey or RGB"
+@pytest.mark.parametrize("compression", [1, 5, 8])
+@pytest.mark.parametrize("step", [(1, 1), (2, 1), (2, 2)])
+def test_ycbcr_is_converted_with_and_without_subsampled_chroma(step: tuple[int, int], compression: int) -> None:
+    across, down = step
+    y, *chroma = (ycbcr(TRUTH)[..., number] for number in range(3))
+    few = [plane[::down, ::across] for plane in chroma]
+    units = (
+        y.reshape(HEIGHT // down, down, WIDTH // across, across).swapaxes(1, 2).reshape(*few[0].shape, across * down)
     )
+    data = np.dstack([units, *few]).tobytes()
+    wanted = np.dstack([y, *(plane.repeat(down, axis=0).repeat(across, axis=1) for plane in few)])
+    coded = {1: data, 5: imagecodecs.lzw_encode(data), 8: zlib.compress(data)}[compression]
+    tags = {**tags_of([8] * 3, 6), 259: (3, [compression]), 530: (3, step)}
+    picture = np.asarray(Image.frombytes("YCbCr", (WIDTH, HEIGHT), wanted.tobytes()).convert("RGB"))
+    assert error_of(handmade(tags, coded), picture) <= LEVELS
+
+
+def test_ycbcr_in_planes_and_without_its_subsampling_stated() -> None:
+    picture = np.asarray(Image.frombytes("YCbCr", (WIDTH, HEIGHT), ycbcr(TRUTH).tobytes()).convert("RGB"))
+    planes = [np.ascontiguousarray(ycbcr(TRUTH)[..., number]).tobytes() for number in range(3)]
+    tags = {**tags_of([8] * 3, 6), 284: (3, [2]), 530: (3, [1, 1])}
+    assert error_of(handmade(tags, planes), picture) <= LEVELS
+    assert error_of(handmade(tags_of([8] * 3, 6), ycbcr(TRUTH).tobytes()), picture) <= LEVELS
 
 
 def test_bilevel_fax_is_black_on_white() -> None:
