@@ -16,7 +16,7 @@ from bioclip_core.naming.ranks import rank_by_name
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.table_files import rows_of
-from bioclip_plugin.formats.shared.table_rows import items_of, values_of
+from bioclip_plugin.formats.shared.table_rows import items_of
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import Unlisted, path_of, uri_of
 from bioclip_plugin.items.metadata import read_metadata
@@ -113,7 +113,7 @@ def table_items(address: str, source: str, options: ListingOptions) -> Iterator[
         SourceError: if the table cannot be read or lacks an image column.
     """
     folder, table = path_of(address).parent, uri_of(address)
-    values = values_of(address, options, lambda: rows_of(address, options))
+    values = None  # a catalog keeps the cells of a row and needs no time or place, so it asks about no date
     for row in rows_of(address, options, options.findings):
         if isinstance(row, Unlisted):
             yield SkippedRow(row.uri, source, NOT_LISTED, row.reason)

@@ -48,6 +48,8 @@ FIELD_COLUMNS: Fields = {
 }
 """The columns that fill a field of the item, ours first, then those of Camtrap DP and Darwin Core. The first with a usable value
 counts; a value that is not usable stays in the metadata."""
+_CAMERA_COLUMNS = frozenset(("capturedat", "timestamp", "datetime", "datetimeoriginal"))
+"""Columns for the time of an image. An eventDate is the time of a find, which may be older than cameras."""
 _KEPT = "they are kept in the metadata, and no other value takes their place"
 
 
@@ -72,6 +74,8 @@ class _Time(NamedTuple):
     within: tuple[date, date] | None = None
     month: int | None = None
     is_unread: bool = False
+    column: str = ""
+    """Column of the moment."""
 
 
 _NO_TIME = _Time()
@@ -119,7 +123,8 @@ class StatedValues:
         deployment = _text(rest, fields.get("deployment"))
         time = self._time(rest, record, fields)
         if time.moment is not None:
-            clock = "camera" if deployment is not None else self._clock
+            is_cameras = deployment is not None or column_name(time.column) in _CAMERA_COLUMNS
+            clock: Clock = "camera" if is_cameras else self._clock
             if not FIRST_YEAR <= time.moment.year < self._strange.last_year:
                 self._strange.check(time.moment, clock, lambda: f"{self._file}, {record}")
         latitude, longitude, no_position = self._position(rest, record, fields)
@@ -153,7 +158,7 @@ class StatedValues:
             moment = cell if isinstance(cell, datetime) else programs_moment(cell)
             if moment is not None:
                 del rest[name]
-                return _Time(moment, None, moment.month)
+                return _Time(moment, None, moment.month, column=name)
             if is_unknown(cell):
                 continue
             dated = self._dated(name, cell, record)
@@ -164,7 +169,7 @@ class StatedValues:
                 dated, has_bad_time = self._with_time(dated, rest, record, fields)
                 is_unread |= has_bad_time
             if dated.moment is not None:
-                return _Time(dated.moment, None, dated.moment.month)
+                return _Time(dated.moment, None, dated.moment.month, column=name)
             if best is _NO_TIME:
                 # Of a year of two digits and of open numbers nothing can be compared with the camera's time.
                 within = (dated.first, dated.last) if dated.first and dated.last else None

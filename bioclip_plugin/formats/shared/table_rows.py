@@ -94,7 +94,7 @@ def items_of(
     folder: Path,
     table: str,
     options: ListingOptions,
-    values: StatedValues,
+    values: StatedValues | None,
     location: tuple[str, Path | None] | None = None,
 ) -> Iterator[MediaItem | Unlisted]:
     """Yield one item for the rows of one image, and a message for each row with an unusable box.
@@ -106,7 +106,7 @@ def items_of(
         folder: folder where relative names begin.
         table: name of the table, for messages.
         options: options of the listing.
-        values: reader of the table's values.
+        values: reader of the table's values; None for items without time, place and metadata.
         location: the image's uri and file, if they are known already.
     """
     found: list[Region | None] = []
@@ -126,7 +126,7 @@ def items_of(
             path=path,
             data=first.data,
             regions=regions,
-            **values.item_fields(rest, first.columns.fields, f"row {first.number}"),
+            **(values.item_fields(rest, first.columns.fields, f"row {first.number}") if values else {}),
         )
 
 

@@ -20,6 +20,8 @@ from bioclip_plugin.formats.shared.stated_values import StatedValues, fields_in
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items import strange_times
 from bioclip_plugin.items.media import MediaItem, Place, Unlisted
+from bioclip_plugin.labelled.sources import table_items
+from bioclip_training.catalog.rows import LabelledItem
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +143,9 @@ def test_strange_times_of_cameras_are_reported_and_kept() -> None:
     (before,) = reported(timestamp="1970-01-01 00:00:00", deployment="A")
     assert before.startswith("times of cameras are before 1990; they are kept as they are")
     assert before.endswith("(the first: t.csv, row 1: 1970-01-01 00:00:00)")
+    assert reported(timestamp="1970-01-01 00:00:00") == [before]
     assert reported(eventDate="1893-05-12T10:00:00") == []  # a specimen may be older than cameras
+    assert len(reported(eventDate="1893-05-12T10:00:00", deploymentID="A")) == 1
     (ahead,) = reported(timestamp="2027-01-01 00:00:00")
     assert ahead.startswith("times are in the future")
     assert reported(timestamp="2026-06-01 23:59:59") == []
@@ -284,3 +288,10 @@ def test_a_cell_is_absent_read_or_counted_and_kept_with_its_field_closed(when: s
     if "position" in item.unread:
         assert (item.metadata["decimalLatitude"], item.metadata["decimalLongitude"]) == (north, east)
         assert any(line.startswith("positions") for line in lines)
+
+
+def test_a_catalog_asks_about_no_date_and_keeps_its_cell() -> None:
+    Path("t.csv").write_text("image,scientificName,eventDate\na.jpg,Acer fictum,03/04/2024\n", "utf-8")
+    (item,) = table_items("t.csv", "t", ListingOptions())
+    assert isinstance(item, LabelledItem)
+    assert item.cells["eventDate"] == "03/04/2024"
