@@ -14,7 +14,7 @@ from bioclip_core.cells import column_name, plain_cells
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.names import clean_name
-from bioclip_core.taxonomy import RANKS, Taxon, taxon_from_row
+from bioclip_core.taxonomy import RANKS, Taxon, read_row
 from bioclip_plugin.commands.reporting import printable
 from bioclip_training.catalog.changes import count_label
 from bioclip_training.catalog.names import cleaned
@@ -92,10 +92,10 @@ def _names_of_lines(path: Path) -> Iterator[str]:
 
 def _name_of(row: Mapping[str, Any]) -> str:
     """Return the scientific name of a row: from its ranks if they hold a whole one, else from its column of names."""
-    taxon = taxon_from_row(row)
-    if taxon.species and taxon.genus:
-        return taxon.scientific_name
     cells = plain_cells(row)
+    taxon, notes, *_ = read_row(cells)
+    if (taxon.species and taxon.genus) or any("taxonRank says" in note for note in notes):
+        return taxon.scientific_name
     name = next(filter(None, (clean_name(cells.get(column_name(column))) for column in _NAME_COLUMNS)), "")
     return name if name and not taxon.species else taxon.scientific_name or name
 

@@ -22,8 +22,8 @@ _STRONG = re.compile(
     r"[a-z]{3,}(?<!a)us|(?!.*baum$)[a-z]{4,}um|[a-z]{3,}(?:ii|ae|aea|ana|ense|ensis|oides|iens|inus|folia|flora|atus|osus|icus|ifera|ensia)"
 )
 """Endings that make a capitalised second word an epithet."""
-_GENITIVE = re.compile(r"(?:ii|ae|aea|ana|anum|anus|ensis|ense|oides)$")
-"""Endings that no genus has."""
+_LIKE_GENUS = re.compile(r"(?:us|on|ium|ella|opsis)$")
+"""Endings of a capitalised word behind a hybrid mark that make it another genus: "Crataegus × Mespilus", not "Quercus x Turneri"."""
 _WEAK = re.compile(r"[a-z]{2,}(?:us|um|is|ae|ns|or|er|ix|ex|os|as|es|on|o|a|i|e)")
 """Endings that do so if an author follows."""
 _REMARKS = words.TYPES | words.REMARKS | words.AGGREGATE
@@ -199,7 +199,7 @@ class _Reader(Below):
 
     def _is_unnamed(self, word: str, bare: str, next_word: str) -> bool:
         if bare in words.UNNAMED_SPECIES or (bare in ("n", "ssp") and word[-1] == "."):
-            return not (bare in ("taxon", "incerta", "nov", "bacterium") and _SURNAME.match(next_word))
+            return not (bare in ("taxon", "nov", "bacterium") and _SURNAME.match(next_word))
         return bool(_UNNAMED.fullmatch(word.lower())) or (bare.isdigit() and len(bare) < 4) or word.startswith("BOLD:")
 
     def _unnamed_behind_genus(self) -> bool:
@@ -254,7 +254,7 @@ class _Reader(Below):
         spelled = latin(parent.rstrip(".,"))
         is_capital = parent[:1].isupper()
         if is_capital and not (author[:1].islower() and author not in words.PARTICLES) and EPITHET.fullmatch(spelled):
-            is_capital = not (_GENITIVE.search(spelled) or (_AUTHOR.match(author) and _WEAK.fullmatch(spelled)))
+            is_capital = bool(_LIKE_GENUS.search(spelled)) and not (_AUTHOR.match(author) and _WEAK.fullmatch(spelled))
         if not parent or is_capital or self._words[self._at - 1] == "+":  # "Agrostis × Polypogon"
             self._other_parent(parent)
             return True
@@ -308,7 +308,7 @@ class _Reader(Below):
             if spelled in ("dela", "ab", "bis", "ser", "subser") and word[-1] != "." and _AUTHOR.match(next_word):
                 return any(c.isdigit() or c == "(" for c in "".join(self._words[self._at :]))
             # A few real epithets look like such words: an author behind them tells ("Tethea or (Denis & Schiffermüller)").
-            return spelled in ("complex", "virus", "vector", "or", "bacterium") and bool(_SURNAME.match(next_word))
+            return spelled in ("complex", "virus", "vector", "or", "ou", "prion", "bacterium") and bool(_SURNAME.match(next_word))
         if word[-1] == "." and next_word and not LATIN_END.fullmatch(spelled):
             return False  # "Acer rubr. L."
         return len(spelled) > 1 or bool(next_word[:1].islower())

@@ -36,7 +36,7 @@ AND = frozenset("and et und & + with mit avec".split())
 UNNAMED_SPECIES = frozenset(
     "bacterium cyanobacterium proteobacterium archaeon metagenome environmental enrichment uncultured "
     "sp spp spec specs species spec. sps indet indeterm indetermined undet undetermined undetermin unident unidentified unknown "
-    "unspecified undescribed unnamed unbestimmt unbekannt inc incerta undiff undifferentiated morphospecies morphosp msp morphotype taxon "
+    "unspecified undescribed unnamed unbestimmt unbekannt inc undiff undifferentiated morphospecies morphosp msp morphotype taxon "
     "otu nov gen incertae inc.sed bold".split()
 )
 """Words in the place of an epithet that nobody gave."""

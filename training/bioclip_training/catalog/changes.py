@@ -20,7 +20,7 @@ _KINDS = (
     (r".*hybrid mark", "hybrid mark written ×"),
     (r".* in the source's other columns", "taken from the source's other columns"),
     (r"filled in", "ranks filled in from the taxonomy"),
-    (r".* (?:written|became) ", "spelling or capitals"),
+    (r".* (?:written|became) ", "spelling, capitals or remarks"),
 )
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL), kind) for pattern, kind in _KINDS)
 _OF_TAXONOMY = "resolved by the taxonomy"

@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from bioclip_core.names import WrittenName, folded, parse_name, same_authorship
+from bioclip_core.naming.words import AGGREGATE
 from bioclip_core.taxonomy import RANKS, Rank, Taxon, kingdom_named
 from bioclip_training.taxonomy.index import TaxonomyFile
 from bioclip_training.taxonomy.matching import NameCandidate, Outcome, find_candidates, places_of
@@ -163,6 +164,8 @@ def _resolved(
         outcome = Outcome.DOUBTFUL if best.status == DOUBTFUL else Outcome.EXACT
     if name.infraspecific and outcome is Outcome.EXACT:
         outcome = Outcome.HIGHER_RANK
+    if _is_aggregate(name):
+        notes.append("it is written as a group of species, which is wider")
     if others := [c for c in usable if c.taxon_id != best.taxon_id]:
         notes.append(f"not {places_of(others)}")
     notes += [
@@ -176,6 +179,13 @@ def _resolved(
     ]
     common = given.common_name or index.vernacular(best.taxon_id.removeprefix(f"{index.checklist}:"))
     return Resolution(Taxon.of(lineage, common, given.source_id), outcome, "; ".join(notes), best.taxon_id, candidates)
+
+
+def _is_aggregate(name: WrittenName) -> bool:
+    """Return True for "Rosa canina agg." and the like."""
+    return bool(name.epithet) and not AGGREGATE.isdisjoint(
+        name.text.lower().replace(".", "").replace("-", " ").split()[2:]
+    )
 
 
 def _may_answer(candidate: NameCandidate, name: WrittenName) -> bool:
