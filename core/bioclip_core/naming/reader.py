@@ -308,7 +308,9 @@ class _Reader(Below):
             if spelled in ("dela", "ab", "bis", "ser", "subser") and word[-1] != "." and _AUTHOR.match(next_word):
                 return any(c.isdigit() or c == "(" for c in "".join(self._words[self._at :]))
             # A few real epithets look like such words: an author behind them tells ("Tethea or (Denis & Schiffermüller)").
-            return spelled in ("complex", "virus", "vector", "or", "ou", "prion", "bacterium") and bool(_SURNAME.match(next_word))
+            return spelled in ("complex", "virus", "vector", "or", "ou", "prion", "bacterium") and bool(
+                _SURNAME.match(next_word)
+            )
         if word[-1] == "." and next_word and not LATIN_END.fullmatch(spelled):
             return False  # "Acer rubr. L."
         return len(spelled) > 1 or bool(next_word[:1].islower())
