@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -42,8 +42,10 @@ from bioclip_plugin.contracts.exporter import (
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 from bioclip_plugin.items.media import path_of
-from bioclip_plugin.running.places import RunPlaces
-from bioclip_plugin.store import Run, Store, open_store
+from bioclip_plugin.store import open_store
+
+if TYPE_CHECKING:
+    from bioclip_plugin.store import Run, Store
 
 _SHOWN_PROBLEMS = 20
 _SHAPING = ("per", "keep_columns", "folders_by", "link")
@@ -165,6 +167,8 @@ def _report_ignored(
 
 def _finder(store: Store, run: Run, base: Path | None, paths: PathOptions) -> Callable[[str], Path]:
     """Return a function that finds the file of an image, also after folders were moved."""
+    from bioclip_plugin.running.places import RunPlaces
+
     places, moved = RunPlaces(run, store.shown_address), MovedNames(paths.prefixes, base or Path())
 
     def file_of(uri: str) -> Path:

@@ -49,7 +49,7 @@ class ProgressLine:
     def __enter__(self) -> ProgressLine:
         self._begin_stage()
         self._began_at = self._printed_at = self._stage_began_at
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}", markup=False),
                 console=self.console, transient=True,

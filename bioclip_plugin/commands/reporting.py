@@ -15,8 +15,15 @@ from rich.table import Table
 
 
 def console_for(*, to_stderr: bool = False) -> Console:
-    """Return a console that neither wraps paths nor colours names that look like markup."""
-    return Console(stderr=to_stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    """Return a console that neither wraps paths nor colours names that look like markup.
+
+    Only a terminal gets tables and a live line: FORCE_COLOR, which many build servers set, does not change what a program reads.
+    """
+    stream = sys.stderr if to_stderr else sys.stdout
+    is_terminal = stream is not None and stream.isatty()
+    return Console(
+        stderr=to_stderr, force_terminal=is_terminal, highlight=False, soft_wrap=True, markup=False, emoji=False
+    )
 
 
 def print_lines(console: Console, *lines: str) -> None:

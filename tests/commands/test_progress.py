@@ -41,7 +41,7 @@ def lines_of(log: io.StringIO) -> list[str]:
 
 
 def console_on(log: io.StringIO) -> Console:
-    return Console(file=log, soft_wrap=True)
+    return Console(file=log, force_terminal=False, soft_wrap=True)
 
 
 def test_a_line_has_count_rate_and_the_time_left_every_ten_seconds(clock: Clock, log: io.StringIO) -> None:

@@ -29,6 +29,17 @@ def test_runs_are_listed_with_their_counts(bioclip: Bioclip, classified: str) ->
     assert "fake\t4\t3\t1\t0\tphotos" in bioclip("runs", "list", "--store", classified).out
 
 
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE", "CLICOLOR_FORCE"])
+def test_a_program_that_reads_the_output_gets_no_table_whatever_the_environment(
+    bioclip: Bioclip, classified: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = bioclip("runs", "list", "--store", classified).out
+    monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("COLUMNS", "30")
+    assert bioclip("runs", "list", "--store", classified).out == plain
+    assert "fake\t4\t3\t1\t0\tphotos" in plain
+
+
 def test_a_run_is_shown_with_settings_identities_and_failures(
     bioclip: Bioclip, precision: str, request: pytest.FixtureRequest
 ) -> None:

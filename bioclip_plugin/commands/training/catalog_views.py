@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
+from rich.console import Console
 
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.commands.options import json_option
-from bioclip_plugin.commands.reporting import console_for, first_of, number_of, print_json, print_lines, printable
+from bioclip_plugin.commands.reporting import (
+    console_for,
+    first_of,
+    number_of,
+    print_json,
+    print_lines,
+    print_table,
+    printable,
+)
 
 if TYPE_CHECKING:
     from bioclip_training.catalog.overview import Overview
@@ -61,7 +69,7 @@ def show(file: Path, taxa: bool, changes: bool, as_json: bool) -> None:
         return
     console = console_for()
     if taxa:
-        console.print(_table_of_taxa(counted))
+        _print_taxa(console, counted)
     print_lines(
         console,
         *(
@@ -156,11 +164,12 @@ def _names_of(taxa: Sequence[Taxon]) -> list[str]:
     return [taxon.scientific_name for taxon in taxa]
 
 
-def _table_of_taxa(counted: Overview) -> Table:
-    words = list(counted.splits)
-    table = Table("taxon", "rank", "common name", *(f"{word or 'no split'} rows (groups)" for word in words))
+def _print_taxa(console: Console, counted: Overview) -> None:
+    words, rows = list(counted.splits), []
     for entry in counted.taxa:
         cells = [f"{entry.rows[word]} ({entry.groups.get(word, 0)})" if word in entry.rows else "" for word in words]
         rank = entry.taxon.rank.value if entry.taxon.rank else ""
-        table.add_row(printable(entry.taxon.scientific_name), rank, printable(entry.taxon.common_name), *cells)
-    return table
+        rows.append([printable(entry.taxon.scientific_name), rank, printable(entry.taxon.common_name), *cells])
+    print_table(
+        console, ("taxon", "rank", "common name", *(f"{word or 'no split'} rows (groups)" for word in words)), rows
+    )

@@ -166,7 +166,7 @@ def command_of(config: TrainConfig) -> list[str]:
     given = [
         part
         for name, value in options.items()
-        if value is not None and value is not False
+        if value not in (None, False, ())
         for part in ([f"--{name.replace('_', '-')}"] if value is True else [f"--{name.replace('_', '-')}", str(value)])
     ]
     return [sys.executable, "-m", "bioclip_plugin", "train", *given]
