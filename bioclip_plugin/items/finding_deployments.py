@@ -14,6 +14,7 @@ from bioclip_plugin.items.folders import (
     FolderOf,
     Folders,
     below,
+    card_names,
     common,
     folder_of,
     folder_of_text,
@@ -25,6 +26,7 @@ from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.items.time_zones import clock_doubt, in_zone, is_named_zone, zone_of
 
 _REMEMBERED = 4096
+_SHOWN = 100
 _FIELDS = tuple(entry.name for entry in fields(MediaItem))
 _NO_STREAM = Membership("", "", ())
 
@@ -66,6 +68,8 @@ class Deployments:
         self._serials: dict[int, str | frozenset[str]] = {}  # by the hash of a folder
         self._folder: Folders | None = None
         self._has_videos = False
+        self._cards: dict[int, frozenset[str]] = {}  # endings of the cameras' own folders, by the hash of a folder
+        self._several_cards: dict[str, str] = {}
         self._members: dict[tuple[Folders, str], Membership] = {}
         """By folder and serial number, where neither a column, a table nor a pattern decides."""
         last: FolderOf | None = None
@@ -83,9 +87,11 @@ class Deployments:
         """Note a folder, and return the number under which its cameras are known."""
         if folder.is_local:
             self._folder = folder.parts if self._folder is None else shared_beginning(self._folder, folder.parts)
-        key = hash(without_camera_folders(folder.parts))
-        self._serials.setdefault(key, "")
-        return key
+        place, names = without_camera_folders(folder.parts), card_names(folder.parts)
+        self._serials.setdefault(hash(place), "")
+        if names - self._cards.setdefault(hash(place), names) and len(self._several_cards) < _SHOWN:
+            self._several_cards[shown(place)] = shown(folder.parts)
+        return hash(place)
 
     def of(self, item: MediaItem) -> Membership:
         """Return the deployment that an image belongs to."""
@@ -190,6 +196,12 @@ class Deployments:
             assumed: time zone that the run put times without an offset into.
         """
         has_several = any(isinstance(serials, frozenset) for serials in self._serials.values())
+        for place, card in self._several_cards.items():
+            findings.add(
+                "folders are called like those that cameras make (100MEDIA, 101MEDIA) with different endings, and are taken for one "
+                "camera; if they are places, name them with --deployments or --deployment-from",
+                f"{card} in {place or '.'}",
+            )
         has_doubts = zone is not None and is_named_zone(zone_of(zone))
         if not (self.table or self._pattern or self._has_videos or has_several or has_doubts):
             return  # nothing can be found, and a run may have many images

@@ -15,7 +15,8 @@ Folders = tuple[str, ...]
 # DCF, the rule of camera files: 100 to 999, then five letters, digits or underscores. Cards that another program copied are
 # in small letters; a name in mixed case ("101Creek") is a place.
 _DCF = re.compile(r"[1-9]\d\d(?:[A-Z0-9_]{5}|[a-z0-9_]{5})")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # one letter is a drive
+# A colon alone may be in the name of a folder, and one letter before it is a drive.
+_SCHEME = re.compile(r"(file|memory):|([A-Za-z][A-Za-z0-9+.-]+):(?=//)")
 _SHARD = re.compile(r"\.(?:tar|tar\.gz|tgz)$", re.IGNORECASE)
 _ZIP = re.compile(r"\.zip$", re.IGNORECASE)
 
@@ -35,6 +36,15 @@ def is_camera_folder(name: str) -> bool:
     [True, True, True, False, False]
     """
     return name.upper() == "DCIM" or _DCF.fullmatch(name) is not None
+
+
+def card_names(parts: Folders) -> frozenset[str]:
+    """Return the endings of those folders that a camera numbers; consecutive ones of a camera have the same.
+
+    >>> card_names(("survey", "100MEDIA")), card_names(("DCIM", "101ek113"))
+    (frozenset({'MEDIA'}), frozenset({'EK113'}))
+    """
+    return frozenset(part[3:].upper() for part in parts if _DCF.fullmatch(part))
 
 
 @lru_cache(maxsize=4096)
@@ -66,7 +76,7 @@ def _last_slash(uri: str) -> int:
 def folder_of_text(folder: str) -> FolderOf | None:
     """Return the folder that the text of a uri up to its last slash names."""
     scheme = _SCHEME.match(folder)
-    kind = scheme[1].lower() if scheme else "file"
+    kind = (scheme[1] or scheme[2]).lower() if scheme else "file"
     if kind == "memory":
         return None
     parts: list[str] = []

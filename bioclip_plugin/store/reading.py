@@ -110,7 +110,7 @@ def page_of_items(
         return items, rows[-1].position if rows else after
 
 
-def page_of_listed(connection: Connection, run: Run, after: int) -> tuple[list[MediaItem], int]:
+def page_of_listed(connection: Connection, run: Run, after: int, *, only_answered: bool) -> tuple[list[MediaItem], int]:
     """Return the next items of the listing after a position without regions and results, and the position of the last one."""
     listed, media = schema.listing.c, schema.media
     query = (
@@ -120,6 +120,8 @@ def page_of_listed(connection: Connection, run: Run, after: int) -> tuple[list[M
         .order_by(listed.position)
         .limit(LISTED_PAGE)
     )
+    if only_answered:
+        query = query.where(listed.status == DONE)
     rows = connection.execute(query).all()
     return [item_of_values(values) for _, *values in rows], rows[-1].position if rows else after
 

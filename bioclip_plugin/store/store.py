@@ -262,9 +262,11 @@ class Store:
             limit,
         )
 
-    def listed_items(self, run: Run) -> Iterator[MediaItem]:
+    def listed_items(self, run: Run, *, only_answered: bool = False) -> Iterator[MediaItem]:
         """Yield a run's items in listing order, without regions and results."""
-        return self._pages(lambda connection, after: reading.page_of_listed(connection, run, after))
+        return self._pages(
+            lambda connection, after: reading.page_of_listed(connection, run, after, only_answered=only_answered)
+        )
 
     def media_under(self, address: str | None = None) -> Iterator[MediaItem]:
         """Yield the stored media at an address or in the folder of that name (all without one), by their numbers."""

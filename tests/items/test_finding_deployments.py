@@ -96,6 +96,7 @@ def test_a_file_without_a_serial_number_joins_the_only_camera_of_its_folder() ->
         ("pack.zip/media/a.jpg", "pack.zip/media"),
         ("shards/part-0001.tar#Site_001/a.jpg", "shards/Site_001"),
         ("cam#1/a.jpg", "cam#1"),
+        ("north: Site_1/a.jpg", "north: Site_1"),
         ("./x/../Site_001/a.jpg", "Site_001"),
         ("https://example.org/Site_001/a.jpg?size=1/2", "https://example.org/Site_001"),
     ],
@@ -398,3 +399,13 @@ def test_images_of_two_places_are_never_in_one_deployment(
     for one, (place, _, _) in zip(items, given, strict=True):
         places.setdefault(found.of(one).deployment, set()).add(place)
     assert all(len(of_one) == 1 for of_one in places.values())
+
+
+def test_places_that_are_called_like_folders_of_cameras_are_reported_and_can_be_named(tmp_path: Path) -> None:
+    items = [item("s/101CREEK/a.jpg"), item("s/102RIVER/b.jpg")]
+    (line,) = reported(finder(items, ["s"]))
+    assert "taken for one camera" in line
+    assert "1 (the first: s/102RIVER in s)" in line
+    table = written(tmp_path, "101creek,51,4,,", "102River,51,4,,")
+    assert [name for name, _ in names(finder(items, ["s"], table=table), items)] == ["101creek", "102River"]
+    assert [name for name, _ in names(finder(items, ["s"], pattern="([^/]+)/"), items)] == ["101CREEK", "102RIVER"]
