@@ -30,11 +30,11 @@ _SECONDS_OF = (3600, 60, 1)
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _ANGLE = re.compile(
     rf"(?P<sign>[+-] ?)?(?P<degrees>{_NUMBER})(?:(?: ?(?:[°d:]|deg) ?|(?P<blank> ))(?P<minutes>{_NUMBER})"
-    rf"(?:(?: ?(?:['m:]|min) ?| )(?P<seconds>{_NUMBER})(?: ?(?:\"|''|s|sec))?| ?(?:'|m|min))?| ?(?:[°d]|deg))?",
+    rf"(?:(?: ?(?:['m:]|min) ?| )(?P<seconds>{_NUMBER})(?: ?(?:\"|''|s|sec))?| ?(?:'|m|min)(?: ?s)?)?| ?(?:[°d]|deg))?",
     re.ASCII,
 )
-_SECONDS = re.compile(r"[dm:'°].*\d ?s$", re.ASCII)
-"""An s that is not the south: 14d 49m 3s."""
+_SECONDS = re.compile(r"[dm:'°].*[\dm'] ?s$", re.ASCII)
+"""An s that is not the south: 14d 49m 3s, and 14d 49m s."""
 _DECIMALS = re.compile(r"\d[.,]\d", re.ASCII)
 _EXACT = re.compile(r"\d[.,]\d{3}", re.ASCII)
 _LETTER = re.compile(r"[NSEW]")
