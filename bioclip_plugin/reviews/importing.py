@@ -17,6 +17,9 @@ from bioclip_core.names import clean_name, parse_name
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
+from bioclip_plugin.formats.addaxai import read_reviews as addaxai
+from bioclip_plugin.formats.addaxai.layout import NEEDED, table_kind
+from bioclip_plugin.formats.shared.image_tables import headings_of
 from bioclip_plugin.formats.shared.review_rows import (
     ImportOptions,
     NotReviewed,
@@ -138,6 +141,9 @@ def _entries(
     if path.is_dir():
         raise SourceError(f"{shown} is a folder without a Camtrap DP package; give a table of reviews")
     zone = zone_of(options.time_zone) if options.time_zone else UTC
+    if table_kind(headings_of(address, NEEDED)) == "files":
+        times = review_times(address, zone, reading, findings, lambda: iter(()))
+        return "AddaxAI table", addaxai.statements(address, times, options.name_column)
     times = review_times(address, zone, reading, findings, lambda: rows_of(address))
     if is_timelapse(header_of(address)):
         return "Timelapse table", timelapse.statements(address, times, options.name_column)

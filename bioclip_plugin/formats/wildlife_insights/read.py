@@ -43,6 +43,7 @@ from bioclip_plugin.store.records import ReviewTarget, StatedReview
 _MEANING = Meaning({**PLACE, "captured_at": ("timestamp",), "sequence": ("sequenceid", "externalsequenceid")})
 _COORDINATES = {"latitude": ("latitude",), "longitude": ("longitude",)}
 _AGAIN = "rows identify the image of an earlier row, which is not above them; they are read as reviews only"
+_NO_FILE = "rows are not read as reviews, since their image is not here"
 _IDENTIFICATION = (*RANKS, "commonname", "numberofobjects", "identifiedby", "uncertainty")
 _VERDICTS: Mapping[str, ReviewVerdict] = {
     "taxon": "taxon", "blank": "blank", "person": "person", "vehicle": "vehicle", "unknown": "unidentifiable",
@@ -87,6 +88,7 @@ class WildlifeInsightsSource:
         for table, files in _tables(address, options):
             for found in table.by_image(files.locate):
                 if isinstance(found, Unlisted):
+                    options.findings.add(_NO_FILE, found.reason)
                     continue
                 for row in found[0]:
                     if (review := _review(row)) is not None:

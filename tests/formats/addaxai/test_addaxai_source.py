@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.addaxai.read import AddaxAISource
 from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.running.listing import Listing, source_of
+from bioclip_plugin.store import open_store
 
 SOURCES = create_plugin_manager(installed=False).sources()
 DETECTIONS = (
@@ -172,3 +174,24 @@ def test_an_addaxai_table_is_known_by_its_columns(header: str) -> None:
     assert source_of(table(header), SOURCES).name == AddaxAISource.name
     assert not AddaxAISource().takes(table("relative_path,notes"))
     assert not AddaxAISource().takes("survey/cam1/a.jpg")
+
+
+def test_labels_that_a_person_has_verified_are_reviews(
+    command: Callable[..., tuple[int, str, str]], colour_labels: str
+) -> None:
+    address = table(
+        "relative_path,absolute_path,label,confidence,human_verified",
+        "cam1/a.jpg,/x,Red fictus,NA,True",
+        "cam1/b.jpg,/x,empty,NA,True",
+        "cam1/c.jpg,/x,Blue pictus,0.8,False",
+        "cam1/gone.jpg,/x,Red fictus,NA,True",
+    )
+    assert command("classify", "survey", "--model", "fake", "--labels", colour_labels, "--store", "r.db")[0] == 0
+    code, out, said = command(
+        "review", "import", address, "--store", "r.db", "--reviewer", "Ann", "--labels", colour_labels
+    )
+    assert "AddaxAI table" in out + said
+    assert code == 3, said  # the image that is not in the store
+    with open_store("r.db") as store:
+        reviews = [(one.target.uri, one.verdict, one.taxon and one.taxon.scientific_name) for one in store.reviews()]
+    assert reviews == [("survey/cam1/a.jpg", "taxon", "Red fictus"), ("survey/cam1/b.jpg", "blank", None)]
