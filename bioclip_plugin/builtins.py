@@ -82,6 +82,7 @@ class Builtins:
         from bioclip_plugin.formats.pytorch_wildlife.read import PytorchWildlifeSource
         from bioclip_plugin.formats.speciesnet.read import SpeciesNetSource
         from bioclip_plugin.formats.tables.read import TableSource
+        from bioclip_plugin.formats.tables.read_exported import ExportedTableSource
         from bioclip_plugin.formats.timelapse.read import TimelapseSource
         from bioclip_plugin.formats.webdataset.read import ShardsSource
         from bioclip_plugin.formats.wildlife_insights.read import WildlifeInsightsSource
@@ -101,6 +102,7 @@ class Builtins:
             FolderSource(self._manager.media_suffixes()),
             TimelapseSource(),
             AddaxAISource(),
+            ExportedTableSource(),
             TableSource(),
             FilesSource(),
         ):
