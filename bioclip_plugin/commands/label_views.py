@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bioclip_core.errors import LabelSetError, UsageError
+from bioclip_core.findings import Findings
 from bioclip_core.identity import sha256_of
 from bioclip_core.models import find_model
+from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
-from bioclip_plugin.commands.options import force_option
+from bioclip_plugin.commands.options import filled, force_option, taxon_table_options
 from bioclip_plugin.commands.outputs import csv_output
-from bioclip_plugin.commands.reporting import console_for, first_of, print_lines, print_table, size_of
+from bioclip_plugin.commands.reporting import console_for, first_of, print_lines, print_table, printable, size_of
 from bioclip_plugin.commands.taxon_tables import read_checklist
 
 if TYPE_CHECKING:
@@ -106,14 +108,13 @@ def _hit_row(labels: LabelSet, level: str, row: int, rows: int) -> tuple[object,
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--checklist", type=click.Path(path_type=Path), help="Names to look for: one per line, or a .csv or .tsv table."
-)
+@click.option("--checklist", type=click.Path(path_type=Path), help="Names to look for: one per line, or a table.")
 @click.option(
     "--output", type=click.Path(path_type=Path), help="CSV file to write, with one row per name of the checklist."
 )
+@taxon_table_options
 @force_option
-def doctor(folder: Path, checklist: Path | None, output: Path | None, force: bool) -> int:
+def doctor(folder: Path, checklist: Path | None, output: Path | None, force: bool, **reading: Any) -> int:
     """Check a label set: damaged files, unusable vectors, odd lineages, and how much of a checklist it can name.
 
     The exit code is 1 if files are damaged, else 0.
@@ -128,7 +129,8 @@ def doctor(folder: Path, checklist: Path | None, output: Path | None, force: boo
         raise UsageError("--output holds the findings of a checklist: give --checklist FILE too")
     console = console_for()
     with csv_output(output, ("name", "outcome", "detail"), console, force=force) as write:
-        names = list(read_checklist(checklist)) if checklist else []
+        options, found = filled(TableOptions, reading), Findings()
+        names = list(read_checklist(checklist, found, options)) if checklist else []
         labels = LabelSet.open(folder)
         sums = labels.manifest.get("sha256", {}).items()
         damaged = [folder / name for name, expected in sums if sha256_of(folder / name) != expected]
@@ -145,7 +147,7 @@ def doctor(folder: Path, checklist: Path | None, output: Path | None, force: boo
         )
         if checklist is not None:
             findings = check_names(labels, names)
-            print_lines(console, *_summary(findings))
+            print_lines(console, *map(printable, found.lines()), *_summary(findings))
             for finding in findings:
                 write((finding.name, finding.outcome, finding.detail))
     return EXIT_COULD_NOT_RUN if damaged else EXIT_DONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -14,9 +14,10 @@ from bioclip_core.device import choose_compute
 from bioclip_core.errors import LabelSetError
 from bioclip_core.findings import Findings
 from bioclip_core.models import find_model
+from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.label_views import doctor, search, show
-from bioclip_plugin.commands.options import model_option, options_from, output_option
+from bioclip_plugin.commands.options import filled, model_option, options_from, output_option, taxon_table_options
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, printable
 from bioclip_plugin.commands.signals import interruptible
@@ -56,11 +57,13 @@ for _view in (show, search, doctor):
     help="Caption that the text tower reads; templates is the mean of 81 prompts and takes 81 times as long.",
 )
 @options_from(ClassifyRequest, only=["device", "precision"], precision="fp32")
+@taxon_table_options
 @click.pass_context
 def build(
-    ctx: click.Context, tables: tuple[Path, ...], model: str, output: Path, caption: str, device: str, precision: str
-) -> None:
-    """Build a label set from tables of taxa (.csv, .tsv, .parquet) with the model's text tower.
+    ctx: click.Context, /, tables: tuple[Path, ...], model: str, output: Path, caption: str, device: str, precision: str,
+    **reading: Any,
+) -> None:  # fmt: skip
+    """Build a label set from tables of taxa (.csv, .tsv, .xlsx, .parquet) with the model's text tower.
 
     Columns are found by their names, in any letter case: kingdom, phylum, class, order, family, genus, species or
     specificEpithet, scientificName; vernacularName or common_name; taxonID. Several tables are joined, and rows of one
@@ -68,13 +71,14 @@ def build(
 
     \b
     bioclip-plugin labels build leaves.csv fish.csv --model bioclip-2 --output my_labels
+    bioclip-plugin labels build taxa.xlsx --column scientificName=Taxon --model bioclip-2 --output my_labels
     """
     from bioclip_core.labels.building import build_label_set
     from bioclip_core.open_clip_encoder import open_encoder
 
     console = console_for()
-    findings = Findings()
-    rows = chain.from_iterable([read_taxa(table, findings) for table in tables])
+    options, findings = filled(TableOptions, reading), Findings()
+    rows = chain.from_iterable([read_taxa(table, findings, options) for table in tables])
     compute = choose_compute(device, precision)
     encoder = open_encoder(find_model(model, plugins_of(ctx).models()), compute)
     console.print(f"Model {model} on {compute.described()}")

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import click
 
 from bioclip_core.options import Option, help_of, options_of
+from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.items.request import ClassifyRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -152,6 +153,8 @@ model_option = options_from(ClassifyRequest, only=["model"])
 compute_options = options_from(ClassifyRequest, only=["batch_size", "workers", "device", "precision"])
 device_option = options_from(ClassifyRequest, only=["device"])
 store_option = options_from(ClassifyRequest, only=["store"], store=DEFAULT_STORE)
+taxon_table_options = options_from(TableOptions, only=["column", "encoding"])
+"""Options of tables of taxa, which hold neither dates nor file names."""
 rule_option = options_from(ClassifyRequest, only=["rules"])
 
 run_option = click.option(

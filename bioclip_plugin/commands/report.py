@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @output_option("HTML file to write.", required=False, default="report.html", show_default=True)
 @force_option
 @options_from(Selection)
-@options_from(ReportOptions, omit=["selection", "deployments"])
+@options_from(ReportOptions, omit=["selection", "deployments", "day_first", "month_first"])
 @options_from(DeploymentOptions)
 @click.pass_context
 def report(ctx: click.Context, /, store: str, run: int | None, output: Path, force: bool, **options: Any) -> None:
@@ -71,7 +71,8 @@ def report(ctx: click.Context, /, store: str, run: int | None, output: Path, for
             output, opened, opened.run(run), chosen, plugins=plugins_of(ctx), progress=line.reach, force=force
         )
         say_unfinished(console, opened, written.gathered.run)
-    print_lines(console, *_summary(written, chosen), f"Output: {output} ({size_of(written.size)})")
+    read = map(printable, chosen.findings.lines())
+    print_lines(console, *_summary(written, chosen), *read, f"Output: {output} ({size_of(written.size)})")
 
 
 def _summary(written: Written, options: ReportOptions) -> list[str]:

@@ -1,19 +1,19 @@
-"""Tables of taxa and checklists: CSV, TSV, Parquet and text files, one row at a time."""
+"""Tables of taxa and checklists, one row at a time: tables of any kind, and text files."""
 
 from __future__ import annotations
 
-import csv
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from bioclip_core.cells import column_name, plain_cells
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.names import clean_name
+from bioclip_core.tables.options import TableOptions
+from bioclip_core.tables.reading import is_table_name, lines_of, open_table
+from bioclip_core.tables.rows import Table, TableRow
 from bioclip_core.taxonomy import RANKS, Taxon, read_row
 from bioclip_plugin.commands.reporting import printable
 from bioclip_training.catalog.changes import count_label
@@ -24,70 +24,86 @@ _OTHER_COLUMNS = (
     "vernacularName", "common_name", "common", "taxonID", "source_id", "taxonRank", "verbatimTaxonRank", "identificationQualifier",
 )  # fmt: skip
 _NAME_COLUMNS = ("scientificName", "species", "name", "canonicalName", "taxon", "label")
-_TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
-_PARQUET_ROWS = 8192  # in memory at a time
-_ZIP = b"PK\x03\x04"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_START_BYTES = 4096  # enough to tell text from anything else
 
 
-def read_taxa(path: Path, findings: Findings | None = None) -> Iterator[Taxon]:
+def read_taxa(path: Path, findings: Findings | None = None, options: TableOptions | None = None) -> Iterator[Taxon]:
     """Return the taxon of each row; an empty taxon for a row without a name.
 
     Args:
+        path: a table in text, a workbook or a Parquet file.
         findings: counts dropped rows and changed names.
+        options: options of reading tables.
 
     Raises:
         SourceError: if the table is missing, cannot be read, or lacks a column of a rank.
+        UsageError: for a ``--column`` with an unknown field or heading.
     """
-    header, rows = _open_table(path)
-    if not _known(header, _RANK_COLUMNS):
+    table = _opened(path, options, findings, _RANK_COLUMNS)
+    if not _known(table.header, _RANK_COLUMNS):
         raise SourceError(
-            f"the table {path} lacks a column of a rank: its columns are {_shown(header)}; known are "
-            f"{', '.join(_RANK_COLUMNS)}, and beside them {', '.join(_OTHER_COLUMNS)}"
+            f"the table {path} lacks a column of a rank: its columns are {_shown(table)}; known are {', '.join(_RANK_COLUMNS)}, "
+            f"and beside them {', '.join(_OTHER_COLUMNS)}; --column scientificName=HEADING names one"
         )
-    known = _known(header, (*_RANK_COLUMNS, *_OTHER_COLUMNS))
-    return _taxa(path, ({name: row.get(name) for name in known} for row in rows), findings)
+    known = _known(table.header, (*_RANK_COLUMNS, *_OTHER_COLUMNS))
+    return _taxa(path, ((row, {name: row.cells.get(name) for name in known}) for row in _rows(table)), findings)
 
 
-def _taxa(path: Path, rows: Iterable[Mapping[str, Any]], findings: Findings | None) -> Iterator[Taxon]:
-    for number, row in enumerate(rows, 2):  # row 1 is the header
-        label = cleaned(plain_cells(row))
+def _taxa(path: Path, rows: Iterable[tuple[TableRow, Mapping[str, Any]]], findings: Findings | None) -> Iterator[Taxon]:
+    for row, cells in rows:
+        label = cleaned(plain_cells(cells))
         if label.unread:  # "Unidentified beetle" of the kingdom Animalia is not the label Animalia
             label = replace(label, taxon=Taxon())
         if findings is not None:
-            count_label(findings, label, f"row {number} of {path.name}")
+            count_label(findings, label, f"row {row.line} of {path.name}")  # the header is row 1
         yield label.taxon
 
 
-def read_checklist(path: Path) -> Iterator[str]:
+def read_checklist(path: Path, findings: Findings | None = None, options: TableOptions | None = None) -> Iterator[str]:
     """Return the names of a checklist: the lines of a text file, or the names in a table.
+
+    Args:
+        path: a text file, a table in text, a workbook or a Parquet file.
+        findings: counts rows that are not as they should be.
+        options: options of reading tables.
 
     Raises:
         SourceError: if it is missing, cannot be read, or lacks a column of names.
+        UsageError: for a ``--column`` with an unknown field or heading.
     """
-    if path.suffix.lower() not in (*_TEXT_SUFFIXES, ".parquet"):
-        return _names_of_lines(path)
-    header, rows = _open_table(path)
-    if not _known(header, (*_NAME_COLUMNS, *_RANK_COLUMNS)):
+    if not is_table_name(path) and not (options and options.headings):
+        return lines_of(path, options, findings)
+    table = _opened(path, options, findings, (*_NAME_COLUMNS, *_RANK_COLUMNS))
+    if not _known(table.header, (*_NAME_COLUMNS, *_RANK_COLUMNS)):
         raise SourceError(
-            f"the checklist {path} lacks a column of names: its columns are {_shown(header)}; known are "
-            f"{', '.join(_NAME_COLUMNS)}, and columns of ranks"
+            f"the checklist {path} lacks a column of names: its columns are {_shown(table)}; known are "
+            f"{', '.join(_NAME_COLUMNS)}, and columns of ranks; --column scientificName=HEADING names one"
         )
-    return filter(None, map(_name_of, rows))
+    return filter(None, (_name_of(row.cells) for row in _rows(table)))
 
 
-def _shown(header: Iterable[str]) -> str:
-    return printable(", ".join(header)) or "none"
+def _opened(path: Path, options: TableOptions | None, findings: Findings | None, needed: Sequence[str]) -> Table:
+    fields = tuple(dict.fromkeys((*_RANK_COLUMNS, *_NAME_COLUMNS, *_OTHER_COLUMNS)))
+    return open_table(path, options, findings, fields=fields, needed=needed)
+
+
+def _rows(table: Table) -> Iterator[TableRow]:
+    """Yield the rows.
+
+    Raises:
+        SourceError: for a row that cannot be read: a taxon would be missing.
+    """
+    for row in table:
+        if row.fault:
+            raise SourceError(f"the table {table.name}, row {row.number} (line {row.line}) cannot be read: {row.fault}")
+        yield row
+
+
+def _shown(table: Table) -> str:
+    return printable(table.headings.shown())
 
 
 def _known(header: Iterable[str], names: Iterable[str]) -> list[str]:
     return [name for name in header if column_name(name) in map(column_name, names)]
-
-
-def _names_of_lines(path: Path) -> Iterator[str]:
-    with _text(path) as file:
-        yield from filter(None, map(str.strip, file))
 
 
 def _name_of(row: Mapping[str, Any]) -> str:
@@ -98,63 +114,3 @@ def _name_of(row: Mapping[str, Any]) -> str:
         return taxon.scientific_name
     name = next(filter(None, (clean_name(cells.get(column_name(column))) for column in _NAME_COLUMNS)), "")
     return name if name and not taxon.species else taxon.scientific_name or name
-
-
-def _open_table(path: Path) -> tuple[list[str], Iterator[dict[str, Any]]]:
-    """Return the names of the columns and the rows."""
-    if path.suffix.lower() == ".parquet":
-        return _open_parquet(path)
-    with _text(path) as file:
-        first = file.readline()
-    separator = max((",", "\t", ";"), key=first.count)
-    header = [name.strip() for name in next(_cells([first], separator), [])]
-    return header, _text_rows(path, header, separator)
-
-
-def _text_rows(path: Path, header: list[str], separator: str) -> Iterator[dict[str, Any]]:
-    with _text(path) as file:
-        file.readline()
-        for cells in _cells(file, separator):
-            yield dict(zip(header, cells, strict=False))
-
-
-def _cells(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
-    """Yield the cells of each line. GBIF's tab-separated checklists do not quote: there a quotation mark is a character."""
-    if separator == "\t":
-        return ([cell.strip('"') for cell in line.rstrip("\r\n").split("\t")] for line in lines)
-    return csv.reader(lines, delimiter=separator)
-
-
-@contextmanager
-def _text(path: Path) -> Iterator[IO[str]]:
-    """Open a text file; whatever cannot be read in the block is one error that names the file."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(_START_BYTES)
-        if start.startswith(_ZIP) and not zipfile.is_zipfile(path):
-            raise SourceError(f"the zip archive {path} is truncated or damaged: copy it again")
-        if start.startswith(_ZIP):
-            raise SourceError(f"{path} is a zip archive or a spreadsheet, not a table of text: give a CSV or TSV file")
-        if b"\x00" in start and not start.startswith(_UTF_16):
-            raise SourceError(f"{path} is not a text file: give a CSV, TSV or Parquet file")
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield file
-    except UnicodeDecodeError:
-        raise SourceError(f"the table {path} is not UTF-8: save it as UTF-8 and try again") from None
-    except (OSError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise SourceError(f"the table {path} cannot be read: {reason}") from None
-
-
-def _open_parquet(path: Path) -> tuple[list[str], Iterator[dict[str, Any]]]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        file = parquet.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise SourceError(f"the table {path} cannot be read as Parquet: {error}") from None
-    header = [str(name) for name in file.schema_arrow.names]
-    known = _known(header, (*_NAME_COLUMNS, *_RANK_COLUMNS, *_OTHER_COLUMNS))
-    batches = file.iter_batches(batch_size=_PARQUET_ROWS, columns=known)
-    return header, (row for batch in batches for row in batch.to_pylist())

@@ -17,6 +17,7 @@ from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.table_files import rows_of
 from bioclip_plugin.formats.shared.table_rows import items_of
+from bioclip_plugin.formats.tables.grouping import rows_by_image
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import Unlisted, path_of, uri_of
 from bioclip_plugin.items.metadata import read_metadata
@@ -67,7 +68,7 @@ def _kind_of(address: str) -> SourceKind:
         return "folder"
     if not path.exists():
         raise SourceError(
-            f"{shown} does not exist{near_hint(path)}; give a table (.csv, .tsv, .parquet), a folder tree named by taxon, or a store"
+            f"{shown} does not exist{near_hint(path)}; give a table (.csv, .tsv, .xlsx, .parquet), a folder tree named by taxon, or a store"
         )
     try:
         with path.open("rb") as file:
@@ -79,7 +80,7 @@ def _kind_of(address: str) -> SourceKind:
     if TableSource().takes(address):
         return "table"
     raise SourceError(
-        f"{shown} is not a table, folder or store; give a .csv, .tsv or .parquet file, a folder tree named by taxon, or a store"
+        f"{shown} is not a table, folder or store; give a .csv, .tsv, .xlsx or .parquet file, a folder tree named by taxon, or a store"
     )
 
 
@@ -115,20 +116,21 @@ def table_items(address: str, source: str, options: ListingOptions) -> Iterator[
     folder, table = path_of(address).parent, uri_of(address)
     values = None  # a catalog keeps the cells of a row and needs no time or place, so it asks about no date
     for row in rows_of(address, options, options.findings):
-        if isinstance(row, Unlisted):
-            yield SkippedRow(row.uri, source, NOT_LISTED, row.reason)
-        elif not row.image.strip():
-            reason = f"row {row.number}: column {row.columns.image!r} is empty; it must name the image"
-            yield SkippedRow(f"{table}#row={row.number}", source, NOT_LISTED, reason)
-        elif row.data is not None:
-            reason = f"row {row.number}: the image is in the table itself; a catalog needs files, so write it to one"
-            yield SkippedRow(row.image, source, NOT_LISTED, reason)
-        else:
-            cells = {name: value for name, value in row.values.items() if name != row.columns.image}
+        for part in (row,) if isinstance(row, Unlisted) else rows_by_image(row, table, folder, options):
+            if isinstance(part, Unlisted):
+                yield SkippedRow(part.uri, source, NOT_LISTED, part.reason)
+                continue
+            if part.data is not None:
+                reason = (
+                    f"row {part.number}: the image is in the table itself; a catalog needs files, so write it to one"
+                )
+                yield SkippedRow(part.image, source, NOT_LISTED, reason)
+                continue
+            cells = {name: value for name, value in part.values.items() if name != part.columns.image}
             frame = number_of(plain_cells(cells).get("frame")) or 0  # from 0, as our exports and catalogs write it
-            for item in items_of([row], folder, table, options, values):
+            for item in items_of([part], folder, table, options, values):
                 if isinstance(item, Unlisted):
-                    yield SkippedRow(row.image, source, NOT_LISTED, item.reason)
+                    yield SkippedRow(part.image, source, NOT_LISTED, item.reason)
                 else:
                     boxes: list[Box] = [(box.x, box.y, box.w, box.h) for box in item.regions[:1]]
                     yield LabelledItem(item.uri, item.path, cells, source, max(0, int(frame)), *boxes)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from bioclip_core.cells import column_name
 from bioclip_core.errors import DataError, SourceError
+from bioclip_core.findings import Findings
 from bioclip_core.names import clean_name
+from bioclip_core.tables.options import TableOptions
+from bioclip_core.tables.reading import open_table
 from bioclip_core.taxonomy import Taxon
 
-_COLUMNS = ("scientificname", "language", "vernacularname")
+_COLUMNS = ("scientificName", "language", "vernacularName")
 _SHOWN = 20
 
 
@@ -31,8 +33,20 @@ class CommonNames:
         return self._by_name.get(taxon.scientific_name.casefold(), "")
 
     @classmethod
-    def read(cls, path: Path | None, language: str | None) -> CommonNames:
+    def read(
+        cls,
+        path: Path | None,
+        language: str | None,
+        options: TableOptions | None = None,
+        findings: Findings | None = None,
+    ) -> CommonNames:
         """Return the names of one language of a table.
+
+        Args:
+            path: the table.
+            language: the language; None: the only one.
+            options: options of reading tables.
+            findings: for what is wrong with its rows.
 
         Raises:
             SourceError: if the table cannot be read or lacks a column.
@@ -40,33 +54,30 @@ class CommonNames:
         """
         if path is None:
             return cls()
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                tables = _by_language(path, file)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise SourceError(f"the table of names {path} cannot be read: {error}") from None
+        tables = _by_language(path, options, findings)
         if not tables:
             raise SourceError(f"the table of names {path} is empty")
         chosen = _chosen(path, tables, language)
         return cls(tables[chosen], chosen)
 
 
-def _by_language(path: Path, lines: Iterable[str]) -> dict[str, dict[str, str]]:
+def _by_language(path: Path, options: TableOptions | None, findings: Findings | None) -> dict[str, dict[str, str]]:
     """Return names by language and scientific name in lower case; the first of several counts."""
-    rows = iter(lines)
-    first = next(rows, "")
-    delimiter = "\t" if "\t" in first else ";" if first.count(";") > first.count(",") else ","
-    header = [column_name(cell) for cell in next(csv.reader([first], delimiter=delimiter), [])]
-    missing = [column for column in _COLUMNS if column not in header]
+    shown, findings = f"of names {path}", Findings() if findings is None else findings
+    table = open_table(path, options, findings, name=shown, fields=_COLUMNS, needed=_COLUMNS)
+    headings = {column_name(heading): heading for heading in reversed(table.header)}
+    missing = [column for column in _COLUMNS if column_name(column) not in headings]
     if missing:
         raise SourceError(
-            f"the table of names {path} lacks {', '.join(missing)}; its columns are {', '.join(header) or 'none'}; "
-            "needed are scientificName, language, vernacularName"
+            f"the table {shown} lacks {', '.join(missing)}; its columns are {table.headings.shown()}; needed are "
+            f"{', '.join(_COLUMNS)}; --column {missing[0]}=HEADING names one"
         )
     found: dict[str, dict[str, str]] = defaultdict(dict)
-    for row in csv.DictReader(rows, header, delimiter=delimiter):
-        scientific, language, common = (clean_name(row[column]) for column in _COLUMNS)
-        if scientific and common and row["language"] is not None:  # None in a row that is too short
+    for row in table:
+        if row.fault:
+            findings.add("rows cannot be read and are left out", f"the table {shown}, row {row.number}: {row.fault}")
+        scientific, language, common = (clean_name(row.cells.get(headings[column_name(name)], "")) for name in _COLUMNS)
+        if scientific and common:
             found[language].setdefault(scientific.casefold(), common)
     return dict(found)
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from bioclip_core.errors import DataError, UsageError
 from bioclip_core.files.near_names import near_hint
-from bioclip_core.tables.options import PathOptions
+from bioclip_core.findings import Findings
+from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.contracts.export import Selection
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 
 
 @dataclass(frozen=True, slots=True)
-class ReportOptions(PathOptions):
+class ReportOptions(TableOptions):
     """Everything that decides the content of a report."""
 
     selection: Selection = field(default_factory=Selection)
@@ -45,11 +46,13 @@ class ReportOptions(PathOptions):
         default=None, metadata={"automatic": "the working directory of classify, else the present one"}
     )
     """Folder where relative names of images begin."""
+    findings: Findings = field(default_factory=Findings, repr=False, compare=False)
+    """What is wrong with the table of names; the command prints it at its end."""
     workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 8"})
     """Number of threads that make thumbnails."""
 
     def __post_init__(self) -> None:
-        PathOptions.__post_init__(self)
+        TableOptions.__post_init__(self)
         if self.language and self.names is None:
             raise UsageError(
                 f"language {self.language!r}: a label set has one common name per taxon in an unstated language; "

@@ -58,7 +58,8 @@ def write_report(
     Raises:
         BioclipError: if the output or the table of names cannot be used.
     """
-    names = CommonNames.read(options.names, options.language)  # before the run is read, which takes longer
+    # Before the run is read, which takes longer.
+    names = CommonNames.read(options.names, options.language, options, options.findings)
     with whole_file(path, force=force) as draft:
         gathered = gather(store, run, options)
         written = Written(gathered)

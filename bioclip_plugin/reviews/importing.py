@@ -12,15 +12,16 @@ from pathlib import Path
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
-from bioclip_core.findings import Findings
 from bioclip_core.names import clean_name, parse_name
-from bioclip_core.tables.options import TableOptions
+from bioclip_core.tables.sheets import sheet_of
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
 from bioclip_plugin.formats.addaxai import read_reviews as addaxai
 from bioclip_plugin.formats.addaxai.layout import NEEDED, table_kind
 from bioclip_plugin.formats.shared.image_tables import headings_of
+from bioclip_plugin.formats.shared.paths import moved_name
 from bioclip_plugin.formats.shared.review_rows import (
+    REVIEW_FIELDS,
     ImportOptions,
     NotReviewed,
     NotTaken,
@@ -91,23 +92,17 @@ def import_reviews(
     options: ImportOptions,
     refused: Callable[[NotTaken], None],
     progress: Callable[[int], None] = lambda _count: None,
-    *,
-    reading: TableOptions | None = None,
-    findings: Findings | None = None,
 ) -> Imported:
     """Import a file. Importing it again stores nothing twice.
 
     Args:
         refused: called with every row that is refused.
         progress: called with the number of rows that were read since the last call.
-        reading: order of day and month in dates.
-        findings: counts what was decided about dates.
 
     Raises:
         SourceError: if the file as a whole cannot be read.
     """
-    found = Findings() if findings is None else findings
-    kind, entries = _entries(address, sources, options, reading or TableOptions(), found)
+    kind, entries = _entries(address, sources, options)
     done, path = Imported(kind), path_of(address)
     importer = _Importer(store, book, options, options.base_folder or (path if path.is_dir() else path.parent))
     while batch := list(islice(entries, _TOGETHER)):
@@ -119,35 +114,26 @@ def import_reviews(
     return done
 
 
-def _entries(
-    address: str, sources: Sequence[Source], options: ImportOptions, reading: TableOptions, findings: Findings
-) -> tuple[str, Iterator[Entry]]:
+def _entries(address: str, sources: Sequence[Source], options: ImportOptions) -> tuple[str, Iterator[Entry]]:
     """Return the kind of file that it is read as, and its entries row by row."""
-    path, shown = path_of(address), uri_of(address)
+    path, shown = sheet_of(path_of(address))[0], uri_of(address)
     if not path.exists():
         raise SourceError(
-            f"{shown} does not exist{near_hint(path)}; give a table (.csv, .tsv, .parquet) or a Camtrap DP package"
+            f"{shown} does not exist{near_hint(path)}; give a table (.csv, .tsv, .xlsx, .parquet) or a Camtrap DP package"
         )
     for source in sources:
         if isinstance(source, ReviewingSource) and source.takes(address):
-            listing = ListingOptions(
-                base_folder=options.base_folder,
-                time_zone=options.time_zone,
-                day_first=reading.day_first,
-                month_first=reading.month_first,
-                findings=findings,
-            )
-            return source.name, source.reviews(address, listing)
+            return source.name, source.reviews(address, options.listing())
     if path.is_dir():
         raise SourceError(f"{shown} is a folder without a Camtrap DP package; give a table of reviews")
     zone = zone_of(options.time_zone) if options.time_zone else UTC
     if table_kind(headings_of(address, NEEDED)) == "files":
-        times = review_times(address, zone, reading, findings, lambda: iter(()))
-        return "AddaxAI table", addaxai.statements(address, times, options.name_column)
-    times = review_times(address, zone, reading, findings, lambda: rows_of(address))
-    if is_timelapse(header_of(address)):
-        return "Timelapse table", timelapse.statements(address, times, options.name_column)
-    return "table", tables.statements(address, times, options.name_column)
+        times = review_times(address, zone, options, lambda: iter(()))
+        return "AddaxAI table", addaxai.statements(address, times, options)
+    times = review_times(address, zone, options, lambda: rows_of(address, options, fields=REVIEW_FIELDS))
+    if is_timelapse(header_of(address, options, REVIEW_FIELDS)):
+        return "Timelapse table", timelapse.statements(address, times, options)
+    return "table", tables.statements(address, times, options)
 
 
 class _Importer:
@@ -155,12 +141,13 @@ class _Importer:
 
     def __init__(self, store: Store, book: NameBook, options: ImportOptions, folder: Path) -> None:
         self._store, self._book, self._options, self._folder = store, book, options, folder
+        self._listing = options.listing()
         self._called: dict[int, list[MediaName]] = {}
         """Possible names of the images of the batch, by the id of the entry."""
 
     def take(self, batch: Sequence[Entry], done: Imported) -> Iterator[tuple[str, NotTaken]]:
         """Store a batch; yield the refused rows, each with its kind of reason."""
-        self._called = {id(entry): _called(entry, self._folder) for entry in batch}
+        self._called = {id(entry): _called(entry, self._folder, self._listing) for entry in batch}
         known = self._store.regions_of(sorted({name for names in self._called.values() for name in names}))
         self._book.expect({name for entry in batch for name in _written_names(entry) if name})
         events = self._store.known_events(
@@ -317,13 +304,15 @@ def _not_found(entry: Written, folder: Path) -> str:
     return f"the store has {looked}{frame}; --base-folder says where the names of images begin"
 
 
-def _called(entry: Entry, folder: Path) -> list[MediaName]:
+def _called(entry: Entry, folder: Path, options: ListingOptions) -> list[MediaName]:
     """Return the possible names of the entry's image in the store, best first."""
     if isinstance(entry, StatedReview):
         return [(entry.target.uri, entry.target.frame)] if entry.target.uri else []
     if not isinstance(entry, Written) or not entry.image:
         return []
-    return [(name, entry.frame) for name in _image_names((entry.image, *entry.elsewhere), folder)]
+    written = (entry.image, *entry.elsewhere)
+    moved = [os.fspath(found[1] / found[0]) for name in written if (found := moved_name(name, folder, options))]
+    return [(name, entry.frame) for name in _image_names((*moved, *written), folder)]
 
 
 def _image_names(written: Sequence[str], folder: Path) -> list[str]:

@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from bioclip_core.cells import plain_cells
+from bioclip_core.cells import column_name, plain_cells
 from bioclip_core.classify import Candidate
-from bioclip_core.errors import DataError
+from bioclip_core.errors import DataError, UsageError
 from bioclip_core.files.scratch import Scratch
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
@@ -86,10 +87,32 @@ class SecondOpinion:
     """Judgements of a run's answers. Each distinct name is resolved once."""
 
     def __init__(
-        self, labels: LabelSet | None = None, taxonomy: TaxonomyIndex | None = None, name_column: str | None = None
+        self,
+        labels: LabelSet | None = None,
+        taxonomy: TaxonomyIndex | None = None,
+        name_column: str | None = None,
+        columns: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """Begin to judge.
+
+        Args:
+            labels: the label set, if it is known.
+            taxonomy: resolves both names.
+            name_column: column of the catalogued name; None: Darwin Core's.
+            columns: headings of columns by the field that each is read as.
+
+        Raises:
+            UsageError: for an unknown field.
+        """
+        for field in columns:
+            if column_name(field) not in _FIELDS:
+                raise UsageError(
+                    f"--column {field}={columns[field]}: {field} is not a field here; known are {', '.join(_FIELDS)}"
+                )
+        self._columns = {column_name(field): heading for field, heading in columns.items()}
         self._book, self._has_labels = NameBook(lambda _names: (), labels), labels is not None
-        self._taxonomy, self._name_column = taxonomy, name_column
+        self._taxonomy = taxonomy
+        self._name_column = self._columns.pop("scientificname", None) if name_column is None else name_column
         self._catalogued: dict[Any, Catalogued] = {}
         self._of_labels = cache(self._find_labels)
         self._accepted: dict[Taxon, tuple[Taxon, str]] = {}
@@ -108,23 +131,32 @@ class SecondOpinion:
                 for region in stored.regions:
                     if region.classified:
                         yield self._opinion(stored, region, region.by_rank.get(level, ()), catalogued, level)
-        if self._name_column is not None and self._name_column not in columns:
-            raise DataError(
-                f"--name-column {self._name_column}: no image of run {run.id} has a value in this column; "
-                f"their columns are {_listed(columns)}"
-            )
+        known = set(map(column_name, columns))
+        for heading in filter(None, (self._name_column, *self._columns.values())):
+            if column_name(heading) not in known:
+                option = "--name-column" if heading == self._name_column else "--column"
+                raise DataError(
+                    f"{option} {heading}: no image of run {run.id} has a value in this column; "
+                    f"their columns are {_listed(columns)}"
+                )
 
     # Names
 
     def catalogued(self, metadata: Mapping[str, Any]) -> Catalogued:
         """Return the name in an item's metadata, from Darwin Core's columns or the given one."""
-        cells = plain_cells({name: value for name, value in metadata.items() if isinstance(value, (str, int, float))})
+        cells = self._cells(metadata)
         if self._name_column is not None:
-            cells = {"scientificname": metadata.get(self._name_column)}
+            chosen = {field: cells[field] for field in self._columns if field in cells}
+            cells = {**chosen, "scientificname": cells.get(column_name(self._name_column))}
         key = tuple(sorted((name, str(cells[name])) for name in _NAMES & cells.keys()))
         if key not in self._catalogued:
             self._catalogued[key] = self._resolved(cells)
         return self._catalogued[key]
+
+    def _cells(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of an item by comparable names, the chosen columns under their fields."""
+        cells = plain_cells({name: value for name, value in metadata.items() if isinstance(value, (str, int, float))})
+        return cells | {field: cells.get(column_name(heading)) for field, heading in self._columns.items()}
 
     def _resolved(self, cells: Mapping[str, Any]) -> Catalogued:
         named = cleaned(cells)
@@ -186,8 +218,8 @@ class SecondOpinion:
         box = region.region.xywh if region.region else [None] * 4
         in_labels = {True: "yes", False: "no", None: None}[catalogued.in_labels]
         values = (
-            stored.item.uri, stored.item.frame, *box, _first(stored.item.metadata, _ID_KEYS),
-            _first(stored.item.metadata, _NUMBER_KEYS), catalogued.verbatim or None, catalogued.doubt or None,
+            stored.item.uri, stored.item.frame, *box, _first(self._cells(stored.item.metadata), _ID_KEYS),
+            _first(self._cells(stored.item.metadata), _NUMBER_KEYS), catalogued.verbatim or None, catalogued.doubt or None,
             catalogued.accepted.scientific_name if catalogued.accepted else None,
             decided.name if decided else None, decided.rank if decided else None, decided.probability if decided else None,
             best.name if best else None, best.probability if best else None, probability,
@@ -330,6 +362,10 @@ _NAMES = frozenset(
     (*_RANK_OF, "scientificname", "verbatimscientificname", "verbatimidentification", "verbatimname", "specificepithet",
      "taxonrank", "verbatimtaxonrank", "identificationqualifier", "vernacularname", "commonname")
 )  # fmt: skip
+
+
+_FIELDS = tuple(sorted(_NAMES)) + _NUMBER_KEYS + _ID_KEYS
+"""The fields that a column of the catalogue may be read as."""
 
 
 def _first(metadata: Mapping[str, Any], keys: Sequence[str]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.cells import column_name
-from bioclip_core.errors import DataError
+from bioclip_core.errors import DataError, SourceError
 from bioclip_core.labels.checklist import NameIndex
 from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.tables.reading import sure_rows
 from bioclip_core.taxonomy import taxon_from_row
 
 _NAME_COLUMNS = ("taxon", "label", "name", "scientificname", "canonicalname")
@@ -34,30 +34,28 @@ def read_text(path: Path, kind: str) -> str:
 
 
 def named_rows(path: Path, kind: str) -> Iterator[tuple[int, str, dict[str, str]]]:
-    """Yield line number, taxon and cells of each row of a CSV or TSV; columns in lower case without underscores.
+    """Yield line number, taxon and cells of each row of a table; columns in lower case without underscores.
 
     The taxon is that of a column of its own, or of the columns of its ranks.
 
     Raises:
         DataError: without rows, and for a row without a taxon.
     """
-    lines = read_text(path, kind).splitlines()
-    first = lines[0] if lines else ""
-    semicolons = first.count(";") > first.count(",")
-    delimiter = "\t" if path.suffix.lower() == ".tsv" or "\t" in first else ";" if semicolons else ","
-    reader = csv.DictReader(lines, delimiter=delimiter)
     is_empty = True
-    for row in reader:
-        cells = {column_name(name): cell.strip() for name, cell in row.items() if name and isinstance(cell, str)}
-        if any(cells.values()):
+    try:
+        _, rows = sure_rows(path, name=f"{kind} {path}")
+        for row in rows:
+            cells = {column_name(name): str(cell).strip() for name, cell in row.cells.items()}
             is_empty = False
             own = next((cells[column] for column in _NAME_COLUMNS if cells.get(column)), "")
             name = own or taxon_from_row(cells).scientific_name
             if not name:
                 raise DataError(
-                    f"{kind} {path}, line {reader.line_num}: no taxon; name it in a column taxon or in those of its ranks"
+                    f"{kind} {path}, line {row.line}: no taxon; name it in a column taxon or in those of its ranks"
                 )
-            yield reader.line_num, name, cells
+            yield row.line, name, cells
+    except SourceError as error:
+        raise DataError(str(error)) from None
     if is_empty:
         raise DataError(f"{kind} {path} is empty below its header")
 

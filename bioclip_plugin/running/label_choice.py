@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +12,14 @@ from bioclip_core.calibration import find_calibration
 from bioclip_core.cells import column_name
 from bioclip_core.device import choose_compute
 from bioclip_core.encoder import Encoder
-from bioclip_core.errors import DataError, LabelSetError, ModelUnavailable, UsageError
+from bioclip_core.errors import DataError, LabelSetError, ModelUnavailable, SourceError, UsageError
+from bioclip_core.findings import Findings
 from bioclip_core.hub import hub_file
 from bioclip_core.identity import settings_id, user_cache
 from bioclip_core.labels.label_set import MANIFEST, LabelSet, custom_labels
 from bioclip_core.models import FoundModel, PublishedLabels
 from bioclip_core.open_clip_encoder import open_encoder
+from bioclip_core.tables.reading import lines_of, sure_rows
 from bioclip_plugin.items.request import ClassifyRequest
 
 _WORD_FILES = (".txt", ".csv", ".tsv")
@@ -101,21 +102,29 @@ def read_words(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         DataError: if the file cannot be read, lacks the column ``label``, or has no or duplicate labels.
     """
     try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        if path.suffix.lower() == ".txt":
+            return _words_of_file(_sure_lines(path), path), ()
+        table, rows = sure_rows(path, name=f"labels {path}", needed=("label",))
+        headings = {column_name(heading): heading for heading in reversed(table.header)}
+        if "label" not in headings:
+            raise DataError(
+                f"labels {path}: a column named label is needed (and may be joined by one named group); found "
+                f"{table.headings.shown()}"
+            )
+        found = [row.cells for row in rows if headings["label"] in row.cells]
+    except SourceError as error:
         raise DataError(f"labels {path} cannot be read: {error}") from None
-    if path.suffix.lower() == ".txt":
-        return _words_of_file([line.strip() for line in text.splitlines() if line.strip()], path), ()
-    reader = csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    columns = {column_name(name or ""): name for name in reader.fieldnames or []}
-    if "label" not in columns:
-        found = ", ".join(reader.fieldnames or []) or "none"
-        raise DataError(
-            f"labels {path}: a column named label is needed (and may be joined by one named group); found {found}"
-        )
-    rows = [row for row in reader if (row[columns["label"]] or "").strip()]
-    words = _words_of_file([row[columns["label"]].strip() for row in rows], path)
-    return words, tuple((row[columns["group"]] or "").strip() for row in rows) if "group" in columns else ()
+    words = _words_of_file([str(cells[headings["label"]]).strip() for cells in found], path)
+    group = headings.get("group")
+    return words, tuple(str(cells.get(group, "")).strip() for cells in found) if group else ()
+
+
+def _sure_lines(path: Path) -> list[str]:
+    findings = Findings()
+    lines = list(lines_of(path, None, findings))
+    if findings:
+        raise DataError(next(findings.lines()))
+    return lines
 
 
 def _words_of_file(words: Sequence[str], path: Path) -> tuple[str, ...]:

@@ -36,6 +36,10 @@ class Findings:
         """Return how many times a finding was counted."""
         return self._found.get(text, (0, ""))[0]
 
+    def texts(self) -> frozenset[str]:
+        """Return the texts of the findings so far."""
+        return frozenset(self._found)
+
     def __bool__(self) -> bool:
         return bool(self._found)
 

@@ -12,10 +12,11 @@ import pytest
 from command_samples import all_commands, built_in_commands
 
 from bioclip_core.errors import UsageError
-from bioclip_core.tables.options import PathOptions
+from bioclip_core.tables.options import PathOptions, TableOptions
 from bioclip_plugin.contracts.export import Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.reviews.importing import ImportOptions
@@ -25,28 +26,29 @@ from bioclip_training.loop.recipe import TrainConfig
 from bioclip_training.shards.options import ShardOptions
 
 FILLED: dict[str, tuple[type, ...]] = {
-    "classify": (ClassifyRequest, ListingOptions),
+    "classify": (ClassifyRequest, ListingOptions, DeploymentOptions),
     "embed": (ClassifyRequest, ListingOptions),
     "export": (Selection, ExportOptions, PathOptions),
-    "report": (Selection, ReportOptions),
+    "report": (Selection, ReportOptions, DeploymentOptions),
     "review import": (ImportOptions,),
     "models export": (ClassifyRequest,),
     "models info": (ClassifyRequest,),
-    "rules apply": (ClassifyRequest,),
-    "labels build": (ClassifyRequest,),
+    "rules apply": (ClassifyRequest, DeploymentOptions),
+    "labels build": (ClassifyRequest, TableOptions),
     "labels import": (ClassifyRequest,),
-    "prototypes build": (ClassifyRequest,),
-    "catalog build": (BuildOptions,),
-    "shards write": (ShardOptions,),
+    "prototypes build": (ClassifyRequest, PathOptions),
+    "catalog build": (BuildOptions, TableOptions),
+    "shards write": (ShardOptions, PathOptions),
     "evaluate": (EvaluationConfig,),
     "calibrate": (CalibrateConfig,),
     "train": (TrainConfig,),
 }
 NOT_AN_OPTION = {
-    "classify": {"temporary"},
-    "embed": {"labels", "taxa", "rank", "top", "threshold", "rules", "store", "temporary"},
-    "report": {"selection"},
-    "catalog build": {"holdout_share", "holdout_names"},  # both from --holdout-taxa
+    "classify": {"temporary", "findings"},
+    "embed": {"labels", "taxa", "rank", "top", "threshold", "rules", "store", "temporary", "findings"},
+    "report": {"selection", "findings", "day_first", "month_first"},
+    "review import": {"findings"},
+    "catalog build": {"holdout_share", "holdout_names", "day_first", "month_first"},  # both from --holdout-taxa
     "shards write": {"shard_bytes"},  # from --size-mb
     "evaluate": {"groups", "resamples"},
     "train": {"betas", "eps", "tell", "should_stop"},
@@ -68,7 +70,7 @@ OWN_OF_COMMAND = {
     "classify": {"rehash"},
     "export": {"format_name"},
     "models export": {"format_", "name"},
-    "review import": {"labels", "taxonomy", "rejected", "day_first", "month_first"},
+    "review import": {"labels", "taxonomy", "rejected"},
     "labels build": {"caption"},
     "prototypes build": {"data", "split", "join"},
     "catalog build": {"taxonomy", "holdout_taxa"},

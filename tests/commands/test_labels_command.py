@@ -98,9 +98,8 @@ def test_a_table_without_ranks_is_refused_with_the_columns_it_has(bioclip: Biocl
     assert all(word in refused.err for word in ("no.csv", "image, colour", "specificEpithet", "vernacularName"))
 
 
-@pytest.mark.parametrize("name", ["missing.csv", "missing.parquet", "latin.csv"])
+@pytest.mark.parametrize("name", ["missing.csv", "missing.parquet"])
 def test_a_table_that_cannot_be_read_is_named(bioclip: Bioclip, name: str) -> None:
-    Path("latin.csv").write_bytes(b"genus\n\xe9pice\n")
     refused = bioclip("labels", "build", name, "--model", "fake", "--output", "x")
     assert refused.code == 1
     assert name in refused.err

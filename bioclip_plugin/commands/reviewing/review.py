@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bioclip_core.findings import Findings
-from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, json_option, options_from, run_option, store_option
 from bioclip_plugin.commands.outputs import csv_output
@@ -51,7 +49,6 @@ def review() -> None:
 @store_option
 @run_option
 @options_from(ImportOptions)
-@options_from(TableOptions, only=["day_first", "month_first"])
 @labels_option
 @taxonomy_option
 @click.option("--rejected", type=click.Path(path_type=Path), help="CSV file to write, with every refused row.")
@@ -77,7 +74,6 @@ def import_(
     from bioclip_plugin.reviews.names import NameBook, StoredNames, labels_of_run
 
     options, plugins, console = filled(ImportOptions, given), plugins_of(ctx), console_for(to_stderr=as_json)
-    reading, findings = filled(TableOptions, given), Findings()
     shown: list[NotTaken] = []
     with (
         csv_output(rejected, _REFUSED_COLUMNS, force=force, reads=[file]) as write,
@@ -96,25 +92,15 @@ def import_(
             console.print(f"Names: {note}")
         book = NameBook(StoredNames(opened), label_set, index)
         with ProgressLine("Importing", unit="rows") as line:
-            done = import_reviews(
-                file,
-                opened,
-                plugins.sources(),
-                book,
-                options,
-                refused,
-                line.advance,
-                reading=reading,
-                findings=findings,
-            )
+            done = import_reviews(file, opened, plugins.sources(), book, options, refused, line.advance)
     if as_json:
         print_json(
             {"kind": done.kind, "rows": done.rows, "imported": done.new, "already_there": done.there,
              "without_review": done.unsaid, "refused": done.refusals, "refused_by_reason": dict(done.refused)}
         )  # fmt: skip
-        print_lines(console, *map(printable, findings.lines()))
+        print_lines(console, *map(printable, options.findings.lines()))
     else:
-        print_lines(console, *_summary(done, shown, rejected), *map(printable, findings.lines()))
+        print_lines(console, *_summary(done, shown, rejected), *map(printable, options.findings.lines()))
     return EXIT_WITH_FAILURES if done.refusals else EXIT_DONE
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioclip_core.findings import Findings
+from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import plugins_of
-from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
+from bioclip_plugin.commands.options import force_option, json_option, options_from, run_option, store_option
 from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table, printable
@@ -34,14 +35,19 @@ _PROBABILITIES = ("answer_probability", "best_probability", "catalogued_probabil
 @run_option
 @taxonomy_option
 @labels_option
-@click.option("--name-column", help="Column of the catalogued name.", show_default="Darwin Core's")
+@options_from(TableOptions, only=["column"])
+@click.option(
+    "--name-column",
+    help="Column of the catalogued name; the same as --column scientific_name=COLUMN.",
+    show_default="Darwin Core's",
+)
 @click.option("--output", type=click.Path(path_type=Path), help="CSV file to write, with every image or box.")
 @force_option
 @json_option
 @click.pass_context
 def second_opinion(
     ctx: click.Context, /, store: str, run: int | None, taxonomy: Path | None, labels: str | None, name_column: str | None,
-    output: Path | None, force: bool, as_json: bool,
+    column: tuple[str, ...], output: Path | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare the catalogued name of each specimen with a run's answer, through synonymy, the most surprising first.
 
@@ -67,7 +73,7 @@ def second_opinion(
         label_set, note = labels_of_run(chosen, plugins_of(ctx).models(), labels, store=opened.shown_address)
         if note:
             console.print(f"Label set: {note}; whether it has a name is left open")
-        judge = SecondOpinion(label_set, index, name_column)
+        judge = SecondOpinion(label_set, index, name_column, TableOptions(column=column).headings)
         with ProgressLine("Comparing") as line:
             for opinion in judge.opinions(opened, chosen):
                 line.advance()

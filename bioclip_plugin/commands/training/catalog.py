@@ -12,13 +12,15 @@ import click
 
 from bioclip_core.errors import DataError, SourceError, UsageError
 from bioclip_core.files.whole import check_output, whole_file
+from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, print_lines
+from bioclip_plugin.commands.reporting import console_for, print_lines, printable
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_checklist
 from bioclip_plugin.commands.training.catalog_views import described, show
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.taxonomy import TaxonomyIndex
 
@@ -55,13 +57,14 @@ catalog.add_command(show)
     metavar="SHARE|FILE",
     help="Keep whole species unseen: a share of them, or those that a file names (one per line, higher taxa too).",
 )
+@options_from(TableOptions, omit=["day_first", "month_first"])  # a catalog reads no date
 @force_option
 def build(
     tables: tuple[str, ...], output: Path, taxonomy: Path | None, holdout_taxa: str | None, force: bool, **given: Any
 ) -> int:
     """Build a catalog from tables, folder trees named by taxon, or the reviews of a result store.
 
-    A table (.csv, .tsv, .parquet) has an image column (image, path, file, filepath or uri) and Darwin Core names; rows may be
+    A table (.csv, .tsv, .xlsx, .parquet) has an image column (image, path, file, filepath or uri) and Darwin Core names; rows may be
     labelled at any rank. A folder tree is named by ranks (Fagaceae/Quercus/robur), binomials (Quercus_robur) or like iNat21's.
     A table's own `split` column is kept. Skipped, removed and unresolved rows are listed in files beside the output.
 
@@ -79,7 +82,8 @@ def build(
         raise UsageError("--only-resolved needs --taxonomy FILE; make one with: bioclip-plugin taxonomy build")
     share, names = _holdout(holdout_taxa)
     options = filled(BuildOptions, given, holdout_share=share, holdout_names=names)
-    sources, folder = labelled_sources(tables), output.resolve().parent
+    listing = filled(ListingOptions, given)
+    sources, folder = labelled_sources(tables, listing), output.resolve().parent
     try:
         with (
             interruptible(console, "Nothing was kept."),
@@ -95,7 +99,7 @@ def build(
         raise SourceError(
             f"the catalog {output} cannot be written: {error.strerror or error}; nothing was kept"
         ) from error
-    print_lines(console, *_summary(output, lists))
+    print_lines(console, *map(printable, listing.findings.lines()), *_summary(output, lists))
     failed = any(built.facts["left_out"].get(kind) for kind in _REPAIRABLE)
     return EXIT_WITH_FAILURES if failed else EXIT_DONE
 

@@ -13,10 +13,12 @@ import click
 
 from bioclip_core.errors import UsageError
 from bioclip_core.files.whole import check_output
+from bioclip_core.findings import Findings
+from bioclip_core.tables.options import TableOptions
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
-from bioclip_plugin.commands.options import force_option, json_option, output_option
+from bioclip_plugin.commands.options import filled, force_option, json_option, output_option, taxon_table_options
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table
+from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table, printable
 from bioclip_plugin.commands.taxon_tables import read_checklist
 from bioclip_training.taxonomy import Resolution, TaxonomyIndex, build_taxonomy
 
@@ -102,10 +104,12 @@ def _counts(counts: dict[str, int]) -> str:
 )
 @click.option("--kingdom", default="", help="Kingdom of the names, which tells homonyms apart.")
 @click.option("--rank", type=click.Choice([rank.value for rank in RANKS]), help="Rank of the names.")
+@taxon_table_options
 @json_option
 def resolve(
-    names: tuple[str, ...], taxonomy_file: Path, names_file: Path | None, kingdom: str, rank: str | None, as_json: bool
-) -> None:
+    names: tuple[str, ...], taxonomy_file: Path, names_file: Path | None, kingdom: str, rank: str | None, as_json: bool,
+    **reading: Any,
+) -> None:  # fmt: skip
     """Resolve names against a taxonomy: every candidate with its reason, best first.
 
     NAMEs are scientific names as written; "-" reads one per line from standard input. The answer to names on the command
@@ -119,8 +123,12 @@ def resolve(
     if bool(names) == (names_file is not None):
         raise UsageError("give names, - for standard input, or a list with --names FILE: one of them")
     outcomes: Counter[str] = Counter()
+    options, findings = filled(TableOptions, reading), Findings()
+    if names_file is None and (options.column or options.encoding):
+        raise UsageError("--column and --encoding are for a list: give it with --names FILE")
+    checklist = read_checklist(names_file, findings, options) if names_file else ()
     with TaxonomyIndex.open(taxonomy_file) as index:
-        answers = _answers(index, _asked(names, names_file), kingdom, Rank(rank) if rank else None, outcomes)
+        answers = _answers(index, _asked(names, checklist), kingdom, Rank(rank) if rank else None, outcomes)
         if as_json:
             for answer in answers:
                 print_json(_as_json(*answer))
@@ -133,12 +141,12 @@ def resolve(
         console_for(to_stderr=True),
         f"{resolved + left} names asked of {index.label}: {resolved} resolved, {left} not",
         f"Not resolved: {_counts(dict(outcomes.most_common()))}" if left else "",
+        *map(printable, findings.lines()),
     )
 
 
-def _asked(names: tuple[str, ...], names_file: Path | None) -> Iterator[str]:
-    if names_file is not None:
-        yield from read_checklist(names_file)
+def _asked(names: tuple[str, ...], checklist: Iterable[str]) -> Iterator[str]:
+    yield from checklist
     for name in names:
         if name == "-":
             yield from (line.strip() for line in sys.stdin if line.strip())

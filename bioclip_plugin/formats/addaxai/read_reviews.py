@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bioclip_core.cells import column_name, is_unknown
+from bioclip_core.cells import is_unknown
 from bioclip_core.tables.reading import open_table
 from bioclip_plugin.formats.addaxai.layout import NEEDED
 from bioclip_plugin.formats.shared.review_rows import (
+    ImportOptions,
     NotReviewed,
     NotTaken,
     Statement,
@@ -28,20 +29,25 @@ _YES = frozenset(("true", "1", "yes"))
 _DETAILS = frozenset(("count", "sex", "lifestage"))
 
 
-def statements(address: str, times: ReviewTimes, name_column: str | None = None) -> Iterator[Statement]:
+def statements(address: str, times: ReviewTimes, options: ImportOptions | None = None) -> Iterator[Statement]:
     """Yield one statement per row: a review for a row that a person has verified.
+
+    Args:
+        address: the table.
+        times: reads the times of the reviews.
+        options: options of reading it; a column that they name for the names comes first.
 
     Raises:
         SourceError: if the table cannot be read.
     """
-    names = (column_name(name_column), *NAME_COLUMNS) if name_column else NAME_COLUMNS
-    for row in open_table(path_of(address), name=uri_of(address), needed=NEEDED):
+    options = options or ImportOptions()
+    for row in open_table(path_of(address), options, options.findings, name=uri_of(address), needed=NEEDED):
         record = f"row {row.number}"
         if row.fault:
             yield NotTaken(record, "", "", f"line {row.line} cannot be read: {row.fault}")
             continue
         cells = {key: cell for key, cell in cells_of(row.cells).items() if not is_unknown(cell)}
-        name, image = text_of(cells, names), text_of(cells, ("relativepath",)).replace("\\", "/")
+        name, image = text_of(cells, NAME_COLUMNS), text_of(cells, ("relativepath",)).replace("\\", "/")
         if text_of(cells, _VERIFIED).lower() not in _YES or not name:
             yield NotReviewed(record)
             continue
@@ -52,7 +58,7 @@ def statements(address: str, times: ReviewTimes, name_column: str | None = None)
             image=image,
             elsewhere=(whole,) if absolute else (),
             names={"scientificName": name},
-            scientific="scientificname" in cells and verdict_of(name) is None,
+            scientific="scientificname" in cells and not options.has_chosen_names and verdict_of(name) is None,
         )
         values = {heading: cell for heading, cell in row.cells.items() if not is_unknown(cell)}
         yield completed(draft, cells, values, times, frozenset(cells) - _DETAILS)

@@ -12,17 +12,25 @@ from typing import Any
 
 from bioclip_core.cells import column_name, is_unknown, json_value, number_of, plain_cells
 from bioclip_core.findings import Findings
-from bioclip_core.options import check_options
+from bioclip_core.options import options_of
 from bioclip_core.tables.options import TableOptions
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.exported import unguarded
 from bioclip_plugin.formats.shared.review_times import ReviewTimes, UnreadableTimeError
-from bioclip_plugin.formats.shared.table_rows import Row
+from bioclip_plugin.formats.shared.table_rows import IMAGE_COLUMNS, TABLE_FIELDS, Row
 from bioclip_plugin.items.media import Unlisted, uri_of
 from bioclip_plugin.items.time_zones import zone_of
 from bioclip_plugin.items.verdicts import ReviewVerdict
 
 Box = tuple[float, float, float, float]
 
+REVIEW_FIELDS = tuple(
+    dict.fromkeys(
+        (*IMAGE_COLUMNS, "scientificName", "verdict", "reviewer", "reviewedAt", "comment", "event", "File", "RelativePath",
+         "count", "sex", "lifeStage", "behavior", *TABLE_FIELDS)
+    )
+)  # fmt: skip
+"""The fields that a column of a table of reviews may be read as."""
 REVIEWER_COLUMNS = ("reviewer", "reviewedby", "identifiedby", "classifiedby", "analyst", "observer")
 TIME_COLUMNS = ("reviewedat", "dateidentified", "classificationtimestamp")
 COMMENT_COLUMNS = (
@@ -47,7 +55,7 @@ _AMBIGUOUS = frozenset(("none", "n/a", "na", "null", "unclassified", "-"))
 
 
 @dataclass(frozen=True, slots=True)
-class ImportOptions:
+class ImportOptions(TableOptions):
     """Options of reading a file of reviews."""
 
     reviewer: str = ""
@@ -56,11 +64,30 @@ class ImportOptions:
     """Folder where the relative names of images begin."""
     time_zone: str | None = field(default=None, metadata={"check": zone_of, "automatic": "UTC"})
     """Time zone of times without an offset: Europe/Brussels, or +02:00."""
+    findings: Findings = field(default_factory=Findings, repr=False, compare=False)
+    """What is wrong with rows; the command prints it at its end."""
     name_column: str | None = field(default=None, metadata={"automatic": "species, scientificName and others"})
-    """Column of the names."""
+    """Column of the names; the same as --column scientific_name=COLUMN."""
 
     def __post_init__(self) -> None:
-        check_options(self)
+        TableOptions.__post_init__(self)
+        if self.name_column is not None and not any(map(_is_name, self.headings)):
+            object.__setattr__(self, "column", (*self.column, f"scientific_name={self.name_column}"))
+
+    @property
+    def has_chosen_names(self) -> bool:
+        """True if the user named the column of the names."""
+        return any(map(_is_name, self.headings))
+
+    def listing(self) -> ListingOptions:
+        """Return the options for the source of a file that also holds reviews."""
+        names = {option.name for option in options_of(TableOptions)}
+        given = {name: getattr(self, name) for name in names}
+        return ListingOptions(base_folder=self.base_folder, time_zone=self.time_zone, findings=self.findings, **given)
+
+
+def _is_name(field: str) -> bool:
+    return column_name(field) == "scientificname"
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,23 +293,18 @@ def _reviewed_at(cells: Mapping[str, Any], times: ReviewTimes, record: str) -> d
 
 
 def review_times(
-    address: str,
-    zone: tzinfo,
-    reading: TableOptions,
-    findings: Findings,
-    rows: Callable[[], Iterator[Row | Unlisted]],
+    address: str, zone: tzinfo, options: ImportOptions, rows: Callable[[], Iterator[Row | Unlisted]]
 ) -> ReviewTimes:
     """Return the reader of the times of a table's reviews.
 
     Args:
         address: the table.
         zone: of times without an offset.
-        reading: options with the order of day and month.
-        findings: counts what was decided about dates.
+        options: options of reading it; its findings count what was decided about dates.
         rows: reads the rows again, for the order of a column.
     """
 
     def cells(column: str) -> Iterator[tuple[str, object]]:
         return ((f"row {row.number}", cells_of(row.values).get(column)) for row in rows() if isinstance(row, Row))
 
-    return ReviewTimes(uri_of(address), cells, zone, findings, reading.date_order)
+    return ReviewTimes(uri_of(address), cells, zone, options.findings, options.date_order)

@@ -46,14 +46,14 @@ def image_table(
     return open_table(path_of(address), options, findings, name=uri_of(address), fields=fields, needed=IMAGE_COLUMNS)
 
 
-def header_of(address: str, options: TableOptions | None = None) -> list[str]:
+def header_of(address: str, options: TableOptions | None = None, fields: Sequence[str] = TABLE_FIELDS) -> list[str]:
     """Return the headings of a table as its columns are read; empty for a file that is not a table.
 
     Raises:
         UsageError: for a ``--column`` with an unknown field or heading.
     """
     try:
-        return list(image_table(address, options).header)
+        return list(image_table(address, options, fields=fields).header)
     except SourceError:
         return []
 

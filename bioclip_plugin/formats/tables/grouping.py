@@ -71,16 +71,15 @@ class ImageRows:
         for row in rows:
             if isinstance(row, Unlisted):
                 yield row
-            elif not row.image.strip():
-                yield self._skipped(row, f"column {row.columns.image!r} is empty; it must name the image")
             elif last is not None and last.row.image == row.image and last.row.image_bytes == row.image_bytes:
                 yield last._replace(row=row)
-            elif row.data is None and (parts := self._several(row)) is not None:
-                last = None
-                yield from self._parts(row, parts, base)
             else:
-                last = self._placed(row, base)
-                yield last
+                for part in rows_by_image(row, self.table, self.folder, self.options):
+                    if isinstance(part, Unlisted):
+                        yield part
+                        continue
+                    last = self._placed(part, base)
+                    yield last
 
     def _placed(self, row: Row, base: str) -> _Named:
         uri, path = location_of(row, self.folder, self.options)
@@ -89,44 +88,8 @@ class ImageRows:
             text = os.path.normpath(os.path.join(os.getcwd(), text))  # noqa: PTH109, PTH118
         return _Named(row, uri, path, text)
 
-    def _several(self, row: Row) -> list[str] | None:
-        """Return the images that a cell names; None for one image."""
-        cell = row.values[row.columns.image]
-        if isinstance(cell, (list, tuple)):
-            return [str(part) for part in cell if part]
-        text = row.image.strip()
-        if text.startswith("[") and text.endswith("]"):
-            try:
-                listed = json.loads(text)
-            except ValueError:
-                listed = None
-            if isinstance(listed, list) and listed and all(isinstance(part, str) for part in listed):
-                return listed
-        if not _SEPARATORS.search(text):
-            return None
-        parts = [part for part in _SEPARATORS.split(text) if part.strip()]
-        if len(parts) < 2 or self._exists(row.image):
-            return None
-        # A separator in the name of one file leaves parts that are not names of files.
-        return parts if all(_FILE.fullmatch(part) or self._exists(part) for part in parts) else None
-
-    def _exists(self, name: str) -> bool:
-        path = located_cell(name, self.folder, self.options)[1]
-        try:
-            return path is not None and path.exists()
-        except OSError:  # too long for a name
-            return False
-
-    def _parts(self, row: Row, parts: Sequence[str], base: str) -> Iterator[_Named | Unlisted]:
-        if any(row.values.get(column) is not None for column in row.columns.box):
-            yield self._skipped(row, f"it names {len(parts)} images and a box: give each image a row of its own")
-            return
-        self.options.findings.add(SEVERAL, f"{self.table}, row {row.number}: {row.image}")
-        for part in dict.fromkeys(parts):
-            yield self._placed(replace(row, values={**row.values, row.columns.image: part}, image_bytes=""), base)
-
     def _skipped(self, row: Row, reason: str) -> Unlisted:
-        return Unlisted(f"{self.table}#row={row.number}", f"row {row.number}: {reason}")
+        return _skipped(row, self.table, reason)
 
     # -- rows of an image ----------------------------------------------------------------------------------------------
 
@@ -172,6 +135,63 @@ class ImageRows:
             text,
             f"{self.table}, row {row.number}: the same image as row {earlier.number}{_difference(row, earlier)}",
         )
+
+
+def rows_by_image(row: Row, table: str, folder: Path, options: ListingOptions) -> Iterator[Row | Unlisted]:
+    """Yield a row once per image that it names, or the reason why it names none.
+
+    Args:
+        row: the row.
+        table: name of the table, for messages.
+        folder: folder where relative names begin.
+        options: options of the listing; several images are counted in its findings.
+    """
+    if not row.image.strip():
+        yield _skipped(row, table, f"column {row.columns.image!r} is empty; it must name the image")
+        return
+    parts = _several(row, folder, options) if row.data is None else None
+    if parts is None:
+        yield row
+    elif any(row.values.get(column) is not None for column in row.columns.box):
+        yield _skipped(row, table, f"it names {len(parts)} images and a box: give each image a row of its own")
+    else:
+        options.findings.add(SEVERAL, f"{table}, row {row.number}: {row.image}")
+        for part in dict.fromkeys(parts):
+            yield replace(row, values={**row.values, row.columns.image: part}, image_bytes="")
+
+
+def _several(row: Row, folder: Path, options: ListingOptions) -> list[str] | None:
+    """Return the images that a cell names; None for one image."""
+
+    def exists(name: str) -> bool:
+        path = located_cell(name, folder, options)[1]
+        try:
+            return path is not None and path.exists()
+        except OSError:  # too long for a name
+            return False
+
+    cell = row.values[row.columns.image]
+    if isinstance(cell, (list, tuple)):
+        return [str(part) for part in cell if part]
+    text = row.image.strip()
+    if text.startswith("[") and text.endswith("]"):
+        try:
+            listed = json.loads(text)
+        except ValueError:
+            listed = None
+        if isinstance(listed, list) and listed and all(isinstance(part, str) for part in listed):
+            return listed
+    if not _SEPARATORS.search(text):
+        return None
+    parts = [part for part in _SEPARATORS.split(text) if part.strip()]
+    if len(parts) < 2 or exists(row.image):
+        return None
+    # A separator in the name of one file leaves parts that are not names of files.
+    return parts if all(_FILE.fullmatch(part) or exists(part) for part in parts) else None
+
+
+def _skipped(row: Row, table: str, reason: str) -> Unlisted:
+    return Unlisted(f"{table}#row={row.number}", f"row {row.number}: {reason}")
 
 
 def _rest(row: Row) -> Mapping[str, Any]:

@@ -11,8 +11,10 @@ from bioclip_plugin.formats.shared.review_rows import (
     BOX_COLUMNS,
     COMMENT_COLUMNS,
     DETAIL_COLUMNS,
+    REVIEW_FIELDS,
     REVIEWER_COLUMNS,
     TIME_COLUMNS,
+    ImportOptions,
     NotReviewed,
     Statement,
     Written,
@@ -49,17 +51,20 @@ READ_COLUMNS = (
 """Comparable names of all columns that a review is read from."""
 
 
-def statements(address: str, times: ReviewTimes, name_column: str | None = None) -> Iterator[Statement]:
+def statements(address: str, times: ReviewTimes, options: ImportOptions | None = None) -> Iterator[Statement]:
     """Yield one statement per row.
 
     Args:
+        address: the table.
         times: reads the times of the reviews.
-        name_column: the column of the names, if it is not one of those that are looked for.
+        options: options of reading it; a column that they name for the names is the only one that is read.
 
     Raises:
         SourceError: if the table cannot be read or lacks an image column.
     """
-    header = frozenset(header_of(address))
+    options = options or ImportOptions()
+    name_column = "scientificName" if options.has_chosen_names else None
+    header = frozenset(header_of(address, options, REVIEW_FIELDS))
     of_images, of_events = is_exported(header), has_events(header)
     exported = frozenset(map(column_name, header)) if of_images or of_events else frozenset()
 
@@ -93,7 +98,7 @@ def statements(address: str, times: ReviewTimes, name_column: str | None = None)
         else:
             yield NotReviewed(record)
 
-    return statements_of(rows_of(address), read)
+    return statements_of(rows_of(address, options, options.findings, REVIEW_FIELDS), read)
 
 
 def _names(cells: Mapping[str, Any], name_column: str | None) -> tuple[dict[str, Any], bool]:

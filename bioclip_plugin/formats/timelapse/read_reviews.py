@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
 from bioclip_plugin.formats.shared.review_rows import (
+    REVIEW_FIELDS,
+    ImportOptions,
     NotReviewed,
     Statement,
     Written,
@@ -50,13 +52,21 @@ def name_columns(header: Sequence[str], chosen: str | None) -> tuple[str, ...]:
     )
 
 
-def statements(address: str, times: ReviewTimes, name_column: str | None = None) -> Iterator[Statement]:
+def statements(address: str, times: ReviewTimes, options: ImportOptions | None = None) -> Iterator[Statement]:
     """Yield one statement per row and filled-in species column.
+
+    Args:
+        address: the table.
+        times: reads the times of the reviews.
+        options: options of reading it; a column that they name for the names is the only one that is read.
 
     Raises:
         SourceError: if the table cannot be read, or lacks a column of names.
     """
-    columns = name_columns(header_of(address), name_column)
+    options = options or ImportOptions()
+    header = header_of(address, options, REVIEW_FIELDS)
+    columns = name_columns(header, "scientificName" if options.has_chosen_names else None)
+    chosen = options.has_chosen_names
 
     def read(row: Row, record: str) -> Iterator[Statement]:
         cells = cells_of(row.values)
@@ -72,8 +82,8 @@ def statements(address: str, times: ReviewTimes, name_column: str | None = None)
                 image=image,
                 elsewhere=(f"{folder}/{image}",) if folder else (),
                 names={"scientificName": name},
-                scientific=column.startswith("scientificname") and verdict_of(name) is None,
+                scientific=not chosen and column.startswith("scientificname") and verdict_of(name) is None,
             )
             yield completed(draft, cells, row.values, times, frozenset((*STANDARD, *columns, *_FLAGS)))
 
-    return statements_of(rows_of(address), read)
+    return statements_of(rows_of(address, options, options.findings, REVIEW_FIELDS), read)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bioclip_core.errors import SourceError
+from bioclip_core.errors import DataError, SourceError
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.findings import Findings
 from bioclip_core.tables.dialect import LOOK_AT
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.parquet import PARQUET, open_parquet
-from bioclip_core.tables.rows import Table, TableRow, shown_path
-from bioclip_core.tables.sheets import open_sheet, sheet_of, spreadsheet_kind
-from bioclip_core.tables.text import open_text
+from bioclip_core.tables.rows import NOT_UTF_8, Table, TableRow, shown_path
+from bioclip_core.tables.sheets import ABOVE, MERGED, OLE, OTHER_SHEETS, ZIP, open_sheet, sheet_of, spreadsheet_kind
+from bioclip_core.tables.text import BLANK, NO_HEADING, SHORT, STRAY, open_text, plain_lines
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".parquet", ".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"})
 """Ends of names whose files are tables; other files are recognised by their content."""
@@ -44,21 +46,37 @@ def open_table(
     name, options = name or shown_path(path), options or TableOptions()
     findings = Findings() if findings is None else findings
     file, sheet = sheet_of(path)
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(LOOK_AT)
-    except OSError as error:
-        raise SourceError(f"the table {name} cannot be read: {error.strerror or error}") from error
+    start = _start_of(file, name)
     if start.startswith(PARQUET):
         return open_parquet(file, name, options, findings, fields)
     if kind := spreadsheet_kind(file, start):
         return open_sheet(file, kind, sheet, name, options, findings, fields, needed)
     if not start.strip():
         raise SourceError(f"the table {name} is empty")
+    _refuse_archive(file, start, name)
     table = open_text(file, start, name, options, findings, fields)
     if table is None:
-        raise SourceError(f"{name} is not a table: it is not text, an Excel workbook (.xlsx) or Parquet")
+        raise SourceError(f"{name} is not a text file: give a CSV, TSV, Excel (.xlsx) or Parquet file")
     return table
+
+
+def is_table_name(path: Path) -> bool:
+    """True if a file's name says that it is a table."""
+    return sheet_of(path)[0].suffix.lower() in TABLE_SUFFIXES
+
+
+def lines_of(path: Path, options: TableOptions | None = None, findings: Findings | None = None) -> Iterator[str]:
+    """Yield the lines of a text file that are not empty, without the blanks around them, in the encoding of a table.
+
+    Raises:
+        SourceError: if it cannot be read, or is not text.
+    """
+    name, findings = shown_path(path), Findings() if findings is None else findings
+    start = _start_of(path, name)
+    if not start:
+        return
+    _refuse_archive(path, start, name)
+    yield from plain_lines(path, start, name, options or TableOptions(), findings)
 
 
 def is_table_by_content(path: Path) -> bool:
@@ -79,3 +97,59 @@ def rows_of_table(
 ) -> Iterator[TableRow]:
     """Yield the rows of a table; arguments and errors as of :func:`open_table`. Empty rows are counted and not yielded."""
     yield from open_table(path, options, findings, name=name, fields=fields, needed=needed)
+
+
+_HARMLESS = frozenset((SHORT, BLANK, NO_HEADING, STRAY, MERGED, ABOVE, OTHER_SHEETS))
+
+
+def sure_rows(
+    path: Path,
+    options: TableOptions | None = None,
+    *,
+    name: str = "",
+    fields: Sequence[str] = (),
+    needed: Sequence[str] = (),
+) -> tuple[Table, Iterator[TableRow]]:
+    """Open a table of which every row must be understood, such as a list that a rule decides by; arguments as of :func:`open_table`.
+
+    Returns:
+        The table, and its rows; they raise DataError for a row that cannot be read, or whose text or cells are not certain.
+    """
+    findings = Findings()
+    table = open_table(path, options, findings, name=name, fields=fields, needed=needed)
+    return table, _sure_rows(table, findings)
+
+
+def _sure_rows(table: Table, findings: Findings) -> Iterator[TableRow]:
+    for row in table:
+        if row.fault:
+            raise DataError(f"{table.name}, row {row.number} (line {row.line}) cannot be read: {row.fault}")
+        _refuse_doubts(table, findings)
+        yield row
+    _refuse_doubts(table, findings)
+
+
+def _refuse_doubts(table: Table, findings: Findings) -> None:
+    wrong = findings.texts() - _HARMLESS if findings else ()
+    for line in findings.lines() if wrong else ():
+        if line.startswith(NOT_UTF_8):
+            raise DataError(f"{table.name} is not UTF-8 {line[line.rindex('(') :]}; save it as UTF-8")
+        if line.startswith(tuple(wrong)):
+            raise DataError(line)
+
+
+def _start_of(path: Path, name: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(LOOK_AT)
+    except OSError as error:
+        raise SourceError(f"the table {name} cannot be read: {error.strerror or error}{near_hint(path)}") from error
+
+
+def _refuse_archive(path: Path, start: bytes, name: str) -> None:
+    if start.startswith(ZIP) and not zipfile.is_zipfile(path):
+        raise SourceError(f"the zip archive {name} is truncated or damaged: copy it again")
+    if start.startswith((ZIP, OLE)):
+        raise SourceError(
+            f"{name} is an archive or a document of another kind, not a table of text: give a CSV, TSV, Excel (.xlsx) or Parquet file"
+        )

@@ -8,10 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from bioclip_core.cells import column_name, latin_1
+from bioclip_core.cells import UNDECODED, column_name, latin_1
 from bioclip_core.errors import DataError, UsageError
 from bioclip_core.findings import Findings
 
+NOT_UTF_8 = "cells are not UTF-8 and are read as Windows-1252; --encoding states another encoding"
 TableKind = Literal["text", "excel", "parquet"]
 
 
@@ -67,6 +68,8 @@ class Headings:
             DataError: for a heading that the table does not have.
         """
         self._table = table
+        self.undecoded = [str(name) for name in written if UNDECODED.search(str(name))]
+        """The headings with bytes that are not of the table's encoding, as surrogates."""
         self.written = [latin_1("" if name is None else str(name)).replace("\0", "").strip() for name in written]
         """The headings as the table has them."""
         renamed = self._renamed(chosen, fields)
@@ -115,7 +118,9 @@ class Headings:
         return name or f"column {place + 1}"
 
     def report(self, findings: Findings) -> None:
-        """Report headings that occur more than once."""
+        """Report headings that occur more than once, and those that are not of the encoding."""
+        for name in self.undecoded:
+            findings.add(NOT_UTF_8, f"{self._table}, its header: {latin_1(name)}")
         for name in self.duplicates:
             findings.add(
                 "headings occur more than once in their table; the later column gets a number",

@@ -21,7 +21,7 @@ from bioclip_core.tables.rows import Headings, RowFindings, Table, TableRow
 
 SpreadsheetKind = Literal["xlsx", "xls", "ods", "numbers", "xlsb"]
 
-_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _NAMES: Mapping[SpreadsheetKind, str] = {
     "xls": "an old Excel workbook (.xls) or one with a password",
     "ods": "an OpenDocument spreadsheet (.ods)",
@@ -66,9 +66,9 @@ def sheet_of(path: Path) -> tuple[Path, str]:
 
 def spreadsheet_kind(path: Path, start: bytes) -> SpreadsheetKind | None:
     """Return the kind of spreadsheet that a file is; None for other files."""
-    if start.startswith(_OLE):
+    if start.startswith(OLE):
         return "xls" if path.suffix.lower() in (".xls", ".xlt", ".xlsx") else None
-    if not start.startswith(_ZIP):
+    if not start.startswith(ZIP):
         return None
     try:
         with zipfile.ZipFile(path) as archive:

@@ -12,12 +12,11 @@ from bioclip_core.findings import Findings
 from bioclip_core.tables.dialect import Dialect, dialect_of
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.profile import Profile
-from bioclip_core.tables.quotes import Record, Records, split_line
-from bioclip_core.tables.rows import Headings, RowFindings, Table, TableRow
+from bioclip_core.tables.quotes import LINE_CHARACTERS, Record, Records, split_line
+from bioclip_core.tables.rows import NOT_UTF_8, Headings, RowFindings, Table, TableRow
 
 _PROFILED_ROWS = 50
 
-NOT_UTF_8 = "cells are not UTF-8 and are read as Windows-1252; --encoding states another encoding"
 SURPLUS = "cells are behind the last heading, in rows that are longer than the header; they are kept as 'column N'"
 SHORT = "rows have fewer cells than the header; the missing ones are empty"
 NO_HEADING = "cells are in a column without a heading; they are kept as 'column N'"
@@ -51,6 +50,29 @@ def open_text(
     cells = first.cells or split_line(dialect.lines[0], dialect.separator)
     headings = Headings(cells, options.headings, fields, name)
     return Table(name, "text", headings, lambda: _rows(path, name, dialect, headings, findings))
+
+
+def plain_lines(path: Path, start: bytes, name: str, options: TableOptions, findings: Findings) -> Iterator[str]:
+    """Yield the lines of a text that is not a table, without empty ones; arguments as of :func:`open_text`.
+
+    Raises:
+        SourceError: if it cannot be read, or is not text.
+    """
+    dialect = dialect_of(start, options.encoding)
+    if dialect.is_binary:
+        raise SourceError(f"{name} is not a text file: give a text file with one entry per line, or a table")
+    report = RowFindings(findings, name)
+    try:
+        with path.open(encoding=dialect.encoding, errors=dialect.errors) as file:
+            for number, line in enumerate(file, start=1):
+                if len(line) > LINE_CHARACTERS:
+                    raise SourceError(f"{name}, line {number}: a line of more than {LINE_CHARACTERS:,} characters")
+                if text := _cleaned(line, number, number, report).strip():
+                    yield text
+    except UnicodeError as error:
+        raise SourceError(f"{name} cannot be read as {dialect.encoding}: {error}; give --encoding") from error
+    except OSError as error:
+        raise SourceError(f"{name} cannot be read: {error.strerror or error}") from error
 
 
 def _rows(path: Path, name: str, dialect: Dialect, headings: Headings, findings: Findings) -> Iterator[TableRow]:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bioclip_core.errors import DataError, UsageError
-from bioclip_core.tables.text import NOT_UTF_8
+from bioclip_core.tables.rows import NOT_UTF_8
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.tables.grouping import REPEATED, SEVERAL
 from bioclip_plugin.formats.tables.read import TableSource
