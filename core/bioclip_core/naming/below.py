@@ -17,6 +17,7 @@ _GLUED = re.compile(
     re.IGNORECASE,
 )
 _GLUED_BRACKET = re.compile(r"(?<=[a-z.])(?=\([A-Z])|(?<=\))(?=[^\W\d_])")  # "alba(Smith)Jones"
+_GLUED_RANK = re.compile(r"(?<=[a-zA-Z]\.)(?=(?:var|subsp|ssp|subvar|convar|forma)\.)")  # "L.var. alba"
 _DOT_INSIDE = re.compile(r"[a-zA-Z]\.[^\s,.)]")
 _SHOUTED_END = re.compile(r"(?:us|um|a|is|ae|i|ns|or)$")
 
@@ -38,6 +39,8 @@ class Below:
             rest = rest.replace("×", " × ")
         if "(" in rest and _GLUED_BRACKET.search(rest):
             rest = _GLUED_BRACKET.sub(" ", rest)
+        if "." in rest and _GLUED_RANK.search(rest):
+            rest = _GLUED_RANK.sub(" ", rest)
         if "." in rest and _DOT_INSIDE.search(rest):
             rest = _GLUED.sub(r"\1. ", rest)
         self._words, self._at = rest.split(), 0
@@ -130,7 +133,9 @@ class Below:
         if word in ("×", "x", "X") and not follows[:1].isdigit():
             if not is_inside:
                 self._alternative(place + 1, HYBRID_FORMULA)
-        elif bare in words.INFRASPECIFIC and (word[0].islower() or (len(bare) > 2 and word.isupper())):
+        elif (
+            bare in words.INFRASPECIFIC and not is_inside and (word[0].islower() or (len(bare) > 2 and word.isupper()))
+        ):
             return self._ranked(place, follows, bare)
         elif bare in words.DOUBT and (word[0].islower() or word[0] in "([" or word.isupper()):
             if self._is_below(place + 1) and word[0] not in "([" and self._words[place - 1] != ",":

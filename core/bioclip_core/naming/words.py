@@ -6,9 +6,9 @@ All words are in lower case and without their full stop.
 from __future__ import annotations
 
 INFRASPECIFIC = frozenset(
-    "subsp ssp sbsp subspec subspecies nothosubsp nothossp nssp var variety varietas v nothovar nvar nothovariety subvar subvariety "
-    "convar f fo fa forma form nothof nothoforma nothomorph nm subf subform subforma sf morph morpha m mut ab aberr aberration race natio "
-    "nat prol proles lusus stirps pv pathovar bv biovar "
+    "subsp ssp nsubsp nvar sbsp subspec subspecies nothosubsp nothossp nssp var variety varietas v nothovar nvar nothovariety subvar "
+    "subvariety convar f fo fa forma form nothof nothoforma nothomorph nm subf subform subforma sf morph morpha m mut ab aberr "
+    "aberration race natio nat prol proles lusus stirps pv pathovar bv biovar "
     "chemovar st fm fma ecotype agamosp agamossp agamovar α β γ δ ε".split()
 )
 """Words that announce a name below the species."""
@@ -53,7 +53,7 @@ PARTICLES = frozenset(
 """Lower-case words of authorships."""
 CUT = frozenset(
     "det dét determ determined determinavit leg legit coll collected conf confirmed confirmavit rev revised revid vid vidit ver verified "
-    "teste ident id identified identification ded don ex.herb herb no nr. # syn synonym = == ≡ as".split()
+    "teste ident id identified identification ded don ex.herb herb incl including excl excluding no nr. # syn synonym = == ≡ as".split()
 )
 """Words behind a name that begin a remark about the specimen: nothing after them belongs to the name."""
 TYPES = frozenset(
