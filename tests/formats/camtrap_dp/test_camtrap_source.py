@@ -14,6 +14,7 @@ import pytest
 from camtrap_samples import BOX, DEPLOYMENT, MEDIA, OBSERVATION, descriptor, package, photo
 
 from bioclip_core.errors import SourceError
+from bioclip_core.findings import Findings
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.read import CamtrapDpSource
@@ -51,6 +52,26 @@ def test_a_media_row_becomes_an_item_with_its_time_place_deployment_and_event(tm
     assert (item.deployment, item.sequence, item.regions, item.detected) == ("d1", "e1", (), False)
     assert item.metadata["camtrap_media"]["mediaID"] == "m1"
     assert item.metadata["camtrap_deployment"]["cameraID"] == "320"
+
+
+def test_times_and_places_that_cannot_be_read_are_reported_and_not_replaced(tmp_path: Path) -> None:
+    cells = {"timestamp": "2020-13-01T10:00:00+0200"}
+    other = {"mediaID": "m2", "timestamp": "31/12/2020 3:10 PM", "filePath": "media/b.jpg"}
+    folder = package(
+        tmp_path / "p",
+        media=[{**MEDIA, **cells}, {**MEDIA, **other}],
+        deployments=[{**DEPLOYMENT, "latitude": "51.4 X"}],
+    )
+    photo(folder / "media/a.jpg")
+    photo(folder / "media/b.jpg")
+    findings = Findings()
+    bad, good = (one for one in listed(folder, findings=findings) if isinstance(one, MediaItem))
+    assert (bad.captured_at, bad.unread) == (None, {"captured_at", "position"})
+    assert (good.captured_at, good.unread) == (datetime(2020, 12, 31, 15, 10), {"position"})
+    place, time = sorted(findings.lines())
+    assert place.startswith("positions (latitude, longitude) cannot be read")
+    assert "deployment d1: '51.4 X'" in place
+    assert time.startswith("values of timestamp cannot be read as a date")
 
 
 @pytest.mark.parametrize("name", ["", "datapackage.json"])

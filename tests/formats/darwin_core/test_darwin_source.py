@@ -9,13 +9,14 @@ import tarfile
 import tracemalloc
 import zipfile
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from darwin_samples import AUDUBON, OCCURRENCE, SIMPLE, SPECIMENS, archive, lines, meta, packed, picture, section
 
 from bioclip_core.errors import SourceError
+from bioclip_core.findings import Findings
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.darwin_core.read import DarwinCoreSource
 from bioclip_plugin.formats.darwin_core.terms import IDENTIFICATION
@@ -263,6 +264,30 @@ def test_a_moment_is_read_if_it_is_stated_and_a_month_if_it_is_certain(
     archive(Path("dwca"), [{"coreid": "s1", "identifier": "a.jpg"}], [{"id": "s1", **stated}])
     (item,), _ = listed("dwca")
     assert (item.captured_at, item.place.month) == (moment, month)
+
+
+def test_dates_and_coordinates_that_cannot_be_read_are_counted_once_per_specimen_and_not_replaced() -> None:
+    media = [{"coreid": "s1", "identifier": f"{name}.jpg"} for name in "ab"]
+    core = [{"id": "s1", "eventDate": "[1901]", "decimalLatitude": "50,5", "decimalLongitude": "4.35 O"}]
+    archive(Path("dwca"), media, core)
+    findings = Findings()
+    items, _ = listed("dwca", replace(PLAIN, findings=findings))
+    assert [item.unread for item in items] == [{"captured_at", "position"}] * 2
+    assert items[0].metadata["eventDate"] == "[1901]"
+    assert [line.partition(";")[0] for line in findings.lines()] == [
+        "values of eventDate cannot be read as a date", "positions (decimalLatitude, decimalLongitude) cannot be read"
+    ]  # fmt: skip
+    assert all(": 1 (the first: dwca, Occurrence 's1': " in line for line in findings.lines())
+
+
+def test_the_date_of_a_specimen_is_in_the_order_of_its_column() -> None:
+    core = [{"id": "s1", "eventDate": "03/04/1893"}, {"id": "s2", "eventDate": "31/12/1893"}]
+    archive(Path("dwca"), [{"coreid": "s1", "identifier": "a.jpg"}], core)
+    (item,), _ = listed("dwca")
+    assert item.within == (date(1893, 4, 3), date(1893, 4, 3))
+    archive(Path("open"), [{"coreid": "s1", "identifier": "a.jpg"}], core[:1])
+    with pytest.raises(SourceError, match="give --day-first or --month-first"):
+        listed("open")
 
 
 def test_naive_times_get_the_time_zone_that_was_given() -> None:

@@ -26,6 +26,7 @@ from speciesnet_samples import (
 )
 
 from bioclip_core.errors import SourceError
+from bioclip_core.findings import Findings
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.speciesnet.read import SpeciesNetSource
 from bioclip_plugin.items.media import MediaItem, Place, Unlisted
@@ -188,8 +189,11 @@ def test_country_region_and_coordinates_are_the_place() -> None:
 
 
 def test_a_place_that_cannot_be_understood_stays_in_the_metadata() -> None:
-    item = only_item(results(prediction("a.jpg", country="Kenya", latitude=95, longitude=2)))
+    findings = Findings()
+    item = only_item(results(prediction("a.jpg", country="Kenya", latitude=95, longitude=2)), findings=findings)
     assert not item.place
+    assert item.unread == {"country", "position"}
+    assert len(list(findings.lines())) == 2
     assert item.metadata == {"model_version": "4.0.3a", "country": "Kenya", "latitude": 95, "longitude": 2}
 
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from bioclip_core.errors import ImageError, SourceError
+from bioclip_core.findings import Findings
 from bioclip_core.images.decoding import read_bytes
 from bioclip_plugin import Session, create_plugin_manager
 from bioclip_plugin.cli import run
@@ -394,3 +395,19 @@ def test_a_uri_alone_leads_to_its_member_again(tmp_path: Path) -> None:
     assert member(f"{tmp_path / 'gone.tar'}#0000.png") is None
     (tmp_path / "photo.jpg").write_bytes(image("red", "JPEG"))
     assert member(f"{tmp_path / 'photo.jpg'}#0000.png") is None
+
+
+def test_stated_values_of_samples_are_read_or_reported_and_the_whole_shard_decides_on_dates(tmp_path: Path) -> None:
+    about = [{"timestamp": "03/04/2024 10:00"}, {"timestamp": "31/12/2024 10:00"}, {"timestamp": "s.d."}]
+    members: list[tuple[str, bytes | str]] = []
+    for number, cells in enumerate(about):
+        members += [(f"{number}.jpg", image("red")), (f"{number}.json", json.dumps(cells).encode())]
+    findings = Findings()
+    path = write_tar(tmp_path / "a.tar", members)
+    found = [
+        one for one in ShardsSource().items(str(path), ListingOptions(findings=findings)) if isinstance(one, MediaItem)
+    ]
+    assert [item.captured_at for item in found] == [datetime(2024, 4, 3, 10), datetime(2024, 12, 31, 10), None]
+    assert found[2].unread == {"captured_at"}
+    (line,) = findings.lines()
+    assert "2.jpg: 's.d.'" in line
