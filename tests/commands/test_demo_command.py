@@ -17,6 +17,7 @@ def test_the_demo_draws_classifies_shows_and_exports_and_does_nothing_twice(bioc
         rows = list(csv.DictReader(file))
     failed = [row for row in rows if row["status"] == "failed"]
     assert first.code == 0
+    assert "in the future" not in first.out
     assert len(rows) == 24
     assert len(failed) == 1
     assert f"Failed: {failed[0]['uri']}: {failed[0]['failure_reason']}" in first.out

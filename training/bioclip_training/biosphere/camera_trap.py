@@ -104,7 +104,7 @@ def _shots(
         )
         for index in range(cameras)
     ]
-    clocks = [datetime(2031, 3, 2, 5, 40, tzinfo=_ZONE) + timedelta(minutes=17 * index) for index in range(cameras)]
+    clocks = [datetime(2024, 3, 2, 5, 40, tzinfo=_ZONE) + timedelta(minutes=17 * index) for index in range(cameras)]
     taken = [0] * cameras
     for burst, first in enumerate(range(0, images, BURST)):
         post, camera = burst % cameras, posts[burst % cameras]
