@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -38,14 +38,6 @@ class TiffFile(TiffImageFile):
             if not self.if_it_fails:
                 raise
             raise ImageError(f"{self.if_it_fails} ({error})", stage="open") from error
-
-    def decode_by_libtiff(self) -> None:
-        """Let libtiff decode YCbCr without compression: Pillow's own decoder takes each pixel for three bytes."""
-        self._mode = "RGB"
-        width, height = self._tile_size
-        arguments = ("RGBX", False, self.tag_v2.offset)
-        self.tile = [ImageFile._Tile("libtiff", (0, 0, width, height), 0, arguments)]
-        self.use_load_libtiff = True
 
     def load_prepare(self) -> None:
         size = getattr(self, "_tile_size", None)

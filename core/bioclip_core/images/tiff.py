@@ -35,32 +35,27 @@ def opened_tiff(file: BinaryIO, number: int = 0) -> TiffFile | Deferred:
     size = file.seek(0, io.SEEK_END)
     if needed := (_NEEDED - _OPTIONAL).intersection(_outside(page.directory, size)):
         raise ImageError(f"the file is damaged: the values of tag {min(needed)} of its header lie behind its end")
-    by_libtiff = (page.photometric, page.compression, page.bits, page.samples, page.sample_format) == (6, 1, 8, 3, 1)
     if is_read_right_by_pillow(file, page):
-        by_libtiff = False
-    elif not by_libtiff:
-        check_supported(page)
-        profile = page.directory.data(file, header.PROFILE, 1 << 24)
-        return Deferred(
-            page.width, page.height, page.orientation, profile, lambda most_bytes: read(file, page, most_bytes)
-        )
-    _check_whole(file, page, size)
-    patches = _repairs(file, page.directory, size)
+        try:
+            return _opened_by_pillow(file, page, number, size)
+        except SyntaxError as error:  # an older Pillow knows fewer kinds
+            if "pixel mode" not in str(error):
+                raise
+    check_supported(file, page)
+    profile = page.directory.data(file, header.PROFILE, 1 << 24)
+    return Deferred(page.width, page.height, page.orientation, profile, lambda most_bytes: read(file, page, most_bytes))
+
+
+def _opened_by_pillow(file: BinaryIO, page: PageLayout, number: int, file_size: int) -> TiffFile:
+    _check_whole(file, page, file_size)
+    patches = _repairs(file, page.directory, file_size)
     if number:
         patches.append(_beginning(page.directory))
     file.seek(0)
-    try:
-        image = TiffFile(_Patched(file, patches) if patches else file)  # type: ignore[arg-type] # reads, seeks and tells
-        if by_libtiff:
-            image.decode_by_libtiff()
-        if page.compression in _PERHAPS:
-            image.if_it_fails = f"not supported, or damaged: {described(page)}"
-        return image
-    except SyntaxError as error:
-        if "pixel mode" not in str(error):
-            raise
-        # An older Pillow knows fewer kinds.
-        raise ImageError(f"not supported: {described(page)} ({error})", stage="open") from error
+    image = TiffFile(_Patched(file, patches) if patches else file)  # type: ignore[arg-type] # reads, seeks and tells
+    if page.compression in _PERHAPS:
+        image.if_it_fails = f"not supported, or damaged: {described(page)}"
+    return image
 
 
 def metadata_of(file: BinaryIO, directory: Directory) -> bytes:
@@ -126,7 +121,7 @@ def is_read_right_by_pillow(file: BinaryIO, page: PageLayout) -> bool:
     if page.photometric == 5:
         return _is_cmyk_right(page)
     if page.photometric == 6:
-        return _is_ycbcr_right(file, page)
+        return _is_ycbcr_right(page)
     return page.photometric == 8 and (page.bits, page.samples, page.planar) == (8, 3, False)
 
 
@@ -150,6 +145,8 @@ def _is_rgb_right(page: PageLayout) -> bool:
     if page.bits not in (8, 16) or (page.planar and (page.extra or (page.bits == 16 and page.compression == 1))):
         return False
     if page.bits == 16:
+        if page.extra == (0,) and page.compression != 1:  # refused by older versions
+            return False
         return (page.samples, page.extra) in ((3, ()), (4, ()), (4, (0,)), (4, (1,)), (4, (2,)))
     if page.samples <= 4:
         return (page.samples, page.extra) in ((3, ()), (4, ()), (4, (0,)), (4, (1,)), (4, (2,)), (4, (999,)))
@@ -173,15 +170,11 @@ def _is_cmyk_right(page: PageLayout) -> bool:
     return page.bits == 8 and not page.planar and page.samples <= 6 and page.extra == (0,) * (page.samples - 4)
 
 
-def _is_ycbcr_right(file: BinaryIO, page: PageLayout) -> bool:
+def _is_ycbcr_right(page: PageLayout) -> bool:
     if page.compression in _JPEG:
         return page.bits in (1, 8)  # an old-style JPEG need not state its bits
-    if page.compression != 1:
-        return (page.bits, page.samples) == (8, 3)
-    # Without compression Pillow expects three bytes per pixel, whatever the stated subsampling.
-    sizes = page.directory.array(file, header.STRIP_BYTES, page.height)
-    is_whole = int(sizes.sum()) == 3 * page.width * page.height
-    return is_whole and (page.bits, page.samples, page.planar) == (8, 3, False)
+    # Without compression Pillow expects three bytes per pixel, whatever the subsampling, and older versions more.
+    return page.compression != 1 and (page.bits, page.samples) == (8, 3)
 
 
 # -- files that Pillow would warn of -----------------------------------------------------------------------------------

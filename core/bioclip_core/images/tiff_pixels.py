@@ -11,11 +11,11 @@ from PIL import Image
 
 from bioclip_core.errors import ImageError
 from bioclip_core.images.colours import SampleKind, Scale, scale_of
-from bioclip_core.images.tiff_header import INK_SET, PALETTE, PageLayout
+from bioclip_core.images.tiff_header import INK_SET, PALETTE, STRIP_BYTES, SUBSAMPLING, PageLayout
 from bioclip_core.images.tiff_samples import COMPRESSIONS, LOSSLESS, NONE, Samples
 
 _KINDS: dict[int, SampleKind] = {1: "unsigned", 2: "signed", 3: "float"}
-_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 8: 3, 9: 3}
+_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3}
 """Number of colour samples per photometric interpretation that is read here; the samples behind them are extra."""
 _INTERPRETATIONS = {
     0: "grey", 1: "grey", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "CIELab", 9: "ICCLab", 10: "ITULab",
@@ -36,7 +36,7 @@ def described(page: PageLayout) -> str:
     return f"{bits}{kind}{' planar' if page.planar else ''} {colours}{extra} TIFF{volume}{compression}"
 
 
-def check_supported(page: PageLayout) -> None:
+def check_supported(file: BinaryIO, page: PageLayout) -> None:
     """Refuse a kind of page that cannot be read here.
 
     Raises:
@@ -63,10 +63,20 @@ def check_supported(page: PageLayout) -> None:
         reason = "its predictor is for floating-point samples"
     elif page.photometric == 5 and page.directory.number(INK_SET, 1) != 1:
         reason = "its inks are not cyan, magenta, yellow and black"
+    elif page.photometric == 6 and _is_subsampled(file, page):
+        reason = "its chroma is subsampled; save it as RGB"
     elif page.photometric == 3 and (page.bits > 16 or page.sample_format != 1):
         reason = "a palette has at most 65,536 colours"
     if reason:
         raise ImageError(f"not supported: {described(page)}; {reason}", stage="open")
+
+
+def _is_subsampled(file: BinaryIO, page: PageLayout) -> bool:
+    """True for chroma of fewer samples. Without the tag the definition says so, but some programs just leave it out."""
+    stated = page.directory.numbers(file, SUBSAMPLING)
+    sizes = page.directory.array(file, STRIP_BYTES, page.height)
+    is_whole = page.compression == NONE and int(sizes.sum()) == page.samples * page.width * page.height * page.bits // 8
+    return stated != (1, 1) and not (not stated and is_whole)
 
 
 def read(file: BinaryIO, page: PageLayout, most_bytes: int) -> Image.Image:
@@ -80,7 +90,7 @@ def read(file: BinaryIO, page: PageLayout, most_bytes: int) -> Image.Image:
     Raises:
         ImageError: if this kind of page cannot be read, is over the limit, or is damaged.
     """
-    check_supported(page)
+    check_supported(file, page)
     colours = _COLOURS[page.photometric]
     alpha = _associated_alpha(page, colours)
     samples = Samples.of(file, page, [*range(colours), *([alpha] if alpha else [])], most_bytes)
@@ -91,8 +101,8 @@ def read(file: BinaryIO, page: PageLayout, most_bytes: int) -> Image.Image:
     scale = _scale(page, samples, colours)
     grey = (lambda values: _without_alpha(values, scale)) if alpha else scale.grey
     pixels = _filled(samples, lambda values: _finite(grey(values), values[..., :colours], page.photometric == 0))
-    if page.photometric == 5:
-        return _image("CMYK", pixels)
+    if page.photometric in (5, 6):
+        return _image("CMYK" if page.photometric == 5 else "YCbCr", pixels)
     return Image.fromarray(pixels if colours == 3 else pixels[..., 0])
 
 
