@@ -17,8 +17,7 @@ from bioclip_core.tables.sheets import sheet_of
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source
 from bioclip_plugin.formats.addaxai import read_reviews as addaxai
-from bioclip_plugin.formats.addaxai.layout import NEEDED, table_kind
-from bioclip_plugin.formats.shared.image_tables import headings_of
+from bioclip_plugin.formats.addaxai.layout import table_at
 from bioclip_plugin.formats.shared.paths import moved_name
 from bioclip_plugin.formats.shared.review_rows import (
     REVIEW_FIELDS,
@@ -127,7 +126,7 @@ def _entries(address: str, sources: Sequence[Source], options: ImportOptions) ->
     if path.is_dir():
         raise SourceError(f"{shown} is a folder without a Camtrap DP package; give a table of reviews")
     zone = zone_of(options.time_zone) if options.time_zone else UTC
-    if table_kind(headings_of(address, NEEDED)) == "files":
+    if table_at(address)[0] == "files":
         times = review_times(address, zone, options, lambda: iter(()))
         return "AddaxAI table", addaxai.statements(address, times, options)
     times = review_times(address, zone, options, lambda: rows_of(address, options, fields=REVIEW_FIELDS))

@@ -8,9 +8,9 @@ from pathlib import Path
 from bioclip_core.cells import number_of, plain_number_of, share_of
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.addaxai.layout import CORNERS, MEANING, NEEDED, SIZE, table_kind
+from bioclip_plugin.formats.addaxai.layout import CORNERS, FIELDS, MEANING, SIZE, table_at
 from bioclip_plugin.formats.shared.detections import NOT_NAMED
-from bioclip_plugin.formats.shared.image_tables import IMAGE, Cells, ImageTable, Located, headings_of
+from bioclip_plugin.formats.shared.image_tables import IMAGE, Cells, ImageTable, Located
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.pixel_boxes import Corners, Header, boxes_in, header_of
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, uri_of
@@ -34,15 +34,16 @@ class AddaxAISource:
     name = "AddaxAI table"
 
     def takes(self, address: str) -> bool:
-        return table_kind(headings_of(address, NEEDED)) is not None
+        return table_at(address)[0] is not None
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
-        if table_kind(headings_of(address, NEEDED)) == "detections without names":
+        kind, needed = table_at(address)
+        if kind == "detections without names":
             raise SourceError(
                 f"{uri_of(address)} is AddaxAI's table of detections, which does not name the files: give its table of files, or "
                 "addaxai-recognitions.json, which has the boxes too"
             )
-        table = ImageTable(address, options, MEANING, NEEDED)
+        table = ImageTable(address, options, MEANING, needed, FIELDS)
         for found in table.by_image(lambda row: _located(row, table)):
             if isinstance(found, Unlisted):
                 yield found

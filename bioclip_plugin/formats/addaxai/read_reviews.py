@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bioclip_core.cells import is_unknown
 from bioclip_core.tables.reading import open_table
-from bioclip_plugin.formats.addaxai.layout import NEEDED
+from bioclip_plugin.formats.addaxai.layout import table_at
 from bioclip_plugin.formats.shared.review_rows import (
     ImportOptions,
     NotReviewed,
@@ -41,7 +41,9 @@ def statements(address: str, times: ReviewTimes, options: ImportOptions | None =
         SourceError: if the table cannot be read.
     """
     options = options or ImportOptions()
-    for row in open_table(path_of(address), options, options.findings, name=uri_of(address), needed=NEEDED):
+    for row in open_table(
+        path_of(address), options, options.findings, name=uri_of(address), needed=table_at(address)[1]
+    ):
         record = f"row {row.number}"
         if row.fault:
             yield NotTaken(record, "", "", f"line {row.line} cannot be read: {row.fault}")

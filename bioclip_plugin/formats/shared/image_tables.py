@@ -20,6 +20,7 @@ from bioclip_core.tables.rows import Table, TableRow
 from bioclip_core.tables.sheets import sheet_of
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.stated_values import StatedValues
+from bioclip_plugin.formats.shared.table_rows import TABLE_FIELDS
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.items.time_zones import in_zone
 
@@ -38,8 +39,8 @@ class Meaning:
 
 
 PLACE: Mapping[str, tuple[str, ...]] = {
-    "latitude": ("latitude", "decimallatitude"),
-    "longitude": ("longitude", "decimallongitude"),
+    "latitude": ("latitude", "decimallatitude", "lat"),
+    "longitude": ("longitude", "decimallongitude", "lon", "long", "lng"),
     "country": ("countrycode", "country"),
     "deployment": ("deployment", "deploymentid"),
 }
@@ -69,7 +70,9 @@ class Located(NamedTuple):
 class ImageTable:
     """A table of another program, open for reading."""
 
-    def __init__(self, address: str, options: ListingOptions, meaning: Meaning, needed: Sequence[str]) -> None:
+    def __init__(
+        self, address: str, options: ListingOptions, meaning: Meaning, needed: Sequence[str], fields: Sequence[str]
+    ) -> None:
         """Open a table.
 
         Args:
@@ -77,6 +80,7 @@ class ImageTable:
             options: options of the listing.
             meaning: the meaning of its columns.
             needed: headings of which the table has one.
+            fields: the program's own columns, which ``--column`` may name beside those of every table.
 
         Raises:
             SourceError: if it cannot be read.
@@ -84,7 +88,9 @@ class ImageTable:
         """
         self.name, self.options = uri_of(address), options
         self.path, self._needed = path_of(address), needed
-        self.table: Table = open_table(self.path, options, options.findings, name=self.name, needed=needed)
+        self.table: Table = open_table(
+            self.path, options, options.findings, name=self.name, fields=(*fields, *TABLE_FIELDS), needed=needed
+        )
         self.base = options.base_folder if options.base_folder is not None else self.path.parent
         self._names = {heading: column_name(heading) for heading in self.table.header}
         self.columns = frozenset(self._names.values())

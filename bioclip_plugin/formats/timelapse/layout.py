@@ -10,6 +10,8 @@ from bioclip_plugin.formats.shared.exported import has_events, is_exported
 
 NEEDED = ("File",)
 """Heading of the images' names."""
+FIELDS = ("File", "RelativePath", "RootFolder", "Folder", "DateTime", "Date", "Time")
+"""The columns of Timelapse that a column may be read as."""
 FOLDERS = ("rootfolder", "folder")
 """Columns of the folder that holds all images of a project."""
 _TIMES = frozenset({"datetime", "date"})

@@ -9,11 +9,16 @@ from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.image_tables import IMAGE, PLACE, Cells, ImageTable, Meaning, headings_of
 from bioclip_plugin.formats.shared.paths import located
-from bioclip_plugin.formats.timelapse.layout import FOLDERS, NEEDED, image_of, is_timelapse
+from bioclip_plugin.formats.timelapse.layout import FIELDS, FOLDERS, NEEDED, image_of, is_timelapse
 from bioclip_plugin.items.media import MediaItem, Unlisted
 
 _MEANING = Meaning(
-    {**PLACE, "captured_at": ("datetime", "date"), "time": ("time",), "sequence": ("sequence", "sequenceid", "eventid")}
+    {
+        **PLACE,
+        "captured_at": ("capturedat", "datetime", "date"),
+        "time": ("time",),
+        "sequence": ("sequence", "sequenceid", "eventid"),
+    }
 )
 AGAIN = (
     "rows name the image of an earlier row, as Timelapse's duplicates do; their values are read by review import only"
@@ -35,7 +40,7 @@ class TimelapseSource:
         return is_timelapse(headings_of(address, NEEDED))
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
-        table = ImageTable(address, options, _MEANING, NEEDED)
+        table = ImageTable(address, options, _MEANING, NEEDED, FIELDS)
         for found in table.by_image(lambda row: _located(row, table)):
             if isinstance(found, Unlisted):
                 yield found

@@ -28,7 +28,9 @@ from bioclip_plugin.formats.shared.image_tables import (
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.stated_values import StatedValues
 from bioclip_plugin.formats.wildlife_insights.layout import (
+    COLUMNS,
     COMPUTER,
+    IMAGES,
     NEEDED,
     RANKS,
     image_tables,
@@ -40,7 +42,9 @@ from bioclip_plugin.items.media import MediaItem, Place, Unlisted, path_of, uri_
 from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.store.records import ReviewTarget, StatedReview
 
-_MEANING = Meaning({**PLACE, "captured_at": ("timestamp",), "sequence": ("sequenceid", "externalsequenceid")})
+_MEANING = Meaning(
+    {**PLACE, "captured_at": ("capturedat", "timestamp"), "sequence": ("sequenceid", "externalsequenceid")}
+)
 _COORDINATES = {"latitude": ("latitude",), "longitude": ("longitude",)}
 _AGAIN = "rows identify the image of an earlier row, which is not above them; they are read as reviews only"
 _NO_FILE = "rows are not read as reviews, since their image is not here"
@@ -99,7 +103,7 @@ def _tables(address: str, options: ListingOptions) -> Iterator[tuple[ImageTable,
     path = path_of(address)
     addresses = [uri_of(table) for table in image_tables(path)] if path.is_dir() else [address]
     for one in addresses:
-        table = ImageTable(one, options, _MEANING, NEEDED)
+        table = ImageTable(one, options, _MEANING, NEEDED, (*COLUMNS[IMAGES], "filename"))
         with _Names() as names:
             for row in table.rows():
                 if isinstance(row, Cells):

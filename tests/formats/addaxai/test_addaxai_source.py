@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from bioclip_core.errors import SourceError
@@ -121,6 +123,46 @@ def test_files_without_detections_are_blank_and_those_with_boxes_elsewhere_are_w
     lines = list(findings.lines())
     assert any("boxes are in another table of AddaxAI" in line and "2 detections" in line for line in lines)
     assert any("add nothing to it: 1" in line and "row 3: the image of row 2" in line for line in lines)
+
+
+def test_of_a_workbook_the_sheet_of_the_detections_is_read() -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.title = "files"
+    book.active.append(["relative_path", "n_detections", "label"])
+    sheet = book.create_sheet("detections")
+    sheet.append(["relative_path", "label", "confidence", "bbox_left", "bbox_top", "bbox_right", "bbox_bottom"])
+    sheet.append(["cam1/a.jpg", "ocelot", 0.9, 20, 10, 120, 60])
+    book.save("survey/results.xlsx")
+    (item,) = items("survey/results.xlsx")
+    assert [region.category for region in item.regions] == ["animal"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from(["cam1/a.jpg", "cam1/b.jpg", "cam1\\c.jpg", "", "../x.jpg", "/etc/passwd"]),
+            st.sampled_from(["", "10", "-5", "x", "250"]),
+            st.sampled_from(["0.9", "NA", "1.7", ""]),
+        ),
+        max_size=10,
+    )
+)
+def test_each_row_is_part_of_an_item_counted_or_skipped_with_its_number(rows: list[tuple[str, str, str]]) -> None:
+    lines = [f"{name},x,{confidence},{left},0,20,20,200,100" for name, left, confidence in rows]
+    address = table(
+        "relative_path,label,confidence,bbox_left,bbox_top,bbox_right,bbox_bottom,file_width,file_height", *lines
+    )
+    findings = Findings()
+    found = listed(address, findings=findings) if rows else []
+    skipped = {one.uri for one in found if isinstance(one, Unlisted)}
+    in_items = {Path(one.uri).name for one in found if isinstance(one, MediaItem)}
+    for number, (name, left, _) in enumerate(rows, start=1):
+        last = name.replace("\\", "/").rpartition("/")[2]
+        assert f"{address}#row={number}" in skipped or last in in_items, (name, left)
+    assert len(in_items) == sum(isinstance(one, MediaItem) for one in found)
 
 
 def test_dates_have_the_day_first_even_where_no_row_shows_it() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_core.errors import SourceError
+from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.findings import Findings
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.contracts.source import ListingOptions
@@ -146,6 +146,24 @@ def test_another_column_may_be_named_as_the_image() -> None:
     touch("survey/full/a.JPG")
     address = table("File,RelativePath,DateTime,Whole", "a.JPG,cam1,2024-06-01 22:00:00,full/a.JPG")
     assert [one.uri for one in items(address, column=("image=Whole",))] == ["survey/full/a.JPG"]
+    touch("survey/cam1/a.JPG")
+    timed = table("File,RelativePath,DateTime,Set", "a.JPG,cam1,2024-06-01 22:00:00,2023-01-01 10:00:00")
+    assert items(timed, column=("captured_at=Set",))[0].captured_at == datetime(2023, 1, 1, 10)
+    with pytest.raises(UsageError, match="fiel is not a field of survey"):
+        items(timed, column=("fiel=Set",))
+
+
+def test_a_workbook_is_read_as_a_table_of_text_is() -> None:
+    import openpyxl
+
+    touch("survey/cam1/a.JPG")
+    book = openpyxl.Workbook()
+    book.active.append(["File", "RelativePath", "DateTime"])
+    book.active.append(["a.JPG", "cam1", datetime(2024, 6, 1, 22)])
+    book.save("survey/t.xlsx")
+    assert [(one.uri, one.captured_at) for one in items("survey/t.xlsx")] == [
+        ("survey/cam1/a.JPG", datetime(2024, 6, 1, 22))
+    ]
 
 
 @pytest.mark.parametrize(
