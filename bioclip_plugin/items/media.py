@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -121,7 +121,11 @@ class MediaItem:
         """True if a time of the camera, or of an earlier run, agrees with the source's statements."""
         if "captured_at" in self.unread:
             return False
-        return self.within is None or self.within[0] <= moment.date() <= self.within[1]
+        if self.within is None:
+            return True
+        # In UTC, as in videos, a time may be of a neighbouring day; its local day is not known.
+        spare = timedelta(days=1) if moment.utcoffset() == timedelta() else timedelta()
+        return self.within[0] - spare <= moment.date() <= self.within[1] + spare
 
 
 # An escaped byte that is not UTF-8. In a name that itself holds such characters the percent sign is escaped, so that two names

@@ -1,13 +1,14 @@
-"""Conversion between files and uris."""
+"""Conversion between files and uris, and times that a source admits."""
 
 from __future__ import annotations
 
 import os
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
-from bioclip_plugin.items.media import path_of, uri_of
+from bioclip_plugin.items.media import MediaItem, path_of, uri_of
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,12 @@ def test_names_that_differ_in_one_raw_byte_and_its_escape_are_two_files(tmp_path
     written.touch()
     assert uri_of(raw) != uri_of(written)
     assert (path_of(uri_of(raw)), path_of(uri_of(written))) == (raw, written)
+
+
+def test_a_time_in_utc_may_be_of_the_neighbouring_day_of_the_stated_one() -> None:
+    item = MediaItem("a.mp4", within=(date(2024, 6, 1), date(2024, 6, 1)))
+    assert item.admits(datetime(2024, 6, 1, 23, 59))
+    assert not item.admits(datetime(2024, 6, 2, 0, 1))
+    assert item.admits(datetime(2024, 6, 2, 0, 1, tzinfo=UTC))
+    assert not item.admits(datetime(2024, 6, 3, 0, 1, tzinfo=UTC))
+    assert not item.admits(datetime(2024, 6, 2, 0, 1, tzinfo=timezone(timedelta(hours=2))))

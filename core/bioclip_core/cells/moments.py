@@ -20,6 +20,7 @@ _LONGEST = 80  # characters of a date with all its words
 _FARTHEST = timedelta(hours=14)
 """The greatest offset of a time zone: 10:00-23:00 is a span of time."""
 _DAY = len("2020-05-30")
+_from_iso = datetime.fromisoformat
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def _programs_moment(text: str) -> datetime | None:
             return None
         text = f"{text[:4]}-{text[5:7]}-{text[8:]}"
     try:
-        moment = datetime.fromisoformat(text)
+        moment = _from_iso(text)
     except ValueError:
         return None
     zone = moment.tzinfo
@@ -174,6 +175,8 @@ _NTH = r"(?:st|nd|rd|th|er|re|º|ª)?"
 _YEAR = r"(?P<year>\d{4}|'?\d{2})"
 _TAIL = r"(?P<tail>(?![\d.]?\d)(?:(?P<joint>T|,? | at |_)(?P<time>[^/]+))?)$"
 _WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,? ", re.IGNORECASE)
+_CTIME = re.compile(r"^([^\W\d_]{3} \d{1,2}) (\d{1,2}:\d{2}(?::\d{2})?)( UTC| GMT)? (\d{4})$")
+"""Jun 1 22:00:00 2024, as programs print a time."""
 _YEAR_FIRST = re.compile(
     rf"(?P<year>\d{{4}}) ?(?P<sign>[-/.:]) ?(?P<month>\d{{1,2}}) ?(?P=sign) ?(?P<day>\d{{1,2}})\.?{_TAIL}"
 )
@@ -199,6 +202,7 @@ def _dated(text: str, order: DateOrder | None) -> Dated | None:
     text = " ".join(text.translate(_HYPHENS).split())
     if weekday := _WEEKDAY.match(text):
         text = text[weekday.end() :]
+    text = _CTIME.sub(r"\1 \4 \2\3", text)
     if not any(letter.isdecimal() for letter in text):
         return None
     for pattern, read in _WAYS:
@@ -289,6 +293,8 @@ def _week(match: re.Match[str], _order: DateOrder | None) -> Dated | None:
 def _interval(match: re.Match[str], _order: DateOrder | None) -> Dated | None:
     """Return the time of an interval in ISO 8601, whose end may lack what its beginning states: 2024-06-01/03."""
     start, end = match.groups()
+    if ":" in end and "-" not in end and (begins := dated_of(start)) and begins.moment is not None:
+        return replace(begins, moment=None) if clock_in(end) is not None else None
     lacking = len(start.partition("T")[0]) - len(end)
     begins = dated_of(start)
     ends = dated_of(start[:lacking] + end) if lacking > 0 and len(end) in (2, 5) else dated_of(end)
