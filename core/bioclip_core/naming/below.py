@@ -39,10 +39,8 @@ class Below:
             rest = rest.replace("×", " × ")
         if "(" in rest and _GLUED_BRACKET.search(rest):
             rest = _GLUED_BRACKET.sub(" ", rest)
-        if "." in rest and _GLUED_RANK.search(rest):
-            rest = _GLUED_RANK.sub(" ", rest)
         if "." in rest and _DOT_INSIDE.search(rest):
-            rest = _GLUED.sub(r"\1. ", rest)
+            rest = _GLUED.sub(r"\1. ", _GLUED_RANK.sub(" ", rest))
         self._words, self._at = rest.split(), 0
         self.genus = self.epithet = self.infraspecific = self.reading = self.doubted = self.below = ""
         self.hybrid_genus = self.hybrid = self._after_rank = self._is_shared = False
@@ -129,7 +127,11 @@ class Below:
         """
         follows = self._word(place + 1)
         if "?" in word and not LOST.search(word):
+            if word == "?" and self._words[place - 1] in ("ex", "&", "et", "in"):
+                return place + 1  # an unknown author
             return self._question(place, word)
+        if word[0] == "*" and not word.strip("*") and self._is_below(place + 1):  # a rank of old floras
+            return self._ranked(place, follows, bare)
         if word in ("×", "x", "X") and not follows[:1].isdigit():
             if not is_inside:
                 self._alternative(place + 1, HYBRID_FORMULA)
@@ -190,7 +192,7 @@ class Below:
         is_lower = name.islower()
         is_capital = rank not in ("f", "m", "v") and name[1:].islower() and LATIN_END.fullmatch(spelled)
         if EPITHET.fullmatch(spelled) and len(spelled) > 1 and (is_lower or is_capital) and (
-            bare not in words.NOT_PLAIN or bare in ("alba", "nova")
+            spelled not in words.NOT_PLAIN
         ):  # fmt: skip
             self.infraspecific, self._after_rank = spelled, True
             return place + 2
@@ -251,8 +253,8 @@ class Below:
                 return
             if latin(self._word(place + 1).strip("?,;.")) == epithet:
                 self.epithet, self.doubt = epithet, "/" if doubt != HYBRID_FORMULA else doubt
-        elif other[:1].islower() and infraspecific:
-            self.epithet, self.doubt = epithet, "/" if doubt != HYBRID_FORMULA else doubt
+        elif other[:1].islower() and infraspecific and doubt != HYBRID_FORMULA:
+            self.epithet, self.doubt = epithet, "/"
 
 
 def _is_lower_name(word: str) -> bool:

@@ -22,6 +22,7 @@ _NUMBERING = re.compile(r"(?:\d{1,6}|[a-z])[.):]\s*(?=[A-Z])|\d{1,6}\s+(?=[A-Z][
 _BINOMIAL = r"[A-Z][a-zë-]+ (?:[×x] ?)?[a-z][a-zäöüëï-]+"
 _NAME_IN_BRACKETS = re.compile(rf"([^()]+?) ?[(\[] ?({_BINOMIAL}(?: [^()]*(?:\([^()]*\)[^()]*)?)?)[)\]]?$")
 _BRACKETED = re.compile(r"[(\[] ?[A-Z][a-zë-]+ [a-z×]")
+_UNPLACED = re.compile(r"[(\[ ]*incertae[ _]?sedis[)\]]*", re.IGNORECASE)
 _BEHIND_DASH = re.compile(rf"([^()\-]+?) - ({_BINOMIAL}(?: .*)?)$")
 _TWO_LATIN = re.compile(r"[A-Z][a-z-]+ [a-z-]+(?:us|um|a|is|ae|i|e|ns|or|es|er|ens|on|os|as|o|[a-z]{3}x)\b")
 _ENGLISH = re.compile(r"[A-Z][a-z-]+ [a-z-]+(?:e|er|or|on|en|o|es)\b")
@@ -100,6 +101,10 @@ def _scientific_half(text: str) -> str:
 def _by_first_word(text: str, doubt: str) -> Opening:
     first, _, rest = text.partition(" ")
     low = first.strip(".,:;?!()").lower()
+    if "ncertae" in text and (placed := _UNPLACED.search(text)) and placed.start():
+        if not text[placed.end() :].strip(" )]"):
+            return Opening(first.rstrip(",:;"), doubt or "sp.")  # "Ascomycota, families incertae sedis"
+        text = f"{text[: placed.start()]} {text[placed.end() :]}"
     kind = FIRST.get(low)
     if kind is None and "/" in low and low.replace("/", "") in ("na", "no"):
         kind = words.NO_NAME

@@ -26,8 +26,11 @@ _LIKE_GENUS = re.compile(r"(?:us|on|ium|ella|opsis)$")
 """Endings of a capitalised word behind a hybrid mark that make it another genus: "Crataegus × Mespilus", not "Quercus x Turneri"."""
 _WEAK = re.compile(r"[a-z]{2,}(?:us|um|is|ae|ns|or|er|ix|ex|os|as|es|on|o|a|i|e)")
 """Endings that do so if an author follows."""
+_NOT_EPITHETS = (
+    words.NOT_PLAIN | words.COMPOUND_FIRST | {pair.partition(" ")[0] for pair in words.COMPOUNDS} | {"nothosp", "nsp"}
+)
 _REMARKS = words.TYPES | words.REMARKS | words.AGGREGATE
-_OF_AUTHORS = words.PARTICLES | {"f", "fil", "l"}
+_OF_AUTHORS = words.PARTICLES | {"f", "fil", "l", "v"}
 _SURNAME = re.compile(r"\(?[A-Z][a-zà-ÿ]|\(?[A-Z][a-z]*\.")
 _AUTHOR = re.compile(r"\(?\[?(?:[^\W\d_a-zß-öø-ÿ]|d'|de |von |van )")
 
@@ -149,6 +152,16 @@ class _Reader(Below):
         """Read one word behind the genus; return True at the epithet, or where it is clear that there is none."""
         at = self._at
         word = self._words[at]
+        if (
+            word.isalpha()
+            and word.islower()
+            and len(word) > 2
+            and word.isascii()
+            and word not in _NOT_EPITHETS
+            and not self._is_shouted
+        ):
+            self.epithet, self._at = word, at + 1  # most epithets
+            return True
         bare = word.strip('.,;:!"').lower()
         if word[0] in "([":
             return self._bracket_behind_genus()
@@ -311,6 +324,8 @@ class _Reader(Below):
             return spelled in ("complex", "virus", "vector", "or", "ou", "prion", "bacterium") and bool(
                 _SURNAME.match(next_word)
             )
+        if self._is_shouted and spelled in words.SURNAMES:
+            return False
         if word[-1] == "." and next_word and not LATIN_END.fullmatch(spelled):
             return False  # "Acer rubr. L."
         return len(spelled) > 1 or bool(next_word[:1].islower())
