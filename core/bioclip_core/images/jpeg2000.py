@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from mmap import mmap
 
@@ -32,6 +32,8 @@ _BYTES_PER_SAMPLE = 4  # of OpenJPEG while it decodes
 
 # Enumerated colour spaces, ISO/IEC 15444-1 and 15444-2.
 _BILEVEL, _CMYK, _SRGB, _GREY, _SYCC, _BILEVEL_2, _ROMM = 0, 12, 16, 17, 18, 15, 21
+_PROFILES = {b"CMYK": 12, b"GRAY": 17, b"Lab ": 14}
+"""Colour spaces by the signature in a profile, apart from RGB."""
 _OTHER_SPACES = {
     1: "YCbCr", 3: "YCbCr", 4: "YCbCr", 9: "PhotoYCC", 11: "CMY", 13: "YCCK", 14: "CIELab", 19: "CIEJab", 20: "e-sRGB",
     22: "YPbPr", 24: "e-sYCC",
@@ -181,16 +183,20 @@ def _of_boxes(data: Buffer) -> _Header:
             f"the file is damaged: its header announces {width:,} × {height:,} pixels and its codestream "
             f"{stream.width:,} × {stream.height:,}"
         )
-    space = None
-    if b"colr" in inner and data[inner[b"colr"][0]] == 1:
-        (space,) = struct.unpack_from(">I", data, inner[b"colr"][0] + 3)
+    space, is_direct = None, True
+    if b"colr" in inner:
+        colour = inner[b"colr"][0]
+        if data[colour] == 1:
+            (space,) = struct.unpack_from(">I", data, colour + 3)
+        elif (signature := bytes(data[colour + 19 : colour + 23])) in _PROFILES:  # Pillow does not read the profile
+            space, is_direct = _PROFILES[signature], signature == b"GRAY"
     palette: tuple[int, ...] = ()
     if b"pclr" in inner and b"cmap" in inner and space not in (_BILEVEL, _BILEVEL_2, _GREY):
         start = inner[b"pclr"][0] + 2
         palette = tuple((size & 0x7F) + 1 for size in data[start + 1 : start + 1 + data[start]])
     stated = None if depth == 255 else (depth & 0x7F) + 1
     found = _Header(width, height, stream.components, space, stated, palette)
-    return _Header(width, height, stream.components, space, stated, palette, _is_direct(data, inner, found))
+    return replace(found, is_direct=is_direct and _is_direct(data, inner, found))
 
 
 def _boxes(data: Buffer, start: int, stop: int) -> Iterator[tuple[bytes, tuple[int, int]]]:

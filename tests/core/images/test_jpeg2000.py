@@ -132,6 +132,18 @@ def test_cmyk_and_a_fifth_component() -> None:
     assert error_of(jp2(codestream([*PLANES, GREY, GREY]), 5), TRUTH) == 0
 
 
+def test_a_profile_says_that_four_components_are_inks() -> None:
+    planes = [*(255 - plane for plane in PLANES), np.zeros_like(GREY)]
+    file = jp2(codestream(planes), 4)
+    profile = b"\x02\x00\x00" + bytes(16) + b"CMYK" + bytes(20)
+    enumerated = box(b"colr", struct.pack(">BBBI", 1, 0, 0, 16))
+    file = file.replace(enumerated, box(b"colr", profile))
+    growth = len(profile) - 7
+    at = file.index(b"jp2h") - 4
+    file = file[:at] + struct.pack(">I", struct.unpack_from(">I", file, at)[0] + growth) + file[at + 4 :]
+    assert error_of(file, TRUTH) <= 1
+
+
 @pytest.mark.parametrize("bits", [8, 12])
 def test_ycbcr_is_converted_at_full_chroma(bits: int) -> None:
     planes = [deep(np.ascontiguousarray(ycbcr(TRUTH)[..., number]), bits) for number in range(3)]
