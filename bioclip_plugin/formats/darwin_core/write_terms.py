@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ _GROUPS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 on them."""
 _NO_WORD = "Occurrence"
 """The word of ``basisOfRecord`` that is true of everything."""
+_ZEROS = re.compile(r"(?<=\d{4}-\d\d)-00$|(?<=\d{4})-00-00$")
+"""Months and days that databases fill with zeros if they are not known."""
 _DECIMALS = 7  # of a degree: a centimetre
 
 
@@ -103,7 +106,7 @@ def _date_terms(item: MediaItem, export: Export) -> dict[str, str]:
         return {"verbatimEventDate": verbatim} if verbatim and item.captured_at is None else {}
     if is_event_date(given):
         return {"eventDate": given, "verbatimEventDate": verbatim}
-    dated = dated_of(given)
+    dated = dated_of(_ZEROS.sub("", given))
     if dated is not None and dated.is_open:  # the listing read it in the order of its column
         day_first, month_first = dated_of(given, "day"), dated_of(given, "month")
         unknown = day_first if dated.has_dots and item.place.month is None else dated

@@ -27,6 +27,7 @@ CREATE TABLE event (number INTEGER PRIMARY KEY, key TEXT UNIQUE, name TEXT, depl
 CREATE TABLE seen (event INTEGER, name TEXT, verdict TEXT, images INTEGER, boxes INTEGER, most INTEGER, probability REAL,
     candidate TEXT, PRIMARY KEY (event, name, verdict)) WITHOUT ROWID;
 """
+_WITHOUT_EVENT = "images belong to no event, and each has a row of its own; a rule such as sequences:gap=60 makes events (rules apply)"
 _CAPTURED_AT, _DEPLOYMENT = MEDIA.index("captured_at"), MEDIA.index("deployment")
 _PLACE = slice(MEDIA.index("latitude"), MEDIA.index("country") + 1)
 
@@ -37,6 +38,8 @@ def event_rows(export: Export, keys: KeyCells) -> Iterator[Cells]:
     reviews = _newest_reviews(export)
     with _Events() as events:
         for stored in export.items((level,)):
+            if not event_of(stored):
+                export.findings.add(_WITHOUT_EVENT, stored.item.uri)
             events.add(
                 stored, all_seen(stored, level, threshold), media_cells(stored, export.options), keys(stored.item)
             )

@@ -12,9 +12,11 @@ from typing import Any
 import pandas
 import pytest
 from darwin_store import EXPORTER, FOX, answered, specimen
+from dwca.read import DwCAReader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bioclip_core.files.whole import zip_folder
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.formats.tables.write import CsvExporter
@@ -54,6 +56,7 @@ def table(path: Path) -> list[Row]:
     ("given_date", "date", "reported"),
     [
         ("[1901]", None, True), ("s.d.", None, True), ("1893-13-45", None, True), ("c. 1890", None, True),
+        ("June 24", None, True), ("1999-03-XX", None, True), ("2009-04-00", "2009-04", False), ("1893-00-00", "1893", False),
         ("12.05.1893", "1893-05-12", False), ("12.V.1893", "1893-05-12", False), ("03/04/1893", "1893", False),
         ("1893-05", "1893-05", False), ("1893/1895", "1893/1895", False),
     ],
@@ -216,3 +219,13 @@ def test_no_cell_refuses_an_archive(rows: list[Row], tmp_path_factory: pytest.Te
     folder = tmp_path_factory.mktemp("archive")
     with Store.open(folder / "results.db") as store:
         archive(store, folder / "a", *(specimen(f"{number}.jpg", row) for number, row in enumerate(rows)))
+
+
+def test_other_readers_read_what_is_kept_verbatim(store: Store, tmp_path: Path) -> None:
+    stated = SHEET | {"eventDate": "[1901]", "countryCode": "Deutschland", "basisOfRecord": "Herbarbeleg"}
+    archive(store, tmp_path / "a", specimen("a.jpg", stated), specimen("b.jpg", SHEET | {"catalogNumber": "B 2"}))
+    zip_folder(tmp_path / "a", tmp_path / "a.zip")
+    with DwCAReader(str(tmp_path / "a.zip")) as reader:
+        rows = [{name.rsplit("/", 1)[-1]: value for name, value in row.data.items() if value} for row in reader]
+    assert [row["catalogNumber"] for row in rows] == ["B 1", "B 2"]
+    assert (rows[0]["verbatimEventDate"], rows[0]["country"]) == ("[1901]", "Deutschland")

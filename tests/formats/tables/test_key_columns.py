@@ -218,6 +218,11 @@ def test_one_row_per_event_has_its_time_and_the_most_individuals(store: Store, t
         "g",
     )
     assert sum(int(row["images"]) for row in found) == 5
+    export = Export(store, run, ExportOptions(per="event"))
+    CsvExporter().write(tmp_path / "out.csv", export)
+    (line,) = export.findings.lines()
+    assert line.startswith("images belong to no event, and each has a row of its own")
+    assert line.endswith("1 (the first: 5.jpg)")
 
 
 def test_a_table_of_ours_is_not_taken_for_one_of_timelapse(store: Store, tmp_path: Path) -> None:
