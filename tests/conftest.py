@@ -28,6 +28,16 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's options file, cache (hashes, temperatures) and a batch system's variables from deciding a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BIOCLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for name in ("BIOCLIP_CONFIG", "WORLD_SIZE", "RANK", "LOCAL_RANK", "HF_HUB_OFFLINE"):
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(params=["fp32", "bf16"])
 def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The default precision of the process, each in turn, whatever the processor multiplies natively."""
