@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC
 from functools import partial
 from pathlib import Path, PurePath
@@ -11,6 +12,7 @@ from pathlib import Path, PurePath
 from bioclip_core.cells import number_of, plain_cells
 from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.findings import Findings
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.naming.ranks import rank_by_name
 from bioclip_core.taxonomy import RANKS
@@ -47,9 +49,7 @@ def labelled_sources(addresses: Sequence[str], options: ListingOptions | None = 
         SourceError: for an address that is not a table, a folder or a store.
     """
     return [
-        LabelledSource(
-            name, "table", partial(table_items, address, name, options or ListingOptions()), path_of(address).parent
-        )
+        LabelledSource(name, "table", _Table(address, name, options or ListingOptions()), path_of(address).parent)
         if kind == "table"
         else LabelledSource(name, "folder", partial(folder_items, address, name), path_of(address), moment_of)
         if kind == "folder"
@@ -105,6 +105,17 @@ def _short_names(addresses: Sequence[str]) -> list[str]:
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
+
+
+class _Table:
+    """The items of a table, which may be read several times; its findings are those of the first time."""
+
+    def __init__(self, address: str, source: str, options: ListingOptions) -> None:
+        self._address, self._source, self._options = address, source, options
+
+    def __call__(self) -> Iterator[LabelledItem | SkippedRow]:
+        options, self._options = self._options, replace(self._options, findings=Findings())
+        return table_items(self._address, self._source, options)
 
 
 def table_items(address: str, source: str, options: ListingOptions) -> Iterator[LabelledItem | SkippedRow]:

@@ -111,7 +111,7 @@ class SecondOpinion:
                 )
         self._columns = {column_name(field): heading for field, heading in columns.items()}
         self._book, self._has_labels = NameBook(lambda _names: (), labels), labels is not None
-        self._taxonomy = taxonomy
+        self._taxonomy, self._option_name = taxonomy, name_column
         self._name_column = self._columns.pop("scientificname", None) if name_column is None else name_column
         self._catalogued: dict[Any, Catalogued] = {}
         self._of_labels = cache(self._find_labels)
@@ -134,7 +134,7 @@ class SecondOpinion:
         known = set(map(column_name, columns))
         for heading in filter(None, (self._name_column, *self._columns.values())):
             if column_name(heading) not in known:
-                option = "--name-column" if heading == self._name_column else "--column"
+                option = "--name-column" if heading == self._option_name else "--column"
                 raise DataError(
                     f"{option} {heading}: no image of run {run.id} has a value in this column; "
                     f"their columns are {_listed(columns)}"

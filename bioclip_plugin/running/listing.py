@@ -95,6 +95,11 @@ class Listing:
                     yield item
             if is_empty:
                 self._options.findings.add(EMPTY, uri_of(address))
+        has_table = any(getattr(source, "reads_tables", False) for _, source in self._sources)
+        if (self._options.column or self._options.encoding) and not has_table:
+            self._options.findings.add(
+                "options of tables (--column, --encoding) have no effect, since no input is a table"
+            )
         for old in unused_prefixes(self._options):
             self._options.findings.add("beginnings in --replace-prefix do not fit any file name", old)
 

@@ -32,6 +32,8 @@ class AddaxAISource:
     """
 
     name = "AddaxAI table"
+    reads_tables = True
+    """True if the options of tables apply."""
 
     def takes(self, address: str) -> bool:
         return table_at(address)[0] is not None

@@ -23,6 +23,8 @@ class TableSource:
     """
 
     name = "table (.csv, .tsv, .xlsx, .parquet)"
+    reads_tables = True
+    """True if the options of tables apply."""
 
     def takes(self, address: str) -> bool:
         path, sheet = sheet_of(path_of(address))

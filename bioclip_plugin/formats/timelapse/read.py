@@ -35,6 +35,8 @@ class TimelapseSource:
     """
 
     name = "Timelapse table"
+    reads_tables = True
+    """True if the options of tables apply."""
 
     def takes(self, address: str) -> bool:
         return is_timelapse(headings_of(address, NEEDED))

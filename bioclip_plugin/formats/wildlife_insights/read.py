@@ -64,6 +64,8 @@ class WildlifeInsightsSource:
     """
 
     name = "Wildlife Insights images"
+    reads_tables = True
+    """True if the options of tables apply."""
 
     def takes(self, address: str) -> bool:
         path = path_of(address)

@@ -101,7 +101,9 @@ def _fit(lines: Sequence[str], separator: str) -> tuple[bool, float, int]:
     """Return how well a separator fits: several columns, the share of rows with the header's number of cells, columns."""
     counts = [len(split_line(line, separator)) for line in lines] or [1]
     columns, rows = counts[0], counts[1:]
-    # A row may lack its last cells, and a line of a quoted cell has fewer.
-    points = sum(1.0 if count == columns else 0.5 if 1 < count < columns else 0.0 for count in rows)
+    # A row may lack its last cells or have surplus ones, and a line of a quoted cell has fewer.
+    points = sum(
+        1.0 if count == columns else 0.5 if 1 < count < columns else 0.25 * (count > columns) for count in rows
+    )
     share = points / len(rows) if rows else 1.0
     return columns > 1 and share > 0.1, round(share, 1), columns
