@@ -23,6 +23,7 @@ from bioclip_plugin.items.folders import (
     without_camera_folders,
 )
 from bioclip_plugin.items.media import MediaItem
+from bioclip_plugin.items.stream_clocks import StreamClocks
 from bioclip_plugin.items.time_zones import clock_doubt, in_zone, is_named_zone, zone_of
 
 _REMEMBERED = 4096
@@ -89,7 +90,7 @@ class Deployments:
             self._folder = folder.parts if self._folder is None else shared_beginning(self._folder, folder.parts)
         place, names = without_camera_folders(folder.parts), card_names(folder.parts)
         self._serials.setdefault(hash(place), "")
-        if names - self._cards.setdefault(hash(place), names) and len(self._several_cards) < _SHOWN:
+        if names and names - self._cards.setdefault(hash(place), names) and len(self._several_cards) < _SHOWN:
             self._several_cards[shown(place)] = shown(folder.parts)
         return hash(place)
 
@@ -206,29 +207,14 @@ class Deployments:
         if not (self.table or self._pattern or self._has_videos or has_several or has_doubts):
             return  # nothing can be found, and a run may have many images
         seen: set[int] = set()
-        clocks: dict[int, tuple[str, str]] = {}  # by stream: an image without an offset, and a video in UTC
-        videos: dict[int, int] = {}
+        clocks = StreamClocks(assumed)
         for item in self._listed():
             member = self.of(item)
             if member.row:
                 seen.add(member.row.line)
             self._report(item, member, findings, zone)
-            if item.captured_at is None or not member.group:
-                continue
-            key = hash(member.group)
-            local, video = clocks.get(key, ("", ""))
-            if _is_local(item.captured_at, assumed):
-                clocks[key] = (local or item.uri, video)
-            elif "video_seconds" in item.metadata and not item.captured_at.utcoffset() and not item.frame:
-                clocks[key], videos[key] = (local, video or item.uri), videos.get(key, 0) + 1
-        for key, (local, video) in clocks.items():
-            if local and video:
-                findings.add(
-                    "videos were read as UTC, and images of the same deployment have times without an offset; if the videos have "
-                    "the camera's local time, classify with --video-clock local",
-                    f"{video}, beside {local}",
-                    videos[key],
-                )
+            clocks.add(item, member)
+        clocks.report(findings)
         for row in self.table.rows if self.table else ():
             if row.line not in seen:
                 findings.add(f"rows of {self.table.shown} are without images", f"line {row.line}: {row.name}")  # type: ignore[union-attr]
@@ -265,14 +251,6 @@ def _changed(item: MediaItem, **changes: object) -> MediaItem:
     for name in _FIELDS:
         object.__setattr__(new, name, changes[name] if name in changes else getattr(item, name))
     return new
-
-
-def _is_local(moment: datetime, assumed: str | None) -> bool:
-    """True for a time without an offset, also if the run put it into a zone other than UTC."""
-    if moment.tzinfo is None or assumed is None:
-        return moment.tzinfo is None
-    offset = moment.utcoffset()
-    return bool(offset) and in_zone(moment.replace(tzinfo=None), assumed).utcoffset() == offset
 
 
 def _dated(item: MediaItem, moment: datetime, row: DeploymentRow) -> str:

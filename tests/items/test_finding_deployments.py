@@ -402,6 +402,7 @@ def test_images_of_two_places_are_never_in_one_deployment(
 
 
 def test_places_that_are_called_like_folders_of_cameras_are_reported_and_can_be_named(tmp_path: Path) -> None:
+    assert not reported(finder([item("s/a.jpg"), item("s/100MEDIA/b.jpg"), item("s/101MEDIA/c.jpg")], ["s"]))
     items = [item("s/101CREEK/a.jpg"), item("s/102RIVER/b.jpg")]
     (line,) = reported(finder(items, ["s"]))
     assert "taken for one camera" in line
