@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -97,11 +98,13 @@ MANY = settings(max_examples=150, deadline=None)
 
 
 @MANY
-@given(GENUS, EPITHET, AUTHORITY, REMARK, st.sampled_from([" ", "  ", "\t", "\u00a0", "_"]))
-def test_authors_remarks_and_blanks_do_not_change_a_name(
-    genus: str, epithet: str, authority: str, remark: str, blank: str
+@given(
+    GENUS, EPITHET, AUTHORITY, REMARK, st.sampled_from([" ", "  ", "\t", "\u00a0", "_"]), st.sampled_from([str, str.upper, str.lower])
+)  # fmt: skip
+def test_authors_in_any_case_remarks_and_blanks_do_not_change_a_name(
+    genus: str, epithet: str, authority: str, remark: str, blank: str, case: Callable[[str], str]
 ) -> None:
-    written = " ".join(filter(None, (f"{genus}{blank}{epithet}", authority, remark)))
+    written = " ".join(filter(None, (f"{genus}{blank}{epithet}", case(authority), remark)))
     assert reading(parse_name(written)) == [genus, epithet, "", "", ""]
     assert reading(parse_name(f" <i>{genus} {epithet}</i> {authority} {remark} ")) == [genus, epithet, "", "", ""]
 

@@ -18,6 +18,7 @@ _GLUED = re.compile(
 )
 _GLUED_BRACKET = re.compile(r"(?<=[a-z.])(?=\([A-Z])|(?<=\))(?=[^\W\d_])")  # "alba(Smith)Jones"
 _GLUED_RANK = re.compile(r"(?<=[a-zA-Z]\.)(?=(?:var|subsp|ssp|subvar|convar|forma)\.)")  # "L.var. alba"
+_YEAR = re.compile(r"[(\[]?1[5-9]\d\d\b|[(\[]?20\d\d\b")
 _DOT_INSIDE = re.compile(r"[a-zA-Z]\.[^\s,.)]")
 _SHOUTED_END = re.compile(r"(?:us|um|a|is|ae|i|ns|or)$")
 
@@ -103,6 +104,11 @@ class Below:
             return False
         if follows and self._is_third(follows, place + 1):
             return False  # four words: nobody knows which
+        after = self._word(place + 2)
+        if _YEAR.match(follows) or follows in ("&", "in", "ex", "et", "and", "apud"):
+            return False  # "linnaeus, 1758"
+        if follows in words.PARTICLES and after.islower():
+            return False
         self.infraspecific = latin(word.rstrip(".,;"))
         return True
 

@@ -90,7 +90,7 @@ def _scientific_half(text: str) -> str:
         found = _BEHIND_DASH.fullmatch(text)
     else:
         return text
-    if found is None:
+    if found is None or str(found[2]).split()[1].rstrip(".,;") in words.NOT_PLAIN:
         return text
     is_english = not _TWO_LATIN.match(found[1]) or (_ENGLISH.match(found[1]) and not _STRONG_LATIN.match(found[1]))
     if not is_english or (_TWO_LATIN.match(found[1]) and not _STRONG_LATIN.match(found[2])):

@@ -132,13 +132,15 @@ class _Reader(Below):
             if bare in words.CUT and word[0].islower():
                 break
             if word in ("×", "x", "X"):
-                self._other_parent(self._word(place + 1))
+                self._other_parent("" if self.reading else self._word(place + 1))
             elif "?" in word and not LOST.search(word):
                 self.doubt = "?"
             elif word[0].islower() and bare in words.DOUBT:
                 self.doubt = words.DOUBT[bare]
             elif word[0].islower() and bare in ("sp", "spp", "spec", "indet"):
                 self.doubt = "sp."
+            elif (word[0].islower() and bare in words.OR) or word == "/":
+                self.doubt = "or" if word != "/" else word
             if self.doubt:
                 break
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from bioclip_core.findings import Findings
+from bioclip_core.names import PLACEHOLDER
 from bioclip_training.catalog.names import Label
 
 _KINDS = (
@@ -42,7 +43,7 @@ def count_label(findings: Findings, label: Label, place: str) -> None:
         place: of the row, for the first example of a dropped one: "row 4 of list.csv".
     """
     if label.taxon.rank is None:
-        reason = f"{label.verbatim!r}: {label.unread or 'no name'}" if label.verbatim else "no name in any column"
+        reason = f"{label.verbatim!r}: {label.unread or PLACEHOLDER}" if label.verbatim else "no name in any column"
         findings.add("rows without a usable name are dropped", f"{place}, {reason}")
         return
     for kind in kinds_of(label.changes):
