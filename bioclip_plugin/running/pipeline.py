@@ -16,7 +16,7 @@ from PIL import Image
 
 from bioclip_core.errors import ImageError, UsageError
 from bioclip_core.findings import Findings
-from bioclip_core.images.decoding import decode_regions, prepare
+from bioclip_core.images.decoding import decode_regions, prepare, right_pixels
 from bioclip_core.images.readers import content_key
 from bioclip_plugin.items.answers import Answer, Failure
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Unlisted, place_of
@@ -217,7 +217,7 @@ class Pipeline:
         preprocessing = self._engine.model.preprocessing
         boxes = [work.decoded_box for work in task.classified]
         try:
-            image = task.item.image or self._opened(task.item)
+            image = right_pixels(task.item.image) if task.item.image is not None else self._opened(task.item)
             if image is not None:
                 content = image.tobytes()
                 sha256 = hashlib.sha256(f"{image.mode}{image.size}".encode() + content).hexdigest()

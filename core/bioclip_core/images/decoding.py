@@ -6,24 +6,25 @@ import io
 import os
 import stat
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from bioclip_core.errors import BioclipError, ImageError
+from bioclip_core.errors import ImageError
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.images.colours import resizable, rgb
-from bioclip_core.images.crops import Box, Deferred, Picture, checked, padded, resized, upright
+from bioclip_core.images.crops import Box, Deferred, Picture, checked, padded, resized, turned_upright, upright
 from bioclip_core.images.jpeg2000 import is_jpeg2000, opened_jpeg2000
 from bioclip_core.images.pillow_files import TiffFile, opened
+from bioclip_core.images.readers import reopened
+from bioclip_core.images.reasons import reasons
 from bioclip_core.images.tiff import is_tiff, opened_tiff
-from bioclip_core.images.unsupported import unsupported_kind
 from bioclip_core.preprocessing import Preprocessing
 
 MAX_FILE_BYTES = 2 * 1024**3
@@ -123,6 +124,7 @@ def prepare(image: Image.Image, boxes: Sequence[Box | None], preprocessing: Prep
     """
     wanted = [checked(box) for box in boxes]
     with reasons(b""):
+        image = right_pixels(image)
         orientation = _orientation(image)
         image.load()
         if image.mode not in ("P", "PA") and "transparency" in image.info:
@@ -130,6 +132,23 @@ def prepare(image: Image.Image, boxes: Sequence[Box | None], preprocessing: Prep
             del image.info["transparency"]
         picture = Picture(image, image.width, image.height, orientation)
         return _crops(picture, wanted, preprocessing, image.info.get("icc_profile"))
+
+
+def right_pixels(image: Image.Image) -> Image.Image:
+    """Return an image as it is, or upright as our own reader decodes it, if Pillow opened its file and would misread it.
+
+    Raises:
+        ImageError: if it is of a kind that cannot be read.
+    """
+    with reasons(b""):
+        deferred = reopened(image)
+        if deferred is None:
+            return image
+        size = (deferred.width, deferred.height)
+        _check_budget(size, size[0] * size[1], MAX_DECODED_PIXELS)
+        decoded = turned_upright(deferred.load(BYTES_PER_PIXEL * MAX_DECODED_PIXELS), deferred.orientation)
+        decoded.info = {"icc_profile": deferred.profile} if deferred.profile else {}
+        return decoded
 
 
 def upright_size(data: bytes, *, frame: int = 0) -> tuple[int, int]:
@@ -294,34 +313,3 @@ def orientation_of(exif: bytes) -> int:
             if tag == 0x0112:
                 return int(value) if 1 <= value <= 8 else 1
     return 1
-
-
-# -- reasons -----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def reasons(data: bytes) -> Iterator[None]:
-    """Turn any exception of a decoder into an ImageError with a readable reason; NumPy's warnings are switched off."""
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    except BioclipError:
-        raise
-    except UnidentifiedImageError:
-        if kind := unsupported_kind(data):
-            raise ImageError(f"not supported: {kind}", stage="open") from None
-        start = data[:16]
-        is_text = start.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in start)
-        shown = f'the text "{" ".join(start.decode().split())}"' if is_text else f"the bytes {start[:8].hex(' ')}"
-        raise ImageError(f"not an image that can be read (starts with {shown})") from None
-    except MemoryError as error:
-        raise ImageError("there is not enough memory to decode it") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"it is larger than this kind of file may be: {error}") from error
-    except Exception as error:  # damaged files make Pillow's readers raise nearly anything
-        if kind := unsupported_kind(data):
-            raise ImageError(f"not supported: {kind}", stage="open") from error
-        text = str(error).strip() or type(error).__name__
-        if isinstance(error, EOFError) or "truncated" in text.lower() or "eof" in text.lower().split():
-            raise ImageError(f"the file is truncated: its data end before the image does ({text})") from error
-        raise ImageError(f"the file is damaged: {text}") from error

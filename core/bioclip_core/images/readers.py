@@ -11,9 +11,12 @@ import mmap
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from PIL import Image
+
 from bioclip_core.errors import ImageError
-from bioclip_core.images.jpeg2000 import is_jpeg2000, is_misread_by_pillow
-from bioclip_core.images.tiff import is_read_right_by_pillow, is_tiff
+from bioclip_core.images.crops import Deferred
+from bioclip_core.images.jpeg2000 import is_jpeg2000, is_misread_by_pillow, opened_jpeg2000
+from bioclip_core.images.tiff import is_read_right_by_pillow, is_tiff, opened_tiff
 from bioclip_core.images.tiff_header import layout_at
 
 SUFFIXES = frozenset(".tif .tiff .jp2 .j2k .j2c .jpc .jpf .jpx".split())
@@ -57,3 +60,24 @@ def is_file_read_by_us(path: Path, frame: int = 0) -> bool:
             return is_read_by_us(data, frame)
     except (OSError, ValueError):
         return False
+
+
+def reopened(image: Image.Image) -> Deferred | None:
+    """Return an image that Pillow opened but has not decoded as our own reader decodes it; None if Pillow reads it right.
+
+    Raises:
+        ImageError: if it is of a kind that cannot be read.
+    """
+    file = getattr(image, "fp", None)
+    if image.format not in ("TIFF", "JPEG2000") or file is None or not getattr(image, "tile", None):
+        return None
+    place = file.tell()
+    try:
+        file.seek(0)
+        data = file.read()
+    finally:
+        file.seek(place)
+    if not is_read_by_us(data, image.tell()):
+        return None
+    found = opened_tiff(io.BytesIO(data), image.tell()) if image.format == "TIFF" else opened_jpeg2000(data)
+    return found if isinstance(found, Deferred) else None
