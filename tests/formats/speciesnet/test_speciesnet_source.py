@@ -306,8 +306,11 @@ def test_a_duplicate_file_counts_once() -> None:
 def test_paths_that_leave_the_folder_are_refused_with_the_options_that_help(name: str) -> None:
     ((uri, reason),) = unlisted(prediction(name))
     assert uri == "predictions.json#predictions[0]"
-    assert "--base-folder" in reason
-    assert "--allow-outside" in reason
+    if name.startswith("C:"):  # no folder here is named like a drive of another machine
+        assert "--replace-prefix" in reason
+    else:
+        assert "--base-folder" in reason
+        assert "--allow-outside" in reason
 
 
 def test_absolute_paths_inside_the_base_folder_are_taken_and_others_if_allowed(tmp_path: Path) -> None:
