@@ -11,7 +11,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import IO
 
-from bioclip_core.errors import BioclipError
+from bioclip_core.errors import BioclipError, DataError
 from bioclip_core.files.near_names import near_hint
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
@@ -155,8 +155,8 @@ class _Folders:
     def _relative_name(self, uri: str) -> str:
         try:
             return self._relative(uri)
-        except OutsideFolder:
-            return uri
+        except (OutsideFolder, DataError):
+            return uri  # a name of its own all the same
 
 
 def _relative_names(export: Export) -> RelativeNames:

@@ -40,9 +40,7 @@ def event_rows(export: Export, keys: KeyCells) -> Iterator[Cells]:
         for stored in export.items((level,)):
             if not event_of(stored):
                 export.findings.add(_WITHOUT_EVENT, stored.item.uri)
-            events.add(
-                stored, all_seen(stored, level, threshold), media_cells(stored, export.options), keys(stored.item)
-            )
+            events.add(stored, all_seen(stored, level, threshold), media_cells(stored, export.options), keys(stored))
         yield from events.rows(reviews)
 
 

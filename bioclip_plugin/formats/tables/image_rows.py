@@ -27,7 +27,7 @@ def image_rows(export: Export, keys: KeyCells) -> Iterator[Cells]:
             (best.verdict or None) if best else None, *best_cells(best.candidate if best else None),
             len(stored.regions), individuals_of(best, counts), shown(counts), event_of(stored), " ".join(flags) or None,
             *((failure.stage, failure.reason) if failure else (None, None)),
-            *review_cells(_newest(reviews)), *keys(item),
+            *review_cells(_newest(reviews)), *keys(stored),
         )  # fmt: skip
 
 

@@ -10,13 +10,15 @@ from functools import lru_cache
 from typing import Any
 
 from bioclip_core.cells import column_name
-from bioclip_core.errors import DataError, UsageError
+from bioclip_core.errors import DataError
 from bioclip_plugin.contracts.export import Export
+from bioclip_plugin.formats.shared.detections import is_file
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, OutsideFolder, RelativeNames
 from bioclip_plugin.formats.shared.stated_values import fields_in
 from bioclip_plugin.formats.tables.columns import KEY_COLUMNS, OWN_COLUMNS, Cells
 from bioclip_plugin.formats.tables.read_reviews import READ_COLUMNS
 from bioclip_plugin.items.media import MediaItem
+from bioclip_plugin.store.records import StoredItem
 
 PREFIX = "source_"
 """Beginning of a kept column that would otherwise have the name of one of our columns, or of one that reviews are read from."""
@@ -44,18 +46,31 @@ class KeyCells:
         """Find the kept columns.
 
         Raises:
-            UsageError: for a kept column that no item has, with those that there are.
+            DataError: for a kept column that no item has, with those that there are.
         """
+        self._findings = export.findings
         self._kept = kept_columns(export) if export.options.keep_columns else ()
         self._names = _names(export)
         self.columns = (*KEY_COLUMNS, *map(heading_of, self._kept))
 
-    def __call__(self, item: MediaItem) -> Cells:
+    def __call__(self, stored: StoredItem) -> Cells:
+        item = stored.item
         keys = _keys(item.metadata) if item.metadata else _NO_KEYS
-        if self._names is not None and keys[_FILE] is None:
-            folder, name = _folder_and_name(item.uri, self._names)
+        if self._names is not None and keys[_FILE] is None and is_file(stored):
+            folder, name = self._folder_and_name(item.uri, self._names)
             keys = (*keys[:_RELATIVE_PATH], folder, name)
         return (*keys, *[text_of(value_of(item, name)) for name in self._kept]) if self._kept else keys
+
+    def _folder_and_name(self, uri: str, names: RelativeNames) -> tuple[str | None, str | None]:
+        try:
+            name = names(uri)
+        except (OutsideFolder, DataError):
+            self._findings.add("images are not in the base folder; their RelativePath and File are empty", uri)
+            return None, None
+        if "://" in name:
+            return None, None
+        folder, _, file = name.encode("utf-8", "replace").decode().rpartition("/")
+        return folder.replace("/", "\\"), file  # as Timelapse writes folders
 
 
 def _names(export: Export) -> RelativeNames | None:
@@ -66,17 +81,6 @@ def _names(export: Export) -> RelativeNames | None:
     if options.per != "image":
         return None
     return CommonFolder(item.uri for item in export.store.listed_items(export.run)).names()
-
-
-def _folder_and_name(uri: str, names: RelativeNames) -> tuple[str | None, str | None]:
-    try:
-        name = names(uri)
-    except (OutsideFolder, UsageError):
-        return None, None
-    if "://" in name:
-        return None, None
-    folder, _, file = name.encode("utf-8", "replace").decode().rpartition("/")
-    return folder.replace("/", "\\"), file  # as Timelapse writes folders
 
 
 def _keys(metadata: Mapping[str, Any]) -> Cells:
@@ -152,7 +156,7 @@ def kept_columns(export: Export, has_keys: bool = True) -> tuple[str, ...]:
         has_keys: True for a table, which has the keys anyway: they are left out here.
 
     Raises:
-        UsageError: for a name that no item has.
+        DataError: for a name that no item has.
     """
     given, known = export.options.keep_columns, frozenset(KEY_COLUMNS if has_keys else ())
     if any(name.strip().casefold() in _ALL for name in given):

@@ -32,7 +32,7 @@ def layout_of(export: Export) -> Layout:
     """Return the table that an export asks for.
 
     Raises:
-        UsageError: for a kept column that no item has.
+        DataError: for a kept column that no item has.
     """
     keys, per = KeyCells(export), export.options.per
     return Layout((*COLUMNS_OF[per], *keys.columns), _ROWS[per](export, keys))

@@ -30,7 +30,7 @@ def region_rows(export: Export, keys: KeyCells) -> Iterator[Cells]:
     """Yield the rows of the selected items."""
     level, options = asked_level(export.run), export.options
     for stored, reviews in export.reviewed_items((level,)):
-        media, known = media_cells(stored, options), keys(stored.item)
+        media, known = media_cells(stored, options), keys(stored)
         if stored.failure is not None or not stored.regions:
             yield (*_row_without_answer(stored, reviews, media), *known)
         else:

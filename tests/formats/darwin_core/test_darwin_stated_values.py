@@ -12,7 +12,6 @@ from typing import Any
 import pandas
 import pytest
 from darwin_store import EXPORTER, FOX, answered, specimen
-from dwca.read import DwCAReader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -222,6 +221,8 @@ def test_no_cell_refuses_an_archive(rows: list[Row], tmp_path_factory: pytest.Te
 
 
 def test_other_readers_read_what_is_kept_verbatim(store: Store, tmp_path: Path) -> None:
+    from dwca.read import DwCAReader  # slow to import
+
     stated = SHEET | {"eventDate": "[1901]", "countryCode": "Deutschland", "basisOfRecord": "Herbarbeleg"}
     archive(store, tmp_path / "a", specimen("a.jpg", stated), specimen("b.jpg", SHEET | {"catalogNumber": "B 2"}))
     zip_folder(tmp_path / "a", tmp_path / "a.zip")

@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from bioclip_core.classify import Candidate
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
@@ -147,7 +147,7 @@ def test_all_columns_of_all_images_are_kept_with_nested_ones(store: Store, tmp_p
 
 def test_a_column_that_no_image_has_is_refused_with_those_there_are(store: Store, tmp_path: Path) -> None:
     run = one(store, metadata=SHEET)
-    with pytest.raises(UsageError, match=r"'raum': no image of this run has such a column; there are: .*room"):
+    with pytest.raises(DataError, match=r"'raum': no image of this run has such a column; there are: .*room"):
         rows(store, run, tmp_path / "out.csv", keep_columns=("raum,room",))
 
 
@@ -185,6 +185,17 @@ def test_timelapse_finds_images_below_the_given_folder(store: Store, tmp_path: P
     run = one(store, uri="p/site 1/cam1/a.jpg")
     (row,) = rows(store, run, tmp_path / "out.csv", base_folder=Path("p"))
     assert (row["RelativePath"], row["File"]) == ("site 1\\cam1", "a.jpg")
+
+
+def test_an_image_outside_the_given_folder_is_reported(store: Store, tmp_path: Path) -> None:
+    run = run_of(
+        store, (MediaItem("p/a.jpg", regions=BOXES[:1]), (LYNX,)), (MediaItem("q/b.jpg", regions=BOXES[:1]), (LYNX,))
+    )
+    export = Export(store, run, ExportOptions(base_folder=Path("p"), per="image"))
+    CsvExporter().write(tmp_path / "out.csv", export)
+    assert list(export.findings.lines()) == [
+        "images are not in the base folder; their RelativePath and File are empty: 1 (the first: q/b.jpg)"
+    ]
 
 
 def test_one_row_per_event_has_its_time_and_the_most_individuals(store: Store, tmp_path: Path) -> None:
