@@ -275,11 +275,11 @@ def test_a_picture_that_a_host_opened_with_pillow_is_read_right_and_not_changed(
     manager: BioclipPluginManager, tmp_path: Path
 ) -> None:
     red = np.zeros((3, 16, 20), np.uint16)
-    red[0] = 65535
+    red[0], red[1] = 0xFF00, 0x00FF  # bytes of which every second one is another colour
     tifffile.imwrite(tmp_path / "a.tif", red, photometric="rgb", planarconfig="separate", metadata=None)
     with session(manager) as s, Image.open(tmp_path / "a.tif") as image:
         assert names([s.classify(image)]) == ["a red fish"]
-        assert not (np.asarray(image) == (255, 0, 0)).all()  # Pillow's own reading
+        assert np.asarray(image)[..., 0].mean() < 200  # Pillow's own reading
 
 
 def test_results_of_a_file_that_an_earlier_version_misread_are_made_again_and_no_others(
