@@ -29,7 +29,7 @@ def make(output: Path, recipe: DemoRecipe, *, work: Path, images: int, threads: 
         BioclipError: if the training cannot continue.
     """
     # Threads that wait by spinning make each other ten times slower when other programs use the cores too.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # in capitals it is unknown in a Turkish locale
     import torch
 
     from bioclip_training.demo_checkpoint.evaluation import measure
