@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from bioclip_core.cells import column_name
 from bioclip_core.tables.quotes import split_line
 
 LOOK_AT = 65_536
@@ -23,6 +24,7 @@ _MARKS = (  # UTF-32 first, whose mark begins like the one of UTF-16
 )
 _STATED = re.compile(r'"?sep=(.)"?[,;\t|]*', re.IGNORECASE | re.ASCII)
 _LINES_COMPARED = 50
+_TITLE_LINES = 20
 _WIDE_SHARE = 0.8  # share of a file's characters that have a zero byte, in UTF-16 without a mark
 
 
@@ -35,7 +37,9 @@ class Dialect:
     lines: Sequence[str]
     """The lines of the beginning, from the header on; the last one may be cut off."""
     lines_before: int = 0
-    """Lines before the header: Excel's ``sep=;``, and blank ones."""
+    """Lines before the header: Excel's ``sep=;``, a title, and blank ones."""
+    title_lines: int = 0
+    """Lines among them that hold a title or remarks."""
     is_binary: bool = False
     """True for a file that is not text."""
 
@@ -45,7 +49,7 @@ class Dialect:
         return "replace" if self.encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
 
 
-def dialect_of(start: bytes, encoding: str | None = None, suffix: str = "") -> Dialect:
+def dialect_of(start: bytes, encoding: str | None = None, suffix: str = "", needed: Container[str] = ()) -> Dialect:
     """Return the dialect of a text table.
 
     The separator is the one that gives the most rows the number of cells that the header has, and more than one cell.
@@ -54,6 +58,7 @@ def dialect_of(start: bytes, encoding: str | None = None, suffix: str = "") -> D
         start: the beginning of the file, ``LOOK_AT`` bytes of it.
         encoding: the encoding, if the user states it.
         suffix: the end of the file's name, which decides between separators that fit equally well.
+        needed: comparable names of headings; a line with one of them is the header, below a title.
     """
     encoding = _encoding_of(start, encoding)
     errors = "replace" if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
@@ -64,11 +69,26 @@ def dialect_of(start: bytes, encoding: str | None = None, suffix: str = "") -> D
     if len(lines) > before and (stated := _STATED.fullmatch(lines[before].rstrip("\r\n"))):
         separator = stated[1]
         before = next((number for number, line in enumerate(lines) if number > before and line.strip()), len(lines))
-    lines = lines[before:]
+    title = 0 if separator else _lines_of_title(lines[before:], needed)
+    lines, before = lines[before + title :], before + title
     is_binary = "\0" in (lines[0] if lines else "") or text.count("\0") > len(text) // 4
     if not separator:
         separator = "," if is_binary else _separator_of(lines, suffix)
-    return Dialect(encoding, separator, lines, before, is_binary)
+    return Dialect(encoding, separator, lines, before, title, is_binary)
+
+
+def _lines_of_title(lines: Sequence[str], needed: Container[str]) -> int:
+    """Return the number of lines above the one with a needed heading, if these have fewer cells; else 0."""
+    for number, line in enumerate(lines[:_TITLE_LINES]):
+        for separator in SEPARATORS:
+            if any(column_name(cell) in needed for cell in split_line(line, separator)):
+                width = _filled(line, separator)
+                return number if all(_filled(above, separator) < width for above in lines[:number]) else 0
+    return 0
+
+
+def _filled(line: str, separator: str) -> int:
+    return sum(bool(cell.strip()) for cell in split_line(line, separator))
 
 
 def _encoding_of(start: bytes, stated: str | None) -> str:

@@ -12,8 +12,8 @@ from bioclip_core.findings import Findings
 from bioclip_core.tables.dialect import LOOK_AT
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.parquet import PARQUET, open_parquet
-from bioclip_core.tables.rows import NOT_UTF_8, Table, TableRow, shown_path
-from bioclip_core.tables.sheets import ABOVE, MERGED, OLE, OTHER_SHEETS, ZIP, open_sheet, sheet_of, spreadsheet_kind
+from bioclip_core.tables.rows import ABOVE, NOT_UTF_8, Table, TableRow, shown_path
+from bioclip_core.tables.sheets import MERGED, OLE, OTHER_SHEETS, ZIP, open_sheet, sheet_of, spreadsheet_kind
 from bioclip_core.tables.text import BLANK, NO_HEADING, SHORT, STRAY, open_text, plain_lines
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".parquet", ".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"})
@@ -54,7 +54,7 @@ def open_table(
     if not start.strip():
         raise SourceError(f"the table {name} is empty")
     _refuse_archive(file, start, name)
-    table = open_text(file, start, name, options, findings, fields)
+    table = open_text(file, start, name, options, findings, fields, needed)
     if table is None:
         raise SourceError(f"{name} is not a text file: give a CSV, TSV, Excel (.xlsx) or Parquet file")
     return table

@@ -13,6 +13,7 @@ from bioclip_core.errors import DataError, UsageError
 from bioclip_core.findings import Findings
 
 NOT_UTF_8 = "cells are not UTF-8 and are read as Windows-1252; --encoding states another encoding"
+ABOVE = "rows above the header are not read"
 TableKind = Literal["text", "excel", "parquet"]
 
 

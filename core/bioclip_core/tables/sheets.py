@@ -17,7 +17,7 @@ from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.tables.options import TableOptions
-from bioclip_core.tables.rows import Headings, RowFindings, Table, TableRow
+from bioclip_core.tables.rows import ABOVE, Headings, RowFindings, Table, TableRow
 
 SpreadsheetKind = Literal["xlsx", "xls", "ods", "numbers", "xlsb"]
 
@@ -39,7 +39,6 @@ _FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
 MERGED = "cells are merged; each row of a merged range gets its value"
 FORMULA = "cells have a formula without a computed value and are read as empty; open the workbook in Excel and save it"
 ERROR = "cells hold an error of the spreadsheet and are read as empty"
-ABOVE = "rows above the header are not read"
 NO_HEADING = "cells are in a column without a heading; they are kept as 'column N'"
 OTHER_SHEETS = "sheets of a workbook are not read; FILE.xlsx#SHEET names one"
 
@@ -148,13 +147,14 @@ def _known(cells: Sequence[Any], wanted: set[str]) -> bool:
 
 def _header_place(rows: _Rows, wanted: set[str]) -> int:
     """Return the place of the header: a row with a needed heading, else the first whose cells are texts and not a title."""
+    filled = [sum(cell is not None for cell in cells) for _, cells in rows]
     for place, (_, cells) in enumerate(rows):
-        if _known(cells, wanted):
+        if _known(cells, wanted) and all(count < filled[place] for count in filled[:place]):
             return place
-    widest = max(sum(cell is not None for cell in cells) for _, cells in rows)
+    widest = max(filled)
     for place, (_, cells) in enumerate(rows):
-        filled = [cell for cell in cells if cell is not None]
-        if len(filled) * 2 > widest and all(isinstance(cell, str) for cell in filled):
+        texts = [cell for cell in cells if cell is not None]
+        if len(texts) * 2 > widest and all(isinstance(cell, str) for cell in texts):
             return place
     return 0
 

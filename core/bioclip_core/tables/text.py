@@ -6,14 +6,14 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bioclip_core.cells import UNDECODED, latin_1
+from bioclip_core.cells import UNDECODED, column_name, latin_1
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.tables.dialect import Dialect, dialect_of
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.profile import Profile
 from bioclip_core.tables.quotes import LINE_CHARACTERS, Record, Records, split_line
-from bioclip_core.tables.rows import NOT_UTF_8, Headings, RowFindings, Table, TableRow
+from bioclip_core.tables.rows import ABOVE, NOT_UTF_8, Headings, RowFindings, Table, TableRow
 
 _PROFILED_ROWS = 50
 
@@ -27,7 +27,13 @@ BAD_CHARACTERS = "cells hold bytes that are not of the table's encoding, shown a
 
 
 def open_text(
-    path: Path, start: bytes, name: str, options: TableOptions, findings: Findings, fields: Sequence[str] = ()
+    path: Path,
+    start: bytes,
+    name: str,
+    options: TableOptions,
+    findings: Findings,
+    fields: Sequence[str] = (),
+    needed: Sequence[str] = (),
 ) -> Table | None:
     """Return the table of a text file; None for a file that is not text.
 
@@ -38,11 +44,13 @@ def open_text(
         options: options of reading tables.
         findings: for what is wrong with rows.
         fields: the fields that ``--column`` may name.
+        needed: headings of which the table needs one; its header may be below a title then.
 
     Raises:
         UsageError: for a ``--column`` that does not fit.
     """
-    dialect = dialect_of(start, options.encoding, path.suffix.lower())
+    wanted = frozenset(column_name(heading) for heading in (*needed, *options.headings.values()))
+    dialect = dialect_of(start, options.encoding, path.suffix.lower(), wanted)
     if dialect.is_binary or not dialect.lines:
         return None
     records = Records(io.StringIO("".join(dialect.lines), newline=""), name, dialect.separator)
@@ -78,6 +86,10 @@ def plain_lines(path: Path, start: bytes, name: str, options: TableOptions, find
 def _rows(path: Path, name: str, dialect: Dialect, headings: Headings, findings: Findings) -> Iterator[TableRow]:
     headings.report(findings)
     report = RowFindings(findings, name)
+    if dialect.title_lines:
+        findings.add(
+            ABOVE, f"{name}: {dialect.title_lines} before line {dialect.lines_before + 1}", dialect.title_lines
+        )
     try:
         with path.open(encoding=dialect.encoding, errors=dialect.errors, newline="") as file:
             for _ in range(dialect.lines_before):

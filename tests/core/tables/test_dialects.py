@@ -13,7 +13,7 @@ from bioclip_core.errors import DataError, SourceError, UsageError
 from bioclip_core.findings import Findings
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.reading import lines_of, open_table, sure_rows
-from bioclip_core.tables.rows import NOT_UTF_8
+from bioclip_core.tables.rows import ABOVE, NOT_UTF_8
 from bioclip_core.tables.text import NO_HEADING, NUL, SHORT, SURPLUS
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -28,6 +28,13 @@ def rows(folder: Path, text: str | bytes, findings: Findings | None = None, **op
 @pytest.mark.parametrize(
     ("text", "row"),
     [
+        # As in rainbow_csv's issue 129, CSV.jl's 1185 and csv's 51 (stevehansen).
+        (
+            'image,software,text\na.jpg,x;y;z;v;w,"one, two"\n',
+            {"image": "a.jpg", "software": "x;y;z;v;w", "text": "one, two"},
+        ),
+        ("image;t;n\na.jpg;1,5;2,5\nb.jpg;3,5;4,5\n", {"image": "a.jpg", "t": "1,5", "n": "2,5"}),
+        ('image\tnote\tn\na.jpg\t"2" is 2\t3\n', {"image": "a.jpg", "note": '"2" is 2', "n": "3"}),
         ("image;lat;lon\na.jpg;50,8503;4,3517\n", {"image": "a.jpg", "lat": "50,8503", "lon": "4,3517"}),
         ("image,place;x;y;z\na.jpg,Berg\n", {"image": "a.jpg", "place;x;y;z": "Berg"}),
         ('"image";"lat, deg, min";"n"\n"a.jpg";"5";"6"\n', {"image": "a.jpg", "lat, deg, min": "5", "n": "6"}),
@@ -47,6 +54,20 @@ def test_the_separator_is_the_one_that_the_rows_agree_on(tmp_path: Path, text: s
 def test_encodings_and_line_ends_are_recognised(tmp_path: Path, encoding: str, end: str) -> None:
     text = f"image;Ort{end}Kühn.jpg;Köln „Süd“{end}b.jpg;x{end}"
     assert rows(tmp_path, text.encode(encoding))[0] == {"image": "Kühn.jpg", "Ort": "Köln „Süd“"}
+
+
+def test_a_title_above_the_header_is_reported_and_not_read(tmp_path: Path) -> None:
+    path, findings = tmp_path / "t.csv", Findings()
+    path.write_text("Herbarium of Fictia; export of 12.05.2024\n\nBild-Datei;Ort;Nr\na.jpg;x;7\n")
+    table = open_table(path, TableOptions(column=("image=Bild-Datei",)), findings, needed=("image",))
+    assert [(row.number, row.line, dict(row.cells)) for row in table] == [
+        (1, 4, {"image": "a.jpg", "Ort": "x", "Nr": "7"})
+    ]
+    assert findings.count(ABOVE) == 2
+    path.write_text("# made by a program\nimage,note\na.jpg,x\n")
+    assert open_table(path, needed=("image",)).header == ("image", "note")
+    path.write_text("taxon,rank\nQuercus,genus\n")
+    assert open_table(path, needed=("genus",)).header == ("taxon", "rank")
 
 
 def test_a_stated_encoding_is_used_and_an_unknown_one_refused(tmp_path: Path) -> None:

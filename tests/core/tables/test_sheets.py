@@ -13,7 +13,8 @@ import pytest
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.tables.reading import open_table
-from bioclip_core.tables.sheets import ABOVE, FORMULA, MERGED
+from bioclip_core.tables.rows import ABOVE
+from bioclip_core.tables.sheets import FORMULA, MERGED
 
 
 def workbook(path: Path, **sheets: list[list[Any]]) -> Path:
