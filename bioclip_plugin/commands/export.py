@@ -40,7 +40,6 @@ from bioclip_plugin.contracts.exporter import (
     SelectiveExporter,
 )
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 from bioclip_plugin.items.media import path_of
 from bioclip_plugin.store import open_store
 
@@ -129,7 +128,7 @@ def exporter_of(exporters: Mapping[str, Exporter], name: str) -> Exporter:
 
 
 def _names_deployments(exporter: Exporter) -> bool:
-    return not isinstance(exporter, SelectiveExporter) or bool({*DEPLOYMENT_SETTINGS} & {*exporter.options})
+    return bool(getattr(exporter, "names_deployments", not isinstance(exporter, SelectiveExporter)))
 
 
 def _report_ignored(

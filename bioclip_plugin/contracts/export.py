@@ -90,7 +90,8 @@ class Export:
     file_of: Callable[[str], Path] = path_of
     """Return the file of an image by its uri, which may be relative to the folder in which the run was made."""
     with_deployments: bool = True
-    """False for a format that names no deployment: its items are given as they are stored, which is faster."""
+    """False for a format that names no deployment: without a table or a pattern its items are given as they are stored,
+    which is faster."""
     on_item: Callable[[int], None] | None = None
     """Called with the number of items read, for progress; an exporter that reads them twice counts twice."""
 
@@ -115,7 +116,13 @@ class Export:
 
     def completed(self, stored: StoredItem) -> StoredItem:
         """Return an item with its deployment, and with the time and place that the table of deployments gives it."""
-        return stored._replace(item=self.deployments.completed(stored.item)) if self.with_deployments else stored
+        if not (self.with_deployments or self._has_options):
+            return stored
+        return stored._replace(item=self.deployments.completed(stored.item))
+
+    @cached_property
+    def _has_options(self) -> bool:
+        return bool(self.options.or_those_of(self.run.settings).settings())
 
     def items(self, ranks: Collection[str] | None = None) -> Iterator[StoredItem]:
         """Yield the selected items in listing order, with their regions; may be called again.

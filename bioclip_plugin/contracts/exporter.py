@@ -44,7 +44,11 @@ class Exporter(Protocol):
 
 @runtime_checkable
 class SelectiveExporter(Protocol):
-    """An exporter that states its options, so that one without effect is reported."""
+    """An exporter that states its options, so that one without effect is reported.
+
+    One with the attribute ``names_deployments = True`` gets items with the deployment that camera and folder stand for; the
+    others only those that a column, a table or a pattern names.
+    """
 
     options: Collection[str]
     """Fields of :class:`ExportOptions` that it uses."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -210,3 +211,18 @@ def test_one_folder_is_one_camera_of_a_report(bioclip: Call, world: World, surve
     page = world.folder / "report.html"
     bioclip("report", "--output", page)
     assert re.search(r"cameras</dt><dd>1<", page.read_text("utf-8"))
+
+
+def test_a_megadetector_file_has_the_deployment_and_the_corrected_time(
+    bioclip: Call, world: World, survey: Path
+) -> None:
+    classify(bioclip, world)
+    given, out = table(world, "west,52,5,,,,+1h"), world.folder / "md.json"
+    code, said, _ = bioclip("export", "--format", "megadetector", "--output", out, "--deployments", given)
+    assert code == EXIT_DONE
+    assert "called like a deployment: 2 (the first: survey/east/100MEDIA/a.jpg)" in said
+    entries = [(entry.get("location"), entry["datetime"]) for entry in json.loads(out.read_text("utf-8"))["images"]]
+    assert entries == [
+        (None, "2024:05:01 12:00:00"), (None, "2024:05:01 12:00:10"),
+        ("west", "2024:05:01 13:00:00"), ("west", "2024:05:01 13:00:01"),
+    ]  # fmt: skip

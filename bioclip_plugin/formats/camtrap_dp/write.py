@@ -63,6 +63,7 @@ class CamtrapDpExporter:
             "show_people", "top",
         }
     )  # fmt: skip
+    names_deployments = True
     files = (DESCRIPTOR, *map(file_of, WRITTEN))
 
     def write(self, path: Path, export: Export) -> int:

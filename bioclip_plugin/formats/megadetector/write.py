@@ -20,6 +20,7 @@ from bioclip_plugin.formats.megadetector.write_entries import EntryWriter
 from bioclip_plugin.formats.shared.detections import is_file
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, RelativeNames
 from bioclip_plugin.formats.shared.streamed_json import beginning
+from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 from bioclip_plugin.store.records import StoredItem, asked_level
 
 _FILE = '{"file":"'  # how each entry begins, on a line of its own
@@ -40,7 +41,7 @@ class MegaDetectorExporter:
     name = "megadetector"
     description = "MegaDetector batch results 1.6 (JSON), for Timelapse and other camera-trap programs"
     folder = False
-    options = frozenset({"base_folder", "top"})
+    options = frozenset({"base_folder", "top", *DEPLOYMENT_SETTINGS})
 
     def write(self, path: Path, export: Export) -> int:
         writer = EntryWriter(asked_level(export.run), export.options.top)

@@ -131,6 +131,9 @@ class EntryWriter:
             members += [f'"{key}":{metadata[key]:d}' for key in _KEPT if isinstance(metadata.get(key), int)]
         if first.item.captured_at is not None:  # as cameras write it
             members.append(f'"datetime":"{first.item.captured_at:%Y:%m:%d %H:%M:%S}"')
+        member = first.item.membership
+        if first.item.deployment and (member is None or member.is_named):
+            members.append(f'"location":{_text(first.item.deployment)}')
         return f"{{{','.join(members)}}}"
 
     def _detections(self, items: Sequence[StoredItem], has_frames: bool) -> Iterator[str]:

@@ -32,6 +32,7 @@ from bioclip_plugin.formats.speciesnet.read import (
     is_speciesnet,
 )
 from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 from bioclip_plugin.items.media import BOX_UNIT, MediaItem, Region
 from bioclip_plugin.store.records import StoredDecision, StoredItem, StoredRegion, asked_level
 
@@ -57,7 +58,7 @@ class SpeciesNetExporter:
     name = "speciesnet"
     description = "SpeciesNet 5 predictions (JSON), for SpeciesNet's and Wildlife Insights' tools"
     folder = False
-    options = frozenset({"base_folder", "top", "coordinate_precision"})
+    options = frozenset({"base_folder", "top", "coordinate_precision", *DEPLOYMENT_SETTINGS})
 
     def write(self, path: Path, export: Export) -> int:
         count = 0

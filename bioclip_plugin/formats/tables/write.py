@@ -34,6 +34,7 @@ class CsvExporter:
     description = "a table for spreadsheets, one row per region or failure"
     folder = False
     options = TABLE_OPTIONS
+    names_deployments = True
 
     def write(self, path: Path, export: Export) -> int:
         count, layout = 0, layout_of(export)
@@ -67,6 +68,7 @@ class ParquetExporter:
     description = "the same table for programs, with types, compressed"
     folder = False
     options = TABLE_OPTIONS
+    names_deployments = True
 
     def write(self, path: Path, export: Export) -> int:
         import pyarrow.parquet

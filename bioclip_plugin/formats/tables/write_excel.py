@@ -43,6 +43,7 @@ class ExcelExporter:
     description = f"an Excel workbook, at most {MOST_ROWS - 1:,} rows (extra excel)"
     folder = False
     options = TABLE_OPTIONS
+    names_deployments = True
 
     def write(self, path: Path, export: Export) -> int:
         """Write the workbook.
