@@ -79,6 +79,7 @@ class Builtins:
         from bioclip_plugin.formats.camtrap_dp.read import CamtrapDpSource
         from bioclip_plugin.formats.darwin_core.read import DarwinCoreSource
         from bioclip_plugin.formats.megadetector.read import MegaDetectorSource
+        from bioclip_plugin.formats.megadetector.read_table import MegaDetectorTableSource
         from bioclip_plugin.formats.pytorch_wildlife.read import PytorchWildlifeSource
         from bioclip_plugin.formats.speciesnet.read import SpeciesNetSource
         from bioclip_plugin.formats.tables.read import TableSource
@@ -102,6 +103,7 @@ class Builtins:
             FolderSource(self._manager.media_suffixes()),
             TimelapseSource(),
             AddaxAISource(),
+            MegaDetectorTableSource(),
             ExportedTableSource(),
             TableSource(),
             FilesSource(),

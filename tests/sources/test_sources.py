@@ -346,7 +346,7 @@ def test_a_missing_address_is_refused_before_anything_is_listed() -> None:
         "gone does not exist; give a path of one of these kinds: standard input, Camtrap DP package, Darwin Core archive, "
         "Wildlife Insights images, "
         "MegaDetector results (.json), SpeciesNet predictions (.json), PyTorch-Wildlife detections (.json), shards, folder, "
-        "Timelapse table, AddaxAI table, table of export, table (.csv, .tsv, .xlsx, .parquet), file"
+        "Timelapse table, AddaxAI table, MegaDetector table, table of export, table (.csv, .tsv, .xlsx, .parquet), file"
     )
 
 
