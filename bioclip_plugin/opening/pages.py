@@ -14,7 +14,7 @@ from bioclip_core.errors import ImageError
 from bioclip_core.images.crops import Deferred, turned_upright
 from bioclip_core.images.decoding import BYTES_PER_PIXEL, MAX_DECODED_PIXELS
 from bioclip_core.images.reasons import reasons
-from bioclip_core.images.tiff import metadata_of, opened_tiff
+from bioclip_core.images.tiff import metadata_of, opened_page
 from bioclip_core.images.tiff_header import LENGTH, MAGIC, WIDTH, DamagedChain, directories, layout_at
 from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.opening.copies import Looks
@@ -137,7 +137,8 @@ def loaded(stream: BinaryIO, number: int) -> Image.Image:
     """
     try:
         with reasons(b""):
-            image = opened_tiff(stream, number)
+            layout = layout_at(stream, number)
+            image = opened_page(stream, layout)
             check_size(image.width, image.height, announcer=f"page {number + 1}")
             if isinstance(image, Deferred):
                 picture = turned_upright(image.load(BYTES_PER_PIXEL * MAX_DECODED_PIXELS), image.orientation)
@@ -145,7 +146,7 @@ def loaded(stream: BinaryIO, number: int) -> Image.Image:
             else:
                 image.load()  # turns it upright
                 picture, profile = image.copy(), image.info.get("icc_profile")
-            exif = metadata_of(stream, layout_at(stream, number).directory)
+            exif = metadata_of(stream, layout.directory)
     except ImageError as error:
         text = str(error)
         if "page" not in text:

@@ -31,13 +31,21 @@ def opened_tiff(file: BinaryIO, number: int = 0) -> TiffFile | Deferred:
     Raises:
         ImageError: if there is no such page, or it is damaged or of a kind that cannot be read.
     """
-    page = layout_at(file, number)
+    return opened_page(file, layout_at(file, number))
+
+
+def opened_page(file: BinaryIO, page: PageLayout) -> TiffFile | Deferred:
+    """Return a page of a TIFF, whose layout is known, without its pixels.
+
+    Raises:
+        ImageError: if it is damaged or of a kind that cannot be read.
+    """
     size = file.seek(0, io.SEEK_END)
     if needed := (_NEEDED - _OPTIONAL).intersection(_outside(page.directory, size)):
         raise ImageError(f"the file is damaged: the values of tag {min(needed)} of its header lie behind its end")
     if is_read_right_by_pillow(file, page):
         try:
-            return _opened_by_pillow(file, page, number, size)
+            return _opened_by_pillow(file, page, size)
         except SyntaxError as error:  # an older Pillow knows fewer kinds
             if "pixel mode" not in str(error):
                 raise
@@ -46,10 +54,10 @@ def opened_tiff(file: BinaryIO, number: int = 0) -> TiffFile | Deferred:
     return Deferred(page.width, page.height, page.orientation, profile, lambda most_bytes: read(file, page, most_bytes))
 
 
-def _opened_by_pillow(file: BinaryIO, page: PageLayout, number: int, file_size: int) -> TiffFile:
+def _opened_by_pillow(file: BinaryIO, page: PageLayout, file_size: int) -> TiffFile:
     _check_whole(file, page, file_size)
     patches = _repairs(file, page.directory, file_size)
-    if number:
+    if not page.directory.is_first:
         patches.append(_beginning(page.directory))
     file.seek(0)
     image = TiffFile(_Patched(file, patches) if patches else file)  # type: ignore[arg-type] # reads, seeks and tells

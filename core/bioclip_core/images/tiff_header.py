@@ -52,6 +52,7 @@ class Directory:
     offset: int
     order: Literal["<", ">"]
     big: bool
+    is_first: bool
     entries: Mapping[int, Entry] = field(compare=False)
     places: Mapping[int, int] = field(compare=False)
     """Number of the entry of each tag."""
@@ -163,7 +164,7 @@ def directories(file: BinaryIO) -> Iterator[Directory]:
         if at in seen or len(seen) >= _MOST_PAGES or header_bytes > _MOST_HEADER_BYTES:
             raise DamagedChain("a page follows that was there before" if at in seen else "there is no end to them")
         seen.add(at)
-        directory, at = _directory(file, at, order, big)
+        directory, at = _directory(file, at, order, big, is_first=len(seen) == 1)
         header_bytes += file.tell() - directory.offset
         yield directory
 
@@ -282,7 +283,9 @@ def _one(file: BinaryIO, directory: Directory, tag: int, default: int) -> int:
     return int(values[0]) if values else default
 
 
-def _directory(file: BinaryIO, at: int, order: Literal["<", ">"], big: bool) -> tuple[Directory, int]:
+def _directory(
+    file: BinaryIO, at: int, order: Literal["<", ">"], big: bool, *, is_first: bool = False
+) -> tuple[Directory, int]:
     """Return the header at an offset, and the offset of the next one."""
     file.seek(min(at, 2**62))
     counter, entry, offset = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
@@ -297,7 +300,7 @@ def _directory(file: BinaryIO, at: int, order: Literal["<", ">"], big: bool) -> 
     for place, (tag, kind, number, raw) in enumerate(struct.iter_unpack(order + entry, block[:size])):
         if tag not in entries:  # of a repeated tag the first counts, as for Pillow
             entries[tag], places[tag] = (kind, number, raw), place
-    return Directory(at, order, big, entries, places), following
+    return Directory(at, order, big, is_first, entries, places), following
 
 
 def _unpacked(layout: str, data: bytes) -> tuple[int, ...]:
