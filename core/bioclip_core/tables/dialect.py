@@ -25,6 +25,7 @@ _MARKS = (  # UTF-32 first, whose mark begins like the one of UTF-16
 _STATED = re.compile(r'"?sep=(.)"?[,;\t|]*', re.IGNORECASE | re.ASCII)
 _LINES_COMPARED = 50
 _TITLE_LINES = 20
+_WIDE_HEADER = 10  # cells that no line of text has by chance
 _WIDE_SHARE = 0.8  # share of a file's characters that have a zero byte, in UTF-16 without a mark
 
 
@@ -126,4 +127,6 @@ def _fit(lines: Sequence[str], separator: str) -> tuple[bool, float, int]:
         1.0 if count == columns else 0.5 if 1 < count < columns else 0.25 * (count > columns) for count in rows
     )
     share = points / len(rows) if rows else 1.0
+    if columns >= _WIDE_HEADER and share <= 0.1:  # quoted cells of several lines break up the rows, not the header
+        return False, 1.0, columns
     return columns > 1 and share > 0.1, round(share, 1), columns

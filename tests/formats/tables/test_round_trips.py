@@ -94,6 +94,7 @@ EASY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthChe
         {"catalogNumber": '""', "remark": '\n"'},
     ]
 )
+@example(rows=[{"catalogNumber": "", "remark": ",\r"}, *[{"catalogNumber": "", "remark": ",\r0\n"}] * 2])
 @given(rows=ROWS)
 def test_texts_come_back_from_csv(tmp_path: Path, rows: list[dict[str, str]]) -> None:
     found = come_back(CsvExporter(), rows, tmp_path)
