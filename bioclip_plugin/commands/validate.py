@@ -35,7 +35,7 @@ from bioclip_plugin.contracts.export_options import ExportOptions
 def validate(
     ctx: click.Context, /, path: Path, format_name: str | None, base_folder: Path | None, as_json: bool
 ) -> int:
-    """Check a file or package: MegaDetector and SpeciesNet JSON, Camtrap DP, Darwin Core archives, folders of links, and our tables.
+    """Check a file or package: MegaDetector and SpeciesNet JSON, Camtrap DP, Darwin Core, Wildlife Insights, folders of links, our tables.
 
     Every problem is one line with file, record and value. The exit code is 0 without an error (there may be warnings) and
     1 with one.

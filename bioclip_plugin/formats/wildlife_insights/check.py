@@ -55,20 +55,24 @@ _Row = Mapping[str, str]
 _Found = tuple[int, str, str, Severity]  # row, message, value, severity
 
 
-def problems_of(folder: Path) -> Iterator[Problem]:
-    """Yield the problems of a folder of tables; at most :data:`MOST` errors and as many warnings per table."""
+def problems_of(path: Path) -> Iterator[Problem]:
+    """Yield the problems of a folder of tables, or of a table of images with those beside it.
+
+    At most :data:`MOST` errors, and as many warnings, per table.
+    """
+    folder = path if path.is_dir() else path.parent
     deployments: dict[str, _Row] = {}
     cameras: set[str] = set()
     projects: set[str] = set()
     for name in (PROJECTS, CAMERAS, DEPLOYMENTS):
-        path = folder / name
-        if not path.is_file():
+        table = folder / name
+        if not table.is_file():
             yield Problem(name, "", "the table is missing, which a batch upload needs", severity="warning")
             continue
-        yield from _limited(name, _table_problems(path, name, deployments, cameras, projects))
+        yield from _limited(name, _table_problems(table, name, deployments, cameras, projects))
     with _Images() as images:
-        for path in image_tables(folder):
-            yield from _limited(path.name, _image_problems(path, images, deployments, projects))
+        for table in image_tables(folder) if path.is_dir() else [path]:
+            yield from _limited(table.name, _image_problems(table, images, deployments, projects))
         unused = sorted(set(deployments) - images.deployments)
         if unused:
             yield Problem(

@@ -17,6 +17,7 @@ from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
+from bioclip_plugin.formats.shared.image_tables import headings_of
 from bioclip_plugin.formats.shared.image_verdicts import all_seen, threshold_of
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, RelativeNames
 from bioclip_plugin.formats.wildlife_insights.layout import (
@@ -24,8 +25,10 @@ from bioclip_plugin.formats.wildlife_insights.layout import (
     COLUMNS,
     DEPLOYMENTS,
     IMAGES,
+    NEEDED,
     PROJECTS,
     image_tables,
+    is_images_table,
 )
 from bioclip_plugin.formats.wildlife_insights.write_identifications import identifications, is_animal
 from bioclip_plugin.items.media import MediaItem
@@ -63,6 +66,7 @@ class WildlifeInsightsExporter:
         }
     )  # fmt: skip
     files = (IMAGES, DEPLOYMENTS, CAMERAS, PROJECTS)
+    names_deployments = True
 
     def write(self, path: Path, export: Export) -> int:
         names = _names(export)
@@ -83,7 +87,7 @@ class WildlifeInsightsExporter:
             return tables[IMAGES].count
 
     def recognises(self, path: Path) -> bool:
-        return bool(image_tables(path))
+        return bool(image_tables(path)) or (path.is_file() and is_images_table(headings_of(str(path), NEEDED)))
 
     def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - the same for all options
         from bioclip_plugin.formats.wildlife_insights.check import problems_of

@@ -274,6 +274,13 @@ def test_duplicates_are_errors_and_several_species_of_an_image_are_not(tmp_path:
     ]  # fmt: skip
 
 
+def test_a_table_of_images_alone_is_checked_with_the_tables_beside_it(tmp_path: Path) -> None:
+    path = folder(tmp_path, deployment_id="D2") / "images.csv"
+    assert WildlifeInsightsExporter().recognises(path)
+    assert errors(path) == [("images.csv", "row 1", "deployment_id is not in deployments.csv")]
+    assert not WildlifeInsightsExporter().recognises(tmp_path / "deployments.csv")
+
+
 def test_missing_tables_and_columns_are_found(tmp_path: Path) -> None:
     folder(tmp_path)
     (tmp_path / "projects.csv").unlink()
