@@ -145,6 +145,10 @@ def _check_record(record: Record, table: Table, ids: Ids) -> Iterator[Problem]:
     if record.fault:
         yield _problem(record, record.fault)
         return
+    if record.stray_mark:
+        yield _problem(
+            record, "a quotation mark does not quote its cell; double it and quote the cell", record.stray_mark
+        )
     if record.is_latin_1:
         yield _problem(record, f"it holds bytes that are not {table.encoding}; write the file anew in UTF-8")
     if not record.id:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.cells import latin_1
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.meta_xml import META, Description, Table, read_description
 from bioclip_core.files.scratch import Scratch
+from bioclip_core.tables.text import STRAY
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.darwin_core.read_files import (
     ArchiveFiles,
@@ -97,7 +99,7 @@ class _Listing:
             if _has(table, "isROIOf"):
                 yield from self._read_regions(table)
         for table in tables:
-            for record in records(self.files.folder, table):
+            for record in self._noted(table):
                 if record.fault:
                     yield self._skipped(record, record.fault)
                 elif "isROIOf" not in record.values:
@@ -113,7 +115,7 @@ class _Listing:
             )
 
     def _read_core(self) -> Iterator[Unlisted]:
-        for record in records(self.files.folder, self.description.core):
+        for record in self._noted(self.description.core):
             if record.fault:
                 yield self._skipped(record, record.fault)
             elif not record.id:
@@ -205,6 +207,13 @@ class _Listing:
         """Yield the cells of a column of the core, for the order of its dates."""
         for record in records(self.files.folder, self.description.core):
             yield record.where, record.values.get(term)
+
+    def _noted(self, table: Table) -> Iterator[Record]:
+        """Yield the rows of a table; those with a quotation mark that does not quote are counted."""
+        for record in records(self.files.folder, table):
+            if record.stray_mark:
+                self.options.findings.add(STRAY, f"{self.shown}, {record.where}: {latin_1(record.stray_mark)}")
+            yield record
 
     def _skipped(self, record: Record, reason: str) -> Unlisted:
         return Unlisted(f"{self.shown}#{record.where}", f"{record.where}: {reason}")

@@ -7,8 +7,6 @@ encoding without a warning.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import tempfile
 import zipfile
@@ -16,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import TextIO
 from urllib.parse import unquote, urlsplit
 
 from bioclip_core.cells import latin_1
@@ -23,9 +22,9 @@ from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.archive_tar import FAULTS, TarReader
 from bioclip_core.files.archives import Archive, archive_kind, open_archive
 from bioclip_core.files.meta_xml import META, META_BYTES, Table, described
+from bioclip_core.tables.quotes import Records
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.paths import located
-from bioclip_plugin.formats.shared.table_files import Lines
 from bioclip_plugin.items.media import uri_of
 
 _LOOKED_AT = 1 << 16  # bytes of a file; of a tar file this many bytes of headers, which have 512 each
@@ -224,6 +223,9 @@ class Record:
     is_latin_1: bool = False
     """True if it held bytes that are not of the stated encoding, and was read as Latin-1."""
 
+    stray_mark: str = ""
+    """A cell with a quotation mark that does not quote, and that was read as text."""
+
     @property
     def where(self) -> str:
         """File and line, for messages."""
@@ -245,7 +247,7 @@ def header_of(folder: Path, name: str, table: Table) -> list[str] | None:
     if not table.header_lines or not (folder / name).is_file():
         return None
     with (folder / name).open(encoding=table.encoding, errors="replace", newline="" if table.quote else None) as file:
-        for number, cells in _rows(file, name, table):
+        for number, cells, _ in _rows(file, name, table):
             if number >= table.header_lines:
                 return cells if isinstance(cells, list) else None
     return None
@@ -261,32 +263,23 @@ def _records_of(path: Path, name: str, folder: Path, table: Table) -> Iterator[R
     newline = "" if table.quote else table.line_end[-1]
     try:
         with path.open(encoding=table.encoding, errors="surrogateescape", newline=newline) as file:
-            for number, cells in _rows(file, name, table):
+            for number, cells, text in _rows(file, name, table):
                 if number <= table.header_lines:
                     expected = len(cells)
                 elif isinstance(cells, str) or any(cells):
-                    yield _record(name, number, cells, table, width, expected)
+                    record = _record(name, number, cells, table, width, expected)
+                    yield replace(record, stray_mark=text) if text else record
     except (OSError, UnicodeError) as error:
         raise SourceError(f"{name} cannot be read as {table.encoding}: {error}") from error
 
 
-def _rows(file: io.TextIOWrapper, name: str, table: Table) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield line numbers and cells, or the fault of a line."""
-    lines = Lines(file, name)
-    if not table.quote:
-        for line in lines:
-            lines.begin()
-            yield lines.number, line.rstrip("\r\n").split(table.separator)
-        return
-    reader = csv.reader(lines, delimiter=table.separator, quotechar=table.quote)
-    while True:
-        begins = lines.begin()
-        try:
-            yield begins, next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield begins, lines.why(error)
+def _rows(file: TextIO, name: str, table: Table) -> Iterator[tuple[int, list[str] | str, str]]:
+    """Yield line numbers and cells, or the fault of a line; and a cell whose quotation mark was read as text."""
+    width = 0 if table.header_lines else table.width
+    found = Records(file, name, table.separator, table.quote or "", width=width, is_declared=True)
+    for line, cells, fault in found:
+        text = found.as_text.pop(line, "") if found.as_text else ""
+        yield line, fault or cells, text
 
 
 def _record(name: str, number: int, cells: list[str] | str, table: Table, width: int, expected: int) -> Record:

@@ -134,6 +134,7 @@ class Records:
         width: int = 0,
         profile: Profile | None = None,
         first_line: int = 1,
+        is_declared: bool = False,
     ) -> None:
         """Begin to read.
 
@@ -145,6 +146,7 @@ class Records:
             width: number of the header's cells; 0: the first record is the header.
             profile: what rows of this table look like.
             first_line: number of the file's first line here.
+            is_declared: True if the file itself states that it quotes.
         """
         self._file, self._name, self._separator, self._mark = file, name, separator, mark
         self.width = width
@@ -154,6 +156,7 @@ class Records:
         self._line = first_line - 1
         self._unclosed = 0  # the mark of a line up to this one is not closed before it either
         self._patterns = _patterns(separator, mark) if mark else None
+        self._is_unquoted_by_habit = separator == "\t" and not is_declared
         self._sound = self._stray = 0
         self._texts: list[str] = []
         if mark:
@@ -273,7 +276,7 @@ class Records:
     @property
     def _is_plain(self) -> bool:
         """True if nothing so far shows that the file quotes cells, and something that it does not."""
-        return not self._sound and (self._stray > 0 or self._separator == "\t")
+        return not self._sound and (self._stray > 0 or self._is_unquoted_by_habit)
 
     def _odd(self, text: str, begins: int, cells: list[str]) -> Record:
         """Read a line in which a closing mark is followed by text."""

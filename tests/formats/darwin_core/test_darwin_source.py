@@ -17,6 +17,7 @@ from darwin_samples import AUDUBON, OCCURRENCE, SIMPLE, SPECIMENS, archive, line
 
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
+from bioclip_core.tables.text import STRAY
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.darwin_core.read import DarwinCoreSource
 from bioclip_plugin.formats.darwin_core.terms import IDENTIFICATION
@@ -487,7 +488,7 @@ def test_a_table_that_is_a_link_out_of_the_folder_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("limit", [131_072, sys.maxsize])
-def test_a_quotation_mark_that_is_never_closed_does_not_fill_the_memory(
+def test_a_quotation_mark_that_is_never_closed_is_text_and_swallows_no_row(
     limit: int, request: pytest.FixtureRequest
 ) -> None:
     before = csv.field_size_limit(limit)  # the limit is process-wide: frictionless, for one, raises it
@@ -500,10 +501,10 @@ def test_a_quotation_mark_that_is_never_closed_does_not_fill_the_memory(
     Path("dwca/meta.xml").write_text(
         meta(section("core", OCCURRENCE, "o.csv", ["id"], **how), section("extension", SIMPLE, "m.csv", columns, **how))
     )
-    items, problems = listed("dwca")
-    assert [item.uri for item in items] == ["dwca/a.jpg", "dwca/c.jpg"]
-    assert problems[0].uri == "dwca#m.csv:3"
-    assert "a quotation mark is not closed" in problems[0].reason
+    options = ListingOptions()
+    items, _ = listed("dwca", options)
+    assert [item.uri for item in items] == ["dwca/a.jpg", 'dwca/"b.jpg', "dwca/c.jpg"]
+    assert options.findings.count(STRAY) == 1
 
 
 def test_a_name_that_is_too_long_for_a_file_is_a_missing_image() -> None:
