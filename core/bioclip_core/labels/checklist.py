@@ -156,7 +156,7 @@ class Finding:
 def check_names(labels: LabelSet, names: Iterable[str]) -> list[Finding]:
     """Return one finding per name of a checklist, in order."""
     index = NameIndex(labels)
-    return [_finding(labels, index, name) for name in names if (name.strip() if labels.is_custom else clean_name(name))]
+    return [_finding(labels, index, name) for name in names if name.strip()]
 
 
 def _finding(labels: LabelSet, index: NameIndex, name: str) -> Finding:
