@@ -19,6 +19,7 @@ from bioclip_plugin.items.time_zones import in_zone, zone_of
 
 COORDINATES_AND_TIMES = ("latitude", "longitude", "deploymentStart", "deploymentEnd")
 """Columns of Camtrap DP that only some uses of the table need."""
+_REMEMBERED = 4096  # folders
 _DATES = "deploymentStart or deploymentEnd"
 """Both columns as one: dates of one table are in one order."""
 _DEGREES = (("latitude", 90), ("longitude", 180))
@@ -64,6 +65,7 @@ class DeploymentTable:
         self._dates = DateOrders(self.shown, self._both_dates, self._findings)
         rows = [self._row(line, values) for line, values in self._values]
         self.rows = _named_apart(rows, self.shown)
+        self._known: dict[Folders, tuple[Sequence[DeploymentRow], str]] = {}
         self._by_name: dict[str, list[DeploymentRow]] = {}
         self._by_folder: dict[str, list[tuple[Sequence[str], DeploymentRow]]] = {}
         for row in self.rows:
@@ -82,6 +84,15 @@ class DeploymentTable:
 
     def above(self, folders: Folders, moment: datetime | None) -> tuple[DeploymentRow | None, str]:
         """Return the row called like the nearest folder at a time, or the reason why none can be chosen."""
+        if folders not in self._known:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[folders] = self._fitting(folders)
+        rows, name = self._known[folders]
+        return _chosen(rows, name, moment) if rows else (None, "")
+
+    def _fitting(self, folders: Folders) -> tuple[Sequence[DeploymentRow], str]:
+        """Return the rows called like the nearest folder that any row is called like, and the name of that folder."""
         names = [comparable(part) for part in folders]
         for depth in range(len(names), 0, -1):
             last = names[depth - 1]
@@ -92,8 +103,8 @@ class DeploymentTable:
                 if [*names[: depth - 1], name][-len(parts) :] == list(parts)
             ]
             if fitting:
-                return _chosen(fitting, folders[depth - 1], moment)
-        return None, ""
+                return fitting, folders[depth - 1]
+        return (), ""
 
     def _lines(self, path: Path) -> list[tuple[int, dict[str, Any]]]:
         """Return number and values of each line, by the comparable names of the columns."""
