@@ -51,7 +51,7 @@ class KeyCells:
         self._findings = export.findings
         self._kept = kept_columns(export) if export.options.keep_columns else ()
         self._names = _names(export)
-        self.columns = (*KEY_COLUMNS, *map(heading_of, self._kept))
+        self.columns = (*KEY_COLUMNS, *_headings(self._kept))
 
     def __call__(self, stored: StoredItem) -> Cells:
         item = stored.item
@@ -137,6 +137,17 @@ def text_of(value: Any) -> str | None:
     if isinstance(value, datetime):
         return value.isoformat()
     return json.dumps(value if not isinstance(value, Mapping) else dict(value), ensure_ascii=False, default=str)
+
+
+def _headings(kept: Sequence[str]) -> list[str]:
+    """Return the headings of kept columns, each of them once."""
+    headings: list[str] = []
+    for name in kept:
+        heading = heading_of(name)
+        while heading in headings:
+            heading = f"{PREFIX}{heading}"
+        headings.append(heading)
+    return headings
 
 
 def heading_of(name: str) -> str:

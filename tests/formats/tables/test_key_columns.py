@@ -129,6 +129,13 @@ def test_a_kept_column_never_takes_the_name_of_ours_nor_of_a_review(store: Store
     assert row["a,b"] == "1"
 
 
+def test_no_two_columns_have_one_name(store: Store, tmp_path: Path) -> None:
+    run = one(store, metadata={"scientificName": "a", "source_scientificName": "b"})
+    ParquetExporter().write(tmp_path / "out.parquet", Export(store, run, ExportOptions(keep_columns=("*",))))
+    (row,) = parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert (row["source_scientificName"], row["source_source_scientificName"]) == ("a", "b")
+
+
 def test_a_column_that_filled_a_field_is_kept_under_its_own_name(store: Store, tmp_path: Path) -> None:
     run = one(store, sequence="night 3", place=Place(latitude=1.5), captured_at=datetime(2031, 5, 6, 4, 30))
     (row,) = rows(store, run, tmp_path / "out.csv", keep_columns=("decimalLatitude", "eventDate"))
