@@ -35,8 +35,13 @@ class NameIndex:
         for binomial in ((genus, epithet), written.binomial, written.read_as_binomial().binomial):
             if binomial[1] and (rows := self._binomial_rows(*binomial)) is not None:
                 return rows
-        found = [rows for rank in RANKS[:-1] if (rows := self._column(rank.value).rows(text)) is not None]
-        return np.unique(np.concatenate(found)) if found else None
+        alone = written.binomial[0] if not (written.epithet or written.doubt) else ""  # "Acer L."
+        for word in dict.fromkeys((text, alone)):
+            if found := [
+                rows for rank in RANKS[:-1] if word and (rows := self._column(rank.value).rows(word)) is not None
+            ]:
+                return np.unique(np.concatenate(found))
+        return None
 
     def _binomial_rows(self, genus: str, epithet: str) -> NDArray[np.int64] | None:
         of_genus = self._column("genus").rows(genus)

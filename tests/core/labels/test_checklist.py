@@ -59,7 +59,7 @@ def test_coverage_of_a_checklist_is_reported_name_by_name(tmp_path: Path) -> Non
             "Turdus pilaris",
             "Turdus viscivorus",
             "Nemo nemo",
-            "Oenanthe",
+            "Oenanthe L.",
             "Oenanthe aquatica",
             "unknown",
             "",
@@ -67,7 +67,7 @@ def test_coverage_of_a_checklist_is_reported_name_by_name(tmp_path: Path) -> Non
     )
     assert [(finding.name, finding.outcome) for finding in findings] == [
         ("Turdus merula", "named"), ("Turdus pilaris", "masked"), ("Turdus viscivorus", "genus only"), ("Nemo nemo", "missing"),
-        ("Oenanthe", "ambiguous"), ("Oenanthe aquatica", "named"), ("unknown", "missing"),
+        ("Oenanthe L.", "ambiguous"), ("Oenanthe aquatica", "named"), ("unknown", "missing"),
     ]  # fmt: skip
     assert findings[6].detail == "a placeholder, not a name"
     assert findings[2].detail == "Turdus has 2 labels"
