@@ -54,12 +54,14 @@ class Sequences(Rule):
 
     def event_key(self, item: MediaItem) -> EventKey | None:
         moment, member = item.captured_at, _member(item)
+        if is_time_lapse(item):  # also with a sequence: programs give it that of the animal at that time
+            return None
         if item.sequence:
             group = "\x1f".join(("sequence", member.deployment if member.is_named else "", item.sequence))
             return EventKey(group, self._seconds(moment)[0] if moment else None, None)
         if moment is None and "video_seconds" in item.metadata:
             return EventKey("\x1f".join(("video", item.uri)), float(item.metadata["video_seconds"]), None)
-        if moment is None or not member.group or is_time_lapse(item):
+        if moment is None or not member.group:
             return None
         return EventKey(
             "\x1f".join(("camera", "named" if member.is_named else "", *member.group)), *self._seconds(moment)

@@ -172,6 +172,8 @@ def test_a_time_lapse_image_is_in_no_event_of_the_images_around_it(world: World)
         photo("d", RED, after_s=15, metadata={"camtrap_media": lapse}), photo("e", RED, after_s=20, metadata=reconyx),
     ]  # fmt: skip
     assert events(world, *items) == [[0, 2], [1], [3], [4]]
+    stated = [replace(item, uri=f"x{item.uri}", sequence="s1") for item in items]
+    assert events(world, *items, *stated)[4:] == [[5, 7], [6], [8], [9]]
 
 
 def test_the_frames_of_a_video_without_a_time_are_one_event(world: World) -> None:
