@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,22 @@ def test_a_problem_of_the_data_ends_with_one(world: Bioclip, problem: str) -> No
 def test_a_wrong_command_line_ends_with_two(world: Bioclip, problem: str) -> None:
     said = world(*MISUSE[problem])
     assert (said.code, said.out) == (2, ""), said
+
+
+@pytest.mark.parametrize(
+    ("library", "command"),
+    [
+        ("openpyxl", ("export", "--format", "xlsx", "--store", "results.db", "--output", "e.xlsx")),
+        ("imagehash", ("catalog", "build", "labelled.csv", "--output", "c.parquet", "--group-by", "image")),
+    ],
+)
+def test_a_library_that_is_not_installed_is_not_misuse(
+    world: Bioclip, library: str, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # as if it were not installed
+    Path("labelled.csv").write_text("image,genus\nphotos/red.png,Red\n")
+    said = world(*command)
+    assert (said.code, "pip install 'bioclip-plugin[" in said.err) == (1, True), said
 
 
 def test_failures_beside_finished_work_end_with_three(world: Bioclip) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.errors import BioclipError
 from bioclip_core.findings import Findings
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
@@ -102,7 +102,7 @@ def _openpyxl() -> Any:
     try:
         import openpyxl
     except ImportError:
-        raise UsageError(
+        raise BioclipError(
             "an Excel workbook needs openpyxl: pip install 'bioclip-plugin[excel]', or export as csv or parquet"
         ) from None
     return openpyxl

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import BioclipError
 from bioclip_core.images.decoding import decode_regions, read_bytes
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.catalog.rows import Box
@@ -69,12 +69,12 @@ def check_library() -> None:
     """Check that ImageHash is installed, before any work is done.
 
     Raises:
-        UsageError: with what to install.
+        BioclipError: with what to install.
     """
     try:
         import imagehash  # noqa: F401
     except ImportError:
-        raise UsageError(
+        raise BioclipError(
             "near duplicates are found with ImageHash, which is not installed: pip install 'bioclip-plugin[train]', "
             "or look for identical files only with --near-distance 0"
         ) from None

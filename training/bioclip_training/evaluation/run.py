@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bioclip_core.calibration import find_calibration
 from bioclip_core.classify import Classifier
 from bioclip_core.device import Compute, choose_compute
-from bioclip_core.errors import DataError, UsageError
+from bioclip_core.errors import BioclipError, DataError
 from bioclip_core.files.whole import whole_folder
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
@@ -65,7 +65,7 @@ def evaluate(
         NoTextTower: if labels must be made and the model is image-only.
     """
     if find_spec("matplotlib") is None:
-        raise UsageError(
+        raise BioclipError(
             "evaluate draws its report with matplotlib, which is not installed; install it with: pip install 'bioclip-plugin[train]'"
         )
     output = Path(config.output).expanduser()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import BioclipError, UsageError
 
 # The MLP of open_clip's blocks, and of timm's with its attention. Not nn.MultiheadAttention: peft 0.21 adds to its output
 # projection twice in the forward pass (measured), so that merged weights would differ from the trained ones.
@@ -25,12 +25,13 @@ def add_low_rank(model: Any, rank: int, alpha: float, *, seed: int) -> None:
         seed: of their random halves.
 
     Raises:
-        UsageError: if the extra ``lora`` is not installed, or the tower lacks a layer to add to.
+        BioclipError: if the extra ``lora`` is not installed.
+        UsageError: if the tower lacks a layer to add to.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
-        raise UsageError("method lora needs the extra lora: pip install 'bioclip-plugin[lora]'") from None
+        raise BioclipError("method lora needs the extra lora: pip install 'bioclip-plugin[lora]'") from None
     # peft types alpha as int, but divides it by the rank as any number
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=_TARGETS, lora_dropout=0.0)  # type: ignore[arg-type]
     torch.manual_seed(seed)
