@@ -186,6 +186,8 @@ class Below:
 
     def _ranked(self, place: int, follows: str, rank: str) -> int:
         """Read a name below the species behind its rank."""
+        if follows == "×":  # "var. × alpina"
+            place, follows = place + 1, self._word(place + 2)
         name = follows.strip(".,;:!")
         bare = name.lower()
         if bare in words.DOUBT or "?" in name or (bare == "conf" and follows[-1] == "."):
@@ -196,7 +198,12 @@ class Below:
             bare = name.lower()
         spelled = latin(name)
         is_lower = name.islower()
-        is_capital = rank not in ("f", "m", "v") and name[1:].islower() and LATIN_END.fullmatch(spelled)
+        is_capital = (
+            rank not in ("f", "m", "v")
+            and spelled not in words.SURNAMES
+            and name[1:].islower()
+            and LATIN_END.fullmatch(spelled)
+        )
         if EPITHET.fullmatch(spelled) and len(spelled) > 1 and (is_lower or is_capital) and (
             spelled not in words.NOT_PLAIN
         ):  # fmt: skip

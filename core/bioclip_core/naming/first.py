@@ -30,7 +30,8 @@ _STRONG_LATIN = re.compile(
     r"^[A-Z][a-z-]+ (?:[×x] ?)?[a-z-]+(?:us|um|a|is|ae|ii|i|ense|ensis|oides)\b|^([A-Z])([a-z]+) (?i:\1)\2\b"
 )
 _VIRAL = re.compile(
-    r"vir(?:us|oid|ion)(?:s|es)?\b|phages?\b|\b[ms]?npv\b|\bprions?\b|satellites?\b|sars-cov|\b(?:endo|ecto)?symbionts?\b|\S phytoplasma\b"
+    r"vir(?:us|oid|ion)(?:s|es)?\b|phages?\b|\b[ms]?npv\b|\bprions?\b|(?:alpha|beta|delta)satellites?\b|\bsatellite (?:rna|dna)"
+    r"|sars-cov|\b(?:endo|ecto)?symbionts?\b|\S phytoplasma\b"
     r"|\bplasmid\b",
     re.IGNORECASE,
 )
@@ -106,6 +107,8 @@ def _by_first_word(text: str, doubt: str) -> Opening:
             return Opening(first.rstrip(",:;"), doubt or "sp.")  # "Ascomycota, families incertae sedis"
         text = f"{text[: placed.start()]} {text[placed.end() :]}"
     kind = FIRST.get(low)
+    if kind is None and "." in low and low.partition(".")[0] in ("gen", "sp", "spec", "fam"):
+        kind = words.NO_NAME  # "Gen.nov. sp.nov."
     if kind is None and "/" in low and low.replace("/", "") in ("na", "no"):
         kind = words.NO_NAME
     if kind is not None:

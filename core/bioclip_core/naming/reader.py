@@ -29,6 +29,9 @@ _WEAK = re.compile(r"[a-z]{2,}(?:us|um|is|ae|ns|or|er|ix|ex|os|as|es|on|o|a|i|e)
 _NOT_EPITHETS = (
     words.NOT_PLAIN | words.COMPOUND_FIRST | {pair.partition(" ")[0] for pair in words.COMPOUNDS} | {"nothosp", "nsp"}
 )
+_GROUPS = ("group", "grp", "grex", "gx")
+_NOT_DONE = ("assigned", "identified", "determined", "known", "named", "placed", "classified", "identifiable")
+_CODED = re.compile(r"([A-Z][a-z]+(?:idae|inae|aceae))[A-Z]{2,}")
 _REMARKS = words.TYPES | words.REMARKS | words.AGGREGATE
 _OF_AUTHORS = words.PARTICLES | {"f", "fil", "l", "v"}
 _SURNAME = re.compile(r"\(?[A-Z][a-zà-ÿ]|\(?[A-Z][a-z]*\.")
@@ -107,6 +110,8 @@ class _Reader(Below):
         if "/" in word:
             return WrittenName(self.text, doubt="/", unread=opening.TWO_GENERA)
         bare = word.rstrip(".,:;!?\"'").lstrip("\"'")
+        if not bare[1:].islower() and (coded := _CODED.fullmatch(bare)):  # "OdontellidaeGEN"
+            bare, self.doubt = coded[1], self.doubt or "sp."
         spelled = latin(bare)
         if not spelled.isascii():
             return self._unread(opening.OTHER_SCRIPT)
@@ -202,6 +207,9 @@ class _Reader(Below):
         if self._is_unnamed(word, bare, next_word):
             self.doubt, self._at = self.doubt or "sp.", at + 1
             return self._unnamed_behind_genus()
+        if bare in ("not", "non") and next_word.strip(".,;").lower() in _NOT_DONE:  # "Mollusca not assigned"
+            self.doubt, self._at = self.doubt or "sp.", len(self._words)
+            return True
         if bare in words.HYBRID_WORDS:
             self.doubt, self._at = HYBRID_FORMULA, len(self._words)
             return True
@@ -352,6 +360,14 @@ class _Reader(Below):
             return True
         if spelled.partition("-")[0] in words.COMPOUND_FIRST:
             return True
+        if any(word.strip("().").lower() in _GROUPS for word in rest):  # "Primula Border Auricula Group"
+            return False
+        if (
+            len(next_word) > 2
+            and next_word.rstrip(".") in words.INFRASPECIFIC
+            and self._word(self._at + 1)[:1].islower()
+        ):
+            return True  # "Ocymyrmex Weitzaeckeri subsp. arnoldi"
         if _STRONG.fullmatch(spelled) or (_WEAK.fullmatch(spelled) and next_word and _AUTHOR.match(next_word)):
             return not next_word or (next_word[0] not in "&," and next_word not in ("ex", "et", "in", "and", "apud"))
         after = " ".join(rest)

@@ -34,10 +34,10 @@ OR = frozenset("or vel oder ou seu sive vs versus and/or".split())
 AND = frozenset("and et und & + with mit avec".split())
 """Words between two names that were found together, and between two authors."""
 UNNAMED_SPECIES = frozenset(
-    "bacterium cyanobacterium proteobacterium archaeon metagenome environmental enrichment uncultured sp spp spec specs species spec. "
-    "sps indet indeterm indeterminate indetermined undet undetermined undetermin unident unidentified unknown unspecified undescribed "
-    "unnamed unbestimmt unbekannt inc undiff undifferentiated morphospecies morphosp msp morphotype taxon otu nov gen incertae "
-    "inc.sed bold".split()
+    "unassigned unclassified unplaced unranked bacterium cyanobacterium proteobacterium archaeon metagenome environmental enrichment "
+    "uncultured sp spp spec specs species spec. sps indet indeterm indeterminate indetermined undet undetermined undetermin unident "
+    "unidentified unknown unspecified undescribed unnamed unbestimmt unbekannt inc undiff undifferentiated morphospecies morphosp msp "
+    "morphotype taxon otu nov gen incertae inc.sed bold".split()
 )
 """Words in the place of an epithet that nobody gave."""
 AGGREGATE = frozenset(
@@ -71,8 +71,8 @@ REMARKS = frozenset(
 )
 """Words behind a name that say something of the specimen or of the name itself; none of them is an epithet."""
 VIRUSES = frozenset(
-    "virus viruses phage phages viroid viroids satellite satellites virion virions prion prions npv mnpv snpv bacteriophage "
-    "bacteriophages symbiont symbionts endosymbiont phytoplasma plasmid".split()
+    "virus viruses phage phages viroid viroids virion virions prion prions npv mnpv snpv bacteriophage bacteriophages symbiont "
+    "symbionts endosymbiont phytoplasma plasmid".split()
 )
 
 PLACEHOLDERS = frozenset(
@@ -88,8 +88,9 @@ _NO_NAME = frozenset(
     "indeterminada sconosciuto incertae incertæ incertaesedis none nothing no not nicht kein keine non sin sans nao não nul null nan "
     "na n/a n.a. nd n.d. tbd tba various diverse mixed mixture miscellaneous misc several multiple many other others any anything "
     "something nil nichts rien geen ingen sp spp spec species art espèce specie especie genus gen gattung genre género genero empty "
-    "blank missing test dummy xxx xx delete deleted tobedeleted uncultured environmental metagenome synthetic artificial unspec clade "
-    "see to ? ?? ??? temp temporary incomplete illegible unreadable unlabelled unlabeled nomen candidate otu asv motu bin bold".split()
+    "blank missing test dummy xxx xx unaccepted unclassed n.n nn delete deleted tobedeleted uncultured environmental metagenome "
+    "synthetic artificial unspec clade see to ? ?? ??? temp temporary incomplete illegible unreadable unlabelled unlabeled nomen "
+    "candidate otu asv motu bin bold".split()
 )
 _GROUPS = frozenset(
     "animal animals plant plants fungus insect insects bug bugs beetle beetles moth moths butterfly butterflies fly flies bee bees "
