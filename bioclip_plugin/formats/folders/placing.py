@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.contracts.export_options import FolderUnit
 from bioclip_plugin.formats.shared.image_verdicts import PERSON_CATEGORIES, Seen, all_seen
@@ -79,6 +80,10 @@ def _named(taxon: Taxon, rank: str, by: FolderUnit) -> tuple[str, str]:
     return taxon.scientific_name or taxon.common_name, taxon.rank.value if taxon.rank else rank
 
 
+def _is_person(candidate: Candidate) -> bool:
+    return candidate.taxon.genus == "Homo" or candidate.name.strip().casefold() in PERSON_CATEGORIES
+
+
 def shows_people(items: Sequence[StoredItem], reviews: Sequence[Review], level: str, threshold: float) -> bool:
     """True if a detector, the model, a rule or a reviewer found a person in a file.
 
@@ -93,7 +98,9 @@ def shows_people(items: Sequence[StoredItem], reviews: Sequence[Review], level: 
             is_person = box is not None and box.category.strip().casefold() in PERSON_CATEGORIES
             if is_person and (box is None or box.confidence is None or box.confidence >= threshold):
                 return True
-        for seen in all_seen(item, level, threshold):
-            if seen.verdict == "person" or (seen.candidate is not None and seen.candidate.taxon.genus == "Homo"):
+            named = (region.consensus, *region.by_rank.get(level, ())[:1])
+            if any(one is not None and _is_person(one) for one in named):
                 return True
+        if any(seen.verdict == "person" for seen in all_seen(item, level, threshold)):
+            return True
     return False

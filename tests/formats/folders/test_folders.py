@@ -163,6 +163,13 @@ def test_people_are_left_out_unless_they_are_asked_for(photos: Photos) -> None:
     assert photos.export("all", show_people=True)[0] == ["Vulpes fictus/a.jpg", "blank/b.jpg", "person/a.jpg"]
 
 
+@pytest.mark.parametrize("name", [Taxon(genus="Homo", species="sapiens"), Taxon(common_name="Person")])
+def test_people_that_the_model_names_are_left_out(photos: Photos, name: Taxon) -> None:
+    photos.add("photos/a.jpg", (FIRST, name))
+    photos.add("photos/b.jpg", (FIRST, FOX))
+    assert photos.export()[0] == ["Vulpes fictus/b.jpg"]
+
+
 def test_a_selection_never_hides_that_an_image_shows_people(photos: Photos) -> None:
     photos.add("photos/a.jpg", (FIRST, FOX), (PERSON, None))
     photos.add("photos/b.jpg", (FIRST, FOX), (SECOND, HARE))
