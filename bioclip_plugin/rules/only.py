@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError
 from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.tables.reading import is_table_name
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 from bioclip_plugin.items.media import Place
@@ -47,7 +48,7 @@ class Only(Rule):
 
     def read(self) -> None:
         path = self.settings.file
-        if path.suffix.lower() in (".csv", ".tsv"):
+        if is_table_name(path):
             self._names = [name for _, name, _ in named_rows(path, "list")]
         else:
             lines = (line.strip() for line in read_text(path, "list").splitlines())

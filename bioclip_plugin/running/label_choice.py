@@ -19,10 +19,8 @@ from bioclip_core.identity import settings_id, user_cache
 from bioclip_core.labels.label_set import MANIFEST, LabelSet, custom_labels
 from bioclip_core.models import FoundModel, PublishedLabels
 from bioclip_core.open_clip_encoder import open_encoder
-from bioclip_core.tables.reading import lines_of, sure_rows
+from bioclip_core.tables.reading import is_table_name, lines_of, sure_rows
 from bioclip_plugin.items.request import ClassifyRequest
-
-_WORD_FILES = (".txt", ".csv", ".tsv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +90,11 @@ def choose_labels(request: ClassifyRequest, model: FoundModel) -> LabelChoice:
 
 def is_word_file(path: Path) -> bool:
     """True if the name is that of a file of custom labels, not of a label set's folder."""
-    return path.suffix.lower() in _WORD_FILES
+    return path.suffix.lower() == ".txt" or is_table_name(path)
 
 
 def read_words(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return custom labels and their groups from a text file (one label per line) or a CSV with ``label`` and ``group``.
+    """Return custom labels and their groups from a text file (one label per line) or a table with ``label`` and ``group``.
 
     Raises:
         DataError: if the file cannot be read, lacks the column ``label``, or has no or duplicate labels.

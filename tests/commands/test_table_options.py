@@ -128,3 +128,16 @@ def test_common_names_come_from_other_headings(bioclip: Bioclip, classified: str
     assert "Käfer" in Path("r.html").read_text("utf-8")
     refused = bioclip("report", "--store", classified, "--names", "n.csv", "--output", "q.html")
     assert (refused.code, "--column scientificName=HEADING" in refused.err) == (1, True)
+
+
+def test_words_and_lists_of_rules_come_from_workbooks(bioclip: Bioclip, photos: Path) -> None:
+    words = workbook("words.xlsx", ("label", "group"), ("red", "warm"), ("green", "cold"))
+    done = bioclip("classify", photos / "red.png", "--model", "fake", "--labels", words, "--store", "s.db")
+    assert (done.code, "Labels" in done.out) == (0, True)
+    wrong = workbook("wrong.xlsx", ("wort",), ("red",))
+    refused = bioclip("classify", photos / "red.png", "--model", "fake", "--labels", wrong, "--store", "s.db")
+    assert (refused.code, "a column named label is needed" in refused.err, "found wort" in refused.err) == (
+        1,
+        True,
+        True,
+    )

@@ -33,6 +33,7 @@ CREATE TABLE events (media TEXT PRIMARY KEY, event TEXT, line TEXT, observation 
 CREATE TABLE boxes (media TEXT, number INTEGER, kind TEXT, x REAL, y REAL, w REAL, h REAL, PRIMARY KEY (media, number)) WITHOUT ROWID;
 CREATE TABLE spans (deployment TEXT, starts REAL, ends REAL, event TEXT);
 CREATE TABLE seen (media TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE files (uri TEXT PRIMARY KEY, media TEXT) WITHOUT ROWID;
 """
 _TIME = {"captured_at": ("timestamp",)}
 _PLACE = {"latitude": ("latitude",), "longitude": ("longitude",)}
@@ -100,6 +101,8 @@ def _item(
         return Unlisted(where, f"{shown}: {error}")
     if deployment not in deployments:
         return Unlisted(where, f"{shown}: deploymentID {deployment!r} is not in the deployments")
+    if first := index.first_of_file(file.uri, name):
+        return Unlisted(where, f"{shown}: it has the file of media {first!r}, which is used")
     facts = stated.facts(values, shown)
     item = MediaItem(
         uri=file.uri,
@@ -210,6 +213,14 @@ class _ObservationIndex(Scratch):
     def is_new(self, media: str) -> bool:
         """Note the identifier of a media row; False if it was noted before."""
         return self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (media,)).rowcount == 1
+
+    def first_of_file(self, uri: str, media: str) -> str | None:
+        """Note the file of a media row; return the media that has it already, or None."""
+        done = self._database.execute("INSERT OR IGNORE INTO files VALUES (?, ?)", (uri, media))
+        if done.rowcount:
+            return None
+        (first,) = self._database.execute("SELECT media FROM files WHERE uri = ?", (uri,)).fetchone()
+        return str(first)
 
     def regions(self, media: str) -> tuple[Region, ...]:
         """Return the boxes of a media item; a box that several observations share is one region."""

@@ -170,6 +170,7 @@ BAD_MEDIA = {
     "is an absolute path outside": {"filePath": "C:\\photos\\a.jpg"},
     "media/gone.jpg does not exist": {"filePath": "media/gone.jpg"},
     "duplicate mediaID 'm0'": {"mediaID": "m0"},
+    "it has the file of media 'm0', which is used": {"mediaID": "m1"},
     "it lacks a mediaID": {"mediaID": ""},
     "x.jpg does not exist": {"filePath": "x" * 5000 + "x.jpg"},
     "contains a NUL": {"filePath": "media/\0.jpg"},
