@@ -10,6 +10,7 @@ LEFT_OUT := $(strip $(if $(BIOCLIP_DATA),,shared_data) $(if $(BROWSER),,browser)
 OR := $(subst _, ,_or_)
 MARKERS := $(if $(LEFT_OUT),not ($(subst $() $(),$(OR),$(LEFT_OUT))))
 
+# The tests pass for any user, time zone and locale; BIOCLIP_PRECISION=fp32 or bf16 forces the precision of those that do not choose one.
 # Processes that run the tests; 0 runs them in pytest's own, for a debugger.
 WORKERS ?= 2
 
