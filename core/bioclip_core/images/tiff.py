@@ -14,6 +14,7 @@ from bioclip_core.images.crops import Deferred
 from bioclip_core.images.pillow_files import TiffFile
 from bioclip_core.images.tiff_header import Directory, PageLayout, layout_at
 from bioclip_core.images.tiff_pixels import check_supported, described, read
+from bioclip_core.images.tiff_samples import PERHAPS
 
 
 def is_tiff(data: bytes) -> bool:
@@ -95,8 +96,8 @@ def metadata_of(file: BinaryIO, directory: Directory) -> bytes:
 _COMPRESSIONS = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 32773, 32809, 32946, 34925, 50000, 50001))
 _JPEG = (6, 7)
 _MOMENT, _EXIF, _GPS = 306, 34665, 34853
-_PERHAPS = (6, 50001)
-"""Old-style JPEG, of which libtiff reads some kinds, and WebP, without which Pillow's libtiff may be built."""
+_PERHAPS = (6, *PERHAPS, 50001)
+"""Old-style JPEG, of which libtiff reads some kinds, and compression without which Pillow's libtiff may be built (WebP)."""
 
 
 def is_read_right_by_pillow(file: BinaryIO, page: PageLayout) -> bool:

@@ -24,6 +24,8 @@ from bioclip_core.images.tiff_header import PageLayout
 NONE = 1
 LOSSLESS = frozenset((5, 8, 32773, 32946, 34925, 50000))
 """Lossless compression of bytes: LZW, Deflate, PackBits, LZMA, Zstandard."""
+PERHAPS = (34925, 50000)
+"""Those without which Pillow's libtiff may be built."""
 _DEFLATE = (8, 32946)
 _PREDICTED = LOSSLESS - {32773}
 """Compression after which a predictor is undone; libtiff ignores it with the others."""
@@ -213,9 +215,9 @@ class _Grid:
         try:
             image.load()
         except OSError:
-            raise ImageError(
-                f"the file is damaged: its {COMPRESSIONS[page.compression]} data cannot be decompressed"
-            ) from None
+            what = "not supported by this Pillow, or damaged" if page.compression in PERHAPS else "the file is damaged"
+            name = COMPRESSIONS[page.compression]
+            raise ImageError(f"{what}: its {name} data cannot be decompressed") from None
         return np.asarray(image)
 
 

@@ -44,7 +44,7 @@ def inverted(samples: NDArray[np.unsignedinteger], bits: int) -> NDArray[np.unsi
 
 def tiff(samples: NDArray[np.generic], photometric: str, **options: object) -> bytes:
     """Return a TIFF as tifffile writes it, H×W or H×W×samples; ``planarconfig="separate"`` writes planes."""
-    if options.get("planarconfig") == "separate":
+    if options.get("planarconfig") == "separate" and samples.ndim == 3:
         samples = np.ascontiguousarray(np.moveaxis(samples, -1, 0))
     if samples.ndim == 2:
         options.pop("planarconfig", None)

@@ -121,6 +121,12 @@ def test_channels_are_put_into_the_order_that_the_file_states(order: str, channe
     assert error_of(jp2(codestream(planes), len(planes), more=definition), TRUTH) == 0
 
 
+def test_the_stated_order_counts_before_ycbcr_is_converted() -> None:
+    y, cb, cr = (np.ascontiguousarray(ycbcr(TRUTH)[..., number]) for number in range(3))
+    definition = box(b"cdef", struct.pack(">10H", 3, 0, 0, 3, 1, 0, 2, 2, 0, 1))
+    assert error_of(jp2(codestream([cr, cb, y]), 3, space=18, more=definition), TRUTH) <= 4  # 8 bits of each
+
+
 def test_alpha_before_grey_is_not_taken_for_it() -> None:
     definition = box(b"cdef", struct.pack(">7H", 2, 0, 1, 0, 1, 0, 1))
     assert error_of(jp2(codestream([ALPHA, GREY]), 2, space=17, more=definition), GREY) == 0

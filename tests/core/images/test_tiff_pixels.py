@@ -13,6 +13,8 @@ from collections.abc import Callable
 import imagecodecs
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from pixel_samples import (
@@ -54,18 +56,19 @@ _LAYOUTS: list[tuple[str, dict[str, object]]] = [
 
 
 def samples_of(
-    colours: str, scaled: Callable[[NDArray[np.uint8]], NDArray[np.generic]]
+    colours: str, scaled: Callable[[NDArray[np.uint8]], NDArray[np.generic]], picture: NDArray[np.uint8] = TRUTH
 ) -> tuple[NDArray[np.generic], str]:
-    """Return the picture's samples with these colours, and the photometric interpretation."""
-    grey, colour, alpha = scaled(GREY), scaled(TRUTH), scaled(np.full_like(GREY, OPAQUE))[..., None]
+    """Return a picture's samples with these colours, and the photometric interpretation; grey is its blue."""
+    blue = picture[..., 2]
+    grey, colour, alpha = scaled(blue), scaled(picture), scaled(np.full_like(blue, OPAQUE))[..., None]
     if colours == "white is zero":
-        return scaled(255 - GREY), "miniswhite"
+        return scaled(255 - blue), "miniswhite"
     if colours == "CMYK":
-        return np.concatenate([scaled(255 - TRUTH), scaled(np.zeros_like(GREY))[..., None]], axis=-1), "separated"
-    plain = grey[..., None] if colours.startswith("grey") else colour
+        return np.concatenate([scaled(255 - picture), scaled(np.zeros_like(blue))[..., None]], axis=-1), "separated"
     photometric = "minisblack" if colours.startswith("grey") else "rgb"
     if colours in ("grey", "RGB"):
-        return plain.squeeze(), photometric
+        return grey if colours == "grey" else colour, photometric
+    plain = grey[..., None] if colours.startswith("grey") else colour
     return np.concatenate([plain, *([alpha] * (2 if "two" in colours else 1))], axis=-1), photometric
 
 
@@ -466,3 +469,38 @@ def test_the_budget_of_pixels_holds_for_our_own_reader() -> None:
     data = tiff(deep(np.tile(GREY, (20, 20)), 16), "miniswhite")
     with pytest.raises(ImageError, match="480 × 320 pixels"):
         decode_regions(data, [None], Preprocessing(size=8), max_pixels=100_000)
+
+
+@given(
+    width=st.integers(1, 40),
+    height=st.integers(1, 40),
+    kind=st.sampled_from(["u1", "u2", "u4", "f2", "f4", "f8"]),
+    colours=st.sampled_from(["grey", "white is zero", "RGB", "CMYK", "RGB with alpha", "grey with two extra samples"]),
+    planar=st.booleans(),
+    tile=st.sampled_from([None, (16, 16), (32, 16)]),
+    rows=st.integers(1, 40),
+    compression=st.sampled_from([None, "lzw", "deflate", "zstd", "lzma", "packbits"]),
+    predictor=st.booleans(),
+    order=st.sampled_from("<>"),
+    big=st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_any_size_and_layout_gives_the_pixels_of_the_picture(
+    width: int, height: int, kind: str, colours: str, planar: bool, tile: tuple[int, int] | None, rows: int,
+    compression: str | None, predictor: bool, order: str, big: bool,
+) -> None:  # fmt: skip
+    random = np.random.default_rng(width * 41 + height)
+    picture = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    picture[0, 0], picture[-1, -1] = 0, 255  # the scale of floats and of 32 bits depends on the largest value
+    bits = 8 * int(kind[1])
+    scaled = {"u": lambda part: deep(part, bits), "f": lambda part: (part / 255).astype(kind)}[kind[0]]
+    extra = _COLOURS[colours]
+    samples, photometric = samples_of(colours, scaled, picture)
+    data = tiff(
+        samples, photometric, planarconfig="separate" if planar else "contig", extrasamples=extra, byteorder=order,
+        bigtiff=big, compression=compression,
+        predictor=predictor and compression in ("lzw", "deflate", "zstd", "lzma") and (kind[0] == "u" or kind != "f2"),
+        **({"tile": tile} if tile else {"rowsperstrip": rows}),
+    )  # fmt: skip
+    wanted = picture[..., 2] if colours.startswith(("grey", "white")) else picture
+    assert error_of(data, wanted) <= LEVELS
