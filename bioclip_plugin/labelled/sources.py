@@ -15,6 +15,7 @@ from bioclip_core.files.near_names import near_hint
 from bioclip_core.findings import Findings
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.naming.ranks import rank_by_name
+from bioclip_core.tables.sheets import sheet_of
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.table_files import rows_of
@@ -63,7 +64,7 @@ def labelled_sources(addresses: Sequence[str], options: ListingOptions | None = 
 def _kind_of(address: str) -> SourceKind:
     if _STORE_ADDRESS.match(address):
         return "reviews"
-    path, shown = path_of(address), uri_of(address)
+    path, shown = sheet_of(path_of(address))[0], uri_of(address)
     if path.is_dir():
         return "folder"
     if not path.exists():

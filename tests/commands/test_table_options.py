@@ -81,7 +81,7 @@ def test_a_catalog_is_built_from_a_workbook_and_from_other_headings(bioclip: Bio
     assert (done.code, "2 rows read: 2 in the catalog" in done.out) == (0, True)
     assert "--encoding states another encoding: 1 " in done.out
     sheet = workbook("s.xlsx", ("image", "scientificName"), ("photos/red.png|photos/blue.png", "Red fictus"))
-    done = bioclip("catalog", "build", sheet, "--output", "d.parquet", "--group-by", "image")
+    done = bioclip("catalog", "build", f"{sheet}#Sheet", "--output", "d.parquet", "--group-by", "image")
     assert (done.code, "2 rows read: 2 in the catalog" in done.out) == (0, True)
     assert "cells name several images; each of them is an item with the values of its row: 1 " in done.out
 
