@@ -24,6 +24,9 @@ from bioclip_plugin.formats.darwin_core.write_specimens import Occurrence, Speci
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, OutsideFolder, RelativeNames
 from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 
+_UNIDENTIFIED = (
+    "specimens and observations have no identification, and are left out; provenance.json counts the reasons"
+)
 _PACKAGES = ("torch", "open_clip_torch", "pillow")
 
 
@@ -116,7 +119,10 @@ class _Archive:
 
     def write(self, occurrence: Occurrence) -> None:
         """Write the rows of a specimen, unless it has none or the ledger holds all of them."""
-        rows = [row for row in self._identifier.rows(occurrence) if self._is_sound(occurrence, row)]
+        rows = self._identifier.rows(occurrence)
+        if not rows:
+            self._findings.add(_UNIDENTIFIED, occurrence.id)
+        rows = [row for row in rows if self._is_sound(occurrence, row)]
         if self._ledger is not None:
             self._ledger.saw(occurrence.id)
             rows = [row for row in rows if self._ledger.news(row.id, occurrence.id, row.digest) != "unchanged"]

@@ -166,6 +166,18 @@ def test_a_name_that_the_format_cannot_hold_leaves_out_its_row_only(store: Store
     assert "'Vulpes cf. fictus'" in found[0]
 
 
+def test_specimens_without_an_identification_are_counted(store: Store, tmp_path: Path) -> None:
+    run = answered(
+        store, [(specimen(uri, SHEET | {"catalogNumber": uri}), [(None, None, 0.9)]) for uri in ("a.jpg", "b.jpg")]
+    )
+    rows, found = written(Export(store, run), tmp_path / "a")
+    assert rows == []
+    assert found == [
+        "specimens and observations have no identification, and are left out; provenance.json counts the reasons: 2 "
+        "(the first: HB:Herb:a.jpg)"
+    ]
+
+
 def test_an_image_on_another_drive_is_written_without_an_address(store: Store, tmp_path: Path) -> None:
     archive(store, tmp_path / "a", specimen("/x/a.jpg"), specimen("D:\\scans\\b.jpg"))
     images = table(tmp_path / "a" / "multimedia.txt")
