@@ -125,10 +125,12 @@ class Deployments:
     def completed(self, item: MediaItem) -> MediaItem:
         """Return an image with its deployment, and with the time and the place that the table of deployments gives it.
 
-        A folder is not given as the deployment if it holds all images of the run: it says nothing about them.
+        A folder is not given as the deployment if it holds all images of the run, which says nothing about them, nor for an
+        image without a time, such as that of a specimen: a deployment is a camera at a place for a time.
         """
         member = self.of(item)
-        name = member.deployment if member.is_named or len(self._serials) > 1 or member.known_by == "camera" else None
+        is_folder = len(self._serials) > 1 and item.captured_at is not None
+        name = member.deployment if member.is_named or member.known_by == "camera" or is_folder else None
         name = name or item.deployment
         row, moment, place = member.row, item.captured_at, item.place
         if row is None:

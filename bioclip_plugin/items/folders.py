@@ -9,12 +9,11 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from bioclip_core.files.camera_folders import is_camera_folder, is_numbered
+
 Folders = tuple[str, ...]
 """The names of a folder and of those above it, outermost first; an absolute path begins with ``/``."""
 
-# DCF, the rule of camera files: 100 to 999, then five letters, digits or underscores. Cards that another program copied are
-# in small letters; a name in mixed case ("101Creek") is a place.
-_DCF = re.compile(r"[1-9]\d\d(?:[A-Z0-9_]{5}|[a-z0-9_]{5})")
 # A colon alone may be in the name of a folder, and one letter before it is a drive.
 _SCHEME = re.compile(r"(file|memory):|([A-Za-z][A-Za-z0-9+.-]+):(?=//)")
 _SHARD = re.compile(r"\.(?:tar|tar\.gz|tgz)$", re.IGNORECASE)
@@ -29,22 +28,13 @@ class FolderOf(NamedTuple):
     """False for an address on the web, whose path says little about cameras."""
 
 
-def is_camera_folder(name: str) -> bool:
-    """True for a folder that a camera makes by itself: ``DCIM``, ``100MEDIA``, ``101EK113``.
-
-    >>> [is_camera_folder(name) for name in ("DCIM", "100_BTCF", "102nikon", "101Creek", "Site_001")]
-    [True, True, True, False, False]
-    """
-    return name.upper() == "DCIM" or _DCF.fullmatch(name) is not None
-
-
 def card_names(parts: Folders) -> frozenset[str]:
     """Return the endings of those folders that a camera numbers; consecutive ones of a camera have the same.
 
     >>> card_names(("survey", "100MEDIA")), card_names(("DCIM", "101ek113"))
     (frozenset({'MEDIA'}), frozenset({'EK113'}))
     """
-    return frozenset(part[3:].upper() for part in parts if _DCF.fullmatch(part))
+    return frozenset(part[3:].upper() for part in parts if is_numbered(part))
 
 
 @lru_cache(maxsize=4096)

@@ -6,7 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from bioclip_core.cells import column_name
+from bioclip_core.errors import DataError
+from bioclip_core.findings import Findings
 from bioclip_core.taxonomy import RANKS
+from bioclip_plugin.items.deployment_options import DeploymentOptions
+from bioclip_plugin.items.finding_deployments import Deployments
 from bioclip_plugin.items.media import MediaItem, Region, path_of
 from bioclip_plugin.reviews.pairing import newest_statements, reviews_of_events
 from bioclip_plugin.store import Review, Store
@@ -15,19 +19,26 @@ from bioclip_training.catalog.names import NAME_COLUMNS
 from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import SkippedRow
 
+_NO_TABLE = "tables of deployments of a run cannot be used, so the deployments in them are unknown"
 _ANIMALS = frozenset(("", "animal"))
 
 
-def review_items(address: str, source: str) -> Iterator[LabelledItem | SkippedRow]:
+def review_items(address: str, source: str, findings: Findings) -> Iterator[LabelledItem | SkippedRow]:
     """Yield the reviews of a store that are one taxon.
 
     An event's review labels each of its images without a review, unless a detector found nothing in it: every box of an
     animal, or the whole image if no detector ran. An event (or image) of several taxa labels nothing.
 
+    Args:
+        address: the store.
+        source: the name of the source.
+        findings: for a table of deployments that is gone.
+
     Raises:
         StoreError: if the store cannot be opened.
     """
     with Store.open(address, create=False) as store:
+        deployments = _deployments_of(store, findings)
         of_images: dict[MediaName, dict[Any, list[Review]]] = {}
         for review in store.reviews():
             target = review.target
@@ -39,13 +50,17 @@ def review_items(address: str, source: str) -> Iterator[LabelledItem | SkippedRo
         for image in sorted(of_images):
             newest = [newest_statements(reviews) for reviews in of_images[image].values()]
             for reviews in sorted(newest, key=lambda reviews: reviews[0].id):
-                yield _item(reviews, image, reviews[0].target.region, media.get(image), source)
+                yield _item(reviews, image, reviews[0].target.region, media.get(image), source, deployments)
         of_events = {event: newest_statements(reviews) for event, reviews in reviews_of_events(store).items()}
-        yield from _event_items(store, of_events, of_images.keys(), source)
+        yield from _event_items(store, of_events, of_images.keys(), source, deployments)
 
 
 def _event_items(
-    store: Store, of_events: Mapping[str, list[Review]], reviewed: Collection[MediaName], source: str
+    store: Store,
+    of_events: Mapping[str, list[Review]],
+    reviewed: Collection[MediaName],
+    source: str,
+    deployments: Deployments,
 ) -> Iterator[LabelledItem | SkippedRow]:
     images = store.items_of_events(of_events.keys()) if of_events else {}
     for event in sorted(of_events):
@@ -67,7 +82,19 @@ def _event_items(
             else:
                 boxes: list[Region | None] = [*animals]
                 for box in boxes or [None]:
-                    yield _item(of_events[event], name, box, item, source)
+                    yield _item(of_events[event], name, box, item, source, deployments)
+
+
+def _deployments_of(store: Store, findings: Findings) -> Deployments:
+    """Return the deployments of the store's images, by the options of the newest run that has some."""
+    found = (DeploymentOptions.from_settings(run.settings) for run in reversed(store.runs()))
+    options = next((options for options in found if options.settings()), DeploymentOptions())
+    try:
+        return Deployments(store.media_under, (), options)
+    except DataError as error:
+        if not findings.count(_NO_TABLE):  # a catalog reads its sources twice
+            findings.add(_NO_TABLE, str(error))
+        return Deployments(store.media_under, (), DeploymentOptions(None, options.deployment_from))
 
 
 def _no_label(reviews: Sequence[Review]) -> str | None:
@@ -81,7 +108,12 @@ def _no_label(reviews: Sequence[Review]) -> str | None:
 
 
 def _item(
-    reviews: Sequence[Review], image: MediaName, box: Region | None, item: MediaItem | None, source: str
+    reviews: Sequence[Review],
+    image: MediaName,
+    box: Region | None,
+    item: MediaItem | None,
+    source: str,
+    deployments: Deployments,
 ) -> LabelledItem | SkippedRow:
     uri, frame = image
     if reason := _no_label(reviews):
@@ -96,5 +128,6 @@ def _item(
     known = {**(item.metadata if item is not None else {}), **facts}
     cells |= {key: value for key, value in known.items() if column_name(key) not in NAME_COLUMNS}
     if item is not None:
-        cells |= {"sequence": item.sequence or "", "deployment": item.deployment or ""}
+        member = deployments.of(item)  # a folder alone is not given, since images are grouped by it anyway
+        cells |= {"sequence": item.sequence or "", "deployment": member.deployment if member.is_named else ""}
     return LabelledItem(uri, path_of(uri), cells, source, frame, None if box is None else (box.x, box.y, box.w, box.h))

@@ -49,12 +49,15 @@ def labelled_sources(addresses: Sequence[str], options: ListingOptions | None = 
     Raises:
         SourceError: for an address that is not a table, a folder or a store.
     """
+    options = options or ListingOptions()
     return [
-        LabelledSource(name, "table", _Table(address, name, options or ListingOptions()), path_of(address).parent)
+        LabelledSource(name, "table", _Table(address, name, options), path_of(address).parent)
         if kind == "table"
         else LabelledSource(name, "folder", partial(folder_items, address, name), path_of(address), moment_of)
         if kind == "folder"
-        else LabelledSource(name, "reviews", partial(review_items, address, name), moment_of=moment_of)
+        else LabelledSource(
+            name, "reviews", partial(review_items, address, name, options.findings), moment_of=moment_of
+        )
         for address, kind, name in zip(
             addresses, [_kind_of(address) for address in addresses], _short_names(addresses), strict=True
         )

@@ -410,3 +410,9 @@ def test_places_that_are_called_like_folders_of_cameras_are_reported_and_can_be_
     table = written(tmp_path, "101creek,51,4,,", "102River,51,4,,")
     assert [name for name, _ in names(finder(items, ["s"], table=table), items)] == ["101creek", "102River"]
     assert [name for name, _ in names(finder(items, ["s"], pattern="([^/]+)/"), items)] == ["101CREEK", "102RIVER"]
+
+
+def test_the_folder_of_an_image_without_a_time_is_not_given_as_its_deployment() -> None:
+    items = [item("north/a.jpg"), item("south/b.jpg"), item("cabinet/sheet.jpg", at=None)]
+    found = finder(items)
+    assert [found.completed(one).deployment for one in items] == ["north", "south", None]

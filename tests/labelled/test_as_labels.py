@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pyarrow import parquet
 
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.cli import run as command_line
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.review_rows import NotTaken
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.labelled.sources import labelled_sources
@@ -97,6 +99,26 @@ def test_a_review_that_corrects_the_catalogue_is_not_outvoted_by_it(store: Store
     ((item,), _) = read(store)
     assert (item.cells["genus"], item.cells["species"], item.cells["catalogNumber"]) == ("Lynx", "lynx", "7")
     assert not {"specificEpithet", "scientificName"} & item.cells.keys()
+
+
+def test_a_reviewed_image_belongs_to_the_deployment_that_the_runs_table_names(store: Store, tmp_path: Path) -> None:
+    table = tmp_path / "cameras.csv"
+    table.write_text("deploymentID,latitude,longitude\nNorth,51,4\n")
+    plan = replace(PLAN, settings={"deployments": str(table)})
+    items = [MediaItem("North/100MEDIA/a.jpg"), MediaItem("other/b.jpg"), MediaItem("other/c.jpg", deployment="South")]
+    store.list_items(store.begin_run(plan), items, [None] * 3)
+    for item in items:
+        store.add_review(ReviewTarget("media", item.uri), "taxon", LYNX, reviewer="Ann")
+    assert [item.cells["deployment"] for item in read(store)[0]] == ["North", "", "South"]
+    table.unlink()
+    options = ListingOptions()
+    (source,) = labelled_sources([store.shown_address.removeprefix("sqlite:///")], options)
+    for _ in range(2):  # as a catalog reads it
+        found = [item for item in source.items() if isinstance(item, LabelledItem)]
+    assert [item.cells["deployment"] for item in found] == ["", "", "South"]
+    (line,) = options.findings.lines()
+    assert "tables of deployments of a run cannot be used, so the deployments in them are unknown: 1" in line
+    assert str(table) in line
 
 
 def test_a_catalog_is_built_of_reviews_that_were_imported(store: Store, tmp_path: Path) -> None:

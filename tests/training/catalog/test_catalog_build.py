@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from catalog_samples import LYNX, MOTH, build, listed, picture, save, source_of
 
-from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.errors import BioclipError, SourceError, UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.overview import overview
 from bioclip_training.catalog.rows import Catalog, hashed_share
@@ -193,7 +193,7 @@ def test_near_duplicates_need_a_library_that_is_asked_for_before_the_work(
 ) -> None:
     save(tmp_path, 1)
     monkeypatch.setitem(sys.modules, "imagehash", None)  # as if it were not installed
-    with pytest.raises(UsageError, match=r"pip install 'bioclip-plugin\[train\]'.*--near-distance 0"):
+    with pytest.raises(BioclipError, match=r"pip install 'bioclip-plugin\[train\]'.*--near-distance 0"):
         build(tmp_path, source_of(tmp_path, [{"image": "1.png", **LYNX}]))
     assert len(build(tmp_path, source_of(tmp_path, [{"image": "1.png", **LYNX}]), near_distance=0)[0]) == 1
 
@@ -295,6 +295,16 @@ def test_images_of_one_camera_taken_within_minutes_are_one_group(tmp_path: Path)
     groups = catalog.column("group")
     assert groups[0] == groups[1] == groups[2] != groups[3]
     assert built.facts["rows_in_bursts"] == 4
+
+
+def test_the_folder_that_a_camera_begins_within_a_burst_is_no_boundary(tmp_path: Path) -> None:
+    save(tmp_path / "DCIM" / "100EK113", 0)
+    save(tmp_path / "DCIM" / "101EK113", 1)
+    plain = source_of(tmp_path, [{"image": f"DCIM/10{n}EK113/{n}.png", **LYNX} for n in (0, 1)], kind="folder")
+    source = type(plain)(plain.name, "folder", plain.items, tmp_path, lambda data: ("camera 1", 0.0))
+    for group_by in (None, "folder"):
+        catalog, _ = build(tmp_path, source, group_by=group_by)
+        assert len(set(catalog.column("group"))) == 1
 
 
 def test_the_files_of_a_folder_can_be_a_group(tmp_path: Path) -> None:

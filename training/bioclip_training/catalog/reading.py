@@ -10,6 +10,7 @@ from typing import Any
 
 from bioclip_core.cells import plain_cells
 from bioclip_core.errors import BioclipError, ImageError
+from bioclip_core.files.camera_folders import is_camera_folder
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.fingerprints import Fingerprint, Look, fingerprint
 from bioclip_training.catalog.labelling import LICENCES, SOURCE_IDS, Labeller, first_cell
@@ -121,7 +122,8 @@ class _Bursts:
 
     def __call__(self, uri: str, found: Fingerprint) -> str:
         """Return the burst of an image, named by the content of its first image."""
-        folder = uri.rpartition("/")[0]
+        # A camera begins a new folder in the middle of a burst, after 9,999 images.
+        folder = "/".join(part for part in uri.split("/")[:-1] if not is_camera_folder(part))
         if folder != self._folder:
             self._folder, self._cameras = folder, {}
         if found.moment is None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bioclip_core.cells import column_name, plain_cells
 from bioclip_core.errors import DataError
+from bioclip_core.files.camera_folders import is_camera_folder
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.labelling import Labeller, first_cell
 from bioclip_training.catalog.options import BURST, FOLDER, IMAGE, BuildOptions
@@ -104,7 +105,8 @@ def group_of(columns: Sequence[str], cells: Mapping[str, Any], item: LabelledIte
     """
     if columns[0] == FOLDER:
         folder = Path(item.path or item.uri).parent
-        return f"folder {PurePath(os.path.relpath(folder, root) if root else folder).as_posix()}"
+        parts = PurePath(os.path.relpath(folder, root) if root else folder).parts
+        return f"folder {PurePath(*(part for part in parts if not is_camera_folder(part))).as_posix()}"
     return first_cell(cells, columns)
 
 
