@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from bioclip_core.cells import column_name
-from bioclip_core.tables.quotes import split_line
+from bioclip_core.tables.marks import split_line
 
 LOOK_AT = 65_536
 """Bytes at the beginning of a table from which its dialect is derived; the header must end within them."""

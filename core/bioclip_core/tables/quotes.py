@@ -31,20 +31,18 @@ closing one is followed by a separator or the line's end
 from __future__ import annotations
 
 import csv
-import re
 from collections import deque
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import NamedTuple, TextIO
 
 from bioclip_core.errors import SourceError
+from bioclip_core.tables.marks import ENDS, patterns_of, scan, split_line
 from bioclip_core.tables.profile import Profile
 
 LINE_CHARACTERS = 4 << 20
 RECORD_CHARACTERS = 1 << 17
 """Longest record of several lines."""
 _LENIENT_LINES, _LENIENT_CHARACTERS = 100, 1 << 14  # of a cell whose marks are not sound
-_ENDS = "\r\n"
 
 
 class Record(NamedTuple):
@@ -53,72 +51,6 @@ class Record(NamedTuple):
     line: int
     cells: list[str]
     fault: str = ""
-
-
-class _Patterns(NamedTuple):
-    sound: re.Pattern[str]
-    """A quoted cell up to its closing mark, which a separator or the end follows."""
-    opening: re.Pattern[str]
-    """A quoted cell that goes on behind the text."""
-    closing: re.Pattern[str]
-    """The rest of a quoted cell of several lines."""
-    escaped: re.Pattern[str]
-    undoubled: re.Pattern[str]
-    longest: re.Pattern[str]
-    inside: re.Pattern[str]
-    """A mark within a cell that is not quoted."""
-
-    @property
-    def lenient(self) -> tuple[re.Pattern[str], ...]:
-        """Quoted cells whose marks are escaped or not doubled, in the order in which they are tried."""
-        return self.escaped, self.undoubled, self.longest
-
-
-@cache
-def _patterns(separator: str, mark: str) -> _Patterns:
-    s, q = re.escape(separator), re.escape(mark)
-    body, end = f"[^{q}]*+(?:{q}{q}[^{q}]*+)*+", f"(?={s}|\\Z)"
-    return _Patterns(
-        re.compile(f"{q}({body}){q}{end}"),
-        re.compile(f"{q}({body})\\Z"),
-        re.compile(f"({body})(?:{q}{end}|\\Z)"),
-        re.compile(rf"{q}((?:[^{q}\\]|\\.|{q}{q})*+){q}{end}", re.DOTALL),
-        re.compile(f"{q}(.*?){q}{end}", re.DOTALL),
-        re.compile(f"{q}(.*){q}{end}", re.DOTALL),
-        re.compile(f"[^{s}{q}]{q}(?!{q})[^{s}{q}]"),
-    )
-
-
-def split_line(line: str, separator: str, mark: str = '"') -> list[str]:
-    """Return the cells of one line; a cell whose quotation marks are not sound is text."""
-    text = line.rstrip(_ENDS)
-    if mark not in text:
-        return text.split(separator)
-    return _scan(text, separator, mark, _patterns(separator, mark).sound).cells
-
-
-class _Scanned(NamedTuple):
-    cells: list[str]
-    odd: int
-    """Number of cells that begin with a mark that is not sound; they are text."""
-
-
-def _scan(text: str, separator: str, mark: str, quoted: re.Pattern[str]) -> _Scanned:
-    cells, at, odd = [], 0, 0
-    while True:
-        begins = text.startswith(mark, at)
-        if found := quoted.match(text, at) if begins else None:
-            cells.append(found[1].replace(mark * 2, mark))
-            at = found.end()
-        else:
-            odd += begins
-            end = text.find(separator, at)
-            end = len(text) if end < 0 else end
-            cells.append(text[at:end])
-            at = end
-        if at >= len(text):
-            return _Scanned(cells, odd)
-        at += len(separator)
 
 
 class Records:
@@ -155,7 +87,7 @@ class Records:
         self._ahead: deque[str] = deque()
         self._line = first_line - 1
         self._unclosed = 0  # the mark of a line up to this one is not closed before it either
-        self._patterns = _patterns(separator, mark) if mark else None
+        self._patterns = patterns_of(separator, mark) if mark else None
         self._is_unquoted_by_habit = separator == "\t" and not is_declared
         self._sound = self._stray = 0
         self._texts: list[str] = []
@@ -177,11 +109,11 @@ class Records:
         """Take the file's habit of quoting from lines at its beginning."""
         for line in lines if self._patterns else ():
             if self._mark in line:
-                self._note(line.rstrip(_ENDS))
+                self._note(line.rstrip(ENDS))
 
     def _note(self, text: str) -> tuple[list[str], int]:
         assert self._patterns is not None
-        cells, odd = _scan(text, self._separator, self._mark, self._patterns.sound)
+        cells, odd = scan(text, self._separator, self._mark, self._patterns.sound)
         if (odd and not self._head(text)) or (not odd and self._patterns.inside.search(text)):
             self._stray += 1
         elif not odd:
@@ -195,10 +127,10 @@ class Records:
         while line := self._next():
             begins = self._line
             if not mark or mark not in line:
-                text = line.rstrip(_ENDS)
+                text = line.rstrip(ENDS)
                 record = Record(begins, text.split(separator) if text else [])
             else:
-                record = self._quoted(line.rstrip(_ENDS), line, begins)
+                record = self._quoted(line.rstrip(ENDS), line, begins)
             if not self.width and record.cells:
                 self.width = len(record.cells)
             yield record
@@ -257,7 +189,7 @@ class Records:
         if opening is None:
             return None
         before = text[: opening.start()]
-        cells = _scan(before[:-1], self._separator, self._mark, self._patterns.sound).cells if before else []
+        cells = scan(before[:-1], self._separator, self._mark, self._patterns.sound).cells if before else []
         return cells, opening[1]
 
     def _begins(self, text: str) -> Iterator[int]:
@@ -283,13 +215,13 @@ class Records:
         assert self._patterns is not None
         if len(cells) != self.width:
             for quoted in self._patterns.lenient:
-                others, odd = _scan(text, self._separator, self._mark, quoted)
+                others, odd = scan(text, self._separator, self._mark, quoted)
                 if not odd and len(others) == self.width:
                     return Record(begins, _unescaped(others, self._mark, quoted is self._patterns.escaped))
             plain = text.split(self._separator)
             cells = plain if len(plain) == self.width else cells
         elif "\\" + self._mark in text:
-            others, odd = _scan(text, self._separator, self._mark, self._patterns.escaped)
+            others, odd = scan(text, self._separator, self._mark, self._patterns.escaped)
             if not odd and len(others) == self.width:
                 return Record(begins, _unescaped(others, self._mark, escaped=True))
         self._keep_as_text(begins, cells)
@@ -322,7 +254,7 @@ class Records:
         """Return the cells of a line that is a row on its own; None unless it has as many as the header."""
         if len(cells) == self.width:
             return cells
-        plain = text.rstrip(_ENDS).split(self._separator)
+        plain = text.rstrip(ENDS).split(self._separator)
         return plain if len(plain) == self.width else None
 
     def _are_rows(self, row: list[str], cells: Sequence[str], lines: Sequence[str]) -> bool:
@@ -364,7 +296,7 @@ class Records:
                 self._unclosed = self._line + len(lines)
                 return None
             lines.append(following)
-            text = following.rstrip(_ENDS)
+            text = following.rstrip(ENDS)
             found = self._patterns.closing.match(text)
             if found is None or (found.end() == len(text) and len(found[1]) == len(text)):
                 if found is None:
@@ -377,7 +309,7 @@ class Records:
                 return cells, lines
             rest = text[found.end() + 1 :]
             if (head := self._head(rest)) is None:
-                return cells + _scan(rest, self._separator, self._mark, self._patterns.sound).cells, lines
+                return cells + scan(rest, self._separator, self._mark, self._patterns.sound).cells, lines
             cells, parts = cells + head[0], [head[1], following[len(text) :]]
 
     def _lenient(self, line: str) -> tuple[list[str], int] | None:
@@ -391,7 +323,7 @@ class Records:
             joined += following
             if self._mark in following:
                 for quoted in self._patterns.lenient:
-                    cells, odd = _scan(joined.rstrip(_ENDS), self._separator, self._mark, quoted)
+                    cells, odd = scan(joined.rstrip(ENDS), self._separator, self._mark, quoted)
                     if not odd and len(cells) == self.width:
                         return _unescaped(cells, self._mark, quoted is self._patterns.escaped), count
         return None

@@ -10,9 +10,10 @@ from bioclip_core.cells import UNDECODED, column_name, latin_1
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.tables.dialect import Dialect, dialect_of
+from bioclip_core.tables.marks import split_line
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.profile import Profile
-from bioclip_core.tables.quotes import LINE_CHARACTERS, Record, Records, split_line
+from bioclip_core.tables.quotes import LINE_CHARACTERS, Record, Records
 from bioclip_core.tables.rows import ABOVE, NOT_UTF_8, Headings, RowFindings, Table, TableRow
 
 _PROFILED_ROWS = 50
