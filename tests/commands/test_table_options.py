@@ -87,8 +87,8 @@ def test_a_catalog_is_built_from_a_workbook_and_from_other_headings(bioclip: Bio
 
 
 def test_names_are_resolved_from_a_workbook(bioclip: Bioclip) -> None:
-    Path("list.csv").write_text("kingdom,genus,species\nFictoplantae,Fictomala,alba\n")
-    assert bioclip("taxonomy", "build", "list.csv", "--output", "t.taxonomy").code == 0
+    checklist = workbook("list.xlsx", ("kingdom", "genus", "species"), ("Fictoplantae", "Fictomala", "alba"))
+    assert bioclip("taxonomy", "build", checklist, "--output", "t.taxonomy").code == 0
     sheet = workbook("names.xlsx", ("Art",), ("Fictomala alba",))
     said = bioclip("taxonomy", "resolve", "--names", sheet, "--column", "name=Art", "--taxonomy", "t.taxonomy")
     assert "Fictomala alba,exact,Fictomala alba" in said.out

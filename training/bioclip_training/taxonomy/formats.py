@@ -19,6 +19,9 @@ from bioclip_core.files.archives import archive_kind, open_archive
 from bioclip_core.files.meta_xml import META, META_BYTES, Table
 from bioclip_core.files.meta_xml import described as described_archive
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.findings import Findings
+from bioclip_core.tables.reading import open_table
+from bioclip_core.tables.sheets import sheet_of
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.taxonomy.metadata import Described, described
 
@@ -29,6 +32,8 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 _RANKS = frozenset(rank.value for rank in RANKS)
 _SHOWN = 500  # letters of the columns' names in a message
 _NAMES = frozenset(("scientificname", "canonicalname", "specificepithet"))
+_WORKBOOKS = (".xlsx", ".xlsm")
+_NEEDED = (*_RANKS, *_NAMES)
 
 
 @dataclass
@@ -86,6 +91,7 @@ class Layout:
     encoding: str = "utf-8"
     columns: dict[str, int] = field(default_factory=dict)
     vernaculars: Layout | None = None
+    is_workbook: bool = False
 
 
 def open_checklist(path: Path) -> Checklist:
@@ -122,8 +128,15 @@ def _kind_of(columns: dict[str, int]) -> str | None:
 
 
 def _layout_of(path: Path) -> Layout:
-    if not path.exists():
+    if not sheet_of(path)[0].exists():
         raise SourceError(f"the checklist {path} does not exist{near_hint(path)}: give a file, folder or zip")
+    if sheet_of(path)[0].suffix.lower() in _WORKBOOKS:
+        header = open_table(path, needed=_NEEDED).headings.names
+        return Layout(
+            "",
+            columns={column_name(name): at for at, name in reversed(list(enumerate(header))) if name},
+            is_workbook=True,
+        )
     if not path.is_dir() and archive_kind(path) is None:
         return _guessed(path, "")
     names = _members(path)
@@ -213,6 +226,13 @@ def _open(path: Path, member: str) -> IO[bytes]:
 
 
 def _cells(path: Path, layout: Layout, odd: Counter[str]) -> Iterator[list[str]]:
+    if layout.is_workbook:
+        findings = Findings()
+        table = open_table(path, None, findings, needed=_NEEDED)
+        for row in table:
+            yield [str(row.cells.get(name, "")) if name else "" for name in table.headings.names]
+        odd.update({text: findings.count(text) for text in findings.texts()})
+        return
     with _reading(path), _open(path, layout.member) as file:
         lines = _lines(file, layout, odd)
         if layout.quote:
