@@ -201,7 +201,8 @@ def test_rows_of_one_image_that_stand_together_are_its_regions() -> None:
         "image,bboxX,bboxY,bboxWidth,bboxHeight,note\n"
         "1.jpg,0.1,0.2,0.3,0.4,first\n1.jpg,0.5,0.5,0.5,0.5,second\n2.jpg,,,,,\n2.jpg,,,,,\n3.jpg,0,0,1,1,\n"
     )
-    one, two, three = items(TableSource(), address)
+    one, two, three = (entry for entry in TableSource().items(address) if isinstance(entry, MediaItem))
+    assert [entry.uri for entry in unlisted(TableSource(), address)] == ["t.csv#row=4"]
     assert one.regions == (Region(0.1, 0.2, 0.3, 0.4), Region(0.5, 0.5, 0.5, 0.5))
     assert dict(one.metadata) == {"note": "first"}
     assert (two.uri, two.regions) == ("2.jpg", ())
@@ -405,7 +406,10 @@ QUOTED = [
     ('image,note\na.jpg,x\n"b.jpg,x\nc.jpg,"y"\nd.jpg,x\n', ["a.jpg", '"b.jpg', "c.jpg", "d.jpg"]),
     ('image,note\na.jpg,x\n"b.jpg,x\nc.jpg,x\n', ["a.jpg", '"b.jpg', "c.jpg"]),
     ('image,note\na.jpg,x\nb.jpg,"x\nc.jpg,x\nd.jpg,x\n', ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]),
-    ('image,note\na.jpg,x\nb.jpg,"x\n' + "c.jpg,x\n" * 20_000, ["a.jpg", "b.jpg", "c.jpg"]),
+    (
+        'image,note\na.jpg,x\nb.jpg,"x\n' + "".join(f"{n}.jpg,x\n" for n in range(20_000)),
+        ["a.jpg", "b.jpg", *(f"{n}.jpg" for n in range(20_000))],
+    ),
 ]
 
 

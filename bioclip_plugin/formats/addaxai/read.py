@@ -20,7 +20,6 @@ _BLANKS = frozenset({"blank", "empty"})
 _PEOPLE = {"human": "person", "people": "person"}
 _NO_BOXES = "files have detections whose boxes are in another table of AddaxAI; they are classified as whole images"
 _NO_FRAME = "boxes of videos do not state their frame and are not used; the videos are sampled"
-_REPEATED = "rows name the image of an earlier row, and add nothing to it"
 
 
 class AddaxAISource:
@@ -91,7 +90,7 @@ def _entries(rows: Sequence[Located], table: ImageTable) -> Iterator[MediaItem |
         row = located_row.row
         if not any(name in row.cells for name in CORNERS):
             if row is not first.row:
-                options.findings.add(_REPEATED, f"{table.name}, row {row.number}: the image of row {first.row.number}")
+                yield table.skipped(row.number, _repeated(first.row.number))
             continue
         if row.text("datatype", "filetype").lower() in _VIDEOS:
             options.findings.add(_NO_FRAME, f"{table.name}, row {row.number}")
@@ -112,7 +111,7 @@ def _entries(rows: Sequence[Located], table: ImageTable) -> Iterator[MediaItem |
 
 
 def _again(rows: Sequence[Located], earlier: int, table: ImageTable) -> Iterator[Unlisted]:
-    """Yield a message for each box of an image that was listed before; rows without a box are counted."""
+    """Yield a message for each row of an image that was listed before."""
     for one in rows:
         if any(name in one.row.cells for name in CORNERS):
             yield table.skipped(
@@ -121,7 +120,11 @@ def _again(rows: Sequence[Located], earlier: int, table: ImageTable) -> Iterator
                 "by relative_path",
             )
         else:
-            table.options.findings.add(_REPEATED, f"{table.name}, row {one.row.number}: the image of row {earlier}")
+            yield table.skipped(one.row.number, _repeated(earlier))
+
+
+def _repeated(earlier: int) -> str:
+    return f"its image is that of row {earlier}, and it adds nothing to it"
 
 
 def _is_blank(row: Cells) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
@@ -16,6 +15,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.archives import Archive, archive_kind, damaged, open_archive
+from bioclip_core.findings import Findings
+from bioclip_core.tables.quotes import Records
+from bioclip_core.tables.text import STRAY
 from bioclip_plugin.formats.camtrap_dp.schema import MISSING, READ_VERSIONS, TABLES
 from bioclip_plugin.items.media import path_of, uri_of
 
@@ -92,12 +94,15 @@ class CamtrapPackage:
         found = ", ".join(str(resource.get("name")) for resource in self.resources) or "none"
         raise SourceError(f"{self.address} lacks the resource {name!r}; it has {found}")
 
-    def csv_files(self, resource: Mapping[str, Any], *, strict: bool = False) -> Iterator[tuple[str, Iterator[CsvRow]]]:
+    def csv_files(
+        self, resource: Mapping[str, Any], *, strict: bool = False, findings: Findings | None = None
+    ) -> Iterator[tuple[str, Iterator[CsvRow]]]:
         """Yield each CSV file of a resource with its rows, the header first.
 
         Args:
             resource: the resource, as the descriptor has it.
-            strict: report text after a closing quotation mark as a fault instead of accepting it.
+            strict: report a quotation mark that does not quote as a fault instead of reading it as text.
+            findings: where such marks are counted otherwise.
 
         Raises:
             SourceError: if a file is missing or outside the package, or the delimiter is not one character.
@@ -123,15 +128,19 @@ class CamtrapPackage:
         for file in files:
             with self.open(file) as stream:
                 if name in TABLES or file.lower().endswith(".csv"):
-                    yield file, _csv_rows(stream, delimiter, strict=strict)
+                    yield file, _csv_rows(stream, file, delimiter, strict=strict, findings=findings)
 
-    def rows(self, resource: Mapping[str, Any]) -> Iterator[PackageRow]:
+    def rows(self, resource: Mapping[str, Any], findings: Findings | None = None) -> Iterator[PackageRow]:
         """Yield the rows of a resource. A row that cannot be used has a ``fault`` instead of values.
+
+        Args:
+            resource: the resource, as the descriptor has it.
+            findings: where quotation marks that do not quote are counted.
 
         Raises:
             SourceError: as :meth:`csv_files`, or if the header lacks a needed column.
         """
-        for file, rows in self.csv_files(resource):
+        for file, rows in self.csv_files(resource, findings=findings):
             first = next(rows, CsvRow(1, []))
             if first.fault:
                 raise SourceError(f"{self.address}: the header of {file} {first.fault}")
@@ -172,17 +181,18 @@ class CamtrapPackage:
         return self.archive is not None and self.inside + name in self.archive.members
 
 
-def _csv_rows(file: BinaryIO, delimiter: str, *, strict: bool) -> Iterator[CsvRow]:
+def _csv_rows(
+    file: BinaryIO, name: str, delimiter: str, *, strict: bool, findings: Findings | None
+) -> Iterator[CsvRow]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, delimiter=delimiter, strict=strict)
-    while True:
-        line = reader.line_num + 1
-        try:
-            yield CsvRow(line, next(reader))
-        except StopIteration:
-            return
-        except csv.Error as error:  # the reader goes on with the next line
-            yield CsvRow(line, [], f"cannot be read: {error}")
+    records = Records(text, name, delimiter, is_declared=True)
+    for line, cells, fault in records:
+        mark = records.as_text.pop(line, "") if records.as_text else ""
+        if mark and strict:
+            fault = fault or f"a quotation mark does not quote a whole cell: {mark}"
+        elif mark and findings is not None:
+            findings.add(STRAY, f"{name}, line {line}: {mark}")
+        yield CsvRow(line, [], f"cannot be read: {fault}") if fault else CsvRow(line, cells)
 
 
 def _package_row(file: str, header: list[str], row: CsvRow) -> PackageRow:

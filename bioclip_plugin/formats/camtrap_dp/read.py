@@ -67,7 +67,7 @@ class CamtrapDpSource:
             yield from read_deployments(package, deployments)
             yield from index.read(package, deployments, options)
             files, stated = MediaFiles(package, options), _Stated(package, deployments, options)
-            for row in package.rows(package.table("media")):
+            for row in package.rows(package.table("media"), options.findings):
                 yield _item(row, package, deployments, index, files, stated)
             yield from index.without_media(package)
 
@@ -170,7 +170,7 @@ class _ObservationIndex(Scratch):
 
     def read(self, package: CamtrapPackage, deployments: Deployments, options: ListingOptions) -> Iterator[Unlisted]:
         """Read all observations, and yield an entry for each that cannot be used."""
-        for number, row in enumerate(package.rows(package.table("observations")), start=1):
+        for number, row in enumerate(package.rows(package.table("observations"), options.findings), start=1):
             if fault := row.fault or self._enter(row, number, deployments, options):
                 shown = f"observation {row.values.get('observationID', 'without observationID')} (line {row.line})"
                 yield Unlisted(f"{package.address}/{row.where}", f"{shown}: {fault}")

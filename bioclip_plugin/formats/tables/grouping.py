@@ -26,7 +26,6 @@ _FILE = re.compile(r"\S.*\.[A-Za-z][A-Za-z0-9]{1,4}")
 _DOTS = re.compile(r"(?:^|[/\\])\.{1,2}[/\\]|//")
 
 SEVERAL = "cells name several images; each of them is an item with the values of its row"
-REPEATED = "rows repeat an earlier row of the same image and are one item with it"
 OTHER_VALUES = "rows add a box to an image, and other values than its first row, whose values count"
 
 
@@ -120,12 +119,10 @@ class ImageRows:
                     f"the same image as row {earlier.number}, which is not above it: its box is not classified; sort the "
                     f"table by its column {row.columns.image!r}",
                 )
-            elif same:
-                self._find(REPEATED, row, earlier)
             else:
+                values = "the same values" if same else f"other values{_difference(row, earlier)}"
                 yield self._skipped(
-                    row,
-                    f"the same image as row {earlier.number}, with other values{_difference(row, earlier)}; the first row is used",
+                    row, f"the same image as row {earlier.number}, with {values}; the first row is used"
                 )
         if regions:
             yield from items_of(regions, self.folder, self.table, self.options, self.values, (first.uri, first.path))

@@ -20,10 +20,7 @@ _MEANING = Meaning(
         "sequence": ("sequence", "sequenceid", "eventid"),
     }
 )
-AGAIN = (
-    "rows name the image of an earlier row, as Timelapse's duplicates do; their values are read by review import only"
-    """Finding about rows that are no items of their own."""
-)
+_AGAIN = "only review import reads its values"
 
 
 class TimelapseSource:
@@ -48,11 +45,11 @@ class TimelapseSource:
                 yield found
                 continue
             rows, earlier = found
-            for again in rows if earlier is not None else rows[1:]:
-                first = earlier if earlier is not None else rows[0].row.number
-                options.findings.add(AGAIN, f"{table.name}, row {again.row.number}: the image of row {first}")
+            first = rows[0].row.number if earlier is None else earlier
             if earlier is None:
                 yield MediaItem(rows[0].uri, rows[0].path, **table.fields(rows[0].row))
+            for again in rows if earlier is not None else rows[1:]:
+                yield table.skipped(again.row.number, f"its image is that of row {first}; {_AGAIN}")
 
 
 def _located(row: Cells, table: ImageTable) -> tuple[str, Path]:

@@ -46,7 +46,7 @@ _MEANING = Meaning(
     {**PLACE, "captured_at": ("capturedat", "timestamp"), "sequence": ("sequenceid", "externalsequenceid")}
 )
 _COORDINATES = {"latitude": ("latitude",), "longitude": ("longitude",)}
-_AGAIN = "rows identify the image of an earlier row, which is not above them; they are read as reviews only"
+_AGAIN = "its identification is read as a review only"
 _NO_FILE = "rows are not read as reviews, since their image is not here"
 _IDENTIFICATION = (*RANKS, "commonname", "numberofobjects", "identifiedby", "uncertainty")
 _VERDICTS: Mapping[str, ReviewVerdict] = {
@@ -81,8 +81,8 @@ class WildlifeInsightsSource:
                 rows, earlier = found
                 if earlier is not None:
                     for again in rows:
-                        options.findings.add(
-                            _AGAIN, f"{table.name}, row {again.row.number}: the image of row {earlier}"
+                        yield table.skipped(
+                            again.row.number, f"its image is that of row {earlier}, which is not above it; {_AGAIN}"
                         )
                     continue
                 fields = _placed(table.fields(rows[0].row), places)

@@ -117,12 +117,15 @@ def test_files_without_detections_are_blank_and_those_with_boxes_elsewhere_are_w
         "/data/survey,cam1/b.jpg,img,0,100,200,0.0,False,01/02/25 10:00:00",
     )
     findings = Findings()
-    whole, blank = items(address, findings=findings)
+    whole, repeated, blank = listed(address, findings=findings)
+    assert isinstance(whole, MediaItem)
+    assert isinstance(blank, MediaItem)
+    assert isinstance(repeated, Unlisted)
+    assert repeated.reason == "row 3: its image is that of row 2, and it adds nothing to it"
     assert (whole.detected, whole.regions, whole.captured_at) == (False, (), datetime(2024, 12, 31, 10))
     assert (blank.detected, blank.regions, blank.captured_at) == (True, (), datetime(2025, 2, 1, 10))
     lines = list(findings.lines())
     assert any("boxes are in another table of AddaxAI" in line and "2 detections" in line for line in lines)
-    assert any("add nothing to it: 1" in line and "row 3: the image of row 2" in line for line in lines)
 
 
 def test_of_a_workbook_the_sheet_of_the_detections_is_read() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -17,6 +15,7 @@ from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.formats.camtrap_dp.check import camtrap_dp_problems
 from bioclip_plugin.formats.camtrap_dp.read import CamtrapDpSource
 from bioclip_plugin.items.media import MediaItem, Place, Unlisted
 from bioclip_plugin.store.records import StatedReview
@@ -174,19 +173,29 @@ BAD_MEDIA = {
     "it lacks a mediaID": {"mediaID": ""},
     "x.jpg does not exist": {"filePath": "x" * 5000 + "x.jpg"},
     "contains a NUL": {"filePath": "media/\0.jpg"},
-    "cannot be read: field larger than": {"mediaComments": "x" * 200_000},
 }
 
 
-@pytest.fixture
-def python_s_own_cell_limit() -> Iterator[None]:
-    """Restore the limit, which frictionless raises for the whole process."""
-    before = csv.field_size_limit(131_072)
-    yield
-    csv.field_size_limit(before)
+def test_a_quotation_mark_that_does_not_quote_swallows_no_row_and_is_an_error_of_the_package(tmp_path: Path) -> None:
+    rows = [MEDIA | {"mediaID": f"m{n}", "filePath": f"media/{n}.jpg", "mediaComments": "x"} for n in range(6)]
+    folder = package(tmp_path / "p", media=rows, observations=[])
+    for row in rows:
+        photo(folder / row["filePath"])
+    table = folder / "media.csv"
+    lines = table.read_text().splitlines()
+    lines[2], lines[5] = lines[2].replace(",x", ',"Hof bei Köln'), lines[5].replace(",x", ',"Hof bei Köln')
+    table.write_text("\n".join(lines) + "\n")
+    options = ListingOptions()
+    found = list(CamtrapDpSource().items(str(folder), options))
+    assert [Path(entry.uri).name for entry in found if isinstance(entry, MediaItem)] == [f"{n}.jpg" for n in range(6)]
+    assert (
+        "rows have a quotation mark that does not quote; it is read as text: 2 (the first: media.csv, line 3: "
+        in "".join(options.findings.lines())
+    )
+    problems = [str(problem) for problem in camtrap_dp_problems(folder) if "quotation mark" in str(problem)]
+    assert len(problems) == 2
 
 
-@pytest.mark.usefixtures("python_s_own_cell_limit")
 @pytest.mark.parametrize("reason", BAD_MEDIA)
 def test_a_media_row_that_cannot_be_used_is_a_line_and_the_good_ones_go_on(tmp_path: Path, reason: str) -> None:
     folder = package(tmp_path / "p", media=[MEDIA | {"mediaID": "m0"}, MEDIA | BAD_MEDIA[reason]], observations=[])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bioclip_core.errors import DataError, UsageError
 from bioclip_core.tables.rows import NOT_UTF_8
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.tables.grouping import REPEATED, SEVERAL
+from bioclip_plugin.formats.tables.grouping import SEVERAL
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 
@@ -55,8 +55,9 @@ def test_a_later_row_of_an_image_with_other_values_is_skipped_with_both_rows_and
         "row 2: the same image as row 1, with other values: deployment 'B' instead of 'A'; the first row is used",
         "row 4: the same image as row 1, with other values: deployment 'C' instead of 'A', note nothing instead of 'x'; "
         "the first row is used",
+        "row 5: the same image as row 1, with the same values; the first row is used",
     ]
-    assert findings == [f"{REPEATED}: 1 (the first: t.csv, row 5: the same image as row 1)"]
+    assert findings == []
 
 
 def test_a_box_adds_to_the_image_above_it_and_other_values_are_reported() -> None:
@@ -154,10 +155,9 @@ IMAGES = st.sampled_from(["a.jpg", "./a.jpg", "b.jpg", "c/../b.jpg", "a.jpg|b.jp
         max_size=12,
     )
 )
-def test_every_row_is_an_item_a_reason_or_counted_as_a_repetition(rows: list[tuple[str, str]]) -> None:
+def test_every_row_is_an_item_or_a_reason(rows: list[tuple[str, str]]) -> None:
     options = ListingOptions()
     items, skipped, _ = listed(table("image,note\n" + "".join(f"{image},{note}\n" for image, note in rows)), options)
     names = sum(2 if "|" in image else 1 for image, _ in rows)
-    repeated = options.findings.count(REPEATED)
-    assert len(items) + len(skipped) + repeated == names
+    assert len(items) + len(skipped) == names
     assert len(items) == len({part.rpartition("/")[2] for image, _ in rows for part in image.split("|") if part})

@@ -15,7 +15,7 @@ from bioclip_core.findings import Findings
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.timelapse.layout import is_timelapse
-from bioclip_plugin.formats.timelapse.read import AGAIN, TimelapseSource
+from bioclip_plugin.formats.timelapse.read import TimelapseSource
 from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.running.listing import Listing, source_of
 
@@ -88,7 +88,7 @@ def test_an_old_table_has_the_folder_in_folder_and_the_time_in_two_columns() -> 
     assert first.metadata == {"File": "a.JPG", "Folder": "cam1", "Animal": "fox", **written}
 
 
-def test_rows_that_repeat_an_image_are_counted_and_rows_without_an_image_have_a_reason() -> None:
+def test_rows_that_repeat_an_image_and_rows_without_an_image_have_a_reason() -> None:
     touch("survey/cam1/a.JPG", "survey/cam1/b.JPG")
     address = table(
         "File,RelativePath,DateTime,Species",
@@ -103,16 +103,18 @@ def test_rows_that_repeat_an_image_are_counted_and_rows_without_an_image_have_a_
     found = listed(address, findings=findings)
     assert [one.uri for one in found] == [
         "survey/cam1/a.JPG",
+        f"{address}#row=2",
         "survey/cam1/b.JPG",
+        f"{address}#row=4",
         f"{address}#row=5",
         f"{address}#row=6",
     ]
-    empty, outside = (one.reason for one in found if isinstance(one, Unlisted))
+    second, fourth, empty, outside = (one.reason for one in found if isinstance(one, Unlisted))
     assert empty == "row 5: column 'File' is empty; it must name the image"
     assert "is a path outside the folder survey" in outside
-    (line,) = findings.lines()
-    assert "as Timelapse's duplicates do" in line
-    assert line.endswith(f": 2 (the first: {address}, row 2: the image of row 1)")
+    assert second == "row 2: its image is that of row 1; only review import reads its values"
+    assert fourth == "row 4: its image is that of row 1; only review import reads its values"
+    assert not findings
 
 
 def test_a_time_that_cannot_be_read_is_reported_and_not_replaced_by_the_cameras() -> None:
@@ -193,14 +195,11 @@ def test_a_timelapse_table_is_known_by_its_columns(header: str, is_one: bool) ->
         max_size=12,
     )
 )
-def test_each_row_is_an_item_a_counted_repetition_or_a_reason(
-    rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_each_row_is_an_item_or_a_reason(rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("survey")
     lines = ["File,RelativePath,Species", *(f"{file},{path},x{number}" for number, (path, file) in enumerate(rows))]
     (folder / "t.csv").write_text("\n".join(lines), encoding="utf-8")
     findings = Findings()
     found = listed(str(folder / "t.csv"), findings=findings)
-    repeated = findings.count(AGAIN)
-    assert len(found) + repeated == len(rows)
+    assert len(found) == len(rows)
     assert len({one.uri for one in found}) == len(found)

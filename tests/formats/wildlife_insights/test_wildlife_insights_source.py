@@ -123,17 +123,17 @@ def test_several_species_of_an_image_are_one_item_with_all_identifications() -> 
         row("i3"),
     )
     findings = Findings()
-    first, second, nameless = listed(address, findings=findings)
+    first, second, again, nameless = listed(address, findings=findings)
     assert isinstance(first, MediaItem)
     assert [one["commonname"] for one in first.metadata["identifications"]] == ["Invented Fox", "Invented Hare"]
     assert second.uri == "wi/D1/b.JPG"
     assert isinstance(nameless, Unlisted)
     assert nameless.reason == "row 5: location and filename are empty; one of them must name the image"
-    (line,) = findings.lines()
-    assert line.startswith(
-        "rows identify the image of an earlier row, which is not above them; they are read as reviews"
+    assert isinstance(again, Unlisted)
+    assert again.reason == (
+        "row 4: its image is that of row 1, which is not above it; its identification is read as a review only"
     )
-    assert "row 4: the image of row 1" in line
+    assert not findings
 
 
 def test_identifications_by_people_are_reviews_and_those_of_the_computer_are_not() -> None:
