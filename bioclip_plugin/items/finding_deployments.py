@@ -37,7 +37,7 @@ class Deployments:
 
     An image belongs to the deployment that is stated with it; else to a row of the table of deployments, called like the
     nearest folder above it; else to the name that a pattern finds in its path; else to its camera, by the serial number,
-    where several cameras share a folder; else to its folder. Folders that cameras make by themselves are no boundary. A
+    where several cameras share a folder; else to its folder. Folders that cameras make by themselves do not divide a deployment. A
     serial number alone joins no two folders, since some makers give all their cameras the same one.
 
     In memory: some hundred bytes per folder.

@@ -1,4 +1,4 @@
-"""Folders of images as their uris have them; the folders that cameras make by themselves are no boundary."""
+"""Folders of images as their uris have them; without those that cameras make by themselves."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ NAME_COLUMNS = ("scientificname", "classificationlabel", "label", "observationty
 """Columns of the name, in the order in which they are tried."""
 _VERIFIED = ("humanverified", "isverified")
 _YES = frozenset(("true", "1", "yes"))
-# What the camera and AddaxAI have written is no detail of a review.
+# Values that the camera and AddaxAI have written are not details of a review.
 _DETAILS = frozenset(("count", "sex", "lifestage"))
 
 

@@ -24,9 +24,7 @@ from bioclip_plugin.formats.darwin_core.write_specimens import Occurrence, Speci
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, OutsideFolder, RelativeNames
 from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 
-_UNIDENTIFIED = (
-    "specimens and observations have no identification, and are left out; provenance.json counts the reasons"
-)
+_UNIDENTIFIED = "specimens and observations have no identification, and are skipped; provenance.json counts the reasons"
 _PACKAGES = ("torch", "open_clip_torch", "pillow")
 
 

@@ -28,7 +28,7 @@ class TimelapseSource:
 
     The image of a row is ``RelativePath`` and ``File`` below the folder of the table, or below the project's folder beside the
     table (``RootFolder``, ``Folder``). The columns that a project defines are metadata; ``review import`` reads its species.
-    Rows that repeat an image, as Timelapse's duplicates do, are counted and are no items of their own.
+    A row that repeats an image, as Timelapse's duplicates do, is skipped with its number.
     """
 
     name = "Timelapse table"

@@ -115,7 +115,7 @@ def _one_line(cell: Any) -> str:
 
 @dataclass(slots=True)
 class _Deployment:
-    """What the images of a deployment and the table of deployments say about it."""
+    """Facts about a deployment, from its images and from the table of deployments."""
 
     first: datetime | None = None
     last: datetime | None = None

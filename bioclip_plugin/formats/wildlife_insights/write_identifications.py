@@ -30,7 +30,7 @@ Cells = dict[str, Any]
 
 
 class Named(NamedTuple):
-    """What a row names: a taxon or a verdict, in Wildlife Insights' words."""
+    """Name of a row: a taxon or a verdict, in the words of Wildlife Insights."""
 
     wi_taxon_id: str
     lineage: tuple[str, ...]

@@ -118,7 +118,7 @@ def import_label_set(
 ) -> LabelSet:
     """Convert TreeOfLife's label files: float32 columns (D×N), and ``[[seven ranks], common name]`` for each column.
 
-    Placeholders ("Incertae sedis") are no names of ranks, and a label whose own name is one is masked: it is never an answer.
+    Placeholders ("Incertae sedis") do not name a rank, and a label whose own name is one is masked: it is never an answer.
 
     Args:
         findings: counts both.

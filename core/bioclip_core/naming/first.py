@@ -1,4 +1,4 @@
-"""What stands before a name: doubts, numbers, ranks, families and common names; and texts that are not names at all."""
+"""Words before a name: doubts, numbers, ranks, families and common names; and texts that are not names at all."""
 
 from __future__ import annotations
 

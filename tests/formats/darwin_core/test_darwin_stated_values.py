@@ -173,7 +173,7 @@ def test_specimens_without_an_identification_are_counted(store: Store, tmp_path:
     rows, found = written(Export(store, run), tmp_path / "a")
     assert rows == []
     assert found == [
-        "specimens and observations have no identification, and are left out; provenance.json counts the reasons: 2 "
+        "specimens and observations have no identification, and are skipped; provenance.json counts the reasons: 2 "
         "(the first: HB:Herb:a.jpg)"
     ]
 
