@@ -36,7 +36,10 @@ class Day(click.DateTime):
     """A day such as 2024-05-31."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(value, param, ctx).date()
+        try:
+            return super().convert(value, param, ctx).date()
+        except click.BadParameter:
+            self.fail(f"{value!r} is not a day: give one such as 2024-05-31", param, ctx)
 
 
 class Words(click.Choice[str]):

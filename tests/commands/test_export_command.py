@@ -240,6 +240,12 @@ def test_a_format_that_is_not_known_is_refused_with_those_that_are(bioclip: Bioc
     assert all(name in refused.err for name in ("docx", "csv", "parquet", "jsonl"))
 
 
+def test_a_day_in_another_form_is_refused_with_an_example(bioclip: Bioclip, classified: str) -> None:
+    outcome = bioclip("export", "--store", classified, "--output", "a.csv", "--since", "03/04/2024")
+    assert outcome.code == 2
+    assert "'03/04/2024' is not a day: give one such as 2024-05-31" in " ".join(outcome.err.split())
+
+
 def test_a_store_that_is_not_there_is_named_and_not_made(bioclip: Bioclip, tmp_path: Path) -> None:
     refused = bioclip("export", "--store", "nowhere.db", "--output", "r.csv")
     assert refused.code == 1

@@ -11,6 +11,7 @@ FIRST_IMAGE = "first_image"
 
 # A text that begins with apostrophes gets one more, so that taking one away always gives the text itself.
 _COMPUTED = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-](?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
 # A program of others may have one of these names.
 _TELLING = frozenset(
     """status failure_stage failure_reason consensus_scientific_name consensus_rank other_candidates detection_category
@@ -32,10 +33,12 @@ def has_events(header: Collection[str]) -> bool:
 def guarded(text: str) -> str:
     """Return text that no spreadsheet takes for a formula: with an apostrophe before the sign that begins one.
 
-    >>> guarded("=1+1"), guarded("'=1+1"), guarded("'t Zand")
-    ("'=1+1", "''=1+1", "'t Zand")
+    A number with its sign computes nothing and stays as it is.
+
+    >>> guarded("=1+1"), guarded("'=1+1"), guarded("'t Zand"), guarded("-70.25")
+    ("'=1+1", "''=1+1", "'t Zand", '-70.25')
     """
-    return f"'{text}" if _COMPUTED.match(text) else text
+    return f"'{text}" if _COMPUTED.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def unguarded(value: Any) -> Any:

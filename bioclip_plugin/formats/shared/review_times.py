@@ -45,5 +45,7 @@ class ReviewTimes:
         if dated is not None and moment is None and dated.day is not None:
             moment = datetime.combine(dated.day, time())
         if moment is None:
-            raise UnreadableTimeError(f"time {str(cell)!r}: ISO 8601 is needed, such as 2024-05-06T12:00:00+02:00")
+            raise UnreadableTimeError(
+                f"time {str(cell)!r}: it cannot be read as a date; give one such as 2024-05-06T12:00:00+02:00"
+            )
         return moment if moment.tzinfo or self._zone is None else moment.replace(tzinfo=self._zone)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -21,7 +21,9 @@ from bioclip_plugin.items.media import MediaItem, Unlisted
 
 _REMEMBERED_ROWS = 20_000  # first rows whose values are kept, to say what differs in a later row
 _SHOWN_VALUES = 5
-_SEPARATORS = re.compile(r"\s*[|;\n\r]\s*|,\s*")
+_LINES = re.compile(r"\s*[\n\r]\s*")
+_SEPARATORS = tuple(map(re.compile, (r"\s*\|\s*", r"\s*;\s*", r",\s*")))
+_ANY_SEPARATOR = re.compile(r"\s*[|;]\s*|,\s*")
 _FILE = re.compile(r"\S.*\.[A-Za-z][A-Za-z0-9]{1,4}")
 _DOTS = re.compile(r"(?:^|[/\\])\.{1,2}[/\\]|//")
 
@@ -178,13 +180,33 @@ def _several(row: Row, folder: Path, options: ListingOptions) -> list[str] | Non
             listed = None
         if isinstance(listed, list) and listed and all(isinstance(part, str) for part in listed):
             return listed
-    if not _SEPARATORS.search(text):
+    lines = _LINES.split(text)
+    if (len(lines) == 1 and not _ANY_SEPARATOR.search(text)) or exists(row.image):
         return None
-    parts = [part for part in _SEPARATORS.split(text) if part.strip()]
-    if len(parts) < 2 or exists(row.image):
-        return None
-    # A separator in the name of one file leaves parts that are not names of files.
-    return parts if all(_FILE.fullmatch(part) or exists(part) for part in parts) else None
+    named = [_files_of(line, exists) for line in lines]
+    parts = [part for found in named for part in found or ()]
+    return parts if all(named) and len(parts) > 1 else None
+
+
+def _files_of(line: str, exists: Callable[[str], bool]) -> list[str] | None:
+    """Return the names of files in one line of a cell; None if it is something else.
+
+    A separator in the name of one file leaves parts that are not names of files.
+    """
+    if exists(line):
+        return [line]
+    by_one, by_any = [_parts(line, separator) for separator in _SEPARATORS], _parts(line, _ANY_SEPARATOR)
+    for parts in by_one:
+        if len(parts) > 1 and all(map(exists, parts)):
+            return parts
+    for parts in (by_any, *(parts for parts in by_one if len(parts) > 1), [line]):
+        if parts and all(_FILE.fullmatch(part) or exists(part) for part in parts):
+            return parts
+    return None
+
+
+def _parts(line: str, separator: re.Pattern[str]) -> list[str]:
+    return [part for part in separator.split(line) if part.strip()]
 
 
 def _skipped(row: Row, table: str, reason: str) -> Unlisted:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -129,7 +130,21 @@ def test_texts_come_back_from_json_lines(tmp_path: Path, rows: list[dict[str, st
 @given(TEXTS)
 def test_the_guard_against_formulas_is_taken_away_exactly_once(text: str) -> None:
     assert unguarded(guarded(text)) == text
-    assert guarded(text)[:1] not in tuple("=+-@\t\r")
+    assert guarded(text)[:1] not in tuple("=+-@\t\r") or re.fullmatch(r"[+-][0-9.,]+(?:[eE][+-]?[0-9]+)?", text)
+
+
+@pytest.mark.parametrize("number", ["-70.25", "+12", "-12", "-1,5", "-.5", "+1e-5", "-3.E+7"])
+def test_a_number_with_its_sign_gets_no_apostrophe_and_neither_form_changes(number: str, tmp_path: Path) -> None:
+    assert guarded(number) == number
+    assert unguarded(f"'{number}") == number  # as older exports have it
+    rows = [{"catalogNumber": number}, {"catalogNumber": f"'{number}"}, {"catalogNumber": f"''{number}"}]
+    assert come_back(CsvExporter(), rows, tmp_path) == stated(rows)
+
+
+@pytest.mark.parametrize("text", ["=7", "-1+1", "+A1", "@x", "\t1", "\r1", "--1", "-1 2", "-1\n", "-", "+1.2.3", "-١"])
+def test_what_a_spreadsheet_computes_keeps_its_apostrophe(text: str) -> None:
+    assert guarded(text) == f"'{text}"
+    assert unguarded(guarded(text)) == text
 
 
 def test_what_a_workbook_cannot_hold_is_reported(tmp_path: Path) -> None:

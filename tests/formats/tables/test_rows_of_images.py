@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import openpyxl
@@ -82,6 +83,29 @@ def test_several_images_in_a_cell_are_one_item_each(cell: str) -> None:
         ("b/2.jpg", {"name": "Acer"}),
     ]
     assert (skipped, findings[0].startswith(f"{SEVERAL}: 1 ")) == ([], True)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "b/6.jpg\nb/a;b.jpg",
+        "b/6.jpg\r\nb/a;b.jpg\r\n",
+        "b/6.jpg|b/a;b.jpg",
+        "b/6.jpg, b/a;b.jpg",
+        "gone/6.jpg\nb/a;b.jpg",
+        "gone/6.jpg\ngone/a;b.jpg",
+        "gone/6.jpg|gone/a;b.jpg",
+    ],
+)
+def test_a_name_with_a_separator_in_it_is_one_of_several_images(cell: str) -> None:
+    items, skipped, _ = listed(table(f'image,name\n"{cell}",Acer\n', "b/6.jpg", "b/a;b.jpg"))
+    assert [item.uri for item in items] == [re.split(r"[,|\s]+", cell)[0], re.split(r"[,|\s]+", cell.strip())[1]]
+    assert skipped == []
+
+
+def test_lines_of_a_cell_that_name_several_images_each_are_all_listed() -> None:
+    items, _, _ = listed(table('image,name\n"1.jpg;2.jpg\n3.jpg, 4.jpg",Acer\n', "3.jpg"))
+    assert [item.uri for item in items] == ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
 
 
 @pytest.mark.parametrize("name", ["a, 1.jpg", "a;b.jpg", "x|y", "1.jpg, 2.jpg", "[1].jpg"])
