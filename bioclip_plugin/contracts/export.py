@@ -111,7 +111,7 @@ class Export:
     def deployments(self) -> Deployments:
         """The deployments of the run's images."""
         found = deployments_of(self.store, self.run, self.options, self.findings)
-        found.survey(self.findings, self.options.time_zone, self.run.settings.get("time_zone"))
+        found.survey(self.findings, self.options.time_zone)
         return found
 
     def completed(self, stored: StoredItem) -> StoredItem:

@@ -35,11 +35,11 @@ def deployments_of(store: Store, run: Run, options: DeploymentOptions, findings:
                     "--deployments`",
                     str(chosen.deployments),
                 )
-            return Deployments(lambda: store.listed_items(run, only_answered=True), run.sources, chosen, findings)
+            return _deployments(store, run, chosen, findings)
         except UsageError as error:
             findings.add("table of deployments of the run cannot be used; give it with --deployments", str(error))
             chosen = DeploymentOptions(None, chosen.deployment_from)
-    return Deployments(lambda: store.listed_items(run, only_answered=True), run.sources, chosen, findings)
+    return _deployments(store, run, chosen, findings)
 
 
 def deciding_deployments(store: Store, run: Run, findings: Findings) -> Deployments:
@@ -60,4 +60,9 @@ def deciding_deployments(store: Store, run: Run, findings: Findings) -> Deployme
             f"the table of deployments {options.deployments} was changed since run {run.id} began; give it with --deployments, "
             "so that a run of its own is decided by it"
         )
-    return Deployments(lambda: store.listed_items(run, only_answered=True), run.sources, options, findings)
+    return _deployments(store, run, options, findings)
+
+
+def _deployments(store: Store, run: Run, options: DeploymentOptions, findings: Findings) -> Deployments:
+    listed = lambda: store.listed_items(run, only_answered=True)  # noqa: E731
+    return Deployments(listed, run.sources, options, findings, run.settings.get("time_zone"))

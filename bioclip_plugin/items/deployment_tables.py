@@ -15,7 +15,7 @@ from bioclip_core.tables.reading import open_table
 from bioclip_plugin.items.clock_shifts import clock_shift_of
 from bioclip_plugin.items.deployments import DeploymentRow
 from bioclip_plugin.items.folders import Folders, comparable, name_parts
-from bioclip_plugin.items.time_zones import in_zone, zone_of
+from bioclip_plugin.items.time_zones import in_zone, is_named_zone, zone_of
 
 COORDINATES_AND_TIMES = ("latitude", "longitude", "deploymentStart", "deploymentEnd")
 """Columns of Camtrap DP that only some uses of the table need."""
@@ -74,22 +74,30 @@ class DeploymentTable:
             for parts in {tuple(name_parts(name)) for name in row.folders} - {()}:
                 self._by_folder.setdefault(parts[-1], []).append((parts, row))
 
-    def named(self, name: str, moment: datetime | None) -> tuple[DeploymentRow | None, str]:
-        """Return the row that a name means at a time, or the reason why none can be chosen."""
+    def named(self, name: str, moment: datetime | None, assumed: str | None = None) -> tuple[DeploymentRow | None, str]:
+        """Return the row that a name means at a time, or the reason why none can be chosen.
+
+        Args:
+            name: a name of a row.
+            moment: a time on the camera's clock.
+            assumed: time zone of :func:`corrected`.
+        """
         rows = self._by_name.get(comparable(name), [])
         own = [row for row in rows if row.name == name]
-        return (
-            _chosen(own or rows, name, moment) if rows else (None, f"images are of deployments that {self.shown} lacks")
-        )
+        if not rows:
+            return None, f"images are of deployments that {self.shown} lacks"
+        return _chosen(own or rows, name, moment, assumed)
 
-    def above(self, folders: Folders, moment: datetime | None) -> tuple[DeploymentRow | None, str]:
+    def above(
+        self, folders: Folders, moment: datetime | None, assumed: str | None = None
+    ) -> tuple[DeploymentRow | None, str]:
         """Return the row called like the nearest folder at a time, or the reason why none can be chosen."""
         if folders not in self._known:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[folders] = self._fitting(folders)
         rows, name = self._known[folders]
-        return _chosen(rows, name, moment) if rows else (None, "")
+        return _chosen(rows, name, moment, assumed) if rows else (None, "")
 
     def _fitting(self, folders: Folders) -> tuple[Sequence[DeploymentRow], str]:
         """Return the rows called like the nearest folder that any row is called like, and the name of that folder."""
@@ -184,7 +192,9 @@ class DeploymentTable:
         return in_zone(moment, cells["timezone"] or None)
 
 
-def _chosen(rows: Sequence[DeploymentRow], name: str, moment: datetime | None) -> tuple[DeploymentRow | None, str]:
+def _chosen(
+    rows: Sequence[DeploymentRow], name: str, moment: datetime | None, assumed: str | None
+) -> tuple[DeploymentRow | None, str]:
     """Return the row of several of one name that was in place at a time, or the reason why there is none."""
     rows = list({row.line: row for row in rows}.values())
     exact = [row for row in rows if name in (row.name, *row.folders)]
@@ -193,18 +203,36 @@ def _chosen(rows: Sequence[DeploymentRow], name: str, moment: datetime | None) -
         return rows[0], ""
     if moment is None:
         return None, _PROBLEMS["timeless"]
-    there = [row for row in rows if includes(row, moment)]
+    there = [row for row in rows if includes(row, moment, assumed)]
     return (there[0], "") if len(there) == 1 else (None, _PROBLEMS["several" if there else "outside"])
 
 
-def corrected(row: DeploymentRow, moment: datetime) -> datetime:
-    """Return a time of a row's camera without the error of its clock, and in its time zone."""
-    return in_zone(row.shift.corrected(moment) if row.shift else moment, row.zone)
+def corrected(row: DeploymentRow, moment: datetime, assumed: str | None = None) -> datetime:
+    """Return a time of a row's camera without the error of its clock, and in its time zone.
+
+    The shift is added to the wall clock, and the wall clock is then put into the zone.
+
+    Args:
+        row: the row.
+        moment: a time on the camera's clock.
+        assumed: time zone that the run put times without an offset into; a time with another offset keeps its own.
+    """
+    true = row.shift.corrected(moment) if row.shift else moment
+    if row.shift and is_assumed(moment, assumed):
+        return in_zone(true.replace(tzinfo=None), assumed)
+    return in_zone(true, row.zone)
 
 
-def includes(row: DeploymentRow, moment: datetime) -> bool:
+def is_assumed(moment: datetime, assumed: str | None) -> bool:
+    """True for a time with the offset that a named zone has at that time on the wall clock."""
+    if moment.tzinfo is None or assumed is None or not is_named_zone(zone_of(assumed)):
+        return False
+    return in_zone(moment.replace(tzinfo=None), assumed).utcoffset() == moment.utcoffset()
+
+
+def includes(row: DeploymentRow, moment: datetime, assumed: str | None = None) -> bool:
     """True if a moment on the camera's clock is within the dates of a row; a date that is not stated includes everything."""
-    true = corrected(row, moment)
+    true = corrected(row, moment, assumed)
     after_start = row.starts is None or _wall(true, row.starts) >= _wall(row.starts, true)
     return after_start and (row.ends is None or _wall(true, row.ends) <= _wall(row.ends, true))
 

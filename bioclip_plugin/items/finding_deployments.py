@@ -8,7 +8,7 @@ from datetime import datetime
 
 from bioclip_core.findings import Findings
 from bioclip_plugin.items.deployment_options import DeploymentOptions, Pattern
-from bioclip_plugin.items.deployment_tables import DeploymentTable, corrected, includes
+from bioclip_plugin.items.deployment_tables import DeploymentTable, corrected, includes, is_assumed
 from bioclip_plugin.items.deployments import DeploymentRow, Membership
 from bioclip_plugin.items.folders import (
     FolderOf,
@@ -49,6 +49,7 @@ class Deployments:
         sources: Sequence[str] = (),
         options: DeploymentOptions | None = None,
         findings: Findings | None = None,
+        assumed: str | None = None,
     ) -> None:
         """Survey the folders of a run and the cameras in them.
 
@@ -57,6 +58,7 @@ class Deployments:
             sources: the addresses of the run: paths are relative to the folder that holds them all.
             options: the table and the pattern.
             findings: for what is wrong with the rows of the table.
+            assumed: time zone that the run put times without an offset into.
 
         Raises:
             DataError: for a table that cannot be used.
@@ -65,7 +67,7 @@ class Deployments:
         self.table = DeploymentTable(options.deployments, findings) if options.deployments else None
         """The user's table of deployments."""
         self._pattern = Pattern(options.deployment_from) if options.deployment_from else None
-        self._listed = listed
+        self._listed, self._assumed = listed, assumed
         self._serials: dict[int, str | frozenset[str]] = {}  # by the hash of a folder
         self._folder: Folders | None = None
         self._has_videos = False
@@ -136,7 +138,7 @@ class Deployments:
         if row is None:
             return _changed(item, deployment=name, membership=member)
         if moment is not None and (row.shift or row.zone):
-            moment = corrected(row, moment)
+            moment = corrected(row, moment, self._zone_of(item))
             place = replace(place, month=moment.month) if place.month is not None else place
         if place.latitude is None and place.longitude is None:
             place = replace(place, latitude=row.latitude, longitude=row.longitude)
@@ -144,12 +146,12 @@ class Deployments:
 
     def _named(self, item: MediaItem, folder: FolderOf | None) -> Membership | None:
         """Return the deployment that a column, the table or the pattern names; None if none of them does."""
-        moment, table = item.captured_at, self.table
+        moment, table, zone = item.captured_at, self.table, self._zone_of(item)
         if item.deployment:
-            row, problem = table.named(item.deployment, moment) if table else (None, "")
+            row, problem = table.named(item.deployment, moment, zone) if table else (None, "")
             return Membership(row.name if row else item.deployment, "column", (), row, problem)
         if table and folder:
-            row, _ = table.above(folder.parts, moment)
+            row, _ = table.above(folder.parts, moment, zone)
             if row:
                 return Membership(row.name, "table", (), row)
         if table and len(table.rows) == 1 and len(self._serials) <= 1:
@@ -158,13 +160,18 @@ class Deployments:
         if self._pattern and folder:
             name = self._pattern.name(*self._path(item, folder))
             if name:
-                row, problem = table.named(name, moment) if table else (None, "")
+                row, problem = table.named(name, moment, zone) if table else (None, "")
                 return Membership(row.name if row else name, "pattern", (), row, problem)
         return None
 
+    def _zone_of(self, item: MediaItem) -> str | None:
+        """Return the zone that the run may have put an image's time into; a video's time in UTC is its own."""
+        moment = item.captured_at
+        return None if moment and "video_seconds" in item.metadata and not moment.utcoffset() else self._assumed
+
     def _problem(self, item: MediaItem, folder: FolderOf) -> str:
         """Return why neither table nor pattern names a deployment."""
-        if self.table and (problem := self.table.above(folder.parts, item.captured_at)[1]):
+        if self.table and (problem := self.table.above(folder.parts, item.captured_at, self._zone_of(item))[1]):
             return problem
         if self._pattern:
             return "images have a path without a deployment according to --deployment-from"
@@ -190,13 +197,12 @@ class Deployments:
 
     # Findings
 
-    def survey(self, findings: Findings, zone: str | None = None, assumed: str | None = None) -> None:
+    def survey(self, findings: Findings, zone: str | None = None) -> None:
         """Go through the images once and report those without a deployment, doubtful times, and rows without images.
 
         Args:
             findings: where to report.
             zone: time zone of times without an offset, for deployments that have none of their own.
-            assumed: time zone that the run put times without an offset into.
         """
         has_several = any(isinstance(serials, frozenset) for serials in self._serials.values())
         for place, card in self._several_cards.items():
@@ -209,7 +215,7 @@ class Deployments:
         if not (self.table or self._pattern or self._has_videos or has_several or has_doubts):
             return  # nothing can be found, and a run may have many images
         seen: set[int] = set()
-        clocks = StreamClocks(assumed)
+        clocks = StreamClocks(self._assumed)
         for item in self._listed():
             member = self.of(item)
             if member.row:
@@ -235,15 +241,18 @@ class Deployments:
                 )
         if moment is None:
             return
-        if row and not includes(row, moment):
+        if row and not includes(row, moment, self._zone_of(item)):
             findings.add("images were taken outside the dates of their deployment", _dated(item, moment, row))
-        true = corrected(row, moment) if row else moment
+        true = corrected(row, moment, self._zone_of(item)) if row else moment
         if row and row.shift:
             findings.add(
                 "times were corrected by the clock_shift of their deployment",
                 f"{item.uri}: {moment.isoformat()} to {true.isoformat()}, {row.name} {row.shift.text}",
             )
-        if doubt := clock_doubt(in_zone(true, zone)):
+        local = in_zone(true, zone)
+        if self.table and not (row and row.shift) and is_assumed(moment, self._zone_of(item)):
+            local = in_zone(moment.replace(tzinfo=None), self._assumed)  # stored with its offset only
+        if doubt := clock_doubt(local):
             findings.add(doubt, f"{item.uri}: {true.replace(tzinfo=None).isoformat()}")
 
 

@@ -87,10 +87,10 @@ def _event_items(
 
 def _deployments_of(store: Store, findings: Findings) -> Deployments:
     """Return the deployments of the store's images, by the options of the newest run that has some."""
-    found = (DeploymentOptions.from_settings(run.settings) for run in reversed(store.runs()))
-    options = next((options for options in found if options.settings()), DeploymentOptions())
+    found = ((DeploymentOptions.from_settings(run.settings), run) for run in reversed(store.runs()))
+    options, run = next(((options, run) for options, run in found if options.settings()), (DeploymentOptions(), None))
     try:
-        return Deployments(store.media_under, (), options)
+        return Deployments(store.media_under, (), options, assumed=run.settings.get("time_zone") if run else None)
     except DataError as error:
         if not findings.count(_NO_TABLE):  # a catalog reads its sources twice
             findings.add(_NO_TABLE, str(error))

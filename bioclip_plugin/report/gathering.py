@@ -56,7 +56,7 @@ def gather(store: Store, run: Run, options: ReportOptions) -> Gathered:
     """Read a run once; only the content of the gallery stays in memory."""
     gathered = Gathered(run, asked_level(run), Figures())
     deployments = deployments_of(store, run, options.deployments, gathered.findings)
-    deployments.survey(gathered.findings, assumed=run.settings.get("time_zone"))
+    deployments.survey(gathered.findings)
     of_events = reviews_of_events(store)
     items = store.items_of(run)
     while page := list(islice(items, _PAGE)):

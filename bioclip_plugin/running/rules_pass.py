@@ -87,7 +87,7 @@ def apply_rules(
     deployments, findings = None, Findings()
     if any(rule.groups for rule in rules) or "deployments" in run.rule_settings:
         deployments = deciding_deployments(store, run, findings)
-        deployments.survey(findings, assumed=run.settings.get("time_zone"))
+        deployments.survey(findings)
     a_pass = Pass(
         deciding, rules, probabilities, threshold=threshold, level=level, deployments=deployments, findings=findings
     )

@@ -255,6 +255,35 @@ def test_local_times_that_do_not_exist_or_occur_twice_are_reported_with_advice()
     assert not reported(finder(items), "+01:00")
 
 
+def test_a_shift_is_added_to_the_wall_clock_before_the_zone_of_the_run_counts(tmp_path: Path) -> None:
+    table = written(tmp_path, "A,+182 days", "B,+1:00:00", "C,", header="deploymentID,clock_shift")
+    winter, spring = timezone(timedelta(hours=1)), datetime(2024, 3, 31, 2, 30, 1)
+    items = [
+        item("s/A/a.jpg", at=datetime(2024, 1, 1, 0, 10, tzinfo=winter)),  # as the run stored them
+        item("s/B/b.jpg", at=spring.replace(tzinfo=winter)),
+        item("s/A/own.jpg", at=datetime(2024, 1, 1, 0, 10, tzinfo=timezone(timedelta(hours=3)))),
+        item("s/A/v.mp4", at=datetime(2024, 1, 1, 0, 10, tzinfo=UTC), metadata={"video_seconds": 0.0}),
+    ]
+    for zone in ("Europe/Brussels", "Europe/London"):
+        found = Deployments(lambda: items, (), DeploymentOptions(table), assumed=zone)
+        times = [
+            completed.captured_at.isoformat() for completed in map(found.completed, items) if completed.captured_at
+        ]
+        summer = "+02:00" if zone == "Europe/Brussels" else "+01:00"
+        assert times[0] == f"2024-07-01T00:10:00{summer}"
+        assert times[1] == ("2024-03-31T03:30:01+02:00" if zone == "Europe/Brussels" else "2024-03-31T03:30:01+01:00")
+        assert times[2:] == ["2024-07-01T00:10:00+03:00", "2024-07-01T00:10:00+00:00"]
+
+
+def test_a_local_time_is_doubted_as_corrected_where_a_shift_is_known(tmp_path: Path) -> None:
+    table = written(tmp_path, "B,+1:00:00", "C,", header="deploymentID,clock_shift")
+    moment = datetime(2024, 3, 31, 2, 30, 1, tzinfo=timezone(timedelta(hours=1)))
+    for folder, doubted in (("B", False), ("C", True)):
+        findings, items = Findings(), [item(f"s/{folder}/a.jpg", at=moment)]
+        Deployments(lambda items=items: items, (), DeploymentOptions(table), assumed="Europe/Brussels").survey(findings)  # type: ignore[misc]
+        assert any("do not exist" in line for line in findings.lines()) is doubted
+
+
 def test_videos_in_utc_beside_images_without_an_offset_are_reported() -> None:
     video = item("s/v.mp4", at=NOON.replace(tzinfo=UTC), metadata={"video_seconds": 0.0})
     lines = reported(finder([item("s/a.jpg"), video, item("t/v.mp4", at=video.captured_at, metadata=video.metadata)]))
@@ -267,7 +296,7 @@ def test_videos_in_utc_are_reported_too_if_the_run_gave_a_time_zone_to_the_image
     video = item("s/v.mp4", at=NOON.replace(tzinfo=UTC), metadata={"video_seconds": 0.0})
     for assumed, count in ((None, 0), ("Europe/Brussels", 1), ("Africa/Nairobi", 0)):
         findings = Findings()
-        finder([image, video]).survey(findings, assumed=assumed)
+        Deployments(lambda: [image, video], assumed=assumed).survey(findings)
         assert len(list(findings.lines())) == count
 
 
