@@ -114,6 +114,9 @@ class MediaItem:
     within: tuple[date, date] | None = field(default=None, compare=False)
     """First and last day of the time that the source states, if that is a day, a month or a year: a time of the camera
     completes it if it lies within, and never replaces it."""
+    absent: frozenset[str] = field(default=frozenset(), compare=False)
+    """Columns of the source that are not in ``metadata``: empty, or read as a field. Values that an earlier run stored under
+    their names are out of date."""
     membership: Membership | None = field(default=None, compare=False)
     """The deployment that it belongs to, with the reason; set where a run as a whole is read: by rules, exports and reports."""
 

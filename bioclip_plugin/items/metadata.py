@@ -56,6 +56,10 @@ class CameraMetadata:
         return {name: value for name, value in named if value is not None}
 
 
+CAMERA_NAMES = frozenset(field.name for field in fields(CameraMetadata)) - frozenset(_OWN_FIELDS)
+"""The keys of the camera's values in the metadata of an item."""
+
+
 def read_metadata(data: bytes) -> CameraMetadata:
     """Return the metadata in an image file's EXIF; empty, and never an error, if it is missing or damaged."""
     import exifread

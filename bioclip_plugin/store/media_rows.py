@@ -102,8 +102,16 @@ def merged(item: MediaItem, row: Row[Any]) -> MediaItem:
         ),
         deployment=item.deployment or stored.deployment,
         sequence=item.sequence or stored.sequence,
-        metadata=MappingProxyType({**stored.metadata, **item.metadata}) if stored.metadata else item.metadata,
+        metadata=_merged_metadata(stored.metadata, item),
     )
+
+
+def _merged_metadata(stored: Mapping[str, Any], item: MediaItem) -> Mapping[str, Any]:
+    """Return the item's metadata with those of earlier runs, except values that its source does not state any more."""
+    if not stored:
+        return item.metadata
+    kept = {name: value for name, value in stored.items() if name not in item.absent} if item.absent else stored
+    return MappingProxyType({**kept, **item.metadata})
 
 
 def _without(stored: MediaItem, unread: Collection[str]) -> MediaItem:

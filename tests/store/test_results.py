@@ -399,3 +399,15 @@ def test_features_that_are_no_numbers_or_of_another_shape_are_refused(store: Sto
     with pytest.raises(ValueError, match="float32"):
         store.commit(run, [record(listed, region_record(features=features().astype(np.float32)))])
     assert store.summary(run).todo == 1
+
+
+def test_a_mended_row_leaves_no_older_value_beside_the_new_one(store: Store, run: Run) -> None:
+    older = {"eventDate": "12.V.1893", "country": "Deutschland", "catalogNumber": "K2", "camera_make": "Reconyx"}
+    store.list_items(run, [MediaItem("a.jpg", metadata=older)], [None])
+    absent = frozenset(("eventDate", "country"))
+    mended = MediaItem("a.jpg", captured_at=datetime(2021, 2, 2, 10), metadata={"catalogNumber": "K2"}, absent=absent)
+    (listed,) = store.list_items(run, [mended], [None])
+    assert dict(listed.item.metadata) == {"catalogNumber": "K2", "camera_make": "Reconyx"}
+    (item,) = store.items_of(run)
+    assert dict(item.item.metadata) == {"catalogNumber": "K2", "camera_make": "Reconyx"}
+    assert item.item.captured_at == datetime(2021, 2, 2, 10)

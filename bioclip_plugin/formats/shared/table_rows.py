@@ -18,6 +18,7 @@ from bioclip_plugin.formats.shared.exported import FIRST_IMAGE, has_events, is_e
 from bioclip_plugin.formats.shared.paths import moved_name
 from bioclip_plugin.formats.shared.stated_values import FIELD_COLUMNS, Fields, StatedValues, fields_in
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
+from bioclip_plugin.items.metadata import CAMERA_NAMES
 
 IMAGE_COLUMNS = ("image", "path", "file", "filepath", "uri")
 BOX_COLUMNS = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
@@ -43,6 +44,8 @@ class Columns:
     fields: Fields
     box: tuple[str, ...]
     """The four columns of a box, or none."""
+    names: frozenset[str] = frozenset()
+    """All columns of the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,9 @@ def columns_of(header: Sequence[str]) -> Columns | None:
     """Return the meaning of a header; None without an image column."""
     ours = "uri" if is_exported(header) else FIRST_IMAGE if has_events(header) else ""
     image = (ours,) if ours else _present(header, IMAGE_COLUMNS)
-    return Columns(image[0], fields_in(header), _present(header, BOX_COLUMNS)) if image else None
+    if not image:
+        return None
+    return Columns(image[0], fields_in(header), _present(header, BOX_COLUMNS), frozenset(header))
 
 
 def _present(header: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
@@ -121,12 +126,14 @@ def items_of(
         used = (first.columns.image, *first.columns.box)
         rest = {name: value for name, value in first.values.items() if name not in used}
         regions = tuple(region for region in found if region is not None)
+        stated = values.item_fields(rest, first.columns.fields, f"row {first.number}") if values else {}
         yield MediaItem(
             uri=uri,
             path=path,
             data=first.data,
             regions=regions,
-            **(values.item_fields(rest, first.columns.fields, f"row {first.number}") if values else {}),
+            absent=first.columns.names - stated.get("metadata", {}).keys() - CAMERA_NAMES,
+            **stated,
         )
 
 

@@ -185,3 +185,11 @@ def test_every_row_is_an_item_or_a_reason(rows: list[tuple[str, str]]) -> None:
     names = sum(2 if "|" in image else 1 for image, _ in rows)
     assert len(items) + len(skipped) == names
     assert len(items) == len({part.rpartition("/")[2] for image, _ in rows for part in image.split("|") if part})
+
+
+def test_columns_that_are_empty_or_read_as_a_field_are_known_to_be_absent() -> None:
+    address = table("image,catalogNumber,eventDate,countryCode,camera_make\na.jpg,K1,2021-02-02T10:00:00,,\n")
+    ((item,), _, _) = listed(address)
+    assert dict(item.metadata) == {"catalogNumber": "K1"}
+    assert {"eventDate", "countryCode"} <= item.absent
+    assert not {"catalogNumber", "camera_make"} & item.absent
