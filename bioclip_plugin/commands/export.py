@@ -107,12 +107,25 @@ def export(
             console,
             f"Run {chosen.id}: {line.count} images, {rows} rows ({format_name})",
             *map(printable, findings.lines()),
-            "Nothing passes --since, --taxon and --min-probability; is the taxon written as in the results?"
-            if selection and not rows
-            else "",
+            _nothing_passes(selection, opened, chosen) if selection and not rows else "",
         )
         say_unfinished(console, opened, chosen)
     print_lines(console, *lines, f"Output: {output}")
+
+
+def _nothing_passes(selection: Selection, store: Store, run: Run) -> str:
+    """Return the options that select nothing, with what may be the reason."""
+    given, reasons = [], []
+    if selection.since:
+        given.append("--since")
+        timeless = sum(item.captured_at is None for item in store.listed_items(run))
+        reasons.append(f"{timeless} of {store.summary(run).listed} images have no time" if timeless else "")
+    if selection.taxa:
+        given.append("--taxon")
+        reasons.append("is the taxon written as in the results?")
+    if selection.min_probability is not None:
+        given.append("--min-probability")
+    return "; ".join((f"Nothing passes {' and '.join(given)}", *filter(None, reasons)))
 
 
 def exporter_of(exporters: Mapping[str, Exporter], name: str) -> Exporter:

@@ -109,9 +109,11 @@ def verify_run(number: int | None, store: str, as_json: bool) -> int:
     with open_store(store) as opened:
         run = opened.run(number)
         proof = opened.verify(run)
+    ended = run.status == "finished"  # before that, the listing may lack images
+    is_complete = ended and proof.complete
     if as_json:
-        print_json({"run": run.id, "listed": proof.listed, "answered": proof.answered, "failed": proof.failed,
-                    "todo": proof.todo, "complete": proof.complete, "problems": proof.problems})  # fmt: skip
+        print_json({"run": run.id, "status": run.status, "listed": proof.listed, "answered": proof.answered, "failed": proof.failed,
+                    "todo": proof.todo, "complete": is_complete, "problems": proof.problems})  # fmt: skip
     else:
         print_lines(
             console_for(),
@@ -120,9 +122,13 @@ def verify_run(number: int | None, store: str, as_json: bool) -> int:
             f"{proof.todo} images have neither a result nor a failure; the same classify command continues with them."
             if proof.todo
             else "",
-            "Complete: every listed image has a result or a reason." if proof.complete else "",
+            ""
+            if ended
+            else f"The run did not end (status {run.status}), so its listing may lack images; see why it stopped, then the same "
+            "classify command continues with it.",
+            "Complete: every listed image has a result or a reason." if is_complete else "",
         )
-    return EXIT_DONE if proof.complete else EXIT_COULD_NOT_RUN
+    return EXIT_DONE if is_complete else EXIT_COULD_NOT_RUN
 
 
 def _model(run: Run) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from bioclip_core.errors import ImageError
+from bioclip_core.files.moved import windows_hint
 from bioclip_core.files.near_names import near_hint
 from bioclip_plugin.opening.refusals import check_size, reason_of
 from bioclip_plugin.opening.video import opened, video_stream
@@ -54,7 +55,9 @@ class VideoFrames:
             stat = path.stat()
         except OSError as error:
             if isinstance(error, FileNotFoundError):
-                raise ImageError(f"the file does not exist (any more){near_hint(path)}", stage="read") from None
+                raise ImageError(
+                    f"the file does not exist (any more){near_hint(path) or windows_hint(path)}", stage="read"
+                ) from None
             raise ImageError(f"the file cannot be read: {error.strerror}", stage="read") from None
         key = (str(path), stat.st_size, stat.st_mtime_ns)  # a file that was replaced is another one
         with self._lock:

@@ -353,6 +353,15 @@ def test_a_taxon_without_answers_is_reported(bioclip: Bioclip, classified: str) 
     assert (done.code, "Nothing passes" in done.out) == (0, True)
 
 
+def test_a_selection_of_nothing_names_the_options_given_and_the_images_without_a_time(
+    bioclip: Bioclip, classified: str
+) -> None:
+    said = bioclip("export", "--store", classified, "--since", "2024-05-31", "--output", "r.csv").out
+    assert "Nothing passes --since; 4 of 4 images have no time\n" in said
+    said = bioclip("export", "--store", classified, "--min-probability", "1", "--taxon", "X", "--output", "s.csv").out
+    assert "Nothing passes --taxon and --min-probability; is the taxon written as in the results?\n" in said
+
+
 def test_a_region_that_a_rule_left_unknown_has_no_taxon(bioclip: Bioclip, photos: Path, labels: str) -> None:
     assert photos.is_dir()
     chosen = ("classify", "photos", "--model", "fake", "--labels", labels, "--store", "r.db")

@@ -60,6 +60,21 @@ def test_a_complete_run_is_proved_in_figures(bioclip: Bioclip, classified: str) 
     assert proof.out.startswith("Run 1: 4 listed = 3 answered + 1 failed + 0 to do\n")
 
 
+def test_a_run_whose_listing_stopped_is_not_called_complete(bioclip: Bioclip, photos: Path, labels: str) -> None:
+    rows = "".join(f"{photos.name}/{name}.png,0{day}/04/2024\n" for day, name in enumerate(("red", "green"), start=3))
+    Path("table.csv").write_text("image,captured_at\n" + rows)
+    asked = ("classify", "photos", "table.csv", "--model", "fake", "--labels", labels, "--store", "s.db")
+    assert bioclip(*asked).code == 1
+    proof = bioclip("runs", "verify", "--store", "s.db")
+    assert proof.code == 1
+    assert "The run did not end (status failed)" in proof.out
+    assert "Complete" not in proof.out
+    shown = json.loads(bioclip("runs", "verify", "--store", "s.db", "--json").out)
+    assert (shown["status"], shown["complete"]) == ("failed", False)
+    assert bioclip(*asked, "--day-first").code == 3
+    assert bioclip("runs", "verify", "--store", "s.db").code == 0
+
+
 NO_REASONS = "DELETE FROM bioclip_failures;"
 WORK_LEFT = NO_REASONS + "UPDATE bioclip_listing SET status = 0 WHERE status = 2;"
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from bioclip_core.errors import UsageError
-from bioclip_core.files.moved import MovedNames
+from bioclip_core.files.moved import MovedNames, replacement_of
 from bioclip_core.files.near_names import same_name
 from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.contracts.source import ListingOptions
@@ -109,8 +109,7 @@ def unused_prefixes(options: ListingOptions) -> Iterator[str]:
 def _advice(name: str, plain: str) -> str:
     """Return the options that help with a file outside its folder; no folder here is named like a drive of another machine."""
     trust = "or give --allow-outside if you trust the file that names it"
-    beginning = name[: max(name.rfind("/"), name.rfind("\\"))] or name
-    replace = f"replace its beginning, such as --replace-prefix '{beginning}=FOLDER'"
+    replace = replacement_of(name)
     if _DRIVE.match(plain) or name.startswith("\\\\"):
         return f"{replace}, with the folder that holds the images here"
     if plain.startswith("/"):

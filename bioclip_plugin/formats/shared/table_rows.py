@@ -12,6 +12,7 @@ from urllib.request import url2pathname
 
 from bioclip_core.cells import column_name, number_of
 from bioclip_core.errors import UsageError
+from bioclip_core.files.moved import is_from_windows
 from bioclip_core.files.near_names import same_name
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.exported import FIRST_IMAGE, has_events, is_exported
@@ -151,6 +152,8 @@ def located_cell(cell: str, folder: Path, options: ListingOptions) -> tuple[str,
     path = path_of(written)
     if not path.exists() and (same := same_name(written)):
         return uri_of(same), Path(same)
+    if is_from_windows(name) and not path.exists():
+        return uri_of(name), Path(name)
     return uri_of(written), path
 
 

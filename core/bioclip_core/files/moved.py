@@ -10,6 +10,7 @@ from pathlib import Path
 from bioclip_core.errors import UsageError
 
 _WINDOWS = re.compile(r"[A-Za-z]:|\\\\|//")
+_ELSEWHERE = re.compile(r"[A-Za-z]:[/\\]|\\\\")
 
 
 class MovedNames:
@@ -53,6 +54,31 @@ class MovedNames:
                 rest = (rest if is_windows else name[len(old) :]).lstrip("/\\")
                 return given, folder, rest
         return None
+
+
+def is_from_windows(name: str) -> bool:
+    r"""True for the name of a file on a drive or a share of Windows, if this is another system.
+
+    >>> is_from_windows("photos/a.jpg")
+    False
+    """
+    return os.name != "nt" and _ELSEWHERE.match(name) is not None
+
+
+def replacement_of(name: str) -> str:
+    r"""Return the advice to replace the folder of a file with the one that it is in here.
+
+    >>> replacement_of("E:\\x\\a.jpg")
+    "replace its beginning, such as --replace-prefix 'E:\\\\x=FOLDER'"
+    """
+    beginning = name[: max(name.rfind("/"), name.rfind("\\"))] or name
+    return f"replace its beginning, such as --replace-prefix '{beginning}=FOLDER'"
+
+
+def windows_hint(path: str | os.PathLike[str]) -> str:
+    """Return the end of a message about a missing file: the advice for a path of Windows; empty for another one."""
+    name = os.fspath(path)
+    return f"; {replacement_of(name)}, with the folder that holds the images here" if is_from_windows(name) else ""
 
 
 def _plain(old: str) -> str:

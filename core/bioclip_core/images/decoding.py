@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioclip_core.errors import ImageError
+from bioclip_core.files.moved import windows_hint
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.images.colours import resizable, rgb
 from bioclip_core.images.crops import Box, Deferred, Picture, checked, padded, resized, turned_upright, upright
@@ -68,7 +69,9 @@ def read_bytes(path: str | os.PathLike[str], span: tuple[int, int] | None = None
             file.seek(offset)
             data = file.read(-1 if span is None else size)
     except FileNotFoundError:
-        raise ImageError(f"the file does not exist (any more){near_hint(path)}", stage="read") from None
+        raise ImageError(
+            f"the file does not exist (any more){near_hint(path) or windows_hint(path)}", stage="read"
+        ) from None
     except PermissionError:
         raise ImageError("no permission to read the file", stage="read") from None
     except OSError as error:

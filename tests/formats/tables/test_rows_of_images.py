@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bioclip_core.errors import DataError, UsageError
+from bioclip_core.errors import DataError, ImageError, UsageError
 from bioclip_core.tables.rows import NOT_UTF_8
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.tables.grouping import SEVERAL
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
+from bioclip_plugin.running.tasks import bytes_of
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -44,6 +45,23 @@ def listed(address: str, options: ListingOptions | None = None) -> tuple[list[Me
         [entry.reason for entry in skipped],
         list(options.findings.lines()),
     )
+
+
+@pytest.mark.parametrize("name", ["E:\\x\\käfer 5.jpg", "E:/x/a.jpg", "\\\\nas\\x\\a.jpg"])
+@pytest.mark.parametrize("folder", [".", "..", "deep"])
+def test_a_path_of_windows_that_does_not_exist_here_stays_as_it_is_and_names_its_remedy(name: str, folder: str) -> None:
+    Path("deep", "here").mkdir(parents=True)
+    Path(folder, "moved.csv").write_text(f"image,note\n{name},x\n", "utf-8")
+    (item,), skipped, _ = listed(f"{folder}/moved.csv")
+    assert (item.uri, item.metadata, skipped) == (name, {"note": "x"}, [])
+    beginning = name[: -len(re.split(r"[/\\]", name)[-1]) - 1]
+    with pytest.raises(ImageError, match=re.escape(f"such as --replace-prefix '{beginning}=FOLDER', with the folder")):
+        bytes_of(item)
+    Path("deep", name.replace("\\", "/").rpartition("/")[2]).write_bytes(b"x")
+    (item,), _, _ = listed(
+        f"{folder}/moved.csv", ListingOptions(replace_prefix=(f"{beginning}={Path('deep').absolute()}",))
+    )
+    assert bytes_of(item) == b"x"
 
 
 def test_a_later_row_of_an_image_with_other_values_is_skipped_with_both_rows_and_the_values() -> None:
