@@ -246,6 +246,27 @@ def test_a_day_in_another_form_is_refused_with_an_example(bioclip: Bioclip, clas
     assert "'03/04/2024' is not a day: give one such as 2024-05-31" in " ".join(outcome.err.split())
 
 
+@pytest.mark.parametrize(
+    ("header", "image", "empty"),
+    [("image", "photos/red.png", ""), ("RelativePath,File", "photos,red.png", "photos,")],
+)
+@pytest.mark.usefixtures("photos")
+def test_a_row_of_a_table_that_is_skipped_has_its_keys_beside_the_reason(
+    bioclip: Bioclip, labels: str, header: str, image: str, empty: str
+) -> None:
+    Path("t.csv").write_text(f"{header},catalogNumber\n{image},B 1\n{empty},B 2\n{image},B 3\n")
+    for _ in range(2):  # also of a run that continues
+        bioclip("classify", "t.csv", "--model", "fake", "--labels", labels, "--store", "t.db")
+    assert bioclip("export", "--store", "t.db", "--output", "t-out.csv").code == 0
+    with Path("t-out.csv").open(newline="") as file:
+        rows = {row["catalogNumber"]: row for row in csv.DictReader(file)}
+    assert {key: (row["status"], row["uri"]) for key, row in rows.items() if key != "B 1"} == {
+        "B 2": ("failed", "t.csv#row=2"),
+        "B 3": ("failed", "t.csv#row=3"),
+    }
+    assert "row 2: " in rows["B 2"]["failure_reason"]
+
+
 def test_a_store_that_is_not_there_is_named_and_not_made(bioclip: Bioclip, tmp_path: Path) -> None:
     refused = bioclip("export", "--store", "nowhere.db", "--output", "r.csv")
     assert refused.code == 1

@@ -90,7 +90,7 @@ def _entries(rows: Sequence[Located], table: ImageTable) -> Iterator[MediaItem |
         row = located_row.row
         if not any(name in row.cells for name in CORNERS):
             if row is not first.row:
-                yield table.skipped(row.number, _repeated(first.row.number))
+                yield table.skipped(row, _repeated(first.row.number))
             continue
         if row.text("datatype", "filetype").lower() in _VIDEOS:
             options.findings.add(_NO_FRAME, f"{table.name}, row {row.number}")
@@ -100,7 +100,7 @@ def _entries(rows: Sequence[Located], table: ImageTable) -> Iterator[MediaItem |
             regions.append(_region(row, first.path, options))
         except UsageError as error:
             unusable += 1
-            yield table.skipped(row.number, str(error))
+            yield table.skipped(row, str(error))
     if unusable and not regions:
         return
     detected = bool(regions) or _is_blank(first.row)
@@ -115,12 +115,12 @@ def _again(rows: Sequence[Located], earlier: int, table: ImageTable) -> Iterator
     for one in rows:
         if any(name in one.row.cells for name in CORNERS):
             yield table.skipped(
-                one.row.number,
+                one.row,
                 f"its image is that of row {earlier}, which is not above it, so that its box is not classified; sort the table "
                 "by relative_path",
             )
         else:
-            yield table.skipped(one.row.number, _repeated(earlier))
+            yield table.skipped(one.row, _repeated(earlier))
 
 
 def _repeated(earlier: int) -> str:

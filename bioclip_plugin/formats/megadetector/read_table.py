@@ -55,9 +55,7 @@ class MegaDetectorTableSource:
             (first, *others), earlier = found
             again = others if earlier is None else (first, *others)
             known = earlier or first.row.number
-            yield from (
-                table.skipped(one.row.number, f"duplicate image {one.uri!r}; row {known} is used") for one in again
-            )
+            yield from (table.skipped(one.row, f"duplicate image {one.uri!r}; row {known} is used") for one in again)
             if earlier is None:
                 yield from _entries(first, table)
 
@@ -103,7 +101,7 @@ def _entries(found: Located, table: ImageTable) -> Iterator[MediaItem | Unlisted
             boxes.add(region)
             regions.append(region)
         except UsageError as error:
-            yield table.skipped(row.number, f"detections[{place}]: {error}")
+            yield table.skipped(row, f"detections[{place}]: {error}")
     if regions or not listed:
         yield replace(item, regions=tuple(regions), detected=True)
 

@@ -20,7 +20,7 @@ from bioclip_core.tables.rows import Table, TableRow
 from bioclip_core.tables.sheets import sheet_of
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.stated_values import StatedValues
-from bioclip_plugin.formats.shared.table_rows import TABLE_FIELDS
+from bioclip_plugin.formats.shared.table_rows import TABLE_FIELDS, unlisted_row
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.items.time_zones import in_zone
 
@@ -107,7 +107,7 @@ class ImageTable:
         """Yield the rows, and a message for each one that cannot be read."""
         for row in self.table:
             if row.fault:
-                yield self.skipped(row.number, f"line {row.line} cannot be read: {row.fault}")
+                yield unlisted_row(self.name, row.number, f"line {row.line} cannot be read: {row.fault}", {})
             else:
                 yield self._cells(row)
 
@@ -125,9 +125,9 @@ class ImageTable:
         for row in table:
             yield f"row {row.number}", row.cells.get(heading)
 
-    def skipped(self, number: int, reason: str) -> Unlisted:
-        """Return the message on a row that is skipped."""
-        return Unlisted(f"{self.name}#row={number}", f"row {number}: {reason}")
+    def skipped(self, row: Cells, reason: str) -> Unlisted:
+        """Return the message on a row that is skipped, with its values."""
+        return unlisted_row(self.name, row.number, reason, row.row.cells)
 
     # -- images --------------------------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class ImageTable:
                 known = MediaItem(error.uri, error.path, **self.fields(row))
                 yield Unlisted(error.uri, f"row {row.number}: {error}", known=known)
             except UsageError as error:
-                yield self.skipped(row.number, str(error))
+                yield self.skipped(row, str(error))
 
     # -- values --------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,15 @@ from bioclip_core.tables.reading import open_table
 from bioclip_core.tables.rows import Table
 from bioclip_plugin.formats.shared.embedded_images import image_cell, without_bytes
 from bioclip_plugin.formats.shared.exported import has_events, is_exported, unguarded
-from bioclip_plugin.formats.shared.table_rows import BOX_COLUMNS, IMAGE_COLUMNS, TABLE_FIELDS, Columns, Row, columns_of
+from bioclip_plugin.formats.shared.table_rows import (
+    BOX_COLUMNS,
+    IMAGE_COLUMNS,
+    TABLE_FIELDS,
+    Columns,
+    Row,
+    columns_of,
+    skipped_row,
+)
 from bioclip_plugin.items.media import Unlisted, path_of, uri_of
 
 _LOOKS_LIKE_A_FILE = re.compile(r"\S.*\.[A-Za-z][A-Za-z0-9]{1,4}\s*")
@@ -85,7 +93,8 @@ def _row(table: str, row: Row, findings: Findings | None) -> Row | Unlisted:
     cells = without_bytes(row.values, column, findings, f"{table}, row {row.number}")
     name, data, fault = image_cell(cells.get(column))
     if fault:
-        return Unlisted(place, f"row {row.number}: column {column!r} cannot be read as an image: {fault}")
+        reason = f"column {column!r} cannot be read as an image: {fault}"
+        return skipped_row(table, replace(row, values=cells), reason)
     if data is None and cells is row.values and name is cells.get(column):
         return row
     return replace(row, values={**cells, column: place if data is not None else name}, data=data)

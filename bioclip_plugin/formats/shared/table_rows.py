@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from bioclip_core.cells import column_name, number_of
+from bioclip_core.cells import column_name, json_value, number_of
 from bioclip_core.errors import UsageError
 from bioclip_core.files.moved import is_from_windows
 from bioclip_core.files.near_names import same_name
@@ -120,7 +120,7 @@ def items_of(
         try:
             found.append(_region(row))
         except (UsageError, ValueError) as error:
-            yield Unlisted(f"{table}#row={row.number}", f"row {row.number}: {error}")
+            yield skipped_row(table, row, str(error))
     if found:
         first = rows[0]
         uri, path = location_of(first, folder, options) if location is None else location
@@ -136,6 +136,27 @@ def items_of(
             absent=first.columns.names - stated.get("metadata", {}).keys() - CAMERA_NAMES,
             **stated,
         )
+
+
+def skipped_row(table: str, row: Row, reason: str) -> Unlisted:
+    """Return the message on a row that is skipped, with the row's values: exports show its keys beside the reason."""
+    used = (row.columns.image, *row.columns.box)
+    stated = {name: value for name, value in row.values.items() if name not in used}
+    return unlisted_row(table, row.number, reason, stated)
+
+
+def unlisted_row(table: str, number: int, reason: str, stated: Mapping[str, Any]) -> Unlisted:
+    """Return the message on a row that is skipped; its values become metadata, as they are written.
+
+    Args:
+        table: name of the table.
+        number: number of the row, from 1.
+        reason: the reason, without the number.
+        stated: the values of the row.
+    """
+    uri = f"{table}#row={number}"
+    known = MediaItem(uri, metadata={name: json_value(value) for name, value in stated.items()}) if stated else None
+    return Unlisted(uri, f"row {number}: {reason}", known=known)
 
 
 def located_cell(cell: str, folder: Path, options: ListingOptions) -> tuple[str, Path | None]:

@@ -16,7 +16,7 @@ from bioclip_core.cells import json_value
 from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.stated_values import StatedValues
-from bioclip_plugin.formats.shared.table_rows import Row, items_of, located_cell, location_of
+from bioclip_plugin.formats.shared.table_rows import Row, items_of, located_cell, location_of, skipped_row
 from bioclip_plugin.items.media import MediaItem, Unlisted
 
 _REMEMBERED_ROWS = 20_000  # first rows whose values are kept, to say what differs in a later row
@@ -90,7 +90,7 @@ class ImageRows:
         return _Named(row, uri, path, text)
 
     def _skipped(self, row: Row, reason: str) -> Unlisted:
-        return _skipped(row, self.table, reason)
+        return skipped_row(self.table, row, reason)
 
     # -- rows of an image ----------------------------------------------------------------------------------------------
 
@@ -146,13 +146,13 @@ def rows_by_image(row: Row, table: str, folder: Path, options: ListingOptions) -
         options: options of the listing; several images are counted in its findings.
     """
     if not row.image.strip():
-        yield _skipped(row, table, f"column {row.columns.image!r} is empty; it must name the image")
+        yield skipped_row(table, row, f"column {row.columns.image!r} is empty; it must name the image")
         return
     parts = _several(row, folder, options) if row.data is None else None
     if parts is None:
         yield row
     elif any(row.values.get(column) is not None for column in row.columns.box):
-        yield _skipped(row, table, f"it names {len(parts)} images and a box: give each image a row of its own")
+        yield skipped_row(table, row, f"it names {len(parts)} images and a box: give each image a row of its own")
     else:
         options.findings.add(SEVERAL, f"{table}, row {row.number}: {row.image}")
         for part in dict.fromkeys(parts):
@@ -207,10 +207,6 @@ def _files_of(line: str, exists: Callable[[str], bool]) -> list[str] | None:
 
 def _parts(line: str, separator: re.Pattern[str]) -> list[str]:
     return [part for part in separator.split(line) if part.strip()]
-
-
-def _skipped(row: Row, table: str, reason: str) -> Unlisted:
-    return Unlisted(f"{table}#row={row.number}", f"row {row.number}: {reason}")
 
 
 def _rest(row: Row) -> Mapping[str, Any]:

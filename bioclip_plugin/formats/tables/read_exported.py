@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from bioclip_plugin.formats.shared.exported import is_exported
 from bioclip_plugin.formats.shared.review_rows import BadCellError, frame_of
 from bioclip_plugin.formats.shared.stated_values import StatedValues, fields_in
 from bioclip_plugin.formats.shared.table_files import header_of, rows_of
-from bioclip_plugin.formats.shared.table_rows import Row, location_of, values_of
+from bioclip_plugin.formats.shared.table_rows import Row, location_of, skipped_row, values_of
 from bioclip_plugin.formats.tables.columns import BOX, KEY_COLUMNS, MEDIA, OWN_COLUMNS
 from bioclip_plugin.formats.tables.keys import PREFIX
 from bioclip_plugin.formats.tables.region_rows import NO_REGIONS
@@ -87,7 +88,7 @@ class _Reader:
             yield item
 
     def _skipped(self, row: Row, why: str) -> Unlisted:
-        return Unlisted(f"{self._table}#row={row.number}", f"row {row.number}: {why}")
+        return skipped_row(self._table, replace(row, values=self._stated(row)), why)
 
     def _location(self, row: Row) -> tuple[str, Path | None]:
         uri, path = location_of(row, self._folder, self._options)
@@ -99,14 +100,19 @@ class _Reader:
 
     def _facts(self, row: Row) -> dict[str, Any]:
         """Return time, place, deployment, sequence, keys and kept columns."""
+        stated = self._stated(row)
+        return self._values.item_fields(
+            stated, fields_in(name for name in MEDIA if name in stated), f"row {row.number}"
+        )
+
+    def _stated(self, row: Row) -> dict[str, Any]:
+        """Return the values that the image had before it was exported."""
         stated: dict[str, Any] = {}
         for name, value in row.values.items():
             if name in OWN_COLUMNS and name not in _OF_THE_IMAGE:
                 continue
             stated[name.removeprefix(PREFIX) if name not in OWN_COLUMNS else name] = value
-        return self._values.item_fields(
-            stated, fields_in(name for name in MEDIA if name in stated), f"row {row.number}"
-        )
+        return stated
 
 
 def _found_nothing(row: Row) -> bool:

@@ -49,7 +49,7 @@ class TimelapseSource:
             if earlier is None:
                 yield MediaItem(rows[0].uri, rows[0].path, **table.fields(rows[0].row))
             for again in rows if earlier is not None else rows[1:]:
-                yield table.skipped(again.row.number, f"its image is that of row {first}; {_AGAIN}")
+                yield table.skipped(again.row, f"its image is that of row {first}; {_AGAIN}")
 
 
 def _located(row: Cells, table: ImageTable) -> tuple[str, Path]:

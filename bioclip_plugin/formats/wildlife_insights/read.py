@@ -82,7 +82,7 @@ class WildlifeInsightsSource:
                 if earlier is not None:
                     for again in rows:
                         yield table.skipped(
-                            again.row.number, f"its image is that of row {earlier}, which is not above it; {_AGAIN}"
+                            again.row, f"its image is that of row {earlier}, which is not above it; {_AGAIN}"
                         )
                     continue
                 fields = _placed(table.fields(rows[0].row), places)

@@ -138,7 +138,8 @@ def test_a_number_with_its_sign_gets_no_apostrophe_and_neither_form_changes(numb
     assert guarded(number) == number
     assert unguarded(f"'{number}") == number  # as older exports have it
     rows = [{"catalogNumber": number}, {"catalogNumber": f"'{number}"}, {"catalogNumber": f"''{number}"}]
-    assert come_back(CsvExporter(), rows, tmp_path) == stated(rows)
+    found = come_back(CsvExporter(), rows, tmp_path)
+    assert [{name: unguarded(text) for name, text in row.items()} for row in found] == rows
 
 
 @pytest.mark.parametrize("text", ["=7", "-1+1", "+A1", "@x", "\t1", "\r1", "--1", "-1 2", "-1\n", "-", "+1.2.3", "-١"])

@@ -137,6 +137,18 @@ def test_an_image_without_its_box_is_not_guessed_from_several() -> None:
     assert listed(address)[1] == ["row 1: it names 2 images and a box: give each image a row of its own"]
 
 
+def test_a_skipped_row_keeps_its_values() -> None:
+    address = table(
+        "image,bboxX,bboxY,bboxWidth,bboxHeight,catalogNumber\n,,,,,B 1\n1.jpg,,,,,B 2\n2.jpg|3.jpg,0,0,1,1,B 3\n"
+        "4.jpg,0,0,x,1,B 4\n1.jpg,,,,,B 5\n"
+    )
+    entries = [entry for entry in TableSource().items(address) if isinstance(entry, Unlisted)]
+    assert [(entry.uri, dict(entry.item.metadata)) for entry in entries] == [
+        (f"t.csv#row={number}", {"catalogNumber": f"B {number}"}) for number in (1, 3, 4, 5)
+    ]
+    assert all(entry.item.path is None for entry in entries)
+
+
 def test_a_column_is_read_as_the_field_that_the_user_names() -> None:
     address = table("﻿Bilddatei;Nr;Wissenschaftlicher Name;Breite;Länge\r\na.jpg;B 1;Acer opalus;50.5;4.25\r\n")
     options = ListingOptions(
