@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import shlex
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bioclip_core.files.moved import is_from_windows
 from bioclip_core.files.whole import check_output
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import (
@@ -79,7 +81,6 @@ def _summary(written: Written, options: ReportOptions) -> list[str]:
     gathered, figures = written.gathered, written.gathered.figures
     todo = f", {figures.todo} still to do" if figures.todo else ""
     shown, missing = figures.regions + figures.verdicts["blank"], written.without_picture
-    nowhere = missing and written.pictures == 0 and options.base_folder is None
     blurred = sum(bool(sheet.people) for sheet in gathered.sheets)  # none with --show-people
     return [
         f"Run {gathered.run.id}: {figures.images} images, {figures.done} done, {figures.failed} failed{todo}, "
@@ -90,8 +91,32 @@ def _summary(written: Written, options: ReportOptions) -> list[str]:
         "" if shown else "Nothing passes the conditions: the report has figures and failures only.",
         f"Pictures: {written.pictures}, {size_of(written.picture_bytes)}",
         f"{missing} images could not be shown; the first: {printable(written.first_reason)}" if missing else "",
-        "Run report where classify was run, or give the folder of the images with --base-folder." if nowhere else "",
+        printable(_advice(written, options)) if missing else "",
         *map(printable, gathered.findings.lines()),
         "People are shown as they are." if options.show_people else "",
         f"People were blurred in {blurred} images." if blurred else "",
     ]
+
+
+def _advice(written: Written, options: ReportOptions) -> str:
+    """Return the options that help with images that could not be shown; empty if some of their folder were shown."""
+    base, old, first = options.base_folder, written.missing_in, written.first_missing
+    if old:
+        place = f"in {base}" if base else "here"
+        return (
+            f"Names of images begin with {old}, which does not exist {place}; if it was moved, give its new place with "
+            f"--replace-prefix {shlex.quote(f'{old}=NEW')}"
+            + (
+                ""
+                if (PurePosixPath(old).is_absolute() or is_from_windows(old))
+                else f", or with --base-folder the folder that {old} is in"
+            )
+        )
+    if written.pictures:
+        return ""
+    if base:
+        return (
+            f"No image was found with --base-folder {base}: give the folder where names such as {first} begin, or replace "
+            "their beginning with --replace-prefix OLD=NEW"
+        )
+    return "Run report where classify was run, or give the folder of the images with --base-folder."

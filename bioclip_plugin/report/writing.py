@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import IO, Any
 from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.whole import whole_file
 from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.items.media import path_of
 from bioclip_plugin.report.gathering import Gathered, Sheet, gather
 from bioclip_plugin.report.names import CommonNames
 from bioclip_plugin.report.options import ReportOptions
@@ -35,6 +36,10 @@ class Written:
     without_picture: int = 0
     """Number of images whose thumbnail could not be made."""
     first_reason: str = ""
+    first_missing: str = ""
+    """Uri of the first image whose thumbnail could not be made."""
+    missing_in: str = ""
+    """Folder that no longer exists, with which the uris of these images begin; empty if there is none."""
     size: int = 0
     """Size of the file in bytes."""
 
@@ -75,6 +80,7 @@ def write_report(
                     progress(number + 1, len(gathered.sheets))
             file.write(END)
         written.size = draft.stat().st_size
+    written.missing_in = _gone(written, bases) if moved.new_name(written.first_missing) is None else ""
     return written
 
 
@@ -98,13 +104,37 @@ def _write_thumbnails(file: IO[str], number: int, drawn: Thumbnails, written: Wr
     """Write one data block per image: the page decodes only the visible ones."""
     if drawn.whole is None:
         written.without_picture += 1
-        written.first_reason = written.first_reason or drawn.reason
+        uri = written.gathered.sheets[number].item.uri
+        folder = uri[: max(uri.rfind("/"), uri.rfind("\\"), 0)]
+        written.missing_in = _common_folder(written.missing_in, folder) if written.first_reason else folder
+        written.first_reason, written.first_missing = (
+            (written.first_reason, written.first_missing) if written.first_reason else (drawn.reason, uri)
+        )
         block: dict[str, Any] = {"e": legible(drawn.reason)}
     else:
         block = {"i": _picture(drawn.whole), "c": [one and _picture(one) for one in drawn.close_ups]}
         written.pictures += 1 + sum(one is not None for one in drawn.close_ups)
         written.picture_bytes += drawn.bytes
     file.write(f'<script type="application/json" id="t{number}">{script_json(block)}</script>\n')
+
+
+def _common_folder(one: str, other: str) -> str:
+    """Return the beginning, as far as folders, that two folders have in common."""
+    while one and other != one and not other.startswith((f"{one}/", f"{one}\\")):
+        one = one[: max(one.rfind("/"), one.rfind("\\"), 0)]
+    return one
+
+
+def _gone(written: Written, bases: Sequence[Path]) -> str:
+    """Return the folder of all images without a thumbnail, or else the outermost one of the first, that does not exist."""
+    first = written.first_missing
+    outer = [first[:end] for end, sign in enumerate(first) if sign in "/\\" and end]
+    return next((folder for folder in (written.missing_in, *outer) if folder and not _exists(folder, bases)), "")
+
+
+def _exists(folder: str, bases: Sequence[Path]) -> bool:
+    """True if a folder of the uris of images is in one of the folders where they may begin, or on the web."""
+    return "://" in folder or any((base / path_of(folder)).exists() for base in bases)
 
 
 def _picture(one: Thumbnail) -> list[Any]:

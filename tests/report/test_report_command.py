@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from report_samples import PERSON, House, blocks_of, data_of, item, trapped
 
 from bioclip_plugin.cli import run
+from bioclip_plugin.items.media import MediaItem
 
 Report = Callable[..., tuple[int, str, str]]
 
@@ -74,6 +76,16 @@ def test_names_in_another_language_are_taken_from_a_table(house: House, report: 
     assert "--names FILE.csv" in err
 
 
+def placed(house: House, folder: Path) -> list[MediaItem]:
+    """Return three images in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for number in range(3):
+        Image.new("RGB", (20, 10), "red").save(folder / f"red_{number}.jpg")
+        found.append(item(folder / f"red_{number}.jpg"))
+    return found
+
+
 def test_missing_images_give_a_hint_where_they_may_be(house: House, report: Report) -> None:
     items = trapped(house, 3)
     house.classify(items)
@@ -85,6 +97,41 @@ def test_missing_images_give_a_hint_where_they_may_be(house: House, report: Repo
     assert "3 images could not be shown; the first: the file does not exist (any more)" in out
     assert "--base-folder" in out
     assert all("e" in block for block in blocks_of(Path("report.html")))
+
+
+def test_after_a_folder_moved_its_old_name_is_in_the_advice(house: House, report: Report) -> None:
+    Path("survey").mkdir()
+    house.classify(
+        [replace(one, uri=f"survey/{Path(one.uri).name}", path=None) for one in placed(house, Path("survey"))]
+    )
+    Path("survey").rename("archive")
+    said = report()[1]
+    assert "Names of images begin with survey, which does not exist here; if it was moved" in said
+    assert "--replace-prefix survey=NEW, or with --base-folder the folder that survey is in" in said
+    said = report("--base-folder", "archive", "--force")[1]
+    assert "begin with survey, which does not exist in archive" in said
+    assert "--replace-prefix survey=NEW" in said
+    said = report("--replace-prefix", "survey=archive", "--force")[1]
+    assert "--replace-prefix" not in said
+    assert "Pictures: 3" in said
+
+
+def test_an_absolute_folder_that_is_gone_is_named_whole(house: House, report: Report) -> None:
+    house.classify(placed(house, house.folder / "old" / "survey"))
+    (house.folder / "old" / "survey").rename(house.folder / "new")
+    said = report()[1]
+    old = house.folder / "old" / "survey"
+    assert f"--replace-prefix {old}=NEW" in said.replace("'", "")
+    assert "--base-folder" not in said
+
+
+def test_a_base_folder_without_the_images_is_told_apart(house: House, report: Report) -> None:
+    Path("empty").mkdir()
+    house.classify([replace(one, uri=Path(one.uri).name, path=None) for one in placed(house, Path())])
+    for image in Path().glob("*.jpg"):
+        image.unlink()
+    said = report("--base-folder", "empty")[1]
+    assert "No image was found with --base-folder empty: give the folder where names such as red_0.jpg begin" in said
 
 
 def test_a_filter_without_matches_is_reported(house: House, report: Report) -> None:
