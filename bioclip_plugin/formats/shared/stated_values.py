@@ -54,13 +54,16 @@ _KEPT = "they are kept in the metadata, and no other value takes their place"
 
 
 def fields_in(header: Iterable[str]) -> Fields:
-    """Return the columns of a header that fill a field of an item. A date counts only with a time beside it."""
+    """Return the columns of a header that fill a field of an item.
+
+    A column ``date`` counts with a time beside it, or where no other column is the time of capture.
+    """
     by_name = {column_name(name): name for name in reversed(tuple(header))}
     found = {
         field: tuple(by_name[name] for name in map(column_name, names) if name in by_name)
         for field, names in FIELD_COLUMNS.items()
     }
-    if found["time"] and "date" in by_name:
+    if "date" in by_name and (found["time"] or not found["captured_at"]):
         found["captured_at"] = (*found["captured_at"], by_name["date"])
     if "verbatimeventdate" in by_name:
         found["captured_at"] = (*found["captured_at"], by_name["verbatimeventdate"])

@@ -98,8 +98,28 @@ def test_a_time_in_a_column_of_its_own_completes_the_day(day: str, clock: str) -
     assert reported(**bad)[0].startswith(f"values of {clock} cannot be read as a time of day")
 
 
-def test_a_column_called_date_without_a_time_is_not_the_time_of_capture() -> None:
-    assert read(date="03/04/2024").within is None
+@pytest.mark.parametrize("name", ["date", "Date", "DATE"])
+def test_a_column_called_date_alone_is_the_time_of_capture(name: str) -> None:
+    (item, *_), findings = listed(f"image;{name}\na.jpg;2024-05-03 10:00:00\n")
+    assert (item.captured_at, findings) == (datetime(2024, 5, 3, 10), [])
+    day = read(**{name: "2024-05-03"})
+    assert (day.captured_at, day.within, day.metadata) == (
+        None,
+        (date(2024, 5, 3), date(2024, 5, 3)),
+        {name: "2024-05-03"},
+    )
+    assert listed(f"image;{name}\na.jpg;03/04/2024 10:00\n", day_first=True)[0][0].captured_at == datetime(
+        2024, 4, 3, 10
+    )
+    with pytest.raises(SourceError, match="--day-first"):
+        listed(f"image;{name}\na.jpg;03/04/2024 10:00\n")
+
+
+def test_a_column_called_date_is_not_the_time_of_capture_beside_another_column_of_it() -> None:
+    item = read(eventDate="2024-05-03", date="2024-06-01 10:00:00")
+    assert (item.captured_at, item.within) == (None, (date(2024, 5, 3), date(2024, 5, 3)))
+    assert read(timestamp="", date="03/04/2024").within is None
+    assert read(Date="03-May-2024", Time="10:00:00").captured_at == datetime(2024, 5, 3, 10)
 
 
 def test_year_month_and_day_of_darwin_core_close_the_field_for_the_scanner_of_a_sheet() -> None:
