@@ -49,6 +49,16 @@ if TYPE_CHECKING:
 _SHOWN_PROBLEMS = 20
 _SHAPING = ("per", "keep_columns", "folders_by", "link")
 """Options that decide on the form of an output: a format without them refuses them."""
+_SUFFIXES = {
+    "csv": ".csv",
+    "jsonl": ".jsonl",
+    "parquet": ".parquet",
+    "xlsx": ".xlsx",
+    "megadetector": ".json",
+    "speciesnet": ".json",
+}
+"""Endings of the files of formats; one that a single format has stands for it."""
+_OF_ONE = {suffix: name for name, suffix in _SUFFIXES.items() if list(_SUFFIXES.values()).count(suffix) == 1}
 
 
 @click.command()
@@ -57,9 +67,8 @@ _SHAPING = ("per", "keep_columns", "folders_by", "link")
 @click.option(
     "--format",
     "format_name",
-    default="csv",
-    show_default=True,
-    help="Format of the output: one of those above, or one that a plugin adds.",
+    help="Format of the output: one of those above, or one that a plugin adds.  [default: by the name's ending: .csv, .jsonl, "
+    ".parquet, .xlsx]",
 )
 @output_option("File or folder to write; a name ending in .zip packs a folder.")
 @options_from(Selection)
@@ -68,7 +77,7 @@ _SHAPING = ("per", "keep_columns", "folders_by", "link")
 @force_option
 @click.pass_context
 def export(
-    ctx: click.Context, /, store: str, run: int | None, format_name: str, output: Path, force: bool, **given: Any
+    ctx: click.Context, /, store: str, run: int | None, format_name: str | None, output: Path, force: bool, **given: Any
 ) -> None:
     """Write a run's results to a file or a package that other programs read.
 
@@ -79,14 +88,14 @@ def export(
 
     \b
     bioclip-plugin export --store results.db --output results.csv
-    bioclip-plugin export --per image --keep-columns barcode,room --output images.xlsx --format xlsx
+    bioclip-plugin export --per image --keep-columns barcode,room --output images.xlsx
     bioclip-plugin export --format megadetector --base-folder photos --output results.json
     bioclip-plugin export --format camtrap-dp --deployments cameras.csv --time-zone Europe/Brussels --output package.zip
     bioclip-plugin export --format folders --folders-by genus --min-probability 0.8 --output sorted
     bioclip-plugin export --format darwin-core --ledger sent.ledger --min-probability 0.9 --output identifications.zip
     """
     exporters = plugins_of(ctx).exporters()
-    exporter = exporter_of(exporters, format_name)
+    exporter = _exporter_for(exporters, format_name, output)
     selection, options, paths = filled(Selection, given), filled(ExportOptions, given), filled(PathOptions, given)
     console, findings = console_for(), Findings()
     _report_ignored(exporters, exporter, {ExportOptions: options, PathOptions: paths}, findings)
@@ -105,7 +114,7 @@ def export(
             _refuse_problems(exporter, draft, options, line.console)
         print_lines(
             console,
-            f"Run {chosen.id}: {line.count} images, {rows} rows ({format_name})",
+            f"Run {chosen.id}: {line.count} images, {rows} rows ({exporter.name})",
             *map(printable, findings.lines()),
             _nothing_passes(selection, opened, chosen) if selection and not rows else "",
         )
@@ -138,6 +147,33 @@ def exporter_of(exporters: Mapping[str, Exporter], name: str) -> Exporter:
         known = "; ".join(f"{exporter.name} ({exporter.description})" for exporter in exporters.values())
         raise UsageError(f"format {name!r} is not known; there are: {known}")
     return exporters[name]
+
+
+def _exporter_for(exporters: Mapping[str, Exporter], name: str | None, output: Path) -> Exporter:
+    """Return the exporter of a format, or else of the ending of the output's name.
+
+    Raises:
+        UsageError: for an unknown format, a name that does not tell it, and a name that tells another one.
+    """
+    suffix = output.suffix.lower()
+    if name is None:
+        if suffix not in _OF_ONE:
+            raise UsageError(
+                f"--output {output}: its ending does not tell the format; give --format ({', '.join(exporters)}) or a name "
+                f"ending in {', '.join(_OF_ONE)}"
+            )
+        return exporter_of(exporters, _OF_ONE[suffix])
+    exporter = exporter_of(exporters, name)
+    if exporter.folder and suffix in _SUFFIXES.values():
+        raise UsageError(
+            f"--output {output}: the format {name} writes several files; give a folder or a name ending in .zip"
+        )
+    if name in _SUFFIXES and suffix in _OF_ONE and suffix != _SUFFIXES[name]:
+        raise UsageError(
+            f"--output {output}: a name ending in {suffix} is for --format {_OF_ONE[suffix]}, not {name}; give that format or a "
+            f"name ending in {_SUFFIXES[name]}"
+        )
+    return exporter
 
 
 def _names_deployments(exporter: Exporter) -> bool:

@@ -267,6 +267,40 @@ def test_a_row_of_a_table_that_is_skipped_has_its_keys_beside_the_reason(
     assert "row 2: " in rows["B 2"]["failure_reason"]
 
 
+@pytest.mark.parametrize(
+    ("name", "begins"), [("r.csv", b"uri,"), ("r.XLSX", b"PK"), ("r.parquet", b"PAR1"), ("r.jsonl", b"{")]
+)
+def test_the_format_follows_from_the_ending_of_the_name(
+    bioclip: Bioclip, classified: str, name: str, begins: bytes
+) -> None:
+    assert bioclip("export", "--store", classified, "--output", name).code == 0
+    assert Path(name).read_bytes().startswith(begins)
+
+
+@pytest.mark.parametrize("name", ["r.xls", "r.json", "r.zip", "r.html", "r.tsv", "r", "r.2024"])
+def test_a_name_that_does_not_tell_the_format_is_refused_with_the_formats(bioclip: Bioclip, name: str) -> None:
+    refused = bioclip("export", "--output", name)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert all(word in refused.err for word in (name, "--format", "csv", "megadetector", "darwin-core", ".xlsx"))
+
+
+@pytest.mark.parametrize(
+    ("format_name", "name", "said"),
+    [
+        ("csv", "r.xlsx", "a name ending in .xlsx is for --format xlsx, not csv"),
+        ("xlsx", "r.csv", "a name ending in .csv is for --format csv, not xlsx"),
+        ("megadetector", "r.csv", "give that format or a name ending in .json"),
+        ("darwin-core", "dw.csv", "give a folder or a name ending in .zip"),
+        ("folders", "dw.json", "give a folder or a name ending in .zip"),
+    ],
+)
+def test_a_name_with_the_ending_of_another_format_is_refused(
+    bioclip: Bioclip, format_name: str, name: str, said: str
+) -> None:
+    refused = bioclip("export", "--format", format_name, "--output", name)
+    assert (refused.code, refused.err.count("\n"), said in refused.err) == (2, 1, True)
+
+
 def test_a_store_that_is_not_there_is_named_and_not_made(bioclip: Bioclip, tmp_path: Path) -> None:
     refused = bioclip("export", "--store", "nowhere.db", "--output", "r.csv")
     assert refused.code == 1
@@ -286,7 +320,14 @@ def test_a_damaged_store_leaves_no_file(bioclip: Bioclip, classified: str, tmp_p
 
 
 @pytest.mark.parametrize(
-    "command", [("export",), ("report",), ("second-opinion",), ("review", "stats"), ("catalog", "build", "results.db")]
+    "command",
+    [
+        ("export", "--format", "csv"),
+        ("report",),
+        ("second-opinion",),
+        ("review", "stats"),
+        ("catalog", "build", "results.db"),
+    ],
 )
 def test_a_store_is_never_replaced(bioclip: Bioclip, classified: str, command: tuple[str, ...]) -> None:
     store = ("--store", classified) if command[0] != "catalog" else ()
@@ -318,7 +359,8 @@ def test_a_store_in_use_and_its_images_stay(bioclip: Bioclip, classified: str, c
     Path("other.db-wal").write_text("what was committed last")
     for name in ("other.db-wal", "photos/red.png", Path("photos/red.png").absolute()):
         before = Path(name).read_bytes()
-        refused = bioclip(command, "--store", classified, "--output", name, "--force")
+        form = ("--format", "csv") if command == "export" else ()
+        refused = bioclip(command, "--store", classified, "--output", name, "--force", *form)
         assert refused.code == 1
         assert "give another name" in refused.err
         assert Path(name).read_bytes() == before
@@ -355,7 +397,7 @@ def test_a_run_that_is_not_finished_says_so(bioclip: Bioclip, photos: Path, labe
     assert photos.is_dir()
     rules = ("--rule", "unknown:below=0.99")
     assert bioclip("classify", "photos", "--model", "fake", "--labels", labels, "--store", "r.db", *rules).code == 3
-    asked = (command, "--store", "r.db", "--output", "out", "--force")
+    asked = (command, "--store", "r.db", "--output", "out.csv", "--force")
     assert "Not finished" not in bioclip(*asked).out
     with sqlite3.connect("r.db") as connection:
         connection.execute("UPDATE bioclip_decisions SET trail = NULL")
