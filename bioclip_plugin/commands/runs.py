@@ -101,7 +101,9 @@ def show_run(number: int | None, store: str, as_json: bool) -> None:
 @store_option
 @json_option
 def verify_run(number: int | None, store: str, as_json: bool) -> int:
-    """Prove that a run's listing equals its results and failures; the exit code is 1 if it does not, or if the run did not end.
+    """Prove that a run's listing equals its results and failures; the exit code is 1 if it does not, or if work is left.
+
+    So it is for a run that did not end, since its listing may lack images.
 
     \b
     bioclip-plugin runs verify --store results.db

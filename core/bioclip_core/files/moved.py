@@ -69,7 +69,7 @@ def replacement_of(name: str) -> str:
     r"""Return the advice to replace the folder of a file with the one that it is in here.
 
     >>> replacement_of("E:\\x\\a.jpg")
-    "replace its beginning, such as --replace-prefix 'E:\\\\x=FOLDER'"
+    "replace its beginning, such as --replace-prefix 'E:\\x=FOLDER'"
     """
     beginning = name[: max(name.rfind("/"), name.rfind("\\"))] or name
     return f"replace its beginning, such as --replace-prefix '{beginning}=FOLDER'"
