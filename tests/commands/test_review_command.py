@@ -105,7 +105,7 @@ def test_every_row_that_cannot_be_taken_is_listed_with_its_reason(bioclip: Biocl
         "row 5": "says blank and names 'Red fictus'",
         "row 6": "needs a name",
         "row 7": "--reviewer NAME",
-        "row 8": "ISO 8601",
+        "row 8": "cannot be read as a date",
         "row 9": "within 0 to 1",
         "row 10": "within 0 to 1",
         "row 11": "neither an image nor an event",
