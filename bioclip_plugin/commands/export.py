@@ -150,13 +150,15 @@ def exporter_of(exporters: Mapping[str, Exporter], name: str) -> Exporter:
 
 
 def _exporter_for(exporters: Mapping[str, Exporter], name: str | None, output: Path) -> Exporter:
-    """Return the exporter of a format, or else of the ending of the output's name.
+    """Return the exporter of a format, or else of the ending of the output's name; csv for a name without one.
 
     Raises:
         UsageError: for an unknown format, a name that does not tell it, and a name that tells another one.
     """
     suffix = output.suffix.lower()
     if name is None:
+        if not suffix:
+            return exporter_of(exporters, "csv")
         if suffix not in _OF_ONE:
             raise UsageError(
                 f"--output {output}: its ending does not tell the format; give --format ({', '.join(exporters)}) or a name "

@@ -268,7 +268,8 @@ def test_a_row_of_a_table_that_is_skipped_has_its_keys_beside_the_reason(
 
 
 @pytest.mark.parametrize(
-    ("name", "begins"), [("r.csv", b"uri,"), ("r.XLSX", b"PK"), ("r.parquet", b"PAR1"), ("r.jsonl", b"{")]
+    ("name", "begins"),
+    [("r", b"uri,"), ("r.csv", b"uri,"), ("r.XLSX", b"PK"), ("r.parquet", b"PAR1"), ("r.jsonl", b"{")],
 )
 def test_the_format_follows_from_the_ending_of_the_name(
     bioclip: Bioclip, classified: str, name: str, begins: bytes
@@ -277,7 +278,7 @@ def test_the_format_follows_from_the_ending_of_the_name(
     assert Path(name).read_bytes().startswith(begins)
 
 
-@pytest.mark.parametrize("name", ["r.xls", "r.json", "r.zip", "r.html", "r.tsv", "r", "r.2024"])
+@pytest.mark.parametrize("name", ["r.xls", "r.json", "r.zip", "r.html", "r.tsv", "r.2024"])
 def test_a_name_that_does_not_tell_the_format_is_refused_with_the_formats(bioclip: Bioclip, name: str) -> None:
     refused = bioclip("export", "--output", name)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
