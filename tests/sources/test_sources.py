@@ -226,9 +226,9 @@ def test_a_box_that_cannot_be_is_named_with_its_row_and_the_image_keeps_its_othe
 def test_a_row_without_an_image_is_named_and_the_listing_goes_on() -> None:
     address = table("image,genus\n1.jpg,Anas\n,Bufo\n3.jpg,Acer\n")
     assert uris(TableSource(), address) == ["1.jpg", "3.jpg"]
-    assert unlisted(TableSource(), address) == [
-        Unlisted("t.csv#row=2", "row 2: column 'image' is empty; it must name the image")
-    ]
+    (row,) = unlisted(TableSource(), address)
+    assert (row.uri, row.reason) == ("t.csv#row=2", "row 2: column 'image' is empty; it must name the image")
+    assert dict(row.item.metadata) == {"genus": "Bufo"}
 
 
 def test_marks_quoted_ends_of_line_and_windows_ends_of_line_are_understood() -> None:
