@@ -207,7 +207,8 @@ def test_a_table_may_be_a_workbook_or_of_another_encoding_with_dates_and_degrees
     (row,) = table.rows
     assert (row.name, row.latitude, row.longitude) == ("Forêt", 50.8503, 4.35)
     assert (row.starts, row.ends) == (datetime(2024, 5, 31), datetime(2024, 6, 2, 23, 59, 59))
-    openpyxl = pytest.importorskip("openpyxl")
+    import openpyxl
+
     book = openpyxl.Workbook()
     book.active.append(["deploymentID", "latitude", "longitude", "deploymentStart", "clock_shift"])
     book.active.append([7, 50.5, 4, datetime(2024, 5, 31), timedelta(days=1, hours=1)])

@@ -118,7 +118,7 @@ def _holdout(given: str | None) -> tuple[float, tuple[str, ...]]:
             ) from None
         names = tuple(dict.fromkeys(read_checklist(path)))
         if not names:
-            raise DataError(f"--holdout-taxa {given}: the file has no names; write one per line") from None
+            raise DataError(f"--holdout-taxa {given}: the file does not contain a name; write one per line") from None
         return 0.0, names
     if not 0 <= share <= 0.9:
         raise UsageError(f"--holdout-taxa {given}: allowed is a share from 0 to 0.9, or a file with names")

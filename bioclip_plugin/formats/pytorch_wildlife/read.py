@@ -92,7 +92,7 @@ class ImageReader:
                 yield Unlisted(entry.uri, str(failure), known=stated)
                 return
             if found is None:
-                yield Unlisted(entry.uri, "there are no detections, and no failure", known=known)
+                yield Unlisted(entry.uri, "the entry has neither detections nor a failure", known=known)
                 return
             regions, dropped = self._regions(entry, found)
         except UsageError as error:

@@ -65,7 +65,7 @@ class ImportOptions(TableOptions):
     time_zone: str | None = field(default=None, metadata={"check": zone_of, "automatic": "UTC"})
     """Time zone of times without an offset: Europe/Brussels, or +02:00."""
     findings: Findings = field(default_factory=Findings, repr=False, compare=False)
-    """What is wrong with rows; the command prints it at its end."""
+    """Findings about rows; the command prints them at its end."""
     name_column: str | None = field(default=None, metadata={"automatic": "species, scientificName and others"})
     """Column of the names; the same as --column scientific_name=COLUMN."""
 

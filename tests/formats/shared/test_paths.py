@@ -79,7 +79,7 @@ def test_a_symbolic_link_may_not_leave_the_base_folder_unless_asked(base: Path, 
     assert located("cam1/a.jpg", Path("alias"), ListingOptions())[0] == "alias/cam1/a.jpg"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a backslash is no letter of a name there")
+@pytest.mark.skipif(os.name == "nt", reason="a backslash cannot be in a name there")
 def test_a_file_whose_name_holds_a_backslash_is_found(base: Path) -> None:
     (base / "a\\b.jpg").touch()
     assert located("a\\b.jpg", base, ListingOptions())[1].exists()
