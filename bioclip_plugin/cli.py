@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bioclip_core import __version__
 from bioclip_core.errors import BioclipError, DataError, UsageError
 from bioclip_plugin.commands.config import CONFIG_FILE, ConfigFile
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
+from bioclip_plugin.commands.last_resort import explained, leave_output, one_line, say, show_traceback_if_wanted
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.plugins import create_plugin_manager
 
@@ -109,21 +111,29 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
         manager = manager or create_plugin_manager()
         given = list(arguments) if arguments is not None else None
         result = command_line(manager).main(args=given, prog_name="bioclip-plugin", standalone_mode=False, obj=manager)
-        sys.stdout.flush()  # while a broken pipe can still be handled here
+        if sys.stdout is not None:  # it is None if the process was started without one
+            sys.stdout.flush()  # while a broken pipe can still be handled here
         return result if isinstance(result, int) else EXIT_DONE
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError, ValueError):
+            error.show()
         return error.exit_code
     except BioclipError as error:
-        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        show_traceback_if_wanted(error)
+        say(f"Error: {one_line(error)}")
         is_misuse = isinstance(error, UsageError) and not isinstance(error, DataError)
         return EXIT_USAGE if is_misuse else EXIT_COULD_NOT_RUN
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted.", err=True)
+        say("Interrupted.")
         return EXIT_INTERRUPTED
     except (_ReaderLeft, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
+    except Exception as error:  # the last resort: no file may end in a traceback
+        show_traceback_if_wanted(error)
+        say(*explained(error))
+        return EXIT_COULD_NOT_RUN
+    finally:
+        leave_output()
 
 
 def escape_what_cannot_be_written(stream: Any) -> None:
