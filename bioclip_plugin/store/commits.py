@@ -18,7 +18,7 @@ from bioclip_plugin.store.database.bulk import chunked, find_or_insert, insert_n
 from bioclip_plugin.store.listing import delete_answers, forget, update_media
 from bioclip_plugin.store.media_rows import RegionPlace, capture_of, region_ids, region_key
 from bioclip_plugin.store.records import DONE, Box, ItemRecord, RegionRecord, Run
-from bioclip_plugin.store.runs import fail
+from bioclip_plugin.store.runs import check, fail
 from bioclip_plugin.store.taxa import Key, TaxonCache, key_of, rank_code
 
 Regions = dict[int, tuple[ItemRecord, RegionRecord]]
@@ -31,6 +31,7 @@ def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cach
     Raises:
         StoreError: for a probability or feature that is not a number.
     """
+    check(connection, run)
     unique = list({record.listed.media_id: record for record in records}.values())
     for record in unique:
         _check(run, record)

@@ -20,6 +20,7 @@ from bioclip_plugin.store.database.values import to_json
 from bioclip_plugin.store.media_rows import MEDIA, item_of_values
 from bioclip_plugin.store.reading import regions_of_run
 from bioclip_plugin.store.records import DONE, Run, StoredDecision, StoredRegion
+from bioclip_plugin.store.runs import check
 from bioclip_plugin.store.taxa import Key, TaxonCache, key_of
 
 PAGE = 2000  # images whose time and camera are read in one query
@@ -142,6 +143,7 @@ class Deciding:
         self._database.write(self._reopen, media_ids)
 
     def _reopen(self, connection: Connection, media_ids: Sequence[int]) -> None:
+        check(connection, self._run)
         here, decided = schema.listed_regions.c, schema.decisions.c
         for chunk in chunked(media_ids):
             regions = select(here.region).where(here.run == self._run.id, here.media.in_(chunk)).scalar_subquery()
@@ -154,6 +156,7 @@ class Deciding:
             self._taxa.remember(self._database.write(self._write, decisions))
 
     def _write(self, connection: Connection, decisions: Mapping[int, StoredDecision]) -> dict[Key, int]:
+        check(connection, self._run)
         named = (decision.candidate for decision in decisions.values() if decision.candidate is not None)
         taxa = self._taxa.ids(connection, set(map(key_of, named)))
         rows = [

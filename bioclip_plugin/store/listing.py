@@ -15,7 +15,7 @@ from bioclip_plugin.store.database.bulk import chunked, insert_new, rows_with
 from bioclip_plugin.store.database.values import digest
 from bioclip_plugin.store.media_rows import CAPTURE, capture_of, media_key, merged, region_key
 from bioclip_plugin.store.records import DONE, TODO, Listed, MediaName, Run, Stat
-from bioclip_plugin.store.runs import LIST_STAGE, fail
+from bioclip_plugin.store.runs import LIST_STAGE, check, fail
 
 NOTHING_FOUND = "nothing found"
 """The stated regions of an image in which a detector found nothing."""
@@ -30,6 +30,7 @@ def list_items(
     first_position: int,
 ) -> list[Listed]:
     """Add the entries to the run's listing; return the stored knowledge about each, in their order."""
+    check(connection, run)
     if len(entries) != len(stats):
         raise ValueError(f"{len(entries)} items with {len(stats)} stats: give one stat (or None) per item")
     items = [entry if isinstance(entry, MediaItem) else entry.item for entry in entries]

@@ -19,6 +19,9 @@ LIST_STAGE = "list"
 """The stage of failures of the listing itself; they last until the run is resumed and lists again."""
 DERIVED = "rules_of_run"
 """Key in the provenance of a derived run: the number of the run whose listing it has."""
+DELETING, DELETED = "deleting", "deleted"
+"""Statuses of runs that no reader sees: half deleted, and deleted but for the listing that a review needs."""
+HIDDEN = (DELETING, DELETED)
 GONE = "listed earlier and not answered; now it is not in the listing any more"
 
 _KEPT_PROVENANCES = 50
@@ -75,8 +78,21 @@ def _resume(connection: Connection, found: Row[Any], plan: RunPlan, moment: str)
     connection.execute(delete(schema.failures).where(*unlisted))
 
 
+def check(connection: Connection, run: Run) -> None:
+    """Check that a run is still there: its key changes when its deletion begins.
+
+    Raises:
+        StoreError: if it was deleted, or a later run has its number.
+    """
+    known = schema.runs.c
+    created = connection.execute(select(known.created_at).where(known.id == run.id, known.key == run.key)).scalar()
+    if created is None or moment_of(created) != run.created_at:
+        raise StoreError(f"run {run.id} was deleted while it was in use: its classify command makes it again")
+
+
 def derive(connection: Connection, base: Run, plan: RunPlan) -> Run:
     """Make or find the plan's run, and give it the present listing of ``base``."""
+    check(connection, base)
     key = digest(list(plan.sources), plan.rule_id)
     if key == base.key:
         return base
@@ -98,6 +114,7 @@ def end(connection: Connection, run: Run, status: RunStatus, counts: dict[str, A
     """Record how a run ended; in a finished run, items that were not listed again become failures."""
     if status not in RUN_STATUSES:
         raise ValueError(f"run status {status!r}: allowed are {', '.join(RUN_STATUSES)}")
+    check(connection, run)
     change = {"status": status, "ended_at": None if status == "running" else now(), "counts": to_json(counts)}
     connection.execute(update(schema.runs).where(schema.runs.c.id == run.id).values(**change))
     if status == "finished":
@@ -137,13 +154,25 @@ def one_run(connection: Connection, number: int | None) -> Run:
     row = connection.execute(query if number is None else query.where(runs.id == number)).first()
     if row is not None:
         return _run_of(row, resumed=False)
-    latest = connection.execute(select(runs.id).order_by(runs.id.desc()).limit(10)).scalars().all()
+    if number in half_deleted(connection):
+        raise StoreError(f"run {number} is half deleted: `bioclip-plugin runs delete {number}` finishes that")
+    latest = (
+        connection.execute(select(runs.id).where(runs.status.not_in(HIDDEN)).order_by(runs.id.desc()).limit(10))
+        .scalars()
+        .all()
+    )
     if not latest:
         raise StoreError("there are no runs in this store yet: `bioclip-plugin classify` makes one")
     raise StoreError(
         f"there is no run {number} in this store; the latest are {', '.join(map(str, reversed(latest)))} "
         "(see `bioclip-plugin runs list`)"
     )
+
+
+def half_deleted(connection: Connection) -> list[int]:
+    """Return the numbers of the runs whose deletion was begun and not finished."""
+    runs = schema.runs.c
+    return list(connection.execute(select(runs.id).where(runs.status == DELETING).order_by(runs.id)).scalars())
 
 
 def last_feature_settings(connection: Connection, weights_sha256: str) -> list[dict[str, Any]]:
@@ -181,22 +210,27 @@ def _layer(connection: Connection, table: Table, **values: Any) -> int:
 
 
 def _joined() -> Select[Any]:
+    """Return a query of the runs that are not deleted, with the settings of their layers."""
     features, answers, decisions = schema.feature_sets.c, schema.answer_sets.c, schema.decision_sets.c
-    return select(
-        schema.runs,
-        features.id.label("feature_set"),
-        features.feature_id,
-        features.settings.label("feature_settings"),
-        features.dimension,
-        answers.id.label("answer_set"),
-        answers.answer_id,
-        answers.settings.label("answer_settings"),
-        decisions.rule_id,
-        decisions.settings.label("rule_settings"),
-    ).select_from(
-        schema.runs.join(schema.decision_sets, schema.runs.c.decision_set == decisions.id)
-        .join(schema.answer_sets, decisions.answer_set == answers.id)
-        .join(schema.feature_sets, answers.feature_set == features.id)
+    return (
+        select(
+            schema.runs,
+            features.id.label("feature_set"),
+            features.feature_id,
+            features.settings.label("feature_settings"),
+            features.dimension,
+            answers.id.label("answer_set"),
+            answers.answer_id,
+            answers.settings.label("answer_settings"),
+            decisions.rule_id,
+            decisions.settings.label("rule_settings"),
+        )
+        .select_from(
+            schema.runs.join(schema.decision_sets, schema.runs.c.decision_set == decisions.id)
+            .join(schema.answer_sets, decisions.answer_set == answers.id)
+            .join(schema.feature_sets, answers.feature_set == features.id)
+        )
+        .where(schema.runs.c.status.not_in(HIDDEN))
     )
 
 

@@ -48,6 +48,7 @@ from bioclip_plugin.store.taxa import TaxonCache
 __all__ = ["Retry", "Store"]
 
 Found = TypeVar("Found")
+Read = TypeVar("Read")
 
 
 class Store:
@@ -132,11 +133,19 @@ class Store:
 
     def begin_run(self, plan: RunPlan) -> Run:
         """Resume the run with the same sources and ``rule_id`` (its ``resumed`` is True), or make a new one."""
-        return self._database.write(runs.begin, plan)
+        return self._database.write(self._held, runs.begin, plan)
 
     def end_run(self, run: Run, status: RunStatus, counts: dict[str, Any]) -> None:
         """Record how a run ended. ``finished`` turns items that are still to do (no source lists them) into failures."""
         self._database.write(runs.end, run, status, counts)
+        if status != "running":
+            self._database.holds.release(run.id)
+
+    def _held(self, connection: Connection, work: Callable[..., Run], *given: Any) -> Run:
+        """Return a run that is marked as worked on before others can see it."""
+        run = work(connection, *given)
+        self._database.holds.hold(run.id)
+        return run
 
     def runs(self) -> list[Run]:
         """Return every run, oldest first."""
@@ -173,6 +182,7 @@ class Store:
             stats: size in bytes and modification time in nanoseconds of each item; None if the file is gone or the item
                 is not a file, which leaves a known content as it is.
         """
+        self._database.holds.hold(run.id)
         return self._database.write(listing.list_items, run, items, stats, first_position)
 
     def commit(self, run: Run, records: Sequence[ItemRecord]) -> None:
@@ -183,6 +193,7 @@ class Store:
             ValueError: for features of another type or length than the run's.
         """
         if records:
+            self._database.holds.hold(run.id)
             self._taxa.remember(self._database.write(commits.commit, run, records, self._taxa))
 
     def add_review(
@@ -231,7 +242,7 @@ class Store:
 
         A run of its own (made by ``classify``) keeps its own listing.
         """
-        return self._database.write(runs.derive, base, plan)
+        return self._database.write(self._held, runs.derive, base, plan)
 
     # Reading
 
@@ -256,16 +267,18 @@ class Store:
         """
         size = reading.PAGE if limit is None else min(limit, reading.PAGE)
         return islice(
-            self._pages(
-                lambda connection, last: reading.page_of_items(connection, run, last, size, self._taxa, ranks), after
+            self._pages_of(
+                run,
+                lambda connection, last: reading.page_of_items(connection, run, last, size, self._taxa, ranks),
+                after,
             ),
             limit,
         )
 
     def listed_items(self, run: Run, *, only_answered: bool = False) -> Iterator[MediaItem]:
         """Yield a run's items in listing order, without regions and results."""
-        return self._pages(
-            lambda connection, after: reading.page_of_listed(connection, run, after, only_answered=only_answered)
+        return self._pages_of(
+            run, lambda connection, after: reading.page_of_listed(connection, run, after, only_answered=only_answered)
         )
 
     def media_under(self, address: str | None = None) -> Iterator[MediaItem]:
@@ -274,7 +287,7 @@ class Store:
 
     def failures(self, run: Run) -> Iterator[StoredFailure]:
         """Yield a run's failures in listing order."""
-        return self._pages(lambda connection, after: reading.page_of_failures(connection, run, after))
+        return self._pages_of(run, lambda connection, after: reading.page_of_failures(connection, run, after))
 
     def failure_counts(self, run: Run) -> dict[tuple[str, str], int]:
         """Return the number of failed items by (stage, reason), most frequent first."""
@@ -286,7 +299,7 @@ class Store:
 
     def verify(self, run: Run) -> Verification:
         """Compare the run's listing with its results and failures; every problem is named."""
-        return self._database.read(verifying.verify, run)
+        return self._database.read(_still_there, run, verifying.verify)
 
     def undecided(self, run: Run) -> int:
         """Return the number of answered regions without a decision by the run's rules; 0 for a run without rules."""
@@ -318,8 +331,23 @@ class Store:
         """Return the stored taxa with one of these names, ignoring case: a binomial, a higher taxon or a common name."""
         return self._database.read(reviews.taxa_named, names)
 
+    def _pages_of(
+        self, run: Run, page: Callable[[Connection, int], tuple[list[Found], int]], after: int = 0
+    ) -> Iterator[Found]:
+        """Yield the pages of a run; a run that is deleted meanwhile ends with an error, not early."""
+        return self._pages(
+            lambda connection, last: _still_there(connection, run, lambda within, _: page(within, last)), after
+        )
+
     def _pages(self, page: Callable[[Connection, int], tuple[list[Found], int]], after: int = 0) -> Iterator[Found]:
         found, after = self._database.read(page, after)
         while found:
             yield from found
             found, after = self._database.read(page, after)
+
+
+def _still_there(connection: Connection, run: Run, read: Callable[[Connection, Run], Read]) -> Read:
+    """Read something of a run, and check afterwards that its deletion had not begun."""
+    found = read(connection, run)
+    runs.check(connection, run)
+    return found

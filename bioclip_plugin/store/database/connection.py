@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -15,16 +16,24 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from bioclip_core.errors import StoreError
 from bioclip_plugin.store.database.faults import passes, store_error
+from bioclip_plugin.store.database.holds import holds_of
 
 logger = logging.getLogger(__name__)
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
+Execute = Callable[[str], list[Any]]
+"""Function that runs one statement and returns its rows."""
+
 BUSY_TIMEOUT_MS = 5_000  # SQLite waits this long for another writer before the attempt counts as failed
 CONNECT_TIMEOUT_S = 10
 _WRITES = "bioclip_writes"
 _MIGRATES = "bioclip_migrates"
+_REMOVES = "bioclip_removes"
+# PostgreSQL: writers share this lock until their commit, and a program that removes rows has it alone, so that no row is
+# removed between the moment a writer finds it and the moment it refers to it. SQLite has one writer at a time anyway.
+_WRITERS_LOCK = 0x62696F5752495445
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ class Database:
         self.url, self.retry = url, retry
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self._engine, self._connected = _engine(url), False
+        self.holds = holds_of(self._engine)
+        """The runs that a program works on."""
 
     def read(
         self, work: Callable[Concatenate[Connection, Given], Result], *given: Given.args, **named: Given.kwargs
@@ -80,6 +91,38 @@ class Database:
             self._engine.execution_options(**{_WRITES: True}), lambda connection: work(connection, *given, **named)
         )
 
+    def remove(
+        self, work: Callable[Concatenate[Connection, Given], Result], *given: Given.args, **named: Given.kwargs
+    ) -> Result:
+        """Run work that removes rows in one transaction, while no other writes.
+
+        Raises:
+            StoreError: if the database refuses, or goes away for longer than ``retry`` allows.
+        """
+        return self._run(
+            self._engine.execution_options(**{_WRITES: True, _REMOVES: True}),
+            lambda connection: work(connection, *given, **named),
+        )
+
+    @contextmanager
+    def alone(self) -> Iterator[Execute]:
+        """Give a function that runs single statements outside of any transaction, as VACUUM needs it, without retries.
+
+        Raises:
+            StoreError: if the database refuses.
+        """
+        connection = self._engine.raw_connection()
+        driver: Any = connection.driver_connection  # SQLite's runs outside of transactions until one is begun
+        try:
+            if not self.is_sqlite:
+                driver.autocommit = True
+            yield lambda statement: _rows_of(driver.execute(statement))
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            raise store_error(error, self.url) from error
+        finally:
+            connection.detach()  # never used for transactions again
+            connection.close()
+
     def migrate(
         self, work: Callable[Concatenate[Connection, Given], Result], *given: Given.args, **named: Given.kwargs
     ) -> Result:
@@ -91,6 +134,7 @@ class Database:
 
     def close(self) -> None:
         """Close the connections; the last program to leave an SQLite file folds its log into it."""
+        self.holds.close()
         self._engine.dispose()
 
     def _run(self, engine: Engine, work: Callable[[Connection], Result]) -> Result:
@@ -117,6 +161,10 @@ class Database:
                 raise
 
 
+def _rows_of(cursor: Any) -> list[Any]:
+    return list(cursor.fetchall()) if cursor.description is not None else []
+
+
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False})
@@ -126,6 +174,7 @@ def _engine(url: URL) -> Engine:
     defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "bioclip-plugin", "client_encoding": "utf8"}
     engine = create_engine(url, connect_args={name: value for name, value in defaults.items() if name not in url.query})
     event.listen(engine, "connect", _check_encoding)
+    event.listen(engine, "begin", _begin_postgres)
     return engine
 
 
@@ -141,6 +190,13 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql(f"PRAGMA foreign_keys={'OFF' if options.get(_MIGRATES) else 'ON'}")
     # A transaction that reads first and writes later cannot wait for another writer, so a writer takes the lock at once.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES) else "BEGIN")
+
+
+def _begin_postgres(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get(_WRITES) and not options.get(_MIGRATES):
+        shared = "" if options.get(_REMOVES) else "_shared"
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock{shared}({_WRITERS_LOCK})")
 
 
 def _check_encoding(connection: Any, _entry: ConnectionPoolEntry) -> None:

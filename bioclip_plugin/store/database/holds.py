@@ -1,0 +1,197 @@
+"""Marks of the runs that a program works on; they end with the program, even if it is killed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_LOCKS = (
+    0x62696F  # "bio": the first half of the advisory locks of runs in a PostgreSQL database; the second is the number
+)
+_TRIES = 50  # a program that looks whether a run is held has its file locked for less than a millisecond
+_CHECKED_EVERY_S = 5.0
+
+
+class Holds(Protocol):
+    """The runs that this program works on, and a look at those of others."""
+
+    def hold(self, run: int) -> None:
+        """Mark a run as worked on by this program; once is enough, and it does no harm to repeat it."""
+
+    def release(self, run: int) -> None:
+        """End the mark of a run."""
+
+    def is_held(self, connection: Connection, run: int) -> bool:
+        """Return True if a living program, which may be this one, works on the run."""
+
+    def close(self) -> None:
+        """End all marks of this program."""
+
+
+def holds_of(engine: Engine) -> Holds:
+    """Return the marks of the runs of this engine's database."""
+    return FileHolds(str(engine.url.database)) if engine.dialect.name == "sqlite" else SessionHolds(engine)
+
+
+class FileHolds:
+    """On SQLite, a locked file beside the database for each run; the system unlocks it when the program ends."""
+
+    def __init__(self, database: str) -> None:
+        self._database, self._lock = os.path.realpath(database), threading.Lock()
+        self._held: dict[int, int] = {}
+
+    def path(self, run: int) -> str:
+        """Return the file of a run."""
+        return f"{self._database}-run-{run}"
+
+    def hold(self, run: int) -> None:
+        """Mark a run as worked on by this program."""
+        with self._lock:
+            for _ in range(_TRIES if run not in self._held else 0):
+                try:
+                    file = os.open(self.path(run), os.O_RDWR | os.O_CREAT, 0o666)
+                except OSError as error:  # the store can be written, so this is rare; the run works without its mark
+                    logger.debug("run %d is not marked as running: %s", run, error)
+                    return
+                if not _locked(file, exclusive=False):
+                    os.close(file)
+                    time.sleep(0.001)
+                elif not _is_at(file, self.path(run)):  # another program removed it meanwhile
+                    os.close(file)
+                else:
+                    self._held[run] = file
+                    return
+
+    def release(self, run: int) -> None:
+        """End the mark of a run; the last program to do so removes the file."""
+        with self._lock:
+            file = self._held.pop(run, None)
+            if file is not None:
+                _close(file, self.path(run), remove=_locked(file, exclusive=True) is True)
+
+    def is_held(self, connection: Connection, run: int) -> bool:  # noqa: ARG002 (that of the protocol)
+        """Return True if a living program works on the run."""
+        try:
+            file = os.open(self.path(run), os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # of another user, who may be working on it
+        is_free = _locked(file, exclusive=True) is True
+        _close(file, self.path(run), remove=is_free)
+        return not is_free
+
+    def close(self) -> None:
+        """End all marks of this program."""
+        for run in list(self._held):
+            self.release(run)
+
+
+class SessionHolds:
+    """On PostgreSQL, an advisory lock for each run, held by a connection of its own; the server frees it with the connection."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._lock = threading.Lock()
+        self._held: dict[int, tuple[Connection, float]] = {}
+
+    def hold(self, run: int) -> None:
+        """Mark a run as worked on by this program; a connection that was lost is made again."""
+        with self._lock:
+            connection, checked_at = self._held.get(run, (None, 0.0))
+            if connection is not None and time.monotonic() - checked_at < _CHECKED_EVERY_S:
+                return
+            if connection is not None:
+                try:
+                    connection.execute(text("SELECT 1"))
+                except Exception:  # lost with the server; whatever is wrong with it is reported by the work itself
+                    connection.invalidate()
+                    connection.close()
+                    del self._held[run]
+                    connection = None
+            if connection is None:
+                connection = self._engine.connect()
+                try:
+                    connection.execute(text("SELECT pg_advisory_lock_shared(:locks, :run)"), _keys(run))
+                except BaseException:
+                    connection.close()
+                    raise
+            self._held[run] = connection, time.monotonic()
+
+    def release(self, run: int) -> None:
+        """End the mark of a run."""
+        with self._lock:
+            connection, _ = self._held.pop(run, (None, 0.0))
+            if connection is not None:
+                try:
+                    connection.execute(text("SELECT pg_advisory_unlock_shared(:locks, :run)"), _keys(run))
+                except Exception:  # it is lost, and the mark with it
+                    connection.invalidate()
+                connection.close()
+
+    def is_held(self, connection: Connection, run: int) -> bool:
+        """Return True if a living program works on the run."""
+        held = text(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
+            "AND classid::bigint = :locks AND objid::bigint = :run "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        return bool(connection.execute(held, _keys(run)).scalar_one())
+
+    def close(self) -> None:
+        """End all marks of this program."""
+        for run in list(self._held):
+            self.release(run)
+
+
+def _keys(run: int) -> dict[str, int]:
+    return {"locks": _LOCKS, "run": run % 2**31}
+
+
+def _locked(file: int, *, exclusive: bool) -> bool | None:
+    """Lock an open file, or change its lock; False if another program has it locked, None if it cannot be locked."""
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # a file system without locks: then the file alone is the mark
+        return None if exclusive else True
+    return True
+
+
+def _is_at(file: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), Path(path).stat())
+    except OSError:
+        return False
+
+
+def _close(file: int, path: str, *, remove: bool) -> None:
+    """Close a file and remove it: while it is still locked, except on Windows, which removes closed files only."""
+    closes_first = sys.platform == "win32"
+    if closes_first:
+        os.close(file)
+    if remove:
+        with suppress(OSError):
+            Path(path).unlink()
+    if not closes_first:
+        os.close(file)
