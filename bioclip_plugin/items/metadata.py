@@ -8,19 +8,17 @@ trigger), ``event_number``, ``temperature_c``, ``moon_phase``, ``capture_method`
 from __future__ import annotations
 
 import io
-import logging
 import re
 import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 from bioclip_core.cells import column_name, moment_of, position_of
+from bioclip_core.quiet import quiet
 from bioclip_plugin.items.media import MediaItem
 
 _OWN_FIELDS = ("captured_at", "latitude", "longitude")  # those that a media item has too
@@ -62,11 +60,12 @@ CAMERA_NAMES = frozenset(field.name for field in fields(CameraMetadata)) - froze
 
 def read_metadata(data: bytes) -> CameraMetadata:
     """Return the metadata in an image file's EXIF; empty, and never an error, if it is missing or damaged."""
-    import exifread
+    with quiet():
+        import exifread
 
     # exifread takes milliseconds for maker notes, and returns those of trail cameras as raw bytes only.
     trail_camera = any(data.find(mark, 0, _HEAD) >= 0 for mark in _RECONYX)
-    with _quiet():
+    with quiet():
         for with_notes in (True, False) if trail_camera else (False,):
             # Any error that a damaged block causes in exifread: the image counts, not its metadata.
             with suppress(Exception):
@@ -219,27 +218,3 @@ def _with_reconyx(found: CameraMetadata, note: bytes) -> CameraMetadata:
         moon_phase=_MOON[words[12]] if words[12] < len(_MOON) else None,
         capture_method=_TRIGGERS.get(chr(words[0] & 0xFF)),
     )
-
-
-# -- quiet -------------------------------------------------------------------------------------------------------------
-
-_reading: ContextVar[bool] = ContextVar("_reading", default=False)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress exifread's warnings about our files: a file without EXIF is normal, and a damaged one is reported elsewhere.
-
-    The filter only drops records that are logged in this context; those of a host that uses the same library stay.
-    """
-    _filter_once()
-    token = _reading.set(True)
-    try:
-        yield
-    finally:
-        _reading.reset(token)
-
-
-@cache
-def _filter_once() -> None:
-    logging.getLogger("exifread").addFilter(lambda _record: not _reading.get())

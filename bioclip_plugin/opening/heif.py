@@ -8,6 +8,7 @@ from PIL import Image
 
 from bioclip_core.errors import ImageError
 from bioclip_core.images.decoding import read_bytes
+from bioclip_core.quiet import quiet
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.opening.refusals import check_size, not_installed, reason_of
 
@@ -29,14 +30,16 @@ def open_heif(item: MediaItem, path: Path) -> Image.Image | None:
     if not is_named_so or not _is_heif(item.data if item.data is not None else _beginning(path)):
         return None
     try:
-        import pillow_heif
+        with quiet():
+            import pillow_heif
     except ImportError:
         raise not_installed("HEIF photograph", "pillow-heif", "heif") from None
     data = item.data if item.data is not None else read_bytes(path)
     try:
-        file = pillow_heif.open_heif(data)
-        check_size(*file.size)
-        image: Image.Image = file.to_pillow()
+        with quiet():
+            file = pillow_heif.open_heif(data)
+            check_size(*file.size)
+            image: Image.Image = file.to_pillow()
     except ImageError:
         raise
     except Exception as error:  # libheif raises errors of many types, with a text of its own

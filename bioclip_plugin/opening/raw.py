@@ -10,6 +10,7 @@ from PIL import Image
 
 from bioclip_core.errors import ImageError
 from bioclip_core.images.decoding import read_bytes
+from bioclip_core.quiet import quiet
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.opening.refusals import check_size, not_installed
 
@@ -34,12 +35,13 @@ def open_raw(item: MediaItem, path: Path) -> Image.Image | None:
     if path.suffix.lower() not in SUFFIXES:
         return None
     try:
-        import rawpy
+        with quiet():
+            import rawpy
     except ImportError:
         raise not_installed("RAW photograph", "rawpy", "raw") from None
     data = item.data if item.data is not None else read_bytes(path)
     try:
-        with rawpy.imread(io.BytesIO(data)) as raw:
+        with quiet(), rawpy.imread(io.BytesIO(data)) as raw:
             check_size(raw.sizes.width, raw.sizes.height)
             image = Image.fromarray(raw.postprocess(use_camera_wb=True, output_bps=8))
             exif = _exif_of(data) or _exif_of(_preview(raw))

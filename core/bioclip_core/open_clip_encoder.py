@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from bioclip_core.device import Compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import ModelError, UnsafeWeights, first_line
 from bioclip_core.models import FoundModel
+from bioclip_core.quiet import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -157,14 +157,15 @@ def load_model(found: FoundModel) -> Any:
         UnsafeWeights: if reading the weight file would run code.
         ModelError: if weights and config do not fit.
     """
-    import open_clip
-    import torch
+    with quiet():
+        import open_clip
+        import torch
 
     if found.weights is None:
         raise ModelError(f"model {found.name!r} has no weights on this machine")
     try:
         # open_clip draws random weights before it reads the real ones.
-        with _quiet_open_clip(), torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]):
             model = open_clip.create_model(
                 found.architecture or f"local-dir:{found.folder}",
                 load_weights=False, pretrained_image=False, pretrained_text=False,
@@ -186,27 +187,11 @@ def tokenizer_of(found: FoundModel) -> Any:
     Raises:
         ModelError: if it is not available, for example because a hub cannot be reached.
     """
-    import open_clip
+    with quiet():
+        import open_clip
 
     try:
-        with _quiet_open_clip():
+        with quiet():
             return open_clip.get_tokenizer(found.architecture or f"local-dir:{found.folder}")
     except Exception as error:  # for a hub out of reach it raises whatever the hub client raises
         raise ModelError(f"model {found.name!r}: its tokenizer cannot be loaded: {first_line(error)}") from error
-
-
-@contextmanager
-def _quiet_open_clip() -> Iterator[None]:
-    """Keep open_clip off the root logger, on which it would install a handler and report that weights are random."""
-    root, nowhere = logging.getLogger(), logging.NullHandler()
-
-    def not_open_clip(record: logging.LogRecord) -> bool:
-        return "open_clip" not in record.pathname
-
-    root.addHandler(nowhere)
-    root.addFilter(not_open_clip)
-    try:
-        yield
-    finally:
-        root.removeFilter(not_open_clip)
-        root.removeHandler(nowhere)

@@ -9,6 +9,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from bioclip_core.errors import ImageError
+from bioclip_core.quiet import quiet
 
 # Formats that Pillow decodes itself. Missing on purpose: formats that start another program (EPS), that Pillow only
 # recognises (HDF5, GRIB), and those without a signature. HEIF works if the host has registered a plugin for it.
@@ -78,7 +79,8 @@ def _by_signature(data: bytes) -> Image.Image:
     prefix = data[:16]
     for name in FORMATS:
         if name not in Image.OPEN:
-            Image.init()
+            with quiet():
+                Image.init()
         factory, accepts = Image.OPEN.get(name, (None, None))
         if factory is not None and accepts is not None and accepts(prefix) is True:
             return factory(io.BytesIO(data), "")

@@ -10,13 +10,14 @@ from PIL import Image, UnidentifiedImageError
 
 from bioclip_core.errors import BioclipError, ImageError
 from bioclip_core.images.unsupported import unsupported_kind
+from bioclip_core.quiet import quiet
 
 
 @contextmanager
 def reasons(data: bytes) -> Iterator[None]:
-    """Turn any exception of a decoder into an ImageError with a readable reason; NumPy's warnings are switched off."""
+    """Turn any exception of a decoder into an ImageError with a readable reason; decoders report nothing else meanwhile."""
     try:
-        with np.errstate(all="ignore"):
+        with quiet(), np.errstate(all="ignore"):
             yield
     except BioclipError:
         raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 import zipfile
 import zlib
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
+from bioclip_core.quiet import quiet
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.rows import ABOVE, Headings, RowFindings, Table, TableRow
 
@@ -312,7 +312,8 @@ def _check_size(path: Path, name: str) -> None:
 @contextmanager
 def _opened(path: Path, name: str, *, formulas: bool = False) -> Iterator[Any]:
     try:
-        import openpyxl
+        with quiet():
+            import openpyxl
     except ImportError:
         raise SourceError(
             f"the table {name} is an Excel workbook, which needs the extra excel: pip install 'bioclip-plugin[excel]'; "
@@ -330,12 +331,11 @@ def _opened(path: Path, name: str, *, formulas: bool = False) -> Iterator[Any]:
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
     """Read in silence; whatever openpyxl raises for a damaged workbook is one error that names it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+    try:
+        with quiet():
             yield
-        except (OSError, LookupError, ValueError, TypeError, AttributeError, SyntaxError, EOFError, *_DAMAGED) as error:
-            raise SourceError(f"the workbook {name} cannot be read: {error}; save it again, or as CSV") from error
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, SyntaxError, EOFError, *_DAMAGED) as error:
+        raise SourceError(f"the workbook {name} cannot be read: {error}; save it again, or as CSV") from error
 
 
 def _batched(sheet: Any, name: str) -> Iterator[Any]:

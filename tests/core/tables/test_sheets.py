@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 import zipfile
 from datetime import date, datetime
 from pathlib import Path
@@ -118,3 +120,21 @@ def test_a_damaged_workbook_is_one_line(tmp_path: Path) -> None:
     broken.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SourceError, match="cannot be read"):
         cells(broken)
+
+
+@pytest.mark.parametrize("action", ["error", "always", "ignore"])
+def test_a_workbook_that_openpyxl_warns_of_is_read_whatever_the_filters_of_the_host(
+    tmp_path: Path, action: Any
+) -> None:
+    whole = workbook(tmp_path / "whole.xlsx", data=[["name"], ["Turdus merula"]])
+    path = tmp_path / "plain.xlsx"
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
+        for part in source.namelist():
+            text = source.read(part)
+            target.writestr(part, re.sub(rb"<cellStyles.*</cellStyles>", b"", text) if "styles" in part else text)
+    with warnings.catch_warnings(), pytest.warns(UserWarning, match="no default style"):
+        openpyxl.load_workbook(path)
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter(action)
+        assert [row["name"] for row in cells(path)] == ["Turdus merula"]
+    assert not issued
