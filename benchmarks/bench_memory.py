@@ -14,7 +14,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks import fixtures, taxa
-from bioclip_core.labels.label_set import Block
+from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.writing import write_label_set
 
 COUNT = 100_000 if fixtures.QUICK else 1_000_000

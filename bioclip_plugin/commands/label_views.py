@@ -11,10 +11,9 @@ import click
 
 from bioclip_core.errors import LabelSetError, UsageError
 from bioclip_core.findings import Findings
-from bioclip_core.identity import sha256_of
 from bioclip_core.models import find_model
 from bioclip_core.tables.options import TableOptions
-from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
+from bioclip_plugin.commands.context import EXIT_DONE, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, taxon_table_options
 from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.reporting import console_for, first_of, print_lines, print_table, printable, size_of
@@ -132,16 +131,10 @@ def doctor(folder: Path, checklist: Path | None, output: Path | None, force: boo
         options, found = filled(TableOptions, reading), Findings()
         names = list(read_checklist(checklist, found, options)) if checklist else []
         labels = LabelSet.open(folder)
-        sums = labels.manifest.get("sha256", {}).items()
-        damaged = [folder / name for name, expected in sums if sha256_of(folder / name) != expected]
         health = health_of(labels)
         problems = {f"{count} x {problem}": health.examples.get(problem) for problem, count in health.counts.items()}
         print_lines(
             console,
-            *(
-                f"Damaged: {file} is not the file that was made; build or import the label set again"
-                for file in damaged
-            ),
             f"{len(labels)} labels, {int(labels.usable_N.sum())} of them usable",
             *(f"  {text}{': ' + '; '.join(examples) if examples else ''}" for text, examples in problems.items()),
         )
@@ -150,7 +143,7 @@ def doctor(folder: Path, checklist: Path | None, output: Path | None, force: boo
             print_lines(console, *map(printable, found.lines()), *_summary(findings))
             for finding in findings:
                 write((finding.name, finding.outcome, finding.detail))
-    return EXIT_COULD_NOT_RUN if damaged else EXIT_DONE
+    return EXIT_DONE
 
 
 def _summary(findings: Sequence[Finding]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from bioclip_core.cells import plain_cells
 from bioclip_core.errors import BioclipError
 from bioclip_core.labels.checklist import NameIndex, subset_of
 from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.labels.manifest import read_manifest
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
@@ -167,8 +167,7 @@ def labels_of_run(
         return None, "the run had words of the user's own as labels, which are not taxa"
     try:
         found = _folder_of(run, entries, RunPlaces(run, store))
-        identity = json.loads((found / "label_set.json").read_text("utf-8")).get("id")
-        if identity != run.answer_settings.get("label_set"):
+        if read_manifest(found)[1].id != run.answer_settings.get("label_set"):
             return None, f"the label set {found} is not the one that run {run.id} answered with; give it with --labels"
         labels, taxa = LabelSet.open(found), tuple(run.settings.get("taxa") or ())
         return (subset_of(labels, taxa) if taxa else labels), ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from bioclip_core.errors import DataError, LabelSetError, ModelUnavailable, Sour
 from bioclip_core.findings import Findings
 from bioclip_core.hub import hub_file
 from bioclip_core.identity import settings_id, user_cache
-from bioclip_core.labels.label_set import MANIFEST, LabelSet, custom_labels
+from bioclip_core.labels.label_set import LabelSet, custom_labels
+from bioclip_core.labels.manifest import MANIFEST, check_made_for, read_manifest
 from bioclip_core.models import FoundModel, PublishedLabels
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.tables.reading import is_table_name, lines_of, sure_rows
@@ -59,7 +59,11 @@ class LabelChoice:
             labels = custom_labels(self.words, encoder, self.groups or None)
         else:
             labels = LabelSet.open(self.folder)
-            labels.check_encoder(model.identity())
+            if labels.manifest != self.manifest:
+                raise LabelSetError(
+                    f"label set {self.folder} was replaced while this command ran; start the command again"
+                )
+            labels.check_model(model)
         return subset_of(labels, self.taxa) if self.taxa else labels
 
 
@@ -76,16 +80,11 @@ def choose_labels(request: ClassifyRequest, model: FoundModel) -> LabelChoice:
     if request.labels is not None and is_word_file(path):
         words, groups = read_words(path)
         return LabelChoice(None, words=words, groups=groups, taxa=request.taxa)
-    try:
-        manifest = json.loads((path / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError):
-        LabelSet.open(path)  # raises with the reason
-        raise LabelSetError(f"label set {path} cannot be read") from None
-    if manifest.get("encoder", {}).get("weights_sha256") != model.weights_sha256:
-        LabelSet.open(path).check_encoder(model.identity())
-    calibration = find_calibration(model, manifest["id"]) if "id" in manifest else None
+    written, manifest = read_manifest(path)
+    check_made_for(manifest.encoder, model.identity(), path)
+    calibration = find_calibration(model, manifest.id)
     temperature = calibration.temperature if calibration else None
-    return LabelChoice(path, taxa=request.taxa, manifest=manifest, temperature=temperature)
+    return LabelChoice(path, taxa=request.taxa, manifest=written, temperature=temperature)
 
 
 def is_word_file(path: Path) -> bool:

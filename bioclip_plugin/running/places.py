@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bioclip_core.errors import LabelSetError
-from bioclip_core.labels.label_set import MANIFEST
+from bioclip_core.labels.manifest import read_manifest
 from bioclip_core.models import ModelEntry
 from bioclip_plugin.running.label_choice import is_word_file
 from bioclip_plugin.store.records import Run, RunPlan
@@ -110,8 +108,8 @@ def _moved(store: Path, stated: str) -> list[Path]:
     return [Path(*store.parts[:-count])] if store.parts[-count:] == relative.parts else []
 
 
-def _label_set_id(folder: Path) -> Any:
+def _label_set_id(folder: Path) -> str | None:
     try:
-        return json.loads((folder / MANIFEST).read_text("utf-8")).get("id")
-    except (OSError, ValueError, AttributeError):
+        return read_manifest(folder)[1].id
+    except LabelSetError:
         return None

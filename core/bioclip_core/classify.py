@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_core.errors import LabelSetError
 from bioclip_core.labels.label_set import Kind, LabelSet
 from bioclip_core.taxonomy import RANKS, Taxon
 
@@ -165,6 +166,11 @@ class Classifier:
         """
         import torch
 
+        if features_BD.shape[1] != self.labels.dimension:
+            raise LabelSetError(
+                f"features of {features_BD.shape[1]} numbers, but the label set has embeddings of {self.labels.dimension}; give "
+                "--labels a label set that was made for this model"
+            )
         common, *others = self.labels.kinds
         sizes_G = None if members_G is None else self._tensor(np.asarray(members_G))
         with torch.inference_mode():

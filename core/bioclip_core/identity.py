@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from bioclip_core.errors import DataError
+from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import write_whole
 
-_SMALL = 256 * 1024 * 1024
-"""Bytes; hashing a smaller file takes less than a second, so its digest is not cached."""
+log = logging.getLogger("bioclip_plugin.identity")
+
+_SMALL = 64 * 1024 * 1024
+"""Bytes; hashing a smaller file takes a fraction of a second, so its digest is not kept."""
+_ANNOUNCED = 1 << 30
+"""Bytes from which hashing takes seconds and is announced."""
+_CLOCK_STEP_S = 2.0
+"""The coarsest clock of a file system (FAT): a file that is younger may change without another modification time."""
 
 
 def settings_id(settings: Mapping[str, Any]) -> str:
@@ -45,10 +55,9 @@ def _home() -> Path:
 def read_cache(file: Path) -> dict[str, Any]:
     """Return the JSON object that a file of the cache holds; empty if it cannot be read."""
     try:
-        known = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_document(file, dict[str, Any], name="cache")
+    except DataError:
         return {}
-    return known if isinstance(known, dict) else {}
 
 
 def write_cache(file: Path, known: Mapping[str, Any]) -> None:
@@ -65,14 +74,61 @@ def sha256_of(path: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 (hex) of a file; for a large one it is cached by path, size and modification time."""
-    stat = path.stat()
-    if stat.st_size < _SMALL:
-        return sha256_of(path)
-    book = user_cache() / "sha256.json"
-    key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-    known = read_cache(book)
-    if key not in known:
-        known[key] = sha256_of(path)
-        write_cache(book, known)
-    return str(known[key])
+    """Return the sha256 (hex) of a file's bytes; that of a large file is computed once, as long as the file is unchanged."""
+    with path.open("rb") as file:
+        if known := kept_sha256(file):
+            return known
+        if os.fstat(file.fileno()).st_size >= _ANNOUNCED:
+            log.info("Checking %s; an unchanged file is not checked again", path)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        keep_sha256(file, digest)
+        return digest
+
+
+def kept_sha256(file: IO[bytes]) -> str | None:
+    """Return the sha256 of an open file that :func:`keep_sha256` kept, if the file is unchanged since."""
+    if os.fstat(file.fileno()).st_size < _SMALL:
+        return None
+    known = read_cache(_hash_book()).get(_state_of(file))
+    return known if isinstance(known, str) else None
+
+
+def keep_sha256(file: IO[bytes], digest: str) -> None:
+    """Keep the sha256 of an open file for as long as it is unchanged, if computing it again would take noticeable time."""
+    if not is_worth_keeping(file):
+        return
+    state = _state_of(file)
+    path, _, _ = state.partition("|")
+    others = {key: value for key, value in read_cache(_hash_book()).items() if key.partition("|")[0] != path}
+    write_cache(_hash_book(), {**others, state: digest})
+
+
+def is_worth_keeping(file: IO[bytes]) -> bool:
+    """True for a large file that was not changed just now: another change within the clock's step would leave no trace."""
+    stat = os.fstat(file.fileno())
+    return stat.st_size >= _SMALL and time.time() - max(stat.st_mtime, stat.st_ctime) > _CLOCK_STEP_S
+
+
+def was_checked(what: str) -> bool:
+    """True if :func:`keep_checked` was called for something that is named by its hash."""
+    return bool(read_cache(_check_book()).get(what))
+
+
+def keep_checked(what: str) -> None:
+    """Remember that something was found good. ``what`` names it by its hash, so that it cannot change."""
+    write_cache(_check_book(), {**read_cache(_check_book()), what: True})
+
+
+def _hash_book() -> Path:
+    return user_cache() / "sha256.json"
+
+
+def _check_book() -> Path:
+    return user_cache() / "checked.json"
+
+
+def _state_of(file: IO[bytes]) -> str:
+    """Return a text that changes with any change of a file: of its bytes, or of the file that has the name."""
+    stat = os.fstat(file.fileno())
+    path = Path(file.name).resolve()
+    return f"{path}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}|{stat.st_dev}:{stat.st_ino}"

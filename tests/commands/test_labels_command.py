@@ -233,7 +233,7 @@ def test_the_doctor_finds_a_file_that_changed(bioclip: Bioclip, labels: str) -> 
     path.write_bytes(content)
     said = bioclip("labels", "doctor", labels)
     assert said.code == 1
-    assert "Damaged: labels/embeddings.npy" in said.out
+    assert "label set labels is damaged: embeddings.npy is not the file that was made" in said.err
 
 
 @pytest.mark.parametrize(

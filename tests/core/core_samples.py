@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.labels.label_set import Block, LabelSet, in_memory
+from bioclip_core.labels.label_set import LabelSet, in_memory
+from bioclip_core.labels.manifest import Block
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_core.taxonomy import Taxon
 

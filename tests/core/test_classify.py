@@ -15,7 +15,8 @@ from bioclip_core import classify as classify_module
 from bioclip_core.classify import PRIOR_IGNORED, Candidate, Classification, Classifier, consensus_of
 from bioclip_core.errors import UsageError
 from bioclip_core.labels.checklist import subset_of
-from bioclip_core.labels.label_set import Block, LabelSet, custom_labels, in_memory
+from bioclip_core.labels.label_set import LabelSet, custom_labels, in_memory
+from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.writing import write_label_set
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.testing import FakeEncoder

@@ -13,7 +13,8 @@ import pytest
 
 from bioclip_core.classify import Candidate
 from bioclip_core.errors import UsageError
-from bioclip_core.labels.label_set import Block, in_memory
+from bioclip_core.labels.label_set import in_memory
+from bioclip_core.labels.manifest import Block
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.reviews.second_opinion import COLUMNS, Opinion, SecondOpinion, Spool

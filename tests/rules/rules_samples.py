@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from bioclip_core.classify import Candidate
-from bioclip_core.labels.label_set import Block
+from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.writing import write_label_set
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import MediaItem, Region, Session, create_plugin_manager

@@ -8,7 +8,8 @@ from rules_samples import FOX, GREEN, JACKAL, LABELS, MAPLE, RED, SCALE, WOLF, W
 
 from bioclip_core.classify import Classifier
 from bioclip_core.errors import UsageError
-from bioclip_core.labels.label_set import Block, in_memory
+from bioclip_core.labels.label_set import in_memory
+from bioclip_core.labels.manifest import Block
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.media import Place
 

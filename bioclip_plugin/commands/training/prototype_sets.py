@@ -14,7 +14,8 @@ from bioclip_core.device import choose_compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError, NoTextTower
 from bioclip_core.labels.joining import join_prototypes
-from bioclip_core.labels.label_set import EMBEDDINGS, MANIFEST, TAXA, LabelSet
+from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.labels.manifest import EMBEDDINGS, MANIFEST, TAXA
 from bioclip_core.labels.prototypes import build_prototypes
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,13 @@ from numpy.typing import NDArray
 
 from bioclip_core.captions import Caption, captions_for_labels
 from bioclip_core.encoder import Encoder
-from bioclip_core.errors import LabelSetError
+from bioclip_core.errors import LabelSetError, first_line
+from bioclip_core.files.documents import read_document
 from bioclip_core.findings import Findings
-from bioclip_core.labels.label_set import FORMAT_VERSION, Block, LabelSet, distinct_taxa, table_of, taxonomic_order
-from bioclip_core.labels.writing import ROWS_PER_CHUNK, Draft, make_label_set, taxa_digest
+from bioclip_core.labels.label_set import LabelSet, distinct_taxa, table_of, taxonomic_order
+from bioclip_core.labels.manifest import FORMAT_VERSION, Block
+from bioclip_core.labels.verifying import ROWS_PER_CHUNK
+from bioclip_core.labels.writing import Draft, make_label_set, taxa_digest
 from bioclip_core.names import PLACEHOLDER, clean_name, parse_name
 from bioclip_core.naming.words import UNNAMED_SPECIES
 from bioclip_core.progress import Progress
@@ -26,6 +28,8 @@ from bioclip_core.taxonomy import Rank, Taxon
 
 _CAPTIONS_PER_BATCH = 256
 _SAVE_EVERY_S = 5.0
+_LARGEST_NAMES_FILE = 1 << 30
+"""Bytes: TreeOfLife's file of a million names has a tenth of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +156,15 @@ def import_label_set(
 def _read_names(path: Path) -> list[Taxon]:
     try:
         taxa = []
-        for lineage, common_name in json.loads(path.read_text("utf-8")):
+        for entry in read_document(path, list[Any], name="label names", max_bytes=_LARGEST_NAMES_FILE):
+            lineage, common_name = entry
             if not isinstance(lineage, list) or len(lineage) != 7:
                 raise ValueError(f"{str(lineage)[:80]!r} is not a list of seven ranks")
             taxa.append(Taxon.of([str(name or "").strip() for name in lineage], str(common_name or "").strip()))
         if not taxa:
             raise ValueError("it is empty")
         return taxa
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:  # DataError is a ValueError
         raise LabelSetError(
             f"{path} cannot be read as label names ({error}); expected a JSON list of [[seven ranks], common name]"
         ) from None
@@ -198,9 +203,9 @@ def _is_unnamed_species(epithet: str) -> bool:
 def _read_vectors(path: Path, count: int, dimension: int) -> NDArray[Any]:
     try:
         vectors = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy evaluates the header, and for a damaged one raises what Python does
         raise LabelSetError(
-            f"{path} cannot be read as label embeddings ({error}); expected a .npy array of D x N"
+            f"{path} cannot be read as label embeddings ({first_line(error)}); expected a .npy array of D x N"
         ) from None
     if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
         held = f"numbers of type {vectors.dtype}" if isinstance(vectors, np.ndarray) else "several arrays"

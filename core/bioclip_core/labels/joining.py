@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
 from bioclip_core.labels.checklist import NameIndex
-from bioclip_core.labels.label_set import Block, LabelSet, distinct_taxa
+from bioclip_core.labels.label_set import LabelSet, distinct_taxa
+from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.merging import mapped_rows, row_of, write_merged
 from bioclip_core.labels.prototypes import (
     UNFITTED,
@@ -23,7 +24,7 @@ from bioclip_core.labels.prototypes import (
     sums_of,
     unit_rows,
 )
-from bioclip_core.labels.writing import ROWS_PER_CHUNK
+from bioclip_core.labels.verifying import ROWS_PER_CHUNK
 from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 

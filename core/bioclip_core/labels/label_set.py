@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,31 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError, LabelSetError, UsageError
-from bioclip_core.files.near_names import near_hint
 from bioclip_core.identity import settings_id
+from bioclip_core.labels.manifest import FORMAT_VERSION, MANIFEST, Block, MadeFor, check_made_for, read_manifest
+from bioclip_core.labels.verifying import Unfit, check_order, damaged, open_embeddings, read_taxa
+from bioclip_core.models import FoundModel
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 
-MANIFEST, TAXA, EMBEDDINGS = "label_set.json", "taxa.parquet", "embeddings.npy"
-FORMAT_VERSION = 1
-JOINED_VERSION = 2
-"""Format of a manifest whose blocks are ``[start, stop, place in "kinds"]``; ``kinds`` holds each scale once."""
+log = logging.getLogger("bioclip_plugin.labels")
 
 GROUP, LABEL = "group", "label"
 COLUMNS = (GROUP, *(rank.value for rank in RANKS), "common_name", "source_id")
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Consecutive rows whose similarities are on one scale: logit = scale * cosine + bias."""
-
-    start: int
-    stop: int
-    kind: str
-    """``text`` or ``prototype``."""
-    scale: float
-    bias: float = 0.0
-    feature_mean: tuple[float, ...] | None = None
-    """D numbers to subtract from a feature before the cosine, with another L2 normalisation; for prototypes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +51,8 @@ class Spans:
 class LabelSet:
     """N labels for one model, in memory or in a folder with ``taxa.parquet``, ``embeddings.npy`` and ``label_set.json``.
 
-    Opening a folder maps the embeddings and reads the names, dictionary-encoded; it loads nothing of size N×D.
+    Opening a folder checks its files, maps the embeddings and reads the names, dictionary-encoded; it keeps nothing of size
+    N×D in memory.
     """
 
     def __init__(
@@ -130,41 +117,47 @@ class LabelSet:
         """Open a label set's folder.
 
         Raises:
-            LabelSetError: if the folder does not exist, is unfinished, or its files do not fit together.
+            LabelSetError: if the folder does not exist or is unfinished, or its files are not those that its manifest
+                describes, do not fit together, or hold numbers that cannot be compared with a feature.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         folder = Path(folder).expanduser()
-        manifest = _read_manifest(folder)
+        written, manifest = read_manifest(folder)
         try:
-            embeddings_ND = np.load(folder / EMBEDDINGS, mmap_mode="c")  # "c": torch wants writable memory
-            table = encoded(pq.read_table(folder / TAXA, columns=list(COLUMNS), read_dictionary=list(COLUMNS)))
-        except (OSError, ValueError, KeyError, EOFError) as error:  # KeyError: a column is missing
-            raise LabelSetError(
-                f"label set {folder} is damaged: {' '.join(str(error).split())[:200]}; build or import it again"
-            ) from None
+            embeddings_ND = open_embeddings(folder, manifest)
+            table = encoded(read_taxa(folder, manifest, COLUMNS))
+            check_order(table, COLUMNS[:-2])
+        except (OSError, Unfit) as error:
+            raise damaged(folder, error) from None
         pa.default_memory_pool().release_unused()  # reading a million names leaves some 200 MB of unused memory
-        shape = (manifest["count"], manifest["dimension"])
-        if embeddings_ND.shape != shape or embeddings_ND.dtype != np.float16 or table.num_rows != shape[0]:
-            raise LabelSetError(
-                f"label set {folder} is damaged: {MANIFEST} says {shape[0]} labels of {shape[1]} numbers, but {EMBEDDINGS} has "
-                f"{embeddings_ND.dtype} {embeddings_ND.shape} and {TAXA} {table.num_rows} rows; build or import it again"
-            )
-        return cls(table, embeddings_ND, manifest, folder=folder)
+        if manifest.unverified:
+            log.warning(
+                "label set %s: %s has no sha256 of %s, so that their bytes cannot be verified; build or import it again",
+                folder, MANIFEST, " and ".join(manifest.unverified),
+            )  # fmt: skip
+        return cls(table, embeddings_ND, written, folder=folder)
 
-    def check_encoder(self, identity: dict[str, str]) -> None:
+    def check_encoder(self, identity: Mapping[str, str]) -> None:
         """Refuse a model that the embeddings were not made for.
 
         Raises:
             LabelSetError: with both models.
         """
-        made_for = self.manifest["encoder"]
-        if made_for["weights_sha256"] != identity["weights_sha256"]:
+        check_made_for(MadeFor(**self.manifest["encoder"]), identity, self.folder)
+
+    def check_model(self, model: FoundModel) -> None:
+        """Refuse a model that the embeddings were not made for, or whose features have another length.
+
+        Raises:
+            LabelSetError: with both models, or both lengths.
+        """
+        self.check_encoder(model.identity())
+        length = model.config.get("embed_dim") or self.dimension
+        if length != self.dimension:
             raise LabelSetError(
-                f"label set {self.folder or '(in memory)'} was made for {made_for['source']} (weights {made_for['weights_sha256'][:12]}), "
-                f"not for {identity['source']} (weights {identity['weights_sha256'][:12]}); make one with: "
-                f"bioclip-plugin labels build TABLE --model {identity['source']} --output FOLDER"
+                f"label set {self.folder or '(in memory)'} has embeddings of {self.dimension} numbers, but model {model.name!r} "
+                f"has features of {length}; build it again with: bioclip-plugin labels build TABLE --model {model.name} --output FOLDER"
             )
 
     def taxon(self, row: int) -> Taxon:
@@ -323,52 +316,6 @@ def encoded(table: Any) -> Any:
             array = pa.DictionaryArray.from_arrays(array.indices, pa.concat_arrays([array.dictionary, pa.array([""])]))
         columns[name] = array
     return pa.table(columns)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise LabelSetError(
-            f"label set {folder}: no such folder{near_hint(folder)}; make one with: bioclip-plugin labels build TABLE --output {folder}"
-        )
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
-    except FileNotFoundError:
-        is_draft = (folder / "build.json").is_file()
-        raise LabelSetError(
-            f"label set {folder} was not finished; run the same labels build again, which resumes it"
-            if is_draft
-            else f"label set {folder} has no {MANIFEST}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise LabelSetError(f"label set {folder}: {MANIFEST} cannot be read ({error})") from None
-    version = manifest.get("format_version") if isinstance(manifest, dict) else None
-    if version not in (FORMAT_VERSION, JOINED_VERSION):
-        raise LabelSetError(
-            f"label set {folder} has format {version!r}; this version reads {FORMAT_VERSION} and {JOINED_VERSION}: "
-            "upgrade, or build it again"
-        )
-    if problem := _fault_of(manifest):
-        raise LabelSetError(f"label set {folder} is damaged: {MANIFEST} {problem}; build or import it again")
-    return manifest
-
-
-def _fault_of(manifest: dict[str, Any]) -> str | None:
-    """Return the fault of a manifest; None if it is complete and its blocks cover all rows in order."""
-    missing = [key for key in ("count", "dimension", "encoder", "blocks", "id") if key not in manifest]
-    if missing:
-        return f"has no {', '.join(missing)}"
-    try:
-        blocks = _blocks(manifest)
-    except (TypeError, KeyError, IndexError, ValueError):
-        return "has a block of rows without its place or scale"
-    stop = 0
-    for block in blocks:
-        if block.start != stop:
-            return f"has a block of rows that does not start at {stop}"
-        if len(block.feature_mean or [None] * manifest["dimension"]) != manifest["dimension"]:
-            return f"has a block whose feature mean does not have {manifest['dimension']} numbers"
-        stop = block.stop
-    return None if stop == manifest["count"] else f"has blocks of {stop} rows for {manifest['count']} labels"
 
 
 def _blocks(manifest: dict[str, Any]) -> tuple[Block, ...]:

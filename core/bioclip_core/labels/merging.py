@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
-from bioclip_core.labels.label_set import EMBEDDINGS, JOINED_VERSION, Block, LabelSet, encoded, table_of
-from bioclip_core.labels.writing import ROWS_PER_CHUNK, finish_label_set, finished_label_set
+from bioclip_core.labels.label_set import LabelSet, encoded, table_of
+from bioclip_core.labels.manifest import EMBEDDINGS, JOINED_VERSION, Block
+from bioclip_core.labels.verifying import ROWS_PER_CHUNK, mapped_anew
+from bioclip_core.labels.writing import finish_label_set, finished_label_set
 from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 
@@ -30,8 +32,7 @@ def mapped_rows(labels: LabelSet) -> NDArray[np.float16]:
     """Return the embeddings; those of a file are mapped anew, so that the pages are released with the array."""
     if labels.folder is None:
         return labels.embeddings_ND
-    rows_ND: NDArray[np.float16] = np.load(labels.folder / EMBEDDINGS, mmap_mode="r")
-    return rows_ND
+    return mapped_anew(labels.folder, (len(labels), labels.dimension))
 
 
 def write_merged(

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
-from bioclip_core.labels.label_set import Block, LabelSet, distinct_taxa
+from bioclip_core.labels.label_set import LabelSet, distinct_taxa
+from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.writing import write_label_set
 from bioclip_core.taxonomy import Taxon
 

@@ -13,27 +13,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import LabelSetError
+from bioclip_core.errors import DataError, LabelSetError
+from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.identity import settings_id, sha256_of
-from bioclip_core.labels.label_set import (
+from bioclip_core.labels.label_set import LabelSet, encoded, table_of, taxonomic_order
+from bioclip_core.labels.manifest import (
     EMBEDDINGS,
     FORMAT_VERSION,
     JOINED_VERSION,
     MANIFEST,
     TAXA,
     Block,
-    LabelSet,
-    encoded,
-    table_of,
-    taxonomic_order,
+    checked_manifest,
+    id_of,
+    sealed,
 )
+from bioclip_core.labels.verifying import ROWS_PER_CHUNK
 from bioclip_core.taxonomy import Taxon
 
-ROWS_PER_CHUNK = 8192
-"""Rows of a large label set in memory at once."""
-
 _STATE = "build.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The progress of a draft, as ``build.json`` keeps it."""
+
+    recipe: str
+    rows: int
 
 
 @dataclass(slots=True)
@@ -51,7 +58,7 @@ class Draft:
         """Record the number of filled rows, so that a later call resumes there."""
         if isinstance(self.rows_ND, np.memmap):
             self.rows_ND.flush()
-        write_whole(self.folder / _STATE, json.dumps({"recipe": self.recipe_id, "rows": done}))
+        write_whole(self.folder / _STATE, json.dumps(asdict(_State(self.recipe_id, done))))
 
 
 def make_label_set(
@@ -136,8 +143,8 @@ def finished_label_set(folder: Path, recipe: dict[str, Any]) -> LabelSet | None:
     if not (folder / MANIFEST).is_file():
         return None
     try:
-        made_from = json.loads((folder / MANIFEST).read_text("utf-8")).get("recipe")
-    except (OSError, ValueError, AttributeError):
+        made_from = read_document(folder / MANIFEST, dict[str, Any], name="label set").get("recipe")
+    except DataError:
         made_from = None
     if made_from != settings_id(recipe):
         raise LabelSetError(
@@ -162,19 +169,17 @@ def finish_label_set(
     with replacing_file(folder / TAXA) as names:
         pq.write_table(encoded(table), names)
     digests = {TAXA: sha256_of(folder / TAXA), EMBEDDINGS: sha256_of(draft)}
-    scales = _scales(blocks)
-    # The id of a label set with one scale depends on the files alone, as in earlier versions.
-    kinds = {"kinds": scales["kinds"]} if "kinds" in scales else {}
     manifest = {
-        **scales, "count": count, "dimension": dimension, "encoder": recipe["encoder"], **notes,
+        **_scales(blocks), "count": count, "dimension": dimension, "encoder": recipe["encoder"], **notes,
         "masked": sorted({row for rows in masked_by.values() for row in rows}),
         "masked_by": {reason: len(rows) for reason, rows in masked_by.items()}, "sha256": digests,
         "recipe": settings_id(recipe),
-        "id": settings_id({"sha256": digests, "encoder": recipe["encoder"]["weights_sha256"], **kinds}),
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
+    manifest["id"] = id_of(manifest)
+    checked_manifest(manifest, folder)
     draft.replace(folder / EMBEDDINGS)  # late, so that an interrupt before it repeats none of the encoding
-    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1))
+    write_whole(folder / MANIFEST, json.dumps(sealed(manifest), indent=1))
     (folder / _STATE).unlink(missing_ok=True)
 
 
@@ -183,11 +188,12 @@ def _open_draft(folder: Path, recipe: dict[str, Any], shape: tuple[int, int], *,
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if resume and (folder / _STATE).is_file():
-            state = json.loads((folder / _STATE).read_text("utf-8"))
+            state = read_document(folder / _STATE, _State, name="draft")
             rows_ND = np.lib.format.open_memmap(path, mode="r+")
-            if state.get("recipe") == recipe_id and rows_ND.shape == shape and rows_ND.dtype == np.float16:
-                return Draft(folder, recipe_id, rows_ND, int(state["rows"]))
-    except (OSError, ValueError, AttributeError, KeyError):  # a draft that cannot be read is replaced
+            is_ours = state.recipe == recipe_id and 0 <= state.rows <= shape[0]
+            if is_ours and rows_ND.shape == shape and rows_ND.dtype == np.dtype("<f2") and rows_ND.flags.c_contiguous:
+                return Draft(folder, recipe_id, rows_ND, state.rows)
+    except (OSError, ValueError, OverflowError, DataError):  # a draft that cannot be read is replaced
         pass
     try:
         return Draft(folder, recipe_id, np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape))

@@ -9,7 +9,8 @@ import pytest
 from core_samples import ENCODER, DigestEncoder, label_set
 
 from bioclip_core.labels.checklist import NameIndex, check_names, health_of, subset_of
-from bioclip_core.labels.label_set import Block, LabelSet, custom_labels
+from bioclip_core.labels.label_set import LabelSet, custom_labels
+from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.writing import write_label_set
 from bioclip_core.taxonomy import Taxon
 

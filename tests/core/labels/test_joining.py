@@ -16,7 +16,8 @@ from bioclip_core import classify as classify_module
 from bioclip_core.classify import Classifier
 from bioclip_core.errors import LabelSetError
 from bioclip_core.labels.joining import JOINED_SCALES, OLD_WEIGHS, join_prototypes, matching_rows
-from bioclip_core.labels.label_set import Block, LabelSet, custom_labels
+from bioclip_core.labels.label_set import LabelSet, custom_labels
+from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.merging import row_of, write_merged
 from bioclip_core.labels.prototypes import build_prototypes
 from bioclip_core.labels.writing import write_label_set

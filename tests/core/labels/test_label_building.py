@@ -19,7 +19,8 @@ from bioclip_core.findings import Findings
 from bioclip_core.labels import building as label_building
 from bioclip_core.labels import writing as label_writing
 from bioclip_core.labels.building import build_label_set, import_label_set
-from bioclip_core.labels.label_set import Block, LabelSet
+from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.writing import write_label_set
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.testing import FakeEncoder
@@ -290,7 +291,8 @@ NAME = [["K", "P", "C", "O", "F", "G", "s"], "common"]
         ([["Animalia", "x"]], np.zeros((8, 1), np.float32), "'Animalia' is not a list of seven ranks"),
         ([[["K", "P"], "x"]], np.zeros((8, 1), np.float32), "is not a list of seven ranks"),
         ([[1, 2, 3]], np.zeros((8, 1), np.float32), "expected a JSON list of"),
-        ({}, np.zeros((8, 0), np.float32), "it is empty"),
+        ([], np.zeros((8, 0), np.float32), "it is empty"),
+        ({}, np.zeros((8, 0), np.float32), "expected 'array', got 'object'"),
     ],
 )
 def test_published_files_that_do_not_fit_are_refused_with_the_expected_shape(

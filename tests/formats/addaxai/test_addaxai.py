@@ -294,7 +294,8 @@ def test_words_of_the_users_own_are_classes_too(tmp_path: Path) -> None:
 def test_labels_on_several_scales_are_each_on_their_own(tmp_path: Path) -> None:
     """Rows of a joined set alternate between kinds, and one of the kinds has a mean of features to subtract."""
     from bioclip_core.classify import Classifier
-    from bioclip_core.labels.label_set import Block, in_memory
+    from bioclip_core.labels.label_set import in_memory
+    from bioclip_core.labels.manifest import Block
 
     engine = Engine(
         ClassifyRequest(model="demo", device="cpu", precision="fp32"), create_plugin_manager(installed=False)
@@ -352,7 +353,8 @@ def test_towers_of_other_kinds_are_traced_alike(tmp_path: Path, tower: str) -> N
     from safetensors.torch import save_file
 
     from bioclip_core.classify import Classifier
-    from bioclip_core.labels.label_set import Block, in_memory
+    from bioclip_core.labels.label_set import in_memory
+    from bioclip_core.labels.manifest import Block
 
     folder = tmp_path / "model"
     folder.mkdir()

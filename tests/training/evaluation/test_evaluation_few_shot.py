@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bioclip_core.labels.label_set import Block, in_memory
+from bioclip_core.labels.label_set import in_memory
+from bioclip_core.labels.manifest import Block
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.evaluation.few_shot import few_shot, nearest_centroid, support_pools
 from bioclip_training.evaluation.retrieval import image_to_image, text_to_image

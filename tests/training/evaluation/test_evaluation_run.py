@@ -20,6 +20,8 @@ from bioclip_core.device import Compute
 from bioclip_core.errors import BioclipError, LabelSetError, NoTextTower, SourceError, UsageError
 from bioclip_core.labels.building import build_label_set
 from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.labels.manifest import Block
+from bioclip_core.labels.writing import write_label_set
 from bioclip_core.models import find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import silent
@@ -225,10 +227,10 @@ def test_a_catalog_whose_images_are_missing_is_refused_with_the_first_one(tmp_pa
 
 def test_a_label_set_of_another_model_is_refused(tmp_path: Path) -> None:
     catalog = colour_catalog(tmp_path)
-    labels = _two_species(tmp_path)
-    manifest = json.loads((tmp_path / "two" / "label_set.json").read_text("utf-8"))
-    manifest["encoder"]["weights_sha256"] = "f" * 64
-    (tmp_path / "two" / "label_set.json").write_text(json.dumps(manifest))
+    other = {"weights_sha256": "f" * 64, "source": "other", "revision": ""}
+    rows = np.eye(2, open_encoder(find_model("fake", entries()), CPU).dimension)
+    labels = str(tmp_path / "two")
+    write_label_set(Path(labels), [GREEN, BLUE], rows, other, Block(0, 2, "text", 10.0), {})
     with pytest.raises(LabelSetError, match="was made for"):
         measured(catalog, tmp_path / "out", labels=labels)
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bioclip_core.labels.label_set import Block, LabelSet, in_memory
+from bioclip_core.labels.label_set import LabelSet, in_memory
+from bioclip_core.labels.manifest import Block
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_training.evaluation.truth import truths_of
 

@@ -13,7 +13,8 @@ from bioclip_core.classify import Classifier
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import SourceError
 from bioclip_core.labels.joining import matching_rows
-from bioclip_core.labels.label_set import Block, LabelSet, in_memory
+from bioclip_core.labels.label_set import LabelSet, in_memory
+from bioclip_core.labels.manifest import Block
 from bioclip_core.progress import silent
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_training.catalog.rows import Catalog, hashed_share
