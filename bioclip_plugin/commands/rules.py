@@ -88,7 +88,7 @@ def apply_command(
 
     console, plugins = console_for(to_stderr=as_json), plugins_of(ctx)
     deployments = filled(DeploymentOptions, options)
-    with log_lines(console), terminated_like_interrupted(), open_store(store) as opened:
+    with log_lines(console), terminated_like_interrupted(), open_store(store, writes=True) as opened:
         base = opened.run(run)
         texts = rules or tuple(base.settings.get("rules", ()))
         if not texts:

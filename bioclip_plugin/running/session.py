@@ -95,7 +95,7 @@ class Session:
         if request.store is not None:
             from bioclip_plugin.store import Store
 
-            self.store = Store.open(request.store)
+            self.store = Store.open(request.store, writes=True)
             self._closing.callback(self.store.close)
             self.engine.keep_precision(self.store.last_feature_settings(self.engine.model.weights_sha256))
 

@@ -44,15 +44,20 @@ __all__ = [
 ]
 
 
-def open_store(address: str, *, upgrade: bool | None = None) -> Store:
+def open_store(address: str, *, upgrade: bool | None = None, writes: bool = False) -> Store:
     """Open an existing store for a command, whose module can be imported without a database.
+
+    Args:
+        address: as given to the command.
+        upgrade: as for :meth:`Store.open`.
+        writes: True for a command that writes, so that it refuses a store that can only be read.
 
     Raises:
         StoreError: if there is none, or it cannot be opened.
     """
     from bioclip_plugin.store.store import Store
 
-    return Store.open(address, create=False, upgrade=upgrade)
+    return Store.open(address, create=False, upgrade=upgrade, writes=writes)
 
 
 def __getattr__(name: str) -> Any:

@@ -72,6 +72,7 @@ class Store:
         *,
         create: bool = True,
         upgrade: bool | None = None,
+        writes: bool = False,
         retry: Retry | None = None,
     ) -> Store:
         """Open a store; in a new file or an empty database its tables are made.
@@ -81,6 +82,8 @@ class Store:
             create: False refuses a place without a store.
             upgrade: True upgrades tables of an older version; None does so on SQLite alone, since others may use a
                 server's database.
+            writes: True refuses a store that can only be read, before any work is done; otherwise the first method that
+                writes refuses.
             retry: the time to go on trying when the database goes away; the default tries six times in half a minute.
 
         Raises:
@@ -97,6 +100,9 @@ class Store:
             found = versions.bring_up(
                 database, create=create, upgrade=database.is_sqlite if upgrade is None else upgrade
             )
+            if writes:
+                database.check_writable()
+                database.check_server_writable()
         except BaseException:
             database.close()
             raise

@@ -77,7 +77,7 @@ def import_(
     shown: list[NotTaken] = []
     with (
         csv_output(rejected, _REFUSED_COLUMNS, force=force, reads=[file]) as write,
-        open_store(store) as opened,
+        open_store(store, writes=True) as opened,
         TaxonomyIndex.open(taxonomy) if taxonomy else nullcontext() as index,
     ):
 

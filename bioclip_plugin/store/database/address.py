@@ -73,7 +73,7 @@ def secrets_of(url: URL) -> list[str]:
 
 
 def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
-    """Check that an SQLite file can be kept at this place; SQLite's own messages are shorter.
+    """Check that an SQLite file is or can be kept at this place; SQLite's own messages are shorter.
 
     Args:
         url: an address from :func:`parse_address`; one of PostgreSQL is left to the server.
@@ -81,7 +81,8 @@ def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
         mounts: the text of ``/proc/mounts``; None reads it from there.
 
     Raises:
-        StoreError: for a folder, a missing folder or file, and a file on a network file system.
+        StoreError: for a folder, a missing folder or file, and a new file on a network file system or in a folder that
+            cannot be written.
     """
     if url.get_backend_name() != "sqlite":
         return
@@ -90,14 +91,30 @@ def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
         raise StoreError(f"the store {path} is a folder: give a file in it, such as {path / 'bioclip.db'}")
     if not path.parent.is_dir():
         raise StoreError(f"the folder {path.parent} of the store {path.name} does not exist: make it first")
-    if not create and not path.exists():
+    if path.exists():
+        return
+    if not create:
         raise StoreError(f"there is no store at {path}: name the file that `bioclip-plugin classify --store` wrote")
-    kind = network_file_system(path.resolve(), _mounts() if mounts is None else mounts)
+    kind = network_kind(path.resolve(), mounts)
     if kind:
         raise StoreError(
             f"the store {path} is on a network file system ({kind}), where SQLite cannot keep its write-ahead log safely: "
             "put it on a local disk, or use PostgreSQL (--store postgresql+psycopg://USER@HOST/DATABASE)"
         )
+    if not may_write(path.parent):
+        raise StoreError(
+            f"the store {path} cannot be made: its folder cannot be written; give a file in another folder"
+        )
+
+
+def may_write(path: Path) -> bool:
+    """Return True if this process may write a file, or make files in a folder."""
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def network_kind(path: Path, mounts: str | None = None) -> str | None:
+    """Return the type of the network file system that holds an absolute path, as this machine mounts it."""
+    return network_file_system(path, _mounts() if mounts is None else mounts)
 
 
 def network_file_system(path: Path, mounts: str) -> str | None:

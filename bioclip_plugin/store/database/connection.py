@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, create_engine, event
@@ -15,8 +18,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bioclip_core.errors import StoreError
-from bioclip_plugin.store.database.faults import passes, store_error
+from bioclip_plugin.store.database.address import shown
+from bioclip_plugin.store.database.faults import is_about_writing, passes, store_error
 from bioclip_plugin.store.database.holds import holds_of
+from bioclip_plugin.store.database.read_only import Reading, reading_of, why_read_only, why_server_read_only
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +33,12 @@ Execute = Callable[[str], list[Any]]
 
 BUSY_TIMEOUT_MS = 5_000  # SQLite waits this long for another writer before the attempt counts as failed
 CONNECT_TIMEOUT_S = 10
+_LOOKS = 5
+"""Attempts to read a file that another program writes to."""
+_UNKNOWN_REASON = (
+    "the file system does not let SQLite write there: put it on a local disk and give yourself the right to write the file and "
+    "its folder"
+)
 _WRITES = "bioclip_writes"
 _MIGRATES = "bioclip_migrates"
 _REMOVES = "bioclip_removes"
@@ -63,9 +74,18 @@ class Database:
     """
 
     def __init__(self, url: URL, retry: Retry) -> None:
+        """Set up; the first piece of work connects.
+
+        Raises:
+            StoreError: for an SQLite file that can only be read, with changes beside it that cannot be read in place.
+        """
         self.url, self.retry = url, retry
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._engine, self._connected = _engine(url), False
+        self.read_only = _why_read_only(url)
+        """The reason why an SQLite file can only be read, with what to do; None if it can be written."""
+        self._lock = threading.Lock()
+        self._reading = reading_of(Path(url.database or "")) if self.read_only else None
+        self._engine, self._connected = _engine(url, self._reading), False
         self.holds = holds_of(self._engine)
         """The runs that a program works on."""
 
@@ -77,7 +97,13 @@ class Database:
         Raises:
             StoreError: if the database refuses, or goes away for longer than ``retry`` allows.
         """
-        return self._run(self._engine, lambda connection: work(connection, *given, **named))
+        if self._reading is None:
+            try:
+                return self._run(self._engine, lambda connection: work(connection, *given, **named))
+            except StoreError as error:
+                if not self._can_only_be_read(error):
+                    raise
+        return self._read_in_place(lambda connection: work(connection, *given, **named))
 
     def write(
         self, work: Callable[Concatenate[Connection, Given], Result], *given: Given.args, **named: Given.kwargs
@@ -85,8 +111,9 @@ class Database:
         """Run writing work in one transaction.
 
         Raises:
-            StoreError: if the database refuses, or goes away for longer than ``retry`` allows.
+            StoreError: if the database refuses or can only be read, or goes away for longer than ``retry`` allows.
         """
+        self.check_writable()
         return self._run(
             self._engine.execution_options(**{_WRITES: True}), lambda connection: work(connection, *given, **named)
         )
@@ -97,8 +124,9 @@ class Database:
         """Run work that removes rows in one transaction, while no other writes.
 
         Raises:
-            StoreError: if the database refuses, or goes away for longer than ``retry`` allows.
+            StoreError: if the database refuses or can only be read, or goes away for longer than ``retry`` allows.
         """
+        self.check_writable()
         return self._run(
             self._engine.execution_options(**{_WRITES: True, _REMOVES: True}),
             lambda connection: work(connection, *given, **named),
@@ -109,8 +137,9 @@ class Database:
         """Give a function that runs single statements outside of any transaction, as VACUUM needs it, without retries.
 
         Raises:
-            StoreError: if the database refuses.
+            StoreError: if the database refuses or can only be read.
         """
+        self.check_writable()
         connection = self._engine.raw_connection()
         driver: Any = connection.driver_connection  # SQLite's runs outside of transactions until one is begun
         try:
@@ -127,15 +156,70 @@ class Database:
         self, work: Callable[Concatenate[Connection, Given], Result], *given: Given.args, **named: Given.kwargs
     ) -> Result:
         """Run a change of the tables; SQLite checks no foreign keys meanwhile, since a table may be made anew."""
+        self.check_writable()
         return self._run(
             self._engine.execution_options(**{_WRITES: True, _MIGRATES: True}),
             lambda connection: work(connection, *given, **named),
         )
 
+    def check_writable(self) -> None:
+        """Refuse to write to a file that can only be read.
+
+        Raises:
+            StoreError: with the reason and what to do.
+        """
+        self._refuse_writing(self.read_only)
+
+    def check_server_writable(self) -> None:
+        """Refuse to write to a PostgreSQL database that can only be read: a standby, or without the rights.
+
+        Raises:
+            StoreError: with the reason and what to do.
+        """
+        if not self.is_sqlite:
+            self._refuse_writing(self.read(why_server_read_only))
+
+    def _refuse_writing(self, reason: str | None) -> None:
+        if reason:
+            raise StoreError(f"the store {shown(self.url)} can only be read, since {reason}")
+
     def close(self) -> None:
         """Close the connections; the last program to leave an SQLite file folds its log into it."""
         self.holds.close()
         self._engine.dispose()
+
+    def _read_in_place(self, work: Callable[[Connection], Result]) -> Result:
+        """Run reading work on a file that this process cannot write, again if another one wrote to it meanwhile."""
+        for _ in range(_LOOKS):
+            reading, engine = self._reading, self._engine
+            try:
+                result = self._run(engine, work)
+            except StoreError:
+                if not self._renew(reading):
+                    raise
+            else:
+                if reading is None or reading.is_current():
+                    return result
+                self._renew(reading)
+        raise StoreError(f"the store {shown(self.url)} is written by another program all the time: read it later")
+
+    def _renew(self, used: Reading | None) -> bool:
+        """Choose the way to read the file anew; return False if it is the way that was used."""
+        with self._lock:
+            if self._reading is used:
+                chosen = reading_of(Path(self.url.database or ""))
+                if chosen == used:
+                    return False
+                self._engine.dispose()
+                self._reading, self._engine = chosen, _engine(self.url, chosen)
+            return True
+
+    def _can_only_be_read(self, error: StoreError) -> bool:
+        """Return True if an SQLite file cannot be opened for writing, which its rights did not show, but can be read."""
+        if self._connected or not (self.is_sqlite and is_about_writing(error.__cause__)):
+            return False
+        self.read_only = _UNKNOWN_REASON
+        return self._renew(None)
 
     def _run(self, engine: Engine, work: Callable[[Connection], Result]) -> Result:
         waits = self.retry.waits_s()
@@ -165,7 +249,16 @@ def _rows_of(cursor: Any) -> list[Any]:
     return list(cursor.fetchall()) if cursor.description is not None else []
 
 
-def _engine(url: URL) -> Engine:
+def _why_read_only(url: URL) -> str | None:
+    path = Path(url.database or "")
+    return why_read_only(path) if url.get_backend_name() == "sqlite" and path.is_file() else None
+
+
+def _engine(url: URL, reading: Reading | None = None) -> Engine:
+    if reading is not None:
+        engine = create_engine(url, creator=lambda: _connect_to_read(reading))
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False})
         event.listen(engine, "connect", _set_up_sqlite)
@@ -182,6 +275,14 @@ def _set_up_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _connect_to_read(reading: Reading) -> sqlite3.Connection:
+    connection = sqlite3.connect(reading.uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False)
+    connection.isolation_level = None
+    for pragma in (*(("locking_mode=EXCLUSIVE",) if reading.exclusive else ()), "query_only=ON", "cache_size=-65536"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
 
 
 def _begin_sqlite(connection: Connection) -> None:

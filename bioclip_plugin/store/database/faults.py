@@ -25,6 +25,8 @@ _REFUSALS = (
     ("role", "does not know this user: create the role, or give another one"),
     ("database", "has no such database: create it first (createdb)"),
 )
+# SQLite's names of faults that a file system without write access, locks or shared memory causes.
+_UNWRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL", "SQLITE_IOERR_SHM", "SQLITE_IOERR_LOCK")
 _UNREACHABLE = (
     "connection refused",
     "no such file or directory",
@@ -41,7 +43,15 @@ _SQLITE_MEANINGS = (
     ),
     (("unable to open",), "cannot be opened: check the rights on the file and its folder"),
     (("locked", "busy"), f"is in use by another program that does not release it: end that program; {KEPT}"),
-    (("malformed",), "is damaged: restore it from a copy, or try `sqlite3 FILE .recover`"),
+    (
+        ("malformed",),
+        "is damaged: restore it from a backup; without one, `sqlite3 FILE 'PRAGMA integrity_check'` shows the extent, and "
+        "`sqlite3 FILE .recover | sqlite3 NEW` saves what is left",
+    ),
+    (
+        ("locking protocol",),
+        "is on a file system without the shared locks that SQLite needs: put it on a local disk, or use PostgreSQL",
+    ),
     (("disk i/o error",), f"could not be read or written (disk I/O error): check the disk; {KEPT}"),
 )
 
@@ -64,6 +74,12 @@ def passes(error: BaseException, *, connected_before: bool) -> bool:
         type(cause).__name__ in ("OperationalError", "InterfaceError") and "sqlite3" not in type(cause).__module__
     )
     return connected_before and (lost or unreachable) and _refusal(text) is None
+
+
+def is_about_writing(cause: BaseException | None) -> bool:
+    """Return True if SQLite cannot open a file as one that is written: reading it without locks may still succeed."""
+    error = _cause(cause) if cause is not None else None
+    return str(getattr(error, "sqlite_errorname", "")).startswith(_UNWRITABLE)
 
 
 def store_error(error: BaseException, url: URL, *, tries: int = 1) -> StoreError:

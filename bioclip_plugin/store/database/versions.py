@@ -68,6 +68,11 @@ def bring_up(database: Database, *, create: bool, upgrade: bool) -> str | None:
             f"the store {where} was written by another version of bioclip-plugin (tables {found}, ours are {HEAD}): "
             "upgrade bioclip-plugin, or use another store"
         )
+    if found is not None and database.read_only:
+        raise StoreError(
+            f"the store {where} has the tables of an older version ({found}, ours are {HEAD}) and cannot be upgraded, since "
+            f"{database.read_only}"
+        )
     if found is not None and not upgrade:
         raise StoreError(
             f"the store {where} has the tables of an older version ({found}, ours are {HEAD}): make a copy, then run "
