@@ -41,7 +41,7 @@ _BOX = ("region_x", "region_y", "region_w", "region_h")
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
 @output_option("Parquet file to write.")
-@options_from(ClassifyRequest, only=["model", "batch_size", "workers", "device", "precision", "exact"])
+@options_from(ClassifyRequest, only=["model", "batch_size", "workers", "item_timeout", "device", "precision", "exact"])
 @options_from(ListingOptions)
 @force_option
 @click.pass_context

@@ -48,6 +48,8 @@ class ClassifyRequest:
     """Regions encoded at once."""
     workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
     """Number of decoding threads."""
+    item_timeout: float = field(default=120.0, metadata={"above": 0})
+    """Seconds of decoding after which an item is given up and reported as a failure."""
     device: str = "auto"
     """Device of the model: auto, cpu, cuda, cuda:N or mps."""
     precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS)})

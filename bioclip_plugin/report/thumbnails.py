@@ -20,7 +20,7 @@ from bioclip_core.preprocessing import preprocessing_of
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.items.media import MediaItem, path_of, uri_of
 from bioclip_plugin.report.people import People
-from bioclip_plugin.running.tasks import bytes_of
+from bioclip_plugin.running.reading import bytes_of
 
 QUALITY = 55
 CLOSE_UP_ASPECT = 4 / 3  # aspect of the gallery's cards

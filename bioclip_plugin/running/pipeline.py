@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
+import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from bioclip_core.errors import ImageError, UsageError
+from bioclip_core.errors import UsageError
 from bioclip_core.findings import Findings
-from bioclip_core.images.decoding import decode_regions, prepare, right_pixels
-from bioclip_core.images.readers import content_key
-from bioclip_plugin.items.answers import Answer, Failure
+from bioclip_core.threads import FINISHING_S, Job, Workers, WorkersClosed
+from bioclip_plugin.items.answers import Answer
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Unlisted, place_of
-from bioclip_plugin.items.strange_times import StrangeTimes
-from bioclip_plugin.items.time_zones import clock_doubt, in_zone
 from bioclip_plugin.running.engine import Engine
-from bioclip_plugin.running.tasks import (
-    RegionWork,
-    Task,
-    answer_of,
-    bytes_of,
-    is_read_by_us,
-    new_task,
-    path_of_item,
-    record_of,
-    stat_of,
-    was_misread,
-)
+from bioclip_plugin.running.reading import Reader, stat_of, was_misread
+from bioclip_plugin.running.tasks import RegionWork, Task, answer_of, new_task, record_of
 from bioclip_plugin.store.records import FeatureKey, Listed, Run, Stat
 
 if TYPE_CHECKING:
@@ -43,6 +29,9 @@ if TYPE_CHECKING:
 _LISTED_AT_ONCE = 512  # items listed in one transaction
 _ITEMS_PER_BATCH = 256  # a batch of items that need no model is committed at this size
 _UNCOMMITTED_BATCHES = 2  # finished batches that may wait for the writer
+_PATIENCE_S = 1.0  # longest wait for decoders at the end of an iteration, and for the writer after Ctrl-C
+
+CLOSED = "this Session is closed; open a new one, which continues from the committed answers"
 
 
 class Pipeline:
@@ -77,16 +66,16 @@ class Pipeline:
         """
         self._findings = findings
         self._engine = engine
-        self._strange = StrangeTimes(findings if findings is not None else Findings())
+        self._reader = Reader(engine, run, findings)
         self._kept = (store, run) if store is not None and run is not None else None
         self._repeat_done = repeat_done
         self._rehash = rehash
         self._classify = classify
         self._on_stored = on_stored
-        self._time_zone: str | None = run.settings.get("time_zone") if run else None
-        self._checks_clocks = run is None or not run.settings.get("deployments")  # otherwise when shifts are known
         self._in_flight: dict[int, Task] = {}
         self._uncommitted: deque[dict[FeatureKey, NDArray[np.float16]]] = deque(maxlen=_UNCOMMITTED_BATCHES + 2)
+        self._begun: tuple[Workers, ...] = ()
+        self._was_closed = self._is_over = False
         self.already_done = 0
         """Number of items that the run had done before."""
 
@@ -103,55 +92,87 @@ class Pipeline:
         for task in self._finished(items):
             yield Answer(task.item, failure=task.failure), [w.features for w in task.regions if w.features is not None]
 
+    def close(self, *, wait_s: float = FINISHING_S) -> bool:
+        """End the iteration from any thread, at its next item: its :class:`UsageError` says that the Session is closed.
+
+        Batches that the writer has are committed. Returns False if that is not done after ``wait_s``.
+        """
+        self._was_closed = True
+        until = time.monotonic() + wait_s
+        ended = [workers.close(wait_s=max(until - time.monotonic(), 0)) for workers in self._begun]
+        self._is_over = True
+        return all(ended)
+
     def _finished(self, items: Iterable[MediaItem | Unlisted]) -> Iterator[Task]:
-        decoders = ThreadPoolExecutor(self._engine.workers, thread_name_prefix="bioclip-decode")
-        writer = ThreadPoolExecutor(1, thread_name_prefix="bioclip-store")
-        waiting: deque[tuple[Future[None], list[Task]]] = deque()
+        decoders = Workers(self._engine.workers, "bioclip-decode")
+        writer = Workers(1, "bioclip-store", must_finish=True)
+        self._begun = writer, decoders
+        drawn = _Drawn(items)
+        waiting: deque[tuple[Job[None], list[Task]]] = deque()
         try:
-            for batch in self._batches(self._read_ahead(items, decoders, writer)):
+            for batch in self._batches(self._read_ahead(drawn, decoders, writer)):
                 self._encode(batch)
                 self._answer(batch)
+                self._check_open()
                 waiting.append((writer.submit(self._commit, batch), batch))
                 while waiting and (len(waiting) > _UNCOMMITTED_BATCHES or waiting[0][0].done()):
-                    yield from _committed(*waiting.popleft())
+                    yield from self._committed(*waiting.popleft())
             while waiting:
-                yield from _committed(*waiting.popleft())
+                yield from self._committed(*waiting.popleft())
+        except WorkersClosed:
+            self._check_open()
+            raise
         finally:
-            decoders.shutdown(wait=True, cancel_futures=True)
-            writer.shutdown(wait=True)  # a batch that the writer has is committed
+            decoders.close(wait_s=_PATIENCE_S)  # a decoder may never end
+            writer.close(wait_s=_PATIENCE_S if isinstance(sys.exception(), KeyboardInterrupt) else FINISHING_S)
+        if drawn.error is not None:
+            raise drawn.error
+
+    def _committed(self, commit: Job[None], batch: list[Task]) -> Iterator[Task]:
+        commit.result()
+        for task in batch:
+            self._check_open()
+            yield task
+
+    def _check_open(self) -> None:
+        if self._was_closed:
+            raise UsageError(CLOSED)
 
     # Listing and reading
 
-    def _read_ahead(
-        self, items: Iterable[MediaItem | Unlisted], decoders: ThreadPoolExecutor, writer: ThreadPoolExecutor
-    ) -> Iterator[Task]:
+    def _read_ahead(self, items: Iterable[MediaItem | Unlisted], decoders: Workers, writer: Workers) -> Iterator[Task]:
         """Yield tasks in input order, with enough in decoding that the model never waits, in bounded memory."""
         queue: deque[Task] = deque()
-        decoding = 0
+        decoding, limit_s = 0, self._engine.request.item_timeout
         for task in self._listed(items, writer):
             if not task.is_done and task.failure is None and task.original is None and not task.is_known:
-                task.reading = decoders.submit(self._read, task)
+                self._check_open()
+                boxes = [work.decoded_box for work in task.classified]
+                task.reading = decoders.submit_named(f"{task.item.uri}: decoding", self._reader.read, task.item, boxes)
                 decoding += 1
             queue.append(task)
             # Until the model is needed, the batch size that needs no torch to know.
             batch = self._engine.batch_size if self._engine.is_computing else self._engine.request.batch_size or 16
             while queue and (queue[0].reading is None or decoding > 2 * batch + 2 * self._engine.workers):
                 decoding -= queue[0].reading is not None
-                yield _read_through(queue.popleft())
+                yield queue.popleft().read_through(limit_s)
         while queue:
-            yield _read_through(queue.popleft())
+            yield queue.popleft().read_through(limit_s)
 
-    def _listed(self, items: Iterable[MediaItem | Unlisted], writer: ThreadPoolExecutor) -> Iterator[Task]:
+    def _listed(self, items: Iterable[MediaItem | Unlisted], writer: Workers) -> Iterator[Task]:
         """Yield tasks with what the store knows of them; chunks are listed one ahead of the work."""
         if self._kept is None:
             yield from (new_task(item, None, None) for item in items)
             return
         store, run = self._kept
         entries = iter(items)
-        pending: deque[tuple[list[Stat | None], Future[list[Listed]]]] = deque()
+        pending: deque[tuple[list[Stat | None], Job[list[Listed]]]] = deque()
         size = self._engine.request.batch_size or 16  # the first chunk is small, so that work begins at once
-        while chunk := [item if isinstance(item, Unlisted) else self._zoned(item) for item in islice(entries, size)]:
+        while chunk := [
+            item if isinstance(item, Unlisted) else self._reader.zoned(item) for item in islice(entries, size)
+        ]:
             stats = [stat_of(item) for item in chunk]
+            self._check_open()
             pending.append((stats, writer.submit(store.list_items, run, chunk, stats)))
             size = _LISTED_AT_ONCE
             if len(pending) > 1:
@@ -160,7 +181,7 @@ class Pipeline:
             yield from self._with_stored(store, run, *pending.popleft())
 
     def _with_stored(
-        self, store: Store, run: Run, stats: list[Stat | None], listing: Future[list[Listed]]
+        self, store: Store, run: Run, stats: list[Stat | None], listing: Job[list[Listed]]
     ) -> Iterator[Task]:
         """Yield the tasks of a listed chunk, with their stored answers and features."""
         tasks = []
@@ -211,62 +232,6 @@ class Pipeline:
                 if key in known:
                     work.features = known[key]
 
-    def _read(self, task: Task) -> None:
-        """On a decoding thread: bytes, hash, camera metadata, crops. A failure is the item's own."""
-        from bioclip_plugin.items.metadata import with_metadata
-
-        preprocessing = self._engine.model.preprocessing
-        boxes = [work.decoded_box for work in task.classified]
-        try:
-            image = right_pixels(task.item.image) if task.item.image is not None else self._opened(task.item)
-            if image is not None:
-                content = image.tobytes()
-                sha256 = hashlib.sha256(f"{image.mode}{image.size}".encode() + content).hexdigest()
-                task.content_sha256 = content_key(sha256, is_read_by_us(task.item))
-                if task.item.image is None and (block := _exif_block(image)):
-                    task.item = self._with_camera(with_metadata(task.item, block), task.item)
-                crops = prepare(image, boxes, preprocessing)
-            else:
-                content = bytes_of(task.item)
-                sha256 = hashlib.sha256(content).hexdigest()
-                task.content_sha256 = content_key(sha256, is_read_by_us(task.item, content))
-                task.item = self._with_camera(with_metadata(task.item, content), task.item)
-                # An image without a region to name is read for its camera metadata, and not decoded.
-                crops = decode_regions(content, boxes, preprocessing, frame=task.item.frame) if boxes else []
-        except (ImageError, UsageError) as error:
-            task.failure = Failure(getattr(error, "stage", "decode"), str(error))
-            return
-        task.content_size = len(content)
-        for work, crop in zip(task.classified, crops, strict=True):
-            work.crop = crop
-
-    def _with_camera(self, item: MediaItem, listed: MediaItem) -> MediaItem:
-        """Return an item with its camera's time in the zone of the run, and count a time that cannot be right."""
-        if listed.captured_at is None and item.captured_at is not None:
-            self._strange.check(item.captured_at, "camera", lambda: item.uri)
-        return self._zoned(item) if listed.captured_at is None else item
-
-    def _zoned(self, item: MediaItem) -> MediaItem:
-        """Return the item with a time without an offset put into the zone of the run."""
-        if self._time_zone is None or item.captured_at is None:
-            return item
-        moment = in_zone(item.captured_at, self._time_zone)
-        if self._findings is not None and self._checks_clocks and (doubt := clock_doubt(moment)):
-            self._findings.add(doubt, f"{item.uri}: {moment.replace(tzinfo=None).isoformat()}")
-        return replace(item, captured_at=moment)
-
-    def _opened(self, item: MediaItem) -> Image.Image | None:
-        """Return the image of an item that a plugin opens: a frame of a video, a RAW file."""
-        if item.data is not None or not self._engine.opens(path_of_item(item).suffix.lower()):
-            return None
-        try:
-            image: Image.Image | None = self._engine.plugins.hook.open_media(item=item)
-        except (ImageError, UsageError):
-            raise
-        except Exception as error:  # an error of a plugin is a failure of this file, not the end of the run
-            raise ImageError(f"a plugin could not open it: {type(error).__name__}: {error}", stage="decode") from error
-        return image
-
     # Model and labels
 
     def _batches(self, tasks: Iterable[Task]) -> Iterator[list[Task]]:
@@ -284,7 +249,7 @@ class Pipeline:
 
     def _encode(self, batch: Sequence[Task]) -> None:
         """Compute the features that are missing; equal contents of a batch are encoded once."""
-        fresh = [task for task in batch if task.reading is not None and task.failure is None]
+        fresh = [task for task in batch if task.was_read and task.failure is None]
         self._recall_features(fresh)
         keyed = [pair for task in fresh for pair in task.feature_keys()]
         first: dict[FeatureKey, RegionWork] = {}
@@ -324,7 +289,7 @@ class Pipeline:
 
     def _commit(self, batch: Sequence[Task]) -> None:
         """On the writer's thread: one transaction for the batch, then the observers."""
-        if self._kept is None:
+        if self._kept is None or self._is_over:
             return
         store, run = self._kept
         written = [task for task in batch if task.listed and not task.is_done and task.original is None]
@@ -336,18 +301,15 @@ class Pipeline:
             self._on_stored(run, [task.answer for task in written if task.answer])
 
 
-def _exif_block(image: Image.Image) -> bytes:
-    """Return the camera's bare EXIF block, which is read like a file, if the image still has it."""
-    block = image.info.get("exif")
-    return block.removeprefix(b"Exif\x00\x00") if isinstance(block, bytes) else b""
+class _Drawn:
+    """The caller's items, and the error that ended them: it is raised after the items before it are answered."""
 
+    def __init__(self, items: Iterable[MediaItem | Unlisted]) -> None:
+        self._items = items
+        self.error: Exception | None = None
 
-def _read_through(task: Task) -> Task:
-    if task.reading is not None:
-        task.reading.result()
-    return task
-
-
-def _committed(commit: Future[None], batch: list[Task]) -> list[Task]:
-    commit.result()
-    return batch
+    def __iter__(self) -> Iterator[MediaItem | Unlisted]:
+        try:
+            yield from self._items
+        except Exception as error:
+            self.error = error

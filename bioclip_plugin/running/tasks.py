@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.classify import Classification
+from bioclip_core.threads import GivenUp, Job
 from bioclip_plugin.items.answers import Answer, Failure, RegionAnswer
-from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Region, Unlisted, path_of
+from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Region, Unlisted
 from bioclip_plugin.running.engine import Engine
+from bioclip_plugin.running.reading import Reading
 from bioclip_plugin.store.records import Box, FeatureKey, ItemRecord, Listed, RegionRecord, Stat, StoredRegion
 
 
@@ -54,7 +54,10 @@ class Task:
     listed: Listed | None = None
     stat: Stat | None = None
     regions: list[RegionWork] = field(default_factory=list)
-    reading: Future[None] | None = None
+    reading: Job[Reading] | None = None
+    """The work of a decoding thread, until its outcome is taken."""
+    was_read: bool = False
+    """True if the item was read in this call, and not recalled from the store."""
     content_sha256: str | None = None
     content_size: int | None = None
     failure: Failure | None = None
@@ -81,6 +84,28 @@ class Task:
             return self.content_sha256 is not None
         return all(work.stored is not None or work.features is not None for work in self.classified)
 
+    def read_through(self, limit_s: float) -> Task:
+        """Wait for the reading and take its outcome; a decoder that does not end is a failure of the item."""
+        if self.reading is None:
+            return self
+        reading, self.reading, self.was_read = self.reading, None, True
+        try:
+            read = reading.result(limit_s)
+        except GivenUp:
+            self.failure = Failure(
+                "decode",
+                f"its decoding did not end within {limit_s:g} s and was given up; convert the file, or give it more time "
+                "(item_timeout)",
+            )
+            return self
+        self.failure, self.item = read.failure, read.item
+        self.content_sha256 = read.content_sha256 or self.content_sha256
+        if read.failure is None:
+            self.content_size = read.content_size
+            for work, crop in zip(self.classified, read.crops, strict=True):
+                work.crop = crop
+        return self
+
     def feature_keys(self) -> list[tuple[RegionWork, FeatureKey]]:
         """Return the classified regions with the keys of their features; nothing while the content is unknown."""
         sha256 = self.content_sha256
@@ -96,69 +121,6 @@ def new_task(item: MediaItem | Unlisted, listed: Listed | None, stat: Stat | Non
     if listed is not None:
         task.content_sha256, task.failure = listed.content_sha256, listed.failure
     return task
-
-
-def stat_of(item: MediaItem | Unlisted) -> Stat | None:
-    """Return size and modification time of the item's file; None without one."""
-    if isinstance(item, Unlisted) or item.data is not None or item.image is not None:
-        return None
-    try:
-        stat = path_of_item(item).stat()
-    except (OSError, ValueError):
-        return None
-    return stat.st_size, stat.st_mtime_ns
-
-
-def path_of_item(item: MediaItem) -> Path:
-    """Return the file that holds the item's bytes."""
-    return item.path if item.path is not None else path_of(item.uri)
-
-
-def is_read_by_us(item: MediaItem, content: bytes | None = None) -> bool:
-    """True if the item's pixels come from a reader of our own, since Pillow would misread them.
-
-    Args:
-        item: an item with a file or bytes.
-        content: its bytes, if they were read.
-    """
-    from bioclip_core.images import readers
-
-    if content is not None:
-        return readers.is_read_by_us(content, item.frame)
-    if item.image is not None or path_of_item(item).suffix.lower() not in readers.SUFFIXES:
-        return False
-    if item.data is not None:
-        return readers.is_read_by_us(item.data, item.frame)
-    return readers.is_file_read_by_us(path_of_item(item), item.frame)
-
-
-def was_misread(item: MediaItem, content_sha256: str | None) -> bool:
-    """True if the stored content of an item comes from a version that left the item's kind of file to Pillow."""
-    from bioclip_core.images.readers import is_marked
-
-    if content_sha256 is None or is_marked(content_sha256) or item.span is not None:
-        return False
-    return is_read_by_us(item)
-
-
-def bytes_of(item: MediaItem) -> bytes:
-    """Return the item's bytes: its ``data``, its file, or its part of a file.
-
-    Raises:
-        ImageError: if they cannot be read.
-    """
-    from bioclip_core.images.decoding import read_bytes
-
-    if item.data is not None:
-        return item.data
-    path = path_of_item(item)
-    if item.path is None and "#" in item.uri and not path.exists():  # from a store, which keeps uris
-        from bioclip_plugin.formats.webdataset.read import member
-
-        found = member(item.uri)
-        if found is not None and found.path is not None:
-            return read_bytes(found.path, found.span)
-    return read_bytes(path, item.span)
 
 
 def answer_of(task: Task, engine: Engine | None = None) -> Answer:
@@ -192,7 +154,5 @@ def record_of(task: Task, engine: Engine) -> ItemRecord:
         )
         for work, answer in zip(task.regions, (task.answer or answer_of(task, engine)).regions, strict=True)
     ]
-    read = task.reading is not None
-    return ItemRecord(
-        task.listed, task.item, task.stat if read else None, task.content_sha256, task.content_size, tuple(regions)
-    )
+    stat = task.stat if task.was_read else None
+    return ItemRecord(task.listed, task.item, stat, task.content_sha256, task.content_size, tuple(regions))

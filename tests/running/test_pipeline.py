@@ -21,7 +21,7 @@ from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import item_of
 from bioclip_plugin.items.strange_times import AHEAD, BEFORE
-from bioclip_plugin.running import pipeline
+from bioclip_plugin.running import reading
 from bioclip_plugin.testing import FakeModel
 
 LABELS = ("a red fish", "a green fish", "a blue fish")
@@ -294,9 +294,9 @@ def test_results_of_a_file_that_an_earlier_version_misread_are_made_again_and_no
     with session(manager, tmp_path / "r.db") as s:
         run = s.begin_run(["files"])
         with monkeypatch.context() as earlier:
-            earlier.setattr(pipeline, "is_read_by_us", lambda *_: False)
-            right = pipeline.decode_regions
-            earlier.setattr(pipeline, "decode_regions", lambda data, boxes, *rest, **named: (
+            earlier.setattr(reading, "is_read_by_us", lambda *_: False)
+            right = reading.decode_regions
+            earlier.setattr(reading, "decode_regions", lambda data, boxes, *rest, **named: (
                 blue if data == planar.read_bytes() else right(data, boxes, *rest, **named)
             ))  # fmt: skip
             items = [item_of(planar), item_of(plain)]

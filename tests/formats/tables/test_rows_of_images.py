@@ -16,7 +16,7 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.tables.grouping import SEVERAL
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
-from bioclip_plugin.running.tasks import bytes_of
+from bioclip_plugin.running.reading import bytes_of
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

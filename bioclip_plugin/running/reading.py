@@ -1,0 +1,169 @@
+"""Reading of one item on a decoding thread: bytes, hash, camera metadata and crops, or the reason of its failure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bioclip_core.errors import ImageError, UsageError
+from bioclip_core.findings import Findings
+from bioclip_core.images.decoding import decode_regions, prepare, right_pixels
+from bioclip_core.images.readers import content_key
+from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.media import MediaItem, Unlisted, path_of
+from bioclip_plugin.items.strange_times import StrangeTimes
+from bioclip_plugin.items.time_zones import clock_doubt, in_zone
+from bioclip_plugin.running.engine import Engine
+from bioclip_plugin.store.records import Run, Stat
+
+DecodedBox = tuple[float, float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An item as it was read. Nothing of a task changes before its reader is done, so a late result can be dropped."""
+
+    item: MediaItem
+    """The item with the camera's metadata."""
+    failure: Failure | None = None
+    content_sha256: str | None = None
+    content_size: int | None = None
+    crops: Sequence[NDArray[np.uint8]] = ()
+    """One per box."""
+
+
+class Reader:
+    """Reads items, on any thread, for one engine and run."""
+
+    def __init__(self, engine: Engine, run: Run | None, findings: Findings | None) -> None:
+        self._engine = engine
+        self._findings = findings
+        self._strange = StrangeTimes(findings if findings is not None else Findings())
+        self._time_zone: str | None = run.settings.get("time_zone") if run else None
+        self._checks_clocks = run is None or not run.settings.get("deployments")  # otherwise when shifts are known
+
+    def read(self, item: MediaItem, boxes: Sequence[DecodedBox]) -> Reading:
+        """Read bytes, hash, camera metadata and crops. A failure is the item's own."""
+        from bioclip_plugin.items.metadata import with_metadata
+
+        preprocessing, sha256 = self._engine.model.preprocessing, None
+        try:
+            image = right_pixels(item.image) if item.image is not None else self._opened(item)
+            if image is not None:
+                content = image.tobytes()
+                sha256 = hashlib.sha256(f"{image.mode}{image.size}".encode() + content).hexdigest()
+                sha256 = content_key(sha256, is_read_by_us(item))
+                if item.image is None and (block := _exif_block(image)):
+                    item = self._with_camera(with_metadata(item, block), item)
+                crops = prepare(image, boxes, preprocessing)
+            else:
+                content = bytes_of(item)
+                sha256 = content_key(hashlib.sha256(content).hexdigest(), is_read_by_us(item, content))
+                item = self._with_camera(with_metadata(item, content), item)
+                # An image without a region to name is read for its camera metadata, and not decoded.
+                crops = decode_regions(content, boxes, preprocessing, frame=item.frame) if boxes else []
+        except (ImageError, UsageError) as error:
+            return Reading(item, Failure(getattr(error, "stage", "decode"), str(error)), sha256)
+        return Reading(item, None, sha256, len(content), crops)
+
+    def zoned(self, item: MediaItem) -> MediaItem:
+        """Return the item with a time without an offset put into the zone of the run."""
+        if self._time_zone is None or item.captured_at is None:
+            return item
+        moment = in_zone(item.captured_at, self._time_zone)
+        if self._findings is not None and self._checks_clocks and (doubt := clock_doubt(moment)):
+            self._findings.add(doubt, f"{item.uri}: {moment.replace(tzinfo=None).isoformat()}")
+        return replace(item, captured_at=moment)
+
+    def _with_camera(self, item: MediaItem, listed: MediaItem) -> MediaItem:
+        """Return an item with its camera's time in the zone of the run, and count a time that cannot be right."""
+        if listed.captured_at is None and item.captured_at is not None:
+            self._strange.check(item.captured_at, "camera", lambda: item.uri)
+        return self.zoned(item) if listed.captured_at is None else item
+
+    def _opened(self, item: MediaItem) -> Image.Image | None:
+        """Return the image of an item that a plugin opens: a frame of a video, a RAW file."""
+        if item.data is not None or not self._engine.opens(path_of_item(item).suffix.lower()):
+            return None
+        try:
+            image: Image.Image | None = self._engine.plugins.hook.open_media(item=item)
+        except (ImageError, UsageError):
+            raise
+        except Exception as error:  # an error of a plugin is a failure of this file, not the end of the run
+            raise ImageError(f"a plugin could not open it: {type(error).__name__}: {error}", stage="decode") from error
+        return image
+
+
+def _exif_block(image: Image.Image) -> bytes:
+    """Return the camera's bare EXIF block, which is read like a file, if the image still has it."""
+    block = image.info.get("exif")
+    return block.removeprefix(b"Exif\x00\x00") if isinstance(block, bytes) else b""
+
+
+def stat_of(item: MediaItem | Unlisted) -> Stat | None:
+    """Return size and modification time of the item's file; None without one."""
+    if isinstance(item, Unlisted) or item.data is not None or item.image is not None:
+        return None
+    try:
+        stat = path_of_item(item).stat()
+    except (OSError, ValueError):
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def path_of_item(item: MediaItem) -> Path:
+    """Return the file that holds the item's bytes."""
+    return item.path if item.path is not None else path_of(item.uri)
+
+
+def is_read_by_us(item: MediaItem, content: bytes | None = None) -> bool:
+    """True if the item's pixels come from a reader of our own, since Pillow would misread them.
+
+    Args:
+        item: an item with a file or bytes.
+        content: its bytes, if they were read.
+    """
+    from bioclip_core.images import readers
+
+    if content is not None:
+        return readers.is_read_by_us(content, item.frame)
+    if item.image is not None or path_of_item(item).suffix.lower() not in readers.SUFFIXES:
+        return False
+    if item.data is not None:
+        return readers.is_read_by_us(item.data, item.frame)
+    return readers.is_file_read_by_us(path_of_item(item), item.frame)
+
+
+def was_misread(item: MediaItem, content_sha256: str | None) -> bool:
+    """True if the stored content of an item comes from a version that left the item's kind of file to Pillow."""
+    from bioclip_core.images.readers import is_marked
+
+    if content_sha256 is None or is_marked(content_sha256) or item.span is not None:
+        return False
+    return is_read_by_us(item)
+
+
+def bytes_of(item: MediaItem) -> bytes:
+    """Return the item's bytes: its ``data``, its file, or its part of a file.
+
+    Raises:
+        ImageError: if they cannot be read.
+    """
+    from bioclip_core.images.decoding import read_bytes
+
+    if item.data is not None:
+        return item.data
+    path = path_of_item(item)
+    if item.path is None and "#" in item.uri and not path.exists():  # from a store, which keeps uris
+        from bioclip_plugin.formats.webdataset.read import member
+
+        found = member(item.uri)
+        if found is not None and found.path is not None:
+            return read_bytes(found.path, found.span)
+    return read_bytes(path, item.span)

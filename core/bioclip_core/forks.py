@@ -1,0 +1,45 @@
+"""Objects made usable in a forked child, where locks may be held by threads that do not exist and connections are shared."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import cache
+from typing import Protocol
+from weakref import WeakSet
+
+log = logging.getLogger("bioclip_plugin.forks")
+
+
+class Inherited(Protocol):
+    """An object with locks, threads, files or connections."""
+
+    def after_fork(self) -> None:
+        """Make the copy in the child usable, or mark it as unusable: replace locks, forget threads and connections.
+
+        It runs before anything else in the child, and must not wait or close what the parent uses.
+        """
+
+
+_objects: WeakSet[Inherited] = WeakSet()
+
+
+def renew_after_fork(thing: Inherited) -> None:
+    """Call ``thing.after_fork()`` in every child that this process forks, as long as ``thing`` exists."""
+    _register()
+    _objects.add(thing)
+
+
+@cache
+def _register() -> None:
+    """Register once, since this cannot be undone; with weak references only, so that it keeps nothing."""
+    if hasattr(os, "register_at_fork"):  # Windows does not fork
+        os.register_at_fork(after_in_child=_renew)
+
+
+def _renew() -> None:
+    for thing in list(_objects):
+        try:
+            thing.after_fork()
+        except Exception:  # the others must be renewed all the same
+            log.exception("%s cannot be used in this forked process", type(thing).__name__)
