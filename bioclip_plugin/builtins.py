@@ -44,6 +44,21 @@ COMMANDS = (
 )
 """Name of each command, the place of its click command in ``bioclip_plugin.commands``, and its line in ``--help``."""
 
+NAMES = {
+    "command": tuple(name for name, _, _ in COMMANDS),
+    "model": ("bioclip-2", "bioclip", "bioclip-2.5", "demo"),
+    "format": (
+        "csv", "parquet", "xlsx", "jsonl", "megadetector", "speciesnet", "camtrap-dp", "darwin-core", "wildlife-insights", "folders",
+    ),
+    "rule": ("only", "prior", "sequences", "thresholds", "speciesnet-ensemble", "geofence", "blanks", "unknown"),
+    "source": (
+        "standard input", "Camtrap DP package", "Darwin Core archive", "Wildlife Insights images", "MegaDetector results (.json)",
+        "SpeciesNet predictions (.json)", "PyTorch-Wildlife detections (.json)", "shards", "folder", "Timelapse table",
+        "AddaxAI table", "MegaDetector table", "table of export", "table (.csv, .tsv, .xlsx, .parquet)", "file",
+    ),
+}  # fmt: skip
+"""Names of the built-ins by kind, which no plugin may take; written out, so that checking a plugin imports none of them."""
+
 
 class Builtins:
     """The plugin of everything that this package registers by name."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
-from importlib import import_module
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from bioclip_core.errors import BioclipError, DataError, UsageError
 from bioclip_plugin.commands.config import CONFIG_FILE, ConfigFile
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
 from bioclip_plugin.commands.last_resort import explained, leave_output, one_line, say, show_traceback_if_wanted
+from bioclip_plugin.contracts.commands import LazyGroup, PluginCommand
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.plugins import create_plugin_manager
 
@@ -25,28 +25,17 @@ class _ReaderLeft(Exception):
     """The reader of our output is gone (``| head``), which is not an error; click and rich would exit with 1."""
 
 
-class CommandGroup(click.Group):
-    """A group whose commands are imported when they are called, so that ``--help`` imports nothing heavy."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._lazy: dict[str, tuple[str, str]] = {}
-
-    def add_lazy(self, name: str, place: str, short_help: str) -> None:
-        """Add a command by the place of its object, ``package.module:attribute``, and its line in ``--help``."""
-        self._lazy[name] = (place, short_help)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands, in the order in which they were added."""
-        return list(dict.fromkeys([*self._lazy, *super().list_commands(ctx)]))
+class CommandGroup(LazyGroup):
+    """The group of all commands, those of plugins among them."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, imported if need be; None for an unknown name."""
+        """Return a command, imported if need be; None for an unknown name.
+
+        Raises:
+            BioclipError: if a plugin's command cannot be imported.
+        """
         known = super().get_command(ctx, cmd_name)
-        if known is None and cmd_name in self._lazy:
-            module, _, attribute = self._lazy[cmd_name][0].partition(":")
-            known = getattr(import_module(module), attribute)
-        return known
+        return known.imported() if isinstance(known, PluginCommand) else known
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -55,24 +44,52 @@ class CommandGroup(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:
             config = ConfigFile.read(ctx.params.get("config"))
-            ctx.default_map = {name: config.defaults_for(self, name, command, ctx)}
+            with self._blaming(name):
+                ctx.default_map = {name: config.defaults_for(self, name, command, ctx)}
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the called command."""
         try:
-            return super().invoke(ctx)
+            with self._blaming_called(ctx):
+                return super().invoke(ctx)
         except (BrokenPipeError, SystemExit) as error:
             if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
                 raise _ReaderLeft from None
             raise
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    @contextmanager
+    def _blaming_called(self, ctx: click.Context) -> Iterator[None]:
+        """Name the plugin of the called command in its error, once click has found the command."""
+        try:
+            yield
+        except BaseException as error:
+            with self._blaming(ctx.invoked_subcommand or ""):
+                raise error
+
+    @contextmanager
+    def _blaming(self, name: str) -> Iterator[None]:
+        """Name the plugin of a command in its error; what click raises, an exit and Ctrl-C are no errors of the command."""
+        try:
+            yield
+        except (
+            click.ClickException,
+            click.exceptions.Exit,
+            click.Abort,
+            SystemExit,
+            KeyboardInterrupt,
+            BrokenPipeError,
+        ):
+            raise
+        except BaseException as error:
+            command = self.commands.get(name)
+            if isinstance(command, PluginCommand):
+                raise command.blamed(error) from error
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing those that were not called."""
-        rows = []
-        for name in self.list_commands(ctx):
-            known = self.commands.get(name)
-            rows.append((name, known.get_short_help_str(90) if known else self._lazy[name][1]))
+        rows = [(name, command.get_short_help_str(90)) for name, command in self.commands.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -96,7 +113,7 @@ def command_line(manager: BioclipPluginManager) -> CommandGroup:
         """Name the organisms in images with BioCLIP, and keep every result."""
 
     assert isinstance(cli, CommandGroup)
-    manager.hook.register_commands(cli=cli)
+    manager.add_commands(cli)
     return cli
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pluggy
 import pytest
 
-from bioclip_core.errors import PluginError
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.testing import FakeModel
 
@@ -75,20 +74,24 @@ def test_a_plugin_that_cannot_be_used_is_left_out_logged_and_listed(
     install("colours", GOOD.format(name="installed-fake"))
     manager = create_plugin_manager()
     (failure,) = manager.failures
-    assert (failure.name, failure.distribution) == ("broken", "bioclip-broken")
+    assert (failure.name, failure.distribution) == ("broken", "bioclip-broken 2.1")
     assert reason in failure.reason
-    assert "plugin broken (bioclip-broken) was skipped" in caplog.text
+    assert "plugin broken (bioclip-broken 2.1) was skipped" in caplog.text
     assert not manager.has_plugin("broken")
     assert "installed-fake" in manager.models()  # the others still work
 
 
-def test_two_installed_plugins_of_one_name_are_an_error(install: Install) -> None:
-    install("colours", GOOD.format(name="one"))
+def test_of_two_installed_plugins_of_one_name_the_later_distribution_is_left_out(install: Install) -> None:
     install("colours", GOOD.format(name="two"), distribution="paint-box")
-    with pytest.raises(PluginError, match="two installed plugins are called 'colours'") as caught:
-        create_plugin_manager()
-    assert "bioclip-colours" in str(caught.value)
-    assert "paint-box" in str(caught.value)
+    install("colours", GOOD.format(name="one"))
+    manager = create_plugin_manager()
+    (failure,) = manager.failures
+    assert (failure.name, failure.distribution) == ("colours", "paint-box 2.1")
+    assert failure.reason == (
+        "a plugin of this name is registered already, by bioclip-colours 2.1; uninstall one of them"
+    )
+    assert "one" in manager.models()
+    assert "two" not in manager.models()
 
 
 def test_one_name_cannot_be_registered_twice_by_hand() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import BioclipError, UsageError
 
 CONFIG_FILE = "bioclip.toml"
 
@@ -99,10 +100,11 @@ def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Mapping
 
 
 def _members(command: click.Command, ctx: click.Context) -> Iterator[tuple[str, click.Command]]:
-    """Yield the commands of a group."""
+    """Yield the commands of a group, except those of plugins that cannot be imported."""
     for name in command.list_commands(ctx) if isinstance(command, click.Group) else ():
-        if member := command.get_command(ctx, name):  # type: ignore[attr-defined]
-            yield name, member
+        with suppress(BioclipError):
+            if member := command.get_command(ctx, name):  # type: ignore[attr-defined]
+                yield name, member
 
 
 def _options(command: click.Command) -> Iterator[tuple[str, click.Option]]:

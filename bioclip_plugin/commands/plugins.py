@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from bioclip_plugin.commands.context import plugins_of
-from bioclip_plugin.commands.reporting import console_for, print_lines, print_table
+from bioclip_plugin.commands.reporting import console_for, print_lines, print_table, printable
 
 
 @click.command()
@@ -17,12 +17,22 @@ def plugins(ctx: click.Context) -> None:
     bioclip-plugin plugins
     """
     manager, console = plugins_of(ctx), console_for()
+    names = (
+        f"Models: {', '.join(manager.models())}",
+        f"Sources: {'; '.join(source.name for source in manager.sources())}",
+        f"Export formats: {', '.join(manager.exporters())}",
+        f"Rules: {', '.join(manager.rules())}",
+    )
+    manager.media_suffixes()  # a plugin that fails only now is left out before the plugins are listed
     rows = [(row["name"], row["distribution"], row["hooks"]) for row in manager.described()]
     print_table(console, ("plugin", "distribution", "hooks"), rows)
     print_lines(
         console,
-        *(f"Skipped: {failed.name} ({failed.distribution}): {failed.reason}" for failed in manager.failures),
-        f"Models: {', '.join(manager.models())}",
-        f"Sources: {'; '.join(source.name for source in manager.sources())}",
-        f"Export formats: {', '.join(manager.exporters())}",
+        *(
+            printable(
+                f"Skipped: {failed.name}{f' ({failed.distribution})' if failed.distribution else ''}: {failed.reason}"
+            )
+            for failed in manager.failures
+        ),
+        *names,
     )

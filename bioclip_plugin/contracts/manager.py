@@ -1,36 +1,36 @@
-"""The plugin manager: the names that plugins register, and the installed plugins that were skipped."""
+"""The plugin manager: the names that plugins register, and the plugins that are left out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from bioclip_core.errors import PluginError
+from bioclip_core.errors import BioclipError, PluginError
+from bioclip_plugin.contracts.contained_hooks import KINDS, contain
+from bioclip_plugin.contracts.containing import Owner, RefusedPlugin, reason_of
+from bioclip_plugin.items.media import MediaItem, Unlisted
 
 if TYPE_CHECKING:
     from bioclip_core.models import ModelEntry
     from bioclip_plugin.contracts.exporter import Exporter
     from bioclip_plugin.contracts.rule import Rule
     from bioclip_plugin.contracts.source import ListingOptions, Source
-    from bioclip_plugin.items.media import MediaItem, Unlisted
 
 
 PROJECT = "bioclip"
 """Name of the project in pluggy: the mark of its hooks."""
 
-
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
-    """An installed plugin that could not be loaded, with the reason."""
+    """A plugin that is left out, with the reason."""
 
     name: str
     distribution: str
@@ -38,13 +38,132 @@ class LoadFailure:
 
 
 class BioclipPluginManager(pluggy.PluginManager):
-    """A pluggy manager for the project ``bioclip`` that remembers the installed plugins that were skipped."""
+    """A pluggy manager for the project ``bioclip`` that contains its plugins and remembers those that are left out."""
 
     def __init__(self) -> None:
         super().__init__(PROJECT)
         self.failures: list[LoadFailure] = []
         self.distributions: dict[str, str] = {}
+        self._built_in: dict[str, Mapping[str, Iterable[str]]] = {}
+        self._claimed: dict[tuple[str, str], list[str]] = {}
         self._closers: list[Callable[[], None]] = []
+
+    # Registration
+
+    def register_built_in(
+        self, plugin: object, name: str, distribution: str, names: Mapping[str, Iterable[str]] | None = None
+    ) -> None:
+        """Register a plugin of this package, which is called as it is.
+
+        Args:
+            names: the names that it registers, by kind; no other plugin gets them.
+        """
+        self._built_in[name] = names or {}
+        self.distributions[name] = distribution
+        self.register(plugin, name)
+
+    def register(self, plugin: object, name: str | None = None) -> str | None:
+        """Register a plugin, call its registering hooks once, and return its name.
+
+        Raises:
+            PluginError: if its hooks do not fit, if it fails or gives anything that cannot be used, and if one of its names
+                is taken. Nothing of it is registered then.
+        """
+        if name in self._built_in:
+            return super().register(plugin, name)
+        shown = name or ""
+        try:
+            shown = name or self.get_canonical_name(plugin)
+            if not isinstance(shown, str) or not shown.strip() or not shown.isprintable():
+                raise PluginError("its name must be a text")
+            _ = plugin == object()  # pluggy compares plugins; one that cannot be compared would disturb the others
+            registered = super().register(plugin, shown)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise RefusedPlugin(shown, _why(error, shown)) from error
+        if registered is None:
+            return None
+        try:
+            self._contain(plugin, registered)
+            self._try_out(plugin)
+        except BioclipError as error:
+            self.unregister(name=registered)
+            raise RefusedPlugin(registered, reason_of(error)) from error
+        return registered
+
+    def get_canonical_name(self, plugin: object) -> str:
+        """Return the name of a module or class, else that of the object's class, with a number if it is taken."""
+        name = str(getattr(plugin, "__name__", None) or type(plugin).__name__)
+        if (
+            isinstance(getattr(plugin, "__name__", None), str)
+            or not self.has_plugin(name)
+            or self.is_registered(plugin)
+        ):
+            return name
+        return next(f"{name}-{n}" for n in range(2, 1_000_000) if not self.has_plugin(f"{name}-{n}"))
+
+    def unregister(self, plugin: object | None = None, name: str | None = None) -> Any:
+        """Unregister a plugin and its names."""
+        gone = self.get_name(plugin) if name is None else name
+        for key in [key for key in self._claimed if key[0] == gone]:
+            del self._claimed[key]
+        return super().unregister(plugin, name)
+
+    def owner(self, name: str) -> Owner:
+        """Return a plugin as its errors name it."""
+        return Owner(name, self.distributions.get(name, ""))
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Leave a plugin out as a whole, with the reason, which is logged and kept in ``failures``."""
+        if self.has_plugin(name):
+            self.unregister(name=name)
+        distribution = self.distributions.pop(name, "")
+        self.failures.append(LoadFailure(name, distribution, reason))
+        log.warning("plugin %s (%s) was skipped: %s", name, distribution or "registered by the host", reason)
+
+    def claim(self, owner: Owner, kind: str, names: list[str]) -> None:
+        """Record the names that a plugin registers.
+
+        Raises:
+            PluginError: if one of them is that of a built-in or of another plugin, or is registered twice.
+        """
+        taken: dict[str, str] = {}
+        for built_in in self._built_in.values():
+            taken.update(dict.fromkeys(built_in.get(kind, ()), "a built-in"))
+        for (other, of_kind), others in self._claimed.items():
+            if of_kind == kind and other != owner.name:
+                taken.update(dict.fromkeys(others, str(self.owner(other))))
+        for number, name in enumerate(names):
+            by = taken.get(name) or (f"{owner} itself" if name in names[:number] else "")
+            if by:
+                error = PluginError(f"{owner}: the {kind} {name!r} is registered already, by {by}; names must differ")
+                error.plugin_name = owner.name
+                raise error
+        self._claimed[owner.name, kind] = names
+
+    def _contain(self, plugin: object, name: str) -> None:
+        for caller in self.get_hookcallers(plugin) or []:
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is plugin and caller.spec is not None:
+                    contain(implementation, caller.name, tuple(caller.spec.argnames), self.owner(name), self)
+
+    def _try_out(self, plugin: object) -> None:
+        """Call the plugin's registering hooks, so that it is refused now and as a whole."""
+        from bioclip_plugin.contracts.commands import LazyGroup
+
+        for caller in self.get_hookcallers(plugin) or []:
+            if caller.name not in KINDS and caller.name != "media_suffixes":
+                continue
+            given = {"register": lambda _entry: None, "cli": LazyGroup(), "": None}
+            arguments = {argument: given[argument] for argument in caller.spec.argnames} if caller.spec else {}
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is plugin and (implementation.wrapper or implementation.hookwrapper):
+                    caller(**arguments)
+                elif implementation.plugin is plugin:
+                    implementation.function(*(arguments[argument] for argument in implementation.argnames))
+
+    # What plugins register
 
     def on_close(self, close: Callable[[], None]) -> None:
         """Call ``close`` in :meth:`close`: for a plugin that keeps models, files or databases open."""
@@ -61,27 +180,40 @@ class BioclipPluginManager(pluggy.PluginManager):
 
     def models(self) -> dict[str, ModelEntry]:
         """Return the registered models by name."""
-        return _collected(self.hook.register_models, "model")
+        return self._collected("register_models")
 
     def sources(self) -> list[Source]:
         """Return the registered sources in the order in which they are asked."""
-        return list(_collected(self.hook.register_sources, "source").values())
+        return list(self._collected("register_sources").values())
 
     def exporters(self) -> dict[str, Exporter]:
         """Return the registered export formats by name."""
-        return _collected(self.hook.register_exporters, "exporter")
+        return self._collected("register_exporters")
 
     def rules(self) -> dict[str, type[Rule]]:
         """Return the registered rules by name, in the order of their registration."""
-        return _collected(self.hook.register_rules, "rule")
+        return self._collected("register_rules")
+
+    def add_commands(self, cli: Any) -> None:
+        """Add the commands of all plugins to a group."""
+        self._without_failing(lambda: self.hook.register_commands(cli=cli))
 
     def media_suffixes(self) -> frozenset[str]:
         """Return the suffixes, in lower case, of files that plugins open or expand."""
-        return frozenset(suffix.lower() for suffixes in self.hook.media_suffixes() for suffix in suffixes)
+        found: list[Iterable[str]] = self._without_failing(self.hook.media_suffixes)
+        return frozenset(suffix.lower() for suffixes in found for suffix in suffixes)
 
     def expand(self, item: MediaItem, options: ListingOptions) -> Iterable[MediaItem | Unlisted] | None:
-        """Return the parts of an item, by the first plugin that lists them; None for a single image."""
-        parts: Iterable[MediaItem | Unlisted] | None = self.hook.expand_media(item=item, options=options)
+        """Return the parts of an item, by the first plugin that lists them; None for a single image.
+
+        If a plugin fails, the item is ``Unlisted`` with the reason.
+        """
+        try:
+            parts: Iterable[MediaItem | Unlisted] | None = self.hook.expand_media(item=item, options=options)
+        except BioclipError as error:
+            if not error.plugin_name:
+                raise
+            return [Unlisted(item.uri, reason_of(error), item.frame)]
         return parts
 
     def described(self) -> list[dict[str, str]]:
@@ -92,17 +224,33 @@ class BioclipPluginManager(pluggy.PluginManager):
             rows.append({"name": name, "distribution": self.distributions.get(name, ""), "hooks": ", ".join(hooks)})
         return rows
 
+    def _collected(self, hook: str) -> dict[str, Any]:
+        """Return what all plugins register, under distinct names."""
 
-def _collected(hook: Callable[..., Any], kind: str) -> dict[str, Any]:
-    """Return what all plugins register, under distinct names."""
-    found: dict[str, Any] = {}
+        def collect() -> dict[str, Any]:
+            found: dict[str, Any] = {}
+            getattr(self.hook, hook)(register=lambda entry: found.update({entry.name: entry}))
+            return found
 
-    def register(entry: _Named) -> None:
-        if entry.name in found:
-            raise PluginError(
-                f"{kind} {entry.name!r} is registered twice; names must differ, see: bioclip-plugin plugins"
-            )
-        found[entry.name] = entry
+        collected: dict[str, Any] = self._without_failing(collect)
+        return collected
 
-    hook(register=register)
-    return found
+    def _without_failing(self, ask: Callable[[], Any]) -> Any:
+        """Return the answer of a registering hook, if need be without a plugin that did not fail when it was registered."""
+        while True:
+            try:
+                return ask()
+            except BioclipError as error:
+                if not self.has_plugin(error.plugin_name) or error.plugin_name in self._built_in:
+                    raise
+                self.leave_out(error.plugin_name, reason_of(error))
+
+
+def _why(error: BaseException, name: str) -> str:
+    """Return the reason why pluggy does not register a plugin, in one line."""
+    if isinstance(error, ValueError) and "already registered" in str(error):
+        different = " under a different name" if "different name" in str(error) else ""
+        return f"plugin {name} is registered already{different}; give it another name, or unregister the first one"
+    if isinstance(error, pluggy.PluginValidationError):
+        return f"plugin {name}: {' '.join(str(error).split())}"
+    return f"plugin {name}: {reason_of(error)}"

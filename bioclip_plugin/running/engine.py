@@ -243,13 +243,16 @@ class Engine:
         )
 
     def _product_of_plugins(self, place: Place) -> NDArray[np.float32] | None:
-        labels = self.label_set
         product: NDArray[np.float32] | None = None
-        for answer in self.plugins.hook.candidate_taxa(place=place, labels=labels):
-            weights = np.asarray(answer, dtype=np.float32)
-            if weights.shape != (len(labels),) or not np.isfinite(weights).all() or (weights < 0).any():
-                raise PluginError(
-                    f"candidate_taxa for {place}: a plugin gave {weights.shape} weights; needed are {len(labels)} finite numbers from 0"
-                )
-            product = weights if product is None else product * weights
+        for weights_N in self.plugins.hook.candidate_taxa(place=place, labels=self.shown_labels):
+            product = weights_N if product is None else product * weights_N
+        if product is not None and not np.isfinite(product).all():
+            raise PluginError(
+                f"candidate_taxa for {place}: the weights of {', '.join(self._prior_plugins())} are too large to multiply"
+            )
         return product
+
+    @_Opened
+    def shown_labels(self) -> LabelSet:
+        """The opened labels as plugins see them: they cannot change them."""
+        return self.label_set.read_only()

@@ -21,6 +21,9 @@ from __future__ import annotations
 class BioclipError(Exception):
     """Base of every error that a caller should see. Its text is one readable line."""
 
+    plugin_name: str = ""
+    """Name of the plugin that it comes from; empty for an error of our own."""
+
 
 class UsageError(BioclipError, ValueError):
     """An option or argument that cannot be used as given."""

@@ -5,27 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
-import pytest
 from command_samples import Bioclip
 
-from bioclip_plugin.contracts.manager import BioclipPluginManager
-from bioclip_plugin.hookspecs import hookimpl
 from bioclip_plugin.store import Review, Store
 
 COLUMNS = ("uri", "verdict", "scientificName", "reviewer", "reviewedAt", "comment", "count")
-
-
-class Commands:
-    @hookimpl
-    def register_commands(self, cli: Any) -> None:
-        cli.add_lazy("review", "bioclip_plugin.commands.reviewing.review:review", "Import and list reviews.")
-
-
-@pytest.fixture(autouse=True)
-def review_command(manager: BioclipPluginManager) -> None:
-    manager.register(Commands())
 
 
 def table(name: str, *rows: tuple[object, ...], columns: tuple[str, ...] = COLUMNS) -> str:

@@ -5,26 +5,9 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from command_samples import Bioclip
-
-from bioclip_plugin.contracts.manager import BioclipPluginManager
-from bioclip_plugin.hookspecs import hookimpl
-
-
-class Commands:
-    @hookimpl
-    def register_commands(self, cli: Any) -> None:
-        cli.add_lazy(
-            "second-opinion", "bioclip_plugin.commands.reviewing.second_opinion:second_opinion", "Compare names."
-        )
-
-
-@pytest.fixture(autouse=True)
-def second_opinion_command(manager: BioclipPluginManager) -> None:
-    manager.register(Commands())
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -81,6 +82,16 @@ class LabelSet:
 
     def __len__(self) -> int:
         return int(self.embeddings_ND.shape[0])
+
+    def read_only(self) -> LabelSet:
+        """Return a view of this label set whose arrays cannot be written and whose manifest is a copy."""
+        view = copy.copy(self)
+        for name in ("embeddings_ND", "usable_N", "kept_N"):
+            array = getattr(self, name).view()
+            array.flags.writeable = False
+            setattr(view, name, array)
+        view.manifest = copy.deepcopy(self.manifest)
+        return view
 
     def level(self, rank: str) -> str:
         """Return the level for a requested rank. Custom labels answer ``species`` with their labels.
