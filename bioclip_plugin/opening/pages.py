@@ -11,8 +11,8 @@ from typing import BinaryIO
 from PIL import Image
 
 from bioclip_core.errors import ImageError
+from bioclip_core.images.budget import BYTES_PER_PIXEL, MAX_DECODED_PIXELS
 from bioclip_core.images.crops import Deferred, turned_upright
-from bioclip_core.images.decoding import BYTES_PER_PIXEL, MAX_DECODED_PIXELS
 from bioclip_core.images.reasons import reasons
 from bioclip_core.images.tiff import metadata_of, opened_page
 from bioclip_core.images.tiff_header import LENGTH, MAGIC, WIDTH, DamagedChain, directories, layout_at

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from bioclip_core.errors import ImageError
-from bioclip_core.images.decoding import MAX_DECODED_PIXELS
+from bioclip_core.images.budget import MAX_DECODED_PIXELS, check_sides
 
 
 def check_size(width: int, height: int, announcer: str = "its header") -> None:
     """Refuse an image that would need too much memory.
 
     Raises:
-        ImageError: if it has more pixels than the budget.
+        ImageError: if it has more pixels than the budget, or a side that no photograph has.
     """
+    check_sides(width, height, announcer)
     if width * height > MAX_DECODED_PIXELS:
         raise ImageError(
             f"{announcer} announces {width:,} × {height:,} pixels, over the budget of "

@@ -19,24 +19,24 @@ from PIL import Image
 from bioclip_core.errors import ImageError
 from bioclip_core.files.moved import windows_hint
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.images.budget import (
+    BYTES_PER_PIXEL,
+    MAX_DECODED_PIXELS,
+    MAX_FILE_BYTES,
+    MAX_LISTED_PIXELS,
+    check_sides,
+    over_budget,
+)
 from bioclip_core.images.colours import resizable, rgb
 from bioclip_core.images.crops import Box, Deferred, Picture, checked, padded, resized, turned_upright, upright
 from bioclip_core.images.jpeg2000 import is_jpeg2000, opened_jpeg2000
-from bioclip_core.images.pillow_files import TiffFile, opened
+from bioclip_core.images.netpbm import is_netpbm, opened_netpbm
+from bioclip_core.images.pillow_files import JpegFile, TiffFile, opened
 from bioclip_core.images.readers import reopened
 from bioclip_core.images.reasons import reasons
 from bioclip_core.images.tiff import is_tiff, opened_tiff
 from bioclip_core.preprocessing import Preprocessing
 
-MAX_FILE_BYTES = 2 * 1024**3
-"""Limit of a file that is read into memory; 250 megapixels of uncompressed 16-bit RGB are 1.5 GB."""
-MAX_DECODED_PIXELS = 256_000_000
-"""Limit of the decoded pixels of one image: 1 GB as RGB. A TIFF of 250 megapixels passes, a PNG of 300 does not."""
-MAX_LISTED_PIXELS = 1_000_000_000
-"""Limit of the pixels of an image that is decoded at a fraction (JPEG, JPEG 2000), which costs seconds, not memory."""
-
-BYTES_PER_PIXEL = 8
-"""Limit of the uncompressed samples of a file that our own readers decode, per pixel of the limit: RGB of 16 bits has 6."""
 _HEADER_BYTES = 1 << 18  # in which the header of nearly any photo ends
 _JPEG_SCALES = (8, 4, 2, 1)
 """Fractions that the decoder offers."""
@@ -203,6 +203,8 @@ def _opened(data: bytes, frame: int) -> Image.Image | Deferred:
         return opened_tiff(io.BytesIO(data), frame)
     if is_jpeg2000(data) and (deferred := opened_jpeg2000(data)) is not None:
         return deferred
+    if frame == 0 and is_netpbm(data[:16]):
+        return opened_netpbm(data)
     return opened(data, frame)
 
 
@@ -227,9 +229,9 @@ def _loaded(image: Image.Image, boxes: Sequence[Box], preprocessing: Preprocessi
     width, height = upright(*size, orientation)
     smallest = min((min(w * width, h * height) for _, _, w, h in boxes), default=min(size))
     scale = _reduce(image, max(1, int(smallest / (_OVERSAMPLING * preprocessing.size))))
-    # A progressive JPEG keeps every coefficient until its last scan, whatever the fraction.
-    decoded = size[0] * size[1] // (1 if image.info.get("progressive") else scale**2)
-    _check_budget(size, decoded, max_pixels)
+    # A JPEG of several scans keeps every coefficient until its last one, whatever the fraction.
+    has_several_scans = isinstance(image, JpegFile) and image.structure.coefficient_bytes > 0
+    _check_budget(size, size[0] * size[1] // (1 if has_several_scans else scale**2), max_pixels)
     image.load()
     picture = Picture(image, size[0] / scale, size[1] / scale, orientation)
     if image.format == "JPEG" or scale == 1:
@@ -276,11 +278,12 @@ def _wavelet_levels(image: Image.Image) -> int:
 
 
 def _check_budget(size: tuple[int, int], decoded: int, max_pixels: int) -> None:
+    check_sides(*size)
     for pixels, allowed in ((decoded, max_pixels), (size[0] * size[1], MAX_LISTED_PIXELS)):
         if pixels > allowed:
-            raise ImageError(
-                f"its header announces {size[0]:,} × {size[1]:,} pixels, which is over the budget of "
-                f"{allowed / 1e6:,.0f} megapixels for this kind of file"
+            raise over_budget(
+                f"its header announces {size[0]:,} × {size[1]:,} pixels",
+                f"{allowed / 1e6:,.0f} megapixels for this kind of file",
             )
 
 
