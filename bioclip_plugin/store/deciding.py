@@ -16,7 +16,7 @@ from bioclip_plugin.store.commits import decision_row
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, rows_with, upsert
 from bioclip_plugin.store.database.connection import Database
-from bioclip_plugin.store.database.values import to_json
+from bioclip_plugin.store.database.values import to_json, vector_of
 from bioclip_plugin.store.media_rows import MEDIA, item_of_values
 from bioclip_plugin.store.reading import regions_of_run
 from bioclip_plugin.store.records import DONE, Run, StoredDecision, StoredRegion
@@ -133,7 +133,7 @@ class Deciding:
         contents = {region.content for region in regions if region.content is not None}
         rows = self._database.read(lambda connection: list(rows_with(connection, query, table.content, contents)))
         return {
-            number: np.frombuffer(row.vector, dtype="<f2")
+            number: vector_of(row.vector)
             for row in rows
             for number in wanted.get((row.content, row.x, row.y, row.w, row.h), ())
         }

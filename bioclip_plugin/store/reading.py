@@ -22,7 +22,7 @@ from bioclip_plugin.items.verdicts import Verdict
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, rows_with
 from bioclip_plugin.store.database.schema import RANK_CODES
-from bioclip_plugin.store.database.values import clean_text, from_json, moment_of
+from bioclip_plugin.store.database.values import clean_text, from_json, moment_of, vector_of
 from bioclip_plugin.store.media_rows import MEDIA, item_of_row, item_of_values
 from bioclip_plugin.store.records import (
     DONE,
@@ -64,7 +64,7 @@ def features(
     for row in rows_with(connection, query, contents.c.sha256, (sha256 for sha256, *_ in wanted)):
         key = (row.sha256, row.frame, (row.x, row.y, row.w, row.h))
         if key in wanted:
-            found[key] = np.frombuffer(row.vector, dtype="<f2").astype(np.float16)
+            found[key] = vector_of(row.vector)
     return found
 
 

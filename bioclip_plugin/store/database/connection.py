@@ -22,6 +22,7 @@ from bioclip_plugin.store.database.address import shown
 from bioclip_plugin.store.database.faults import is_about_writing, passes, store_error
 from bioclip_plugin.store.database.holds import holds_of
 from bioclip_plugin.store.database.read_only import Reading, reading_of, why_read_only, why_server_read_only
+from bioclip_plugin.store.database.values import DAMAGED
 
 logger = logging.getLogger(__name__)
 
@@ -231,6 +232,12 @@ class Database:
                     raise store_error(error, self.url, tries=attempt + 1) from error
                 logger.warning("%s; trying again in %.1f s", store_error(error, self.url), waits[attempt])
                 time.sleep(waits[attempt])
+            except UnicodeDecodeError as error:  # in a message of SQLite about its damaged tables
+                raise StoreError(f"the store {shown(self.url)} is damaged: {DAMAGED}") from error
+            except LookupError as error:  # a number in a row that leads nowhere
+                raise StoreError(
+                    f"the rows of the store {shown(self.url)} do not fit together ({error!r}; `runs verify` shows more): {DAMAGED}"
+                ) from error
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _attempt(self, engine: Engine, work: Callable[[Connection], Result]) -> Result:

@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bioclip_core.errors import StoreError
 from bioclip_plugin.store.database.address import secrets_of, shown
+from bioclip_plugin.store.database.values import DAMAGED
 
 KEPT = "what was committed stays, and the same command goes on from there"
 
@@ -43,11 +44,7 @@ _SQLITE_MEANINGS = (
     ),
     (("unable to open",), "cannot be opened: check the rights on the file and its folder"),
     (("locked", "busy"), f"is in use by another program that does not release it: end that program; {KEPT}"),
-    (
-        ("malformed",),
-        "is damaged: restore it from a backup; without one, `sqlite3 FILE 'PRAGMA integrity_check'` shows the extent, and "
-        "`sqlite3 FILE .recover | sqlite3 NEW` saves what is left",
-    ),
+    (("malformed", "could not decode to utf-8"), f"is damaged: {DAMAGED}"),
     (
         ("locking protocol",),
         "is on a file system without the shared locks that SQLite needs: put it on a local disk, or use PostgreSQL",

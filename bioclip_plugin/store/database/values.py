@@ -7,8 +7,20 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bioclip_core.errors import StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DAMAGED = (
+    "restore it from a backup; without one, `sqlite3 FILE 'PRAGMA integrity_check'` shows the extent, and `sqlite3 FILE .recover "
+    "| sqlite3 NEW` saves what is left"
+)
+"""Advice for a damaged store."""
+_SHOWN = 60
 LONGEST_URI_BYTES = 2_400  # PostgreSQL's index takes rows of up to about 2,700 bytes
 
 
@@ -26,7 +38,10 @@ class StoredJson(Mapping[str, Any]):
 
     def _values(self) -> dict[str, Any]:
         if self._parsed is None:
-            self._parsed = json.loads(self._text)
+            parsed = _parsed(self._text)
+            if not isinstance(parsed, dict):
+                raise damaged(self._text)
+            self._parsed = parsed
         return self._parsed
 
     def __getitem__(self, key: str) -> Any:
@@ -83,13 +98,45 @@ def _json_value(value: Any) -> Any:
 
 
 def from_json(text: str | None) -> Any:
-    """Return the value that ``to_json`` wrote; an empty mapping for null."""
-    return {} if text is None else json.loads(text)
+    """Return the value that ``to_json`` wrote; an empty mapping for null.
+
+    Raises:
+        StoreError: for text that it did not write.
+    """
+    return {} if text is None else _parsed(text)
+
+
+def damaged(value: object) -> StoreError:
+    """Return the error for a stored value that this program did not write in this form."""
+    return StoreError(f"the store holds a value that cannot be read ({str(value)[:_SHOWN]!r}): {DAMAGED}")
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise damaged(text) from None
 
 
 def digest(*parts: Any) -> str:
     """Return the sha256 of the parts' canonical JSON, in hexadecimal."""
     return hashlib.sha256(to_json(list(parts)).encode("utf-8")).hexdigest()
+
+
+def vector_of(stored: bytes) -> NDArray[np.float16]:
+    """Return a stored feature vector (D numbers).
+
+    Raises:
+        StoreError: for bytes that are not one, or numbers that are not finite.
+    """
+    import numpy as np
+
+    if len(stored) % 2:
+        raise damaged(stored[:8].hex())
+    vector = np.frombuffer(stored, dtype="<f2").astype(np.float16)
+    if not np.isfinite(vector).all():
+        raise damaged(stored[:8].hex())
+    return vector
 
 
 def now() -> str:
@@ -103,8 +150,15 @@ def moment_text(moment: datetime) -> str:
 
 
 def moment_of(text: str) -> datetime:
-    """Return the stored moment, aware, in UTC."""
-    return datetime.fromisoformat(text)
+    """Return the stored moment, aware, in UTC.
+
+    Raises:
+        StoreError: for text that is not a moment.
+    """
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise damaged(text) from None
 
 
 def wall_time(captured_at: datetime | None) -> tuple[str | None, int | None]:
@@ -120,5 +174,8 @@ def captured_at_of(text: str | None, offset_minutes: int | None) -> datetime | N
     """Return the stored capture time, aware where its offset is stored."""
     if text is None:
         return None
-    wall = datetime.fromisoformat(text)
-    return wall if offset_minutes is None else wall.replace(tzinfo=timezone(timedelta(minutes=offset_minutes)))
+    wall = moment_of(text)
+    try:
+        return wall if offset_minutes is None else wall.replace(tzinfo=timezone(timedelta(minutes=offset_minutes)))
+    except (ValueError, OverflowError):
+        raise damaged(offset_minutes) from None
