@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import click
 
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.files.documents import read_toml
 
 CONFIG_FILE = "bioclip.toml"
 
@@ -36,10 +36,7 @@ class ConfigFile:
         place = path or Path(os.environ.get("BIOCLIP_CONFIG", CONFIG_FILE))
         if path is None and not place.is_file():
             return cls(place, {})
-        try:
-            return cls(place, tomllib.loads(place.read_text("utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"{place} cannot be read: {error}") from None
+        return cls(place, read_toml(place, name="", error=UsageError))
 
     def defaults_for(self, root: click.Group, name: str, command: click.Command, ctx: click.Context) -> dict[str, Any]:
         """Return click's default map for one command of ``root``; the command's own table wins over the values for all.

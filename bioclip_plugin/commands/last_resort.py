@@ -35,9 +35,8 @@ _SETTINGS = (".py", ".toml", ".db")
 def one_line(text: object) -> str:
     """Return a text as one readable line: control characters escaped, and of a very long one the beginning and the end."""
     words = " ".join(str(text).split())
-    if len(words) > _LONGEST_LINE:
-        words = f"{words[: _LONGEST_LINE - 200]} … {words[-200:]}"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
+    return shown if len(shown) <= _LONGEST_LINE else f"{shown[: _LONGEST_LINE - 200]} … {shown[-200:]}"
 
 
 def say(*lines: str) -> None:

@@ -46,6 +46,8 @@ def validate(
     """
     if not path.exists():
         raise DataError(f"{path} does not exist{near_hint(path)}; give a file or a folder to check")
+    if not path.is_file() and not path.is_dir():
+        raise DataError(f"{path} is neither a file nor a folder (a device or a pipe): give a file or a folder to check")
     exporters = plugins_of(ctx).exporters()
     try:
         recognised = [name for name, exporter in exporters.items() if format_name or exporter.recognises(path)]

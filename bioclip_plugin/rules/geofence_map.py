@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.documents import read_document
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.formats.shared.species_labels import taxonomy_of
 
@@ -98,16 +99,7 @@ def read_geofence(path: Path) -> GeofenceMap:
     Raises:
         SourceError: if it cannot be read, is not JSON, or has a rule that cannot be understood (with taxon and value).
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SourceError(f"the geofence {path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise SourceError(f"the geofence {path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise SourceError(
-            f"the geofence {path} must be an object with one member per taxon, 'class;order;family;genus;species'"
-        )
+    content = read_document(path, dict[str, Any], name="the geofence", error=SourceError)
     return geofence_of(content, str(path))
 
 

@@ -155,7 +155,7 @@ def page_of_failures(connection: Connection, run: Run, after: int) -> tuple[list
 
 
 # Parts of a reason that differ from one failure to the next: quoted values, paths and addresses, numbers.
-_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\d[\d.,:]*")
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|(?<!\S)[^\s/\\]*+[/\\]\S*|\d[\d.,:]*")
 
 
 def failure_counts(connection: Connection, run: Run) -> dict[tuple[str, str], int]:

@@ -67,7 +67,7 @@ class Option:
             raise UsageError(f"{self.name} {value!r}: allowed are {', '.join(self.choices)}")
         low, high, above = (self.metadata.get(key) for key in ("low", "high", "above"))
         if self.kind in (int, float) and not (
-            math.isfinite(value)
+            (isinstance(value, int) or math.isfinite(value))  # a long whole number does not fit into a float
             and (low is None or value >= low)
             and (high is None or value <= high)
             and (above is None or value > above)

@@ -68,7 +68,7 @@ def test_a_place_that_is_not_a_code_is_refused_and_does_not_block_everything(cou
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], "must be an object with one member per taxon"),
+        ([], "is not as it must be: expected 'object', got 'array'"),
         ({"vulpes fictus": {}}, "taxon 'vulpes fictus': 'class;order;family;genus;species' in lower case is needed"),
         ({FOXES.upper(): {}}, "in lower case is needed"),
         ({FOXES: []}, r"an object with 'allow' and 'block' is needed, not \[\]"),
@@ -140,3 +140,18 @@ def test_only_the_best_classes_count_and_thresholds_can_be_moved() -> None:
 def test_a_taxon_does_not_have_the_label_of_a_verdict() -> None:
     with pytest.raises(UsageError, match="verdict 'taxon': only these have a label of their own: blank, person"):
         label_of_kind("taxon")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"a": ' + "[" * 100_000, "more than 64 deep"),
+        (f'{{"{FOXES}": {{}}, "{FOXES}": {{}}}}', "the key 'mammalia;carnivora;canidae;vulpes;fictus' twice"),
+        ("\ufeff{", "is not JSON: line 1, column"),
+        ("", "is empty"),
+    ],
+)
+def test_a_file_that_is_not_such_a_document_is_one_line(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "map.json").write_text(content, "utf-8")
+    with pytest.raises(SourceError, match=message):
+        read_geofence(tmp_path / "map.json")

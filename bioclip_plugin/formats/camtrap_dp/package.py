@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import zipfile
 import zlib
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.archives import Archive, archive_kind, damaged, open_archive
+from bioclip_core.files.documents import MAX_DOCUMENT_BYTES, parse_document
 from bioclip_core.findings import Findings
 from bioclip_core.tables.quotes import Records
 from bioclip_core.tables.text import STRAY
@@ -25,7 +25,6 @@ DESCRIPTOR = "datapackage.json"
 _NEEDED = {"media": ("mediaID", "filePath"), "deployments": ("deploymentID",), "observations": ("observationID",)}
 """Columns without which a table cannot be read."""
 _LOOK_AT = 65_536  # bytes in which a descriptor shows its kind
-_LARGEST_DESCRIPTOR = 64 << 20
 _VERSION = re.compile(r"camtrap-dp/([^/\s]+)/")
 
 
@@ -167,7 +166,11 @@ class CamtrapPackage:
                 yield member
             return
         path = self.folder / name
-        if not path.resolve().is_relative_to(self.folder.resolve()):
+        try:
+            leaves = not path.resolve().is_relative_to(self.folder.resolve())
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
+            raise SourceError(f"{self.address}: {name} cannot be read: {error}") from error
+        if leaves:
             raise SourceError(f"{self.address}: {name} is a symbolic link that leaves the package")
         try:
             file = path.open("rb")
@@ -296,18 +299,8 @@ def opened_package(address: str, *, any_version: bool = False) -> Iterator[Camtr
 
 
 def _parsed(file: BinaryIO, shown: str) -> dict[str, Any]:
-    data = file.read(_LARGEST_DESCRIPTOR + 1)
-    if len(data) > _LARGEST_DESCRIPTOR:
-        raise SourceError(f"{shown} is larger than {_LARGEST_DESCRIPTOR >> 20} MB; is it the descriptor of a package?")
-    try:
-        descriptor = json.loads(data.decode("utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise SourceError(f"{shown} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise SourceError(f"{shown} is not JSON in UTF-8: {error}") from error
-    if not isinstance(descriptor, dict):
-        raise SourceError(f"{shown} is a JSON {type(descriptor).__name__}; a descriptor must be a JSON object")
-    return descriptor
+    data = file.read(MAX_DOCUMENT_BYTES + 1)
+    return parse_document(data, dict[str, Any], name=shown, error=SourceError)
 
 
 def version_in(address: Any) -> str | None:

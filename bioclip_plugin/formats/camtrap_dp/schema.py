@@ -5,15 +5,17 @@ Reader, writer and checker all work from these tables; a test compares them with
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 from unicodedata import category
+
+from bioclip_core.errors import DataError
+from bioclip_core.files.documents import parse_document
 
 Kind = Literal["string", "number", "integer", "boolean", "datetime", "any"]
 
@@ -68,9 +70,10 @@ def name_fault(cell: str) -> str:
 def is_json_object(cell: str) -> bool:
     """True if a cell is a JSON object, as ``exifData`` must be."""
     try:
-        return isinstance(json.loads(cell), dict)
-    except ValueError:
+        parse_document(cell, dict[str, Any], name="")
+    except DataError:
         return False
+    return True
 
 
 def _identifier_fault(cell: str) -> str:

@@ -243,14 +243,26 @@ def records(folder: Path, table: Table) -> Iterator[Record]:
 
 
 def header_of(folder: Path, name: str, table: Table) -> list[str] | None:
-    """Return the cells of the last header line of a table's file; None without a header line or a file."""
+    """Return the cells of the last header line of a table's file; None without a header line or a file.
+
+    Raises:
+        SourceError: if the file cannot be read in the encoding that the table states.
+    """
     if not table.header_lines or not (folder / name).is_file():
         return None
-    with (folder / name).open(encoding=table.encoding, errors="replace", newline="" if table.quote else None) as file:
-        for number, cells, _ in _rows(file, name, table):
-            if number >= table.header_lines:
-                return cells if isinstance(cells, list) else None
+    newline = "" if table.quote else None
+    try:
+        with (folder / name).open(encoding=table.encoding, errors="replace", newline=newline) as file:
+            for number, cells, _ in _rows(file, name, table):
+                if number >= table.header_lines:
+                    return cells if isinstance(cells, list) else None
+    except (OSError, UnicodeError) as error:
+        raise _unreadable(name, table, error) from error
     return None
+
+
+def _unreadable(name: str, table: Table, error: Exception) -> SourceError:
+    return SourceError(f"{name} cannot be read as {table.encoding}: {error}")
 
 
 def _records_of(path: Path, name: str, folder: Path, table: Table) -> Iterator[Record]:
@@ -270,7 +282,7 @@ def _records_of(path: Path, name: str, folder: Path, table: Table) -> Iterator[R
                     record = _record(name, number, cells, table, width, expected)
                     yield replace(record, stray_mark=text) if text else record
     except (OSError, UnicodeError) as error:
-        raise SourceError(f"{name} cannot be read as {table.encoding}: {error}") from error
+        raise _unreadable(name, table, error) from error
 
 
 def _rows(file: TextIO, name: str, table: Table) -> Iterator[tuple[int, list[str] | str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -12,10 +13,14 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from bioclip_core.errors import SourceError
+from bioclip_core.files.documents import MAX_DEPTH, RefusedDocumentError, check_depth, unique_members
 
 # The decoder of the standard library is called for one element at a time. An event-based reader would be slower, and would
-# stop at the literals NaN and Infinity, which Python programs write: here they are values that a check can report.
-_DECODER = json.JSONDecoder()
+# stop at the literals NaN and Infinity, which Python programs write: here they are values that a check can report. So is
+# half of a surrogate pair, with which Python programs write a file name that is not UTF-8.
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_members)
+_SAFE_LIMIT = 3_000
+"""Python's limit of recursion up to which the parser ends with an error and not with the stack of its thread."""
 _LARGEST = 1 << 28  # characters of one element; a longer one is not the record of an image
 _LOOK_AT = 65_536  # bytes that show the format of a file
 _TAIL = 16  # an error this near the end of the text at hand may be a literal or an escape that was cut
@@ -224,13 +229,22 @@ class _Text:
         self.peek()
         while True:
             try:
+                if sys.getrecursionlimit() > _SAFE_LIMIT:  # a host has raised it
+                    check_depth(self.text, self.at)
                 value, end = _DECODER.raw_decode(self.text, self.at)
+                if self.text.count("[", self.at, end) + self.text.count("{", self.at, end) > MAX_DEPTH:
+                    check_depth(self.text, self.at)
             except json.JSONDecodeError as error:
                 # For a string without an end, the decoder gives the place of its beginning.
                 is_cut = error.pos >= len(self.text) - _TAIL or error.msg.startswith("Unterminated string")
                 behind = error.pos - self.at
                 if not (is_cut and self.more()):
                     raise self.error(error.msg, self.at + behind) from error
+            except RefusedDocumentError as error:
+                line, column = self._place(self.at)
+                raise SourceError(
+                    f"{self.name} cannot be used: the value at line {line}, column {column} {error}"
+                ) from error
             except (RecursionError, ValueError) as error:  # a ValueError: a whole number of thousands of digits
                 why = "values are nested too deeply" if isinstance(error, RecursionError) else str(error)
                 raise self.error(why, self.at) from error
@@ -269,7 +283,11 @@ def _events(text: _Text) -> Iterator[Event]:
                 raise text.error("a member's name in quotes is expected", text.at)
             name = text.value()
             text.take(":", "':'")
-            text.names.setdefault(name, None)
+            if name in text.names:
+                raise SourceError(
+                    f"{text.name} cannot be used: it has the member {str(name)[:80]!r} twice; which is meant?"
+                )
+            text.names[name] = None
             if text.peek() == "[":
                 text.at += 1
                 yield from _elements(text, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from importlib.util import find_spec
@@ -87,6 +88,13 @@ def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
     if url.get_backend_name() != "sqlite":
         return
     path = Path(url.database or "")
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise StoreError(f"the store {str(path)[:80]!r} cannot be opened: {error.strerror}") from error
+    except ValueError as error:
+        raise StoreError(f"the store {str(path)[:80]!r} cannot be opened: {error}") from error
     if path.is_dir():
         raise StoreError(f"the store {path} is a folder: give a file in it, such as {path / 'bioclip.db'}")
     if not path.parent.is_dir():

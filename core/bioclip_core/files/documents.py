@@ -1,4 +1,4 @@
-"""JSON documents from outside: one typed reader that ends in a value of the wanted type, or in one readable line.
+"""JSON and TOML from outside: one typed reader that ends in a value of the wanted type, or in one readable line.
 
 ``json`` finds duplicate keys and literals that are not JSON, which msgspec's own decoder accepts or cannot name; msgspec
 converts and checks the types.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+import sys
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -19,16 +19,19 @@ T = TypeVar("T")
 
 MAX_DOCUMENT_BYTES = 64 * 1024**2
 """Limit of a document that is read as a whole; larger files have readers that stream."""
+MAX_TOML_BYTES = 1024**2
 MAX_DEPTH = 64
 """Limit of arrays and objects within each other. The parser recurses, and a host may have raised Python's own limit."""
 
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+# A string without an end is a token too: a search that fails there would begin again at each quotation mark in it.
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
+_DOTTED_KEY = re.compile(rf"(?<![\w\"'-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){{{MAX_DEPTH + 1}}}")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _PATH = re.compile(r" - at `(?:key in )?\$?\.?([^`]*)`$")
 
 
-class _Refused(Exception):
-    """A fault of a document, without its name."""
+class RefusedDocumentError(Exception):
+    """A fault of a document, without its name: ``has the key 'a' twice in one object``."""
 
 
 def read_document(
@@ -47,12 +50,8 @@ def read_document(
     Raises:
         error: if the file cannot be read, is too large, or is not such a document.
     """
-    shown = f"{name} {path}"
-    try:
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
-    except (OSError, ValueError) as fault:  # ValueError: a name with a NUL
-        raise error(f"{shown} cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
+    shown = f"{name} {path}".strip()
+    data = _bytes_of(path, shown, error, max_bytes)
     return parse_document(data, kind, name=shown, error=error, max_bytes=max_bytes)
 
 
@@ -78,7 +77,7 @@ def parse_document(
     """
     try:
         return _converted(_parsed(data, max_bytes), kind)
-    except _Refused as fault:
+    except RefusedDocumentError as fault:
         raise error(f"{name} {fault}") from None
 
 
@@ -90,30 +89,44 @@ def convert_document(value: Any, kind: type[T], *, name: str, error: type[Except
     """
     try:
         return _converted(value, kind)
-    except _Refused as fault:
+    except RefusedDocumentError as fault:
         raise error(f"{name} {fault}") from None
+
+
+def _bytes_of(path: Path, shown: str, error: type[Exception], max_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(max_bytes + 1)
+    except (OSError, ValueError) as fault:  # ValueError: a name with a NUL
+        raise error(f"{shown} cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
+
+
+def _text_of(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise RefusedDocumentError(
+            f"is not UTF-8 text (byte {fault.start + 1:,} is {data[fault.start]:#04x})"
+        ) from None
 
 
 def _parsed(data: bytes | str, max_bytes: int) -> Any:
     if len(data) > max_bytes:
-        raise _Refused(f"has more than {max_bytes:,} bytes, the limit for such a document")
+        raise RefusedDocumentError(f"has more than {max_bytes:,} bytes, the limit for such a document")
+    text = data if isinstance(data, str) else _text_of(data)
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        check_depth(text)
     try:
-        text = data if isinstance(data, str) else data.decode("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        raise _Refused(f"is not UTF-8 text (byte {fault.start + 1:,} is {data[fault.start]:#04x})") from None
-    _check_depth(text)
-    try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(text, object_pairs_hook=unique_members, parse_constant=_no_constant, parse_float=_finite)
     except json.JSONDecodeError as fault:
         if not text.strip():
-            raise _Refused("is empty; a JSON document is needed") from None
-        raise _Refused(f"is not JSON: line {fault.lineno}, column {fault.colno}: {fault.msg}") from None
+            raise RefusedDocumentError("is empty; a JSON document is needed") from None
+        raise RefusedDocumentError(f"is not JSON: line {fault.lineno}, column {fault.colno}: {fault.msg}") from None
     except RecursionError:
-        raise _Refused("has arrays and objects nested too deeply for this program's stack") from None
+        raise RefusedDocumentError("has arrays and objects nested too deeply for this program's stack") from None
     except ValueError as fault:  # an integer with thousands of digits
-        raise _Refused(f"is not usable JSON: {fault}") from None
-    if _SURROGATE.search(text):
-        _check_text(value)
+        raise RefusedDocumentError(f"is not usable JSON: {fault}") from None
+    check_text(value, text)
     return value
 
 
@@ -127,47 +140,82 @@ def _converted(value: Any, kind: type[T]) -> T:
         where = _PATH.search(message)
         wrong = message[: where.start()] if where else message
         wrong = wrong[:1].lower() + wrong[1:].replace("`", "'")
-        raise _Refused(f"is not as it must be: {f'{where[1]}: ' if where and where[1] else ''}{wrong}") from None
+        raise RefusedDocumentError(
+            f"is not as it must be: {f'{where[1]}: ' if where and where[1] else ''}{wrong}"
+        ) from None
     except (RecursionError, OverflowError) as fault:
-        raise _Refused(f"is not as it must be: {fault}") from None
+        raise RefusedDocumentError(f"is not as it must be: {fault}") from None
 
 
-def _check_depth(text: str) -> None:
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return
+def check_depth(text: str, at: int = 0) -> None:
+    """Refuse a JSON value that is nested too deeply, before a parser recurses into it.
+
+    Args:
+        text: text that has the value, complete or not.
+        at: place where the value begins.
+
+    Raises:
+        RefusedDocumentError: if it is.
+    """
     depth = 0
-    for token in _STRING_OR_BRACKET.finditer(text):
+    for token in _STRING_OR_BRACKET.finditer(text, at):
         first = text[token.start()]
         if first in "[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise _Refused(f"has arrays and objects more than {MAX_DEPTH} deep, the limit for such a document")
+                raise RefusedDocumentError(
+                    f"has arrays and objects more than {MAX_DEPTH} deep, the limit for such a document"
+                )
         elif first in "]}":
             depth -= 1
+            if depth <= 0:
+                return
 
 
-def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of a JSON object, none of them twice; a hook for the parser.
+
+    Raises:
+        RefusedDocumentError: for a duplicate key.
+    """
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    found.clear()
     for key, value in pairs:
         if key in found:
-            raise _Refused(f"has the key {key[:80]!r} twice in one object; which of the two is meant is not known")
+            raise RefusedDocumentError(
+                f"has the key {key[:80]!r} twice in one object; which of the two is meant is not known"
+            )
         found[key] = value
     return found
 
 
 def _no_constant(literal: str) -> NoReturn:
-    raise _Refused(f"has the value {literal}, which is not JSON and not a number to calculate with")
+    raise RefusedDocumentError(f"has the value {literal}, which is not JSON and not a number to calculate with")
 
 
 def _finite(literal: str) -> float:
     number = float(literal)
     if not math.isfinite(number):
-        raise _Refused(f"has the number {literal[:40]}, which is too large")
+        raise RefusedDocumentError(f"has the number {literal[:40]}, which is too large")
     return number
 
 
-def _check_text(value: Any) -> None:
-    """Refuse text with half a surrogate pair, which can be neither stored nor printed."""
+def check_text(value: Any, text: str, at: int = 0, end: int = sys.maxsize) -> None:
+    """Refuse a value whose text has half a surrogate pair, which can be neither stored nor printed.
+
+    Args:
+        value: the value.
+        text: the JSON text of the value.
+        at: place where it begins in the text.
+        end: place behind it.
+
+    Raises:
+        RefusedDocumentError: for such a text.
+    """
+    if not _SURROGATE.search(text, at, end):
+        return
     waiting = [value]
     while waiting:
         one = waiting.pop()
@@ -179,4 +227,46 @@ def _check_text(value: Any) -> None:
             try:
                 one.encode("utf-8")
             except UnicodeEncodeError:
-                raise _Refused(f"has text that is not Unicode: {one[:80]!a}") from None
+                raise RefusedDocumentError(f"has text that is not Unicode: {one[:80]!a}") from None
+
+
+def read_toml(path: Path, *, name: str, error: type[Exception] = DataError) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Args:
+        path: the file.
+        name: what the file is, as a message begins.
+        error: the type of the error to raise.
+
+    Raises:
+        error: if the file cannot be read, is larger than 1 MB, or is not TOML.
+    """
+    import tomllib
+
+    shown = f"{name} {path}".strip()
+    data = _bytes_of(path, shown, error, MAX_TOML_BYTES)
+    try:
+        if len(data) > MAX_TOML_BYTES:
+            raise RefusedDocumentError(f"has more than {MAX_TOML_BYTES:,} bytes, the limit for such a document")
+        text = _text_of(data)
+        if _DOTTED_KEY.search(text):  # the parser takes seconds for a key of thousands of parts
+            raise RefusedDocumentError(f"has a key of more than {MAX_DEPTH} parts")
+        value = tomllib.loads(text)
+        _check_nesting(value)
+    except (RefusedDocumentError, ValueError) as fault:
+        why = fault if isinstance(fault, RefusedDocumentError) else f"is not TOML: {fault}"
+        raise error(f"{shown} {why}") from None
+    except RecursionError:
+        raise error(f"{shown} has arrays and tables nested too deeply") from None
+    return value
+
+
+def _check_nesting(value: Any) -> None:
+    """Refuse a parsed value that is nested too deeply: a dotted key of TOML nests without a bracket."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        inner = [part for one in level for part in (one.values() if isinstance(one, dict) else one)]
+        level = [part for part in inner if isinstance(part, dict | list)]
+        if not level:
+            return
+    raise RefusedDocumentError(f"has arrays and tables more than {MAX_DEPTH} deep, the limit for such a document")

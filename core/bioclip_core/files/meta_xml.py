@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from bioclip_core.cells.encodings import encoding_fault
 from bioclip_core.errors import SourceError
 
 META = "meta.xml"
@@ -18,6 +18,8 @@ META_BYTES = 1 << 20  # the largest one in use describes some 30 tables in 200 k
 _DEFAULTS = {
     "encoding": "UTF-8", "fieldsTerminatedBy": ",", "linesTerminatedBy": "\\n", "fieldsEnclosedBy": '"', "ignoreHeaderLines": "0",
 }  # fmt: skip
+_MOST = 100_000
+"""Limit of the place of a column, and of the number of header lines."""
 _LINE_ENDS = ("\n", "\r", "\r\n")
 _KEYS = ("occurrenceID", "catalogNumber", "taxonID")
 """Terms that tell the rows of a core apart where it does not declare an id."""
@@ -167,14 +169,9 @@ def described(content: bytes, shown: str) -> Description:
 def _table(section: ElementTree.Element, shown: str) -> Table:
     where = f"{shown}: <{section.tag} rowType={section.get('rowType', '')!r}>"
     stated = {**_DEFAULTS, **section.attrib}
-    try:
-        "a".encode(codecs.lookup(stated["encoding"]).name)  # some known codecs are not encodings of text
-    except (LookupError, ValueError) as error:
-        raise SourceError(
-            f"{where} has the encoding {stated['encoding']!r}, which is not known; UTF-8 is usual"
-        ) from error
-    if not stated["ignoreHeaderLines"].isdecimal():
-        raise SourceError(f"{where}: ignoreHeaderLines is {stated['ignoreHeaderLines']!r}; needed is a whole number")
+    if fault := encoding_fault(stated["encoding"]):
+        raise SourceError(f"{where} has the encoding {stated['encoding'][:80]!r}, {fault}; UTF-8 is usual")
+    header_lines = _whole(stated["ignoreHeaderLines"], f"{where}: ignoreHeaderLines")
     names = _file_names(section, where)
     line_end, separator, quote = (
         _unescaped(stated, name, where) for name in ("linesTerminatedBy", "fieldsTerminatedBy", "fieldsEnclosedBy")
@@ -203,7 +200,7 @@ def _table(section: ElementTree.Element, shown: str) -> Table:
         separator=separator,
         quote=quote,
         line_end=line_end,
-        header_lines=int(stated["ignoreHeaderLines"]),
+        header_lines=header_lines,
     )
 
 
@@ -230,9 +227,13 @@ def _unescaped(stated: Mapping[str, str], name: str, where: str) -> str:
 
 def _index(element: ElementTree.Element, name: str, where: str) -> int | None:
     index = element.get("index")
-    if index is not None and not index.isdecimal():
-        raise SourceError(f"{where}: the index of {name} is {index!r}; needed is a whole number from 0")
-    return None if index is None else int(index)
+    return None if index is None else _whole(index, f"{where}: the index of {name}")
+
+
+def _whole(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(_MOST)) and int(text) <= _MOST):
+        raise SourceError(f"{what} is {text[:80]!r}; needed is a whole number from 0 to {_MOST:,}")
+    return int(text)
 
 
 def _id_index(section: ElementTree.Element, columns: tuple[Column, ...], where: str) -> int:

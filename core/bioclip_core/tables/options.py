@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bioclip_core.cells.encodings import encoding_fault
 from bioclip_core.cells.moments import DateOrder
 from bioclip_core.errors import UsageError
 from bioclip_core.options import check_options
 
 
 def _check_encoding(name: str) -> None:
-    try:
-        codecs.lookup(name)
-    except LookupError:
-        raise UsageError(f"encoding {name!r} is not known; give a name such as utf-8, cp1252 or mac-roman") from None
+    if fault := encoding_fault(name):
+        raise UsageError(
+            f"encoding {name[:80]!r} {fault.removeprefix('which ')}; give a name such as utf-8, cp1252 or mac-roman"
+        )
 
 
 def _pairs(option: str, given: tuple[str, ...], example: str) -> dict[str, str]:

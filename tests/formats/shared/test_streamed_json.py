@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,34 @@ def test_broken_json_is_named_with_line_and_column(tmp_path: Path, text: str, pl
         list(walk(written(tmp_path, text), chunk_bytes=size))
     assert "file.json is not a complete JSON file: " in str(caught.value)
     assert place in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"images": [{"a": 1},\n {"a": 1, "b": {"c": 1, "c": 2}}]}', "line 2, column 2 has the key 'c' twice"),
+        ('{"images": [' + "[" * 65 + "]" * 65 + "]}", "line 1, column 13 has arrays and objects more than 64 deep"),
+        ('{"info": {"a": 1, "a": 2}}', "line 1, column 10 has the key 'a' twice"),
+        ('{"images": [], "info": 1, "images": []}', "has the member 'images' twice"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_named_with_its_place(tmp_path: Path, text: str, place: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        list(walk(written(tmp_path, text)))
+    assert place in str(caught.value)
+
+
+def test_a_raised_limit_of_recursion_does_not_end_the_process(tmp_path: Path) -> None:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**6)
+    try:
+        with pytest.raises(SourceError, match="more than 64 deep"):
+            list(walk(written(tmp_path, '{"images": [' + '{"a": [' * 200_000)))
+        text = '[{"a": "' + '\\"[' * 100_000  # a string without an end; its marks must not be looked at one by one
+        with pytest.raises(SourceError, match="Unterminated string"):
+            list(walk(written(tmp_path, text)))
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def test_the_line_is_counted_from_the_beginning_of_the_file_and_not_of_the_chunk(tmp_path: Path) -> None:
