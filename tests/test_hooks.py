@@ -302,8 +302,14 @@ def test_weights_of_another_length_are_the_plugins_error(
             return np.ones(len(labels) + 1, dtype=np.float32)
 
     pm.register(Careless())
-    with pytest.raises(PluginError, match="needed are 2 finite numbers"):
-        pm.hook.classify_images(items=[picture("1", RED, Place(country="NO"))], request=request_for_fish)
+    here, elsewhere = pm.hook.classify_images(
+        items=[picture("1", RED, Place(country="NO")), picture("2", RED)], request=request_for_fish
+    )
+    assert here.failure is not None
+    assert (here.failure.stage, here.failure.reason) == (
+        "classify", "plugin Careless: candidate_taxa gave (3,) weights; needed are 2 finite numbers from 0"
+    )  # fmt: skip
+    assert elsewhere.best.name == "a red fish"  # an item without a place is not the plugin's
 
 
 def test_hook_answers_stored(pm: BioclipPluginManager, tmp_path: Path) -> None:

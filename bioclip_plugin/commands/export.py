@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.errors import BioclipError, PluginError, UsageError
 from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.whole import check_folder, whole_file, whole_folder, zip_folder
 from bioclip_core.findings import Findings
@@ -248,7 +248,8 @@ def _remembering(exporter: Exporter, request: Export) -> Iterator[list[str]]:
         yield lines
     except BaseException:
         if isinstance(exporter, RememberingExporter):
-            exporter.abandoned(request)
+            with suppress(PluginError):  # the first error is the one to report
+                exporter.abandoned(request)
         raise
     if isinstance(exporter, RememberingExporter):
         lines += exporter.committed(request)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import click
 
-from bioclip_core.errors import DataError
+from bioclip_core.errors import DataError, PluginError
 from bioclip_core.files.near_names import near_hint
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
 from bioclip_plugin.commands.export import exporter_of, print_problems
 from bioclip_plugin.commands.options import json_option
-from bioclip_plugin.commands.reporting import console_for
+from bioclip_plugin.commands.reporting import console_for, printable
 from bioclip_plugin.contracts.export_options import ExportOptions
+from bioclip_plugin.contracts.exporter import Exporter
 
 
 @click.command()
@@ -50,7 +51,7 @@ def validate(
         raise DataError(f"{path} is neither a file nor a folder (a device or a pipe): give a file or a folder to check")
     exporters = plugins_of(ctx).exporters()
     try:
-        recognised = [name for name, exporter in exporters.items() if format_name or exporter.recognises(path)]
+        recognised = [name for name, exporter in exporters.items() if format_name or _recognises(exporter, path)]
         if not recognised:
             raise DataError(
                 f"the format of {path} is not recognised by its content; give it with --format: {', '.join(exporters)}"
@@ -75,3 +76,12 @@ def validate(
         print_problems(console, path, problems)
         console.print(f"{path}: {exporter.name}, {errors} errors, {len(problems) - errors} warnings")
     return EXIT_COULD_NOT_RUN if errors else EXIT_DONE
+
+
+def _recognises(exporter: Exporter, path: Path) -> bool:
+    """True if a file is of a format; a plugin whose format cannot say so is named, and the other formats are asked."""
+    try:
+        return exporter.recognises(path)
+    except PluginError as error:
+        console_for(to_stderr=True).print(printable(f"{error}; the other formats were asked"))
+        return False

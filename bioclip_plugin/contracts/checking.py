@@ -176,6 +176,10 @@ def checked_picture(image: Any) -> Image.Image | None:
         raise Garbage(f"open_media returned {shown(image)}; an image of Pillow or None is needed")
     image.load()  # an image that fails only now is the plugin's too
     picture: Image.Image = image
+    if not type(picture).__module__.startswith("PIL."):  # a class of the plugin's own may do anything
+        from PIL import Image
+
+        picture = Image.Image.copy(picture)
     if is_closed(picture):
         raise Garbage("open_media returned a closed image")
     if not (picture.width and picture.height):

@@ -17,8 +17,9 @@ from bioclip_plugin.contracts.checking import (
     checked_suffixes,
     checked_weights,
 )
-from bioclip_plugin.contracts.contained_objects import contained_exporter, contained_model, contained_source
-from bioclip_plugin.contracts.containing import Garbage, Owner, reason_of, shown
+from bioclip_plugin.contracts.contained_models import contained_model
+from bioclip_plugin.contracts.contained_objects import contained_exporter, contained_source
+from bioclip_plugin.contracts.containing import Garbage, Owner, mark, reason_of, shown
 from bioclip_plugin.items.media import MediaItem, Unlisted
 
 log = logging.getLogger(__name__)
@@ -110,8 +111,10 @@ def _checked(hook: str, call: Call, owner: Owner, given: dict[str, Any]) -> Any:
         mine["items"] = list(items)
     if isinstance(item := mine.get("item"), MediaItem) and isinstance(item.metadata, dict):
         mine["item"] = replace(item, metadata=MappingProxyType(item.metadata))
-    result = owner.call(hook, call, mine)
-    return owner.call(hook, checked_result, hook, result, given)
+    result = owner.call(hook, checked_result, hook, owner.call(hook, call, mine), given)
+    if hook == "open_media" and result is not None:
+        mark(result, owner)
+    return result
 
 
 def _expand(hook: str, call: Call, owner: Owner, given: dict[str, Any]) -> Any:

@@ -139,6 +139,21 @@ def reason_of(error: BaseException) -> str:
     return f"{name}: {line}" if line else name
 
 
+_MARK = "bioclip_plugin_owner"
+
+
+def mark(value: object, owner: Owner) -> None:
+    """Mark an object of a plugin whose faults may be found only later, such as an image."""
+    with suppress(AttributeError, TypeError):
+        setattr(value, _MARK, owner)
+
+
+def owner_of(value: object) -> Owner | None:
+    """Return the owner by which an object was marked."""
+    found = getattr(value, _MARK, None)
+    return found if isinstance(found, Owner) else None
+
+
 def shown(value: Any) -> str:
     """Return a value for a message, with its type; a value that cannot be shown is only its type."""
     if value is None or isinstance(value, bool):

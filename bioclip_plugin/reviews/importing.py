@@ -123,6 +123,8 @@ def _entries(address: str, sources: Sequence[Source], options: ImportOptions) ->
     for source in sources:
         if isinstance(source, ReviewingSource) and source.takes(address):
             return source.name, source.reviews(address, options.listing())
+        if fault := getattr(source, "fault", ""):
+            options.findings.add("sources of plugins failed and were not asked", fault)
     if path.is_dir():
         raise SourceError(f"{shown} is a folder without a Camtrap DP package; give a table of reviews")
     zone = zone_of(options.time_zone) if options.time_zone else UTC

@@ -73,7 +73,11 @@ class Listing:
         self._options = replace(options or ListingOptions(), temporary=self._temporary)
         self._expand = expand
         self._known = known
-        self._sources = [(address, self._source_of(address, sources)) for address in addresses]
+        try:
+            self._sources = [(address, self._source_of(address, sources)) for address in addresses]
+        finally:
+            for fault in faults_of(sources):
+                self._options.findings.add("sources of plugins failed and were not asked", fault)
 
     def __iter__(self) -> Iterator[Entry]:
         """List every address.
@@ -166,6 +170,11 @@ class Listing:
             return None
 
 
+def faults_of(sources: Sequence[Source]) -> list[str]:
+    """Return the faults of sources of plugins that could not say whether they take an address."""
+    return [fault for source in sources if (fault := getattr(source, "fault", ""))]
+
+
 def source_of(address: str, sources: Sequence[Source]) -> Source:
     """Return the first source that takes the address.
 
@@ -183,7 +192,8 @@ def source_of(address: str, sources: Sequence[Source]) -> Source:
         )
     if beginning(path_of(address)).text:
         raise SourceError(f"{shown} is JSON of an unknown kind: {_JSON_ADVICE}")
-    raise SourceError(f"{shown} cannot be listed; give one of these kinds: {names}")
+    faults = "".join(f"; {fault}" for fault in faults_of(sources))
+    raise SourceError(f"{shown} cannot be listed; give one of these kinds: {names}{faults}")
 
 
 def _listed_ahead(entries: Iterator[Entry], on_total: Callable[[int], None]) -> Iterator[Entry]:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import PluginError, UsageError
 from bioclip_core.findings import Findings
 from bioclip_core.threads import FINISHING_S, Job, Workers, WorkersClosed
-from bioclip_plugin.items.answers import Answer
-from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Unlisted, place_of
+from bioclip_plugin.contracts.contained_models import encode_each
+from bioclip_plugin.items.answers import Answer, Failure
+from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Place, Unlisted, place_of
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.reading import Reader, stat_of, was_misread
 from bioclip_plugin.running.tasks import RegionWork, Task, answer_of, new_task, record_of
@@ -256,15 +257,23 @@ class Pipeline:
         for work, key in keyed:
             if work.features is None:
                 first.setdefault(key, work)
-        works = list(first.values())
-        if works and self._classify:
+        if first and self._classify:
             _ = self._engine.classifier  # labels that cannot be used are reported before the model has worked for them
-        size = self._engine.batch_size if works else 1
-        for start in range(0, len(works), size):
-            part = works[start : start + size]
-            rows = self._engine.encoder.encode_images(np.stack([work.crop for work in part if work.crop is not None]))
-            for work, row in zip(part, rows, strict=True):
-                work.features, work.is_new = row, True
+        faults: dict[FeatureKey, str] = {}
+        size = self._engine.batch_size if first else 1
+        missing = list(first.items())
+        for start in range(0, len(missing), size):
+            part = missing[start : start + size]
+            crops_BHWC = np.stack([work.crop for _, work in part if work.crop is not None])
+            rows, faults_of_part = encode_each(self._engine.encoder, crops_BHWC)
+            for number, ((key, work), row) in enumerate(zip(part, rows, strict=True)):
+                if number in faults_of_part:
+                    faults[key] = faults_of_part[number]
+                else:
+                    work.features, work.is_new = row, True
+        for task in fresh if faults else ():
+            if reason := next((faults[key] for _, key in task.feature_keys() if key in faults), None):
+                task.failure = Failure("encode", reason)
         for work, key in keyed:
             work.features = first[key].features if work.features is None else work.features
             work.crop = None
@@ -274,7 +283,9 @@ class Pipeline:
         """Classify every region that has features and no stored answer, then make the answers."""
         if not self._classify:
             return
-        unanswered = [(task, work) for task in batch for work in task.regions
+        to_classify = [task for task in batch if task.failure is None]
+        self._ask_for_weights(to_classify)
+        unanswered = [(task, work) for task in to_classify for work in task.regions
                          if work.stored is None and work.features is not None and task.failure is None]  # fmt: skip
         if unanswered:
             features_BD = np.stack([work.features for _, work in unanswered if work.features is not None])
@@ -284,6 +295,24 @@ class Pipeline:
         for task in batch:
             if task.original is None and (self._repeat_done or not task.is_done):
                 task.answer = answer_of(task, self._engine)
+
+    def _ask_for_weights(self, tasks: Sequence[Task]) -> None:
+        """Make failures of items at whose place a plugin cannot weigh the labels."""
+        if not self._engine.weighs:
+            return
+        reasons: dict[Place, str] = {}
+        for task in tasks:
+            place = place_of(task.item)
+            if not any(work.stored is None and work.features is not None for work in task.regions):
+                continue
+            if place not in reasons:
+                try:
+                    self._engine.prior(place)
+                    reasons[place] = ""
+                except PluginError as error:
+                    reasons[place] = str(error)
+            if reasons[place]:
+                task.failure = Failure("classify", reasons[place])
 
     # Storing
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bioclip_core.errors import ImageError, UsageError
+from bioclip_core.errors import BioclipError, ImageError, UsageError
 from bioclip_core.findings import Findings
 from bioclip_core.images.decoding import decode_regions, prepare, right_pixels
 from bioclip_core.images.readers import content_key
+from bioclip_plugin.contracts.containing import owner_of, reason_of
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of
 from bioclip_plugin.items.strange_times import StrangeTimes
@@ -53,6 +54,7 @@ class Reader:
         from bioclip_plugin.items.metadata import with_metadata
 
         preprocessing, sha256 = self._engine.model.preprocessing, None
+        image = item.image
         try:
             image = right_pixels(item.image) if item.image is not None else self._opened(item)
             if image is not None:
@@ -69,7 +71,11 @@ class Reader:
                 # An image without a region to name is read for its camera metadata, and not decoded.
                 crops = decode_regions(content, boxes, preprocessing, frame=item.frame) if boxes else []
         except (ImageError, UsageError) as error:
-            return Reading(item, Failure(getattr(error, "stage", "decode"), str(error)), sha256)
+            return Reading(item, Failure(getattr(error, "stage", "decode"), _reason(error, image, item.image)), sha256)
+        except Exception as error:
+            if owner_of(image) is None and owner_of(item.image) is None:
+                raise
+            return Reading(item, Failure("decode", _reason(error, image, item.image)), sha256)
         return Reading(item, None, sha256, len(content), crops)
 
     def zoned(self, item: MediaItem) -> MediaItem:
@@ -95,9 +101,17 @@ class Reader:
             image: Image.Image | None = self._engine.plugins.hook.open_media(item=item)
         except (ImageError, UsageError):
             raise
-        except Exception as error:  # an error of a plugin is a failure of this file, not the end of the run
-            raise ImageError(f"a plugin could not open it: {type(error).__name__}: {error}", stage="decode") from error
+        except BioclipError as error:
+            raise ImageError(str(error), stage="decode") from error
+        except Exception as error:  # of our own readers: a failure of this file, not the end of the run
+            raise ImageError(f"it could not be opened: {reason_of(error)}", stage="decode") from error
         return image
+
+
+def _reason(error: Exception, *images: Image.Image | None) -> str:
+    """Return the reason of a failure, with the plugin that gave the image."""
+    owner = next((owner for image in images if (owner := owner_of(image))), None)
+    return str(error) if owner is None else f"{owner}: its image cannot be used: {reason_of(error)}"
 
 
 def _exif_block(image: Image.Image) -> bytes:

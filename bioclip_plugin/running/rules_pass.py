@@ -75,7 +75,7 @@ def apply_rules(
     notes: list[str] = []
     if any(type(rule).notes is not Rule.notes for rule in rules):
         try:
-            labels = opened().label_set
+            labels = opened().shown_labels
             notes = [f"{rule.name}: {note}" for rule in rules for note in rule.notes(labels)]
         except BioclipError:
             if need_labels:
