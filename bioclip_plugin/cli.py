@@ -13,6 +13,7 @@ import click
 
 from bioclip_core import __version__
 from bioclip_core.errors import BioclipError, DataError, UsageError
+from bioclip_core.hub import progress_bars
 from bioclip_plugin.commands.config import CONFIG_FILE, ConfigFile
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
 from bioclip_plugin.commands.last_resort import explained, leave_output, one_line, say, show_traceback_if_wanted
@@ -127,7 +128,10 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
     try:
         manager = manager or create_plugin_manager()
         given = list(arguments) if arguments is not None else None
-        result = command_line(manager).main(args=given, prog_name="bioclip-plugin", standalone_mode=False, obj=manager)
+        with progress_bars():
+            result = command_line(manager).main(
+                args=given, prog_name="bioclip-plugin", standalone_mode=False, obj=manager
+            )
         if sys.stdout is not None:  # it is None if the process was started without one
             sys.stdout.flush()  # while a broken pipe can still be handled here
         return result if isinstance(result, int) else EXIT_DONE

@@ -12,6 +12,7 @@ from bioclip_core.errors import ImageError
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.quiet import quiet
 from bioclip_plugin.items.media import MediaItem
+from bioclip_plugin.opening.raw_messages import silence
 from bioclip_plugin.opening.refusals import check_size, not_installed
 
 SUFFIXES = frozenset(
@@ -42,6 +43,7 @@ def open_raw(item: MediaItem, path: Path) -> Image.Image | None:
     data = item.data if item.data is not None else read_bytes(path)
     try:
         with quiet(), rawpy.imread(io.BytesIO(data)) as raw:
+            silence(raw)
             check_size(raw.sizes.width, raw.sizes.height)
             image = Image.fromarray(raw.postprocess(use_camera_wb=True, output_bps=8))
             exif = _exif_of(data) or _exif_of(_preview(raw))

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from bioclip_core.errors import ModelUnavailable
+from bioclip_core.quiet import quiet
 
 _PROBE_TIMEOUT_S = 5.0
+_shows_progress: ContextVar[bool] = ContextVar("_shows_progress", default=False)
+
+
+@contextmanager
+def progress_bars() -> Iterator[None]:
+    """Show the hub client's progress bars on standard error while files are fetched, as the command line does."""
+    token = _shows_progress.set(True)
+    try:
+        yield
+    finally:
+        _shows_progress.reset(token)
 
 
 def hub_file(
@@ -25,9 +42,10 @@ def hub_file(
     Raises:
         ModelUnavailable: if the file is not cached and cannot be fetched; the text is one line.
     """
-    from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
+    with quiet():
+        from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
 
-    cached = try_to_load_from_cache(repository, filename, revision=revision, repo_type=kind)
+        cached = try_to_load_from_cache(repository, filename, revision=revision, repo_type=kind)
     if isinstance(cached, str):
         return Path(cached)
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
@@ -40,7 +58,9 @@ def hub_file(
     why = "no connection"
     if _hub_answers():
         try:
-            return Path(hf_hub_download(repository, filename, revision=revision, repo_type=kind))
+            with quiet():
+                bars = {} if _shows_progress.get() else _no_bars(hf_hub_download)
+                return Path(hf_hub_download(repository, filename, revision=revision, repo_type=kind, **bars))
         except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
             raise ModelUnavailable(
                 f"the hub has no {repository} of that revision, or it is private (set HF_TOKEN): {' '.join(str(error).split())[:160]}"
@@ -53,6 +73,20 @@ def hub_file(
         f"the model hub could not be reached for {filename} of {repository} ({why}); check the network, or fetch it elsewhere "
         f"(bioclip-plugin models fetch hf-hub:{repository}) and copy the hub's cache folder, or use --model demo"
     )
+
+
+def _no_bars(download: Any) -> dict[str, Any]:
+    """Return the argument that fetches without a progress bar; an older client than 1.0 takes none."""
+    if "tqdm_class" not in signature(download).parameters:
+        return {}
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    class NoBar(tqdm):  # type: ignore[misc]
+        def __init__(self, *given: Any, **named: Any) -> None:
+            named.pop("name", None)
+            super().__init__(*given, **{**named, "disable": True})
+
+    return {"tqdm_class": NoBar}
 
 
 def _hub_answers() -> bool:

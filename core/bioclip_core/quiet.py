@@ -22,8 +22,11 @@ _LIBRARIES = frozenset(
     "pillow_heif rawpy requests safetensors sqlalchemy tifffile timm tokenizers torch transformers urllib3 webdataset".split()
 )
 """Packages whose log records are dropped while they work for us."""
-_WARN_IN_PYTHON = frozenset("PIL open_clip openpyxl timm transformers".split())
+_WARN_IN_PYTHON = frozenset("PIL huggingface_hub open_clip openpyxl timm transformers".split())
 """Packages whose warnings are dropped while they work for us: those that call :func:`warnings.warn` about files and models."""
+
+_REPORT_WHEN_IMPORTED = ("alembic.runtime.plugins", "alembic.runtime.migration")
+"""Loggers of which the first record comes with the import of their module, or soon after."""
 
 _working: ContextVar[bool] = ContextVar("_working", default=False)
 
@@ -99,6 +102,8 @@ def _stand_between() -> None:
                 _replace(vars(module), package)
         if "PIL._imaging" in sys.modules:
             _stand_behind_libtiff()
+    for name in _REPORT_WHEN_IMPORTED:
+        logging.getLogger(name)
     known = logging.root.manager.loggerDict
     if len(known) != _seen["loggers"]:
         _seen["loggers"] = len(known)

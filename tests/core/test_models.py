@@ -137,6 +137,7 @@ def ask(name: str, home: Path, *, endpoint: str = NOWHERE, offline: bool = False
     """Return the reply of ``find_model`` in a process whose hub cache is ``home``."""
     kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     settings = {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "1" if offline else "0",
+                "TQDM_POSITION": "-1",  # the hub's client then shows its progress without a terminal too
                 "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
     for name_ in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         kept.pop(name_, None)
@@ -145,7 +146,7 @@ def ask(name: str, home: Path, *, endpoint: str = NOWHERE, offline: bool = False
         env={**kept, **settings}, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     said: dict[str, Any] = json.loads(done.stdout)
-    assert done.stderr == ""
+    assert done.stderr == ""  # neither a progress bar nor a hint
     assert said["torch"] is False
     return said
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 import pytest
+import rawpy
 from opening_samples import write_dng
 from PIL import Image
 
@@ -17,6 +18,7 @@ from bioclip_core.errors import ImageError
 from bioclip_plugin.items.media import item_of
 from bioclip_plugin.items.metadata import read_metadata
 from bioclip_plugin.opening import BuiltInMedia
+from bioclip_plugin.opening.raw_messages import silence
 
 CORNERS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255))
 """Upper left, upper right, lower left and lower right colour of the upright picture."""
@@ -85,6 +87,22 @@ def test_a_truncated_raw_file_is_a_failure_or_a_picture_and_never_more(tmp_path:
     path.write_bytes(path.read_bytes()[:9_000])
     with pytest.raises(ImageError, match="cannot be developed: it is truncated"):
         opened(path)
+
+
+def test_damaged_raw_files_print_nothing_and_are_failures(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = write_dng(tmp_path / "whole.dng", four_colours()).read_bytes()
+    path = tmp_path / "cut.dng"
+    for share in (0.5, 0.9):
+        path.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(ImageError, match="cannot be developed"):
+            opened(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_installed_rawpy_can_be_silenced(tmp_path: Path) -> None:
+    """A version with objects of another layout is left alone: then its layout must be looked up."""
+    with rawpy.imread(str(write_dng(tmp_path / "whole.dng", four_colours()))) as raw:
+        assert silence(raw)
 
 
 # -- HEIF --------------------------------------------------------------------------------------------------------------

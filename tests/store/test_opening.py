@@ -309,3 +309,29 @@ def test_an_sqlite_store_is_safe_against_power_cuts_and_wrong_types(tmp_path: Pa
     with pytest.raises(sqlite3.IntegrityError, match="cannot store TEXT value in INTEGER column"):
         plain.execute("INSERT INTO bioclip_media (uri, frame) VALUES ('a', 'first')")
     plain.close()
+
+
+QUIET = """
+import logging, sys
+found = []
+handler = logging.Handler()
+handler.emit = lambda record: found.append(f"{record.name}: {record.getMessage()}")
+logging.root.addHandler(handler)
+logging.root.setLevel(logging.DEBUG)
+logging.getLogger("sqlalchemy").setLevel(logging.DEBUG)
+from bioclip_plugin.store import Store
+with Store.open(sys.argv[1]) as store:
+    store.runs()
+print(*found, sep="\\n")
+import sqlalchemy
+with sqlalchemy.create_engine("sqlite://").connect() as connection:
+    connection.execute(sqlalchemy.text("SELECT 42"))
+assert any("SELECT 42" in record for record in found)
+assert logging.root.handlers == [handler] and not logging.getLogger("alembic").disabled
+"""
+
+
+def test_a_host_that_logs_everything_sees_its_own_statements_and_not_ours(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", QUIET, str(tmp_path / "results.db")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bioclip_core.errors import StoreError
+from bioclip_core.quiet import quiet
 from bioclip_plugin.store.database.address import shown
 from bioclip_plugin.store.database.faults import is_about_writing, passes, store_error
 from bioclip_plugin.store.database.holds import holds_of
@@ -141,7 +142,8 @@ class Database:
             StoreError: if the database refuses or can only be read.
         """
         self.check_writable()
-        connection = self._engine.raw_connection()
+        with quiet():
+            connection = self._engine.raw_connection()
         driver: Any = connection.driver_connection  # SQLite's runs outside of transactions until one is begun
         try:
             if not self.is_sqlite:
@@ -187,7 +189,8 @@ class Database:
     def close(self) -> None:
         """Close the connections; the last program to leave an SQLite file folds its log into it."""
         self.holds.close()
-        self._engine.dispose()
+        with quiet():
+            self._engine.dispose()
 
     def _read_in_place(self, work: Callable[[Connection], Result]) -> Result:
         """Run reading work on a file that this process cannot write, again if another one wrote to it meanwhile."""
@@ -211,7 +214,8 @@ class Database:
                 chosen = reading_of(Path(self.url.database or ""))
                 if chosen == used:
                     return False
-                self._engine.dispose()
+                with quiet():
+                    self._engine.dispose()
                 self._reading, self._engine = chosen, _engine(self.url, chosen)
             return True
 
@@ -241,7 +245,7 @@ class Database:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _attempt(self, engine: Engine, work: Callable[[Connection], Result]) -> Result:
-        with engine.connect() as connection:
+        with quiet(), engine.connect() as connection:
             self._connected = True
             try:
                 with connection.begin():

@@ -14,6 +14,8 @@ from typing import Protocol
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import Engine
 
+from bioclip_core.quiet import quiet
+
 logger = logging.getLogger(__name__)
 
 if sys.platform == "win32":
@@ -126,7 +128,8 @@ class SessionHolds:
                     del self._held[run]
                     connection = None
             if connection is None:
-                connection = self._engine.connect()
+                with quiet():
+                    connection = self._engine.connect()
                 try:
                     connection.execute(text("SELECT pg_advisory_lock_shared(:locks, :run)"), _keys(run))
                 except BaseException:

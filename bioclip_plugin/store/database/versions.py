@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 
 from bioclip_core.errors import StoreError
+from bioclip_core.quiet import quiet
 from bioclip_plugin.store.database.address import shown
 from bioclip_plugin.store.database.connection import Database
 from bioclip_plugin.store.database.schema import PREFIX, VERSION_TABLE
@@ -104,8 +105,9 @@ def _migrate(connection: Connection) -> None:
 
 def migrate(connection: Connection, revision: str) -> None:
     """Run the migrations up to ``revision`` inside the connection's transaction."""
-    from alembic.config import Config
-    from alembic.runtime.environment import EnvironmentContext
+    with quiet():
+        from alembic.config import Config
+        from alembic.runtime.environment import EnvironmentContext
 
     scripts = _scripts()
     with EnvironmentContext(
@@ -118,6 +120,7 @@ def migrate(connection: Connection, revision: str) -> None:
 
 
 def _scripts() -> ScriptDirectory:
-    from alembic.script import ScriptDirectory
+    with quiet():
+        from alembic.script import ScriptDirectory
 
     return ScriptDirectory(Path(__file__).parent / "migrations")
