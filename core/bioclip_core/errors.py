@@ -17,9 +17,20 @@ BioclipError
 
 from __future__ import annotations
 
+import re
+
+LONGEST_MESSAGE = 1000
+"""Limit of an error's text in characters; the middle of a longer one is left out, since its end says what to do."""
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 class BioclipError(Exception):
-    """Base of every error that a caller should see. Its text is one readable line."""
+    """Base of every error that a caller should see. Its text is one readable line, whatever the data that it quotes."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
     plugin_name: str = ""
     """Name of the plugin that it comes from; empty for an error of our own."""
@@ -80,6 +91,18 @@ class PluginError(BioclipError):
     """A plugin that breaks the contract of a hook."""
 
 
+def one_line(text: str) -> str:
+    """Return a text as one line of limited length that every terminal and database can take.
+
+    White space and control characters become blanks, half surrogate pairs (bytes of a foreign encoding) escapes.
+    """
+    line = _UNPRINTABLE.sub(" ", text).strip()
+    if len(line) > LONGEST_MESSAGE:
+        kept = LONGEST_MESSAGE // 2 - 20
+        line = f"{line[:kept]} … ({len(line) - 2 * kept:,} characters) … {line[-kept:]}"
+    return _SURROGATE.sub(lambda half: f"\\x{ord(half[0]) & 0xFF:02x}", line)
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, or its type if the text is empty."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return one_line((str(error).strip().splitlines() or [type(error).__name__])[0])[:300]
