@@ -15,12 +15,13 @@ MARKERS := $(if $(LEFT_OUT),not ($(subst $() $(),$(OR),$(LEFT_OUT))))
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check fuzz bench docs clean
 
 help:
 	@echo "make demo    see BioCLIP classify an invented camera trap into a database, without network"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, import rules and the tests: what CI runs"
+	@echo "make fuzz    damage samples of everything that is read, for SECONDS=60 per reader"
 	@echo "make docs    build the documentation site into build/site"
 	@echo "make bench   measure speed beside pybioclip (about 20 minutes; BENCH_QUICK=1 for a first look)"
 	@echo "make clean   remove $(VENV)"
@@ -37,6 +38,11 @@ check: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory test
+
+# Other cases in each run; what it finds is left in build/fuzz. `make test` has one round with the same cases everywhere.
+SECONDS ?= 60
+fuzz: $(VENV)/installed-dev
+	BIOCLIP_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/fuzz $(PYTEST_ARGS)
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks

@@ -160,3 +160,12 @@ def test_the_examples_for_hosts_and_plugins_import_from_the_doors_alone() -> Non
         modules = set(re.findall(r"^\s*(?:from|import) (bioclip\w*(?:\.\w+)*)", text, re.M))
         assert {"bioclip_plugin", "bioclip_plugin.plugin_api"} <= modules
         assert modules - DOORS == set()
+
+
+def test_names_from_data_are_looked_up_without_an_error_for_names_that_no_file_can_have() -> None:
+    rooms = "formats items labelled reviews report sources opening".split()
+    asked = re.compile(r"(?<!entry)(?<!member)(?<!info)\.(exists|is_file|is_dir)\(\)")
+    files = [file for room in rooms for file in (ROOT / "bioclip_plugin" / room).rglob("*.py")]
+    files.remove(ROOT / "bioclip_plugin/formats/addaxai/inference.py")  # it runs where nothing of ours is installed
+    found = [f"{file.relative_to(ROOT)}: {match[0]}" for file in files for match in asked.finditer(file.read_text())]
+    assert not found, "use bioclip_core.files.present"

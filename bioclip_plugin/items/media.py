@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.present import exists
 from bioclip_plugin.items.deployments import Membership
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def path_of(uri: str) -> Path:
     plain = Path(uri)
     if _LOOKS_ESCAPED.search(uri):
         unescaped = Path(os.fsdecode(unquote_to_bytes(uri)))
-        if unescaped.exists() or not plain.exists():
+        if exists(unescaped) or not exists(plain):
             return unescaped
     return plain
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from bioclip_core.cells import number_of, plain_cells
 from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.files.present import exists, is_folder
 from bioclip_core.findings import Findings
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.naming.ranks import rank_by_name
@@ -68,9 +69,9 @@ def _kind_of(address: str) -> SourceKind:
     if _STORE_ADDRESS.match(address):
         return "reviews"
     path, shown = sheet_of(path_of(address))[0], uri_of(address)
-    if path.is_dir():
+    if is_folder(path):
         return "folder"
-    if not path.exists():
+    if not exists(path):
         raise SourceError(
             f"{shown} does not exist{near_hint(path)}; give a table (.csv, .tsv, .xlsx, .parquet), a folder tree named by taxon, or a store"
         )

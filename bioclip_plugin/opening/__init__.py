@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bioclip_core.files.present import is_file
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.hookspecs import hookimpl
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of
@@ -38,7 +39,7 @@ class BuiltInMedia:
         from bioclip_plugin.opening import pages, video
 
         path = _path(item)
-        if video.is_video(path) and path.is_file():
+        if video.is_video(path) and is_file(path):
             return video.frames_of(item, path, options.frames_per_second, options.video_clock, options.findings)
         return pages.pages_of(item, path) if pages.is_tiff(path) else None
 

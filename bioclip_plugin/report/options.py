@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bioclip_core.errors import DataError, UsageError
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.files.present import is_folder
 from bioclip_core.findings import Findings
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.contracts.export import Selection
@@ -58,7 +59,7 @@ class ReportOptions(TableOptions):
                 f"language {self.language!r}: a label set has one common name per taxon in an unstated language; "
                 "give a table of names with --names FILE.csv (scientificName, language, vernacularName)"
             )
-        if self.base_folder is not None and not self.base_folder.is_dir():
+        if self.base_folder is not None and not is_folder(self.base_folder):
             raise DataError(f"base_folder {self.base_folder}: this folder does not exist{near_hint(self.base_folder)}")
 
     def size_for(self, images: int) -> int:

@@ -14,6 +14,7 @@ from PIL import Image, features
 from bioclip_core.errors import BioclipError, ImageError
 from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.files.present import exists
 from bioclip_core.images.crops import WHOLE, Box, upright
 from bioclip_core.images.decoding import decode_regions, orientation_of, prepare, upright_size
 from bioclip_core.preprocessing import preprocessing_of
@@ -95,7 +96,7 @@ class Illustrator:
             item = replace(item, uri=new, path=None)
         path = self._path_of(item)
         if self._plugins is not None and path.suffix.lower() in self._suffixes:
-            if not path.exists():
+            if not exists(path):
                 raise ImageError(f"the file does not exist (any more){near_hint(path)}", stage="read")
             picture: Image.Image | None = self._plugins.hook.open_media(item=replace(item, path=path))
             if picture is not None:
@@ -106,7 +107,7 @@ class Illustrator:
     def _path_of(self, item: MediaItem) -> Path:
         """Return the item's file in the first folder that has it, else where it was expected first."""
         places = [base / (item.path or path_of(item.uri)) for base in self._bases]
-        return next((place for place in places if place.exists()), places[0])
+        return next((place for place in places if exists(place)), places[0])
 
     def _drawn(
         self, source: bytes | Image.Image, frame: int, boxes: Sequence[Box | None], people: People

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bioclip_core.files.moved import MovedNames
+from bioclip_core.files.present import exists
 from bioclip_core.files.whole import whole_file
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.items.media import path_of
@@ -134,7 +135,7 @@ def _gone(written: Written, bases: Sequence[Path]) -> str:
 
 def _exists(folder: str, bases: Sequence[Path]) -> bool:
     """True if a folder of the uris of images is in one of the folders where they may begin, or on the web."""
-    return "://" in folder or any((base / path_of(folder)).exists() for base in bases)
+    return "://" in folder or any(exists(base / path_of(folder)) for base in bases)
 
 
 def _picture(one: Thumbnail) -> list[Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.files.present import exists, is_folder
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.tables.sheets import sheet_of
 from bioclip_core.taxonomy import Taxon
@@ -103,7 +104,7 @@ def import_reviews(
     """
     kind, entries = _entries(address, sources, options)
     done, path = Imported(kind), path_of(address)
-    importer = _Importer(store, book, options, options.base_folder or (path if path.is_dir() else path.parent))
+    importer = _Importer(store, book, options, options.base_folder or (path if is_folder(path) else path.parent))
     while batch := list(islice(entries, _TOGETHER)):
         done.rows += len(batch)
         for kind_of_reason, row in importer.take(batch, done):
@@ -116,7 +117,7 @@ def import_reviews(
 def _entries(address: str, sources: Sequence[Source], options: ImportOptions) -> tuple[str, Iterator[Entry]]:
     """Return the kind of file that it is read as, and its entries row by row."""
     path, shown = sheet_of(path_of(address))[0], uri_of(address)
-    if not path.exists():
+    if not exists(path):
         raise SourceError(
             f"{shown} does not exist{near_hint(path)}; give a table (.csv, .tsv, .xlsx, .parquet) or a Camtrap DP package"
         )
@@ -125,7 +126,7 @@ def _entries(address: str, sources: Sequence[Source], options: ImportOptions) ->
             return source.name, source.reviews(address, options.listing())
         if fault := getattr(source, "fault", ""):
             options.findings.add("sources of plugins failed and were not asked", fault)
-    if path.is_dir():
+    if is_folder(path):
         raise SourceError(f"{shown} is a folder without a Camtrap DP package; give a table of reviews")
     zone = zone_of(options.time_zone) if options.time_zone else UTC
     if table_at(address)[0] == "files":

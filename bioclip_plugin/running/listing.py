@@ -15,6 +15,7 @@ from typing import IO, Self
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.files.present import exists
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source, TemporaryFolders
 from bioclip_plugin.formats.shared.paths import moved_name, unused_prefixes
 from bioclip_plugin.formats.shared.streamed_json import beginning
@@ -186,7 +187,7 @@ def source_of(address: str, sources: Sequence[Source]) -> Source:
             return source
     shown = uri_of(address) or "(an empty address)"
     names = ", ".join(source.name for source in sources)
-    if not Path(address).exists() and not path_of(address).exists():
+    if not exists(Path(address)) and not exists(path_of(address)):
         raise SourceError(
             f"{shown} does not exist{near_hint(address) or f'; give a path of one of these kinds: {names}'}"
         )

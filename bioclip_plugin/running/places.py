@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bioclip_core.errors import LabelSetError
+from bioclip_core.files.present import exists
 from bioclip_core.labels.manifest import read_manifest
 from bioclip_core.models import ModelEntry
 from bioclip_plugin.running.label_choice import is_word_file
@@ -53,7 +54,7 @@ class RunPlaces:
     def rule_file(self, given: Path) -> Path:
         """Return the place of a file of the run's own rules, or the path as it is if there is none."""
         own = Path(self._run.provenance.get(_RULES_DIRECTORY) or self.folders[0]) / given
-        return own if own.exists() else self.file(given) or given
+        return own if exists(own) else self.file(given) or given
 
     def with_rules_from_here(self, plan: RunPlan) -> RunPlan:
         """Return the plan of a derived run, with the working directory as the place of its rules' files."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioclip_core.errors import BioclipError, ImageError, UsageError
+from bioclip_core.files.present import exists
 from bioclip_core.findings import Findings
 from bioclip_core.images.decoding import decode_regions, prepare, right_pixels
 from bioclip_core.images.readers import content_key
@@ -174,7 +175,7 @@ def bytes_of(item: MediaItem) -> bytes:
     if item.data is not None:
         return item.data
     path = path_of_item(item)
-    if item.path is None and "#" in item.uri and not path.exists():  # from a store, which keeps uris
+    if item.path is None and "#" in item.uri and not exists(path):  # from a store, which keeps uris
         from bioclip_plugin.formats.webdataset.read import member
 
         found = member(item.uri)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from bioclip_core.files.present import is_file
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
@@ -20,11 +21,11 @@ class FilesSource:
 
     def takes(self, address: str) -> bool:
         path = path_of(address)
-        return path.is_file() and not beginning(path).text
+        return is_file(path) and not beginning(path).text
 
     def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
         path = Path(address)
-        yield MediaItem(uri=uri_of(address), path=path if path.is_file() else path_of(address))
+        yield MediaItem(uri=uri_of(address), path=path if is_file(path) else path_of(address))
 
 
 class StandardInputSource:

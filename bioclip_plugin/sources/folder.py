@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bioclip_core.errors import SourceError
+from bioclip_core.files.present import is_folder
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import MediaItem, Unlisted, item_of, path_of, uri_of
 from bioclip_plugin.sources.no_images import SYSTEM_FOLDERS, is_of_a_system, why_no_images
@@ -41,7 +42,7 @@ class FolderSource:
         self._suffixes = IMAGE_SUFFIXES | suffixes
 
     def takes(self, address: str) -> bool:
-        return path_of(address).is_dir()
+        return is_folder(path_of(address))
 
     def why_empty(self, address: str) -> str:
         """Return the reason why a folder lists nothing."""
@@ -49,7 +50,7 @@ class FolderSource:
 
     def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:
         findings = (options or ListingOptions()).findings
-        root = address if Path(address).is_dir() else os.fspath(path_of(address))
+        root = address if is_folder(Path(address)) else os.fspath(path_of(address))
         seen: set[tuple[int, int]] = set()
         waiting = [root]
         while waiting:

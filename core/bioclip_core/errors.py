@@ -96,11 +96,11 @@ def one_line(text: str) -> str:
 
     White space and control characters become blanks, half surrogate pairs (bytes of a foreign encoding) escapes.
     """
-    line = _UNPRINTABLE.sub(" ", text).strip()
+    line = _SURROGATE.sub(lambda half: f"\\x{ord(half[0]) & 0xFF:02x}", _UNPRINTABLE.sub(" ", text).strip())
     if len(line) > LONGEST_MESSAGE:
         kept = LONGEST_MESSAGE // 2 - 20
         line = f"{line[:kept]} … ({len(line) - 2 * kept:,} characters) … {line[-kept:]}"
-    return _SURROGATE.sub(lambda half: f"\\x{ord(half[0]) & 0xFF:02x}", line)
+    return line
 
 
 def first_line(error: Exception) -> str:

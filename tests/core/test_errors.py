@@ -29,6 +29,7 @@ def test_a_long_text_keeps_its_beginning_and_its_advice():
     assert error.startswith("the table has the columns x, ")
     assert error.endswith("; give --column")
     assert "characters)" in error
+    assert len(str(BioclipError("\udcff" * 900))) <= LONGEST_MESSAGE
 
 
 @pytest.mark.parametrize("error", [OSError("a\nb"), ValueError("")])

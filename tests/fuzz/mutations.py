@@ -6,6 +6,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import reduce
 from typing import Any
 
@@ -80,7 +81,7 @@ _HOSTILE: tuple[Any, ...] = (
 
 def hostile_values() -> st.SearchStrategy[Any]:
     """Return values that a document may hold and that no reader wants."""
-    return _hostile_cells() | st.integers(60, 2000).map(_nested)
+    return _hostile_cells() | st.integers(60, 300).map(_nested)
 
 
 def _hostile_cells() -> st.SearchStrategy[Any]:
@@ -136,11 +137,11 @@ def _changed(draw: st.DrawFn, value: Any) -> Any:
         places += [((*path, key), child) for key, child in children]
     path = draw(st.sampled_from([path for path, _ in places]))
     if not path:
-        return draw(hostile_values()) if draw(st.integers(0, 9)) == 0 else value
+        return deepcopy(draw(hostile_values())) if draw(st.integers(0, 9)) == 0 else value
     parent = reduce(lambda found, key: found[key], path[:-1], value)
     kind = draw(st.sampled_from(("replace", "replace", "replace", "remove", "rename", "again")))
     if kind == "replace":
-        parent[path[-1]] = draw(hostile_values())
+        parent[path[-1]] = deepcopy(draw(hostile_values()))
     elif kind == "remove" or isinstance(parent, list):
         del parent[path[-1]]
     elif kind == "rename":

@@ -78,7 +78,7 @@ def _texts() -> Any:
 
 
 def _qoi(image: Image.Image) -> bytes:
-    pixels = b"".join(b"\xfe" + bytes(pixel) for pixel in image.getdata())
+    pixels = b"".join(b"\xfe" + bytes(pixel) for pixel in np.asarray(image).reshape(-1, 3))
     header = b"qoif" + image.width.to_bytes(4, "big") + image.height.to_bytes(4, "big") + b"\x03\x00"
     return header + pixels + b"\0" * 7 + b"\x01"
 

@@ -40,6 +40,9 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.metadata import with_metadata
 from bioclip_plugin.running.listing import Listing
 
+# A file that is left to the garbage collector is a warning in the host's process.
+pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+
 _MOST_ENTRIES = 200
 _PREPROCESSING = Preprocessing(size=16)
 

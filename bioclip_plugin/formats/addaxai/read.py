@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bioclip_core.cells import number_of, plain_number_of, share_of
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.present import exists
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.addaxai.layout import CORNERS, FIELDS, MEANING, SIZE, table_at
 from bioclip_plugin.formats.shared.detections import NOT_NAMED
@@ -66,17 +67,17 @@ def _located(row: Cells, table: ImageTable) -> tuple[str, Path]:
     if not name:
         return located(absolute, table.base, table.options)
     uri, path = located(name, table.base, table.options)
-    if absolute and not path.exists():
+    if absolute and not exists(path):
         # Up to AddaxAI 6 absolute_path is the folder that was analysed, since AddaxAI 7 the file itself.
         last = name.replace("\\", "/").rpartition("/")[2]
         whole = absolute if absolute.endswith(last) else f"{absolute.rstrip('/')}/{name}"
         try:
             other_uri, other = located(whole, table.base, table.options)
         except UsageError:
-            if Path(whole).exists():
+            if exists(Path(whole)):
                 raise
             return uri, path
-        if other.exists():
+        if exists(other):
             return other_uri, other
     return uri, path
 

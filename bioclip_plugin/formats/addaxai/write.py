@@ -20,6 +20,7 @@ from bioclip_core import __version__
 from bioclip_core.classify import Classifier
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import BioclipError, ModelError, UsageError
+from bioclip_core.files.present import is_folder
 from bioclip_core.files.whole import whole_folder
 from bioclip_core.models import FoundModel
 from bioclip_core.open_clip_encoder import OpenClipEncoder
@@ -103,13 +104,13 @@ def check_folder(folder: Path, *, force: bool) -> None:
         raise UsageError(
             f"output {folder}: its name becomes the model's id in AddaxAI, such as BIOCLIP-EUR-v1: letters, digits, -, _ and . only"
         )
-    if not folder.parent.is_dir():
+    if not is_folder(folder.parent):
         raise BioclipError(f"the folder {folder.parent} of the output {folder.name} does not exist: make it first")
     if not os.path.lexists(folder):
         return
     if not force:
         raise BioclipError(f"the output {folder} exists already: give another name, or --force to replace it")
-    held = {entry.name for entry in folder.iterdir()} if folder.is_dir() and not folder.is_symlink() else {""}
+    held = {entry.name for entry in folder.iterdir()} if is_folder(folder) and not folder.is_symlink() else {""}
     if held and not {MANIFEST, CODE} <= held:
         raise BioclipError(
             f"the output {folder} is not a model folder of AddaxAI, and is not replaced: give another name"

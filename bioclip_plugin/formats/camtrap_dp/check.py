@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.present import is_file
 from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.camtrap_dp.check_descriptor import descriptor_problems
 from bioclip_plugin.formats.camtrap_dp.check_rows import FAULTS, Fault, checked_rows, is_after
 from bioclip_plugin.formats.camtrap_dp.naming import is_of_animals
-from bioclip_plugin.formats.camtrap_dp.package import DESCRIPTOR, CamtrapPackage, is_file, opened_package
+from bioclip_plugin.formats.camtrap_dp.package import DESCRIPTOR, CamtrapPackage, opened_package
 from bioclip_plugin.formats.camtrap_dp.schema import TABLES
 
 SHOWN = 100

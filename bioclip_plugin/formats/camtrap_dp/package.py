@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.archives import Archive, archive_kind, damaged, open_archive
 from bioclip_core.files.documents import MAX_DOCUMENT_BYTES, parse_document
+from bioclip_core.files.present import is_file, is_folder
 from bioclip_core.findings import Findings
 from bioclip_core.tables.quotes import Records
 from bioclip_core.tables.text import STRAY
@@ -125,9 +126,9 @@ class CamtrapPackage:
                 f"{self.address}: the table {name} has the delimiter {delimiter!r}; it must be one character"
             )
         for file in files:
-            with self.open(file) as stream:
+            with self.open(file) as stream, io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", "") as text:
                 if name in TABLES or file.lower().endswith(".csv"):
-                    yield file, _csv_rows(stream, file, delimiter, strict=strict, findings=findings)
+                    yield file, _csv_rows(text, file, delimiter, strict=strict, findings=findings)
 
     def rows(self, resource: Mapping[str, Any], findings: Findings | None = None) -> Iterator[PackageRow]:
         """Yield the rows of a resource. A row that cannot be used has a ``fault`` instead of values.
@@ -184,10 +185,7 @@ class CamtrapPackage:
         return self.archive is not None and self.inside + name in self.archive.members
 
 
-def _csv_rows(
-    file: BinaryIO, name: str, delimiter: str, *, strict: bool, findings: Findings | None
-) -> Iterator[CsvRow]:
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+def _csv_rows(text: TextIO, name: str, delimiter: str, *, strict: bool, findings: Findings | None) -> Iterator[CsvRow]:
     records = Records(text, name, delimiter, is_declared=True)
     for line, cells, fault in records:
         mark = records.as_text.pop(line, "") if records.as_text else ""
@@ -219,14 +217,6 @@ def is_utf_8(cell: str) -> bool:
     return cell.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in cell)
 
 
-def is_file(path: Path) -> bool:
-    """True if the path is a file; a name that no file can have is not."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
 def is_package(address: str) -> bool:
     """True if a path is a Camtrap DP package by its content: its folder, its descriptor, or a zip file with one.
 
@@ -235,9 +225,9 @@ def is_package(address: str) -> bool:
     """
     path = path_of(address)
     try:
-        if path.is_dir():
+        if is_folder(path):
             path = path / DESCRIPTOR
-        if not path.is_file():
+        if not is_file(path):
             return False
         if archive_kind(path) != "zip":
             with path.open("rb") as file:
@@ -279,7 +269,7 @@ def opened_package(address: str, *, any_version: bool = False) -> Iterator[Camtr
     """
     path, shown = path_of(address), uri_of(address)
     with ExitStack() as stack:
-        if path.is_file() and archive_kind(path) == "zip":
+        if is_file(path) and archive_kind(path) == "zip":
             archive = stack.enter_context(open_archive(path))
             name = _descriptor_in(list(archive.members))
             if name is None:
@@ -287,7 +277,7 @@ def opened_package(address: str, *, any_version: bool = False) -> Iterator[Camtr
             descriptor = _parsed(stack.enter_context(archive.open(name)), f"{shown}: {name}")
             package = CamtrapPackage(shown, path.parent, descriptor, archive, name.removesuffix(DESCRIPTOR))
         else:
-            file = path / DESCRIPTOR if path.is_dir() else path
+            file = path / DESCRIPTOR if is_folder(path) else path
             try:
                 with file.open("rb") as stream:
                     package = CamtrapPackage(shown, file.parent, _parsed(stream, uri_of(file)))

@@ -10,9 +10,10 @@ from typing import Any
 
 from bioclip_core.cells import is_unknown
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.files.present import is_file
 from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage, PackageRow, is_file, is_package, opened_package
+from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage, PackageRow, is_package, opened_package
 from bioclip_plugin.formats.camtrap_dp.read_files import (
     Deployments,
     MediaFiles,

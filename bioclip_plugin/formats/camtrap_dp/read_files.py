@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.present import exists, is_file
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage, is_file
+from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage
 from bioclip_plugin.formats.camtrap_dp.schema import BOX, TABLES
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.items.media import Region, Unlisted, uri_of
@@ -90,7 +91,7 @@ class MediaFiles:
         if self._unpacked is None:
             self._unpacked = self._options.temporary.new()
         name, folder = self._package.inside + member, self._unpacked
-        if not (folder / name).exists():  # two rows may name one file
+        if not exists(folder / name):  # two rows may name one file
             self._package.archive.extract(folder, [name])
         return folder / name
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from bioclip_core.cells import plain_number_of
 from bioclip_core.errors import SourceError
 from bioclip_core.files.meta_xml import META, Description, Table, read_description, safe_xml, short
+from bioclip_core.files.present import is_file
 from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.problem import Problem, Severity
 from bioclip_plugin.contracts.source import ListingOptions
@@ -46,7 +47,7 @@ def check_archive(path: Path) -> Iterator[Problem]:
 
 
 def _problems(path: Path) -> Iterator[Problem]:
-    path = path.parent if path.name == META and path.is_file() else path
+    path = path.parent if path.name == META and is_file(path) else path
     shown = path.name or str(path)
     try:
         with opened_files(path, ListingOptions(), [CANDIDATES]) as files, Ids(_TABLES) as ids:
@@ -101,7 +102,7 @@ def _check_metadata(folder: Path, description: Description) -> Iterator[Problem]
         return
     if not path.resolve().is_relative_to(folder.resolve()):
         yield Problem(META, "metadata", "the file that describes the data set must be inside the archive", name)
-    elif path.is_file():
+    elif is_file(path):
         try:
             with path.open("rb") as file:
                 safe_xml(file.read(_METADATA_BYTES), name)
@@ -193,7 +194,7 @@ def _candidate_faults(folder: Path, ids: Ids | None) -> Iterator[tuple[int, str,
         folder: of the archive.
         ids: the ids of the archive; None for an archive without a table of identifications.
     """
-    if not (folder / CANDIDATES).is_file():
+    if not is_file(folder / CANDIDATES):
         return
     with (folder / CANDIDATES).open(encoding="utf-8", errors="replace", newline="\n") as file:
         header = tuple(file.readline(_LINE_CHARACTERS).rstrip("\n").split("\t"))

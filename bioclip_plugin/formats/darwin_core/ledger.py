@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from bioclip_core.errors import DataError
+from bioclip_core.files.present import is_folder
 from bioclip_core.files.scratch import Scratch
 
 VERSION = 1
@@ -123,7 +124,7 @@ class Ledger(Scratch):
         return counts
 
     def _read(self) -> None:
-        if not self.path.parent.is_dir():
+        if not is_folder(self.path.parent):
             raise DataError(
                 f"the folder {self.path.parent} of the ledger {self.path.name} does not exist: make it first"
             )

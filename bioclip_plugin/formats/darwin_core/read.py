@@ -11,6 +11,7 @@ from typing import Any
 from bioclip_core.cells import latin_1
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.meta_xml import META, Description, Table, read_description
+from bioclip_core.files.present import exists, is_file
 from bioclip_core.files.scratch import Scratch
 from bioclip_core.tables.text import STRAY
 from bioclip_plugin.contracts.source import ListingOptions
@@ -230,8 +231,8 @@ def _associated(record: Record) -> list[str]:
 
 def _path(address: str) -> Path:
     path = Path(address)
-    path = path if path.exists() else path_of(address)
-    return path.parent if path.name == META and path.is_file() else path
+    path = path if exists(path) else path_of(address)
+    return path.parent if path.name == META and is_file(path) else path
 
 
 class _Index(Scratch):

@@ -22,6 +22,7 @@ from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.archive_tar import FAULTS, TarReader
 from bioclip_core.files.archives import Archive, archive_kind, open_archive
 from bioclip_core.files.meta_xml import META, META_BYTES, Table, described
+from bioclip_core.files.present import is_file, is_folder
 from bioclip_core.tables.quotes import Records
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.paths import located
@@ -134,7 +135,7 @@ def opened_files(path: Path, options: ListingOptions, beside: Sequence[str] = ()
     Raises:
         SourceError: if meta.xml is missing, or the archive is not safe to open.
     """
-    if path.is_dir():
+    if is_folder(path):
         yield ArchiveFiles(path, path, options)
         return
     with open_archive(path) as archive, tempfile.TemporaryDirectory(prefix="bioclip-archive-") as temporary:
@@ -151,7 +152,7 @@ def opened_files(path: Path, options: ListingOptions, beside: Sequence[str] = ()
 def holds_meta(path: Path) -> bool:
     """True if a folder or a packed archive has a meta.xml that looks like Darwin Core's; only little of it is read."""
     try:
-        if path.is_dir():
+        if is_folder(path):
             with (path / META).open("rb") as file:
                 start = file.read(_LOOKED_AT).replace(b"\0", b"")
                 return b"<archive" in start or not start.strip()  # an empty one is reported when it is read
@@ -248,7 +249,7 @@ def header_of(folder: Path, name: str, table: Table) -> list[str] | None:
     Raises:
         SourceError: if the file cannot be read in the encoding that the table states.
     """
-    if not table.header_lines or not (folder / name).is_file():
+    if not table.header_lines or not is_file(folder / name):
         return None
     newline = "" if table.quote else None
     try:
@@ -266,7 +267,7 @@ def _unreadable(name: str, table: Table, error: Exception) -> SourceError:
 
 
 def _records_of(path: Path, name: str, folder: Path, table: Table) -> Iterator[Record]:
-    if not path.is_file():
+    if not is_file(path):
         raise SourceError(f"{name}, which meta.xml names, is not in the archive")
     if not path.resolve().is_relative_to(folder.resolve()):
         raise SourceError(f"{name} is a symbolic link that leaves the archive's folder; put the file itself there")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from bioclip_core.files.present import exists, is_folder
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.shared.exported import guarded, unguarded
 
@@ -69,12 +70,16 @@ def opened(folder: Path) -> io.TextIOWrapper:
 
 def problems_of(path: Path) -> Iterator[Problem]:
     """Yield the differences between a folder, or a packed one, and its manifest."""
-    if path.is_dir():
+    if is_folder(path):
         yield from _problems_of_folder(path)
         return
-    with zipfile.ZipFile(path) as packed, packed.open(MANIFEST) as file:
+    with (
+        zipfile.ZipFile(path) as packed,
+        packed.open(MANIFEST) as file,
+        io.TextIOWrapper(file, "utf-8", newline="") as text,
+    ):
         members = set(packed.namelist()) - {MANIFEST}
-        for line, entry in entries_in(io.TextIOWrapper(file, "utf-8", newline="")):
+        for line, entry in entries_in(text):
             if entry is None or entry.path not in members:
                 yield _problem(
                     line, "it has another number of cells" if entry is None else "the file is missing", entry
@@ -113,7 +118,7 @@ def _fault(folder: Path, entry: Entry) -> tuple[str, bool] | None:
         return "the file is missing", True
     if path.is_symlink() != (entry.link == "symlink"):
         return f"the file is not a {entry.link}", True
-    if not path.exists():
+    if not exists(path):
         return "the link's original is not there any more", False
     return None
 
@@ -134,7 +139,7 @@ def others_in(folder: Path) -> list[str]:
         written = {}
     names = sorted(path.relative_to(folder).as_posix() for path in _files(folder))
     unknown = [name for name in names if name not in written or not _is_as_written(folder / name, written[name])]
-    return unknown if written or not (folder / MANIFEST).exists() else [MANIFEST, *unknown]
+    return unknown if written or not exists(folder / MANIFEST) else [MANIFEST, *unknown]
 
 
 def _is_as_written(path: Path, entry: Entry) -> bool:

@@ -13,6 +13,7 @@ from typing import IO
 
 from bioclip_core.errors import BioclipError, DataError
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.files.present import is_file, is_folder
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
@@ -27,7 +28,7 @@ from bioclip_plugin.formats.folders.manifest import (
 )
 from bioclip_plugin.formats.folders.names import VERDICT_FOLDERS, Names
 from bioclip_plugin.formats.folders.placing import Place, places_of, shows_people
-from bioclip_plugin.formats.shared.detections import is_file
+from bioclip_plugin.formats.shared.detections import is_whole_file
 from bioclip_plugin.formats.shared.image_verdicts import threshold_of
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, OutsideFolder, RelativeNames
 from bioclip_plugin.store.records import Review, StoredItem, asked_level
@@ -65,7 +66,7 @@ class FoldersExporter:
 
     def recognises(self, path: Path) -> bool:
         try:
-            if path.is_dir():
+            if is_folder(path):
                 with (path / MANIFEST).open("rb") as file:
                     return is_manifest(file.read(1024))
             with zipfile.ZipFile(path) as packed, packed.open(MANIFEST) as member:
@@ -89,7 +90,7 @@ def _refuse_inside_sources(path: Path, export: Export) -> None:
     """
     for source in export.run.sources:
         folder = export.file_of(source)
-        if folder.is_dir() and path.resolve().is_relative_to(folder.resolve()):
+        if is_folder(folder) and path.resolve().is_relative_to(folder.resolve()):
             raise BioclipError(
                 f"the output is inside {folder}, from which this run listed images: the links would be listed as images too; "
                 "give a folder outside it"
@@ -127,8 +128,8 @@ class _Folders:
             findings.add(_PEOPLE, uri)
             return
         original = self._export.file_of(uri)
-        if not original.is_file():
-            if "://" in uri or "#" in uri or not all(map(is_file, whole)):
+        if not is_file(original):
+            if "://" in uri or "#" in uri or not all(map(is_whole_file, whole)):
                 findings.add(_UNUSABLE, uri)
             else:
                 hint = "" if findings.count(_MISSING) else near_hint(original)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.present import is_file
 from bioclip_plugin.contracts.problem import Problem, Severity
 from bioclip_plugin.formats.megadetector.read import VERSIONS, VIDEO_SUFFIXES, version_of
 from bioclip_plugin.formats.shared.detections import Duplicates, box_of, is_number
@@ -135,7 +136,7 @@ class _Images:
             yield Fault(record, "file leaves its base folder by '..'", name, "warning")
         if self._base is not None:
             self._seen += 1
-            if not (self._base / plain).is_file() and not (self._base / name).is_file():
+            if not is_file(self._base / plain) and not is_file(self._base / name):
                 self._missing += 1
                 if self._missing <= _MISSING_SHOWN:
                     yield Fault(record, f"the file does not exist in {self._base}", name, "warning")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from bioclip_core.cells import is_unknown
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.present import is_file
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.detections import (
     LARGEST_INTEGER,
@@ -71,7 +72,7 @@ class MegaDetectorSource:
 
     def takes(self, address: str) -> bool:
         path = path_of(address)
-        return path.is_file() and is_megadetector(beginning(path))
+        return is_file(path) and is_megadetector(beginning(path))
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
         path, listed = path_of(address), uri_of(address)

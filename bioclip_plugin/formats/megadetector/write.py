@@ -12,12 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
+from bioclip_core.files.present import is_file
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.megadetector.read import OWN_INFO, VERSIONS, is_megadetector
 from bioclip_plugin.formats.megadetector.write_entries import EntryWriter
-from bioclip_plugin.formats.shared.detections import is_file
+from bioclip_plugin.formats.shared.detections import is_whole_file
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, RelativeNames
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
@@ -64,7 +65,7 @@ class MegaDetectorExporter:
         return count
 
     def recognises(self, path: Path) -> bool:
-        return path.is_file() and is_megadetector(beginning(path))
+        return is_file(path) and is_megadetector(beginning(path))
 
     def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:
         from bioclip_plugin.formats.megadetector.check import problems_of
@@ -78,7 +79,7 @@ def _files(export: Export, writer: EntryWriter) -> Iterator[tuple[str, list[Stor
     for uri, group in groupby(export.items(None if export.selection else {writer.level}), key=_URI):
         items = list(group)
         writer.items += len(items)
-        if is_file(items[0]):
+        if is_whole_file(items[0]):
             yield uri, items
 
 

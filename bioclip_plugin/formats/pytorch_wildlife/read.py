@@ -8,6 +8,7 @@ from typing import Any
 
 from bioclip_core.cells import json_value
 from bioclip_core.errors import UsageError
+from bioclip_core.files.present import is_file
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.pytorch_wildlife.layout import (
     Detection,
@@ -54,7 +55,7 @@ class PytorchWildlifeSource:
 
     def takes(self, address: str) -> bool:
         path = path_of(address)
-        return path.is_file() and is_layout(beginning(path))
+        return is_file(path) and is_layout(beginning(path))
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
         path, listed = path_of(address), uri_of(address)

@@ -188,7 +188,7 @@ def shown(value: Any) -> str:
     return "missing" if value is None else reprlib.repr(value)
 
 
-def is_file(stored: StoredItem) -> bool:
+def is_whole_file(stored: StoredItem) -> bool:
     """True if an item is a file: the failure of a table's row, or of a folder that could not be listed, is not."""
     if stored.failure is None or stored.failure.stage != "list":
         return True

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from bioclip_core.files.present import is_folder
+
 LARGEST_FRAME = 2**31 - 1
 """Largest number of a frame that databases take."""
 
@@ -37,6 +39,6 @@ def located_frame(name: str, locate: Callable[[str], tuple[str, Path]]) -> tuple
         suffix = match[1][match[1].rfind(".") :].lower()
         if suffix in _HAVE_FRAMES:
             uri, path = locate(match[1])
-            if not path.is_dir():
+            if not is_folder(path):
                 return uri, path, int(match[2])
     return *locate(name), None

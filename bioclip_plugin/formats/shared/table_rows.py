@@ -14,6 +14,7 @@ from bioclip_core.cells import column_name, json_value, number_of
 from bioclip_core.errors import UsageError
 from bioclip_core.files.moved import is_from_windows
 from bioclip_core.files.near_names import same_name
+from bioclip_core.files.present import exists
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.exported import FIRST_IMAGE, has_events, is_exported
 from bioclip_plugin.formats.shared.paths import moved_name
@@ -171,9 +172,9 @@ def located_cell(cell: str, folder: Path, options: ListingOptions) -> tuple[str,
     name, folder = moved_name(cell, folder, options) or (cell, folder)
     written = os.fspath(folder / name)
     path = path_of(written)
-    if not path.exists() and (same := same_name(written)):
+    if not exists(path) and (same := same_name(written)):
         return uri_of(same), Path(same)
-    if is_from_windows(name) and not path.exists():
+    if is_from_windows(name) and not exists(path):
         return uri_of(name), Path(name)
     return uri_of(written), path
 
@@ -184,13 +185,13 @@ def location_of(row: Row, folder: Path, options: ListingOptions) -> tuple[str, P
         return row.image, None
     if row.image_bytes:
         uri, path = located_cell(row.image_bytes, folder, options)
-        if path is not None and path.exists():
+        if path is not None and exists(path):
             return uri, path
     uri, path = located_cell(row.image, folder, options)
-    if '"' in row.image and path is not None and not path.exists():
+    if '"' in row.image and path is not None and not exists(path):
         # A name as Windows copies it, or with a stray quotation mark.
         plain = located_cell(row.image.strip().strip('"'), folder, options)
-        if plain[1] is not None and plain[1].exists():
+        if plain[1] is not None and exists(plain[1]):
             return plain
     return uri, path
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bioclip_core.cells import json_value
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.present import is_file
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.detections import (
     NOT_NAMED,
@@ -63,7 +64,7 @@ class SpeciesNetSource:
 
     def takes(self, address: str) -> bool:
         path = path_of(address)
-        return path.is_file() and is_speciesnet(beginning(path))
+        return is_file(path) and is_speciesnet(beginning(path))
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
         path, shown = path_of(address), uri_of(address)

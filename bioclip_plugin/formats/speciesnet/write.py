@@ -13,11 +13,12 @@ from typing import Any
 
 from bioclip_core.cells import three_letters
 from bioclip_core.classify import Candidate
+from bioclip_core.files.present import is_file
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.formats.shared.detections import is_file
+from bioclip_plugin.formats.shared.detections import is_whole_file
 from bioclip_plugin.formats.shared.frame_names import frame_name
 from bioclip_plugin.formats.shared.relative_names import NamesUnder, OutsideFolder, RelativeNames
 from bioclip_plugin.formats.shared.species_labels import ANIMAL, description_of, kind_of_word, label_of_kind
@@ -70,7 +71,7 @@ class SpeciesNetExporter:
         return count
 
     def recognises(self, path: Path) -> bool:
-        return path.is_file() and is_speciesnet(beginning(path))
+        return is_file(path) and is_speciesnet(beginning(path))
 
     def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - the same for all options
         return check_speciesnet(path)
@@ -84,7 +85,7 @@ def _entries(export: Export) -> Iterator[dict[str, Any]]:
     items = export.items(None if export.selection else {level})
     for uri, group in groupby(items, key=lambda stored: stored.item.uri):
         frames = list(group)
-        if not is_file(frames[0]):
+        if not is_whole_file(frames[0]):
             continue
         name = name_of(uri)
         several = len(frames) > 1 or frames[0].item.frame > 0

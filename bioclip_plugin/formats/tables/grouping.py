@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bioclip_core.cells import json_value
+from bioclip_core.files.present import exists
 from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.stated_values import StatedValues
@@ -162,12 +163,9 @@ def rows_by_image(row: Row, table: str, folder: Path, options: ListingOptions) -
 def _several(row: Row, folder: Path, options: ListingOptions) -> list[str] | None:
     """Return the images that a cell names; None for one image."""
 
-    def exists(name: str) -> bool:
+    def is_there(name: str) -> bool:
         path = located_cell(name, folder, options)[1]
-        try:
-            return path is not None and path.exists()
-        except OSError:  # too long for a name
-            return False
+        return path is not None and exists(path)
 
     cell = row.values[row.columns.image]
     if isinstance(cell, (list, tuple)):
@@ -181,26 +179,26 @@ def _several(row: Row, folder: Path, options: ListingOptions) -> list[str] | Non
         if isinstance(listed, list) and listed and all(isinstance(part, str) for part in listed):
             return listed
     lines = _LINES.split(text)
-    if (len(lines) == 1 and not _ANY_SEPARATOR.search(text)) or exists(row.image):
+    if (len(lines) == 1 and not _ANY_SEPARATOR.search(text)) or is_there(row.image):
         return None
-    named = [_files_of(line, exists) for line in lines]
+    named = [_files_of(line, is_there) for line in lines]
     parts = [part for found in named for part in found or ()]
     return parts if all(named) and len(parts) > 1 else None
 
 
-def _files_of(line: str, exists: Callable[[str], bool]) -> list[str] | None:
+def _files_of(line: str, is_there: Callable[[str], bool]) -> list[str] | None:
     """Return the names of files in one line of a cell; None if it is something else.
 
     A separator in the name of one file leaves parts that are not names of files.
     """
-    if exists(line):
+    if is_there(line):
         return [line]
     by_one, by_any = [_parts(line, separator) for separator in _SEPARATORS], _parts(line, _ANY_SEPARATOR)
     for parts in by_one:
-        if len(parts) > 1 and all(map(exists, parts)):
+        if len(parts) > 1 and all(map(is_there, parts)):
             return parts
     for parts in (by_any, *(parts for parts in by_one if len(parts) > 1), [line]):
-        if parts and all(_FILE.fullmatch(part) or exists(part) for part in parts):
+        if parts and all(_FILE.fullmatch(part) or is_there(part) for part in parts):
             return parts
     return None
 

@@ -12,7 +12,7 @@ from typing import Any
 from bioclip_core.cells import column_name
 from bioclip_core.errors import DataError
 from bioclip_plugin.contracts.export import Export
-from bioclip_plugin.formats.shared.detections import is_file
+from bioclip_plugin.formats.shared.detections import is_whole_file
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, OutsideFolder, RelativeNames
 from bioclip_plugin.formats.shared.stated_values import fields_in
 from bioclip_plugin.formats.tables.columns import KEY_COLUMNS, OWN_COLUMNS, Cells
@@ -56,7 +56,7 @@ class KeyCells:
     def __call__(self, stored: StoredItem) -> Cells:
         item = stored.item
         keys = _keys(item.metadata) if item.metadata else _NO_KEYS
-        if self._names is not None and keys[_FILE] is None and is_file(stored):
+        if self._names is not None and keys[_FILE] is None and is_whole_file(stored):
             folder, name = self._folder_and_name(item.uri, self._names)
             keys = (*keys[:_RELATIVE_PATH], folder, name)
         return (*keys, *[text_of(value_of(item, name)) for name in self._kept]) if self._kept else keys

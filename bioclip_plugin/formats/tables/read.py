@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bioclip_core.errors import DataError
+from bioclip_core.files.present import is_file
 from bioclip_core.tables.reading import TABLE_SUFFIXES, is_table_by_content
 from bioclip_core.tables.sheets import sheet_of
 from bioclip_plugin.contracts.source import ListingOptions
@@ -29,7 +30,7 @@ class TableSource:
     def takes(self, address: str) -> bool:
         path, sheet = sheet_of(path_of(address))
         try:
-            if not path.is_file() or not path.stat().st_size:
+            if not is_file(path) or not path.stat().st_size:
                 return False
             # A file that claims to be a table is one, so that the error names its columns.
             if sheet or path.suffix.lower() in TABLE_SUFFIXES or is_table_by_content(path):

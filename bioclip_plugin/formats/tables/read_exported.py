@@ -11,6 +11,7 @@ from typing import Any
 
 from bioclip_core.cells import number_of
 from bioclip_core.errors import DataError, UsageError
+from bioclip_core.files.present import exists, is_file
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.detections import NOT_NAMED
 from bioclip_plugin.formats.shared.exported import is_exported
@@ -38,7 +39,7 @@ class ExportedTableSource:
 
     def takes(self, address: str) -> bool:
         try:
-            return path_of(address).is_file() and is_exported(header_of(address))
+            return is_file(path_of(address)) and is_exported(header_of(address))
         except (OSError, DataError):
             return False
 
@@ -92,9 +93,9 @@ class _Reader:
 
     def _location(self, row: Row) -> tuple[str, Path | None]:
         uri, path = location_of(row, self._folder, self._options)
-        if self._options.base_folder is None and path is not None and not path.exists():
+        if self._options.base_folder is None and path is not None and not exists(path):
             here = path_of(row.image)
-            if here.exists():
+            if exists(here):
                 return uri_of(os.fspath(here)), here
         return uri, path
 

@@ -8,6 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.files.present import is_file
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
@@ -104,7 +105,7 @@ class ParquetExporter:
 
 def beginning(path: Path, size: int) -> bytes:
     """Return the first bytes of a file; empty for a folder."""
-    if not path.is_file():
+    if not is_file(path):
         return b""
     with path.open("rb") as file:
         return file.read(size)

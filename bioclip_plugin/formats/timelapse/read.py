@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.present import exists
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.image_tables import IMAGE, PLACE, Cells, ImageTable, Meaning, headings_of
 from bioclip_plugin.formats.shared.paths import located
@@ -66,11 +67,11 @@ def _located(row: Cells, table: ImageTable) -> tuple[str, Path]:
     folder = row.text(*FOLDERS).replace("\\", "/").strip("/")
     has_place = chosen or "relativepath" in table.columns
     # Tables without RelativePath have the folder of the image in Folder; in others it is that of the whole project.
-    if folder and not chosen and (not has_place or not path.exists()):
+    if folder and not chosen and (not has_place or not exists(path)):
         try:
             other_uri, other = located(f"{folder}/{name}", table.base, table.options)
         except UsageError:  # the folder of another machine
             return uri, path
-        if other.exists():
+        if exists(other):
             return other_uri, other
     return uri, path

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from bioclip_core.errors import SourceError
 from bioclip_core.files.archive_tar import FAULTS, decompressed
 from bioclip_core.files.archives import damaged
+from bioclip_core.files.present import exists, is_file, is_folder
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.stated_values import StatedValues, fields_in
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
@@ -40,9 +41,9 @@ class ShardsSource:
     def takes(self, address: str) -> bool:
         path = path_of(address)
         try:
-            if path.is_dir():
-                return (path / MANIFEST_FILE).is_file()
-            if not path.is_file():
+            if is_folder(path):
+                return is_file(path / MANIFEST_FILE)
+            if not is_file(path):
                 return False
             with path.open("rb") as file:
                 start = file.read(_BLOCK)
@@ -51,7 +52,7 @@ class ShardsSource:
         return _is_header(start) or (start.startswith(_COMPRESSED) and ".tar" in path.suffixes)
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
-        path = Path(address) if Path(address).exists() else path_of(address)
+        path = Path(address) if exists(Path(address)) else path_of(address)
         values = StatedValues(uri_of(path), options, partial(_cells, path))
         return _items_of(path, partial(_described, values))
 
@@ -61,7 +62,7 @@ Describe = Callable[[str, bytes], dict[str, Any]]
 
 
 def _items_of(path: Path, describe: Describe) -> Iterator[MediaItem | Unlisted]:
-    return _items_of_folder(path, describe) if path.is_dir() else _items_of_shard(path, describe)
+    return _items_of_folder(path, describe) if is_folder(path) else _items_of_shard(path, describe)
 
 
 def _cells(path: Path, name: str) -> Iterator[tuple[str, object]]:
@@ -122,7 +123,7 @@ def member(uri: str) -> MediaItem | None:
     at = uri.find("#")
     while at > 0:
         path = path_of(uri[:at])
-        if path.is_file():
+        if is_file(path):
             stat = path.stat()
             span = _places(path, stat.st_size, stat.st_mtime_ns).get(uri[at + 1 :])
             return MediaItem(uri=uri, path=path, span=span) if span is not None else None

@@ -10,6 +10,7 @@ from typing import Any
 
 from bioclip_core.cells import column_name, degrees_of, plain_number_of
 from bioclip_core.errors import BioclipError
+from bioclip_core.files.present import is_file, is_folder
 from bioclip_core.files.scratch import Scratch
 from bioclip_core.tables.reading import open_table
 from bioclip_plugin.contracts.problem import Problem, Severity
@@ -60,18 +61,18 @@ def problems_of(path: Path) -> Iterator[Problem]:
 
     At most :data:`MOST` errors, and as many warnings, per table.
     """
-    folder = path if path.is_dir() else path.parent
+    folder = path if is_folder(path) else path.parent
     deployments: dict[str, _Row] = {}
     cameras: set[str] = set()
     projects: set[str] = set()
     for name in (PROJECTS, CAMERAS, DEPLOYMENTS):
         table = folder / name
-        if not table.is_file():
+        if not is_file(table):
             yield Problem(name, "", "the table is missing, which a batch upload needs", severity="warning")
             continue
         yield from _limited(name, _table_problems(table, name, deployments, cameras, projects))
     with _Images() as images:
-        for table in image_tables(folder) if path.is_dir() else [path]:
+        for table in image_tables(folder) if is_folder(path) else [path]:
             yield from _limited(table.name, _image_problems(table, images, deployments, projects))
         unused = sorted(set(deployments) - images.deployments)
         if unused:

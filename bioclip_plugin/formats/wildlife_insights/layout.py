@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.cells import column_name
+from bioclip_core.files.present import is_folder
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.formats.shared.image_tables import headings_of
 from bioclip_plugin.formats.shared.species_labels import Kind, kind_of_word
@@ -54,7 +55,7 @@ def is_images_table(header: Collection[str]) -> bool:
 
 def image_tables(path: Path) -> list[Path]:
     """Return the tables of images of a folder that Wildlife Insights wrote, or reads; empty for any other folder."""
-    if not path.is_dir() or not any(path.glob("deployments*.csv")):
+    if not is_folder(path) or not any(path.glob("deployments*.csv")):
         return []
     return [table for table in sorted(path.glob("images*.csv")) if is_images_table(headings_of(str(table), NEEDED))]
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from bioclip_core.cells import column_name, json_value, number_of
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.files.present import is_file, is_folder
 from bioclip_core.files.scratch import Scratch
 from bioclip_core.tables.reading import open_table
 from bioclip_plugin.contracts.source import ListingOptions
@@ -69,7 +70,7 @@ class WildlifeInsightsSource:
 
     def takes(self, address: str) -> bool:
         path = path_of(address)
-        return bool(image_tables(path)) if path.is_dir() else is_images_table(headings_of(address, NEEDED))
+        return bool(image_tables(path)) if is_folder(path) else is_images_table(headings_of(address, NEEDED))
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
         for table, files in _tables(address, options):
@@ -103,7 +104,7 @@ class WildlifeInsightsSource:
 
 def _tables(address: str, options: ListingOptions) -> Iterator[tuple[ImageTable, _Files]]:
     path = path_of(address)
-    addresses = [uri_of(table) for table in image_tables(path)] if path.is_dir() else [address]
+    addresses = [uri_of(table) for table in image_tables(path)] if is_folder(path) else [address]
     for one in addresses:
         table = ImageTable(one, options, _MEANING, NEEDED, (*COLUMNS[IMAGES], "filename"))
         with _Names() as names:
@@ -159,7 +160,7 @@ class _Files:
                 refused = refused or error
                 continue
             first = first or (uri, path)
-            if path.is_file():
+            if is_file(path):
                 found.setdefault(path, uri)
         if len(found) > 1:
             shown = " and ".join(found.values())
@@ -192,7 +193,7 @@ class _Files:
             yield from ("/".join(parts[start:]) for start in range(len(parts) - 1))
         elif location:
             yield location
-            if (self._table.base / location.replace("\\", "/")).is_file():
+            if is_file(self._table.base / location.replace("\\", "/")):
                 return
         names = _bare_names(row)
         yield from (f"{deployment}/{name}" for name in names if deployment)

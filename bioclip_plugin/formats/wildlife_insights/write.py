@@ -14,6 +14,7 @@ from typing import Any
 
 from bioclip_core.cells import column_name
 from bioclip_core.errors import UsageError
+from bioclip_core.files.present import is_file
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
@@ -87,7 +88,7 @@ class WildlifeInsightsExporter:
             return tables[IMAGES].count
 
     def recognises(self, path: Path) -> bool:
-        return bool(image_tables(path)) or (path.is_file() and is_images_table(headings_of(str(path), NEEDED)))
+        return bool(image_tables(path)) or (is_file(path) and is_images_table(headings_of(str(path), NEEDED)))
 
     def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - the same for all options
         from bioclip_plugin.formats.wildlife_insights.check import problems_of

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.present import exists
 
 _WINDOWS = re.compile(r"[A-Za-z]:|\\\\|//")
 _ELSEWHERE = re.compile(r"[A-Za-z]:[/\\]|\\\\")
@@ -90,9 +91,9 @@ def _folder_of(new: str, base: Path) -> str:
     if not new or path.is_absolute():
         return os.fspath(path) if new else os.fspath(base)
     here, there = Path.cwd() / path, base / path
-    if here.exists() and there.exists() and os.path.realpath(here) != os.path.realpath(there):
+    if exists(here) and exists(there) and os.path.realpath(here) != os.path.realpath(there):
         raise UsageError(
             f"--replace-prefix: the new beginning {new} is a folder in the working directory and one in {base}: "
             f"give it as {here} or as {there.absolute()}"
         )
-    return os.fspath(there if there.exists() and not here.exists() else path)
+    return os.fspath(there if exists(there) and not exists(here) else path)

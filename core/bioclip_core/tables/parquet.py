@@ -27,7 +27,7 @@ def open_parquet(path: Path, name: str, options: TableOptions, findings: Finding
 
     try:
         written = list(pyarrow.parquet.read_schema(path).names)
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise SourceError(f"the table {name} cannot be read as Parquet: {error}") from error
     headings = Headings(written, options.headings, fields, name)
     return Table(name, "parquet", headings, lambda: _rows(path, name, headings, findings))
@@ -53,7 +53,8 @@ def _rows(path: Path, name: str, headings: Headings, findings: Findings) -> Iter
                         if not _is_empty(value)
                     }
                     yield TableRow(number, number, cells)
-    except (OSError, pyarrow.ArrowException) as error:
+    # ValueError and OverflowError: text that is not UTF-8, a moment that Python has no date for
+    except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:
         raise SourceError(f"the table {name} cannot be read as Parquet: {error}") from error
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
+from bioclip_core.files.present import exists
 from bioclip_core.findings import Findings
 from bioclip_core.quiet import quiet
 from bioclip_core.tables.options import TableOptions
@@ -58,7 +59,7 @@ def sheet_of(path: Path) -> tuple[Path, str]:
     """Return the file and the sheet that an address such as ``FILE.xlsx#SHEET`` names; the sheet is empty for other ones."""
     text = str(path)
     file, sign, sheet = text.rpartition("#")
-    if sign and file.lower().endswith((".xlsx", ".xlsm")) and not path.exists():
+    if sign and file.lower().endswith((".xlsx", ".xlsm")) and not exists(path):
         return Path(file), sheet
     return path, ""
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bioclip_core.errors import SourceError, first_line
 from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.files.present import is_file
 from bioclip_core.identity import file_sha256
 from bioclip_core.tables.options import PathOptions
 from bioclip_core.taxonomy import RANKS, Taxon
@@ -133,7 +134,7 @@ class Catalog:
         from pyarrow import parquet
 
         path = Path(file)
-        if not path.is_file():
+        if not is_file(path):
             raise SourceError(
                 f"the catalog {path} does not exist{near_hint(path)}; make one with: bioclip-plugin catalog build TABLE --output {path}"
             )

@@ -19,6 +19,7 @@ from bioclip_core.files.archives import archive_kind, open_archive
 from bioclip_core.files.meta_xml import META, META_BYTES, Table
 from bioclip_core.files.meta_xml import described as described_archive
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.files.present import exists, is_file, is_folder
 from bioclip_core.findings import Findings
 from bioclip_core.tables.reading import open_table
 from bioclip_core.tables.sheets import sheet_of
@@ -128,7 +129,7 @@ def _kind_of(columns: dict[str, int]) -> str | None:
 
 
 def _layout_of(path: Path) -> Layout:
-    if not sheet_of(path)[0].exists():
+    if not exists(sheet_of(path)[0]):
         raise SourceError(f"the checklist {path} does not exist{near_hint(path)}: give a file, folder or zip")
     if sheet_of(path)[0].suffix.lower() in _WORKBOOKS:
         header = open_table(path, needed=_NEEDED).headings.names
@@ -137,7 +138,7 @@ def _layout_of(path: Path) -> Layout:
             columns={column_name(name): at for at, name in reversed(list(enumerate(header))) if name},
             is_workbook=True,
         )
-    if not path.is_dir() and archive_kind(path) is None:
+    if not is_folder(path) and archive_kind(path) is None:
         return _guessed(path, "")
     names = _members(path)
     meta = next((name for name in names if PurePosixPath(name).name.lower() == "meta.xml"), None)
@@ -213,14 +214,14 @@ def _table_layout(table: Table, folder: PurePosixPath, names: list[str], path: P
 
 
 def _members(path: Path) -> list[str]:
-    if path.is_dir():
-        return sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    if is_folder(path):
+        return sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if is_file(file))
     with open_archive(path) as archive:
         return [name for name in archive.members if not name.startswith("__MACOSX")]
 
 
 def _open(path: Path, member: str) -> IO[bytes]:
-    if not member or path.is_dir():
+    if not member or is_folder(path):
         return (path / member).open("rb")
     return open_archive(path).open(member)  # the open member keeps its archive
 
@@ -245,16 +246,16 @@ def _lines(file: IO[bytes], layout: Layout, odd: Counter[str]) -> Iterator[str]:
     """Yield lines without their ends. A line that is not UTF-8 is read as Latin-1 (Windows' form of it) and counted, not fatal."""
     encoding = "utf-8" if layout.encoding.replace("-", "") in ("utf8", "") else layout.encoding
     # Only line feeds end a line: names may hold the other characters that Python counts as ends.
-    text = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="\n")
-    for number, line in enumerate(text):
-        if number == 0:
-            line = line.removeprefix("\ufeff")
-        if number < layout.header_lines:
-            continue
-        if not line.isascii() and _UNDECODED.search(line):
-            odd["lines that are not UTF-8, read as Latin-1"] += 1
-            line = line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
-        yield line if layout.quote else line.rstrip("\r\n")
+    with io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="\n") as text:
+        for number, line in enumerate(text):
+            if number == 0:
+                line = line.removeprefix("\ufeff")
+            if number < layout.header_lines:
+                continue
+            if not line.isascii() and _UNDECODED.search(line):
+                odd["lines that are not UTF-8, read as Latin-1"] += 1
+                line = line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+            yield line if layout.quote else line.rstrip("\r\n")
 
 
 @contextmanager

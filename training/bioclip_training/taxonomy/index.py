@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.files.present import is_file
 from bioclip_core.names import PLACEHOLDER, parse_name
 from bioclip_core.taxonomy import Taxon, kingdom_named
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, HIGHER, NameRow
@@ -145,7 +146,7 @@ class TaxonomyFile:
 
     def _read_meta(self) -> dict[str, str]:
         try:
-            if not self.path.is_file():
+            if not is_file(self.path):
                 raise SourceError(
                     f"the taxonomy {self.path} does not exist or is not a file{near_hint(self.path)}; {_MAKE}"
                 )

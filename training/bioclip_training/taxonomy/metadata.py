@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bioclip_core.files.archives import archive_kind, open_archive
+from bioclip_core.files.present import is_file, is_folder
 
 _LIMIT = 2_000_000  # bytes; the Catalogue of Life's metadata names thousands of sources after its own title
 
@@ -39,7 +40,7 @@ def described(path: Path) -> Described:
 def _metadata_files(path: Path) -> dict[str, str]:
     """Return the texts of the metadata files by their names."""
     wanted = ("metadata.yaml", "metadata.yml", "eml.xml", "metadata.xml")
-    if not path.is_dir() and archive_kind(path):
+    if not is_folder(path) and archive_kind(path):
         with open_archive(path) as archive:
             names = {PurePosixPath(name).name.lower(): name for name in reversed(list(archive.members))}
             return {
@@ -47,11 +48,11 @@ def _metadata_files(path: Path) -> dict[str, str]:
                 for known in wanted
                 if known in names
             }
-    folder = path if path.is_dir() else path.parent
-    if not path.is_dir() and path.stem.lower() not in ("taxon", "nameusage"):
+    folder = path if is_folder(path) else path.parent
+    if not is_folder(path) and path.stem.lower() not in ("taxon", "nameusage"):
         return {}
     return {
         known: (folder / known).read_bytes()[:_LIMIT].decode("utf-8-sig", "replace")
         for known in wanted
-        if (folder / known).is_file()
+        if is_file(folder / known)
     }
