@@ -11,7 +11,8 @@ import click
 from bioclip_core.device import choose_compute
 from bioclip_core.errors import BioclipError, ModelUnavailable
 from bioclip_core.hub import hub_file
-from bioclip_core.models import CONFIG, WEIGHTS, FoundModel, ModelEntry, find_model
+from bioclip_core.model_config import CONFIG
+from bioclip_core.models import WEIGHTS, FoundModel, ModelEntry, find_model
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import device_option, filled, force_option, options_from, output_option

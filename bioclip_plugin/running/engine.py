@@ -203,6 +203,11 @@ class Engine:
             answers.update(zip(rows, found, strict=True))
         return [answers[row] for row in range(len(places))]
 
+    def reason_without_candidates(self) -> str:
+        """Return the reason why no label got a probability."""
+        asked = ", ".join(self._prior_plugins())
+        return f"no label got a probability{f' (labels are weighed by place by {asked})' if asked else ''}"
+
     def consensus(self, by_rank: Mapping[str, Sequence[Candidate]]) -> Candidate | None:
         """Return the most specific taxon that reaches the request's threshold."""
         return consensus_of(by_rank, self.request.threshold)

@@ -290,8 +290,10 @@ class Pipeline:
         if unanswered:
             features_BD = np.stack([work.features for _, work in unanswered if work.features is not None])
             found = self._engine.classify(features_BD, [place_of(task.item) for task, _ in unanswered])
-            for (_, work), classification in zip(unanswered, found, strict=True):
+            for (task, work), classification in zip(unanswered, found, strict=True):
                 work.classification = classification
+                if not classification.by_rank.get(self._engine.level):  # without a candidate it is not an answer
+                    task.failure = Failure("classify", self._engine.reason_without_candidates())
         for task in batch:
             if task.original is None and (self._repeat_done or not task.is_done):
                 task.answer = answer_of(task, self._engine)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.classify import Candidate
+from bioclip_core.classify import Candidate, product_of
 from bioclip_core.errors import PluginError
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_plugin.contracts.rule import Rule
@@ -94,7 +94,7 @@ class Probabilities:
         product = prior if prior is not None and bool((prior[kept_N] > 0).any()) else None
         by_rules, ignored = [], []
         for name, weights_N in asked:
-            together = weights_N if product is None else product * weights_N
+            together = weights_N if product is None else product_of(product, weights_N)
             if bool((together[kept_N] > 0).any()):
                 product = together
                 by_rules.append(name)

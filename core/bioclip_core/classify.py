@@ -81,6 +81,16 @@ def consensus_of(by_rank: Mapping[str, Sequence[Candidate]], threshold: float) -
     return next((candidate for candidate in best if candidate is not None and candidate.probability >= threshold), None)
 
 
+def product_of(one_N: NDArray[np.float32], other_N: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the product of two weightings of N labels, scaled if it leaves the range of fp32: only ratios matter."""
+    with np.errstate(over="ignore", under="ignore"):
+        product: NDArray[np.float32] = one_N * other_N
+    if np.isfinite(product).all() and bool(((product > 0) == ((one_N > 0) & (other_N > 0))).all()):
+        return product
+    exact_N = one_N.astype(np.float64) * other_N
+    return (exact_N / (exact_N.max() or 1.0)).astype(np.float32)
+
+
 class Classifier:
     """A label set prepared on a device. Several threads may call it at once."""
 

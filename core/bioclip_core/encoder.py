@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bioclip_core.preprocessing import Preprocessing
 
@@ -47,3 +47,12 @@ class Encoder(Protocol):
         Raises:
             NoTextTower: if the encoder is image-only.
         """
+
+
+def faults_of_features(features_BD: NDArray[Any]) -> dict[int, str]:
+    """Return the faults of features that no label can be compared with, by their rows."""
+    import numpy as np
+
+    faults = {int(row): "its features are zero" for row in np.flatnonzero(~features_BD.any(axis=1))}
+    not_finite = np.flatnonzero(~np.isfinite(features_BD).all(axis=1))
+    return faults | {int(row): "its features are not finite numbers" for row in not_finite}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,9 +15,9 @@ from bioclip_core.errors import ModelError, ModelUnavailable, UnknownModel
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.hub import hub_file
 from bioclip_core.identity import file_sha256, settings_id
+from bioclip_core.model_config import CONFIG, read_config
 from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD, Preprocessing, preprocessing_of
 
-CONFIG = "open_clip_config.json"
 WEIGHTS = (
     "open_clip_model.safetensors",
     "model.safetensors",
@@ -152,20 +151,22 @@ class _Search:
     options: Mapping[str, Any]
 
     def contract(self, size: Any, folder: Mapping[str, Any] | None = None) -> Preprocessing:
-        side = int(size[0] if isinstance(size, (list, tuple)) else size)
         return preprocessing_of(
-            side, folder=folder, registry=self.entry.preprocessing if self.entry else None, options=self.options
+            size, folder=folder, registry=self.entry.preprocessing if self.entry else None, options=self.options
         )
 
     def in_folder(self, source: str, folder: Path, *, revision: str = "", weights: Path | None = None) -> FoundModel:
         if not folder.is_dir():
             raise UnknownModel(f"model {self.name!r}: the folder {folder} does not exist{near_hint(folder)}")
-        config = _read_config(self.name, folder / CONFIG)
+        model_cfg, preprocess_cfg = _read_config(self.name, folder / CONFIG)
         weights = weights or next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
         if weights is None:
             raise ModelError(f"model {self.name!r}: {folder} has no weights; expected one of {', '.join(WEIGHTS)}")
-        model_cfg = config["model_cfg"]
-        contract = self.contract(model_cfg.get("vision_cfg", {}).get("image_size", 224), config.get("preprocess_cfg"))
+        try:
+            contract = self.contract(model_cfg["vision_cfg"].get("image_size", 224), preprocess_cfg)
+            _check_size(contract, model_cfg["vision_cfg"])
+        except ModelError as error:
+            raise ModelError(f"model {self.name!r}: {folder / CONFIG}: {error}") from None
         return FoundModel(
             self.name, source, revision, file_sha256(weights), contract, model_cfg, folder, weights, entry=self.entry
         )
@@ -185,18 +186,20 @@ class _Search:
         )  # fmt: skip
 
 
-def _read_config(name: str, path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+def _check_size(contract: Preprocessing, vision_cfg: Mapping[str, Any]) -> None:
+    """Refuse a folder whose preprocessing makes images of another size than its own vision tower takes."""
+    takes = vision_cfg.get("image_size", contract.size)
+    is_other = contract.size not in (takes if isinstance(takes, list) else [takes])
+    if is_other and contract.said_by.get("size") == "folder" and not vision_cfg.get("timm_model_name"):
         raise ModelError(
-            f"model {name!r}: {path.parent} has no {CONFIG}, so it is not a folder that open_clip saved"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model {name!r}: {path} cannot be read ({error})") from None
-    if not isinstance(config, dict) or not isinstance(config.get("model_cfg"), dict):
-        raise ModelError(f"model {name!r}: {path} has no model_cfg, so it is not a folder that open_clip saved")
-    return config
+            f"preprocess_cfg makes images of {contract.size} pixels, but the vision tower takes {takes} (image_size)"
+        )
+
+
+def _read_config(name: str, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    if not path.exists():
+        raise ModelError(f"model {name!r}: {path.parent} has no {CONFIG}, so it is not a folder that open_clip saved")
+    return read_config(path, f"model {name!r}:")
 
 
 def _hub_folder(repository: str, revision: str | None, *, fetch: bool) -> Path:

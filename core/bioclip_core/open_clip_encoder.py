@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from bioclip_core.device import Compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import ModelError, UnsafeWeights, first_line
+from bioclip_core.identity import file_sha256
+from bioclip_core.labels.manifest import check_scale
 from bioclip_core.models import FoundModel
 from bioclip_core.quiet import quiet
+from bioclip_core.weights import check_numbers, check_sizes, check_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +65,10 @@ class OpenClipEncoder:
         self.dimension = int(found.config.get("embed_dim") or self.model.visual.output_dim)
         self.logit_scale = float(self.model.logit_scale.exp())
         self.logit_bias = float(self.model.logit_bias) if getattr(self.model, "logit_bias", None) is not None else 0.0
+        try:
+            check_scale(self.logit_scale, self.logit_bias)
+        except ValueError as error:
+            raise ModelError(f"model {found.name!r}: {found.weights}: logit {error}; the weights are damaged") from None
         # On the scale of 0 to 255, shaped to broadcast over B×C×H×W.
         self._mean, self._std = (
             torch.tensor(values, device=compute.device).view(1, 3, 1, 1) * 255
@@ -91,7 +98,9 @@ class OpenClipEncoder:
             with self._lock, torch.inference_mode():
                 if self._tokenizer is None:
                     self._tokenizer = tokenizer_of(self._found)
-                features_BD = self._encode_tokens(self._tokenizer(batch).to(self._compute.device)).float()
+                tokens_BT = self._tokenizer(batch)
+                check_tokens(self._found.name, tokens_BT, self._found.config.get("text_cfg") or {})
+                features_BD = self._encode_tokens(tokens_BT.to(self._compute.device)).float()
                 features_UD[start : start + len(batch)] = (
                     torch.nn.functional.normalize(features_BD, dim=-1).cpu().numpy()
                 )
@@ -166,11 +175,15 @@ def load_model(found: FoundModel) -> Any:
     try:
         # open_clip draws random weights before it reads the real ones.
         with quiet(), torch.random.fork_rng(devices=[]):
+            check_sizes(found)
             model = open_clip.create_model(
                 found.architecture or f"local-dir:{found.folder}",
                 load_weights=False, pretrained_image=False, pretrained_text=False,
             )  # fmt: skip
             open_clip.load_checkpoint(model, str(found.weights), weights_only=True)
+        check_numbers(model, found.weights)
+    except ModelError:
+        raise
     except pickle.UnpicklingError:
         raise UnsafeWeights(
             f"model {found.name!r}: {found.weights} holds more than weights and would run code when read; it was not opened. "
@@ -178,6 +191,8 @@ def load_model(found: FoundModel) -> Any:
         ) from None
     except Exception as error:  # for a damaged file open_clip, torch and safetensors each raise their own
         raise ModelError(f"model {found.name!r}: {found.weights} cannot be loaded: {first_line(error)}") from error
+    if file_sha256(found.weights) != found.weights_sha256:
+        raise ModelError(f"model {found.name!r}: {found.weights} was replaced while it was opened; start again")
     return model
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from bioclip_core.errors import ModelError
+from bioclip_core.model_config import LARGEST_IMAGE
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+_LARGEST_MEAN, _LARGEST_STD = 100.0, 1000.0
+"""Far beyond any model; pixels are on a scale of 0 to 1."""
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 ResizeMode = Literal["squash", "shortest", "longest"]
@@ -42,11 +47,20 @@ class Preprocessing:
     def __post_init__(self) -> None:
         for name, words in _WORDS.items():
             if getattr(self, name) not in words:
-                raise ModelError(f"preprocessing {name} {getattr(self, name)!r}: allowed are {', '.join(words)}")
+                raise ModelError(f"preprocessing {name} {shown(getattr(self, name))}: allowed are {', '.join(words)}")
         for name, wrong, allowed in (
-            ("size", self.size < 1, "a number above 0 is needed"),
-            ("fill", not isinstance(self.fill, int) or not 0 <= self.fill <= 255, "allowed are 0 to 255"),
-            ("std", min(self.std) <= 0, "numbers above 0 are needed"),
+            (
+                "size",
+                not (_is_whole(self.size) and 1 <= self.size <= LARGEST_IMAGE),
+                f"allowed are 1 to {LARGEST_IMAGE}",
+            ),
+            ("fill", not (_is_whole(self.fill) and 0 <= self.fill <= 255), "allowed are 0 to 255"),
+            (
+                "mean",
+                not all(abs(value) <= _LARGEST_MEAN for value in self.mean),
+                "numbers on a scale of 0 to 1 are needed",
+            ),
+            ("std", not all(0 < value <= _LARGEST_STD for value in self.std), "numbers above 0 are needed"),
         ):
             if wrong:
                 raise ModelError(f"preprocessing {name} {getattr(self, name)!r}: {allowed}")
@@ -65,7 +79,7 @@ class Preprocessing:
 
 
 def preprocessing_of(
-    image_size: int,
+    image_size: Any,
     *,
     folder: Mapping[str, Any] | None = None,
     registry: Mapping[str, Any] | None = None,
@@ -74,7 +88,7 @@ def preprocessing_of(
     """Return a checkpoint's preprocessing. Option, registry entry, folder and open_clip's default count in this order.
 
     Args:
-        image_size: the vision tower's input size in pixels, the default size.
+        image_size: the vision tower's input size in pixels, the default size; a list of two equal ones is one.
         folder: ``preprocess_cfg`` of the checkpoint's ``open_clip_config.json``.
         registry: the pinned values of a published name.
         options: values that the caller asked for.
@@ -97,20 +111,30 @@ def preprocessing_of(
 
 
 def _one_size(size: Any) -> int:
-    if isinstance(size, (list, tuple)):
-        if len({int(side) for side in size}) != 1:
-            raise ModelError(
-                f"preprocessing size {list(size)}: only square inputs are supported; export the model with one size"
-            )
-        size = size[0]
-    return int(size)
+    sides = list(size) if isinstance(size, (list, tuple)) else [size]
+    if not sides or not all(map(_is_whole, sides)):
+        raise ModelError(f"preprocessing size {shown(size)}: a whole number of pixels is needed")
+    if len(set(sides)) != 1:
+        raise ModelError(
+            f"preprocessing size {shown(sides)}: only square inputs are supported; export the model with one size"
+        )
+    return int(sides[0])
 
 
 def _three_floats(name: str, values: Any) -> tuple[float, float, float]:
-    try:
-        red, green, blue = map(float, values if isinstance(values, (list, tuple)) else [values] * 3)
-    except (TypeError, ValueError):
+    given = list(values) if isinstance(values, (list, tuple)) else [values] * 3
+    if len(given) != 3 or not all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in given):
         raise ModelError(
-            f"preprocessing {name} {values!r}: three numbers are needed, one for each of red, green and blue"
-        ) from None
+            f"preprocessing {name} {shown(values)}: three numbers are needed, one for each of red, green and blue"
+        )
+    red, green, blue = map(float, given)
     return red, green, blue
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it, cut to a part of a line."""
+    return repr(value)[:80]

@@ -101,8 +101,8 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
     ("change", "says"),
     [
         (lambda folder: (folder / "open_clip_config.json").unlink(), "has no open_clip_config.json"),
-        (lambda folder: (folder / "open_clip_config.json").write_text("{"), "cannot be read"),
-        (lambda folder: (folder / "open_clip_config.json").write_text("[]"), "has no model_cfg"),
+        (lambda folder: (folder / "open_clip_config.json").write_text("{"), "is not JSON"),
+        (lambda folder: (folder / "open_clip_config.json").write_text("{}"), "has no model_cfg"),
         (lambda folder: (folder / "open_clip_model.safetensors").unlink(), "has no weights; expected one of"),
     ],
 )

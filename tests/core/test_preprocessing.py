@@ -69,7 +69,7 @@ def test_identity_depends_on_every_value_and_not_on_its_origin() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"size": 0}, "size 0: a number above 0"), ({"interpolation": "lanczos"}, "nearest, bilinear, bicubic"),
+        ({"size": 0}, "size 0: allowed are 1 to 2048"), ({"interpolation": "lanczos"}, "nearest, bilinear, bicubic"),
         ({"resize_mode": "stretch"}, "squash, shortest, longest"), ({"size": [224, 196]}, "only square inputs"),
         ({"mean": [0.5, 0.5]}, "three numbers are needed"), ({"std": (0.2, 0.0, 0.2)}, "std.*above 0"),
         ({"mean": ["half", 0, 0]}, "mean"), ({"decode": "half"}, "reduced, full"), ({"fill": 300}, "fill"), ({"fill": [0, 0, 0]}, "fill"),

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import DataError, LabelSetError, UsageError
+from bioclip_core.encoder import faults_of_features
+from bioclip_core.errors import DataError, LabelSetError, ModelError, UsageError
 from bioclip_core.identity import settings_id
 from bioclip_core.labels.manifest import FORMAT_VERSION, MANIFEST, Block, MadeFor, check_made_for, read_manifest
 from bioclip_core.labels.verifying import Unfit, check_order, damaged, open_embeddings, read_taxa
@@ -260,6 +261,7 @@ def custom_labels(labels: Sequence[str], encoder: Any, groups: Sequence[str] | N
     Raises:
         UsageError: without labels, if a label is empty or duplicated, or the number of groups differs.
         NoTextTower: if the encoder is image-only.
+        ModelError: if a feature of its text tower cannot be used.
     """
     words = [label.strip() for label in labels]
     if not words or not all(words) or len(set(words)) != len(words):
@@ -268,9 +270,14 @@ def custom_labels(labels: Sequence[str], encoder: Any, groups: Sequence[str] | N
         raise UsageError(
             f"custom labels: {len(groups)} groups for {len(words)} labels; give one group per label, empty for none"
         )
+    rows_ND = encoder.encode_texts([f"a photo of {word}." for word in words])
+    for row, fault in faults_of_features(rows_ND).items():
+        raise ModelError(
+            f"the label {words[row]!r} cannot be used: {fault}; the weights of the text tower may be damaged"
+        )
     return in_memory(
         [Taxon(common_name=word) for word in words],
-        encoder.encode_texts([f"a photo of {word}." for word in words]),
+        rows_ND,
         encoder.identity,
         [Block(0, len(words), "text", encoder.logit_scale, encoder.logit_bias)],
         groups=groups,

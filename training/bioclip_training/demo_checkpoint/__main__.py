@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.files.whole import replacing_folder, write_whole
-from bioclip_core.models import CONFIG
+from bioclip_core.model_config import CONFIG
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from bioclip_core.device import PRECISIONS, Precision
 from bioclip_core.errors import BioclipError, DataError, first_line
 from bioclip_core.files.whole import replacing_file
-from bioclip_core.models import CONFIG, WEIGHTS
+from bioclip_core.model_config import CONFIG
+from bioclip_core.models import WEIGHTS
 from bioclip_training.catalog.options import DEV_FRACTION
 
 if TYPE_CHECKING:

@@ -13,9 +13,12 @@ import open_clip
 import torch
 
 from bioclip_core.errors import ModelError, UnknownModel, UsageError, first_line
+from bioclip_core.files.documents import read_document
+from bioclip_core.model_config import checked_model
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import load_model, tokenizer_of
 from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD, Preprocessing, preprocessing_of
+from bioclip_core.weights import check_tokens
 
 NEW = "new:"
 
@@ -145,8 +148,7 @@ def _new(name: str, seed: int) -> Start:
             model = (open_clip.CustomTextCLIP if is_custom else open_clip.CLIP)(**settings)
     except Exception as error:  # each architecture raises its own kind for a config that it cannot build
         raise ModelError(f"--start {name}: no model can be made of this config: {first_line(error)}") from error
-    size = config["vision_cfg"].get("image_size", 224)
-    contract = preprocessing_of(int(size[0] if isinstance(size, (list, tuple)) else size), folder=preprocess)
+    contract = preprocessing_of(config["vision_cfg"].get("image_size", 224), folder=preprocess)
     return Start(model, _new_tokenizer(config["text_cfg"]), config, contract)
 
 
@@ -168,17 +170,22 @@ def _new_config(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _config_of_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    try:
-        described = json.loads(path.expanduser().read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"--start new:{path}: the config cannot be read: {first_line(error)}") from error
-    config = described.get("model_cfg", described) if isinstance(described, dict) else {}
+    described = read_document(
+        path.expanduser(), dict[str, Any], name=f"--start new:{path}: the config", error=ModelError
+    )
+    config = described.get("model_cfg", described)
+    if not isinstance(config, dict):
+        config = {}
     missing = [part for part in ("embed_dim", "vision_cfg", "text_cfg") if part not in config]
     if missing:
         raise ModelError(
             f"--start new:{path}: the config lacks {', '.join(missing)}; it must look like open_clip_config.json of a checkpoint"
         )
-    return config, described.get("preprocess_cfg") or dict(_SQUASH)
+    checked_model(config, f"--start new:{path}: the config")
+    preprocess = described.get("preprocess_cfg") or dict(_SQUASH)
+    if not isinstance(preprocess, dict):
+        raise ModelError(f"--start new:{path}: preprocess_cfg is not an object")
+    return config, preprocess
 
 
 def _new_tokenizer(text: Mapping[str, Any]) -> Any:
@@ -193,16 +200,6 @@ def _new_tokenizer(text: Mapping[str, Any]) -> Any:
 
 def _check_tokenizer(name: str, start: Start) -> None:
     """Refuse a tokenizer that does not fit the text tower: the model would train on nonsense, or fail deep in torch."""
-    text = start.model_cfg.get("text_cfg", {})
+    text = start.model_cfg.get("text_cfg") or {}
     tokens = start.tokenizer(["a photo of Plantae Tracheophyta Magnoliopsida with common name zyzzyva."])
-    vocabulary, length = int(text.get("vocab_size", 49408)), int(text.get("context_length", 77))
-    if int(tokens.max()) >= vocabulary:
-        raise ModelError(
-            f"--start {name}: its tokenizer gives token {int(tokens.max())}, its text tower knows {vocabulary} tokens (vocab_size); "
-            "this tokenizer belongs to another model"
-        )
-    if tokens.shape[1] != length:
-        raise ModelError(
-            f"--start {name}: its tokenizer gives {tokens.shape[1]} tokens per caption, its text tower takes {length} "
-            "(context_length); this tokenizer belongs to another model"
-        )
+    check_tokens(f"--start {name}", tokens, text)
