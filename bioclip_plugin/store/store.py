@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -17,10 +18,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError
 
 from bioclip_core.errors import StoreError
+from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.store import commits, listing, reading, reviews, runs, verifying
+from bioclip_plugin.store.backup import Backup, back_up_database
 from bioclip_plugin.store.database import versions
 from bioclip_plugin.store.database.address import check_place, parse_address, shown
 from bioclip_plugin.store.database.connection import Database, Retry
@@ -122,6 +125,19 @@ class Store:
         """Upgrade the tables to our version if they are older; return their version."""
         versions.bring_up(self._database, create=True, upgrade=True)
         return self.version()
+
+    def backup(self, output: str | os.PathLike[str], *, progress: Progress | None = None) -> Backup:
+        """Copy an SQLite store to a new file, while other programs may write to it; the copy is whole and checked, or absent.
+
+        Args:
+            output: the file to make.
+            progress: called with the pages copied and with all of them.
+
+        Raises:
+            StoreError: for a damaged store, and for one in PostgreSQL, with the command that copies it.
+            BioclipError: if the output exists or cannot be written.
+        """
+        return back_up_database(self._database, Path(output), progress)
 
     def close(self) -> None:
         """Close the connections. Closing twice is allowed."""
