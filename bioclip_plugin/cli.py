@@ -14,9 +14,11 @@ import click
 from bioclip_core import __version__
 from bioclip_core.errors import BioclipError, DataError, UsageError
 from bioclip_core.hub import progress_bars
+from bioclip_core.threads import hung_threads
 from bioclip_plugin.commands.config import CONFIG_FILE, ConfigFile
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
 from bioclip_plugin.commands.last_resort import explained, leave_output, one_line, say, show_traceback_if_wanted
+from bioclip_plugin.commands.signals import guarded
 from bioclip_plugin.contracts.commands import LazyGroup, PluginCommand
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.plugins import create_plugin_manager
@@ -126,14 +128,13 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
         manager: the plugin manager of a host; None: a new one.
     """
     try:
-        manager = manager or create_plugin_manager()
-        given = list(arguments) if arguments is not None else None
-        with progress_bars():
-            result = command_line(manager).main(
-                args=given, prog_name="bioclip-plugin", standalone_mode=False, obj=manager
-            )
-        if sys.stdout is not None:  # it is None if the process was started without one
-            sys.stdout.flush()  # while a broken pipe can still be handled here
+        with guarded(), progress_bars():
+            manager = manager or create_plugin_manager()
+            given = list(arguments) if arguments is not None else None
+            line = command_line(manager)
+            result = line.main(args=given, prog_name="bioclip-plugin", standalone_mode=False, obj=manager)
+            if sys.stdout is not None:  # it is None if the process was started without one
+                sys.stdout.flush()  # while a broken pipe can still be handled here
         return result if isinstance(result, int) else EXIT_DONE
     except click.ClickException as error:
         with suppress(OSError, ValueError):
@@ -171,7 +172,13 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     for stream in (sys.stdout, sys.stderr):
         escape_what_cannot_be_written(stream)
-    sys.exit(run())
+    code = run()
+    if hung_threads():  # neither they nor what C libraries tear down beneath them is waited for
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from rich.console import Console
 
 from bioclip_core.errors import BioclipError, StoreError, UsageError
 from bioclip_core.findings import Findings
-from bioclip_plugin.commands.context import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
+from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import DEFAULT_STORE, filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_lines, printable
-from bioclip_plugin.commands.signals import terminated_like_interrupted
+from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.contracts.run_deployments import deployments_of
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.deployment_options import DeploymentOptions
@@ -71,15 +71,17 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
         raise UsageError("no PATHS: give folders, files or tables of images, or - for paths on standard input")
     with (
         log_lines(console),
-        terminated_like_interrupted(),
         Session(request, plugins_of(ctx)) as session,
         session.listing(paths, listing_options) as listing,
     ):
         assert session.store is not None
         _print_model(console, session)
         line = ProgressLine("Classifying", console=console)
-        entries = listing.begun(listing.counted(line.expect))  # an empty folder is refused before a run begins
-        run = session.begin_run([uri_of(path) for path in paths], listing_options, deployments)
+        with interruptible(
+            console, f"Nothing was classified yet; begin again with: {_command(session.store, request.store)}"
+        ):
+            entries = listing.begun(listing.counted(line.expect))  # an empty folder is refused before a run begins
+            run = session.begin_run([uri_of(path) for path in paths], listing_options, deployments)
         return _Classification(session, session.store, run, console, as_json, listing_options.findings, line).work(
             listing,
             entries,
@@ -112,29 +114,41 @@ class _Classification:
 
     def work(self, listing: Listing, entries: Iterator[MediaItem | Unlisted], pipeline: Pipeline) -> int:
         """Answer the items, store the reviews in their files, apply the rules, and print a summary."""
-        line = self.line
-        try:
-            with line:
-                self._answer(entries, pipeline, line)
-        except KeyboardInterrupt:
+        line, command = self.line, _command(self.store, self.session.request.store)
+        outcome = f"Finished work is committed in {self.store.shown_address}; continue with: {command}"
+
+        def stop() -> None:
+            pipeline.close(wait_s=1.0)
             self._end("interrupted")
-            self.console.print(
-                f"Interrupted. Finished work is committed in {self.store.shown_address}; continue with: {self._command()}"
-            )
-            return EXIT_INTERRUPTED
-        except BaseException as error:
-            self._end("failed")
-            if isinstance(error, BioclipError) and line.count:
-                raise type(error)(f"{error}. Finished work is committed; continue with: {self._command()}") from error
-            raise
-        try:
-            self._keep_reviews(listing)
-            applied = self._apply_rules() if self.session.engine.rules else None
-            if applied is None and DeploymentOptions.from_settings(self.run.settings).settings():
-                deployments_of(self.store, self.run, DeploymentOptions(), self.findings).survey(self.findings)
-        except BaseException as error:
-            self._end("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-            raise
+
+        with interruptible(self.console, outcome, stop):
+            try:
+                with line:
+                    self._answer(entries, pipeline, line)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                self._end("failed")
+                if isinstance(error, BioclipError) and line.count:
+                    raise type(error)(f"{error}. Finished work is committed; continue with: {command}") from error
+                raise
+        outcome = (
+            "All answers are stored. Continue the rules with: "
+            f"bioclip-plugin rules apply --run {self.run.id} --store {shlex.quote(self.store.shown_address)}"
+            if self.session.engine.rules
+            else f"All answers are stored. Store the reviews in the files with: {command}"
+        )
+        with interruptible(self.console, outcome, stop):
+            try:
+                self._keep_reviews(listing)
+                applied = self._apply_rules() if self.session.engine.rules else None
+                if applied is None and DeploymentOptions.from_settings(self.run.settings).settings():
+                    deployments_of(self.store, self.run, DeploymentOptions(), self.findings).survey(self.findings)
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                self._end("failed")
+                raise
         counts = {"seconds": round(line.seconds, 1), **({"rules": applied.as_dict()} if applied else {})}
         self.store.end_run(self.run, "finished", counts)
         return self._summarise(line, pipeline.already_done, applied)
@@ -163,7 +177,7 @@ class _Classification:
         try:
             with ProgressLine("Applying rules", console=self.console) as line:
                 applied = self.session.apply_rules(self.run, progress=line.reach)
-        except BaseException:
+        except Exception:
             self.console.print(
                 "All answers are stored. Continue the rules with: "
                 f"bioclip-plugin rules apply --run {self.run.id} --store {shlex.quote(self.store.shown_address)}"
@@ -212,8 +226,8 @@ class _Classification:
             f"  and {count - _SHOWN_IMAGES} more; export lists them all" if count > _SHOWN_IMAGES else "",
         ]
 
-    def _command(self) -> str:
-        """Return this command line, to be given again, without the password in the store's address."""
-        address = self.session.request.store or DEFAULT_STORE
-        given = [argument.replace(address, self.store.shown_address) for argument in sys.argv[1:]]
-        return shlex.join(["bioclip-plugin", *given])
+
+def _command(store: Store, address: str | None) -> str:
+    """Return this command line, to be given again, without the password in the store's address."""
+    given = [argument.replace(address or DEFAULT_STORE, store.shown_address) for argument in sys.argv[1:]]
+    return shlex.join(["bioclip-plugin", *given])

@@ -19,7 +19,7 @@ from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugi
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, printable
-from bioclip_plugin.commands.signals import terminated_like_interrupted
+from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.request import ClassifyRequest
 
@@ -65,7 +65,8 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     failures, line = Counter[tuple[str, str]](), ProgressLine("Embedding", console=console)
     with Listing(paths, plugins.sources(), listing_options, plugins.expand) as listing:
         console.print(f"Model {engine.model.name}: {engine.model.preprocessing.described()}")
-        with log_lines(console), terminated_like_interrupted(), whole_file(output, force=force) as draft, line:
+        interrupts = interruptible(console, "Nothing was written; the same command starts again.")
+        with log_lines(console), interrupts, whole_file(output, force=force) as draft, line:
             entries = listing.begun(listing.counted(line.expect))
             rows = _write(draft, engine, _rows(engine, entries, line, failures))
     failed = failures.total()

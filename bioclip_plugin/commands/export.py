@@ -30,6 +30,7 @@ from bioclip_plugin.commands.options import (
 from bioclip_plugin.commands.outputs import refuse_listed_image, say_unfinished
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_lines, printable
+from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.contracts.export import Export, Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.exporter import (
@@ -99,7 +100,8 @@ def export(
     selection, options, paths = filled(Selection, given), filled(ExportOptions, given), filled(PathOptions, given)
     console, findings = console_for(), Findings()
     _report_ignored(exporters, exporter, {ExportOptions: options, PathOptions: paths}, findings)
-    with open_store(store) as opened, ProgressLine("Exporting") as line:
+    interrupts = interruptible(console, "Nothing was written; the same command starts again.")
+    with open_store(store) as opened, interrupts, ProgressLine("Exporting") as line:
         chosen = opened.run(run)
         refuse_listed_image(opened, output)
         line.expect(opened.summary(chosen).listed)

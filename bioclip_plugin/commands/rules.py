@@ -15,7 +15,7 @@ from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import filled, json_option, options_from, rule_option, run_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_lines, print_table, printable
-from bioclip_plugin.commands.signals import terminated_like_interrupted
+from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.rule import Rule
 from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS, DeploymentOptions
@@ -88,7 +88,7 @@ def apply_command(
 
     console, plugins = console_for(to_stderr=as_json), plugins_of(ctx)
     deployments = filled(DeploymentOptions, options)
-    with log_lines(console), terminated_like_interrupted(), open_store(store, writes=True) as opened:
+    with log_lines(console), open_store(store, writes=True) as opened:
         base = opened.run(run)
         texts = rules or tuple(base.settings.get("rules", ()))
         if not texts:
@@ -103,10 +103,18 @@ def apply_command(
         plan = plan_of(base, active, texts, deployments)
         target = opened.derive_run(base, places.with_rules_from_here(plan) if rules else plan)
         try:
-            with ProgressLine("Applying rules", console=console) as line:
+            with (
+                interruptible(
+                    console,
+                    f"The decisions so far are stored; the same command continues run {target.id}.",
+                    lambda: opened.end_run(target, "interrupted", {}),
+                ),
+                ProgressLine("Applying rules", console=console) as line,
+            ):
                 applied = apply_rules(opened, target, active, lambda: _engine(base, places, plugins), line.reach)
-        except BaseException as error:
-            opened.end_run(target, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed", {})
+        except Exception as error:
+            if not isinstance(error, click.exceptions.Exit):
+                opened.end_run(target, "failed", {})
             raise
         # Images that classify has not answered yet are left to classify.
         counts = {"seconds": round(line.seconds, 1), "rules": applied.as_dict()}

@@ -1,68 +1,250 @@
-"""Signals during a long command: Ctrl-C, and the SIGTERM of a batch system whose time limit is over."""
+"""Ctrl-C, and the SIGTERM of a batch system whose time limit is over: the first one ends a command tidily, and soon.
+
+Python runs a signal's handler on the main thread between two instructions, so never while that thread computes a batch or waits
+for a lock in C. Therefore a second thread hears of the signal too, by the wakeup descriptor that Python writes in the C
+handler. It ends the process if the command has not ended by itself after a few seconds, and at once after a second Ctrl-C.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
+from bioclip_core.errors import BioclipError
+from bioclip_core.forks import renew_after_fork
+from bioclip_core.threads import Workers
 from bioclip_plugin.commands.context import EXIT_INTERRUPTED
 
+if TYPE_CHECKING:
+    from rich.console import Console  # not imported by --help
+
+GRACE_S = 2.5
+"""Time that a command has to end by itself after the first signal."""
+_LAST_WORDS_S = 1.5
+"""Time for recording how the work ended, and for the message, where the command did not end by itself."""
+_SAME_S = 0.3
+"""Two Ctrl-C within this time are one: `uv run`, npm and others pass on what the terminal has sent already."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_active: list[_Guard] = []
+Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
+
+
+class _Guard:
+    """Signals of one call of the command line."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        """True after the first signal."""
+        self.has_time = False
+        """True while the command saves something, which is waited for."""
+        self.has_spoken = False
+        """True once the outcome was printed."""
+        self.stop: threading.Event | None = None
+        """Set by the first signal in place of a KeyboardInterrupt."""
+        self.last_words: list[Callable[[], None]] = []
+        """What to do if the command does not end by itself; the last one counts."""
+        self._process = os.getpid()
+        self._before: dict[signal.Signals, Handler] = {}
+        self._heard, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Give a child the signals as they were before, and keep them from the parent, who would take them for its own."""
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        _active.clear()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Handle the signals in this block."""
+        before = {number: handler for number in _SIGNALS if _is_ours(number, handler := signal.getsignal(number))}
+        self._before = before
+        descriptor = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        watcher = threading.Thread(target=self._watch, name="bioclip-signals", daemon=True)
+        watcher.start()
+        for number in before:
+            signal.signal(number, self._handle)
+        try:
+            yield
+        finally:
+            if os.getpid() == self._process:
+                self._end(watcher, descriptor)
+
+    def _end(self, watcher: threading.Thread, descriptor: int) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+        with suppress(OSError):
+            self._waker.send(b"\0")
+        watcher.join(_LAST_WORDS_S)
+        self._heard.close()
+        self._waker.close()
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        """On the main thread: the first signal interrupts; later ones are the watcher's."""
+        if os.getpid() != self._process:  # it came while a child was being forked
+            self.after_fork()
+            signal.raise_signal(number)
+            return
+        if self.is_asked:
+            return
+        self.is_asked = True
+        if self.stop is None:
+            raise KeyboardInterrupt
+        self.stop.set()
+
+    def _watch(self) -> None:
+        """On a thread of its own: end the process if the command does not."""
+        first_at: float | None = None
+        while True:
+            if first_at is not None and not self.has_time:
+                self._heard.settimeout(max(first_at + GRACE_S - time.monotonic(), 0.01))
+            try:
+                number = self._heard.recv(1)
+            except TimeoutError:
+                self._heard.settimeout(None)
+                if not self.has_time:
+                    self._abandon()
+                continue
+            except OSError:
+                return
+            if number in (b"", b"\0"):
+                return
+            if number[0] not in self._before:
+                continue
+            if first_at is None:
+                first_at = time.monotonic()
+            elif number[0] == signal.SIGINT and time.monotonic() - first_at > _SAME_S:
+                os._exit(EXIT_INTERRUPTED)
+
+    def _abandon(self) -> None:
+        """End the process although the main thread is busy: what is committed stays."""
+
+        def speak() -> None:
+            if self.has_spoken:
+                time.sleep(_LAST_WORDS_S)  # the main thread is about to end
+            elif self.last_words:
+                self.last_words[-1]()
+            else:
+                click.echo("Interrupted.", err=True)
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+
+        speaker = threading.Thread(target=speak, name="last-words", daemon=True)
+        speaker.start()
+        speaker.join(_LAST_WORDS_S)
+        os._exit(EXIT_INTERRUPTED)
+
+
+def _is_ours(number: signal.Signals, handler: object) -> bool:
+    """True for a signal that is neither ignored (nohup, a job of a script in the background) nor the host's own Ctrl-C."""
+    own = number == signal.SIGINT and handler not in (signal.SIG_DFL, signal.default_int_handler)
+    return handler is not None and handler is not signal.SIG_IGN and not own
+
 
 @contextmanager
-def terminated_like_interrupted() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C, so that the command ends tidily."""
+def guarded() -> Iterator[None]:
+    """End the command tidily at the first Ctrl-C or SIGTERM (a KeyboardInterrupt), and soon, whatever it is busy with.
 
-    def interrupt(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    with _handled_by(interrupt, signal.SIGTERM):
+    Only the main thread can handle signals; in any other nothing changes.
+    """
+    if _active or threading.current_thread() is not threading.main_thread():
         yield
+        return
+    guard = _Guard()
+    _active.append(guard)
+    try:
+        with guard.watching():
+            yield
+    finally:
+        if guard in _active:  # not in a forked child
+            _active.remove(guard)
 
 
 @contextmanager
-def interruptible(console: Console, outcome: str) -> Iterator[None]:
+def _last_words(speak: Callable[[], None]) -> Iterator[None]:
+    """Call a function, on another thread, before the process is ended because the main thread did not react in this block."""
+    for guard in _active:
+        guard.last_words.append(speak)
+    try:
+        yield
+    finally:
+        for guard in _active:
+            with suppress(ValueError):
+                guard.last_words.remove(speak)
+
+
+@contextmanager
+def interruptible(console: Console, outcome: str, record: Callable[[], None] | None = None) -> Iterator[None]:
     """End the command with exit code 130 when it is interrupted or terminated in this block.
 
     Args:
         console: the console to print on.
         outcome: a sentence on the state that the interrupted work leaves.
+        record: called after the sentence, on another thread, to record the state; it is waited for for a second.
     """
-    try:
-        with terminated_like_interrupted():
-            yield
-    except KeyboardInterrupt:
+
+    def end() -> None:
+        for guard in _active:
+            guard.has_spoken = True
+        console.show_cursor()
         console.print(f"Interrupted. {outcome}")
+        if record is not None:
+            record()
+
+    try:
+        with guarded(), _last_words(end):
+            try:
+                yield
+            except KeyboardInterrupt:
+                recorder = Workers(1, "last-words")
+                with suppress(BioclipError):  # among them GivenUp: a database that does not answer
+                    recorder.submit(end).result(_LAST_WORDS_S)
+                raise
+    except KeyboardInterrupt:
         raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
 
 
+class Stop:
+    """A wish to stop, for work that saves its state first."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def is_asked(self) -> bool:
+        """Return True after a signal. The caller then saves its state and ends; it is given the time for that."""
+        if self._event.is_set():
+            for guard in _active:
+                guard.has_time = True
+            return True
+        return False
+
+
 @contextmanager
-def asked_to_stop() -> Iterator[threading.Event]:
-    """Give an event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the command at once."""
-    event = threading.Event()
+def asked_to_stop() -> Iterator[Stop]:
+    """Give a wish to stop that Ctrl-C and SIGTERM set in place of a KeyboardInterrupt.
 
-    def handle(number: int, _frame: object) -> None:
-        if event.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        event.set()
-
-    with _handled_by(handle, signal.SIGINT, signal.SIGTERM):
-        yield event
-
-
-@contextmanager
-def _handled_by(handler: Callable[[int, object], None], *numbers: signal.Signals) -> Iterator[None]:
-    """Handle signals for the time of a block; only the main thread may, in any other nothing changes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
+    Work that does not ask for it in time (a step that takes longer, or the preparation of the work) is ended without saving.
+    """
+    stop = Stop()
+    with guarded():
+        for guard in _active:
+            guard.stop = stop._event
+        try:
+            yield stop
+        finally:
+            for guard in _active:
+                guard.stop = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +12,7 @@ from typing import IO, Any
 from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.present import exists
 from bioclip_core.files.whole import whole_file
+from bioclip_core.threads import Job, Workers
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.items.media import path_of
 from bioclip_plugin.report.gathering import Gathered, Sheet, gather
@@ -87,18 +87,16 @@ def write_report(
 
 def _drawn(sheets: list[Sheet], artist: Illustrator, threads: int) -> Iterator[Thumbnails]:
     """Yield each image's thumbnails, in order; on an error or interruption, tasks that have not begun are dropped."""
-    waiting: deque[Future[Thumbnails]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="bioclip-report")
-    try:
+    waiting: deque[Job[Thumbnails]] = deque()
+    with Workers(threads, "bioclip-report") as pool:
         for sheet in sheets:
             boxes = [(box.x, box.y, box.w, box.h) if (box := entry.region) else None for entry in sheet.entries]
-            waiting.append(pool.submit(artist.draw, sheet.item, boxes, sheet.people))
+            what = f"{sheet.item.uri}: drawing"
+            waiting.append(pool.submit_named(what, artist.draw, sheet.item, boxes, sheet.people))
             if len(waiting) > _AHEAD * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _write_thumbnails(file: IO[str], number: int, drawn: Thumbnails, written: Written) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _LISTED_AT_ONCE = 512  # items listed in one transaction
 _ITEMS_PER_BATCH = 256  # a batch of items that need no model is committed at this size
 _UNCOMMITTED_BATCHES = 2  # finished batches that may wait for the writer
-_PATIENCE_S = 1.0  # longest wait for decoders at the end of an iteration, and for the writer after Ctrl-C
+_PATIENCE_S = 1.0  # longest wait for decoders at the end of an iteration
 
 CLOSED = "this Session is closed; open a new one, which continues from the committed answers"
 
@@ -124,8 +124,9 @@ class Pipeline:
             self._check_open()
             raise
         finally:
-            decoders.close(wait_s=_PATIENCE_S)  # a decoder may never end
-            writer.close(wait_s=_PATIENCE_S if isinstance(sys.exception(), KeyboardInterrupt) else FINISHING_S)
+            is_interrupted = isinstance(sys.exception(), KeyboardInterrupt)  # the program is to end now
+            decoders.close(wait_s=0 if is_interrupted else _PATIENCE_S)  # a decoder may never end
+            writer.close(wait_s=0 if is_interrupted else FINISHING_S)
         if drawn.error is not None:
             raise drawn.error
 

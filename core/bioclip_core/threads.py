@@ -18,7 +18,8 @@ from concurrent.futures import wait as wait_for
 from contextlib import contextmanager, suppress
 from functools import cache
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, ParamSpec, TypeVar
+from types import TracebackType
+from typing import Any, Generic, ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
 from bioclip_core.errors import BioclipError, UsageError
@@ -240,6 +241,15 @@ class Workers:
             if thread.is_alive() and not self._must_finish:
                 _hung.add(thread)
         return not any(thread.is_alive() for thread in self._threads)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; after Ctrl-C without waiting, since the program is to end."""
+        self.close(wait_s=0 if kind is not None and issubclass(kind, KeyboardInterrupt) else FINISHING_S)
 
     def __del__(self) -> None:
         if not self._is_closed:

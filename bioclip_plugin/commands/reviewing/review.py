@@ -15,6 +15,7 @@ from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table, printable
 from bioclip_plugin.commands.reviewing.review_stats import stats
+from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.formats.shared.review_rows import ImportOptions, NotTaken
 from bioclip_plugin.store import open_store
 from bioclip_training.taxonomy import TaxonomyIndex
@@ -91,7 +92,8 @@ def import_(
         if note:
             console.print(f"Names: {note}")
         book = NameBook(StoredNames(opened), label_set, index)
-        with ProgressLine("Importing", unit="rows") as line:
+        kept = "The reviews so far are stored; the same command continues, and stores none twice."
+        with interruptible(console, kept), ProgressLine("Importing", unit="rows") as line:
             done = import_reviews(file, opened, plugins.sources(), book, options, refused, line.advance)
     if as_json:
         print_json(

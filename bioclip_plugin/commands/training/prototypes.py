@@ -11,6 +11,7 @@ from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import compute_options, force_option, model_option, options_from, output_option
 from bioclip_plugin.commands.reporting import console_for
+from bioclip_plugin.commands.signals import interruptible
 
 
 @click.group()
@@ -63,5 +64,6 @@ def build(
     from bioclip_plugin.commands.training.prototype_sets import build_set
 
     console, models = console_for(), plugins_of(ctx).models()
-    failed = build_set(console, models, data=data, model=model, output=output, split=split, join=join, **options)
+    with interruptible(console, "Nothing was kept; the same command starts again."):
+        failed = build_set(console, models, data=data, model=model, output=output, split=split, join=join, **options)
     return EXIT_WITH_FAILURES if failed else EXIT_DONE

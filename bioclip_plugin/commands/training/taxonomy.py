@@ -19,6 +19,7 @@ from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.commands.options import filled, force_option, json_option, output_option, taxon_table_options
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table, printable
+from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_checklist
 from bioclip_training.taxonomy import Resolution, TaxonomyIndex, build_taxonomy
 
@@ -64,7 +65,8 @@ def build(sources: tuple[Path, ...], output: Path, checklist: str, version: str,
     """
     check_output(output, force=force, database=True, reads=sources)
     console = console_for()
-    with ProgressLine("Reading", unit="names", console=console) as line:
+    interrupts = interruptible(console, "Nothing was kept; the same command starts again.")
+    with interrupts, ProgressLine("Reading", unit="names", console=console) as line:
         built = build_taxonomy(sources, output, checklist=checklist, version=version, progress=line.advance)
     name = f"{built.checklist} {built.version}".strip()
     print_lines(

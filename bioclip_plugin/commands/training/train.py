@@ -14,7 +14,7 @@ from bioclip_plugin.commands.context import EXIT_DONE, EXIT_INTERRUPTED, plugins
 from bioclip_plugin.commands.options import filled, json_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, duration, print_lines
-from bioclip_plugin.commands.signals import asked_to_stop
+from bioclip_plugin.commands.signals import asked_to_stop, interruptible
 from bioclip_training.loop.memory_reuse import reused_memory
 from bioclip_training.loop.recipe import CAPTION_MIX, TrainConfig, TrainingProgress, TrainingStopped, TrainResult
 
@@ -35,7 +35,8 @@ def train(ctx: click.Context, /, as_json: bool, captions: str | None, **options:
     """Train a model on labelled images; the result is a checkpoint with its label set, ready for classify.
 
     Weights are chosen on a dev part that is cut out of train; val and unseen are never used, they are for evaluate.
-    Ctrl-C saves the state, and the same command continues, step for step as if it had not been interrupted.
+    Ctrl-C saves the state, and the same command continues, step for step as if it had not been interrupted. A step that
+    does not end within seconds is not waited for; the command then continues from the last saved state.
 
     Before it: catalog build; after it: evaluate --split val, and classify.
 
@@ -48,8 +49,13 @@ def train(ctx: click.Context, /, as_json: bool, captions: str | None, **options:
     line = ProgressLine("Training", unit="steps", console=console, resumed=True)
     try:
         # reused_memory: the process is ours alone here; a host's allocator must not be touched.
-        with asked_to_stop() as stop, line, reused_memory():
-            config = filled(TrainConfig, options, captions=mix, tell=_shown_on(line), should_stop=stop.is_set)
+        with (
+            interruptible(console, "The same command continues from the last saved state."),
+            asked_to_stop() as stop,
+            line,
+            reused_memory(),
+        ):
+            config = filled(TrainConfig, options, captions=mix, tell=_shown_on(line), should_stop=stop.is_asked)
             result = plugins_of(ctx).hook.train_model(config=config)
     except TrainingStopped as stopped:
         console.print(f"Interrupted: {stopped}. The same command continues there.")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from bioclip_core.threads import Job, Workers
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -27,14 +28,11 @@ def in_order(
         ahead: number of items that may be in work or wait for the consumer.
         name: prefix of the threads' names.
     """
-    waiting: deque[Future[_Result]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-    try:
+    waiting: deque[Job[_Result]] = deque()
+    with Workers(threads, name) as pool:
         for item in items:
             waiting.append(pool.submit(work, item))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from bioclip_core.errors import ImageError
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.batches.data import LabelledImages
+from bioclip_training.catalog.ahead import in_order
 from bioclip_training.towers.model import Towers
 
 _MOST = 4096  # images: they show half a percent of accuracy, and a validation must stay short
@@ -57,8 +58,8 @@ class HeldOut:
                 return error
 
         rows = np.linspace(0, len(images) - 1, min(len(images), _MOST)).round().astype(int).tolist()
-        with ThreadPoolExecutor(threads) as pool:
-            read = list(zip(rows, pool.map(decoded, rows), strict=True))
+        with closing(in_order(decoded, rows, threads, 4 * threads, name="bioclip-decode")) as found:
+            read = list(zip(rows, found, strict=True))
         self.bad = [(images.key(row), str(pixels)) for row, pixels in read if isinstance(pixels, ImageError)]
         """Key and reason of each image that cannot be read."""
         self.images = [pixels for _, pixels in read if not isinstance(pixels, ImageError)]
