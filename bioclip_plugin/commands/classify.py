@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.running.rules_summary import Applied
     from bioclip_plugin.running.session import Session
     from bioclip_plugin.store import Run, Store
-    from bioclip_plugin.store.records import RunStatus
+    from bioclip_plugin.store.statuses import RunStatus
 
 _SHOWN_REASONS, _SHOWN_IMAGES = 10, 5
 

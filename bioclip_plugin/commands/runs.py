@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bioclip_core.errors import UsageError
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE
 from bioclip_plugin.commands.options import json_option, store_option
-from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table
+from bioclip_plugin.commands.progress import ProgressLine
+from bioclip_plugin.commands.reporting import console_for, number_of, print_json, print_lines, print_table, size_of
 from bioclip_plugin.store import open_store
+from bioclip_plugin.store.statuses import RUN_STATUSES
 
 if TYPE_CHECKING:
-    from bioclip_plugin.store import Run
+    from bioclip_plugin.store import Run, Store
 
 _MOMENT = "%Y-%m-%d %H:%M:%SZ"
+
+
+def removal_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of deletions."""
+    command = click.option("--yes", is_flag=True, help="Delete without a question.")(command)
+    return click.option("--dry-run", is_flag=True, help="Print what would go, and delete nothing.")(command)
+
+
 _number = click.argument("number", type=click.IntRange(min=1), required=False, metavar="[NUMBER]")
 
 
 @click.group()
 def runs() -> None:
-    """List, show and verify the runs of a store.
+    """List, show, verify and delete the runs of a store.
 
     \b
     bioclip-plugin runs list --store results.db
@@ -41,6 +54,7 @@ def list_runs(store: str, as_json: bool) -> None:
     """
     with open_store(store) as opened:
         found = [(run, opened.summary(run)) for run in opened.runs()]
+        begun = opened.half_deleted()
     if as_json:
         for run, counts in found:
             print_json({**_brief(run), "listed": counts.listed, "done": counts.done, "failed": counts.failed,
@@ -54,6 +68,10 @@ def list_runs(store: str, as_json: bool) -> None:
     console = console_for()
     if not rows:
         console.print("This store is still empty; start one with: bioclip-plugin classify PATHS")
+    for number in begun:
+        console_for(to_stderr=True).print(
+            f"Run {number} is half deleted; to finish that: bioclip-plugin runs delete {number}"
+        )
     print_table(console, ("run", "status", "begun", "model", "images", "done", "failed", "to do", "sources"), rows)
 
 
@@ -131,6 +149,122 @@ def verify_run(number: int | None, store: str, as_json: bool) -> int:
             "Complete: every listed image has a result or a reason." if is_complete else "",
         )
     return EXIT_DONE if is_complete else EXIT_COULD_NOT_RUN
+
+
+@runs.command("delete")
+@click.argument("numbers", type=click.IntRange(min=1), nargs=-1, required=True, metavar="NUMBER...")
+@removal_options
+@store_option
+@json_option
+def delete_runs(numbers: tuple[int, ...], dry_run: bool, yes: bool, store: str, as_json: bool) -> None:
+    """Delete runs, with every result that no other run needs. Reviews stay, with their images and boxes.
+
+    Other runs and their exports stay as they are. A run that a program works on now is refused. `store compact` then makes
+    the file smaller.
+
+    \b
+    bioclip-plugin runs delete 3 5 --dry-run
+    bioclip-plugin runs delete 3 5 --yes --store results.db
+    """
+    with open_store(store) as opened:
+        begun = set(opened.half_deleted())
+        going = [opened.run(number) for number in dict.fromkeys(numbers) if number not in begun]
+        _remove(opened, [*dict.fromkeys(numbers)], going, (), dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@runs.command("prune")
+@click.option("--keep", type=click.IntRange(min=1), help="Keep the N runs that were begun last.")
+@click.option("--keep-days", type=click.FloatRange(min=0), help="Keep the runs that were begun in the last N days.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(RUN_STATUSES),
+    help="Delete only runs with this status (`running`: killed runs). May be repeated.",
+)
+@click.option("--by-sources", is_flag=True, help="Count --keep for each set of sources.")
+@removal_options
+@store_option
+@json_option
+def prune_runs(
+    keep: int | None,
+    keep_days: float | None,
+    statuses: tuple[str, ...],
+    by_sources: bool,
+    dry_run: bool,
+    yes: bool,
+    store: str,
+    as_json: bool,
+) -> None:
+    """Delete every run that no option keeps, as `runs delete` does. Runs that a program works on now are kept.
+
+    \b
+    bioclip-plugin runs prune --keep 3 --by-sources --dry-run
+    bioclip-plugin runs prune --keep-days 90 --yes
+    bioclip-plugin runs prune --status failed --status interrupted --keep-days 7
+    """
+    from bioclip_plugin.store import Keep
+
+    wanted = Keep(keep, keep_days, statuses, by_sources)
+    with open_store(store) as opened:
+        going, held = opened.prunable(wanted)
+        numbers = [*opened.half_deleted(), *(run.id for run in going)]
+        _remove(opened, numbers, going, held, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def _remove(
+    store: Store,
+    numbers: Sequence[int],
+    going: Sequence[Run],
+    held: Sequence[Run],
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Delete runs after a confirmation, or count what would go."""
+    console = console_for(to_stderr=as_json)
+    begun = [number for number in numbers if number not in {run.id for run in going}]
+    print_lines(
+        console,
+        *(f"Run {run.id} is being worked on by a program now and is kept." for run in held),
+        *(f"Run {number} is half deleted; the rest goes too." for number in begun),
+        *(f"Run {run.id} ({run.status}, {run.begun_at.strftime(_MOMENT)}): "
+          f"{number_of(store.summary(run).listed, 'image')}, {', '.join(run.sources) or 'the whole store'}"
+          for run in going),
+    )  # fmt: skip
+    if numbers and not dry_run and not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "runs are deleted for good: add --yes to do so in a script, or --dry-run to see what would go"
+            )
+        click.confirm(f"Delete {number_of(len(numbers), 'run')} for good? Reviews stay", abort=True, err=True)
+    with ProgressLine("Counting" if dry_run else "Deleting", console=console) as line:
+        removal = store.delete_runs(numbers, dry_run=dry_run, progress=line.reach)
+    rows = {name: count for name, count in removal.rows.items() if count}
+    if as_json:
+        print_json({"runs": list(removal.runs), "dry_run": dry_run, "rows": rows, "bytes": removal.bytes,
+                    "worked_on": [run.id for run in held]})  # fmt: skip
+        return
+    if not numbers:
+        console.print("There is no run to delete.")
+        return
+    rest = ", ".join(f"{count:,} {_LAYERS.get(name, name)}" for name, count in sorted(rows.items()) if name != "runs")
+    done = "Would delete" if dry_run else "Deleted"
+    print_lines(
+        console,
+        f"{done} {number_of(len(numbers), 'run')}: {rest or 'no rows that other runs do not need'}; "
+        f"about {size_of(removal.bytes)}.",
+        ""
+        if dry_run
+        else f"The space is used by later runs. To give it back: bioclip-plugin store compact --store "
+        f"{shlex.quote(store.shown_address)}",
+    )
+
+
+_LAYERS = {"listed_regions": "listed boxes", "feature_sets": "sets of features", "answer_sets": "sets of answers",
+           "decision_sets": "sets of decisions", "listing": "listed images", "media": "images"}  # fmt: skip
+"""Names of tables, where a reader knows another word."""
 
 
 def _model(run: Run) -> str:

@@ -147,7 +147,8 @@ def record_of(task: Task, engine: Engine) -> ItemRecord:
     regions = [
         RegionRecord(
             work.region,
-            work.features if work.is_new else None,
+            # Features that an equal file has stored are given again, since its run may be deleted before this commit.
+            work.features if work.is_new or task.was_read else None,
             work.classification.by_rank if work.classification else None,
             work.classification.flags if work.classification else (),
             answer.consensus,

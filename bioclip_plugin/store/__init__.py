@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bioclip_plugin.store.records import (
+        Compaction,
         ItemRecord,
+        Keep,
         Listed,
         RegionRecord,
+        Removal,
         Review,
         ReviewTarget,
         Run,
@@ -26,9 +29,12 @@ if TYPE_CHECKING:
     from bioclip_plugin.store.store import Retry, Store
 
 __all__ = [
+    "Compaction",
     "ItemRecord",
+    "Keep",
     "Listed",
     "RegionRecord",
+    "Removal",
     "Retry",
     "Review",
     "ReviewTarget",

@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.classify import Candidate
+from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.items.verdicts import ReviewVerdict, Verdict
+from bioclip_plugin.store.statuses import RunStatus
 
-RunStatus = Literal["running", "finished", "interrupted", "failed"]
 ItemStatus = Literal["todo", "done", "failed"]
 TargetKind = Literal["media", "region", "event"]
 
-RUN_STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 ITEM_STATUSES: tuple[ItemStatus, ...] = get_args(ItemStatus)
 TODO, DONE, FAILED = range(len(ITEM_STATUSES))
 """The statuses of items as the database holds them."""
@@ -227,6 +227,49 @@ class Verification:
     def complete(self) -> bool:
         """True if nothing is left to do and nothing is wrong."""
         return not self.problems and self.todo == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The runs that a pruning keeps: a run that none of these keeps is deleted."""
+
+    newest: int | None = None
+    """This many, those begun last."""
+    days: float | None = None
+    """Those begun in the last days."""
+    statuses: tuple[str, ...] = ()
+    """Those with another status than these."""
+    by_sources: bool = False
+    """True counts the newest for each set of sources."""
+
+    def __post_init__(self) -> None:
+        if self.newest is None and self.days is None and not self.statuses:
+            raise UsageError("this would keep no run: say which to keep, or delete runs by their numbers")
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Removed runs and rows, or those that would be removed."""
+
+    runs: tuple[int, ...]
+    rows: Mapping[str, int]
+    """Rows by table, without those of other runs."""
+    bytes: int
+    """About how many bytes the rows take. The file or the tables become smaller by ``compact``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """The outcome of a compaction, or what it would be."""
+
+    finished: tuple[int, ...]
+    """Runs whose deletion was finished."""
+    rows: Mapping[str, int]
+    """Removed rows by table."""
+    bytes_before: int
+    bytes_after: int
+    left: tuple[str, ...] = ()
+    """Sentences about what could not be done, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)

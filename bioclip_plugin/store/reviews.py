@@ -42,7 +42,7 @@ def check_review(review: StatedReview) -> None:
         raise StoreError(f"a review of a {kind} needs the image's uri")
 
 
-def add_all(connection: Connection, reviews: Sequence[StatedReview], cache: TaxonCache) -> tuple[dict[str, int], int]:
+def add_all(connection: Connection, reviews: Sequence[StatedReview]) -> tuple[dict[str, int], int]:
     """Insert reviews; one whose ``uid`` is stored already is left as it is.
 
     Returns:
@@ -64,7 +64,8 @@ def add_all(connection: Connection, reviews: Sequence[StatedReview], cache: Taxo
         if review.target.kind == "region"
     }
     regions = region_ids(connection, {place: first[uid].target.region for uid, place in places.items()})
-    taxa = cache.ids(connection, {key_of_taxon(review.taxon) for review in fresh if review.taxon})
+    # Not from the cache: no run is marked as worked on, so that a compaction may have removed a remembered taxon.
+    taxa = TaxonCache().ids(connection, {key_of_taxon(review.taxon) for review in fresh if review.taxon})
     rows = [
         {
             "uid": review.uid,

@@ -12,8 +12,10 @@ from bioclip_core.errors import StoreError
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, insert_for, insert_new, upsert
+from bioclip_plugin.store.database.holds import Holds
 from bioclip_plugin.store.database.values import digest, from_json, moment_of, now, to_json
-from bioclip_plugin.store.records import FAILED, RUN_STATUSES, TODO, Run, RunPlan, RunStatus
+from bioclip_plugin.store.records import FAILED, TODO, Run, RunPlan
+from bioclip_plugin.store.statuses import RUN_STATUSES, RunStatus
 
 LIST_STAGE = "list"
 """The stage of failures of the listing itself; they last until the run is resumed and lists again."""
@@ -173,6 +175,12 @@ def half_deleted(connection: Connection) -> list[int]:
     """Return the numbers of the runs whose deletion was begun and not finished."""
     runs = schema.runs.c
     return list(connection.execute(select(runs.id).where(runs.status == DELETING).order_by(runs.id)).scalars())
+
+
+def held_runs(connection: Connection, holds: Holds) -> list[int]:
+    """Return the numbers of the runs that a program works on."""
+    numbers = connection.execute(select(schema.runs.c.id).order_by(schema.runs.c.id)).scalars().all()
+    return [number for number in numbers if holds.is_held(connection, number)]
 
 
 def last_feature_settings(connection: Connection, weights_sha256: str) -> list[dict[str, Any]]:

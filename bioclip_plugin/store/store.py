@@ -37,7 +37,6 @@ from bioclip_plugin.store.records import (
     ReviewTarget,
     Run,
     RunPlan,
-    RunStatus,
     Stat,
     StatedReview,
     StoredFailure,
@@ -46,7 +45,9 @@ from bioclip_plugin.store.records import (
     Summary,
     Verification,
 )
+from bioclip_plugin.store.statuses import RunStatus
 from bioclip_plugin.store.taxa import TaxonCache
+from bioclip_plugin.store.upkeep import Upkeep
 
 __all__ = ["Retry", "Store"]
 
@@ -54,7 +55,7 @@ Found = TypeVar("Found")
 Read = TypeVar("Read")
 
 
-class Store:
+class Store(Upkeep):
     """Runs, media, features, answers, decisions, failures and reviews. Open it with :meth:`open`, close it after use.
 
     Every method raises ``StoreError`` if the database refuses, or goes away for longer than ``retry`` allows. Each writing
@@ -167,6 +168,7 @@ class Store:
         """Return a run that is marked as worked on before others can see it."""
         run = work(connection, *given)
         self._database.holds.hold(run.id)
+        self._taxa.forget()  # before the mark, a compaction may have removed some
         return run
 
     def runs(self) -> list[Run]:
@@ -249,7 +251,7 @@ class Store:
     def _add_reviews(self, given: Sequence[StatedReview]) -> tuple[dict[str, int], int]:
         for review in given:
             reviews.check_review(review)
-        return self._database.write(reviews.add_all, given, self._taxa)
+        return self._database.write(reviews.add_all, given)
 
     def deciding(self, run: Run, *, unclassified: bool = False) -> Deciding:
         """Return a run's regions for a pass of rules.
@@ -257,6 +259,7 @@ class Store:
         Args:
             unclassified: True to decide on regions that are not classified, too.
         """
+        self._taxa.forget()
         return Deciding(self._database, self._taxa, run, unclassified=unclassified)
 
     def derive_run(self, base: Run, plan: RunPlan) -> Run:

@@ -63,6 +63,12 @@ class TaxonCache:
             self._ids.update(ids)
             self._taxa.update({number: key for key, number in ids.items()})
 
+    def forget(self) -> None:
+        """Empty the cache."""
+        with self._lock:
+            self._ids.clear()
+            self._taxa.clear()
+
     def ids(self, connection: Connection, keys: Collection[Key]) -> dict[Key, int]:
         """Return the numbers of these taxa, new ones inserted. Pass the result to :meth:`remember` after the commit."""
         with self._lock:

@@ -1,0 +1,219 @@
+"""Runs deleted: the others and every review are as before, and nothing is left that nobody needs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from store_samples import PLAN, QUICK, answer_all, list_uris
+from upkeep_samples import (
+    BOXES,
+    Made,
+    broken_references,
+    counts,
+    make,
+    plan_of,
+    random_runs,
+    review,
+    seen,
+    without,
+)
+
+from bioclip_core.errors import StoreError
+from bioclip_plugin.items.media import MediaItem
+from bioclip_plugin.store import Store
+
+
+def opened(address: str) -> Store:
+    return Store.open(address, retry=QUICK)
+
+
+@pytest.mark.parametrize(("seed", "open_runs"), [*((seed, False) for seed in range(4)), (4, True), (5, True)])
+def test_after_a_deletion_the_store_is_as_if_the_runs_had_never_been(
+    new_store_address: Callable[[], str], seed: int, open_runs: bool
+) -> None:
+    made = random_runs(seed, open_runs=open_runs)
+    gone = random.Random(seed).sample(range(len(made)), 2)
+    with opened(new_store_address()) as store, opened(new_store_address()) as other:
+        runs = [make(store, one) for one in made]
+        for n, one in enumerate(made):
+            if n not in gone:
+                make(other, one)
+        before = {n: seen(store, run) for n, run in enumerate(runs) if n not in gone}
+        counted, rows = store.delete_runs([runs[n] for n in gone], dry_run=True), counts(store)
+        removed = store.delete_runs([runs[n] for n in gone])
+        assert {n: seen(store, run) for n, run in enumerate(runs) if n not in gone} == before
+        left, never = without(counts(store), "taxa"), without(counts(other), "taxa")
+        # What a run has still to do may need all that is known of it.
+        assert left == never or (open_runs and all(left[name] >= never[name] for name in left))
+        assert broken_references(store) == []
+        assert [run.id for run in store.runs()] == [run.id for n, run in enumerate(runs) if n not in gone]
+        after = counts(store)
+        sets = ("feature_sets", "answer_sets", "decision_sets")
+        assert without(dict(removed.rows), *sets) == without(dict(counted.rows), *sets)
+        assert {name: number for name, number in removed.rows.items() if number} == {
+            name: rows[name] - number for name, number in after.items() if rows[name] != number
+        }
+
+
+def test_reviews_keep_their_image_box_and_event(store: Store) -> None:
+    run = make(store, Made(plan_of(0, 0, 0, 0), {f"{n}.jpg": (f"sha-{n}", BOXES[:2]) for n in range(6)}))
+    review(store, "0.jpg")
+    review(store, "1.jpg", region=BOXES[1])
+    review(store, event="event 2")
+    review(store, event="rule's event 1")
+    before, of_events = list(store.reviews()), store.items_of_events(["event 2"])
+    known = store.regions_of([(f"{n}.jpg", 0) for n in range(6)])
+    store.delete_run(run)
+    assert store.runs() == []
+    assert list(store.reviews()) == before
+    assert store.items_of_events(["event 2"]) == of_events
+    assert store.known_events(["event 2", "rule's event 1", "event 0"]) == {"event 2", "rule's event 1", "event 0"}
+    kept = store.regions_of([(f"{n}.jpg", 0) for n in range(6)])
+    assert {name: kept[name] for name in [("0.jpg", 0), ("1.jpg", 0), ("2.jpg", 0), ("5.jpg", 0)]} == {
+        name: known[name] for name in [("0.jpg", 0), ("1.jpg", 0), ("2.jpg", 0), ("5.jpg", 0)]
+    }
+    assert counts(store)["features"] == counts(store)["candidates"] == counts(store)["listing"] == 0
+
+
+def test_an_image_of_a_reviewed_event_in_which_nothing_was_found_stays_blank(store: Store) -> None:
+    run = store.begin_run(PLAN)
+    item = MediaItem("blank.jpg", sequence="night", detected=True)
+    listed = store.list_items(run, [item, MediaItem("other.jpg")], [None, None])
+    answer_all(store, run, listed[1:])
+    store.end_run(run, "finished", {})
+    review(store, event="night")
+    before = store.items_of_events(["night"])
+    assert before["night"][0][1]
+    store.delete_run(run)
+    assert store.items_of_events(["night"]) == before
+    assert store.runs() == []
+    with pytest.raises(StoreError, match="no runs in this store"):
+        store.run()
+    again = store.begin_run(PLAN)
+    assert not again.resumed
+    assert store.summary(again).listed == 0
+
+
+def test_a_derived_run_outlives_the_run_that_it_was_derived_from(store: Store) -> None:
+    run = make(store, Made(plan_of(0, 0, 0, 0), {"0.jpg": ("sha-0", BOXES[:1]), "1.jpg": None}))
+    derived = store.derive_run(run, replace(plan_of(0, 0, 0, 0), rule_id="other"))
+    store.end_run(derived, "finished", {})
+    before = seen(store, derived)
+    store.delete_run(run)
+    assert seen(store, derived) == before
+    with pytest.raises(StoreError, match=f"run {run.id} was deleted while it was in use"):
+        store.derive_run(run, replace(plan_of(0, 0, 0, 0), rule_id="third"))
+
+
+def test_a_run_that_a_living_program_works_on_is_refused(store: Store, store_address: str) -> None:
+    run = store.begin_run(PLAN)
+    with opened(store_address) as other:
+        for one in (store, other):
+            with pytest.raises(StoreError, match=f"run {run.id} is being worked on by a program now"):
+                one.delete_run(run.id)
+            with pytest.raises(StoreError, match="worked on"):
+                one.delete_runs([run], dry_run=True)
+    store.close()
+    with opened(store_address) as later:  # as after a kill: still "running", but nobody works on it
+        assert later.run(run.id).status == "running"
+        later.delete_run(run.id)
+        assert later.runs() == []
+
+
+def test_unknown_runs_are_refused_before_any_is_deleted(store: Store) -> None:
+    run = make(store, Made(plan_of(0, 0, 0, 0), {"0.jpg": ("sha-0", ())}))
+    with pytest.raises(StoreError, match="no run 77"):
+        store.delete_runs([run.id, 77])
+    assert store.run(run.id).status == "finished"
+
+
+def failing_at(number: int) -> Any:
+    """Fail at the n-th statement that writes, as a kill does: the transaction is rolled back."""
+    seen_so_far = [0]
+
+    def check(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith(("DELETE", "UPDATE", "CREATE", "INSERT")):
+            seen_so_far[0] += 1
+            if seen_so_far[0] == number:
+                raise KeyboardInterrupt
+
+    class Failing:
+        def __enter__(self) -> None:
+            event.listen(Engine, "before_cursor_execute", check)
+
+        def __exit__(self, *_: object) -> None:
+            event.remove(Engine, "before_cursor_execute", check)
+
+    return Failing()
+
+
+def test_a_deletion_that_stops_at_any_statement_leaves_the_other_runs_whole_and_is_finished_by_the_next(
+    new_store_address: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioclip_plugin.store.deleting.MEDIA_AT_ONCE", 3)
+    made, stops = random_runs(2, runs=4), 0
+    with opened(new_store_address()) as store:
+        others = [make(store, one) for one in made[1:]]
+        before = [seen(store, run) for run in others]
+        rows = counts(store)
+        finished = False
+        while not finished:
+            stops += 1
+            run = make(store, made[0])
+            try:
+                with failing_at(stops):
+                    store.delete_run(run)
+                finished = True
+            except KeyboardInterrupt:
+                assert [seen(store, other) for other in others] == before
+                assert broken_references(store) == []
+                if store.half_deleted():
+                    with pytest.raises(StoreError, match=f"run {run.id} is half deleted: `bioclip-plugin runs delete"):
+                        store.run(run.id)
+                    if stops % 2:
+                        again = make(store, made[0])  # the same command begins a new run
+                        assert not again.resumed
+                        whole = seen(store, again)
+                        assert whole["verify"].problems == []
+                        store.delete_run(run.id)
+                        assert seen(store, again) == whole
+                        store.delete_run(again)
+                    else:
+                        store.delete_run(run.id)
+                else:
+                    store.delete_run(run.id)
+                assert without(counts(store), "taxa") == without(rows, "taxa")
+        assert stops > 15
+
+
+def test_a_reader_of_a_run_that_is_deleted_meanwhile_ends_with_an_error(store: Store) -> None:
+    run = make(store, Made(plan_of(0, 0, 0, 0), {f"{n}.jpg": (f"sha-{n}", ()) for n in range(3)}))
+    items, listed = store.items_of(run), store.listed_items(run)
+    next(items), next(listed)
+    store.delete_run(run)
+    for reader in (items, listed):
+        with pytest.raises(StoreError, match=f"run {run.id} was deleted while it was in use"):
+            list(reader)
+    with pytest.raises(StoreError, match="was deleted"):
+        store.verify(run)
+
+
+def test_a_writer_whose_run_was_deleted_ends_with_an_error(store: Store) -> None:
+    run = store.begin_run(PLAN)
+    listed = list_uris(store, run, "a.jpg")
+    store.end_run(run, "interrupted", {})
+    store.delete_run(run)
+    make(store, Made(PLAN, {"0.jpg": ("sha-0", ())}))  # with the same number on SQLite
+    for write in (
+        lambda: answer_all(store, run, listed),
+        lambda: list_uris(store, run, "b.jpg"),
+        lambda: store.end_run(run, "finished", {}),
+    ):
+        with pytest.raises(StoreError, match=f"run {run.id} was deleted"):
+            write()
