@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import re
 import shutil
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from bioclip_core.errors import BioclipError
@@ -15,6 +18,7 @@ from bioclip_core.errors import BioclipError
 _DATABASE = b"SQLite format 3\0"
 _JOURNAL = re.compile(r"-(wal|shm|journal)$")
 """Ending of a file that belongs to a database in use, or to one that was in use when the power failed."""
+_DRAFT = re.compile(r"(\d+)\.(part|old)(-wal|-shm|-journal)?")
 _NAMES_SHOWN = 3
 
 
@@ -134,6 +138,7 @@ def whole_folder(path: Path, check: Callable[[], None]) -> Iterator[Path]:
     Raises:
         BioclipError: from ``check``, and if the operating system refuses to write.
     """
+    _clear_drafts(path.resolve())
     check()
     with _errors_of(path), replacing_folder(path) as draft:
         yield draft
@@ -147,6 +152,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
     The draft lies beside the file (beside the target of a link), since a rename is atomic only within one file system.
     """
     target = path.resolve()
+    _clear_drafts(target)
     draft = _beside(target, "part")
     try:
         yield draft
@@ -167,6 +173,7 @@ def replacing_folder(path: Path, *, flush: bool = True) -> Iterator[Path]:
         flush: write every file to the disk first, so that the folder is whole after a power cut too.
     """
     target = path.resolve()
+    _clear_drafts(target)
     draft, old = _beside(target, "part"), _beside(target, "old")
     try:
         draft.mkdir(parents=True)
@@ -202,7 +209,55 @@ def zip_folder(folder: Path, file: Path) -> None:
 
 
 def _beside(target: Path, suffix: str) -> Path:
-    return target.with_name(f".{target.name}.{os.getpid()}.{suffix}")
+    return target.with_name(f".{target.name}.{_machine()}-{os.getpid()}.{suffix}")
+
+
+def _clear_drafts(target: Path) -> None:
+    """Remove what killed programs of this machine left beside a target, and give back an output that one was replacing.
+
+    Drafts of living programs and of other machines, which may share the folder, stay.
+    """
+    start = f".{target.name}.{_machine()}-"
+    try:
+        with os.scandir(target.parent) as entries:
+            names = sorted(entry.name for entry in entries if entry.name.startswith(start))
+    except OSError:  # the folder cannot be listed; writing to it will give the reason
+        return
+    for path, match in ((target.with_name(name), _DRAFT.fullmatch(name.removeprefix(start))) for name in names):
+        if match is None:
+            continue
+        if _is_running(int(match[1])):
+            continue
+        if match[2] == "old" and path.is_dir() and not target.exists():  # it was killed between two renames
+            with suppress(OSError):
+                path.replace(target)
+        elif path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """Return a short name of the machine and of the numbering of its processes: containers have one of their own."""
+    try:
+        numbering = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        numbering = 0
+    return hashlib.sha256(f"{platform.node()} {numbering}".encode()).hexdigest()[:8]
+
+
+def _is_running(pid: int) -> bool:
+    if os.name == "nt":  # signal 0 is one that ends processes there
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager

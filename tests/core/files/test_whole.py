@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bioclip_core.errors import BioclipError
+from bioclip_core.files import whole
 from bioclip_core.files.whole import (
     check_folder,
     check_output,
@@ -21,6 +25,8 @@ from bioclip_core.files.whole import (
     write_whole,
     zip_folder,
 )
+
+needs_kill = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 
 
 def full_disk(draft: Path) -> None:
@@ -141,3 +147,74 @@ def test_equal_folders_are_packed_into_equal_bytes(tmp_path: Path) -> None:
             (tmp_path / name / member).write_text(member)
         zip_folder(tmp_path / name, tmp_path / f"{name}.zip")
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from bioclip_core.files import whole
+output = Path(sys.argv[1])
+if sys.argv[2] == "file":
+    with whole.replacing_file(output) as draft:
+        draft.write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+elif sys.argv[2] == "folder":
+    with whole.replacing_folder(output) as draft:
+        (draft / "data.csv").write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+else:  # between the two renames
+    whole._flush_to_disk = lambda path: None
+    replace = Path.replace
+    def stop(path, to):
+        replace(path, to)
+        os.kill(os.getpid(), signal.SIGKILL)
+    Path.replace = stop
+    with whole.replacing_folder(output) as draft:
+        (draft / "data.csv").write_text("new")
+"""
+
+
+def killed(output: Path, when: str) -> None:
+    """Write an output in a process that is killed at a moment."""
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(output), when], check=False, timeout=60)
+    assert ended.returncode == -signal.SIGKILL
+
+
+@needs_kill
+def test_drafts_of_killed_programs_are_removed_by_the_next_one(tmp_path: Path) -> None:
+    killed(tmp_path / "r.csv", "file")
+    killed(tmp_path / "package", "folder")
+    assert len(list(tmp_path.iterdir())) == 2
+    write_whole(tmp_path / "r.csv", "whole")
+    with replacing_folder(tmp_path / "package") as draft:
+        (draft / "data.csv").write_text("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["package", "r.csv"]
+
+
+@needs_kill
+def test_a_folder_whose_replacement_was_killed_between_two_renames_is_given_back(tmp_path: Path) -> None:
+    output = tmp_path / "package"
+    output.mkdir()
+    (output / "data.csv").write_text("old")
+    killed(output, "between")
+    assert not output.exists()
+    with (
+        pytest.raises(BioclipError, match="exists already"),
+        whole_folder(output, partial(check_folder, output, ours=["data.csv"])),
+    ):
+        pass
+    assert (output / "data.csv").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["package"]
+
+
+def test_drafts_of_living_programs_and_of_other_machines_stay(tmp_path: Path) -> None:
+    theirs = [
+        f".r.csv.{whole._machine()}-{os.getppid()}.part",
+        ".r.csv.0123abcd-1.part",
+        ".r.csv.part",
+        ".r.csv.7.part",
+    ]
+    for name in theirs:
+        (tmp_path / name).write_text("theirs")
+    write_whole(tmp_path / "r.csv", "ours")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*theirs, "r.csv"])

@@ -26,7 +26,7 @@ from bioclip_training.shards.manifest import (
 )
 
 _SETTINGS_FILE = "settings.json"
-_OURS = re.compile(r"\w+-\d{6}\.tar(\.draft)?|\.\w+-\d{6}\.tar\.\d+\.part")
+_OURS = re.compile(r"\w+-\d{6}\.tar(\.draft)?|\.\w+-\d{6}\.tar\.[\w-]+\.part")
 """Shards and the drafts that a killed call leaves behind; earlier versions called a draft ``.draft``."""
 
 
