@@ -5,14 +5,20 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import camtrap_samples
+import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+from core_samples import DigestEncoder
 from mutations import mutated, mutated_json, mutated_table
 from rounds import bounded, fuzz
 from samples import (
@@ -28,17 +34,24 @@ from samples import (
     saved,
 )
 
+from bioclip_core.classify import Classifier
 from bioclip_core.files.archives import open_archive
 from bioclip_core.files.documents import parse_document
 from bioclip_core.findings import Findings
 from bioclip_core.images.decoding import decode_regions, upright_size
+from bioclip_core.labels.building import build_label_set
+from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.models import find_model
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_core.tables.reading import open_table
+from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import MediaItem, create_plugin_manager
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.metadata import with_metadata
+from bioclip_plugin.rules.geofence_map import read_geofence
 from bioclip_plugin.running.listing import Listing
+from bioclip_plugin.store import Store
 
 # A file that is left to the garbage collector is a warning in the host's process.
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
@@ -200,3 +213,105 @@ def saved_images(folder: Path) -> None:
 
 
 _PICTURES = tuple((name, saved(picture(), "PNG")) for name in ("a.png", "b.png"))
+
+
+@cache
+def _label_set(folder: str) -> dict[str, bytes]:
+    made = Path(folder) / "made"
+    taxa = [
+        Taxon(*"Animalia Chordata Mammalia Carnivora Canidae Vulpes".split(), name)
+        for name in ("vulpes", "lagopus", "zerda")
+    ]
+    build_label_set(taxa, DigestEncoder(8), made)
+    return {file.name: file.read_bytes() for file in made.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["label_set.json", "embeddings.npy", "taxa.parquet"])
+def test_fuzz_manifests(name: str, tmp_path: Path) -> None:
+    """A label set with one damaged file: refused, or exactly the answers of the sound one."""
+    good = _label_set(str(tmp_path))
+    feature_BD = np.full((1, 8), 8**-0.5, np.float16)
+    right = Classifier(LabelSet.open(tmp_path / "made"), "cpu").classify(feature_BD, rank="species", top=3)
+    folder = tmp_path / "damaged"
+
+    def target(data: bytes) -> None:
+        folder.mkdir(exist_ok=True)
+        for file, content in {**good, name: data}.items():
+            (folder / file).write_bytes(content)
+        with bounded():
+            found = Classifier(LabelSet.open(folder), "cpu").classify(feature_BD, rank="species", top=3)
+            assert found == right
+
+    cases = mutated([good[name]], most=2)
+    if name == "label_set.json":
+        cases |= mutated_json([json.loads(good[name])])
+    fuzz(target, cases, count=100, name=f"manifest-{name.split('.', maxsplit=1)[0]}")
+
+
+MODEL = {
+    "model_cfg": {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1},
+    },
+    "preprocess_cfg": {"size": [32, 32], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic",
+                       "resize_mode": "shortest"},
+}  # fmt: skip
+
+
+def test_fuzz_model_configs(tmp_path: Path) -> None:
+    """The config of a model's folder: found with a usable preprocessing and dimension, or refused."""
+    (tmp_path / "open_clip_model.safetensors").write_bytes(b"weights")
+
+    def target(data: bytes) -> None:
+        (tmp_path / "open_clip_config.json").write_bytes(data)
+        with bounded():
+            found = find_model(str(tmp_path), {})
+            assert 1 <= found.preprocessing.size <= 10_000
+            json.dumps(found.preprocessing.identity())
+
+    fuzz(target, mutated_json([MODEL]), count=250, name="model-configs")
+
+
+def test_fuzz_geofences(tmp_path: Path) -> None:
+    """Maps of where taxa live."""
+    sample = {
+        "mammalia;carnivora;felidae;felis;catus": {"allow": {"DEU": [], "USA": ["CA", "NY"]}, "block": {"AUS": []}}
+    }
+
+    def target(data: bytes) -> None:
+        (tmp_path / "map.json").write_bytes(data)
+        with bounded():
+            fence = read_geofence(tmp_path / "map.json")
+            fence.verdict(
+                Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Felis", "catus"), "DEU", None
+            )
+
+    fuzz(target, mutated_json([sample]), count=250, name="geofences")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_fuzz_stores(tmp_path: Path) -> None:
+    """A damaged SQLite file: what can be read of it, or one line."""
+    good = tmp_path / "good.db"
+    fox = camtrap_samples.best(Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Canidae", "Vulpes", "vulpes"))
+    with Store.open(good) as store:
+        camtrap_samples.store_run(
+            store, (camtrap_samples.taken("a.png"), [fox]), (camtrap_samples.taken("b.png", 5), "damaged")
+        )
+    with closing(sqlite3.connect(good)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode=DELETE")
+    file = tmp_path / "bad.db"
+
+    def target(data: bytes) -> None:
+        for left in tmp_path.glob("bad.db*"):
+            left.unlink()
+        file.write_bytes(data)
+        with bounded(), Store.open(file, create=False) as store:
+            for run in store.runs():
+                for item in islice(store.items_of(run), _MOST_ENTRIES):
+                    assert item.item.uri is not None
+                store.verify(run)
+
+    fuzz(target, mutated([good.read_bytes()], most=3), count=60, name="stores")
