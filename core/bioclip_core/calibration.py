@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from stat import S_IWOTH
 from typing import Any
 
 from bioclip_core.errors import BioclipError, ModelError
+from bioclip_core.files.documents import MAX_DOCUMENT_BYTES, parse_document
 from bioclip_core.files.whole import write_whole
 from bioclip_core.identity import user_cache
+from bioclip_core.model_config import CONFIG
 from bioclip_core.models import FoundModel
 
 CALIBRATION = "calibration.json"
 FORMAT_VERSION = 1
+TEMPERATURES_ALLOWED = (0.001, 1000.0)
+"""Far beyond those that are fitted; outside it probabilities are equal, or 0 and 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,26 @@ class Calibration:
     """Data, part, rows, and the effect on the figures."""
 
     def __post_init__(self) -> None:
-        if not (
-            isinstance(self.temperature, (int, float)) and math.isfinite(self.temperature) and self.temperature > 0
-        ):
+        low, high = TEMPERATURES_ALLOWED
+        if isinstance(self.temperature, bool) or not isinstance(self.temperature, (int, float)):
+            raise ModelError(f"temperature {self.temperature!r}: a number above 0 is needed")
+        if not low <= self.temperature <= high:
             raise ModelError(
-                f"temperature {self.temperature!r}: a number above 0 is needed; run bioclip-plugin calibrate again"
+                f"temperature {self.temperature!r}: a number above 0, from {low:g} to {high:g}, is needed; run bioclip-plugin "
+                "calibrate again"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file of temperatures, by the id of the label set."""
+
+    format_version: int
+    label_sets: dict[str, Calibration]
+
+    def __post_init__(self) -> None:
+        if self.format_version != FORMAT_VERSION:
+            raise ValueError(f"format {self.format_version}, this version reads {FORMAT_VERSION}")
 
 
 def find_calibration(model: FoundModel, label_set: str) -> Calibration | None:
@@ -47,42 +66,104 @@ def find_calibration(model: FoundModel, label_set: str) -> Calibration | None:
         ModelError: if a file of temperatures is damaged.
     """
     for file in _files(model):
-        entry = _read(file).get(label_set)
+        found = _read(file).get(label_set)
         # The folder may hold other weights by now, whose features differ.
-        if entry is not None and entry.get("weights_sha256") == model.weights_sha256:
-            try:
-                return Calibration(**entry)
-            except TypeError as error:
-                raise ModelError(
-                    f"{file} is damaged ({error}); remove it, or run bioclip-plugin calibrate again"
-                ) from None
+        if found is not None and found.weights_sha256 == model.weights_sha256:
+            return found
     return None
 
 
-def keep_calibration(model: FoundModel, calibration: Calibration) -> Path:
+def keep_calibration(model: FoundModel, calibration: Calibration, output: Path | None = None) -> Path:
     """Store a calibration for its pair and return the file.
 
-    The folder of a model that came from the hub or with a plugin does not belong to the user: its temperature is stored in
-    the user's cache, as is that of a folder that cannot be written.
+    A temperature changes the answers of everybody who uses the folder, so it is stored there only if the folder is the
+    user's own; otherwise it is stored in the user's cache.
+
+    Args:
+        model: the model.
+        calibration: its temperature with a label set.
+        output: another file to store it in, which may hold temperatures already.
 
     Raises:
         BioclipError: if nothing can be written, or an older temperature cannot be replaced.
     """
+    if output is not None:
+        check_calibration_output(model, output)
+        return _written(output, calibration, "give --output another name")
     *own, cache = _files(model)
-    if own and model.entry is None and not model.source.startswith("hf-hub:"):
+    reason = why_not_beside(model)
+    if own and not reason:
         with suppress(OSError):
             return _write(own[0], calibration)
     if own and calibration.label_set in _read(own[0]):
         raise BioclipError(
-            f"{own[0]} holds a temperature for this label set and cannot be written; make it writable, or copy the model's folder"
+            f"{own[0]} holds a temperature for this label set and is left alone ({reason or 'it cannot be written'}); copy the "
+            "model's folder, or give --output FILE"
         )
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        return _write(cache, calibration)
-    except OSError as error:
+    return _written(cache, calibration, "set BIOCLIP_CACHE to a writable folder")
+
+
+def check_calibration_output(model: FoundModel, output: Path) -> None:
+    """Refuse a file for a temperature, before the work is done.
+
+    Raises:
+        BioclipError: if it is in the folder of a model that is not the user's own, or holds something else.
+    """
+    if not output.parent.is_dir():
+        raise BioclipError(f"the folder {output.parent} of the output {output.name} does not exist: make it first")
+    if (output.parent / CONFIG).exists() and (reason := why_not_own(output.parent, output.name)):
         raise BioclipError(
-            f"the temperature cannot be kept: {cache}: {error.strerror or error}; set BIOCLIP_CACHE to a writable folder"
-        ) from error
+            f"the output {output} is in the folder of a model, and {reason}: a temperature there would change the answers of "
+            "others; give a name in a folder of your own"
+        )
+    if (
+        model.folder
+        and output.resolve() == (model.folder / CALIBRATION).resolve()
+        and (reason := why_not_beside(model))
+    ):
+        raise BioclipError(
+            f"the output {output} is beside the model, and {reason}; give a name in a folder of your own"
+        )
+    _read(output)  # refuses to replace what is not a file of temperatures
+
+
+def why_not_beside(model: FoundModel) -> str:
+    """Return the reason why a temperature is not stored in a model's folder; empty if it is."""
+    if model.folder is None:
+        return "the model has no folder"
+    if model.source.startswith("hf-hub:"):
+        return f"{model.folder} belongs to the hub's cache"
+    if model.entry is not None:
+        return f"{model.folder} belongs to the registered model {model.name}"
+    return why_not_own(model.folder)
+
+
+def why_not_own(folder: Path, name: str = CALIBRATION) -> str:
+    """Return the reason why a folder is not the user's own alone; empty if it is.
+
+    Args:
+        folder: an existing folder.
+        name: the file to write in it.
+    """
+    if folder.is_symlink():
+        return f"{folder} is a link to a folder elsewhere"
+    if (folder / name).is_symlink():
+        return f"{folder / name} is a link to a file elsewhere"
+    parts = folder.resolve().parts
+    if any(part.startswith("models--") for part in parts) and "snapshots" in parts:
+        return f"{folder} belongs to the hub's cache"
+    parents = [folder.resolve(), *folder.resolve().parents]
+    if {"site-packages", "dist-packages"} & set(parts) or any((parent / "__init__.py").exists() for parent in parents):
+        return f"{folder} belongs to an installed package"
+    try:
+        stat = folder.stat()
+    except OSError:
+        return f"{folder} does not exist"
+    if hasattr(os, "geteuid") and stat.st_uid != os.geteuid():
+        return f"{folder} belongs to another user"
+    if os.name == "posix" and stat.st_mode & S_IWOTH:
+        return f"{folder} can be written by every user"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written"
 
 
 def _files(model: FoundModel) -> list[Path]:
@@ -91,15 +172,16 @@ def _files(model: FoundModel) -> list[Path]:
     return [model.folder / CALIBRATION, cache] if model.folder else [cache]
 
 
-def _read(file: Path) -> dict[str, dict[str, Any]]:
+def _read(file: Path) -> dict[str, Calibration]:
     try:
-        written = json.loads(file.read_text("utf-8"))
-        if written["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"format {written['format_version']!r}, this version reads {FORMAT_VERSION}")
-        return {key: dict(value) for key, value in written["label_sets"].items()}
+        if file.exists() and not file.is_file():  # opening a pipe would wait for its writer
+            raise ModelError("it is not a file")
+        with file.open("rb") as opened:
+            data = opened.read(MAX_DOCUMENT_BYTES + 1)
+        return parse_document(data, _File, name="it", error=ModelError).label_sets
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ModelError) as error:
         # Going on without the temperature would silently change the answers.
         is_denied = isinstance(error, PermissionError)
         remedy = (
@@ -110,10 +192,15 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
         raise ModelError(f"{file} cannot be read ({error}); {remedy}") from None
 
 
+def _written(file: Path, calibration: Calibration, remedy: str) -> Path:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return _write(file, calibration)
+    except OSError as error:
+        raise BioclipError(f"the temperature cannot be kept: {file}: {error.strerror or error}; {remedy}") from error
+
+
 def _write(file: Path, calibration: Calibration) -> Path:
-    written = {
-        "format_version": FORMAT_VERSION,
-        "label_sets": {**_read(file), calibration.label_set: asdict(calibration)},
-    }
-    write_whole(file, json.dumps(written, indent=1) + "\n")
+    kept = _File(FORMAT_VERSION, {**_read(file), calibration.label_set: calibration})
+    write_whole(file, json.dumps(asdict(kept), indent=1) + "\n")
     return file

@@ -190,10 +190,15 @@ def load_model(found: FoundModel) -> Any:
             "Ask its author for a safetensors file"
         ) from None
     except Exception as error:  # for a damaged file open_clip, torch and safetensors each raise their own
-        raise ModelError(f"model {found.name!r}: {found.weights} cannot be loaded: {first_line(error)}") from error
+        raise ModelError(f"model {found.name!r}: {found.weights} cannot be loaded: {_in_a_line(error)}") from error
     if file_sha256(found.weights) != found.weights_sha256:
         raise ModelError(f"model {found.name!r}: {found.weights} was replaced while it was opened; start again")
     return model
+
+
+def _in_a_line(error: Exception) -> str:
+    """Return an error of several lines as one: the second line of torch has the names of the tensors."""
+    return " ".join(str(error).split())[:400] or type(error).__name__
 
 
 def tokenizer_of(found: FoundModel) -> Any:

@@ -49,7 +49,7 @@ def check_sizes(found: FoundModel) -> None:
     held, shapes = _held_by(found.weights)
     if numbers > 2 * held + _ROOM:
         raise ModelError(
-            f"model {found.name!r}: {config} announces {numbers:,} numbers, but {found.weights} holds at most {held:,}"
+            f"model {found.name!r}: {config} announces {numbers:,} numbers, but {found.weights} has room for at most {held:,}"
         )
     for name in _POSITIONS:
         if name in shapes and name in wanted and shapes[name] != wanted[name]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +15,14 @@ from command_samples import Bioclip
 from PIL import Image
 from pyarrow import parquet
 
-from bioclip_core.calibration import Calibration, find_calibration, keep_calibration
-from bioclip_core.errors import ModelError
+from bioclip_core.calibration import (
+    Calibration,
+    check_calibration_output,
+    find_calibration,
+    keep_calibration,
+    why_not_beside,
+)
+from bioclip_core.errors import BioclipError, ModelError
 from bioclip_core.models import FoundModel, ModelEntry
 from bioclip_core.preprocessing import preprocessing_of
 from bioclip_core.taxonomy import Taxon
@@ -147,8 +155,111 @@ def test_a_folder_that_is_not_ours_keeps_none(tmp_path: Path, monkeypatch: pytes
     assert list(hub.iterdir()) == []
 
 
+def own(folder: Path) -> Path:
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+def another_users(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(os, "geteuid", lambda: folder.parent.stat().st_uid + 1)
+    return own(folder)
+
+
+def everyones(folder: Path, _patch: pytest.MonkeyPatch) -> Path:
+    own(folder).chmod(0o777)
+    return folder
+
+
+def linked(folder: Path, _patch: pytest.MonkeyPatch) -> Path:
+    folder.symlink_to(own(folder.with_name("elsewhere")))
+    return folder
+
+
+def with_a_linked_file(folder: Path, _patch: pytest.MonkeyPatch) -> Path:
+    own(folder).joinpath("calibration.json").symlink_to(folder.parent / "elsewhere.json")
+    return folder
+
+
+def of_a_package(folder: Path, _patch: pytest.MonkeyPatch) -> Path:
+    (folder.parent / "__init__.py").touch()
+    return own(folder)
+
+
+def installed(folder: Path, _patch: pytest.MonkeyPatch) -> Path:
+    deep = folder / "site-packages" / "some" / "demo_model"
+    deep.mkdir(parents=True)
+    return deep
+
+
+def of_the_hub(folder: Path, _patch: pytest.MonkeyPatch) -> Path:
+    deep = folder / "models--org--name" / "snapshots" / "0a1b"
+    deep.mkdir(parents=True)
+    return deep
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and links are those of POSIX")
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"format_version": 9, "label_sets": {}}', '{"format_version": 1, "label_sets": {"one": 3}}']
+    ("make", "says"),
+    [
+        (another_users, "belongs to another user"),
+        (everyones, "can be written by every user"),
+        (linked, "is a link to a folder elsewhere"),
+        (with_a_linked_file, "is a link to a file elsewhere"),
+        (of_a_package, "belongs to an installed package"),
+        (installed, "belongs to an installed package"),
+        (of_the_hub, "belongs to the hub's cache"),
+    ],
+)
+def test_a_shared_folder_is_left_alone_with_the_reason(
+    make: Callable[[Path, pytest.MonkeyPatch], Path], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "cache"))
+    folder = make(tmp_path / "model", monkeypatch)
+    before = sorted(path.name for path in folder.iterdir())
+    found = model(folder)
+    assert says in why_not_beside(found)
+    kept = keep_calibration(found, Calibration(1.5, "a" * 64, "one", {}))
+    assert kept == tmp_path / "cache" / "calibrations" / f"{'a' * 64}.json"
+    assert sorted(path.name for path in folder.iterdir()) == before
+    (folder / "open_clip_config.json").write_text("{}")
+    with pytest.raises(BioclipError, match=r"is in the folder of a model, and .*: a temperature there would change"):
+        check_calibration_output(found, folder / "calibration.json")
+    assert not (tmp_path / "elsewhere.json").exists()
+
+
+def test_output_keeps_the_temperature_in_a_file_of_its_own(bioclip: Bioclip, catalog: str, labels: str) -> None:
+    options = ("--data", catalog, "--model", "fake", "--labels", labels, "--split", "tune")
+    said = bioclip("calibrate", *options, "--output", "temperature.json")
+    assert said.code == 0, said.err
+    assert "kept in temperature.json" in said.out
+    assert "when it lies in the model's folder as calibration.json" in " ".join(said.out.split())
+    assert not (Path("cache") / "calibrations").exists()
+    (kept,) = json.loads(Path("temperature.json").read_text())["label_sets"].values()
+    assert kept["temperature"] > 0
+    Path("notes.json").write_text('{"mine": 1}')
+    said = bioclip("calibrate", *options, "--output", "notes.json")
+    assert said.code == 1
+    assert "notes.json cannot be read" in said.err
+    assert Path("notes.json").read_text() == '{"mine": 1}'
+    assert bioclip("calibrate", *options, "--output", "nowhere/t.json").code == 1
+
+
+def test_the_command_says_why_the_cache_has_the_temperature(bioclip: Bioclip, catalog: str, labels: str) -> None:
+    said = bioclip("calibrate", "--data", catalog, "--model", "fake", "--labels", labels, "--split", "tune")
+    assert "That is your own cache, because the model has no folder" in " ".join(said.out.split())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"format_version": 9, "label_sets": {}}',
+        '{"format_version": 1, "label_sets": {"one": 3}}',
+        '{"format_version": 1, "label_sets": {"one": {"temperature": NaN}}}',
+        '{"format_version": 1, "format_version": 1, "label_sets": {}}',
+        "[" * 100_000,
+    ],
 )
 def test_a_damaged_file_of_temperatures_is_an_error_and_not_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / "calibration.json").write_text(text)

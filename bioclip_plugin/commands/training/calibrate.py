@@ -23,7 +23,7 @@ def calibrate(ctx: click.Context, /, labels: str | None, **options: Any) -> None
     """Fit the temperature of a model with a label set: one number that divides every logit, so that about 80% of the answers
     with a probability of 0.8 are right. The order of answers stays as it is.
 
-    It is kept beside the checkpoint (calibration.json), or in the user's cache if that folder is not yours, and classify
+    It is kept beside the checkpoint (calibration.json) if that folder is yours alone, otherwise in your cache, and classify
     and evaluate use it from then on; stored answers stay as they are.
 
     \b
@@ -58,6 +58,7 @@ def calibrate(ctx: click.Context, /, labels: str | None, **options: Any) -> None
     print_lines(
         console,
         f"Temperature {fitted.temperature:.4g}, kept in {fitted.file}",
+        fitted.place,
         "It lies at the end of the range that is tried: the images are too few or too easy to measure the model's certainty."
         if fitted.at_the_end
         else "",

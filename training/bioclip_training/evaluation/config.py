@@ -92,6 +92,14 @@ class CalibrateConfig:
     """A name that `models list` shows, hf-hub:ORG/NAME, local-dir:FOLDER, or a weight file."""
     labels: str = field(metadata={"automatic": "the model's own"})
     """Folder of a label set."""
+    output: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "FILE",
+            "automatic": "calibration.json in the model's folder if it is yours alone, else your cache",
+        },
+    )
+    """File to keep the temperature in; it may hold temperatures for other label sets."""
     split: str = "dev"
     """Part of the catalog, never one that is trained on or measured on."""
     replace_prefix: tuple[str, ...] = field(default=(), metadata={"metavar": "OLD=NEW"})

@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.calibration import Calibration, keep_calibration
+from bioclip_core.calibration import (
+    CALIBRATION,
+    Calibration,
+    check_calibration_output,
+    keep_calibration,
+    why_not_beside,
+)
 from bioclip_core.classify import Classifier
 from bioclip_core.device import choose_compute
 from bioclip_core.errors import DataError
 from bioclip_core.labels.label_set import LabelSet
-from bioclip_core.models import ModelEntry, find_model
+from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import silent
 from bioclip_training.catalog.rows import Catalog, hashed_share
@@ -65,6 +71,8 @@ class Fitted:
     """Each fifth of the groups with the temperature of the other four, as to expect of new images; None for a single group."""
     file: Path
     """File that keeps it."""
+    place: str
+    """The reason for this file, and how it is used, for users."""
 
     @property
     def at_the_end(self) -> bool:
@@ -83,6 +91,9 @@ def calibrate(
         BioclipError: if the temperature cannot be kept.
     """
     found = find_model(config.model, entries or {})
+    output = Path(config.output).expanduser() if config.output is not None else None
+    if output is not None:
+        check_calibration_output(found, output)
     catalog = Catalog.open(
         config.data, dev_fraction=dev_fraction_of(found.folder), replace_prefix=config.replace_prefix
     )
@@ -108,10 +119,24 @@ def calibrate(
         "before": asdict(before), "after": asdict(after), "cross_validated": asdict(apart) if apart else None,
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }  # fmt: skip
-    file = keep_calibration(found, Calibration(temperature, found.weights_sha256, labels.manifest["id"], record))
+    file = keep_calibration(
+        found, Calibration(temperature, found.weights_sha256, labels.manifest["id"], record), output
+    )
     return Fitted(
-        temperature, **counts, left_out=len(rows) - len(kept), top1=top1, before=before, after=after, cross_validated=apart, file=file
+        temperature, **counts, left_out=len(rows) - len(kept), top1=top1, before=before, after=after, cross_validated=apart, file=file,
+        place=_place_of(found, file, output),
     )  # fmt: skip
+
+
+def _place_of(found: FoundModel, file: Path, output: Path | None) -> str:
+    if found.folder is not None and file.resolve() == (found.folder / CALIBRATION).resolve():
+        return "That is the model's own folder: classify and evaluate use the temperature for everyone who opens the model from it."
+    if output is None:
+        return (
+            f"That is your own cache, because {why_not_beside(found) or f'{found.folder} cannot be written'}; classify and evaluate "
+            "use it for you alone. For others, give --output FILE."
+        )
+    return f"classify and evaluate use it when it lies in the model's folder as {CALIBRATION}; copy it there if the folder is yours."
 
 
 def _fit(likelihood: Likelihood, groups: list[str]) -> tuple[float, float, Sureness, Sureness, Sureness | None]:
