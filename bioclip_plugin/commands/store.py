@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from bioclip_plugin.commands.options import output_option, store_option
+from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
+from bioclip_plugin.commands.options import json_option, output_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, print_lines
+from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table, size_of
 from bioclip_plugin.store import open_store
 
 
@@ -17,6 +19,8 @@ def store() -> None:
     """Maintain a result store.
 
     \b
+    bioclip-plugin store info --store results.db
+    bioclip-plugin store compact --store results.db
     bioclip-plugin store upgrade --store postgresql+psycopg://me@server/results
     bioclip-plugin store backup --store results.db --output backups/results-2026-05-31.db
     """
@@ -60,3 +64,106 @@ def backup(store: str, output: Path) -> None:
         console_for(),
         f"Backup: {made.path}, {made.size:,} bytes, {made.rows:,} rows, tables of version {made.version}; checked against the store",
     )
+
+
+@store.command("info")
+@store_option
+@json_option
+def info(store: str, as_json: bool) -> None:
+    """Show the kind, version and size of a store: rows and bytes by layer, images by run, and space that can be freed.
+
+    \b
+    bioclip-plugin store info --store results.db
+    """
+    with open_store(store) as opened:
+        found = opened.info()
+    if as_json:
+        runs = [
+            {"run": one.run.id, "status": one.run.status, "listed": one.listed, "done": one.done, "failed": one.failed,
+             "todo": one.todo, "regions": one.regions, "worked_on": one.worked_on}
+            for one in found.runs
+        ]  # fmt: skip
+        tables = [{"table": one.name, "rows": one.rows, "bytes": one.bytes} for one in found.tables]
+        print_json({"address": found.address, "kind": found.kind, "version": found.version, "bytes": found.bytes,
+                    "free_bytes": found.free_bytes, "log_bytes": found.log_bytes, "dead_rows": found.dead_rows,
+                    "method": found.method, "tables": tables, "runs": runs,
+                    "half_deleted": list(found.half_deleted)})  # fmt: skip
+        return
+    console = console_for()
+    print_lines(
+        console,
+        f"{found.address}: {found.kind}, tables of version {found.version}, {size_of(found.bytes)}",
+        f"Unused pages: {size_of(found.free_bytes)}; write-ahead log: {size_of(found.log_bytes)}"
+        if found.dead_rows is None
+        else f"Rows to vacuum, by the statistics of the server: {found.dead_rows:,}",
+        *(f"Run {number} is half deleted; `runs delete {number}` or `store compact` finishes that."
+          for number in found.half_deleted),
+        f"Bytes of tables are {found.method}, with their indexes.",
+    )  # fmt: skip
+    whole = max(1, sum(one.bytes for one in found.tables))
+    rows = [(one.name, one.rows, size_of(one.bytes), f"{one.bytes / whole:.1%}") for one in found.tables]
+    print_table(console, ("table", "rows", "size", "share"), rows)
+    of_runs = [
+        (
+            one.run.id,
+            "worked on" if one.worked_on else one.run.status,
+            one.listed,
+            one.done,
+            one.failed,
+            one.todo,
+            one.regions,
+        )
+        for one in found.runs
+    ]
+    print_table(console, ("run", "status", "images", "done", "failed", "to do", "regions"), of_runs)
+    print_lines(console, "Rows that nobody needs are counted by: bioclip-plugin store compact --dry-run")
+
+
+@store.command("compact")
+@click.option("--dry-run", is_flag=True, help="Count the rows that nobody needs, and change nothing.")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="On PostgreSQL, rewrite the tables (VACUUM FULL): nobody can use a table meanwhile. SQLite always rewrites its file.",
+)
+@store_option
+@json_option
+def compact(dry_run: bool, full: bool, store: str, as_json: bool) -> int:
+    """Remove rows that no run and no review needs, and give their space back.
+
+    Such rows are left by killed deletions, changed files and replaced boxes. Rewriting an SQLite file needs free space twice
+    the size of what stays in it. The command can be repeated after any interruption.
+
+    \b
+    bioclip-plugin store compact --store results.db
+    bioclip-plugin store compact --full --store postgresql+psycopg://me@server/results
+    """
+    console = console_for(to_stderr=as_json)
+    with (
+        ProgressLine("Compacting", unit="steps", console=console_for(to_stderr=True)) as line,
+        open_store(store) as opened,
+    ):
+
+        def stage(name: str) -> Callable[[int, int], None]:
+            line.stage(name, 0, 0, "rows")
+            return lambda done, total: line.stage(name, done, total, "rows")
+
+        done = opened.compact(full=full, dry_run=dry_run, stage=stage)
+    if as_json:
+        print_json({"dry_run": dry_run, "finished": list(done.finished), "rows": dict(done.rows),
+                    "bytes_before": done.bytes_before, "bytes_after": done.bytes_after, "left": list(done.left)})  # fmt: skip
+    else:
+        rows = ", ".join(f"{count:,} {name}" for name, count in sorted(done.rows.items()))
+        begun = ", ".join(map(str, done.finished))
+        print_lines(
+            console,
+            f"Half deleted: run {begun}"
+            if begun and dry_run
+            else f"Finished the deletion of run {begun}."
+            if begun
+            else "",
+            f"{'Would remove' if dry_run else 'Removed'} {rows or 'nothing: every row is needed'}.",
+            f"Size: {size_of(done.bytes_before)}, {'about ' if dry_run else ''}{size_of(done.bytes_after)} afterwards.",
+            *(f"Not done: {sentence}." for sentence in done.left),
+        )
+    return EXIT_WITH_FAILURES if done.left else EXIT_DONE

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         StoredFailure,
         StoredItem,
         StoredRegion,
+        StoreInfo,
         Summary,
         Verification,
     )
@@ -41,6 +42,7 @@ __all__ = [
     "Run",
     "RunPlan",
     "Store",
+    "StoreInfo",
     "StoredFailure",
     "StoredItem",
     "StoredRegion",

@@ -273,6 +273,55 @@ class Compaction:
 
 
 @dataclass(frozen=True, slots=True)
+class TableSize:
+    """Rows of a table, and its bytes with its indexes."""
+
+    name: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunSize:
+    """One run with the number of its images by status and of its regions."""
+
+    run: Run
+    listed: int
+    done: int
+    failed: int
+    todo: int
+    regions: int
+    worked_on: bool
+    """True if a living program works on it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """Kind, version and sizes of a store."""
+
+    address: str
+    """Without a password."""
+    kind: Literal["SQLite", "PostgreSQL"]
+    version: str
+    """Version of the tables."""
+    bytes: int
+    """Of the SQLite file with its write-ahead log, or of our tables on PostgreSQL."""
+    free_bytes: int
+    """Bytes of unused pages in an SQLite file, which ``compact`` gives back."""
+    log_bytes: int
+    """Bytes of SQLite's write-ahead log."""
+    dead_rows: int | None
+    """Rows on PostgreSQL that are deleted or replaced and not vacuumed yet, as its statistics have them."""
+    method: str
+    """The way in which the bytes of tables were found."""
+    tables: tuple[TableSize, ...]
+    """The largest one first."""
+    runs: tuple[RunSize, ...]
+    half_deleted: tuple[int, ...]
+    """Numbers of runs whose deletion was begun and not finished."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewTarget:
     """The subject of a review: a media item, a region of one, or an event by its name."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from bioclip_plugin.store import compacting, deleting, runs
+from bioclip_plugin.store import compacting, deleting, runs, sizes
 from bioclip_plugin.store.compacting import Stage
 from bioclip_plugin.store.database.connection import Database
 from bioclip_plugin.store.deleting import Progress, no_progress
-from bioclip_plugin.store.records import Compaction, Keep, Removal, Run
+from bioclip_plugin.store.records import Compaction, Keep, Removal, Run, StoreInfo
 from bioclip_plugin.store.taxa import TaxonCache
 
 
@@ -76,6 +76,10 @@ class Upkeep:
             return compacting.compact(self._database, stage, full=full)
         finally:
             self._taxa.forget()
+
+    def info(self) -> StoreInfo:
+        """Return kind, version and sizes of the store; every table is read, so that it takes a while for a large one."""
+        return sizes.info(self._database)
 
     def half_deleted(self) -> list[int]:
         """Return the numbers of runs whose deletion was begun and not finished."""

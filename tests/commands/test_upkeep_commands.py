@@ -102,3 +102,47 @@ def test_a_run_that_was_deleted_is_classified_anew_by_its_command(bioclip: Biocl
     again = bioclip("classify", "photos", "--model", "fake", "--labels", "labels", "--store", four_runs)
     assert again.code == 3
     assert "Run 5" in bioclip("runs", "verify", "--store", four_runs).out
+
+
+def test_compact_says_what_it_removed_and_how_small_the_file_became(bioclip: Bioclip, four_runs: str) -> None:
+    bioclip("runs", "delete", 1, 2, "--yes", "--store", four_runs)
+    before = exports(bioclip, four_runs, 3, 4)
+    would = bioclip("store", "compact", "--dry-run", "--store", four_runs)
+    assert (would.code, would.err) == (0, "")
+    outcome = bioclip("store", "compact", "--store", four_runs)
+    assert outcome.code == 0
+    assert "Removed nothing: every row is needed" in outcome.out
+    assert f"{Path(four_runs).stat().st_size / 1e3:.1f} kB afterwards" in outcome.out
+    assert exports(bioclip, four_runs, 3, 4) == before
+
+
+def test_compact_beside_a_run_that_is_worked_on_ends_with_three(bioclip: Bioclip, four_runs: str) -> None:
+    from bioclip_plugin.store import Store
+
+    with Store.open(four_runs) as store:
+        store._database.holds.hold(2)
+        outcome = bioclip("store", "compact", "--json", "--store", four_runs)
+        assert outcome.code == 3
+        assert "a program works on run 2" in json.loads(outcome.out)["left"][0]
+        listed = bioclip("store", "info", "--store", four_runs).out
+        assert "2\tworked on\t" in listed
+
+
+def test_info_shows_rows_and_bytes_by_table(bioclip: Bioclip, four_runs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = bioclip("store", "info", "--store", four_runs)
+    assert (shown.code, shown.err) == (0, "")
+    assert "SQLite, tables of version" in shown.out
+    found = json.loads(bioclip("store", "info", "--json", "--store", four_runs).out)
+    rows = {one["table"]: one["rows"] for one in found["tables"]}
+    assert (rows["runs"], rows["media"], rows["contents"], rows["features"]) == (4, 5, 3, 3)
+    assert sum(one["bytes"] for one in found["tables"]) <= found["bytes"]
+    assert found["method"] == "measured"
+    assert [(one["run"], one["listed"], one["worked_on"]) for one in found["runs"]] == [
+        (1, 5, False), (2, 1, False), (3, 5, False), (4, 1, False)
+    ]  # fmt: skip
+    monkeypatch.setattr(
+        "bioclip_plugin.store.sizes.text", lambda _: __import__("sqlalchemy").text("SELECT * FROM nothing")
+    )
+    estimated = json.loads(bioclip("store", "info", "--json", "--store", four_runs).out)
+    assert estimated["method"].startswith("estimated")
+    assert estimated["bytes"] / 2 < sum(one["bytes"] for one in estimated["tables"]) <= estimated["bytes"]
