@@ -181,6 +181,9 @@ class Builtins:
 
     @hookimpl(trylast=True)
     def train_model(self, config: TrainConfig) -> TrainResult:
-        from bioclip_training.loop.run import train
+        from bioclip_core.quiet import importing
+
+        with importing():
+            from bioclip_training.loop.run import train
 
         return train(config, self._manager.models())

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
-import json
 import math
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -134,68 +130,6 @@ def test_another_request_opens_another_session_and_the_first_stays_open() -> Non
         request = ClassifyRequest(model="counted", labels=FISH, top=top)
         assert len(manager.hook.classify_images(items=[item], request=request)[0].candidates) == top
     assert model.opened == 2
-
-
-STATE = """
-import json, logging, signal, sys, threading, warnings
-import numpy, open_clip, pandas, sqlalchemy, torch   # what they change when imported is theirs
-from PIL import Image, ImageFile
-
-def state():
-    return {
-        "pillow": [Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES],
-        "threads of torch": [torch.get_num_threads(), torch.get_num_interop_threads()],
-        "torch": [torch.is_grad_enabled(), torch.get_float32_matmul_precision(), str(torch.get_default_dtype()),
-                  torch.initial_seed(), torch.are_deterministic_algorithms_enabled()],
-        "signals": {str(number): repr(signal.getsignal(number)) for number in sorted(signal.valid_signals())},
-        "warnings": [repr(one) for one in warnings.filters],
-        "logging": [logging.root.level, repr(logging.root.handlers), repr(logging.root.filters), logging.raiseExceptions],
-        "threads": sorted(thread.name for thread in threading.enumerate()),
-        "hooks": [repr(sys.excepthook), repr(threading.excepthook)],
-    }
-
-before = state()
-from bioclip_plugin import ClassifyRequest, create_plugin_manager
-from bioclip_plugin.testing import FakeModel
-pm = create_plugin_manager(installed=False)
-pm.register(FakeModel())
-requests = [ClassifyRequest(**values) for values in json.loads(sys.argv[1])]
-answers = [pm.hook.classify_images(items=sys.argv[2:], request=request) for request in requests]
-after = state()
-print(json.dumps({"changed": {key: [before[key], after[key]] for key in before if before[key] != after[key]},
-                  "answered": [sum(answer.failure is None for answer in part) for part in answers]}))
-"""
-
-
-def state_after(requests: list[dict[str, Any]], paths: list[str]) -> dict[str, Any]:
-    command = [sys.executable, "-c", STATE, json.dumps(requests), *paths]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "HF_HUB_OFFLINE": "1",
-    }
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""  # a component does not print
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
-def test_classifying_leaves_the_process_as_it_was(tmp_path: Path) -> None:
-    paths = write_shades(tmp_path, 3)
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing more")
-    (tmp_path / "large.png").write_bytes(_header_of_a_huge_png())
-    extra = [str(tmp_path / "broken.jpg"), str(tmp_path / "large.png")]
-    both = {"workers": 2, "device": "cpu", "store": str(tmp_path / "results.db")}
-    found = state_after([{**both, "model": "fake", "labels": FISH}, {**both, "model": "demo"}], paths + extra)
-    assert found == {"changed": {}, "answered": [3, 3]}
-
-
-def _header_of_a_huge_png() -> bytes:
-    """Return a PNG that announces 40,000 × 40,000 pixels, at which Pillow itself would warn or raise."""
-    data = bytearray(png((1, 2, 3)))
-    data[16:24] = (40_000).to_bytes(4, "big") * 2
-    return bytes(data)
 
 
 def test_closing_a_stream_keeps_committed_answers_and_repeats_nothing(

@@ -17,7 +17,7 @@ from bioclip_core.errors import ModelError, UnsafeWeights, first_line
 from bioclip_core.identity import file_sha256
 from bioclip_core.labels.manifest import check_scale
 from bioclip_core.models import FoundModel
-from bioclip_core.quiet import quiet
+from bioclip_core.quiet import importing, quiet
 from bioclip_core.weights import check_numbers, check_sizes, check_tokens
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def load_model(found: FoundModel) -> Any:
         UnsafeWeights: if reading the weight file would run code.
         ModelError: if weights and config do not fit.
     """
-    with quiet():
+    with importing():
         import open_clip
         import torch
 
@@ -207,7 +207,7 @@ def tokenizer_of(found: FoundModel) -> Any:
     Raises:
         ModelError: if it is not available, for example because a hub cannot be reached.
     """
-    with quiet():
+    with importing():
         import open_clip
 
     try:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,15 +20,24 @@ from types import ModuleType
 from typing import Any
 
 _LIBRARIES = frozenset(
-    "PIL alembic exifread filelock fsspec httpcore httpx huggingface_hub imagecodecs libav matplotlib open_clip openpyxl peft "
-    "pillow_heif rawpy requests safetensors sqlalchemy tifffile timm tokenizers torch transformers urllib3 webdataset".split()
+    "PIL alembic botocore datasets exifread filelock fsspec h5py httpcore httpx huggingface_hub imagecodecs libav matplotlib numexpr "
+    "open_clip openpyxl peft pillow_heif rawpy requests safetensors sklearn sqlalchemy tifffile timm tokenizers torch transformers "
+    "urllib3 webdataset".split()
 )
 """Packages whose log records are dropped while they work for us."""
-_WARN_IN_PYTHON = frozenset("PIL huggingface_hub open_clip openpyxl timm transformers".split())
+_WARN_IN_PYTHON = frozenset(
+    "PIL huggingface_hub matplotlib open_clip openpyxl peft scipy sklearn timm transformers".split()
+)
 """Packages whose warnings are dropped while they work for us: those that call :func:`warnings.warn` about files and models."""
 
-_REPORT_WHEN_IMPORTED = ("alembic.runtime.plugins", "alembic.runtime.migration")
+_REPORT_WHEN_IMPORTED = tuple(
+    "alembic.runtime.migration alembic.runtime.plugins datasets h5py._conv matplotlib matplotlib.font_manager numexpr.utils".split()
+)
 """Loggers of which the first record comes with the import of their module, or soon after."""
+
+_SET_BY_IMPORTS = ("TOKENIZERS_PARALLELISM", "TORCHINDUCTOR_CACHE_DIR")
+"""Environment variables that open_clip and torchvision set when they are imported, and need for nothing that we do."""
+_one_import = threading.RLock()
 
 _working: ContextVar[bool] = ContextVar("_working", default=False)
 
@@ -47,10 +58,20 @@ def quiet() -> Iterator[None]:
         _stand_between()  # what was imported meanwhile
 
 
-def enter_quietly() -> None:
-    """Be quiet in all of a worker thread of ours (as the initializer of a thread pool)."""
-    _stand_between()
-    _working.set(True)
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import libraries quietly, and take back the environment variables that they set for the whole process."""
+    with _one_import:
+        before = {name: os.environ.get(name) for name in _SET_BY_IMPORTS}
+        try:
+            with quiet():
+                yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                elif os.environ.get(name) != value:
+                    os.environ[name] = value
 
 
 # -- what stands between the libraries and the process -----------------------------------------------------------------

@@ -21,7 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from bioclip_core.errors import ImageError
 from bioclip_core.images.decoding import decode_regions, prepare
 from bioclip_core.preprocessing import Preprocessing
-from bioclip_core.quiet import quiet
+from bioclip_core.quiet import importing, quiet
 
 SMALL = Preprocessing(size=8, resize_mode="squash")
 _GRADIENT = np.add.outer(np.arange(40) * 5, np.arange(48) * 3)[..., None] * np.array([1, 2, 3]) % 251
@@ -195,3 +195,17 @@ def test_a_warning_of_the_host_is_seen_while_a_thread_of_ours_is_quiet() -> None
         work.result()
     assert [str(one.message) for one in issued] == ["the host's own TIFF", "the host's own"]
     assert all(one.filename == __file__ for one in issued)
+
+
+def test_letters_that_a_font_lacks_are_drawn_without_a_warning(records: list[logging.LogRecord]) -> None:
+    with importing():
+        from matplotlib.figure import Figure
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with quiet():
+            figure = Figure(figsize=(1, 1))
+            figure.text(0, 0, "金雕")
+            figure.savefig(io.BytesIO(), format="png")
+        assert records == []
+        with pytest.raises(UserWarning, match="missing from font"):
+            figure.savefig(io.BytesIO(), format="png")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
+from importlib import import_module
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
@@ -19,6 +21,11 @@ from bioclip_core.quiet import quiet
 # Formats that Pillow decodes itself. Missing on purpose: formats that start another program (EPS), that Pillow only
 # recognises (HDF5, GRIB), and those without a signature. HEIF works if the host has registered a plugin for it.
 FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP", "WEBP", "JPEG2000", "PPM", "AVIF", "HEIF", "PSD", "QOI")
+_MODULES = {
+    "JPEG": "Jpeg", "PNG": "Png", "TIFF": "Tiff", "GIF": "Gif", "BMP": "Bmp", "WEBP": "WebP", "JPEG2000": "Jpeg2K", "PPM": "Ppm",
+    "AVIF": "Avif", "PSD": "Psd", "QOI": "Qoi",
+}  # fmt: skip
+"""Pillow's own modules, imported one by one: ``Image.init`` would register every format that Pillow knows for the host."""
 
 _JPEG = b"\xff\xd8\xff"
 
@@ -122,9 +129,9 @@ def _png(data: bytes, frame: int) -> Image.Image:
 def _by_signature(data: bytes) -> Image.Image:
     prefix = data[:16]
     for name in FORMATS:
-        if name not in Image.OPEN:
-            with quiet():
-                Image.init()
+        if name not in Image.OPEN and name in _MODULES:
+            with quiet(), suppress(ImportError):  # Pillow may be built without a library
+                import_module(f"PIL.{_MODULES[name]}ImagePlugin")
         factory, accepts = Image.OPEN.get(name, (None, None))
         if factory is not None and accepts is not None and accepts(prefix) is True:
             return factory(io.BytesIO(data), "")

@@ -14,6 +14,7 @@ from PIL import Image
 from bioclip_core.errors import BioclipError
 from bioclip_core.images.decoding import decode_regions, read_bytes
 from bioclip_core.preprocessing import Preprocessing
+from bioclip_core.quiet import importing
 from bioclip_training.catalog.rows import Box
 
 HASH_SIDE = 12
@@ -72,7 +73,8 @@ def check_library() -> None:
         BioclipError: with what to install.
     """
     try:
-        import imagehash  # noqa: F401
+        with importing():
+            import imagehash  # noqa: F401
     except ImportError:
         raise BioclipError(
             "near duplicates are found with ImageHash, which is not installed: pip install 'bioclip-plugin[train]', "

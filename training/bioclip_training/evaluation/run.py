@@ -24,6 +24,7 @@ from bioclip_core.files.whole import whole_folder
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import silent
+from bioclip_core.quiet import importing, quiet
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation import figures, retrieval
 from bioclip_training.evaluation.comparison import compare_with, read_hits
@@ -84,7 +85,11 @@ def evaluate(
         progress("Writing", 0, 1)
         write_examples(outcome, draft / EXAMPLES, rows)
         (draft / METRICS).write_text(json.dumps(outcome.metrics, indent=1, allow_nan=False) + "\n", "utf-8")
-        (draft / REPORT).write_text(report_html(outcome), "utf-8")
+        with importing():
+            import matplotlib.figure  # noqa: F401
+        with quiet():  # matplotlib warns about letters that its font lacks
+            report = report_html(outcome)
+        (draft / REPORT).write_text(report, "utf-8")
         progress("Writing", 1, 1)
     return outcome.metrics
 

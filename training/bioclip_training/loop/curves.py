@@ -7,6 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.quiet import importing, quiet
 from bioclip_training.loop.checkpoint import checkpoint_file
 
 Lines = Sequence[dict[str, Any]]
@@ -20,15 +21,21 @@ def draw_curves(lines: Lines, file: Path) -> bool:
         file: the PNG.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        with importing():
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from matplotlib.figure import Figure
     except ImportError:
         return False
+    with quiet():
+        _draw(Figure(figsize=(11, 7), layout="constrained"), FigureCanvasAgg, lines, file)
+    return True
+
+
+def _draw(figure: Any, canvas: Any, lines: Lines, file: Path) -> None:
     steps = [line for line in lines if line["kind"] == "step"]
     validations = [line for line in lines if line["kind"] == "validation"]
     # A figure with a canvas of its own leaves the host's matplotlib as it is.
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    FigureCanvasAgg(figure)
+    canvas(figure)
     (loss, accuracy), (rate, speed) = figure.subplots(2, 2)
     _draw_loss(loss, steps, validations)
     _draw_accuracy(accuracy, validations)
@@ -38,7 +45,6 @@ def draw_curves(lines: Lines, file: Path) -> bool:
     speed.set(title="samples/s", xlabel="step", ylim=(0, None))
     with checkpoint_file(file) as draft:
         figure.savefig(draft, format="png", dpi=110)
-    return True
 
 
 def _draw_loss(axis: Any, steps: Lines, validations: Lines) -> None:

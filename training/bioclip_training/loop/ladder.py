@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bioclip_core.quiet import importing, quiet
 from bioclip_training.batches.data import LabelledImages
 from bioclip_training.loop.trainer import Trainer
 from bioclip_training.loop.validation import HeldOut, Validation
@@ -159,14 +160,16 @@ def logistic_logits(
     features_MD: NDArray[np.float32], taxon_M: NDArray[np.int64], queries_ND: NDArray[np.float32], taxa: int
 ) -> NDArray[np.float32]:
     """Return the logits of a logistic regression whose loss counts every taxon equally."""
-    from sklearn.linear_model import LogisticRegression
+    with importing():
+        from sklearn.linear_model import LogisticRegression
 
     mean_D = features_MD.mean(axis=0)
     # Unit features lie close together; ten times as large, they suit the usual strength of the penalty.
     learner = LogisticRegression(max_iter=300, class_weight="balanced")
-    learner.fit(10 * _unit(features_MD - mean_D), taxon_M)
     logits_NC = np.full((len(queries_ND), taxa), -1e4, dtype=np.float32)
-    logits_NC[:, learner.classes_] = learner.predict_log_proba(10 * _unit(queries_ND - mean_D))
+    with quiet(), np.errstate(all="ignore"):
+        learner.fit(10 * _unit(features_MD - mean_D), taxon_M)
+        logits_NC[:, learner.classes_] = learner.predict_log_proba(10 * _unit(queries_ND - mean_D))
     return logits_NC
 
 

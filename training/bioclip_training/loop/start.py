@@ -18,6 +18,7 @@ from bioclip_core.model_config import checked_model
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import load_model, tokenizer_of
 from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD, Preprocessing, preprocessing_of
+from bioclip_core.quiet import quiet
 from bioclip_core.weights import check_tokens
 
 NEW = "new:"
@@ -100,7 +101,8 @@ def open_start(name: str, entries: Mapping[str, ModelEntry], seed: int) -> Start
         UnknownModel: if the model or architecture does not exist.
         ModelError: if it cannot be opened, or its tokenizer does not fit its text tower.
     """
-    start = _new(name, seed) if name.startswith(NEW) else _existing(name, entries)
+    with quiet():
+        start = _new(name, seed) if name.startswith(NEW) else _existing(name, entries)
     _check_tokenizer(name, start)
     return start
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.quiet import importing, quiet
 
 # The MLP of open_clip's blocks, and of timm's with its attention. Not nn.MultiheadAttention: peft 0.21 adds to its output
 # projection twice in the forward pass (measured), so that merged weights would differ from the trained ones.
@@ -29,14 +30,16 @@ def add_low_rank(model: Any, rank: int, alpha: float, *, seed: int) -> None:
         UsageError: if the tower lacks a layer to add to.
     """
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        with importing():
+            from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
         raise BioclipError("method lora needs the extra lora: pip install 'bioclip-plugin[lora]'") from None
     # peft types alpha as int, but divides it by the rank as any number
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=_TARGETS, lora_dropout=0.0)  # type: ignore[arg-type]
     torch.manual_seed(seed)
     try:
-        inject_adapter_in_model(config, model.visual)
+        with quiet():
+            inject_adapter_in_model(config, model.visual)
     except ValueError as error:
         raise UsageError(
             f"method lora: this vision tower ({type(model.visual).__name__}) has no layers that LoRA knows; use --method full"
