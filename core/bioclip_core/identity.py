@@ -18,6 +18,9 @@ from bioclip_core.errors import DataError
 from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import write_whole
 
+_LFS = b"version https://git-lfs"
+LFS_REMEDY = "is a pointer of Git LFS, not the file itself; get it with: git lfs pull"
+
 log = logging.getLogger("bioclip_plugin.identity")
 
 _SMALL = 64 * 1024 * 1024
@@ -71,6 +74,12 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 (hex) of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """True if Git LFS put a pointer in place of a file: a clone without it, or an archive of the repository."""
+    with path.open("rb") as file:
+        return file.read(len(_LFS)) == _LFS
 
 
 def file_sha256(path: Path) -> str:

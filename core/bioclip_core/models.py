@@ -14,7 +14,7 @@ from bioclip_core.encoder import Encoder
 from bioclip_core.errors import ModelError, ModelUnavailable, UnknownModel
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.hub import hub_file
-from bioclip_core.identity import file_sha256, settings_id
+from bioclip_core.identity import LFS_REMEDY, file_sha256, is_lfs_pointer, settings_id
 from bioclip_core.model_config import CONFIG, read_config
 from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD, Preprocessing, preprocessing_of
 
@@ -162,6 +162,8 @@ class _Search:
         weights = weights or next((folder / file for file in WEIGHTS if (folder / file).is_file()), None)
         if weights is None:
             raise ModelError(f"model {self.name!r}: {folder} has no weights; expected one of {', '.join(WEIGHTS)}")
+        if is_lfs_pointer(weights):
+            raise ModelError(f"model {self.name!r}: {weights} {LFS_REMEDY}")
         try:
             contract = self.contract(model_cfg["vision_cfg"].get("image_size", 224), preprocess_cfg)
             _check_size(contract, model_cfg["vision_cfg"])

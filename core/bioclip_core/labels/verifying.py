@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
 from bioclip_core.identity import (
+    LFS_REMEDY,
+    is_lfs_pointer,
     is_worth_keeping,
     keep_checked,
     keep_sha256,
@@ -174,6 +176,8 @@ def _start_of_rows(file: IO[bytes], count: int, dimension: int) -> int:
 def _opened(path: Path) -> IO[bytes]:
     if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
         raise Unfit(f"{path.name} is not a file")
+    if path.exists() and is_lfs_pointer(path):
+        raise Unfit(f"{path.name} {LFS_REMEDY}")
     return path.open("rb")
 
 

@@ -247,6 +247,19 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(folder: Path, name: str) ->
     assert f"{name} is not a file" in says(folder)
 
 
+@pytest.mark.parametrize("name", ["embeddings.npy", "taxa.parquet"])
+def test_a_pointer_of_git_lfs_in_place_of_a_file_says_how_to_get_it(folder: Path, name: str) -> None:
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\nsize 176\n")
+    assert f"{name} is a pointer of Git LFS, not the file itself; get it with: git lfs pull" in says(folder)
+
+
+def test_a_header_with_numbers_of_numpy_in_it_is_refused(folder: Path) -> None:
+    rows = np.load(folder / "embeddings.npy").tobytes()  # open_memmap writes it for a shape of np.int64
+    (folder / "embeddings.npy").write_bytes(npy(GOOD.replace("(6, 4)", "(np.int64(6), np.int64(4))")) + rows)
+    rewrite(folder, unchanged)
+    assert "does not state one array" in says(folder)
+
+
 def test_a_manifest_without_hashes_is_used_and_says_what_is_not_verified(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
