@@ -50,11 +50,11 @@ def checked_suffixes(suffixes: Any) -> frozenset[str]:
     if isinstance(suffixes, (str, bytes)) or not isinstance(suffixes, Iterable):
         raise Garbage(f"media_suffixes returned {shown(suffixes)}; a list such as ['.mp4'] is needed")
     found = set()
-    for suffix in suffixes:
+    for count, suffix in enumerate(suffixes, start=1):
         if not isinstance(suffix, str) or not re.fullmatch(r"\.[^\s./\\]+", suffix):
             raise Garbage(f"media_suffixes gave {shown(suffix)}; a suffix with its dot is needed, such as '.mp4'")
         found.add(suffix.lower())
-        if len(found) > _MOST_SUFFIXES:
+        if count > _MOST_SUFFIXES:
             raise Garbage(f"media_suffixes gave more than {_MOST_SUFFIXES:,} suffixes")
     return frozenset(found)
 

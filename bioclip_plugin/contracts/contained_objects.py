@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,8 +56,9 @@ class ContainedSource:
                 return bool(answer)
             raise self._owner.blamed(what, Garbage(f"{what} returned {shown(answer)}; True or False is needed"))
         except BioclipError as error:
-            self.fault = str(error)
-            log.warning("%s", self.fault)
+            if not self.fault:  # once, however many addresses there are
+                log.warning("%s", error)
+            self.fault = self.fault or str(error)
             return False
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
@@ -150,7 +152,14 @@ class ContainedExporter:
         Raises:
             BioclipError: if the exporter fails, with the plugin's name.
         """
-        rows = self._call("write", path, export)
+        try:
+            rows = self._call("write", path, export)
+        finally:
+            if not self.folder and path.is_dir() and not path.is_symlink():  # the caller removes a file
+                shutil.rmtree(path, ignore_errors=True)
+        if path.is_symlink() or not (path.is_dir() if self.folder else path.is_file()):
+            what = f"write of the format {self.name}"
+            raise self._owner.blamed(what, Garbage(f"{what} did not write the {'folder' if self.folder else 'file'}"))
         if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
             raise self._garbage("write", rows, "the number of rows")
         return rows

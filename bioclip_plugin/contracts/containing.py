@@ -167,7 +167,7 @@ def shown(value: Any) -> str:
     kind = type(value).__name__
     if isinstance(value, (str, int, float)) and text and len(text) <= 80:
         return text
-    return f"{kind} {text}" if text and len(text) <= 80 else f"a value of type {kind}"
+    return f"{kind} {text}" if text and len(text) <= 80 and " at 0x" not in text else f"a value of type {kind}"
 
 
 class _Directory:
