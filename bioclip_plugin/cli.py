@@ -73,22 +73,21 @@ class CommandGroup(LazyGroup):
     @contextmanager
     def _blaming(self, name: str) -> Iterator[None]:
         """Name the plugin of a command in its error; what click raises, an exit and Ctrl-C are no errors of the command."""
+        command = self.commands.get(name)
         try:
             yield
-        except (
-            click.ClickException,
-            click.exceptions.Exit,
-            click.Abort,
-            SystemExit,
-            KeyboardInterrupt,
-            BrokenPipeError,
-        ):
+        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt, BrokenPipeError):
             raise
         except BaseException as error:
-            command = self.commands.get(name)
-            if isinstance(command, PluginCommand):
+            if not isinstance(command, PluginCommand):
+                raise
+            if not isinstance(error, SystemExit):
                 raise command.blamed(error) from error
-            raise
+            if isinstance(error.__context__, BrokenPipeError):
+                raise
+            if isinstance(error.code, str):
+                say(one_line(error.code))
+            raise click.exceptions.Exit(error.code if isinstance(error.code, int) else int(bool(error.code))) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing those that were not called."""
@@ -135,6 +134,7 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
             result = line.main(args=given, prog_name="bioclip-plugin", standalone_mode=False, obj=manager)
             if sys.stdout is not None:  # it is None if the process was started without one
                 sys.stdout.flush()  # while a broken pipe can still be handled here
+        _report_skipped(manager, line, given if given is not None else sys.argv[1:])
         return result if isinstance(result, int) else EXIT_DONE
     except click.ClickException as error:
         with suppress(OSError, ValueError):
@@ -156,6 +156,13 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
         return EXIT_COULD_NOT_RUN
     finally:
         leave_output()
+
+
+def _report_skipped(manager: BioclipPluginManager, line: CommandGroup, arguments: Sequence[str]) -> None:
+    """Name the plugins that are left out after any command of a user, except after the one that shows the reasons."""
+    if manager.failures and "plugins" not in arguments and any(name in arguments for name in line.commands):
+        names = ", ".join(dict.fromkeys(one_line(failure.name) for failure in manager.failures))
+        say(f"Skipped plugins: {names}; see: bioclip-plugin plugins")
 
 
 def escape_what_cannot_be_written(stream: Any) -> None:

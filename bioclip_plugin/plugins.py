@@ -100,5 +100,4 @@ def _load(manager: BioclipPluginManager, point: EntryPoint, distribution: str) -
         manager.register(plugin, name=name)
         manager.check_pending()
     except (BioclipError, pluggy.PluginValidationError) as error:
-        reason = " ".join(str(error).split())
-        manager.leave_out(name, reason.removeprefix(f"{owner}: ").removeprefix(f"plugin {name}: "))
+        manager.leave_out(name, " ".join(str(error).split()))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from bioclip_core.errors import BioclipError, PluginError
+from bioclip_core.errors import BioclipError
 from bioclip_plugin.contracts.checking import (
     checked_answers,
     checked_embeddings,
@@ -38,6 +38,9 @@ KINDS = {
 
 FIRST_RESULT = ("classify_images", "embed_images", "train_model", "expand_media", "open_media")
 
+OBSERVER = "answers_stored"
+"""The hook whose failures are logged only."""
+
 Call = Callable[[Mapping[str, Any]], Any]
 """Function that calls the plugin's implementation with those of these arguments that it names."""
 
@@ -61,10 +64,9 @@ def contain(implementation: Any, hook: str, arguments: tuple[str, ...], owner: O
         named = {name: given[name] for name in optional if name in given}
         return function(*(given[name] for name in positional), **named)
 
-    if implementation.hookwrapper:
-        contained = _old_wrapper(hook, arguments, call, owner)
-    elif implementation.wrapper:
-        contained = _wrapper(hook, arguments, call, owner)
+    if implementation.hookwrapper or implementation.wrapper:
+        make = _old_wrapper if implementation.hookwrapper else _wrapper
+        contained = make(hook, arguments, call, owner)
     else:
         contained = _plain(hook, arguments, call, owner, names)
     implementation.function, implementation.argnames, implementation.kwargnames = contained, arguments, ()
@@ -142,8 +144,12 @@ def _observe(hook: str, call: Call, owner: Owner, given: dict[str, Any]) -> None
     try:
         owner.call(hook, call, {**given, "answers": list(given["answers"])})
     except BioclipError as error:
-        log.warning("%s (the answers are stored)", reason_of(error))
-        log.debug("%s", owner, exc_info=True)
+        _log(owner, error)
+
+
+def _log(owner: Owner, error: BioclipError) -> None:
+    log.warning("%s (the answers are stored)", reason_of(error))
+    log.debug("%s", owner, exc_info=error)
 
 
 _ADAPTERS: Mapping[str, Callable[[str, Call, Owner, dict[str, Any]], Any]] = {
@@ -154,7 +160,7 @@ _ADAPTERS: Mapping[str, Callable[[str, Call, Owner, dict[str, Any]], Any]] = {
     "open_media": _checked,
     "candidate_taxa": _checked,
     "expand_media": _expand,
-    "answers_stored": _observe,
+    OBSERVER: _observe,
 }
 
 
@@ -217,19 +223,39 @@ def _wrapper(hook: str, arguments: tuple[str, ...], call: Call, owner: Owner) ->
 
     def contained(*values: Any) -> Generator[None, Any, Any]:
         given = dict(zip(arguments, values, strict=True))
-        wrapper = owner.call(what, call, given)
-        if owner.call(what, next, wrapper, _ENDED) is _ENDED:
-            raise owner.blamed(what, Garbage(f"{what} did not yield"))
+        wrapper = _begun(hook, what, owner, call, given)
+        if wrapper is None:
+            return (yield)
         before: Any = _ENDED
         failed: BaseException | None = None
         try:
             before = yield
         except BaseException as error:
             failed = error
-        result = _resumed(what, owner, wrapper, failed, before)
+        try:
+            result = _resumed(what, owner, wrapper, failed, before)
+        except BioclipError as error:
+            if hook != OBSERVER or error is failed:
+                raise
+            _log(owner, error)
+            return before
         return owner.call(what, _checked_wrapped, hook, owner, result, before, given)
 
     return contained
+
+
+def _begun(hook: str, what: str, owner: Owner, call: Call, given: Mapping[str, Any]) -> Any:
+    """Return a wrapper at its ``yield``; None for that of an observer if it fails, so that the others are called."""
+    try:
+        wrapper = owner.call(what, call, given)
+        if owner.call(what, next, wrapper, _ENDED) is _ENDED:
+            raise owner.blamed(what, Garbage(f"{what} did not yield"))
+    except BioclipError as error:
+        if hook != OBSERVER:
+            raise
+        _log(owner, error)
+        return None
+    return wrapper
 
 
 def _resumed(what: str, owner: Owner, wrapper: Any, failed: BaseException | None, before: Any) -> Any:
@@ -258,20 +284,23 @@ def _old_wrapper(hook: str, arguments: tuple[str, ...], call: Call, owner: Owner
 
     def contained(*values: Any) -> Generator[None, Any, None]:
         given = dict(zip(arguments, values, strict=True))
-        wrapper = owner.call(what, call, given)
-        if owner.call(what, next, wrapper, _ENDED) is _ENDED:
-            raise owner.blamed(what, Garbage(f"{what} did not yield"))
+        wrapper = _begun(hook, what, owner, call, given)
         outcome = yield
+        if wrapper is None:
+            return
         failed = outcome.exception
         before = None if failed is not None else outcome.get_result()
-        _resumed(what, owner, wrapper, None, outcome)
-        if outcome.exception is not None:
-            if outcome.exception is not failed:
-                outcome.force_exception(owner.blamed(what, outcome.exception))
-            return
         try:
-            outcome.force_result(owner.call(what, _checked_wrapped, hook, owner, outcome.get_result(), before, given))
-        except PluginError as error:
-            outcome.force_exception(error)
+            _resumed(what, owner, wrapper, None, outcome)
+            if outcome.exception is None:
+                result = outcome.get_result()
+                outcome.force_result(owner.call(what, _checked_wrapped, hook, owner, result, before, given))
+            elif outcome.exception is not failed:
+                raise owner.blamed(what, outcome.exception)
+        except BioclipError as error:  # raised here, it would make pluggy warn
+            if hook == OBSERVER:
+                _log(owner, error)
+            else:
+                outcome.force_exception(error)
 
     return contained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -76,7 +77,8 @@ class BioclipPluginManager(pluggy.PluginManager):
             shown = name or self.get_canonical_name(plugin)
             if not isinstance(shown, str) or not shown.strip() or not shown.isprintable():
                 raise PluginError("its name must be a text")
-            _ = plugin == object()  # pluggy compares plugins; one that cannot be compared would disturb the others
+            # pluggy compares plugins; one that cannot be compared would disturb the others.
+            self.owner(shown).call("comparing it with another plugin", operator.eq, plugin, object())
             registered = super().register(plugin, shown)
         except KeyboardInterrupt:
             raise
@@ -118,6 +120,7 @@ class BioclipPluginManager(pluggy.PluginManager):
         """Leave a plugin out as a whole, with the reason, which is logged and kept in ``failures``."""
         if self.has_plugin(name):
             self.unregister(name=name)
+        reason = reason.removeprefix(f"{self.owner(name)}: ").removeprefix(f"plugin {name}: ")
         distribution = self.distributions.pop(name, "")
         self.failures.append(LoadFailure(name, distribution, reason))
         log.warning("plugin %s (%s) was skipped: %s", name, distribution or "registered by the host", reason)
@@ -253,4 +256,4 @@ def _why(error: BaseException, name: str) -> str:
         return f"plugin {name} is registered already{different}; give it another name, or unregister the first one"
     if isinstance(error, pluggy.PluginValidationError):
         return f"plugin {name}: {' '.join(str(error).split())}"
-    return f"plugin {name}: {reason_of(error)}"
+    return reason_of(error) if getattr(error, "plugin_name", "") else f"plugin {name}: {reason_of(error)}"

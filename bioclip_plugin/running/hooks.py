@@ -34,7 +34,7 @@ class HostHooks:
         self._manager = manager
         self._sessions: OrderedDict[ClassifyRequest, Session] = OrderedDict()
         self._users: Counter[ClassifyRequest] = Counter()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a rule or an observer of a plugin may call back
 
     @hookimpl(trylast=True)
     def classify_images(self, items: Sequence[MediaItem | str], request: ClassifyRequest) -> list[Answer]:

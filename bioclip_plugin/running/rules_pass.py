@@ -74,12 +74,14 @@ def apply_rules(
     probabilities = Probabilities(opened(), rules) if need_labels else None
     notes: list[str] = []
     if any(type(rule).notes is not Rule.notes for rule in rules):
+        labels = None
         try:
             labels = opened().shown_labels
-            notes = [f"{rule.name}: {note}" for rule in rules for note in rule.notes(labels)]
         except BioclipError:
             if need_labels:
                 raise  # rules that only decide do without the label set, so for them it may be gone
+        if labels is not None:
+            notes = [f"{rule.name}: {note}" for rule in rules for note in rule.notes(labels)]
     settings = run.answer_settings
     level = str(settings.get("rank", "species"))
     level = "label" if level == "species" and "words" in settings else level

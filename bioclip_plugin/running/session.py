@@ -84,7 +84,7 @@ class Session:
         self.engine = Engine(request, plugins)
         self.store: Store | None = None
         self._run: Run | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a rule or an observer of a plugin may call back
         self._closing = ExitStack()
         if request.store is None and request.rules:
             raise UsageError(
