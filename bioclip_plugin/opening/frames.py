@@ -188,7 +188,10 @@ class _Reader:
 
 def _image_of(frame: VideoFrame) -> Image.Image | ImageError:
     try:
+        check_size(frame.width, frame.height, "a frame of the video")  # which may be another one than in its header
         image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
+    except ImageError as error:
+        return error
     except Exception as error:  # the conversion of a damaged frame raises errors of many types
         return ImageError(f"the frame cannot be turned into a picture: {error}")
     turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)

@@ -13,6 +13,8 @@ from PIL import Image
 from bioclip_core.errors import ImageError
 from bioclip_core.images.budget import BYTES_PER_PIXEL, MAX_DECODED_PIXELS
 from bioclip_core.images.crops import Deferred, turned_upright
+from bioclip_core.images.memory import image_memory, take_memory
+from bioclip_core.images.needs import decoding_bytes, pillow_bytes
 from bioclip_core.images.reasons import reasons
 from bioclip_core.images.tiff import metadata_of, opened_page
 from bioclip_core.images.tiff_header import LENGTH, MAGIC, WIDTH, DamagedChain, directories, layout_at
@@ -136,14 +138,16 @@ def loaded(stream: BinaryIO, number: int) -> Image.Image:
         ImageError: if the page does not exist or cannot be decoded.
     """
     try:
-        with reasons(b""):
+        with reasons(b""), image_memory():
             layout = layout_at(stream, number)
             image = opened_page(stream, layout)
             check_size(image.width, image.height, announcer=f"page {number + 1}")
             if isinstance(image, Deferred):
+                take_memory(image.needed_bytes)
                 picture = turned_upright(image.load(BYTES_PER_PIXEL * MAX_DECODED_PIXELS), image.orientation)
                 profile = image.profile
             else:
+                take_memory(decoding_bytes(image) + pillow_bytes(image.mode, *image.size))
                 image.load()  # turns it upright
                 picture, profile = image.copy(), image.info.get("icc_profile")
             exif = metadata_of(stream, layout.directory)

@@ -19,6 +19,9 @@ SUFFIXES = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .rw2 .rwl .sr2 .srf .srw .x3f".split()
 )
 
+_PIXEL_BYTES = 24
+"""The sensor's values (2), four channels of 16 bits (8), the working space of the interpolation and the developed picture (3 + 4)."""
+
 # EXIF tags to keep: time, camera, and the blocks of exposure and place. The orientation is applied, so it is left out.
 _MAIN_TAGS = (0x010F, 0x0110, 0x0132)
 _EXIF_BLOCK, _GPS_BLOCK = 0x8769, 0x8825
@@ -44,7 +47,7 @@ def open_raw(item: MediaItem, path: Path) -> Image.Image | None:
     try:
         with quiet(), rawpy.imread(io.BytesIO(data)) as raw:
             silence(raw)
-            check_size(raw.sizes.width, raw.sizes.height)
+            check_size(raw.sizes.width, raw.sizes.height, pixel_bytes=_PIXEL_BYTES)
             image = Image.fromarray(raw.postprocess(use_camera_wb=True, output_bps=8))
             exif = _exif_of(data) or _exif_of(_preview(raw))
     except ImageError:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from bioclip_core.errors import ImageError
 from bioclip_core.images.budget import MAX_DECODED_PIXELS, check_sides
+from bioclip_core.images.memory import take_memory
 
 
-def check_size(width: int, height: int, announcer: str = "its header") -> None:
-    """Refuse an image that would need too much memory.
+def check_size(width: int, height: int, announcer: str = "its header", *, pixel_bytes: int = 0) -> None:
+    """Refuse an image that would need too much memory, or wait until there is room for it.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        announcer: beginning of the message.
+        pixel_bytes: memory per pixel, of which the image takes its share here.
 
     Raises:
         ImageError: if it has more pixels than the budget, or a side that no photograph has.
@@ -18,6 +25,7 @@ def check_size(width: int, height: int, announcer: str = "its header") -> None:
             f"{announcer} announces {width:,} × {height:,} pixels, over the budget of "
             f"{MAX_DECODED_PIXELS / 1e6:,.0f} megapixels"
         )
+    take_memory(pixel_bytes * width * height)
 
 
 def not_installed(kind: str, library: str, extra: str) -> ImageError:

@@ -15,6 +15,7 @@ from bioclip_core.errors import BioclipError, ImageError, UsageError
 from bioclip_core.files.present import exists
 from bioclip_core.findings import Findings
 from bioclip_core.images.decoding import decode_regions, prepare, right_pixels
+from bioclip_core.images.memory import decoding_budget, image_memory, take_memory
 from bioclip_core.images.readers import content_key
 from bioclip_plugin.contracts.containing import owner_of, reason_of
 from bioclip_plugin.items.answers import Failure
@@ -45,13 +46,18 @@ class Reader:
 
     def __init__(self, engine: Engine, run: Run | None, findings: Findings | None) -> None:
         self._engine = engine
+        decoding_budget()  # a wrong setting is an error here, and not of each item
         self._findings = findings
         self._strange = StrangeTimes(findings if findings is not None else Findings())
         self._time_zone: str | None = run.settings.get("time_zone") if run else None
         self._checks_clocks = run is None or not run.settings.get("deployments")  # otherwise when shifts are known
 
     def read(self, item: MediaItem, boxes: Sequence[DecodedBox]) -> Reading:
-        """Read bytes, hash, camera metadata and crops. A failure is the item's own."""
+        """Read bytes, hash, camera metadata and crops, once there is memory for them. A failure is the item's own."""
+        with image_memory():
+            return self._read(item, boxes)
+
+    def _read(self, item: MediaItem, boxes: Sequence[DecodedBox]) -> Reading:
         from bioclip_plugin.items.metadata import with_metadata
 
         preprocessing, sha256 = self._engine.model.preprocessing, None
@@ -59,6 +65,7 @@ class Reader:
         try:
             image = right_pixels(item.image) if item.image is not None else self._opened(item)
             if image is not None:
+                take_memory(4 * image.width * image.height)
                 content = image.tobytes()
                 sha256 = hashlib.sha256(f"{image.mode}{image.size}".encode() + content).hexdigest()
                 sha256 = content_key(sha256, is_read_by_us(item))

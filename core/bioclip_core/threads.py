@@ -145,6 +145,17 @@ def not_counted() -> Iterator[None]:
         job.go_on()
 
 
+def is_wanted() -> bool:
+    """Return False if the result of the work on this thread is not awaited any more: it was given up, or its threads are closed."""
+    job: Job[Any] | None = getattr(_current, "job", None)
+    return job is None or not job.done()
+
+
+def is_hung(thread: threading.Thread) -> bool:
+    """Return True if the work of a thread was given up."""
+    return thread in _hung
+
+
 class Workers:
     """A few daemon threads that do submitted work in its order. Close them after use.
 

@@ -91,6 +91,16 @@ def check_sides(width: int, height: int, announcer: str = "its header") -> None:
         )
 
 
+def check_profile(profile: object) -> None:
+    """Refuse a colour profile that no device has.
+
+    Raises:
+        ImageError: if it is over the limit.
+    """
+    if isinstance(profile, bytes) and len(profile) > MAX_PROFILE_BYTES:
+        raise over_budget(f"its colour profile has {len(profile):,} bytes", f"{MAX_PROFILE_BYTES:,} bytes")
+
+
 def check_frame(width: int, height: int, frame: int) -> None:
     """Refuse a frame of an animation behind more frames than may be decoded.
 

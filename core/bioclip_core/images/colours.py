@@ -39,8 +39,12 @@ def resizable(image: Image.Image) -> Image.Image:
         return image
     if mode == "1":
         return image.convert("L")
-    if mode in ("P", "PA", "RGBa"):
-        # By way of RGBA: Pillow warns on standard error if a palette has transparency and the target has none.
+    if mode == "P":
+        if "transparency" in image.info:  # Pillow warns of it
+            image = image.copy()
+            del image.info["transparency"]
+        return image.convert("RGB")
+    if mode in ("PA", "RGBa"):
         return image.convert("RGBA").convert("RGB")
     if mode in ("LA", "La"):
         return image.getchannel("L")

@@ -61,6 +61,8 @@ class Deferred:
     profile: bytes | None
     load: Callable[[int], Image.Image]
     """Returns the pixels as they are stored; its argument is the limit of the uncompressed samples in bytes."""
+    needed_bytes: int
+    """Estimate of the memory that loading takes."""
 
 
 def upright(width: float, height: float, orientation: int) -> tuple[float, float]:

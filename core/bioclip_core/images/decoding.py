@@ -24,12 +24,15 @@ from bioclip_core.images.budget import (
     MAX_DECODED_PIXELS,
     MAX_FILE_BYTES,
     MAX_LISTED_PIXELS,
+    check_profile,
     check_sides,
     over_budget,
 )
 from bioclip_core.images.colours import resizable, rgb
 from bioclip_core.images.crops import Box, Deferred, Picture, checked, padded, resized, turned_upright, upright
 from bioclip_core.images.jpeg2000 import is_jpeg2000, opened_jpeg2000
+from bioclip_core.images.memory import image_memory, take_memory
+from bioclip_core.images.needs import conversion_bytes, decoding_bytes, resize_bytes
 from bioclip_core.images.netpbm import is_netpbm, opened_netpbm
 from bioclip_core.images.pillow_files import JpegFile, TiffFile, opened
 from bioclip_core.images.readers import reopened
@@ -45,7 +48,7 @@ _OVERSAMPLING = 2
 
 
 def read_bytes(path: str | os.PathLike[str], span: tuple[int, int] | None = None) -> bytes:
-    """Return the bytes of a file.
+    """Return the bytes of a file. They belong to the memory of the image that this thread decodes, if it has begun one.
 
     Args:
         path: the file.
@@ -65,6 +68,7 @@ def read_bytes(path: str | os.PathLike[str], span: tuple[int, int] | None = None
         offset, size = span or (0, status.st_size)
         if size > MAX_FILE_BYTES:
             raise ImageError(f"the file has {size:,} bytes; up to {MAX_FILE_BYTES:,} are read", stage="read")
+        take_memory(size)
         with path.open("rb") as file:
             file.seek(offset)
             data = file.read(-1 if span is None else size)
@@ -112,10 +116,10 @@ def decode_regions(
         UsageError: if a box is outside the image.
     """
     wanted = [checked(box) for box in boxes]
-    with reasons(data):
+    with reasons(data), image_memory():
         image = _opened(data, frame)
         profile = image.profile if isinstance(image, Deferred) else image.info.get("icc_profile")
-        return _crops(_picture(image, wanted, preprocessing, max_pixels), wanted, preprocessing, profile)
+        return _crops(_picture(image, wanted, preprocessing, max_pixels, frame), wanted, preprocessing, profile)
 
 
 def prepare(image: Image.Image, boxes: Sequence[Box | None], preprocessing: Preprocessing) -> list[NDArray[np.uint8]]:
@@ -126,8 +130,9 @@ def prepare(image: Image.Image, boxes: Sequence[Box | None], preprocessing: Prep
         UsageError: if a box is outside the image.
     """
     wanted = [checked(box) for box in boxes]
-    with reasons(b""):
+    with reasons(b""), image_memory():
         image = right_pixels(image)
+        take_memory(conversion_bytes(image.mode, *image.size))
         orientation = _orientation(image)
         image.load()
         if image.mode not in ("P", "PA") and "transparency" in image.info:
@@ -143,12 +148,13 @@ def right_pixels(image: Image.Image) -> Image.Image:
     Raises:
         ImageError: if it is of a kind that cannot be read.
     """
-    with reasons(b""):
+    with reasons(b""), image_memory():
         deferred = reopened(image)
         if deferred is None:
             return image
         size = (deferred.width, deferred.height)
         _check_budget(size, size[0] * size[1], MAX_DECODED_PIXELS)
+        take_memory(deferred.needed_bytes)
         decoded = turned_upright(deferred.load(BYTES_PER_PIXEL * MAX_DECODED_PIXELS), deferred.orientation)
         decoded.info = {"icc_profile": deferred.profile} if deferred.profile else {}
         return decoded
@@ -190,6 +196,8 @@ def stored_size(path: str | os.PathLike[str]) -> tuple[int, int, int]:
 def _crops(
     picture: Picture, boxes: Sequence[Box], preprocessing: Preprocessing, profile: Any
 ) -> list[NDArray[np.uint8]]:
+    check_profile(profile)
+    take_memory(resize_bytes(picture.width, picture.height, picture.orientation, preprocessing))
     picture = replace(picture, image=resizable(picture.image))
     return [np.array(padded(rgb(resized(picture, box, preprocessing), profile), preprocessing)) for box in boxes]
 
@@ -208,19 +216,25 @@ def _opened(data: bytes, frame: int) -> Image.Image | Deferred:
     return opened(data, frame)
 
 
-def _picture(image: Image.Image | Deferred, boxes: Sequence[Box], preprocessing: Preprocessing, limit: int) -> Picture:
+def _picture(
+    image: Image.Image | Deferred, boxes: Sequence[Box], preprocessing: Preprocessing, limit: int, frame: int
+) -> Picture:
     if not isinstance(image, Deferred):
-        return _loaded(image, boxes, preprocessing, limit)
+        return _loaded(image, boxes, preprocessing, limit, frame)
     size = (image.width, image.height)
     _check_budget(size, size[0] * size[1], limit)
+    take_memory(image.needed_bytes)
     return Picture(image.load(BYTES_PER_PIXEL * limit), *size, image.orientation)
 
 
-def _loaded(image: Image.Image, boxes: Sequence[Box], preprocessing: Preprocessing, max_pixels: int) -> Picture:
+def _loaded(
+    image: Image.Image, boxes: Sequence[Box], preprocessing: Preprocessing, max_pixels: int, frame: int
+) -> Picture:
     """Return the picture with its pixels, decoded at the smallest size that suffices for the smallest box."""
     size = image.size
     if preprocessing.decode == "full" or image.format not in ("JPEG", "JPEG2000"):
         _check_budget(size, size[0] * size[1], max_pixels)
+        take_memory(decoding_bytes(image, frame) + _kept_bytes(image))
         image.load()
         if image.mode not in ("P", "PA"):
             image.info.pop("transparency", None)  # unused, and Pillow warns about some values
@@ -230,8 +244,9 @@ def _loaded(image: Image.Image, boxes: Sequence[Box], preprocessing: Preprocessi
     smallest = min((min(w * width, h * height) for _, _, w, h in boxes), default=min(size))
     scale = _reduce(image, max(1, int(smallest / (_OVERSAMPLING * preprocessing.size))))
     # A JPEG of several scans keeps every coefficient until its last one, whatever the fraction.
-    has_several_scans = isinstance(image, JpegFile) and image.structure.coefficient_bytes > 0
-    _check_budget(size, size[0] * size[1] // (1 if has_several_scans else scale**2), max_pixels)
+    kept = _kept_bytes(image)
+    _check_budget(size, size[0] * size[1] // (1 if kept else scale**2), max_pixels)
+    take_memory(decoding_bytes(image, frame) + kept)
     image.load()
     picture = Picture(image, size[0] / scale, size[1] / scale, orientation)
     if image.format == "JPEG" or scale == 1:
@@ -239,6 +254,11 @@ def _loaded(image: Image.Image, boxes: Sequence[Box], preprocessing: Preprocessi
     # JPEG averages scale×scale pixels, but JPEG 2000 keeps every scale-th sample of its low-pass: sample i belongs to the
     # middle of pixel i·scale, so everything is further to the right and bottom in the reduced grid.
     return replace(picture, image=_edges_repeated(resizable(image)), shift=0.5 - 0.5 / scale)
+
+
+def _kept_bytes(image: Image.Image) -> int:
+    """Return the memory of the coefficients that a JPEG of several scans keeps."""
+    return image.structure.coefficient_bytes if isinstance(image, JpegFile) else 0
 
 
 def _edges_repeated(image: Image.Image) -> Image.Image:

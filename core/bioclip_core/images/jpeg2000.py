@@ -29,6 +29,7 @@ _SIGNATURE = b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a"
 _MOST_BOXES = 1000
 _MOST_COMPONENTS = 64  # more are the bands of an instrument, not a photograph
 _BYTES_PER_SAMPLE = 4  # of OpenJPEG while it decodes
+_PEAK_PER_SAMPLE = 14  # with the copies until 8 bits are left
 
 # Enumerated colour spaces, ISO/IEC 15444-1 and 15444-2.
 _BILEVEL, _CMYK, _SRGB, _GREY, _SYCC, _BILEVEL_2, _ROMM = 0, 12, 16, 17, 18, 15, 21
@@ -124,7 +125,8 @@ def opened_jpeg2000(data: bytes) -> Deferred | None:
         reason = "save it as RGB with 8 or 16 bits"
     if reason:
         raise ImageError(f"not supported: {header.described()}; {reason}", stage="open")
-    return Deferred(header.width, header.height, 1, None, partial(_decoded, data, header))
+    needed = header.width * header.height * (len(header.components) * _PEAK_PER_SAMPLE + 4)
+    return Deferred(header.width, header.height, 1, None, partial(_decoded, data, header), needed)
 
 
 def _is_read_right_by_pillow(header: _Header) -> bool:

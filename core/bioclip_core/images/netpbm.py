@@ -26,6 +26,7 @@ _NUMBER = re.compile(_SPACE + rb"(\d{1,10})(?=[ \t-\r]|\Z)")
 _GAP = re.compile(rb"[ \t-\r]|\Z")
 _COMMENT = re.compile(rb"#[^\r\n]*")
 _WHITESPACE = b" \t\n\x0b\x0c\r"
+_PLAIN_BYTES, _BINARY_BYTES = 5, 2  # per sample
 _BLOCK = 1 << 20  # bytes of text that are converted at once
 _TRUNCATED = "the file is truncated: its data end before the image does"
 
@@ -66,7 +67,8 @@ def opened_netpbm(data: bytes) -> Deferred:
             f"its header announces {header.width:,} × {header.height:,} pixels in plain text, {header.samples:,} numbers",
             f"{MAX_PLAIN_SAMPLES:,} numbers",
         )
-    return Deferred(header.width, header.height, 1, None, partial(_decoded, data, header))
+    needed = header.samples * (_PLAIN_BYTES if header.kind <= 3 else _BINARY_BYTES) + 4 * header.width * header.height
+    return Deferred(header.width, header.height, 1, None, partial(_decoded, data, header), needed)
 
 
 def _header(data: bytes) -> _Header:

@@ -48,6 +48,10 @@ class TiffFile(TiffImageFile):
 
     if_it_fails = ""
     """Reason for which its pixels may not be loaded, other than damage."""
+    piece_bytes = 0
+    """Size of a strip or tile without compression, 0 for a file without compression."""
+    is_turned = False
+    """True if its orientation is another than 1."""
 
     def load(self) -> Image.core.PixelAccess | None:  # type: ignore[name-defined]
         try:

@@ -14,7 +14,10 @@ from bioclip_core.images.crops import Deferred
 from bioclip_core.images.pillow_files import TiffFile
 from bioclip_core.images.tiff_header import Directory, PageLayout, layout_at
 from bioclip_core.images.tiff_pixels import check_supported, described, read
-from bioclip_core.images.tiff_samples import PERHAPS
+from bioclip_core.images.tiff_samples import PERHAPS, piece_bytes, uncompressed_bytes
+
+_COPIES = 3
+"""Times that the samples are in memory while they are decompressed, joined and unpacked."""
 
 
 def is_tiff(data: bytes) -> bool:
@@ -52,7 +55,11 @@ def opened_page(file: BinaryIO, page: PageLayout) -> TiffFile | Deferred:
                 raise
     check_supported(file, page)
     profile = page.directory.data(file, header.PROFILE, 1 << 24)
-    return Deferred(page.width, page.height, page.orientation, profile, lambda most_bytes: read(file, page, most_bytes))
+    samples = uncompressed_bytes(page)
+    memory = min(size, samples) + _COPIES * samples + 8 * page.width * page.height
+    return Deferred(
+        page.width, page.height, page.orientation, profile, lambda most_bytes: read(file, page, most_bytes), memory
+    )
 
 
 def _opened_by_pillow(file: BinaryIO, page: PageLayout, file_size: int) -> TiffFile:
@@ -62,6 +69,8 @@ def _opened_by_pillow(file: BinaryIO, page: PageLayout, file_size: int) -> TiffF
         patches.append(_beginning(page.directory))
     file.seek(0)
     image = TiffFile(_Patched(file, patches) if patches else file)  # type: ignore[arg-type] # reads, seeks and tells
+    image.piece_bytes = piece_bytes(page)
+    image.is_turned = page.orientation > 1
     if page.compression in _PERHAPS:
         image.if_it_fails = f"not supported, or damaged: {described(page)}"
     return image

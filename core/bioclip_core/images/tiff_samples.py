@@ -101,6 +101,18 @@ class Samples:
         return values.reshape(rows, across * self.columns, samples)
 
 
+def uncompressed_bytes(page: PageLayout) -> int:
+    """Return the size of all samples of a page without compression, with those that fill the last tiles."""
+    grid = _Grid.of(page)
+    return grid.rows * grid.across * grid.row_bytes(page.bits) * (page.samples if page.planar else 1)
+
+
+def piece_bytes(page: PageLayout) -> int:
+    """Return the size of a strip or tile without compression, 0 for a page without compression."""
+    grid = _Grid.of(page)
+    return 0 if page.compression == NONE else grid.height * grid.row_bytes(page.bits)
+
+
 @dataclass(frozen=True, slots=True)
 class _Grid:
     """The strips or tiles of a plane."""

@@ -1,0 +1,181 @@
+"""One budget of memory for all images that a process decodes at the same time: a big one waits until there is room.
+
+An image takes its share before its bytes are read and before its pixels are decoded, and gives it back at the end. Shares are
+given in the order in which they are asked for, so that nothing starves. A share may grow, for the size of an image is known
+after its bytes: if everybody who holds one waits for more, the first of them goes on, so that nothing waits for ever. An image
+that is larger than the whole budget goes on alone in the same way.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bioclip_core.errors import ImageError, UsageError
+from bioclip_core.threads import is_hung, is_wanted, not_counted
+
+VARIABLE = "BIOCLIP_DECODE_MEMORY"
+"""Environment variable with the budget in megabytes (2**20 bytes)."""
+_MB = 1 << 20
+_SHARE_OF_MACHINE = 8
+_LEAST_MB, _MOST_MB = 512, 1536
+_UNKNOWN_MB = 8192  # memory of a machine that does not state it
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_LOOK_S = 0.5  # after which a waiting thread looks whether its image is still wanted
+
+_thread = threading.local()
+
+
+class Share:
+    """The part of the budget that one image holds."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self.thread = threading.current_thread()
+        self.held = 0
+        """Bytes."""
+        self.is_waiting = False
+
+    def take(self, size: int) -> None:
+        """Add bytes to the share, and wait until there is room for them.
+
+        Raises:
+            ImageError: if the image is not wanted any more.
+        """
+        self._budget.take(self, size)
+
+
+class MemoryBudget:
+    """Bytes that the images in decoding may hold together."""
+
+    def __init__(self, most: int) -> None:
+        """Set up.
+
+        Args:
+            most: bytes. An image that needs more than all of them is decoded while no other is.
+        """
+        self.most = most
+        self._changed = threading.Condition()
+        self._shares: set[Share] = set()
+        self._waiting: deque[Share] = deque()
+
+    @property
+    def held(self) -> int:
+        """Bytes of all shares."""
+        return sum(share.held for share in self._shares)
+
+    @contextmanager
+    def share(self) -> Iterator[Share]:
+        """Give a share, empty at first, and take it back at the end."""
+        share = Share(self)
+        with self._changed:
+            self._shares.add(share)
+        try:
+            yield share
+        finally:
+            with self._changed:
+                self._shares.discard(share)
+                self._changed.notify_all()
+
+    def take(self, share: Share, size: int) -> None:
+        """See :meth:`Share.take`."""
+        with self._changed:
+            if self._waiting or not self._has_room(share, size):
+                self._wait(share, size)
+            share.held += size
+
+    def _wait(self, share: Share, size: int) -> None:
+        self._waiting.append(share)
+        share.is_waiting = True
+        self._changed.notify_all()  # one less that is at work
+        try:
+            with not_counted():
+                while self._waiting[0] is not share or not self._has_room(share, size):
+                    self._changed.wait(_LOOK_S)
+                    if not is_wanted():
+                        raise ImageError("it is not wanted any more, while it waits for memory")
+        finally:
+            self._waiting.remove(share)
+            share.is_waiting = False
+            self._changed.notify_all()
+
+    def _has_room(self, share: Share, size: int) -> bool:
+        if self.held + size <= self.most:
+            return True
+        others = (other for other in self._shares if other is not share and other.held and not other.is_waiting)
+        return all(is_hung(other.thread) for other in others)
+
+
+def machine_bytes() -> int:
+    """Return the memory of the machine, or of the container if that has a limit."""
+    sizes = [_UNKNOWN_MB * _MB]
+    with suppress(AttributeError, OSError, ValueError):
+        sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in _CGROUP_LIMITS:
+        with suppress(OSError, ValueError):
+            sizes.append(int(Path(name).read_text()))
+    return min(size for size in sizes if size > 0)
+
+
+def budget_bytes() -> int:
+    """Return the budget that the environment states, or else an eighth of the machine's memory within 512 to 1,536 MB.
+
+    Raises:
+        UsageError: if the variable is not a whole number above 0.
+    """
+    stated = os.environ.get(VARIABLE, "").strip()
+    if not stated:
+        return min(max(machine_bytes() // _SHARE_OF_MACHINE, _LEAST_MB * _MB), _MOST_MB * _MB)
+    if not (stated.isascii() and stated.isdecimal() and 0 < int(stated) < 1 << 30):
+        raise UsageError(f"{VARIABLE}={stated!r}: allowed is a whole number of megabytes above 0, such as {_MOST_MB}")
+    return int(stated) * _MB
+
+
+class _Process:
+    """The budget of this process, made when it is first needed; a forked child has its own."""
+
+    budget: MemoryBudget | None = None
+    lock = threading.Lock()
+
+    @classmethod
+    def renew(cls) -> None:
+        cls.budget, cls.lock = None, threading.Lock()
+        _thread.share = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Process.renew)
+
+
+def decoding_budget() -> MemoryBudget:
+    """Return the budget of this process."""
+    with _Process.lock:
+        if _Process.budget is None:
+            _Process.budget = MemoryBudget(budget_bytes())
+        return _Process.budget
+
+
+@contextmanager
+def image_memory() -> Iterator[Share]:
+    """Give the share of the image that this thread works on; inside of another such block, that block's share."""
+    current: Share | None = getattr(_thread, "share", None)
+    if current is not None:
+        yield current
+        return
+    with decoding_budget().share() as share:
+        _thread.share = share
+        try:
+            yield share
+        finally:
+            _thread.share = None
+
+
+def take_memory(size: int) -> None:
+    """Add bytes to the share of the image that this thread works on; nothing outside of :func:`image_memory`."""
+    current: Share | None = getattr(_thread, "share", None)
+    if current is not None:
+        current.take(size)

@@ -1,0 +1,219 @@
+"""One budget of memory for all images in decoding."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hostile_samples import CONTRACT, encoded
+from PIL import Image
+
+from bioclip_core.errors import ImageError, UsageError
+from bioclip_core.images import memory
+from bioclip_core.images.decoding import decode_regions, read_bytes
+from bioclip_core.images.memory import MemoryBudget, budget_bytes, decoding_budget, image_memory
+from bioclip_core.threads import Workers
+
+PATIENCE_S = 20
+
+
+class Picture:
+    """An image on a thread of its own, which takes shares when it is told to."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self.took: list[int] = []
+        self._budget, self._sizes, self._end = budget, [], threading.Event()
+        self._told = threading.Condition()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def take(self, size: int) -> Picture:
+        with self._told:
+            self._sizes.append(size)
+            self._told.notify_all()
+        return self
+
+    def end(self) -> None:
+        self.take(0)
+        self._thread.join(PATIENCE_S)
+
+    def _run(self) -> None:
+        with self._budget.share() as share:
+            while True:
+                with self._told:
+                    self._told.wait_for(lambda: self._sizes, PATIENCE_S)
+                    size = self._sizes.pop(0) if self._sizes else 0
+                if not size:
+                    return
+                share.take(size)
+                self.took.append(size)
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    """True if a condition becomes true."""
+    event = threading.Event()
+    for _ in range(PATIENCE_S * 100):
+        if condition():
+            return True
+        event.wait(0.01)
+    return False
+
+
+def waits(image: Picture, budget: MemoryBudget) -> bool:
+    return soon(lambda: len(budget._waiting) > 0) and not image.took
+
+
+def test_an_image_waits_until_there_is_room() -> None:
+    budget = MemoryBudget(100)
+    first, second = Picture(budget).take(70), Picture(budget)
+    assert soon(lambda: first.took == [70])
+    assert waits(second.take(40), budget)
+    first.end()
+    assert soon(lambda: second.took == [40])
+    second.end()
+    assert budget.held == 0
+
+
+def test_a_large_image_is_not_overtaken_by_later_small_ones() -> None:
+    budget = MemoryBudget(100)
+    first, large, small = Picture(budget).take(70), Picture(budget), Picture(budget)
+    assert soon(lambda: first.took == [70])
+    assert waits(large.take(90), budget)
+    small.take(20)
+    assert soon(lambda: len(budget._waiting) == 2)
+    first.end()
+    assert soon(lambda: large.took == [90])
+    assert small.took == []
+    large.end()
+    assert soon(lambda: small.took == [20])
+
+
+def test_an_image_larger_than_the_budget_is_decoded_alone() -> None:
+    budget = MemoryBudget(100)
+    first, huge, last = Picture(budget).take(1), Picture(budget), Picture(budget)
+    assert soon(lambda: first.took == [1])
+    assert waits(huge.take(500), budget)
+    first.end()
+    assert soon(lambda: huge.took == [500])
+    assert waits(last.take(1), budget)
+    huge.end()
+    assert soon(lambda: last.took == [1])
+
+
+def test_images_that_all_wait_for_more_do_not_wait_for_ever() -> None:
+    budget = MemoryBudget(100)
+    images = [Picture(budget).take(30) for _ in range(3)]
+    assert soon(lambda: all(image.took for image in images))
+    for image in images:
+        image.take(60)
+    assert soon(lambda: sum(len(image.took) == 2 for image in images) == 1)
+    assert len(budget._waiting) == 2
+    for _ in images:
+        done = next(image for image in images if image._thread.is_alive() and len(image.took) == 2)
+        done.end()
+        assert soon(lambda: not budget._waiting or any(i._thread.is_alive() and len(i.took) == 2 for i in images))
+    assert budget.held == 0
+
+
+def test_a_share_is_given_back_after_an_error() -> None:
+    budget = MemoryBudget(100)
+    with suppress(ZeroDivisionError), budget.share() as share:
+        share.take(60)
+        raise ZeroDivisionError
+    assert budget.held == 0
+
+
+def test_an_image_that_was_given_up_while_it_waits_leaves_the_queue() -> None:
+    budget = MemoryBudget(100)
+    first = Picture(budget).take(70)
+    assert soon(lambda: first.took == [70])
+
+    def decode() -> None:
+        with budget.share() as share:
+            share.take(90)
+
+    workers = Workers(1, "bioclip-test")
+    job = workers.submit(decode)
+    assert soon(lambda: len(budget._waiting) == 1)
+    workers.close(wait_s=0)
+    assert job.done()
+    assert soon(lambda: not budget._waiting)
+    first.end()
+
+
+def test_an_image_whose_decoder_hangs_does_not_stop_the_others() -> None:
+    budget, event = MemoryBudget(100), threading.Event()
+
+    def hang() -> None:
+        with budget.share() as share:
+            share.take(90)
+            event.wait(PATIENCE_S)
+
+    workers = Workers(1, "bioclip-test")
+    job = workers.submit(hang)
+    assert soon(lambda: budget.held == 90)
+    other = Picture(budget)
+    assert waits(other.take(50), budget)
+    workers.give_up(job)
+    assert soon(lambda: other.took == [50])
+    event.set()
+    other.end()
+    workers.close()
+
+
+def test_the_bytes_of_a_file_and_its_pixels_are_in_one_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = MemoryBudget(1 << 30)
+    monkeypatch.setattr(memory._Process, "budget", budget)
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(Image.new("RGB", (300, 200)), "PNG"))
+    with image_memory():
+        data = read_bytes(path)
+        assert budget.held == len(data)
+        decode_regions(data, [None], CONTRACT)
+        assert budget.held >= len(data) + 4 * 300 * 200
+    assert budget.held == 0
+    decode_regions(data, [None], CONTRACT)
+    assert budget.held == 0
+
+
+def test_a_file_that_fails_gives_its_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = MemoryBudget(1 << 30)
+    monkeypatch.setattr(memory._Process, "budget", budget)
+    with pytest.raises(ImageError):
+        decode_regions(encoded(Image.effect_noise((90, 90), 9), "PNG")[:-300], [None], CONTRACT)
+    assert budget.held == 0
+
+
+@pytest.mark.parametrize(("stated", "bytes_"), [("64", 64 << 20), (" 2048 ", 2 << 30)])
+def test_the_environment_sets_the_budget(stated: str, bytes_: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIOCLIP_DECODE_MEMORY", stated)
+    assert budget_bytes() == bytes_
+
+
+@pytest.mark.parametrize("stated", ["0", "-1", "1.5", "2 GB", "٣"])
+def test_another_setting_is_refused(stated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIOCLIP_DECODE_MEMORY", stated)
+    with pytest.raises(UsageError, match="a whole number of megabytes above 0"):
+        budget_bytes()
+
+
+def test_the_budget_is_an_eighth_of_the_memory_within_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BIOCLIP_DECODE_MEMORY", raising=False)
+    for machine, budget in ((1 << 30, 512 << 20), (8 << 30, 1 << 30), (256 << 30, 1536 << 20)):
+        monkeypatch.setattr(memory, "machine_bytes", lambda machine=machine: machine)
+        assert budget_bytes() == budget
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_has_a_budget_of_its_own() -> None:
+    with image_memory() as share:
+        share.take(1)
+        child = os.fork()
+        if not child:
+            os._exit(0 if decoding_budget().held == 0 else 1)
+        assert os.waitpid(child, 0)[1] == 0
