@@ -15,6 +15,7 @@ import pluggy
 
 from bioclip_core import errors
 from bioclip_core.errors import BioclipError, ImageError, PluginError
+from bioclip_core.forks import renew_after_fork
 
 T = TypeVar("T")
 
@@ -182,9 +183,14 @@ class _Directory:
         self._calls = 0
         self._before: Path | None = None
 
+    def after_fork(self) -> None:
+        """Forget the calls of the parent's other threads, which do not come back in a child."""
+        self._lock, self._calls = threading.Lock(), 0
+
     @contextmanager
     def kept(self, owner: Owner) -> Iterator[None]:
         """Give the directory back after a call of a plugin's code."""
+        renew_after_fork(self)
         with self._lock:
             if not self._calls:
                 self._before = _working_directory()
@@ -193,7 +199,7 @@ class _Directory:
             yield
         finally:
             with self._lock:
-                self._calls -= 1
+                self._calls = max(self._calls - 1, 0)
                 if not self._calls and self._before is not None and _working_directory() != self._before:
                     with suppress(OSError):
                         os.chdir(self._before)

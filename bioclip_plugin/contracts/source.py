@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from bioclip_core.findings import Findings
+from bioclip_core.forks import renew_after_fork
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.items.time_zones import zone_of
@@ -24,8 +25,15 @@ class TemporaryFolders:
     def __init__(self) -> None:
         self._folders: list[TemporaryDirectory[str]] = []
 
+    def after_fork(self) -> None:
+        """Leave the folders to the parent: the end of a child does not remove them."""
+        for folder in self._folders:
+            folder._finalizer.detach()  # type: ignore[attr-defined]
+        self._folders = []
+
     def new(self) -> Path:
         """Make an empty folder. It exists until :meth:`close`, or until the process ends."""
+        renew_after_fork(self)
         self._folders.append(TemporaryDirectory(prefix="bioclip-images-", ignore_cleanup_errors=True))
         return Path(self._folders[-1].name)
 

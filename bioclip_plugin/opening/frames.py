@@ -14,6 +14,7 @@ from PIL import Image
 from bioclip_core.errors import ImageError
 from bioclip_core.files.moved import windows_hint
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.forks import never_freed, renew_after_fork
 from bioclip_plugin.opening.refusals import check_size, reason_of
 from bioclip_plugin.opening.video import opened, video_stream
 
@@ -38,6 +39,13 @@ class VideoFrames:
         self._lock = threading.Lock()
         self._readers: OrderedDict[_Key, _Reader] = OrderedDict()
         self._users: Counter[_Key] = Counter()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leave the open videos to the parent: the threads of their decoders do not exist in a child."""
+        self._lock = threading.Lock()
+        never_freed(self._readers)
+        self._readers, self._users = OrderedDict(), Counter()
 
     def frame(self, path: Path, number: int) -> Image.Image:
         """Return one frame, upright, as RGB.

@@ -84,6 +84,11 @@ class Engine:
         self._recorded: Precision | None = None
         self._weights_at = lru_cache(maxsize=_REMEMBERED_PLACES)(self._product_of_plugins)
 
+    @property
+    def is_open(self) -> bool:
+        """True if the model or the labels were opened, which a forked child cannot use."""
+        return not vars(self).keys().isdisjoint(("encoder", "classifier", "label_set"))
+
     def keep_precision(self, recorded: Sequence[Mapping[str, Any]]) -> None:
         """Use the precision that an earlier run over the same store recorded for the same model and preprocessing.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from bioclip_core.forks import renew_after_fork
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.hookspecs import hookimpl
 from bioclip_plugin.items.media import MediaItem
@@ -34,7 +35,15 @@ class HostHooks:
         self._manager = manager
         self._sessions: OrderedDict[ClassifyRequest, Session] = OrderedDict()
         self._users: Counter[ClassifyRequest] = Counter()
+        self._inherited: list[Session] = []
         self._lock = threading.RLock()  # a rule or an observer of a plugin may call back
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leave the Sessions to the parent; the child opens its own."""
+        self._lock = threading.RLock()
+        self._inherited.extend(self._sessions.values())
+        self._sessions, self._users = OrderedDict(), Counter()
 
     @hookimpl(trylast=True)
     def classify_images(self, items: Sequence[MediaItem | str], request: ClassifyRequest) -> list[Answer]:
@@ -64,11 +73,19 @@ class HostHooks:
             with self._lock:
                 self._users[request] -= 1
                 idle = [known for known in self._sessions if not self._users[known]]
-                for known in idle[: max(0, len(self._sessions) - _OPEN_SESSIONS)]:
-                    self._sessions.pop(known).close()
+                surplus = [self._sessions.pop(known) for known in idle[: max(0, len(self._sessions) - _OPEN_SESSIONS)]]
+            _close(surplus)
 
     def close(self) -> None:
         """Close every open Session; the next call of a hook opens a new one."""
         with self._lock:
-            while self._sessions:
-                self._sessions.popitem()[1].close()
+            sessions = list(self._sessions.values())
+            self._sessions.clear()
+        _close(sessions)
+
+
+def _close(sessions: Sequence[Session]) -> None:
+    """Close Sessions, without the lock: their rules may take long, and their observers may call the hooks."""
+    with ExitStack() as stack:
+        for session in sessions:
+            stack.callback(session.close)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -68,6 +67,7 @@ class Pipeline:
         self._findings = findings
         self._engine = engine
         self._reader = Reader(engine, run, findings)
+        self.run = run
         self._kept = (store, run) if store is not None and run is not None else None
         self._repeat_done = repeat_done
         self._rehash = rehash
@@ -75,8 +75,13 @@ class Pipeline:
         self._on_stored = on_stored
         self._in_flight: dict[int, Task] = {}
         self._uncommitted: deque[dict[FeatureKey, NDArray[np.float16]]] = deque(maxlen=_UNCOMMITTED_BATCHES + 2)
-        self._begun: tuple[Workers, ...] = ()
+        self._begun: tuple[Workers, Workers] | None = None
+        self._drawn: _Drawn | None = None
         self._was_closed = self._is_over = False
+        self.is_running = False
+        """True between the first and the last answer, also while nobody asks for the next one."""
+        self.was_cut_short = False
+        """True if the iteration ended before its last answer."""
         self.already_done = 0
         """Number of items that the run had done before."""
 
@@ -99,16 +104,25 @@ class Pipeline:
         Batches that the writer has are committed. Returns False if that is not done after ``wait_s``.
         """
         self._was_closed = True
-        until = time.monotonic() + wait_s
-        ended = [workers.close(wait_s=max(until - time.monotonic(), 0)) for workers in self._begun]
+        ended = True
+        for decoders, writer in filter(None, (self._begun,)):
+            decoders.close(wait_s=min(wait_s, _PATIENCE_S))
+            ended = writer.close(wait_s=wait_s)
         self._is_over = True
-        return all(ended)
+        return ended
+
+    @property
+    def has_drawn_all(self) -> bool:
+        """True if the iterator of the items has ended."""
+        return self._drawn is not None and self._drawn.has_ended
 
     def _finished(self, items: Iterable[MediaItem | Unlisted]) -> Iterator[Task]:
         decoders = Workers(self._engine.workers, "bioclip-decode")
         writer = Workers(1, "bioclip-store", must_finish=True)
-        self._begun = writer, decoders
-        drawn = _Drawn(items)
+        self._begun = decoders, writer
+        self._drawn = drawn = _Drawn(items)
+        self._check_open()
+        self.is_running = self.was_cut_short = True
         waiting: deque[tuple[Job[None], list[Task]]] = deque()
         try:
             for batch in self._batches(self._read_ahead(drawn, decoders, writer)):
@@ -120,11 +134,13 @@ class Pipeline:
                     yield from self._committed(*waiting.popleft())
             while waiting:
                 yield from self._committed(*waiting.popleft())
+            self.was_cut_short = drawn.error is not None
         except WorkersClosed:
             self._check_open()
             raise
         finally:
             is_interrupted = isinstance(sys.exception(), KeyboardInterrupt)  # the program is to end now
+            self.is_running = False
             decoders.close(wait_s=0 if is_interrupted else _PATIENCE_S)  # a decoder may never end
             writer.close(wait_s=0 if is_interrupted else FINISHING_S)
         if drawn.error is not None:
@@ -137,6 +153,8 @@ class Pipeline:
             yield task
 
     def _check_open(self) -> None:
+        if self._begun is not None:
+            self._begun[0].check_process()
         if self._was_closed:
             raise UsageError(CLOSED)
 
@@ -339,9 +357,11 @@ class _Drawn:
     def __init__(self, items: Iterable[MediaItem | Unlisted]) -> None:
         self._items = items
         self.error: Exception | None = None
+        self.has_ended = False
 
     def __iter__(self) -> Iterator[MediaItem | Unlisted]:
         try:
             yield from self._items
+            self.has_ended = True
         except Exception as error:
             self.error = error

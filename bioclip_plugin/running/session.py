@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from weakref import WeakSet
 
 from bioclip_core.errors import UsageError
 from bioclip_core.findings import Findings
+from bioclip_core.forks import renew_after_fork
 from bioclip_core.identity import settings_id
-from bioclip_core.progress import Progress
+from bioclip_core.progress import Progress, logged
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.answers import Answer, Failure
@@ -27,7 +28,7 @@ from bioclip_plugin.rules.settings import rule_settings
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.given import check_several, item_of_image
 from bioclip_plugin.running.listing import Listing
-from bioclip_plugin.running.pipeline import Pipeline
+from bioclip_plugin.running.pipeline import CLOSED, Pipeline
 from bioclip_plugin.store.records import Run, RunPlan
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _OWN_SOURCE = ("session",)
-_LOG_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,12 @@ class Session:
         self.engine = Engine(request, plugins)
         self.store: Store | None = None
         self._run: Run | None = None
-        self._lock = threading.RLock()  # a rule or an observer of a plugin may call back
+        self._lock, self._run_lock = threading.RLock(), threading.RLock()  # plugins and finalizers may call back
         self._closing = ExitStack()
+        self._is_closed = self._was_cut_short = False
+        self._opened_in = os.getpid()
+        self._pipelines: WeakSet[Pipeline] = WeakSet()
+        renew_after_fork(self)
         if request.store is None and request.rules:
             raise UsageError(
                 f'rules ({", ".join(request.rules)}) work on stored answers; give a store as well: store="results.db"'
@@ -104,32 +108,57 @@ class Session:
 
         A file that cannot be read is an answer with a ``failure``, not an exception.
         """
-        return next(iter(self.classify_stream([image])))
+        (answer,) = self.classify_stream([image])
+        return answer
 
     def classify_stream(
         self, items: Iterable[Classifiable | Unlisted], *, progress: Callable[[StreamProgress], None] | None = None
     ) -> Generator[Answer, None, None]:
         """Yield one answer per item, in input order, in flat memory; with a store, done items are answered from it.
 
-        Closing the generator cancels within a batch and keeps what is committed.
+        An argument that is not an image, and an error of the iterator, are raised after the items before them are answered.
+        Closing the generator cancels within a batch and keeps what is committed. After the Session is closed, in another
+        thread too, the next item is a UsageError.
+
+        Raises:
+            UsageError: if the Session is closed.
         """
+        self._check_open()
+        return self._stream(items, progress)
+
+    def _stream(
+        self, items: Iterable[Classifiable | Unlisted], progress: Callable[[StreamProgress], None] | None
+    ) -> Generator[Answer, None, None]:
+        self._check_open()
         check_several(items)
         _ = self.engine.labels  # a missing label set is reported before any image is read
-        pipeline = Pipeline(self.engine, self.store, self._own_run(), on_stored=self._notify)
+        pipeline = self._noted(Pipeline(self.engine, self.store, self._own_run(), on_stored=self._notify))
         failed = regions = 0
-        for answered, answer in enumerate(pipeline.answers(map(item_of_image, items)), start=1):
-            failed += answer.failure is not None
-            regions += len(answer.regions)
-            if progress:
-                progress(StreamProgress(answered, failed, regions))
-            yield answer
+        try:
+            for answered, answer in enumerate(pipeline.answers(map(item_of_image, items)), start=1):
+                failed += answer.failure is not None
+                regions += len(answer.regions)
+                if progress:
+                    progress(StreamProgress(answered, failed, regions))
+                yield answer
+        finally:
+            self._was_cut_short |= pipeline.was_cut_short
 
     def embed_stream(self, items: Iterable[Classifiable | Unlisted]) -> Iterator[Embedded]:
-        """Yield the features of each item in input order; nothing is stored."""
+        """Yield the features of each item in input order; nothing is stored.
+
+        Raises:
+            UsageError: if the Session is closed.
+        """
+        self._check_open()
+        return self._embedded(items)
+
+    def _embedded(self, items: Iterable[Classifiable | Unlisted]) -> Iterator[Embedded]:
         import numpy as np
 
         check_several(items)
-        for answer, rows in Pipeline(self.engine, classify=False).features(map(item_of_image, items)):
+        pipeline = self._noted(Pipeline(self.engine, classify=False))
+        for answer, rows in pipeline.features(map(item_of_image, items)):
             yield Embedded(answer.item, np.stack(rows) if rows and answer.failure is None else None, answer.failure)
 
     def begin_run(
@@ -148,6 +177,15 @@ class Session:
         Raises:
             UsageError: if the Session was opened without a store, or the table of deployments cannot be used.
         """
+        self._check_open()
+        return self._begun(sources, listing, deployments)
+
+    def _begun(
+        self,
+        sources: Sequence[str],
+        listing: ListingOptions | None = None,
+        deployments: DeploymentOptions | None = None,
+    ) -> Run:
         if self.store is None:
             raise UsageError("this Session is without a store; open it with store=... to begin a run")
         ids, options = self.engine.identities, deployments or DeploymentOptions()
@@ -174,14 +212,17 @@ class Session:
         self, run: Run, *, repeat_done: bool = True, rehash: bool = False, findings: Findings | None = None
     ) -> Pipeline:
         """Return the pipeline of a run that :meth:`begin_run` gave; ``findings`` counts times that cannot be right."""
-        return Pipeline(
-            self.engine,
-            self.store,
-            run,
-            repeat_done=repeat_done,
-            rehash=rehash,
-            on_stored=self._notify,
-            findings=findings,
+        self._check_open()
+        return self._noted(
+            Pipeline(
+                self.engine,
+                self.store,
+                run,
+                repeat_done=repeat_done,
+                rehash=rehash,
+                on_stored=self._notify,
+                findings=findings,
+            )
         )
 
     def listing(self, addresses: Sequence[str], options: ListingOptions | None = None) -> Listing:
@@ -192,7 +233,9 @@ class Session:
 
         Raises:
             SourceError: for an address that no source takes and that is unknown to the store.
+            UsageError: if the Session is closed.
         """
+        self._check_open()
         known = self.store.media_under if self.store is not None else None
         listing = Listing(addresses, self.plugins.sources(), options, self.plugins.expand, known)
         self._closing.callback(listing.close)
@@ -206,18 +249,32 @@ class Session:
             progress: called with the images done and with all of them; None: a line is logged every few seconds.
 
         Raises:
-            UsageError: without a store, and if the table of deployments is gone or is not the one that the run began with.
+            UsageError: without a store, if the Session is closed, and if the table of deployments is gone or is not the one
+                that the run began with.
             StoreError: where a rule needs features and none are stored.
         """
+        self._check_open()
+        return self._ruled(run or self._own_run(), progress)
+
+    def _ruled(self, run: Run | None, progress: Progress | None) -> Applied:
         from bioclip_plugin.running.rules_pass import apply_rules
 
-        run = run or self._own_run()
         if self.store is None or run is None:
             raise UsageError("this Session is without a store; open it with store=... to apply rules")
-        return apply_rules(self.store, run, self.engine.rules, lambda: self.engine, progress or _logged_progress())
+        return apply_rules(
+            self.store,
+            run,
+            self.engine.rules,
+            lambda: self.engine,
+            progress or logged(log, "Applying rules: %d of %d images"),
+        )
 
     def close(self, *, progress: Progress | None = None) -> None:
-        """Apply the rules to the Session's own run, end it, and give back the store's connections.
+        """End the streams, apply the rules to the Session's own run, end it, and give back the store's connections.
+
+        Streams of other threads end with a UsageError at their next item; what they have answered is committed, and the run
+        is recorded as interrupted with what is left to do. Closing again is harmless, from any thread, from the loop of a
+        stream and from an observer; only the first call does the work. In a forked child it does nothing to the parent.
 
         Args:
             progress: as for :meth:`apply_rules`.
@@ -225,12 +282,40 @@ class Session:
         self._close(apply_rules=True, progress=progress)
 
     def _close(self, *, apply_rules: bool, progress: Progress | None = None) -> None:
-        with self._lock, self._closing:
-            if self.store is not None and self._run is not None:
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            closing = self._closing.pop_all()
+        if os.getpid() != self._opened_in:
+            return
+        with closing:
+            unfinished = [pipeline for pipeline in list(self._pipelines) if pipeline.is_running]
+            for pipeline in unfinished:
+                pipeline.close()
+            if self.store is None:
+                return
+            if self._run is not None:
                 if self.engine.rules and apply_rules:
-                    self.apply_rules(self._run, progress=progress)
-                self.store.end_run(self._run, "finished", {})
-                self._run = None
+                    self._ruled(self._run, progress)
+                self._end_run(self._run, unfinished)
+            for run in {pipeline.run.id: pipeline.run for pipeline in unfinished if pipeline.run}.values():
+                if self.store.run(run.id).status == "running":  # begun by the caller, who has not ended it
+                    self.store.end_run(run, "interrupted", {})
+
+    def _end_run(self, run: Run, unfinished: Sequence[Pipeline]) -> None:
+        """End the Session's own run: as interrupted if a stream was cut short and left something to do."""
+        assert self.store is not None
+        is_stopped = any(not pipeline.has_drawn_all for pipeline in unfinished) or (
+            (
+                bool(unfinished)
+                or any(pipeline.was_cut_short for pipeline in list(self._pipelines))
+                or self._was_cut_short
+            )
+            and self.store.summary(run).todo > 0
+        )
+        self.store.end_run(run, "interrupted" if is_stopped else "finished", {})
+        self._run = None
 
     def __enter__(self) -> Self:
         return self
@@ -244,10 +329,44 @@ class Session:
         """Return the run that images classified one by one belong to."""
         if self.store is None:
             return None
-        with self._lock:
+        with self._run_lock:
             if self._run is None:
-                self._run = self.begin_run(_OWN_SOURCE)
+                run = self._begun(_OWN_SOURCE)
+                if self._is_closed:  # meanwhile, in another thread
+                    self.store.end_run(run, "interrupted", {})
+                    raise UsageError(CLOSED)
+                self._run = run
             return self._run
+
+    def _noted(self, pipeline: Pipeline) -> Pipeline:
+        """Note a pipeline, which ends with the Session."""
+        with self._lock:
+            self._check_open()
+            self._pipelines.add(pipeline)
+        return pipeline
+
+    def _check_open(self) -> None:
+        """Refuse work after :meth:`close`, and in a forked child if the model was opened before the fork.
+
+        Raises:
+            UsageError: in these cases.
+        """
+        if os.getpid() != self._opened_in:
+            raise UsageError(
+                f"this Session was opened in process {self._opened_in} and cannot be used in the forked process "
+                f"{os.getpid()}: open a Session in each process (a web server: after it has forked its workers)"
+            )
+        if self._is_closed:
+            raise UsageError(CLOSED)
+
+    def after_fork(self) -> None:
+        """In a child: an unused Session works with connections of its own; of another one only the error is left."""
+        self._lock, self._run_lock = threading.RLock(), threading.RLock()
+        self.engine.lock = threading.RLock()
+        if not self.engine.is_open and self._run is None and not len(self._pipelines):
+            self._opened_in = os.getpid()
+        self._run = None
+        self._pipelines = WeakSet()
 
     def _notify(self, run: Run, answers: Sequence[Answer]) -> None:
         """Call the observers; an error in one of them is logged and never stops the run."""
@@ -255,16 +374,3 @@ class Session:
             self.plugins.hook.answers_stored(run=run, answers=answers)
         except Exception:
             log.exception("an answers_stored hook failed; the answers are stored")
-
-
-def _logged_progress() -> Progress:
-    """Return a callback that logs the counts of a pass of rules, at once and then every few seconds."""
-    logged_at = -_LOG_EVERY_S
-
-    def report(done: int, total: int) -> None:
-        nonlocal logged_at
-        if time.monotonic() - logged_at >= _LOG_EVERY_S:
-            logged_at = time.monotonic()
-            log.info("Applying rules: %d of %d images", done, total)
-
-    return report

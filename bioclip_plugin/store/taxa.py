@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from sqlalchemy import Connection, select
 
 from bioclip_core.classify import Candidate
+from bioclip_core.forks import renew_after_fork
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import find_or_insert, rows_with
@@ -53,6 +54,11 @@ class TaxonCache:
         self._lock = threading.Lock()
         self._ids: dict[Key, int] = {}
         self._taxa: dict[int, Key] = {}
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Replace the lock, which another thread may have held."""
+        self._lock = threading.Lock()
 
     def remember(self, ids: dict[Key, int]) -> None:
         """Cache numbers; only those of a committed transaction, since a number that was rolled back is given again."""

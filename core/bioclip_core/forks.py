@@ -37,6 +37,18 @@ def _register() -> None:
         os.register_at_fork(after_in_child=_renew)
 
 
+def never_freed(thing: object) -> None:
+    """Keep an object until the process is gone, past the end of the interpreter too.
+
+    For connections that a child inherits: SQLite forbids even to close them there, and closing another one may end the
+    parent's.
+    """
+    if thing is not None:
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
 def _renew() -> None:
     for thing in list(_objects):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -9,11 +10,30 @@ Progress = Callable[[int, int], None]
 """Function that is called with the number done so far and the total."""
 
 _SLOW_START_S = 1.0  # a first report that takes longer waited for a model or a connection, not for the work itself
+_LOG_EVERY_S = 5.0
 _SHORTEST_MEASURED_S = 5.0  # shorter, one batch or one slow file would decide
 
 
 def silent(*_: object) -> None:
     """Report nothing."""
+
+
+def logged(log: logging.Logger, text: str) -> Progress:
+    """Return a callback that logs the counts of long work, at once and then every few seconds.
+
+    Args:
+        log: the logger.
+        text: the line, with two ``%d`` for the number done and the total.
+    """
+    logged_at = -_LOG_EVERY_S
+
+    def report(done: int, total: int) -> None:
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= _LOG_EVERY_S:
+            logged_at = time.monotonic()
+            log.info(text, done, total)
+
+    return report
 
 
 class TimeLeft:

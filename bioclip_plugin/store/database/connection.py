@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bioclip_core.errors import StoreError
+from bioclip_core.forks import never_freed, renew_after_fork
 from bioclip_core.quiet import quiet
 from bioclip_plugin.store.database.address import shown
 from bioclip_plugin.store.database.faults import is_about_writing, passes, store_error
@@ -90,6 +91,13 @@ class Database:
         self._engine, self._connected = _engine(url, self._reading), False
         self.holds = holds_of(self._engine)
         """The runs that a program works on."""
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leave the connections to the parent: the child opens its own."""
+        self._lock = threading.Lock()
+        never_freed(self._engine.pool)
+        self._engine.dispose(close=False)
 
     def read(
         self, work: Callable[Concatenate[Connection, Given], Result], *given: Given.args, **named: Given.kwargs

@@ -14,6 +14,7 @@ from typing import Protocol
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import Engine
 
+from bioclip_core.forks import never_freed, renew_after_fork
 from bioclip_core.quiet import quiet
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,14 @@ class FileHolds:
     def __init__(self, database: str) -> None:
         self._database, self._lock = os.path.realpath(database), threading.Lock()
         self._held: dict[int, int] = {}
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leave the marks to the parent: closing a copy of a file unlocks nothing."""
+        self._lock = threading.Lock()
+        for file in self._held.values():
+            os.close(file)
+        self._held = {}
 
     def path(self, run: int) -> str:
         """Return the file of a run."""
@@ -112,6 +121,13 @@ class SessionHolds:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._lock = threading.Lock()
         self._held: dict[int, tuple[Connection, float]] = {}
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Leave the marks and their connections to the parent."""
+        self._lock = threading.Lock()
+        never_freed(self._held)
+        self._held = {}
 
     def hold(self, run: int) -> None:
         """Mark a run as worked on by this program; a connection that was lost is made again."""
