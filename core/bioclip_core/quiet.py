@@ -21,7 +21,7 @@ from typing import Any
 
 _LIBRARIES = frozenset(
     "PIL alembic botocore datasets exifread filelock fsspec h5py httpcore httpx huggingface_hub imagecodecs libav matplotlib numexpr "
-    "open_clip openpyxl peft pillow_heif rawpy requests safetensors sklearn sqlalchemy tifffile timm tokenizers torch transformers "
+    "open_clip openpyxl peft pillow_heif psycopg rawpy requests safetensors sklearn sqlalchemy tifffile timm tokenizers torch transformers "
     "urllib3 webdataset".split()
 )
 """Packages whose log records are dropped while they work for us."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -154,6 +155,24 @@ def test_a_backup_has_what_was_committed_into_a_log_only(tmp_path: Path) -> None
         back_up(tmp_path / "results.db", tmp_path / "copy.db")
     with Store.open(tmp_path / "copy.db") as copy:
         assert copy.summary(copy.run()).done == 1
+
+
+def test_a_backup_that_is_put_in_the_place_of_a_store_gives_the_state_of_the_backup(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "results.db") as store:
+        one = store.begin_run(PLAN)
+        answer_all(store, one, list_uris(store, one, "a.jpg"))
+        store.backup(tmp_path / "copy.db")
+        answer_all(store, one, list_uris(store, one, "b.jpg"))
+        log = (tmp_path / "results.db-wal").read_bytes()
+    (tmp_path / "results.db-wal").write_bytes(
+        log
+    )  # as after a power cut; it would be replayed into whatever is restored
+    for ending in ("-wal", "-shm"):
+        (tmp_path / f"results.db{ending}").unlink(missing_ok=True)
+    shutil.copy(tmp_path / "copy.db", tmp_path / "results.db")
+    with Store.open(tmp_path / "results.db") as store:
+        assert [item.item.uri for item in store.items_of(store.run())] == ["a.jpg"]
+        assert store.verify(store.run()).complete
 
 
 def test_a_store_of_an_older_version_is_copied_as_it_is(tmp_path: Path) -> None:

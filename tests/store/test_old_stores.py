@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from old_stores import CLASSIFY, EXPORTS, FIXTURE, RUNS, classify, exported, exports, model, restore, write_project
-from sqlalchemy import Connection, MetaData, Table, create_engine, select, text
+from sqlalchemy import Connection, MetaData, Table, create_engine, event, inspect, select, text
+from sqlalchemy.engine import Engine
 
 from bioclip_core.errors import StoreError
 from bioclip_plugin import create_plugin_manager
@@ -127,6 +129,34 @@ def test_a_store_of_every_earlier_version_of_the_tables_gives_the_same_answers(
         assert [store.verify(one).answered for one in store.runs()] == [done for done, _ in COUNTS.values()]
         assert store.verify(store.run(1)).problems == []  # of the others, version 0001 had neither rules nor people
         assert [review[:5] for review in reviews_in(store)] == [review[:5] for review in REVIEWS]
+    assert call("export", "--run", 1, "--store", earlier, *EXPORTS["csv"], "--output", "answers") == 0
+    assert exported(tmp_path / "answers") == expected("photos", "csv")
+
+
+@pytest.mark.parametrize("table", ["bioclip_decisions", "bioclip_regions", schema.VERSION_TABLE])
+def test_an_upgrade_that_is_interrupted_leaves_the_store_as_it_was(
+    new_store_address: Callable[[], str], call: Call, table: str, tmp_path: Path
+) -> None:
+    old, earlier = new_store_address(), new_store_address()
+    restore(old)
+    _copy_into_version(old, earlier, "0001")
+
+    def stop(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if re.match(rf"\s*(ALTER TABLE|INSERT INTO|UPDATE|CREATE TABLE) {table}", statement):
+            raise KeyboardInterrupt
+
+    event.listen(Engine, "after_cursor_execute", stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Store.open(earlier, upgrade=True)
+    finally:
+        event.remove(Engine, "after_cursor_execute", stop)
+    engine = create_engine(parse_address(earlier))
+    with engine.connect() as connection:
+        assert versions.version_of(connection) == "0001"
+        assert [name for name in inspect(connection).get_table_names() if name.endswith("0002")] == []
+    engine.dispose()
+    assert call("store", "upgrade", "--store", earlier) == 0
     assert call("export", "--run", 1, "--store", earlier, *EXPORTS["csv"], "--output", "answers") == 0
     assert exported(tmp_path / "answers") == expected("photos", "csv")
 

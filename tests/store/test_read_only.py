@@ -167,6 +167,19 @@ def test_a_store_cannot_be_made_in_a_folder_that_is_write_protected(medium: Path
         Store.open(medium / "new.db")
 
 
+def test_a_store_that_cannot_be_read_is_refused_in_one_line(medium: Path) -> None:
+    with (
+        protected(medium, files=0o000),
+        pytest.raises(StoreError, match="cannot be opened: check the rights on the file"),
+    ):
+        Store.open(medium / "results.db")
+    with (
+        protected(medium, folders=0o000),
+        pytest.raises(StoreError, match="the rights on a folder that holds it do not allow"),
+    ):
+        Store.open(medium / "results.db")
+
+
 def test_a_read_only_mount_is_named(medium: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_only, "_is_on_read_only_medium", lambda _path: True)
     with Store.open(medium / "results.db") as store:

@@ -91,6 +91,10 @@ def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
     try:
         path.stat()
     except OSError as error:
+        if isinstance(error, PermissionError):
+            raise StoreError(
+                f"the store {path} cannot be opened: the rights on a folder that holds it do not allow it; ask its owner"
+            ) from error
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             raise StoreError(f"the store {str(path)[:80]!r} cannot be opened: {error.strerror}") from error
     except ValueError as error:
