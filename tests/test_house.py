@@ -169,3 +169,38 @@ def test_names_from_data_are_looked_up_without_an_error_for_names_that_no_file_c
     files.remove(ROOT / "bioclip_plugin/formats/addaxai/inference.py")  # it runs where nothing of ours is installed
     found = [f"{file.relative_to(ROOT)}: {match[0]}" for file in files for match in asked.finditer(file.read_text())]
     assert not found, "use bioclip_core.files.present"
+
+
+PARSERS = re.compile(
+    r"\bjson\.loads?\(|\.raw_decode\(|\btomllib\.loads?\(|\bElementTree\.(?:fromstring|parse|iterparse)\(|\byaml\.\w*load"
+)
+SCRATCH = "rows of its own temporary database, which it wrote itself in this run"
+PARSE_ALONE = {
+    "core/bioclip_core/files/documents.py": "the one reader",
+    "core/bioclip_core/files/meta_xml.py": "the one reader of XML: it refuses document type declarations",
+    "bioclip_plugin/formats/shared/streamed_json.py": "the reader of large files, with the limits of documents.py per element",
+    "bioclip_plugin/formats/addaxai/inference.py": "it runs in another program, without this package",
+    "bioclip_plugin/formats/camtrap_dp/read_reviews.py": SCRATCH,
+    "bioclip_plugin/formats/darwin_core/read.py": SCRATCH,
+    "bioclip_plugin/formats/darwin_core/write_specimens.py": SCRATCH,
+    "bioclip_plugin/formats/darwin_core/write_terms.py": SCRATCH,
+    "bioclip_plugin/formats/tables/event_rows.py": SCRATCH,
+    "bioclip_plugin/reviews/second_opinion.py": SCRATCH,
+    "bioclip_plugin/store/database/values.py": "text of the store, on the hot path; a fault is a StoreError",
+    "training/bioclip_training/loop/journal.py": "its own lines, in which a loss may be NaN",
+    "training/bioclip_training/loop/start.py": "a copy of a value in memory",
+    "training/bioclip_training/towers/kernel_book.py": "a copy of a value in memory",
+}
+"""Modules that call a parser of documents themselves, with the reason."""
+
+
+def test_documents_from_outside_go_through_one_reader() -> None:
+    packages = [ROOT / "core", ROOT / "training", ROOT / "bioclip_plugin"]
+    parsing = {
+        path.relative_to(ROOT).as_posix()
+        for package in packages
+        for path in package.rglob("*.py")
+        if PARSERS.search(path.read_text("utf-8"))
+    }
+    assert parsing - set(PARSE_ALONE) == set(), "use read_document or parse_document of bioclip_core.files.documents"
+    assert set(PARSE_ALONE) - parsing == set(), "an exception that is no longer needed"

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 SETTINGS = "settings.json"
+_LARGEST_SETTINGS = 1 << 24
 BOX_UNIT = 10_000  # boxes are rounded to 1/10,000 of the upright image, as bioclip-plugin stores them
 BATCH = 32  # crops in one forward pass
 OVERSAMPLING = 2  # a box that is decoded at a fraction keeps this many times the model's size on each side
@@ -184,12 +185,18 @@ class ModelInference:
 
 def read_settings(model_path: Path) -> dict[str, Any]:
     """Return class names and preprocessing from the weights file, without torch."""
-    with zipfile.ZipFile(str(model_path)) as weights:
-        name = next((one for one in weights.namelist() if one.endswith("/extra/" + SETTINGS)), None)
-        if name is None:
-            raise ValueError(f"{model_path} lacks {SETTINGS}: it was not written by bioclip-plugin models export")
-        settings = json.loads(weights.read(name).decode("utf-8"))
-    if settings.get("format_version") != 1:
+    try:
+        with zipfile.ZipFile(str(model_path)) as weights:
+            name = next((one for one in weights.namelist() if one.endswith("/extra/" + SETTINGS)), None)
+            if name is None:
+                raise ValueError(f"it lacks {SETTINGS}, so it was not written by bioclip-plugin models export")
+            with weights.open(name) as file:
+                settings = json.loads(file.read(_LARGEST_SETTINGS).decode("utf-8"))
+    # A RuntimeError: the archive is encrypted, or the text is nested too deeply.
+    except (zipfile.BadZipFile, ValueError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{model_path} cannot be used: {error}") from error
+    if not isinstance(settings, dict) or settings.get("format_version") != 1:
+        settings = settings if isinstance(settings, dict) else {}
         raise ValueError(
             f"{model_path} has format {settings.get('format_version')!r}, and this inference.py reads 1: export the model again"
         )

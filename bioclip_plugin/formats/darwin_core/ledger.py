@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from bioclip_core.errors import DataError
+from bioclip_core.files.documents import parse_document
 from bioclip_core.files.present import is_folder
 from bioclip_core.files.scratch import Scratch
 
@@ -154,7 +155,7 @@ def commit(path: Path) -> str:
     draft = draft_of(path)
     try:
         with draft.open(encoding="utf-8") as file:
-            heading = json.loads(file.readline().removeprefix("# "))
+            heading = _heading(file, draft)
         draft.replace(path)
     except (OSError, ValueError) as error:
         raise DataError(
@@ -171,14 +172,19 @@ def discard(path: Path) -> None:
 
 def _check_heading(file: IO[str], path: Path, target: str) -> None:
     try:
-        heading: Any = json.loads(file.readline(_LINE_CHARACTERS).removeprefix("# "))
+        heading = _heading(file, path)
         kind, version = heading["ledger"], heading["version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError) as error:
         raise DataError(f"{path} is not a ledger of exports: give another file, or a new name to begin one") from error
     if version != VERSION or file.readline(_LINE_CHARACTERS).rstrip("\n") != _COLUMNS:
         raise DataError(f"the ledger {path} is of version {version}; this software has {VERSION}")
     if kind != target:
         raise DataError(f"the ledger {path} is one of {kind}, not of {target}: give each format its own")
+
+
+def _heading(file: IO[str], path: Path) -> dict[str, Any]:
+    line = file.readline(_LINE_CHARACTERS).removeprefix("# ")
+    return parse_document(line, dict[str, Any], name=f"the heading of {path}")
 
 
 def _rows(file: IO[str], path: Path) -> Iterator[list[str]]:

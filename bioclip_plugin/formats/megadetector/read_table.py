@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
 from bioclip_core.cells import column_name
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError, UsageError
+from bioclip_core.files.documents import parse_document
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.detections import (
     NOT_NAMED,
@@ -87,8 +87,8 @@ def _entries(found: Located, table: ImageTable) -> Iterator[MediaItem | Unlisted
         yield item
         return
     try:
-        listed = json.loads(cell) if isinstance(cell, str) else cell
-    except ValueError:
+        listed = parse_document(cell, list[Any], name="detections") if isinstance(cell, str) else cell
+    except DataError:
         listed = None
     if not isinstance(listed, list):
         yield Unlisted(found.uri, f"row {row.number}: detections {shown(cell)}: a list of boxes is needed", known=item)

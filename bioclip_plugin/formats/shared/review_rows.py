@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.cells import column_name, is_unknown, json_value, number_of, plain_cells
+from bioclip_core.errors import DataError
+from bioclip_core.files.documents import parse_document
 from bioclip_core.findings import Findings
 from bioclip_core.options import options_of
 from bioclip_core.tables.options import TableOptions
@@ -264,8 +265,9 @@ def box_of(cells: Mapping[str, Any]) -> Box | None:
     if cell is None or not str(cell).strip():
         return None
     try:
-        numbers = json.loads(cell) if isinstance(cell, str) and cell.strip().startswith("[") else cell
-    except ValueError:
+        is_list = isinstance(cell, str) and cell.strip().startswith("[")
+        numbers = parse_document(cell, list[Any], name="bbox") if is_list else cell
+    except DataError:
         numbers = None
     if isinstance(numbers, str):
         numbers = re.split(r"[\s,;]+", numbers.strip())

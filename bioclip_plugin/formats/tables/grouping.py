@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import OrderedDict
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bioclip_core.cells import json_value
+from bioclip_core.errors import DataError
+from bioclip_core.files.documents import parse_document
 from bioclip_core.files.present import exists
 from bioclip_core.files.scratch import Scratch
 from bioclip_plugin.contracts.source import ListingOptions
@@ -173,10 +174,10 @@ def _several(row: Row, folder: Path, options: ListingOptions) -> list[str] | Non
     text = row.image.strip()
     if text.startswith("[") and text.endswith("]"):
         try:
-            listed = json.loads(text)
-        except ValueError:
-            listed = None
-        if isinstance(listed, list) and listed and all(isinstance(part, str) for part in listed):
+            listed = parse_document(text, list[str], name="image")
+        except DataError:
+            listed = []
+        if listed:
             return listed
     lines = _LINES.split(text)
     if (len(lines) == 1 and not _ANY_SEPARATOR.search(text)) or is_there(row.image):

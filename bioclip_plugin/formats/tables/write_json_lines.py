@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.errors import DataError
+from bioclip_core.files.documents import MAX_DOCUMENT_BYTES, parse_document
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
@@ -48,13 +51,12 @@ class JsonLinesExporter:
         return start.startswith(b"{") and b'"uri"' in start
 
     def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - the same for all options
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
+        with path.open("rb") as file:
+            for number, line in enumerate(iter(partial(file.readline, MAX_DOCUMENT_BYTES + 1), b""), start=1):
                 try:
-                    if not isinstance(json.loads(line), dict):
-                        yield Problem(path.name, f"line {number}", "a line must be one JSON object", line[:80])
-                except ValueError as error:
-                    yield Problem(path.name, f"line {number}", f"it is not JSON: {error}")
+                    parse_document(line, dict[str, Any], name="the line")
+                except DataError as error:
+                    yield Problem(path.name, f"line {number}", str(error))
 
 
 def objects_of(stored: StoredItem, reviews: Sequence[Review], level: str, top: int) -> list[dict[str, Any]]:

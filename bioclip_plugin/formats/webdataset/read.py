@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -12,9 +11,10 @@ from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from bioclip_core.errors import SourceError
+from bioclip_core.errors import DataError, SourceError
 from bioclip_core.files.archive_tar import FAULTS, decompressed
 from bioclip_core.files.archives import damaged
+from bioclip_core.files.documents import parse_document
 from bioclip_core.files.present import exists, is_file, is_folder
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.stated_values import StatedValues, fields_in
@@ -287,7 +287,7 @@ def _described(values: StatedValues, uri: str, text: bytes) -> dict[str, Any]:
     """
     try:
         cells = _values_in(text)
-    except (ValueError, RecursionError):
+    except DataError:
         return {"metadata": {"description": "the JSON of this sample cannot be read"}}
     rest = {key: value for key, value in cells.items() if value not in (None, "")}
     return values.item_fields(rest, fields_in(rest), uri.partition("#")[2]) if rest else {}
@@ -297,7 +297,7 @@ def _values_in(text: bytes) -> Mapping[str, Any]:
     """Return the JSON object of a sample; empty without one.
 
     Raises:
-        ValueError: for text that is not JSON.
+        DataError: for text that is not JSON.
     """
-    cells = json.loads(text) if text else {}
+    cells: Any = parse_document(text, Any, name="the JSON of a sample") if text else {}
     return cells if isinstance(cells, Mapping) else {}

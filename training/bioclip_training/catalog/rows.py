@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import SourceError, first_line
+from bioclip_core.files.documents import parse_document
 from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import is_file
@@ -200,7 +200,9 @@ class Catalog:
     def facts(self) -> Mapping[str, Any]:
         """Options and counts of ``catalog build``; empty for a table from elsewhere."""
         stored = (self.table.schema.metadata or {}).get(FACTS)
-        return json.loads(stored) if stored else {}
+        if not stored:
+            return {}
+        return parse_document(stored, dict[str, Any], name="the metadata of the catalog", error=SourceError)
 
     @cached_property
     def _columns(self) -> dict[str, Any]:

@@ -14,8 +14,10 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import replacing_folder, write_whole
 from bioclip_core.model_config import CONFIG
 from bioclip_training.demo_checkpoint.recipe import DemoRecipe, say
@@ -59,7 +61,7 @@ def claim(work: Path, recipe: DemoRecipe) -> None:
     """
     note, wanted = work / "recipe.json", asdict(recipe)
     if note.is_file():
-        found = json.loads(note.read_text("utf-8"))
+        found = read_document(note, dict[str, Any], name="the recipe of an earlier call")
         others = [
             f"{name} was {found.get(name)!r} and is {value!r}" for name, value in wanted.items() if found.get(name) != value
         ]  # fmt: skip

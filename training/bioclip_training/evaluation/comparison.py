@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError, SourceError, first_line
+from bioclip_core.files.documents import read_document
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.examples import region_text
@@ -53,6 +54,23 @@ def compare_with(folder: Path, catalog: Catalog, answers: Answers, config: Evalu
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Model:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Provenance:
+    model: _Model
+
+
+@dataclass(frozen=True, slots=True)
+class _Metrics:
+    """Part of an evaluation's ``metrics.json`` that a comparison needs."""
+
+    provenance: _Provenance
+
+
 def read_hits(folder: Path) -> tuple[str, dict[tuple[str, int, str], dict[str, bool | None]]]:
     """Return the model of an evaluation, and the hits of each of its answered images by level.
 
@@ -62,16 +80,15 @@ def read_hits(folder: Path) -> tuple[str, dict[tuple[str, int, str], dict[str, b
     from pyarrow import ArrowException, parquet
 
     try:
-        metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+        metrics = read_document(folder / "metrics.json", _Metrics, name="", error=ValueError)
         table = parquet.read_table(folder / "examples.parquet")
         levels = [name.removeprefix("hit_") for name in table.column_names if name.startswith("hit_")]
         rows = table.select(["uri", "frame", "region", "failure", *(f"hit_{level}" for level in levels)]).to_pylist()
-        model = str(metrics["provenance"]["model"]["name"])
     except (OSError, ValueError, KeyError, TypeError, ArrowException) as error:
         raise SourceError(
             f"compare {folder}: it is not an evaluation ({first_line(error)}); give the --output folder of an earlier evaluate"
         ) from error
-    return model, {
+    return metrics.provenance.model.name, {
         (row["uri"], row["frame"], row["region"]): {level: row[f"hit_{level}"] for level in levels}
         for row in rows
         if row["failure"] is None

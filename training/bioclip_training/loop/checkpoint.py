@@ -6,11 +6,13 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.device import PRECISIONS, Precision
 from bioclip_core.errors import BioclipError, DataError, first_line
+from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import replacing_file
 from bioclip_core.model_config import CONFIG
 from bioclip_core.models import WEIGHTS
@@ -77,8 +79,8 @@ class RunFolder:
         """Return the precision that the run in the folder computes in, None without a run."""
         if not self.settings.is_file():
             return None
-        word = json.loads(self.settings.read_text("utf-8")).get("precision")
-        return word if word in PRECISIONS else None
+        word = self._stored_settings().get("precision")
+        return next((known for known in PRECISIONS if known == word), None)
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
         """Compare settings with those of the run in the folder, except for ``MAY_DIFFER``.
@@ -89,7 +91,7 @@ class RunFolder:
         Raises:
             DataError: if some differ, with their names and values.
         """
-        stored = json.loads(self.settings.read_text("utf-8"))
+        stored = self._stored_settings()
         was, now = _flattened({name: stored.get(name) for name in settings}), _flattened(settings)
         differing = [
             f"{name} was {was.get(name)!r} and is now {now.get(name)!r}"
@@ -101,6 +103,9 @@ class RunFolder:
                 f"--output {self.output} holds a training run with other settings: {'; '.join(differing[:4])}. "
                 "Continue with the same settings, or give another folder"
             )
+
+    def _stored_settings(self) -> dict[str, Any]:
+        return read_document(self.settings, dict[str, Any], name="the settings of the training run")
 
     def save_state(self, step: int, state: Mapping[str, Any]) -> None:
         """Save everything that a run needs to continue after ``step`` steps, then drop the oldest states.
@@ -170,20 +175,42 @@ class RunFolder:
 
 
 def dev_fraction_of(model: Path | None) -> float:
-    """Return the share of ``train`` that a trained model's folder records as its ``dev``; the default for other models."""
-    try:
-        text = RunFolder(model).settings.read_text("utf-8") if model else ""
-        return float(json.loads(text)["config"]["dev_fraction"])
-    except (OSError, ValueError, KeyError):
+    """Return the share of ``train`` that a trained model's folder records as its ``dev``; the default for other models.
+
+    Raises:
+        DataError: if the record is damaged.
+    """
+    if model is None or not RunFolder(model).settings.is_file():
         return DEV_FRACTION
+    recorded = read_document(RunFolder(model).settings, _Recorded, name="the settings of the training run")
+    if not 0 <= recorded.config.dev_fraction < 1:
+        raise DataError(
+            f"{RunFolder(model).settings} is damaged: dev_fraction is {recorded.config.dev_fraction}, a share is needed"
+        )
+    return recorded.config.dev_fraction
+
+
+@dataclass(frozen=True, slots=True)
+class _RecordedConfig:
+    dev_fraction: float = DEV_FRACTION
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """Part of the settings that an evaluation needs."""
+
+    config: _RecordedConfig = _RecordedConfig()
 
 
 def ladder_of(model: Path | None) -> dict[str, Any]:
-    """Return ``{"ladder": ...}`` with the rungs in a trained model's folder; empty for other models."""
-    try:
-        return {"ladder": json.loads((model / LADDER).read_text("utf-8"))} if model else {}
-    except (OSError, ValueError):
+    """Return ``{"ladder": ...}`` with the rungs in a trained model's folder; empty for other models.
+
+    Raises:
+        DataError: if the rungs cannot be read.
+    """
+    if model is None or not (model / LADDER).is_file():
         return {}
+    return {"ladder": read_document(model / LADDER, list[dict[str, Any]], name="the ladder of the training run")}
 
 
 def write_model(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from bioclip_core.device import Compute
+from bioclip_core.files.documents import read_document
 from bioclip_core.labels.building import build_label_set
 from bioclip_core.models import find_model
 from bioclip_core.open_clip_encoder import open_encoder
@@ -43,11 +43,23 @@ Accuracy on `dev`, the held-out images of `train` on which step and interpolatio
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _StoredResult:
+    """The part of a result that does not change when its folder is moved."""
+
+    steps: int
+    best_step: int
+    dev_top1: float | None
+    start_dev_top1: float | None
+    quarantined: int
+
+
 def finished_result(folder: RunFolder) -> TrainResult | None:
     """Return the result of a finished run; None while it is not finished."""
     if not folder.result.is_file():
         return None
-    return TrainResult(**{**json.loads(folder.result.read_text("utf-8")), "output": folder.output})
+    stored = read_document(folder.result, _StoredResult, name="the result of the training run")
+    return TrainResult(folder.output, **asdict(stored))
 
 
 def finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str, Any]) -> TrainResult:

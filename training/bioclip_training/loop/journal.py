@@ -53,7 +53,7 @@ class Journal:
         """Return everything recorded so far."""
         self.flush()
         text = self._metrics.read_text("utf-8") if self._metrics.is_file() else ""
-        return [json.loads(line) for line in text.splitlines()]
+        return [found for line in text.splitlines() if (found := _parsed(line)) is not None]
 
     def quarantine(self, key: str, reason: str) -> bool:
         """List an unreadable sample with the reason; return True if it was not listed yet."""
@@ -68,7 +68,14 @@ class Journal:
 
 
 def _is_until(line: str, step: int) -> bool:
+    found = _parsed(line)
+    return found is not None and found["step"] <= step
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """Return a line's values; None for a line that a kill cut off. A loss may be NaN, which is no JSON for other readers."""
     try:
-        return int(json.loads(line)["step"]) <= step
-    except (ValueError, KeyError):
-        return False
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and type(found.get("step")) is int else None

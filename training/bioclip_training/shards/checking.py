@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.errors import ImageError, SourceError
+from bioclip_core.errors import DataError, ImageError, SourceError
+from bioclip_core.files.documents import parse_document
 from bioclip_core.identity import sha256_of
 from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.progress import silent
@@ -159,10 +159,10 @@ def _image_damage(data: bytes) -> str:
 
 def _json_damage(data: bytes, split: str) -> str:
     try:
-        cells: Any = json.loads(data.decode())
-    except ValueError as error:
-        return f"it is not JSON: {error}"
-    missing = [rank.value for rank in RANKS if not isinstance(cells, dict) or rank.value not in cells]
+        cells = parse_document(data, dict[str, Any], name="it")
+    except DataError as error:
+        return str(error)
+    missing = [rank.value for rank in RANKS if rank.value not in cells]
     if missing:
         return f"it lacks {', '.join(missing)}"
     return "" if cells.get("split") == split else f"its split is {cells.get('split')!r}, and the shard's {split!r}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import DataError
+from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.identity import file_sha256
 from bioclip_training.catalog.rows import Catalog
@@ -26,6 +27,7 @@ from bioclip_training.shards.manifest import (
 )
 
 _SETTINGS_FILE = "settings.json"
+_LARGEST_RECORD = 1 << 30
 _OURS = re.compile(r"\w+-\d{6}\.tar(\.draft)?|\.\w+-\d{6}\.tar\.[\w-]+\.part")
 """Shards and the drafts that a killed call leaves behind; earlier versions called a draft ``.draft``."""
 
@@ -162,9 +164,7 @@ class Journal:
         """Read the finished shards; a split is written again from its first shard that a kill left incomplete."""
         broken: set[str] = set()
         for file in sorted(self._unfinished.glob("*-??????.json")):
-            stored = json.loads(file.read_bytes())
-            stored["members"] = tuple(Member(**member) for member in stored["members"])
-            record = ShardRecord(**{**stored, "skipped": tuple((row, reason) for row, reason in stored["skipped"])})
+            record = read_document(file, ShardRecord, name="the record of a finished shard", max_bytes=_LARGEST_RECORD)
             if record.members and not _has_size(self.folder / record.file, record.bytes):
                 broken.add(record.stem)
             if record.stem in broken:
@@ -174,10 +174,9 @@ class Journal:
 
     def _begun_with(self) -> Mapping[str, Any]:
         try:
-            begun = json.loads((self._unfinished / _SETTINGS_FILE).read_text("utf-8"))
-        except (OSError, ValueError):
+            return read_document(self._unfinished / _SETTINGS_FILE, dict[str, Any], name="settings")
+        except DataError:
             return {}
-        return begun if isinstance(begun, dict) else {}
 
     def _check_same(self, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
         other = {

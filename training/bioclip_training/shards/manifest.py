@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import SourceError
+from bioclip_core.files.documents import convert_document, parse_document
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.whole import write_whole
 from bioclip_core.taxonomy import RANKS, Taxon
@@ -20,6 +21,7 @@ SKIPPED_FILE = "skipped.csv"
 UNFINISHED_FOLDER = "unfinished"
 """A record of each finished shard, until all are finished."""
 
+_LARGEST = 1 << 30  # a million taxa take 100 MB
 FORMAT, VERSION = "bioclip-shards", 1
 
 
@@ -86,28 +88,43 @@ class Manifest:
         """
         file = folder / MANIFEST_FILE
         try:
-            described = json.loads(file.read_text("utf-8"))
+            with file.open("rb") as stream:
+                data = stream.read(_LARGEST + 1)
         except OSError as error:
             raise SourceError(_no_manifest(folder, error)) from error
-        except ValueError as error:
-            raise SourceError(f"{file} is damaged: {error}; write the shards anew with --force") from error
-        if not isinstance(described, dict) or described.get("format") != FORMAT:
+        described = parse_document(data, dict[str, Any], name=str(file), error=SourceError, max_bytes=_LARGEST)
+        if described.get("format") != FORMAT:
             raise SourceError(f"{file} does not describe shards; make them with: bioclip-plugin shards write CATALOG")
         if described.get("version") != VERSION:
             raise SourceError(
                 f"{file} has version {described.get('version')}, and this program reads version {VERSION}; "
                 "write the shards anew, or use the program that wrote them"
             )
-        try:
-            return cls(
-                settings=described["settings"],
-                shards=tuple(Shard(**shard) for shard in described["shards"]),
-                taxa=tuple(Taxon.of(row[:7], row[7]) for row in described["taxa"]["rows"]),
-                skipped=int(described["skipped"]),
-                index_sha256=str(described["index_sha256"]),
-            )
-        except (KeyError, TypeError, IndexError, ValueError) as error:
-            raise SourceError(f"{file} is damaged: {error!r}; write the shards anew with --force") from error
+        found = convert_document(described, _Described, name=str(file), error=SourceError)
+        for shard in found.shards:
+            if Path(shard.file).name != shard.file or "\0" in shard.file or shard.samples < 0 or shard.bytes < 0:
+                raise SourceError(
+                    f"{file} is damaged: the shard {shard.file[:80]!r} is not a file beside it; write the shards anew with --force"
+                )
+        taxa = tuple(Taxon.of(row[:7], row[7]) for row in found.taxa.rows)
+        return cls(found.settings, tuple(found.shards), taxa, found.skipped, found.index_sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taxa:
+    rows: list[tuple[str, str, str, str, str, str, str, str]]
+    """Names at the seven ranks, and the common name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """Content of the file that is not derived from other content."""
+
+    settings: dict[str, Any]
+    shards: list[Shard]
+    taxa: _Taxa
+    skipped: int
+    index_sha256: str
 
 
 def _no_manifest(folder: Path, error: OSError) -> str:

@@ -38,7 +38,14 @@ def open_index(folder: Path) -> ShardIndex:
             f"{file} is {'damaged' if file.is_file() else 'missing'}: see bioclip-plugin shards check {folder}; "
             "shards write --force writes all shards anew"
         )
-    return ShardIndex(folder, manifest, Catalog.open(file))
+    index = ShardIndex(folder, manifest, Catalog.open(file))
+    known = {taxon.lineage for taxon in manifest.taxa}
+    if unknown := [taxon for taxon in index.catalog.taxa if taxon.lineage not in known]:
+        raise SourceError(
+            f"{folder / MANIFEST_FILE} is damaged: it lacks the taxon {unknown[0].scientific_name!r}, which {INDEX_FILE} has; "
+            "shards write --force writes all shards anew"
+        )
+    return index
 
 
 class ShardImages:

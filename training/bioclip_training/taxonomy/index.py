@@ -71,7 +71,7 @@ class TaxonomyFile:
 
     def rows(self, key: str) -> list[NameRow]:
         """Return the names with a key, in the checklist's order."""
-        found = self._database.execute(f"SELECT {_COLUMNS} FROM names WHERE key = ? ORDER BY rowid", (key,))
+        found = self._asked(f"SELECT {_COLUMNS} FROM names WHERE key = ? ORDER BY rowid", key)
         return [NameRow(*row) for row in found]
 
     def row(self, taxon_id: str) -> NameRow | None:
@@ -113,18 +113,18 @@ class TaxonomyFile:
         """
         if not most:
             return [(word, 0)]
-        listed = self._database.execute(
+        listed = self._asked(
             "SELECT word, letters FROM words WHERE first = ? AND length BETWEEN ? AND ?",
-            (word[:1], len(word) - most, len(word) + most),
-        )
+            word[:1], len(word) - most, len(word) + most,
+        )  # fmt: skip
         own = letters_of(word)
         alike = (other for other, letters in listed if (letters ^ own).bit_count() <= 2 * most and other != word)
         return [(word, 0), *((other, away) for other in alike if (away := distance(word, other, most)) <= most)]
 
     def keys_under(self, first_word: str) -> list[str]:
         """Return the keys of two words that begin with a word."""
-        found = self._database.execute(
-            "SELECT DISTINCT key FROM names WHERE key >= ? AND key < ?", (f"{first_word} ", f"{first_word}!")
+        found = self._asked(
+            "SELECT DISTINCT key FROM names WHERE key >= ? AND key < ?", f"{first_word} ", f"{first_word}!"
         )
         return [key for (key,) in found if key.count(" ") == 1]
 
@@ -141,7 +141,15 @@ class TaxonomyFile:
         return mine
 
     def _first(self, question: str, *values: str | int) -> tuple[Any, ...] | None:
-        found: tuple[Any, ...] | None = self._database.execute(question, values).fetchone()
+        return next(iter(self._asked(question, *values)), None)
+
+    def _asked(self, question: str, *values: str | int) -> list[tuple[Any, ...]]:
+        try:
+            found: list[tuple[Any, ...]] = self._database.execute(question, values).fetchall()
+        except sqlite3.Error as error:
+            raise SourceError(f"the taxonomy {self.path} is damaged: {error}; copy it again, or {_MAKE}") from error
+        if any(type(cell) is bytes for row in found for cell in row):
+            raise SourceError(f"the taxonomy {self.path} is damaged: it has a name that is not text; {_MAKE}")
         return found
 
     def _read_meta(self) -> dict[str, str]:
@@ -161,7 +169,7 @@ class TaxonomyFile:
                     f"the taxonomy {self.path} has format version {version}, and this program reads version {FORMAT}; build it again "
                     f"with: bioclip-plugin taxonomy build CHECKLIST --output {self.path} --force"
                 )
-            meta = dict(self._database.execute("SELECT name, value FROM meta").fetchall())
+            meta = dict(self._asked("SELECT name, value FROM meta"))
             size = self.path.stat().st_size
             if size < pages * page or not {"checklist", "version", "ranks"} <= meta.keys():
                 raise SourceError(
