@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +13,8 @@ from typing import Any
 import pluggy
 import pytest
 
-from bioclip_plugin import create_plugin_manager
+from bioclip_plugin import cli, create_plugin_manager, hookimpl
+from bioclip_plugin.builtins import NAMES
 from bioclip_plugin.testing import FakeModel
 
 GOOD = """
@@ -26,14 +30,15 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.syspath_prepend(tmp_path)
     modules: list[str] = []
 
-    def lay_down(name: str, code: str, *, distribution: str | None = None) -> None:
+    def lay_down(name: str, code: str, *, distribution: str | None = None, metadata: str | None = None) -> None:
         distribution = distribution or f"bioclip-{name}"
         module = distribution.replace("-", "_")
         modules.append(module)
         (tmp_path / f"{module}.py").write_text(code)
         info = tmp_path / f"{module}-2.1.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.1\n")
+        usual = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 2.1\n"
+        (info / "METADATA").write_text(usual if metadata is None else metadata)
         (info / "entry_points.txt").write_text(f"[bioclip]\n{name} = {module}:plugin\n")
 
     yield lay_down
@@ -56,19 +61,53 @@ def test_an_installed_plugin_is_found_and_described(install: Install) -> None:
         ("raise RuntimeError('no licence key')", "RuntimeError: no licence key"),
         ("import a_module_that_is_not_there", "No module named 'a_module_that_is_not_there'"),
         ("something_else = 1", "has no attribute 'plugin'"),
+        ("raise SystemExit(3)", "importing it failed: SystemExit: 3"),
+        ("raise KeyError('a\\nb')", "importing it failed: KeyError: 'a\\nb'"),
+        ("class Own(BaseException): ...\nraise Own", "importing it failed: Own"),
+        ("plugin = None", "bioclip_broken:plugin is None; a plugin is needed"),
         (
             "from bioclip_plugin import hookimpl\nclass P:\n    @hookimpl\n    def clasify_images(self): ...\nplugin = P()",
             "clasify_images",
+        ),
+        (
+            "from bioclip_plugin import hookimpl\nclass P:\n    @hookimpl\n    def register_models(self, register): 1 / 0\n"
+            "    @hookimpl\n    def open_media(self, item): ...\nplugin = P()",
+            "register_models failed: ZeroDivisionError: division by zero",
+        ),
+        (
+            "from bioclip_plugin.testing import FakeModel\nplugin = FakeModel('demo')",
+            "the model 'demo' is registered already, by a built-in; names must differ",
+        ),
+        (
+            "class P:\n    def __eq__(self, other): raise RuntimeError('no')\n    __hash__ = None\nplugin = P()",
+            "comparing it with another plugin failed: RuntimeError: no",
         ),
         (
             "from bioclip_plugin import hookimpl\nclass P:\n    @hookimpl\n    def candidate_taxa(self, country): ...\nplugin = P()",
             "country",
         ),
     ],
-    ids=["raises", "lacks-a-module", "lacks-the-object", "misspells-a-hook", "wrong-argument"],
+    ids=[
+        "raises",
+        "lacks-a-module",
+        "lacks-the-object",
+        "exits",
+        "has-many-lines",
+        "own-error",
+        "none",
+        "misspells-a-hook",
+        "fails-to-register",
+        "takes-a-name",
+        "cannot-be-compared",
+        "wrong-argument",
+    ],
 )
 def test_a_plugin_that_cannot_be_used_is_left_out_logged_and_listed(
-    install: Install, caplog: pytest.LogCaptureFixture, code: str, reason: str
+    install: Install,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    code: str,
+    reason: str,
 ) -> None:
     install("broken", code)
     install("colours", GOOD.format(name="installed-fake"))
@@ -79,6 +118,12 @@ def test_a_plugin_that_cannot_be_used_is_left_out_logged_and_listed(
     assert "plugin broken (bioclip-broken 2.1) was skipped" in caplog.text
     assert not manager.has_plugin("broken")
     assert "installed-fake" in manager.models()  # the others still work
+    assert [one.plugin_name for one in manager.hook.open_media.get_hookimpls()] == ["media"]
+    assert cli.run(["plugins"], manager) == 0
+    assert f"Skipped: broken (bioclip-broken 2.1): {failure.reason}" in capsys.readouterr().out
+    assert cli.run(["--help"], manager) == 0
+    assert cli.run(["models", "list"], manager) == 0
+    assert capsys.readouterr().err == "Skipped plugins: broken; see: bioclip-plugin plugins\n"
 
 
 def test_of_two_installed_plugins_of_one_name_the_later_distribution_is_left_out(install: Install) -> None:
@@ -94,6 +139,69 @@ def test_of_two_installed_plugins_of_one_name_the_later_distribution_is_left_out
     assert "two" not in manager.models()
 
 
+@pytest.mark.parametrize(
+    ("metadata", "entry_points"),
+    [("", None), ("Metadata-Version: 2.1\nVersion: 1\n", None), (None, b"[bioclip]\nbroken = \xff\xfe:plugin\n")],
+    ids=["empty", "no-name", "entry-points-are-not-text"],
+)
+def test_a_distribution_with_broken_metadata_is_left_out_and_the_others_work(
+    install: Install, tmp_path: Path, metadata: str | None, entry_points: bytes | None
+) -> None:
+    install("colours", GOOD.format(name="installed-fake"))
+    install("broken", GOOD.format(name="never"), metadata=metadata)
+    if entry_points is not None:
+        (tmp_path / "bioclip_broken-2.1.dist-info" / "entry_points.txt").write_bytes(entry_points)
+    manager = create_plugin_manager()
+    (failure,) = manager.failures
+    assert failure.name == "bioclip_broken-2.1"
+    assert "cannot be read" in failure.reason
+    assert "installed-fake" in manager.models()
+    assert "never" not in manager.models()
+
+
+def test_a_broken_distribution_without_a_plugin_is_not_ours_to_report(install: Install, tmp_path: Path) -> None:
+    install("other", "plugin = 1", metadata="")
+    (tmp_path / "bioclip_other-2.1.dist-info" / "entry_points.txt").write_text("[console_scripts]\nx = y:z\n")
+    assert create_plugin_manager().failures == []
+
+
+def test_a_distribution_that_is_found_twice_is_one_plugin(install: Install, tmp_path: Path) -> None:
+    install("colours", GOOD.format(name="installed-fake"))
+    shutil.copytree(tmp_path / "bioclip_colours-2.1.dist-info", tmp_path / "Bioclip.Colours-2.0.dist-info")
+    manager = create_plugin_manager()
+    assert manager.failures == []
+    assert "installed-fake" in manager.models()
+
+
+def test_a_plugin_that_fails_only_later_is_left_out_then(capsys: pytest.CaptureFixture[str]) -> None:
+    calls: list[int] = []
+
+    class Flaky:
+        @hookimpl
+        def register_models(self, register: Callable[[Any], None]) -> None:
+            calls.append(1)
+            if len(calls) > 1:
+                raise RuntimeError("the second time")
+
+        @hookimpl
+        def media_suffixes(self) -> list[str]:
+            return [".flaky"]
+
+    manager = create_plugin_manager(installed=False)
+    manager.register(Flaky(), name="flaky")
+    assert ".flaky" in manager.media_suffixes()
+    assert cli.run(["models", "list"], manager) == 0
+    assert capsys.readouterr().err == "Skipped plugins: flaky; see: bioclip-plugin plugins\n"
+    assert ".flaky" not in manager.media_suffixes()
+    (failure,) = manager.failures
+    assert failure.reason == "register_models failed: RuntimeError: the second time"
+
+
+def test_a_plugin_without_a_name_is_called_like_its_class(install: Install) -> None:
+    manager = create_plugin_manager(installed=False)
+    assert [manager.register(FakeModel("one")), manager.register(FakeModel("two"))] == ["FakeModel", "FakeModel-2"]
+
+
 def test_one_name_cannot_be_registered_twice_by_hand() -> None:
     manager = create_plugin_manager(installed=False)
     manager.register(FakeModel("one"), name="colours")
@@ -102,8 +210,6 @@ def test_one_name_cannot_be_registered_twice_by_hand() -> None:
 
 
 def test_a_misspelt_hook_is_found_by_check_pending() -> None:
-    from bioclip_plugin import hookimpl
-
     class Misspelt:
         @hookimpl
         def register_model(self, register: Callable[[Any], None]) -> None: ...
@@ -138,3 +244,48 @@ def test_the_built_ins_are_one_plugin_among_others_through_the_public_hooks() ->
         "media": "expand_media, media_suffixes, open_media",
         "host-hooks": "classify_images, embed_images",
     }
+
+
+def test_the_reserved_names_are_those_that_the_built_ins_register() -> None:
+    manager = create_plugin_manager(installed=False)
+    assert set(NAMES["model"]) == set(manager.models())
+    assert set(NAMES["format"]) == set(manager.exporters())
+    assert set(NAMES["rule"]) == set(manager.rules())
+    assert set(NAMES["source"]) == {source.name for source in manager.sources()}
+    assert set(NAMES["command"]) == set(cli.command_line(manager).commands)
+
+
+def test_checking_a_plugin_imports_nothing_heavy(install: Install) -> None:
+    code = """
+from dataclasses import dataclass
+from bioclip_plugin import hookimpl
+class P:
+    @hookimpl
+    def register_rules(self, register):
+        from bioclip_plugin.plugin_api import Rule
+        register(type("Picky", (Rule,), {"name": "picky"}))
+    @hookimpl
+    def register_models(self, register):
+        from bioclip_plugin.plugin_api import ModelEntry
+        register(ModelEntry("mine", "somewhere"))
+    @hookimpl
+    def register_commands(self, cli):
+        cli.add_lazy("greet", "nowhere:x", "Say something.")
+plugin = P()
+"""
+    install("light", code)
+    program = (
+        "import sys\\nfrom bioclip_plugin.cli import run\\nassert run(['--help']) == 0\\n"
+        "print(sorted({'torch', 'numpy', 'pandas', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    paths = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "greet" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
