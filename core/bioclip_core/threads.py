@@ -35,6 +35,7 @@ MOST_HUNG = 32
 """Number of hung threads in a process at which no further ones are begun."""
 FINISHING_S = 10.0
 """Longest wait for work that must not be lost, when its threads are closed or the interpreter exits."""
+_LEAST_WAIT_S = 0.01
 
 _THREAD_PREFIX = "bioclip-"
 _current = threading.local()
@@ -88,11 +89,8 @@ class Job(Generic[Result]):
         """
         while not self._future.done():
             self._workers.check_process()
-            left = None if limit_s is None else limit_s - self.seconds
-            if left is not None and left <= 0:
-                self._workers.give_up(self)
-            else:
-                wait_for([self._future], left)
+            # All running work, not only this one: this one may wait for memory that hung work holds.
+            wait_for([self._future], None if limit_s is None else self._workers.give_up_after(limit_s))
         return self._future.result()
 
     def fail(self, error: BaseException) -> bool:
@@ -218,6 +216,13 @@ class Workers:
         if self._is_closed:  # by another thread, which may have missed what was begun here
             self._dismiss()
         return job
+
+    def give_up_after(self, limit_s: float) -> float:
+        """Give up work that takes longer than a limit; return the seconds until the next one may do so."""
+        for job in list(self._open):
+            if job.seconds >= limit_s:
+                self.give_up(job)
+        return max(limit_s - max((job.seconds for job in list(self._open)), default=0.0), _LEAST_WAIT_S)
 
     def give_up(self, job: Job[Result]) -> None:
         """Let a job fail with :class:`GivenUp`, and replace its thread."""

@@ -75,6 +75,23 @@ def test_only_the_own_time_of_the_work_counts(release: threading.Event) -> None:
     pool.close()
 
 
+def test_work_that_waits_for_hung_work_goes_on_once_that_is_given_up(release: threading.Event) -> None:
+    pool = Workers(2, "bioclip-test")
+
+    def waits_for_memory() -> str:
+        with not_counted():
+            while not hung_threads():
+                time.sleep(0.01)
+        return "done"
+
+    first, hung = pool.submit(waits_for_memory), pool.submit(release.wait)
+    assert first.result(limit_s=0.1) == "done"
+    with pytest.raises(GivenUp):
+        hung.result(limit_s=0.1)
+    release.set()
+    pool.close()
+
+
 def test_no_further_threads_are_begun_when_too_many_hang(
     release: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
