@@ -262,11 +262,11 @@ from bioclip_plugin import hookimpl
 class P:
     @hookimpl
     def register_rules(self, register):
-        from bioclip_plugin.plugin_api import Rule
+        from bioclip_plugin.contracts.rule import Rule
         register(type("Picky", (Rule,), {"name": "picky"}))
     @hookimpl
     def register_models(self, register):
-        from bioclip_plugin.plugin_api import ModelEntry
+        from bioclip_core.models import ModelEntry
         register(ModelEntry("mine", "somewhere"))
     @hookimpl
     def register_commands(self, cli):
@@ -275,7 +275,7 @@ plugin = P()
 """
     install("light", code)
     program = (
-        "import sys\\nfrom bioclip_plugin.cli import run\\nassert run(['--help']) == 0\\n"
+        "import sys\nfrom bioclip_plugin.cli import run\nassert run(['--help']) == 0\n"
         "print(sorted({'torch', 'numpy', 'pandas', 'sqlalchemy'} & set(sys.modules)))"
     )
     paths = os.pathsep.join(path for path in sys.path if path)
