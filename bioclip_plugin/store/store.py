@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bioclip_core.errors import StoreError
 from bioclip_core.progress import Progress
@@ -171,6 +172,11 @@ class Store(Upkeep):
         self._taxa.forget()  # before the mark, a compaction may have removed some
         return run
 
+    def _mark(self, run: Run) -> None:
+        """Mark a run as worked on, again if the server lost the mark; if it is away, the work that follows says so."""
+        with suppress(DBAPIError):
+            self._database.holds.hold(run.id)
+
     def runs(self) -> list[Run]:
         """Return every run, oldest first."""
         return self._database.read(runs.all_runs)
@@ -206,7 +212,7 @@ class Store(Upkeep):
             stats: size in bytes and modification time in nanoseconds of each item; None if the file is gone or the item
                 is not a file, which leaves a known content as it is.
         """
-        self._database.holds.hold(run.id)
+        self._mark(run)
         return self._database.write(listing.list_items, run, items, stats, first_position)
 
     def commit(self, run: Run, records: Sequence[ItemRecord]) -> None:
@@ -217,7 +223,7 @@ class Store(Upkeep):
             ValueError: for features of another type or length than the run's.
         """
         if records:
-            self._database.holds.hold(run.id)
+            self._mark(run)
             self._taxa.remember(self._database.write(commits.commit, run, records, self._taxa))
 
     def add_review(

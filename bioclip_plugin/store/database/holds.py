@@ -115,54 +115,66 @@ class FileHolds:
 
 
 class SessionHolds:
-    """On PostgreSQL, an advisory lock for each run, held by a connection of its own; the server frees it with the connection."""
+    """On PostgreSQL, advisory locks, all on one connection; the server frees them when that ends."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._lock = threading.Lock()
-        self._held: dict[int, tuple[Connection, float]] = {}
+        self._held: set[int] = set()
+        self._connection: Connection | None = None
+        self._checked_at = 0.0
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Leave the marks and their connections to the parent."""
+        """Leave the marks and their connection to the parent."""
         self._lock = threading.Lock()
-        never_freed(self._held)
-        self._held = {}
+        never_freed(self._connection)
+        self._connection, self._held = None, set()
 
     def hold(self, run: int) -> None:
         """Mark a run as worked on by this program; a connection that was lost is made again."""
         with self._lock:
-            connection, checked_at = self._held.get(run, (None, 0.0))
-            if connection is not None and time.monotonic() - checked_at < _CHECKED_EVERY_S:
-                return
-            if connection is not None:
-                try:
-                    connection.execute(text("SELECT 1"))
-                except Exception:  # lost with the server; whatever is wrong with it is reported by the work itself
-                    connection.invalidate()
-                    connection.close()
-                    del self._held[run]
-                    connection = None
-            if connection is None:
-                with quiet():
-                    connection = self._engine.connect()
-                try:
-                    connection.execute(text("SELECT pg_advisory_lock_shared(:locks, :run)"), _keys(run))
-                except BaseException:
-                    connection.close()
-                    raise
-            self._held[run] = connection, time.monotonic()
+            if self._connection is not None and time.monotonic() - self._checked_at >= _CHECKED_EVERY_S:
+                self._run("SELECT 1")
+            known = self._held if self._connection is not None else set()
+            for number in {*self._held, run} - known:
+                self._take(number)
+            self._checked_at = time.monotonic()
+
+    def _take(self, run: int) -> None:
+        if self._connection is None:
+            with quiet():
+                self._connection = self._engine.connect()
+        try:
+            self._connection.execute(text("SELECT pg_advisory_lock_shared(:locks, :run)"), _keys(run))
+        except BaseException:
+            self._connection.invalidate()
+            self._drop()
+            raise
+        self._held.add(run)
 
     def release(self, run: int) -> None:
         """End the mark of a run."""
         with self._lock:
-            connection, _ = self._held.pop(run, (None, 0.0))
-            if connection is not None:
-                try:
-                    connection.execute(text("SELECT pg_advisory_unlock_shared(:locks, :run)"), _keys(run))
-                except Exception:  # it is lost, and the mark with it
-                    connection.invalidate()
-                connection.close()
+            if run in self._held:
+                self._held.discard(run)
+                self._run("SELECT pg_advisory_unlock_shared(:locks, :run)", run)
+                if not self._held:
+                    self._drop()
+
+    def _run(self, statement: str, run: int = 0) -> None:
+        """Run a statement; a connection that is lost is dropped, and its locks with it."""
+        if self._connection is not None:
+            try:
+                self._connection.execute(text(statement), _keys(run) if ":run" in statement else {})
+            except Exception:  # lost with the server: the work itself says what is wrong
+                self._connection.invalidate()
+                self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def is_held(self, connection: Connection, run: int) -> bool:
         """Return True if a living program works on the run."""
