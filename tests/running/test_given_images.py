@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,39 @@ def test_any_array_is_an_image_of_its_size_or_refused(shape: tuple[int, ...], dt
     assert item.image is not None
     assert item.image.size == (shape[1], shape[0])
     assert item.image.mode == {1: "L", 3: "RGB", 4: "RGBA"}[shape[2] if len(shape) == 3 else 1]
+
+
+def _damaged(kind: str, **options: Any) -> bytes:
+    """Return an image file of which Pillow reads the header, and fails at the pixels."""
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    data = bytearray(buffer.getvalue())
+    middle = 60 if kind == "WEBP" else len(data) // 2
+    data[middle : middle + 200] = b"\xff" * 200
+    return bytes(data[:middle] if kind == "JPEG" else data)
+
+
+@pytest.mark.parametrize("action", ["error", "always", "ignore"])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {}),
+        ("PNG", {}),
+        ("WEBP", {"lossless": True}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "tiff_adobe_deflate"}),
+    ],
+    ids=str,
+)
+def test_an_image_that_the_host_opened_and_that_turns_out_damaged_is_a_failure(
+    session: Session, capfd: pytest.CaptureFixture[str], kind: str, options: dict[str, Any], action: Any
+) -> None:
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter(action)
+        images = [Image.open(io.BytesIO(data)) for data in (blue_file(), _damaged(kind, **options), blue_file())]
+        answers = list(session.classify_stream(images))
+    assert [answer.failure is None for answer in answers] == [True, False, True]
+    assert answers[1].failure is not None
+    assert answers[1].failure.stage == "decode"
+    assert (issued, capfd.readouterr()) == ([], ("", ""))

@@ -143,14 +143,18 @@ def prepare(image: Image.Image, boxes: Sequence[Box | None], preprocessing: Prep
 
 
 def right_pixels(image: Image.Image) -> Image.Image:
-    """Return an image as it is, or upright as our own reader decodes it, if Pillow opened its file and would misread it.
+    """Return an image with its pixels, upright as our own reader decodes it if Pillow opened its file and would misread it.
 
     Raises:
-        ImageError: if it is of a kind that cannot be read.
+        ImageError: if it is of a kind that cannot be read, damaged, or over the budget.
     """
     with reasons(b""), image_memory():
         deferred = reopened(image)
         if deferred is None:
+            if getattr(image, "tile", None):  # of a file that Pillow opened and did not decode yet
+                _check_budget(image.size, image.width * image.height, MAX_DECODED_PIXELS)
+                take_memory(decoding_bytes(image, 0))
+            image.load()
             return image
         size = (deferred.width, deferred.height)
         _check_budget(size, size[0] * size[1], MAX_DECODED_PIXELS)
