@@ -210,7 +210,7 @@ def ladder_of(model: Path | None) -> dict[str, Any]:
     """
     if model is None or not (model / LADDER).is_file():
         return {}
-    return {"ladder": read_document(model / LADDER, list[dict[str, Any]], name="the ladder of the training run")}
+    return {"ladder": read_document(model / LADDER, dict[str, Any], name="the ladder of the training run")}
 
 
 def write_model(
