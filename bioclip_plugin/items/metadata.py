@@ -77,12 +77,15 @@ class _Bounded(io.BytesIO):
     """A file that stops the reading of a damaged block: exifread believes a count of four thousand million values."""
 
     reads_left = 20_000  # a trail camera's file with its maker note takes about 2,500
+    bytes_left = 64 << 20  # thousands of texts may lie in one place, each as long as the file
 
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads_left -= 1
-        if self.reads_left < 0:
+        data = super().read(size)
+        self.bytes_left -= len(data)
+        if min(self.reads_left, self.bytes_left) < 0:
             raise ValueError("the EXIF block announces more values than any camera writes")
-        return super().read(size)
+        return data
 
 
 def with_metadata(item: MediaItem, data: bytes) -> MediaItem:

@@ -41,7 +41,7 @@ class BuiltInMedia:
         path = _path(item)
         if video.is_video(path) and is_file(path):
             return video.frames_of(item, path, options.frames_per_second, options.video_clock, options.findings)
-        return pages.pages_of(item, path) if pages.is_tiff(path) else None
+        return pages.pages_of(item, path, options.findings) if pages.is_tiff(path) else None
 
     @hookimpl(trylast=True)
     def open_media(self, item: MediaItem) -> Image.Image | None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bioclip_core.errors import ImageError
+from bioclip_core.images.budget import MAX_COMPARED_PIXELS
 from bioclip_core.images.decoding import prepare
 from bioclip_core.preprocessing import Preprocessing
 
@@ -24,13 +25,17 @@ surface by its contrast, and a picture and its smaller copy by less than a quart
 class Looks:
     """Small versions of the pages of a file, each made once."""
 
-    def __init__(self, load: Callable[[int], Image.Image]) -> None:
+    def __init__(self, load: Callable[[int], Image.Image], pixels: Callable[[int], int]) -> None:
         """Set up; nothing is decoded yet.
 
         Args:
             load: returns a page by its number.
+            pixels: returns the number of its pixels.
         """
-        self._load = load
+        self._load, self._pixels = load, pixels
+        self._pixels_left = MAX_COMPARED_PIXELS
+        self.not_compared = 0
+        """Number of pages that were not decoded, since the others had too many pixels."""
         self._looks: dict[int, Image.Image | None] = {}
 
     def are_alike(self, number: int, other: int, shorter_side: int) -> bool:
@@ -49,6 +54,12 @@ class Looks:
 
     def _look(self, number: int) -> Image.Image | None:
         if number not in self._looks:
+            self._pixels_left -= (pixels := self._pixels(number))
+            if self._pixels_left < 0:
+                self._pixels_left += pixels
+                self.not_compared += 1
+                self._looks[number] = None
+                return None
             try:
                 contract = Preprocessing(size=_SIDE, resize_mode="squash", interpolation="bilinear")
                 self._looks[number] = Image.fromarray(prepare(self._load(number), [None], contract)[0])

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from bioclip_core.errors import ImageError
+from bioclip_core.findings import Findings
 from bioclip_core.images.budget import BYTES_PER_PIXEL, MAX_DECODED_PIXELS
 from bioclip_core.images.crops import Deferred, turned_upright
 from bioclip_core.images.memory import image_memory, take_memory
@@ -45,7 +46,7 @@ def is_tiff(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def pages_of(item: MediaItem, path: Path) -> list[MediaItem | Unlisted] | None:
+def pages_of(item: MediaItem, path: Path, findings: Findings | None = None) -> list[MediaItem | Unlisted] | None:
     """Return an item for each page that is a picture of its own; None for a file with one picture, which stays as it is.
 
     Masks, and pages that are marked as reduced, are not pictures of their own, nor are pages whose pixels show that they are
@@ -60,9 +61,14 @@ def pages_of(item: MediaItem, path: Path) -> list[MediaItem | Unlisted] | None:
                 pages.extend(read_pages(file))  # keeps the pages before the damage
             except DamagedChain as error:
                 trouble = str(error)
-            own = _pictures(file, pages)
+            own, not_compared = _pictures(file, pages)
     except OSError:
         return None  # reported when the file is read
+    if not_compared and findings is not None:
+        findings.add(
+            "pages of TIFF files are listed without a comparison with their neighbours, which would decode too many pixels",
+            f"{item.uri}: {not_compared}",
+        )
     found: list[MediaItem | Unlisted] = [replace(item, frame=number) for number in own]
     if own and trouble and len(pages) > 1:
         found.append(
@@ -81,10 +87,10 @@ def read_pages(file: BinaryIO) -> Iterator[Page]:
         yield Page(directory.number(WIDTH), directory.number(LENGTH), directory.is_reduced(), directory.offset)
 
 
-def _pictures(file: BinaryIO, pages: list[Page]) -> list[int]:
-    """Return the numbers of the pages that are pictures of their own."""
+def _pictures(file: BinaryIO, pages: list[Page]) -> tuple[list[int], int]:
+    """Return the numbers of the pages that are pictures of their own, and how many could not be compared with others."""
     full = [number for number, page in enumerate(pages) if not page.reduced]
-    looks = Looks(lambda number: loaded(file, number))
+    looks = Looks(lambda number: loaded(file, number), lambda number: pages[number].width * pages[number].height)
     own = []
     for place, number in enumerate(full):
         others = {full[0], *full[max(0, place - 1) : place + 2]} - {number}
@@ -92,7 +98,7 @@ def _pictures(file: BinaryIO, pages: list[Page]) -> list[int]:
         shorter_side = min(pages[number].width, pages[number].height)
         if not any(looks.are_alike(number, other, shorter_side) for other in larger):
             own.append(number)
-    return own
+    return own, looks.not_compared
 
 
 def _may_be_smaller_copy(page: Page, other: Page) -> bool:

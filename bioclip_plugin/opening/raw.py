@@ -9,7 +9,9 @@ from typing import Any
 from PIL import Image
 
 from bioclip_core.errors import ImageError
+from bioclip_core.images.budget import MAX_METADATA_BYTES
 from bioclip_core.images.decoding import read_bytes
+from bioclip_core.images.tiff_header import directories, value_bytes
 from bioclip_core.quiet import quiet
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.opening.raw_messages import silence
@@ -73,6 +75,9 @@ def _exif_of(data: bytes) -> bytes:
     found, kept = Image.Exif(), Image.Exif()
     try:
         if data.startswith(_TIFF):
+            first = next(directories(io.BytesIO(data)))
+            if value_bytes(first) > MAX_METADATA_BYTES:
+                return b""
             found.load(b"Exif\x00\x00" + data)
         elif data.startswith(b"\xff\xd8\xff"):
             with Image.open(io.BytesIO(data), formats=("JPEG",)) as preview:

@@ -294,3 +294,12 @@ def test_real_trail_cameras_are_read(name: str, expected: tuple[object, ...]) ->
     assert expected == (
         found.captured_at, found.sequence_number, found.sequence_length, found.camera_serial_number, found.temperature_c,
     )  # fmt: skip
+
+
+def test_thousands_of_texts_in_one_place_are_not_all_read() -> None:
+    """Each would be copied and kept: gigabytes of a file of a megabyte."""
+    text, count = b"x" * 1_000_000, 500
+    place = 8 + 2 + 12 * count + 4
+    entries = b"".join(struct.pack("<HHII", 40_000 + number, 2, len(text), place) for number in range(count))
+    data = struct.pack("<2sHIH", b"II", 42, 8, count) + entries + bytes(4) + text
+    assert read_metadata(data) == CameraMetadata()

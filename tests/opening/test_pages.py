@@ -17,9 +17,10 @@ from opening_samples import coloured, rgb_page, tiff_bytes
 from PIL import Image
 
 from bioclip_core.errors import ImageError
+from bioclip_core.findings import Findings
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, item_of
-from bioclip_plugin.opening import BuiltInMedia
+from bioclip_plugin.opening import BuiltInMedia, copies
 from bioclip_plugin.opening.pages import Page, open_page, pages_of, read_pages
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -325,3 +326,16 @@ def test_a_page_keeps_the_metadata_of_its_camera_without_the_orientation(tmp_pat
 
 def test_a_file_that_is_gone_is_not_expanded(tmp_path: Path) -> None:
     assert pages_of(item_of(tmp_path / "gone.tif"), tmp_path / "gone.tif") is None
+
+
+def test_pages_that_would_take_too_long_to_compare_are_listed_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = [(65, 49), (33, 25), (16, 12)]
+    path = written(tmp_path / "a.tif", *(rgb_page(coloured(RED, size)) for size in sizes))
+    assert expanded(path) is None
+    monkeypatch.setattr(copies, "MAX_COMPARED_PIXELS", 2_000)
+    findings = Findings()
+    found = pages_of(item_of(path), path, findings)
+    assert [item.frame for item in found or () if isinstance(item, MediaItem)] == [0, 1]
+    assert "without a comparison with their neighbours" in "".join(findings.lines())

@@ -21,6 +21,8 @@ MAX_SIDE = 1_000_000
 """Limit of width and height in pixels. Pillow keeps 8 bytes per row, so a single column of 255 million pixels takes 2 GB."""
 MAX_PROFILE_BYTES = 16 << 20
 """Limit of a colour profile; the largest that printers use have 4 MB."""
+MAX_METADATA_BYTES = 64 << 20
+"""Limit of the values of a header that is read for its camera metadata: thousands may lie in one place of the file."""
 MAX_FRAME_PIXELS = 2_000_000_000
 """Limit of the pixels of all frames on the way to a frame of an animation, which are decoded one after the other."""
 
@@ -30,6 +32,8 @@ JPEG_BLOCKS_PER_SCAN = 1_000
 """Blocks that cost as much as the beginning of a scan."""
 MAX_JPEG_SEGMENTS = 20_000
 """Limit of the segments beside the scans, which Pillow reads one by one; 20,000 full ones are 1.3 GB."""
+MAX_JPEG_METADATA_BYTES = 8 << 20
+"""Limit of the segments of EXIF and of Photoshop, which Pillow appends to each other and searches in Python."""
 MAX_JPEG_FILL = 1 << 20
 """Limit of the bytes between segments, which Pillow reads one by one."""
 
@@ -59,8 +63,10 @@ MAX_PLAIN_SAMPLES = 24_000_000
 
 MAX_TIFF_PIECES = 250_000
 """Limit of the strips and tiles of a page; 256 megapixels in tiles of 64 × 64 and three planes have 190,000."""
-MAX_COMPARED_PAGES = 64
-"""Limit of the pages of a TIFF that are compared with larger ones, to find copies; a pyramid has about 10."""
+MAX_TIFF_VALUES = 200_000
+"""Limit of the values of another tag that the pixels need; a palette of 16 bits has 196,608."""
+MAX_COMPARED_PIXELS = 1_000_000_000
+"""Limit of the pixels of the pages of a TIFF that are decoded to find copies of each other; a pyramid of 250 megapixels has 333."""
 
 MAX_JPEG2000_TILES = 65_535
 MAX_JPEG2000_BLOCKS = 4_000_000

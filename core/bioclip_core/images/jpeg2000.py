@@ -20,6 +20,7 @@ from PIL import Image
 from bioclip_core.errors import ImageError
 from bioclip_core.images.colours import Scale
 from bioclip_core.images.crops import Deferred
+from bioclip_core.images.jpeg2000_structure import check_codestream
 
 Buffer = bytes | mmap
 """The bytes of a file, in memory or mapped: a header may lie anywhere in it."""
@@ -114,6 +115,8 @@ def opened_jpeg2000(data: bytes) -> Deferred | None:
         ImageError: if it is damaged, or of a kind that cannot be read.
     """
     header = _header(data)
+    if (start := data.find(_CODESTREAM)) >= 0:
+        check_codestream(data, start)
     if header is None or _is_read_right_by_pillow(header):
         return None
     reason = ""

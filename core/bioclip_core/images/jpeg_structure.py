@@ -9,11 +9,13 @@ from bioclip_core.images.budget import (
     JPEG_BLOCKS_PER_SCAN,
     MAX_JPEG_BLOCK_VISITS,
     MAX_JPEG_FILL,
+    MAX_JPEG_METADATA_BYTES,
     MAX_JPEG_SEGMENTS,
     over_budget,
 )
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+_EXIF, _PHOTOSHOP = 0xE1, 0xED
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
 _WITHOUT_LENGTH = frozenset((0x01, _SOI, *range(0xD0, 0xD8)))
@@ -60,7 +62,7 @@ def jpeg_structure(data: bytes, start: int = 0) -> JpegStructure:
         ImageError: if there are more segments, or bytes between them, than are read.
     """
     components: dict[int, tuple[int, int]] = {}
-    width = height = scans = visits = segments = fill = 0
+    width = height = scans = visits = segments = fill = metadata = 0
     is_progressive = False
     at = start + 2
     while at + 4 <= len(data):
@@ -93,6 +95,13 @@ def jpeg_structure(data: bytes, start: int = 0) -> JpegStructure:
                 )
                 components = {row[0]: (row[1] >> 4 or 1, row[1] & 15 or 1) for row in rows if len(row) == 3}
                 is_progressive = marker in _PROGRESSIVE
+            elif marker == _PHOTOSHOP or (marker == _EXIF and data[at + 4 : at + 8] == b"Exif"):
+                metadata += size
+                if metadata > MAX_JPEG_METADATA_BYTES:
+                    raise over_budget(
+                        f"it has {metadata:,} bytes in segments of EXIF and Photoshop",
+                        f"{MAX_JPEG_METADATA_BYTES:,} bytes",
+                    )
             elif marker == _SOS:
                 scans += 1
                 count = data[at + 4] if at + 4 < len(data) else 0

@@ -8,12 +8,15 @@ that is larger than the whole budget goes on alone in the same way.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from bioclip_core.errors import ImageError, UsageError
 from bioclip_core.threads import is_hung, is_wanted, not_counted
@@ -26,6 +29,8 @@ _LEAST_MB, _MOST_MB = 512, 1536
 _UNKNOWN_MB = 8192  # memory of a machine that does not state it
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _LOOK_S = 0.5  # after which a waiting thread looks whether its image is still wanted
+
+_LARGE = 64 * _MB  # after which freed memory is returned to the system
 
 _thread = threading.local()
 
@@ -77,6 +82,8 @@ class MemoryBudget:
         try:
             yield share
         finally:
+            if share.held >= _LARGE:
+                _return_freed_memory()
             with self._changed:
                 self._shares.discard(share)
                 self._changed.notify_all()
@@ -108,6 +115,21 @@ class MemoryBudget:
             return True
         others = (other for other in self._shares if other is not share and other.held and not other.is_waiting)
         return all(is_hung(other.thread) for other in others)
+
+
+@cache
+def _trim() -> Any:
+    """Return the function of glibc that returns freed memory to the system; None with another C library."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+
+
+def _return_freed_memory() -> None:
+    """Return freed memory to the system: glibc keeps the blocks of a large image for the thread that decoded it."""
+    if (trim := _trim()) is not None:
+        trim(0)
 
 
 def machine_bytes() -> int:

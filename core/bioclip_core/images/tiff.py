@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import struct
+from collections import Counter
+from dataclasses import replace
 from typing import BinaryIO
 
 from PIL import Image
 
 from bioclip_core.errors import ImageError
 from bioclip_core.images import tiff_header as header
+from bioclip_core.images.budget import MAX_METADATA_BYTES, MAX_TIFF_PIECES, MAX_TIFF_VALUES, over_budget
 from bioclip_core.images.crops import Deferred
+from bioclip_core.images.jpeg_structure import jpeg_structure
 from bioclip_core.images.pillow_files import TiffFile
 from bioclip_core.images.tiff_header import Directory, PageLayout, layout_at
 from bioclip_core.images.tiff_pixels import check_supported, described, read
-from bioclip_core.images.tiff_samples import PERHAPS, piece_bytes, uncompressed_bytes
+from bioclip_core.images.tiff_samples import PERHAPS, piece_bytes, piece_count, uncompressed_bytes
 
 _COPIES = 3
 """Times that the samples are in memory while they are decompressed, joined and unpacked."""
@@ -47,6 +51,7 @@ def opened_page(file: BinaryIO, page: PageLayout) -> TiffFile | Deferred:
     size = file.seek(0, io.SEEK_END)
     if needed := (_NEEDED - _OPTIONAL).intersection(_outside(page.directory, size)):
         raise ImageError(f"the file is damaged: the values of tag {min(needed)} of its header lie behind its end")
+    _check_pieces(file, page)
     if is_read_right_by_pillow(file, page):
         try:
             return _opened_by_pillow(file, page, size)
@@ -60,6 +65,38 @@ def opened_page(file: BinaryIO, page: PageLayout) -> TiffFile | Deferred:
     return Deferred(
         page.width, page.height, page.orientation, profile, lambda most_bytes: read(file, page, most_bytes), memory
     )
+
+
+def _check_pieces(file: BinaryIO, page: PageLayout) -> None:
+    """Refuse a page of more strips, tiles, values or scans than are read within seconds.
+
+    Raises:
+        ImageError: with the announced number and the limit.
+    """
+    places, sizes = (header.TILES, header.TILE_BYTES) if page.is_tiled else (header.STRIPS, header.STRIP_BYTES)
+    listed = {tag: page.directory.entries[tag][1] for tag in _NEEDED.intersection(page.directory.entries)}
+    pieces = max(piece_count(page), listed.pop(places, 0), listed.pop(sizes, 0))
+    if pieces > MAX_TIFF_PIECES:
+        raise over_budget(f"its header announces {pieces:,} strips or tiles", f"{MAX_TIFF_PIECES:,}")
+    listed.pop(header.PROFILE, None)
+    if listed and max(listed.values()) > MAX_TIFF_VALUES:
+        tag = max(listed, key=listed.__getitem__)
+        raise over_budget(f"its header announces {listed[tag]:,} values of tag {tag}", f"{MAX_TIFF_VALUES:,}")
+    if page.compression in _JPEG:
+        _check_scans(file, page, places, sizes)
+
+
+def _check_scans(file: BinaryIO, page: PageLayout, places: int, sizes: int) -> None:
+    offsets, lengths = (page.directory.array(file, tag, MAX_TIFF_PIECES) for tag in (places, sizes))
+    pieces = Counter(zip(offsets.tolist(), lengths.tolist(), strict=False))  # several may lie in one place
+    if whole := page.directory.number(_OLD_JPEG):
+        pieces[whole, page.directory.number(_OLD_JPEG + 1)] += 1
+    visits = 0
+    for (offset, length), count in pieces.items():
+        file.seek(min(max(offset, 0), 2**62))
+        structure = jpeg_structure(file.read(max(length, 0)))
+        visits += structure.block_visits * count
+        replace(structure, block_visits=visits).check()
 
 
 def _opened_by_pillow(file: BinaryIO, page: PageLayout, file_size: int) -> TiffFile:
@@ -86,7 +123,7 @@ def metadata_of(file: BinaryIO, directory: Directory) -> bytes:
     size = file.seek(0, io.SEEK_END)
     inner = [directory.number(tag) for tag in (_EXIF, _GPS)]
     try:
-        if any(
+        if header.value_bytes(directory) > MAX_METADATA_BYTES or any(
             _outside(part, size) for part in (directory, *(header.inner(file, directory, at) for at in inner if at))
         ):
             return b""
@@ -104,6 +141,7 @@ def metadata_of(file: BinaryIO, directory: Directory) -> bytes:
 
 _COMPRESSIONS = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 32773, 32809, 32946, 34925, 50000, 50001))
 _JPEG = (6, 7)
+_OLD_JPEG = 513  # place of a whole JPEG; the next tag is its size
 _MOMENT, _EXIF, _GPS = 306, 34665, 34853
 _PERHAPS = (6, *PERHAPS, 50001)
 """Old-style JPEG, of which libtiff reads some kinds, and compression without which Pillow's libtiff may be built (WebP)."""

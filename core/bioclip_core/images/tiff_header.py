@@ -178,6 +178,11 @@ def inner(file: BinaryIO, directory: Directory, at: int) -> Directory:
     return _directory(file, at, directory.order, directory.big)[0]
 
 
+def value_bytes(directory: Directory) -> int:
+    """Return the bytes of all values outside of a header; they may overlap, and be more than the file has."""
+    return sum(directory.size(tag) for tag in directory.entries)
+
+
 def byte_layout(start: bytes) -> tuple[Literal["<", ">"], bool]:
     """Return the byte order of a TIFF by its beginning, and whether its offsets are those of a BigTIFF."""
     return "<" if start[:2] == b"II" else ">", b"+" in start[2:4]

@@ -107,6 +107,12 @@ def uncompressed_bytes(page: PageLayout) -> int:
     return grid.rows * grid.across * grid.row_bytes(page.bits) * (page.samples if page.planar else 1)
 
 
+def piece_count(page: PageLayout) -> int:
+    """Return the number of strips or tiles of a page."""
+    grid = _Grid.of(page)
+    return grid.across * grid.down * (page.samples if page.planar else 1)
+
+
 def piece_bytes(page: PageLayout) -> int:
     """Return the size of a strip or tile without compression, 0 for a page without compression."""
     grid = _Grid.of(page)

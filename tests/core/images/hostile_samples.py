@@ -73,3 +73,58 @@ def png(width: int, height: int, *, bits: int = 8, colours: int = 0, before: byt
 def grey_png(before: bytes = b"") -> bytes:
     """Return a PNG of 8×8 pixels of grey 77 with these chunks before its pixels."""
     return png(8, 8, before=before, pixels=(b"\0" + bytes([77] * 8)) * 8)
+
+
+def tiff(
+    width: int,
+    height: int,
+    pieces: int,
+    *,
+    compression: int = 1,
+    data: bytes = bytes(64),
+    more: tuple[tuple[int, ...], ...] = (),
+) -> bytes:
+    """Return a grey TIFF whose strips all lie in one place.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        pieces: number of strips.
+        compression: its number.
+        data: the bytes of a strip.
+        more: further tags, each with number, type, count and value.
+    """
+    tags = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, 1, 8),
+        (259, 3, 1, compression),
+        (262, 3, 1, 1),
+        (277, 3, 1, 1),
+    ]
+    lists = 8 + 2 + 12 * (len(tags) + 3 + len(more)) + 4
+    tags += [(273, 4, pieces, lists), (278, 4, 1, -(-height // pieces)), (279, 4, pieces, lists + 4 * pieces), *more]
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in sorted(tags))
+    offsets, sizes = struct.pack("<I", lists + 8 * pieces) * pieces, struct.pack("<I", len(data)) * pieces
+    return head + bytes(4) + offsets + sizes + data
+
+
+def codestream(
+    width: int,
+    height: int,
+    *,
+    tile: int = 1 << 20,
+    layers: int = 1,
+    levels: int = 5,
+    block: int = 6,
+    precinct: int = 15,
+) -> bytes:
+    """Return the headers of a JPEG 2000 codestream of three components; sides of blocks and precincts are powers of two."""
+    size = (
+        struct.pack(">HIIIIIIIIH", 0, width, height, 0, 0, min(tile, width), min(tile, height), 0, 0, 3) + b"\7\1\1" * 3
+    )
+    sides = bytes([block - 2, block - 2])
+    style = bytes([levels]) + sides + b"\0\1" + (bytes([precinct * 17] * (levels + 1)) if precinct < 15 else b"")
+    coding = bytes([precinct < 15, 0]) + struct.pack(">H", layers) + b"\0" + style
+    quantization = segment(0x5C, bytes([0x40, *[0x40] * (3 * levels + 1)]))
+    return b"\xff\x4f" + segment(0x51, size) + segment(0x52, coding) + quantization

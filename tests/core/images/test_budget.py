@@ -14,6 +14,7 @@ from hostile_samples import (
     ALL_DC,
     CONTRACT,
     chunk,
+    codestream,
     colours_of,
     encoded,
     grey_png,
@@ -22,6 +23,7 @@ from hostile_samples import (
     one_whole,
     png,
     segment,
+    tiff,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,8 +32,11 @@ from PIL import Image, ImageCms
 from bioclip_core.errors import ImageError
 from bioclip_core.images import budget, png_chunks
 from bioclip_core.images.decoding import decode_regions
+from bioclip_core.images.jpeg2000_structure import check_codestream
 from bioclip_core.images.jpeg_structure import jpeg_structure
 from bioclip_core.images.structure import check_structure
+from bioclip_core.images.tiff import metadata_of
+from bioclip_core.images.tiff_header import directories
 
 
 def refused(data: bytes, reason: str, frame: int = 0) -> None:
@@ -279,3 +284,94 @@ def test_a_plain_text_image_of_many_numbers_is_refused() -> None:
 )
 def test_a_damaged_portable_bitmap_says_what_is_wrong(data: bytes, reason: str) -> None:
     refused(data, reason)
+
+
+# -- TIFF --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_tiff_of_hundreds_of_thousands_of_strips_is_refused() -> None:
+    refused(
+        tiff(8, 300_000, 300_000), "its header announces 300,000 strips or tiles, which is over the budget of 250,000"
+    )
+    assert colours_of(tiff(8, 5_000, 5_000)) == [0, 0, 0]
+
+
+def test_tiles_of_one_pixel_are_refused() -> None:
+    tiles = ((322, 4, 1, 1), (323, 4, 1, 1))
+    refused(tiff(2_000, 2_000, 1, more=tiles), "its header announces 4,000,000 strips or tiles")
+
+
+def test_a_tag_with_millions_of_values_is_refused() -> None:
+    refused(
+        tiff(8, 8, 1, data=bytes(2_000_000), more=((338, 3, 900_000, 200),)),
+        "its header announces 900,000 values of tag 338",
+    )
+
+
+def test_scans_of_a_jpeg_in_a_tiff_are_counted_for_each_strip_that_uses_it() -> None:
+    strip = jpeg(16_000, 500, [ALL_DC, *[one_ac()] * 80])
+    refused(tiff(16_000, 15_000, 30, compression=7, data=strip), "it has 81 scans")
+
+
+# -- JPEG 2000 ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("announced", "reason"),
+    [
+        (codestream(30_000, 30_000, tile=20), "its header announces 2,250,000 tiles"),
+        (codestream(15_900, 15_900, block=2), "code-blocks, which is over the budget of 4,000,000"),
+        (codestream(15_900, 15_900, precinct=3), "code-blocks, which is over the budget of 4,000,000"),
+        (codestream(15_900, 15_900, tile=256, layers=5_000), "packets, which is over the budget of 8,000,000"),
+        (codestream(15_900, 15_900, tile=256, layers=65_535, levels=32), "packets, which is over the budget"),
+    ],
+)
+def test_jpeg_2000_with_more_records_than_a_photograph_needs_is_refused(announced: bytes, reason: str) -> None:
+    refused(announced + segment(0x90, bytes(8)) + b"\xff\x93", reason)
+
+
+@pytest.mark.parametrize(
+    "usual",
+    [
+        codestream(15_900, 15_900),
+        codestream(15_900, 15_900, tile=1024, layers=12, precinct=8),
+        codestream(15_900, 15_900, tile=256, layers=8, block=5),
+        codestream(31_000, 31_000, tile=1024, layers=25, levels=6, precinct=8),
+    ],
+)
+def test_the_profiles_of_museums_are_within_the_budget(usual: bytes) -> None:
+    assert 0 < check_codestream(usual, 0) <= budget.MAX_JPEG2000_BLOCKS
+
+
+def test_a_style_in_the_header_of_a_tile_counts_too() -> None:
+    fine = codestream(15_900, 15_900)
+    header = segment(0x52, bytes([0, 0, 0, 1, 0, 5, 0, 0, 0, 1]))
+    part = segment(0x90, struct.pack(">HIBB", 0, 14 + len(header), 0, 1)) + header + b"\xff\x93"
+    with pytest.raises(ImageError, match="code-blocks"):
+        check_codestream(fine + part, 0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=120))
+def test_any_codestream_can_be_followed(rest: bytes) -> None:
+    for start in (b"\xff\x4f\xff\x51", codestream(300, 300)):
+        with suppress(ImageError):
+            check_codestream(start + rest, 0)
+
+
+# -- metadata ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [0xE1, 0xED])
+def test_megabytes_of_exif_or_photoshop_segments_are_refused(kind: int) -> None:
+    refused(
+        jpeg(8, 8, [ALL_DC], before=segment(kind, b"Exif\0\0" + bytes(60_000)) * 160), "segments of EXIF and Photoshop"
+    )
+
+
+def test_metadata_of_thousands_of_texts_in_one_place_are_not_copied() -> None:
+    text = b"x" * 1_000_000
+    texts = tuple((40_000 + number, 2, len(text), 0) for number in range(500))
+    data = tiff(8, 8, 1, data=bytes(64) + text, more=(*texts, (306, 2, 20, 0)))
+    file = io.BytesIO(data)
+    assert metadata_of(file, next(directories(file))) == b""
