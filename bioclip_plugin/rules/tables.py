@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.cells import column_name
 from bioclip_core.errors import DataError, SourceError
+from bioclip_core.files.documents import MAX_DOCUMENT_BYTES
 from bioclip_core.labels.checklist import NameIndex
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.tables.reading import sure_rows
@@ -23,10 +24,14 @@ def read_text(path: Path, kind: str) -> str:
     """Return the text of a file.
 
     Raises:
-        DataError: if it cannot be read or is not UTF-8.
+        DataError: if it cannot be read, is larger than any list of taxa, or is not UTF-8.
     """
     try:
-        return path.read_text("utf-8-sig")
+        with path.open("rb") as file:
+            data = file.read(MAX_DOCUMENT_BYTES + 1)
+        if len(data) > MAX_DOCUMENT_BYTES:
+            raise DataError(f"{kind} {path} has more than {MAX_DOCUMENT_BYTES:,} bytes; is it the file that you meant?")
+        return data.decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"{kind} {path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from bioclip_training.loop.finishing import finished_result
 from bioclip_training.loop.journal import Journal
 from bioclip_training.loop.start import _config_of_file
 from bioclip_training.shards.manifest import MANIFEST_FILE, Manifest, Shard
+from bioclip_training.taxonomy.build import build_taxonomy
+from bioclip_training.taxonomy.index import TaxonomyFile
+from bioclip_training.taxonomy.metadata import Described, described
 
 BAD = [
     "",
@@ -148,3 +153,44 @@ def test_a_config_of_a_new_model_that_is_not_one_is_one_line(tmp_path: Path, tex
 def test_a_folder_that_is_not_an_evaluation_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "metrics.json").write_text(text)
     one_line(lambda: read_hits(tmp_path), "it is not an evaluation")
+
+
+def test_a_list_of_unreadable_samples_that_is_none_is_one_line(tmp_path: Path) -> None:
+    quarantine = tmp_path / "quarantine.csv"
+    for content in (b"a,b\n1,2\n", b"sample\n\xff\n", b"sample\n" + b"x" * 200_000):
+        quarantine.write_bytes(content)
+        one_line(lambda: Journal(tmp_path / "metrics.jsonl", quarantine, enabled=True), "quarantine.csv")
+
+
+def test_metadata_of_a_checklist_takes_no_longer_for_a_hostile_text(tmp_path: Path) -> None:
+    for text in (
+        "<title>" + " " * 1_000_000,
+        "<title" * 200_000,
+        "<pubDate>" * 100_000,
+        "<title>" + " \n" * 500_000 + "<",
+    ):
+        (tmp_path / "eml.xml").write_text(text)
+        started = time.process_time()
+        assert described(tmp_path) == Described("", "")
+        assert time.process_time() - started < 2
+    (tmp_path / "eml.xml").write_text(
+        "<eml><title lang='en'>\n Flora &amp; Fauna </title><pubDate> 2024 </pubDate></eml>"
+    )
+    assert described(tmp_path) == Described("Flora & Fauna", "2024")
+
+
+def test_a_taxonomy_with_a_damaged_table_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("taxonID,scientificName,taxonRank\n1,Lynx fictus,species\n")
+    build_taxonomy(tmp_path / "t.csv", tmp_path / "t.taxonomy")
+    with TaxonomyFile.open(tmp_path / "t.taxonomy") as whole:
+        assert whole.row("1") is not None
+    with sqlite3.connect(tmp_path / "t.taxonomy") as database:
+        database.execute("UPDATE names SET name = x'ff'")
+    database.close()
+    with TaxonomyFile.open(tmp_path / "t.taxonomy") as file:
+        one_line(lambda: file.row("1"), "is damaged: it has a name that is not text")
+    with sqlite3.connect(tmp_path / "t.taxonomy") as database:
+        database.execute("DROP TABLE names")
+    database.close()
+    with TaxonomyFile.open(tmp_path / "t.taxonomy") as file:
+        one_line(lambda: file.row("1"), "is damaged: no such table: names")

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -188,7 +189,7 @@ def _heading(file: IO[str], path: Path) -> dict[str, Any]:
 
 
 def _rows(file: IO[str], path: Path) -> Iterator[list[str]]:
-    for number, line in enumerate(file, start=3):
+    for number, line in enumerate(iter(partial(file.readline, _LINE_CHARACTERS), ""), start=3):
         cells = line.rstrip("\n").split("\t")
         if len(cells) != len(_COLUMNS.split("\t")) or cells[3] not in _STATES or not cells[0]:
             raise DataError(f"the ledger {path} is damaged in line {number}: {line[:80]!r}; take it from a backup")

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
+from bioclip_core.files.archive_gate import DEFAULT_LIMITS
 from bioclip_core.files.present import exists
 from bioclip_core.findings import Findings
 from bioclip_core.quiet import quiet
@@ -308,6 +309,12 @@ def _check_size(path: Path, name: str) -> None:
     texts = sum(part.file_size for part in parts if "sharedStrings" in part.filename)
     if sum(part.file_size for part in parts) > _LARGEST or texts > _LARGEST_TEXTS:
         raise SourceError(f"the workbook {name} is too large to be read as Excel: save it as CSV")
+    for part in parts:  # openpyxl keeps a row, and what is nested in it, in memory
+        if part.file_size > DEFAULT_LIMITS.small_bytes and part.file_size > DEFAULT_LIMITS.ratio * part.compress_size:
+            raise SourceError(
+                f"the workbook {name} is refused: its part {part.filename!r} expands "
+                f"{part.file_size // max(part.compress_size, 1):,}-fold; allowed is {DEFAULT_LIMITS.ratio}-fold: save it as CSV"
+            )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from bioclip_core.cells import UNDECODED, column_name, latin_1
@@ -73,7 +74,7 @@ def plain_lines(path: Path, start: bytes, name: str, options: TableOptions, find
     report = RowFindings(findings, name)
     try:
         with path.open(encoding=dialect.encoding, errors=dialect.errors) as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(partial(file.readline, LINE_CHARACTERS + 1), ""), start=1):
                 if len(line) > LINE_CHARACTERS:
                     raise SourceError(f"{name}, line {number}: a line of more than {LINE_CHARACTERS:,} characters")
                 if text := _cleaned(line, number, number, report).strip():

@@ -138,3 +138,21 @@ def test_a_workbook_that_openpyxl_warns_of_is_read_whatever_the_filters_of_the_h
         warnings.simplefilter(action)
         assert [row["name"] for row in cells(path)] == ["Turdus merula"]
     assert not issued
+
+
+@pytest.mark.parametrize(
+    "inside", [b"<a>" * 700_000, b'<row>' + b'<c r="A1"/>' * 200_000 + b"</row>", b"<row/>" * 400_000, b"\0" * 2_000_000],
+    ids=["deep", "cells", "rows", "zeros"],
+)  # fmt: skip
+def test_a_part_that_expands_like_a_bomb_is_refused_before_it_is_read(tmp_path: Path, inside: bytes) -> None:
+    path = tmp_path / "bomb.xlsx"
+    book = openpyxl.Workbook()
+    book.active.append(["image", "genus"])
+    book.save(path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, inside if name.endswith("sheet1.xml") else content)
+    with pytest.raises(SourceError, match=r"part 'xl/worksheets/sheet1\.xml' expands [\d,]+-fold"):
+        open_table(path)

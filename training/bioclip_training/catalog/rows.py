@@ -103,6 +103,42 @@ def table_from(rows: Iterable[CatalogRow]) -> Any:
     })  # fmt: skip
 
 
+def _typed(table: Any, path: Path) -> Any:
+    """Return a table whose columns have the types of a catalog, whatever program wrote it.
+
+    Raises:
+        SourceError: for a column with values of another kind.
+    """
+    import pyarrow as pa
+
+    kinds = {
+        **{name: (pa.string(), "") for name in TEXT_COLUMNS},
+        "frame": (pa.int32(), 0),
+        **{name: (pa.float64(), None) for name in _BOX},
+        "changes": (pa.list_(pa.string()), None),
+    }
+    for name, (kind, nothing) in kinds.items():
+        column = table.column(name)
+        if column.type == kind and not (nothing is not None and column.null_count):
+            continue
+        try:
+            if kind == pa.string() and not _is_text(column.type):
+                raise pa.ArrowInvalid(f"text is needed, and it has {column.type}")
+            filled = column.cast(kind)
+            filled = filled if nothing is None else filled.fill_null(nothing)
+        except pa.ArrowException as error:
+            raise SourceError(f"the catalog {path} cannot be used: column {name}: {first_line(error)}") from error
+        table = table.set_column(table.column_names.index(name), pa.field(name, kind), filled)
+    return table
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    plain = kind.value_type if types.is_dictionary(kind) else kind
+    return bool(types.is_string(plain) or types.is_large_string(plain) or types.is_null(plain))
+
+
 class Catalog:
     """An opened catalog: N labelled regions, their taxa and their splits. Rows are numbered from 0 in file order."""
 
@@ -140,6 +176,7 @@ class Catalog:
             )
         try:
             table = parquet.read_table(path)
+            table.validate(full=True)  # text that is not UTF-8 would be found when it is first used
         except (OSError, pa.ArrowException) as error:
             raise SourceError(
                 f"the catalog {path} cannot be read: {first_line(error)}; "
@@ -151,6 +188,7 @@ class Catalog:
                 f"{path} is a table but not a catalog: it lacks {', '.join(missing[:5])}; "
                 f"make one from it with: bioclip-plugin catalog build {path} --output FILE.parquet"
             )
+        table = _typed(table, path)
         prefixes = PathOptions(replace_prefix=tuple(replace_prefix)).prefixes
         moved = MovedNames(prefixes, path.parent) if prefixes else None
         return cls(path, table, dev_fraction=dev_fraction, moved=moved)

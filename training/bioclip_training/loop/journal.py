@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.errors import DataError, first_line
 from bioclip_core.files.whole import write_whole
 
 _LINES_IN_MEMORY = 20  # steps that a kill may lose; a resumed run does them again
@@ -20,8 +21,14 @@ class Journal:
         self._lines: list[str] = []
         self._known: set[str] = set()
         if quarantine.is_file():
-            with quarantine.open(newline="", encoding="utf-8") as file:
-                self._known = {row["sample"] for row in csv.DictReader(file)}
+            try:
+                with quarantine.open(newline="", encoding="utf-8") as file:
+                    self._known = {row["sample"] for row in csv.DictReader(file)}
+            except (csv.Error, KeyError, UnicodeDecodeError, OSError) as error:
+                raise DataError(
+                    f"{quarantine} is not the list of samples that this run could not read: {first_line(error)}; "
+                    "remove it, and the run begins a new one"
+                ) from error
 
     @property
     def quarantined_samples(self) -> int:
@@ -46,13 +53,13 @@ class Journal:
         """Remove the lines after a step, which the run is about to repeat, and any line that a kill cut off."""
         self.flush()
         if self._enabled and self._metrics.is_file():
-            lines = self._metrics.read_text("utf-8").splitlines()
+            lines = self._metrics.read_text("utf-8", "replace").splitlines()
             write_whole(self._metrics, "".join(line + "\n" for line in lines if _is_until(line, step)))
 
     def lines(self) -> list[dict[str, Any]]:
         """Return everything recorded so far."""
         self.flush()
-        text = self._metrics.read_text("utf-8") if self._metrics.is_file() else ""
+        text = self._metrics.read_text("utf-8", "replace") if self._metrics.is_file() else ""
         return [found for line in text.splitlines() if (found := _parsed(line)) is not None]
 
     def quarantine(self, key: str, reason: str) -> bool:

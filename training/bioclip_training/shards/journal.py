@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.errors import DataError
+from bioclip_core.errors import DataError, first_line
 from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.identity import file_sha256
@@ -137,8 +137,11 @@ class Journal:
         file = self.folder / SKIPPED_FILE
         if self._records or not file.exists():
             return tuple((catalog.key(row), reason) for record in self._records for row, reason in record.skipped)
-        with file.open(newline="", encoding="utf-8") as stream:
-            return tuple((line["key"], line["reason"]) for line in csv.DictReader(stream))
+        try:
+            with file.open(newline="", encoding="utf-8") as stream:
+                return tuple((line["key"], line["reason"]) for line in csv.DictReader(stream))
+        except (csv.Error, KeyError, UnicodeDecodeError) as error:
+            raise DataError(f"{file} is damaged ({first_line(error)}): --force writes all shards anew") from error
 
     def _write_index(self, catalog: Catalog) -> str:
         import pyarrow as pa

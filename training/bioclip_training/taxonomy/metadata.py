@@ -31,9 +31,10 @@ def described(path: Path) -> Described:
         }
         return Described(top.get("alias") or top.get("title", ""), top.get("version") or top.get("issued", ""))
     if text := texts.get("eml.xml") or texts.get("metadata.xml"):
-        title = re.search(r"<title[^>]*>\s*([^<]+?)\s*</title>", text)
-        date = re.search(r"<pubDate>\s*([^<]+?)\s*</pubDate>", text)
-        return Described(html.unescape(title[1]) if title else "", date[1] if date else "")
+        # Each pattern ends at the next "<", so that a hostile text takes no longer than another one.
+        title = re.search(r"<title[^<>]*>([^<]*)</title>", text)
+        date = re.search(r"<pubDate>([^<]*)</pubDate>", text)
+        return Described(html.unescape(title[1]).strip() if title else "", date[1].strip() if date else "")
     return Described()
 
 
@@ -52,7 +53,10 @@ def _metadata_files(path: Path) -> dict[str, str]:
     if not is_folder(path) and path.stem.lower() not in ("taxon", "nameusage"):
         return {}
     return {
-        known: (folder / known).read_bytes()[:_LIMIT].decode("utf-8-sig", "replace")
-        for known in wanted
-        if is_file(folder / known)
+        known: _beginning(folder / known).decode("utf-8-sig", "replace") for known in wanted if is_file(folder / known)
     }
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_LIMIT)
