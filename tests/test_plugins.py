@@ -13,6 +13,7 @@ from typing import Any
 import pluggy
 import pytest
 
+from bioclip_core.errors import PluginError
 from bioclip_plugin import cli, create_plugin_manager, hookimpl
 from bioclip_plugin.builtins import NAMES
 from bioclip_plugin.testing import FakeModel
@@ -207,6 +208,18 @@ def test_one_name_cannot_be_registered_twice_by_hand() -> None:
     manager.register(FakeModel("one"), name="colours")
     with pytest.raises(ValueError, match="colours"):
         manager.register(FakeModel("two"), name="colours")
+
+
+@pytest.mark.parametrize("name", ["builtins", "media", "", " ", "a\nb", 5])
+def test_a_name_of_a_built_in_and_one_that_is_not_a_text_are_refused(name: Any) -> None:
+    manager = create_plugin_manager(installed=False)
+    if name == "":
+        assert manager.register(FakeModel("one"), name=name) == "FakeModel"  # as pluggy has it
+        return
+    with pytest.raises(PluginError) as caught:
+        manager.register(FakeModel("one"), name=name)
+    assert "\n" not in str(caught.value)
+    assert {"builtins", "media", "host-hooks"} == {row["name"] for row in manager.described()}
 
 
 def test_a_misspelt_hook_is_found_by_check_pending() -> None:

@@ -272,7 +272,9 @@ def checked_answers(answers: Any, items: Any) -> list[Any]:
         if not isinstance(answer, Answer) or not isinstance(answer.item, MediaItem):
             raise Garbage(f"classify_images returned {shown(answer)} for an item; an Answer is needed")
         failure, regions = answer.failure, answer.regions
-        if failure is not None and not (isinstance(failure, Failure) and isinstance(failure.reason, str)):
+        if failure is not None and not (
+            isinstance(failure, Failure) and isinstance(failure.reason, str) and isinstance(failure.stage, str)
+        ):
             raise Garbage(f"the answer for {answer.item.uri} has the failure {shown(failure)}; a Failure is needed")
         if not isinstance(regions, tuple) or not all(isinstance(region, RegionAnswer) for region in regions):
             raise Garbage(

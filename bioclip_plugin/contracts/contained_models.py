@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.errors import BioclipError
-from bioclip_core.models import ModelEntry
+from bioclip_core.models import ModelEntry, PublishedLabels
+from bioclip_core.preprocessing import preprocessing_of
 from bioclip_plugin.contracts.checking import checked_features, checked_name, faults_of_rows, is_number
 from bioclip_plugin.contracts.containing import Garbage, Owner, shown
 
@@ -30,6 +31,12 @@ def contained_model(entry: Any, owner: Owner) -> ModelEntry:
         raise Garbage(f"the model {name} has texts that are not texts, or no source")
     if not isinstance(entry.preprocessing, Mapping):
         raise Garbage(f"the model {name} has the preprocessing {shown(entry.preprocessing)}; a mapping is needed")
+    size = entry.preprocessing.get("size", 224)
+    preprocessing_of(int(size[0] if isinstance(size, (list, tuple)) else size), registry=entry.preprocessing)
+    if entry.labels is not None and not isinstance(entry.labels, PublishedLabels):
+        raise Garbage(f"the model {name} has the labels {shown(entry.labels)}; PublishedLabels are needed")
+    if entry.revision is not None and not isinstance(entry.revision, str):
+        raise Garbage(f"the model {name} has the revision {shown(entry.revision)}; a text is needed")
     if entry.dimension is not None and not (isinstance(entry.dimension, int) and entry.dimension > 0):
         raise Garbage(f"the model {name} has the dimension {shown(entry.dimension)}; a whole number from 1 is needed")
     if entry.open_encoder is None:

@@ -61,7 +61,7 @@ class BioclipPluginManager(pluggy.PluginManager):
         """
         self._built_in[name] = names or {}
         self.distributions[name] = distribution
-        self.register(plugin, name)
+        super().register(plugin, name)
 
     def register(self, plugin: object, name: str | None = None) -> str | None:
         """Register a plugin, call its registering hooks once, and return its name.
@@ -70,8 +70,6 @@ class BioclipPluginManager(pluggy.PluginManager):
             PluginError: if its hooks do not fit, if it fails or gives anything that cannot be used, and if one of its names
                 is taken. Nothing of it is registered then.
         """
-        if name in self._built_in:
-            return super().register(plugin, name)
         shown = name or ""
         try:
             shown = name or self.get_canonical_name(plugin)

@@ -10,6 +10,7 @@ import click
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from plugin_samples import BLUE, COMMON, RED, Broken, House, OwnError, gives, house, one_of, one_rule, raises
 
 from bioclip_core.classify import Candidate
@@ -128,6 +129,26 @@ def test_a_name_that_cannot_be_typed_or_is_taken_is_refused(house: House, name: 
     assert ("is registered already, by" in said) == (name in ("demo", "fake"))
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"preprocessing": {"size": "big"}}, "register_models failed: ValueError: invalid literal"),
+        ({"preprocessing": {"resize_mode": "melt"}}, "melt"),
+        ({"preprocessing": None}, "the model m has the preprocessing None; a mapping is needed"),
+        ({"labels": "theirs"}, "the model m has the labels 'theirs'; PublishedLabels are needed"),
+        ({"dimension": 0}, "the model m has the dimension 0; a whole number from 1 is needed"),
+        ({"open_encoder": 5}, "the model m has the open_encoder 5; a function is needed"),
+        ({"source": ""}, "the model m has texts that are not texts, or no source"),
+    ],
+)
+def test_a_model_entry_with_fields_that_cannot_be_used_is_refused(
+    house: House, fields: dict[str, Any], said: str
+) -> None:
+    assert said in house.refused(
+        register_models=lambda register: register(ModelEntry("m", **{"source": "s", **fields}))
+    )
+
+
 # -- sources -----------------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +178,19 @@ def test_an_entry_that_cannot_be_used_is_a_failure_of_its_own_and_the_others_are
         assert entry.uri == uri
         assert entry.reason.startswith(f"plugin broken: {said}")
     assert blue.uri == BLUE
+
+
+def test_an_image_of_a_source_that_fails_when_it_is_read_names_the_plugin(house: House) -> None:
+    Path("torn.png").write_bytes(Path(RED).read_bytes()[:-30])
+    house.register(register_sources=_source(items=lambda *_: [MediaItem("torn", image=Image.open("torn.png"))]))
+    with (
+        Session(model="fake", labels="fish.txt", plugins=house.manager) as session,
+        session.listing([RED, BLUE]) as items,
+    ):
+        torn, blue = session.classify_stream(items)
+    assert torn.failure is not None
+    assert torn.failure.reason.startswith("plugin broken: its image cannot be used: ")
+    assert blue.failure is None
 
 
 def _half(*_given: Any) -> Iterator[MediaItem]:
