@@ -249,6 +249,28 @@ def test_a_file_system_that_refuses_what_its_rights_allow_is_read(
                 store.begin_run(PLAN)
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_a_store_on_a_full_disk_is_read(medium: Path, monkeypatch: pytest.MonkeyPatch, left: bool) -> None:
+    """SQLite fails to make the index of its log there, and leaves empty files behind."""
+    if left:
+        leave_log(medium, "-shm")
+    else:
+        for ending in ("-wal", "-shm"):
+            (medium / f"results.db{ending}").touch()
+
+    class Full(sqlite3.OperationalError):
+        sqlite_errorname = "SQLITE_IOERR_SHMSIZE"
+
+    def fail(_connection: object, _entry: object) -> None:
+        raise Full("disk I/O error")
+
+    monkeypatch.setattr("bioclip_plugin.store.database.connection._set_up_sqlite", fail)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(1000, 1000, 0))  # type: ignore[attr-defined]
+    assert uris_in(medium / "results.db") == ["a.jpg", "b.jpg", *(["late.jpg"] if left else [])]
+    with pytest.raises(StoreError, match="can only be read, since its disk is full: make room"):
+        Store.open(medium / "results.db", writes=True)
+
+
 def test_tables_of_an_older_version_on_a_read_only_medium_are_refused_with_what_to_do(tmp_path: Path) -> None:
     folder = tmp_path / "medium"
     folder.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
 import threading
 import time
@@ -42,6 +43,9 @@ _UNKNOWN_REASON = (
     "the file system does not let SQLite write there: put it on a local disk and give yourself the right to write the file and "
     "its folder"
 )
+_FULL_DISK = "its disk is full: make room"
+_ROOM_BYTES = 64 * 1024
+"""SQLite makes files of 32 kB beside a store to read it."""
 _WRITES = "bioclip_writes"
 _MIGRATES = "bioclip_migrates"
 _REMOVES = "bioclip_removes"
@@ -87,6 +91,7 @@ class Database:
         self.read_only = _why_read_only(url)
         """The reason why an SQLite file can only be read, with what to do; None if it can be written."""
         self._lock = threading.Lock()
+        self._has_index = True
         self._reading = reading_of(Path(url.database or "")) if self.read_only else None
         self._engine, self._connected = _engine(url, self._reading), False
         self.holds = holds_of(self._engine)
@@ -219,7 +224,7 @@ class Database:
         """Choose the way to read the file anew; return False if it is the way that was used."""
         with self._lock:
             if self._reading is used:
-                chosen = reading_of(Path(self.url.database or ""))
+                chosen = reading_of(Path(self.url.database or ""), index=self._has_index)
                 if chosen == used:
                     return False
                 with quiet():
@@ -231,7 +236,9 @@ class Database:
         """Return True if an SQLite file cannot be opened for writing, which its rights did not show, but can be read."""
         if self._connected or not (self.is_sqlite and is_about_writing(error.__cause__)):
             return False
-        self.read_only = _UNKNOWN_REASON
+        path = Path(self.url.database or "")
+        is_full = path.is_file() and shutil.disk_usage(path).free < _ROOM_BYTES
+        self.read_only, self._has_index = _FULL_DISK if is_full else _UNKNOWN_REASON, False
         return self._renew(None)
 
     def _run(self, engine: Engine, work: Callable[[Connection], Result]) -> Result:

@@ -26,8 +26,10 @@ _REFUSALS = (
     ("role", "does not know this user: create the role, or give another one"),
     ("database", "has no such database: create it first (createdb)"),
 )
-# SQLite's names of faults that a file system without write access, locks or shared memory causes.
-_UNWRITABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL", "SQLITE_IOERR_SHM", "SQLITE_IOERR_LOCK")
+# SQLite's names of faults that a file system without write access, room, locks or shared memory causes.
+_UNWRITABLE = (
+    "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL", "SQLITE_FULL", "SQLITE_IOERR_SHM", "SQLITE_IOERR_LOCK", "SQLITE_IOERR_WRITE"
+)  # fmt: skip
 _UNREACHABLE = (
     "connection refused",
     "no such file or directory",

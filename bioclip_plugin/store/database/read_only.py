@@ -91,26 +91,31 @@ def why_server_read_only(connection: Connection) -> str | None:
     return f"this user lacks the right {missing[0]} on {missing[1]}: give another user, or ask the administrator for it"
 
 
-def reading_of(file: Path, mounts: str | None = None) -> Reading:
+def reading_of(file: Path, mounts: str | None = None, *, index: bool = True) -> Reading:
     """Return the way to read an SQLite file as it is now, with everything that is committed.
+
+    Args:
+        file: the store's file.
+        mounts: as for :func:`why_read_only`.
+        index: False if SQLite cannot use the index of the log, although it may lie there.
 
     Raises:
         StoreError: if committed or unfinished changes lie beside the file in a form that cannot be read in place.
     """
     path = file.resolve()
     state = _state(path)
-    log, index, journal = (_beside(path, ending) for ending in ("-wal", "-shm", "-journal"))
+    log, journal = _beside(path, "-wal"), _beside(path, "-journal")
     shared = network_kind(path, mounts)
     if _size(log) and shared:
         raise StoreError(
             f"the store {path} is on a network file system ({shared}), and its log {log.name} holds changes, perhaps of a "
             "program that is running: end that program, or copy both files to a local disk and use the copy"
         )
-    if log.exists() and index.exists() and not shared:
+    if index and log.exists() and _beside(path, "-shm").exists() and not shared:
         return Reading(path, "mode=ro")
     if _size(log):
         return Reading(path, f"mode=ro&vfs={_NO_LOCKS}", exclusive=True, state=state)
-    if _write_version(path) == _ROLLBACK and not shared:
+    if index and _write_version(path) == _ROLLBACK and not shared:
         return Reading(path, "mode=ro")
     if _size(journal):
         raise StoreError(
