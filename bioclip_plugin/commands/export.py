@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +13,7 @@ from rich.console import Console
 
 from bioclip_core.errors import BioclipError, PluginError, UsageError
 from bioclip_core.files.moved import MovedNames
-from bioclip_core.files.whole import check_folder, whole_file, whole_folder, zip_folder
+from bioclip_core.files.whole import check_folder, folder_beside, whole_file, whole_folder, zip_folder
 from bioclip_core.findings import Findings
 from bioclip_core.options import options_of
 from bioclip_core.tables.options import PathOptions
@@ -264,12 +263,9 @@ def _draft(output: Path, exporter: Exporter, *, force: bool, reads: Sequence[str
         with whole_file(output, force=force, reads=reads) as draft:
             yield draft
     elif output.suffix.lower() == ".zip":
-        with (
-            whole_file(output, force=force, reads=reads) as packed,
-            TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}.") as folder,
-        ):
-            yield Path(folder)
-            zip_folder(Path(folder), packed)
+        with whole_file(output, force=force, reads=reads) as packed, folder_beside(output) as folder:
+            yield folder
+            zip_folder(folder, packed)
     else:
         ours = exporter.files if isinstance(exporter, FolderExporter) else ()
         others_in = exporter.others if isinstance(exporter, NestedFolderExporter) else None

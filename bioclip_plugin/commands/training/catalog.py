@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bioclip_core.errors import DataError, SourceError, UsageError
-from bioclip_core.files.whole import check_output, whole_file
+from bioclip_core.files.whole import check_output, folder_beside, whole_file
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
@@ -87,12 +86,12 @@ def build(
     try:
         with (
             interruptible(console, "Nothing was kept."),
-            TemporaryDirectory(prefix=".catalog-", dir=folder) as work,
+            folder_beside(output) as work,
             TaxonomyIndex.open(taxonomy) if taxonomy else nullcontext() as index,
             ProgressLine("Reading", unit="rows") as line,
         ):
             built = build_catalog(
-                sources, folder, Path(work), options, resolver=index, started=line.expect, progress=line.advance
+                sources, folder, work, options, resolver=index, started=line.expect, progress=line.advance
             )
             lists = _keep(built, output, force)
     except OSError as error:

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
 from bioclip_core.device import choose_compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError, NoTextTower
+from bioclip_core.files.whole import folder_beside
 from bioclip_core.labels.joining import join_prototypes
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.manifest import EMBEDDINGS, MANIFEST, TAXA
@@ -105,11 +105,11 @@ def _replacing(output: Path) -> Iterator[Path]:
         return
     target = output.resolve()
     try:
-        with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as draft:
-            yield Path(draft)
+        with folder_beside(target) as draft:
+            yield draft
             (target / MANIFEST).unlink()  # until the last file is there, the folder is an unfinished label set
             for name in (EMBEDDINGS, TAXA, MANIFEST):
-                Path(draft, name).replace(target / name)
+                (draft / name).replace(target / name)
     except OSError as error:
         raise LabelSetError(f"label set {output} cannot be replaced: {error.strerror or error}") from error
 

@@ -18,7 +18,7 @@ from bioclip_core.errors import BioclipError
 _DATABASE = b"SQLite format 3\0"
 _JOURNAL = re.compile(r"-(wal|shm|journal)$")
 """Ending of a file that belongs to a database in use, or to one that was in use when the power failed."""
-_DRAFT = re.compile(r"(\d+)\.(part|old)(-wal|-shm|-journal)?")
+_DRAFT = re.compile(r"(\d+)\.(part|parts|old)(-wal|-shm|-journal)?")
 _NAMES_SHOWN = 3
 
 
@@ -143,6 +143,22 @@ def whole_folder(path: Path, check: Callable[[], None]) -> Iterator[Path]:
     with _errors_of(path), replacing_folder(path) as draft:
         yield draft
         check()
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside an output for its parts; it is removed when the block ends, however it ends.
+
+    What a killed program left is removed by the next one that writes the output.
+    """
+    target = path.resolve()
+    _clear_drafts(target)
+    folder = _beside(target, "parts")
+    try:
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -158,6 +158,10 @@ if sys.argv[2] == "file":
     with whole.replacing_file(output) as draft:
         draft.write_text("half")
         os.kill(os.getpid(), signal.SIGKILL)
+elif sys.argv[2] == "parts":
+    with whole.folder_beside(output) as folder:
+        (folder / "data.csv").write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
 elif sys.argv[2] == "folder":
     with whole.replacing_folder(output) as draft:
         (draft / "data.csv").write_text("half")
@@ -183,6 +187,7 @@ def killed(output: Path, when: str) -> None:
 @needs_kill
 def test_drafts_of_killed_programs_are_removed_by_the_next_one(tmp_path: Path) -> None:
     killed(tmp_path / "r.csv", "file")
+    killed(tmp_path / "r.csv", "parts")  # removes the draft of the first one
     killed(tmp_path / "package", "folder")
     assert len(list(tmp_path.iterdir())) == 2
     write_whole(tmp_path / "r.csv", "whole")
