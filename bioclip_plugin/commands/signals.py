@@ -32,6 +32,8 @@ GRACE_S = 2.5
 """Time that a command has to end by itself after the first signal."""
 _LAST_WORDS_S = 1.5
 """Time for recording how the work ended, and for the message, where the command did not end by itself."""
+_ENDING_S = 1.0
+"""Time for what a command still does after its last words."""
 _SAME_S = 0.3
 """Two Ctrl-C within this time are one: `uv run`, npm and others pass on what the terminal has sent already."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -134,7 +136,7 @@ class _Guard:
 
         def speak() -> None:
             if self.has_spoken:
-                time.sleep(_LAST_WORDS_S)  # the main thread is about to end
+                time.sleep(_ENDING_S)  # the main thread is about to end
             elif self.last_words:
                 self.last_words[-1]()
             else:

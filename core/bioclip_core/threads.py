@@ -232,7 +232,8 @@ class Workers:
         if job.thread in self._threads:
             self._threads.remove(job.thread)
             _hung.add(job.thread)
-            log.warning("%s does not end; it is given up, and its thread is left alone", job.what or self._name)
+            if job.what:
+                log.warning("%s does not end; it is given up, and its thread is left alone", job.what)
         self._begin_threads()
 
     def close(self, *, wait_s: float = FINISHING_S) -> bool:
