@@ -60,7 +60,7 @@ def log_lines(console: Console) -> Iterator[None]:
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            console.print(record.getMessage())
+            console.print(printable(record.getMessage()))
 
     logger, handler = logging.getLogger("bioclip_plugin"), Lines(logging.INFO)
     level = logger.level

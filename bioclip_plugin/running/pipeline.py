@@ -17,9 +17,10 @@ from bioclip_core.findings import Findings
 from bioclip_core.threads import FINISHING_S, Job, Workers, WorkersClosed
 from bioclip_plugin.contracts.contained_models import encode_each
 from bioclip_plugin.items.answers import Answer, Failure
-from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Place, Unlisted, place_of
+from bioclip_plugin.items.media import MediaItem, Place, Unlisted, place_of
 from bioclip_plugin.running.engine import Engine
-from bioclip_plugin.running.reading import Reader, stat_of, was_misread
+from bioclip_plugin.running.known import Drawn, Known
+from bioclip_plugin.running.reading import Reader, stat_of
 from bioclip_plugin.running.tasks import RegionWork, Task, answer_of, new_task, record_of
 from bioclip_plugin.store.records import FeatureKey, Listed, Run, Stat
 
@@ -64,26 +65,23 @@ class Pipeline:
             findings: counts times of cameras that cannot be right, local times that do not exist or occur twice, and files
                 that an earlier version misread.
         """
-        self._findings = findings
         self._engine = engine
         self._reader = Reader(engine, run, findings)
         self.run = run
         self._kept = (store, run) if store is not None and run is not None else None
         self._repeat_done = repeat_done
-        self._rehash = rehash
         self._classify = classify
         self._on_stored = on_stored
-        self._in_flight: dict[int, Task] = {}
-        self._uncommitted: deque[dict[FeatureKey, NDArray[np.float16]]] = deque(maxlen=_UNCOMMITTED_BATCHES + 2)
+        self._known = Known(
+            store, run, findings, repeat_done=repeat_done, rehash=rehash, waiting=_UNCOMMITTED_BATCHES + 2
+        )
         self._begun: tuple[Workers, Workers] | None = None
-        self._drawn: _Drawn | None = None
+        self._drawn: Drawn | None = None
         self._was_closed = self._is_over = False
         self.is_running = False
         """True between the first and the last answer, also while nobody asks for the next one."""
         self.was_cut_short = False
         """True if the iteration ended before its last answer."""
-        self.already_done = 0
-        """Number of items that the run had done before."""
 
     def answers(self, items: Iterable[MediaItem | Unlisted]) -> Iterator[Answer]:
         """Yield one answer per item, in input order, each after its batch was committed."""
@@ -112,6 +110,11 @@ class Pipeline:
         return ended
 
     @property
+    def already_done(self) -> int:
+        """Number of items that the run had done before."""
+        return self._known.already_done
+
+    @property
     def has_drawn_all(self) -> bool:
         """True if the iterator of the items has ended."""
         return self._drawn is not None and self._drawn.has_ended
@@ -120,7 +123,7 @@ class Pipeline:
         decoders = Workers(self._engine.workers, "bioclip-decode")
         writer = Workers(1, "bioclip-store", must_finish=True)
         self._begun = decoders, writer
-        self._drawn = drawn = _Drawn(items)
+        self._drawn = drawn = Drawn(items)
         self._check_open()
         self.is_running = self.was_cut_short = True
         waiting: deque[tuple[Job[None], list[Task]]] = deque()
@@ -196,61 +199,12 @@ class Pipeline:
             pending.append((stats, writer.submit(store.list_items, run, chunk, stats)))
             size = _LISTED_AT_ONCE
             if len(pending) > 1:
-                yield from self._with_stored(store, run, *pending.popleft())
+                yield from self._recalled(*pending.popleft())
         while pending:
-            yield from self._with_stored(store, run, *pending.popleft())
+            yield from self._recalled(*pending.popleft())
 
-    def _with_stored(
-        self, store: Store, run: Run, stats: list[Stat | None], listing: Job[list[Listed]]
-    ) -> Iterator[Task]:
-        """Yield the tasks of a listed chunk, with their stored answers and features."""
-        tasks = []
-        for listed, stat in zip(listing.result(), stats, strict=True):
-            if stat is not None and (self._rehash or self._was_misread(listed)):
-                listed = replace(listed, done=False, content_sha256=None)
-            task = new_task(listed.item, listed, stat)
-            first = self._in_flight.get(listed.media_id)
-            if listed.done:
-                self.already_done += 1
-            elif listed.repeated or first is not None:
-                task.original = first
-            else:
-                self._in_flight[listed.media_id] = task
-            tasks.append(task)
-        asked = [t for t in tasks if t.original is None and (self._repeat_done or not t.is_done) and t.content_sha256]
-        stored = store.answers(run, [task.listed.media_id for task in asked if task.listed])
-        for task in asked:
-            regions = stored.get(task.listed.media_id, []) if task.listed else []
-            by_box = {region.region.box if region.region else WHOLE_BOX: region for region in regions}
-            for work in task.classified:
-                work.stored = by_box.get(work.box)
-        self._recall_features([task for task in tasks if task.original is None and not task.is_done])
-        yield from tasks
-
-    def _was_misread(self, listed: Listed) -> bool:
-        """True if the stored results of a file come from a reader that misread its kind: it is read again."""
-        if not was_misread(listed.item, listed.content_sha256):
-            return False
-        if self._findings is not None:
-            self._findings.add(
-                "files were misread by an earlier version; their results are made again", listed.item.uri
-            )
-        return True
-
-    def _recall_features(self, tasks: Sequence[Task]) -> None:
-        """Fill in features that are stored or wait for the writer, so that equal contents are encoded once."""
-        pairs = [pair for task in tasks for pair in task.feature_keys()]
-        wanted = [(work, key) for work, key in pairs if work.stored is None and work.features is None]
-        if not wanted:
-            return
-        found: dict[FeatureKey, NDArray[np.float16]] = {}
-        if self._kept is not None:
-            store, run = self._kept
-            found = store.features(run, [key for _, key in wanted])
-        for work, key in wanted:
-            for known in (*self._uncommitted, found):
-                if key in known:
-                    work.features = known[key]
+    def _recalled(self, stats: list[Stat | None], listing: Job[list[Listed]]) -> Iterator[Task]:
+        yield from self._known.tasks_of(listing.result(), stats)
 
     # Model and labels
 
@@ -270,7 +224,7 @@ class Pipeline:
     def _encode(self, batch: Sequence[Task]) -> None:
         """Compute the features that are missing; equal contents of a batch are encoded once."""
         fresh = [task for task in batch if task.was_read and task.failure is None]
-        self._recall_features(fresh)
+        self._known.recall_features(fresh)
         keyed = [pair for task in fresh for pair in task.feature_keys()]
         first: dict[FeatureKey, RegionWork] = {}
         for work, key in keyed:
@@ -296,7 +250,7 @@ class Pipeline:
         for work, key in keyed:
             work.features = first[key].features if work.features is None else work.features
             work.crop = None
-        self._uncommitted.append({key: work.features for key, work in first.items() if work.features is not None})
+        self._known.encoded({key: work.features for key, work in first.items() if work.features is not None})
 
     def _answer(self, batch: Sequence[Task]) -> None:
         """Classify every region that has features and no stored answer, then make the answers."""
@@ -344,24 +298,6 @@ class Pipeline:
         store, run = self._kept
         written = [task for task in batch if task.listed and not task.is_done and task.original is None]
         store.commit(run, [record_of(task, self._engine) for task in written])
-        for task in written:
-            if task.listed:
-                self._in_flight.pop(task.listed.media_id, None)
+        self._known.committed(written)
         if self._on_stored and written:
             self._on_stored(run, [task.answer for task in written if task.answer])
-
-
-class _Drawn:
-    """The caller's items, and the error that ended them: it is raised after the items before it are answered."""
-
-    def __init__(self, items: Iterable[MediaItem | Unlisted]) -> None:
-        self._items = items
-        self.error: Exception | None = None
-        self.has_ended = False
-
-    def __iter__(self) -> Iterator[MediaItem | Unlisted]:
-        try:
-            yield from self._items
-            self.has_ended = True
-        except Exception as error:
-            self.error = error

@@ -1,0 +1,121 @@
+"""Items of a stream as they are drawn, and what the store and earlier items of the stream know of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.findings import Findings
+from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Unlisted
+from bioclip_plugin.running.reading import was_misread
+from bioclip_plugin.running.tasks import Task, new_task
+from bioclip_plugin.store.records import FeatureKey, Listed, Run, Stat
+
+if TYPE_CHECKING:
+    from bioclip_plugin.store import Store
+
+
+class Drawn:
+    """The caller's items, and the error that ended them: it is raised after the items before it are answered."""
+
+    def __init__(self, items: Iterable[MediaItem | Unlisted]) -> None:
+        self._items = items
+        self.error: Exception | None = None
+        self.has_ended = False
+
+    def __iter__(self) -> Iterator[MediaItem | Unlisted]:
+        try:
+            yield from self._items
+            self.has_ended = True
+        except Exception as error:
+            self.error = error
+
+
+class Known:
+    """Answers and features that exist already, so that nothing is read or encoded twice."""
+
+    def __init__(
+        self,
+        store: Store | None,
+        run: Run | None,
+        findings: Findings | None,
+        *,
+        repeat_done: bool,
+        rehash: bool,
+        waiting: int,
+    ) -> None:
+        """Set up; the arguments are those of the pipeline, and ``waiting`` is the number of batches that are not committed yet."""
+        self._kept = (store, run) if store is not None and run is not None else None
+        self._findings = findings
+        self._repeat_done, self._rehash = repeat_done, rehash
+        self._in_flight: dict[int, Task] = {}
+        self._uncommitted: deque[dict[FeatureKey, NDArray[np.float16]]] = deque(maxlen=waiting)
+        self.already_done = 0
+        """Number of items that the run had done before."""
+
+    def tasks_of(self, chunk: Sequence[Listed], stats: Sequence[Stat | None]) -> list[Task]:
+        """Return the tasks of a listed chunk, with their stored answers and features."""
+        assert self._kept is not None
+        store, run = self._kept
+        tasks = []
+        for listed, stat in zip(chunk, stats, strict=True):
+            if stat is not None and (self._rehash or self._was_misread(listed)):
+                listed = replace(listed, done=False, content_sha256=None)
+            task = new_task(listed.item, listed, stat)
+            first = self._in_flight.get(listed.media_id)
+            if listed.done:
+                self.already_done += 1
+            elif listed.repeated or first is not None:
+                task.original = first
+            else:
+                self._in_flight[listed.media_id] = task
+            tasks.append(task)
+        asked = [t for t in tasks if t.original is None and (self._repeat_done or not t.is_done) and t.content_sha256]
+        stored = store.answers(run, [task.listed.media_id for task in asked if task.listed])
+        for task in asked:
+            regions = stored.get(task.listed.media_id, []) if task.listed else []
+            by_box = {region.region.box if region.region else WHOLE_BOX: region for region in regions}
+            for work in task.classified:
+                work.stored = by_box.get(work.box)
+        self.recall_features([task for task in tasks if task.original is None and not task.is_done])
+        return tasks
+
+    def _was_misread(self, listed: Listed) -> bool:
+        """True if the stored results of a file come from a reader that misread its kind: it is read again."""
+        if not was_misread(listed.item, listed.content_sha256):
+            return False
+        if self._findings is not None:
+            self._findings.add(
+                "files were misread by an earlier version; their results are made again", listed.item.uri
+            )
+        return True
+
+    def recall_features(self, tasks: Sequence[Task]) -> None:
+        """Fill in features that are stored or wait for the writer, so that equal contents are encoded once."""
+        pairs = [pair for task in tasks for pair in task.feature_keys()]
+        wanted = [(work, key) for work, key in pairs if work.stored is None and work.features is None]
+        if not wanted:
+            return
+        found: dict[FeatureKey, NDArray[np.float16]] = {}
+        if self._kept is not None:
+            store, run = self._kept
+            found = store.features(run, [key for _, key in wanted])
+        for work, key in wanted:
+            for known in (*self._uncommitted, found):
+                if key in known:
+                    work.features = known[key]
+
+    def encoded(self, features: dict[FeatureKey, NDArray[np.float16]]) -> None:
+        """Keep the features of a batch until it is committed."""
+        self._uncommitted.append(features)
+
+    def committed(self, tasks: Sequence[Task]) -> None:
+        """Forget the tasks of a batch: from now on the store knows them."""
+        for task in tasks:
+            if task.listed:
+                self._in_flight.pop(task.listed.media_id, None)
