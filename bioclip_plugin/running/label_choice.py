@@ -16,7 +16,7 @@ from bioclip_core.findings import Findings
 from bioclip_core.hub import hub_file
 from bioclip_core.identity import settings_id, user_cache
 from bioclip_core.labels.label_set import LabelSet, custom_labels
-from bioclip_core.labels.manifest import MANIFEST, check_made_for, read_manifest
+from bioclip_core.labels.manifest import MANIFEST, check_made_for, read_manifest, seal_of
 from bioclip_core.models import FoundModel, PublishedLabels
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.tables.reading import is_table_name, lines_of, sure_rows
@@ -59,7 +59,7 @@ class LabelChoice:
             labels = custom_labels(self.words, encoder, self.groups or None)
         else:
             labels = LabelSet.open(self.folder)
-            if labels.manifest != self.manifest:
+            if self.manifest is None or seal_of(labels.manifest) != seal_of(self.manifest):
                 raise LabelSetError(
                     f"label set {self.folder} was replaced while this command ran; start the command again"
                 )

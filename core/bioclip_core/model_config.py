@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class ModelConfig:
 
     vision_cfg: VisionConfig
     embed_dim: int | None = None
-    text_cfg: TextConfig | None = None
+    text_cfg: TextConfig = field(default_factory=TextConfig)
     custom_text: bool = False
     quick_gelu: bool = False
     init_logit_scale: float | None = None
