@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioclip_core.errors import UsageError
-from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE
+from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED
 from bioclip_plugin.commands.options import json_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, number_of, print_json, print_lines, print_table, size_of
@@ -156,7 +156,7 @@ def verify_run(number: int | None, store: str, as_json: bool) -> int:
 @removal_options
 @store_option
 @json_option
-def delete_runs(numbers: tuple[int, ...], dry_run: bool, yes: bool, store: str, as_json: bool) -> None:
+def delete_runs(numbers: tuple[int, ...], dry_run: bool, yes: bool, store: str, as_json: bool) -> int:
     """Delete runs, with every result that no other run needs. Reviews stay, with their images and boxes.
 
     Other runs and their exports stay as they are. A run that a program works on now is refused. `store compact` then makes
@@ -169,7 +169,7 @@ def delete_runs(numbers: tuple[int, ...], dry_run: bool, yes: bool, store: str, 
     with open_store(store) as opened:
         begun = set(opened.half_deleted())
         going = [opened.run(number) for number in dict.fromkeys(numbers) if number not in begun]
-        _remove(opened, [*dict.fromkeys(numbers)], going, (), dry_run=dry_run, yes=yes, as_json=as_json)
+        return _remove(opened, [*dict.fromkeys(numbers)], going, (), dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @runs.command("prune")
@@ -195,7 +195,7 @@ def prune_runs(
     yes: bool,
     store: str,
     as_json: bool,
-) -> None:
+) -> int:
     """Delete every run that no option keeps, as `runs delete` does. Runs that a program works on now are kept.
 
     \b
@@ -209,7 +209,7 @@ def prune_runs(
     with open_store(store) as opened:
         going, held = opened.prunable(wanted)
         numbers = [*opened.half_deleted(), *(run.id for run in going)]
-        _remove(opened, numbers, going, held, dry_run=dry_run, yes=yes, as_json=as_json)
+        return _remove(opened, numbers, going, held, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 def _remove(
@@ -221,7 +221,7 @@ def _remove(
     dry_run: bool,
     yes: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Delete runs after a confirmation, or count what would go."""
     console = console_for(to_stderr=as_json)
     begun = [number for number in numbers if number not in {run.id for run in going}]
@@ -239,16 +239,24 @@ def _remove(
                 "runs are deleted for good: add --yes to do so in a script, or --dry-run to see what would go"
             )
         click.confirm(f"Delete {number_of(len(numbers), 'run')} for good? Reviews stay", abort=True, err=True)
-    with ProgressLine("Counting" if dry_run else "Deleting", console=console) as line:
-        removal = store.delete_runs(numbers, dry_run=dry_run, progress=line.reach)
+    try:
+        with ProgressLine("Counting" if dry_run else "Deleting", console=console) as line:
+            removal = store.delete_runs(numbers, dry_run=dry_run, progress=line.reach)
+    except KeyboardInterrupt:
+        if begun := store.half_deleted():
+            console.print(
+                f"Interrupted. Half deleted: {', '.join(map(str, begun))}; to finish that: bioclip-plugin runs delete "
+                f"{' '.join(map(str, begun))} --store {shlex.quote(store.shown_address)}"
+            )
+        return EXIT_INTERRUPTED
     rows = {name: count for name, count in removal.rows.items() if count}
     if as_json:
         print_json({"runs": list(removal.runs), "dry_run": dry_run, "rows": rows, "bytes": removal.bytes,
                     "worked_on": [run.id for run in held]})  # fmt: skip
-        return
+        return EXIT_DONE
     if not numbers:
         console.print("There is no run to delete.")
-        return
+        return EXIT_DONE
     rest = ", ".join(f"{count:,} {_LAYERS.get(name, name)}" for name, count in sorted(rows.items()) if name != "runs")
     done = "Would delete" if dry_run else "Deleted"
     print_lines(
@@ -260,6 +268,7 @@ def _remove(
         else f"The space is used by later runs. To give it back: bioclip-plugin store compact --store "
         f"{shlex.quote(store.shown_address)}",
     )
+    return EXIT_DONE
 
 
 _LAYERS = {"listed_regions": "listed boxes", "feature_sets": "sets of features", "answer_sets": "sets of answers",

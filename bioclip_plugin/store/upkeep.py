@@ -54,9 +54,12 @@ class Upkeep:
         return self._database.read(deleting.prunable, self._database, keep, datetime.now(UTC))
 
     def prune(self, keep: Keep, *, dry_run: bool = False, progress: Progress = no_progress) -> Removal:
-        """Delete the runs that ``keep`` does not keep, except those that a program works on; see :meth:`delete_runs`."""
+        """Delete the runs that ``keep`` does not keep, except those that a program works on; see :meth:`delete_runs`.
+
+        Runs that are half deleted go, too.
+        """
         going, _ = self.prunable(keep)
-        return self.delete_runs(going, dry_run=dry_run, progress=progress)
+        return self.delete_runs([*self.half_deleted(), *going], dry_run=dry_run, progress=progress)
 
     def compact(self, *, full: bool = False, dry_run: bool = False, stage: Stage = no_stage) -> Compaction:
         """Finish half deleted runs, remove rows that no run and no review needs, and give their space back.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sqlite3
+import threading
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -163,7 +166,8 @@ def test_without_room_for_a_rewritten_file_the_rows_go_and_the_file_stays(
         assert seen(store, kept) == before
 
 
-def test_a_reader_at_work_only_delays_the_smaller_file(tmp_path: Path) -> None:
+def test_a_reader_at_work_only_delays_the_smaller_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bioclip_plugin.store.database.connection.BUSY_TIMEOUT_MS", 200)
     path = tmp_path / "results.db"
     with opened(str(path)) as store:
         make(store, SMALL)
@@ -225,6 +229,17 @@ def test_a_compaction_that_stops_at_any_statement_changes_no_run_and_is_finished
         assert dict(store.compact().rows) == {}
         assert counts(store) == rows
         assert [seen(store, run) for run in runs[1:]] == before
+
+
+def test_an_interruption_ends_a_statement_that_takes_long(tmp_path: Path) -> None:
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+    with opened(str(tmp_path / "results.db")) as store:
+        run = make(store, SMALL)
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt), store._database.alone() as execute:
+            execute(endless)
+        assert store.verify(run).problems == []
+        assert store.compact().left == ()
 
 
 def test_tables_of_a_host_in_the_same_file_stay(tmp_path: Path) -> None:

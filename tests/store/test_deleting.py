@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
 from sqlalchemy.engine import Engine
 from store_samples import PLAN, QUICK, answer_all, list_uris
 from upkeep_samples import (
@@ -26,14 +27,15 @@ from upkeep_samples import (
 
 from bioclip_core.errors import StoreError
 from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.store import Store
+from bioclip_plugin.store import Keep, Store
+from bioclip_plugin.store.database import schema
 
 
 def opened(address: str) -> Store:
     return Store.open(address, retry=QUICK)
 
 
-@pytest.mark.parametrize(("seed", "open_runs"), [*((seed, False) for seed in range(4)), (4, True), (5, True)])
+@pytest.mark.parametrize(("seed", "open_runs"), [(0, False), (2, False), (4, True)])
 def test_after_a_deletion_the_store_is_as_if_the_runs_had_never_been(
     new_store_address: Callable[[], str], seed: int, open_runs: bool
 ) -> None:
@@ -157,14 +159,14 @@ def test_a_deletion_that_stops_at_any_statement_leaves_the_other_runs_whole_and_
     new_store_address: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bioclip_plugin.store.deleting.MEDIA_AT_ONCE", 3)
-    made, stops = random_runs(2, runs=4), 0
+    made, stops = random_runs(2, runs=3, images=8), 0
     with opened(new_store_address()) as store:
         others = [make(store, one) for one in made[1:]]
         before = [seen(store, run) for run in others]
         rows = counts(store)
         finished = False
         while not finished:
-            stops += 1
+            stops += 1 if store._database.is_sqlite else 3
             run = make(store, made[0])
             try:
                 with failing_at(stops):
@@ -217,3 +219,58 @@ def test_a_writer_whose_run_was_deleted_ends_with_an_error(store: Store) -> None
     ):
         with pytest.raises(StoreError, match=f"run {run.id} was deleted"):
             write()
+
+
+RUNS = (("a", "finished"), ("b", "failed"), ("a", "interrupted"), ("b", "finished"), ("a", "running"))
+
+
+@pytest.mark.parametrize(
+    ("keep", "gone"),
+    [
+        (Keep(newest=2), [1, 2, 3]),
+        (Keep(newest=9), []),
+        (Keep(newest=1, by_sources=True), [1, 2, 3]),
+        (Keep(newest=2, by_sources=True), [1]),
+        (Keep(days=1), []),
+        (Keep(days=0), [1, 2, 3, 4, 5]),
+        (Keep(statuses=("failed", "interrupted")), [2, 3]),
+        (Keep(statuses=("running",)), [5]),
+        (Keep(newest=4, statuses=("finished",)), [1]),
+    ],
+)
+def test_what_no_part_of_keep_keeps_is_pruned(tmp_path: Path, keep: Keep, gone: list[int]) -> None:
+    with opened(str(tmp_path / "results.db")) as store:
+        for number, (source, status) in enumerate(RUNS):
+            run = store.begin_run(replace(PLAN, sources=(source,), rule_id=str(number)))
+            store.end_run(run, "interrupted" if status == "running" else status, {})  # type: ignore[arg-type]
+            if status == "running":  # as after a kill
+                store._database.write(
+                    lambda c: c.execute(update(schema.runs).where(schema.runs.c.id == 5).values(status="running"))
+                )
+        going, held = store.prunable(keep)
+        assert ([run.id for run in going], held) == (gone, [])
+        assert store.prune(keep).runs == tuple(gone)
+        assert [run.id for run in store.runs()] == [number for number in range(1, 6) if number not in gone]
+
+
+def test_pruning_keeps_a_run_that_is_worked_on(store: Store) -> None:
+    run = store.begin_run(PLAN)
+    going, held = store.prunable(Keep(days=0))
+    assert (going, held) == ([], [run])
+    assert store.prune(Keep(days=0)).runs == ()
+
+
+def test_the_mark_of_a_run_is_a_file_only_while_it_is_worked_on(tmp_path: Path) -> None:
+    path, mark = tmp_path / "results.db", tmp_path / "results.db-run-1"
+    with opened(str(path)) as store, opened(str(path)) as other:
+        run = store.begin_run(PLAN)
+        assert other.begin_run(PLAN).id == run.id
+        store.end_run(run, "interrupted", {})
+        assert mark.exists()  # the other program goes on
+        with pytest.raises(StoreError, match="worked on"):
+            store.delete_run(run)
+        other.end_run(run, "finished", {})
+        assert not mark.exists()
+        mark.touch()  # as a killed program leaves it
+        store.delete_run(run)
+        assert not mark.exists()

@@ -46,6 +46,7 @@ _UNKNOWN_REASON = (
 _FULL_DISK = "its disk is full: make room"
 _ROOM_BYTES = 64 * 1024
 """SQLite makes files of 32 kB beside a store to read it."""
+_STEPS_BETWEEN_LOOKS = 100_000  # instructions of SQLite's virtual machine, some milliseconds
 _WRITES = "bioclip_writes"
 _MIGRATES = "bioclip_migrates"
 _REMOVES = "bioclip_removes"
@@ -159,10 +160,15 @@ class Database:
             connection = self._engine.raw_connection()
         driver: Any = connection.driver_connection  # SQLite's runs outside of transactions until one is begun
         try:
-            if not self.is_sqlite:
+            if self.is_sqlite:
+                # Python looks for Ctrl-C only while it executes Python, and a statement may take minutes.
+                driver.set_progress_handler(lambda: 0, _STEPS_BETWEEN_LOOKS)
+            else:
                 driver.autocommit = True
             yield lambda statement: _rows_of(driver.execute(statement))
         except self._engine.dialect.loaded_dbapi.Error as error:
+            if str(error) == "interrupted":  # by the exception of a signal, which SQLite does not hand on
+                raise KeyboardInterrupt from None
             raise store_error(error, self.url) from error
         finally:
             connection.detach()  # never used for transactions again
