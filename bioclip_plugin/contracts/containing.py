@@ -171,11 +171,14 @@ def shown(value: Any) -> str:
     return f"{kind} {text}" if text and len(text) <= 80 and " at 0x" not in text else f"a value of type {kind}"
 
 
+_OUR_THREADS = "bioclip-"
+
+
 class _Directory:
     """The working directory, kept from plugins: they would change the meaning of every relative path.
 
     The directory of the first of several calls at once comes back after the last of them, so that a plugin that changes it
-    for a moment does not disturb another.
+    for a moment does not disturb another. On our own threads nothing is put back: meanwhile the host may change the directory.
     """
 
     def __init__(self) -> None:
@@ -190,6 +193,9 @@ class _Directory:
     @contextmanager
     def kept(self, owner: Owner) -> Iterator[None]:
         """Give the directory back after a call of a plugin's code."""
+        if threading.current_thread().name.startswith(_OUR_THREADS):
+            yield
+            return
         renew_after_fork(self)
         with self._lock:
             if not self._calls:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -106,9 +107,26 @@ class BioclipPluginManager(pluggy.PluginManager):
     def unregister(self, plugin: object | None = None, name: str | None = None) -> Any:
         """Unregister a plugin and its names."""
         gone = self.get_name(plugin) if name is None else name
-        for key in [key for key in self._claimed if key[0] == gone]:
-            del self._claimed[key]
+        for key in [key for key in list(self._claimed) if key[0] == gone]:
+            self._claimed.pop(key, None)
         return super().unregister(plugin, name)
+
+    def check_pending(self) -> None:
+        """Check that every hook of every plugin exists.
+
+        Raises:
+            PluginError: for a hook that does not, with the hooks that there are.
+        """
+        try:
+            super().check_pending()
+        except pluggy.PluginValidationError as error:
+            name = self.get_name(error.plugin) or ""
+            unknown = re.search(r"unknown hook '(\w+)'", str(error))
+            hooks = sorted(
+                hook for hook, caller in vars(self.hook).items() if getattr(caller, "spec", None) is not None
+            )
+            reason = f"unknown hook {unknown[1]!r}; there are {', '.join(hooks)}" if unknown else str(error)
+            raise RefusedPlugin(name, f"plugin {name}: {reason}") from error
 
     def owner(self, name: str) -> Owner:
         """Return a plugin as its errors name it."""
@@ -132,7 +150,7 @@ class BioclipPluginManager(pluggy.PluginManager):
         taken: dict[str, str] = {}
         for built_in in self._built_in.values():
             taken.update(dict.fromkeys(built_in.get(kind, ()), "a built-in"))
-        for (other, of_kind), others in self._claimed.items():
+        for (other, of_kind), others in list(self._claimed.items()):
             if of_kind == kind and other != owner.name:
                 taken.update(dict.fromkeys(others, str(self.owner(other))))
         for number, name in enumerate(names):
