@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +29,6 @@ __all__ = [
     "create_plugin_manager",
     "hookimpl",
 ]
-
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Names come when they are asked for: importing this package imports neither torch nor a database.
 _HOME = {

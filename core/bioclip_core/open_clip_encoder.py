@@ -6,6 +6,7 @@ import logging
 import pickle
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -209,6 +210,10 @@ def tokenizer_of(found: FoundModel) -> Any:
     """
     with importing():
         import open_clip
+
+        if found.config.get("text_cfg", {}).get("hf_tokenizer_name"):
+            with suppress(ImportError):  # open_clip says what is missing; what it logs first would reach the host below
+                from transformers import AutoTokenizer  # noqa: F401
 
     try:
         with quiet():

@@ -115,22 +115,24 @@ _seen = {"modules": 0, "loggers": 0}
 
 def _stand_between() -> None:
     """Put ourselves between the libraries that are imported by now and the process; the rest follows at the next call."""
-    if len(sys.modules) != _seen["modules"]:
-        _seen["modules"] = len(sys.modules)
+    known = logging.root.manager.loggerDict
+    modules, loggers = len(sys.modules), len(known)
+    if (modules, loggers) == (_seen["modules"], _seen["loggers"]):
+        return
+    if modules != _seen["modules"]:
         for name, module in list(sys.modules.items()):
             package = name.partition(".")[0]
             if package in _WARN_IN_PYTHON and module is not None:
                 _replace(vars(module), package)
         if "PIL._imaging" in sys.modules:
             _stand_behind_libtiff()
-    for name in _REPORT_WHEN_IMPORTED:
-        logging.getLogger(name)
-    known = logging.root.manager.loggerDict
-    if len(known) != _seen["loggers"]:
-        _seen["loggers"] = len(known)
-        for name, logger in list(known.items()):
-            if isinstance(logger, logging.Logger) and name.partition(".")[0] in _LIBRARIES:
-                logger.addFilter(_outside_only)  # adds it once
+        for name in _REPORT_WHEN_IMPORTED:
+            logging.getLogger(name)
+        _seen["modules"] = modules
+    for name, logger in list(known.items()):
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _LIBRARIES:
+            logger.addFilter(_outside_only)  # adds it once
+    _seen["loggers"] = loggers
 
 
 def _replace(names: dict[str, Any], package: str) -> None:

@@ -6,6 +6,8 @@ import hashlib
 import io
 import logging
 import random
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -209,3 +211,21 @@ def test_letters_that_a_font_lacks_are_drawn_without_a_warning(records: list[log
         assert records == []
         with pytest.raises(UserWarning, match="missing from font"):
             figure.savefig(io.BytesIO(), format="png")
+
+
+def test_a_warning_of_ours_needs_no_handler_of_the_host() -> None:
+    """Python prints what no handler takes; programs may use the core alone."""
+    program = "import logging, bioclip_core; logging.getLogger('bioclip_plugin.threads').warning('slow')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_logger_that_is_made_later_is_covered_by_the_next_call(records: list[logging.LogRecord]) -> None:
+    with quiet():
+        pass
+    later = logging.getLogger("PIL.MadeLater")
+    with quiet():
+        later.warning("about a file")
+    assert records == []
+    later.warning("about a file of the host")
+    assert [record.getMessage() for record in records] == ["about a file of the host"]

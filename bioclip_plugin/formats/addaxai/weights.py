@@ -57,7 +57,8 @@ def write_weights(
     images_BHWC = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8))
     module = _whole_model(encoder, classifier)
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        # torch advises to write models that trace better, and to use formats that older torch cannot load.
+        # torch advises to write models that trace better, and to use formats that older torch cannot load. It does so from C,
+        # past ``quiet``; but models are exported by a command, whose process is its own.
         warnings.simplefilter("ignore")
         try:
             with torch.enable_grad():
