@@ -199,6 +199,8 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], Manifest]:
             if is_draft
             else f"label set {folder} has no {MANIFEST}"
         )
+    if not path.is_file():  # opening a pipe would wait for its writer
+        raise LabelSetError(f"label set {folder} is damaged: {MANIFEST} is not a file; {_REMEDY}")
     try:
         written = read_document(path, dict[str, Any], name="label set", error=LabelSetError)
     except LabelSetError as error:

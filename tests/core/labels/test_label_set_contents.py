@@ -239,7 +239,7 @@ def test_names_of_another_form_are_refused_even_with_a_right_hash(folder: Path, 
     assert fault in says(folder)
 
 
-@pytest.mark.parametrize("name", ["embeddings.npy", "taxa.parquet"])
+@pytest.mark.parametrize("name", ["embeddings.npy", "taxa.parquet", "label_set.json"])
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes in folders")
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(folder: Path, name: str) -> None:
     (folder / name).unlink()
