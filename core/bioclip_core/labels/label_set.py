@@ -18,8 +18,17 @@ from numpy.typing import NDArray
 from bioclip_core.encoder import faults_of_features
 from bioclip_core.errors import DataError, LabelSetError, ModelError, UsageError
 from bioclip_core.identity import settings_id
-from bioclip_core.labels.manifest import FORMAT_VERSION, MANIFEST, Block, MadeFor, check_made_for, read_manifest
-from bioclip_core.labels.verifying import Unfit, check_order, damaged, open_embeddings, read_taxa
+from bioclip_core.labels.manifest import (
+    EMBEDDINGS,
+    FORMAT_VERSION,
+    MANIFEST,
+    TAXA,
+    Block,
+    MadeFor,
+    check_made_for,
+    read_manifest,
+)
+from bioclip_core.labels.verifying import Unfit, check_id, check_order, damaged, open_embeddings, read_taxa
 from bioclip_core.models import FoundModel
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 
@@ -137,13 +146,16 @@ class LabelSet:
         folder = Path(folder).expanduser()
         written, manifest = read_manifest(folder)
         try:
-            embeddings_ND = open_embeddings(folder, manifest)
-            table = encoded(read_taxa(folder, manifest, COLUMNS))
+            embeddings_ND, sha256_of_rows = open_embeddings(folder, manifest)
+            names, sha256_of_names = read_taxa(folder, manifest, COLUMNS)
+            table = encoded(names)
             check_order(table, COLUMNS[:-2])
+            digests = {TAXA: sha256_of_names, EMBEDDINGS: sha256_of_rows}
+            is_proven = not manifest.unverified or check_id(written, manifest, digests)
         except (OSError, Unfit) as error:
             raise damaged(folder, error) from None
         pa.default_memory_pool().release_unused()  # reading a million names leaves some 200 MB of unused memory
-        if manifest.unverified:
+        if not is_proven:
             log.warning(
                 "label set %s: %s has no sha256 of %s, so that their bytes cannot be verified; build or import it again",
                 folder, MANIFEST, " and ".join(manifest.unverified),

@@ -30,6 +30,11 @@ _SEAL = "manifest_sha256"
 _REMEDY = "build or import it again"
 
 
+def is_sha256(text: str) -> bool:
+    """True for 64 hexadecimal digits."""
+    return _SHA256.fullmatch(text) is not None
+
+
 def check_scale(scale: float, bias: float = 0.0) -> None:
     """Refuse a scale or bias that no model has.
 
@@ -122,7 +127,7 @@ class Manifest:
         if self.masked_by and sum(self.masked_by.values()) != len(self.masked):
             raise ValueError(f"masked has {len(self.masked)} rows, but masked_by {sum(self.masked_by.values())}")
         for file, digest in self.sha256.items():
-            if not _SHA256.fullmatch(digest):
+            if not is_sha256(digest):
                 raise ValueError(f"sha256 of {file} is {digest[:80]!r}, not 64 hexadecimal digits")
         if self.custom:
             raise ValueError("custom is true, but labels of the user's own words are never kept in a folder")

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +24,7 @@ from bioclip_core.identity import (
     settings_id,
     was_checked,
 )
-from bioclip_core.labels.manifest import EMBEDDINGS, MANIFEST, TAXA, Manifest
+from bioclip_core.labels.manifest import EMBEDDINGS, MANIFEST, TAXA, Manifest, id_of, is_sha256
 
 log = logging.getLogger("bioclip_plugin.labels")
 
@@ -45,8 +45,8 @@ class Unfit(Exception):
     """A fault of a file, without the name of its label set."""
 
 
-def open_embeddings(folder: Path, manifest: Manifest) -> NDArray[np.float16]:
-    """Return the embeddings as a memory map, after a check of their bytes and numbers.
+def open_embeddings(folder: Path, manifest: Manifest) -> tuple[NDArray[np.float16], str]:
+    """Return the embeddings as a memory map, and the sha256 of their file, after a check of bytes and numbers.
 
     The check and the map use the same open file, so that a file that is replaced in the meantime changes nothing.
 
@@ -56,8 +56,9 @@ def open_embeddings(folder: Path, manifest: Manifest) -> NDArray[np.float16]:
     """
     with _opened(folder / EMBEDDINGS) as file:
         offset = _start_of_rows(file, manifest.count, manifest.dimension)
-        _check_contents(file, offset, manifest)
-        return _mapped(file, offset, (manifest.count, manifest.dimension), "c")  # "c": torch wants writable memory
+        digest = _check_contents(file, offset, manifest)
+        rows_ND = _mapped(file, offset, (manifest.count, manifest.dimension), "c")  # "c": torch wants writable memory
+        return rows_ND, digest
 
 
 def mapped_anew(folder: Path, shape: tuple[int, int]) -> NDArray[np.float16]:
@@ -66,8 +67,8 @@ def mapped_anew(folder: Path, shape: tuple[int, int]) -> NDArray[np.float16]:
         return _mapped(file, _start_of_rows(file, *shape), shape, "r")
 
 
-def read_taxa(folder: Path, manifest: Manifest, columns: tuple[str, ...]) -> Any:
-    """Return the columns of names as a pyarrow table with one row per label, after a check of their bytes.
+def read_taxa(folder: Path, manifest: Manifest, columns: tuple[str, ...]) -> tuple[Any, str]:
+    """Return the columns of names as a pyarrow table with one row per label, and the sha256 of their file.
 
     Raises:
         Unfit: if they are not what the manifest says.
@@ -81,7 +82,8 @@ def read_taxa(folder: Path, manifest: Manifest, columns: tuple[str, ...]) -> Any
         data = opened.read(most + 1)
     if len(data) > most:
         raise Unfit(f"{TAXA} has more than {most:,} bytes, too many for the names of {manifest.count} labels")
-    _compare(TAXA, hashlib.sha256(data).hexdigest(), manifest)
+    digest = hashlib.sha256(data).hexdigest()
+    _compare(TAXA, digest, manifest)
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             rows, schema = file.metadata.num_rows, file.schema_arrow
@@ -95,14 +97,31 @@ def read_taxa(folder: Path, manifest: Manifest, columns: tuple[str, ...]) -> Any
             if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
                 raise Unfit(f"{TAXA} has {kind} in the column {name}, where text is needed")
         table = pq.read_table(pa.BufferReader(data), columns=list(columns), read_dictionary=list(columns))
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+    except Unfit:
+        raise
+    except Exception as error:  # for damaged bytes pyarrow raises its own, Python's and those of its parts
         raise Unfit(f"{TAXA} cannot be read: {' '.join(str(error).split())[:200]}") from None
     for name in columns:
         if empty := table.column(name).null_count:
             raise Unfit(
                 f"{TAXA} has {empty} cells without a value in the column {name}; a missing name is an empty text"
             )
-    return table
+    return table, digest
+
+
+def check_id(written: Mapping[str, Any], manifest: Manifest, digests: Mapping[str, str]) -> bool:
+    """Return True if the id of a label set proves its files, for a manifest without their hashes.
+
+    An id that this software made covers the hashes. One of another form comes from another program and proves nothing.
+
+    Raises:
+        Unfit: if the id has our form and belongs to other files.
+    """
+    if manifest.id == id_of({**written, "sha256": digests}):
+        return True
+    if is_sha256(manifest.id):
+        raise Unfit(f"the id in {MANIFEST} does not fit {EMBEDDINGS} and {TAXA}")
+    return False
 
 
 def check_order(table: Any, keys: tuple[str, ...]) -> None:
@@ -186,12 +205,12 @@ def _mapped(file: IO[bytes], offset: int, shape: tuple[int, int], mode: Any) -> 
     return rows_ND
 
 
-def _check_contents(file: IO[bytes], offset: int, manifest: Manifest) -> None:
-    """Check hash and numbers in one pass; a large file that was checked before and is unchanged is not read again."""
+def _check_contents(file: IO[bytes], offset: int, manifest: Manifest) -> str:
+    """Check hash and numbers in one pass, and return the hash; a large file that was checked before and is unchanged is not read again."""
     expected, mask = manifest.sha256.get(EMBEDDINGS), settings_id({"masked": manifest.masked})
     known = kept_sha256(file)
     if known is not None and known == (expected or known) and was_checked(f"rows {known} {mask}"):
-        return
+        return known
     if os.fstat(file.fileno()).st_size >= _LARGE:
         log.info("Checking the label set %s; an unchanged one is not checked again", file.name)
     masked_N = np.zeros(manifest.count, dtype=bool)
@@ -209,6 +228,7 @@ def _check_contents(file: IO[bytes], offset: int, manifest: Manifest) -> None:
     if is_worth_keeping(file):
         keep_sha256(file, found)
         keep_checked(f"rows {found} {mask}")
+    return found
 
 
 def _chunks(file: IO[bytes], offset: int, size: int) -> Iterator[tuple[int, bytes]]:

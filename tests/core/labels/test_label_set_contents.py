@@ -263,16 +263,27 @@ def test_a_header_with_numbers_of_numpy_in_it_is_refused(folder: Path) -> None:
 def test_a_manifest_without_hashes_is_used_and_says_what_is_not_verified(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    identity_before = LabelSet.open(folder).identity()
-    rewrite(folder, lambda m: m.pop("sha256"), consistent=False)
+    rewrite(folder, lambda m: (m.pop("sha256"), m.update(id="made by another program")), consistent=False)
     with caplog.at_level(logging.WARNING, "bioclip_plugin"):
         labels = LabelSet.open(folder)
-    assert labels.identity() == identity_before
+    assert labels.identity()["label_set"] == "made by another program"
     (line,) = caplog.messages
     assert (
         "label_set.json has no sha256 of embeddings.npy and taxa.parquet, so that their bytes cannot be verified"
         in line
     )
+
+
+def test_an_id_of_ours_proves_the_files_of_a_manifest_without_hashes(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    identity_before = LabelSet.open(folder).identity()
+    rewrite(folder, lambda m: m.pop("sha256"), consistent=False)
+    with caplog.at_level(logging.WARNING, "bioclip_plugin"):
+        assert LabelSet.open(folder).identity() == identity_before
+    assert not caplog.messages
+    np.save(folder / "embeddings.npy", np.load(folder / "embeddings.npy")[::-1].copy())
+    assert "the id in label_set.json does not fit embeddings.npy and taxa.parquet" in says(folder)
 
 
 def test_a_folder_that_is_replaced_while_it_is_opened_keeps_what_was_checked(
