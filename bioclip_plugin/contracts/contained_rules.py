@@ -55,7 +55,9 @@ def _guarded(arg: Any) -> Any:
     """Return an argument that the rule may change without harm."""
     if isinstance(arg, Subject):
         return replace(arg, own=_read_only(arg.own), by_rank=_read_only(arg.by_rank))
-    return [_guarded(one) for one in arg] if isinstance(arg, list) else arg
+    if isinstance(arg, list):
+        return [_guarded(one) for one in arg]
+    return getattr(arg, "read_only", arg)  # a label set
 
 
 def _read_only(by_rank: Mapping[str, Any]) -> Mapping[str, Any]:

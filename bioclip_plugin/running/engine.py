@@ -265,4 +265,4 @@ class Engine:
     @_Opened
     def shown_labels(self) -> LabelSet:
         """The opened labels as plugins see them: they cannot change them."""
-        return self.label_set.read_only()
+        return self.label_set.read_only

@@ -76,7 +76,7 @@ def apply_rules(
     if any(type(rule).notes is not Rule.notes for rule in rules):
         labels = None
         try:
-            labels = opened().shown_labels
+            labels = opened().label_set
         except BioclipError:
             if need_labels:
                 raise  # rules that only decide do without the label set, so for them it may be gone

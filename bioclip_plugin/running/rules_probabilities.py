@@ -67,7 +67,7 @@ class Probabilities:
         prior = self._engine.prior(place)
         asked: list[tuple[str, NDArray[np.float32]]] = []
         for rule in self._rules:
-            weights_N = rule.weights(place, self._engine.shown_labels)
+            weights_N = rule.weights(place, self.labels)
             if weights_N is None:
                 continue
             if (

@@ -428,17 +428,26 @@ def test_a_rule_with_members_that_cannot_be_used_is_refused(house: House, member
     assert said in house.refused(register_rules=one_rule(**members))
 
 
-def test_a_rule_calls_the_session_while_it_closes(house: House) -> None:
+def test_a_rule_that_calls_the_session_while_it_closes_is_told_so_and_does_not_hang(house: House) -> None:
+    house.register(register_rules=one_rule(decide=lambda _self, _subject: session.classify(BLUE)))
+    session = Session(model="fake", labels="fish.txt", store="r.db", rules=("picky",), plugins=house.manager)
+    session.classify(RED)
+    with pytest.raises(UsageError, match=r"^plugin broken: .*closed"):
+        session.close()
+
+
+def test_a_rule_may_call_the_session_while_its_rules_are_applied(house: House) -> None:
     seen: list[str] = []
 
     def decide(_self: Any, _subject: Any) -> None:
         seen.append(session.classify(BLUE).best.name)  # type: ignore[union-attr]
 
     house.register(register_rules=one_rule(decide=decide))
-    session = Session(model="fake", labels="fish.txt", store="r.db", rules=("picky",), plugins=house.manager)
-    session.classify(RED)
-    session.close()
-    assert seen[0] == "a blue fish"
+    with Session(model="fake", labels="fish.txt", store="r.db", rules=("picky",), plugins=house.manager) as session:
+        session.classify(RED)
+        session.classify(BLUE)
+        session.apply_rules()
+    assert seen == ["a blue fish", "a blue fish"]
 
 
 # -- commands ----------------------------------------------------------------------------------------------------------

@@ -93,8 +93,9 @@ class LabelSet:
     def __len__(self) -> int:
         return int(self.embeddings_ND.shape[0])
 
+    @cached_property
     def read_only(self) -> LabelSet:
-        """Return a view of this label set whose arrays cannot be written and whose manifest is a copy."""
+        """A view of this label set whose arrays cannot be written and whose manifest is a copy: for plugins."""
         view = copy.copy(self)
         for name in ("embeddings_ND", "usable_N", "kept_N"):
             array = getattr(self, name).view()
