@@ -39,8 +39,8 @@ MAX_JPEG_FILL = 1 << 20
 
 MAX_PNG_CHUNKS = 500_000
 """Limit of the chunks; 1.5 GB in the usual pieces of 8 kB are 190,000."""
-MAX_PNG_BYTES = 1 << 30
-"""Limit of the uncompressed samples of a PNG, whose filters cost 5 s per GB: 178 megapixels of 16-bit RGB."""
+MAX_PNG_BYTES = 800_000_000
+"""Limit of the uncompressed samples of a PNG, whose filters cost 5 s per GB: 256 megapixels of RGB, 133 of 16-bit RGB."""
 
 MAX_GIF_BLOCKS = 100_000
 """Limit of the data blocks of comments and other extensions before a frame."""

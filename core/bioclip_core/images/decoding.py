@@ -132,8 +132,9 @@ def prepare(image: Image.Image, boxes: Sequence[Box | None], preprocessing: Prep
     wanted = [checked(box) for box in boxes]
     with reasons(b""), image_memory():
         image = right_pixels(image)
-        take_memory(conversion_bytes(image.mode, *image.size))
         orientation = _orientation(image)
+        resize = resize_bytes(*image.size, orientation, preprocessing)
+        take_memory(conversion_bytes(image.mode, *image.size) + resize)
         image.load()
         if image.mode not in ("P", "PA") and "transparency" in image.info:
             image = image.copy()  # the caller's image must not change
@@ -201,7 +202,6 @@ def _crops(
     picture: Picture, boxes: Sequence[Box], preprocessing: Preprocessing, profile: Any
 ) -> list[NDArray[np.uint8]]:
     check_profile(profile)
-    take_memory(resize_bytes(picture.width, picture.height, picture.orientation, preprocessing))
     picture = replace(picture, image=resizable(picture.image))
     return [np.array(padded(rgb(resized(picture, box, preprocessing), profile), preprocessing)) for box in boxes]
 
@@ -227,7 +227,7 @@ def _picture(
         return _loaded(image, boxes, preprocessing, limit, frame)
     size = (image.width, image.height)
     _check_budget(size, size[0] * size[1], limit)
-    take_memory(image.needed_bytes)
+    take_memory(image.needed_bytes + resize_bytes(*size, image.orientation, preprocessing))
     return Picture(image.load(BYTES_PER_PIXEL * limit), *size, image.orientation)
 
 
@@ -236,9 +236,11 @@ def _loaded(
 ) -> Picture:
     """Return the picture with its pixels, decoded at the smallest size that suffices for the smallest box."""
     size = image.size
+    max_pixels //= 2 if image.mode in ("I", "F") else 1  # they take longer, and more memory
     if preprocessing.decode == "full" or image.format not in ("JPEG", "JPEG2000"):
         _check_budget(size, size[0] * size[1], max_pixels)
-        take_memory(decoding_bytes(image, frame) + _kept_bytes(image))
+        resize = resize_bytes(*size, 1, preprocessing)
+        take_memory(decoding_bytes(image, frame) + _kept_bytes(image) + resize)
         image.load()
         if image.mode not in ("P", "PA"):
             image.info.pop("transparency", None)  # unused, and Pillow warns about some values
@@ -250,7 +252,7 @@ def _loaded(
     # A JPEG of several scans keeps every coefficient until its last one, whatever the fraction.
     kept = _kept_bytes(image)
     _check_budget(size, size[0] * size[1] // (1 if kept else scale**2), max_pixels)
-    take_memory(decoding_bytes(image, frame) + kept)
+    take_memory(decoding_bytes(image, frame) + kept + resize_bytes(*image.size, orientation, preprocessing))
     image.load()
     picture = Picture(image, size[0] / scale, size[1] / scale, orientation)
     if image.format == "JPEG" or scale == 1:

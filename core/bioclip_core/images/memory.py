@@ -1,9 +1,9 @@
 """One budget of memory for all images that a process decodes at the same time: a big one waits until there is room.
 
-An image takes its share before its bytes are read and before its pixels are decoded, and gives it back at the end. Shares are
-given in the order in which they are asked for, so that nothing starves. A share may grow, for the size of an image is known
-after its bytes: if everybody who holds one waits for more, the first of them goes on, so that nothing waits for ever. An image
-that is larger than the whole budget goes on alone in the same way.
+An image takes its share before its bytes are read and before its pixels are decoded, and gives it back at the end. New shares
+are given in the order in which they are asked for, so that nothing starves. A share may grow, for the size of an image is known
+after its bytes: those that hold most come first, since they will give most back. If everybody who holds one waits for more, the
+first of them goes on, so that nothing waits for ever. An image that is larger than the whole budget goes on alone in the same way.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -66,7 +65,8 @@ class MemoryBudget:
         self.most = most
         self._changed = threading.Condition()
         self._shares: set[Share] = set()
-        self._waiting: deque[Share] = deque()
+        self._waiting: list[Share] = []
+        """In the order in which they go on."""
 
     @property
     def held(self) -> int:
@@ -91,12 +91,14 @@ class MemoryBudget:
     def take(self, share: Share, size: int) -> None:
         """See :meth:`Share.take`."""
         with self._changed:
-            if self._waiting or not self._has_room(share, size):
+            is_next = not self._waiting or share.held > self._waiting[0].held
+            if not is_next or not self._has_room(share, size):
                 self._wait(share, size)
             share.held += size
 
     def _wait(self, share: Share, size: int) -> None:
         self._waiting.append(share)
+        self._waiting.sort(key=lambda waiting: -waiting.held)  # of equal ones the earlier stays first
         share.is_waiting = True
         self._changed.notify_all()  # one less that is at work
         try:

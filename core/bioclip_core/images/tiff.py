@@ -74,7 +74,7 @@ def _check_pieces(file: BinaryIO, page: PageLayout) -> None:
         ImageError: with the announced number and the limit.
     """
     places, sizes = (header.TILES, header.TILE_BYTES) if page.is_tiled else (header.STRIPS, header.STRIP_BYTES)
-    listed = {tag: page.directory.entries[tag][1] for tag in _NEEDED.intersection(page.directory.entries)}
+    listed = {tag: page.directory.entries[tag][1] for tag in (_NEEDED - _SCALARS) & page.directory.entries.keys()}
     pieces = max(piece_count(page), listed.pop(places, 0), listed.pop(sizes, 0))
     if pieces > MAX_TIFF_PIECES:
         raise over_budget(f"its header announces {pieces:,} strips or tiles", f"{MAX_TIFF_PIECES:,}")

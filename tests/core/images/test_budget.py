@@ -308,6 +308,18 @@ def test_a_tag_with_millions_of_values_is_refused() -> None:
     )
 
 
+def test_a_tag_of_one_value_that_announces_millions_does_not_cost_the_picture() -> None:
+    assert colours_of(tiff(8, 8, 1, data=bytes(2_000_000), more=((283, 5, 16_777_217, 200),))) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("bits", "limit"), [(64, "1,024,000,000 bytes"), (32, "128 megapixels")])
+def test_floating_point_samples_of_a_tiff_have_a_lower_limit(bits: int, limit: str) -> None:
+    """They take longer."""
+    data = tiff(15_900, 15_900, 15_900, compression=8, more=((339, 3, 1, 3),))
+    data = data.replace(struct.pack("<HHII", 258, 3, 1, 8), struct.pack("<HHII", 258, 3, 1, bits))
+    refused(data, f"which is over the budget of {limit}")
+
+
 def test_scans_of_a_jpeg_in_a_tiff_are_counted_for_each_strip_that_uses_it() -> None:
     strip = jpeg(16_000, 500, [ALL_DC, *[one_ac()] * 80])
     refused(tiff(16_000, 15_000, 30, compression=7, data=strip), "it has 81 scans")

@@ -104,6 +104,23 @@ def test_an_image_larger_than_the_budget_is_decoded_alone() -> None:
     assert soon(lambda: last.took == [1])
 
 
+def test_an_image_that_needs_more_goes_before_one_that_has_not_begun() -> None:
+    """Otherwise each large image that waits for a little more would let the next one begin."""
+    budget = MemoryBudget(100)
+    huge, small, second = Picture(budget).take(500), Picture(budget), Picture(budget)
+    assert soon(lambda: huge.took == [500])
+    assert waits(small.take(1), budget)
+    assert waits(second.take(500), budget)
+    huge.take(10)
+    assert soon(lambda: huge.took == [500, 10])
+    assert small.took == second.took == []
+    huge.end()
+    assert soon(lambda: small.took == [1])
+    assert second.took == []
+    small.end()
+    assert soon(lambda: second.took == [500])
+
+
 def test_images_that_all_wait_for_more_do_not_wait_for_ever() -> None:
     budget = MemoryBudget(100)
     images = [Picture(budget).take(30) for _ in range(3)]
