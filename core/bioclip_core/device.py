@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from bioclip_core.errors import UsageError
+from bioclip_core.forks import forked_beside
+
+log = logging.getLogger("bioclip_plugin.device")
 
 Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -63,6 +67,8 @@ def choose_compute(
         UsageError: if this machine lacks the device, or the precision is unknown.
     """
     chosen = _device(device)
+    if forked_beside("torch"):
+        _work_in_child(chosen)
     if precision != "auto":
         return Compute(chosen, checked_precision(precision), "as requested")
     preset = _preset_precision()
@@ -72,6 +78,30 @@ def choose_compute(
     if preset is not None:
         return Compute(chosen, preset, f"{PRECISION_VARIABLE} is set")
     return Compute(chosen, *_native_precision(chosen))
+
+
+def _work_in_child(device: str) -> None:
+    """Prepare torch for work in a child of a process that had imported it.
+
+    The threads of torch do not exist in a child, and OpenMP waits for them for ever as soon as it shares out work. With one
+    thread it does not; PyTorch's own data loaders do the same.
+
+    Raises:
+        UsageError: for a GPU that the parent has used.
+    """
+    import torch
+
+    if device.startswith("cuda") and getattr(torch.cuda, "_is_in_bad_fork", lambda: False)():
+        raise UsageError(
+            f"device {device!r} was used before this process was forked, and CUDA cannot be used in it any more: begin "
+            "processes with the start method spawn, or give device cpu"
+        )
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+        log.warning(
+            "this process was forked after torch was imported, so torch computes with one thread here; begin processes with "
+            "the start method spawn, or fork before anything imports torch, for more"
+        )
 
 
 def _preset_precision() -> Precision | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from functools import cache
 from typing import Protocol
 from weakref import WeakSet
@@ -22,6 +23,8 @@ class Inherited(Protocol):
 
 
 _objects: WeakSet[Inherited] = WeakSet()
+_beside: set[str] = set()
+_LIBRARIES = ("torch",)  # with threads of their own
 
 
 def renew_after_fork(thing: Inherited) -> None:
@@ -37,6 +40,11 @@ def _register() -> None:
         os.register_at_fork(after_in_child=_renew)
 
 
+def forked_beside(library: str) -> bool:
+    """Return True in a child that was forked after the library was imported, so that threads of it may be missing."""
+    return library in _beside
+
+
 def never_freed(thing: object) -> None:
     """Keep an object until the process is gone, past the end of the interpreter too.
 
@@ -50,6 +58,7 @@ def never_freed(thing: object) -> None:
 
 
 def _renew() -> None:
+    _beside.update(name for name in _LIBRARIES if name in sys.modules)
     for thing in list(_objects):
         try:
             thing.after_fork()

@@ -142,3 +142,26 @@ def test_a_session_that_was_not_used_before_the_fork_works_in_the_child_and_in_t
     assert run(tmp_path, "unused") == ["child: None", "parent: 3 None"]
     with Store.open(tmp_path / "r.db") as store:
         assert store.summary(store.run()).done == 2
+
+
+WITH_TORCH = """
+import os, sys
+from PIL import Image
+from bioclip_plugin import Session
+
+images = [Image.new("RGB", (64, 64), (n, 9, 9)) for n in range(20)]
+with Session(model="demo", batch_size=8) as session:
+    stream = session.classify_stream(iter(images))
+    next(stream)
+    child = os.fork()
+    if not child:
+        with Session(model="demo", batch_size=8) as own:
+            print("child", len(list(own.classify_stream(images))), flush=True)
+        sys.exit(4)
+    print("parent", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(list(stream)))
+"""
+
+
+def test_a_new_session_in_the_child_of_a_process_whose_model_has_computed_does_not_hang() -> None:
+    done = subprocess.run([sys.executable, "-c", WITH_TORCH], capture_output=True, text=True, timeout=100, check=False)
+    assert (done.stdout, done.stderr) == ("child 20\nparent 4 19\n", "")
