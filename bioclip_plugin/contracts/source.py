@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from bioclip_core.files.leftovers import temporary_folder
 from bioclip_core.findings import Findings
 from bioclip_core.forks import renew_after_fork
 from bioclip_core.tables.options import TableOptions
@@ -34,7 +35,7 @@ class TemporaryFolders:
     def new(self) -> Path:
         """Make an empty folder. It exists until :meth:`close`, or until the process ends."""
         renew_after_fork(self)
-        self._folders.append(TemporaryDirectory(prefix="bioclip-images-", ignore_cleanup_errors=True))
+        self._folders.append(temporary_folder("bioclip-images-"))
         return Path(self._folders[-1].name)
 
     def close(self) -> None:

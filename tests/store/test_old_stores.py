@@ -133,7 +133,7 @@ def test_a_store_of_every_earlier_version_of_the_tables_gives_the_same_answers(
     assert exported(tmp_path / "answers") == expected("photos", "csv")
 
 
-@pytest.mark.parametrize("table", ["bioclip_decisions", "bioclip_regions", schema.VERSION_TABLE])
+@pytest.mark.parametrize("table", ["bioclip_regions", schema.VERSION_TABLE])
 def test_an_upgrade_that_is_interrupted_leaves_the_store_as_it_was(
     new_store_address: Callable[[], str], call: Call, table: str, tmp_path: Path
 ) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
 import re
 import shutil
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 
 from bioclip_core.errors import BioclipError
+from bioclip_core.files.leftovers import is_of_killed, mark
 
 _DATABASE = b"SQLite format 3\0"
 _JOURNAL = re.compile(r"-(wal|shm|journal)$")
 """Ending of a file that belongs to a database in use, or to one that was in use when the power failed."""
-_DRAFT = re.compile(r"(\d+)\.(part|parts|old)(-wal|-shm|-journal)?")
+_DRAFT = re.compile(r"([0-9a-f]+-\d+)\.(part|parts|old)(-wal|-shm|-journal)?")
 _NAMES_SHOWN = 3
 
 
@@ -225,7 +223,7 @@ def zip_folder(folder: Path, file: Path) -> None:
 
 
 def _beside(target: Path, suffix: str) -> Path:
-    return target.with_name(f".{target.name}.{_machine()}-{os.getpid()}.{suffix}")
+    return target.with_name(f".{target.name}.{mark()}.{suffix}")
 
 
 def _clear_drafts(target: Path) -> None:
@@ -233,16 +231,14 @@ def _clear_drafts(target: Path) -> None:
 
     Drafts of living programs and of other machines, which may share the folder, stay.
     """
-    start = f".{target.name}.{_machine()}-"
+    start = f".{target.name}."
     try:
         with os.scandir(target.parent) as entries:
             names = sorted(entry.name for entry in entries if entry.name.startswith(start))
     except OSError:  # the folder cannot be listed; writing to it will give the reason
         return
     for path, match in ((target.with_name(name), _DRAFT.fullmatch(name.removeprefix(start))) for name in names):
-        if match is None:
-            continue
-        if _is_running(int(match[1])):
+        if match is None or not is_of_killed(match[1]):
             continue
         if match[2] == "old" and path.is_dir() and not target.exists():  # it was killed between two renames
             with suppress(OSError):
@@ -252,28 +248,6 @@ def _clear_drafts(target: Path) -> None:
         else:
             with suppress(OSError):
                 path.unlink()
-
-
-@lru_cache(maxsize=1)
-def _machine() -> str:
-    """Return a short name of the machine and of the numbering of its processes: containers have one of their own."""
-    try:
-        numbering = Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:
-        numbering = 0
-    return hashlib.sha256(f"{platform.node()} {numbering}".encode()).hexdigest()[:8]
-
-
-def _is_running(pid: int) -> bool:
-    if os.name == "nt":  # signal 0 is one that ends processes there
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 @contextmanager

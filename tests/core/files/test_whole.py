@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bioclip_core.errors import BioclipError
-from bioclip_core.files import whole
+from bioclip_core.files.leftovers import _machine, temporary_folder
 from bioclip_core.files.whole import (
     check_folder,
     check_output,
@@ -214,7 +215,7 @@ def test_a_folder_whose_replacement_was_killed_between_two_renames_is_given_back
 
 def test_drafts_of_living_programs_and_of_other_machines_stay(tmp_path: Path) -> None:
     theirs = [
-        f".r.csv.{whole._machine()}-{os.getppid()}.part",
+        f".r.csv.{_machine()}-{os.getppid()}.part",
         ".r.csv.0123abcd-1.part",
         ".r.csv.part",
         ".r.csv.7.part",
@@ -223,3 +224,25 @@ def test_drafts_of_living_programs_and_of_other_machines_stay(tmp_path: Path) ->
         (tmp_path / name).write_text("theirs")
     write_whole(tmp_path / "r.csv", "ours")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*theirs, "r.csv"])
+
+
+@needs_kill
+def test_temporary_folders_of_killed_programs_are_removed_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "import os, signal; from bioclip_core.files.leftovers import temporary_folder; "
+        "folder = temporary_folder('bioclip-images-'); open(folder.name + '/a.jpg', 'w').close(); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program], check=False, timeout=60, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    others = ["bioclip-images-theirs", f"bioclip-images-{_machine()}-{os.getppid()}-x", "bioclip-images-0123abcd-1-y"]
+    for name in others:
+        (tmp_path / name).mkdir()
+    assert len(list(tmp_path.iterdir())) == 4
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_folder("bioclip-images-") as folder:
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, Path(folder).name])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)

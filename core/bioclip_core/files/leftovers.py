@@ -1,0 +1,64 @@
+"""Names that say which program made a temporary file, so that the next one removes what a killed program left."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+_MARK = re.compile(r"([0-9a-f]{8})-(\d+)")
+
+
+def mark() -> str:
+    """Return the mark of this program in the names of its temporary files: the machine and the number of the process."""
+    return f"{_machine()}-{os.getpid()}"
+
+
+def is_of_killed(marked: str) -> bool:
+    """Return True for the mark of a program of this machine that does not run any more.
+
+    A mark of another machine, which may share the folder, and any other text give False.
+    """
+    found = _MARK.fullmatch(marked)
+    return found is not None and found[1] == _machine() and not _is_running(int(found[2]))
+
+
+def temporary_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """Return a new folder among the system's temporary files, after removing those of killed programs with this prefix."""
+    parent = Path(tempfile.gettempdir())
+    try:
+        with os.scandir(parent) as entries:
+            names = [entry.name for entry in entries if entry.name.startswith(prefix)]
+    except OSError:  # making the folder will give the reason
+        names = []
+    for name in names:
+        if is_of_killed(name.removeprefix(prefix).rpartition("-")[0]):
+            shutil.rmtree(parent / name, ignore_errors=True)
+    return tempfile.TemporaryDirectory(prefix=f"{prefix}{mark()}-", ignore_cleanup_errors=True)
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """Return a short name of the machine and of the numbering of its processes: containers have one of their own."""
+    try:
+        numbering = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        numbering = 0
+    return hashlib.sha256(f"{platform.node()} {numbering}".encode()).hexdigest()[:8]
+
+
+def _is_running(pid: int) -> bool:
+    if os.name == "nt":  # signal 0 is one that ends processes there
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
