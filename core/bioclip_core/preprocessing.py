@@ -49,11 +49,7 @@ class Preprocessing:
             if getattr(self, name) not in words:
                 raise ModelError(f"preprocessing {name} {shown(getattr(self, name))}: allowed are {', '.join(words)}")
         for name, wrong, allowed in (
-            (
-                "size",
-                not (_is_whole(self.size) and 1 <= self.size <= LARGEST_IMAGE),
-                f"allowed are 1 to {LARGEST_IMAGE}",
-            ),
+            ("size", not (_is_whole(self.size) and self.size >= 1), "a whole number above 0 is needed"),
             ("fill", not (_is_whole(self.fill) and 0 <= self.fill <= 255), "allowed are 0 to 255"),
             (
                 "mean",
@@ -118,6 +114,8 @@ def _one_size(size: Any) -> int:
         raise ModelError(
             f"preprocessing size {shown(sides)}: only square inputs are supported; export the model with one size"
         )
+    if not 1 <= sides[0] <= LARGEST_IMAGE:  # of a model; a region of an image may be larger
+        raise ModelError(f"preprocessing size {shown(sides[0])}: allowed are 1 to {LARGEST_IMAGE}")
     return int(sides[0])
 
 

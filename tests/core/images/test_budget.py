@@ -34,6 +34,7 @@ from bioclip_core.images import budget, png_chunks
 from bioclip_core.images.decoding import decode_regions
 from bioclip_core.images.jpeg2000_structure import check_codestream
 from bioclip_core.images.jpeg_structure import jpeg_structure
+from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.images.structure import check_structure
 from bioclip_core.images.tiff import metadata_of
 from bioclip_core.images.tiff_header import directories
@@ -387,3 +388,8 @@ def test_metadata_of_thousands_of_texts_in_one_place_are_not_copied() -> None:
     data = tiff(8, 8, 1, data=bytes(64) + text, more=(*texts, (306, 2, 20, 0)))
     file = io.BytesIO(data)
     assert metadata_of(file, next(directories(file))) == b""
+
+
+def test_a_region_for_training_may_be_larger_than_the_input_of_any_model() -> None:
+    data = encoded(Image.new("RGB", (4_000, 30), (200, 30, 10)), "PNG")
+    assert EncodedRegion(data).pixels().shape == (30, 4_000, 3)
