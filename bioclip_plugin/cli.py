@@ -12,12 +12,12 @@ from typing import Any
 import click
 
 from bioclip_core import __version__
-from bioclip_core.errors import BioclipError, DataError, UsageError
+from bioclip_core.errors import BioclipError, DataError, UsageError, one_line
 from bioclip_core.hub import progress_bars
 from bioclip_core.threads import hung_threads
 from bioclip_plugin.commands.config import CONFIG_FILE, ConfigFile
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
-from bioclip_plugin.commands.last_resort import explained, leave_output, one_line, say, show_traceback_if_wanted
+from bioclip_plugin.commands.last_resort import explained, leave_output, say, show_traceback_if_wanted
 from bioclip_plugin.commands.signals import guarded
 from bioclip_plugin.contracts.commands import LazyGroup, PluginCommand
 from bioclip_plugin.contracts.manager import BioclipPluginManager
@@ -142,7 +142,7 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
         return error.exit_code
     except BioclipError as error:
         show_traceback_if_wanted(error)
-        say(f"Error: {one_line(error)}")
+        say(f"Error: {one_line(str(error))}")
         is_misuse = isinstance(error, UsageError) and not isinstance(error, DataError)
         return EXIT_USAGE if is_misuse else EXIT_COULD_NOT_RUN
     except (KeyboardInterrupt, click.Abort):

@@ -18,11 +18,10 @@ from typing import Any
 import click
 
 from bioclip_core import __version__
-from bioclip_core.errors import first_line
+from bioclip_core.errors import first_line, one_line
 
 DEBUG = "BIOCLIP_DEBUG"
 """Environment variable that shows the traceback of an error."""
-_LONGEST_LINE = 2_000
 _OURS = ("bioclip_core", "bioclip_training", "bioclip_plugin")
 _MACHINERY = {"click", "pluggy", "importlib", "runpy", "encodings", "codecs"}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -30,13 +29,6 @@ _ATTRIBUTES = ("path", "_path", "filename", "name", "folder", "_folder", "addres
 """Attributes that say which file an object reads."""
 _SETTINGS = (".py", ".toml", ".db")
 """Suffixes of files that are at hand in every command."""
-
-
-def one_line(text: object) -> str:
-    """Return a text as one readable line: control characters escaped, and of a very long one the beginning and the end."""
-    words = " ".join(str(text).split())
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
-    return shown if len(shown) <= _LONGEST_LINE else f"{shown[: _LONGEST_LINE - 200]} … {shown[-200:]}"
 
 
 def say(*lines: str) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 
-LONGEST_MESSAGE = 1000
+LONGEST_MESSAGE = 2_000
 """Limit of an error's text in characters; the middle of a longer one is left out, since its end says what to do."""
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")

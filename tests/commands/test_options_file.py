@@ -83,6 +83,7 @@ def test_a_group_has_a_table_and_each_of_its_commands_one_within(configured: Con
         ('[classify]\ntaxa = "Acer"', CLASSIFY, ["taxa is 'Acer'", "a list of texts"]),
         ('precision = "fp8"', CLASSIFY, ["precision", "fp8", "bf16"]),
         (f"a{'.a' * 500} = 1", CLASSIFY, ["a key of more than 64 parts"]),
+        (f"""[{'"a b".' * 500}"c"]""", CLASSIFY, ["a key of more than 64 parts"]),
         (f"a = {'{a = ' * 80}1{'}' * 80}", CLASSIFY, ["more than 64 deep"]),
         (f"a = {'[' * 5000}", CLASSIFY, ["nested too deeply"]),
         (f"a = {'1' * 5000}", CLASSIFY, ["is not TOML: Exceeds the limit"]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from bioclip_core.errors import SourceError
-from bioclip_core.files.archives import Archive, archive_kind, damaged, open_archive
+from bioclip_core.files.archives import ARCHIVE_FAULTS, Archive, archive_kind, damaged, open_archive
 from bioclip_core.files.documents import MAX_DOCUMENT_BYTES, parse_document
 from bioclip_core.files.present import is_file, is_folder
 from bioclip_core.findings import Findings
@@ -237,10 +236,10 @@ def is_package(address: str) -> bool:
             return name is not None and _is_descriptor(archive.open(name).read(_LOOK_AT))
     except (OSError, ValueError):
         return False
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise damaged(path, error) from error
     except RuntimeError:  # encrypted, or compressed in an unknown way: opening it reports that
         return True
+    except ARCHIVE_FAULTS as error:
+        raise damaged(path, error) from error
 
 
 def _descriptor_in(names: list[str]) -> str | None:

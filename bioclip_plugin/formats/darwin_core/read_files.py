@@ -19,8 +19,8 @@ from urllib.parse import unquote, urlsplit
 
 from bioclip_core.cells import latin_1
 from bioclip_core.errors import SourceError, UsageError
-from bioclip_core.files.archive_tar import FAULTS, TarReader
-from bioclip_core.files.archives import Archive, archive_kind, open_archive
+from bioclip_core.files.archive_tar import TarReader
+from bioclip_core.files.archives import ARCHIVE_FAULTS, Archive, archive_kind, open_archive
 from bioclip_core.files.meta_xml import META, META_BYTES, Table, described
 from bioclip_core.files.present import is_file, is_folder
 from bioclip_core.tables.quotes import Records
@@ -164,7 +164,7 @@ def holds_meta(path: Path) -> bool:
             with closing(TarReader(path)) as tar:
                 # Name by name: a file that is cut off behind its meta.xml is an archive too, and is reported when it is opened.
                 return any(map(_is_meta, tar.first_names(_LOOKED_AT // 512, _PASSED_OVER)))
-    except (zipfile.BadZipFile, NotImplementedError, *FAULTS):
+    except ARCHIVE_FAULTS:
         return False
     return False
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from bioclip_core.files.archives import ARCHIVE_FAULTS
 from bioclip_core.files.present import exists, is_folder
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.shared.exported import guarded, unguarded
@@ -70,9 +71,13 @@ def opened(folder: Path) -> io.TextIOWrapper:
 
 def problems_of(path: Path) -> Iterator[Problem]:
     """Yield the differences between a folder, or a packed one, and its manifest."""
-    if is_folder(path):
-        yield from _problems_of_folder(path)
-        return
+    try:
+        yield from _problems_of_folder(path) if is_folder(path) else _problems_of_archive(path)
+    except (csv.Error, KeyError, *ARCHIVE_FAULTS) as error:
+        yield Problem(path.name, "", f"it cannot be read to its end: {error}")
+
+
+def _problems_of_archive(path: Path) -> Iterator[Problem]:
     with (
         zipfile.ZipFile(path) as packed,
         packed.open(MANIFEST) as file,

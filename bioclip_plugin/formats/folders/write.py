@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from bioclip_core.errors import BioclipError, DataError
+from bioclip_core.files.archives import ARCHIVE_FAULTS
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import is_file, is_folder
 from bioclip_plugin.contracts.export import Export
@@ -71,7 +72,7 @@ class FoldersExporter:
                     return is_manifest(file.read(1024))
             with zipfile.ZipFile(path) as packed, packed.open(MANIFEST) as member:
                 return is_manifest(member.read(1024))
-        except (OSError, KeyError, zipfile.BadZipFile):
+        except (KeyError, *ARCHIVE_FAULTS):
             return False
 
     def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - the same for all options

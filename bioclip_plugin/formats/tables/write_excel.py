@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import BioclipError
+from bioclip_core.files.archives import ARCHIVE_FAULTS
 from bioclip_core.findings import Findings
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
@@ -70,7 +70,7 @@ class ExcelExporter:
         try:
             with zipfile.ZipFile(path) as packed:
                 return _MEMBER in packed.namelist()
-        except (OSError, zipfile.BadZipFile):
+        except ARCHIVE_FAULTS:
             return False
 
     def check(self, path: Path, options: ExportOptions) -> Iterator[Problem]:  # noqa: ARG002 - the same for all options
@@ -94,7 +94,7 @@ def _is_ours(path: Path) -> bool:
         with zipfile.ZipFile(path) as packed, packed.open("xl/worksheets/sheet1.xml") as texts:
             first = _TEXT.findall(texts.read(65_536).decode("utf-8", "replace"))
             return begins_like_ours(tuple(first)) and packed.testzip() is None
-    except (OSError, KeyError, zipfile.BadZipFile, zlib.error):
+    except (KeyError, *ARCHIVE_FAULTS):
         return False
 
 

@@ -52,6 +52,8 @@ class Entry:
 
 
 DEFAULT_LIMITS = Limits()
+_LATEST_S = 2**33
+"""The year 2242."""
 
 
 def checked_members(path: Path, limits: Limits, entries: Iterable[Entry]) -> Iterator[tuple[Member, Any]]:
@@ -79,9 +81,16 @@ def checked_members(path: Path, limits: Limits, entries: Iterable[Entry]) -> Ite
         folders |= parents
         if len(names) > limits.members:
             raise SourceError(f"{path} has more than {limits.members:,} members, which is the limit")
+        if entry.size < 0:  # a reader that skips it goes back, and reads the same header again for ever
+            raise _refused(path, entry, f"states a size of {entry.size:,} bytes")
         total += entry.size
         _check_sizes(path, limits, entry, total, total_packed)
-        yield Member(name, entry.size, max(int(entry.modified_s), 0)), entry.handle
+        yield Member(name, entry.size, _seconds(entry.modified_s)), entry.handle
+
+
+def _seconds(modified_s: float) -> int:
+    """Return a time that every file system can keep, 0 for any other; a header may state an infinite one."""
+    return int(modified_s) if 0 <= modified_s < _LATEST_S else 0
 
 
 def _relative_name(path: Path, entry: Entry) -> str:

@@ -13,8 +13,8 @@ from typing import IO, Any, cast
 
 from bioclip_core.files.archive_gate import Entry
 
-FAULTS = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
-"""Exceptions of the readers for damaged files."""
+FAULTS = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, OverflowError, RecursionError)
+"""Exceptions of the readers for damaged files. tarfile recurses for each header that only describes the next one."""
 
 _HEADER_BYTES = 1 << 20
 """More than the name or an attribute of any member needs."""

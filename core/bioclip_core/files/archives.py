@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import stat
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -21,7 +22,8 @@ from bioclip_core.files.archive_tar import TarReader
 _CHUNK = 1 << 20
 _SPECIAL = {stat.S_IFLNK: "a symbolic link", stat.S_IFCHR: "a device file", stat.S_IFBLK: "a device file",
             stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}  # fmt: skip
-_FAULTS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, *archive_tar.FAULTS)
+ARCHIVE_FAULTS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error, *archive_tar.FAULTS)
+"""Exceptions of the readers for damaged, encrypted and unusual archives."""
 
 
 def archive_kind(path: Path) -> Literal["zip", "tar"] | None:
@@ -68,7 +70,7 @@ class Archive(AbstractContextManager["Archive"]):
         member, entry = self._found[name]
         try:
             content = _Counted(f"{self.path}: {member.name}", member.size, self._handle.open(entry))
-        except _FAULTS as error:
+        except ARCHIVE_FAULTS as error:
             raise SourceError(f"{self.path}: {name} cannot be read: {error}") from error
         return io.BufferedReader(content, buffer_size=1 << 16)
 
@@ -138,7 +140,7 @@ def open_archive(path: Path, limits: Limits = DEFAULT_LIMITS) -> Archive:
             archive = Archive(path, handle, {member.name: (member, entry) for member, entry in members})
             opened.pop_all()
             return archive
-    except _FAULTS as error:
+    except ARCHIVE_FAULTS as error:
         raise damaged(path, error) from error
 
 

@@ -25,7 +25,8 @@ MAX_DEPTH = 64
 
 # A string without an end is a token too: a search that fails there would begin again at each quotation mark in it.
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
-_DOTTED_KEY = re.compile(rf"(?<![\w\"'-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){{{MAX_DEPTH + 1}}}")
+_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_DOTTED_KEY = re.compile(rf"(?<![\w-])(?:{_PART}[ \t]*+\.[ \t]*+){{{MAX_DEPTH + 1}}}")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _PATH = re.compile(r" - at `(?:key in )?\$?\.?([^`]*)`$")
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
 from bioclip_core.files.archive_gate import DEFAULT_LIMITS
+from bioclip_core.files.archives import ARCHIVE_FAULTS
 from bioclip_core.files.present import exists
 from bioclip_core.findings import Findings
 from bioclip_core.quiet import quiet
@@ -74,7 +75,7 @@ def spreadsheet_kind(path: Path, start: bytes) -> SpreadsheetKind | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (OSError, zipfile.BadZipFile, NotImplementedError):
+    except ARCHIVE_FAULTS:
         return "xlsx" if path.suffix.lower() in (".xlsx", ".xlsm") else None
     if "xl/workbook.bin" in names:
         return "xlsb"
@@ -304,7 +305,7 @@ def _check_size(path: Path, name: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+    except ARCHIVE_FAULTS as error:
         raise SourceError(f"the workbook {name} cannot be read: it is damaged: {error}; save it again") from error
     texts = sum(part.file_size for part in parts if "sharedStrings" in part.filename)
     if sum(part.file_size for part in parts) > _LARGEST or texts > _LARGEST_TEXTS:

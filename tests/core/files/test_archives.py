@@ -7,6 +7,7 @@ import stat
 import tarfile
 import tracemalloc
 import zipfile
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from archive_samples import tarred, zipped
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.archive_gate import Limits
+from bioclip_core.files.archive_tar import FAULTS, TarReader
 from bioclip_core.files.archives import archive_kind, open_archive
 
 
@@ -223,3 +225,55 @@ def test_a_member_that_is_not_there_is_named(tmp_path: Path) -> None:
     archive = open_archive(zipped(tmp_path / "a.zip", ("a.txt", b"a")))
     with archive, pytest.raises(SourceError, match=r"has no member 'b\.txt'; it has a\.txt"):
         archive.open("b.txt")
+
+
+def tar_header(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, mtime: bytes = b"") -> bytes:
+    """Return one header with any number as size and any bytes as time, whose checksum is right."""
+    entry = tarfile.TarInfo(name)
+    entry.type = kind
+    block = bytearray(entry.tobuf(tarfile.GNU_FORMAT)[:512])
+    block[124:136] = (b"\xff" if size < 0 else b"\x80") + (size % 256**11).to_bytes(11, "big")
+    block[136:148] = mtime or block[136:148]
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def pax(*records: tuple[str, str]) -> bytes:
+    """Return the block that describes the next header."""
+    lines = [f" {key}={value}\n".encode() for key, value in records]
+    data = b"".join(b"%d%b" % (len(line) + (2 if len(line) < 98 else 3), line) for line in lines)
+    return tar_header("p", len(data), tarfile.XHDTYPE) + data.ljust(-(-len(data) // 512) * 512, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (tar_header("a.jpg", -512), "'a.jpg' states a size of -512 bytes"),
+        (tar_header("a.jpg", 0) + tar_header("b.jpg", -1024), "'b.jpg' states a size of -1,024 bytes"),
+        (pax(("size", "-512")) + tar_header("a.jpg"), "damaged|states a size|duplicated"),
+        (tar_header("a.jpg", 2**80), "expands at least"),
+        (pax(("path", "a.jpg")) * 3000 + tar_header("a.jpg"), "damaged: copy it again .maximum recursion depth"),
+        (tar_header("p", -512, tarfile.XHDTYPE), "a header of -512 bytes"),
+        (tar_header("p", 2**80, tarfile.GNUTYPE_LONGNAME), "a header of 1,208,"),
+    ],
+)
+def test_a_tar_with_numbers_that_cannot_be_is_one_line(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(content + bytes(1024))
+    with pytest.raises(SourceError, match=why) as refused:
+        open_archive(path).close()
+    assert "\n" not in str(refused.value)
+    with suppress(*FAULTS), closing(TarReader(path)) as reader:
+        assert len(list(reader.first_names(50, 1 << 20))) <= 50
+
+
+@pytest.mark.parametrize("mtime", ["inf", "-inf", "nan", "1e300", "-5", "99999999999999999999"])
+def test_a_time_that_no_clock_shows_does_not_stop_unpacking(tmp_path: Path, mtime: str) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(
+        pax(("mtime", mtime)) + tar_header("a.jpg") + tar_header("b.jpg", mtime=b"\x80" + b"\xff" * 11) + bytes(1024)
+    )
+    with open_archive(path) as archive:
+        assert [file.name for file in archive.extract(tmp_path / "out")] == ["a.jpg", "b.jpg"]
+        assert {member.modified_s for member in archive.members.values()} == {0}
