@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Table, delete, func, select, text, union
 
+from bioclip_core.errors import StoreError
 from bioclip_plugin.store.cleaning import (
     MEDIA_AT_ONCE,
     Cleaning,
@@ -23,7 +24,7 @@ from bioclip_plugin.store.cleaning import (
 )
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, rows_with
-from bioclip_plugin.store.database.connection import Database, Execute
+from bioclip_plugin.store.database.connection import Database
 from bioclip_plugin.store.deleting import Progress, delete_runs, estimated_bytes
 from bioclip_plugin.store.records import Compaction
 from bioclip_plugin.store.runs import half_deleted, held_runs
@@ -59,7 +60,7 @@ def compact(database: Database, stage: Stage, *, full: bool) -> Compaction:
         stage("Rewriting the file")
         left += _vacuum_sqlite(database)
     elif not database.is_sqlite:
-        _vacuum_postgres(database, stage("Vacuuming tables"), full=full and not held)
+        left += _vacuum_postgres(database, stage("Vacuuming tables"), full=full and not held)
     return Compaction(tuple(begun), dict(+rows), before, size_of(database), tuple(left))
 
 
@@ -216,9 +217,12 @@ def _vacuum_sqlite(database: Database) -> list[str]:
     path = Path(str(database.url.database))
     if (missing := _missing_room(path, database.read(_used_bytes))) is not None:
         return [missing]
-    with database.alone() as execute:
-        execute("VACUUM")
-        (busy, *_), *_ = execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    try:
+        with database.alone() as execute:
+            execute("VACUUM")
+            (busy, *_), *_ = execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except StoreError as error:  # the rows are removed all the same
+        return [f"the file keeps its size: {error}"]
     return ["another program reads the store: the file becomes smaller when that has ended"] if busy else []
 
 
@@ -254,14 +258,13 @@ def _folder_of_sqlite() -> Path:
     return next((Path(name) for name in named if name and os.access(name, os.W_OK | os.X_OK)), Path.cwd())
 
 
-def _vacuum_postgres(database: Database, progress: Progress, *, full: bool) -> None:
-    """Vacuum our tables one by one."""
-    tables = schema.metadata.sorted_tables
-    with database.alone() as execute:
+def _vacuum_postgres(database: Database, progress: Progress, *, full: bool) -> list[str]:
+    """Vacuum our tables one by one; return the reasons why some were not."""
+    tables, warnings = schema.metadata.sorted_tables, list[str]()
+    with database.alone(warnings) as execute:
         for done, table in enumerate(tables, start=1):
-            _vacuum_table(execute, str(table.name), full=full)
+            execute(f"VACUUM (ANALYZE{', FULL' if full else ''}) {table.name}")
             progress(done, len(tables))
-
-
-def _vacuum_table(execute: Execute, name: str, *, full: bool) -> None:
-    execute(f"VACUUM (ANALYZE{', FULL' if full else ''}) {name}")
+    if not warnings:
+        return []
+    return [f"{len(warnings)} tables were not vacuumed, the first one because the server says: {warnings[0]}"]

@@ -181,6 +181,48 @@ def test_a_reader_at_work_only_delays_the_smaller_file(tmp_path: Path, monkeypat
         assert store.compact().left == ()
 
 
+def test_a_writer_at_work_leaves_the_file_as_it_is_and_the_result_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioclip_plugin.store.database.connection.BUSY_TIMEOUT_MS", 200)
+    path = tmp_path / "results.db"
+    with opened(str(path)) as store:
+        run = make(store, SMALL)
+        writer = sqlite3.connect(path, isolation_level=None)
+        cleaned = store._database.remove
+
+        def then_write(work: Any, *given: Any) -> Any:
+            result = cleaned(work, *given)
+            if work.__name__ == "_clean_taxa":
+                writer.execute("BEGIN IMMEDIATE")
+            return result
+
+        monkeypatch.setattr(store._database, "remove", then_write)
+        (left,) = store.compact().left
+        assert "the file keeps its size: the store" in left
+        assert "is in use by another program" in left
+        writer.close()
+        assert store.verify(run).problems == []
+
+
+def test_tables_that_the_user_may_not_vacuum_are_named(postgres_server: Any) -> None:
+    database = postgres_server.new_database()
+    with opened(postgres_server.address(database)) as owner:
+        run = make(owner, SMALL)
+        owner.delete_run(run)  # makes the indexes, which only the owner may
+    role = f"worker_{database}"
+    for statement in (
+        f"CREATE ROLE {role} LOGIN",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}",
+    ):
+        postgres_server.execute(statement, database)
+    address = postgres_server.url.set(database=database, username=role).render_as_string(hide_password=False)
+    with opened(address) as store:
+        (left,) = store.compact().left
+        assert "tables were not vacuumed, the first one because the server says" in left
+
+
 def test_full_rewrites_the_tables_on_postgresql(store: Store) -> None:
     run = make(store, SMALL)
     before = seen(store, run)

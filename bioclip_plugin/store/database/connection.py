@@ -149,8 +149,11 @@ class Database:
         )
 
     @contextmanager
-    def alone(self) -> Iterator[Execute]:
+    def alone(self, warnings: list[str] | None = None) -> Iterator[Execute]:
         """Give a function that runs single statements outside of any transaction, as VACUUM needs it, without retries.
+
+        Args:
+            warnings: takes the warnings of PostgreSQL.
 
         Raises:
             StoreError: if the database refuses or can only be read.
@@ -165,6 +168,9 @@ class Database:
                 driver.set_progress_handler(lambda: 0, _STEPS_BETWEEN_LOOKS)
             else:
                 driver.autocommit = True
+                driver.add_notice_handler(
+                    lambda notice: None if warnings is None else warnings.append(notice.message_primary)
+                )
             yield lambda statement: _rows_of(driver.execute(statement))
         except self._engine.dialect.loaded_dbapi.Error as error:
             if str(error) == "interrupted":  # by the exception of a signal, which SQLite does not hand on
