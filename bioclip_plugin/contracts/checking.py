@@ -6,11 +6,12 @@ import math
 import numbers
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import date, datetime
+from dataclasses import fields, replace
+from datetime import date, datetime, timezone
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from bioclip_plugin.contracts.containing import Garbage, shown
 from bioclip_plugin.items.deployments import Membership
@@ -65,18 +66,22 @@ def checked_suffixes(suffixes: Any) -> frozenset[str]:
 def checked_entry(entry: Any) -> MediaItem | Unlisted:
     """Return a listed entry whose fields have the types that the rest of the program relies on."""
     if isinstance(entry, Unlisted):
-        _check_text("uri", entry.uri)
-        _check_frame(entry.frame)
-        if not isinstance(entry.reason, str) or not entry.reason.strip():
-            raise Garbage(f"listed {entry.uri} as Unlisted with the reason {shown(entry.reason)}; a sentence is needed")
-        return entry if entry.known is None else replace(entry, known=checked_item(entry.known))
+        plain = Unlisted(entry.uri, entry.reason, entry.frame, entry.known)
+        _check_text("uri", plain.uri)
+        _check_frame(plain.frame)
+        if not isinstance(plain.reason, str) or not plain.reason.strip():
+            raise Garbage(f"listed {plain.uri} as Unlisted with the reason {shown(plain.reason)}; a sentence is needed")
+        return plain if plain.known is None else replace(plain, known=checked_item(plain.known))
     return checked_item(entry)
 
 
-def checked_item(item: Any) -> MediaItem:
+def checked_item(given: Any) -> MediaItem:
     """Return an item whose fields have the right types."""
-    if not isinstance(item, MediaItem):
-        raise Garbage(f"listed {shown(item)}; a MediaItem or an Unlisted is needed")
+    if not isinstance(given, MediaItem):
+        raise Garbage(f"listed {shown(given)}; a MediaItem or an Unlisted is needed")
+    item = given
+    if type(given) is not MediaItem:  # a class of the plugin's own may do anything later
+        item = MediaItem(**{entry.name: getattr(given, entry.name) for entry in fields(MediaItem)})
     _check_text("uri", item.uri)
     _check_frame(item.frame)
     where = f"the item {item.uri}"
@@ -85,7 +90,7 @@ def checked_item(item: Any) -> MediaItem:
     _check(where, "path", item, item.path is None or isinstance(item.path, (str, Path)))
     _check(where, "captured_at", item, item.captured_at is None or _is_moment(item.captured_at))
     _check_place(where, item.place)
-    is_sequence = isinstance(item.regions, (tuple, list)) and all(isinstance(one, Region) for one in item.regions)
+    is_sequence = isinstance(item.regions, (tuple, list)) and all(_is_region(one) for one in list(item.regions))
     _check(where, "regions", item, is_sequence)
     _check(where, "metadata", item, isinstance(item.metadata, Mapping) and is_plain(dict(item.metadata)))
     _check(where, "data", item, item.data is None or isinstance(item.data, (bytes, bytearray, memoryview)))
@@ -102,6 +107,7 @@ def checked_item(item: Any) -> MediaItem:
     return replace(
         item,
         path=None if item.path is None else Path(item.path),
+        captured_at=None if item.captured_at is None else _plain_moment(item.captured_at),
         regions=tuple(item.regions),
         data=None if item.data is None else bytes(item.data),
         metadata=MappingProxyType(dict(item.metadata)),
@@ -132,6 +138,25 @@ def _check_place(where: str, place: Any) -> None:
         right = right and (place.month is None or place.month in range(1, 13))
     if not right:
         raise Garbage(f"{where} has the place {shown(place)}, which cannot be used; see Place")
+
+
+def _is_region(value: Any) -> bool:
+    return (
+        isinstance(value, Region)
+        and all(isinstance(text, str) for text in (value.detector, value.detector_version, value.category))
+        and (value.confidence is None or is_number(value.confidence))
+        and isinstance(value.classified, bool)
+    )
+
+
+def _plain_moment(moment: datetime) -> datetime:
+    """Return a time whose zone is one of Python's: a zone of the plugin's own may raise later."""
+    offset = moment.utcoffset()
+    zone = moment.tzinfo
+    if type(zone) not in (timezone, ZoneInfo):
+        zone = None if offset is None else timezone(offset)
+    day = moment.year, moment.month, moment.day
+    return datetime(*day, moment.hour, moment.minute, moment.second, moment.microsecond, zone, fold=moment.fold)
 
 
 def _is_moment(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,9 +87,11 @@ class ContainedSource:
                 mark(checked.image, self._owner)
             return checked
         except BioclipError as error:
-            uri = getattr(entry, "uri", None)
-            named = isinstance(uri, str) and bool(uri.strip())
-            return Unlisted(str(uri) if named else f"{uri_of(address)}#entry={number}", reason_of(error))
+            uri = ""
+            with suppress(BioclipError):  # a class of the plugin's own may not even tell its uri
+                given = self._owner.call("reading a uri", getattr, entry, "uri", None)
+                uri = given if type(given) is str and given.strip() else ""
+            return Unlisted(uri or f"{uri_of(address)}#entry={number}", reason_of(error))
 
 
 class ContainedReviewingSource(ContainedSource):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from plugin_samples import BLUE, COMMON, RED, Broken, House, OwnError, gives, ho
 from bioclip_core.classify import Candidate
 from bioclip_core.errors import DataError, PluginError, SourceError, UsageError
 from bioclip_core.taxonomy import Taxon
-from bioclip_plugin import MediaItem, Session
+from bioclip_plugin import MediaItem, Place, Region, Session
 from bioclip_plugin.plugin_api import EventKey, ListingOptions, ModelEntry, Problem, Ruling, Unlisted
 from bioclip_plugin.running.listing import Listing
 from bioclip_plugin.store import Store
@@ -156,6 +157,29 @@ def _source(**members: Any) -> Callable[..., Any]:
     return one_of(**{"name": "shelf", "takes": lambda _self, address: address == RED, "items": gives([]), **members})
 
 
+class _Zone(tzinfo):
+    """A zone that raises when it is asked for the second time."""
+
+    asked = 0
+
+    def utcoffset(self, _moment: datetime | None) -> timedelta:
+        self.asked += 1
+        if self.asked > 1:
+            raise RuntimeError("which zone?")
+        return timedelta(0)
+
+
+class _Evasive(MediaItem):
+    """An item that does not tell its name."""
+
+    def __init__(self) -> None:
+        """Leave every field as it is."""
+
+    @property
+    def uri(self) -> str:  # type: ignore[override]
+        raise RuntimeError("guess")
+
+
 WRONG: list[tuple[Any, str, str]] = [
     (None, f"{RED}#entry=1", "listed None; a MediaItem or an Unlisted is needed"),
     (MediaItem(5), f"{RED}#entry=2", "listed an item with the uri 5; a text is needed"),  # type: ignore[arg-type]
@@ -166,6 +190,14 @@ WRONG: list[tuple[Any, str, str]] = [
     (MediaItem("e", metadata={"a": {1: 2}}), "e", "the item e has metadata dict {'a': {1: 2}}"),
     (Unlisted("f", None), "f", "listed f as Unlisted with the reason None; a sentence is needed"),  # type: ignore[arg-type]
     (MediaItem("g", image="pixels"), "g", "the item g has image 'pixels'"),  # type: ignore[arg-type]
+    (
+        MediaItem("i", captured_at=datetime(2020, 1, 1, tzinfo=_Zone())),
+        "i",
+        "reading an entry of the source shelf failed: RuntimeError",
+    ),
+    (MediaItem("j", regions=(Region(0, 0, 1, 1, detector=5),)), "j", "the item j has regions a value of type tuple"),  # type: ignore[arg-type]
+    (MediaItem("k", place=Place(latitude=float("nan"))), "k", "the item k has the place"),
+    (_Evasive(), f"{RED}#entry=12", "reading an entry of the source shelf failed: RuntimeError: guess"),
     (MediaItem("h", data=5), "h", "the item h has data 5"),  # type: ignore[arg-type]
 ]
 
