@@ -67,12 +67,11 @@ def end(thread: threading.Thread) -> None:
     assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("rules", [(), ("unknown",)])
 def test_streams_of_other_threads_end_at_their_next_item_and_the_run_is_recorded_as_stopped(
-    manager: BioclipPluginManager, tmp_path: Path, rules: tuple[str, ...]
+    manager: BioclipPluginManager, tmp_path: Path
 ) -> None:
     store = tmp_path / "r.db"
-    s = session(manager, store, rules=rules)
+    s = session(manager, store, rules=["unknown"])
     answered, errors = [[], []], []
     under_way = [threading.Event(), threading.Event()]
 
