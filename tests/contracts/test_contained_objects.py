@@ -197,7 +197,7 @@ WRONG: list[tuple[Any, str, str]] = [
     ),
     (MediaItem("j", regions=(Region(0, 0, 1, 1, detector=5),)), "j", "the item j has regions a value of type tuple"),  # type: ignore[arg-type]
     (MediaItem("k", place=Place(latitude=float("nan"))), "k", "the item k has the place"),
-    (_Evasive(), f"{RED}#entry=12", "reading an entry of the source shelf failed: RuntimeError: guess"),
+    (_Evasive(), f"{RED}#entry=13", "reading an entry of the source shelf failed: RuntimeError: guess"),
     (MediaItem("h", data=5), "h", "the item h has data 5"),  # type: ignore[arg-type]
 ]
 
