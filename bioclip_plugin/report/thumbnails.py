@@ -17,6 +17,7 @@ from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import exists
 from bioclip_core.images.crops import WHOLE, Box, upright
 from bioclip_core.images.decoding import decode_regions, orientation_of, prepare, upright_size
+from bioclip_core.images.memory import image_memory
 from bioclip_core.preprocessing import preprocessing_of
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.items.media import MediaItem, path_of, uri_of
@@ -84,7 +85,8 @@ class Illustrator:
     def draw(self, item: MediaItem, boxes: Sequence[Box | None], people: People) -> Thumbnails:
         """Return the thumbnails of an image, or the reason for any error."""
         try:
-            return self._drawn(self._opened(item), item.frame, boxes, people)
+            with image_memory():
+                return self._drawn(self._opened(item), item.frame, boxes, people)
         except BioclipError as error:
             return Thumbnails(None, reason=str(error))
         except Exception as error:  # a plugin's opener may raise anything, and one image must not prevent the report

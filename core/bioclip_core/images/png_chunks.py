@@ -8,7 +8,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from bioclip_core.images.budget import MAX_PNG_BYTES, MAX_PNG_CHUNKS, MAX_PROFILE_BYTES, over_budget
+from bioclip_core.images.budget import MAX_DECODED_PIXELS, MAX_PNG_BYTES, MAX_PNG_CHUNKS, MAX_PROFILE_BYTES, over_budget
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -83,7 +83,7 @@ def _unpacked_profile(content: bytes) -> bytes | None:
 
 def _check_samples(width: int, height: int, bits: int, colours: int) -> None:
     size = -(-width * _CHANNELS.get(colours, 1) * bits // 8) * height
-    if size > MAX_PNG_BYTES:
+    if size > MAX_PNG_BYTES and width * height <= MAX_DECODED_PIXELS:  # more pixels are refused as such
         raise over_budget(
             f"its header announces {width:,} × {height:,} pixels, {size:,} bytes without compression",
             f"{MAX_PNG_BYTES:,} bytes for a PNG",

@@ -12,6 +12,7 @@ from bioclip_core.device import Compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import ImageError, SourceError, UsageError
 from bioclip_core.images.decoding import decode_regions, read_bytes
+from bioclip_core.images.memory import image_memory
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.rows import Catalog
@@ -89,9 +90,9 @@ class FeatureBook:
 def decoded_row(catalog: Catalog, row: int, preprocessing: Preprocessing) -> Decoded:
     """Return a row's region as the model's input, or the reason why it cannot be read."""
     try:
-        return decode_regions(
-            read_bytes(catalog.path(row)), [catalog.box(row)], preprocessing, frame=catalog.frame(row)
-        )[0]
+        with image_memory():
+            data = read_bytes(catalog.path(row))
+            return decode_regions(data, [catalog.box(row)], preprocessing, frame=catalog.frame(row))[0]
     except ImageError as error:
         return f"{error.stage}: {error}"
     except UsageError as error:  # a box outside of the image
