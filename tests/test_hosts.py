@@ -12,7 +12,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from bioclip_core.device import Compute
@@ -229,3 +231,21 @@ def test_a_bad_file_is_an_answer_with_a_failure_and_the_stream_goes_on(session: 
     assert all(answer.failure.reason for answer in answers[:2] if answer.failure)
     assert answers[2].best is not None
     assert answers[2].best.name == "a green fish"
+
+
+def test_answers_do_not_depend_on_the_hosts_defaults_of_torch_and_numpy() -> None:
+    def probability() -> float:
+        with Session(model="demo", device="cpu") as session:
+            answer = session.classify(Image.new("RGB", (60, 40), (90, 120, 30)))
+        assert answer.best is not None
+        return answer.best.probability
+
+    usual = probability()
+    with np.errstate(all="raise"):
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        try:
+            assert probability() == usual
+        finally:
+            torch.set_default_device(None)
+            torch.set_default_dtype(torch.float32)

@@ -187,7 +187,7 @@ class Classifier:
             rows_BD = self._tensor(np.asarray(features_BD, dtype=np.float32))
             common_BD = self._query(rows_BD, common, sizes_G)
             others_BD = [self._query(rows_BD, kind, sizes_G) for kind in others]
-            logits_BN = torch.empty((len(common_BD), len(self.labels)), device=self._device)
+            logits_BN = torch.empty((len(common_BD), len(self.labels)), dtype=torch.float32, device=self._device)
             for start, chunk_RD in self._converted():
                 part_BR = logits_BN[:, start : start + len(chunk_RD)]
                 torch.matmul(common_BD, chunk_RD.T, out=part_BR)
@@ -226,7 +226,7 @@ class Classifier:
         import torch
 
         if kind.feature_mean is not None:
-            centred_BD = features_BD - torch.tensor(kind.feature_mean, device=self._device)
+            centred_BD = features_BD - torch.tensor(kind.feature_mean, dtype=torch.float32, device=self._device)
             features_BD = torch.nn.functional.normalize(centred_BD, dim=1)
         if members_G is not None:
             answer_B = torch.repeat_interleave(torch.arange(len(members_G), device=self._device), members_G)
@@ -243,7 +243,7 @@ class Classifier:
             return
         count = len(self.labels)
         rows = min(count, max(1, _CHUNK_BYTES // (4 * self.labels.dimension)))
-        buffer_RD = torch.empty((rows, self.labels.dimension), device=self._device)
+        buffer_RD = torch.empty((rows, self.labels.dimension), dtype=torch.float32, device=self._device)
         for first in range(0, count, rows):
             last = min(first + rows, count)
             stored = self._resident if self._resident is not None else torch.from_numpy(self.labels.embeddings_ND)

@@ -72,7 +72,7 @@ class OpenClipEncoder:
             raise ModelError(f"model {found.name!r}: {found.weights}: logit {error}; the weights are damaged") from None
         # On the scale of 0 to 255, shaped to broadcast over B×C×H×W.
         self._mean, self._std = (
-            torch.tensor(values, device=compute.device).view(1, 3, 1, 1) * 255
+            torch.tensor(values, dtype=torch.float32, device=compute.device).view(1, 3, 1, 1) * 255
             for values in (self.preprocessing.mean, self.preprocessing.std)
         )
 
@@ -177,10 +177,11 @@ def load_model(found: FoundModel) -> Any:
         # open_clip draws random weights before it reads the real ones.
         with quiet(), torch.random.fork_rng(devices=[]):
             check_sizes(found)
-            model = open_clip.create_model(
-                found.architecture or f"local-dir:{found.folder}",
-                load_weights=False, pretrained_image=False, pretrained_text=False,
-            )  # fmt: skip
+            with torch.device("cpu"):  # and in fp32, whatever the host's defaults
+                model = open_clip.create_model(
+                    found.architecture or f"local-dir:{found.folder}",
+                    load_weights=False, pretrained_image=False, pretrained_text=False,
+                ).float()  # fmt: skip
             open_clip.load_checkpoint(model, str(found.weights), weights_only=True)
         check_numbers(model, found.weights)
     except ModelError:
