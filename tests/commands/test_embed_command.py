@@ -84,14 +84,27 @@ def test_an_existing_output_stays_and_no_image_is_encoded(bioclip: Bioclip, phot
     assert bioclip("embed", photos.name, "--model", "fake", "--output", "e.parquet", "--force").code == 3
 
 
-def test_a_model_that_breaks_leaves_no_file(bioclip: Bioclip, photos: Path, model: FakeModel, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_opened_leaves_no_file(
+    bioclip: Bioclip, photos: Path, model: FakeModel, tmp_path: Path
+) -> None:
+    del model.encoder  # which the entry's open_encoder returns
+    refused = bioclip("embed", photos.name, "--model", "fake", "--output", "e.parquet")
+    assert refused.code == 1
+    assert "opening the model fake failed: AttributeError" in refused.err
+    assert not [path for path in tmp_path.iterdir() if "parquet" in path.name]
+
+
+def test_images_at_which_the_model_of_a_plugin_fails_are_failures_with_its_name(
+    bioclip: Bioclip, photos: Path, model: FakeModel
+) -> None:
     def broken(_images: object) -> None:
         raise BioclipError("the model broke")
 
     model.encoder.encode_images = broken  # type: ignore[method-assign,assignment]
-    refused = bioclip("embed", photos.name, "--model", "fake", "--output", "e.parquet")
-    assert (refused.code, refused.err) == (1, "Error: the model broke\n")
-    assert not [path for path in tmp_path.iterdir() if "parquet" in path.name]
+    said = bioclip("embed", photos.name, "--model", "fake", "--output", "e.parquet")
+    assert said.code == 3
+    assert "4 images, 0 done, 4 failed, 0 regions" in said.out
+    assert "Failed: photos/blue.png: plugin FakeModel: the model broke" in said.out
 
 
 @pytest.mark.parametrize("path", ["nowhere", "photos/none.jpg"])
