@@ -167,7 +167,7 @@ BYTES_PER_ROW = {
     "taxa": 300,
     "runs": 6_000,
 }
-"""Typical bytes of a row with its indexes, measured on SQLite."""
+"""About the bytes of a typical row with its indexes."""
 
 
 def estimated_bytes(rows: Mapping[str, int]) -> int:

@@ -70,7 +70,7 @@ def test_a_group_has_a_table_and_each_of_its_commands_one_within(configured: Con
         ("[classify]\nthreshhold = 0.5", CLASSIFY, ["[classify]", "unknown threshhold", "threshold"]),
         ('[classify]\npaths = ["x"]', CLASSIFY, ["unknown paths"]),
         ("[runs.list]\nforce = true", ("runs", "list"), ["[runs.list]", "unknown force", "json, store"]),
-        ("[runs.lst]\njson = true", ("runs", "list"), ["[runs]", "unknown lst", "list, show, verify"]),
+        ("[runs.lst]\njson = true", ("runs", "list"), ["[runs]", "unknown lst", "list", "show", "verify"]),
         ("[clasify]\ntop = 2", CLASSIFY, ["no command is called [clasify]", "classify"]),
         ('[classify]\ntop = "many"', CLASSIFY, ["[classify]: top is 'many'", "a whole number"]),
         ("[classify]\ntop = 2.5", CLASSIFY, ["top is 2.5", "a whole number"]),

@@ -53,8 +53,8 @@ MAX_RLE_PIXELS = 32_000_000
 """Limit of a run-length encoded BMP, which Pillow decodes in Python: 0.06 µs per pixel."""
 MAX_RLE_BYTES = 8 << 20
 """Limit of the file: 0.4 µs per byte."""
-MAX_QOI_BYTES = 2 << 20
-"""Limit of a QOI file that Pillow decodes in Python: up to 1.2 µs per byte."""
+MAX_QOI_BYTES = 3 << 20
+"""Limit of a QOI file, which Pillow decodes in Python: up to 1.2 µs per byte."""
 MAX_PSD_RESOURCES = 20_000
 """Limit of the image resources (paths, guides, thumbnails) of a Photoshop file."""
 

@@ -1,4 +1,4 @@
-"""Structure of files that Pillow opens, compared with the budget before Pillow reads them: GIF, WebP, BMP, Photoshop."""
+"""Structure of files that Pillow opens, compared with the budget before Pillow reads them: GIF, WebP, BMP, QOI, Photoshop."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bioclip_core.images.budget import (
     MAX_GIF_COMMENT_BYTES,
     MAX_GIF_DATA_BLOCKS,
     MAX_PSD_RESOURCES,
+    MAX_QOI_BYTES,
     MAX_RLE_BYTES,
     MAX_RLE_PIXELS,
     check_frame,
@@ -37,6 +38,8 @@ def check_structure(data: bytes, frame: int) -> None:
             _check_webp(data, frame)
         elif data.startswith(b"BM"):
             _check_bmp(data)
+        elif data.startswith(b"qoif"):
+            _check_qoi(data)
         elif data.startswith(b"8BPS"):
             _check_psd(data, frame)
 
@@ -122,6 +125,11 @@ def _check_bmp(data: bytes) -> None:
         )
     if len(data) > MAX_RLE_BYTES:
         raise over_budget(f"it has {len(data):,} bytes with run-length encoding", f"{MAX_RLE_BYTES:,} bytes")
+
+
+def _check_qoi(data: bytes) -> None:
+    if len(data) > MAX_QOI_BYTES:
+        raise over_budget(f"it is a QOI file of {len(data):,} bytes", f"{MAX_QOI_BYTES:,} bytes; convert it to PNG")
 
 
 def _check_psd(data: bytes, frame: int) -> None:

@@ -38,6 +38,7 @@ from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.images.structure import check_structure
 from bioclip_core.images.tiff import metadata_of
 from bioclip_core.images.tiff_header import directories
+from bioclip_core.preprocessing import Preprocessing
 
 
 def refused(data: bytes, reason: str, frame: int = 0) -> None:
@@ -170,6 +171,20 @@ def gif(before: bytes = b"", frames: int = 1) -> bytes:
     plain = encoded(Image.new("P", (8, 8), 5), "GIF")
     start = plain.index(b",")
     return plain[:start] + before + plain[start:-1] * frames + b";"
+
+
+def test_a_qoi_file_that_python_would_decode_for_many_seconds_is_refused_and_a_small_one_is_read() -> None:
+    def qoi(pixels: int) -> bytes:
+        return (
+            b"qoif" + struct.pack(">II", pixels, 1) + b"\x03\x00" + b"\xfe\x01\x02\x03" * pixels + b"\0" * 7 + b"\x01"
+        )
+
+    refused(
+        qoi(900_000),
+        "it is a QOI file of 3,600,022 bytes, which is over the budget of 3,145,728 bytes; convert it to PNG",
+    )
+    (crop,) = decode_regions(qoi(8), [None], Preprocessing(size=8))
+    assert crop.max() <= 3
 
 
 def test_a_gif_with_megabytes_of_comment_is_refused() -> None:
