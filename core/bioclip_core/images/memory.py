@@ -24,7 +24,7 @@ VARIABLE = "BIOCLIP_DECODE_MEMORY"
 """Environment variable with the budget in megabytes (2**20 bytes)."""
 _MB = 1 << 20
 _SHARE_OF_MACHINE = 8
-_LEAST_MB, _MOST_MB = 512, 1536
+_LEAST_MB, _MOST_MB = 512, 1024
 _UNKNOWN_MB = 8192  # memory of a machine that does not state it
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _LOOK_S = 0.5  # after which a waiting thread looks whether its image is still wanted
@@ -146,7 +146,7 @@ def machine_bytes() -> int:
 
 
 def budget_bytes() -> int:
-    """Return the budget that the environment states, or else an eighth of the machine's memory within 512 to 1,536 MB.
+    """Return the budget that the environment states, or else an eighth of the machine's memory within 512 to 1,024 MB.
 
     Raises:
         UsageError: if the variable is not a whole number above 0.
