@@ -5,12 +5,14 @@ The readers are imported when the first file is opened, so that ``--help`` impor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bioclip_core.errors import ImageError
 from bioclip_core.files.present import is_file
+from bioclip_core.images.unexpected import contained
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.hookspecs import hookimpl
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of
@@ -40,8 +42,15 @@ class BuiltInMedia:
 
         path = _path(item)
         if video.is_video(path) and is_file(path):
-            return video.frames_of(item, path, options.frames_per_second, options.video_clock, options.findings)
-        return pages.pages_of(item, path, options.findings) if pages.is_tiff(path) else None
+            frames = video.frames_of(item, path, options.frames_per_second, options.video_clock, options.findings)
+            return _until_a_fault(item, frames)
+        if not pages.is_tiff(path):
+            return None
+        try:
+            with contained(item.uri):
+                return pages.pages_of(item, path, options.findings)
+        except ImageError as error:
+            return [Unlisted(item.uri, str(error), item.frame)]
 
     @hookimpl(trylast=True)
     def open_media(self, item: MediaItem) -> Image.Image | None:
@@ -70,6 +79,22 @@ class BuiltInMedia:
         """Close the open videos."""
         if "_frames" in vars(self):
             self._frames.close()
+
+
+def _until_a_fault(item: MediaItem, parts: Iterable[MediaItem | Unlisted]) -> Iterator[MediaItem | Unlisted]:
+    """Yield the parts of a file; a fault in listing them is an entry, and never the end of the run."""
+    entries, following = iter(parts), item.frame
+    while True:
+        try:
+            with contained(item.uri):
+                part = next(entries, None)
+        except ImageError as error:
+            yield Unlisted(item.uri, str(error), following)
+            return
+        if part is None:
+            return
+        following = part.frame + 1
+        yield part
 
 
 def _path(item: MediaItem) -> Path:

@@ -17,6 +17,8 @@ from bioclip_core.findings import Findings
 from bioclip_core.images.decoding import decode_regions, prepare, right_pixels
 from bioclip_core.images.memory import decoding_budget, image_memory, take_memory
 from bioclip_core.images.readers import content_key
+from bioclip_core.images.unexpected import unexpected
+from bioclip_core.threads import GivenUp, WorkersClosed
 from bioclip_plugin.contracts.containing import owner_of, reason_of
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of
@@ -78,12 +80,13 @@ class Reader:
                 item = self._with_camera(with_metadata(item, content), item)
                 # An image without a region to name is read for its camera metadata, and not decoded.
                 crops = decode_regions(content, boxes, preprocessing, frame=item.frame) if boxes else []
-        except (ImageError, UsageError) as error:
-            return Reading(item, Failure(getattr(error, "stage", "decode"), _reason(error, image, item.image)), sha256)
+        except (GivenUp, WorkersClosed):
+            raise
         except Exception as error:
-            if owner_of(image) is None and owner_of(item.image) is None:
-                raise
-            return Reading(item, Failure("decode", _reason(error, image, item.image)), sha256)
+            is_blamed = isinstance(error, BioclipError) or owner_of(image) or owner_of(item.image)
+            failure = error if is_blamed else unexpected(error, item.uri)
+            stage = getattr(failure, "stage", "decode")
+            return Reading(item, Failure(stage, _reason(failure, image, item.image)), sha256)
         return Reading(item, None, sha256, len(content), crops)
 
     def zoned(self, item: MediaItem) -> MediaItem:
@@ -107,12 +110,12 @@ class Reader:
             return None
         try:
             image: Image.Image | None = self._engine.plugins.hook.open_media(item=item)
-        except (ImageError, UsageError):
+        except (ImageError, UsageError, GivenUp, WorkersClosed):
             raise
         except BioclipError as error:
             raise ImageError(str(error), stage="decode") from error
         except Exception as error:  # of our own readers: a failure of this file, not the end of the run
-            raise ImageError(f"it could not be opened: {reason_of(error)}", stage="decode") from error
+            raise unexpected(error, item.uri) from error
         return image
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.cli import run
 from bioclip_plugin.contracts.manager import BioclipPluginManager
-from bioclip_plugin.opening import raw
+from bioclip_plugin.opening import pages, raw, video
 from bioclip_plugin.opening.frames import VideoFrames
 from bioclip_plugin.store import Store
 from bioclip_plugin.testing import FakeModel
@@ -87,6 +87,21 @@ def test_every_frame_page_and_photograph_is_answered_and_each_damaged_one_is_a_f
     assert "truncated" in next(text for (name, _), text in failures.items() if name == "b.mkv")
     assert found["b.mkv", 10] in ("red", "green")
     assert "cannot be developed" in found["h.nef", 0]
+
+
+def test_a_fault_of_ours_in_listing_or_opening_one_file_is_its_failure(
+    folder: Path, manager: BioclipPluginManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("a fault")
+
+    for module, name in ((video, "_sampled"), (pages, "read_pages"), (raw, "open_raw")):
+        monkeypatch.setattr(module, name, fails)
+    assert classify(manager) == 3
+    found = stored()
+    for name in ("a.mp4", "d.tif", "e.dng"):
+        assert "the file cannot be read: KeyError (bioclip_plugin.opening" in found[name, 0]
+    assert (found["f.heic", 0], found["g.jpg", 0]) == ("blue", "red")
 
 
 def test_a_second_run_opens_only_failed_items(

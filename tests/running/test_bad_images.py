@@ -15,8 +15,12 @@ import pytest
 from PIL import Image, ImageCms
 
 from bioclip_core.errors import ImageError
+from bioclip_core.images import decoding, reasons
 from bioclip_core.images.decoding import decode_regions, read_bytes
+from bioclip_core.images.readers import content_key
+from bioclip_core.images.unexpected import contained
 from bioclip_core.preprocessing import Preprocessing
+from bioclip_core.threads import GivenUp, WorkersClosed
 
 CONTRACT = Preprocessing(size=8, resize_mode="squash", interpolation="bilinear")
 RED = (200, 30, 10)
@@ -178,6 +182,45 @@ def test_a_kind_that_no_reader_opens_is_named_and_not_called_damaged(data: bytes
 
 
 # -- bombs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends", [b"", b"\xff", b"\xe0", b"\xe0\x00", b"\xe0\x00\x02\xff", b"\xc9\x00\x10"])
+def test_a_jpeg_that_ends_within_a_marker_is_reported(ends: bytes) -> None:
+    assert "the file is" in reason_of(b"\xff\xd8\xff" + ends)
+
+
+def test_a_fault_in_naming_a_kind_does_not_replace_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_data: bytes) -> str:
+        raise IndexError("index out of range")
+
+    monkeypatch.setattr(reasons, "unsupported_kind", fails)
+    assert reason_of(bytes([7]) * 20) == "not an image that can be read (starts with the bytes 07 07 07 07 07 07 07 07)"
+
+
+def test_a_file_for_which_there_is_no_memory_is_a_failure_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(red()))
+
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(decoding, "_crops", fails)
+    assert reason_of(path.read_bytes()) == "there is not enough memory to decode it"
+    monkeypatch.setattr(Path, "open", fails)
+    assert read_reason_of(path) == "there is not enough memory to read it"
+
+
+def test_a_fault_of_ours_is_a_failure_of_the_image_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "bioclip_plugin")
+    reason = r"^the file cannot be read: TypeError \(bioclip_core\.images\.readers:\d+\); please report it$"
+    with pytest.raises(ImageError, match=reason), contained("a.jpg"):
+        content_key(None, True)  # type: ignore[arg-type]
+    assert "Traceback" in caplog.text
+    for signal in (KeyboardInterrupt, WorkersClosed, GivenUp):
+        with pytest.raises(signal), contained():
+            raise signal
 
 
 def test_a_png_that_announces_three_hundred_megapixels_is_refused_by_its_header() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime
@@ -15,10 +16,12 @@ import tifffile
 from PIL import Image
 
 from bioclip_core.device import PRECISION_VARIABLE
+from bioclip_core.errors import ModelError
 from bioclip_core.findings import Findings
 from bioclip_plugin import MediaItem, Region, Session, create_plugin_manager
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.items import metadata
 from bioclip_plugin.items.media import item_of
 from bioclip_plugin.items.strange_times import AHEAD, BEFORE
 from bioclip_plugin.running import reading
@@ -98,6 +101,28 @@ def test_a_bad_file_is_an_answer_with_a_failure_and_the_others_are_answered(
     assert [a.failure.stage for a in answers if a.failure] == ["read", "read", "decode"]
     assert "0 bytes" in str(answers[1].failure)
     assert (summary.listed, summary.done, summary.failed) == (6, 3, 3)
+
+
+def test_a_fault_of_ours_in_reading_one_item_is_its_failure_and_the_others_are_answered(
+    manager: BioclipPluginManager, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff")
+
+    def with_metadata(item: MediaItem, _data: bytes) -> MediaItem:
+        faults = {"01.png": IndexError("index out of range"), "02.png": MemoryError(), "03.png": ModelError("gone")}
+        if fault := faults.get(Path(item.uri).name):
+            raise fault
+        return item
+
+    monkeypatch.setattr(metadata, "with_metadata", with_metadata)
+    with session(manager, tmp_path / "r.db") as s:
+        answers = list(s.classify_stream([tmp_path / "cut.jpg", *images[:6]]))
+    assert names(answers) == [None, "a red fish", None, None, None, "a green fish", "a blue fish"]
+    reasons = [a.failure.reason for a in answers if a.failure]
+    assert re.sub(r":\d+\)", ":1)", reasons[1]) == (
+        "the file cannot be read: IndexError (bioclip_plugin.running.reading:1); please report it"
+    )
+    assert reasons[2:] == ["there is not enough memory to decode it", "gone"]
 
 
 def test_a_failed_file_is_retried_once_it_is_mended(

@@ -82,6 +82,8 @@ def read_bytes(path: str | os.PathLike[str], span: tuple[int, int] | None = None
         raise ImageError(f"the file cannot be read: {error.strerror or error}", stage="read") from error
     except ValueError as error:
         raise ImageError(f"this cannot be the name of a file: {error}", stage="read") from error
+    except MemoryError as error:
+        raise ImageError("there is not enough memory to read it", stage="read") from error
     if span is not None and len(data) < size:
         raise ImageError(
             f"the file that holds it is truncated: {len(data):,} of {size:,} bytes are there", stage="read"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bioclip_core.errors import ImageError, UsageError
 from bioclip_core.images.crops import Box, checked
 from bioclip_core.images.decoding import decode_regions, upright_size
+from bioclip_core.images.unexpected import contained
 from bioclip_core.preprocessing import Interpolation, Preprocessing
 
 _LONGEST_TO_SHORTEST = 8
@@ -33,7 +34,8 @@ class EncodedRegion:
             ImageError: if it cannot be decoded, or if the box lies outside the image.
         """
         try:
-            return decode_regions(self.data, [self.box], preprocessing, frame=self.frame)[0]
+            with contained():
+                return decode_regions(self.data, [self.box], preprocessing, frame=self.frame)[0]
         except UsageError as error:  # here the box is a datum, and a wrong one spoils one sample only
             raise ImageError(str(error)) from error
 

@@ -35,7 +35,7 @@ def unsupported_kind(data: bytes) -> str:
             return name
     if data[128:132] == b"DICM":
         return "DICOM"
-    with suppress(struct.error):
+    with suppress(struct.error, IndexError):  # of a file that ends too early
         if data.startswith(b"\xff\xd8\xff"):
             return _jpeg(data)
         if data.startswith(b"8BPS"):

@@ -14,6 +14,7 @@ from PIL import Image
 from bioclip_core.errors import BioclipError
 from bioclip_core.images.decoding import decode_regions, read_bytes
 from bioclip_core.images.memory import image_memory
+from bioclip_core.images.unexpected import contained
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_core.quiet import importing
 from bioclip_training.catalog.rows import Box
@@ -61,11 +62,12 @@ def fingerprint(
         ImageError: if the file cannot be read or decoded.
         UsageError: if a box lies outside the image.
     """
-    with image_memory():
-        data = read_bytes(file)
-        crops = decode_regions(data, boxes, _LOOK_AT, frame=frame)
-    looks = tuple(_look(crop) for crop in crops) if perceptual else (Look(),) * len(crops)
-    return Fingerprint(hashlib.sha256(data).hexdigest(), looks, moment_of(data) if moment_of else None)
+    with contained(str(file)):
+        with image_memory():
+            data = read_bytes(file)
+            crops = decode_regions(data, boxes, _LOOK_AT, frame=frame)
+        looks = tuple(_look(crop) for crop in crops) if perceptual else (Look(),) * len(crops)
+        return Fingerprint(hashlib.sha256(data).hexdigest(), looks, moment_of(data) if moment_of else None)
 
 
 def check_library() -> None:

@@ -13,6 +13,7 @@ from bioclip_core.encoder import Encoder
 from bioclip_core.errors import ImageError, SourceError, UsageError
 from bioclip_core.images.decoding import decode_regions, read_bytes
 from bioclip_core.images.memory import image_memory
+from bioclip_core.images.unexpected import contained
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.rows import Catalog
@@ -90,7 +91,7 @@ class FeatureBook:
 def decoded_row(catalog: Catalog, row: int, preprocessing: Preprocessing) -> Decoded:
     """Return a row's region as the model's input, or the reason why it cannot be read."""
     try:
-        with image_memory():
+        with contained(), image_memory():
             data = read_bytes(catalog.path(row))
             return decode_regions(data, [catalog.box(row)], preprocessing, frame=catalog.frame(row))[0]
     except ImageError as error:

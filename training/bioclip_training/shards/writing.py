@@ -15,6 +15,7 @@ from pathlib import Path
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.images.regions import EncodedRegion
+from bioclip_core.images.unexpected import contained
 from bioclip_core.progress import Progress, silent
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.rows import Catalog
@@ -140,8 +141,9 @@ def _write_one(
 def _encode(catalog: Catalog, options: ShardOptions, named_row: tuple[str, int]) -> _Encoded:
     name, row = named_row
     try:
-        region = EncodedRegion(read_bytes(catalog.path(row)), catalog.box(row), catalog.frame(row))
-        extension, data = image_member(region, max_side=options.max_side, quality=options.quality)
+        with contained(name):
+            region = EncodedRegion(read_bytes(catalog.path(row)), catalog.box(row), catalog.frame(row))
+            extension, data = image_member(region, max_side=options.max_side, quality=options.quality)
     except ImageError as error:
         return _Encoded(row, name, reason=str(error))
     return _Encoded(row, name, extension, data, json_member(catalog, row))
