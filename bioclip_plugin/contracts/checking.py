@@ -26,6 +26,8 @@ _NAME = re.compile(r"[^\s:/\\=,\-][^\s:/\\=,]{0,99}")
 _MOST_SUFFIXES = 1000
 _NORM_TOLERANCE = 0.01  # float16 rounds the norm of a feature by less than a thousandth
 _DEEPEST = 20
+_OWN_ZONES = (type(None), timezone, ZoneInfo)
+_OWN_VALUES = frozenset({str, int, float, bool, type(None)})
 _UNREAD = frozenset({"captured_at", "position", "country"})
 
 
@@ -76,12 +78,20 @@ def checked_entry(entry: Any) -> MediaItem | Unlisted:
 
 
 def checked_item(given: Any) -> MediaItem:
-    """Return an item whose fields have the right types."""
+    """Return an item of a plugin whose fields have the right types."""
     if not isinstance(given, MediaItem):
         raise Garbage(f"listed {shown(given)}; a MediaItem or an Unlisted is needed")
     item = given
     if type(given) is not MediaItem:  # a class of the plugin's own may do anything later
         item = MediaItem(**{entry.name: getattr(given, entry.name) for entry in fields(MediaItem)})
+    if item.image is not None:
+        _check_text("uri", item.uri)
+        _check(f"the item {item.uri}", "image", item, _is_open_image(item.image))
+    return checked_fields(item)
+
+
+def checked_fields(item: MediaItem) -> MediaItem:
+    """Return an item whose fields, apart from its image, have the right types: the item itself if none is to be changed."""
     _check_text("uri", item.uri)
     _check_frame(item.frame)
     where = f"the item {item.uri}"
@@ -95,7 +105,6 @@ def checked_item(given: Any) -> MediaItem:
     _check(where, "metadata", item, isinstance(item.metadata, Mapping) and is_plain(dict(item.metadata)))
     _check(where, "data", item, item.data is None or isinstance(item.data, (bytes, bytearray, memoryview)))
     _check(where, "span", item, item.span is None or _is_pair(item.span, int))
-    _check(where, "image", item, item.image is None or _is_open_image(item.image))
     for name in ("detected", "is_part"):
         _check(where, name, item, isinstance(getattr(item, name), bool))
     _check(where, "unread", item, isinstance(item.unread, frozenset) and item.unread <= _UNREAD)
@@ -104,14 +113,18 @@ def checked_item(given: Any) -> MediaItem:
     )
     _check(where, "within", item, item.within is None or _is_pair(item.within, date))
     _check(where, "membership", item, item.membership is None or isinstance(item.membership, Membership))
-    return replace(
-        item,
-        path=None if item.path is None else Path(item.path),
-        captured_at=None if item.captured_at is None else _plain_moment(item.captured_at),
-        regions=tuple(item.regions),
-        data=None if item.data is None else bytes(item.data),
-        metadata=MappingProxyType(dict(item.metadata)),
-    )
+    plain: dict[str, Any] = {}
+    if item.path is not None and not isinstance(item.path, Path):
+        plain["path"] = Path(item.path)
+    if item.captured_at is not None and type(item.captured_at.tzinfo) not in _OWN_ZONES:
+        plain["captured_at"] = _plain_moment(item.captured_at)
+    if type(item.regions) is not tuple:
+        plain["regions"] = tuple(item.regions)
+    if item.data is not None and type(item.data) is not bytes:
+        plain["data"] = bytes(item.data)
+    if type(item.metadata) is not MappingProxyType:
+        plain["metadata"] = MappingProxyType(dict(item.metadata))
+    return replace(item, **plain) if plain else item
 
 
 def _check(where: str, name: str, item: MediaItem, is_right: bool) -> None:
@@ -153,7 +166,7 @@ def _plain_moment(moment: datetime) -> datetime:
     """Return a time whose zone is one of Python's: a zone of the plugin's own may raise later."""
     offset = moment.utcoffset()
     zone = moment.tzinfo
-    if type(zone) not in (timezone, ZoneInfo):
+    if type(zone) not in _OWN_ZONES:
         zone = None if offset is None else timezone(offset)
     day = moment.year, moment.month, moment.day
     return datetime(*day, moment.hour, moment.minute, moment.second, moment.microsecond, zone, fold=moment.fold)
@@ -227,6 +240,8 @@ def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> boo
 
 def is_plain(value: Any, depth: int = 0) -> bool:
     """True for values that can be stored as JSON: no depth without end, and keys that are texts."""
+    if type(value) in _OWN_VALUES:
+        return True
     if depth > _DEEPEST:
         return False
     if isinstance(value, Mapping):

@@ -61,8 +61,12 @@ class Region:
     def __post_init__(self) -> None:
         x, y, w, h = box = (self.x, self.y, self.w, self.h)
         # NaN is in no range. Written out, since millions of boxes are checked here.
-        inside = -1e-6 <= x <= 1 + 1e-6 and -1e-6 <= y <= 1 + 1e-6 and 0 < w <= 1 + 1e-6 and 0 < h <= 1 + 1e-6
-        if not inside or x + w > 1 + 1e-4 or y + h > 1 + 1e-4:
+        try:
+            inside = -1e-6 <= x <= 1 + 1e-6 and -1e-6 <= y <= 1 + 1e-6 and 0 < w <= 1 + 1e-6 and 0 < h <= 1 + 1e-6
+            inside = inside and x + w <= 1 + 1e-4 and y + h <= 1 + 1e-4
+        except (TypeError, ValueError):  # texts, arrays
+            inside = False
+        if not inside:
             raise UsageError(
                 f"region {box}: a box is x, y, width, height between 0 and 1 of the upright image, with width and height above 0"
             )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from bioclip_core.errors import UsageError
+from bioclip_plugin.contracts.checking import checked_entry, checked_fields
+from bioclip_plugin.contracts.containing import Garbage, reason_of, shown
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, item_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 TAKEN = "a path, bytes, a PIL image or a MediaItem, or an array of height × width × 3 (uint8)"
 
 _CHANNELS = (1, 3, 4)
+_SINGLE = (str, bytes, bytearray, memoryview, os.PathLike, MediaItem, Unlisted, Mapping)
+_Entry = TypeVar("_Entry", MediaItem, MediaItem | Unlisted)
 
 
 def item_of_image(image: Any) -> MediaItem | Unlisted:
@@ -28,9 +31,9 @@ def item_of_image(image: Any) -> MediaItem | Unlisted:
         UsageError: for anything else, and for an array whose axes or numbers could be read in several ways.
     """
     if isinstance(image, MediaItem):
-        return _checked(image)
+        return _usable(checked_fields, _converted(image))
     if isinstance(image, Unlisted):
-        return image
+        return _usable(checked_entry, image)
     if isinstance(image, (str, os.PathLike)):
         return item_of(image)
     if isinstance(image, (bytes, bytearray, memoryview)):
@@ -47,18 +50,20 @@ def item_of_image(image: Any) -> MediaItem | Unlisted:
 
 
 def check_several(items: Any) -> None:
-    """Check that a batch is not a single image, whose bytes, letters or rows would be taken for images.
+    """Check that a batch is iterable and not a single image, whose bytes, letters or rows would be taken for images.
 
     Raises:
-        UsageError: if it is one.
+        UsageError: if it is not.
     """
-    if isinstance(items, (str, bytes, bytearray, memoryview, os.PathLike, MediaItem, Mapping)) or _is_pil(items):
-        shown = repr(items) if isinstance(items, (str, bytes)) and len(items) < 80 else type(items).__name__
-        raise UsageError(f"items {shown}: give a list of images, such as [{shown}]")
+    if isinstance(items, _SINGLE) or _is_pil(items):
+        given = repr(items) if isinstance(items, (str, bytes)) and len(items) < 80 else type(items).__name__
+        raise UsageError(f"items {given}: give a list of images, such as [{given}]")
     if _is_array(items) and len(items.shape) < 4:
         raise UsageError(
             f"items: an array of shape {_shape(items)} is one image; give a list of images, or an array of N × height × width × 3"
         )
+    if not hasattr(items, "__iter__") and not hasattr(items, "__getitem__"):
+        raise UsageError(f"items {shown(items)}: give a list or a generator of images")
 
 
 def _new_name() -> str:
@@ -123,15 +128,29 @@ def _of_array(array: Any) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if len(shape) == 3 and shape[2] == 1 else pixels)
 
 
-def _checked(item: MediaItem) -> MediaItem:
-    """Check an item of a host, and make a path of text, bytes of a buffer and an image of an array.
+def _usable(check: Callable[[Any], _Entry], entry: Any) -> _Entry:
+    """Return an item of a host whose fields have the right types, by the check that entries of plugins pass.
+
+    Raises:
+        UsageError: if they have not.
+    """
+    try:
+        return check(entry)
+    except Garbage as error:
+        raise UsageError(str(error)) from None
+    except Exception as error:  # a zone, a mapping or a value of the host's own
+        raise UsageError(f"an item {shown(entry.uri)} with fields that cannot be read: {reason_of(error)}") from error
+
+
+def _converted(item: MediaItem) -> MediaItem:
+    """Return an item of a host with bytes of a buffer, and an image of an array.
 
     Raises:
         UsageError: for a time, a region, data or an image of the wrong type.
     """
     if item.captured_at is not None and not isinstance(item.captured_at, datetime):
         raise UsageError(f"{item.uri}: captured_at {item.captured_at!r}: give a datetime")
-    for region in item.regions:
+    for region in item.regions if isinstance(item.regions, (tuple, list)) else ():
         if not isinstance(region, Region):
             raise UsageError(f"{item.uri}: region {region!r}: give a Region(x, y, w, h), from 0 to 1")
     if item.data is not None and not isinstance(item.data, bytes):
@@ -146,4 +165,4 @@ def _checked(item: MediaItem) -> MediaItem:
         if picture is None:
             raise UsageError(f"{item.uri}: image of type {type(item.image).__name__}: give a PIL image or an array")
         item = replace(item, image=picture)
-    return item if item.path is None or isinstance(item.path, Path) else replace(item, path=Path(item.path))
+    return item

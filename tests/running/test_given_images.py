@@ -19,6 +19,7 @@ from PIL import Image
 from bioclip_core.errors import UsageError
 from bioclip_plugin import ClassifyRequest, MediaItem, Session, create_plugin_manager
 from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.items.media import Place, Region, Unlisted
 from bioclip_plugin.running.given import item_of_image
 from bioclip_plugin.testing import FakeModel
 
@@ -159,6 +160,59 @@ def test_any_array_is_an_image_of_its_size_or_refused(shape: tuple[int, ...], dt
     assert item.image is not None
     assert item.image.size == (shape[1], shape[0])
     assert item.image.mode == {1: "L", 3: "RGB", 4: "RGBA"}[shape[2] if len(shape) == 3 else 1]
+
+
+BAD_FIELDS: dict[str, tuple[Any, str]] = {
+    "place None": (lambda: MediaItem("q", place=None), "the item q has the place None, which cannot be used"),  # type: ignore[arg-type]
+    "country 5": (lambda: MediaItem("q", place=Place(country=5)), "the item q has the place"),  # type: ignore[arg-type]
+    "latitude 999": (lambda: MediaItem("q", place=Place(latitude=999)), "the item q has the place"),
+    "latitude as text": (lambda: MediaItem("q", place=Place(latitude="52.1")), "the item q has the place"),  # type: ignore[arg-type]
+    "longitude NaN": (lambda: MediaItem("q", place=Place(longitude=float("nan"))), "the item q has the place"),
+    "uri None": (lambda: MediaItem(None), "an item with the uri None; a text is needed"),  # type: ignore[arg-type]
+    "uri 5": (lambda: MediaItem(5), "an item with the uri 5; a text is needed"),  # type: ignore[arg-type]
+    "frame -1": (lambda: MediaItem("q", frame=-1), "an item with the frame -1; a whole number from 0"),
+    "sequence 5": (lambda: MediaItem("q", sequence=5), "the item q has sequence 5, which cannot be used"),  # type: ignore[arg-type]
+    "deployment 7": (lambda: MediaItem("q", deployment=7), "the item q has deployment 7"),  # type: ignore[arg-type]
+    "metadata None": (lambda: MediaItem("q", metadata=None), "the item q has metadata None"),  # type: ignore[arg-type]
+    "metadata a list": (lambda: MediaItem("q", metadata=[1]), "the item q has metadata list [1]"),  # type: ignore[arg-type]
+    "metadata a text": (lambda: MediaItem("q", metadata="text"), "the item q has metadata 'text'"),  # type: ignore[arg-type]
+    "metadata without a text": (lambda: MediaItem("q", metadata={"a": _Mute()}), "cannot be read: RuntimeError: no text"),
+    "path 5": (lambda: MediaItem("q", path=5), "the item q has path 5"),  # type: ignore[arg-type]
+    "regions None": (lambda: MediaItem("q", regions=None), "the item q has regions None"),  # type: ignore[arg-type]
+    "one region": (lambda: MediaItem("q", regions=Region(0, 0, 1, 1)), "the item q has regions"),  # type: ignore[arg-type]
+    "a region of texts": (lambda: MediaItem("q", regions=(Region("0", 0, 1, 1),)), "region ('0', 0, 1, 1): a box is x"),  # type: ignore[arg-type]
+    "unread a text": (lambda: MediaItem("q", unread="captured_at"), "the item q has unread 'captured_at'"),  # type: ignore[arg-type]
+    "within 3": (lambda: MediaItem("q", within=3), "the item q has within 3"),  # type: ignore[arg-type]
+    "unlisted without a reason": (lambda: Unlisted("q", None), "with the reason None; a sentence is needed"),  # type: ignore[arg-type]
+}  # fmt: skip
+
+
+class _Mute:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("kind", BAD_FIELDS)
+def test_a_field_of_the_wrong_type_is_refused_after_the_answers_of_the_items_before(
+    session: Session, kind: str
+) -> None:
+    make, reason = BAD_FIELDS[kind]
+    for stream in (session.classify_stream, session.embed_stream):
+        before: list[str] = []
+        results: Any = stream(one() for one in (lambda: MediaItem("good", image=blue_array()), make))
+        with pytest.raises(UsageError, match=re.escape(reason)) as refused:
+            before.extend(result.item.uri for result in results)
+        assert before == ["good"]
+        assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("items", [None, 3, object()])
+def test_what_holds_no_images_is_refused(session: Session, manager: BioclipPluginManager, items: Any) -> None:
+    for ask in (session.classify_stream, session.embed_stream):
+        with pytest.raises(UsageError, match="give a list or a generator of images"):
+            next(iter(ask(items)))
+    with pytest.raises(UsageError, match="give a list or a generator of images"):
+        manager.hook.classify_images(items=items, request=ClassifyRequest(model="fake", labels=LABELS))
 
 
 def _damaged(kind: str, **options: Any) -> bytes:
