@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from bioclip_core.files.documents import MAX_DEPTH
 from bioclip_plugin.contracts.containing import Garbage, shown
 from bioclip_plugin.items.deployments import Membership
 from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, uri_of
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[^\s:/\\=,\-][^\s:/\\=,]{0,99}")
 _MOST_SUFFIXES = 1000
 _NORM_TOLERANCE = 0.01  # float16 rounds the norm of a feature by less than a thousandth
-_DEEPEST = 20
 _OWN_ZONES = (type(None), timezone, ZoneInfo)
 _OWN_VALUES = frozenset({str, int, float, bool, type(None)})
 _UNREAD = frozenset({"captured_at", "position", "country"})
@@ -242,7 +242,7 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     """True for values that can be stored as JSON: no depth without end, and keys that are texts."""
     if type(value) in _OWN_VALUES:
         return True
-    if depth > _DEEPEST:
+    if depth > MAX_DEPTH:
         return False
     if isinstance(value, Mapping):
         return all(isinstance(key, str) and is_plain(one, depth + 1) for key, one in value.items())

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.documents import MAX_DEPTH
 from bioclip_plugin import ClassifyRequest, MediaItem, Session, create_plugin_manager
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.items.media import Place, Region, Unlisted
@@ -204,6 +205,13 @@ def test_a_field_of_the_wrong_type_is_refused_after_the_answers_of_the_items_bef
             before.extend(result.item.uri for result in results)
         assert before == ["good"]
         assert len(str(refused.value).splitlines()) == 1
+
+
+def test_metadata_as_deep_as_a_document_may_be_are_kept(session: Session) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(MAX_DEPTH - 1):
+        deep = {"a": deep}
+    assert session.classify(MediaItem("q", image=blue_array(), metadata=deep)).item.metadata == deep
 
 
 @pytest.mark.parametrize("items", [None, 3, object()])
