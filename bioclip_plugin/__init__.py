@@ -15,17 +15,21 @@ if TYPE_CHECKING:
     from bioclip_plugin.items.media import MediaItem, Place, Region
     from bioclip_plugin.items.request import ClassifyRequest
     from bioclip_plugin.plugins import create_plugin_manager
+    from bioclip_plugin.store import Store
+    from bioclip_plugin.store.records import Keep
 
 __all__ = [
     "Answer",
     "BioclipError",
     "ClassifyRequest",
     "Failure",
+    "Keep",
     "MediaItem",
     "Place",
     "Region",
     "RegionAnswer",
     "Session",
+    "Store",
     "create_plugin_manager",
     "hookimpl",
 ]
@@ -36,11 +40,13 @@ _HOME = {
     "BioclipError": "bioclip_core.errors",
     "ClassifyRequest": "bioclip_plugin.items.request",
     "Failure": "bioclip_plugin.items.answers",
+    "Keep": "bioclip_plugin.store.records",
     "MediaItem": "bioclip_plugin.items.media",
     "Place": "bioclip_plugin.items.media",
     "Region": "bioclip_plugin.items.media",
     "RegionAnswer": "bioclip_plugin.items.answers",
     "Session": "bioclip_plugin.host",
+    "Store": "bioclip_plugin.store",
     "create_plugin_manager": "bioclip_plugin.plugins",
     "hookimpl": "bioclip_plugin.hookspecs",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +128,10 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
     """
     try:
         with guarded(), progress_bars():
-            manager = manager or create_plugin_manager()
+            with redirect_stdout(sys.stderr):  # for plugins that print while they are imported or registered
+                manager = manager or create_plugin_manager()
+                line = command_line(manager)
             given = list(arguments) if arguments is not None else None
-            line = command_line(manager)
             result = line.main(args=given, prog_name="bioclip-plugin", standalone_mode=False, obj=manager)
             if sys.stdout is not None:  # it is None if the process was started without one
                 sys.stdout.flush()  # while a broken pipe can still be handled here

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bioclip_core.options import Option, help_of, options_of
+from bioclip_core.options import LARGEST_WHOLE, Option, help_of, options_of
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.items.request import ClassifyRequest
 
@@ -160,8 +160,10 @@ taxon_table_options = options_from(TableOptions, only=["column", "encoding"])
 """Options of tables of taxa, which hold neither dates nor file names."""
 rule_option = options_from(ClassifyRequest, only=["rules"])
 
+COUNT = click.IntRange(1, LARGEST_WHOLE)
+"""A number of things, or the number of a run."""
 run_option = click.option(
-    "--run", type=click.IntRange(min=1), help="Number of the run, as `runs list` shows it.  [default: the latest]"
+    "--run", type=COUNT, help="Number of the run, as `runs list` shows it.  [default: the latest]"
 )
 force_option = click.option("--force", is_flag=True, help="Replace the output if it exists.")
 json_option = click.option(

@@ -12,7 +12,7 @@ import click
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED
-from bioclip_plugin.commands.options import json_option, store_option
+from bioclip_plugin.commands.options import COUNT, json_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, number_of, print_json, print_lines, print_table, size_of
 from bioclip_plugin.store import open_store
@@ -24,13 +24,23 @@ if TYPE_CHECKING:
 _MOMENT = "%Y-%m-%d %H:%M:%SZ"
 
 
+class Days(click.FloatRange):
+    """A number of days."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        days = super().convert(value, param, ctx)
+        if days != days:  # NaN is in every range
+            self.fail(f"{value} is not a number of days", param, ctx)
+        return days
+
+
 def removal_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of deletions."""
     command = click.option("--yes", is_flag=True, help="Delete without a question.")(command)
     return click.option("--dry-run", is_flag=True, help="Print what would go, and delete nothing.")(command)
 
 
-_number = click.argument("number", type=click.IntRange(min=1), required=False, metavar="[NUMBER]")
+_number = click.argument("number", type=COUNT, required=False, metavar="[NUMBER]")
 
 
 @click.group()
@@ -152,7 +162,7 @@ def verify_run(number: int | None, store: str, as_json: bool) -> int:
 
 
 @runs.command("delete")
-@click.argument("numbers", type=click.IntRange(min=1), nargs=-1, required=True, metavar="NUMBER...")
+@click.argument("numbers", type=COUNT, nargs=-1, required=True, metavar="NUMBER...")
 @removal_options
 @store_option
 @json_option
@@ -173,8 +183,8 @@ def delete_runs(numbers: tuple[int, ...], dry_run: bool, yes: bool, store: str, 
 
 
 @runs.command("prune")
-@click.option("--keep", type=click.IntRange(min=1), help="Keep the N runs that were begun last.")
-@click.option("--keep-days", type=click.FloatRange(min=0), help="Keep the runs that were begun in the last N days.")
+@click.option("--keep", type=COUNT, help="Keep the N runs that were begun last.")
+@click.option("--keep-days", type=Days(0, 36_500), help="Keep the runs that were begun in the last N days.")
 @click.option(
     "--status",
     "statuses",

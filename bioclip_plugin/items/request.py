@@ -44,9 +44,11 @@ class ClassifyRequest:
 
     None: results are not kept.
     """
-    batch_size: int | None = field(default=None, metadata={"low": 1, "automatic": "16, on a GPU 128"})
+    batch_size: int | None = field(default=None, metadata={"low": 1, "high": 65_536, "automatic": "16, on a GPU 128"})
     """Regions encoded at once."""
-    workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
+    workers: int | None = field(
+        default=None, metadata={"low": 1, "high": 1024, "automatic": "one per core, at most 16"}
+    )
     """Number of decoding threads."""
     item_timeout: float = field(default=120.0, metadata={"above": 0})
     """Seconds of decoding after which an item is given up and reported as a failure."""

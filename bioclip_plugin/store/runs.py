@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, Table, delete, literal, select, update
 
 from bioclip_core.errors import StoreError
+from bioclip_core.options import LARGEST_WHOLE
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, insert_for, insert_new, upsert
@@ -153,7 +154,10 @@ def one_run(connection: Connection, number: int | None) -> Run:
     """
     runs = schema.runs.c
     query = _joined().order_by(runs.begun_at.desc(), runs.id.desc()).limit(1)
-    row = connection.execute(query if number is None else query.where(runs.id == number)).first()
+    is_possible = number is None or 0 < number <= LARGEST_WHOLE
+    row = (
+        connection.execute(query if number is None else query.where(runs.id == number)).first() if is_possible else None
+    )
     if row is not None:
         return _run_of(row, resumed=False)
     if number in half_deleted(connection):

@@ -10,7 +10,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.errors import ModelUnavailable
+from bioclip_core.errors import ModelUnavailable, UnknownModel, first_line
 from bioclip_core.quiet import quiet
 
 _PROBE_TIMEOUT_S = 5.0
@@ -41,11 +41,17 @@ def hub_file(
 
     Raises:
         ModelUnavailable: if the file is not cached and cannot be fetched; the text is one line.
+        UnknownModel: for a name that no repository can have.
     """
     with quiet():
         from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
 
-        cached = try_to_load_from_cache(repository, filename, revision=revision, repo_type=kind)
+        try:
+            cached = try_to_load_from_cache(repository, filename, revision=revision, repo_type=kind)
+        except (errors.HFValidationError, OSError, ValueError) as error:
+            raise UnknownModel(
+                f"the model hub cannot have a repository {repository!r}: {first_line(error)}; give it as hf-hub:ORG/NAME"
+            ) from None
     if isinstance(cached, str):
         return Path(cached)
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}

@@ -41,6 +41,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bioclip_core.errors import UsageError
 
+LARGEST_WHOLE = 2**63 - 1
+"""Limit of a whole number, as databases have it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -66,6 +69,10 @@ class Option:
         if self.choices and value not in self.choices:
             raise UsageError(f"{self.name} {value!r}: allowed are {', '.join(self.choices)}")
         low, high, above = (self.metadata.get(key) for key in ("low", "high", "above"))
+        if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
+            raise UsageError(
+                f"{self.name}: the number has {len(str(abs(value))[:5000])} digits; use up to {LARGEST_WHOLE:,}"
+            )
         if self.kind in (int, float) and not (
             (isinstance(value, int) or math.isfinite(value))  # a long whole number does not fit into a float
             and (low is None or value >= low)

@@ -46,3 +46,12 @@ def test_a_value_that_a_field_does_not_allow_is_refused(given: dict[str, Any], w
 
 def test_help_is_the_first_paragraph_below_a_field() -> None:
     assert help_of(Sample) == {"share": "Share of things, over two lines.", "word": "Word."}
+
+
+def test_a_whole_number_that_no_database_has_is_refused_by_its_digits() -> None:
+    @dataclass(frozen=True)
+    class Options:
+        count: int = 1
+
+    with pytest.raises(UsageError, match="count: the number has 31 digits; use up to 9,223,372,036,854,775,807"):
+        check_options(Options(10**30))

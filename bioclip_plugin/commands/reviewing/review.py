@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import filled, force_option, json_option, options_from, run_option, store_option
+from bioclip_plugin.commands.options import (
+    COUNT,
+    filled,
+    force_option,
+    json_option,
+    options_from,
+    run_option,
+    store_option,
+)
 from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table, printable
@@ -122,7 +130,7 @@ def _summary(done: Imported, shown: list[NotTaken], rejected: Path | None) -> li
 @review.command("list")
 @store_option
 @click.option("--reviewer", help="Only reviews by this person.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the newest reviews, at most this many.")
+@click.option("--limit", type=COUNT, help="Only the newest reviews, at most this many.")
 @json_option
 def list_(store: str, reviewer: str | None, limit: int | None, as_json: bool) -> None:
     """List the reviews, in the order in which they were stored.

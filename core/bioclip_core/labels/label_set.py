@@ -26,6 +26,7 @@ from bioclip_core.labels.manifest import (
     Block,
     MadeFor,
     check_made_for,
+    is_sealed,
     read_manifest,
 )
 from bioclip_core.labels.verifying import Unfit, check_id, check_order, damaged, open_embeddings, read_taxa
@@ -156,10 +157,14 @@ class LabelSet:
         except (OSError, Unfit) as error:
             raise damaged(folder, error) from None
         pa.default_memory_pool().release_unused()  # reading a million names leaves some 200 MB of unused memory
-        if not is_proven:
+        unhashed = [
+            *([] if is_proven else manifest.unverified),
+            *([] if is_sealed(written) else ["scales and masked rows"]),
+        ]
+        if unhashed:  # of an earlier version, or of another program
             log.warning(
-                "label set %s: %s has no sha256 of %s, so that their bytes cannot be verified; build or import it again",
-                folder, MANIFEST, " and ".join(manifest.unverified),
+                "label set %s: %s has no sha256 of %s, which therefore cannot be verified; build or import it again",
+                folder, MANIFEST, " and ".join(unhashed),
             )  # fmt: skip
         return cls(table, embeddings_ND, written, folder=folder)
 

@@ -232,7 +232,7 @@ def checked_manifest(written: Mapping[str, Any], folder: Path) -> Manifest:
         )
     except LabelSetError as error:
         raise LabelSetError(f"{error}; {_REMEDY}") from None
-    if (seal := written.get(_SEAL)) is not None and seal != seal_of(written):
+    if is_sealed(written) and written[_SEAL] != seal_of(written):
         raise LabelSetError(
             f"label set {folder} is damaged: {MANIFEST} was changed after it was written ({_SEAL} does not fit); {_REMEDY}"
         )
@@ -242,6 +242,11 @@ def checked_manifest(written: Mapping[str, Any], folder: Path) -> Manifest:
             f"it names; {_REMEDY}"
         )
     return manifest
+
+
+def is_sealed(written: Mapping[str, Any]) -> bool:
+    """True if a manifest has the hash of its own content; those of earlier versions and of other programs lack it."""
+    return _SEAL in written
 
 
 def check_made_for(made_for: MadeFor, identity: Mapping[str, str], folder: Path | None) -> None:

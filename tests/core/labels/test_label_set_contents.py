@@ -268,10 +268,7 @@ def test_a_manifest_without_hashes_is_used_and_says_what_is_not_verified(
         labels = LabelSet.open(folder)
     assert labels.identity()["label_set"] == "made by another program"
     (line,) = caplog.messages
-    assert (
-        "label_set.json has no sha256 of embeddings.npy and taxa.parquet, so that their bytes cannot be verified"
-        in line
-    )
+    assert "label_set.json has no sha256 of embeddings.npy and taxa.parquet and scales and masked rows, which" in line
 
 
 def test_an_id_of_ours_proves_the_files_of_a_manifest_without_hashes(
@@ -281,7 +278,7 @@ def test_an_id_of_ours_proves_the_files_of_a_manifest_without_hashes(
     rewrite(folder, lambda m: m.pop("sha256"), consistent=False)
     with caplog.at_level(logging.WARNING, "bioclip_plugin"):
         assert LabelSet.open(folder).identity() == identity_before
-    assert not caplog.messages
+    assert [message for message in caplog.messages if "embeddings" in message] == []
     np.save(folder / "embeddings.npy", np.load(folder / "embeddings.npy")[::-1].copy())
     assert "the id in label_set.json does not fit embeddings.npy and taxa.parquet" in says(folder)
 
@@ -379,3 +376,20 @@ def test_no_changed_byte_goes_unnoticed(good: Path, place: int, byte: int, name:
         data[place % len(data)] ^= byte
         (folder / name).write_bytes(data)
         says(folder)
+
+
+def test_a_manifest_without_the_hash_of_its_content_is_read_and_reported(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    LabelSet.open(folder)
+    assert "cannot be verified" not in caplog.text
+    rewrite(folder, unchanged, consistent=False)
+    LabelSet.open(folder)
+    assert "label_set.json has no sha256 of scales and masked rows, which" in caplog.text
+    rewrite_sealed(folder, None)
+    assert "was changed after it was written" in says(folder)
+
+
+def rewrite_sealed(folder: Path, seal: str | None) -> None:
+    """Give the manifest a seal."""
+    (folder / "label_set.json").write_text(json.dumps({**manifest_of(folder), "manifest_sha256": seal}), "utf-8")
