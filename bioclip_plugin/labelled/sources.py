@@ -13,6 +13,7 @@ from bioclip_core.cells import number_of, plain_cells
 from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import exists, is_folder
+from bioclip_core.files.regular import open_regular
 from bioclip_core.findings import Findings
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.naming.ranks import rank_by_name
@@ -76,7 +77,7 @@ def _kind_of(address: str) -> SourceKind:
             f"{shown} does not exist{near_hint(path)}; give a table (.csv, .tsv, .xlsx, .parquet), a folder tree named by taxon, or a store"
         )
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             is_sqlite = file.read(len(_SQLITE)) == _SQLITE
     except OSError as error:
         raise SourceError(f"{shown} cannot be read: {error.strerror or error}") from error

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bioclip_core.cells import column_name
 from bioclip_core.errors import DataError, SourceError
 from bioclip_core.files.documents import MAX_DOCUMENT_BYTES
+from bioclip_core.files.regular import open_regular
 from bioclip_core.labels.checklist import NameIndex
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.tables.reading import sure_rows
@@ -27,7 +28,7 @@ def read_text(path: Path, kind: str) -> str:
         DataError: if it cannot be read, is larger than any list of taxa, or is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_DOCUMENT_BYTES + 1)
         if len(data) > MAX_DOCUMENT_BYTES:
             raise DataError(f"{kind} {path} has more than {MAX_DOCUMENT_BYTES:,} bytes; is it the file that you meant?")

@@ -16,6 +16,7 @@ from typing import IO, Self
 from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import exists
+from bioclip_core.files.regular import NOT_A_FILE, is_special
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source, TemporaryFolders
 from bioclip_plugin.formats.shared.paths import moved_name, unused_prefixes
 from bioclip_plugin.formats.shared.streamed_json import beginning
@@ -191,6 +192,8 @@ def source_of(address: str, sources: Sequence[Source]) -> Source:
         raise SourceError(
             f"{shown} does not exist{near_hint(address) or f'; give a path of one of these kinds: {names}'}"
         )
+    if is_special(path_of(address)):
+        raise SourceError(f"{shown} cannot be read: {NOT_A_FILE}")
     if beginning(path_of(address)).text:
         raise SourceError(f"{shown} is JSON of an unknown kind: {_JSON_ADVICE}")
     faults = "".join(f"; {fault}" for fault in faults_of(sources))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bioclip_core.files.present import is_file
+from bioclip_core.tables.text import lines_within
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
@@ -40,7 +41,7 @@ class StandardInputSource:
         return address == "-"
 
     def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
-        for line in self._stream or sys.stdin.buffer:
+        for line in lines_within(self._stream or sys.stdin.buffer, self.name):
             name = line.removesuffix(b"\n").removesuffix(b"\r")
             if name.strip():
                 text = os.fsdecode(name)

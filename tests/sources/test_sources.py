@@ -15,6 +15,7 @@ import pytest
 from pyarrow import parquet
 
 from bioclip_core.errors import SourceError
+from bioclip_core.tables.quotes import LINE_CHARACTERS
 from bioclip_core.tables.text import STRAY
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.contracts.source import ListingOptions, Source
@@ -320,6 +321,19 @@ def test_standard_input_is_one_path_a_line_in_bytes() -> None:
     assert [item.uri for item in found] == ["a.jpg", "b c .jpg", "%FF.jpg", "last.jpg"]
     assert found[2].path is not None
     assert os.fsencode(found[2].path) == b"\xff.jpg"
+
+
+def test_standard_input_without_line_ends_is_refused_at_the_limit_of_a_line() -> None:
+    class Zeros(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            assert size in range(1, LINE_CHARACTERS + 2)
+            return bytes(size)
+
+        def __next__(self) -> bytes:
+            raise AssertionError("a line without a limit")
+
+    with pytest.raises(SourceError, match=r"standard input, line 1: a line of more than 4,194,304 characters"):
+        items(StandardInputSource(Zeros()), "-")
 
 
 # -- all kinds together ------------------------------------------------------------------------------------------------

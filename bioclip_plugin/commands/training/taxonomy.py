@@ -15,6 +15,7 @@ from bioclip_core.errors import UsageError
 from bioclip_core.files.whole import check_output
 from bioclip_core.findings import Findings
 from bioclip_core.tables.options import TableOptions
+from bioclip_core.tables.text import lines_within
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.commands.options import filled, force_option, json_option, output_option, taxon_table_options
 from bioclip_plugin.commands.progress import ProgressLine
@@ -151,7 +152,7 @@ def _asked(names: tuple[str, ...], checklist: Iterable[str]) -> Iterator[str]:
     yield from checklist
     for name in names:
         if name == "-":
-            yield from (line.strip() for line in sys.stdin if line.strip())
+            yield from filter(None, map(str.strip, lines_within(sys.stdin, "standard input")))
         else:
             yield name
 

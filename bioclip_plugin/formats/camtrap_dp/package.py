@@ -15,6 +15,7 @@ from bioclip_core.errors import SourceError
 from bioclip_core.files.archives import ARCHIVE_FAULTS, Archive, archive_kind, damaged, open_archive
 from bioclip_core.files.documents import MAX_DOCUMENT_BYTES, parse_document
 from bioclip_core.files.present import is_file, is_folder
+from bioclip_core.files.regular import open_regular
 from bioclip_core.findings import Findings
 from bioclip_core.tables.quotes import Records
 from bioclip_core.tables.text import STRAY
@@ -173,7 +174,7 @@ class CamtrapPackage:
         if leaves:
             raise SourceError(f"{self.address}: {name} is a symbolic link that leaves the package")
         try:
-            file = path.open("rb")
+            file = open_regular(path)
         except OSError as error:
             raise SourceError(f"{self.address}: {name} cannot be read: {error.strerror or error}") from error
         with file:
@@ -278,7 +279,7 @@ def opened_package(address: str, *, any_version: bool = False) -> Iterator[Camtr
         else:
             file = path / DESCRIPTOR if is_folder(path) else path
             try:
-                with file.open("rb") as stream:
+                with open_regular(file) as stream:
                     package = CamtrapPackage(shown, file.parent, _parsed(stream, uri_of(file)))
             except OSError as error:
                 raise SourceError(f"{shown}: {file.name} cannot be read: {error.strerror or error}") from error

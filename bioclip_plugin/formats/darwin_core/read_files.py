@@ -23,6 +23,7 @@ from bioclip_core.files.archive_tar import TarReader
 from bioclip_core.files.archives import ARCHIVE_FAULTS, Archive, archive_kind, open_archive
 from bioclip_core.files.meta_xml import META, META_BYTES, Table, described
 from bioclip_core.files.present import is_file, is_folder
+from bioclip_core.files.regular import open_regular
 from bioclip_core.tables.quotes import Records
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.paths import located
@@ -153,7 +154,7 @@ def holds_meta(path: Path) -> bool:
     """True if a folder or a packed archive has a meta.xml that looks like Darwin Core's; only little of it is read."""
     try:
         if is_folder(path):
-            with (path / META).open("rb") as file:
+            with open_regular(path / META) as file:
                 start = file.read(_LOOKED_AT).replace(b"\0", b"")
                 return b"<archive" in start or not start.strip()  # an empty one is reported when it is read
         kind = archive_kind(path)

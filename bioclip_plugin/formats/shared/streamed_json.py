@@ -14,6 +14,7 @@ from typing import IO, Any, NamedTuple
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.documents import MAX_DEPTH, RefusedDocumentError, check_depth, unique_members
+from bioclip_core.files.regular import open_regular
 
 # The decoder of the standard library is called for one element at a time. An event-based reader would be slower, and would
 # stop at the literals NaN and Infinity, which Python programs write: here they are values that a check can report. So is
@@ -101,7 +102,7 @@ def walk(path: Path, *, chunk_bytes: int = 1 << 20) -> Iterator[Event]:
         SourceError: if the file cannot be read, or is not JSON (with line and column).
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             yield from _events(_Text(str(path), file, chunk_bytes))
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -121,7 +122,7 @@ class Beginning:
 def beginning(path: Path) -> Beginning:
     """Read the first 64 kB of a file, without an error for other content, so that sources can recognise their format."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(_LOOK_AT)
         decoded = _decoder_of(start)().decode(start)
     except (OSError, UnicodeDecodeError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from bioclip_core.files.archive_gate import Entry
+from bioclip_core.files.regular import open_regular
 
 FAULTS = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, OverflowError, RecursionError)
 """Exceptions of the readers for damaged files. tarfile recurses for each header that only describes the next one."""
@@ -24,7 +25,7 @@ _COMPRESSED: Mapping[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh
 
 def decompressed(path: Path) -> IO[bytes]:
     """Open a file, decompressing it if it is compressed."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(8)
     open_it = next((open_it for magic, open_it in _COMPRESSED.items() if start.startswith(magic)), Path.open)
     return cast("IO[bytes]", open_it(path, "rb"))

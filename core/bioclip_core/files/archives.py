@@ -18,6 +18,7 @@ from bioclip_core.errors import SourceError
 from bioclip_core.files import archive_tar
 from bioclip_core.files.archive_gate import DEFAULT_LIMITS, Entry, Limits, Member, checked_members
 from bioclip_core.files.archive_tar import TarReader
+from bioclip_core.files.regular import open_regular
 
 _CHUNK = 1 << 20
 _SPECIAL = {stat.S_IFLNK: "a symbolic link", stat.S_IFCHR: "a device file", stat.S_IFBLK: "a device file",
@@ -29,7 +30,7 @@ ARCHIVE_FAULTS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.
 def archive_kind(path: Path) -> Literal["zip", "tar"] | None:
     """Return the kind of an archive by its content; None for other and unreadable files."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(4)
     except (OSError, ValueError):
         return None

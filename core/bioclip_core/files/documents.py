@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from bioclip_core.errors import DataError
+from bioclip_core.files.regular import open_regular
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ def convert_document(value: Any, kind: type[T], *, name: str, error: type[Except
 
 def _bytes_of(path: Path, shown: str, error: type[Exception], max_bytes: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(max_bytes + 1)
     except (OSError, ValueError) as fault:  # ValueError: a name with a NUL
         raise error(f"{shown} cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
@@ -125,8 +126,8 @@ def _parsed(data: bytes | str, max_bytes: int) -> Any:
         raise RefusedDocumentError(f"is not JSON: line {fault.lineno}, column {fault.colno}: {fault.msg}") from None
     except RecursionError:
         raise RefusedDocumentError("has arrays and objects nested too deeply for this program's stack") from None
-    except ValueError as fault:  # an integer with thousands of digits
-        raise RefusedDocumentError(f"is not usable JSON: {fault}") from None
+    except ValueError:
+        raise RefusedDocumentError("is not usable JSON: it has a whole number with thousands of digits") from None
     check_text(value, text)
     return value
 

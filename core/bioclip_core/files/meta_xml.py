@@ -11,6 +11,7 @@ from xml.parsers import expat
 
 from bioclip_core.cells.encodings import encoding_fault
 from bioclip_core.errors import SourceError
+from bioclip_core.files.regular import open_regular
 
 META = "meta.xml"
 META_BYTES = 1 << 20  # the largest one in use describes some 30 tables in 200 kB
@@ -127,7 +128,7 @@ def read_description(folder: Path, shown: str) -> Description:
         SourceError: if it is missing or broken, or if it leaves out what cannot be guessed.
     """
     try:
-        with (folder / META).open("rb") as file:
+        with open_regular(folder / META) as file:
             content = file.read(META_BYTES + 1)
     except FileNotFoundError as error:
         raise SourceError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bioclip_core.errors import DataError, SourceError
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.files.regular import open_regular
 from bioclip_core.findings import Findings
 from bioclip_core.tables.dialect import LOOK_AT
 from bioclip_core.tables.options import TableOptions
@@ -56,7 +57,7 @@ def open_table(
     _refuse_archive(file, start, name)
     table = open_text(file, start, name, options, findings, fields, needed)
     if table is None:
-        raise SourceError(f"{name} is not a text file: give a CSV, TSV, Excel (.xlsx) or Parquet file")
+        raise SourceError(f"the table {name} is not a text file: give a CSV, TSV, Excel (.xlsx) or Parquet file")
     return table
 
 
@@ -81,7 +82,7 @@ def lines_of(path: Path, options: TableOptions | None = None, findings: Findings
 
 def is_table_by_content(path: Path) -> bool:
     """True for a Parquet file and for a spreadsheet, also of a kind that is not read; raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(LOOK_AT)
     return start.startswith(PARQUET) or spreadsheet_kind(path, start) is not None
 
@@ -140,7 +141,7 @@ def _refuse_doubts(table: Table, findings: Findings) -> None:
 
 def _start_of(path: Path, name: str) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(LOOK_AT)
     except OSError as error:
         raise SourceError(f"the table {name} cannot be read: {error.strerror or error}{near_hint(path)}") from error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
+from typing import IO, AnyStr
 
 from bioclip_core.cells import UNDECODED, column_name, latin_1
 from bioclip_core.errors import SourceError
@@ -62,6 +62,20 @@ def open_text(
     return Table(name, "text", headings, lambda: _rows(path, name, dialect, headings, findings))
 
 
+def lines_within(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:
+    """Yield the lines of an open file with their ends, each within the limit of a line of a table.
+
+    Raises:
+        SourceError: for a longer line, such as that of a device which has none.
+    """
+    for number, line in enumerate(iter(lambda: file.readline(LINE_CHARACTERS + 1), None), start=1):
+        if not line:
+            return
+        if len(line) > LINE_CHARACTERS:
+            raise SourceError(f"{name}, line {number}: a line of more than {LINE_CHARACTERS:,} characters")
+        yield line
+
+
 def plain_lines(path: Path, start: bytes, name: str, options: TableOptions, findings: Findings) -> Iterator[str]:
     """Yield the lines of a text that is not a table, without empty ones; arguments as of :func:`open_text`.
 
@@ -74,9 +88,7 @@ def plain_lines(path: Path, start: bytes, name: str, options: TableOptions, find
     report = RowFindings(findings, name)
     try:
         with path.open(encoding=dialect.encoding, errors=dialect.errors) as file:
-            for number, line in enumerate(iter(partial(file.readline, LINE_CHARACTERS + 1), ""), start=1):
-                if len(line) > LINE_CHARACTERS:
-                    raise SourceError(f"{name}, line {number}: a line of more than {LINE_CHARACTERS:,} characters")
+            for number, line in enumerate(lines_within(file, name), start=1):
                 if text := _cleaned(line, number, number, report).strip():
                     yield text
     except UnicodeError as error:

@@ -20,9 +20,11 @@ from bioclip_core.files.meta_xml import META, META_BYTES, Table
 from bioclip_core.files.meta_xml import described as described_archive
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import exists, is_file, is_folder
+from bioclip_core.files.regular import open_regular
 from bioclip_core.findings import Findings
 from bioclip_core.tables.reading import open_table
 from bioclip_core.tables.sheets import sheet_of
+from bioclip_core.tables.text import lines_within
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.taxonomy.metadata import Described, described
 
@@ -222,7 +224,7 @@ def _members(path: Path) -> list[str]:
 
 def _open(path: Path, member: str) -> IO[bytes]:
     if not member or is_folder(path):
-        return (path / member).open("rb")
+        return open_regular(path / member if member else path)
     return open_archive(path).open(member)  # the open member keeps its archive
 
 
@@ -247,7 +249,7 @@ def _lines(file: IO[bytes], layout: Layout, odd: Counter[str]) -> Iterator[str]:
     encoding = "utf-8" if layout.encoding.replace("-", "") in ("utf8", "") else layout.encoding
     # Only line feeds end a line: names may hold the other characters that Python counts as ends.
     with io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="\n") as text:
-        for number, line in enumerate(text):
+        for number, line in enumerate(lines_within(text, layout.member or "the checklist")):
             if number == 0:
                 line = line.removeprefix("\ufeff")
             if number < layout.header_lines:
