@@ -12,8 +12,10 @@ from bioclip_core.images.budget import (
     MAX_GIF_DATA_BLOCKS,
     MAX_PSD_RESOURCES,
     MAX_QOI_BYTES,
+    MAX_QOI_PIXELS,
     MAX_RLE_BYTES,
     MAX_RLE_PIXELS,
+    MAX_WEBP_PIXELS,
     check_frame,
     over_budget,
 )
@@ -109,9 +111,31 @@ def _check_gif(data: bytes, frame: int) -> None:
 
 
 def _check_webp(data: bytes, frame: int) -> None:
-    if data[12:16] == b"VP8X":
-        width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
-        check_frame(width, height, frame)
+    width, height = _webp_size(data)
+    _check_pixels("WebP", width, height, MAX_WEBP_PIXELS)
+    check_frame(width, height, frame)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Return the size that the first chunk states: extended, lossless or lossy; 0 × 0 for any other, which nothing decodes."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return 0, 0
+
+
+def _check_pixels(kind: str, width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise over_budget(
+            f"its header announces {width:,} × {height:,} pixels of a {kind} file",
+            f"{most / 1e6:,.0f} megapixels; convert it to JPEG or TIFF",
+        )
 
 
 def _check_bmp(data: bytes) -> None:
@@ -128,6 +152,8 @@ def _check_bmp(data: bytes) -> None:
 
 
 def _check_qoi(data: bytes) -> None:
+    width, height = struct.unpack_from(">II", data, 4)
+    _check_pixels("QOI", width, height, MAX_QOI_PIXELS)
     if len(data) > MAX_QOI_BYTES:
         raise over_budget(f"it is a QOI file of {len(data):,} bytes", f"{MAX_QOI_BYTES:,} bytes; convert it to PNG")
 

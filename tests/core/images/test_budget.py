@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from bioclip_core.errors import ImageError
-from bioclip_core.images import budget, png_chunks
+from bioclip_core.images import budget, png_chunks, structure
 from bioclip_core.images.decoding import decode_regions
 from bioclip_core.images.jpeg2000_structure import check_codestream
 from bioclip_core.images.jpeg_structure import jpeg_structure
@@ -408,3 +408,47 @@ def test_metadata_of_thousands_of_texts_in_one_place_are_not_copied() -> None:
 def test_a_region_for_training_may_be_larger_than_the_input_of_any_model() -> None:
     data = encoded(Image.new("RGB", (4_000, 30), (200, 30, 10)), "PNG")
     assert EncodedRegion(data).pixels().shape == (30, 4_000, 3)
+
+
+# -- WebP and QOI ------------------------------------------------------------------------------------------------------
+
+
+def webp_header(kind: bytes, width: int, height: int) -> bytes:
+    """Return the beginning of a WebP: extended, lossless or lossy."""
+    chunk = {
+        b"VP8X": bytes(4) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little"),
+        b"VP8L": b"\x2f" + (width - 1 | height - 1 << 14).to_bytes(4, "little"),
+        b"VP8 ": b"\x50\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height),
+    }[kind] + bytes(10)
+    chunk = kind + struct.pack("<I", len(chunk)) + chunk
+    return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+
+
+@pytest.mark.parametrize("kind", [b"VP8X", b"VP8L", b"VP8 "])
+def test_a_webp_of_more_than_a_hundred_megapixels_is_refused_whatever_the_hosts_limit(
+    kind: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in (None, 1_000, Image.MAX_IMAGE_PIXELS):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        reason = (
+            "its header announces 13,300 × 13,390 pixels of a WebP file, which is over the budget of 100 megapixels"
+        )
+        refused(webp_header(kind, 13_300, 13_390), reason)
+    check_structure(webp_header(kind, 10_000, 10_000), 0)
+
+
+@pytest.mark.parametrize(("mode", "options"), [("RGB", {}), ("RGB", {"lossless": True}), ("RGBA", {})])
+def test_the_size_of_a_webp_is_that_of_pillow(
+    mode: str, options: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(Image.new(mode, (37, 51), (1, 2, 3, 99)[: len(mode)]), "WEBP", **options)
+    colours_of(data)
+    monkeypatch.setattr(structure, "MAX_WEBP_PIXELS", 37 * 51 - 1)
+    refused(data, "its header announces 37 × 51 pixels of a WebP file")
+
+
+def test_a_qoi_of_runs_is_refused_by_its_pixels() -> None:
+    data = b"qoif" + struct.pack(">IIBB", 13_300, 13_390, 3, 0) + b"\xfd" * 100 + bytes(7) + b"\1"
+    refused(
+        data, "its header announces 13,300 × 13,390 pixels of a QOI file, which is over the budget of 64 megapixels"
+    )
