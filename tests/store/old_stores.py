@@ -130,14 +130,19 @@ def restore(address: str) -> None:
     url = parse_address(address)
     if url.get_backend_name() == "sqlite":
         with closing(sqlite3.connect(str(url.database))) as connection:
-            connection.executescript((FIXTURE / "sqlite.sql").read_text("utf-8"))
+            connection.executescript(_dump("sqlite.sql"))
         return
     engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with engine.connect() as connection:
         cursor = connection.connection.cursor()
-        cursor.execute((FIXTURE / "postgresql.sql").read_text("utf-8"))
+        cursor.execute(_dump("postgresql.sql"))
         cursor.close()
     engine.dispose()
+
+
+def _dump(name: str) -> str:
+    """Return a dump of the store as if it was written in the working directory, where the project is now."""
+    return (FIXTURE / name).read_text("utf-8").replace("/tmp/wolf-survey", str(Path.cwd()))
 
 
 def exports() -> Iterator[tuple[int, str, str]]:
