@@ -157,7 +157,7 @@ def test_a_folder_that_is_not_an_evaluation_is_one_line(tmp_path: Path, text: st
 
 def test_a_list_of_unreadable_samples_that_is_none_is_one_line(tmp_path: Path) -> None:
     quarantine = tmp_path / "quarantine.csv"
-    for content in (b"a,b\n1,2\n", b"sample\n\xff\n", b"sample\n" + b"x" * 200_000):
+    for content in (b"a,b\n1,2\n", b"sample\n\xff\n"):
         quarantine.write_bytes(content)
         one_line(lambda: Journal(tmp_path / "metrics.jsonl", quarantine, enabled=True), "quarantine.csv")
 

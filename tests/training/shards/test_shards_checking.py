@@ -120,7 +120,7 @@ def test_a_sample_without_its_json_or_its_image_is_found(shards: Path) -> None:
     [
         (b"{no json", "it is not JSON"),
         (b'{"kingdom": ""}', "it lacks phylum, class, order, family, genus, species"),
-        (b"[]", "it lacks kingdom"),
+        (b"[]", "it is not as it must be: expected 'object', got 'array'"),
         (json.dumps(dict.fromkeys("kingdom phylum class order family genus species".split(), "x") | {"split": "val"}).encode(),
          "its split is 'val', and the shard's 'train'"),
     ],
