@@ -125,6 +125,11 @@ class MediaItem:
     membership: Membership | None = field(default=None, compare=False)
     """The deployment that it belongs to, with the reason; set where a run as a whole is read: by rules, exports and reports."""
 
+    @property
+    def is_in_memory(self) -> bool:
+        """True if the item has its bytes or its image with it, instead of a file."""
+        return self.data is not None or self.image is not None
+
     def admits(self, moment: datetime) -> bool:
         """True if a time of the camera, or of an earlier run, agrees with the source's statements."""
         if "captured_at" in self.unread:

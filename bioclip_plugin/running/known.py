@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.findings import Findings
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Unlisted
-from bioclip_plugin.running.reading import was_misread
+from bioclip_plugin.running.reading import path_of_item, was_misread
 from bioclip_plugin.running.tasks import Task, new_task
 from bioclip_plugin.store.records import FeatureKey, Listed, Run, Stat
 
@@ -55,6 +55,8 @@ class Known:
         self._repeat_done, self._rehash = repeat_done, rehash
         self._in_flight: dict[int, Task] = {}
         self._uncommitted: deque[dict[FeatureKey, NDArray[np.float16]]] = deque(maxlen=waiting)
+        self._shared: deque[set[int]] = deque(maxlen=2)
+        """Names that several contents may share, after each of the last two chunks: a chunk is listed one ahead of the work."""
         self.already_done = 0
         """Number of items that the run had done before."""
 
@@ -63,18 +65,22 @@ class Known:
         assert self._kept is not None
         store, run = self._kept
         tasks = []
+        shared = _shared_names(chunk)
         for listed, stat in zip(chunk, stats, strict=True):
-            if stat is not None and (self._rehash or self._was_misread(listed)):
+            is_shared = listed.media_id in shared or any(listed.media_id in names for names in self._shared)
+            if is_shared or (stat is not None and (self._rehash or self._was_misread(listed))):
                 listed = replace(listed, done=False, content_sha256=None)
             task = new_task(listed.item, listed, stat)
             first = self._in_flight.get(listed.media_id)
             if listed.done:
                 self.already_done += 1
-            elif listed.repeated or first is not None:
+            elif first is not None and _is_same_file(first.item, listed.item):
                 task.original = first
             else:
                 self._in_flight[listed.media_id] = task
             tasks.append(task)
+        in_memory = {media for media, task in self._in_flight.items() if task.item.is_in_memory}
+        self._shared.append(in_memory | shared)
         asked = [t for t in tasks if t.original is None and (self._repeat_done or not t.is_done) and t.content_sha256]
         stored = store.answers(run, [task.listed.media_id for task in asked if task.listed])
         for task in asked:
@@ -117,5 +123,18 @@ class Known:
     def committed(self, tasks: Sequence[Task]) -> None:
         """Forget the tasks of a batch: from now on the store knows them."""
         for task in tasks:
-            if task.listed:
-                self._in_flight.pop(task.listed.media_id, None)
+            if task.listed and self._in_flight.get(task.listed.media_id) is task:
+                del self._in_flight[task.listed.media_id]
+
+
+def _is_same_file(one: MediaItem, other: MediaItem) -> bool:
+    """True if two items of one name have the same content; an image in memory may always be another."""
+    if one.is_in_memory or other.is_in_memory or one.span != other.span:
+        return False
+    return one.path == other.path or path_of_item(one) == path_of_item(other)
+
+
+def _shared_names(chunk: Sequence[Listed]) -> set[int]:
+    """Return the names (media numbers) that several items of a chunk share though their contents may differ."""
+    first: dict[int, MediaItem] = {}
+    return {one.media_id for one in chunk if not _is_same_file(first.setdefault(one.media_id, one.item), one.item)}

@@ -133,7 +133,7 @@ def _exif_block(image: Image.Image) -> bytes:
 
 def stat_of(item: MediaItem | Unlisted) -> Stat | None:
     """Return size and modification time of the item's file; None without one."""
-    if isinstance(item, Unlisted) or item.data is not None or item.image is not None:
+    if isinstance(item, Unlisted) or item.is_in_memory:
         return None
     try:
         stat = path_of_item(item).stat()

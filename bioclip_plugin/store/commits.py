@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,9 @@ def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cach
     for record in unique:
         _check(run, record)
     contents = _contents(connection, unique)
-    _media(connection, unique, contents)
+    final = {record.listed.media_id: record.content_sha256 for record in unique}
+    replaced = {r.listed.media_id for r in records if r.content_sha256 != final[r.listed.media_id]}
+    _media(connection, unique, contents, replaced)
     wanted: dict[RegionPlace, tuple[ItemRecord, RegionRecord]] = {
         (record.listed.media_id, region_key(region.region)): (record, region)
         for record in unique
@@ -118,11 +120,17 @@ def _contents(connection: Connection, records: Sequence[ItemRecord]) -> dict[int
     return {media: found[key] for media, key in keys.items()}
 
 
-def _media(connection: Connection, records: Sequence[ItemRecord], contents: Mapping[int, int]) -> None:
-    """Write the facts about the files; a file with another content than before loses its old answers first."""
+def _media(
+    connection: Connection, records: Sequence[ItemRecord], contents: Mapping[int, int], replaced: Collection[int]
+) -> None:
+    """Write the facts about the files; a file with another content than before loses its old answers first.
+
+    Args:
+        replaced: numbers of the media that had another content earlier in the batch, under the same name.
+    """
     numbers = [record.listed.media_id for record in records]
     stored = {row.id: row for row in rows_with(connection, select(schema.media), schema.media.c.id, numbers)}
-    changed = [n for n, content in contents.items() if stored[n].content not in (None, content)]
+    changed = [n for n, content in contents.items() if n in replaced or stored[n].content not in (None, content)]
     forget(connection, changed)
     rows = []
     for number, record in zip(numbers, records, strict=True):

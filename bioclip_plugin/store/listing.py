@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, select, tuple_, update
 
@@ -22,6 +22,16 @@ NOTHING_FOUND = "nothing found"
 Known = dict[MediaName, Row[Any]]
 
 
+class _Content(NamedTuple):
+    """The name of a listed item, with the content that it has in memory."""
+
+    uri: str
+    frame: int
+    data: bytes | None
+    image: int
+    """The ``id`` of the image, or of None."""
+
+
 def list_items(
     connection: Connection,
     run: Run,
@@ -36,10 +46,13 @@ def list_items(
     items = [entry if isinstance(entry, MediaItem) else entry.item for entry in entries]
     keys = [media_key(item) for item in items]
     first = {key: n for n, key in reversed(list(enumerate(keys)))}
-    regions = _regions(items, keys)
+    names = [_Content(*key, item.data, id(item.image)) for key, item in zip(keys, items, strict=True)]
+    together = _regions(items, names)
+    regions = {key: together[names[first[key]]] for key in keys}
+    files = {key: stat for key, stat in reversed(list(zip(keys, stats, strict=True))) if stat is not None}
     stated = {key: _stated(regions[key], detected=items[first[key]].detected) for key in regions}
     known = _known(connection, run, regions)
-    changed = {key for key in known if _changed(known[key], stats[first[key]])}
+    changed = {key for key in known if _changed(known[key], files.get(key))}
     forget(connection, [known[key].id for key in changed])
     _write_media(connection, known, changed, {key: items[first[key]] for key in regions})
     known |= _known(connection, run, [key for key in regions if key not in known or key in changed])
@@ -49,10 +62,11 @@ def list_items(
     listed = []
     for n, (item, key) in enumerate(zip(items, keys, strict=True)):
         row, failure = known[key], _failure(entries[n])
-        trusted = item.data is None or stats[n] is not None  # bytes in hand may be others under the same name
+        trusted = not item.is_in_memory or stats[n] is not None  # an image in hand may be another under the same name
         done = failure is None and trusted and row.status == DONE and row.stated == stated[key]
-        whole, sha256 = replace(merged(item, row), regions=regions[key]), row.sha256 if trusted else None
-        listed.append(Listed(whole, row.id, row.position, done, sha256, first[key] != n, failure))
+        whole, sha256 = (merged(item, row), row.sha256) if trusted else (item, None)
+        whole = replace(whole, regions=together[names[n]])
+        listed.append(Listed(whole, row.id, row.position, done, sha256, failure))
     return listed
 
 
@@ -85,14 +99,14 @@ def _failure(entry: MediaItem | Unlisted) -> Failure | None:
     return Failure(LIST_STAGE, entry.reason) if isinstance(entry, Unlisted) else None
 
 
-def _regions(items: Sequence[MediaItem], keys: Sequence[MediaName]) -> dict[MediaName, tuple[Region, ...]]:
+def _regions(items: Sequence[MediaItem], names: Sequence[_Content]) -> dict[_Content, tuple[Region, ...]]:
     """Return each item's regions as the source states them; those of a repeated item are put together."""
-    regions: dict[MediaName, dict[Any, Region]] = {}
-    for item, key in zip(items, keys, strict=True):
-        together = regions.setdefault(key, {})
+    regions: dict[_Content, dict[Any, Region]] = {}
+    for item, name in zip(items, names, strict=True):
+        together = regions.setdefault(name, {})
         for region in item.regions:
             together.setdefault(region_key(region), region)
-    return {key: tuple(together.values()) for key, together in regions.items()}
+    return {name: tuple(together.values()) for name, together in regions.items()}
 
 
 def _stated(regions: Sequence[Region], *, detected: bool) -> str | None:

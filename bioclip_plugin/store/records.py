@@ -107,8 +107,6 @@ class Listed:
     """True if it is answered in this run, with the same file and the same stated regions."""
     content_sha256: str | None
     """Hash of the file as it is now, if it is known without opening the file."""
-    repeated: bool = False
-    """True if the same uri and frame came earlier in the same call; the first one carries the regions of both."""
     failure: Failure | None = None
     """Reason why it could not be listed: it is stored as failed and need not be read."""
 
