@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,13 +13,13 @@ from PIL import Image
 
 from bioclip_core.errors import ImageError
 from bioclip_core.findings import Findings
-from bioclip_core.images.budget import BYTES_PER_PIXEL, MAX_DECODED_PIXELS
+from bioclip_core.images.budget import BYTES_PER_PIXEL, MAX_DECODED_PIXELS, MAX_TIFF_PAGES
 from bioclip_core.images.crops import Deferred, turned_upright
 from bioclip_core.images.memory import image_memory, take_memory
 from bioclip_core.images.needs import decoding_bytes, pillow_bytes
 from bioclip_core.images.reasons import reasons
 from bioclip_core.images.tiff import metadata_of, opened_page
-from bioclip_core.images.tiff_header import LENGTH, MAGIC, WIDTH, DamagedChain, directories, layout_at
+from bioclip_core.images.tiff_header import LENGTH, MAGIC, WIDTH, DamagedChain, directories, layout_at, offsets
 from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.opening.copies import Looks
 from bioclip_plugin.opening.refusals import check_size
@@ -58,10 +59,11 @@ def pages_of(item: MediaItem, path: Path, findings: Findings | None = None) -> l
     try:
         with path.open("rb") as file:
             try:
-                pages.extend(read_pages(file))  # keeps the pages before the damage
+                pages.extend(islice(read_pages(file), MAX_TIFF_PAGES))  # keeps the pages before the damage
             except DamagedChain as error:
                 trouble = str(error)
             own, not_compared = _pictures(file, pages)
+            further = _further(file, len(pages)) if len(pages) == MAX_TIFF_PAGES else ""
     except OSError:
         return None  # reported when the file is read
     if not_compared and findings is not None:
@@ -74,7 +76,24 @@ def pages_of(item: MediaItem, path: Path, findings: Findings | None = None) -> l
         found.append(
             Unlisted(item.uri, f"the pages after the first {len(pages)} cannot be found: {trouble}", len(pages))
         )
+    if further:
+        found.append(Unlisted(item.uri, further, len(pages)))
     return found if len(found) > 1 or own not in ([], [0]) else None
+
+
+def _further(file: BinaryIO, listed: int) -> str:
+    """Return the reason for which the pages behind those that are listed are skipped; nothing if there are none."""
+    count, trouble = 0, ""
+    try:
+        for _ in offsets(file):
+            count += 1
+    except DamagedChain as error:
+        trouble = f"; those behind them cannot be found: {error}"
+    if count == listed and not trouble:
+        return ""
+    return (
+        f"the file has {count:,} pages{trouble}; the first {listed:,} are read: split the file to have the others read"
+    )
 
 
 def read_pages(file: BinaryIO) -> Iterator[Page]:

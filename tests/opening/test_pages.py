@@ -18,6 +18,8 @@ from PIL import Image
 
 from bioclip_core.errors import ImageError
 from bioclip_core.findings import Findings
+from bioclip_core.images import tiff_header
+from bioclip_core.images.readers import is_file_read_by_us
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, item_of
 from bioclip_plugin.opening import BuiltInMedia, copies
@@ -339,3 +341,57 @@ def test_pages_that_would_take_too_long_to_compare_are_listed_and_counted(
     found = pages_of(item_of(path), path, findings)
     assert [item.frame for item in found or () if isinstance(item, MediaItem)] == [0, 1]
     assert "without a comparison with their neighbours" in "".join(findings.lines())
+
+
+def bare_pages(count: int, last: int = 0) -> bytes:
+    """Return a TIFF of grey pages of 8 × 8 pixels, which share their samples; the last is followed by the header at an offset."""
+    tags = [(256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 8), (279, 64)]
+    size = 2 + len(tags) * 12 + 4
+    pages = [b"II*\0" + struct.pack("<I", 8 + 64) + bytes(64)]
+    for number in range(count):
+        pages.append(struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, 1, v) for tag, v in tags))
+        pages.append(struct.pack("<I", last if number == count - 1 else 8 + 64 + (number + 1) * size))
+    return b"".join(pages)
+
+
+def test_the_walk_over_the_pages_of_a_file_is_linear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walks: list[int] = []
+    offsets = tiff_header.offsets
+    monkeypatch.setattr(tiff_header, "offsets", lambda file: (walks.append(1), offsets(file))[1])
+    path = tmp_path / "a.tif"
+    path.write_bytes(bare_pages(300))
+    for number in range(1, 300):
+        image = open_page(replace(item_of(path), frame=number), path)
+        assert image is not None
+        assert not is_file_read_by_us(path, number)
+    assert len(walks) == 1
+    path.write_bytes(bare_pages(2))  # another file in its place
+    with pytest.raises(ImageError, match="there is no page 3: the file has 2 pages"):
+        open_page(replace(item_of(path), frame=2), path)
+
+
+@pytest.mark.parametrize(
+    ("count", "last", "reason"),
+    [
+        (2_500, 0, "the file has 2,500 pages; the first 1,000 are read: split the file to have the others read"),
+        (
+            1_200,
+            72,
+            "the file has 1,200 pages; those behind them cannot be found: a page follows that was there before; the",
+        ),
+        (1_000, 0, ""),
+    ],
+)
+def test_of_a_file_with_very_many_pages_the_first_are_listed_and_the_others_counted(
+    tmp_path: Path, count: int, last: int, reason: str
+) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(bare_pages(count, last))
+    *items, end = expanded(path) or ()
+    if not reason:
+        assert (len(items), end.frame, type(end)) == (999, 999, MediaItem)
+        return
+    assert [item.frame for item in items] == list(range(1_000))
+    assert isinstance(end, Unlisted)
+    assert end.frame == 1_000
+    assert end.reason.startswith(reason)

@@ -68,10 +68,13 @@ MAX_PLAIN_SAMPLES = 24_000_000
 
 MAX_TIFF_PIECES = 250_000
 """Limit of the strips and tiles of a page; 256 megapixels in tiles of 64 × 64 and three planes have 190,000."""
+MAX_TIFF_PAGES = 1_000
+"""Limit of the pages of a file that are listed; further ones are counted. A scanned field book has hundreds."""
 MAX_TIFF_VALUES = 200_000
 """Limit of the values of another tag that the pixels need; a palette of 16 bits has 196,608."""
-MAX_COMPARED_PIXELS = 1_000_000_000
-"""Limit of the pixels of the pages of a TIFF that are decoded to find copies of each other; a pyramid of 250 megapixels has 333."""
+MAX_COMPARED_PIXELS = 340_000_000
+"""Limit of the pixels of the pages of a TIFF that are decoded to find copies of each other, up to 16 ns each; a pyramid of 250
+megapixels has 333."""
 
 MAX_JPEG2000_TILES = 65_535
 MAX_JPEG2000_BLOCKS = 4_000_000

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import mmap
-from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -19,7 +17,7 @@ from bioclip_core.errors import ImageError
 from bioclip_core.images.crops import Deferred
 from bioclip_core.images.jpeg2000 import is_jpeg2000, is_misread_by_pillow, opened_jpeg2000
 from bioclip_core.images.tiff import is_read_right_by_pillow, is_tiff, opened_tiff
-from bioclip_core.images.tiff_header import DamagedChain, directories, layout_at, layout_of
+from bioclip_core.images.tiff_header import layout_at
 
 SUFFIXES = frozenset(".tif .tiff .jp2 .j2k .j2c .jpc .jpf .jpx".split())
 """Suffixes of the formats that have a reader of our own for some kinds of files."""
@@ -58,27 +56,13 @@ def is_read_by_us(data: bytes | mmap.mmap, frame: int = 0) -> bool:
 def is_file_read_by_us(path: Path, frame: int = 0) -> bool:
     """Return the same for a file, of which only the headers are read; False if it cannot be opened."""
     try:
-        if frame:
-            status = path.stat()
-            pages = _pages_read_by_us(path, status.st_size, status.st_mtime_ns)
-            return frame < len(pages) and pages[frame]
+        if frame:  # a page, whose place is remembered for a file on disk
+            with path.open("rb") as file:
+                return is_tiff(file.read(4)) and not is_read_right_by_pillow(file, layout_at(file, frame))
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return is_read_by_us(data)
-    except (OSError, ValueError):
+    except (OSError, ValueError, ImageError):
         return False
-
-
-@lru_cache(maxsize=8)  # the pages of a file come one after the other, and each is behind the headers of those before
-def _pages_read_by_us(path: Path, _size: int, _mtime_ns: int) -> tuple[bool, ...]:
-    """True for each page of a TIFF that is read by us."""
-    pages = []
-    with path.open("rb") as file, suppress(DamagedChain):
-        for directory in directories(file):
-            try:
-                pages.append(not is_read_right_by_pillow(file, layout_of(file, directory)))
-            except ImageError:  # a damaged header
-                pages.append(False)
-    return tuple(pages)
 
 
 def reopened(image: Image.Image) -> Deferred | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Iterator, Mapping
+import threading
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, BinaryIO, Literal
@@ -27,6 +30,8 @@ DEPTH, PROFILE = 32997, 34675
 # Types of values: their letter for struct, and their size in bytes.
 INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_HEADERS = ("H", "HHI4s", "I"), ("Q", "HHQ8s", "Q")
+"""Number of entries, entry and offset of the next header, of a TIFF and of a BigTIFF."""
 _MOST_PAGES = 100_000  # a longer chain of pages is damaged
 _MOST_HEADER_BYTES = 32 << 20  # of all pages; a file whose headers overlap could announce terabytes
 _MOST_PADDING = 1 << 24  # pixels of the last tiles beyond the image
@@ -35,6 +40,15 @@ _MOST_SAMPLES = 64  # more are the bands of an instrument, not a photograph
 _WHITES = frozenset(2**bits - 1 for bits in range(9, 16))
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _OLD_REDUCED = 2
+
+
+_MOST_KEPT = 8
+_kept: dict[tuple[int, int, int, int], tuple[Sequence[int], str]] = {}
+_kept_lock = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_kept_lock.acquire, after_in_parent=_kept_lock.release, after_in_child=_kept_lock.release
+    )
 
 
 class DamagedChain(Exception):
@@ -152,21 +166,38 @@ def directories(file: BinaryIO) -> Iterator[Directory]:
     Raises:
         DamagedChain: where a header lies outside the file or is repeated.
     """
+    order, big = _layout(file)
+    for number, at in enumerate(offsets(file)):
+        yield _directory(file, at, order, big, is_first=not number)[0]
+
+
+def offsets(file: BinaryIO) -> Iterator[int]:
+    """Yield the offset of each page's header, of which only the length and the offset of the next one are read.
+
+    Raises:
+        DamagedChain: where a header lies outside the file or is repeated.
+    """
     file.seek(0)
     start = file.read(16)
     if start[:4] not in MAGIC:
         return
     order, big = byte_layout(start)
-    (at,) = _unpacked(order + ("Q" if big else "I"), start[8:16] if big else start[4:8])
+    counter, entry, offset = _HEADERS[big]
+    before, each, behind = (struct.calcsize(order + part) for part in (counter, entry, offset))
+    (at,) = _unpacked(order + offset, start[8:16] if big else start[4:8])
     seen: set[int] = set()
     header_bytes = 0
     while at:
         if at in seen or len(seen) >= _MOST_PAGES or header_bytes > _MOST_HEADER_BYTES:
             raise DamagedChain("a page follows that was there before" if at in seen else "there is no end to them")
         seen.add(at)
-        directory, at = _directory(file, at, order, big, is_first=len(seen) == 1)
-        header_bytes += file.tell() - directory.offset
-        yield directory
+        file.seek(min(at, 2**62))
+        count = _count(at, _unpacked(order + counter, file.read(before))[0])
+        file.seek(min(at + before + count * each, 2**62))
+        (following,) = _unpacked(order + offset, file.read(behind))
+        header_bytes += before + count * each + behind
+        yield at
+        at = following
 
 
 def inner(file: BinaryIO, directory: Directory, at: int) -> Directory:
@@ -194,18 +225,49 @@ def layout_at(file: BinaryIO, number: int) -> PageLayout:
     Raises:
         ImageError: if there is no such page, or its header is damaged.
     """
-    found: list[Directory] = []
-    trouble = ""
-    try:
-        found.extend(islice(directories(file), number + 1))  # keeps the pages before the damage
-    except DamagedChain as error:
-        trouble = str(error)
+    found, trouble = _offsets_to(file, number)
     if number < len(found):
-        return layout_of(file, found[number])
+        try:
+            directory, _ = _directory(file, found[number], *_layout(file), is_first=not number)
+        except DamagedChain as error:  # the file has changed since its pages were found
+            raise ImageError(f"the file is damaged: {error}") from error
+        return layout_of(file, directory)
     if not found:
         raise ImageError(f"the file is damaged: {trouble or 'its header announces no page'}")
     behind = f"; those behind it cannot be found: {trouble}" if trouble else ""
     raise ImageError(f"there is no page {number + 1}: the file has {len(found)} page{'s' * (len(found) > 1)}{behind}")
+
+
+def _offsets_to(file: BinaryIO, number: int) -> tuple[Sequence[int], str]:
+    """Return the offsets of the pages up to this one, or of all, and the reason why there are no more.
+
+    Those of a file on disk are kept, since its pages come one after the other, each behind all earlier ones.
+    """
+    try:
+        status = os.fstat(file.fileno()) if number else None
+    except (AttributeError, OSError):  # not a file on disk
+        status = None
+    if status is None:
+        return _found(islice(offsets(file), number + 1))
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    with _kept_lock:
+        kept = _kept.get(key)
+    if kept is None:
+        kept = _found(offsets(file))
+        with _kept_lock:
+            while len(_kept) >= _MOST_KEPT:
+                del _kept[next(iter(_kept))]
+            _kept[key] = kept
+    return kept
+
+
+def _found(chain: Iterator[int]) -> tuple[Sequence[int], str]:
+    found = array("Q")
+    try:
+        found.extend(chain)  # keeps the pages before the damage
+    except DamagedChain as error:
+        return found, str(error)
+    return found, ""
 
 
 def layout_of(file: BinaryIO, directory: Directory) -> PageLayout:
@@ -293,10 +355,8 @@ def _directory(
 ) -> tuple[Directory, int]:
     """Return the header at an offset, and the offset of the next one."""
     file.seek(min(at, 2**62))
-    counter, entry, offset = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
-    (count,) = _unpacked(order + counter, file.read(struct.calcsize(order + counter)))
-    if not 1 <= count <= 65_535:
-        raise DamagedChain(f"a header at byte {at:,} announces {count:,} entries")
+    counter, entry, offset = _HEADERS[big]
+    count = _count(at, _unpacked(order + counter, file.read(struct.calcsize(order + counter)))[0])
     size = count * struct.calcsize(order + entry)
     block = file.read(size + struct.calcsize(order + offset))
     (following,) = _unpacked(order + offset, block[size:])
@@ -306,6 +366,17 @@ def _directory(
         if tag not in entries:  # of a repeated tag the first counts, as for Pillow
             entries[tag], places[tag] = (kind, number, raw), place
     return Directory(at, order, big, is_first, entries, places), following
+
+
+def _layout(file: BinaryIO) -> tuple[Literal["<", ">"], bool]:
+    file.seek(0)
+    return byte_layout(file.read(4))
+
+
+def _count(at: int, count: int) -> int:
+    if not 1 <= count <= 65_535:
+        raise DamagedChain(f"a header at byte {at:,} announces {count:,} entries")
+    return count
 
 
 def _unpacked(layout: str, data: bytes) -> tuple[int, ...]:
