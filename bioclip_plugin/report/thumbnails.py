@@ -18,6 +18,7 @@ from bioclip_core.files.present import exists
 from bioclip_core.images.crops import WHOLE, Box, upright
 from bioclip_core.images.decoding import decode_regions, orientation_of, prepare, upright_size
 from bioclip_core.images.memory import image_memory
+from bioclip_core.images.unexpected import unexpected
 from bioclip_core.preprocessing import preprocessing_of
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.items.media import MediaItem, path_of, uri_of
@@ -89,8 +90,8 @@ class Illustrator:
                 return self._drawn(self._opened(item), item.frame, boxes, people)
         except BioclipError as error:
             return Thumbnails(None, reason=str(error))
-        except Exception as error:  # a plugin's opener may raise anything, and one image must not prevent the report
-            return Thumbnails(None, reason=f"it cannot be shown: {type(error).__name__}: {error}")
+        except Exception as error:  # one image must not prevent the report
+            return Thumbnails(None, reason=str(unexpected(error, item.uri)))
 
     def _opened(self, item: MediaItem) -> bytes | Image.Image:
         """Return the file's bytes, or the picture that a plugin made of it."""

@@ -6,13 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.items.media import item_of
+from bioclip_plugin.report import thumbnails
 from bioclip_plugin.report.activity import activity_svg
 from bioclip_plugin.report.map_picture import HEIGHT, WIDTH, Spot, map_svg
 from bioclip_plugin.report.names import CommonNames
 from bioclip_plugin.report.page_data import said_of
+from bioclip_plugin.report.people import People
 from bioclip_plugin.report.text import legible, running, script_json, without_place
 
 FOX = Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Canidae", "Vulpes", "vulpes", "red fox")
@@ -157,3 +161,20 @@ def test_the_highest_bar_fills_the_picture_and_hours_without_anything_have_none(
     assert sum(height > 0 for height in heights) == 2
     assert "between 6:00 and 7:00" in activity_svg(hours)
     assert "No regions" in activity_svg([0] * 24)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [(MemoryError(), "not enough memory"), (KeyError("a"), "KeyError (bioclip_")]
+)
+def test_an_image_that_cannot_be_drawn_for_a_fault_of_ours_has_a_reason(
+    fault: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> bytes:
+        raise fault
+
+    path = tmp_path / "a.png"
+    Image.new("RGB", (20, 10)).save(path)
+    illustrator = thumbnails.Illustrator(40)
+    assert illustrator.draw(item_of(path), [], People()).whole is not None
+    monkeypatch.setattr(thumbnails, "_encoded", fails)
+    assert reason in illustrator.draw(item_of(path), [], People()).reason

@@ -5,6 +5,8 @@ The factors were measured with files of 25 and 36 megapixels (Pillow 13, peak of
 
 from __future__ import annotations
 
+import io
+
 from PIL import Image
 
 from bioclip_core.images.crops import upright
@@ -16,6 +18,8 @@ _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16
 """Bytes of a pixel in Pillow's memory; 4 for other modes, RGB among them."""
 _DECODING = {"WEBP": 12, "AVIF": 6, "HEIF": 6, "QOI": 8, "JPEG2000": 4}
 """Bytes per pixel that a format's decoder takes beside the image; JPEG 2000 takes as many per channel again."""
+_WEBP_COPIES = 2
+"""Times that the bytes of a WebP are in memory beside the file: noise without loss has 3 per pixel."""
 _CONVERSION = {"1": 1, "P": 4, "PA": 8, "RGBA": 4, "RGBa": 8, "LA": 1, "La": 1, "I": 20, "F": 22, "RGBX": 4}
 """Bytes per pixel of the conversion to a mode that can be resized."""
 _CONVERSION_16_BIT = 4
@@ -49,11 +53,14 @@ def decoding_bytes(image: Image.Image, frame: int = 0) -> int:
     beside = _DECODING.get(image.format or "", 0)
     if image.format == "JPEG2000":
         beside += 4 * len(image.getbands())
+    file = image.fp if image.format == "WEBP" and hasattr(image, "fp") else None
+    compressed = file.getbuffer().nbytes if isinstance(file, io.BytesIO) else 0
     copies = 3 if frame and image.format != "TIFF" else 1
     if isinstance(image, TiffFile):
         copies += image.is_turned
     return (
-        (image.piece_bytes if isinstance(image, TiffFile) else 0)
+        _WEBP_COPIES * compressed
+        + (image.piece_bytes if isinstance(image, TiffFile) else 0)
         + copies * pillow_bytes(image.mode, width, height)
         + width * height * beside
         + conversion_bytes(image.mode, width, height)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hostile_samples import CONTRACT, encoded
 from PIL import Image
@@ -16,6 +18,8 @@ from bioclip_core.errors import ImageError, UsageError
 from bioclip_core.images import memory
 from bioclip_core.images.decoding import decode_regions, read_bytes
 from bioclip_core.images.memory import MemoryBudget, budget_bytes, decoding_budget, image_memory
+from bioclip_core.images.needs import decoding_bytes
+from bioclip_core.images.pillow_files import opened
 from bioclip_core.threads import Workers
 
 PATIENCE_S = 20
@@ -234,3 +238,14 @@ def test_a_forked_child_has_a_budget_of_its_own() -> None:
         if not child:
             os._exit(0 if decoding_budget().held == 0 else 1)
         assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_estimate_of_a_webp_holds_its_compressed_bytes_twice() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    needed = []
+    for pixels in (noise, np.zeros_like(noise)):
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "WEBP", lossless=True, method=0)
+        needed.append((decoding_bytes(opened(stream.getvalue(), 0)), len(stream.getvalue())))
+    assert needed[0][0] - needed[1][0] == 2 * (needed[0][1] - needed[1][1])
+    assert needed[0][0] > (16 + 2 * 3) * noise.size / 3
