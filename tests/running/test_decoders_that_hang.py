@@ -141,7 +141,8 @@ def test_a_slow_file_is_named_on_the_log(
 def test_closing_a_stream_does_not_wait_for_a_decoder_that_hangs(
     manager: BioclipPluginManager, opener: Opener, tmp_path: Path
 ) -> None:
-    paths = files(tmp_path, "a.slow", "b.slow", "hang.slow")
+    # Enough items before the one that hangs that a first batch is committed before it is waited for.
+    paths = files(tmp_path, *(f"{name}.slow" for name in "abcdef"), "hang.slow")
     with session(manager, tmp_path / "r.db") as s:
         stream = s.classify_stream(paths)
         assert next(stream).failure is None

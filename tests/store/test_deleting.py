@@ -166,7 +166,7 @@ def test_a_deletion_that_stops_at_any_statement_leaves_the_other_runs_whole_and_
         rows = counts(store)
         finished = False
         while not finished:
-            stops += 1 if store._database.is_sqlite else 3
+            stops += 2 if store._database.is_sqlite else 5
             run = make(store, made[0])
             try:
                 with failing_at(stops):
