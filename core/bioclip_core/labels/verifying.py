@@ -25,6 +25,7 @@ from bioclip_core.identity import (
     was_checked,
 )
 from bioclip_core.labels.manifest import EMBEDDINGS, MANIFEST, TAXA, Manifest, id_of, is_sha256
+from bioclip_core.tables.parquet_limits import check_whole
 
 log = logging.getLogger("bioclip_plugin.labels")
 
@@ -96,6 +97,7 @@ def read_taxa(folder: Path, manifest: Manifest, columns: tuple[str, ...]) -> tup
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
             if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
                 raise Unfit(f"{TAXA} has {kind} in the column {name}, where text is needed")
+        check_whole(pa.BufferReader(data))
         table = pq.read_table(pa.BufferReader(data), columns=list(columns), read_dictionary=list(columns))
     except Unfit:
         raise

@@ -21,6 +21,7 @@ from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import is_file
 from bioclip_core.identity import file_sha256
 from bioclip_core.tables.options import PathOptions
+from bioclip_core.tables.parquet_limits import ExpandsError, check_whole
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.catalog.names import TEXT_COLUMNS
 from bioclip_training.catalog.options import DEV_FRACTION
@@ -175,9 +176,10 @@ class Catalog:
                 f"the catalog {path} does not exist{near_hint(path)}; make one with: bioclip-plugin catalog build TABLE --output {path}"
             )
         try:
+            check_whole(path)
             table = parquet.read_table(path)
             table.validate(full=True)  # text that is not UTF-8 would be found when it is first used
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ExpandsError, pa.ArrowException) as error:
             raise SourceError(
                 f"the catalog {path} cannot be read: {first_line(error)}; "
                 "make one with: bioclip-plugin catalog build TABLE --output FILE.parquet"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError, SourceError, first_line
 from bioclip_core.files.documents import read_document
+from bioclip_core.tables.parquet_limits import check_whole
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.examples import region_text
@@ -81,6 +82,7 @@ def read_hits(folder: Path) -> tuple[str, dict[tuple[str, int, str], dict[str, b
 
     try:
         metrics = read_document(folder / "metrics.json", _Metrics, name="", error=ValueError)
+        check_whole(folder / "examples.parquet")
         table = parquet.read_table(folder / "examples.parquet")
         levels = [name.removeprefix("hit_") for name in table.column_names if name.startswith("hit_")]
         rows = table.select(["uri", "frame", "region", "failure", *(f"hit_{level}" for level in levels)]).to_pylist()
