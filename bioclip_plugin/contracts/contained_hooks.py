@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -19,8 +20,8 @@ from bioclip_plugin.contracts.checking import (
 )
 from bioclip_plugin.contracts.contained_models import contained_model
 from bioclip_plugin.contracts.contained_objects import contained_exporter, contained_source
-from bioclip_plugin.contracts.containing import Garbage, Owner, mark, reason_of, shown
-from bioclip_plugin.items.media import MediaItem, Unlisted
+from bioclip_plugin.contracts.containing import Garbage, Owner, at_work, mark, reason_of, shown
+from bioclip_plugin.items.media import MediaItem, Unlisted, path_of
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ KINDS = {
 """Kinds of objects, by the hooks that register them."""
 
 FIRST_RESULT = ("classify_images", "embed_images", "train_model", "expand_media", "open_media")
+
+OF_FILES = ("expand_media", "open_media")
+"""The hooks that are asked only about files of the plugin's ``media_suffixes``."""
 
 OBSERVER = "answers_stored"
 """The hook whose failures are logged only."""
@@ -56,7 +60,13 @@ class Names(Protocol):
         """
 
 
-def contain(implementation: Any, hook: str, arguments: tuple[str, ...], owner: Owner, names: Names) -> None:
+Suffixes = Callable[[], frozenset[str]]
+"""Function that returns the suffixes of the files that a plugin takes."""
+
+
+def contain(
+    implementation: Any, hook: str, arguments: tuple[str, ...], owner: Owner, names: Names, suffixes: Suffixes
+) -> None:
     """Replace the function of a hook implementation by its contained form, which gets every argument of the hook."""
     function, positional, optional = implementation.function, implementation.argnames, implementation.kwargnames
 
@@ -69,6 +79,8 @@ def contain(implementation: Any, hook: str, arguments: tuple[str, ...], owner: O
         contained = make(hook, arguments, call, owner)
     else:
         contained = _plain(hook, arguments, call, owner, names)
+        if hook in OF_FILES:
+            contained = _of_suffixes(contained, arguments.index("item"), suffixes)
     implementation.function, implementation.argnames, implementation.kwargnames = contained, arguments, ()
 
 
@@ -79,6 +91,17 @@ def _plain(hook: str, arguments: tuple[str, ...], call: Call, owner: Owner, name
         return adapter(hook, call, owner, dict(zip(arguments, values, strict=True)))
 
     return contained
+
+
+def _of_suffixes(contained: Callable[..., Any], at: int, suffixes: Suffixes) -> Callable[..., Any]:
+    """Return the function for items of a plugin's own suffixes; for others it answers None, and the plugin is not asked."""
+
+    def ask(*values: Any) -> Any:
+        item = values[at]
+        path = item.path if item.path is not None else path_of(item.uri)
+        return contained(*values) if path.suffix.lower() in suffixes() else None
+
+    return ask
 
 
 def _unchecked(hook: str, call: Call, owner: Owner, given: dict[str, Any]) -> Any:
@@ -113,7 +136,8 @@ def _checked(hook: str, call: Call, owner: Owner, given: dict[str, Any]) -> Any:
         mine["items"] = list(items)
     if isinstance(item := mine.get("item"), MediaItem) and isinstance(item.metadata, dict):
         mine["item"] = replace(item, metadata=MappingProxyType(item.metadata))
-    result = owner.call(hook, checked_result, hook, owner.call(hook, call, mine), given)
+    with at_work(item.uri, item.frame, owner) if hook == "open_media" and item is not None else nullcontext():
+        result = owner.call(hook, checked_result, hook, owner.call(hook, call, mine), given)
     if hook == "open_media" and result is not None:
         mark(result, owner)
     return result
@@ -135,6 +159,10 @@ def _parts(hook: str, parts: Any, owner: Owner, item: MediaItem) -> Iterator[Med
             names.add((entry.uri, entry.frame))
             frame = max(frame, entry.frame + 1)
             yield entry
+        if not names:
+            raise owner.blamed(
+                hook, Garbage(f"{hook} gave no parts; None is needed for an item that is not the plugin's")
+            )
     except BioclipError as error:
         yield Unlisted(item.uri, reason_of(error), frame, known=replace(item, data=None, image=None))
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_MOST_REPEATS = 1_000
 _MOST_PROBLEMS = 1_000_000
 
 
@@ -69,12 +70,21 @@ class ContainedSource:
             SourceError, UsageError: if the source says so.
         """
         what = f"the source {self.name}"
-        count = 0
+        count, marker, seen = 0, ("", 0), 0
         try:
             entries = self._owner.call(what, self._source.items, address, options)
             for entry in self._owner.iterate(what, entries):
                 count += 1
-                yield self._checked(entry, address, count)
+                checked = self._checked(entry, address, count)
+                name = (checked.uri, checked.frame)
+                if not count & (count - 1):  # a marker at each power of two, so that a circle of any length is found
+                    marker, seen = name, 0
+                elif name == marker:
+                    seen += 1
+                    if seen > _MOST_REPEATS:
+                        times = f"gave the item {checked.uri} more than {_MOST_REPEATS:,} times"
+                        raise self._owner.blamed(what, Garbage(f"{what} {times}; it seems to be endless"))
+                yield checked
         except BioclipError as error:
             if isinstance(error, (SourceError, UsageError)) or error.plugin_name != self._owner.name:
                 raise

@@ -140,6 +140,24 @@ def reason_of(error: BaseException) -> str:
     return f"{name}: {line}" if line else name
 
 
+_at_work: dict[tuple[str, int], Owner] = {}
+
+
+@contextmanager
+def at_work(uri: str, frame: int, owner: Owner) -> Iterator[None]:
+    """Note the plugin that opens an item, for as long as it does."""
+    _at_work[uri, frame] = owner
+    try:
+        yield
+    finally:
+        _at_work.pop((uri, frame), None)
+
+
+def owner_at_work(uri: str, frame: int) -> Owner | None:
+    """Return the plugin that is opening an item now, on any thread."""
+    return _at_work.get((uri, frame))
+
+
 _MARK = "bioclip_plugin_owner"
 
 

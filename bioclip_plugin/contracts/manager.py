@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -162,10 +163,18 @@ class BioclipPluginManager(pluggy.PluginManager):
         self._claimed[owner.name, kind] = names
 
     def _contain(self, plugin: object, name: str) -> None:
+        @cache
+        def suffixes() -> frozenset[str]:
+            own = [one for one in self.hook.media_suffixes.get_hookimpls() if one.plugin is plugin]
+            plain = [one for one in own if not (one.wrapper or one.hookwrapper)]
+            given: list[Any] = [one.function() for one in plain]
+            return frozenset(suffix for found in given for suffix in found or ())
+
         for caller in self.get_hookcallers(plugin) or []:
             for implementation in caller.get_hookimpls():
                 if implementation.plugin is plugin and caller.spec is not None:
-                    contain(implementation, caller.name, tuple(caller.spec.argnames), self.owner(name), self)
+                    arguments = tuple(caller.spec.argnames)
+                    contain(implementation, caller.name, arguments, self.owner(name), self, suffixes)
 
     def _try_out(self, plugin: object) -> None:
         """Call the plugin's registering hooks, so that it is refused now and as a whole."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.classify import Classification
 from bioclip_core.threads import GivenUp, Job
+from bioclip_plugin.contracts.containing import owner_at_work
 from bioclip_plugin.items.answers import Answer, Failure, RegionAnswer
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Region, Unlisted
 from bioclip_plugin.running.engine import Engine
@@ -92,9 +93,11 @@ class Task:
         try:
             read = reading.result(limit_s)
         except GivenUp:
+            owner = owner_at_work(self.item.uri, self.item.frame)
+            what = f"{owner}: open_media" if owner else "its decoding"
             self.failure = Failure(
                 "decode",
-                f"its decoding did not end within {limit_s:g} s and was given up; convert the file, or give it more time "
+                f"{what} did not end within {limit_s:g} s and was given up; convert the file, or give it more time "
                 "(item_timeout)",
             )
             return self

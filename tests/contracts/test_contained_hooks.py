@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -251,6 +252,8 @@ def _half(item: MediaItem, _options: ListingOptions) -> Iterator[MediaItem]:
     [
         (_half, 2, f"expand_media failed: {SAID}"),
         (lambda item, _options: iter(lambda: item, 0), 2, f"expand_media gave the part 0 of {STRIP} twice"),
+        (gives([]), 1, "expand_media gave no parts; None is needed for an item that is not the plugin's"),
+        (lambda _item, _options: iter(()), 1, "expand_media gave no parts; None is needed for"),
         (gives([None]), 1, "listed None; a MediaItem or an Unlisted is needed"),
         (gives([Unlisted(STRIP, "")]), 1, f"listed {STRIP} as Unlisted with the reason ''; a sentence is needed"),
         (raises(SourceError("no film")), 1, "no film"),
@@ -267,9 +270,38 @@ def test_parts_that_cannot_be_listed_are_one_failure_and_the_listing_goes_on(
         *parts, red = list(items)
     assert len(parts) == listed
     assert isinstance(parts[-1], Unlisted)
-    assert parts[-1].reason == f"plugin broken: {reason}"
+    assert parts[-1].reason.startswith(f"plugin broken: {reason}")
     assert red.uri == RED
     assert len({(part.uri, part.frame) for part in parts}) == listed
+
+
+def test_a_plugin_is_asked_only_about_files_of_its_own_suffixes(house: House) -> None:
+    asked: list[str] = []
+    Path("film.reel").write_text("a reel", "utf-8")
+    house.manager.register(Broken(media_suffixes=gives([".reel"])), name="other")
+    house.register(
+        **SUFFIX,
+        expand_media=lambda item, _options: asked.append(f"expand {item.uri}"),
+        open_media=lambda item: asked.append(f"open {item.uri}"),
+    )
+    with (
+        Session(model="fake", labels="fish.txt", plugins=house.manager) as session,
+        session.listing([RED, "film.reel", STRIP]) as items,
+    ):
+        answers = list(session.classify_stream(items))
+    assert [answer.failure is None for answer in answers] == [True, False, False]
+    assert asked == [f"expand {STRIP}", f"open {STRIP}"]
+
+
+def test_an_opener_that_does_not_end_is_named(house: House) -> None:
+    end = threading.Event()
+    house.register(**SUFFIX, open_media=lambda _item: end.wait(30) and None)
+    try:
+        strip, red = house.answers(MediaItem(STRIP, Path(STRIP)), RED, item_timeout=0.5)
+    finally:
+        end.set()
+    assert strip.startswith("decode: plugin broken: open_media did not end within 0.5 s and was given up")
+    assert red == "a red fish"
 
 
 # -- observers ---------------------------------------------------------------------------------------------------------

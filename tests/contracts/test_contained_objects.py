@@ -212,6 +212,25 @@ def test_an_entry_that_cannot_be_used_is_a_failure_of_its_own_and_the_others_are
     assert blue.uri == BLUE
 
 
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c"], ["first", *"ab"]])
+def test_a_source_that_repeats_itself_for_ever_ends_with_a_failure(house: House, names: list[str]) -> None:
+    def items(*_: Any) -> Iterator[MediaItem]:
+        yield from map(MediaItem, names)
+        while True:
+            yield from map(MediaItem, names[-2:])
+
+    house.register(register_sources=_source(items=items))
+    *_, last = Listing([RED], house.manager.sources())
+    assert isinstance(last, Unlisted)
+    assert last.reason.startswith("plugin broken: the source shelf gave the item ")
+    assert last.reason.endswith("; it seems to be endless")
+
+
+def test_a_source_may_list_an_image_many_times(house: House) -> None:
+    house.register(register_sources=_source(items=gives([MediaItem(BLUE)] * 900)))
+    assert [one.uri for one in Listing([RED], house.manager.sources())] == [BLUE] * 900
+
+
 def test_an_image_of_a_source_that_fails_when_it_is_read_names_the_plugin(house: House) -> None:
     Path("torn.png").write_bytes(Path(RED).read_bytes()[:-30])
     house.register(register_sources=_source(items=lambda *_: [MediaItem("torn", image=Image.open("torn.png"))]))

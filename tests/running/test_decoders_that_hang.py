@@ -89,7 +89,7 @@ def test_items_whose_decoding_does_not_end_are_failures_and_the_others_are_answe
     failure = answers[1].failure
     assert failure is not None
     assert failure.stage == "decode"
-    assert failure.reason.startswith("its decoding did not end within 0.1 s and was given up")
+    assert failure.reason.startswith("plugin Opener: open_media did not end within 0.1 s and was given up")
     assert hung_threads() == 3
     opener.release.set()
     if store:
