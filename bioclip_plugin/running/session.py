@@ -289,19 +289,28 @@ class Session:
             closing = self._closing.pop_all()
         if os.getpid() != self._opened_in:
             return
-        with closing:
-            unfinished = [pipeline for pipeline in list(self._pipelines) if pipeline.is_running]
-            for pipeline in unfinished:
-                pipeline.close()
-            if self.store is None:
-                return
-            if self._run is not None:
-                if self.engine.rules and apply_rules:
-                    self._ruled(self._run, progress)
-                self._end_run(self._run, unfinished)
+        unfinished = [pipeline for pipeline in list(self._pipelines) if pipeline.is_running]
+        with closing:  # each step is taken though one before it fails
+            closing.callback(self._end_runs, unfinished)
+            with ExitStack() as ending:
+                for pipeline in unfinished:
+                    ending.callback(pipeline.close)
+            if self._run is not None and self.engine.rules and apply_rules:
+                self._ruled(self._run, progress)
+
+    def _end_runs(self, unfinished: Sequence[Pipeline]) -> None:
+        if self.store is None:
+            return
+        with ExitStack() as ending:
             for run in {pipeline.run.id: pipeline.run for pipeline in unfinished if pipeline.run}.values():
-                if self.store.run(run.id).status == "running":  # begun by the caller, who has not ended it
-                    self.store.end_run(run, "interrupted", {})
+                ending.callback(self._end_interrupted, self.store, run)
+            if self._run is not None:
+                self._end_run(self._run, unfinished)
+
+    @staticmethod
+    def _end_interrupted(store: Store, run: Run) -> None:
+        if store.run(run.id).status == "running":  # begun by the caller, who has not ended it
+            store.end_run(run, "interrupted", {})
 
     def _end_run(self, run: Run, unfinished: Sequence[Pipeline]) -> None:
         """End the Session's own run: as interrupted if a stream was cut short and left something to do."""

@@ -300,8 +300,8 @@ class Workers:
             thread = threading.Thread(
                 target=_work, args=(self._queue, self._open), name=f"{self._name}_{len(self._threads)}", daemon=True
             )
+            thread.start()  # before others see it: one that closes these threads joins them
             self._threads.append(thread)
-            thread.start()
 
 
 def hung_threads() -> int:

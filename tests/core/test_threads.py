@@ -14,7 +14,7 @@ import pytest
 
 from bioclip_core import threads
 from bioclip_core.errors import BioclipError, UsageError
-from bioclip_core.threads import GivenUp, Workers, hung_threads, not_counted
+from bioclip_core.threads import GivenUp, Workers, WorkersClosed, hung_threads, not_counted
 
 
 @pytest.fixture
@@ -223,3 +223,33 @@ def test_a_forked_child_is_told_that_the_threads_do_not_exist_and_exits() -> Non
     assert "its threads do not exist in the forked process" in first
     assert parent == "5 True True"
     assert issubclass(UsageError, BioclipError)
+
+
+def test_closing_while_another_thread_begins_one_waits_for_it_or_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that is listed and has not begun cannot be joined."""
+    pool, closed = Workers(1, "bioclip-test"), []
+    start = threading.Thread.start
+
+    def closing_first(thread: threading.Thread) -> None:
+        if thread.name.startswith("bioclip-test"):
+            closed.append(pool.close(wait_s=0))
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", closing_first)
+    with pytest.raises(WorkersClosed):
+        pool.submit(divmod, 7, 2).result()
+    assert closed == [True]
+    monkeypatch.undo()
+    assert pool.close()
+    assert ours() == []
+
+
+def test_a_thread_that_the_system_refuses_does_not_stop_the_closing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool = Workers(1, "bioclip-test")
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="can't start"):
+        patch.setattr(threading.Thread, "start", refused)
+        pool.submit(divmod, 7, 2)
+    assert pool.close()

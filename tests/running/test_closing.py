@@ -12,6 +12,7 @@ from PIL import Image
 from bioclip_core.errors import PluginError
 from bioclip_plugin import ClassifyRequest, Session, create_plugin_manager
 from bioclip_plugin.plugin_api import BioclipPluginManager, MediaItem
+from bioclip_plugin.running.pipeline import Pipeline
 from bioclip_plugin.store import Store
 from bioclip_plugin.testing import FakeModel
 
@@ -118,3 +119,25 @@ def test_rules_at_close_are_logged_with_counts_if_progress_is_not_reported(
     ):
         session.classify(red)
     assert "Applying rules: 1 of 1 images" in caplog.text
+
+
+@pytest.mark.parametrize("fault", ["a pipeline", "the rules"])
+def test_closing_goes_on_to_the_end_though_a_step_fails(
+    fault: str, manager: BioclipPluginManager, red: MediaItem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    session = Session(model="fake", labels=FISH, store=tmp_path / "r.db", rules=["unknown"], plugins=manager)
+    stream = session.classify_stream([red] * 3)
+    next(stream)
+    monkeypatch.setattr(Pipeline, "close", fail) if fault == "a pipeline" else monkeypatch.setattr(
+        session, "_ruled", fail
+    )
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        session.close()
+    stream.close()
+    session.close()
+    assert not [name for name in open_files() if "r.db" in name]
+    with Store.open(tmp_path / "r.db") as opened:
+        assert opened.run().status != "running"
