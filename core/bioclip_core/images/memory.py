@@ -1,7 +1,8 @@
 """One budget of memory for all images that a process decodes at the same time: a big one waits until there is room.
 
 An image takes its share before its bytes are read and before its pixels are decoded, and gives it back at the end. New shares
-are given in the order in which they are asked for, so that nothing starves. A share may grow, for the size of an image is known
+are given in the order in which they are asked for, so that nothing starves; small ones for which there is room go ahead of a
+large one that waits, but only so many. A share may grow, for the size of an image is known
 after its bytes: those that hold most come first, since they will give most back. If everybody who holds one waits for more, the
 first of them goes on, so that nothing waits for ever. An image that is larger than the whole budget goes on alone in the same way.
 """
@@ -29,6 +30,9 @@ _UNKNOWN_MB = 8192  # memory of a machine that does not state it
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _LOOK_S = 0.5  # after which a waiting thread looks whether its image is still wanted
 
+_SMALL = 16  # a share of up to this part of the budget passes larger ones that wait
+_PASSING = 2  # budgets that may pass one that waits
+_LEAST_PASSING = 256  # the part of the budget that each of them counts for at least
 _LARGE = 64 * _MB  # after which freed memory is returned to the system
 
 _thread = threading.local()
@@ -43,6 +47,10 @@ class Share:
         self.held = 0
         """Bytes."""
         self.is_waiting = False
+        self.wanted = 0
+        """Bytes that it takes, or waits for."""
+        self.passed = 0
+        """Bytes that small shares took while this was the first to wait."""
 
     def take(self, size: int) -> None:
         """Add bytes to the share, and wait until there is room for them.
@@ -91,25 +99,47 @@ class MemoryBudget:
     def take(self, share: Share, size: int) -> None:
         """See :meth:`Share.take`."""
         with self._changed:
-            is_next = not self._waiting or share.held > self._waiting[0].held
-            if not is_next or not self._has_room(share, size):
-                self._wait(share, size)
-            share.held += size
+            share.wanted = size
+            if not self._grows(share):
+                self._wait(share)
 
-    def _wait(self, share: Share, size: int) -> None:
+    def _grows(self, share: Share) -> bool:
+        """Give a share what it wants, if it is its turn and there is room; return False if it has to wait."""
+        first = self._waiting[0] if self._waiting else share
+        if first is share or (not share.is_waiting and share.held > first.held):
+            others = (other for other in self._waiting if other is not share)
+            if not self._has_room(share, share.wanted):
+                return False
+            if not self._is_small(share) and any(self._may_pass(other, share) for other in others):
+                return False
+        elif self._may_pass(share, first):
+            first.passed += max(share.wanted, self.most // _LEAST_PASSING)
+        else:
+            return False
+        share.held += share.wanted
+        return True
+
+    def _is_small(self, share: Share) -> bool:
+        return share.held + share.wanted <= self.most // _SMALL
+
+    def _may_pass(self, share: Share, first: Share) -> bool:
+        has_room = self.held + share.wanted <= self.most
+        return has_room and self._is_small(share) and first.passed < _PASSING * self.most
+
+    def _wait(self, share: Share) -> None:
         self._waiting.append(share)
         self._waiting.sort(key=lambda waiting: -waiting.held)  # of equal ones the earlier stays first
         share.is_waiting = True
         self._changed.notify_all()  # one less that is at work
         try:
             with not_counted():
-                while self._waiting[0] is not share or not self._has_room(share, size):
+                while not self._grows(share):
                     self._changed.wait(_LOOK_S)
                     if not is_wanted():
                         raise ImageError("it is not wanted any more, while it waits for memory")
         finally:
             self._waiting.remove(share)
-            share.is_waiting = False
+            share.is_waiting, share.passed = False, 0
             self._changed.notify_all()
 
     def _has_room(self, share: Share, size: int) -> bool:

@@ -96,6 +96,54 @@ def test_a_large_image_is_not_overtaken_by_later_small_ones() -> None:
     assert soon(lambda: small.took == [20])
 
 
+def test_a_small_image_does_not_wait_behind_a_large_one_that_has_no_room() -> None:
+    budget = MemoryBudget(100)
+    first, large, small = Picture(budget).take(70), Picture(budget), Picture(budget)
+    assert soon(lambda: first.took == [70])
+    assert waits(large.take(90), budget)
+    assert soon(lambda: small.take(1).took != [])
+    assert large.took == []
+    first.end()
+    small.end()
+    assert soon(lambda: large.took == [90])
+    large.end()
+
+
+def test_of_images_that_wait_for_room_a_small_one_is_the_next() -> None:
+    budget = MemoryBudget(100)
+    first, large, small = Picture(budget).take(500), Picture(budget), Picture(budget)
+    assert soon(lambda: first.took == [500])
+    assert waits(large.take(500), budget)
+    small.take(6)
+    assert soon(lambda: len(budget._waiting) == 2)
+    first.end()
+    assert soon(lambda: small.took == [6])
+    assert large.took == []
+    small.end()
+    assert soon(lambda: large.took == [500])
+    large.end()
+
+
+def test_small_images_without_end_do_not_keep_a_large_one_waiting() -> None:
+    budget = MemoryBudget(100)
+    first, large = Picture(budget).take(50), Picture(budget)
+    assert soon(lambda: first.took == [50])
+    assert waits(large.take(60), budget)
+    small = [Picture(budget).take(5)]
+    for _ in range(39):
+        assert soon(lambda: small[-1].took == [5])
+        small.append(Picture(budget).take(5))
+        small[-2].end()
+    assert soon(lambda: small[-1].took == [5])
+    late = Picture(budget).take(5)
+    assert soon(lambda: len(budget._waiting) == 2)
+    first.end()
+    assert soon(lambda: large.took == [60])
+    for image in (small[-1], large, late):
+        image.end()
+    assert budget.held == 0
+
+
 def test_an_image_larger_than_the_budget_is_decoded_alone() -> None:
     budget = MemoryBudget(100)
     first, huge, last = Picture(budget).take(1), Picture(budget), Picture(budget)
