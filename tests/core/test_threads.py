@@ -249,7 +249,8 @@ def test_a_thread_that_the_system_refuses_does_not_stop_the_closing(monkeypatch:
         raise RuntimeError("can't start new thread")
 
     pool = Workers(1, "bioclip-test")
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="can't start"):
+    with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refused)
-        pool.submit(divmod, 7, 2)
+        with pytest.raises(RuntimeError, match="can't start"):
+            pool.submit(divmod, 7, 2)
     assert pool.close()
