@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import numbers
 import re
@@ -251,6 +252,14 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     return isinstance(str(value), str)  # other values are stored as text; one without a text raises here
 
 
+def is_json(value: Any) -> bool:
+    """True for plain values that JSON has."""
+    try:
+        return is_plain(value) and bool(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        return False
+
+
 def checked_features(rows: Any, count: int | None, dimension: int | None, what: str) -> NDArray[np.float32]:
     """Return features as N×D floats; rows that are not finite or not normalised are left for :func:`faults_of_rows`."""
     import numpy as np
@@ -262,7 +271,8 @@ def checked_features(rows: Any, count: int | None, dimension: int | None, what: 
     if (count is not None and len(rows) != count) or (dimension is not None and rows.shape[1] != dimension):
         raise Garbage(f"{what} returned {rows.shape[0]} × {rows.shape[1]} numbers; needed are {wanted}")
     with np.errstate(all="ignore"):
-        return rows.astype(np.float32)
+        plain = np.ma.filled(rows.astype(np.float32), np.nan) if isinstance(rows, np.ma.MaskedArray) else rows
+        return np.asarray(plain).astype(np.float32)  # a class of the plugin's own may do anything later
 
 
 def faults_of_rows(rows_ND: NDArray[Any]) -> dict[int, str]:

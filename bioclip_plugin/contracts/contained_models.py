@@ -63,6 +63,8 @@ class ContainedEncoder:
 
     def __init__(self, encoder: Any, entry: ModelEntry, owner: Owner) -> None:
         """Read and check the properties of the encoder."""
+        from bioclip_core.labels.manifest import check_scale
+
         self._encoder, self._owner, self._name = encoder, owner, entry.name
         self.identity: dict[str, str] = encoder.identity
         self.preprocessing: Preprocessing = encoder.preprocessing
@@ -80,6 +82,10 @@ class ContainedEncoder:
                 f"the encoder of {entry.name} has the logit scale {shown(self.logit_scale)} and the bias {shown(self.logit_bias)}; "
                 "finite numbers are needed"
             )
+        try:
+            check_scale(self.logit_scale, self.logit_bias)
+        except ValueError as error:
+            raise Garbage(f"the encoder of {entry.name} has the {error}") from None
         if not isinstance(self.identity, Mapping) or not isinstance(self.identity.get("weights_sha256"), str):
             raise Garbage(
                 f"the encoder of {entry.name} has the identity {shown(self.identity)}, without weights_sha256"

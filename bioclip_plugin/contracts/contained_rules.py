@@ -8,13 +8,14 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
-from bioclip_core.errors import PluginError
-from bioclip_plugin.contracts.checking import check_candidate, checked_name, checked_weights, is_number, is_plain
+from bioclip_core.errors import PluginError, one_line
+from bioclip_plugin.contracts.checking import check_candidate, checked_name, checked_weights, is_json, is_number
 from bioclip_plugin.contracts.containing import Garbage, Owner, shown
 from bioclip_plugin.contracts.rule import EventKey, Rule, Ruling, Subject
 from bioclip_plugin.items.verdicts import VERDICTS
 
 _METHODS = ("identity", "read", "notes", "weights", "event_key", "doubt", "joins", "event_name", "pools", "decide")
+_LONGEST_TEXT = 500
 _OF_TRAIL = frozenset({"rule", "did", "from", "why"})
 
 
@@ -45,6 +46,8 @@ def _contained(kind: type[Rule], name: str, method: str, owner: Owner) -> Callab
         given = [_guarded(arg) for arg in args]
         where = f"{what}, at {args[0].item.uri}," if method == "decide" else what
         result = owner.call(where, getattr(kind, method), self, *given)
+        if method == "__init__" and not hasattr(self, "settings"):
+            raise owner.blamed(what, Garbage(f"{what} has no settings; call super().__init__(settings)"))
         return result if check is None else owner.call(what, check, result, what, args)
 
     contained.__name__ = method
@@ -65,7 +68,7 @@ def _read_only(by_rank: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _check_identity(result: Any, what: str, _args: Any) -> Any:
-    if not isinstance(result, dict) or not is_plain(result) or "name" not in result:
+    if not isinstance(result, dict) or not is_json(result) or "name" not in result:
         raise Garbage(f"{what} returned {shown(result)}; a dict of plain JSON with the rule's name is needed")
     return result
 
@@ -126,16 +129,23 @@ def _check_ruling(result: Any, what: str, args: Any) -> Any:
     where = f"{what}, at {args[0].item.uri},"
     if result.candidate is not None:
         check_candidate(result.candidate, where)
+        if result.verdict == "blank":
+            raise Garbage(f"{where} decided on blank and gave a taxon; one of the two is needed")
     elif result.verdict == "taxon":
         raise Garbage(f"{where} decided on a taxon without giving one")
     if not isinstance(result.did, str) or not isinstance(result.why, str):
         raise Garbage(f"{where} gave {shown((result.did, result.why))} for did and why; texts are needed")
     details = result.details
-    if not isinstance(details, Mapping) or not is_plain(dict(details)) or _OF_TRAIL & set(details):
+    if not isinstance(details, Mapping) or not is_json(dict(details)) or _OF_TRAIL & set(details):
         raise Garbage(
             f"{where} gave the details {shown(details)}; plain JSON is needed, without {', '.join(sorted(_OF_TRAIL))}"
         )
-    return result
+    did, why = one_line(result.did), one_line(result.why)
+    if (longest := max(len(result.did), len(result.why))) > _LONGEST_TEXT:
+        raise Garbage(
+            f"{where} gave a text of {longest:,} characters for did or why; at most {_LONGEST_TEXT} are needed"
+        )
+    return result if (did, why) == (result.did, result.why) else replace(result, did=did, why=why)
 
 
 _CHECKS: Mapping[str, Callable[[Any, str, Any], Any]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -130,6 +130,12 @@ class MediaItem:
         """True if the item has its bytes or its image with it, instead of a file."""
         return self.data is not None or self.image is not None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the item be pickled and copied, which its mapping proxy cannot."""
+        values = [getattr(self, name) for name in _FIELDS]
+        values[_METADATA] = dict(self.metadata)
+        return _unpickled, (type(self), *values)
+
     def admits(self, moment: datetime) -> bool:
         """True if a time of the camera, or of an earlier run, agrees with the source's statements."""
         if "captured_at" in self.unread:
@@ -139,6 +145,15 @@ class MediaItem:
         # In UTC, as in videos, a time may be of a neighbouring day; its local day is not known.
         spare = timedelta(days=1) if moment.utcoffset() == timedelta() else timedelta()
         return self.within[0] - spare <= moment.date() <= self.within[1] + spare
+
+
+_FIELDS = tuple(entry.name for entry in fields(MediaItem))
+_METADATA = _FIELDS.index("metadata")
+
+
+def _unpickled(kind: type[MediaItem], *values: Any) -> MediaItem:
+    named = dict(zip(_FIELDS, values, strict=True))
+    return kind(**{**named, "metadata": MappingProxyType(named["metadata"])})
 
 
 # An escaped byte that is not UTF-8. In a name that itself holds such characters the percent sign is escaped, so that two names

@@ -86,6 +86,23 @@ def test_of_a_batch_only_the_image_whose_row_is_bad_fails(house: House) -> None:
     assert features[1].tolist() == [[0.0, 0.0, 1.0]]
 
 
+def test_of_a_masked_array_only_the_masked_rows_fail(house: House) -> None:
+    masked = _encoded(lambda rows: np.ma.masked_array(rows, [[True] * 3, [False] * 3]))
+    house.register(register_models=_model(encode_images=masked))
+    assert house.answers(RED, BLUE, model="odd", store="r.db") == [
+        "encode: plugin broken: its features are not finite numbers", "a blue fish"
+    ]  # fmt: skip
+
+
+class _OwnArray(np.ndarray[Any, Any]):
+    """An array of the plugin's own."""
+
+
+def test_an_array_of_the_plugins_own_is_taken_for_a_plain_one(house: House) -> None:
+    house.register(register_models=_model(encode_images=_encoded(lambda rows: rows.view(_OwnArray))))
+    assert house.answers(RED, BLUE, model="odd") == ["a red fish", "a blue fish"]
+
+
 @pytest.mark.parametrize(
     ("members", "said"),
     [
@@ -94,6 +111,8 @@ def test_of_a_batch_only_the_image_whose_row_is_bad_fails(house: House) -> None:
             {"logit_scale": float("nan")},
             "the encoder of odd has the logit scale nan and the bias 0.0; finite numbers are needed",
         ),
+        ({"logit_scale": -1.0}, "the encoder of odd has the scale -1.0: a number from 0.001 to 10000 is needed"),
+        ({"logit_scale": 1e6}, "the encoder of odd has the scale 1000000.0: a number from 0.001 to 10000 is needed"),
         ({"identity": None}, "the encoder of odd has the identity None"),
         ({"encode_texts": raises(DOWN)}, f"encode_texts of odd failed: {SAID}"),
         (
@@ -406,6 +425,15 @@ _GROUPS = {"groups": True, "event_key": gives(EventKey("camera", 0.0, None)), "j
         ),
         ({"decide": gives(Ruling("blank", None, 5))}, "gave tuple (5, '') for did and why; texts are needed"),  # type: ignore[arg-type]
         (
+            {"decide": gives(Ruling("blank", None, "x", "y", {"b": object()}))},
+            "gave the details a value of type dict; plain JSON is needed",
+        ),
+        (
+            {"decide": gives(Ruling("blank", _named().candidate))},
+            f"the rule picky, at {RED}, decided on blank and gave a taxon",
+        ),
+        ({"decide": gives(Ruling("blank", None, "x", "y" * 501))}, "gave a text of 501 characters for did or why"),
+        (
             {"decide": lambda _self, subject: subject.by_rank.clear()},
             f"the rule picky, at {RED}, failed: AttributeError",
         ),
@@ -452,7 +480,12 @@ def test_a_rule_that_fails_decides_nothing_and_the_answers_stay(
     [
         ({"read": raises(OSError("gone"))}, "read of the rule picky failed: OSError: gone"),
         ({"__init__": raises(DOWN)}, f"the rule picky failed: {SAID}"),
+        (
+            {"__init__": lambda _self, _settings: None},
+            "the rule picky has no settings; call super().__init__(settings)",
+        ),
         ({"identity": gives(None)}, "identity of the rule picky returned None; a dict of plain JSON"),
+        ({"identity": gives({"name": "picky", "a": {1}})}, "identity of the rule picky returned dict"),
     ],
 )
 def test_a_rule_that_cannot_be_made_ready_ends_the_command_before_any_image(

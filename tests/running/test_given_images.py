@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 import re
 import warnings
 from collections.abc import Callable
@@ -205,6 +207,18 @@ def test_a_field_of_the_wrong_type_is_refused_after_the_answers_of_the_items_bef
             before.extend(result.item.uri for result in results)
         assert before == ["good"]
         assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("copied", [lambda one: pickle.loads(pickle.dumps(one)), copy.deepcopy])
+def test_an_answer_can_be_pickled_and_copied(session: Session, copied: Callable[[Any], Any]) -> None:
+    item = MediaItem("q", image=blue_array(), metadata={"a": [1]}, regions=(Region(0, 0, 1, 0.5),))
+    answer = session.classify(item)
+    again = copied(answer)
+    assert again == answer
+    assert again.item.metadata == {"a": [1]}
+    assert again.item.image.tobytes() == answer.item.image.tobytes()  # type: ignore[union-attr]
+    failure = session.classify("gone.jpg")
+    assert copied(failure) == failure
 
 
 def test_metadata_as_deep_as_a_document_may_be_are_kept(session: Session) -> None:
