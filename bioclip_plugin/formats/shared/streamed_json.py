@@ -124,8 +124,8 @@ def beginning(path: Path) -> Beginning:
     try:
         with open_regular(path) as file:
             start = file.read(_LOOK_AT)
-        decoded = _decoder_of(start)().decode(start)
-    except (OSError, UnicodeDecodeError):
+        decoded = _decoder_of(start)("replace").decode(start)  # reading the whole file reports a damaged byte
+    except OSError:
         return Beginning()
     if decoded.lstrip(" \t\n\r")[:1] not in ("{", "["):
         return Beginning()
@@ -246,9 +246,14 @@ class _Text:
                 raise SourceError(
                     f"{self.name} cannot be used: the value at line {line}, column {column} {error}"
                 ) from error
-            except (RecursionError, ValueError) as error:  # a ValueError: a whole number of thousands of digits
-                why = "values are nested too deeply" if isinstance(error, RecursionError) else str(error)
-                raise self.error(why, self.at) from error
+            except RecursionError as error:
+                raise self.error("values are nested too deeply", self.at) from error
+            except ValueError as error:
+                line, column = self._place(self.at)
+                raise SourceError(
+                    f"{self.name} cannot be used: the value at line {line}, column {column} has a whole number with "
+                    "thousands of digits"
+                ) from error
             else:
                 length = end - self.at
                 if end < len(self.text) or not self.more():  # at the end, a number may go on
@@ -311,7 +316,7 @@ def _elements(text: _Text, name: str) -> Iterator[Event]:
             return
 
 
-def _decoder_of(start: bytes) -> Callable[[], codecs.IncrementalDecoder]:
+def _decoder_of(start: bytes) -> Callable[..., codecs.IncrementalDecoder]:
     """Return the decoder for UTF-8 with or without a byte order mark, or UTF-16 with one (from Windows PowerShell)."""
     encoding = "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     return codecs.getincrementaldecoder(encoding)

@@ -108,3 +108,7 @@ def test_a_member_of_a_larger_file_is_converted_alike():
 def test_any_bytes_are_a_value_or_refused(data):
     with suppress(DataError):
         parse_document(data, Manifest, name="m")
+
+
+def test_a_number_of_thousands_of_digits_is_named_without_advice_about_python():
+    assert refusal('{"rows": ' + "9" * 5_000 + "}", Manifest).endswith("it has a whole number with thousands of digits")

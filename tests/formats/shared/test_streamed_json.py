@@ -73,7 +73,6 @@ def test_marks_of_windows_editors_are_read(tmp_path: Path) -> None:
         ('{"images": ["never ends]}', "line 1, column 13: Unterminated string"),
         ("<html>", "line 1, column 1: '{' or '['"),
         ("[" + "[" * 100_000, "nested too deeply"),
-        ("[" + "9" * 5_000 + "]", "line 1, column 2: Exceeds the limit"),
     ],
 )
 @pytest.mark.parametrize("size", [5, 1 << 20])
@@ -165,3 +164,17 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert path.stat().st_size > 100 * chunk
     assert peak < 10 * chunk  # one chunk as bytes and as text, and the same for the next chunk
+
+
+def test_a_damaged_byte_is_reported_by_its_place_and_hides_no_format(tmp_path: Path) -> None:
+    path = written(tmp_path, b'{"info": {"format": "a\xff"}, "images": []}')
+    assert list(beginning(path).members) == ["info", "images"]
+    with pytest.raises(SourceError, match="byte 22 is not UTF-8 text"):
+        list(walk(path))
+
+
+def test_a_number_of_thousands_of_digits_is_named_without_advice_about_python(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"images": [{"file": "a.jpg", "n": ' + "9" * 5_000 + "}]}")
+    expected = r"cannot be used: the value at line 1, column 13 has a whole number with thousands of digits$"
+    with pytest.raises(SourceError, match=expected):
+        list(members(path, "images"))
