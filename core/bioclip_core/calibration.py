@@ -11,7 +11,7 @@ from pathlib import Path
 from stat import S_IWOTH
 from typing import Any
 
-from bioclip_core.errors import BioclipError, ModelError
+from bioclip_core.errors import BioclipError, ModelError, raise_if_of_host
 from bioclip_core.files.documents import MAX_DOCUMENT_BYTES, parse_document
 from bioclip_core.files.whole import write_whole
 from bioclip_core.identity import user_cache
@@ -182,6 +182,7 @@ def _read(file: Path) -> dict[str, Calibration]:
     except FileNotFoundError:
         return {}
     except (OSError, ModelError) as error:
+        raise_if_of_host(error)
         # Going on without the temperature would silently change the answers.
         is_denied = isinstance(error, PermissionError)
         remedy = (

@@ -91,6 +91,15 @@ class PluginError(BioclipError):
     """A plugin that breaks the contract of a hook."""
 
 
+def raise_if_of_host(error: BaseException) -> None:
+    """Raise an error again that a host's signal handler raised in our work: a time-out that no call of the system gave.
+
+    It is not about the file that was being read, though it is an ``OSError``.
+    """
+    if isinstance(error, (TimeoutError, InterruptedError)) and error.errno is None:
+        raise error
+
+
 def one_line(text: str) -> str:
     """Return a text as one line of limited length that every terminal and database can take.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.device import Compute
 from bioclip_core.encoder import Encoder
-from bioclip_core.errors import ModelError, UnsafeWeights, first_line
+from bioclip_core.errors import ModelError, UnsafeWeights, first_line, raise_if_of_host
 from bioclip_core.identity import file_sha256
 from bioclip_core.labels.manifest import check_scale
 from bioclip_core.models import FoundModel
@@ -192,6 +192,7 @@ def load_model(found: FoundModel) -> Any:
             "Ask its author for a safetensors file"
         ) from None
     except Exception as error:  # for a damaged file open_clip, torch and safetensors each raise their own
+        raise_if_of_host(error)
         raise ModelError(f"model {found.name!r}: {found.weights} cannot be loaded: {_in_a_line(error)}") from error
     if file_sha256(found.weights) != found.weights_sha256:
         raise ModelError(f"model {found.name!r}: {found.weights} was replaced while it was opened; start again")
@@ -220,4 +221,5 @@ def tokenizer_of(found: FoundModel) -> Any:
         with quiet():
             return open_clip.get_tokenizer(found.architecture or f"local-dir:{found.folder}")
     except Exception as error:  # for a hub out of reach it raises whatever the hub client raises
+        raise_if_of_host(error)
         raise ModelError(f"model {found.name!r}: its tokenizer cannot be loaded: {first_line(error)}") from error

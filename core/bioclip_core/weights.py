@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_core.errors import ModelError, first_line
+from bioclip_core.errors import ModelError, first_line, raise_if_of_host
 from bioclip_core.model_config import CONFIG
 from bioclip_core.models import FoundModel
 
@@ -45,6 +45,7 @@ def check_sizes(found: FoundModel) -> None:
     except NotImplementedError:  # a part that cannot be built without memory
         return
     except Exception as error:  # each architecture raises its own kind for a config that it cannot build
+        raise_if_of_host(error)
         raise ModelError(f"model {found.name!r}: no model can be made of {config}: {first_line(error)}") from error
     held, shapes = _held_by(found.weights)
     if numbers > 2 * held + _ROOM:
@@ -74,7 +75,8 @@ def _held_by(weights: Path) -> tuple[int, dict[str, tuple[int, ...]]]:
         state = torch.load(weights, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError:
         raise
-    except Exception:  # an old format that cannot be mapped, or a damaged file, which loading it will report
+    except Exception as error:  # an old format that cannot be mapped, or a damaged file, which loading it will report
+        raise_if_of_host(error)
         return size, {}
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
     return size, {name: tuple(tensor.shape) for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}

@@ -248,3 +248,18 @@ def test_any_preprocessing_is_used_or_refused_in_one_line(contract: dict[str, An
         assert 1 <= made.size <= 2048
         assert np.isfinite([*made.mean, *made.std]).all()
         assert min(made.std) > 0
+
+
+@pytest.mark.parametrize("place", ["create_model", "load_checkpoint"])
+def test_a_time_out_of_the_host_is_not_a_fault_of_the_weights(
+    place: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handler of an alarm raises it wherever the program is."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise TimeoutError("the host's alarm")
+
+    found = find_model(f"local-dir:{folder}", {})
+    monkeypatch.setattr(f"open_clip.{place}", interrupted)
+    with pytest.raises(TimeoutError, match="the host's alarm"):
+        load_model(found)

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from bioclip_core.errors import DataError
+from bioclip_core.errors import DataError, raise_if_of_host
 from bioclip_core.files.regular import open_regular
 
 T = TypeVar("T")
@@ -100,6 +100,7 @@ def _bytes_of(path: Path, shown: str, error: type[Exception], max_bytes: int) ->
         with open_regular(path) as file:
             return file.read(max_bytes + 1)
     except (OSError, ValueError) as fault:  # ValueError: a name with a NUL
+        raise_if_of_host(fault)
         raise error(f"{shown} cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
 
 

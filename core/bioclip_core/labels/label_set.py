@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.encoder import faults_of_features
-from bioclip_core.errors import DataError, LabelSetError, ModelError, UsageError
+from bioclip_core.errors import DataError, LabelSetError, ModelError, UsageError, raise_if_of_host
 from bioclip_core.identity import settings_id
 from bioclip_core.labels.manifest import (
     EMBEDDINGS,
@@ -155,6 +155,7 @@ class LabelSet:
             digests = {TAXA: sha256_of_names, EMBEDDINGS: sha256_of_rows}
             is_proven = not manifest.unverified or check_id(written, manifest, digests)
         except (OSError, Unfit) as error:
+            raise_if_of_host(error)
             raise damaged(folder, error) from None
         pa.default_memory_pool().release_unused()  # reading a million names leaves some 200 MB of unused memory
         unhashed = [

@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import LabelSetError
+from bioclip_core.errors import LabelSetError, raise_if_of_host
 from bioclip_core.identity import (
     LFS_REMEDY,
     is_lfs_pointer,
@@ -102,6 +102,7 @@ def read_taxa(folder: Path, manifest: Manifest, columns: tuple[str, ...]) -> tup
     except Unfit:
         raise
     except Exception as error:  # for damaged bytes pyarrow raises its own, Python's and those of its parts
+        raise_if_of_host(error)
         raise Unfit(f"{TAXA} cannot be read: {' '.join(str(error).split())[:200]}") from None
     for name in columns:
         if empty := table.column(name).null_count:

@@ -260,3 +260,28 @@ def test_custom_labels_that_cannot_be_used_are_refused(words: list[str], groups:
 def test_an_image_only_encoder_has_no_custom_labels() -> None:
     with pytest.raises(NoTextTower, match="prototypes"):
         custom_labels(["red"], FakeEncoder(text_tower=False))
+
+
+@pytest.mark.parametrize("place", ["bioclip_core.labels.label_set.open_embeddings", "pyarrow.parquet.read_table"])
+def test_a_time_out_of_the_host_is_not_a_damage_of_the_label_set(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise TimeoutError("the host's alarm")
+
+    written(tmp_path / "set")
+    monkeypatch.setattr(place, interrupted)
+    with pytest.raises(TimeoutError, match="the host's alarm"):
+        LabelSet.open(tmp_path / "set")
+
+
+def test_a_disk_that_does_not_answer_is_named_with_the_label_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise TimeoutError(110, "Connection timed out")
+
+    written(tmp_path / "set")
+    monkeypatch.setattr("bioclip_core.labels.label_set.open_embeddings", interrupted)
+    with pytest.raises(LabelSetError, match="Connection timed out"):
+        LabelSet.open(tmp_path / "set")
