@@ -125,6 +125,24 @@ class ContainedReviewingSource(ContainedSource):
 # Exporters
 
 
+def _states(path: Path) -> dict[Path, tuple[int, int, int]]:
+    """Return size, time and number of a file, or of each file of a folder."""
+    states = {}
+    for file in (path, *path.rglob("*")) if path.is_dir() else (path,):
+        with suppress(OSError):
+            if not file.is_dir():
+                stat = file.lstat()
+                states[file] = stat.st_size, stat.st_mtime_ns, stat.st_ino
+    return states
+
+
+def _link_out_of(folder: Path) -> Path | None:
+    """Return the name of a link that leads out of a folder."""
+    whole = folder.resolve()
+    links = (path for path in folder.rglob("*") if path.is_symlink())
+    return next((path.relative_to(folder) for path in links if not path.resolve().is_relative_to(whole)), None)
+
+
 def contained_exporter(exporter: Any, owner: Owner) -> ContainedExporter:
     """Return an exporter behind its stand-in."""
     name = checked_name(getattr(exporter, "name", None), "format")
@@ -173,6 +191,9 @@ class ContainedExporter:
         if path.is_symlink() or not (path.is_dir() if self.folder else path.is_file()):
             what = f"write of the format {self.name}"
             raise self._owner.blamed(what, Garbage(f"{what} did not write the {'folder' if self.folder else 'file'}"))
+        if self.folder and (link := _link_out_of(path)) is not None:
+            what = f"write of the format {self.name}"
+            raise self._owner.blamed(what, Garbage(f"{what} left {link}, a link out of the folder; a copy is needed"))
         if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
             raise self._garbage("write", rows, "the number of rows")
         return rows
@@ -195,6 +216,7 @@ class ContainedExporter:
             PluginError: if the exporter fails, or gives something else.
         """
         what = f"check of the format {self.name}"
+        before = _states(path)
         for problem in self._owner.iterate(what, self._call("check", path, options), _MOST_PROBLEMS):
             texts = isinstance(problem, Problem) and (problem.file, problem.record, problem.message, problem.value)
             if (
@@ -204,6 +226,8 @@ class ContainedExporter:
             ):
                 raise self._garbage("check", problem, "a Problem")
             yield problem
+        if _states(path) != before:
+            raise self._owner.blamed(what, Garbage(f"{what} changed or removed what it was to read"))
 
     def _others(self, path: Path) -> list[str]:
         return self._texts("others", self._call("others", path))

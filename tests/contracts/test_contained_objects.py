@@ -384,6 +384,42 @@ def test_an_exporter_that_fails_ends_the_command_with_one_line(
     assert not list(Path().glob(".out*"))
 
 
+def _rewrites(_self: Any, path: Path, _options: Any) -> list[Problem]:
+    path.write_text("another text", "utf-8")
+    return []
+
+
+def _deletes(_self: Any, path: Path, _options: Any) -> list[Problem]:
+    path.unlink()
+    return []
+
+
+@pytest.mark.parametrize("check", [_rewrites, _deletes])
+def test_a_check_that_changes_the_file_is_refused_and_named(
+    house: House, capsys: pytest.CaptureFixture[str], check: Any
+) -> None:
+    house.register(register_exporters=_exporter(check=check))
+    house.run(capsys, "classify", RED, *COMMON)
+    code, output = house.run(capsys, "export", "--store", "r.db", "--format", "tally", "--output", "out.tally")
+    assert code == 1
+    assert "Error: plugin broken: check of the format tally changed or removed what it was to read" in output
+    assert not Path("out.tally").exists()
+
+
+def test_a_folder_with_a_link_out_of_it_is_refused(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    def write(_self: Any, path: Path, _export: Any) -> int:
+        (path / "inside.txt").write_text("x", "utf-8")
+        (path / "photo.png").symlink_to(Path(RED).resolve())
+        return 1
+
+    house.register(register_exporters=_exporter(write=write, folder=True))
+    house.run(capsys, "classify", RED, *COMMON)
+    code, output = house.run(capsys, "export", "--store", "r.db", "--format", "tally", "--output", "out")
+    assert code == 1
+    assert "Error: plugin broken: write of the format tally left photo.png, a link out of the folder" in output
+    assert not Path("out").exists()
+
+
 @pytest.mark.parametrize("recognises", [raises(DOWN), gives("yes")])
 def test_a_format_that_cannot_recognise_a_file_is_named_and_the_others_are_asked(
     house: House, capsys: pytest.CaptureFixture[str], recognises: Any
