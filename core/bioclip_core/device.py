@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from bioclip_core.errors import UsageError
 from bioclip_core.forks import forked_beside
+from bioclip_core.quiet import importing
 
 log = logging.getLogger("bioclip_plugin.device")
 
@@ -111,7 +112,8 @@ def _preset_precision() -> Precision | None:
 
 
 def _device(device: str) -> str:
-    import torch
+    with importing():
+        import torch
 
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":

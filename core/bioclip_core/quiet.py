@@ -7,6 +7,7 @@ not touched: ``warnings.catch_warnings`` and file descriptor 2 belong to all thr
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401  registers its own work at a fork, which must not happen while a fork waits
 import ctypes
 import logging
 import os
@@ -38,6 +39,7 @@ _REPORT_WHEN_IMPORTED = tuple(
 _SET_BY_IMPORTS = ("TOKENIZERS_PARALLELISM", "TORCHINDUCTOR_CACHE_DIR")
 """Environment variables that open_clip and torchvision set when they are imported, and need for nothing that we do."""
 _one_import = threading.RLock()
+_LONGEST_IMPORT_S = 60.0
 
 _working: ContextVar[bool] = ContextVar("_working", default=False)
 
@@ -72,6 +74,26 @@ def importing() -> Iterator[None]:
                     os.environ.pop(name, None)
                 elif os.environ.get(name) != value:
                     os.environ[name] = value
+
+
+class _Fork:
+    """A fork waits for an import of ours: in the child the module would be half there, and its lock held for ever."""
+
+    is_held = False
+
+    @classmethod
+    def before(cls) -> None:
+        # With a limit, for a host that forks while it imports what our import waits for.
+        cls.is_held = _one_import.acquire(timeout=_LONGEST_IMPORT_S)
+
+    @classmethod
+    def after(cls) -> None:
+        if cls.is_held:
+            _one_import.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_Fork.before, after_in_parent=_Fork.after, after_in_child=_Fork.after)
 
 
 # -- what stands between the libraries and the process -----------------------------------------------------------------

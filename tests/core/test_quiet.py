@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
 import random
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -229,3 +231,28 @@ def test_a_logger_that_is_made_later_is_covered_by_the_next_call(records: list[l
     assert records == []
     later.warning("about a file of the host")
     assert [record.getMessage() for record in records] == ["about a file of the host"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_waits_for_an_import_of_another_thread() -> None:
+    """In the child of a fork in mid-import the module stays half imported, and who imports it there waits for ever."""
+    begun, imported = threading.Event(), []
+
+    def imports() -> None:
+        with importing():
+            begun.set()
+            time.sleep(0.3)
+            imported.append("a library")
+
+    thread = threading.Thread(target=imports)
+    thread.start()
+    begun.wait()
+    child = os.fork()
+    if not child:
+        with importing():
+            os._exit(0 if imported else 1)
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with importing():
+        pass
