@@ -327,6 +327,7 @@ class Session:
         self._run = None
 
     def __enter__(self) -> Self:
+        self._check_open()
         return self
 
     def __exit__(

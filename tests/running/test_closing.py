@@ -9,7 +9,7 @@ import pytest
 from opening_samples import write_video
 from PIL import Image
 
-from bioclip_core.errors import PluginError
+from bioclip_core.errors import PluginError, StoreError, UsageError
 from bioclip_plugin import ClassifyRequest, Session, create_plugin_manager
 from bioclip_plugin.plugin_api import BioclipPluginManager, MediaItem
 from bioclip_plugin.running.pipeline import Pipeline
@@ -141,3 +141,20 @@ def test_closing_goes_on_to_the_end_though_a_step_fails(
     assert not [name for name in open_files() if "r.db" in name]
     with Store.open(tmp_path / "r.db") as opened:
         assert opened.run().status != "running"
+
+
+def test_a_closed_session_is_not_entered_again(manager: BioclipPluginManager) -> None:
+    session = Session(model="fake", labels=FISH, plugins=manager)
+    session.close()
+    with pytest.raises(UsageError, match="is closed"), session:
+        pass
+
+
+def test_a_store_beside_a_working_directory_that_is_gone_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(StoreError, match=r"r\.db cannot be made: the working directory is gone"):
+        Store.open("r.db")

@@ -107,7 +107,13 @@ def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
         return
     if not create:
         raise StoreError(f"there is no store at {path}: name the file that `bioclip-plugin classify --store` wrote")
-    kind = network_kind(path.resolve(), mounts)
+    try:
+        whole = path.resolve()
+    except OSError as error:
+        raise StoreError(
+            f"the store {path} cannot be made: the working directory is gone; go to another one, or give a whole path"
+        ) from error
+    kind = network_kind(whole, mounts)
     if kind:
         raise StoreError(
             f"the store {path} is on a network file system ({kind}), where SQLite cannot keep its write-ahead log safely: "
