@@ -24,7 +24,7 @@ from bioclip_core.threads import is_hung, is_wanted, not_counted
 VARIABLE = "BIOCLIP_DECODE_MEMORY"
 """Environment variable with the budget in megabytes (2**20 bytes)."""
 _MB = 1 << 20
-_SHARE_OF_MACHINE = 8
+_SHARE_OF_MACHINE = 32
 _LEAST_MB, _MOST_MB = 512, 1024
 _UNKNOWN_MB = 8192  # memory of a machine that does not state it
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -176,7 +176,7 @@ def machine_bytes() -> int:
 
 
 def budget_bytes() -> int:
-    """Return the budget that the environment states, or else an eighth of the machine's memory within 512 to 1,024 MB.
+    """Return the budget that the environment states, or else a 32nd of the machine's memory within 512 to 1,024 MB.
 
     Raises:
         UsageError: if the variable is not a whole number above 0.

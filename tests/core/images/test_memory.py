@@ -272,7 +272,7 @@ def test_another_setting_is_refused(stated: str, monkeypatch: pytest.MonkeyPatch
 
 def test_the_budget_is_an_eighth_of_the_memory_within_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BIOCLIP_DECODE_MEMORY", raising=False)
-    for machine, budget in ((1 << 30, 512 << 20), (8 << 30, 1 << 30), (256 << 30, 1 << 30)):
+    for machine, budget in ((1 << 30, 512 << 20), (24 << 30, 768 << 20), (256 << 30, 1 << 30)):
         monkeypatch.setattr(memory, "machine_bytes", lambda machine=machine: machine)
         assert budget_bytes() == budget
 
