@@ -70,8 +70,11 @@ class Option:
             raise UsageError(f"{self.name} {value!r}: allowed are {', '.join(self.choices)}")
         low, high, above = (self.metadata.get(key) for key in ("low", "high", "above"))
         if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
-            shown = str(value) if value.bit_length() < 1000 else "of hundreds of digits"
-            raise UsageError(f"{self.name} {shown[:40]}: use a whole number of at most {LARGEST_WHOLE:,}")
+            digits = (
+                str(value) if value.bit_length() < 14_000 else "of thousands of digits"
+            )  # longer ones have no str()
+            shown = digits if len(digits) <= 40 else f"{digits[:40]}…"
+            raise UsageError(f"{self.name} {shown}: use a whole number of at most {LARGEST_WHOLE:,}")
         if self.kind in (int, float) and not (
             (isinstance(value, int) or math.isfinite(value))  # a long whole number does not fit into a float
             and (low is None or value >= low)

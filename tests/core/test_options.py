@@ -54,5 +54,5 @@ def test_a_whole_number_that_no_database_has_is_refused() -> None:
         count: int = 1
 
     for value in (10**30, -(10**30), 10**5000):
-        with pytest.raises(UsageError, match="count .*: use a whole number of at most 9,223,372,036,854,775,807"):
+        with pytest.raises(UsageError, match=r"count .*: use a whole number of at most 9,223,372,036,854,775,807"):
             check_options(Options(value))
