@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -89,6 +90,10 @@ class MemoryBudget:
             self._shares.add(share)
         try:
             yield share
+        except BaseException as error:
+            if share.held >= _LARGE:
+                _free_locals(error)
+            raise
         finally:
             if share.held >= _LARGE:
                 _return_freed_memory()
@@ -156,6 +161,15 @@ def _trim() -> Any:
         return ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):
         return None
+
+
+def _free_locals(error: BaseException | None) -> None:
+    """Free what the frames of an error hold, such as a large image that could not be decoded to its end."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _return_freed_memory() -> None:

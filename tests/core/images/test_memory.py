@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -297,3 +298,26 @@ def test_the_estimate_of_a_webp_holds_its_compressed_bytes_twice() -> None:
         needed.append((decoding_bytes(opened(stream.getvalue(), 0)), len(stream.getvalue())))
     assert needed[0][0] - needed[1][0] == 2 * (needed[0][1] - needed[1][1])
     assert needed[0][0] > (16 + 2 * 3) * noise.size / 3
+
+
+def test_a_large_image_that_fails_is_freed_before_its_share_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pixels:
+        pass
+
+    kept: list[weakref.ref[Pixels]] = []
+    freed: list[bool] = []
+    monkeypatch.setattr(memory, "_return_freed_memory", lambda: freed.append(kept[0]() is None))
+
+    def decode() -> None:
+        pixels = Pixels()
+        kept.append(weakref.ref(pixels))
+        try:
+            raise OSError("decoder error -2")
+        except OSError as error:
+            raise ImageError("the file is damaged") from error
+
+    budget = MemoryBudget(1 << 30)
+    with pytest.raises(ImageError), budget.share() as share:
+        share.take(100 << 20)
+        decode()
+    assert freed == [True]
