@@ -18,7 +18,7 @@ from PIL import Image
 from bioclip_core.errors import ImageError, UsageError
 from bioclip_core.images import memory
 from bioclip_core.images.decoding import decode_regions, read_bytes
-from bioclip_core.images.memory import MemoryBudget, budget_bytes, decoding_budget, image_memory
+from bioclip_core.images.memory import MemoryBudget, Share, budget_bytes, decoding_budget, image_memory
 from bioclip_core.images.needs import decoding_bytes
 from bioclip_core.images.pillow_files import opened
 from bioclip_core.threads import Workers
@@ -308,7 +308,8 @@ def test_a_large_image_that_fails_is_freed_before_its_share_is_given_back(monkey
     freed: list[bool] = []
     monkeypatch.setattr(memory, "_return_freed_memory", lambda: freed.append(kept[0]() is None))
 
-    def decode() -> None:
+    def decode(share: Share) -> None:
+        share.take(100 << 20)
         pixels = Pixels()
         kept.append(weakref.ref(pixels))
         try:
@@ -318,6 +319,5 @@ def test_a_large_image_that_fails_is_freed_before_its_share_is_given_back(monkey
 
     budget = MemoryBudget(1 << 30)
     with pytest.raises(ImageError), budget.share() as share:
-        share.take(100 << 20)
-        decode()
+        decode(share)
     assert freed == [True]
