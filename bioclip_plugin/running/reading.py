@@ -83,10 +83,7 @@ class Reader:
         except (GivenUp, WorkersClosed):
             raise
         except Exception as error:
-            is_blamed = isinstance(error, BioclipError) or owner_of(image) or owner_of(item.image)
-            failure = error if is_blamed else unexpected(error, item.uri)
-            stage = getattr(failure, "stage", "decode")
-            return Reading(item, Failure(stage, _reason(failure, image, item.image)), sha256)
+            return Reading(item, _failure_of(error, item, image), sha256)
         return Reading(item, None, sha256, len(content), crops)
 
     def zoned(self, item: MediaItem) -> MediaItem:
@@ -117,6 +114,17 @@ class Reader:
         except Exception as error:  # of our own readers: a failure of this file, not the end of the run
             raise unexpected(error, item.uri) from error
         return image
+
+
+def _failure_of(error: Exception, item: MediaItem, image: Image.Image | None) -> Failure:
+    """Return the failure for an error of an item.
+
+    The caller must not keep the error in a variable: its traceback holds the caller's frame, and such a circle keeps the pixels of
+    the image until the garbage collector runs.
+    """
+    is_blamed = isinstance(error, BioclipError) or owner_of(image) or owner_of(item.image)
+    failure = error if is_blamed else unexpected(error, item.uri)
+    return Failure(getattr(failure, "stage", "decode"), _reason(failure, image, item.image))
 
 
 def _reason(error: Exception, *images: Image.Image | None) -> str:

@@ -73,7 +73,6 @@ class MemoryBudget:
         """
         self.most = most
         self._changed = threading.Condition()
-        self._freed = 0
         self._shares: set[Share] = set()
         self._waiting: list[Share] = []
         """In the order in which they go on."""
@@ -96,9 +95,7 @@ class MemoryBudget:
                 _free_locals(error)
             raise
         finally:
-            self._freed += share.held  # approximately: a lost update only delays the return
-            if share.held >= _LARGE or self._freed >= 4 * _LARGE:
-                self._freed = 0
+            if share.held >= _LARGE:
                 _return_freed_memory()
             with self._changed:
                 self._shares.discard(share)
