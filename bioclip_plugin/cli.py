@@ -72,7 +72,7 @@ class CommandGroup(LazyGroup):
 
     @contextmanager
     def _blaming(self, name: str) -> Iterator[None]:
-        """Name the plugin of a command in its error; what click raises, an exit and Ctrl-C are no errors of the command."""
+        """Name the plugin of a command in its error. Errors of click, exits and Ctrl-C pass unchanged."""
         command = self.commands.get(name)
         try:
             yield

@@ -54,7 +54,7 @@ class _Guard:
         self.stop: threading.Event | None = None
         """Set by the first signal in place of a KeyboardInterrupt."""
         self.last_words: list[Callable[[], None]] = []
-        """What to do if the command does not end by itself; the last one counts."""
+        """Function to call if the command does not end by itself; the last one is called."""
         self._process = os.getpid()
         self._before: dict[signal.Signals, Handler] = {}
         self._heard, self._waker = socket.socketpair()

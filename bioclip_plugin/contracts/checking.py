@@ -33,7 +33,7 @@ _UNREAD = frozenset({"captured_at", "position", "country"})
 
 
 def checked_name(name: Any, kind: str) -> str:
-    """Return the name of a registered object; a name that is typed as an option has no spaces, no ``:/\\=,`` and no dash in front."""
+    """Return the name of a registered object. One that is typed as an option must not hold blanks or ``:/\\=,``, or begin with a dash."""
     if isinstance(name, str) and name.isprintable():
         if kind == "source" and name.strip() == name and 0 < len(name) <= 100:
             return name

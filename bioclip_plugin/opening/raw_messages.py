@@ -1,4 +1,4 @@
-"""The lines that LibRaw prints about damaged files: rawpy has no switch for them, but LibRaw's interface for C has one."""
+"""The lines that LibRaw prints about damaged files: rawpy cannot switch them off, but LibRaw's C interface can."""
 
 from __future__ import annotations
 

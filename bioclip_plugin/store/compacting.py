@@ -232,7 +232,7 @@ def _used_bytes(connection: Connection) -> int:
 
 
 def _missing_room(path: Path, needed: int) -> str | None:
-    """Return the reason if a disk has no room for rewriting a file: once as a temporary file, once in its log."""
+    """Return the reason if a disk lacks the room for rewriting a file: that of a temporary file, and that of its log."""
     folders = Counter[int]()
     paths: dict[int, Path] = {}
     for folder in (path.resolve().parent, _folder_of_sqlite()):

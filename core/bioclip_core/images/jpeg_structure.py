@@ -71,10 +71,8 @@ def jpeg_structure(data: bytes, start: int = 0) -> JpegStructure:
             skipped = (found.start() if found else len(data)) - at
             fill += skipped
             at += skipped
-            if not scans and fill > MAX_JPEG_FILL:
-                raise over_budget(
-                    f"it has {fill:,} bytes between the segments of its header", f"{MAX_JPEG_FILL:,} bytes"
-                )
+            if not scans:
+                _check(fill, MAX_JPEG_FILL, "bytes between the segments of its header", "bytes")
             continue
         marker = data[at + 1]
         if marker == _EOI:
@@ -89,19 +87,11 @@ def jpeg_structure(data: bytes, start: int = 0) -> JpegStructure:
         else:
             size = int.from_bytes(data[at + 2 : at + 4], "big")
             if marker in _FRAMES and not components:
-                height, width = (int.from_bytes(data[at + n : at + n + 2], "big") for n in (5, 7))
-                rows = (
-                    data[at + 10 + 3 * n : at + 13 + 3 * n] for n in range(data[at + 9] if at + 9 < len(data) else 0)
-                )
-                components = {row[0]: (row[1] >> 4 or 1, row[1] & 15 or 1) for row in rows if len(row) == 3}
+                width, height, components = _frame_header(data, at)
                 is_progressive = marker in _PROGRESSIVE
             elif marker == _PHOTOSHOP or (marker == _EXIF and data[at + 4 : at + 8] == b"Exif"):
                 metadata += size
-                if metadata > MAX_JPEG_METADATA_BYTES:
-                    raise over_budget(
-                        f"it has {metadata:,} bytes in segments of EXIF and Photoshop",
-                        f"{MAX_JPEG_METADATA_BYTES:,} bytes",
-                    )
+                _check(metadata, MAX_JPEG_METADATA_BYTES, "bytes in segments of EXIF and Photoshop", "bytes")
             elif marker == _SOS:
                 scans += 1
                 count = data[at + 4] if at + 4 < len(data) else 0
@@ -117,6 +107,19 @@ def jpeg_structure(data: bytes, start: int = 0) -> JpegStructure:
             at = found.start() if found else len(data)
     kept = _blocks(width, height, list(components.values()), list(components.values())) * 64 * _COEFFICIENT_BYTES
     return JpegStructure(width, height, scans, visits, kept)
+
+
+def _check(number: int, limit: int, what: str, unit: str) -> None:
+    if number > limit:
+        raise over_budget(f"it has {number:,} {what}", f"{limit:,} {unit}")
+
+
+def _frame_header(data: bytes, at: int) -> tuple[int, int, dict[int, tuple[int, int]]]:
+    """Return width, height, and the sampling factors of each component by its number."""
+    height, width = (int.from_bytes(data[at + n : at + n + 2], "big") for n in (5, 7))
+    count = data[at + 9] if at + 9 < len(data) else 0
+    rows = (data[at + 10 + 3 * n : at + 13 + 3 * n] for n in range(count))
+    return width, height, {row[0]: (row[1] >> 4 or 1, row[1] & 15 or 1) for row in rows if len(row) == 3}
 
 
 def _blocks(width: int, height: int, components: list[tuple[int, int]], parts: list[tuple[int, int]]) -> int:
