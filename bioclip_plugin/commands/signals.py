@@ -94,12 +94,8 @@ class _Guard:
         self._heard.close()
         self._waker.close()
 
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
         """On the main thread: the first signal interrupts; later ones are the watcher's."""
-        if os.getpid() != self._process:  # it came while a child was being forked
-            self.after_fork()
-            signal.raise_signal(number)
-            return
         if self.is_asked:
             return
         self.is_asked = True

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 from functools import cache
 from typing import Protocol
 from weakref import WeakSet
@@ -24,6 +26,7 @@ class Inherited(Protocol):
 
 _objects: WeakSet[Inherited] = WeakSet()
 _beside: set[str] = set()
+_masks = threading.local()
 _LIBRARIES = ("torch",)  # with threads of their own
 
 
@@ -37,7 +40,8 @@ def renew_after_fork(thing: Inherited) -> None:
 def _register() -> None:
     """Register once, since this cannot be undone; with weak references only, so that it keeps nothing."""
     if hasattr(os, "register_at_fork"):  # Windows does not fork
-        os.register_at_fork(after_in_child=_renew)
+        os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_renew)
+        os.register_at_fork(after_in_child=_release_signals)
 
 
 def forked_beside(library: str) -> bool:
@@ -55,6 +59,21 @@ def never_freed(thing: object) -> None:
         import ctypes
 
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+def _hold_signals() -> None:
+    """Let signals wait while this thread forks: in a child that is not renewed yet, they would be the parent's.
+
+    Python's C handler writes into the wakeup descriptor, and the child shares that with its parent.
+    """
+    _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+
+
+def _release_signals() -> None:
+    before = getattr(_masks, "before", None)  # None if this was registered by another hook of the same fork
+    if before is not None:
+        _masks.before = None
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _renew() -> None:

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 # A command of a plugin that is busy in one of several ways, and says when it begins.
 BUSY = """
 import hashlib, os, signal, sys, time
+if "AT_ONCE" in os.environ:  # in a forked child before anything of this project
+    os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
 import click
 from bioclip_plugin import create_plugin_manager, hookimpl
 from bioclip_plugin.cli import run
@@ -42,7 +44,8 @@ def with_a_child():
     child = os.fork()
     if not child:
         time.sleep(1000)
-    os.kill(child, signal.SIGTERM)
+    if "AT_ONCE" not in os.environ:
+        os.kill(child, signal.SIGTERM)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     time.sleep(0.5)
     print("child", code, flush=True)
@@ -131,6 +134,12 @@ def test_a_command_in_the_background_of_a_script_stays_unaware_of_ctrl_c() -> No
 
 def test_a_signal_to_a_forked_child_is_not_one_to_the_command() -> None:
     code, out, _ = end(begin("busy", "with_a_child"))
+    assert code == 0
+    assert out.splitlines() == [f"child {-signal.SIGTERM}", "ended"]
+
+
+def test_a_signal_to_a_child_that_is_just_being_forked_is_not_one_to_the_command() -> None:
+    code, out, _ = end(begin("busy", "with_a_child", AT_ONCE="1", GRACE="0.1"))
     assert code == 0
     assert out.splitlines() == [f"child {-signal.SIGTERM}", "ended"]
 
