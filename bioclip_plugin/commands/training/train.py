@@ -107,7 +107,11 @@ def _shown_on(line: ProgressLine) -> Callable[[TrainingProgress], None]:
 
 
 def _summary(result: TrainResult, data: str, seconds: float) -> list[str]:
-    kept = f"step {result.best_step}" if result.best_step else "the starting weights, which no step improved on dev"
+    kept = (
+        f"step {result.best_step}"
+        if result.best_step
+        else "the starting weights, which training did not improve on dev"
+    )
     before = f", {result.start_dev_top1:.1%} before training" if result.start_dev_top1 is not None else ""
     return [
         f"{result.steps} steps, {duration(seconds)} in all; kept: {kept}",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from collections_of_discs import TAXA, make_catalog, tiny_config
+from safetensors.torch import load_file
 
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.run import evaluate
@@ -91,10 +92,54 @@ def test_a_fine_tuned_model_is_compared_with_cheaper_rungs_and_with_its_start(tm
     result = train(tuned, {})
     ladder = json.loads((tmp_path / "tuned" / "ladder.json").read_text("utf-8"))
     names = [rung["name"] for rung in ladder["rungs"]]
-    assert names[:4] == ["zero-shot", "prototypes of the examples", "logistic regression on features", "full, trained"]
+    assert names[:4] == [
+        "start model",
+        "prototypes of the examples",
+        "logistic regression on features",
+        "full, trained",
+    ]
     assert ladder["rungs"][0]["top1"] == pytest.approx(result.start_dev_top1)
     assert ladder["kept"] in names
     assert all(low <= rung["top1"] <= high for rung in ladder["rungs"] for low, high in [rung["top1_ci95"]])
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """Recipe of a run that begins with a model which knows colours and sizes of discs a little."""
+    folder = tmp_path_factory.mktemp("base")
+    catalog = make_catalog(folder / "discs", each=20)
+    config = TrainConfig(
+        data=str(catalog), start=tiny_config(folder), output=str(folder / "base"), steps=40, batch_size=16, learning_rate=3e-3,
+        workers=1, device="cpu", precision="fp32", dev_fraction=0.3,
+    )  # fmt: skip
+    train(config, {})
+    return replace(config, start=f"local-dir:{config.output}")
+
+
+@pytest.mark.parametrize("wise_ft", [True, False])
+def test_training_that_harms_is_shown_as_measured_and_the_start_is_kept(
+    tmp_path: Path, base: TrainConfig, wise_ft: bool
+) -> None:
+    harmful = replace(
+        base,
+        output=str(tmp_path / "harmed"),
+        steps=6,
+        learning_rate=1.0,
+        trunk_rate=1.0,
+        warmup=0,
+        spike=0,
+        wise_ft=wise_ft,
+    )
+    result = train(harmful, {})
+    ladder = json.loads((tmp_path / "harmed" / "ladder.json").read_text("utf-8"))
+    rungs = {rung["name"]: rung for rung in ladder["rungs"]}
+    assert rungs["full, trained"]["top1"] < rungs["start model"]["top1"] - 0.2
+    assert (ladder["kept"], ladder["share_of_trained_weights"], result.best_step) == ("start model", 0.0, 0)
+    assert result.dev_top1 == result.start_dev_top1 == rungs["start model"]["top1"]
+    start, kept = (
+        load_file(Path(folder) / "open_clip_model.safetensors") for folder in (base.start[10:], harmful.output)
+    )
+    assert all(torch.equal(start[name], kept[name]) for name in start)
 
 
 def test_the_report_of_an_evaluation_shows_the_ladder_of_the_models_training(tmp_path: Path) -> None:

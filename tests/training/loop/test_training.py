@@ -377,13 +377,6 @@ def test_of_steps_that_dev_cannot_tell_apart_the_later_is_kept() -> None:
     )
 
 
-def test_the_start_is_given_up_for_better_weights_only() -> None:
-    start = Best(0, (0.5, -2.0), highest=0.5)
-    assert not start.is_beaten_by(Validation(10, 0.4, {}, 0.1), groups=10)
-    assert not start.is_beaten_by(Validation(10, 0.5, {}, 2.0), groups=10)
-    assert start.is_beaten_by(Validation(10, 0.5, {}, 1.9), groups=10)
-
-
 def test_the_process_keeps_its_random_numbers(config: TrainConfig) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.torch import load_file
 
 from bioclip_core.device import Compute
@@ -22,7 +23,7 @@ from bioclip_training.loop.checkpoint import LADDER, RunFolder, checkpoint_file,
 from bioclip_training.loop.curves import draw_curves
 from bioclip_training.loop.ladder import climb
 from bioclip_training.loop.recipe import TrainResult
-from bioclip_training.loop.trainer import Trainer
+from bioclip_training.loop.trainer import Trainer, exported_weights
 from bioclip_training.shards.reading import open_index
 from bioclip_training.towers.model import Towers
 
@@ -78,17 +79,16 @@ def finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str, 
 
 def _finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str, Any]) -> TrainResult:
     folder, output, start = plan.folder, plan.folder.output, plan.start
-    best_step = trainer.best.step if trainer.best else trainer.step
-    if not best_step and trainer.starting_weights is not None:
-        trainer.say("no step was better on dev than the start: its weights are kept")
-        new = trainer.starting_weights
-    else:
-        new = load_file(folder.best(best_step))
+    new = _trained_weights(trainer)
     ladder = climb(trainer, towers, plan.images, new)
     write_model(output, ladder.weights, start.model_cfg, start.preprocess_cfg)
     for file in start.tokenizer_files:
         shutil.copyfile(file, output / file.name)
     _write_label_set(plan)
+    best_step = trainer.best.step if trainer.best else trainer.step
+    if ladder.share == 0.0:
+        best_step = 0
+        trainer.say("the trained weights are not better on dev than the start: its weights are kept")
     result = TrainResult(
         output, trainer.step, best_step, ladder.dev_top1, ladder.start_dev_top1, trainer.journal.quarantined_samples
     )
@@ -100,6 +100,14 @@ def _finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str,
         draft.write_text(_model_card(result, settings["config"], ladder.as_dict()), "utf-8")
     write_json(folder.result, {**asdict(result), "output": str(output)})
     return result
+
+
+def _trained_weights(trainer: Trainer) -> Mapping[str, torch.Tensor]:
+    """Return the trained weights of the best step; of the last one if a state of an earlier version names none."""
+    if trainer.best is not None:
+        return load_file(trainer.folder.best(trainer.best.step))
+    with trainer.optimizer.averaged():
+        return exported_weights(trainer.towers, trainer.config)
 
 
 def _write_label_set(plan: Plan) -> None:

@@ -1,7 +1,7 @@
 """The ladder of retraining: from the unchanged starting model to the trained weights, every rung on the same held-out images.
 
-The cheapest rung that is good enough is the one to use. The weights of the checkpoint are chosen among the last rungs only:
-the trained weights and their interpolations with the start's.
+The cheapest rung that is good enough is the one to use. The weights of the checkpoint are chosen among the start's, the trained
+ones and interpolations of the two.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from bioclip_training.towers.model import Towers
 
 Weights = Mapping[str, torch.Tensor]
 
-_SHARES = tuple(tenth / 10 for tenth in range(11))
+START = "start model"
+"""Name of the rung of the unchanged starting weights."""
+
+_SHARES = tuple(tenth / 10 for tenth in range(1, 11))  # 0 is the start, which is measured in any case
 _RESAMPLES = 1000
 _KEPT = 0.95  # of the accuracy on earlier knowledge; dev is small, and 0.9 on it may be 0.85 on other images
 
@@ -61,15 +64,15 @@ class Ladder:
 
 
 def climb(trainer: Trainer, towers: Towers, images: LabelledImages, new: Weights) -> Ladder:
-    """Measure every rung on ``dev`` and choose between the trained weights and their interpolations with the start's.
+    """Measure every rung on ``dev`` and choose between the start's weights, the trained ones and interpolations of the two.
 
-    Without held-out images the trained weights are kept, unmeasured.
+    A rung is measured even if the choice falls on another one. Without held-out images the trained weights are kept, unmeasured.
 
     Args:
         trainer: the finished trainer.
         towers: towers that take weights as the checkpoint has them; the rungs are measured in them.
         images: the training images.
-        new: the trained weights.
+        new: the trained weights of the best step, whether or not they are better than the start's.
     """
     held_out, old, method = trainer.held_out, trainer.starting_weights, trainer.config.method
     if held_out is None:
@@ -81,22 +84,22 @@ def climb(trainer: Trainer, towers: Towers, images: LabelledImages, new: Weights
         found = held_out.validate(towers)
         return _rung(name, held_out, found, of_replay.validate(towers).top1 if of_replay else None)
 
-    rungs = []
-    if old is not None:
-        rungs += [measured("zero-shot", old), *_on_frozen_features(trainer, towers, images, held_out)]
+    rungs: list[Rung] = []
     choices: dict[float, tuple[Rung, Weights]] = {}
+    if old is not None:
+        choices[0.0] = measured(START, old), old
+        rungs = [choices[0.0][0], *_on_frozen_features(trainer, towers, images, held_out)]
     for share in _SHARES if trainer.config.wise_ft and old is not None else (1.0,):
         weights = new if share == 1.0 or old is None else interpolated(old, new, share)
         name = f"{method}, trained" if share == 1.0 else f"{method}, {share:.0%} of the way (WiSE-FT)"
         choices[share] = measured(name, weights), weights
         trainer.say(f"{name}: {choices[share][0].top1:.1%} on dev")
-    zero_shot = rungs[0] if rungs else None
-    best = chosen_share(
-        {share: rung for share, (rung, _) in choices.items()}, zero_shot.old_top1 if zero_shot else None
-    )
+    measured_at = {share: rung for share, (rung, _) in choices.items()}
+    start = measured_at.get(0.0)
+    best = chosen_share(measured_at, start.old_top1 if start and trainer.config.wise_ft else None)
     kept, weights = choices[best]
-    rungs += [choices[1.0][0]] + ([kept] if best != 1.0 else [])
-    return Ladder(weights, tuple(rungs), kept.name, best, zero_shot.top1 if zero_shot else None, kept.top1)
+    rungs += [choices[1.0][0]] + ([kept] if 0.0 < best < 1.0 else [])
+    return Ladder(weights, tuple(rungs), kept.name, best, start.top1 if start else None, kept.top1)
 
 
 def chosen_share(rungs: Mapping[float, Rung], old_before: float | None) -> float:

@@ -228,6 +228,7 @@ class TrainResult:
     """Folder of the checkpoint: ``Session(model="local-dir:OUTPUT")`` opens it."""
     steps: int
     best_step: int
+    """Step of the trained weights; 0 if the starting weights are kept, since no step was better on ``dev``."""
     dev_top1: float | None
     """Accuracy of the kept weights on ``dev``; None without a ``dev``."""
     start_dev_top1: float | None

@@ -59,7 +59,7 @@ class UnusableStep:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The validation whose weights are kept so far."""
+    """The validation of the best trained weights so far; the start is none of them, the ladder compares it at the end."""
 
     step: int
     score: tuple[float, float]
@@ -70,15 +70,12 @@ class Best:
         """Return True if the weights of a later step are to be kept instead.
 
         Accuracies that differ by less than the standard error of the highest one count as equal, and then the later step is
-        better, since its learning rate is lower: on ten images an early step has one or two more right by luck. The start's own
-        weights are given up for better ones only.
+        better, since its learning rate is lower: on ten images an early step has one or two more right by luck.
 
         Args:
             found: the validation of the later step.
             groups: number of held-out images that are independent of each other.
         """
-        if self.step == 0:
-            return found.score > self.score
         highest = max(self.highest, found.top1)
         return found.top1 >= highest - math.sqrt(highest * (1 - highest) / max(groups, 1))
 
@@ -253,23 +250,21 @@ class Trainer:
         if not self.world.is_first:
             return
         with self.optimizer.averaged():
-            if self.held_out is None:  # without images to choose on, the latest weights are kept
-                self.best = Best(self.step, (0.0, 0.0), 0.0)
-            else:
+            if self.held_out is not None:
                 found = self.held_out.validate(self.towers)
                 self._compare(found, groups=len(set(self.held_out.groups)))
-            if self.best is not None and self.best.step == self.step > 0:
+            elif self.step > 0:  # without images to choose on, the latest weights are kept
+                self.best = Best(self.step, (0.0, 0.0), 0.0)
+            if self.best is not None and self.best.step == self.step:
                 self.folder.save_best(self.step, exported_weights(self.towers, self.config))
 
     def _compare(self, found: Validation, groups: int) -> None:
-        # Random weights may be lucky on a small dev; they are never kept.
-        is_candidate = self.step > 0 or self.starting_weights is not None
-        is_best = is_candidate and (self.best is None or self.best.is_beaten_by(found, groups))
+        is_best = self.step > 0 and (self.best is None or self.best.is_beaten_by(found, groups))
         if is_best:
             self.best = Best(self.step, found.score, max(found.top1, self.best.highest if self.best else 0.0))
         self.journal.write("validation", step=self.step, best_so_far=is_best, **found.as_dict())
         self.journal.flush()
-        self._tell(dev_top1=found.top1, message="best so far" if is_best else "")
+        self._tell(dev_top1=found.top1, message="best trained so far" if is_best else "")
 
     def _save(self) -> None:
         """Save the state of this step, unless it is saved already."""
@@ -295,7 +290,8 @@ class Trainer:
         self.step = self._saved_at = state["step"]
         self.position, self._recent, self._times_back = state["position"], list(state["recent"]), state["times_back"]
         best = state["best"]
-        self.best = Best(best["step"], tuple(best["score"]), best["highest"]) if best else None
+        # A state of an earlier version has the start, step 0, as the best while no step was better.
+        self.best = Best(best["step"], tuple(best["score"]), best["highest"]) if best and best["step"] else None
         self._bad_in_a_row = 0
         self.journal.cut_after(self.step)
 
