@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -113,6 +113,22 @@ def first_of(names: Sequence[str], most: int) -> str:
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(printable, names[:most])) + more
+
+
+_FAILED = {"read": "cannot be read", "verify": "other bytes than recorded", "decode": "cannot be decoded"}
+
+
+def failure_lines(failures: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return images that could not be used, by the stage that failed, each stage with its first example.
+
+    >>> failure_lines([{"stage": "read", "images": 2, "first": "a.jpg: the file is empty"}])
+    ['Skipped: 2 images (cannot be read); the first is a.jpg: the file is empty']
+    """
+    return [
+        f"Skipped: {number_of(found['images'], 'image')} ({_FAILED.get(found['stage'], found['stage'])}); the first is "
+        f"{printable(found['first'])}"
+        for found in failures
+    ]
 
 
 def printable(name: str) -> str:

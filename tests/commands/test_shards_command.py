@@ -35,7 +35,7 @@ def test_shards_are_written_and_checked_and_written_only_once(bioclip: Bioclip, 
     assert said.code == 3
     assert "7 samples in 3 shards" in said.out
     assert "(train 5, val 2)" in said.out
-    assert "1 images could not be read and were skipped (made/skipped.csv):\n  2.jpg: the file is empty" in said.out
+    assert "1 images could not be used and were skipped (made/skipped.csv):\n  2.jpg: the file is empty" in said.out
     assert "bioclip-plugin shards check made" in said.out
     whole = bioclip("shards", "check", "made", "--decode")
     assert (whole.code, "All is whole: 7 samples in 3 shards" in whole.out) == (0, True)

@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from bioclip_core.models import find_model
-from bioclip_plugin.commands.context import plugins_of
+from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, print_table
+from bioclip_plugin.commands.reporting import console_for, failure_lines, log_lines, print_lines, print_table
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 from bioclip_training.evaluation.config import CalibrateConfig
@@ -19,7 +19,7 @@ from bioclip_training.evaluation.config import CalibrateConfig
 @click.command()
 @options_from(CalibrateConfig, model=DEFAULT_MODEL, labels=None)
 @click.pass_context
-def calibrate(ctx: click.Context, /, labels: str | None, **options: Any) -> None:
+def calibrate(ctx: click.Context, /, labels: str | None, **options: Any) -> int:
     """Fit the temperature of a model with a label set: one number that divides every logit, so that about 80% of the answers
     with a probability of 0.8 are right. The order of answers stays as it is.
 
@@ -48,6 +48,7 @@ def calibrate(ctx: click.Context, /, labels: str | None, **options: Any) -> None
         f"{fitted.images} images of {config.split} in {fitted.groups} groups, {100 * fitted.top1:.1f}% right"
         f"{skipped if fitted.left_out else ''}"
     )
+    print_lines(console, *failure_lines(fitted.failures))
     fits = {
         "before": fitted.before,
         "after, on the images it was fitted on": fitted.after,
@@ -63,3 +64,4 @@ def calibrate(ctx: click.Context, /, labels: str | None, **options: Any) -> None
         if fitted.at_the_end
         else "",
     )
+    return EXIT_WITH_FAILURES if fitted.failures else EXIT_DONE

@@ -12,7 +12,7 @@ from rich.console import Console
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, print_table
+from bioclip_plugin.commands.reporting import console_for, failure_lines, log_lines, print_lines, print_table
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.items.request import DEFAULT_MODEL
 from bioclip_training.evaluation.config import EvaluationConfig
@@ -66,6 +66,7 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
         console,
         f"{images['n']} images of {images['taxa']} taxa, {images['failed']} could not be used; {provenance['device']}; "
         f"{metrics['seconds']['all']:.1f} s",
+        *failure_lines(metrics["failures"]),
         f"Labels: {provenance['labels']['described']}",
     )
     _print_zero_shot(console, metrics["zero_shot"], custom=bool(provenance["options"]["words"]))

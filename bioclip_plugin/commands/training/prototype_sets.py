@@ -23,7 +23,7 @@ from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import first_of, log_lines, print_lines, print_table, printable
 from bioclip_plugin.running.label_choice import label_folder_here
 from bioclip_training.catalog.rows import Catalog
-from bioclip_training.evaluation.features import FeatureBook
+from bioclip_training.evaluation.features import FeatureBook, say_first
 from bioclip_training.evaluation.prototyping import (
     Accuracy,
     Sample,
@@ -47,6 +47,8 @@ def build_set(
     _check_output(output, force=force)
     catalog = Catalog.open(data, replace_prefix=replace_prefix)
     found = find_model(model, models)
+    with log_lines(console):
+        say_first(catalog, catalog.rows_of(split))
     opened = _label_set_to_join(join, found)  # a missing or wrong one is reported before anything is encoded
     compute = choose_compute(device, precision)
     encoder = open_encoder(found, compute)

@@ -78,12 +78,13 @@ def _summary(written: Written, output: Path, line: ProgressLine) -> list[str]:
     splits = ", ".join(f"{split or '(no split)'} {count}" for split, count in manifest.samples_of_splits().items())
     resumed = f"; an earlier call had done {written.resumed_at}" if written.resumed_at and worked else ""
     return [
+        *map(printable, written.notes),
         "The shards were finished already; nothing was left to do."
         if written.resumed_at == manifest.samples + manifest.skipped and not worked
         else "",
         f"{manifest.samples} samples in {len(manifest.shards)} shards, {size_of(manifest.bytes)} ({splits}) "
         f"in {line.seconds:.1f} s{resumed}",
-        f"{len(skipped)} images could not be read and were skipped ({output / 'skipped.csv'}):" if skipped else "",
+        f"{len(skipped)} images could not be used and were skipped ({output / 'skipped.csv'}):" if skipped else "",
         *(f"  {printable(key)}: {reason}" for key, reason in skipped[:_SHOWN]),
         f"  and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else "",
         f"Next: bioclip-plugin train --data {output}, or bioclip-plugin shards check {output}",

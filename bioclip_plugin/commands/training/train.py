@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 from collections.abc import Callable
@@ -10,10 +11,10 @@ from typing import Any
 import click
 
 from bioclip_core.errors import UsageError
-from bioclip_plugin.commands.context import EXIT_DONE, EXIT_INTERRUPTED, plugins_of
+from bioclip_plugin.commands.context import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, json_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, duration, print_lines
+from bioclip_plugin.commands.reporting import console_for, duration, number_of, print_lines, printable
 from bioclip_plugin.commands.signals import asked_to_stop, interruptible
 from bioclip_training.loop.memory_reuse import reused_memory
 from bioclip_training.loop.recipe import CAPTION_MIX, TrainConfig, TrainingProgress, TrainingStopped, TrainResult
@@ -36,7 +37,8 @@ def train(ctx: click.Context, /, as_json: bool, captions: str | None, **options:
 
     Weights are chosen on a dev part that is cut out of train; val and unseen are never used, they are for evaluate.
     Ctrl-C saves the state, and the same command continues, step for step as if it had not been interrupted. A step that
-    does not end within seconds is not waited for; the command then continues from the last saved state.
+    does not end within seconds is not waited for; the command then continues from the last saved state. Samples that cannot
+    be read, or are not those that the catalog recorded, are skipped and listed; the exit code is then 3.
 
     Before it: catalog build; after it: evaluate --split val, and classify.
 
@@ -67,7 +69,7 @@ def train(ctx: click.Context, /, as_json: bool, captions: str | None, **options:
     else:
         print_lines(console, *_summary(result, config.data, line.seconds))
         sys.stdout.flush()
-    return EXIT_DONE
+    return EXIT_WITH_FAILURES if result.quarantined else EXIT_DONE
 
 
 def caption_mix(text: str) -> dict[str, float]:
@@ -106,6 +108,19 @@ def _shown_on(line: ProgressLine) -> Callable[[TrainingProgress], None]:
     return show
 
 
+def _quarantined(result: TrainResult) -> list[str]:
+    """Return the number of skipped samples with the first of them."""
+    if not result.quarantined:
+        return []
+    file = result.output / "training" / "quarantine.csv"
+    with file.open(newline="", encoding="utf-8") as stream:
+        first = next(csv.DictReader(stream), {})
+    return [
+        f"Skipped: {number_of(result.quarantined, 'sample')}, listed in {file}; the first is "
+        f"{printable(str(first.get('sample', '')))}: {printable(str(first.get('reason', '')))}"
+    ]
+
+
 def _summary(result: TrainResult, data: str, seconds: float) -> list[str]:
     kept = (
         f"step {result.best_step}"
@@ -118,9 +133,7 @@ def _summary(result: TrainResult, data: str, seconds: float) -> list[str]:
         f"top-1 on dev: {result.dev_top1:.1%}{before} (weights were chosen on these images; to measure them, evaluate on val)"
         if result.dev_top1 is not None
         else "",
-        f"{result.quarantined} samples could not be read: {result.output / 'training' / 'quarantine.csv'}"
-        if result.quarantined
-        else "",
+        *_quarantined(result),
         f"Checkpoint: {result.output}, with its label set; curves.png, metrics.jsonl and ladder.json beside it",
         f"Next: bioclip-plugin evaluate --data {data} --split val --model local-dir:{result.output} --output report",
         f"      bioclip-plugin classify PATHS --model local-dir:{result.output}",

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import SourceError
-from bioclip_core.images.decoding import read_bytes
 from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.taxonomy import Taxon
+from bioclip_training.catalog.first_look import look_first
 from bioclip_training.catalog.options import DEV_FRACTION
 from bioclip_training.catalog.rows import Block, Catalog
 from bioclip_training.shards.reading import ShardImages, open_index
@@ -38,6 +38,13 @@ class LabelledImages(Protocol):
 
     def __len__(self) -> int: ...
 
+    def look_first(self) -> list[str]:
+        """Read a few images before the work begins; return what is to be said of them.
+
+        Raises:
+            SourceError: if none can be used, or most are not the recorded ones.
+        """
+
     def key(self, index: int) -> str:
         """Return the sample's name: its URI, with frame and box if it has them; equal in a catalog and its shards."""
 
@@ -48,7 +55,7 @@ class LabelledImages(Protocol):
         """Return the bytes of the file.
 
         Raises:
-            ImageError: if they cannot be read.
+            ImageError: if they cannot be read, or are not the recorded ones.
         """
 
 
@@ -68,6 +75,9 @@ class CatalogImages:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def look_first(self) -> list[str]:
+        return look_first(self.catalog, self.rows)
+
     def key(self, index: int) -> str:
         return self.catalog.key(int(self.rows[index]))
 
@@ -75,8 +85,7 @@ class CatalogImages:
         return self.catalog.group(int(self.rows[index]))
 
     def encoded(self, index: int) -> EncodedRegion:
-        row = int(self.rows[index])
-        return EncodedRegion(read_bytes(self.catalog.path(row)), self.catalog.box(row), self.catalog.frame(row))
+        return self.catalog.encoded(int(self.rows[index]))
 
 
 def open_images(

@@ -20,11 +20,14 @@ from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import is_file
 from bioclip_core.identity import file_sha256
+from bioclip_core.images.decoding import read_bytes
+from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.tables.options import PathOptions
 from bioclip_core.tables.parquet_limits import ExpandsError, check_whole
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.catalog.names import TEXT_COLUMNS
 from bioclip_training.catalog.options import DEV_FRACTION
+from bioclip_training.catalog.recorded import is_hash, verified
 from bioclip_training.catalog.uris import file_of
 
 Box = tuple[float, float, float, float]
@@ -274,6 +277,21 @@ class Catalog:
         if self._moved and (new := self._moved.new_name(uri) or self._moved.new_name(os.path.abspath(written))):  # noqa: PTH100
             return file_of(new, Path())
         return written
+
+    def encoded(self, row: int) -> EncodedRegion:
+        """Return the bytes of the row's image with its region, compared with the recorded sha256: every read is verified.
+
+        Raises:
+            ImageError: if they cannot be read, or are other bytes than when the catalog was built.
+        """
+        data = verified(read_bytes(self.path(row)), self._columns["sha256"][row].as_py())
+        return EncodedRegion(data, self.box(row), self.frame(row))
+
+    def unverified(self, rows: NDArray[np.int64]) -> int:
+        """Return the number of rows without a recorded sha256, whose images are read as they are."""
+        hash_of_N, texts = self.numbered("sha256")
+        is_recorded = np.array([is_hash(text) for text in texts], dtype=bool)
+        return int((~is_recorded[hash_of_N[rows]]).sum()) if len(rows) else 0
 
     def frame(self, row: int) -> int:
         return int(self._columns["frame"][row].as_py())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +13,31 @@ from numpy.typing import NDArray
 from bioclip_core.device import Compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import ImageError, SourceError, UsageError
-from bioclip_core.images.decoding import decode_regions, read_bytes
+from bioclip_core.images.decoding import decode_regions
 from bioclip_core.images.memory import image_memory
 from bioclip_core.images.unexpected import contained
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.catalog.ahead import in_order, threads_for
+from bioclip_training.catalog.first_look import look_first, read_advice
 from bioclip_training.catalog.rows import Catalog
+
+log = logging.getLogger("bioclip_plugin.training")
 
 StageProgress = Callable[[str, int, int], None]
 """Function that is called with the name of a stage, the number done so far and the total."""
 
 Decoded = NDArray[np.uint8] | str
 """A model input, or the reason why there is none."""
+
+
+class Failed(TypedDict):
+    """Images that could not be used for one reason."""
+
+    stage: str
+    """``read``, ``verify`` (other bytes than recorded) or ``decode``."""
+    images: int
+    first: str
+    """Key and reason of the first one."""
 
 
 class FeatureBook:
@@ -69,11 +84,19 @@ class FeatureBook:
                 batch = []
             progress(stage, done, len(wanted))
         if wanted and not any(row in self._place for row in wanted):
-            uri, folder = self._catalog.column("uri")[wanted[0]], self._catalog.file.parent
             raise SourceError(
-                f"none of {len(wanted)} images of {self._catalog.file} could be used; the first is {uri}: {self.failures[wanted[0]]}. "
-                f"A relative uri is relative to {folder}: put the catalog back where it was built, or build it again"
+                f"none of {len(wanted)} images of {self._catalog.file} could be used; the first is {self._catalog.key(wanted[0])}: "
+                f"{self.failures[wanted[0]]}. {read_advice(self._catalog)}"
             )
+
+    def counted_failures(self) -> list[Failed]:
+        """Return the failures by stage, each with its first example."""
+        counted: dict[str, Failed] = {}
+        for row, reason in self.failures.items():
+            stage, _, text = reason.partition(": ")
+            first = Failed(stage=stage, images=0, first=f"{self._catalog.key(row)}: {text}")
+            counted.setdefault(stage, first)["images"] += 1
+        return list(counted.values())
 
     def of(self, rows_N: NDArray[np.int64]) -> NDArray[np.float16]:
         """Return N×D features of rows that were encoded."""
@@ -88,12 +111,22 @@ class FeatureBook:
         return np.array([row in self._place for row in rows_N.tolist()], dtype=bool)
 
 
+def say_first(catalog: Catalog, rows: NDArray[np.int64]) -> None:
+    """Look at a few images before the model is opened, and log what is to be said of them.
+
+    Raises:
+        SourceError: if none can be used, or most are not the recorded ones.
+    """
+    for line in look_first(catalog, rows):
+        log.warning(line)
+
+
 def decoded_row(catalog: Catalog, row: int, preprocessing: Preprocessing) -> Decoded:
     """Return a row's region as the model's input, or the reason why it cannot be read."""
     try:
         with contained(), image_memory():
-            data = read_bytes(catalog.path(row))
-            return decode_regions(data, [catalog.box(row)], preprocessing, frame=catalog.frame(row))[0]
+            region = catalog.encoded(row)
+            return decode_regions(region.data, [region.box], preprocessing, frame=region.frame)[0]
     except ImageError as error:
         return f"{error.stage}: {error}"
     except UsageError as error:  # a box outside of the image

@@ -31,7 +31,7 @@ from bioclip_training.evaluation.comparison import compare_with, read_hits
 from bioclip_training.evaluation.config import SHOTS, EvaluationConfig
 from bioclip_training.evaluation.consensus import Consensus, by_rank, consensus_at, curve
 from bioclip_training.evaluation.examples import write_examples
-from bioclip_training.evaluation.features import FeatureBook, StageProgress
+from bioclip_training.evaluation.features import FeatureBook, StageProgress, say_first
 from bioclip_training.evaluation.few_shot import few_shot, support_pools
 from bioclip_training.evaluation.outcome import Answers, Outcome
 from bioclip_training.evaluation.questions import Question, ask, groups_of, query_rows, seen_taxa
@@ -76,6 +76,7 @@ def evaluate(
         config.data, dev_fraction=dev_fraction_of(found.folder), replace_prefix=config.replace_prefix
     )
     rows = query_rows(catalog, config.splits)
+    say_first(catalog, rows)
     if config.compare:
         read_hits(
             Path(config.compare).expanduser()
@@ -125,7 +126,7 @@ def _measured(
         scores=score(classifier, book.of(kept), asked[kept], question.truths, progress),
     )  # fmt: skip
     consensus = consensus_at(config.threshold, answers.scores, answers.truth_N, answers.labels)
-    images = {"n": len(kept), "failed": len(book.failures), "without_name": len(rows) - len(named)}
+    images = {"n": len(kept), "failed": 0, "without_name": len(rows) - len(named)}
     metrics: dict[str, Any] = {
         "images": {**images, "groups": len(np.unique(answers.group_N)), "taxa": len(np.unique(answers.truth_N))},
         **_figures(config, answers, consensus, book, temperature, progress),
@@ -133,6 +134,8 @@ def _measured(
     }
     if config.compare:
         metrics["comparison"] = compare_with(Path(config.compare).expanduser(), catalog, answers, config)
+    metrics["images"]["failed"] = len(book.failures)  # with the examples of few-shot
+    metrics["failures"] = book.counted_failures()
     metrics |= ladder_of(found.folder)
     metrics["seconds"] = {"encoding": round(encoded_s, 1), "all": round(time.monotonic() - started, 1)}
     metrics["provenance"] = _provenance(config, catalog, found, compute, question, temperature)

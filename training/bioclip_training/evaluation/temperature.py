@@ -27,7 +27,7 @@ from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import silent
 from bioclip_training.catalog.rows import Catalog, hashed_share
 from bioclip_training.evaluation.config import CalibrateConfig
-from bioclip_training.evaluation.features import FeatureBook, StageProgress
+from bioclip_training.evaluation.features import Failed, FeatureBook, StageProgress, say_first
 from bioclip_training.evaluation.questions import query_rows
 from bioclip_training.evaluation.scores import mean_nll, reliability
 from bioclip_training.evaluation.truth import EXACT, padded, truths_of
@@ -73,6 +73,8 @@ class Fitted:
     """File that keeps it."""
     place: str
     """The reason for this file, and how it is used, for users."""
+    failures: list[Failed]
+    """Images that could not be used, by reason; they are among ``left_out``."""
 
     @property
     def at_the_end(self) -> bool:
@@ -98,6 +100,7 @@ def calibrate(
         config.data, dev_fraction=dev_fraction_of(found.folder), replace_prefix=config.replace_prefix
     )
     rows = query_rows(catalog, [config.split])
+    say_first(catalog, rows)
     labels = LabelSet.open(config.labels)
     labels.check_encoder(found.identity())
     right_CK = own_rows(catalog, labels)
@@ -124,7 +127,7 @@ def calibrate(
     )
     return Fitted(
         temperature, **counts, left_out=len(rows) - len(kept), top1=top1, before=before, after=after, cross_validated=apart, file=file,
-        place=_place_of(found, file, output),
+        place=_place_of(found, file, output), failures=book.counted_failures(),
     )  # fmt: skip
 
 

@@ -63,6 +63,7 @@ def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compu
         return done
     _check_shares(config, world)
     images, replay = open_data(config)
+    notes = [line for found in (images, replay) if found is not None for line in found.look_first()]
     start = _open_start(config, models)
     text_width = int(start.model_cfg.get("text_cfg", {}).get("width", 512))
     settled = config.settled(images=len(images), text_width=text_width, random_weights=start.is_random)
@@ -73,7 +74,7 @@ def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compu
         folder.check_space(_bytes_needed(start))
     world.agreed(None)  # every process waits until the folder exists
     trainer = build_trainer(plan)
-    for line in _opening_lines(plan, trainer.held_out):
+    for line in [*notes, *_opening_lines(plan, trainer.held_out)]:
         trainer.say(line)
     state = folder.newest_state(trainer.say)
     if state is not None:

@@ -20,6 +20,7 @@ from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.manifest import (
     INDEX_FILE,
     MANIFEST_FILE,
+    MEMBER_HASH,
     SKIPPED_FILE,
     UNFINISHED_FOLDER,
     Manifest,
@@ -41,6 +42,8 @@ class Member:
     name: str
     offset: int
     bytes: int
+    sha256: str = ""
+    """Of its bytes; empty in a shard that an earlier version wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,7 @@ class Journal:
             ("member", pa.string(), [member.name for _, member in members]),
             ("offset", pa.int64(), [member.offset for _, member in members]),
             ("bytes", pa.int64(), [member.bytes for _, member in members]),
+            (MEMBER_HASH, pa.string(), [member.sha256 for _, member in members]),
         ):
             table = table.append_column(name, pa.array(values, kind))
         with replacing_file(self.folder / INDEX_FILE) as draft:

@@ -16,7 +16,10 @@ from bioclip_core.taxonomy import RANKS, Taxon
 
 MANIFEST_FILE = "shards.json"
 INDEX_FILE = "index.parquet"
-"""One row per sample, in the order of the shards: the columns of a catalog, then ``shard``, ``member``, ``offset``, ``bytes``."""
+"""One row per sample, in the order of the shards: the columns of a catalog, then ``shard``, ``member``, ``offset``, ``bytes``
+and ``member_sha256``."""
+MEMBER_HASH = "member_sha256"
+"""Column of the index: sha256 of the image's bytes in the tar, which are not always those of its file (``sha256``)."""
 SKIPPED_FILE = "skipped.csv"
 UNFINISHED_FOLDER = "unfinished"
 """A record of each finished shard, until all are finished."""

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.identity import file_sha256
 from bioclip_core.images.regions import EncodedRegion
+from bioclip_training.catalog.first_look import look_first_at_samples
+from bioclip_training.catalog.recorded import is_hash, verified
 from bioclip_training.catalog.rows import Block, Catalog
-from bioclip_training.shards.manifest import INDEX_FILE, MANIFEST_FILE, Manifest
+from bioclip_training.shards.manifest import INDEX_FILE, MANIFEST_FILE, MEMBER_HASH, Manifest
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class ShardImages:
         self._shard_of = codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)[rows]
         self._offsets = table.column("offset").to_numpy()[rows]
         self._bytes = table.column("bytes").to_numpy()[rows]
+        self._hash_of = table.column(MEMBER_HASH).take(rows) if MEMBER_HASH in table.column_names else None
         stops = [*(np.flatnonzero(np.diff(self._shard_of)) + 1).tolist(), len(rows)]
         self.blocks: tuple[Block, ...] = tuple(zip([0, *stops[:-1]], stops, strict=True))
 
@@ -73,6 +76,11 @@ class ShardImages:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def look_first(self) -> list[str]:
+        hashes = None if self._hash_of is None else self._hash_of.to_pylist()
+        unverified = len(self) if hashes is None else sum(not is_hash(recorded) for recorded in hashes)
+        return look_first_at_samples(self.index.folder, len(self), self.encoded, self.key, unverified)
 
     def key(self, index: int) -> str:
         return self.index.catalog.key(int(self.rows[index]))
@@ -90,4 +98,5 @@ class ShardImages:
             raise ImageError(f"shard {name} cannot be read: {error.strerror or error}", stage="read") from error
         if len(data) < size:
             raise ImageError(f"shard {name} is truncated: it ends before this image does", stage="read")
-        return EncodedRegion(data)
+        recorded = None if self._hash_of is None else self._hash_of[index].as_py()
+        return EncodedRegion(verified(data, recorded, since="when the shard was written"))

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from bioclip_core.errors import ImageError, SourceError
-from bioclip_core.images.decoding import read_bytes
-from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.images.unexpected import contained
 from bioclip_core.progress import Progress, silent
 from bioclip_training.catalog.ahead import in_order, threads_for
+from bioclip_training.catalog.first_look import look_first
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.encoding import image_member, json_member
 from bioclip_training.shards.journal import Journal, Member, ShardRecord
@@ -35,6 +36,8 @@ class Written:
     """Key and reason of rows with an unreadable image."""
     resumed_at: int
     """Rows that an earlier call had finished; all of them if nothing was left to do."""
+    notes: tuple[str, ...] = ()
+    """What the first look at the images found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def write_shards(
         progress: called before the first row and after each row.
 
     Raises:
-        SourceError: if a split is empty, or the folder cannot be written.
+        SourceError: if a split is empty, the folder cannot be written, or most images are not those that the catalog recorded.
         UsageError: if the folder holds other files, or shards of other settings.
     """
     settings = options.settings(catalog)
@@ -68,6 +71,7 @@ def write_shards(
     journal = Journal(folder)
     if finished := journal.begin(settings, force=force):
         return Written(finished, journal.skipped(catalog), total)
+    notes = look_first(catalog, np.flatnonzero(np.isin(catalog.column("split"), splits)))
     try:
         resumed_at = _write_all(catalog, journal, options, splits, total, progress)
         manifest = journal.finish(catalog, settings)
@@ -75,7 +79,7 @@ def write_shards(
         raise SourceError(
             f"shards in {folder} cannot be written: {error.strerror or error}; repeat the command to continue where it stopped"
         ) from error
-    return Written(manifest, journal.skipped(catalog), resumed_at)
+    return Written(manifest, journal.skipped(catalog), resumed_at, tuple(notes))
 
 
 def _write_all(
@@ -130,20 +134,20 @@ def _write_one(
             if shard is None:  # a shard without a member is not a file
                 shard = stack.enter_context(writing_shard(folder / f"{stem}-{number:06d}.tar"))
             image = f"{sample.name}.{sample.extension}"
-            members.append(Member(sample.row, image, shard.add(image, sample.image), len(sample.image)))
+            offset, digest = shard.add(image, sample.image), hashlib.sha256(sample.image).hexdigest()
+            members.append(Member(sample.row, image, offset, len(sample.image), digest))
             shard.add(f"{sample.name}.json", sample.text)
             if len(members) == options.samples_per_shard or shard.size >= (options.shard_bytes or math.inf):
                 break
-    size, digest = (shard.size, shard.sha256) if shard else (0, "")
-    return ShardRecord(stem, number, split, start, end, size, digest, tuple(members), tuple(skipped))
+    size, whole = (shard.size, shard.sha256) if shard else (0, "")
+    return ShardRecord(stem, number, split, start, end, size, whole, tuple(members), tuple(skipped))
 
 
 def _encode(catalog: Catalog, options: ShardOptions, named_row: tuple[str, int]) -> _Encoded:
     name, row = named_row
     try:
         with contained(name):
-            region = EncodedRegion(read_bytes(catalog.path(row)), catalog.box(row), catalog.frame(row))
-            extension, data = image_member(region, max_side=options.max_side, quality=options.quality)
+            extension, data = image_member(catalog.encoded(row), max_side=options.max_side, quality=options.quality)
     except ImageError as error:
         return _Encoded(row, name, reason=str(error))
     return _Encoded(row, name, extension, data, json_member(catalog, row))

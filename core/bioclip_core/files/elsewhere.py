@@ -1,0 +1,79 @@
+"""Missing files that are found in another folder nearby: the beginning of their names that ``--replace-prefix`` has to replace."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from bioclip_core.files.moved import MovedNames
+from bioclip_core.files.present import is_file
+
+_MOST_FOLDERS = 300  # folders in which names are looked for
+_MOST_CHILDREN = 100  # folders of one folder among them
+
+Fits = Callable[[str, str], bool]
+"""Return True if a file may be the missing one: given the missing name and the name of the file."""
+
+
+def moved_beginning(
+    missing: Sequence[str], near: Iterable[str | os.PathLike[str]], fits: Fits = lambda _missing, _found: True
+) -> tuple[str, str, int] | None:
+    """Return the old and the new beginning of missing files that moved together, and how many are found so; None without any.
+
+    The end of the first name is looked for in folders nearby, the longest end first, and the beginning with which most of
+    the others are found too is taken.
+
+    Args:
+        missing: absolute names of files, or names of Windows, which do not exist here.
+        near: folders; looked through with the two above each and the folders directly in them.
+        fits: further test of a file that is found.
+    """
+    candidates: dict[tuple[str, str], None] = {}
+    for name in missing[:3]:  # the first file may be the one that is really lost
+        candidates.update(dict.fromkeys(_candidates(name, near, fits)))
+    best: tuple[str, str, int] | None = None
+    for old, new in candidates:
+        moved = MovedNames({old: new}, Path())
+        found = sum(1 for name in missing if (at := moved.new_name(name)) and is_file(at) and fits(name, at))
+        if best is None or found > best[2]:
+            best = (old, new, found)
+    return best
+
+
+def replacing(old: str, new: str) -> str:
+    """Return the option that replaces a beginning, quoted for a shell.
+
+    >>> replacing("/old", "/my photos")
+    "--replace-prefix '/old=/my photos'"
+    """
+    return f"--replace-prefix {shlex.quote(f'{old}={new}')}"
+
+
+def _candidates(name: str, near: Iterable[str | os.PathLike[str]], fits: Fits) -> Iterator[tuple[str, str]]:
+    """Yield pairs of beginnings with which one file is found, those with the longest common end first."""
+    parts = name.replace("\\", "/").split("/")
+    folders = list(dict.fromkeys(islice(_folders(near), _MOST_FOLDERS)))
+    for start in range(1, len(parts)):
+        end = parts[start:]
+        old = name[: len(name) - len("/".join(end)) - 1]
+        if not old or "=" in old:  # the root cannot be replaced, nor a name that the option would cut in two
+            continue
+        for folder in folders:
+            found = os.path.join(folder, *end)  # noqa: PTH118
+            if found != name and is_file(found) and fits(name, found):
+                yield old, folder
+
+
+def _folders(near: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
+    for given in near:
+        folder = os.path.abspath(given)  # noqa: PTH100
+        for around in (folder, os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):  # noqa: PTH120
+            yield around
+            try:
+                with os.scandir(around) as entries:
+                    yield from sorted(entry.path for entry in islice(entries, _MOST_CHILDREN) if entry.is_dir())
+            except OSError:
+                continue

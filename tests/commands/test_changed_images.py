@@ -1,0 +1,109 @@
+"""Images that are not those that the catalog recorded: skipped, counted and exit code 3 in every command that reads a catalog."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from command_samples import Bioclip
+from PIL import Image
+from pyarrow import parquet
+
+from bioclip_core.taxonomy import Taxon
+from bioclip_training.catalog.rows import CatalogRow, table_from
+
+TAXA = {
+    "red": Taxon.of(["Fictia", "", "", "", "Warmidae", "Red", "fictus"], "scarlet invention"),
+    "green": Taxon.of(["Fictia", "", "", "", "Coldidae", "Green", "fictus"], "leafy invention"),
+}
+TINY = {
+    "model_cfg": {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 16, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 1},
+    }
+}
+FAKE = ("--model", "fake")
+COMMANDS = {
+    "evaluate": ("evaluate", *FAKE, "--data", "c.parquet", "--split", "train", "--output", "out", "--no-few-shot"),
+    "few-shot examples": ("evaluate", *FAKE, "--data", "c.parquet", "--output", "out"),
+    "calibrate": ("calibrate", *FAKE, "--data", "c.parquet", "--split", "dev", "--labels", "labels"),
+    "prototypes build": ("prototypes", "build", *FAKE, "--data", "c.parquet", "--output", "made"),
+    "shards write": ("shards", "write", "c.parquet", "--output", "made"),
+    "train": ("train", "--data", "c.parquet", "--start", "new:tiny.json", "--output", "made", "--steps", "3",
+              "--batch-size", "8", "--device", "cpu", "--no-wise-ft"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Catalog with a hash for each image; 12 are in train and dev each, 2 in val."""
+    (tmp_path / "tiny.json").write_text(json.dumps(TINY))
+    rows = []
+    for split, count in (("train", 12), ("dev", 12), ("val", 2)):
+        for number in range(count):
+            colour, file = ("red", "green")[number % 2], tmp_path / f"{split}-{number}.png"
+            Image.new("RGB", (18 + number, 16), (255, 0, 0) if colour == "red" else (0, 255, 0)).save(file)
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            rows.append(CatalogRow(file.name, TAXA[colour], split=split, group=file.name, sha256=digest))
+    parquet.write_table(table_from(rows), tmp_path / "c.parquet")
+    return tmp_path
+
+
+def encode_again(file: Path) -> None:
+    Image.open(file).save(file, compress_level=1)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_changed_image_is_skipped_with_its_reason_and_the_exit_code_is_3(
+    bioclip: Bioclip, images: Path, labels: str, command: str
+) -> None:
+    encode_again(images / "train-1.png")
+    encode_again(images / "dev-2.png")
+    said = bioclip(*COMMANDS[command])
+    assert said.code == 3, said.err
+    named = "dev-2.png" if command == "calibrate" else "train-1.png"
+    line = next(line for line in said.out.splitlines() if named in line)
+    assert "it has other bytes than when the catalog was built: sha256 " in line
+    assert "recorded " in line
+
+
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"train"}))
+def test_images_that_are_the_recorded_ones_give_no_note_and_exit_code_0(
+    bioclip: Bioclip, images: Path, labels: str, command: str
+) -> None:
+    said = bioclip(*COMMANDS[command])
+    assert said.code == 0, said.err
+    assert "sha256" not in said.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_collection_that_was_encoded_again_is_refused_before_anything_is_written(
+    bioclip: Bioclip, images: Path, labels: str, command: str
+) -> None:
+    for file in images.glob("*.png"):
+        encode_again(file)
+    said = bioclip(*COMMANDS[command])
+    assert (said.code, len(said.err.splitlines())) == (1, 1), said.err
+    assert "are not those that were recorded; the first is" in said.err
+    assert "build the catalog again" in said.err
+    assert not (images / "out").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_images_that_moved_are_found_with_the_option_that_the_message_gives(
+    bioclip: Bioclip, images: Path, labels: str, command: str
+) -> None:
+    moved = images / "the new disk's photos"
+    moved.mkdir()
+    for file in images.glob("*.png"):
+        file.rename(moved / file.name)
+    refused = bioclip(*COMMANDS[command])
+    assert refused.code == 1
+    option = shlex.split(refused.err.split("; give ")[1].rsplit(", or put", 1)[0])
+    assert option[0] == "--replace-prefix"
+    said = bioclip(*COMMANDS[command], *option)
+    assert said.code == 0, said.err + said.out
