@@ -71,6 +71,10 @@ def _blocks_of(labels: LabelSet) -> Iterator[str]:
             if len(blocks) > 1:
                 rows = f"{sum(block.stop - block.start for block in blocks)} rows in {len(blocks)} runs"
             yield f"{rows}, {kind}, scale {first.scale:.6g}, bias {first.bias:.6g}"
+    if scales := labels.row_scales:
+        low, high = min(scales.bias), max(scales.bias)
+        weights = labels.blocks[0].scale * min(scales.factor)
+        yield f"{len(labels)} rows, probe, weights {weights:.3g} to {labels.blocks[0].scale:.3g} long, biases {low:.3g} to {high:.3g}"
 
 
 @click.command()

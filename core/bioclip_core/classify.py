@@ -116,6 +116,9 @@ class Classifier:
             level: self._tensor(~spans.named_S) for level, spans in spans_of.items() if not spans.named_S.all()
         }
         self._dropped_N = self._tensor(~labels.kept_N)
+        rows = labels.row_scales
+        self._factor_N = None if rows is None else self._tensor(np.array(rows.factor, dtype=np.float32))
+        self._bias_N = None if rows is None else self._tensor(np.array(rows.bias, dtype=np.float32))
         self._rows_per_pass = max(1, _PASS_BYTES // (4 * len(labels)))
         self._taxon_at = lru_cache(maxsize=_CACHED_TAXA)(labels.taxon_at)
 
@@ -193,6 +196,9 @@ class Classifier:
                 torch.matmul(common_BD, chunk_RD.T, out=part_BR)
                 if common.bias:
                     part_BR += common.bias
+                if self._factor_N is not None and self._bias_N is not None:  # a probe, which has no other kinds
+                    own = slice(start, start + len(chunk_RD))
+                    part_BR.mul_(self._factor_N[own]).add_(self._bias_N[own])
                 for kind, query_BD in zip(others, others_BD, strict=True):
                     first, last = np.searchsorted(kind.rows_R, [start, start + len(chunk_RD)])
                     if first < last:

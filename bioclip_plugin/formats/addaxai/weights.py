@@ -107,6 +107,12 @@ def _whole_model(encoder: OpenClipEncoder, classifier: Classifier) -> torch.nn.M
                 self.register_buffer(f"labels_{number}", embeddings)
                 if kind.feature_mean is not None:
                     self.register_buffer(f"feature_mean_{number}", torch.tensor(kind.feature_mean))
+                if labels.row_scales is not None:
+                    factor, bias = (
+                        torch.tensor(values)[rows_R] for values in (labels.row_scales.factor, labels.row_scales.bias)
+                    )
+                    self.register_buffer(f"factor_{number}", factor)
+                    self.register_buffer(f"bias_{number}", bias)
 
         def forward(self, images_BHWC: torch.Tensor) -> torch.Tensor:
             images_BCHW = (images_BHWC.permute(0, 3, 1, 2).float() - self.mean) / self.std
@@ -119,7 +125,10 @@ def _whole_model(encoder: OpenClipEncoder, classifier: Classifier) -> torch.nn.M
                 query_BD = features_BD
                 if kind.feature_mean is not None:
                     query_BD = normalize(features_BD - getattr(self, f"feature_mean_{number}"), dim=1)
-                logits.append(query_BD * kind.scale @ getattr(self, f"labels_{number}").float().t() + kind.bias)
+                part = query_BD * kind.scale @ getattr(self, f"labels_{number}").float().t() + kind.bias
+                if labels.row_scales is not None:
+                    part = part * getattr(self, f"factor_{number}") + getattr(self, f"bias_{number}")
+                logits.append(part)
             return torch.softmax(torch.cat(logits, dim=1) / temperature, dim=1)
 
     return WholeModel().eval()

@@ -158,8 +158,9 @@ def join_prototypes(
         LabelSetError: if the text set holds prototypes or custom labels, the examples cannot be used, or there is only one.
     """
     if text.is_custom or len(text.kinds) > 1 or any(block.kind != "text" for block in text.blocks):
+        held = "custom labels" if text.is_custom else "a probe" if text.row_scales else "prototypes"
         raise LabelSetError(
-            f"label set {text.folder or '(in memory)'} holds {'custom labels' if text.is_custom else 'prototypes'}; "
+            f"label set {text.folder or '(in memory)'} holds {held}; "
             "prototypes are joined to a label set of text alone: give one from bioclip-plugin labels build or import"
         )
     features = checked_examples(features_ND, taxa, least=1)

@@ -22,9 +22,11 @@ from bioclip_core.labels.manifest import (
     EMBEDDINGS,
     FORMAT_VERSION,
     MANIFEST,
+    PROBE_VERSION,
     TAXA,
     Block,
     MadeFor,
+    RowScales,
     check_made_for,
     is_sealed,
     read_manifest,
@@ -87,6 +89,9 @@ class LabelSet:
         self.levels: tuple[str, ...] = (GROUP, LABEL) if self.is_custom else tuple(rank.value for rank in RANKS)
         """The levels of answers, most general first."""
         self.blocks = _blocks(manifest)
+        rows = manifest["rows"] if manifest.get("format_version") == PROBE_VERSION else None
+        self.row_scales = None if rows is None else RowScales(tuple(rows["factor"]), tuple(rows["bias"]))
+        """Factor and bias of each row of a probe; None for other label sets."""
         self.usable_N = np.ones(len(self), dtype=bool)
         self.usable_N[manifest.get("masked", [])] = False
         self.kept_N = self.usable_N if kept_N is None else self.usable_N & kept_N
@@ -251,6 +256,7 @@ def in_memory(
     *,
     groups: Sequence[str] | None = None,
     custom: bool = False,
+    row_scales: RowScales | None = None,
 ) -> LabelSet:
     """Return a label set without a folder, with its rows in taxonomic order (custom labels: by group).
 
@@ -261,16 +267,20 @@ def in_memory(
         blocks: scales of the rows; one block, since the rows are sorted.
         groups: group of each custom label.
         custom: the labels are the user's own words.
+        row_scales: factor and bias of each row of a probe.
     """
     table = table_of(taxa, groups)
-    order = taxonomic_order(table)
+    order = np.asarray(taxonomic_order(table))
     table = encoded(table.take(order))
-    rows = np.ascontiguousarray(embeddings_ND[np.asarray(order)], dtype=np.float16)
+    rows = np.ascontiguousarray(embeddings_ND[order], dtype=np.float16)
     digest = hashlib.sha256(rows.tobytes() + json.dumps(table.to_pydict(), sort_keys=True).encode()).hexdigest()
     manifest = {
         "format_version": FORMAT_VERSION, "count": len(rows), "dimension": int(rows.shape[1]), "encoder": encoder,
         "blocks": [asdict(block) for block in blocks], "masked": [], "custom": custom, "id": settings_id({"contents": digest}),
     }  # fmt: skip
+    if row_scales is not None:
+        probe = {"format_version": PROBE_VERSION, "rows": asdict(ordered(row_scales, order))}
+        manifest |= {**probe, "id": settings_id({"contents": digest, **probe})}
     return LabelSet(table, rows, manifest)
 
 
@@ -339,6 +349,12 @@ def taxonomic_order(table: Any) -> Any:
 
     numbered = table.append_column("_row", pa.array(np.arange(table.num_rows)))
     return pc.sort_indices(numbered, sort_keys=[(name, "ascending") for name in (*COLUMNS[:-1], "_row")])
+
+
+def ordered(row_scales: RowScales, order: NDArray[np.int64]) -> RowScales:
+    """Return the factors and biases of rows in another order."""
+    factor, bias = (np.array(values)[order].tolist() for values in (row_scales.factor, row_scales.bias))
+    return RowScales(tuple(factor), tuple(bias))
 
 
 def encoded(table: Any) -> Any:

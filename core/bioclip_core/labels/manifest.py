@@ -18,6 +18,8 @@ MANIFEST, TAXA, EMBEDDINGS = "label_set.json", "taxa.parquet", "embeddings.npy"
 FORMAT_VERSION = 1
 JOINED_VERSION = 2
 """Format of a manifest whose blocks are ``[start, stop, place in "kinds"]``; ``kinds`` holds each scale once."""
+PROBE_VERSION = 3
+"""Format of a manifest with one block of the kind ``probe``; ``rows`` holds a factor and a bias for each row."""
 
 SCALES_ALLOWED = (1e-3, 1e4)
 """Smallest and largest scale. CLIP models have up to 100; logits of larger ones lose the precision of fp32."""
@@ -55,16 +57,35 @@ def _check_mean(mean: Sequence[float] | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class RowScales:
+    """The rest of a probe's N rows: logit = scale of the block * factor * cosine + bias."""
+
+    factor: tuple[float, ...]
+    """Length of a row's weights, as a share of the longest one's."""
+    bias: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        wrong = [value for value in self.factor if not 0 <= value <= 1]
+        if wrong:
+            raise ValueError(f"rows have the factor {wrong[0]!r}: a number from 0 to 1 is needed")
+        wrong = [value for value in self.bias if not abs(value) <= _LARGEST_BIAS]
+        if wrong:
+            raise ValueError(
+                f"rows have the bias {wrong[0]!r}: a number from {-_LARGEST_BIAS:g} to {_LARGEST_BIAS:g} is needed"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """Consecutive rows whose similarities are on one scale: logit = scale * cosine + bias."""
 
     start: int
     stop: int
-    kind: Literal["text", "prototype"]
+    kind: Literal["text", "prototype", "probe"]
     scale: float
     bias: float = 0.0
     feature_mean: tuple[float, ...] | None = None
-    """D numbers to subtract from a feature before the cosine, with another L2 normalisation; for prototypes."""
+    """D numbers to subtract from a feature before the cosine, with another L2 normalisation; for prototypes and probes."""
 
     def __post_init__(self) -> None:
         check_scale(self.scale, self.bias)
@@ -146,8 +167,28 @@ class PlainManifest(Manifest):
 
     def __post_init__(self) -> None:
         super(PlainManifest, self).__post_init__()
+        if any(block.kind == "probe" for block in self.blocks):
+            raise ValueError(f"blocks have the kind probe, which format {PROBE_VERSION} has")
         _check_places([(block.start, block.stop) for block in self.blocks], self.count)
         _check_means(self.blocks, self.dimension)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeManifest(Manifest):
+    """A manifest of format 3: one block with a factor and a bias for each of its rows."""
+
+    blocks: list[Block]
+    rows: RowScales
+
+    def __post_init__(self) -> None:
+        super(ProbeManifest, self).__post_init__()
+        if [block.kind for block in self.blocks] != ["probe"]:
+            raise ValueError("blocks must be a single one of the kind probe")
+        _check_places([(block.start, block.stop) for block in self.blocks], self.count)
+        _check_means(self.blocks, self.dimension)
+        for name, values in (("factors", self.rows.factor), ("biases", self.rows.bias)):
+            if len(values) != self.count:
+                raise ValueError(f"rows have {len(values)} {name} for {self.count} labels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +205,11 @@ class JoinedManifest(Manifest):
         unknown = [kind for _, _, kind in self.blocks if not 0 <= kind < len(self.kinds)]
         if unknown:
             raise ValueError(f"blocks have the kind {unknown[0]}, but there are the kinds 0 to {len(self.kinds) - 1}")
+
+
+_TYPES: Mapping[Any, type[Manifest]] = {
+    FORMAT_VERSION: PlainManifest, JOINED_VERSION: JoinedManifest, PROBE_VERSION: ProbeManifest
+}  # fmt: skip
 
 
 def _check_places(places: Sequence[tuple[int, int]], count: int) -> None:
@@ -220,15 +266,14 @@ def checked_manifest(written: Mapping[str, Any], folder: Path) -> Manifest:
         LabelSetError: if it is damaged or of another version.
     """
     version = written.get("format_version")
-    if isinstance(version, bool) or version not in (FORMAT_VERSION, JOINED_VERSION):
+    if isinstance(version, bool) or version not in _TYPES:
         raise LabelSetError(
-            f"label set {folder} has format {repr(version)[:80]}; this version reads {FORMAT_VERSION} and {JOINED_VERSION}: "
+            f"label set {folder} has format {repr(version)[:80]}; this version reads {FORMAT_VERSION} to {PROBE_VERSION}: "
             "upgrade, or build it again"
         )
-    kind: type[Manifest] = PlainManifest if version == FORMAT_VERSION else JoinedManifest
     try:
         manifest = convert_document(
-            written, kind, name=f"label set {folder} is damaged: {MANIFEST}", error=LabelSetError
+            written, _TYPES[version], name=f"label set {folder} is damaged: {MANIFEST}", error=LabelSetError
         )
     except LabelSetError as error:
         raise LabelSetError(f"{error}; {_REMEDY}") from None
@@ -274,7 +319,9 @@ def seal_of(written: Mapping[str, Any]) -> str:
 
 
 def id_of(written: Mapping[str, Any]) -> str:
-    """Return the id of a label set: of its files, its model and, with several scales, these."""
+    """Return the id of a label set: of its files, its model and, with several scales or a probe, these."""
     kinds = {"kinds": written["kinds"]} if "kinds" in written else {}  # as in versions that knew one scale only
+    if "rows" in written:
+        kinds = {"blocks": written["blocks"], "rows": written["rows"]}
     digests = {name: written["sha256"][name] for name in (TAXA, EMBEDDINGS)}
     return settings_id({"sha256": digests, "encoder": written["encoder"]["weights_sha256"], **kinds})

@@ -17,14 +17,16 @@ from bioclip_core.errors import DataError, LabelSetError
 from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.identity import settings_id, sha256_of
-from bioclip_core.labels.label_set import LabelSet, encoded, table_of, taxonomic_order
+from bioclip_core.labels.label_set import LabelSet, encoded, ordered, table_of, taxonomic_order
 from bioclip_core.labels.manifest import (
     EMBEDDINGS,
     FORMAT_VERSION,
     JOINED_VERSION,
     MANIFEST,
+    PROBE_VERSION,
     TAXA,
     Block,
+    RowScales,
     checked_manifest,
     id_of,
     sealed,
@@ -70,6 +72,7 @@ def make_label_set(
     notes: dict[str, Any],
     fill: Callable[[Draft], None],
     *,
+    row_scales: RowScales | None = None,
     resume: bool = False,
 ) -> tuple[LabelSet, int]:
     """Write a label set, or open the folder if it holds this label set already.
@@ -82,6 +85,7 @@ def make_label_set(
         block: scale of the rows.
         notes: further entries of the manifest.
         fill: fills the rows of the draft, from its ``done`` on.
+        row_scales: factor and bias of each row of a probe, in the order of the rows.
         resume: use the rows of an interrupted call.
 
     Returns:
@@ -96,7 +100,7 @@ def make_label_set(
     done = draft.done
     fill(draft)
     del draft  # Windows cannot rename a file that is mapped
-    finish_label_set(folder, table, recipe, block, notes)
+    finish_label_set(folder, table, recipe, block, notes, row_scales)
     return LabelSet.open(folder), done
 
 
@@ -107,6 +111,8 @@ def write_label_set(
     encoder: dict[str, str],
     block: Block,
     notes: dict[str, Any],
+    *,
+    row_scales: RowScales | None = None,
 ) -> LabelSet:
     """Write N labels that are in memory, for example prototypes; a folder that holds these already stays as it is.
 
@@ -120,11 +126,14 @@ def write_label_set(
         "encoder": encoder, "taxa": taxa_digest(taxa), "embeddings": hashlib.sha256(np.ascontiguousarray(rows_ND).data).hexdigest(),
         "block": asdict(block), "notes": notes, "format_version": FORMAT_VERSION,
     }  # fmt: skip
+    scales = None if row_scales is None else ordered(row_scales, order)
+    if scales is not None:
+        recipe |= {"rows": asdict(scales), "format_version": PROBE_VERSION}
 
     def fill(draft: Draft) -> None:
         draft.rows_ND[:] = rows_ND
 
-    return make_label_set(folder, table.take(order), rows_ND.shape[1], recipe, block, notes, fill)[0]
+    return make_label_set(folder, table.take(order), rows_ND.shape[1], recipe, block, notes, fill, row_scales=scales)[0]
 
 
 def taxa_digest(taxa: Sequence[Taxon]) -> str:
@@ -158,7 +167,12 @@ def finished_label_set(folder: Path, recipe: dict[str, Any]) -> LabelSet | None:
 
 
 def finish_label_set(
-    folder: Path, table: Any, recipe: dict[str, Any], blocks: Block | Sequence[Block], notes: dict[str, Any]
+    folder: Path,
+    table: Any,
+    recipe: dict[str, Any],
+    blocks: Block | Sequence[Block],
+    notes: dict[str, Any],
+    row_scales: RowScales | None = None,
 ) -> None:
     """Check the vectors of the draft, then write the names and, last, the manifest: a folder with a manifest is whole."""
     import pyarrow.parquet as pq
@@ -166,11 +180,13 @@ def finish_label_set(
     draft = folder / f"{EMBEDDINGS}.part"
     count, dimension = np.load(draft, mmap_mode="r").shape
     masked_by = _unusable_rows(draft)
+    if row_scales is not None:  # rows of a probe may point the same way and differ in their factors and biases
+        masked_by["duplicate"] = []
     with replacing_file(folder / TAXA) as names:
         pq.write_table(encoded(table), names)
     digests = {TAXA: sha256_of(folder / TAXA), EMBEDDINGS: sha256_of(draft)}
     manifest = {
-        **_scales(blocks), "count": count, "dimension": dimension, "encoder": recipe["encoder"], **notes,
+        **_scales(blocks, row_scales), "count": count, "dimension": dimension, "encoder": recipe["encoder"], **notes,
         "masked": sorted({row for rows in masked_by.values() for row in rows}),
         "masked_by": {reason: len(rows) for reason, rows in masked_by.items()}, "sha256": digests,
         "recipe": settings_id(recipe),
@@ -201,9 +217,11 @@ def _open_draft(folder: Path, recipe: dict[str, Any], shape: tuple[int, int], *,
         raise LabelSetError(f"label set {folder} cannot be written: {error}") from None
 
 
-def _scales(blocks: Block | Sequence[Block]) -> dict[str, Any]:
+def _scales(blocks: Block | Sequence[Block], row_scales: RowScales | None) -> dict[str, Any]:
     """Return the manifest's entries about scales: a single block in full, many as place and number of their kind."""
     if isinstance(blocks, Block):
+        if row_scales is not None:
+            return {"format_version": PROBE_VERSION, "blocks": [asdict(blocks)], "rows": asdict(row_scales)}
         return {"format_version": FORMAT_VERSION, "blocks": [asdict(blocks)]}
     kinds: list[dict[str, Any]] = []
     places = []

@@ -204,7 +204,7 @@ def drop_a_column(folder: Path) -> None:
         (lambda folder: np.save(folder / "embeddings.npy", np.zeros((5, 4), np.float32)), "is damaged: .*float32"),
         (cut, "is damaged"),
         (drop_a_column, "is damaged: taxa.parquet is not the file that was made"),
-        (edit(lambda manifest: manifest.update(format_version=3)), "format 3; this version reads 1 and 2: upgrade"),
+        (edit(lambda manifest: manifest.update(format_version=4)), "format 4; this version reads 1 to 3: upgrade"),
         (edit(lambda manifest: manifest.pop("count")), "is damaged: .* missing required field 'count'"),
         (edit(lambda manifest: manifest["blocks"][0].update(stop=3)), "blocks of 3 rows for 5 labels"),
         (edit(lambda manifest: manifest["blocks"][0].update(start=1)), "does not start at 0"),

@@ -50,7 +50,7 @@ def text_to_image(
 
 
 def _cosines(features_ND: NDArray[np.float32], labels: LabelSet, rows_Q: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return Q×N cosines of label rows and images; images are centred for prototypes, as when they are classified."""
+    """Return Q×N cosines of label rows and images; images are centred for prototypes and probes, as when they are classified."""
     cosine_QN = np.empty((len(rows_Q), len(features_ND)), dtype=np.float32)
     for kind in labels.kinds:
         own = np.isin(rows_Q, kind.rows_R)
