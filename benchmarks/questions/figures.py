@@ -1,15 +1,15 @@
-"""Shares and differences with 95% intervals, resampled by species, since plates of one species are not independent evidence."""
+"""Shares and differences with 95% intervals over species, since plates of one species are not independent evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.taxonomy import Rank, Taxon
-from bioclip_training.evaluation.scores import bootstrap_interval
+from bioclip_training.evidence.intervals import difference_interval, share_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,27 +18,29 @@ class Sample:
 
     hits_N: NDArray[np.float64]
     clusters_N: NDArray[np.int64]
+    is_difference: bool = False
 
     def __add__(self, other: Sample) -> Sample:
         shift = int(self.clusters_N.max(initial=-1)) + 1
-        return Sample(
-            np.concatenate([self.hits_N, other.hits_N]), np.concatenate([self.clusters_N, other.clusters_N + shift])
-        )  # fmt: skip
+        return replace(
+            self,
+            hits_N=np.concatenate([self.hits_N, other.hits_N]),
+            clusters_N=np.concatenate([self.clusters_N, other.clusters_N + shift]),
+        )
 
     def minus(self, other: Sample) -> Sample:
         """Return the difference plate by plate. Both samples must have the same plates."""
         if not np.array_equal(self.clusters_N, other.clusters_N):
             raise ValueError("a difference needs two samples of the same plates")
-        return Sample(self.hits_N - other.hits_N, self.clusters_N)
+        return Sample(self.hits_N - other.hits_N, self.clusters_N, is_difference=True)
 
     @property
     def mean(self) -> float:
         return float(self.hits_N.mean()) if len(self.hits_N) else float("nan")
 
     def interval(self) -> tuple[float, float]:
-        """Return the 95% interval, from whole species drawn with replacement."""
-        numbers_N = np.unique(self.clusters_N, return_inverse=True)[1]
-        return bootstrap_interval(self.hits_N, numbers_N)
+        """Return the 95% interval over species; NaN for a single one."""
+        return (difference_interval if self.is_difference else share_interval)(self.hits_N, self.clusters_N)
 
 
 def joined(samples: Sequence[Sample]) -> Sample:
@@ -51,7 +53,7 @@ def joined(samples: Sequence[Sample]) -> Sample:
 
 def averaged(samples: Sequence[Sample]) -> Sample:
     """Return the mean of several tests on the same plates, plate by plate."""
-    return Sample(np.mean([sample.hits_N for sample in samples], axis=0), samples[0].clusters_N)
+    return replace(samples[0], hits_N=np.mean([sample.hits_N for sample in samples], axis=0))
 
 
 def hits(

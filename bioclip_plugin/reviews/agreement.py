@@ -13,13 +13,8 @@ from numpy.typing import NDArray
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.reviews.names import same_at, shared_rank
 from bioclip_plugin.reviews.pairing import Pair
-from bioclip_training.evaluation.scores import (
-    Interval,
-    bootstrap_intervals,
-    macro_interval,
-    macro_mean,
-    numbered,
-)
+from bioclip_training.evaluation.scores import macro_mean, numbered
+from bioclip_training.evidence.intervals import Interval, macro_interval, share_intervals
 
 MEASURES = ("agree", "agree_or_higher", "genus", "family", "top1", "top5")
 """Shares of the reviews that name a taxon: the decision is that taxon (or below it); that, or a taxon above it; the decision has
@@ -64,14 +59,20 @@ class TaxonFigures:
 
 @dataclass(slots=True)
 class Total:
-    """A share of all reviews that name a taxon, with its 95% interval by bootstrap over events."""
+    """A share of all reviews that name a taxon, with its 95% interval over independent events."""
 
     share: float
     ci95: Interval
+    """NaN if all reviews are of one event."""
     n: int
+    groups: int
+    """Number of events, which are independent of each other; the images of one are not."""
 
     def as_dict(self) -> dict[str, Any]:
-        return {"share": _json_number(self.share), "ci95": [_json_number(end) for end in self.ci95], "n": self.n}
+        return {
+            "share": _json_number(self.share), "ci95": [_json_number(end) for end in self.ci95],
+            "n": self.n, "groups": self.groups,
+        }  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -183,11 +184,14 @@ def _totals(names: Sequence[str], groups: Sequence[str], hits: Sequence[tuple[fl
     hits_NM: NDArray[np.float64] = np.array(hits, dtype=np.float64)
     groups_N, taxa_N = numbered(groups), numbered(names)
     totals = {}
-    for measure, column_N, interval in zip(MEASURES, hits_NM.T, bootstrap_intervals(hits_NM, groups_N), strict=True):
-        counted_N = column_N[np.isfinite(column_N)]
-        totals[measure] = Total(float(counted_N.mean()) if len(counted_N) else _NAN, interval, len(counted_N))
+    for measure, column_N, interval in zip(MEASURES, hits_NM.T, share_intervals(hits_NM, groups_N), strict=True):
+        is_counted_N = np.isfinite(column_N)
+        counted_N, events = column_N[is_counted_N], len(np.unique(groups_N[is_counted_N]))
+        totals[measure] = Total(float(counted_N.mean()) if len(counted_N) else _NAN, interval, len(counted_N), events)
     agree_N = hits_NM[:, 0]
-    totals["macro"] = Total(macro_mean(agree_N, taxa_N), macro_interval(agree_N, taxa_N, groups_N), len(set(names)))
+    totals["macro"] = Total(
+        macro_mean(agree_N, taxa_N), macro_interval(agree_N, taxa_N, groups_N), len(set(names)), len(set(groups))
+    )
     return totals
 
 

@@ -50,7 +50,7 @@ NOT_AN_OPTION = {
     "review import": {"findings"},
     "catalog build": {"holdout_share", "holdout_names", "day_first", "month_first"},  # both from --holdout-taxa
     "shards write": {"shard_bytes"},  # from --size-mb
-    "evaluate": {"groups", "resamples"},
+    "evaluate": {"groups"},
     "train": {"betas", "eps", "tell", "should_stop"},
 }
 PARTLY = {"models export", "models info", "rules apply", "labels build", "labels import", "prototypes build"}

@@ -93,7 +93,7 @@ def test_the_figures_of_each_taxon_and_in_total_are_those_worked_out_by_hand() -
 def test_a_family_that_was_reviewed_agrees_with_a_species_of_it_and_has_no_genus_to_agree_at() -> None:
     found = agreement_of([pair(FELIDAE, LYNX, LYNX)])
     assert (found.totals["agree"].share, found.totals["genus"].n, found.totals["family"].share) == (1.0, 0, 1.0)
-    assert found.as_dict()["totals"]["genus"] == {"share": None, "ci95": [None, None], "n": 0}
+    assert found.as_dict()["totals"]["genus"] == {"share": None, "ci95": [None, None], "n": 0, "groups": 0}
 
 
 def test_blanks_and_people_have_precision_and_recall_too() -> None:

@@ -41,7 +41,7 @@ def stats(store: str, run: int | None, events: bool, output: Path | None, force:
     """Compare a run's decisions with the newest review of each image or box.
 
     Shown are, per taxon, how often it was reviewed, decided and found among the candidates, with precision and recall; totals
-    with 95% intervals (bootstrap over events); blanks, people and vehicles; and the most frequent confusions.
+    with 95% intervals (over events); blanks, people and vehicles; and the most frequent confusions.
 
     \b
     bioclip-plugin review stats --store results.db
@@ -74,11 +74,11 @@ def _print(console: Console, found: Agreement, run: int, of_verdicts: list[dict[
         console.print("There is nothing to compare; import reviews with: bioclip-plugin review import FILE")
         return
     totals = [
-        (text, _percent(total.share), f"{_percent(total.ci95[0])} to {_percent(total.ci95[1])}", total.n)
+        (text, _percent(total.share), _interval(total.ci95), total.n, total.groups)
         for name, text in _MEASURES.items()
         if (total := found.totals.get(name))
     ]
-    print_table(console, ("of the reviewed taxa", "share", "95% interval", "n"), totals)
+    print_table(console, ("of the reviewed taxa", "share", "95% interval", "n", "events"), totals)
     taxa = [
         (row["name"], row["n"], row["agree"], row.get("higher", ""), row.get("top5", ""), row["answered"],
          _percent(row["precision"]), _percent(row["recall"]))
@@ -92,6 +92,10 @@ def _print(console: Console, found: Agreement, run: int, of_verdicts: list[dict[
     print_table(console, ("reviewed as", *(f"decided: {answer}" for answer in answers)), rows)
     if found.confusions:
         print_table(console, ("reviewed as", "decided as", "n"), found.confusions[:_SHOWN_CONFUSIONS])
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return "1 event: none" if ends[0] != ends[0] else f"{_percent(ends[0])} to {_percent(ends[1])}"
 
 
 def _percent(share: Any) -> str:

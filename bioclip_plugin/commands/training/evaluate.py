@@ -22,7 +22,7 @@ _WORD_FILES = (".txt", ".csv", ".tsv")
 
 
 @click.command()
-@options_from(EvaluationConfig, omit=["groups", "resamples", "force"], model=DEFAULT_MODEL)
+@options_from(EvaluationConfig, omit=["groups", "force"], model=DEFAULT_MODEL)
 @force_option
 @click.pass_context
 def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, **options: Any) -> int:

@@ -33,7 +33,7 @@ from bioclip_training.evaluation.run import evaluate
 
 
 def measured(catalog: Path, output: Path, scale: float = 10.0, **options: Any) -> dict[str, Any]:
-    config = EvaluationConfig(data=str(catalog), model="fake", output=str(output), resamples=200, **options)
+    config = EvaluationConfig(data=str(catalog), model="fake", output=str(output), **options)
     return evaluate(config, entries(scale))
 
 
@@ -125,7 +125,9 @@ def test_truths_that_the_label_set_lacks_are_counted_and_shown_beside(tmp_path: 
     found = measured(catalog, tmp_path / "out", labels=str(tmp_path / "labels"))["zero_shot"]
     # red and teal are right; both green images lack a possible answer, but at family rank blue represents Coldidae
     assert (found["species"]["top1"], found["species"]["unanswerable"]) == (0.5, 2)
-    assert found["species"]["answerable"] == {"n": 2, "top1": 1.0, "top1_ci95": [1.0, 1.0]}
+    assert found["species"]["answerable"] == {
+        "n": 2, "groups": 2, "top1": 1.0, "top1_ci95": [pytest.approx(0.025 ** (1 / 2)), 1.0],
+    }  # fmt: skip
     assert (found["family"]["unanswerable"], found["family"]["n"]) == (0, 4)
 
 
@@ -134,7 +136,9 @@ def test_unseen_taxa_are_separated_from_seen_ones(tmp_path: Path) -> None:
     catalog = colour_catalog(tmp_path, [row for row in (*TRAIN, *VAL) if row[1] is not BLUE] + unseen)
     found = measured(catalog, tmp_path / "out", splits=("val", "unseen"))
     assert found["zero_shot"]["species"]["seen"]["n"] == 3
-    assert found["zero_shot"]["species"]["unseen"] == {"n": 3, "top1": 1.0, "top1_ci95": [1.0, 1.0]}
+    assert found["zero_shot"]["species"]["unseen"] == {
+        "n": 3, "groups": 3, "top1": 1.0, "top1_ci95": [pytest.approx(0.025 ** (1 / 3)), 1.0],
+    }  # fmt: skip
     assert set(found["zero_shot"]["species"]["by_split"]) == {"val", "unseen"}
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.run import evaluate
-from bioclip_training.loop.ladder import Rung, chosen_share, interpolated, interval, logistic_logits, prototype_logits
+from bioclip_training.loop.ladder import Rung, chosen_share, interpolated, logistic_logits, prototype_logits
 from bioclip_training.loop.recipe import TrainConfig
 from bioclip_training.loop.run import train
 
@@ -44,15 +44,6 @@ def test_a_logistic_regression_answers_only_with_taxa_that_have_examples() -> No
     logits = logistic_logits(examples, taxa, centres, 4)
     assert logits.argmax(axis=1).tolist() == [0, 1, 3]
     assert (logits[:, 2] < -1000).all()
-
-
-def test_an_interval_is_drawn_over_groups_not_images() -> None:
-    hits = np.array([True] * 50 + [False] * 50)
-    together = interval(hits, ["a"] * 50 + ["b"] * 50)
-    alone = interval(hits, [str(number) for number in range(100)])
-    assert together == (0.0, 1.0)
-    assert alone[0] > 0.35
-    assert alone[1] < 0.65
 
 
 def rung(top1: float, nll: float, old: float | None = None) -> Rung:

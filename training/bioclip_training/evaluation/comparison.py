@@ -13,13 +13,13 @@ from bioclip_core.errors import DataError, SourceError, first_line
 from bioclip_core.files.documents import read_document
 from bioclip_core.tables.parquet_limits import check_whole
 from bioclip_training.catalog.rows import Catalog
-from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.examples import region_text
 from bioclip_training.evaluation.outcome import Answers
-from bioclip_training.evaluation.scores import bootstrap_interval, numbered, rank_hits
+from bioclip_training.evaluation.scores import rank_hits
+from bioclip_training.evidence.intervals import difference_interval
 
 
-def compare_with(folder: Path, catalog: Catalog, answers: Answers, config: EvaluationConfig) -> dict[str, Any]:
+def compare_with(folder: Path, catalog: Catalog, answers: Answers) -> dict[str, Any]:
     """Compare answers with those in an evaluation's folder, over the images (uri, frame and region) that both have.
 
     Returns:
@@ -45,7 +45,7 @@ def compare_with(folder: Path, catalog: Catalog, answers: Answers, config: Evalu
         both = [place for place in common if counted_N[place] and there[keys[place]].get(level) is not None]
         if both:
             other_N = np.array([there[keys[place]][level] for place in both], dtype=bool)
-            by_rank[level] = _difference(hits_N[both], other_N, answers.group_N[both], config)
+            by_rank[level] = _difference(hits_N[both], other_N, answers.group_N[both])
     return {
         "other": str(folder),
         "other_model": model,
@@ -97,13 +97,12 @@ def read_hits(folder: Path) -> tuple[str, dict[tuple[str, int, str], dict[str, b
     }
 
 
-def _difference(
-    here_N: NDArray[np.bool_], there_N: NDArray[np.bool_], group_N: NDArray[np.int64], config: EvaluationConfig
-) -> dict[str, Any]:
+def _difference(here_N: NDArray[np.bool_], there_N: NDArray[np.bool_], group_N: NDArray[np.int64]) -> dict[str, Any]:
     change_N = here_N.astype(np.float64) - there_N
-    interval = bootstrap_interval(change_N, numbered(group_N.tolist()), seed=config.seed, resamples=config.resamples)
+    interval = difference_interval(change_N, group_N)
     here, there = float(here_N.mean()), float(there_N.mean())
     return {
-        "n": len(here_N), "top1": here, "other_top1": there, "difference": here - there, "difference_ci95": list(interval),
+        "n": len(here_N), "groups": len(np.unique(group_N)), "top1": here, "other_top1": there, "difference": here - there,
+        "difference_ci95": list(interval),
         "gained": int((change_N > 0).sum()), "lost": int((change_N < 0).sum()),
     }  # fmt: skip

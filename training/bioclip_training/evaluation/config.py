@@ -65,10 +65,8 @@ class EvaluationConfig:
     """Number of times that the example images are drawn."""
     threshold: float = field(default=0.65, metadata={"above": 0, "high": 1})
     """Summed probability that a consensus needs."""
-    resamples: int = field(default=1000, metadata={"low": 100})
-    """Bootstrap resamples behind each interval."""
     seed: int = field(default=0, metadata={"low": 0})
-    """Random seed of the draws and the bootstrap."""
+    """Random seed of the draws."""
     compare: str | None = field(default=None, metadata={"metavar": "FOLDER"})
     """Another evaluation of the same images, to compare with."""
     force: bool = False

@@ -10,19 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.outcome import Answers
-from bioclip_training.evaluation.scores import (
-    BINS,
-    bootstrap_intervals,
-    macro_interval,
-    macro_mean,
-    mean_nll,
-    numbered,
-    rank_hits,
-    reliability,
-)
+from bioclip_training.evaluation.scores import BINS, macro_mean, mean_nll, numbered, rank_hits, reliability
 from bioclip_training.evaluation.truth import EXACT
+from bioclip_training.evidence.intervals import macro_interval, share_interval
 
 TOPS = (1, 3, 5)
 _ALL = "all"
@@ -30,7 +21,7 @@ _FEWEST = 2  # one image does not give an interval
 _MOST_PARTS = 50  # figures for each of thousands of tables would fill the report
 
 
-def zero_shot(answers: Answers, config: EvaluationConfig) -> dict[str, Any]:
+def zero_shot(answers: Answers) -> dict[str, Any]:
     """Return the figures of each level with images: ``label`` (the exact taxon) and the ranks, or labels and groups."""
     parts = _parts(answers)
     columns: dict[tuple[str, str, int], NDArray[np.float64]] = {}
@@ -39,17 +30,16 @@ def zero_shot(answers: Answers, config: EvaluationConfig) -> dict[str, Any]:
         for part, inside_N in {**parts, "answerable": scores.place_N >= 0}.items() if counted_N.any() else ():
             for top in TOPS if part == _ALL else TOPS[:1]:
                 columns[level, part, top] = np.where(counted_N & inside_N, rank_hits(scores.place_N, top), np.nan)
-    # All columns over the same resamples: drawing them is most of the work, and the columns are one matrix product.
-    intervals = bootstrap_intervals(
-        np.stack(list(columns.values()), axis=1), numbered(answers.group_N.tolist()), seed=config.seed, resamples=config.resamples
-    )  # fmt: skip
     shares: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for (key, values_N), interval in zip(columns.items(), intervals, strict=True):
-        count = int(np.isfinite(values_N).sum())
-        top1, ci95 = (float(np.nanmean(values_N)), list(interval)) if count else (None, None)
-        shares[key] = {"n": count, "top1": top1, "top1_ci95": ci95}
+    for key, values_N in columns.items():
+        counted_N = np.isfinite(values_N)
+        count, groups = int(counted_N.sum()), len(np.unique(answers.group_N[counted_N]))
+        top1, ci95 = (
+            (float(np.nanmean(values_N)), list(share_interval(values_N, answers.group_N))) if count else (None, None)
+        )
+        shares[key] = {"n": count, "groups": groups, "top1": top1, "top1_ci95": ci95}
     levels = dict.fromkeys(level for level, _, _ in columns)
-    return {level: _level(level, answers, config, shares, parts) for level in levels}
+    return {level: _level(level, answers, shares, parts) for level in levels}
 
 
 def _parts(answers: Answers) -> dict[str, NDArray[np.bool_]]:
@@ -66,7 +56,6 @@ def _parts(answers: Answers) -> dict[str, NDArray[np.bool_]]:
 def _level(
     level: str,
     answers: Answers,
-    config: EvaluationConfig,
     shares: Mapping[tuple[str, str, int], dict[str, Any]],
     parts: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -77,9 +66,10 @@ def _level(
     own_N = answers.truth_N[counted_N]
     pairs = zip(scores.truth.spans_CK[own_N, 0].tolist(), own_N.tolist(), strict=True)
     truth_N = numbered([("span", span) if span >= 0 else ("own", own) for span, own in pairs])
-    interval = macro_interval(rank_hits(place_N, 1), truth_N, group_N, seed=config.seed, resamples=config.resamples)
+    interval = macro_interval(rank_hits(place_N, 1), truth_N, group_N)
     return {
         "n": len(place_N),
+        "groups": len(np.unique(group_N)),
         **{f"top{top}{end}": shares[level, _ALL, top][f"top1{end}"] for top in TOPS for end in ("", "_ci95")},
         "macro": {
             **{f"top{top}": macro_mean(rank_hits(place_N, top), truth_N) for top in TOPS},

@@ -25,7 +25,7 @@ def accuracy_by_level(zero_shot: Mapping[str, Any]) -> bytes:
     figure, axes = _new(6.4, 3.4)
     levels = list(zero_shot)
     top1 = np.array([zero_shot[level]["top1"] for level in levels])
-    low, high = np.array([zero_shot[level]["top1_ci95"] for level in levels]).T
+    low, high = np.array([zero_shot[level]["top1_ci95"] for level in levels], dtype=np.float64).T  # None becomes NaN
     x = np.arange(len(levels))
     axes.bar(x, top1, 0.6, color=_BLUE, label="top-1, 95% interval")
     axes.errorbar(

@@ -89,8 +89,8 @@ def _by_level(outcome: Outcome) -> str:
         table(header, rows),
         remark(
             "An image counts at a rank at which its label has a name; the probability of a taxon is the sum over its labels. "
-            f"Macro is the mean over taxa. Intervals come from {outcome.config.resamples} bootstrap resamples of whole groups, "
-            "since images of one group are not independent. Exact taxon is the whole label, whatever its rank."
+            "Macro is the mean over taxa. Intervals are exact ones over independent groups, "
+            "since images of one group are not independent; one group has none. Exact taxon is the whole label, whatever its rank."
         ),
     )
 
@@ -134,7 +134,7 @@ def _comparison(outcome: Outcome) -> str:
         table(["rank", "images", "here", "there", "points", "95%", "only right here", "only right there"], rows),
         remark(
             f"Over the images that both have; {compared['only_here']} are only here and {compared['only_there']} only there. "
-            "The interval is that of the difference, image by image, resampled by group: "
+            "The interval is that of the difference, image by image, over independent groups: "
             "if it does not contain 0, the difference is more than chance."
         ),
     )

@@ -133,7 +133,7 @@ def _measured(
         "few_shot": _few_shot(config, catalog, named, book, progress),
     }
     if config.compare:
-        metrics["comparison"] = compare_with(Path(config.compare).expanduser(), catalog, answers, config)
+        metrics["comparison"] = compare_with(Path(config.compare).expanduser(), catalog, answers)
     metrics["images"]["failed"] = len(book.failures)  # with the examples of few-shot
     metrics["failures"] = book.counted_failures()
     metrics |= ladder_of(found.folder)
@@ -151,7 +151,7 @@ def _figures(
     progress: StageProgress,
 ) -> dict[str, Any]:
     progress("Measuring", 0, 3)
-    zero_shot = figures.zero_shot(answers, config)
+    zero_shot = figures.zero_shot(answers)
     progress("Measuring", 1, 3)
     every = max(1, -(-len(answers.rows_N) // retrieval.MOST))
     features_ND, truth_N = book.of(answers.rows_N[::every]), answers.truth_N[::every]

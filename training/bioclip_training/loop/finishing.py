@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ every step, `leakage.json` the overlap of held-out images with the training data
 
 Accuracy on `dev`, the held-out images of `train` on which step and interpolation were chosen; `evaluate --split val` says more:
 
-| | right | images |
-|---|---|---|
+| | right | images | groups |
+|---|---|---|---|
 {rungs}
 """
 
@@ -141,10 +141,15 @@ def _leakage_of(address: str) -> dict[str, Any]:
 
 def _model_card(result: TrainResult, config: Mapping[str, Any], ladder: Mapping[str, Any]) -> str:
     rungs = "\n".join(
-        f"| {rung['name']} | {rung['top1']:.1%} ({rung['top1_ci95'][0]:.1%} to {rung['top1_ci95'][1]:.1%}) | {rung['images']} |"
+        f"| {rung['name']} | {rung['top1']:.1%} ({_interval_text(rung['top1_ci95'])}) | {rung['images']} | {rung['groups']} |"
         for rung in ladder["rungs"]
     )
     return _CARD.format(
         start=config["start"], data=config["data"], steps=result.steps, batch_size=config["batch_size"], rungs=rungs,
         replay=f" with replay of `{config['replay']}`" if config["replay"] else "",
     )  # fmt: skip
+
+
+def _interval_text(ends: Sequence[float | None]) -> str:
+    low, high = ends
+    return "no interval" if low is None or high is None else f"{low:.1%} to {high:.1%}"

@@ -26,7 +26,6 @@ START = "start model"
 """Name of the rung of the unchanged starting weights."""
 
 _SHARES = tuple(tenth / 10 for tenth in range(1, 11))  # 0 is the start, which is measured in any case
-_RESAMPLES = 1000
 _KEPT = 0.95  # of the accuracy on earlier knowledge; dev is small, and 0.9 on it may be 0.85 on other images
 
 
@@ -37,11 +36,13 @@ class Rung:
     name: str
     images: int
     top1: float
-    top1_ci95: tuple[float, float]
-    """Bootstrap over groups."""
+    top1_ci95: tuple[float, float] | tuple[None, None]
+    """95% interval over groups; None for a single one."""
     nll: float | None
     old_top1: float | None
     """Accuracy on ``dev`` of the replayed collection among its own taxa: the model's earlier knowledge."""
+    groups: int = 0
+    """Independent groups of the images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,9 @@ def interpolated(old: Weights, new: Weights, share: float) -> dict[str, torch.Te
 
 
 def _rung(name: str, held_out: HeldOut, found: Validation, old_top1: float | None) -> Rung:
-    return Rung(name, found.images, found.top1, interval(found.hits_N, held_out.groups), found.nll, old_top1)
+    return Rung(
+        name, found.images, found.top1, held_out.interval(found.hits_N), found.nll, old_top1, len(set(held_out.groups))
+    )
 
 
 def _on_frozen_features(trainer: Trainer, towers: Towers, images: LabelledImages, held_out: HeldOut) -> list[Rung]:
@@ -174,17 +177,6 @@ def logistic_logits(
         learner.fit(10 * _unit(features_MD - mean_D), taxon_M)
         logits_NC[:, learner.classes_] = learner.predict_log_proba(10 * _unit(queries_ND - mean_D))
     return logits_NC
-
-
-def interval(hits_N: NDArray[np.bool_], groups: list[str]) -> tuple[float, float]:
-    """Return the 95% interval of a share of hits, by drawing whole groups with replacement."""
-    names, group_N = np.unique(np.array(groups, dtype=object).astype(str), return_inverse=True)
-    right_G = np.bincount(group_N, weights=hits_N, minlength=len(names))
-    count_G = np.bincount(group_N, minlength=len(names))
-    drawn = np.random.default_rng(0).integers(len(names), size=(_RESAMPLES, len(names)))
-    shares = right_G[drawn].sum(axis=1) / count_G[drawn].sum(axis=1)
-    low, high = np.quantile(shares, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def _unit(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:

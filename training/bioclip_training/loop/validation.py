@@ -17,6 +17,7 @@ from bioclip_core.preprocessing import Preprocessing
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.batches.data import LabelledImages
 from bioclip_training.catalog.ahead import in_order
+from bioclip_training.evidence.intervals import Interval, share_interval
 from bioclip_training.towers.model import Towers
 
 _MOST = 4096  # images: they show half a percent of accuracy, and a validation must stay short
@@ -72,6 +73,15 @@ class HeldOut:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def group_numbers(self) -> NDArray[np.int64]:
+        """Return the number of each image's group, for intervals."""
+        return np.unique(np.array(self.groups, dtype=object).astype(str), return_inverse=True)[1].astype(np.int64)
+
+    def interval(self, hits_N: NDArray[np.bool_]) -> Interval | tuple[None, None]:
+        """Return the 95% interval of the share of hits, over groups; None for a single group."""
+        low, high = share_interval(hits_N, self.group_numbers())
+        return (None, None) if np.isnan(low) else (low, high)
 
     def validate(self, towers: Towers) -> Validation:
         """Classify all images with the current weights of the towers."""

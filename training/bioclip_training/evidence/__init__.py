@@ -1,0 +1,1 @@
+"""Evidence in small numbers: intervals, and what a number of independent groups can show."""
