@@ -136,7 +136,7 @@ def test_names_are_resolved_by_a_taxonomy_file(bioclip: Bioclip, table: Path) ->
     outcome = bioclip("catalog", "build", table, "--output", "c.parquet", "--taxonomy", "names.taxonomy")
     assert "Not resolved: 1 name on 6 rows, listed in c.unresolved.csv" in outcome.out
     names = {taxon.scientific_name: taxon.phylum for taxon in Catalog.open("c.parquet").taxa}
-    assert names == {"Fictidae": "Chordata", "Lynx verus": "Chordata", "Vulpes ficta": ""}
+    assert names == {"Fictidae": "Chordata", "Lynx verus": "Chordata", "Vulpes ficta": "Chordata"}
     only = bioclip(
         "catalog", "build", table, "--output", "o.parquet", "--taxonomy", "names.taxonomy", "--only-resolved"
     )

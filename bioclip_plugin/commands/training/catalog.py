@@ -127,7 +127,9 @@ def _holdout(given: str | None) -> tuple[float, tuple[str, ...]]:
 def _keep(built: Built, output: Path, force: bool) -> dict[str, Path]:
     """Move the result to its place, the catalog last, and return its lists; outdated lists of an earlier build are removed."""
     lists: dict[str, Path] = {}
-    for kind, made in (("removed", built.removed), ("unresolved", built.unresolved), ("duplicates", built.duplicates)):
+    for kind, made in (
+        ("removed", built.removed), ("unresolved", built.unresolved), ("duplicates", built.duplicates), ("apart", built.apart),
+    ):  # fmt: skip
         target = output.with_suffix(f".{kind}.csv")
         if made is not None:
             with whole_file(target, force=True) as draft:

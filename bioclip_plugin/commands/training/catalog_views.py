@@ -84,7 +84,9 @@ def show(file: Path, taxa: bool, changes: bool, as_json: bool) -> None:
 def described(file: Path, counted: Overview, lists: Mapping[str, Path]) -> list[str]:
     """Return a catalog in numbers as lines, with the files beside it that list the rows that are not in it."""
     facts = counted.facts
-    skipped, unresolved, duplicates = (facts.get(name, {}) for name in ("left_out", "unresolved", "duplicates"))
+    skipped, unresolved, duplicates, apart = (
+        facts.get(name, {}) for name in ("left_out", "unresolved", "duplicates", "names_apart")
+    )
     read = facts.get("rows_read", counted.rows)
     images = number_of(counted.images, "distinct image")
     ranks = ", ".join(f"{count} at {rank}" for rank, count in counted.taxa_by_rank.items())
@@ -100,6 +102,10 @@ def described(file: Path, counted: Overview, lists: Mapping[str, Path]) -> list[
             f"  {kind}: {number_of(rows, 'row')} (for example {printable(first)})"
             for kind, rows, first in counted.changes
         ),
+        f"Kept apart: {number_of(apart['names'], 'name')} with contradictory lineages (the first: {printable(apart['first'])})"
+        f"{listed_in.get('apart', '')}; one label each, once the sources agree or --taxonomy FILE decides"
+        if apart.get("names")
+        else "",
         f"Not resolved: {number_of(unresolved['names'], 'name')} on {number_of(unresolved['rows'], 'row')}"
         f"{listed_in.get('unresolved', '')}"
         if unresolved
@@ -145,7 +151,8 @@ def warnings_of(counted: Overview) -> list[str]:
     )  # fmt: skip
     warnings = [f"{text}: {count}" for text, count in counts if count]
     names = (
-        ("names under several lineages, since ranks are missing in some rows (fill them, or give --taxonomy FILE)", counted.scattered),
+        ("names under several lineages which could be one, since ranks are missing in some rows (build the catalog again, fill the "
+         "ranks, or give --taxonomy FILE)", counted.scattered),
         ("taxa with a single example or group in train, so that nothing of them is held out", _names_of(counted.single)),
         ("taxa without a row in train", _names_of(counted.not_trained) if "train" in counted.splits else ()),
     )  # fmt: skip

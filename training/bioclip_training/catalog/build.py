@@ -40,6 +40,8 @@ class Built:
     """CSV of the names that the taxonomy could not resolve."""
     duplicates: Path | None
     """CSV of pairs of equal and near regions."""
+    apart: Path | None
+    """CSV of names with contradictory lineages, which stay several labels."""
     facts: dict[str, Any]
     """Content of the catalog's metadata."""
 
@@ -80,7 +82,8 @@ def build_catalog(
     facts = {**known.facts(), **options.as_facts(), **counts, **unnamed, **labeller.facts()}
     duplicates, facts = finish(work, ledger, options, known, facts, left_out)
     return Built(
-        work / "catalog.parquet", work / "removed.csv" if facts["left_out"] else None, _unresolved(work, labeller), duplicates, facts
+        work / "catalog.parquet", work / "removed.csv" if facts["left_out"] else None, _unresolved(work, labeller), duplicates,
+        known.taxa.write(work / "apart.csv"), facts,
     )  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from bioclip_core.names import PLACEHOLDER
 from bioclip_training.catalog.names import Label
 
 _KINDS = (
+    (r"completed from other rows", "ranks completed from other rows of the same taxon"),
+    (r"common name ", "one common name per taxon"),
     (r"name .* left out: ", "name not read; labelled by the other columns"),
     (r".* in doubt|.* names no species for certain", "species in doubt or not given; labelled by its genus"),
     (r".* left out: (?:taxonRank says|its rank|it is a )", "cut at the rank that the row states"),

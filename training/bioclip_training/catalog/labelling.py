@@ -10,6 +10,7 @@ from typing import Any
 from bioclip_core.names import clean_name
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.catalog.names import NAME_COLUMNS, Label, cleaned
+from bioclip_training.catalog.one_taxon import OneTaxon
 from bioclip_training.taxonomy.resolving import TaxonomyIndex
 
 SOURCE_IDS = (
@@ -26,6 +27,7 @@ class Labeller:
     def __init__(self, resolver: TaxonomyIndex | None = None) -> None:
         self._resolver = resolver
         self._known: dict[tuple[tuple[str, str], ...], Label] = {}
+        self._one_taxon: OneTaxon | None = None
         self.outcomes: Counter[str] = Counter()
         """Rows by the outcome of resolving their names."""
         self.unresolved: Counter[Label] = Counter()
@@ -38,12 +40,18 @@ class Labeller:
         if known is None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            known = self._known[key] = self._resolved(cells)
+            known = self._resolved(cells)
+            known = self._known[key] = self._one_taxon.applied(known) if self._one_taxon else known
         if count and known.outcome:
             self.outcomes[known.outcome] += 1
         if count and known.unresolved:
             self.unresolved[known] += 1
         return known
+
+    def join(self, taxa: OneTaxon) -> None:
+        """Give every further label the lineage and common name of its taxon in all sources."""
+        self._one_taxon = taxa
+        self._known.clear()
 
     def facts(self) -> dict[str, Any]:
         """Return what is stored with the catalog; empty without a taxonomy."""
@@ -60,7 +68,7 @@ class Labeller:
         found = self._resolver.resolve(label.taxon, label.verbatim)
         label = replace(label, outcome=str(found.outcome))
         if found.taxon is None:
-            return replace(label, unresolved=found.reason or label.outcome)
+            return replace(label, unresolved=found.reason or label.outcome, ambiguous=found.ambiguous)
         taxon = replace(found.taxon, common_name=label.taxon.common_name or found.taxon.common_name, source_id="")
         changes = (*label.changes, *_resolving_changes(label.taxon, taxon, found.reason))
         return replace(label, taxon=taxon, changes=changes, taxon_id=found.taxon_id)

@@ -7,6 +7,7 @@ from array import array
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_core import lineages
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.fingerprints import COLOUR_BYTES, HASH_BYTES, Look
 from bioclip_training.catalog.rows import CatalogRow
@@ -74,5 +75,5 @@ class Ledger:
 
 
 def compatible(one: Taxon, other: Taxon) -> bool:
-    """Return True if two labels can both be true: equal at every rank that both have (a family and its species)."""
-    return all(a == b or not a or not b for a, b in zip(one.lineage, other.lineage, strict=True))
+    """Return True if two labels can both be true (a family and its species)."""
+    return lineages.compatible(one.lineage, other.lineage)

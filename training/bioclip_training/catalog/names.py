@@ -44,6 +44,8 @@ class Label:
     """Outcome of resolving; empty without a taxonomy."""
     unresolved: str = ""
     """Reason why no accepted name was found; empty if one was."""
+    ambiguous: bool = False
+    """True if the taxonomy has several taxa of the name and cannot decide between them."""
     doubt: str = ""
     """Doubt about the name, as the source writes it."""
     doubted: str = ""

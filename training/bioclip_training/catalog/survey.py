@@ -14,6 +14,7 @@ from bioclip_core.errors import DataError
 from bioclip_core.files.camera_folders import is_camera_folder
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.labelling import Labeller, first_cell
+from bioclip_training.catalog.one_taxon import OneTaxon, WrittenTaxa
 from bioclip_training.catalog.options import BURST, FOLDER, IMAGE, BuildOptions
 from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow
@@ -46,23 +47,26 @@ class Survey:
     """Per source the plain names of its group columns, of which a row's first one with a value counts; or one of ``image``,
     ``folder`` and ``burst``."""
     held_species: tuple[Taxon, ...]
+    taxa: OneTaxon
+    """One lineage and one common name for each taxon."""
     sources: list[dict[str, Any]]
     """Per source its name, kind, rows, group columns by their own names, and the rows without a value in these."""
 
     def facts(self) -> dict[str, Any]:
         """Return what is stored with the catalog."""
-        return {"sources": self.sources, "held_species": [taxon.scientific_name for taxon in self.held_species]}
+        held = [taxon.scientific_name for taxon in self.held_species]
+        return {"sources": self.sources, "held_species": held, **self.taxa.facts()}
 
 
 def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: BuildOptions) -> Survey:
-    """Read every source once, without its images.
+    """Read every source once, without its images. From here on the labeller gives every taxon one label.
 
     Raises:
         DataError: if ``group_by`` is not a column, nothing says which images belong together, or no species would be left.
     """
     asked = GROUP_COLUMNS if options.group_by is None else (column_name(options.group_by),)
     seen: dict[str, _Seen] = {}
-    taxa: dict[tuple[str, ...], Taxon] = {}
+    written = WrittenTaxa()
     for source in sources:
         own = seen[source.name] = _Seen(source.kind)
         for item in source.items():
@@ -73,13 +77,14 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
             cells = plain_cells(item.cells)
             own.without_split += not split_word(cells.get("split"))
             own.grouped += bool(first_cell(cells, asked))
-            for written in item.cells:
-                name = column_name(written)
-                if first_cell(item.cells, [written]):
+            for column in item.cells:
+                name = column_name(column)
+                if first_cell(item.cells, [column]):
                     own.columns[name] += 1
-                    own.written.setdefault(name, str(written))
-            taxon = labeller.label(cells).taxon
-            taxa.setdefault(taxon.lineage, taxon)
+                    own.written.setdefault(name, str(column))
+            label = labeller.label(cells)
+            if not (label.unresolved and options.only_resolved):
+                written.add(label, source.name, item.uri)
     chosen = {name: _group_columns(own, options) for name, own in seen.items()}
     _check_groups(seen, chosen, options)
     columns = {name: found or (IMAGE,) for name, found in chosen.items()}
@@ -93,8 +98,10 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
         }
         for name, own in seen.items()
     ]
-    held = chosen_species(list(taxa.values()), options.holdout_share, options.holdout_names)
-    return Survey(sum(own.rows for own in seen.values()), columns, tuple(held), described)
+    taxa = written.joined()
+    labeller.join(taxa)
+    held = chosen_species(taxa.taxa, options.holdout_share, options.holdout_names)
+    return Survey(sum(own.rows for own in seen.values()), columns, tuple(held), taxa, described)
 
 
 def group_of(columns: Sequence[str], cells: Mapping[str, Any], item: LabelledItem, root: Path | None) -> str:

@@ -31,6 +31,8 @@ class Resolution:
     """``checklist:id`` of the accepted taxon; empty without one."""
     candidates: tuple[NameCandidate, ...] = ()
     """Everything that the name may mean, best first."""
+    ambiguous: bool = False
+    """True if the name may be several accepted taxa that nothing given tells apart."""
 
     @property
     def resolved(self) -> bool:
@@ -132,7 +134,8 @@ def _decide(index: TaxonomyFile, given: Taxon, name: WrittenName, rank: Rank | N
     best = chosen[0]
     if len({c.taxon_id for c in chosen}) > 1:
         outcome = Outcome.HOMONYM if best.outcome is Outcome.EXACT else best.outcome
-        return undecided(outcome, f"{name.canonical} is ambiguous: it may be {places_of(chosen)} ({index.label})")
+        reason = f"{name.canonical} is ambiguous: it may be {places_of(chosen)} ({index.label})"
+        return replace(undecided(outcome, reason), ambiguous=True)
     # A misspelt name of two words is corrected; of one word only if it is long or a given rank above it agrees.
     is_long = name.epithet or name.reading or len(name.genus) >= _SURE_WORD
     if best.outcome is Outcome.FUZZY and not is_long and not _split_ranks(given, best)[0]:
