@@ -13,7 +13,7 @@ import pytest
 
 from bioclip_core.errors import BioclipError, ModelError
 from bioclip_training.catalog.options import DEV_FRACTION
-from bioclip_training.evaluation.comparison import read_hits
+from bioclip_training.evaluation.comparison import read_other
 from bioclip_training.loop.checkpoint import RunFolder, dev_fraction_of, ladder_of
 from bioclip_training.loop.finishing import finished_result
 from bioclip_training.loop.journal import Journal
@@ -152,7 +152,7 @@ def test_a_config_of_a_new_model_that_is_not_one_is_one_line(tmp_path: Path, tex
 )
 def test_a_folder_that_is_not_an_evaluation_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "metrics.json").write_text(text)
-    one_line(lambda: read_hits(tmp_path), "it is not an evaluation")
+    one_line(lambda: read_other(tmp_path), "it is not an evaluation")
 
 
 def test_a_list_of_unreadable_samples_that_is_none_is_one_line(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
 
     \b
     bioclip-plugin evaluate --data leaves.parquet --model bioclip-2 --output before
-    bioclip-plugin evaluate --data leaves.parquet --model local-dir:trained --output after --compare before
+    bioclip-plugin evaluate --data leaves.parquet --model local-dir:trained --output after --compare bioclip-2
     bioclip-plugin evaluate --data leaves.parquet --split unseen --model local-dir:trained --output unseen
     bioclip-plugin evaluate --data reef.parquet --model bioclip-2 --label "parrot fish" --label wrasse --output words
     """
@@ -76,6 +76,8 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
             for shots in (1, 5)
         )
         console.print(f"Few-shot over {few['draws']} draws, {few['k1_taxa']} taxa: {shown}")
+    if curve := metrics.get("learning_curve"):
+        console.print(f"More labels: {curve['sentence']}")
     calibration, consensus = metrics["calibration"], metrics["consensus"]
     temperature = f"temperature {calibration['temperature']:.3g}" if calibration["temperature"] else "no temperature"
     print_lines(
@@ -97,7 +99,7 @@ def _print_zero_shot(console: Console, zero_shot: Mapping[str, Any], *, custom: 
          percent(figures["top5"]), figures["n"]]
         for level, figures in zero_shot.items()
     ]  # fmt: skip
-    print_table(console, ["rank", "top-1", "95% interval", "top-5", "images"], rows, title="Zero-shot")
+    print_table(console, ["rank", "top-1", "95% interval", "top-5", "images"], rows, title="Accuracy")
     exact = zero_shot["label"]
     if exact["unanswerable"]:
         answerable = exact["answerable"]

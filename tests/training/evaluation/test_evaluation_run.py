@@ -22,10 +22,11 @@ from bioclip_core.labels.building import build_label_set
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.writing import write_label_set
-from bioclip_core.models import find_model
+from bioclip_core.models import ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import silent
 from bioclip_core.taxonomy import RANKS, Taxon, taxon_from_row
+from bioclip_plugin.testing import FakeModel
 from bioclip_training.catalog.rows import Catalog, CatalogRow, table_from
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.features import FeatureBook
@@ -191,6 +192,69 @@ def test_two_evaluations_compare_image_by_image(tmp_path: Path) -> None:
     assert low <= 0 <= high
     with pytest.raises(SourceError, match="not an evaluation"):
         measured(catalog, tmp_path / "other", compare=str(tmp_path))
+
+
+def second_model() -> dict[str, ModelEntry]:
+    """Return a registry with ``fake`` and ``blind``, which sees nothing but red."""
+    found: list[ModelEntry] = []
+    blind = FakeModel("blind", logit_scale=10.0)
+    see = blind.encoder.encode_images
+    blind.encoder.encode_images = lambda images: see(images * np.array([1, 0, 0], np.uint8))  # type: ignore[method-assign]
+    blind.register_models(found.append)
+    return {**entries(), "blind": found[0]}
+
+
+def compared(catalog: Path, output: Path, **options: Any) -> dict[str, Any]:
+    config = EvaluationConfig(data=str(catalog), output=str(output), **options)
+    return evaluate(config, second_model())
+
+
+def test_a_model_compares_with_another_one_in_the_same_run(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path)
+    found = compared(catalog, tmp_path / "out", model="fake", compare="blind")["comparison"]
+    assert (found["other"], found["other_model"]) == ("evaluated in the same run", "blind")
+    species = found["by_rank"]["species"]
+    # red is red to both; green and teal are black to the blind model: as near to every colour, and Blue comes first
+    assert (species["top1"], species["other_top1"]) == (0.75, 0.5)
+    assert (found["only_here"], found["only_there"]) == (0, 0)
+    compared(catalog, tmp_path / "blind", model="blind")
+    earlier = compared(catalog, tmp_path / "later", model="fake", compare=str(tmp_path / "blind"))["comparison"]
+    assert earlier["by_rank"] == found["by_rank"]
+
+
+def test_each_model_of_a_comparison_has_its_own_labels_for_the_same_taxa(tmp_path: Path) -> None:
+    labels = _two_species(tmp_path)
+    found = compared(colour_catalog(tmp_path), tmp_path / "out", model="fake", labels=labels, compare="blind")
+    assert found["comparison"]["other_labels"].startswith("the taxa of the other model's label set: 2 labels")
+    own = LabelSet.open(tmp_path / "out" / "compared_label_set")
+    own.check_encoder(find_model("blind", second_model()).identity())
+
+
+def test_a_model_compares_with_itself_only_among_other_labels(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path)
+    with pytest.raises(UsageError, match="weights of fake itself"):
+        compared(catalog, tmp_path / "out", model="fake", compare="fake")
+    labels = _two_species(tmp_path)
+    found = compared(catalog, tmp_path / "out", model="fake", compare="fake", compare_labels=labels)["comparison"]
+    assert (found["by_rank"]["species"]["gained"], found["by_rank"]["species"]["lost"]) == (1, 1)
+    with pytest.raises(UsageError, match="--compare MODEL"):
+        compared(catalog, tmp_path / "none", model="fake", compare_labels=labels)
+
+
+def test_what_is_neither_a_model_nor_an_evaluation_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"compare nothing: it is not an evaluation .*, and not a model: .*nothing"):
+        compared(colour_catalog(tmp_path), tmp_path / "out", model="fake", compare="nothing")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_learning_curve_is_part_of_the_figures_unless_it_is_not_wanted(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path)
+    found = measured(catalog, tmp_path / "out")["learning_curve"]
+    assert (found["model"], found["learnt_labels"], found["examples"], found["taxa"]) == ("fake", False, 18, 3)
+    assert (found["verdict"], found["images"], found["groups"]) == ("unknown", 4, 3)
+    assert [step["more"] for step in found["by_images"]] == [2, 5]
+    assert found["sentence"] in (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "learning_curve" not in measured(catalog, tmp_path / "none", learning_curve=False)
 
 
 def test_the_report_is_one_file_that_asks_for_nothing_and_runs_nothing(tmp_path: Path) -> None:

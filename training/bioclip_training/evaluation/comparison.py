@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,31 +14,48 @@ from bioclip_core.errors import DataError, SourceError, first_line
 from bioclip_core.files.documents import read_document
 from bioclip_core.tables.parquet_limits import check_whole
 from bioclip_training.catalog.rows import Catalog
+from bioclip_training.evaluation.answering import Answered
 from bioclip_training.evaluation.examples import region_text
 from bioclip_training.evaluation.outcome import Answers
 from bioclip_training.evaluation.scores import rank_hits
 from bioclip_training.evidence.intervals import difference_interval
+from bioclip_training.loop.checkpoint import origin_of
+
+Key = tuple[str, int, str]
+"""Uri, frame and region of an image."""
 
 
-def compare_with(folder: Path, catalog: Catalog, answers: Answers) -> dict[str, Any]:
-    """Compare answers with those in an evaluation's folder, over the images (uri, frame and region) that both have.
+@dataclass(frozen=True, slots=True)
+class Other:
+    """The evaluation to compare with."""
+
+    source: str
+    """Its folder; empty for a model of the same run."""
+    model: str
+    trained: Mapping[str, Any]
+    """Start, method and data of a model that ``train`` made; empty for others."""
+    labels: str
+    """Description of its labels."""
+    hits: Mapping[Key, Mapping[str, bool | None]]
+    """Hit of the best answer of each image, by level; None without a name at the level."""
+
+
+def compare_with(other: Other, catalog: Catalog, answers: Answers) -> dict[str, Any]:
+    """Compare answers with those of another evaluation, over the images (uri, frame and region) that both have.
 
     Returns:
         The other evaluation's folder and model, the number of images that only one of the two has, and per level the shares of
         right best answers, their difference with its interval, and the images that only one of the two has right.
 
     Raises:
-        SourceError: if the folder is not an evaluation.
         DataError: if the two have no image in common.
     """
-    model, there = read_hits(folder)
-    uris = catalog.column("uri")
-    keys = [(uris[row], catalog.frame(row), region_text(catalog, row)) for row in answers.rows_N.tolist()]
+    keys, there = keys_of(catalog, answers), other.hits
     common = [place for place, key in enumerate(keys) if key in there]
     if not common:
         raise DataError(
-            f"compare {folder}: it has none of these {len(keys)} images; two evaluations compare when they are of the same part of "
-            "one catalog"
+            f"compare {other.source}: it has none of these {len(keys)} images; two evaluations compare when they are of the same part "
+            "of one catalog"
         )
     by_rank = {}
     for level, scores in answers.scores.items():
@@ -47,22 +65,54 @@ def compare_with(folder: Path, catalog: Catalog, answers: Answers) -> dict[str, 
             other_N = np.array([there[keys[place]][level] for place in both], dtype=bool)
             by_rank[level] = _difference(hits_N[both], other_N, answers.group_N[both])
     return {
-        "other": str(folder),
-        "other_model": model,
+        "other": other.source or "evaluated in the same run",
+        "other_model": other.model,
+        "other_trained": dict(other.trained) or None,
+        "other_labels": other.labels,
         "only_here": len(keys) - len(common),
         "only_there": len(there) - len({keys[place] for place in common}),
         "by_rank": by_rank,
     }
 
 
+def keys_of(catalog: Catalog, answers: Answers) -> list[Key]:
+    """Return the key of each answered image."""
+    uris = catalog.column("uri")
+    return [(uris[row], catalog.frame(row), region_text(catalog, row)) for row in answers.rows_N.tolist()]
+
+
+def evaluated_here(answered: Answered, catalog: Catalog) -> Other:
+    """Return the answers of a second model of the same run."""
+    answers = answered.answers
+    columns = {
+        level: (scores.counted(answers.truth_N), rank_hits(scores.place_N, 1))
+        for level, scores in answers.scores.items()
+    }
+    hits: dict[Key, dict[str, bool | None]] = {
+        key: {
+            level: bool(hits_N[place]) if counted_N[place] else None for level, (counted_N, hits_N) in columns.items()
+        }
+        for place, key in enumerate(keys_of(catalog, answers))
+    }
+    trained = origin_of(answered.found.folder).get("trained", {})
+    return Other("", answered.found.name, trained, answers.question.described, hits)
+
+
 @dataclass(frozen=True, slots=True)
 class _Model:
     name: str
+    trained: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    described: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Provenance:
     model: _Model
+    labels: _Labels = _Labels()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +122,13 @@ class _Metrics:
     provenance: _Provenance
 
 
-def read_hits(folder: Path) -> tuple[str, dict[tuple[str, int, str], dict[str, bool | None]]]:
-    """Return the model of an evaluation, and the hits of each of its answered images by level.
+def is_evaluation(folder: Path) -> bool:
+    """True if a folder holds, or should hold, an evaluation."""
+    return (folder / "metrics.json").is_file() or (folder / "examples.parquet").is_file()
+
+
+def read_other(folder: Path) -> Other:
+    """Read an earlier evaluation.
 
     Raises:
         SourceError: if the folder is not an evaluation.
@@ -81,7 +136,7 @@ def read_hits(folder: Path) -> tuple[str, dict[tuple[str, int, str], dict[str, b
     from pyarrow import ArrowException, parquet
 
     try:
-        metrics = read_document(folder / "metrics.json", _Metrics, name="", error=ValueError)
+        provenance = read_document(folder / "metrics.json", _Metrics, name="", error=ValueError).provenance
         check_whole(folder / "examples.parquet")
         table = parquet.read_table(folder / "examples.parquet")
         levels = [name.removeprefix("hit_") for name in table.column_names if name.startswith("hit_")]
@@ -90,11 +145,13 @@ def read_hits(folder: Path) -> tuple[str, dict[tuple[str, int, str], dict[str, b
         raise SourceError(
             f"compare {folder}: it is not an evaluation ({first_line(error)}); give the --output folder of an earlier evaluate"
         ) from error
-    return metrics.provenance.model.name, {
+    hits = {
         (row["uri"], row["frame"], row["region"]): {level: row[f"hit_{level}"] for level in levels}
         for row in rows
         if row["failure"] is None
     }
+    model = provenance.model
+    return Other(str(folder), model.name, model.trained or {}, provenance.labels.described, hits)
 
 
 def _difference(here_N: NDArray[np.bool_], there_N: NDArray[np.bool_], group_N: NDArray[np.int64]) -> dict[str, Any]:

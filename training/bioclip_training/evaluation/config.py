@@ -67,8 +67,14 @@ class EvaluationConfig:
     """Summed probability that a consensus needs."""
     seed: int = field(default=0, metadata={"low": 0})
     """Random seed of the draws."""
-    compare: str | None = field(default=None, metadata={"metavar": "FOLDER"})
-    """Another evaluation of the same images, to compare with."""
+    learning_curve: bool = True
+    """Also measure how accuracy grows with the number of images per species in train."""
+    compare: str | None = field(default=None, metadata={"metavar": "MODEL|FOLDER"})
+    """Model to compare with, evaluated on the same images, or the folder of an earlier evaluation of them."""
+    compare_labels: str | None = field(
+        default=None, metadata={"metavar": "FOLDER", "automatic": "made for the taxa that the model is asked about"}
+    )
+    """Label set of the model to compare with."""
     force: bool = False
     """Replace the output if it exists."""
 
@@ -77,6 +83,14 @@ class EvaluationConfig:
             raise UsageError("split: give at least one part of the catalog, for example val")
         if self.labels and self.words:
             raise UsageError("labels and custom labels were both given; an evaluation has one kind of label")
+        if self.compare_labels and not self.compare:
+            raise UsageError(
+                "compare-labels: it is the label set of the model to compare with; give --compare MODEL too"
+            )
+        if self.compare_labels and self.words:
+            raise UsageError(
+                "compare-labels and custom labels were both given; both models are asked with the custom labels"
+            )
         check_options(self)
 
 

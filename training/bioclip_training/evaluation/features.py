@@ -89,6 +89,10 @@ class FeatureBook:
                 f"{self.failures[wanted[0]]}. {read_advice(self._catalog)}"
             )
 
+    def add_failures(self, other: FeatureBook) -> None:
+        """Take over the failures of another book of the same catalog, for example of examples that only it encoded."""
+        self.failures = {**other.failures, **self.failures}
+
     def counted_failures(self) -> list[Failed]:
         """Return the failures by stage, each with its first example."""
         counted: dict[str, Failed] = {}

@@ -69,8 +69,11 @@ def ask(
     encoder: Encoder,
     folder: Path,
     progress: StageProgress,
+    wanted: Sequence[Taxon] | None = None,
 ) -> Question:
-    """Open the labels that were asked for, or make labels of the catalog's taxa in ``folder``, and find the truths in them.
+    """Open the labels that were asked for, or make labels of the wanted taxa in ``folder``, and find the truths in them.
+
+    The wanted taxa are by default those of the catalog.
 
     Raises:
         LabelSetError: if the label set is missing, damaged or another model's.
@@ -84,6 +87,9 @@ def ask(
         labels = LabelSet.open(config.labels)
         labels.check_encoder(found.identity())
         described = f"the label set {config.labels}, {len(labels)} labels"
+    elif wanted is not None:
+        labels = _built(config, wanted, encoder, folder, progress)
+        described = f"the taxa of the other model's label set: {len(labels)} labels ({config.caption} captions)"
     else:
         labels = _built(config, taxa, encoder, folder, progress)
         described = f"every taxon of the catalog, all splits: {len(labels)} labels ({config.caption} captions)"

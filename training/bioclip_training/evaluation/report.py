@@ -40,7 +40,8 @@ def report_html(outcome: Outcome) -> str:
     title = f"{config.model} on {', '.join(config.splits)} of {outcome.catalog.file.name}"
     parts = [
         f"<h1>{escape(title)}</h1>", _summary(outcome), _by_level(outcome), _parts_table(outcome), _comparison(outcome),
-        _ladder(outcome), _few_shot(outcome), _confusions(outcome), _calibration(outcome), _consensus(outcome), _retrieval(outcome),
+        _ladder(outcome), _learning_curve(outcome),
+        _few_shot(outcome), _confusions(outcome), _calibration(outcome), _consensus(outcome), _retrieval(outcome),
         _taxa(outcome), _failures(outcome), _provenance(outcome),
     ]  # fmt: skip
     body = "\n".join(filter(None, parts))
@@ -158,6 +159,11 @@ def _ladder(outcome: Outcome) -> str:
             "the replayed collection, among their own labels."
         ),
     )
+
+
+def _learning_curve(outcome: Outcome) -> str:
+    found = outcome.metrics.get("learning_curve")
+    return section("Would more labels help?", f"<p>{escape(found['sentence'])}</p>") if found else ""
 
 
 def _few_shot(outcome: Outcome) -> str:

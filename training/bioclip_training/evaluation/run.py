@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -16,31 +16,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.calibration import find_calibration
-from bioclip_core.classify import Classifier
 from bioclip_core.device import Compute, choose_compute
-from bioclip_core.errors import BioclipError, DataError
+from bioclip_core.errors import BioclipError, DataError, SourceError
 from bioclip_core.files.whole import whole_folder
 from bioclip_core.models import FoundModel, ModelEntry, find_model
-from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import silent
 from bioclip_core.quiet import importing, quiet
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation import figures, retrieval
-from bioclip_training.evaluation.comparison import compare_with, read_hits
+from bioclip_training.evaluation.answering import Answered, answer
+from bioclip_training.evaluation.comparison import compare_with, evaluated_here, is_evaluation, read_other
 from bioclip_training.evaluation.config import SHOTS, EvaluationConfig
 from bioclip_training.evaluation.consensus import Consensus, by_rank, consensus_at, curve
+from bioclip_training.evaluation.curve_rows import curve_of
 from bioclip_training.evaluation.examples import write_examples
 from bioclip_training.evaluation.features import FeatureBook, StageProgress, say_first
 from bioclip_training.evaluation.few_shot import few_shot, support_pools
 from bioclip_training.evaluation.outcome import Answers, Outcome
-from bioclip_training.evaluation.questions import Question, ask, groups_of, query_rows, seen_taxa
+from bioclip_training.evaluation.questions import groups_of, query_rows
 from bioclip_training.evaluation.report import report_html
 from bioclip_training.evaluation.truth import EXACT, RULE
-from bioclip_training.evaluation.zero_shot import score
-from bioclip_training.loop.checkpoint import dev_fraction_of, ladder_of
+from bioclip_training.loop.checkpoint import dev_fraction_of, ladder_of, origin_of
 
 METRICS, REPORT, EXAMPLES, LABEL_SET = "metrics.json", "report.html", "examples.parquet", "label_set"
+COMPARED_LABEL_SET = "compared_label_set"
 FORMAT_VERSION = 1
 
 
@@ -77,12 +76,9 @@ def evaluate(
     )
     rows = query_rows(catalog, config.splits)
     say_first(catalog, rows)
-    if config.compare:
-        read_hits(
-            Path(config.compare).expanduser()
-        )  # a folder that is not an evaluation is found before an hour of encoding
+    other = _other_model(config, found, entries or {})  # what is not a model is found before an hour of encoding
     with whole_folder(output, partial(_check_output, output, force=config.force)) as draft:
-        outcome = _measured(config, catalog, rows, found, draft, progress)
+        outcome = _measured(config, catalog, rows, found, other, draft, progress)
         progress("Writing", 0, 1)
         write_examples(outcome, draft / EXAMPLES, rows)
         (draft / METRICS).write_text(json.dumps(outcome.metrics, indent=1, allow_nan=False) + "\n", "utf-8")
@@ -100,46 +96,83 @@ def _measured(
     catalog: Catalog,
     rows: NDArray[np.int64],
     found: FoundModel,
+    other: FoundModel | None,
     draft: Path,
     progress: StageProgress,
 ) -> Outcome:
     started = time.monotonic()
     compute = choose_compute(config.device, config.precision)
-    encoder = open_encoder(found, compute)
-    question = ask(config, catalog, found, encoder, draft / LABEL_SET, progress)
-    asked = question.truth_of_row
-    named = rows[asked[rows] >= 0]
-    if not len(named):
-        missing = f"a word in {config.truth_column}" if config.words else "a name at any rank"
-        raise DataError(f"split {', '.join(config.splits)}: none of its rows in {config.data} has {missing}")
-    book = FeatureBook(catalog, encoder, compute, batch_size=config.batch_size, workers=config.workers)
-    book.encode(named, "Encoding", progress)
-    encoded_s = time.monotonic() - started
-    kept = named[book.usable(named)]
-    calibrated = None if config.words else find_calibration(found, question.labels.manifest["id"])
-    temperature = calibrated.temperature if calibrated else None
-    classifier = Classifier(question.labels, compute.device, temperature=temperature or 1.0)
-    sources, splits = ([catalog.column(name)[row] or "" for row in kept.tolist()] for name in ("source", "split"))
-    answers = Answers(
-        rows_N=kept, truth_N=asked[kept], group_N=groups_of(catalog)[kept],
-        seen_N=seen_taxa(catalog)[catalog.taxon_of_N[kept]], sources=tuple(sources), splits=tuple(splits), question=question,
-        scores=score(classifier, book.of(kept), asked[kept], question.truths, progress),
-    )  # fmt: skip
+    answered = answer(config, catalog, rows, found, compute, draft / LABEL_SET, progress)
+    answers, book = answered.answers, answered.book
+    encoded_s = answered.encoding_s
     consensus = consensus_at(config.threshold, answers.scores, answers.truth_N, answers.labels)
-    images = {"n": len(kept), "failed": 0, "without_name": len(rows) - len(named)}
+    images = {"n": len(answers.rows_N), "failed": 0, "without_name": len(rows) - len(answered.named)}
     metrics: dict[str, Any] = {
         "images": {**images, "groups": len(np.unique(answers.group_N)), "taxa": len(np.unique(answers.truth_N))},
-        **_figures(config, answers, consensus, book, temperature, progress),
-        "few_shot": _few_shot(config, catalog, named, book, progress),
+        **_figures(config, answers, consensus, book, answered.temperature, progress),
+        "few_shot": _few_shot(config, catalog, answered.named, book, progress),
     }
+    second = _answered_too(config, catalog, rows, other, answered, compute, draft, progress) if other else None
     if config.compare:
-        metrics["comparison"] = compare_with(Path(config.compare).expanduser(), catalog, answers)
-    metrics["images"]["failed"] = len(book.failures)  # with the examples of few-shot
+        compared = evaluated_here(second, catalog) if second else read_other(Path(config.compare).expanduser())
+        metrics["comparison"] = compare_with(compared, catalog, answers)
+    if config.learning_curve:
+        metrics["learning_curve"] = curve_of(config, catalog, [answered, *([second] if second else [])], progress)
+    if second:
+        book.add_failures(second.book)
+    metrics["images"]["failed"] = len(book.failures)  # with the examples of few-shot and of the learning curve
     metrics["failures"] = book.counted_failures()
     metrics |= ladder_of(found.folder)
     metrics["seconds"] = {"encoding": round(encoded_s, 1), "all": round(time.monotonic() - started, 1)}
-    metrics["provenance"] = _provenance(config, catalog, found, compute, question, temperature)
+    metrics["provenance"] = _provenance(config, catalog, compute, answered)
     return Outcome(config, catalog, answers, consensus, dict(book.failures), figures.plain(metrics))
+
+
+def _other_model(config: EvaluationConfig, found: FoundModel, entries: Mapping[str, ModelEntry]) -> FoundModel | None:
+    """Return the model to compare with; None for an earlier evaluation, or without a comparison.
+
+    Raises:
+        SourceError: if there is neither an evaluation nor a model of that name.
+        DataError: if it is the evaluated model itself.
+    """
+    if not config.compare:
+        return None
+    folder = Path(config.compare).expanduser()
+    if is_evaluation(folder):
+        read_other(folder)
+        return None
+    try:
+        other = find_model(config.compare, entries)
+    except BioclipError as error:
+        raise SourceError(
+            f"compare {config.compare}: it is not an evaluation (the --output folder of an earlier evaluate), and not a model: {error}"
+        ) from error
+    same = other.identity()["weights_sha256"] == found.identity()["weights_sha256"]
+    if same and other.preprocessing == found.preprocessing and config.compare_labels in (None, config.labels):
+        raise DataError(
+            f"compare {config.compare}: these are the weights of {config.model} itself, so all answers would be equal; "
+            "give another model, or other labels of this one with --compare-labels"
+        )
+    return other
+
+
+def _answered_too(
+    config: EvaluationConfig,
+    catalog: Catalog,
+    rows: NDArray[np.int64],
+    other: FoundModel,
+    first: Answered,
+    compute: Compute,
+    draft: Path,
+    progress: StageProgress,
+) -> Answered:
+    """Return the other model's answers to the same images, among its own labels for the same taxa."""
+    taxa = None
+    if config.labels and not config.compare_labels:
+        labels = first.answers.labels
+        taxa = list(dict.fromkeys(labels.taxon(row) for row in range(len(labels))))
+    own = replace(config, model=config.compare or "", labels=config.compare_labels)
+    return answer(own, catalog, rows, other, compute, draft / COMPARED_LABEL_SET, progress, taxa)
 
 
 def _figures(
@@ -189,19 +222,13 @@ def _few_shot(
     return found
 
 
-def _provenance(
-    config: EvaluationConfig,
-    catalog: Catalog,
-    found: FoundModel,
-    compute: Compute,
-    question: Question,
-    temperature: float | None,
-) -> dict[str, Any]:
+def _provenance(config: EvaluationConfig, catalog: Catalog, compute: Compute, answered: Answered) -> dict[str, Any]:
+    found, question = answered.found, answered.answers.question
     return {
         "format_version": FORMAT_VERSION,
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "options": asdict(config),
-        "model": {"name": found.name, **found.identity()},
+        "model": {"name": found.name, **found.identity(), **origin_of(found.folder)},
         "preprocessing": found.preprocessing.identity(),
         "device": compute.described(),
         "precision": compute.precision,
@@ -211,7 +238,7 @@ def _provenance(
             "count": len(question.labels),
         },
         "truths": "the words as written, without case" if config.words else RULE,
-        "temperature": temperature,
+        "temperature": answered.temperature,
         "catalog": {"file": str(catalog.file), "sha256": catalog.identity, "rows": len(catalog)},
         "versions": {"python": platform.python_version(), **_versions()},
     }

@@ -213,6 +213,33 @@ def ladder_of(model: Path | None) -> dict[str, Any]:
     return {"ladder": read_document(model / LADDER, dict[str, Any], name="the ladder of the training run")}
 
 
+@dataclass(frozen=True, slots=True)
+class _StartOf:
+    start: str = ""
+    method: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Part of the settings that says what a trained model is."""
+
+    config: _StartOf = _StartOf()
+    data_sha256: str = ""
+
+
+def origin_of(model: Path | None) -> dict[str, Any]:
+    """Return ``{"trained": ...}`` with start, method and data of a model that ``train`` made; empty for other models.
+
+    Raises:
+        DataError: if the record is damaged.
+    """
+    if model is None or not RunFolder(model).settings.is_file():
+        return {}
+    recorded = read_document(RunFolder(model).settings, _Origin, name="the settings of the training run")
+    start = recorded.config.start
+    return {"trained": {"start": start, "method": recorded.config.method, "data_sha256": recorded.data_sha256}}
+
+
 def write_model(
     folder: Path, weights: Mapping[str, torch.Tensor], model_cfg: Mapping[str, Any], preprocess_cfg: Mapping[str, Any]
 ) -> None:
