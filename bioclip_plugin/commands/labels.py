@@ -67,7 +67,7 @@ def build(
 
     Columns are found by their names, in any letter case: kingdom, phylum, class, order, family, genus, species or
     specificEpithet, scientificName; vernacularName or common_name; taxonID. Several tables are joined, and rows of one
-    lineage are one label. After an interruption the same command continues.
+    taxon are one label, also if ranks are missing in some. After an interruption the same command continues.
 
     \b
     bioclip-plugin labels build leaves.csv fish.csv --model bioclip-2 --output my_labels
@@ -126,6 +126,7 @@ def _summarise(console: Console, built: Built, line: ProgressLine) -> None:
         console,
         f"{distinct + built.merged + built.empty} rows read: {distinct} distinct taxa, {built.merged} merged, "
         f"{built.empty} without a name",
+        *map(printable, built.joined.lines("correct the tables so that they agree")),
         "The label set was finished already; nothing was left to do."
         if built.resumed_at == distinct
         else f"{distinct} labels in {line.seconds:.1f} s{resumed}{_masked(built.labels)}",

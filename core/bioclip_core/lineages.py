@@ -10,6 +10,7 @@ from bioclip_core.taxonomy import RANKS, Rank, Taxon
 Lineage = tuple[str, ...]
 """The seven names of a taxon, kingdom first, or the first of them; unknown ones are empty."""
 
+_SHOWN = 3
 _MOST_ALIKE = 500
 """Different lineages of one name that are compared with each other; of more, none is joined."""
 _PASSES = 20
@@ -54,6 +55,20 @@ class JoinedLineages:
         """The lineages that others made more complete, each with its joined one, sorted."""
         return sorted((given, joined) for given, joined in self.of.items() if given != joined)
 
+    def lines(self, advice: str) -> list[str]:
+        """Return what is to be said of the labels: which were joined, and which names stay several, with advice."""
+        lines = []
+        if completed := sorted({Taxon.of(joined).scientific_name for _, joined in self.joined}):
+            lines.append(
+                f"{len(completed)} taxa are written with ranks missing somewhere and are one label each: {_first_of(completed)}"
+            )
+        if apart := [str(found) for found in self.apart if found.is_label]:
+            lines.append(
+                f"{len(apart)} names have contradictory lineages and stay several labels, which share the probability: "
+                f"{_first_of(apart)}; {advice}"
+            )
+        return lines
+
 
 def compatible(one: Sequence[str], other: Sequence[str]) -> bool:
     """Return True if two lineages can both be true: equal at every rank that both have (a family and its species)."""
@@ -97,6 +112,10 @@ def with_lineage(taxon: Taxon, lineage: Lineage) -> Taxon:
     if taxon.lineage == lineage:
         return taxon
     return Taxon.of(lineage, taxon.common_name, taxon.source_id)
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return "; ".join(names[:_SHOWN]) + (f"; and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def added_ranks(given: Lineage, joined: Lineage) -> str:

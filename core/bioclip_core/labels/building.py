@@ -17,10 +17,11 @@ from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError, first_line
 from bioclip_core.files.documents import read_document
 from bioclip_core.findings import Findings
-from bioclip_core.labels.label_set import LabelSet, distinct_taxa, table_of, taxonomic_order
+from bioclip_core.labels.label_set import LabelSet, one_label_each, table_of, taxonomic_order
 from bioclip_core.labels.manifest import FORMAT_VERSION, Block
 from bioclip_core.labels.verifying import ROWS_PER_CHUNK
 from bioclip_core.labels.writing import Draft, make_label_set, taxa_digest
+from bioclip_core.lineages import JoinedLineages
 from bioclip_core.names import PLACEHOLDER, clean_name, parse_name
 from bioclip_core.naming.words import UNNAMED_SPECIES
 from bioclip_core.progress import Progress
@@ -38,11 +39,13 @@ class Built:
 
     labels: LabelSet
     merged: int
-    """Rows with the lineage of an earlier row."""
+    """Rows with the taxon of an earlier row."""
     empty: int
     """Rows without a name at any rank."""
     resumed_at: int
     """Labels that an earlier, interrupted call had embedded."""
+    joined: JoinedLineages
+    """Lineages that were joined to one label, and names that stay several."""
 
 
 def build_label_set(
@@ -53,15 +56,15 @@ def build_label_set(
     caption: Caption = Caption.TAXONOMIC,
     progress: Progress | None = None,
 ) -> Built:
-    """Embed every distinct lineage with the encoder's text tower and write a label set.
+    """Embed every taxon with the encoder's text tower and write a label set.
 
-    An interrupted call is resumed; a finished one is not repeated.
+    Lineages of one taxon that differ only in missing ranks are one label. An interrupted call is resumed; a finished one is not repeated.
 
     Raises:
         LabelSetError: without taxa, or if the folder holds something else.
         NoTextTower: if the encoder is image-only.
     """
-    found, label_of_N = distinct_taxa(taxa)
+    found, label_of_N, joined = one_label_each(taxa)
     distinct = [taxon for taxon in found if taxon.rank is not None]
     if not distinct:
         raise LabelSetError("no taxa: the table has no row with a name at any rank")
@@ -81,7 +84,7 @@ def build_label_set(
         partial(_embed_into, taxa=ordered, encoder=encoder, caption=caption, progress=progress), resume=True,
     )  # fmt: skip
     empty = sum(int((label_of_N == place).sum()) for place, taxon in enumerate(found) if taxon.rank is None)
-    return Built(labels, len(label_of_N) - empty - len(distinct), empty, resumed_at)
+    return Built(labels, len(label_of_N) - empty - len(distinct), empty, resumed_at, joined)
 
 
 def _embed_into(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
 from bioclip_core.labels.checklist import NameIndex
-from bioclip_core.labels.label_set import LabelSet, distinct_taxa
+from bioclip_core.labels.label_set import LabelSet, one_label_each
 from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.merging import mapped_rows, row_of, write_merged
 from bioclip_core.labels.prototypes import (
@@ -25,6 +25,7 @@ from bioclip_core.labels.prototypes import (
     unit_rows,
 )
 from bioclip_core.labels.verifying import ROWS_PER_CHUNK
+from bioclip_core.lineages import compatible
 from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 
@@ -166,7 +167,7 @@ def join_prototypes(
     features = checked_examples(features_ND, taxa, least=1)
     if len(features) < 2:
         raise LabelSetError("prototypes: a single example does not tell how alike images are; give at least two")
-    labels, label_of_N = distinct_taxa(taxa)
+    labels, label_of_N, _ = one_label_each(taxa)
     rows, places = _fit_rows(label_of_N, len(text)), matching_rows(text, labels)
     text_side = _text_side(text, features[rows], places[label_of_N[rows]])
     sums_CD = sums_of(features, label_of_N, len(labels))
@@ -236,7 +237,7 @@ def matching_rows(text: LabelSet, taxa: Sequence[Taxon]) -> NDArray[np.int64]:
     """Return the usable row of each taxon in a label set, -1 for a taxon without one.
 
     A row matches by its whole lineage. If higher ranks differ, it matches by its name, provided that exactly one row of the
-    same rank, in no other kingdom, has it.
+    same rank has it and contradicts no rank; without such a row exactly one in no other kingdom.
     """
     index = NameIndex(text)
     rows_C = np.full(len(taxa), -1, dtype=np.int64)
@@ -244,8 +245,9 @@ def matching_rows(text: LabelSet, taxa: Sequence[Taxon]) -> NDArray[np.int64]:
         row = row_of(text, taxon)
         found = [row] if row is not None else _named_alike(text, taxon, index.rows(taxon.scientific_name))
         usable = [row for row in found if text.kept_N[row]]
-        if len(usable) == 1:
-            rows_C[place] = usable[0]
+        fitting = [row for row in usable if compatible(text.taxon(row).lineage, taxon.lineage)] or usable
+        if len(fitting) == 1:
+            rows_C[place] = fitting[0]
     return rows_C
 
 

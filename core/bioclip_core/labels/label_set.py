@@ -32,6 +32,7 @@ from bioclip_core.labels.manifest import (
     read_manifest,
 )
 from bioclip_core.labels.verifying import Unfit, check_id, check_order, damaged, open_embeddings, read_taxa
+from bioclip_core.lineages import JoinedLineages, join_taxa
 from bioclip_core.models import FoundModel
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 
@@ -327,6 +328,18 @@ def distinct_taxa(taxa: Iterable[Taxon]) -> tuple[list[Taxon], NDArray[np.int64]
         elif taxon.common_name and not labels[index].common_name:
             labels[index] = replace(labels[index], common_name=taxon.common_name)
     return labels, np.array(label_of, dtype=np.int64)
+
+
+def one_label_each(taxa: Iterable[Taxon]) -> tuple[list[Taxon], NDArray[np.int64], JoinedLineages]:
+    """Return one taxon per label, the label's number for each row, and the lineages that were joined.
+
+    Lineages of one taxon that differ only in missing ranks are one label, by the rule of
+    :func:`bioclip_core.lineages.join_lineages`; it has the first common name of its rows.
+    """
+    distinct, lineage_of_N = distinct_taxa(taxa)
+    whole, joined = join_taxa(distinct)
+    labels, label_of = distinct_taxa(whole)
+    return labels, label_of[lineage_of_N], joined
 
 
 def table_of(taxa: Sequence[Taxon], groups: Sequence[str] | None = None) -> Any:

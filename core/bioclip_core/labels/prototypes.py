@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
-from bioclip_core.labels.label_set import LabelSet, distinct_taxa
+from bioclip_core.labels.label_set import LabelSet, one_label_each
 from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.writing import write_label_set
 from bioclip_core.taxonomy import Taxon
@@ -53,7 +53,7 @@ def build_prototypes(
 
     Args:
         features_ND: one L2-normalised row per example, float16 or float32, from the encoder.
-        taxa: the taxon of each row, by its whole lineage; the first common name of a lineage is kept.
+        taxa: the taxon of each row; lineages that differ only in missing ranks are one taxon, with its first common name.
         encoder_identity: identity of the encoder that made the features.
         folder: folder to write; one that holds another label set is refused.
 
@@ -61,7 +61,7 @@ def build_prototypes(
         LabelSetError: if rows and taxa do not fit, a row is unusable or lacks a taxon, or fewer than two taxa have examples.
     """
     features = checked_examples(features_ND, taxa)
-    labels, label_of_N = distinct_taxa(taxa)
+    labels, label_of_N, _ = one_label_each(taxa)
     mean_D = features.mean(axis=0)
     centred_ND = unit_rows(features - mean_D)
     sums_CD = sums_of(centred_ND, label_of_N, len(labels))
@@ -133,7 +133,7 @@ def checked_examples(features_ND: NDArray[Any], taxa: Sequence[Taxon], *, least:
             f"prototypes: {len(nameless)} of {len(taxa)} examples have no name at any rank, first in row {nameless[0]}; "
             "leave these examples out, or name them"
         )
-    if len({taxon.lineage for taxon in taxa}) < least:
+    if len(one_label_each(taxa)[0]) < least:
         if least == 1:
             raise LabelSetError("prototypes: there are no examples; give at least two images of one taxon")
         raise LabelSetError(

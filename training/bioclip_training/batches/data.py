@@ -23,14 +23,14 @@ class LabelledImages(Protocol):
 
     taxon_of_N: NDArray[np.int64]
     """For each sample of this part, the number of its taxon in ``taxa``."""
+    taxa: tuple[Taxon, ...]
+    """The distinct lineages of the whole collection, all splits, sorted."""
+    numbers_T: NDArray[np.int64] | None
+    """For each lineage that the collection writes, its place in ``taxa``; None while they are the same."""
 
     @property
     def identity(self) -> str:
         """SHA-256 of the description of the whole collection."""
-
-    @property
-    def taxa(self) -> tuple[Taxon, ...]:
-        """The distinct lineages of the whole collection, all splits, sorted."""
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -65,6 +65,7 @@ class CatalogImages:
     def __init__(self, catalog: Catalog, rows: NDArray[np.int64]) -> None:
         self.catalog, self.rows = catalog, rows
         self.taxa = catalog.taxa
+        self.numbers_T: NDArray[np.int64] | None = None
         self.taxon_of_N: NDArray[np.int64] = catalog.taxon_of_N[rows]
         self.blocks: tuple[Block, ...] = ((0, len(rows)),)
 

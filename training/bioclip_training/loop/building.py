@@ -13,6 +13,7 @@ from bioclip_core.taxonomy import Taxon
 from bioclip_training.batches.caption_drawing import all_captions
 from bioclip_training.batches.data import LabelledImages, open_images
 from bioclip_training.batches.stream import TrainingStream
+from bioclip_training.batches.together import one_label_each, same_labels
 from bioclip_training.loop.checkpoint import RunFolder
 from bioclip_training.loop.distributed import World
 from bioclip_training.loop.optimizer import Optimizer
@@ -49,20 +50,21 @@ class Plan:
         return self.config.steps or 1
 
 
-def open_data(config: TrainConfig) -> tuple[LabelledImages, LabelledImages | None]:
-    """Open the data and the replay.
+def open_data(config: TrainConfig) -> tuple[LabelledImages, LabelledImages | None, list[str]]:
+    """Open the data and the replay, with one label per taxon, and return what is to be said of their taxa.
 
     Raises:
         SourceError: if one of them cannot be read, or the data have a single taxon.
     """
     opened = partial(open_images, part="train", dev_fraction=config.dev_fraction, replace_prefix=config.replace_prefix)
-    images = opened(config.data)
+    images, replay = opened(config.data), opened(config.replay) if config.replay else None
+    notes = one_label_each([images, *([replay] if replay else [])])
     if len(np.unique(images.taxon_of_N)) < 2:
         raise SourceError(
             f"--data {config.data}: its part train has {len(images)} images of a single taxon, and a contrast needs two; "
             "add another, see: bioclip-plugin catalog show"
         )
-    return images, opened(config.replay) if config.replay else None
+    return images, replay, notes
 
 
 def build_trainer(plan: Plan) -> Trainer:
@@ -79,7 +81,7 @@ def build_trainer(plan: Plan) -> Trainer:
     replay = None
     if plan.replay:
         replay = _source(plan, plan.replay, config.replay_batch_size, seed=config.seed + 1, weight=config.replay_weight)
-    held_out, of_replay = _held_out(plan, config.data), _held_out(plan, config.replay)
+    held_out, of_replay = _held_out(plan, config.data, plan.images), _held_out(plan, config.replay, plan.replay)
     trainer = Trainer(
         config, towers, optimizer, data, replay, plan.folder, world, plan.steps, has_baseline=not start.is_random,
         held_out=held_out or None, held_out_of_replay=of_replay or None,
@@ -127,9 +129,9 @@ def _source(plan: Plan, images: LabelledImages, batch_size: int, *, seed: int, w
     return Source(stream, partial(Side, weight=weight, log_prior_C=prior, ancestors=ancestors))
 
 
-def _held_out(plan: Plan, address: str | None) -> HeldOut | None:
-    """Return the ``dev`` part of a collection in the first process; None if it has none."""
-    if address is None or not plan.world.is_first:
+def _held_out(plan: Plan, address: str | None, trained: LabelledImages | None) -> HeldOut | None:
+    """Return the ``dev`` part of a collection in the first process, with the labels of its trained part; None if it has none."""
+    if address is None or trained is None or not plan.world.is_first:
         return None
     try:
         images = open_images(
@@ -137,4 +139,5 @@ def _held_out(plan: Plan, address: str | None) -> HeldOut | None:
         )
     except SourceError:
         return None
+    same_labels(images, trained)
     return HeldOut(images, plan.start.preprocessing, plan.config.threads)

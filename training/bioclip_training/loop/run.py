@@ -62,8 +62,8 @@ def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compu
             config.tell(TrainingProgress(done.steps, done.steps, message=message))
         return done
     _check_shares(config, world)
-    images, replay = open_data(config)
-    notes = [line for found in (images, replay) if found is not None for line in found.look_first()]
+    images, replay, notes = open_data(config)
+    notes += [line for found in (images, replay) if found is not None for line in found.look_first()]
     start = _open_start(config, models)
     text_width = int(start.model_cfg.get("text_cfg", {}).get("width", 512))
     settled = config.settled(images=len(images), text_width=text_width, random_weights=start.is_random)

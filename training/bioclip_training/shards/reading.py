@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.identity import file_sha256
 from bioclip_core.images.regions import EncodedRegion
+from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.first_look import look_first_at_samples
 from bioclip_training.catalog.recorded import is_hash, verified
 from bioclip_training.catalog.rows import Block, Catalog
@@ -56,7 +57,8 @@ class ShardImages:
     def __init__(self, index: ShardIndex, rows: NDArray[np.int64]) -> None:
         self.index = index
         self.rows = rows
-        self.taxa = index.manifest.taxa
+        self.taxa: tuple[Taxon, ...] = tuple(index.manifest.taxa)
+        self.numbers_T: NDArray[np.int64] | None = None
         place = {taxon.lineage: number for number, taxon in enumerate(self.taxa)}
         own = np.array([place[taxon.lineage] for taxon in index.catalog.taxa], dtype=np.int64)
         self.taxon_of_N: NDArray[np.int64] = own[index.catalog.taxon_of_N[rows]]
