@@ -14,6 +14,7 @@ import click
 from bioclip_core import __version__
 from bioclip_core.errors import BioclipError, DataError, UsageError, one_line
 from bioclip_core.hub import progress_bars
+from bioclip_core.next_commands import command
 from bioclip_core.threads import hung_threads
 from bioclip_plugin.commands.config import CONFIG_FILE, ConfigFile
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
@@ -163,7 +164,7 @@ def _report_skipped(manager: BioclipPluginManager, line: CommandGroup, arguments
     """Name the plugins that are left out after any command of a user, except after the one that shows the reasons."""
     if manager.failures and "plugins" not in arguments and any(name in arguments for name in line.commands):
         names = ", ".join(dict.fromkeys(one_line(failure.name) for failure in manager.failures))
-        say(f"Skipped plugins: {names}; see: bioclip-plugin plugins")
+        say(f"Skipped plugins: {names}; see: {command('plugins')}")
 
 
 def escape_what_cannot_be_written(stream: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rich.console import Console
 
 from bioclip_core.errors import BioclipError, StoreError, UsageError
 from bioclip_core.findings import Findings
+from bioclip_core.next_commands import PROGRAM, command, free_name, next_lines, shell_line
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import DEFAULT_STORE, filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
@@ -114,8 +114,8 @@ class _Classification:
 
     def work(self, listing: Listing, entries: Iterator[MediaItem | Unlisted], pipeline: Pipeline) -> int:
         """Answer the items, store the reviews in their files, apply the rules, and print a summary."""
-        line, command = self.line, _command(self.store, self.session.request.store)
-        outcome = f"Finished work is committed in {self.store.shown_address}; continue with: {command}"
+        line, repeat = self.line, _command(self.store, self.session.request.store)
+        outcome = f"Finished work is committed in {self.store.shown_address}; continue with: {repeat}"
 
         def stop() -> None:
             pipeline.close(wait_s=1.0)
@@ -130,13 +130,13 @@ class _Classification:
             except BaseException as error:
                 self._end("failed")
                 if isinstance(error, BioclipError) and line.count:
-                    raise type(error)(f"{error}. Finished work is committed; continue with: {command}") from error
+                    raise type(error)(f"{error}. Finished work is committed; continue with: {repeat}") from error
                 raise
         outcome = (
             "All answers are stored. Continue the rules with: "
-            f"bioclip-plugin rules apply --run {self.run.id} --store {shlex.quote(self.store.shown_address)}"
+            f"{command('rules apply', run=self.run.id, store=self.store.shown_address)}"
             if self.session.engine.rules
-            else f"All answers are stored. Store the reviews in the files with: {command}"
+            else f"All answers are stored. Store the reviews in the files with: {repeat}"
         )
         with interruptible(self.console, outcome, stop):
             try:
@@ -180,7 +180,7 @@ class _Classification:
         except Exception:
             self.console.print(
                 "All answers are stored. Continue the rules with: "
-                f"bioclip-plugin rules apply --run {self.run.id} --store {shlex.quote(self.store.shown_address)}"
+                f"{command('rules apply', run=self.run.id, store=self.store.shown_address)}"
             )
             raise
         if self.as_json:  # only now: rules see whole events, so no answer was final before
@@ -213,7 +213,7 @@ class _Classification:
             *map(printable, self.findings.lines()),
             *(self._failures(summary.failed) if summary.failed else ()),
             f"Results: {store}",
-            f"Next: bioclip-plugin export --store {shlex.quote(store)} --format csv --output results.csv",
+            *next_lines(command("export", store=store, format="csv", output=free_name("results.csv"))),
         )
         return EXIT_WITH_FAILURES if summary.failed else EXIT_DONE
 
@@ -230,4 +230,4 @@ class _Classification:
 def _command(store: Store, address: str | None) -> str:
     """Return this command line, to be given again, without the password in the store's address."""
     given = [argument.replace(address or DEFAULT_STORE, store.shown_address) for argument in sys.argv[1:]]
-    return shlex.join(["bioclip-plugin", *given])
+    return shell_line([PROGRAM, *given])

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from bioclip_core.errors import BioclipError
 from bioclip_core.files.whole import replacing_folder
+from bioclip_core.next_commands import command, next_lines
 from bioclip_plugin.commands.classify import classify
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.export import export
@@ -52,7 +53,7 @@ def demo(ctx: click.Context, folder: Path, fresh: bool) -> int:
     photos, store, table, page = (folder / name for name in (_PHOTOS, _STORE, _TABLE, _PAGE))
     if not photos.is_dir():
         _draw(console, photos)
-    console.print(f"\n$ bioclip-plugin classify {photos} --model demo --store {store}")
+    console.print(f"\n$ {command('classify', photos, model='demo', store=store)}")
     before = _done(store)
     code: int = ctx.invoke(classify, paths=(str(photos),), model="demo", store=str(store))
     if code not in (EXIT_DONE, EXIT_WITH_FAILURES):
@@ -60,9 +61,9 @@ def demo(ctx: click.Context, folder: Path, fresh: bool) -> int:
     if before and before == _done(store):
         console.print(f"All {before} were done by an earlier demo; only the file that failed was opened again.")
     failed = _show(console, store)
-    console.print(f"\n$ bioclip-plugin export --store {store} --output {table} --force")
+    console.print(f"\n$ {command('export', store=store, output=table, force=True)}")
     ctx.invoke(export, store=str(store), output=table, force=True)
-    console.print(f"\n$ bioclip-plugin report --store {store} --output {page} --force")
+    console.print(f"\n$ {command('report', store=store, output=page, force=True)}")
     ctx.invoke(report, store=str(store), output=page, force=True)
     print_lines(
         console,
@@ -70,10 +71,14 @@ def demo(ctx: click.Context, folder: Path, fresh: bool) -> int:
         f"Results: {store} (SQLite: runs, answers, features)",
         f"Table:   {table}",
         f"Report:  {page} (open it in a browser)",
-        "Next:",
-        f"  bioclip-plugin runs verify --store {store}                        proves that no image is missing",
-        f"  bioclip-plugin classify {photos} --model demo --rank family --store {store}   opens no image again",
-        "  bioclip-plugin classify YOUR_PHOTOS --store results.db               the real model, fetched once",
+        "These prove that no image is missing, answer again without opening an image, and use the real model, fetched once:",
+        *next_lines(
+            command("runs verify", store=store),
+            then=[
+                command("classify", photos, model="demo", rank="family", store=store),
+                command("classify", "PATHS", store="results.db"),
+            ],
+        ),
     )
     return EXIT_DONE if failed == _CORRUPT else EXIT_WITH_FAILURES
 

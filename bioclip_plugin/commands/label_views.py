@@ -12,6 +12,7 @@ import click
 from bioclip_core.errors import LabelSetError, UsageError
 from bioclip_core.findings import Findings
 from bioclip_core.models import find_model
+from bioclip_core.next_commands import command
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import EXIT_DONE, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, taxon_table_options
@@ -171,7 +172,7 @@ def _opened(ctx: click.Context, folder: Path | None, model: str | None) -> Label
         folder = label_folder_here(find_model(model, plugins_of(ctx).models(), fetch=False))
     if folder is None:
         raise LabelSetError(
-            f"the label set of {model} is not on this machine; fetch it with: bioclip-plugin models fetch {model}, "
+            f"the label set of {model} is not on this machine; fetch it with: {command('models fetch', model or 'MODEL')}, "
             "or give a label set's folder"
         )
     return LabelSet.open(folder)

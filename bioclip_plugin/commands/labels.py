@@ -14,6 +14,7 @@ from bioclip_core.device import choose_compute
 from bioclip_core.errors import LabelSetError
 from bioclip_core.findings import Findings
 from bioclip_core.models import find_model
+from bioclip_core.next_commands import command, next_lines
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.label_views import doctor, search, show
@@ -92,7 +93,7 @@ def build(
         ) from error
     _summarise(console, built, line)
     print_lines(console, *map(printable, findings.lines()))
-    _print_next(console, built.labels, output)
+    _print_next(console, built.labels, output, model)
 
 
 @labels.command("import")
@@ -116,7 +117,7 @@ def import_labels(ctx: click.Context, embeddings: Path, names: Path, model: str,
         imported = import_label_set(embeddings, names, encoder, output, progress=line.reach, findings=findings)
     console.print(f"{len(imported)} labels{_masked(imported)}; {line.seconds:.1f} s")
     print_lines(console, *map(printable, findings.lines()))
-    _print_next(console, imported, output)
+    _print_next(console, imported, output, model)
 
 
 def _summarise(console: Console, built: Built, line: ProgressLine) -> None:
@@ -140,9 +141,11 @@ def _masked(labels: LabelSet) -> str:
     return f"; masked vectors, which are never an answer: {', '.join(f'{n} {reason}' for reason, n in reasons.items())}"
 
 
-def _print_next(console: Console, made: LabelSet, output: Path) -> None:
+def _print_next(console: Console, made: LabelSet, output: Path, model: str) -> None:
     print_lines(
         console,
         f"Label set: {output} ({made.manifest['id'][:12]})",
-        f"Next: bioclip-plugin classify PATHS --labels {output}, or bioclip-plugin labels doctor {output}",
+        *next_lines(
+            command("classify", "PATHS", model=model, labels=output), either=[command("labels doctor", output)]
+        ),
     )

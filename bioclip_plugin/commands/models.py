@@ -13,6 +13,7 @@ from bioclip_core.errors import BioclipError, ModelUnavailable
 from bioclip_core.hub import hub_file
 from bioclip_core.model_config import CONFIG
 from bioclip_core.models import WEIGHTS, FoundModel, ModelEntry, find_model
+from bioclip_core.next_commands import command
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import device_option, filled, force_option, options_from, output_option
@@ -69,7 +70,7 @@ def info(ctx: click.Context, name: str, device: str) -> None:
     except ModelUnavailable:
         if entry is None:
             raise
-        missing = f"Not on this machine; fetch it with: bioclip-plugin models fetch {name}"
+        missing = f"Not on this machine; fetch it with: {command('models fetch', name)}"
         print_lines(console, f"source: {entry.source}", missing)
     else:
         facts = (*_facts(found), ("runs on", choose_compute(device).described()))
@@ -145,8 +146,8 @@ def _fetched(plugins: BioclipPluginManager, name: str) -> Iterator[str]:
     yield f"{name}: {found.folder or found.weights or 'nothing to fetch'}, weights {found.weights_sha256[:12]}"
     if label_folder_here(found) is None and (found.entry is None or found.entry.labels is None):
         yield (
-            f"{name}: no label set belongs to it; make one with: bioclip-plugin labels build TABLE --model {name} "
-            "--output FOLDER"
+            f"{name}: no label set belongs to it; make one with: "
+            f"{command('labels build', 'TABLE', model=name, output='FOLDER')}"
         )
     else:
         yield f"{name}: label set {choose_labels(ClassifyRequest(model=name), found).folder}"
@@ -174,9 +175,7 @@ def _facts(found: FoundModel) -> list[tuple[str, str]]:
     from bioclip_plugin.running.label_choice import label_folder_here
 
     published = found.entry.labels if found.entry else None
-    missing = (
-        f"{published.repository}, not fetched" if published else "none; make one with: bioclip-plugin labels build"
-    )
+    missing = f"{published.repository}, not fetched" if published else "none; `labels build` makes one"
     return [
         ("source", found.source),
         ("revision", found.revision or "none"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from bioclip_core.errors import BioclipError
 from bioclip_core.files.whole import whole_file
+from bioclip_core.next_commands import command, next_lines
 from bioclip_plugin.commands.reporting import print_lines
 from bioclip_plugin.items.media import uri_of
 
@@ -79,8 +79,8 @@ def say_unfinished(console: Console, store: Store, run: Run) -> None:
         f"Not finished: {todo:,} images are still to do; the classify command of this run continues with them."
         if todo
         else "",
-        f"Not finished: {undecided:,} regions are not decided by the run's rules and have their plain consensus. "
-        f"Next: bioclip-plugin rules apply --store {shlex.quote(store.shown_address)} --run {run.id}"
+        f"Not finished: {undecided:,} regions are not decided by the run's rules and have their plain consensus."
         if undecided
         else "",
+        *(next_lines(command("rules apply", store=store.shown_address, run=run.id)) if undecided else ()),
     )

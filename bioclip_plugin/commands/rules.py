@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 
 from bioclip_core.errors import DataError, UsageError
 from bioclip_core.identity import settings_id
+from bioclip_core.next_commands import command, free_name, next_lines
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import filled, json_option, options_from, rule_option, run_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
@@ -92,9 +92,7 @@ def apply_command(
         base = opened.run(run)
         texts = rules or tuple(base.settings.get("rules", ()))
         if not texts:
-            raise UsageError(
-                f"run {base.id} has no rules of its own; give --rule NAME (see: bioclip-plugin rules list)"
-            )
+            raise UsageError(f"run {base.id} has no rules of its own; give --rule NAME (see: {command('rules list')})")
         places = RunPlaces(base, opened.shown_address)
         # The run's own rules name files as classify was given them, which may have been in another folder.
         active = parse_rules(texts, plugins.rules(), None if rules else places.rule_file)
@@ -127,8 +125,9 @@ def apply_command(
         console,
         f"Run {target.id}{answers} with {', '.join(texts)}",
         *map(printable, applied.lines()),
-        f"Next: bioclip-plugin export --run {target.id} --store {shlex.quote(opened.shown_address)} --format csv "
-        "--output results.csv",
+        *next_lines(
+            command("export", run=target.id, store=opened.shown_address, format="csv", output=free_name("results.csv"))
+        ),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioclip_core.errors import UsageError
+from bioclip_core.next_commands import command
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED
 from bioclip_plugin.commands.options import COUNT, json_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
@@ -64,7 +64,7 @@ def list_runs(store: str, as_json: bool) -> None:
     """
     with open_store(store) as opened:
         found = [(run, opened.summary(run)) for run in opened.runs()]
-        begun = opened.half_deleted()
+        begun, shown = opened.half_deleted(), opened.shown_address
     if as_json:
         for run, counts in found:
             print_json({**_brief(run), "listed": counts.listed, "done": counts.done, "failed": counts.failed,
@@ -77,10 +77,10 @@ def list_runs(store: str, as_json: bool) -> None:
     ]  # fmt: skip
     console = console_for()
     if not rows:
-        console.print("This store is still empty; start one with: bioclip-plugin classify PATHS")
+        console.print(f"This store is still empty; start a run with: {command('classify', 'PATHS', store=shown)}")
     for number in begun:
         console_for(to_stderr=True).print(
-            f"Run {number} is half deleted; to finish that: bioclip-plugin runs delete {number}"
+            f"Run {number} is half deleted; to finish that: {command('runs delete', number, store=shown, yes=True)}"
         )
     print_table(console, ("run", "status", "begun", "model", "images", "done", "failed", "to do", "sources"), rows)
 
@@ -255,8 +255,8 @@ def _remove(
     except KeyboardInterrupt:
         if begun := store.half_deleted():
             console.print(
-                f"Interrupted. Half deleted: {', '.join(map(str, begun))}; to finish that: bioclip-plugin runs delete "
-                f"{' '.join(map(str, begun))} --store {shlex.quote(store.shown_address)}"
+                f"Interrupted. Half deleted: {', '.join(map(str, begun))}; to finish that: "
+                f"{command('runs delete', *begun, store=store.shown_address, yes=True)}"
             )
         return EXIT_INTERRUPTED
     rows = {name: count for name, count in removal.rows.items() if count}
@@ -275,8 +275,7 @@ def _remove(
         f"about {size_of(removal.bytes)}.",
         ""
         if dry_run
-        else f"The space is used by later runs. To give it back: bioclip-plugin store compact --store "
-        f"{shlex.quote(store.shown_address)}",
+        else f"The space is used by later runs. To give it back: {command('store compact', store=store.shown_address)}",
     )
     return EXIT_DONE
 

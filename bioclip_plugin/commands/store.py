@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bioclip_core.next_commands import command
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import json_option, output_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
@@ -116,7 +117,9 @@ def info(store: str, as_json: bool) -> None:
         for one in found.runs
     ]
     print_table(console, ("run", "status", "images", "done", "failed", "to do", "regions"), of_runs)
-    print_lines(console, "Rows that nobody needs are counted by: bioclip-plugin store compact --dry-run")
+    print_lines(
+        console, f"Rows that nobody needs are counted by: {command('store compact', dry_run=True, store=found.address)}"
+    )
 
 
 @store.command("compact")

@@ -31,8 +31,7 @@ def deployments_of(store: Store, run: Run, options: DeploymentOptions, findings:
         try:
             if recorded and recorded != chosen.identity():
                 findings.add(
-                    "table of deployments was changed since the rules decided; decide anew with `bioclip-plugin rules apply "
-                    "--deployments`",
+                    "table of deployments was changed since the rules decided; decide anew with `rules apply --deployments`",
                     str(chosen.deployments),
                 )
             return _deployments(store, run, chosen, findings)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError
 from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.next_commands import command
 from bioclip_core.tables.reading import is_table_name
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
@@ -66,7 +67,7 @@ class Only(Rule):
         if not kept:
             raise DataError(
                 f"list {self.settings.file}: the label set has none of its {len(self._names)} names; look them up with: "
-                "bioclip-plugin labels doctor --checklist FILE"
+                f"{command('labels doctor', labels.folder or 'LABELS', checklist=self.settings.file)}"
             )
         self._weights_N, self._labels = weights_N, labels
         count = int(labels.kept_N.sum())

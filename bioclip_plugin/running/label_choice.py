@@ -18,6 +18,7 @@ from bioclip_core.identity import settings_id, user_cache
 from bioclip_core.labels.label_set import LabelSet, custom_labels
 from bioclip_core.labels.manifest import MANIFEST, check_made_for, read_manifest, seal_of
 from bioclip_core.models import FoundModel, PublishedLabels
+from bioclip_core.next_commands import command
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.tables.reading import is_table_name, lines_of, sure_rows
 from bioclip_plugin.items.request import ClassifyRequest
@@ -162,8 +163,8 @@ def _default_folder(model: FoundModel) -> Path:
         return folder
     if model.entry is None or model.entry.labels is None:
         raise LabelSetError(
-            f"model {model.name!r} has no label set of its own; make one with: bioclip-plugin labels build TABLE --model {model.name} "
-            "--output FOLDER, then give --labels FOLDER"
+            f"model {model.name!r} has no label set of its own; give --labels FOLDER with one that is made with: "
+            f"{command('labels build', 'TABLE', model=model.name, output='FOLDER')}"
         )
     published = model.entry.labels
     try:

@@ -9,9 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, Table, delete, literal, select, update
 
 from bioclip_core.errors import StoreError
+from bioclip_core.next_commands import command
 from bioclip_core.options import LARGEST_WHOLE
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.address import shown
 from bioclip_plugin.store.database.bulk import chunked, insert_for, insert_new, upsert
 from bioclip_plugin.store.database.holds import Holds
 from bioclip_plugin.store.database.values import digest, from_json, moment_of, now, to_json
@@ -160,18 +162,21 @@ def one_run(connection: Connection, number: int | None) -> Run:
     )
     if row is not None:
         return _run_of(row, resumed=False)
+    where = shown(connection.engine.url)
     if number in half_deleted(connection):
-        raise StoreError(f"run {number} is half deleted: `bioclip-plugin runs delete {number}` finishes that")
+        raise StoreError(
+            f"run {number} is half deleted: `{command('runs delete', number, store=where, yes=True)}` finishes that"
+        )
     latest = (
         connection.execute(select(runs.id).where(runs.status.not_in(HIDDEN)).order_by(runs.id.desc()).limit(10))
         .scalars()
         .all()
     )
     if not latest:
-        raise StoreError("there are no runs in this store yet: `bioclip-plugin classify` makes one")
+        raise StoreError("there are no runs in this store yet: `classify` makes one")
     raise StoreError(
         f"there is no run {number} in this store; the latest are {', '.join(map(str, reversed(latest)))} "
-        "(see `bioclip-plugin runs list`)"
+        f"(see `{command('runs list', store=where)}`)"
     )
 
 

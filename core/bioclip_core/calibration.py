@@ -42,8 +42,8 @@ class Calibration:
             raise ModelError(f"temperature {self.temperature!r}: a number above 0 is needed")
         if not low <= self.temperature <= high:
             raise ModelError(
-                f"temperature {self.temperature!r}: a number above 0, from {low:g} to {high:g}, is needed; run bioclip-plugin "
-                "calibrate again"
+                f"temperature {self.temperature!r}: a number above 0, from {low:g} to {high:g}, is needed; run `calibrate` "
+                "again"
             )
 
 
@@ -185,11 +185,7 @@ def _read(file: Path) -> dict[str, Calibration]:
         raise_if_of_host(error)
         # Going on without the temperature would silently change the answers.
         is_denied = isinstance(error, PermissionError)
-        remedy = (
-            "set BIOCLIP_CACHE to a folder of your own"
-            if is_denied
-            else "remove it, and run bioclip-plugin calibrate again"
-        )
+        remedy = "set BIOCLIP_CACHE to a folder of your own" if is_denied else "remove it, and run `calibrate` again"
         raise ModelError(f"{file} cannot be read ({error}); {remedy}") from None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import ModelUnavailable, UnknownModel, first_line
+from bioclip_core.next_commands import command
 from bioclip_core.quiet import quiet
 
 _PROBE_TIMEOUT_S = 5.0
@@ -59,7 +60,7 @@ def hub_file(
         why = "HF_HUB_OFFLINE is set" if offline else "fetching is switched off"
         raise ModelUnavailable(
             f"{filename} of {repository} is not in this machine's cache and {why}; fetch it once where there is network: "
-            f"bioclip-plugin models fetch hf-hub:{repository}"
+            f"{command('models fetch', f'hf-hub:{repository}')}"
         )
     why = "no connection"
     if _hub_answers():
@@ -77,7 +78,7 @@ def hub_file(
             why = type(error).__name__
     raise ModelUnavailable(
         f"the model hub could not be reached for {filename} of {repository} ({why}); check the network, or fetch it elsewhere "
-        f"(bioclip-plugin models fetch hf-hub:{repository}) and copy the hub's cache folder, or use --model demo"
+        f"({command('models fetch', f'hf-hub:{repository}')}) and copy the hub's cache folder, or use --model demo"
     )
 
 

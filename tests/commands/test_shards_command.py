@@ -60,7 +60,7 @@ def test_damage_is_a_line_each_and_exit_code_1(bioclip: Bioclip, catalog: Path) 
     assert said.code == 1
     assert "train-000000.tar: truncated: it has 4,000 bytes" in said.out
     assert "val-000000.tar: it is missing" in said.out
-    assert "--force makes the shards again" in said.out
+    assert "This makes the shards again: bioclip-plugin shards write CATALOG --output made --force" in said.out
     refused = bioclip("shards", "write", catalog, "--output", "made")
     assert (refused.code, "--force" in refused.err) == (1, True)
     assert bioclip("shards", "write", catalog, "--output", "made", "--force").code == 3

@@ -241,7 +241,7 @@ def test_an_older_version_is_upgraded_on_sqlite_and_named_on_postgresql(
             with Store.open(store_address) as store:
                 assert store.upgraded_from == "0002"
         else:
-            with pytest.raises(StoreError, match="`bioclip-plugin store upgrade --store postgresql"):
+            with pytest.raises(StoreError, match="`bioclip-plugin store upgrade --store 'postgresql"):
                 Store.open(store_address)
             with Store.open(store_address, upgrade=True) as store:
                 assert store.upgraded_from == "0002"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bioclip_core.next_commands import command
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import (
     COUNT,
@@ -146,10 +147,10 @@ def list_(store: str, reviewer: str | None, limit: int | None, as_json: bool) ->
             for entry in found:
                 print_json(_review_as_json(entry))
             return
-        rows = [_review_row(entry) for entry in found]
+        rows, shown = [_review_row(entry) for entry in found], opened.shown_address
     console = console_for()
     if not rows:
-        console.print("There are no such reviews yet; begin with: bioclip-plugin review import FILE")
+        console.print(f"There are no such reviews yet; begin with: {command('review import', 'FILE', store=shown)}")
     print_table(console, ("review", "image or event", "box", "says", "reviewer", "at", "comment"), rows)
 
 

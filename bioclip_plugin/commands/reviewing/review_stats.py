@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from bioclip_core.next_commands import command
 from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
 from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table
@@ -61,6 +62,9 @@ def stats(store: str, run: int | None, events: bool, output: Path | None, force:
             print_json({"run": chosen.id, **found.as_dict()})
         else:
             _print(console, found, chosen.id, verdict_rows(found))
+            if not found.reviewed:
+                importing = command("review import", "FILE", store=opened.shown_address)
+                console.print(f"There is nothing to compare; import reviews with: {importing}")
 
 
 def _print(console: Console, found: Agreement, run: int, of_verdicts: list[dict[str, Any]]) -> None:
@@ -71,7 +75,6 @@ def _print(console: Console, found: Agreement, run: int, of_verdicts: list[dict[
         *(f"  not counted: {count} {reason}" for reason, count in found.left_out.items()),
     )
     if not found.reviewed:
-        console.print("There is nothing to compare; import reviews with: bioclip-plugin review import FILE")
         return
     totals = [
         (text, _percent(total.share), _interval(total.ci95), total.n, total.groups)

@@ -11,6 +11,7 @@ import click
 
 from bioclip_core.errors import DataError, SourceError, UsageError
 from bioclip_core.files.whole import check_output, folder_beside, whole_file
+from bioclip_core.next_commands import command
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
@@ -19,6 +20,7 @@ from bioclip_plugin.commands.reporting import console_for, print_lines, printabl
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_checklist
 from bioclip_plugin.commands.training.catalog_views import described, show
+from bioclip_plugin.commands.training.next_steps import after_catalog
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.taxonomy import TaxonomyIndex
@@ -78,7 +80,9 @@ def build(
     console = console_for()
     check_output(output, force=force, reads=[*tables, *filter(None, (taxonomy,))])
     if given["only_resolved"] and taxonomy is None:
-        raise UsageError("--only-resolved needs --taxonomy FILE; make one with: bioclip-plugin taxonomy build")
+        raise UsageError(
+            f"--only-resolved needs --taxonomy FILE; make one with: {command('taxonomy build', 'CHECKLIST', output='FILE.taxonomy')}"
+        )
     share, names = _holdout(holdout_taxa)
     options = filled(BuildOptions, given, holdout_share=share, holdout_names=names)
     listing = filled(ListingOptions, given)
@@ -146,16 +150,9 @@ def _summary(output: Path, lists: dict[str, Path]) -> list[str]:
     from bioclip_training.catalog.overview import overview
     from bioclip_training.catalog.rows import Catalog
 
-    made = overview(Catalog.open(output))
-    trains, held_out = made.splits.get("train"), [word for word in ("val", "test", "unseen") if word in made.splits]
+    catalog = Catalog.open(output)
     return [
-        *described(output, made, lists),
+        *described(output, overview(catalog), lists),
         f"Catalog: {output}",
-        f"Next: bioclip-plugin train --data {output} --start MODEL --output FOLDER"
-        if trains
-        else "Next: no row is in `train`, so this catalog is for evaluation: bioclip-plugin evaluate --data "
-        f"{output} --model NAME --output FOLDER",
-        f"then: bioclip-plugin evaluate --data {output} --split {held_out[0]} --model local-dir:FOLDER --output REPORT"
-        if trains and held_out
-        else "",
+        *after_catalog(catalog, output),
     ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from bioclip_core.next_commands import command
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.commands.options import json_option
 from bioclip_plugin.commands.reporting import (
@@ -97,7 +98,7 @@ def described(file: Path, counted: Overview, lists: Mapping[str, Path]) -> list[
         f"  listed with their reasons in {lists['removed']}" if "removed" in lists else "",
         *_splits_and_sources(counted),
         f"{number_of(len(counted.taxa), 'taxon', 'taxa')} ({ranks}); {counted.without_common_name} without a common name",
-        f"Names: {number_of(counted.names_changed, 'row')} changed; see: bioclip-plugin catalog show {file} --changes",
+        f"Names: {number_of(counted.names_changed, 'row')} changed; see: {command('catalog show', file, changes=True)}",
         *(
             f"  {kind}: {number_of(rows, 'row')} (for example {printable(first)})"
             for kind, rows, first in counted.changes

@@ -18,6 +18,7 @@ from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.manifest import EMBEDDINGS, MANIFEST, TAXA
 from bioclip_core.labels.prototypes import build_prototypes
 from bioclip_core.models import FoundModel, ModelEntry, find_model
+from bioclip_core.next_commands import command, next_lines
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import first_of, log_lines, print_lines, print_table, printable
@@ -70,7 +71,7 @@ def build_set(
         console,
         f"{line.earlier_stages + line.count} images{failed}; {line.seconds:.1f} s",
         f"Label set: {output} ({LabelSet.open(output).manifest['id'][:12]})",
-        f"Next: bioclip-plugin classify PATHS --model {model} --labels {output}",
+        *next_lines(command("classify", "PATHS", model=model, labels=output)),
     )
     return len(book.failures)
 
@@ -91,8 +92,8 @@ def _label_set_to_join(join: str | None, found: FoundModel) -> LabelSet | None:
     folder = label_folder_here(found) if join == _OWN else Path(join).expanduser()
     if folder is None:
         raise LabelSetError(
-            f"--join own: model {found.name!r} has no label set on this machine; fetch it with: bioclip-plugin models fetch "
-            f"{found.name}, or give --join text or a label set's folder"
+            f"--join own: model {found.name!r} has no label set on this machine; fetch it with: "
+            f"{command('models fetch', found.name)}, or give --join text or a label set's folder"
         )
     labels = LabelSet.open(folder)
     labels.check_encoder(found.identity())

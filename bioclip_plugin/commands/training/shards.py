@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioclip_core.errors import UsageError
+from bioclip_core.next_commands import command
 from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_lines, printable, size_of
 from bioclip_plugin.commands.signals import interruptible
+from bioclip_plugin.commands.training.next_steps import after_shards
 from bioclip_training.shards.manifest import Manifest
 from bioclip_training.shards.options import ShardOptions
 
@@ -87,7 +89,7 @@ def _summary(written: Written, output: Path, line: ProgressLine) -> list[str]:
         f"{len(skipped)} images could not be used and were skipped ({output / 'skipped.csv'}):" if skipped else "",
         *(f"  {printable(key)}: {reason}" for key, reason in skipped[:_SHOWN]),
         f"  and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else "",
-        f"Next: bioclip-plugin train --data {output}, or bioclip-plugin shards check {output}",
+        *after_shards(output),
     ]
 
 
@@ -116,7 +118,7 @@ def check(folder: Path, decode: bool, workers: int | None) -> int:
             console,
             *(printable(str(problem)) for problem in problems),
             f"{len(problems)} problems in {len({problem.file for problem in problems})} files of {folder}.",
-            f"bioclip-plugin shards write CATALOG --output {folder} --force makes the shards again.",
+            f"This makes the shards again: {command('shards write', 'CATALOG', output=folder, force=True)}",
         )
         return EXIT_COULD_NOT_RUN
     console.print(

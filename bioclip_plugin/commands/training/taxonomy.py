@@ -14,6 +14,7 @@ import click
 from bioclip_core.errors import UsageError
 from bioclip_core.files.whole import check_output
 from bioclip_core.findings import Findings
+from bioclip_core.next_commands import command, next_lines
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.text import lines_within
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
@@ -80,7 +81,10 @@ def build(sources: tuple[Path, ...], output: Path, checklist: str, version: str,
         if built.version
         else "The checklist lacks a version, and its ids mean little without one: give it with --version",
         f"Taxonomy: {built.path}",
-        f"Next: bioclip-plugin taxonomy resolve NAME --taxonomy {built.path}, or catalog build --taxonomy {built.path}",
+        *next_lines(
+            command("taxonomy resolve", "NAME", taxonomy=built.path),
+            either=[command("catalog build", "TABLE", taxonomy=built.path, output="CATALOG.parquet")],
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from bioclip_plugin.commands.options import filled, json_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, duration, number_of, print_lines, printable
 from bioclip_plugin.commands.signals import asked_to_stop, interruptible
+from bioclip_plugin.commands.training.next_steps import after_training
 from bioclip_training.loop.memory_reuse import reused_memory
 from bioclip_training.loop.recipe import CAPTION_MIX, TrainConfig, TrainingProgress, TrainingStopped, TrainResult
 
@@ -67,7 +68,7 @@ def train(ctx: click.Context, /, as_json: bool, captions: str | None, **options:
     if as_json:
         click.echo(result.as_json())
     else:
-        print_lines(console, *_summary(result, config.data, line.seconds))
+        print_lines(console, *_summary(result, config, line.seconds))
         sys.stdout.flush()
     return EXIT_WITH_FAILURES if result.quarantined else EXIT_DONE
 
@@ -121,7 +122,7 @@ def _quarantined(result: TrainResult) -> list[str]:
     ]
 
 
-def _summary(result: TrainResult, data: str, seconds: float) -> list[str]:
+def _summary(result: TrainResult, config: TrainConfig, seconds: float) -> list[str]:
     kept = (
         f"step {result.best_step}"
         if result.best_step
@@ -135,6 +136,5 @@ def _summary(result: TrainResult, data: str, seconds: float) -> list[str]:
         else "",
         *_quarantined(result),
         f"Checkpoint: {result.output}, with its label set; curves.png, metrics.jsonl and ladder.json beside it",
-        f"Next: bioclip-plugin evaluate --data {data} --split val --model local-dir:{result.output} --output report",
-        f"      bioclip-plugin classify PATHS --model local-dir:{result.output}",
+        *after_training(result.output, config.data, config.replace_prefix),
     ]

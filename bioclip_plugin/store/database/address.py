@@ -106,7 +106,7 @@ def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
     if path.exists():
         return
     if not create:
-        raise StoreError(f"there is no store at {path}: name the file that `bioclip-plugin classify --store` wrote")
+        raise StoreError(f"there is no store at {path}: name the file that was given to classify as --store")
     try:
         whole = path.resolve()
     except OSError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 
 from bioclip_core.errors import StoreError
+from bioclip_core.next_commands import command
 from bioclip_core.quiet import quiet
 from bioclip_plugin.store.database.address import shown
 from bioclip_plugin.store.database.connection import Database
@@ -77,7 +78,7 @@ def bring_up(database: Database, *, create: bool, upgrade: bool) -> str | None:
     if found is not None and not upgrade:
         raise StoreError(
             f"the store {where} has the tables of an older version ({found}, ours are {HEAD}): make a copy, then run "
-            f"`bioclip-plugin store upgrade --store {where}`"
+            f"`{command('store upgrade', store=where)}`"
         )
     database.migrate(_migrate)
     return found
@@ -99,7 +100,7 @@ def _migrate(connection: Connection) -> None:
         if broken:
             raise StoreError(
                 f"the upgrade was rolled back: {len(broken)} rows of {broken[0][0]} refer to rows that do not exist; "
-                "check the file with `bioclip-plugin store`"
+                "check the file with `store info`"
             )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.present import is_file
+from bioclip_core.next_commands import shell_line
 
 _MOST_FOLDERS = 300  # folders in which names are looked for
 _MOST_CHILDREN = 100  # folders of one folder among them
@@ -49,7 +49,7 @@ def replacing(old: str, new: str) -> str:
     >>> replacing("/old", "/my photos")
     "--replace-prefix '/old=/my photos'"
     """
-    return f"--replace-prefix {shlex.quote(f'{old}={new}')}"
+    return shell_line(["--replace-prefix", f"{old}={new}"])
 
 
 def _candidates(name: str, near: Iterable[str | os.PathLike[str]], fits: Fits) -> Iterator[tuple[str, str]]:

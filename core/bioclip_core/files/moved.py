@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bioclip_core.errors import UsageError
 from bioclip_core.files.present import exists
+from bioclip_core.next_commands import shell_line
 
 _WINDOWS = re.compile(r"[A-Za-z]:|\\\\|//")
 _ELSEWHERE = re.compile(r"[A-Za-z]:[/\\]|\\\\")
@@ -73,7 +74,7 @@ def replacement_of(name: str) -> str:
     "replace its beginning, such as --replace-prefix 'E:\\x=FOLDER'"
     """
     beginning = name[: max(name.rfind("/"), name.rfind("\\"))] or name
-    return f"replace its beginning, such as --replace-prefix '{beginning}=FOLDER'"
+    return f"replace its beginning, such as {shell_line(['--replace-prefix', f'{beginning}=FOLDER'])}"
 
 
 def windows_hint(path: str | os.PathLike[str]) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bioclip_core.errors import LabelSetError
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.names import clean_name, folded, parse_name
+from bioclip_core.next_commands import command
 from bioclip_core.taxonomy import RANKS, Rank
 
 _HOMONYM_ROWS = 1000
@@ -138,10 +139,12 @@ def subset_of(labels: LabelSet, taxa: Iterable[str]) -> LabelSet:
     for rows in (rows for _, rows in found if rows is not None):
         kept_N[rows] = True
     if missing or not (kept_N & labels.kept_N).any():
+        folder = labels.folder or "LABELS"
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise LabelSetError(
-            f"not in the label set: {shown or 'any of the taxa given'}; look names up with: bioclip-plugin labels search NAME, "
-            "or check a whole list with: bioclip-plugin labels doctor --checklist FILE"
+            f"not in the label set: {shown or 'any of the taxa given'}; look names up with: "
+            f"{command('labels search', 'NAME', labels=folder)}, or check a whole list with: "
+            f"{command('labels doctor', folder, checklist='FILE')}"
         )
     return LabelSet(
         labels.table, labels.embeddings_ND, labels.manifest, kept_N=kept_N & labels.kept_N, folder=labels.folder

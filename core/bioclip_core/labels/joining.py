@@ -162,7 +162,7 @@ def join_prototypes(
         held = "custom labels" if text.is_custom else "a probe" if text.row_scales else "prototypes"
         raise LabelSetError(
             f"label set {text.folder or '(in memory)'} holds {held}; "
-            "prototypes are joined to a label set of text alone: give one from bioclip-plugin labels build or import"
+            "prototypes are joined to a label set of text alone: give one from `labels build` or `labels import`"
         )
     features = checked_examples(features_ND, taxa, least=1)
     if len(features) < 2:

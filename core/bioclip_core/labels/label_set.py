@@ -34,6 +34,7 @@ from bioclip_core.labels.manifest import (
 from bioclip_core.labels.verifying import Unfit, check_id, check_order, damaged, open_embeddings, read_taxa
 from bioclip_core.lineages import JoinedLineages, join_taxa
 from bioclip_core.models import FoundModel
+from bioclip_core.next_commands import command
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 
 log = logging.getLogger("bioclip_plugin.labels")
@@ -194,7 +195,8 @@ class LabelSet:
         if length != self.dimension:
             raise LabelSetError(
                 f"label set {self.folder or '(in memory)'} has embeddings of {self.dimension} numbers, but model {model.name!r} "
-                f"has features of {length}; build it again with: bioclip-plugin labels build TABLE --model {model.name} --output FOLDER"
+                f"has features of {length}; build it again with: "
+                f"{command('labels build', 'TABLE', model=model.name, output='FOLDER')}"
             )
 
     def taxon(self, row: int) -> Taxon:

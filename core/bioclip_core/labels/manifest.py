@@ -13,6 +13,7 @@ from bioclip_core.errors import LabelSetError
 from bioclip_core.files.documents import convert_document, read_document
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.identity import settings_id
+from bioclip_core.next_commands import command
 
 MANIFEST, TAXA, EMBEDDINGS = "label_set.json", "taxa.parquet", "embeddings.npy"
 FORMAT_VERSION = 1
@@ -239,8 +240,8 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], Manifest]:
     """
     if not folder.is_dir():
         raise LabelSetError(
-            f"label set {folder}: no such folder{near_hint(folder)}; make one with: bioclip-plugin labels build TABLE "
-            "--model MODEL --output FOLDER"
+            f"label set {folder}: no such folder{near_hint(folder)}; make one with: "
+            f"{command('labels build', 'TABLE', model='MODEL', output=folder)}"
         )
     path = folder / MANIFEST
     if not path.exists():
@@ -304,7 +305,7 @@ def check_made_for(made_for: MadeFor, identity: Mapping[str, str], folder: Path 
         raise LabelSetError(
             f"label set {folder or '(in memory)'} was made for {made_for.source} (weights {made_for.weights_sha256[:12]}), "
             f"not for {identity['source']} (weights {identity['weights_sha256'][:12]}); make one with: "
-            f"bioclip-plugin labels build TABLE --model {identity['source']} --output FOLDER"
+            f"{command('labels build', 'TABLE', model=identity['source'], output='FOLDER')}"
         )
 
 

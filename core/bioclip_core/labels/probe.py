@@ -63,7 +63,7 @@ class LinearProbe:
         if not low <= (longest := float(norms_C.max())) <= high:
             raise LabelSetError(
                 f"probe: its longest weights have the length {longest:.3g}, and {low:g} to {high:g} is needed; the examples are all "
-                "alike, or cannot be told from each other: look at them with bioclip-plugin catalog show"
+                "alike, or cannot be told from each other: look at them with `catalog show`"
             )
         bias_C = self.bias_C.astype(np.float64) - self.bias_C.astype(np.float64).mean()  # only differences matter
         block = Block(0, len(self.taxa), "probe", longest, feature_mean=tuple(float(value) for value in self.mean_D))

@@ -22,6 +22,7 @@ from bioclip_core.files.present import is_file
 from bioclip_core.identity import file_sha256
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.images.regions import EncodedRegion
+from bioclip_core.next_commands import command
 from bioclip_core.tables.options import PathOptions
 from bioclip_core.tables.parquet_limits import ExpandsError, check_whole
 from bioclip_core.taxonomy import RANKS, Taxon
@@ -176,7 +177,8 @@ class Catalog:
         path = Path(file)
         if not is_file(path):
             raise SourceError(
-                f"the catalog {path} does not exist{near_hint(path)}; make one with: bioclip-plugin catalog build TABLE --output {path}"
+                f"the catalog {path} does not exist{near_hint(path)}; make one with: "
+                f"{command('catalog build', 'TABLE', output=path)}"
             )
         try:
             check_whole(path)
@@ -185,13 +187,13 @@ class Catalog:
         except (OSError, ExpandsError, pa.ArrowException) as error:
             raise SourceError(
                 f"the catalog {path} cannot be read: {first_line(error)}; "
-                "make one with: bioclip-plugin catalog build TABLE --output FILE.parquet"
+                f"make one with: {command('catalog build', 'TABLE', output='FILE.parquet')}"
             ) from error
         missing = [name for name in (*TEXT_COLUMNS, "frame", *_BOX, "changes") if name not in table.column_names]
         if missing:
             raise SourceError(
                 f"{path} is a table but not a catalog: it lacks {', '.join(missing[:5])}; "
-                f"make one from it with: bioclip-plugin catalog build {path} --output FILE.parquet"
+                f"make one from it with: {command('catalog build', path, output='FILE.parquet')}"
             )
         table = _typed(table, path)
         prefixes = PathOptions(replace_prefix=tuple(replace_prefix)).prefixes

@@ -16,6 +16,7 @@ from bioclip_core.errors import DataError, NoTextTower
 from bioclip_core.labels.building import build_label_set
 from bioclip_core.labels.label_set import GROUP, LABEL, LabelSet, custom_labels
 from bioclip_core.models import FoundModel
+from bioclip_core.next_commands import command
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.config import EvaluationConfig
@@ -108,7 +109,7 @@ def _built(
     except NoTextTower as error:
         raise NoTextTower(
             f"{config.model} cannot make labels of names ({error}); give --labels with a label set made of example images: "
-            f"bioclip-plugin prototypes build --data {config.data} --model {config.model} --output FOLDER"
+            f"{command('prototypes build', data=config.data, model=config.model, output='FOLDER', replace_prefix=config.replace_prefix)}"
         ) from error
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from bioclip_core.device import Compute
 from bioclip_core.errors import SourceError
+from bioclip_core.next_commands import command
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.batches.caption_drawing import all_captions
 from bioclip_training.batches.data import LabelledImages, open_images
@@ -22,6 +24,7 @@ from bioclip_training.loop.start import Start
 from bioclip_training.loop.trainer import Source, Trainer
 from bioclip_training.loop.update import Ancestors, Side, log_priors
 from bioclip_training.loop.validation import HeldOut, label_captions
+from bioclip_training.shards.manifest import INDEX_FILE
 from bioclip_training.towers.kernel_book import KernelBook
 from bioclip_training.towers.lora import add_low_rank, freeze_all_but_additions
 from bioclip_training.towers.model import Towers
@@ -60,9 +63,10 @@ def open_data(config: TrainConfig) -> tuple[LabelledImages, LabelledImages | Non
     images, replay = opened(config.data), opened(config.replay) if config.replay else None
     notes = one_label_each([images, *([replay] if replay else [])])
     if len(np.unique(images.taxon_of_N)) < 2:
+        listed = Path(config.data, INDEX_FILE) if Path(config.data).is_dir() else config.data
         raise SourceError(
             f"--data {config.data}: its part train has {len(images)} images of a single taxon, and a contrast needs two; "
-            "add another, see: bioclip-plugin catalog show"
+            f"add another, see: {command('catalog show', listed, taxa=True)}"
         )
     return images, replay, notes
 

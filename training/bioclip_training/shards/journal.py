@@ -16,6 +16,7 @@ from bioclip_core.errors import DataError, first_line
 from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.identity import file_sha256
+from bioclip_core.next_commands import command
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.manifest import (
     INDEX_FILE,
@@ -202,7 +203,7 @@ class Journal:
             if not _has_size(self.folder / shard.file, shard.bytes):
                 raise DataError(
                     f"{self.folder / shard.file} is finished according to {MANIFEST_FILE}, but it is missing or has another size now: see "
-                    f"bioclip-plugin shards check {self.folder}; --force writes all shards anew"
+                    f"{command('shards check', self.folder)}; --force writes all shards anew"
                 )
 
     def _remove_shards(self) -> bool:

@@ -12,6 +12,7 @@ from bioclip_core.errors import SourceError
 from bioclip_core.files.documents import convert_document, parse_document
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.whole import write_whole
+from bioclip_core.next_commands import command
 from bioclip_core.taxonomy import RANKS, Taxon
 
 MANIFEST_FILE = "shards.json"
@@ -97,7 +98,9 @@ class Manifest:
             raise SourceError(_no_manifest(folder, error)) from error
         described = parse_document(data, dict[str, Any], name=str(file), error=SourceError, max_bytes=_LARGEST)
         if described.get("format") != FORMAT:
-            raise SourceError(f"{file} does not describe shards; make them with: bioclip-plugin shards write CATALOG")
+            raise SourceError(
+                f"{file} does not describe shards; make them with: {command('shards write', 'CATALOG', output='FOLDER')}"
+            )
         if described.get("version") != VERSION:
             raise SourceError(
                 f"{file} has version {described.get('version')}, and this program reads version {VERSION}; "
@@ -131,7 +134,7 @@ class _Described:
 
 
 def _no_manifest(folder: Path, error: OSError) -> str:
-    make = f"make them with: bioclip-plugin shards write CATALOG --output {folder}"
+    make = f"make them with: {command('shards write', 'CATALOG', output=folder)}"
     if (folder / UNFINISHED_FOLDER).is_dir():
         return f"the shards in {folder} are not finished; the command that began them continues where it stopped"
     if not folder.is_dir():

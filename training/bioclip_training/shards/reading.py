@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.identity import file_sha256
 from bioclip_core.images.regions import EncodedRegion
+from bioclip_core.next_commands import command
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.first_look import look_first_at_samples
 from bioclip_training.catalog.recorded import is_hash, verified
@@ -38,7 +39,7 @@ def open_index(folder: Path) -> ShardIndex:
     file = folder / INDEX_FILE
     if not file.is_file() or file_sha256(file) != manifest.index_sha256:
         raise SourceError(
-            f"{file} is {'damaged' if file.is_file() else 'missing'}: see bioclip-plugin shards check {folder}; "
+            f"{file} is {'damaged' if file.is_file() else 'missing'}: see: {command('shards check', folder)}; "
             "shards write --force writes all shards anew"
         )
     index = ShardIndex(folder, manifest, Catalog.open(file))

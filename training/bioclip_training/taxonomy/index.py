@@ -11,6 +11,7 @@ from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import is_file
 from bioclip_core.names import PLACEHOLDER, parse_name
+from bioclip_core.next_commands import command
 from bioclip_core.taxonomy import Taxon, kingdom_named
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, HIGHER, NameRow
 from bioclip_training.taxonomy.schema import APPLICATION_ID, FORMAT
@@ -21,7 +22,7 @@ _PLACEHOLDERS = frozenset(("biota", "life", "cellular organisms"))  # roots, whi
 _DEEPEST = 100  # steps to the root; the Catalogue of Life has about 30
 _REMEMBERED = 300_000  # lineages of higher taxa in memory
 _COLUMNS = ", ".join(NameRow._fields)
-_MAKE = "make one with: bioclip-plugin taxonomy build CHECKLIST --output FILE.taxonomy"
+_MAKE = f"make one with: {command('taxonomy build', 'CHECKLIST', output='FILE.taxonomy')}"
 
 Lineage = tuple[tuple[str, ...], tuple[str, ...]]
 """The seven names, and the id of each."""
@@ -167,7 +168,7 @@ class TaxonomyFile:
             if version != FORMAT:
                 raise SourceError(
                     f"the taxonomy {self.path} has format version {version}, and this program reads version {FORMAT}; build it again "
-                    f"with: bioclip-plugin taxonomy build CHECKLIST --output {self.path} --force"
+                    f"with: {command('taxonomy build', 'CHECKLIST', output=self.path, force=True)}"
                 )
             meta = dict(self._asked("SELECT name, value FROM meta"))
             size = self.path.stat().st_size

@@ -1,0 +1,89 @@
+"""The commands that fit a catalog or a checkpoint that was just made: with its own splits, and only if they can be carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bioclip_core.errors import BioclipError
+from bioclip_core.next_commands import command, free_name, next_lines
+
+if TYPE_CHECKING:
+    from bioclip_training.catalog.rows import Catalog
+
+_HELD_OUT = ("val", "test", "unseen")
+_NO_HELD_OUT = "No part is held out (val, test or unseen), so accuracy on new images cannot be measured."
+
+
+def after_catalog(catalog: Catalog, file: Path) -> list[str]:
+    """Return what to do with a catalog: train and evaluate, or less if it is without what these need."""
+    splits = _splits(catalog)
+    held_out = _held_out(splits)
+    if splits.get("train") and _taxa_of(catalog, "train") > 1:
+        training = command("train", data=file, start="MODEL", output="FOLDER")
+        measuring = _evaluate(file, held_out, "local-dir:FOLDER", "REPORT")
+        return [*([] if held_out else [_NO_HELD_OUT]), *next_lines(training, then=[measuring] if held_out else [])]
+    why = (
+        "Its part `train` has a single taxon, and training needs two: this catalog is for evaluation."
+        if splits.get("train")
+        else "No row is in `train`: this catalog is for evaluation."
+    )
+    split = held_out or next(iter(splits), "all")
+    return [why, *next_lines(_evaluate(file, split or "all", "MODEL", "REPORT"))]
+
+
+def after_training(output: Path, data: str, replace_prefix: Sequence[str] = ()) -> list[str]:
+    """Return what to do with a checkpoint: measure it on a held-out part of its catalog, and use it."""
+    model = f"local-dir:{output}"
+    classifying = command("classify", "PATHS", model=model)
+    catalog = _opened(data)
+    if catalog is None or Path(data).is_dir():  # the images of shards are not those of a catalog
+        held_out = _held_out(_splits(catalog)) if catalog else None
+        then = [_evaluate("CATALOG", held_out, model, free_name(f"{output}_report"))] if held_out else []
+        return next_lines(classifying, then=then)
+    held_out = _held_out(_splits(catalog))
+    if held_out is None:
+        return [_NO_HELD_OUT, *next_lines(classifying)]
+    measuring = _evaluate(data, held_out, model, free_name(f"{output}_report"), replace_prefix)
+    return next_lines(measuring, then=[classifying])
+
+
+def after_shards(folder: Path) -> list[str]:
+    """Return what to do with a folder of shards."""
+    checking, catalog = command("shards check", folder), _opened(str(folder))
+    if catalog is None or _taxa_of(catalog, "train") < 2:
+        return next_lines(checking)
+    return next_lines(command("train", data=folder, start="MODEL", output="FOLDER"), either=[checking])
+
+
+def _evaluate(data: str | Path, split: str | None, model: str, report: str, replace_prefix: Sequence[str] = ()) -> str:
+    return command(
+        "evaluate", data=data, split=split, model=model, output=report, replace_prefix=replace_prefix
+    )  # fmt: skip
+
+
+def _splits(catalog: Catalog) -> Mapping[str, int]:
+    """Return the number of rows of each split, in the order of their words."""
+    code_of_N, words = catalog.numbered("split")
+    counts = {word: int((code_of_N == code).sum()) for code, word in enumerate(words)}
+    return {word: counts[word] for word in sorted(counts)}
+
+
+def _held_out(splits: Mapping[str, int]) -> str | None:
+    return next((word for word in _HELD_OUT if splits.get(word)), None)
+
+
+def _taxa_of(catalog: Catalog, split: str) -> int:
+    return len(set(catalog.taxon_of_N[catalog.rows_of(split)].tolist()))
+
+
+def _opened(data: str) -> Catalog | None:
+    """Open the catalog, or the index of shards; None if it is gone since."""
+    from bioclip_training.catalog.rows import Catalog
+    from bioclip_training.shards.reading import open_index
+
+    try:
+        return open_index(Path(data)).catalog if Path(data).is_dir() else Catalog.open(data)
+    except BioclipError:
+        return None
