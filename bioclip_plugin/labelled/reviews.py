@@ -1,4 +1,4 @@
-"""Reviews as labelled items for a catalog: the newest review of each image, box or event, if it is one taxon."""
+"""Reviews as labelled items for a catalog: the newest review of each image, box or event, and what is not a taxon as its opposite."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from bioclip_plugin.items.media import MediaItem, Region, path_of
 from bioclip_plugin.reviews.pairing import newest_statements, reviews_of_events
 from bioclip_plugin.store import Review, Store
 from bioclip_plugin.store.records import MediaName
+from bioclip_training.catalog.evidence import Evidence, Standing, reviewed
 from bioclip_training.catalog.names import NAME_COLUMNS
 from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import SkippedRow
 
 _NO_TABLE = "tables of deployments of a run cannot be used, so the deployments in them are unknown"
 _ANIMALS = frozenset(("", "animal"))
+_SEVERAL = "several taxa at once"
 
 
 def review_items(address: str, source: str, findings: Findings) -> Iterator[LabelledItem | SkippedRow]:
-    """Yield the reviews of a store that are one taxon.
+    """Yield the reviews of a store that are one taxon, and the others as skipped rows that take away the label of their image.
 
-    An event's review labels each of its images without a review, unless a detector found nothing in it: every box of an
-    animal, or the whole image if no detector ran. An event (or image) of several taxa labels nothing.
+    The newest review counts, and one by a named person before one without a name. Reviews of one moment by several people are
+    all given. An event's review labels each of its images without a review, unless a detector found nothing in it: every box of an
+    animal, or the whole image if no detector ran. An event of several taxa says nothing about one of its images;
+    an image of several taxa has no label.
 
     Args:
         address: the store.
@@ -48,41 +52,66 @@ def review_items(address: str, source: str, findings: Findings) -> Iterator[Labe
         wanted = {uri for uri, _ in of_images}
         media = {(item.uri, item.frame): item for item in store.media_under() if item.uri in wanted} if wanted else {}
         for image in sorted(of_images):
-            newest = [newest_statements(reviews) for reviews in of_images[image].values()]
+            newest = [said for reviews in of_images[image].values() for said in _last_of_each(reviews)]
             for reviews in sorted(newest, key=lambda reviews: reviews[0].id):
                 yield _item(reviews, image, reviews[0].target.region, media.get(image), source, deployments)
-        of_events = {event: newest_statements(reviews) for event, reviews in reviews_of_events(store).items()}
+        of_events = {event: _last_of_each(reviews) for event, reviews in reviews_of_events(store).items()}
         yield from _event_items(store, of_events, of_images.keys(), source, deployments)
+
+
+def _last_of_each(reviews: Sequence[Review]) -> list[list[Review]]:
+    """Return the newest reviews of one subject: one list per person who reviewed it at the last moment.
+
+    Reviews without the name of a person count only if there are no others.
+    """
+    named = [review for review in reviews if _evidence(review).standing is Standing.REVIEW] or list(reviews)
+    last = max(review.reviewed_at for review in named)
+    at_last = [review for review in named if review.reviewed_at == last]
+    people = dict.fromkeys(review.reviewer for review in at_last)
+    return [newest_statements([review for review in at_last if review.reviewer == person]) for person in people]
 
 
 def _event_items(
     store: Store,
-    of_events: Mapping[str, list[Review]],
+    of_events: Mapping[str, list[list[Review]]],
     reviewed: Collection[MediaName],
     source: str,
     deployments: Deployments,
 ) -> Iterator[LabelledItem | SkippedRow]:
     images = store.items_of_events(of_events.keys()) if of_events else {}
     for event in sorted(of_events):
-        reason = _no_label(of_events[event])
-        if reason is None and event not in images:
-            reason = "no image of the store is of this event"
-        if reason is not None:
-            yield SkippedRow(f"event {event}", source, "no taxon" if event in images else "no image", reason)
-            continue
-        listed = [(item, blank) for item, blank in images[event] if (item.uri, item.frame) not in reviewed]
-        known = store.regions_of([(item.uri, item.frame) for item, _ in listed])
-        for item, blank in listed:
-            name = (item.uri, item.frame)
-            detected = [box for box in known.get(name, []) if box is not None and box.detector]
-            animals = [box for box in detected if box.category in _ANIMALS]
-            if blank or (detected and not animals):
-                reason = f"the detector found {'nothing' if blank else 'no animal'} in this image of an event"
-                yield SkippedRow(item.uri, source, "no animal", f"{reason} that was reviewed as a whole")
+        for reviews in of_events[event]:
+            if event not in images:
+                reason = _no_label(reviews) or "no image of the store is of this event"
+                yield SkippedRow(f"event {event}", source, "no image", reason)
+            elif len(reviews) > 1:
+                yield SkippedRow(f"event {event}", source, "no taxon", _no_label(reviews) or "")
             else:
-                boxes: list[Region | None] = [*animals]
-                for box in boxes or [None]:
-                    yield _item(of_events[event], name, box, item, source, deployments)
+                listed = [(item, blank) for item, blank in images[event] if (item.uri, item.frame) not in reviewed]
+                yield from _images_of_event(store, reviews, listed, source, deployments)
+
+
+def _images_of_event(
+    store: Store,
+    reviews: Sequence[Review],
+    listed: Sequence[tuple[MediaItem, bool]],
+    source: str,
+    deployments: Deployments,
+) -> Iterator[LabelledItem | SkippedRow]:
+    known = store.regions_of([(item.uri, item.frame) for item, _ in listed])
+    for item, blank in listed:
+        name = (item.uri, item.frame)
+        detected = [box for box in known.get(name, []) if box is not None and box.detector]
+        animals = [box for box in detected if box.category in _ANIMALS]
+        if reviews[0].verdict != "taxon":
+            yield _item(reviews, name, None, item, source, deployments)
+        elif blank or (detected and not animals):
+            reason = f"the detector found {'nothing' if blank else 'no animal'} in this image of an event"
+            yield SkippedRow(item.uri, source, "no animal", f"{reason} that was reviewed as a whole")
+        else:
+            boxes: list[Region | None] = [*animals]
+            for box in boxes or [None]:
+                yield _item(reviews, name, box, item, source, deployments)
 
 
 def _deployments_of(store: Store, findings: Findings) -> Deployments:
@@ -116,18 +145,25 @@ def _item(
     deployments: Deployments,
 ) -> LabelledItem | SkippedRow:
     uri, frame = image
-    if reason := _no_label(reviews):
-        return SkippedRow(uri, source, "no taxon", reason)
-    taxon = reviews[0].taxon
-    assert taxon is not None
-    cells: dict[str, Any] = {rank.value: taxon.lineage[rank.depth] for rank in RANKS if taxon.lineage[rank.depth]}
-    cells |= {"verbatimScientificName": taxon.scientific_name, "vernacularName": taxon.common_name}
+    place = None if box is None else (box.x, box.y, box.w, box.h)
     # Further facts of the review (individualID, eventID, count …) may group images. Names in the catalogue or in the camera's
     # file are left out: a review that corrects a name must not be outvoted by it.
     facts = {key: value for key, value in reviews[0].details.items() if isinstance(value, (str, int, float))}
     known = {**(item.metadata if item is not None else {}), **facts}
-    cells |= {key: value for key, value in known.items() if column_name(key) not in NAME_COLUMNS}
+    cells: dict[str, Any] = {key: value for key, value in known.items() if column_name(key) not in NAME_COLUMNS}
     if item is not None:
         member = deployments.of(item)  # a folder alone is not given, since images are grouped by it anyway
         cells |= {"sequence": item.sequence or "", "deployment": member.deployment if member.is_named else ""}
-    return LabelledItem(uri, path_of(uri), cells, source, frame, None if box is None else (box.x, box.y, box.w, box.h))
+    if reason := _no_label(reviews):
+        verdict = _SEVERAL if len(reviews) > 1 else reviews[0].verdict.replace("_", " ")
+        about = LabelledItem(uri, path_of(uri), cells, source, frame, place, _evidence(reviews[0], verdict))
+        return SkippedRow(uri, source, "no taxon", reason, item=about)
+    taxon = reviews[0].taxon
+    assert taxon is not None
+    ranks = {rank.value: taxon.lineage[rank.depth] for rank in RANKS if taxon.lineage[rank.depth]}
+    names = {"verbatimScientificName": taxon.scientific_name, "vernacularName": taxon.common_name}
+    return LabelledItem(uri, path_of(uri), {**ranks, **names, **cells}, source, frame, place, _evidence(reviews[0]))
+
+
+def _evidence(review: Review, verdict: str = "") -> Evidence:
+    return reviewed(review.reviewed_at, review.reviewer, of_event=review.target.kind == "event", verdict=verdict)

@@ -53,7 +53,9 @@ def labelled_sources(addresses: Sequence[str], options: ListingOptions | None = 
     """
     options = options or ListingOptions()
     return [
-        LabelledSource(name, "table", _Table(address, name, options), path_of(address).parent)
+        LabelledSource(
+            name, "table", _Table(address, name, options), path_of(address).parent, date_order=options.date_order
+        )
         if kind == "table"
         else LabelledSource(name, "folder", partial(folder_items, address, name), path_of(address), moment_of)
         if kind == "folder"
@@ -150,7 +152,8 @@ def table_items(address: str, source: str, options: ListingOptions) -> Iterator[
                     yield SkippedRow(part.image, source, NOT_LISTED, item.reason)
                 else:
                     boxes: list[Box] = [(box.x, box.y, box.w, box.h) for box in item.regions[:1]]
-                    yield LabelledItem(item.uri, item.path, cells, source, max(0, int(frame)), *boxes)
+                    box = boxes[0] if boxes else None
+                    yield LabelledItem(item.uri, item.path, cells, source, max(0, int(frame)), box)
 
 
 # -- folder trees ------------------------------------------------------------------------------------------------------

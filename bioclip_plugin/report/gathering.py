@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from bioclip_core.findings import Findings
+from bioclip_core.images.boxes import ABOUT
 from bioclip_plugin.contracts.run_deployments import deployments_of
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem
@@ -14,7 +15,7 @@ from bioclip_plugin.report.decisions import Entry, entry_of
 from bioclip_plugin.report.figures import Figures
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.report.people import People, people_in
-from bioclip_plugin.reviews.pairing import ABOUT, events_of, overlap, reviews_of_events
+from bioclip_plugin.reviews.pairing import events_of, overlap, reviews_of_events
 from bioclip_plugin.store import Review, Run, Store, StoredItem, StoredRegion
 from bioclip_plugin.store.records import asked_level
 

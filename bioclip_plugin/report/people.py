@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bioclip_core.images.crops import Box
+from bioclip_core.images.boxes import Box
 from bioclip_plugin.report.decisions import decided
 from bioclip_plugin.store.records import Review, StoredRegion
 

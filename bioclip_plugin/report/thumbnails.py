@@ -15,7 +15,8 @@ from bioclip_core.errors import BioclipError, ImageError
 from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import exists
-from bioclip_core.images.crops import WHOLE, Box, upright
+from bioclip_core.images.boxes import Box
+from bioclip_core.images.crops import WHOLE, upright
 from bioclip_core.images.decoding import decode_regions, orientation_of, prepare, upright_size
 from bioclip_core.images.memory import image_memory
 from bioclip_core.images.unexpected import unexpected

@@ -8,16 +8,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from bioclip_core.classify import Candidate
+from bioclip_core.images import boxes
+from bioclip_core.images.boxes import ABOUT, SAME
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.store import Review, Run, Store, StoredItem, StoredRegion
 from bioclip_plugin.store.records import asked_level
 
-SAME = 0.95
-"""Overlap from which two boxes are the same, written with other roundings."""
-ABOUT = 0.5
-"""Overlap from which a box that a reviewer drew is about the box of a detector."""
 _TOGETHER = 500
 
 
@@ -52,17 +50,13 @@ class LeftOut:
 
 def overlap(one: Region, other: Region) -> float:
     """Return the intersection over union of two boxes, 0 to 1."""
-    width = min(one.x + one.w, other.x + other.w) - max(one.x, other.x)
-    height = min(one.y + one.h, other.y + other.h) - max(one.y, other.y)
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / (one.w * one.h + other.w * other.h - width * height)
+    return boxes.overlap((one.x, one.y, one.w, one.h), (other.x, other.y, other.w, other.h))
 
 
 def same_box(wanted: Region, known: Iterable[Region | None], at_least: float = SAME) -> Region | None:
     """Return the known region that overlaps a box most, None if none overlaps it enough."""
-    boxes = (region for region in known if region is not None)
-    best = max(boxes, key=lambda region: (overlap(wanted, region), region.detector != ""), default=None)
+    drawn = (region for region in known if region is not None)
+    best = max(drawn, key=lambda region: (overlap(wanted, region), region.detector != ""), default=None)
     return best if best is not None and overlap(wanted, best) >= at_least else None
 
 

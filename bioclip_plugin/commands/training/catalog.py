@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ catalog.add_command(show)
     metavar="SHARE|FILE",
     help="Keep whole species unseen: a share of them, or those that a file names (one per line, higher taxa too).",
 )
-@options_from(TableOptions, omit=["day_first", "month_first"])  # a catalog reads no date
+@options_from(TableOptions)
 @force_option
 def build(
     tables: tuple[str, ...], output: Path, taxonomy: Path | None, holdout_taxa: str | None, force: bool, **given: Any
@@ -84,9 +85,10 @@ def build(
             f"--only-resolved needs --taxonomy FILE; make one with: {command('taxonomy build', 'CHECKLIST', output='FILE.taxonomy')}"
         )
     share, names = _holdout(holdout_taxa)
-    options = filled(BuildOptions, given, holdout_share=share, holdout_names=names)
     listing = filled(ListingOptions, given)
     sources, folder = labelled_sources(tables, listing), output.resolve().parent
+    given["prefer"] = _names(given["prefer"], tables, [source.name for source in sources])
+    options = filled(BuildOptions, given, holdout_share=share, holdout_names=names)
     try:
         with (
             interruptible(console, "Nothing was kept."),
@@ -105,6 +107,12 @@ def build(
     print_lines(console, *map(printable, listing.findings.lines()), *_summary(output, lists))
     failed = any(built.facts["left_out"].get(kind) for kind in _REPAIRABLE)
     return EXIT_WITH_FAILURES if failed else EXIT_DONE
+
+
+def _names(preferred: Sequence[str], tables: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the preferred sources, which may be written as on the command line."""
+    by_address = dict(zip(tables, names, strict=True))
+    return tuple(dict.fromkeys(by_address.get(one, one) for one in preferred))
 
 
 def _holdout(given: str | None) -> tuple[float, tuple[str, ...]]:
@@ -132,7 +140,8 @@ def _keep(built: Built, output: Path, force: bool) -> dict[str, Path]:
     """Move the result to its place, the catalog last, and return its lists; outdated lists of an earlier build are removed."""
     lists: dict[str, Path] = {}
     for kind, made in (
-        ("removed", built.removed), ("unresolved", built.unresolved), ("duplicates", built.duplicates), ("apart", built.apart),
+        ("removed", built.removed), ("unresolved", built.unresolved), ("duplicates", built.duplicates), ("merged", built.merged),
+        ("apart", built.apart),
     ):  # fmt: skip
         target = output.with_suffix(f".{kind}.csv")
         if made is not None:

@@ -31,6 +31,8 @@ _GROUPING = {
     "burst": "images of one folder and camera taken within 5 minutes are a group, others are alone",
 }
 _SHOWN_NAMES = 5
+MERGED, UNDECIDED = "merged", "undecided"
+"""Kinds of rows in the counts of a catalog that stand on the summary's first line."""
 
 
 @click.command("show")
@@ -85,16 +87,25 @@ def show(file: Path, taxa: bool, changes: bool, as_json: bool) -> None:
 def described(file: Path, counted: Overview, lists: Mapping[str, Path]) -> list[str]:
     """Return a catalog in numbers as lines, with the files beside it that list the rows that are not in it."""
     facts = counted.facts
-    skipped, unresolved, duplicates, apart = (
-        facts.get(name, {}) for name in ("left_out", "unresolved", "duplicates", "names_apart")
+    skipped, unresolved, duplicates, apart, merging = (
+        facts.get(name, {}) for name in ("left_out", "unresolved", "duplicates", "names_apart", "merging")
     )
-    read = facts.get("rows_read", counted.rows)
-    images = number_of(counted.images, "distinct image")
     ranks = ", ".join(f"{count} at {rank}" for rank, count in counted.taxa_by_rank.items())
     listed_in = {kind: f", listed in {path}" for kind, path in lists.items()}
     return [
-        f"{number_of(read, 'row')} read: {counted.rows} in the catalog ({images}), {sum(skipped.values())} skipped",
-        *(f"  skipped: {count} {kind}{_first_of(facts, kind)}" for kind, count in skipped.items()),
+        _first_line(counted),
+        *(
+            f"  skipped: {count} {kind}{_first_of(facts, kind)}"
+            for kind, count in skipped.items()
+            if kind not in (MERGED, UNDECIDED)
+        ),
+        f"  labels of a source replaced by those of one that comes first: {merging['replaced_labels']}{listed_in.get('merged', '')}"
+        if merging.get("replaced_labels")
+        else "",
+        f"  undecided: {number_of(merging['undecided_images'], 'image')} with contradictory labels"
+        f"{listed_in.get('merged', '')}; correct one of them, or say which source counts with --prefer TABLE"
+        if merging.get("undecided_images")
+        else "",
         f"  listed with their reasons in {lists['removed']}" if "removed" in lists else "",
         *_splits_and_sources(counted),
         f"{number_of(len(counted.taxa), 'taxon', 'taxa')} ({ranks}); {counted.without_common_name} without a common name",
@@ -121,6 +132,21 @@ def described(file: Path, counted: Overview, lists: Mapping[str, Path]) -> list[
     ]
 
 
+def _first_line(counted: Overview) -> str:
+    """Return the numbers of rows that were read, kept, skipped, merged and left undecided."""
+    facts, read = counted.facts, counted.facts.get("rows_read", counted.rows)
+    images = number_of(counted.images, "distinct image")
+    rows = dict(facts.get("left_out", {}))
+    repeated, undecided = rows.pop(MERGED, 0), rows.pop(UNDECIDED, 0)
+    parts = [
+        f"{number_of(read, 'row')} read: {counted.rows} in the catalog ({images})",
+        f"{sum(rows.values())} skipped",
+        f"{repeated} merged with these" if repeated else "",
+        f"{undecided} undecided",
+    ]
+    return ", ".join(filter(None, parts))
+
+
 def _first_of(facts: Mapping[str, Any], kind: str) -> str:
     """Return the first skipped row of a kind in brackets; empty for a catalog that does not store it."""
     first = facts.get("left_out_first", {}).get(kind)
@@ -142,9 +168,11 @@ def _splits_and_sources(counted: Overview) -> Iterator[str]:
 def warnings_of(counted: Overview) -> list[str]:
     """Return what a curator should know before training."""
     facts = counted.facts
-    found = facts.get("duplicates", {})
+    found, merging, undated = (facts.get(name, {}) for name in ("duplicates", "merging", "dates_not_read"))
     counts = (
-        ("identical images with contradictory labels", found.get("conflicting")),
+        ("identical images with contradictory labels", found.get("conflicting")),  # in catalogs of earlier versions
+        ("occurrence ids of plain numbers with other taxa in another source, not taken for the same", merging.get("loose_occurrences")),
+        (f"rows with a date of identification that cannot be read (the first: {printable(undated.get('first', ''))})", undated.get("rows")),
         ("pairs of nearly equal images with different labels", found.get("near_pairs_of_other_taxa")),
         ("groups on both sides of the sources' own splits, so that the held-out rows look easier", facts.get("groups_on_both_sides")),
         ("rows moved from train to val, since their groups hold a species that is kept unseen", facts.get("moved_to_val")),

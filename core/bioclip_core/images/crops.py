@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from bioclip_core.errors import UsageError
+from bioclip_core.images.boxes import Box
 from bioclip_core.preprocessing import Preprocessing
-
-Box = tuple[float, float, float, float]
-"""x, y, width, height as fractions of the EXIF-upright image, origin at the top left."""
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 

@@ -19,6 +19,7 @@ from PIL import Image
 from bioclip_core.errors import ImageError
 from bioclip_core.files.moved import windows_hint
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.images.boxes import Box
 from bioclip_core.images.budget import (
     BYTES_PER_PIXEL,
     MAX_DECODED_PIXELS,
@@ -29,7 +30,7 @@ from bioclip_core.images.budget import (
     over_budget,
 )
 from bioclip_core.images.colours import resizable, rgb
-from bioclip_core.images.crops import Box, Deferred, Picture, checked, padded, resized, turned_upright, upright
+from bioclip_core.images.crops import Deferred, Picture, checked, padded, resized, turned_upright, upright
 from bioclip_core.images.jpeg2000 import is_jpeg2000, opened_jpeg2000
 from bioclip_core.images.memory import image_memory, take_memory
 from bioclip_core.images.needs import conversion_bytes, decoding_bytes, resize_bytes

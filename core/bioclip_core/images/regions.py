@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import ImageError, UsageError
-from bioclip_core.images.crops import Box, checked
+from bioclip_core.images.boxes import Box
+from bioclip_core.images.crops import checked
 from bioclip_core.images.decoding import decode_regions, upright_size
 from bioclip_core.images.unexpected import contained
 from bioclip_core.preprocessing import Interpolation, Preprocessing

@@ -234,20 +234,23 @@ def test_duplicates_across_splits_leave_training_and_the_held_out_row_stays(tmp_
         {"image": "twice.png", **MOTH, "split": "train"},
     ]
     catalog, built = build(tmp_path, source_of(tmp_path, rows))
-    assert catalog.column("uri") == ["0.png", "equal.png", "near.png", "3.png", "twice.png"]
+    assert catalog.column("uri") == ["0.png", "equal.png", "near.png"]
     found = built.facts["duplicates"]
-    assert (found["equal_groups"], found["near_pairs"], found["removed"], found["conflicting"]) == (2, 1, 2, 1)
+    assert (found["equal_groups"], found["near_pairs"], found["removed"]) == (2, 1, 2)
+    assert built.facts["merging"]["undecided_images"] == 1
     assert [(row["uri"], row["kind"], row["split"]) for row in listed(built.removed)] == [
-        ("1.png", "duplicate across splits", "train"), ("2.png", "duplicate across splits", "train"),
+        ("1.png", "duplicate across splits", "train"), ("3.png", "undecided", "train"), ("twice.png", "undecided", "train"),
+        ("2.png", "duplicate across splits", "train"),
     ]  # fmt: skip
-    assert listed(built.removed)[0]["reason"] == "equal to equal.png, which is in 'val'"
+    assert listed(built.removed)[0]["reason"] == "the same image as equal.png of table.csv, with the same label"
+    assert listed(built.removed)[3]["reason"] == "within 2 bits of near.png, which is in 'unseen'"
     assert [(row["uri"], row["other_uri"], row["fate"]) for row in listed(built.duplicates)] == [
-        ("1.png", "equal.png", "first removed"), ("3.png", "twice.png", "kept"), ("near.png", "2.png", "other removed"),
+        ("1.png", "equal.png", "first removed"), ("3.png", "twice.png", "both removed"), ("near.png", "2.png", "other removed"),
     ]  # fmt: skip
     kept, told = build(tmp_path, source_of(tmp_path, rows), keep_duplicates=True)
-    assert (len(kept), told.facts["duplicates"]["equal_pairs_across"]) == (7, 1)
+    assert (len(kept), told.facts["duplicates"]["equal_pairs_across"]) == (5, 1)
     exact, _ = build(tmp_path, source_of(tmp_path, rows), near_distance=0)
-    assert (len(exact), set(exact.column("phash"))) == (6, {""})
+    assert (len(exact), set(exact.column("phash"))) == (4, {""})
 
 
 def test_duplicates_are_one_group_for_the_split(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from bioclip_core.errors import UsageError
-from bioclip_core.images.crops import Box, Picture, padded, resized
+from bioclip_core.images.boxes import Box
+from bioclip_core.images.crops import Picture, padded, resized
 from bioclip_core.preprocessing import Preprocessing
 
 Floats = NDArray[np.float32]

@@ -10,15 +10,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.errors import SourceError
+from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.progress import silent
 from bioclip_training.catalog.fingerprints import Look, check_library
 from bioclip_training.catalog.finishing import finish
 from bioclip_training.catalog.labelling import Labeller
 from bioclip_training.catalog.ledger import Ledger
 from bioclip_training.catalog.options import BuildOptions
-from bioclip_training.catalog.reading import NO_NAME, read
+from bioclip_training.catalog.reading import read
 from bioclip_training.catalog.rows import CatalogRow
+from bioclip_training.catalog.skipped import Skipped
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow
 from bioclip_training.catalog.survey import survey
 from bioclip_training.catalog.uris import RelativeUris, escaped
@@ -42,6 +43,8 @@ class Built:
     """CSV of pairs of equal and near regions."""
     apart: Path | None
     """CSV of names with contradictory lineages, which stay several labels."""
+    merged: Path | None
+    """CSV of the labels of other rows of an image: those that were replaced, and those that could not be decided between."""
     facts: dict[str, Any]
     """Content of the catalog's metadata."""
 
@@ -58,7 +61,8 @@ def build_catalog(
 ) -> Built:
     """Build a catalog of labelled sources.
 
-    Rows are kept in the order of the sources. The same sources and options give the same bytes. Memory holds about 150 bytes
+    Each image has one label, whatever sources have it (:mod:`~bioclip_training.catalog.deciding`), and the order of the sources
+    decides on the order of the rows only. The same sources and options give the same bytes. Memory holds about 150 bytes
     per row, and each distinct name and group once; everything else is streamed.
 
     Args:
@@ -70,21 +74,29 @@ def build_catalog(
 
     Raises:
         SourceError: if no row can be used.
-        UsageError: if the options do not fit the sources (no column says which images belong together).
+        UsageError: if the options do not fit the sources (no column says which images belong together, no such source to prefer).
     """
     if options.near_distance:
         check_library()
+    _check_preferred(sources, options)
     labeller, ledger, uris = Labeller(resolver), Ledger(), RelativeUris(folder)
     known = survey(sources, labeller, options)
     started(known.rows)
-    rows = (read(source, known.group_columns[source.name], labeller, options, uris) for source in sources)
-    counts, left_out, unnamed = _write_draft(chain.from_iterable(rows), ledger, work, progress)
-    facts = {**known.facts(), **options.as_facts(), **counts, **unnamed, **labeller.facts()}
-    duplicates, facts = finish(work, ledger, options, known, facts, left_out)
+    rows = (read(source, known, labeller, options, uris) for source in sources)
+    skipped = _write_draft(chain.from_iterable(rows), ledger, work, progress)
+    facts = {**known.facts(), **options.as_facts(), **skipped.facts(), **labeller.facts()}
+    lists, facts = finish(work, ledger, options, known, facts, skipped)
+    removed = work / "removed.csv" if facts["left_out"] else None
     return Built(
-        work / "catalog.parquet", work / "removed.csv" if facts["left_out"] else None, _unresolved(work, labeller), duplicates,
-        known.taxa.write(work / "apart.csv"), facts,
+        work / "catalog.parquet", removed, _unresolved(work, labeller), lists.duplicates,
+        known.taxa.write(work / "apart.csv"), lists.merged, facts,
     )  # fmt: skip
+
+
+def _check_preferred(sources: Sequence[LabelledSource], options: BuildOptions) -> None:
+    names = [source.name for source in sources]
+    if unknown := [name for name in options.prefer if name not in names]:
+        raise UsageError(f"--prefer {unknown[0]}: this is not a source of this catalog; there are {', '.join(names)}")
 
 
 def _write_draft(
@@ -92,15 +104,9 @@ def _write_draft(
     ledger: Ledger,
     work: Path,
     progress: Callable[[int], None],
-) -> tuple[Counter[str], Counter[str], dict[str, Any]]:
-    """Write the usable rows as a draft and list the skipped ones.
-
-    Returns:
-        The counts, those of the skipped rows by kind, and the first row without a usable name.
-    """
-    counts = Counter(rows_read=0, names_changed=0, rows_in_bursts=0)
-    left_out: Counter[str] = Counter()
-    first: dict[str, str] = {}  # the first skipped row of each kind
+) -> Skipped:
+    """Write the usable rows as a draft and list the skipped ones."""
+    skipped = Skipped(Counter(rows_read=0, names_changed=0, rows_in_bursts=0))
     with (
         DraftWriter(work / "draft.parquet") as draft,
         (work / "removed.csv").open("w", encoding="utf-8", newline="") as out,
@@ -108,29 +114,24 @@ def _write_draft(
         removed = csv.writer(out)
         removed.writerow(REMOVED_COLUMNS)
         for found in rows:
-            counts["rows_read"] += 1
+            skipped.counts["rows_read"] += 1
             if isinstance(found, SkippedRow):
-                left_out[found.kind] += 1
-                first.setdefault(found.kind, f"{found.uri}: {found.reason}")
+                skipped.add(found.kind, found.uri, found.reason)
                 removed.writerow([escaped(found.uri), found.source, found.kind, found.reason, found.name, ""])
             else:
                 row, look, in_burst = found
-                counts["names_changed"] += bool(row.changes)
-                counts["rows_in_bursts"] += in_burst
+                skipped.counts["names_changed"] += bool(row.changes)
+                skipped.counts["rows_in_bursts"] += in_burst
                 ledger.add(row, look)
                 draft.add(row)
             progress(1)
-    if not counts["rows_read"]:
+    if not skipped.counts["rows_read"]:
         raise SourceError(
             "the sources have no rows: give a table with images and names, a folder tree named by taxon, or a store with reviews"
         )
     if not len(ledger):
-        kinds = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common())
-        raise SourceError(
-            f"none of {counts['rows_read']} rows can be used ({kinds}); the first of each kind: {'; '.join(first.values())}"
-        )
-    unnamed = first.get(NO_NAME, "").rpartition("/")[2]  # without its folder, so that equal sources give equal bytes
-    return counts, left_out, {"left_out_first": {NO_NAME: unnamed}} if unnamed else {}
+        raise skipped.nothing_left()
+    return skipped
 
 
 def _unresolved(work: Path, labeller: Labeller) -> Path | None:

@@ -10,6 +10,7 @@ from bioclip_core.names import PLACEHOLDER
 from bioclip_training.catalog.names import Label
 
 _KINDS = (
+    (r"label .* replaced by ", "label of a source that comes first"),
     (r"completed from other rows", "ranks completed from other rows of the same taxon"),
     (r"common name ", "one common name per taxon"),
     (r"name .* left out: ", "name not read; labelled by the other columns"),

@@ -1,10 +1,7 @@
-"""End of building a catalog: duplicates found, groups joined, splits decided, duplicates across splits removed, all written."""
+"""End of building a catalog: labels decided, duplicates found, groups joined, splits drawn, duplicates across them removed, all written."""
 
 from __future__ import annotations
 
-import csv
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,118 +10,158 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.taxonomy import Rank
-from bioclip_training.catalog.duplicates import Joined, near_pairs
+from bioclip_training.catalog.duplicates import Joined
 from bioclip_training.catalog.ledger import Ledger, compatible
+from bioclip_training.catalog.merging import Fate, Merged, merged
 from bioclip_training.catalog.options import BuildOptions
+from bioclip_training.catalog.pairs import Pairs, duplicate_pairs, list_pairs
+from bioclip_training.catalog.relabelling import Relabelling
+from bioclip_training.catalog.skipped import Skipped
 from bioclip_training.catalog.splits import Sides, assign, is_training, joined_groups
 from bioclip_training.catalog.survey import Survey
-from bioclip_training.catalog.writing import parts, write_final
+from bioclip_training.catalog.tracing import KINDS, Trace, write_trace
+from bioclip_training.catalog.writing import write_final
 
-DUPLICATE_COLUMNS = ("kind", "bits", "uri", "other_uri", "name", "other_name", "split", "other_split", "fate")
 REMOVED_KIND = "duplicate across splits"
 
 
 @dataclass(frozen=True, slots=True)
-class _Pairs:
-    """Pairs of duplicate rows, i before j; ``bits`` is -1 for equal ones."""
+class Lists:
+    """Files beside a catalog; None for one without rows."""
 
-    i: NDArray[np.int64]
-    j: NDArray[np.int64]
-    bits: NDArray[np.int64]
-    equal_groups: int
-    """Distinct regions that occur more than once."""
-
-    def __iter__(self) -> Iterator[tuple[int, int, int]]:
-        return zip(self.i.tolist(), self.j.tolist(), self.bits.tolist(), strict=True)
+    duplicates: Path | None
+    merged: Path | None
 
 
 def finish(
-    work: Path, ledger: Ledger, options: BuildOptions, known: Survey, facts: dict[str, Any], left_out: Counter[str]
-) -> tuple[Path | None, dict[str, Any]]:
-    """Decide groups and splits and write ``catalog.parquet``.
+    work: Path, ledger: Ledger, options: BuildOptions, known: Survey, facts: dict[str, Any], skipped: Skipped
+) -> tuple[Lists, dict[str, Any]]:
+    """Decide labels, groups and splits and write ``catalog.parquet``.
 
     Args:
-        work: the folder with the draft and the list of skipped rows, to which removed duplicates are added.
+        work: the folder with the draft and the list of skipped rows, to which the other ones are added that are not kept.
+        skipped: the counts of skipped rows, to which these are added.
 
     Returns:
-        The list of duplicates, if there are any, and all facts that are stored with the catalog.
+        The lists of duplicates and of replaced labels, and all facts that are stored with the catalog.
+
+    Raises:
+        SourceError: if no row is left.
     """
-    pairs = _duplicates(ledger, options)
-    sides = _sides(ledger, pairs, options, known)
-    word_of_N = np.array(sides.words, dtype=object)[sides.split_of_N]
-    trained_N = np.array([is_training(word) for word in sides.words], dtype=bool)[sides.split_of_N]
-    across = trained_N[pairs.i] != trained_N[pairs.j]
+    draft = work / "draft.parquet"
+    made = merged(ledger, options)
+    trace = Trace(draft, ledger, made)
+    kept_N = made.kept_N
+    if not kept_N.any():
+        _count_first(trace, made, skipped)
+        raise skipped.nothing_left()
+    pairs = duplicate_pairs(ledger, made, options)
+    sides = _sides(ledger, made, pairs, options, known)
+    split_of_N, group_of_N = sides.split_of_N, sides.group_of_N
+    trained_N = np.array([is_training(word) for word in sides.words], dtype=bool)[split_of_N]
+    held_back_N = (made.fate_of_N == Fate.REPEATED) & trained_N & kept_N[made.by_of_N] & ~trained_N[made.by_of_N]
+    across = (trained_N[pairs.i] != trained_N[pairs.j]) & kept_N[pairs.i] & kept_N[pairs.j]
     removed_N = np.zeros(len(ledger), dtype=bool)
     if not options.keep_duplicates:
         removed_N[np.where(trained_N[pairs.i], pairs.i, pairs.j)[across]] = True
-    duplicates = _list(work, ledger, pairs, word_of_N, removed_N, across) if len(pairs.i) else None
-    left_out[REMOVED_KIND] += int(removed_N.sum())
-    names, group_of_N = list(ledger.groups), sides.group_of_N
-    trained_kept_N, held_kept_N = trained_N & ~removed_N, ~trained_N & ~removed_N
+    word_of_N = np.array(sides.words, dtype=object)[split_of_N]
+    traced = write_trace(work, trace, word_of_N, held_back_N, REMOVED_KIND)
+    gone_N = ~kept_N | removed_N
+    duplicates = list_pairs(work, ledger, pairs, word_of_N, gone_N, across, REMOVED_KIND) if len(pairs.i) else None
+    _count(made, held_back_N, removed_N, skipped)
+    names = list(ledger.groups)
+    taxon_of_N = ledger.taxon_numbers[made.label_of_N]
+    trained_kept_N, held_kept_N = trained_N & ~gone_N, ~trained_N & ~gone_N
+    equal_across = (pairs.bits < 0) & (across | (held_back_N[pairs.i] | held_back_N[pairs.j]))
     facts = {
         **facts,
-        "kept": int((~removed_N).sum()),
-        "left_out": {kind: count for kind, count in sorted(left_out.items()) if count},
+        "kept": int((~gone_N).sum()),
+        "left_out": {kind: count for kind, count in sorted(skipped.kinds.items()) if count},
+        "merging": _merging_facts(ledger, made),
         "drawn": sides.drawn,
         "moved_to_val": sides.moved_to_val,
-        "trained_above_held_species": int((_may_show_held(ledger, sides)[ledger.taxon_numbers] & trained_kept_N).sum()),
+        "trained_above_held_species": int((_may_show_held(ledger, sides)[taxon_of_N] & trained_kept_N).sum()),
         "groups_on_both_sides": len(np.intersect1d(group_of_N[trained_kept_N], group_of_N[held_kept_N])),
-        "duplicates": {**_duplicate_facts(ledger, pairs, across), "removed": int(removed_N.sum())},
+        "duplicates": {
+            "equal_groups": pairs.equal_groups,
+            "equal_pairs_across": int(equal_across.sum()),
+            **_near_facts(taxon_of_N, pairs, across),
+            "removed": int((removed_N | held_back_N).sum()),
+        },
     }
     texts = {
         "split": lambda here: word_of_N[here].tolist(),
         "group": lambda here: [names[group] for group in group_of_N[here].tolist()],
     }
-    write_final(work / "draft.parquet", work / "catalog.parquet", ~removed_N, texts, facts)
-    return duplicates, facts
+    write_final(draft, work / "catalog.parquet", ~gone_N, texts, facts, Relabelling(draft, ledger, made, trace).amended)
+    return Lists(duplicates, traced), facts
 
 
-def _duplicates(ledger: Ledger, options: BuildOptions) -> _Pairs:
-    """Find equal regions as pairs with the first of them, and near ones as all pairs.
+def _count_first(trace: Trace, made: Merged, skipped: Skipped) -> None:
+    """Count the rows of a collection of which none is left, each reason with its first row."""
+    for fate, kind in KINDS.items():
+        rows = np.flatnonzero(made.fate_of_N == fate)
+        for one in trace.traced(rows[:1]):
+            skipped.add(kind, one.removed[0], one.removed[3])
+            skipped.kinds[kind] += len(rows) - 1
 
-    A near pair of equal regions is listed for the first of them only.
+
+def _count(made: Merged, held_back_N: NDArray[np.bool_], removed_N: NDArray[np.bool_], skipped: Skipped) -> None:
+    for fate, kind in KINDS.items():
+        skipped.kinds[kind] += int(((made.fate_of_N == fate) & ~held_back_N).sum())
+    skipped.kinds[REMOVED_KIND] += int((removed_N | held_back_N).sum())
+
+
+def _merging_facts(ledger: Ledger, made: Merged) -> dict[str, int]:
+    taxon_of_N, image_of_N = ledger.taxon_numbers, ledger.image_numbers()
+    undecided_N = made.fate_of_N == Fate.UNDECIDED
+    replaced_N = (made.fate_of_N == Fate.OVERRULED) | (made.kept_N & (taxon_of_N != taxon_of_N[made.label_of_N]))
+    return {
+        "replaced_labels": int(replaced_N.sum()),
+        "undecided_images": len(np.unique(image_of_N[undecided_N])),
+        "loose_occurrences": made.loose_occurrences,
+    }
+
+
+def _sides(ledger: Ledger, made: Merged, pairs: Pairs, options: BuildOptions, known: Survey) -> Sides:
+    """Join groups that share a duplicate, unless their sources' own splits set them apart, and draw the splits.
+
+    Rows that are not kept have their own split, or that of the row that stays for them.
     """
-    equal_of_N = ledger.equal_numbers()
-    _, first, place, counts = np.unique(equal_of_N, return_index=True, return_inverse=True, return_counts=True)
-    first_of_N = first[place.reshape(-1)]
-    again = np.flatnonzero(first_of_N != np.arange(len(ledger)))
-    found = [(first_of_N[again], again, np.full(len(again), -1))]
-    if options.near_distance:
-        rows, hashes_NB, colours_NC = ledger.looks()
-        for i, j, bits in near_pairs(hashes_NB, colours_NC, options.near_distance):
-            other = equal_of_N[rows[i]] != equal_of_N[rows[j]]
-            found.append((rows[i][other], rows[j][other], bits[other]))
-    i, j, bits = (np.concatenate(parts).astype(np.int64) for parts in zip(*found, strict=True))
-    order = np.lexsort((j, i, bits >= 0))
-    return _Pairs(i[order], j[order], bits[order], int((counts > 1).sum()))
-
-
-def _sides(ledger: Ledger, pairs: _Pairs, options: BuildOptions, known: Survey) -> Sides:
-    """Join groups that share a duplicate, unless their sources' own splits set them apart, and draw the splits."""
-    group_of_N, given_of_N = ledger.group_numbers, ledger.split_numbers
-    groups = list(ledger.groups)
+    kept = np.flatnonzero(made.kept_N)
+    groups, group_of_N = list(ledger.groups), ledger.group_numbers
     joined = Joined(len(groups))
-    for i, j, _ in pairs:
-        apart = given_of_N[i] and given_of_N[j] and given_of_N[i] != given_of_N[j]
+    for i, j in _belonging_together(ledger, made, pairs):
+        apart = made.split_of_N[i] and made.split_of_N[j] and made.split_of_N[i] != made.split_of_N[j]
         if not apart and group_of_N[i] != group_of_N[j]:
             joined.join(int(group_of_N[i]), int(group_of_N[j]))
-    return assign(
-        given_of_N, list(ledger.splits), joined_groups(group_of_N, groups, joined), groups, ledger.taxon_numbers, ledger.taxa,
-        val=options.val, held_species=known.held_species,
+    own = assign(
+        made.split_of_N[kept], list(ledger.splits), joined_groups(group_of_N[kept], groups, joined), groups,
+        ledger.taxon_numbers[made.label_of_N[kept]], ledger.taxa, val=options.val, held_species=known.held_species,
     )  # fmt: skip
+    split_of_N = made.split_of_N.copy()
+    split_of_N[kept], group_of_N[kept] = own.split_of_N, own.group_of_N
+    unsplit = (split_of_N == 0) & ~made.kept_N
+    split_of_N[unsplit] = split_of_N[made.by_of_N[unsplit]]
+    return Sides(split_of_N, own.words, group_of_N, own.drawn, own.held_species, own.moved_to_val)
 
 
-def _duplicate_facts(ledger: Ledger, pairs: _Pairs, across: NDArray[np.bool_]) -> dict[str, int]:
-    taxa, taxon_of_N, equal = ledger.taxa, ledger.taxon_numbers, pairs.bits < 0
-    other_taxa = taxon_of_N[pairs.i] != taxon_of_N[pairs.j]
-    conflicting = {i for i, j, bits in pairs if bits < 0 and not compatible(taxa[taxon_of_N[i]], taxa[taxon_of_N[j]])}
+def _belonging_together(ledger: Ledger, made: Merged, pairs: Pairs) -> list[tuple[int, int]]:
+    """Return pairs of rows whose groups are one: near duplicates, rows of one region, rows with one label by their occurrence."""
+    same = np.flatnonzero(np.isin(made.fate_of_N, (Fate.REPEATED, Fate.OVERRULED, Fate.OF_BOXES)))
+    labelled = np.flatnonzero(made.kept_N & (made.label_of_N != np.arange(len(ledger))))
+    both = np.flatnonzero(made.kept_N[pairs.i] & made.kept_N[pairs.j])
+    first = np.concatenate([pairs.i[both], same, labelled])
+    other = np.concatenate([pairs.j[both], made.by_of_N[same], made.label_of_N[labelled]])
+    return list(zip(first.tolist(), other.tolist(), strict=True))
+
+
+def _near_facts(taxon_of_N: NDArray[np.int64], pairs: Pairs, across: NDArray[np.bool_]) -> dict[str, int]:
+    near = pairs.bits >= 0
     return {
-        "equal_groups": pairs.equal_groups,
-        "equal_pairs_across": int((equal & across).sum()),
-        "near_pairs": int((~equal).sum()),
-        "near_pairs_across": int((~equal & across).sum()),
-        "near_pairs_of_other_taxa": int((~equal & other_taxa).sum()),
-        "conflicting": len(conflicting),
+        "near_pairs": int(near.sum()),
+        "near_pairs_across": int((near & across).sum()),
+        "near_pairs_of_other_taxa": int((near & (taxon_of_N[pairs.i] != taxon_of_N[pairs.j])).sum()),
     }
 
 
@@ -138,46 +175,3 @@ def _may_show_held(ledger: Ledger, sides: Sides) -> NDArray[np.bool_]:
         for taxon in ledger.taxa
     ]
     return np.array(may_show, dtype=bool)
-
-
-def _list(
-    work: Path,
-    ledger: Ledger,
-    pairs: _Pairs,
-    words: NDArray[Any],
-    removed_N: NDArray[np.bool_],
-    across: NDArray[np.bool_],
-) -> Path:
-    """List all pairs, and add each removed row to the skipped ones, with the first row that it repeats."""
-    uris = _uris(work / "draft.parquet", np.concatenate([pairs.i, pairs.j]))
-    name_of_N = np.array([taxon.scientific_name for taxon in ledger.taxa], dtype=object)[ledger.taxon_numbers]
-    listed: set[int] = set()
-    file = work / "duplicates.csv"
-    with (
-        file.open("w", encoding="utf-8", newline="") as out,
-        (work / "removed.csv").open("a", encoding="utf-8", newline="") as more,
-    ):
-        table, removed = csv.writer(out), csv.writer(more)
-        table.writerow(DUPLICATE_COLUMNS)
-        for (i, j, bits), is_across in zip(pairs, across.tolist(), strict=True):
-            fate = "first removed" if removed_N[i] else "other removed" if removed_N[j] else "kept"
-            kind, shown, likeness = ("equal", "", "equal to") if bits < 0 else ("near", bits, f"within {bits} bits of")
-            table.writerow([kind, shown, uris[i][0], uris[j][0], name_of_N[i], name_of_N[j], words[i], words[j], fate])
-            gone, stays = (i, j) if removed_N[i] else (j, i)
-            if is_across and removed_N[gone] and gone not in listed:
-                listed.add(gone)
-                reason = f"{likeness} {uris[stays][0]}, which is in {words[stays]!r}"
-                removed.writerow([*uris[gone], REMOVED_KIND, reason, name_of_N[gone], words[gone]])
-    return file
-
-
-def _uris(draft: Path, rows: NDArray[np.int64]) -> dict[int, tuple[str, str]]:
-    """Return uri and source of some rows of the draft."""
-    wanted = np.unique(rows)
-    found: dict[int, tuple[str, str]] = {}
-    for start, batch in parts(draft, ["uri", "source"]):
-        here = wanted[(wanted >= start) & (wanted < start + batch.num_rows)]
-        taken = batch.take(here - start)
-        texts = zip(taken.column(0).to_pylist(), taken.column(1).to_pylist(), strict=True)
-        found.update(zip(here.tolist(), texts, strict=True))
-    return found

@@ -86,3 +86,10 @@ def _resolving_changes(before: Taxon, after: Taxon, reason: str) -> list[str]:
 def first_cell(cells: Mapping[str, Any], columns: Iterable[str]) -> str:
     """Return the first cell with a value in these columns as text, underscores and all; empty without one."""
     return next((str(cells[name]).strip() for name in columns if clean_name(cells.get(name))), "")
+
+
+def occurrence_of(cells: Mapping[str, Any]) -> str:
+    """Return the id of a row's occurrence as its source states it, by which sources are joined; empty without one."""
+    if occurrence := first_cell(cells, ("occurrenceid",)):
+        return occurrence
+    return f"GBIF {gbif}" if (gbif := first_cell(cells, ("gbifid",))) else ""

@@ -43,6 +43,8 @@ class BuildOptions:
     """Leave duplicates on both sides of a split; they are only reported."""
     only_resolved: bool = False
     """Skip rows with a name that the taxonomy could not resolve."""
+    prefer: tuple[str, ...] = field(default=(), metadata={"metavar": "TABLE"})
+    """Source whose labels count before those of others that have equal evidence; repeatable, the first before the second."""
     workers: int | None = field(
         default=None, metadata={"low": 1, "high": 1024, "automatic": "one per core, at most 16"}
     )

@@ -8,24 +8,27 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.cells import plain_cells
+from bioclip_core.cells import DateOrder, plain_cells
 from bioclip_core.errors import BioclipError, ImageError
 from bioclip_core.files.camera_folders import is_camera_folder
+from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.ahead import in_order, threads_for
+from bioclip_training.catalog.evidence import Evidence, evidence_of
 from bioclip_training.catalog.fingerprints import Fingerprint, Look, fingerprint
-from bioclip_training.catalog.labelling import LICENCES, SOURCE_IDS, Labeller, first_cell
+from bioclip_training.catalog.labelling import LICENCES, SOURCE_IDS, Labeller, first_cell, occurrence_of
 from bioclip_training.catalog.names import Label
 from bioclip_training.catalog.options import FOLDER, IMAGE, BuildOptions
 from bioclip_training.catalog.rows import CatalogRow, LabelledItem
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow
 from bioclip_training.catalog.splits import split_word
-from bioclip_training.catalog.survey import group_of
+from bioclip_training.catalog.survey import Survey, group_of
 from bioclip_training.catalog.uris import RelativeUris
 
 BURST_GAP_S = 300.0
 """Images of one camera and folder that were taken within this time of each other count as one encounter."""
 NO_NAME = "no name"
 """Kind of a row whose name cannot be used."""
+NO_LABEL = Label(Taxon(), "", ())
 _AHEAD = 8  # images per thread
 
 
@@ -37,18 +40,21 @@ class Labelled:
     path: Path
     label: Label
     cells: dict[str, Any]
+    evidence: Evidence
+    otherwise: SkippedRow | None = None
+    """For a review that is not a taxon: its report if its image cannot be read."""
 
 
 def read(
-    source: LabelledSource, columns: Sequence[str], labeller: Labeller, options: BuildOptions, uris: RelativeUris
+    source: LabelledSource, known: Survey, labeller: Labeller, options: BuildOptions, uris: RelativeUris
 ) -> Iterator[tuple[CatalogRow, Look, bool] | SkippedRow]:
     """Yield every row of a source in order: read, with its look and True if it belongs to a burst, or skipped with the reason.
 
-    Args:
-        columns: of the source's groups, from the survey.
+    A review that is not a taxon is a row too, so that it can take away the label of its image; its evidence has the verdict.
     """
-    burst_of = _Bursts()
+    burst_of, columns, order = _Bursts(), known.group_columns[source.name], known.date_orders[source.name]
     moment_of = source.moment_of if columns[0] not in (IMAGE, FOLDER) else None
+    perceptual = options.near_distance > 0
 
     def work(rows: Sequence[Labelled | SkippedRow]) -> tuple[list[Labelled], Fingerprint] | list[SkippedRow]:
         labelled = [row for row in rows if isinstance(row, Labelled)]
@@ -57,17 +63,18 @@ def read(
         first, boxes = labelled[0], [row.item.box for row in labelled]
         try:
             return labelled, fingerprint(
-                first.path, boxes, first.item.frame, perceptual=options.near_distance > 0, moment_of=moment_of
+                first.path, boxes, first.item.frame, perceptual=perceptual, moment_of=moment_of
             )
         except BioclipError as error:
             kind = "missing image" if isinstance(error, ImageError) and error.stage == "read" else "broken image"
             return [
-                SkippedRow(row.item.uri, row.item.source, kind, str(error), row.label.taxon.scientific_name)
+                row.otherwise
+                or SkippedRow(row.item.uri, row.item.source, kind, str(error), row.label.taxon.scientific_name)
                 for row in labelled
             ]
 
     # Consecutive rows of one image read it once.
-    images = (list(rows) for _, rows in groupby(_labelled(source, labeller, options), key=_image_of))
+    images = (list(rows) for _, rows in groupby(_labelled(source, labeller, options, order), key=_image_of))
     threads = threads_for(options.workers)
     for found in in_order(work, images, threads, threads * _AHEAD, name="bioclip-catalog"):
         if isinstance(found, list):
@@ -77,19 +84,29 @@ def read(
         burst = burst_of(rows[0].item.uri, image)
         for row, look in zip(rows, image.looks, strict=True):
             group = group_of(columns, row.cells, row.item, source.root) or burst or f"image {image.sha256[:16]}"
-            made = CatalogRow(
-                uri=uris.of(row.path), taxon=row.label.taxon, verbatim_name=row.label.verbatim, source=row.item.source,
-                source_id=first_cell(row.cells, SOURCE_IDS), taxon_id=row.label.taxon_id, licence=first_cell(row.cells, LICENCES),
-                group=group, split=split_word(row.cells.get("split")), sha256=image.sha256, phash=look.hashed.hex(),
-                frame=row.item.frame, box=row.item.box, changes=row.label.changes,
-            )  # fmt: skip
-            yield made, look, bool(burst)
+            yield _row(row, group, image.sha256, look, uris), look, bool(burst)
 
 
-def _labelled(source: LabelledSource, labeller: Labeller, options: BuildOptions) -> Iterator[Labelled | SkippedRow]:
+def _row(row: Labelled, group: str, sha256: str, look: Look, uris: RelativeUris) -> CatalogRow:
+    return CatalogRow(
+        uri=uris.of(row.path), taxon=row.label.taxon, verbatim_name=row.label.verbatim, source=row.item.source,
+        source_id=first_cell(row.cells, SOURCE_IDS), taxon_id=row.label.taxon_id, licence=first_cell(row.cells, LICENCES),
+        group=group, split=split_word(row.cells.get("split")), sha256=sha256, phash=look.hashed.hex(),
+        frame=row.item.frame, box=row.item.box, changes=row.label.changes, evidence=row.evidence,
+        occurrence=occurrence_of(row.cells),
+    )  # fmt: skip
+
+
+def _labelled(
+    source: LabelledSource, labeller: Labeller, options: BuildOptions, order: DateOrder | None
+) -> Iterator[Labelled | SkippedRow]:
     for item in source.items():
         if isinstance(item, SkippedRow):
-            yield item
+            about = item.item
+            if about is None or about.path is None or about.evidence is None:
+                yield item
+            else:
+                yield Labelled(about, about.path, NO_LABEL, plain_cells(about.cells), about.evidence, item)
             continue
         cells = plain_cells(item.cells)
         label = labeller.label(cells, count=True)
@@ -106,7 +123,8 @@ def _labelled(source: LabelledSource, labeller: Labeller, options: BuildOptions)
         elif item.path is None:
             yield SkippedRow(item.uri, item.source, "no file", "its image is not a file on this machine", name)
         else:
-            yield Labelled(item, item.path, label, cells)
+            evidence = item.evidence or evidence_of(cells, is_folder=source.kind == "folder", order=order)
+            yield Labelled(item, item.path, label, cells, evidence)
 
 
 def _image_of(row: Labelled | SkippedRow) -> tuple[Path, int] | None:

@@ -26,6 +26,7 @@ from bioclip_core.next_commands import command
 from bioclip_core.tables.options import PathOptions
 from bioclip_core.tables.parquet_limits import ExpandsError, check_whole
 from bioclip_core.taxonomy import RANKS, Taxon
+from bioclip_training.catalog.evidence import OF_CATALOGUE, WORDS, Evidence
 from bioclip_training.catalog.names import TEXT_COLUMNS
 from bioclip_training.catalog.options import DEV_FRACTION
 from bioclip_training.catalog.recorded import is_hash, verified
@@ -58,6 +59,8 @@ class LabelledItem:
     frame: int = 0
     box: Box | None = None
     """None is the whole image."""
+    evidence: Evidence | None = None
+    """Of a review; None: a name of the source's own, whose evidence is in the cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,10 @@ class CatalogRow:
     box: Box | None = None
     changes: tuple[str, ...] = ()
     """Every change made to the name, in order, as sentences."""
+    evidence: Evidence = OF_CATALOGUE
+    """What the label comes from."""
+    occurrence: str = ""
+    """The occurrence that the source states."""
 
 
 def table_from(rows: Iterable[CatalogRow]) -> Any:
@@ -99,12 +106,18 @@ def table_from(rows: Iterable[CatalogRow]) -> Any:
         "common_name": [row.taxon.common_name for row in listed],
         **{name: [getattr(row, name) for row in listed] for name in TEXT_COLUMNS[9:]},
     }
+    evidence = {
+        "evidence": [WORDS[row.evidence.standing] for row in listed],
+        "identified_by": [row.evidence.by for row in listed],
+        "date_identified": [row.evidence.when for row in listed],
+    }
     boxes = {name: [row.box[place] if row.box else None for row in listed] for place, name in enumerate(_BOX)}
     return pa.table({
         **{name: pa.array(values, pa.string()) for name, values in texts.items()},
         "frame": pa.array([row.frame for row in listed], pa.int32()),
         **{name: pa.array(values, pa.float64()) for name, values in boxes.items()},
         "changes": pa.array([list(row.changes) for row in listed], pa.list_(pa.string())),
+        **{name: pa.array(values, pa.string()) for name, values in evidence.items()},
     })  # fmt: skip
 
 

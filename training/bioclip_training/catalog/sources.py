@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bioclip_core.cells import DateOrder
 from bioclip_training.catalog.rows import LabelledItem
 
 SourceKind = Literal["table", "folder", "reviews"]
@@ -22,6 +23,8 @@ class SkippedRow:
     """The reason in two words, by which rows are counted."""
     reason: str
     name: str = ""
+    item: LabelledItem | None = None
+    """For a review that is not a taxon: the image or box that it is about, whose label from another source it takes away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +43,5 @@ class LabelledSource:
     """Folder of a table or tree; None for a store."""
     moment_of: Callable[[bytes], tuple[str, float] | None] | None = None
     """Camera and time of an image in seconds, for a source without a column that says which images belong together."""
+    date_order: DateOrder | None = None
+    """Order of day and month that the user gave, for dates of identification that do not show it."""

@@ -54,10 +54,14 @@ class Sides:
 
 
 def joined_groups(group_of_N: NDArray[np.int64], names: Sequence[str], joined: Joined) -> NDArray[np.int64]:
-    """Return the group of each row; joined groups take the first of their names in alphabetical order."""
+    """Return the group of each row; joined groups take the first of their names in alphabetical order.
+
+    Names of groups without a row do not count, so that a merged row does not change the draw of the one that stays.
+    """
     root_of_G = joined.roots()
     named = np.arange(len(names))
-    for group in sorted(range(len(names)), key=names.__getitem__, reverse=True):  # the first name is written last
+    present = np.unique(group_of_N).tolist()
+    for group in sorted(present, key=names.__getitem__, reverse=True):  # the first name is written last
         named[root_of_G[group]] = group
     return np.asarray(named[root_of_G[group_of_N]])
 

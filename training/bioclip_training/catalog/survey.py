@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from bioclip_core.cells import column_name, plain_cells
+from bioclip_core.cells import DateOrder, column_name, dated_of, plain_cells
 from bioclip_core.errors import DataError
 from bioclip_core.files.camera_folders import is_camera_folder
 from bioclip_core.taxonomy import Taxon
+from bioclip_training.catalog.evidence import DATE_COLUMN
 from bioclip_training.catalog.labelling import Labeller, first_cell
 from bioclip_training.catalog.one_taxon import OneTaxon, WrittenTaxa
 from bioclip_training.catalog.options import BURST, FOLDER, IMAGE, BuildOptions
@@ -36,6 +37,22 @@ class _Seen:
     """Rows with a value, by the column's plain name."""
     written: dict[str, str] = field(default_factory=dict)
     """The columns' own names by their plain ones."""
+    orders: set[DateOrder] = field(default_factory=set)
+    """Orders of day and month that dates of identification show."""
+    undated: int = 0
+    """Rows with a date of identification that cannot be read."""
+    first_undated: str = ""
+
+    def add_date(self, cells: Mapping[str, Any], given: DateOrder | None) -> None:
+        """Note the date of identification of a row."""
+        if not (written := first_cell(cells, (DATE_COLUMN,))):
+            return
+        dated = dated_of(cells[DATE_COLUMN], given)
+        if dated is not None and dated.order is not None:
+            self.orders.add(dated.order)
+        if dated is None or dated.first is None:
+            self.undated += 1
+            self.first_undated = self.first_undated or written
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +68,17 @@ class Survey:
     """One lineage and one common name for each taxon."""
     sources: list[dict[str, Any]]
     """Per source its name, kind, rows, group columns by their own names, and the rows without a value in these."""
+    date_orders: Mapping[str, DateOrder | None]
+    """Per source the order of day and month in its dates of identification: the given one, or the one that the dates show."""
+    dates_not_read: tuple[int, str]
+    """Rows with a date of identification that cannot be read, and the first such date."""
 
     def facts(self) -> dict[str, Any]:
         """Return what is stored with the catalog."""
         held = [taxon.scientific_name for taxon in self.held_species]
-        return {"sources": self.sources, "held_species": held, **self.taxa.facts()}
+        facts = {"sources": self.sources, "held_species": held, **self.taxa.facts()}
+        rows, first = self.dates_not_read
+        return {**facts, "dates_not_read": {"rows": rows, "first": first}} if rows else facts
 
 
 def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: BuildOptions) -> Survey:
@@ -77,6 +100,7 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
             cells = plain_cells(item.cells)
             own.without_split += not split_word(cells.get("split"))
             own.grouped += bool(first_cell(cells, asked))
+            own.add_date(cells, source.date_order)
             for column in item.cells:
                 name = column_name(column)
                 if first_cell(item.cells, [column]):
@@ -101,7 +125,14 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
     taxa = written.joined()
     labeller.join(taxa)
     held = chosen_species(taxa.taxa, options.holdout_share, options.holdout_names)
-    return Survey(sum(own.rows for own in seen.values()), columns, tuple(held), taxa, described)
+    given = {source.name: source.date_order for source in sources}
+    shown = {name: min(own.orders) if len(own.orders) == 1 else None for name, own in seen.items()}
+    undated = [own for own in seen.values() if own.undated]
+    return Survey(
+        sum(own.rows for own in seen.values()), columns, tuple(held), taxa, described,
+        {name: given[name] or shown[name] for name in seen},
+        (sum(own.undated for own in undated), undated[0].first_undated if undated else ""),
+    )  # fmt: skip
 
 
 def group_of(columns: Sequence[str], cells: Mapping[str, Any], item: LabelledItem, root: Path | None) -> str:

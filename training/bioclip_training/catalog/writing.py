@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +55,42 @@ def parts(file: Path, columns: list[str] | None = None) -> Iterator[tuple[int, A
             start += batch.num_rows
 
 
+class DraftReader:
+    """Single rows of a draft, read part by part."""
+
+    def __init__(self, file: Path) -> None:
+        from pyarrow import parquet
+
+        self._file = parquet.ParquetFile(file)
+        sizes = [self._file.metadata.row_group(at).num_rows for at in range(self._file.num_row_groups)]
+        self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    def texts(self, rows: NDArray[np.int64], columns: Sequence[str]) -> dict[int, tuple[Any, ...]]:
+        """Return the values of some columns of some rows, by row."""
+        wanted = np.unique(rows)
+        part_of = np.searchsorted(self._starts, wanted, side="right") - 1
+        found: dict[int, tuple[Any, ...]] = {}
+        for part in np.unique(part_of).tolist():
+            here = wanted[part_of == part]
+            table = self._file.read_row_group(part, columns=list(columns)).take(here - self._starts[part])
+            values = [table.column(name).to_pylist() for name in columns]
+            found.update(zip(here.tolist(), zip(*values, strict=True), strict=True))
+        return found
+
+
 def write_final(
     draft: Path,
     file: Path,
     keep_N: NDArray[np.bool_],
     texts: Mapping[str, Callable[[slice], list[str]]],
     facts: Mapping[str, Any],
+    amended: Callable[[slice, Any], Any] = lambda _, table: table,
 ) -> None:
     """Write a draft's kept rows with some columns replaced, and the facts in the file's metadata.
 
     Args:
         texts: per column, a function that gives the texts for a slice of the draft's rows.
+        amended: returns a slice of the draft's rows, given as a table, with the labels that they have in the catalog.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -75,7 +100,7 @@ def write_final(
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for start, batch in parts(draft):
             here = slice(start, start + batch.num_rows)
-            table = pa.Table.from_batches([batch])
+            table = amended(here, pa.Table.from_batches([batch]))
             for name, text in texts.items():
                 table = table.set_column(table.column_names.index(name), name, pa.array(text(here), pa.string()))
             writer.write_table(table.filter(pa.array(keep_N[here])).replace_schema_metadata(schema.metadata))

@@ -1,0 +1,112 @@
+"""``catalog build`` of several sources: one decision per image, from the command line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_samples import Bioclip
+from PIL import Image
+
+from bioclip_training.catalog.rows import Catalog
+
+SPECIES = ("Red fictus", "Green fictus", "Blue pictus")
+
+
+def write(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    with Path(name).open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    return name
+
+
+def listed(name: str) -> list[dict[str, str]]:
+    with Path(name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def noise(seed: int, file: Path) -> None:
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(file)
+
+
+@pytest.fixture
+def collection(bioclip: Bioclip, labels: str) -> list[str]:
+    """Sixty images in a table with 12 wrong names, answered, and the 12 corrected by a reviewer; the right names."""
+    Path("trap").mkdir()
+    right = [SPECIES[n % 3] for n in range(60)]
+    rows = []
+    for n, name in enumerate(right):
+        noise(n, Path(f"trap/{n:02}.png"))
+        written = SPECIES[(n + 1) % 3] if n < 12 else name
+        genus, epithet = written.split()
+        rows.append({
+            "image": f"trap/{n:02}.png", "genus": genus, "specificEpithet": epithet, "individualID": f"i{n // 2}", "license": "CC0",
+        })  # fmt: skip
+    write("old.csv", rows)
+    assert bioclip("classify", "old.csv", "--model", "fake", "--labels", labels, "--store", "store.db").code == 0
+    reviews = [
+        {
+            "image": f"trap/{n:02}.png",
+            "scientificName": right[n],
+            "reviewer": "Ann",
+            "reviewedAt": "2031-05-01T10:00:00Z",
+        }
+        for n in range(12)
+    ]
+    done = bioclip("review", "import", write("corrected.csv", reviews), "--store", "store.db")
+    assert "12 imported" in done.out
+    return right
+
+
+def by_image(catalog: Catalog) -> dict[str, str]:
+    uris = catalog.column("uri")
+    assert len(set(uris)) == len(uris)
+    return {uri: catalog.taxon(row).scientific_name for row, uri in enumerate(uris)}
+
+
+def test_reviews_correct_the_table_and_no_image_is_there_twice(bioclip: Bioclip, collection: list[str]) -> None:
+    built = bioclip("catalog", "build", "old.csv", "store.db", "--output", "c.parquet")
+    assert built.code == 0, built.err
+    assert built.out.splitlines()[0] == (
+        "72 rows read: 60 in the catalog (60 distinct images), 0 skipped, 12 merged with these, 0 undecided"
+    )
+    catalog = Catalog.open("c.parquet")
+    assert by_image(catalog) == {f"trap/{n:02}.png": name for n, name in enumerate(collection)}
+    rows = catalog.table.to_pylist()
+    assert {(row["evidence"], row["identified_by"]) for row in rows[:12]} == {("review", "Ann")}
+    assert {row["evidence"] for row in rows[12:]} == {"catalogue"}
+    assert {row["licence"] for row in rows} == {"CC0"}  # the table's row stays, with the reviewer's name
+    assert rows[0]["verbatim_name"] == "Green fictus"
+    assert rows[0]["changes"][-1] == (
+        "label 'Green fictus' of old.csv replaced by the review by Ann of 2031-05-01T10:00:00Z in store.db"
+    )
+    losers = listed("c.merged.csv")
+    assert len(losers) == 12
+    assert losers[0] == {
+        "uri": "trap/00.png", "source": "store.db", "label": "Red fictus", "evidence": "review by Ann of 2031-05-01T10:00:00Z",
+        "other_uri": "trap/00.png", "other_source": "old.csv", "other_label": "Green fictus", "other_evidence": "catalogue name",
+        "outcome": "replaced",
+        "reason": "the catalogue name yields to 'Red fictus' in store.db (review by Ann of 2031-05-01T10:00:00Z)",
+    }  # fmt: skip
+    assert "labels of a source replaced by those of one that comes first: 12, listed in c.merged.csv" in built.out
+
+
+def test_reviews_leave_the_groups_and_splits_of_a_table_as_they_were(bioclip: Bioclip, collection: list[str]) -> None:
+    for output, sources in (("alone.parquet", ["old.csv"]), ("both.parquet", ["store.db", "old.csv"])):
+        assert bioclip("catalog", "build", *sources, "--val", 0.3, "--output", output).code == 0
+    alone, both = Catalog.open("alone.parquet"), Catalog.open("both.parquet")
+    for column in ("uri", "group", "source"):
+        assert both.column(column) == alone.column(column)
+    assert set(both.column("split")) == {"train", "val"}
+
+
+def test_a_catalog_keeps_its_evidence_when_it_is_a_source_again(bioclip: Bioclip, collection: list[str]) -> None:
+    bioclip("catalog", "build", "old.csv", "store.db", "--output", "c.parquet")
+    again = bioclip("catalog", "build", "old.csv", "c.parquet", "--output", "d.parquet")
+    assert again.out.splitlines()[0].endswith("60 merged with these, 0 undecided")
+    assert by_image(Catalog.open("d.parquet")) == {f"trap/{n:02}.png": name for n, name in enumerate(collection)}

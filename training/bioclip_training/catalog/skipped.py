@@ -1,0 +1,41 @@
+"""Counts of the rows that were read, and of those that are not in the catalog, by reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from bioclip_core.errors import SourceError
+from bioclip_training.catalog.reading import NO_NAME
+
+
+@dataclass(slots=True)
+class Skipped:
+    """Counts while a catalog is built."""
+
+    counts: Counter[str]
+    """Rows that were read, and some of their properties."""
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Rows that are not in the catalog, by the reason in two words."""
+    first: dict[str, str] = field(default_factory=dict)
+    """The first row of each reason."""
+
+    def add(self, kind: str, uri: str, reason: str) -> None:
+        """Count one row."""
+        self.kinds[kind] += 1
+        self.first.setdefault(kind, f"{uri}: {reason}")
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is stored with the catalog."""
+        unnamed = self.first.get(NO_NAME, "").rpartition("/")[
+            2
+        ]  # without its folder, so that equal sources give equal bytes
+        return {**self.counts, **({"left_out_first": {NO_NAME: unnamed}} if unnamed else {})}
+
+    def nothing_left(self) -> SourceError:
+        """Return the error of a collection without a usable row."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds.most_common())
+        return SourceError(
+            f"none of {self.counts['rows_read']} rows can be used ({kinds}); the first of each kind: {'; '.join(self.first.values())}"
+        )
