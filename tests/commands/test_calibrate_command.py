@@ -119,7 +119,25 @@ def test_too_few_images_are_refused_with_their_number(bioclip: Bioclip, catalog:
     parquet.write_table(table.slice(0, 6), "few.parquet")
     said = bioclip("calibrate", "--data", "few.parquet", "--model", "fake", "--labels", labels, "--split", "tune")
     assert said.code == 1
-    assert "6 of its 6 images" in said.err
+    assert "6 of its 6 images, of 6 independent groups, can be used" in said.err
+    assert "needs at least 20 groups, so none is fitted" in said.err
+    assert not Path("cache", "calibrations").exists()
+
+
+def test_many_images_of_few_groups_give_no_temperature(bioclip: Bioclip, catalog: str, labels: str) -> None:
+    rows = [
+        CatalogRow(
+            f"{number}.png", Taxon.of(NAMES[("red", "green")[number % 2]]), split="tune", group=f"g{number // 10}"
+        )
+        for number in range(20)
+    ]
+    parquet.write_table(table_from(rows), "tracks.parquet")
+    said = bioclip("calibrate", "--data", "tracks.parquet", "--model", "fake", "--labels", labels, "--split", "tune")
+    assert said.code == 1
+    assert "20 of its 20 images, of 2 independent groups, can be used" in said.err
+
+
+def test_a_part_that_is_missing_is_named(bioclip: Bioclip, catalog: str, labels: str) -> None:
     said = bioclip("calibrate", "--data", catalog, "--model", "fake", "--labels", labels)
     assert "it has tune 20, val 1" in said.err
 

@@ -181,3 +181,15 @@ def test_real_collections_keep_every_row(bioclip: Bioclip, name: str, train: int
     assert sum(split["rows"] for split in said["splits"].values()) == train + held_out
     found = said["build"]["duplicates"]
     assert (found["equal_groups"], found["removed"], found["near_pairs_of_other_taxa"]) == (equal, 0, 0)
+
+
+def test_the_summary_says_what_the_held_out_images_can_show(bioclip: Bioclip, table: Path) -> None:
+    lines = table.read_text().splitlines()[:13]
+    splits = ["split", *("val" if number < 4 else "train" for number in range(12))]
+    table.write_text("\n".join(f"{line},{split}" for line, split in zip(lines, splits, strict=True)) + "\n")
+    outcome = bioclip("catalog", "build", table, "--output", "c.parquet")
+    said = "val: 4 images in 2 groups: no difference of two models can be seen, however large (that takes 6 groups)"
+    assert said in outcome.out, "four images of two events"
+    assert said in bioclip("catalog", "show", "c.parquet").out
+    shown = json.loads(bioclip("catalog", "show", "c.parquet", "--json").out)["evidence"]
+    assert (shown["val"]["images"], shown["val"]["groups"], shown["val"]["smallest_difference"]) == (4, 2, None)

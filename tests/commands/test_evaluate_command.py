@@ -40,9 +40,10 @@ def test_the_summary_has_every_rank_and_the_path_of_the_report(bioclip: Bioclip,
     assert said.code == 0, said.err
     lines = dict(line.split("\t", 1) for line in said.out.splitlines() if "\t" in line)
     assert lines["species"].startswith("66.7%\t")
-    assert lines["species"].endswith("\t100.0%\t3")
+    assert lines["species"].endswith("\t100.0%\t3\t3"), "images and groups"
+    assert "val: 3 images in 3 groups: no difference of two models can be seen, however large" in said.out
     assert "every taxon of the catalog, all splits: 2 labels" in said.out
-    assert "Few-shot over 5 draws, 2 taxa: 1 example: 66.7% ± 0.0%" in said.out
+    assert "Few-shot over 5 draws, 2 taxa: 1 example: 66.7% ± 0.0% (of 3 images)" in said.out
     assert "Calibration error: " in said.out
     assert f"Report: {Path('out/report.html')}" in said.out
     assert Path("out/report.html").read_text("utf-8").startswith("<!doctype html>")
@@ -67,7 +68,7 @@ def test_a_comparison_is_printed(bioclip: Bioclip, catalog: str) -> None:
     )
     assert said.code == 0
     assert "Compared with fake (one)" in said.out
-    assert "species\t66.7%\t66.7%\t+0.0\t+0.0 to +0.0\t3" in said.out
+    assert "species\t66.7%\t66.7%\t+0.0\t-82.9 to +82.9\t3\t3" in said.out
 
 
 def test_words_of_ones_own_are_measured_against_a_column(bioclip: Bioclip, catalog: str) -> None:

@@ -24,6 +24,7 @@ from bioclip_plugin.commands.reporting import (
 
 if TYPE_CHECKING:
     from bioclip_training.catalog.overview import Overview
+    from bioclip_training.evidence.minima import Evidence
 
 _GROUPING = {
     "image": "each image is a group of its own",
@@ -108,6 +109,7 @@ def described(file: Path, counted: Overview, lists: Mapping[str, Path]) -> list[
         else "",
         f"  listed with their reasons in {lists['removed']}" if "removed" in lists else "",
         *_splits_and_sources(counted),
+        *(line for found in counted.evidence for line in _shown_by(found)),
         f"{number_of(len(counted.taxa), 'taxon', 'taxa')} ({ranks}); {counted.without_common_name} without a common name",
         f"Names: {number_of(counted.names_changed, 'row')} changed; see: {command('catalog show', file, changes=True)}",
         *(
@@ -163,6 +165,14 @@ def _splits_and_sources(counted: Overview) -> Iterator[str]:
         if column not in _GROUPING and source["rows_without_group"]:
             grouping += f"; {number_of(source['rows_without_group'], 'row')} without a group are alone"
         yield f"  {printable(source['name'])}: {number_of(source['rows'], 'row')}, {grouping}"
+
+
+def _shown_by(found: Evidence) -> list[str]:
+    """Return what the held-out images of a part can show, for a catalog that has any."""
+    if not found.images:
+        return []
+    lines = [found.shows]
+    return [*lines, found.rule] if found.part == "dev" and not found.can_choose else lines
 
 
 def warnings_of(counted: Overview) -> list[str]:

@@ -16,6 +16,7 @@ from bioclip_plugin.commands.reporting import console_for, failure_lines, log_li
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.items.request import DEFAULT_MODEL
 from bioclip_training.evaluation.config import EvaluationConfig
+from bioclip_training.evidence.minima import counted
 
 _UNITS = {"Labels": "labels", "Measuring": "steps", "Writing": "files"}
 _WORD_FILES = (".txt", ".csv", ".tsv")
@@ -64,15 +65,17 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
     images, provenance = metrics["images"], metrics["provenance"]
     print_lines(
         console,
-        f"{images['n']} images of {images['taxa']} taxa, {images['failed']} could not be used; {provenance['device']}; "
+        f"{counted(images['n'], images['groups'])}, {images['taxa']} taxa, {images['failed']} could not be used; {provenance['device']}; "
         f"{metrics['seconds']['all']:.1f} s",
         *failure_lines(metrics["failures"]),
         f"Labels: {provenance['labels']['described']}",
+        metrics["evidence"]["shows"],
     )
     _print_zero_shot(console, metrics["zero_shot"], custom=bool(provenance["options"]["words"]))
     if few := metrics["few_shot"]:
         shown = "; ".join(
-            f"{shots} example{'s' if shots > 1 else ''}: {percent(few[f'k{shots}'])} ± {percent(few[f'k{shots}_spread'])}"
+            f"{shots} example{'s' if shots > 1 else ''}: {percent(few[f'k{shots}'])} ± {percent(few[f'k{shots}_spread'])} "
+            f"(of {few[f'k{shots}_queries']:.0f} images)"
             for shots in (1, 5)
         )
         console.print(f"Few-shot over {few['draws']} draws, {few['k1_taxa']} taxa: {shown}")
@@ -82,9 +85,9 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
     temperature = f"temperature {calibration['temperature']:.3g}" if calibration["temperature"] else "no temperature"
     print_lines(
         console,
-        f"Calibration error: {percent(calibration['ece'])} ({temperature})",
-        f"Consensus at {consensus['threshold']:g}: for {percent(consensus['coverage'])} of the images, right for "
-        f"{percent(consensus['accuracy'])} of them",
+        f"Calibration error: {percent(calibration['ece'])} of {images['n']} images ({temperature})",
+        f"Consensus at {consensus['threshold']:g}: for {percent(consensus['coverage'])} of {images['n']} images, right for "
+        f"{percent(consensus['accuracy'])} of these {consensus['images']}",
     )
     if comparison := metrics.get("comparison"):
         _print_comparison(console, comparison)
@@ -96,10 +99,10 @@ def _print_zero_shot(console: Console, zero_shot: Mapping[str, Any], *, custom: 
 
     rows = [
         [level_name(level, custom=custom), percent(figures["top1"]), interval(figures["top1_ci95"]),
-         percent(figures["top5"]), figures["n"]]
+         percent(figures["top5"]), figures["n"], figures["groups"]]
         for level, figures in zero_shot.items()
     ]  # fmt: skip
-    print_table(console, ["rank", "top-1", "95% interval", "top-5", "images"], rows, title="Accuracy")
+    print_table(console, ["rank", "top-1", "95% interval", "top-5", "images", "groups"], rows, title="Accuracy")
     exact = zero_shot["label"]
     if exact["unanswerable"]:
         answerable = exact["answerable"]
@@ -115,11 +118,11 @@ def _print_comparison(console: Console, comparison: Mapping[str, Any]) -> None:
     rows = [
         [
             level, percent(row["top1"]), percent(row["other_top1"]), points(row["difference"]),
-            f"{points(row['difference_ci95'][0])} to {points(row['difference_ci95'][1])}", row["n"],
+            f"{points(row['difference_ci95'][0])} to {points(row['difference_ci95'][1])}", row["n"], row["groups"],
         ]
         for level, row in comparison["by_rank"].items()
     ]  # fmt: skip
     title = f"Compared with {comparison['other_model']} ({comparison['other']})"
     if not console.is_terminal:
         console.print(title)
-    print_table(console, ["rank", "here", "there", "points", "95% interval", "images"], rows, title=title)
+    print_table(console, ["rank", "here", "there", "points", "95% interval", "images", "groups"], rows, title=title)

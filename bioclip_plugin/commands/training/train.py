@@ -17,6 +17,7 @@ from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, duration, number_of, print_lines, printable
 from bioclip_plugin.commands.signals import asked_to_stop, interruptible
 from bioclip_plugin.commands.training.next_steps import after_training
+from bioclip_training.evidence.minima import counted
 from bioclip_training.loop.memory_reuse import reused_memory
 from bioclip_training.loop.recipe import CAPTION_MIX, TrainConfig, TrainingProgress, TrainingStopped, TrainResult
 
@@ -129,11 +130,11 @@ def _summary(result: TrainResult, config: TrainConfig, seconds: float) -> list[s
         else "the starting weights, which training did not improve on dev"
     )
     before = f", {result.start_dev_top1:.1%} before training" if result.start_dev_top1 is not None else ""
+    of = f" of {counted(result.dev_images, result.dev_groups)}" if result.dev_images else ""
     return [
         f"{result.steps} steps, {duration(seconds)} in all; kept: {kept}",
-        f"top-1 on dev: {result.dev_top1:.1%}{before} (weights were chosen on these images; to measure them, evaluate on val)"
-        if result.dev_top1 is not None
-        else "",
+        f"top-1 on dev: {result.dev_top1:.1%}{of}{before}" if result.dev_top1 is not None else "",
+        result.rule,
         *_quarantined(result),
         f"Checkpoint: {result.output}, with its label set; curves.png, metrics.jsonl and ladder.json beside it",
         *after_training(result.output, config.data, config.replace_prefix),

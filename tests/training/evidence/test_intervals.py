@@ -11,7 +11,6 @@ from bioclip_training.evidence.intervals import (
     beta_quantile,
     binomial_interval,
     difference_interval,
-    effective_groups,
     macro_interval,
     paired_interval,
     share_interval,
@@ -74,9 +73,6 @@ def test_many_groups_of_independent_images_count_their_images() -> None:
 
 
 def test_groups_of_unequal_size_count_less() -> None:
-    assert effective_groups(["a"] * 4 + ["b"] * 4) == 2
-    assert effective_groups(["a"] * 9 + ["b"]) == pytest.approx(100 / 82)
-    assert effective_groups([]) == 0
     low, high = share_interval(np.arange(100) < 99, np.array([0] * 99 + [1]))
     assert low < 0.05
     assert high > 0.99

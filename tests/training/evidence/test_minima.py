@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bioclip_training.evidence.intervals import paired_interval
-from bioclip_training.evidence.minima import FEWEST_TO_DIFFER, Evidence, counted
+from bioclip_training.evidence.minima import FEWEST_TO_DIFFER, Evidence, counted, effective_groups
 
 
 def test_a_part_says_the_smallest_difference_that_it_can_show() -> None:
@@ -31,6 +31,9 @@ def test_a_single_group_is_a_single_observation_and_no_group_is_none() -> None:
 
 
 def test_unequal_groups_show_less() -> None:
+    assert effective_groups(["a"] * 4 + ["b"] * 4) == 2
+    assert effective_groups(["a"] * 9 + ["b"]) == pytest.approx(100 / 82)
+    assert effective_groups([]) == 0
     found = Evidence.of("dev", [0] * 30 + list(range(1, 11)))
     assert found.effective == pytest.approx(1600 / 910)
     assert "40 images in 11 groups, as unequal as 1.8 equal ones" in found.shows

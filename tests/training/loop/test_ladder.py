@@ -146,3 +146,50 @@ def test_the_report_of_an_evaluation_shows_the_ladder_of_the_models_training(tmp
     )
     assert [rung["name"] for rung in found["ladder"]["rungs"]] == ["full, trained"]
     assert "The ladder of retraining" in (tmp_path / "report" / "report.html").read_text("utf-8")
+
+
+def test_below_the_minimum_of_groups_nothing_is_chosen_and_every_figure_says_its_number(tmp_path: Path) -> None:
+    catalog = make_catalog(tmp_path / "discs", each=6, val=1)
+    said: list[str] = []
+    config = TrainConfig(
+        data=str(catalog), start=tiny_config(tmp_path), output=str(tmp_path / "base"), steps=4, batch_size=8, workers=1, device="cpu",
+        precision="fp32", dev_fraction=0.2, validate_every=1,
+    )  # fmt: skip
+    train(config, {})
+    small = replace(
+        config,
+        start=f"local-dir:{config.output}",
+        output=str(tmp_path / "small"),
+        tell=lambda step: said.append(step.message),
+    )
+    result = train(small, {})
+    ladder = json.loads((tmp_path / "small" / "ladder.json").read_text("utf-8"))
+    groups = ladder["evidence"]["groups"]
+    assert 1 < groups < 20
+    assert (result.best_step, ladder["kept"], ladder["share_of_trained_weights"]) == (4, "full, trained", 1.0)
+    assert not [rung for rung in ladder["rungs"] if "WiSE" in rung["name"]]
+    assert {(rung["images"], rung["groups"]) for rung in ladder["rungs"]} == {(groups, groups)}
+    assert (result.dev_images, result.dev_groups) == (groups, groups)
+    rule = f"fewer than 20 independent groups in dev ({groups} images in {groups} groups): nothing is chosen on it"
+    assert result.rule.startswith(rule)
+    assert ladder["rule"] == result.rule
+    card = (tmp_path / "small" / "README.md").read_text("utf-8")
+    assert result.rule in card
+    before_the_first_step = said[: next(place for place, line in enumerate(said) if line == "")]
+    assert any(line.startswith(rule) for line in before_the_first_step)
+    assert (
+        f"val: 6 images in 6 groups: differences under {100 * 6 / 6:.0f} points cannot be seen" in before_the_first_step
+    )
+
+
+def test_weights_that_are_worse_by_more_than_chance_are_not_kept_even_on_few_groups(
+    tmp_path: Path, base: TrainConfig
+) -> None:
+    harmful = replace(
+        base, output=str(tmp_path / "harmed"), steps=4, learning_rate=1.0, trunk_rate=1.0, warmup=0, spike=0, dev_fraction=0.15,
+    )  # fmt: skip
+    result = train(harmful, {})
+    ladder = json.loads((tmp_path / "harmed" / "ladder.json").read_text("utf-8"))
+    assert ladder["evidence"]["groups"] < 20
+    assert ladder["kept"] == "start model"
+    assert "worse than the start by more than chance" in result.rule

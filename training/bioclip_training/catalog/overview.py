@@ -14,6 +14,7 @@ from bioclip_training.catalog.changes import kinds_of
 from bioclip_training.catalog.ledger import compatible
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.splits import is_training
+from bioclip_training.evidence.minima import Evidence
 
 _HELD_OUT = ("dev", "val", "test", "unseen")
 
@@ -51,6 +52,8 @@ class Overview:
     names_changed: int
     changes: tuple[tuple[str, int, str], ...]
     """Kinds of changed names, each with its rows and its first example, the most frequent first."""
+    evidence: tuple[Evidence, ...]
+    """What the images of ``dev`` and ``val`` can show."""
     facts: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
@@ -70,6 +73,7 @@ class Overview:
             "names_under_several_lineages": list(self.scattered),
             "names_changed": self.names_changed,
             "names_changed_by_kind": {kind: {"rows": rows, "first": first} for kind, rows, first in self.changes},
+            "evidence": {found.part: found.as_dict() for found in self.evidence},
             "build": dict(self.facts),
         }
 
@@ -116,6 +120,9 @@ def overview(catalog: Catalog) -> Overview:
         without_common_name=sum(not taxon.common_name for taxon in taxa),
         names_changed=int(compute.sum(compute.greater(changes, 0)).as_py() or 0),
         changes=tuple(_kinds_of_changes(catalog)),
+        evidence=tuple(
+            Evidence.of(part, [catalog.group(row) for row in catalog.rows_of(part).tolist()]) for part in ("dev", "val")
+        ),
         facts=catalog.facts,
     )
 

@@ -36,6 +36,7 @@ from bioclip_training.evaluation.outcome import Answers, Outcome
 from bioclip_training.evaluation.questions import groups_of, query_rows
 from bioclip_training.evaluation.report import report_html
 from bioclip_training.evaluation.truth import EXACT, RULE
+from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.checkpoint import dev_fraction_of, ladder_of, origin_of
 
 METRICS, REPORT, EXAMPLES, LABEL_SET = "metrics.json", "report.html", "examples.parquet", "label_set"
@@ -112,6 +113,7 @@ def _measured(
         **_figures(config, answers, consensus, book, answered.temperature, progress),
         "few_shot": _few_shot(config, catalog, answered.named, book, progress),
     }
+    metrics["evidence"] = Evidence.of(", ".join(config.splits), answers.group_N.tolist()).as_dict()
     second = _answered_too(config, catalog, rows, other, answered, compute, draft, progress) if other else None
     if config.compare:
         compared = evaluated_here(second, catalog) if second else read_other(Path(config.compare).expanduser())
@@ -198,7 +200,8 @@ def _figures(
     progress("Measuring", 3, 3)
     return {
         "zero_shot": zero_shot, "retrieval": found, "calibration": figures.calibration(answers, temperature),
-        "consensus": {**asked, "by_rank": by_rank(consensus), "curve": points}, "confusions": figures.confusions(answers),
+        "consensus": {**asked, "images": int(consensus.given.sum()), "by_rank": by_rank(consensus), "curve": points},
+        "confusions": figures.confusions(answers),
     }  # fmt: skip
 
 

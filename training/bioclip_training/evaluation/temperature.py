@@ -31,6 +31,7 @@ from bioclip_training.evaluation.features import Failed, FeatureBook, StageProgr
 from bioclip_training.evaluation.questions import query_rows
 from bioclip_training.evaluation.scores import mean_nll, reliability
 from bioclip_training.evaluation.truth import EXACT, padded, truths_of
+from bioclip_training.evidence.minima import FEWEST_TO_CHOOSE, Evidence
 from bioclip_training.loop.checkpoint import dev_fraction_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ TEMPERATURES = np.geomspace(0.1, 10.0, 61)
 """Temperatures that are tried, 8% apart; between them the likelihood is so smooth that a parabola finds its top to a thousandth."""
 
 FOLDS = 5
-_FEWEST = 10
 _PASS_BYTES = 64 << 20
 
 
@@ -105,14 +105,14 @@ def calibrate(
     labels.check_encoder(found.identity())
     right_CK = own_rows(catalog, labels)
     named = rows[right_CK[catalog.taxon_of_N[rows], 0] >= 0]
-    _check_enough(len(named), len(rows), config)
+    _check_enough(catalog, named, len(rows), config)
     compute = choose_compute(config.device, config.precision)
     book = FeatureBook(
         catalog, open_encoder(found, compute), compute, batch_size=config.batch_size, workers=config.workers
     )
     book.encode(named, "Encoding", progress)
     kept = named[book.usable(named)]
-    _check_enough(len(kept), len(rows), config)
+    _check_enough(catalog, kept, len(rows), config)
     groups = [catalog.group(row) for row in kept.tolist()]
     likelihood = Likelihood(Classifier(labels, compute.device), book.of(kept), right_CK[catalog.taxon_of_N[kept]])
     temperature, top1, before, after, apart = _fit(likelihood, groups)
@@ -223,9 +223,19 @@ def best_temperature(nll_T: NDArray[np.float64]) -> float:
     return float(np.exp(np.log(TEMPERATURES[lowest]) + shift * np.log(TEMPERATURES[1] / TEMPERATURES[0])))
 
 
-def _check_enough(images: int, asked: int, config: CalibrateConfig) -> None:
-    if images < _FEWEST:
-        raise DataError(
-            f"split {config.split!r}: {images} of its {asked} images can be used, that is, can be read and are of a taxon in the label "
-            f"set {config.labels}; a temperature needs at least {_FEWEST}: give a catalog with more, or --labels that have its taxa"
-        )
+def _check_enough(catalog: Catalog, rows: NDArray[np.int64], asked: int, config: CalibrateConfig) -> None:
+    """Refuse to fit a temperature on too few groups: it would be that of these images alone.
+
+    Raises:
+        DataError: with the number that there are.
+    """
+    found = Evidence.of(config.split, [catalog.group(row) for row in rows.tolist()])
+    if found.can_choose:
+        return
+    unequal = f" (as unequal as {found.effective:.1f} equal ones)" if found.is_unequal else ""
+    groups = f"{found.groups} independent group{'' if found.groups == 1 else 's'}"
+    raise DataError(
+        f"split {config.split!r}: {found.images} of its {asked} images, of {groups}{unequal}, can be used: they can be read and are of a "
+        f"taxon in the label set {config.labels}. A temperature needs at least {FEWEST_TO_CHOOSE} groups, so none is fitted: give a "
+        "catalog with more, or --labels that have its taxa"
+    )

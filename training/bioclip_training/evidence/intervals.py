@@ -21,8 +21,6 @@ A fractional number of draws is meant: the beta distribution behind the exact in
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -158,15 +156,6 @@ def binomial_interval(right: float, draws: float, outside: float = _OUTSIDE) -> 
     low = beta_quantile(outside / 2, right, wrong + 1) if right > 1e-9 else 0.0
     high = beta_quantile(1 - outside / 2, right + 1, wrong) if wrong > 1e-9 else 1.0
     return low, high
-
-
-def effective_groups(groups: Sequence[Any]) -> float:
-    """Return the number of equally large groups that show as much as these (Kish 1965); 0 without images.
-
-    Args:
-        groups: the group of each image.
-    """
-    return _spread(np.array(list(Counter(groups).values()), dtype=np.float64))
 
 
 def beta_quantile(share: float, a: float, b: float) -> float:

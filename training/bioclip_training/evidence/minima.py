@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from bioclip_training.evidence.intervals import effective_groups
 
 FEWEST_TO_DIFFER = 6
 """Groups that must change, all for the better, before a difference is more than chance: with five a sign test gives 2 × 0.5⁵ = 6%,
@@ -54,6 +53,23 @@ class Evidence:
         return FEWEST_TO_DIFFER / self.effective if self.effective >= FEWEST_TO_DIFFER - _ROUNDING else None
 
     @property
+    def is_unequal(self) -> bool:
+        """True if the groups' sizes differ so much that they show clearly less than their number says."""
+        return self.effective < 0.9 * self.groups
+
+    @property
+    def rule(self) -> str:
+        """The way in which the weights of a training run are decided with this part, as a sentence."""
+        if not self.images:
+            return f"no {self.part} images: the last step of the schedule is kept, without interpolation, unmeasured"
+        if self.can_choose:
+            return f"step and interpolation are chosen on {self.part} ({self.counted})"
+        return (
+            f"fewer than {FEWEST_TO_CHOOSE} independent groups in {self.part} ({self.counted}): nothing is chosen on it; the last step "
+            "of the schedule is kept, without interpolation"
+        )
+
+    @property
     def counted(self) -> str:
         """Number of images and groups, for a sentence: "12 images in 3 groups"."""
         return counted(self.images, self.groups)
@@ -65,7 +81,7 @@ class Evidence:
             return f"{self.part}: no images, so nothing can be measured on it"
         if self.groups == 1:
             return f"{self.part}: {self.counted}: a single observation, without an interval; no difference of two models can be seen"
-        unequal = f", as unequal as {self.effective:.1f} equal ones" if self.effective < 0.9 * self.groups else ""
+        unequal = f", as unequal as {self.effective:.1f} equal ones" if self.is_unequal else ""
         smallest = self.smallest_difference
         if smallest is None:
             return (
@@ -78,8 +94,19 @@ class Evidence:
         """Return plain JSON values."""
         return {
             "part": self.part, "images": self.images, "groups": self.groups, "effective_groups": self.effective,
-            "smallest_difference": self.smallest_difference, "can_choose": self.can_choose, "fewest_to_choose": FEWEST_TO_CHOOSE,
+            "smallest_difference": self.smallest_difference, "shows": self.shows,
+            "can_choose": self.can_choose, "fewest_to_choose": FEWEST_TO_CHOOSE,
         }  # fmt: skip
+
+
+def effective_groups(groups: Sequence[Any]) -> float:
+    """Return the number of equally large groups that show as much as these (Kish 1965); 0 without images.
+
+    Args:
+        groups: the group of each image.
+    """
+    sizes = Counter(groups).values()
+    return len(groups) ** 2 / sum(size * size for size in sizes) if sizes else 0.0
 
 
 def counted(images: int, groups: int | None) -> str:

@@ -18,6 +18,7 @@ from bioclip_core.labels.building import build_label_set
 from bioclip_core.models import find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_training.catalog.rows import Catalog
+from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.building import Plan
 from bioclip_training.loop.checkpoint import LADDER, RunFolder, checkpoint_file, write_json, write_model
 from bioclip_training.loop.curves import draw_curves
@@ -36,7 +37,8 @@ Started from `{start}`, trained on `{data}`{replay}:
 Open it with `--model local-dir:` and this folder. `training/settings.json` has every setting, `metrics.jsonl`
 every step, `leakage.json` the overlap of held-out images with the training data.
 
-Accuracy on `dev`, the held-out images of `train` on which step and interpolation were chosen; `evaluate --split val` says more:
+The weights: {rule}.
+Accuracy on `dev`, held-out images of `train`{chosen}; `evaluate --split val` says more. {shows}.
 
 | | right | images | groups |
 |---|---|---|---|
@@ -53,6 +55,9 @@ class _StoredResult:
     dev_top1: float | None
     start_dev_top1: float | None
     quarantined: int
+    dev_images: int = 0
+    dev_groups: int = 0
+    rule: str = ""
 
 
 def finished_result(folder: RunFolder) -> TrainResult | None:
@@ -90,14 +95,15 @@ def _finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str,
         best_step = 0
         trainer.say("the trained weights are not better on dev than the start: its weights are kept")
     result = TrainResult(
-        output, trainer.step, best_step, ladder.dev_top1, ladder.start_dev_top1, trainer.journal.quarantined_samples
-    )
+        output, trainer.step, best_step, ladder.dev_top1, ladder.start_dev_top1, trainer.journal.quarantined_samples,
+        ladder.evidence.images, ladder.evidence.groups, ladder.rule,
+    )  # fmt: skip
     write_json(output / LADDER, ladder.as_dict())
     write_json(output / "leakage.json", _leakage_of(plan.config.data))
     if not draw_curves(trainer.journal.lines(), output / "curves.png"):
         trainer.say("no curves.png: matplotlib is not installed (extra train)")
     with checkpoint_file(output / "README.md") as draft:
-        draft.write_text(_model_card(result, settings["config"], ladder.as_dict()), "utf-8")
+        draft.write_text(_model_card(result, settings["config"], ladder.as_dict(), ladder.evidence), "utf-8")
     write_json(folder.result, {**asdict(result), "output": str(output)})
     return result
 
@@ -139,13 +145,14 @@ def _leakage_of(address: str) -> dict[str, Any]:
     return found
 
 
-def _model_card(result: TrainResult, config: Mapping[str, Any], ladder: Mapping[str, Any]) -> str:
+def _model_card(result: TrainResult, config: Mapping[str, Any], ladder: Mapping[str, Any], evidence: Evidence) -> str:
     rungs = "\n".join(
         f"| {rung['name']} | {rung['top1']:.1%} ({_interval_text(rung['top1_ci95'])}) | {rung['images']} | {rung['groups']} |"
         for rung in ladder["rungs"]
     )
     return _CARD.format(
-        start=config["start"], data=config["data"], steps=result.steps, batch_size=config["batch_size"], rungs=rungs,
+        start=config["start"], data=config["data"], steps=result.steps, batch_size=config["batch_size"], rungs=rungs, rule=ladder["rule"],
+        shows=evidence.shows.capitalize(), chosen=", too good a figure since the weights were chosen on it" if evidence.can_choose else "",
         replay=f" with replay of `{config['replay']}`" if config["replay"] else "",
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ ones and interpolations of the two.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from bioclip_core.quiet import importing, quiet
 from bioclip_training.batches.data import LabelledImages
+from bioclip_training.evidence.intervals import difference_interval
+from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.trainer import Trainer
 from bioclip_training.loop.validation import HeldOut, Validation
 from bioclip_training.towers.model import Towers
@@ -57,17 +59,25 @@ class Ladder:
     """Share of the trained weights in the kept ones; the rest is the start's."""
     start_dev_top1: float | None
     dev_top1: float | None
+    evidence: Evidence
+    """The held-out images of all rungs."""
+    rule: str
+    """The way in which the kept weights were decided, as a sentence."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without the weights."""
         rungs = [asdict(rung) for rung in self.rungs]
-        return {"part": "dev", "rungs": rungs, "kept": self.kept, "share_of_trained_weights": self.share}
+        return {
+            "part": "dev", "rungs": rungs, "kept": self.kept, "share_of_trained_weights": self.share, "rule": self.rule,
+            "evidence": self.evidence.as_dict(),
+        }  # fmt: skip
 
 
 def climb(trainer: Trainer, towers: Towers, images: LabelledImages, new: Weights) -> Ladder:
     """Measure every rung on ``dev`` and choose between the start's weights, the trained ones and interpolations of the two.
 
-    A rung is measured even if the choice falls on another one. Without held-out images the trained weights are kept, unmeasured.
+    A rung is measured even if the choice falls on another one. Without held-out images the trained weights are kept, unmeasured;
+    with fewer groups than a choice needs they are kept, not interpolated, unless they are worse than the start by more than chance.
 
     Args:
         trainer: the finished trainer.
@@ -77,12 +87,15 @@ def climb(trainer: Trainer, towers: Towers, images: LabelledImages, new: Weights
     """
     held_out, old, method = trainer.held_out, trainer.starting_weights, trainer.config.method
     if held_out is None:
-        return Ladder(new, (), "trained", 1.0, None, None)
+        nothing = Evidence.of("dev", ())
+        return Ladder(new, (), "trained", 1.0, None, None, nothing, nothing.rule)
+    of_replay = trainer.held_out_of_replay
+    hits: dict[str, NDArray[np.bool_]] = {}
 
     def measured(name: str, weights: Weights) -> Rung:
         towers.load_export(weights)
-        of_replay = trainer.held_out_of_replay
         found = held_out.validate(towers)
+        hits[name] = found.hits_N
         return _rung(name, held_out, found, of_replay.validate(towers).top1 if of_replay else None)
 
     rungs: list[Rung] = []
@@ -90,17 +103,29 @@ def climb(trainer: Trainer, towers: Towers, images: LabelledImages, new: Weights
     if old is not None:
         choices[0.0] = measured(START, old), old
         rungs = [choices[0.0][0], *_on_frozen_features(trainer, towers, images, held_out)]
-    for share in _SHARES if trainer.config.wise_ft and old is not None else (1.0,):
+    evidence = deciding = held_out.evidence
+    if of_replay is not None and evidence.can_choose:
+        deciding = replace(of_replay.evidence, part="dev of --replay")
+    is_chosen = old is not None and deciding.can_choose
+    for share in _SHARES if trainer.config.wise_ft and is_chosen else (1.0,):
         weights = new if share == 1.0 or old is None else interpolated(old, new, share)
         name = f"{method}, trained" if share == 1.0 else f"{method}, {share:.0%} of the way (WiSE-FT)"
         choices[share] = measured(name, weights), weights
-        trainer.say(f"{name}: {choices[share][0].top1:.1%} on dev")
+        trainer.say(f"{name}: {choices[share][0].top1:.1%} of {evidence.counted} of dev")
     measured_at = {share: rung for share, (rung, _) in choices.items()}
     start = measured_at.get(0.0)
-    best = chosen_share(measured_at, start.old_top1 if start and trainer.config.wise_ft else None)
+    best, rule = 1.0, evidence.rule if deciding.can_choose else deciding.rule
+    if is_chosen:
+        best = chosen_share(measured_at, start.old_top1 if start and trainer.config.wise_ft else None)
+    elif start is not None:
+        change_N = hits[measured_at[1.0].name].astype(np.float64) - hits[START]
+        low, high = difference_interval(change_N, held_out.group_numbers())
+        if high < 0:
+            best = 0.0
+            rule += f"; but it is worse than the start by more than chance ({100 * low:.0f} to {100 * high:.0f} points), which is kept"
     kept, weights = choices[best]
     rungs += [choices[1.0][0]] + ([kept] if 0.0 < best < 1.0 else [])
-    return Ladder(weights, tuple(rungs), kept.name, best, start.top1 if start else None, kept.top1)
+    return Ladder(weights, tuple(rungs), kept.name, best, start.top1 if start else None, kept.top1, evidence, rule)
 
 
 def chosen_share(rungs: Mapping[float, Rung], old_before: float | None) -> float:
@@ -146,7 +171,7 @@ def _on_frozen_features(trainer: Trainer, towers: Towers, images: LabelledImages
             trainer.say(f"no rung {name!r}: scikit-learn is not installed (extra train)")
             continue
         rungs.append(_rung(name, held_out, held_out.scored(logits_NC), None))
-        trainer.say(f"{name}: {rungs[-1].top1:.1%} on dev")
+        trainer.say(f"{name}: {rungs[-1].top1:.1%} of {held_out.evidence.counted} of dev")
     return rungs
 
 

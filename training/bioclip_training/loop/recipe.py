@@ -235,6 +235,12 @@ class TrainResult:
     """Accuracy of the starting weights on the same images: the zero-shot baseline."""
     quarantined: int
     """Number of samples that could not be read; ``quarantine.csv`` lists them."""
+    dev_images: int = 0
+    """Number of images behind the figures of ``dev``."""
+    dev_groups: int = 0
+    """Number of independent groups that these images are of."""
+    rule: str = ""
+    """The way in which the kept weights were decided, in one sentence."""
 
     def as_json(self) -> str:
         """Return the result as one line of JSON."""

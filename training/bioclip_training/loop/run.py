@@ -14,8 +14,10 @@ import numpy as np
 import torch
 
 from bioclip_core.device import Compute, choose_compute
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.models import ModelEntry
+from bioclip_training.batches.data import open_images
+from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.building import Plan, build_trainer, open_data, plain_towers
 from bioclip_training.loop.checkpoint import RunFolder
 from bioclip_training.loop.distributed import World, joined_world
@@ -153,6 +155,17 @@ def _opening_lines(plan: Plan, held_out: HeldOut | None) -> list[str]:
     ]
     if single := int((counts == 1).sum()):
         lines.append(f"{single} taxa have a single example: it is learnt, and takes no part in choosing weights")
-    if held_out is None:
-        return [*lines, "no dev images (--dev-fraction 0, or too few groups): the last step is kept, unchosen"]
-    return [*lines, f"chosen on {len(held_out)} dev images, which are not trained on"]
+    dev = held_out.evidence if held_out is not None else Evidence.of("dev", ())
+    lines += [dev.shows, dev.rule]
+    if dev.images and not dev.can_choose:
+        lines.append("dev is only measured, and not trained on; --dev-fraction 0 trains on its images too")
+    return [*lines, _val_of(config).shows]
+
+
+def _val_of(config: TrainConfig) -> Evidence:
+    """Count the images that ``evaluate`` will measure the result on."""
+    try:
+        val = open_images(config.data, "val", dev_fraction=config.dev_fraction, replace_prefix=config.replace_prefix)
+    except SourceError:
+        return Evidence.of("val", ())
+    return Evidence.of("val", [val.group(row) for row in range(len(val))])

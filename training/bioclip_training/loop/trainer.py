@@ -19,6 +19,7 @@ import torch
 from bioclip_core.errors import BioclipError
 from bioclip_training.batches.caption_drawing import duplicate_share
 from bioclip_training.batches.stream import Batch, TrainingStream
+from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.checkpoint import RunFolder
 from bioclip_training.loop.distributed import World
 from bioclip_training.loop.journal import Journal
@@ -66,7 +67,7 @@ class Best:
     highest: float
     """The highest accuracy of any step."""
 
-    def is_beaten_by(self, found: Validation, groups: int) -> bool:
+    def is_beaten_by(self, found: Validation, groups: float) -> bool:
         """Return True if the weights of a later step are to be kept instead.
 
         Accuracies that differ by less than the standard error of the highest one count as equal, and then the later step is
@@ -77,7 +78,9 @@ class Best:
             groups: number of held-out images that are independent of each other.
         """
         highest = max(self.highest, found.top1)
-        return found.top1 >= highest - math.sqrt(highest * (1 - highest) / max(groups, 1))
+        # Two right and two wrong images are added (Agresti and Coull 1998): 100% of 20 images has a standard error too.
+        expected = (highest * groups + 2) / (groups + 4)
+        return found.top1 >= highest - math.sqrt(expected * (1 - expected) / (groups + 4))
 
 
 class Trainer:
@@ -252,19 +255,22 @@ class Trainer:
         with self.optimizer.averaged():
             if self.held_out is not None:
                 found = self.held_out.validate(self.towers)
-                self._compare(found, groups=len(set(self.held_out.groups)))
+                self._compare(found, self.held_out.evidence)
             elif self.step > 0:  # without images to choose on, the latest weights are kept
                 self.best = Best(self.step, (0.0, 0.0), 0.0)
             if self.best is not None and self.best.step == self.step:
                 self.folder.save_best(self.step, exported_weights(self.towers, self.config))
 
-    def _compare(self, found: Validation, groups: int) -> None:
-        is_best = self.step > 0 and (self.best is None or self.best.is_beaten_by(found, groups))
+    def _compare(self, found: Validation, evidence: Evidence) -> None:
+        # Below the minimum of groups nothing is chosen: the latest step is the best one.
+        is_best = self.step > 0 and (
+            self.best is None or not evidence.can_choose or self.best.is_beaten_by(found, evidence.effective)
+        )
         if is_best:
             self.best = Best(self.step, found.score, max(found.top1, self.best.highest if self.best else 0.0))
         self.journal.write("validation", step=self.step, best_so_far=is_best, **found.as_dict())
         self.journal.flush()
-        self._tell(dev_top1=found.top1, message="best trained so far" if is_best else "")
+        self._tell(dev_top1=found.top1, message="best trained so far" if is_best and evidence.can_choose else "")
 
     def _save(self) -> None:
         """Save the state of this step, unless it is saved already."""

@@ -18,6 +18,7 @@ from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.batches.data import LabelledImages
 from bioclip_training.catalog.ahead import in_order
 from bioclip_training.evidence.intervals import Interval, share_interval
+from bioclip_training.evidence.minima import Evidence
 from bioclip_training.towers.model import Towers
 
 _MOST = 4096  # images: they show half a percent of accuracy, and a validation must stay short
@@ -69,6 +70,8 @@ class HeldOut:
         self.taxon_N = images.taxon_of_N[np.array(kept, dtype=np.int64)]
         self.groups = [images.group(row) for row in kept]
         """Group of each image: images of one group are not independent evidence."""
+        self.evidence = Evidence.of("dev", self.groups)
+        """The independent groups behind every figure of these images."""
         self._taxa_at = {rank.value: _taxa_at(self.taxa, rank.depth) for rank in RANKS}
 
     def __len__(self) -> int:
