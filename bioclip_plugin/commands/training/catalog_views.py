@@ -185,6 +185,7 @@ def warnings_of(counted: Overview) -> list[str]:
         (f"rows with a date of identification that cannot be read (the first: {printable(undated.get('first', ''))})", undated.get("rows")),
         ("pairs of nearly equal images with different labels", found.get("near_pairs_of_other_taxa")),
         ("groups on both sides of the sources' own splits, so that the held-out rows look easier", facts.get("groups_on_both_sides")),
+        ("rows moved out of train, since another source holds their groups out", facts.get("moved_to_held_out")),
         ("rows moved from train to val, since their groups hold a species that is kept unseen", facts.get("moved_to_val")),
         ("rows of train labelled above the species that may show one that is kept unseen", facts.get("trained_above_held_species")),
     )  # fmt: skip

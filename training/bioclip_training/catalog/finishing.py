@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ def finish(
         "left_out": {kind: count for kind, count in sorted(skipped.kinds.items()) if count},
         "merging": _merging_facts(ledger, made),
         "drawn": sides.drawn,
+        "moved_to_held_out": sides.moved_to_held_out,
         "moved_to_val": sides.moved_to_val,
         "trained_above_held_species": int((_may_show_held(ledger, sides)[taxon_of_N] & trained_kept_N).sum()),
         "groups_on_both_sides": len(np.intersect1d(group_of_N[trained_kept_N], group_of_N[held_kept_N])),
@@ -135,15 +136,20 @@ def _sides(ledger: Ledger, made: Merged, pairs: Pairs, options: BuildOptions, kn
         apart = made.split_of_N[i] and made.split_of_N[j] and made.split_of_N[i] != made.split_of_N[j]
         if not apart and group_of_N[i] != group_of_N[j]:
             joined.join(int(group_of_N[i]), int(group_of_N[j]))
+    of_G = joined_groups(np.arange(len(groups)), groups, joined)
+    held_out = {
+        groups[of_G[ledger.groups[name]]]: word for name, word in known.held_out_groups.items() if name in ledger.groups
+    }
     own = assign(
-        made.split_of_N[kept], list(ledger.splits), joined_groups(group_of_N[kept], groups, joined), groups,
+        made.split_of_N[kept], list(ledger.splits), of_G[group_of_N[kept]], groups,
         ledger.taxon_numbers[made.label_of_N[kept]], ledger.taxa, val=options.val, held_species=known.held_species,
+        held_out_groups=held_out,
     )  # fmt: skip
     split_of_N = made.split_of_N.copy()
     split_of_N[kept], group_of_N[kept] = own.split_of_N, own.group_of_N
     unsplit = (split_of_N == 0) & ~made.kept_N
     split_of_N[unsplit] = split_of_N[made.by_of_N[unsplit]]
-    return Sides(split_of_N, own.words, group_of_N, own.drawn, own.held_species, own.moved_to_val)
+    return replace(own, split_of_N=split_of_N, group_of_N=group_of_N)
 
 
 def _belonging_together(ledger: Ledger, made: Merged, pairs: Pairs) -> list[tuple[int, int]]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from bioclip_core.options import check_options
 
 IMAGE, FOLDER, BURST = "image", "folder", "burst"
 """Groups that are not of a column. ``burst`` cannot be chosen: it is the default of folder trees and reviews without such a
 column, the images of one folder and camera that were taken shortly after each other."""
+
+REFUSE, HELD_OUT, KEEP = "refuse", "held-out", "keep"
+"""Decisions about images that one collection trains on and another one holds out."""
+ClashingSplits = Literal["refuse", "held-out", "keep"]
 
 DEV_FRACTION = 0.1
 """Share of the groups of ``train`` that becomes ``dev``, for choosing the best step, interpolation and temperature."""
@@ -41,6 +45,8 @@ class BuildOptions:
     """Number of bits of 144 in which two near duplicates may differ; 0 finds equal files only."""
     keep_duplicates: bool = False
     """Leave duplicates on both sides of a split; they are only reported."""
+    clashing_splits: ClashingSplits = "refuse"
+    """Groups in train of one source and held out in another: held-out takes them out of train, keep leaves them as they are."""
     only_resolved: bool = False
     """Skip rows with a name that the taxonomy could not resolve."""
     prefer: tuple[str, ...] = field(default=(), metadata={"metavar": "TABLE"})

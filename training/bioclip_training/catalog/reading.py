@@ -20,8 +20,8 @@ from bioclip_training.catalog.names import Label
 from bioclip_training.catalog.options import FOLDER, IMAGE, BuildOptions
 from bioclip_training.catalog.rows import CatalogRow, LabelledItem
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow
-from bioclip_training.catalog.splits import split_word
-from bioclip_training.catalog.survey import Survey, group_of
+from bioclip_training.catalog.splits import group_of, split_word
+from bioclip_training.catalog.survey import Survey
 from bioclip_training.catalog.uris import RelativeUris
 
 BURST_GAP_S = 300.0

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError
+from bioclip_core.files.camera_folders import is_camera_folder
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_training.catalog.duplicates import Joined
-from bioclip_training.catalog.rows import hashed_share, held_out
+from bioclip_training.catalog.labelling import first_cell
+from bioclip_training.catalog.options import FOLDER
+from bioclip_training.catalog.rows import LabelledItem, hashed_share, held_out
 
 TRAIN, VAL, UNSEEN = "train", "val", "unseen"
 _SAME_WORDS = {
@@ -29,6 +35,19 @@ def split_word(cell: object) -> str:
     """Return a table's own word for a split in lower case, with our words for the usual synonyms."""
     word = str(cell).strip().lower() if cell is not None and cell == cell else ""
     return _SAME_WORDS.get(word, word)
+
+
+def group_of(columns: Sequence[str], cells: Mapping[str, Any], item: LabelledItem, root: Path | None) -> str:
+    """Return the name of a row's group; empty if unknown, so that its image stands alone.
+
+    Args:
+        root: the source's folder, so that a group has the same name wherever the collection lies.
+    """
+    if columns[0] == FOLDER:
+        folder = Path(item.path or item.uri).parent
+        parts = PurePath(os.path.relpath(folder, root) if root else folder).parts
+        return f"folder {PurePath(*(part for part in parts if not is_camera_folder(part))).as_posix()}"
+    return first_cell(cells, columns)
 
 
 def is_training(word: str) -> bool:
@@ -49,6 +68,8 @@ class Sides:
     """Rows with a drawn split, since their source gave none."""
     held_species: tuple[Taxon, ...]
     """Kept out of training altogether."""
+    moved_to_held_out: int
+    """Rows of training whose group another source holds out, moved there."""
     moved_to_val: int
     """Rows of training that were in one group with a held-out species."""
 
@@ -76,6 +97,7 @@ def assign(
     *,
     val: float,
     held_species: Sequence[Taxon],
+    held_out_groups: Mapping[str, str] | None = None,
 ) -> Sides:
     """Draw the splits that no source gave, and hold species out.
 
@@ -85,11 +107,19 @@ def assign(
         split_of_N: places in ``words``; 0, the empty word, for a row without a split of its own.
         val: share of the groups.
         held_species: from :func:`chosen_species`.
+        held_out_groups: groups of which no row is trained on, with the split to which those go.
     """
     all_words = [*words, *(word for word in (TRAIN, VAL, UNSEEN) if word not in words)]
     train, val_word, unseen = (all_words.index(word) for word in (TRAIN, VAL, UNSEEN))
     is_training_W = np.array([is_training(word) for word in all_words])
-    split = split_of_N.copy()
+    split, clashing = split_of_N.copy(), held_out_groups or {}
+    words_G = np.array(
+        [all_words.index(clashing[group]) if group in clashing else -1 for group in groups], dtype=np.int64
+    )
+    moved = (
+        np.flatnonzero((words_G[group_of_N] >= 0) & is_training_W[split]) if clashing else np.zeros(0, dtype=np.int64)
+    )
+    split[moved] = words_G[group_of_N[moved]]
     drawn = np.flatnonzero(split == 0)
     side_of = _given_sides(split, group_of_N, is_training_W) if len(drawn) else {}
     is_val = held_out(VAL, [groups[group] for group in group_of_N[drawn].tolist()], taxon_of_N[drawn], val)
@@ -101,7 +131,9 @@ def assign(
     split[held_N] = unseen
     beside_N = is_training_W[split] & np.isin(group_of_N, np.unique(group_of_N[held_N]))
     split[beside_N] = val_word
-    return Sides(split, tuple(all_words), group_of_N, len(drawn), tuple(held_species), int(beside_N.sum()))
+    return Sides(
+        split, tuple(all_words), group_of_N, len(drawn), tuple(held_species), len(moved), int(beside_N.sum())
+    )  # fmt: skip
 
 
 def _given_sides(

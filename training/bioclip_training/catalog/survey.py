@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
 from typing import Any
 
 from bioclip_core.cells import DateOrder, column_name, dated_of, plain_cells
 from bioclip_core.errors import DataError
-from bioclip_core.files.camera_folders import is_camera_folder
 from bioclip_core.taxonomy import Taxon
+from bioclip_training.catalog.clashes import check_clashes, find_clashes
 from bioclip_training.catalog.evidence import DATE_COLUMN
 from bioclip_training.catalog.labelling import Labeller, first_cell
 from bioclip_training.catalog.one_taxon import OneTaxon, WrittenTaxa
-from bioclip_training.catalog.options import BURST, FOLDER, IMAGE, BuildOptions
-from bioclip_training.catalog.rows import LabelledItem
+from bioclip_training.catalog.options import BURST, FOLDER, HELD_OUT, IMAGE, BuildOptions
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow
 from bioclip_training.catalog.splits import GROUP_COLUMNS, chosen_species, split_word
 
@@ -66,6 +63,8 @@ class Survey:
     held_species: tuple[Taxon, ...]
     taxa: OneTaxon
     """One lineage and one common name for each taxon."""
+    held_out_groups: Mapping[str, str]
+    """Groups that one source trains on and another one holds out, with the held-out split to which all their rows go."""
     sources: list[dict[str, Any]]
     """Per source its name, kind, rows, group columns by their own names, and the rows without a value in these."""
     date_orders: Mapping[str, DateOrder | None]
@@ -85,7 +84,8 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
     """Read every source once, without its images. From here on the labeller gives every taxon one label.
 
     Raises:
-        DataError: if ``group_by`` is not a column, nothing says which images belong together, or no species would be left.
+        DataError: if ``group_by`` is not a column, nothing says which images belong together, the splits of two sources clash, or
+            no species would be left.
     """
     asked = GROUP_COLUMNS if options.group_by is None else (column_name(options.group_by),)
     seen: dict[str, _Seen] = {}
@@ -112,6 +112,10 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
     chosen = {name: _group_columns(own, options) for name, own in seen.items()}
     _check_groups(seen, chosen, options)
     columns = {name: found or (IMAGE,) for name, found in chosen.items()}
+    stating = [source for source in sources if seen[source.name].without_split < seen[source.name].labelled]
+    clashes = find_clashes(stating, columns)
+    check_clashes(clashes, options.clashing_splits)
+    held_out = {clash.group: clash.held_out.split for clash in clashes} if options.clashing_splits == HELD_OUT else {}
     described = [
         {
             "name": name,
@@ -129,23 +133,10 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
     shown = {name: min(own.orders) if len(own.orders) == 1 else None for name, own in seen.items()}
     undated = [own for own in seen.values() if own.undated]
     return Survey(
-        sum(own.rows for own in seen.values()), columns, tuple(held), taxa, described,
+        sum(own.rows for own in seen.values()), columns, tuple(held), taxa, held_out, described,
         {name: given[name] or shown[name] for name in seen},
         (sum(own.undated for own in undated), undated[0].first_undated if undated else ""),
     )  # fmt: skip
-
-
-def group_of(columns: Sequence[str], cells: Mapping[str, Any], item: LabelledItem, root: Path | None) -> str:
-    """Return the name of a row's group; empty if unknown, so that its image stands alone.
-
-    Args:
-        root: the source's folder, so that a group has the same name wherever the collection lies.
-    """
-    if columns[0] == FOLDER:
-        folder = Path(item.path or item.uri).parent
-        parts = PurePath(os.path.relpath(folder, root) if root else folder).parts
-        return f"folder {PurePath(*(part for part in parts if not is_camera_folder(part))).as_posix()}"
-    return first_cell(cells, columns)
 
 
 def _group_columns(own: _Seen, options: BuildOptions) -> tuple[str, ...]:
