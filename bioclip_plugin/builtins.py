@@ -35,6 +35,7 @@ COMMANDS = (
     ("catalog", "training.catalog:catalog", "Build and show catalogs of labelled images, for training."),
     ("taxonomy", "training.taxonomy:taxonomy", "Index a checklist and resolve names against it, offline."),
     ("prototypes", "training.prototypes:prototypes", "Make label sets of example images: what to try before training."),
+    ("probe", "training.probe:probe", "Fit a logistic regression on features, as a label set."),
     ("evaluate", "training.evaluate:evaluate", "Measure a model on held-out images, with a report."),
     ("calibrate", "training.calibrate:calibrate", "Fit the temperature of a model on the dev part of a catalog."),
     ("models", "models:models", "List, describe, fetch and export models."),

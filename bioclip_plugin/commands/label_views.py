@@ -53,7 +53,7 @@ def show(ctx: click.Context, folder: Path | None, model: str | None) -> None:
         f"id: {manifest['id']}",
         f"labels: {len(labels)} of {labels.dimension} numbers",
         f"distinct: {named}",
-        f"captions: {manifest.get('captions', 'none')}",
+        f"captions: {manifest.get('captions') or 'none'}",
         f"model: {made_for['source']} (weights {made_for['weights_sha256'][:12]})",
         *(f"block: {text}" for text in _blocks_of(labels)),
         f"masked: {masked or 'none'}",

@@ -32,6 +32,7 @@ COMMANDS = {
     "few-shot examples": ("evaluate", *FAKE, "--data", "c.parquet", "--output", "out"),
     "calibrate": ("calibrate", *FAKE, "--data", "c.parquet", "--split", "dev", "--labels", "labels"),
     "prototypes build": ("prototypes", "build", *FAKE, "--data", "c.parquet", "--output", "made"),
+    "probe build": ("probe", "build", *FAKE, "--data", "c.parquet", "--output", "made"),
     "shards write": ("shards", "write", "c.parquet", "--output", "made"),
     "train": ("train", "--data", "c.parquet", "--start", "new:tiny.json", "--output", "made", "--steps", "3",
               "--batch-size", "8", "--device", "cpu", "--no-wise-ft"),

@@ -37,6 +37,7 @@ FILLED: dict[str, tuple[type, ...]] = {
     "labels build": (ClassifyRequest, TableOptions),
     "labels import": (ClassifyRequest,),
     "prototypes build": (ClassifyRequest, PathOptions),
+    "probe build": (ClassifyRequest, PathOptions),
     "catalog build": (BuildOptions, TableOptions),
     "shards write": (ShardOptions, PathOptions),
     "evaluate": (EvaluationConfig,),
@@ -53,7 +54,15 @@ NOT_AN_OPTION = {
     "evaluate": {"groups"},
     "train": {"betas", "eps", "tell", "should_stop"},
 }
-PARTLY = {"models export", "models info", "rules apply", "labels build", "labels import", "prototypes build"}
+PARTLY = {
+    "models export",
+    "models info",
+    "rules apply",
+    "labels build",
+    "labels import",
+    "prototypes build",
+    "probe build",
+}
 """Commands that take only a few fields of a request."""
 OTHER_DEFAULTS = {
     ("classify", "store"): "bioclip.db",
@@ -72,7 +81,8 @@ OWN_OF_COMMAND = {
     "models export": {"format_", "name"},
     "review import": {"labels", "taxonomy", "rejected"},
     "labels build": {"caption"},
-    "prototypes build": {"data", "split", "join"},
+    "prototypes build": {"data", "split", "dev_fraction", "most_examples", "join"},
+    "probe build": {"data", "split", "dev_fraction", "most_examples"},
     "catalog build": {"taxonomy", "holdout_taxa"},
     "shards write": {"size_mb"},
 }

@@ -1,11 +1,13 @@
-"""Label sets of example images, as ``prototypes build`` makes and measures them; imports what ``--help`` does not need."""
+"""Label sets of example images, for ``prototypes build`` and ``probe build``; imports what ``--help`` does not need."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
@@ -25,6 +27,7 @@ from bioclip_plugin.commands.reporting import first_of, log_lines, print_lines, 
 from bioclip_plugin.running.label_choice import label_folder_here
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.features import FeatureBook, say_first
+from bioclip_training.evaluation.probing import MOST_EXAMPLES, check_scikit_learn, fit_probe
 from bioclip_training.evaluation.prototyping import (
     Accuracy,
     Sample,
@@ -32,6 +35,7 @@ from bioclip_training.evaluation.prototyping import (
     compare_joined,
     examples_of,
     held_out_of,
+    open_labelled,
     text_labels,
 )
 
@@ -39,39 +43,96 @@ _SHOWN = 10
 _OWN, _TEXT = "own", "text"
 
 
-def build_set(
-    console: Console, models: Mapping[str, ModelEntry], *, data: Path, model: str, output: Path, split: str,
-    join: str | None, force: bool, batch_size: int | None, workers: int | None, device: str, precision: str,
-    replace_prefix: Sequence[str] = (),
-) -> int:  # fmt: skip
-    """Build the label set, print its accuracy beside that of text labels, and return the number of unreadable images."""
-    _check_output(output, force=force)
-    catalog = Catalog.open(data, replace_prefix=replace_prefix)
-    found = find_model(model, models)
-    with log_lines(console):
-        say_first(catalog, catalog.rows_of(split))
-    opened = _label_set_to_join(join, found)  # a missing or wrong one is reported before anything is encoded
-    compute = choose_compute(device, precision)
-    encoder = open_encoder(found, compute)
-    console.print(f"Model {model} on {compute.described()}")
-    book = FeatureBook(catalog, encoder, compute, batch_size=batch_size, workers=workers)
-    with log_lines(console), ProgressLine("Encoding", console=console) as line:
-        examples = examples_of(catalog, split, book, progress=line.stage)
-        held_out = held_out_of(catalog, split, book, progress=line.stage)
-    _print_examples(console, examples, catalog, book)
-    with _replacing(output) as folder:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The options that both commands share."""
+
+    data: Path
+    model: str
+    output: Path
+    split: str
+    dev_fraction: float
+    most_examples: int | None
+    force: bool
+    batch_size: int | None
+    workers: int | None
+    device: str
+    precision: str
+    replace_prefix: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """Encoded images of a request."""
+
+    encoder: Encoder
+    device: str
+    examples: Sample
+    held_out: Sequence[Sample]
+
+
+def build_set(console: Console, models: Mapping[str, ModelEntry], request: Request, join: str | None) -> int:
+    """Build prototypes, print their accuracy beside that of text labels, and return the number of unreadable images."""
+    found = find_model(request.model, models)
+    # A missing or wrong one is reported before anything is encoded.
+    opened = _label_set_to_join(join, found)
+
+    def build(catalog: Catalog, images: _Images, folder: Path) -> None:
         if join is None:
-            _build_alone(console, examples, held_out, encoder, folder, compute.device)
+            _build_alone(console, images.examples, images.held_out, images.encoder, folder, images.device)
         else:
             named = (taxon for taxon in catalog.taxa if taxon.rank is not None)
-            text = text_labels(named, encoder) if opened is None else opened
-            _build_joined(console, text, examples, held_out, folder, compute.device)
+            text = text_labels(named, images.encoder) if opened is None else opened
+            _build_joined(console, text, images.examples, images.held_out, folder, images.device)
+
+    return _build(console, found, request, build)
+
+
+def build_probe_set(console: Console, models: Mapping[str, ModelEntry], request: Request) -> int:
+    """Fit a probe, print its accuracy beside that of cheaper labels, and return the number of unreadable images."""
+    check_scikit_learn()
+    if request.most_examples is None:
+        request = replace(request, most_examples=MOST_EXAMPLES)
+
+    def build(_: Catalog, images: _Images, folder: Path) -> None:
+        _build_probe(console, images, folder)
+
+    return _build(console, find_model(request.model, models), request, build)
+
+
+def _build(
+    console: Console,
+    found: FoundModel,
+    request: Request,
+    build: Callable[[Catalog, _Images, Path], None],
+) -> int:
+    """Encode the images of a request, build the label set in its folder, and return the number of unreadable images."""
+    output = request.output
+    _check_output(output, force=request.force)
+    catalog, encoded = open_labelled(
+        request.data, dev_fraction=request.dev_fraction, replace_prefix=request.replace_prefix
+    )
+    if encoded is None:
+        with log_lines(console):
+            say_first(catalog, catalog.rows_of(request.split))
+    compute = choose_compute(request.device, request.precision)
+    encoder = open_encoder(found, compute)
+    console.print(f"Model {request.model} on {compute.described()}")
+    book = FeatureBook(
+        catalog, encoder, compute, batch_size=request.batch_size, workers=request.workers, encoded=encoded
+    )
+    with log_lines(console), ProgressLine("Encoding", console=console) as line:
+        examples = examples_of(catalog, request.split, book, most_examples=request.most_examples, progress=line.stage)
+        held_out = held_out_of(catalog, request.split, book, progress=line.stage)
+    _print_examples(console, examples, catalog, book)
+    with _replacing(output) as folder:
+        build(catalog, _Images(encoder, compute.device, examples, held_out), folder)
     failed = f", {len(book.failures)} failed" if book.failures else ""
     print_lines(
         console,
         f"{line.earlier_stages + line.count} images{failed}; {line.seconds:.1f} s",
         f"Label set: {output} ({LabelSet.open(output).manifest['id'][:12]})",
-        *next_lines(command("classify", "PATHS", model=model, labels=output)),
+        *next_lines(command("classify", "PATHS", model=request.model, labels=output)),
     )
     return len(book.failures)
 
@@ -129,12 +190,31 @@ def _build_alone(
         if fit["top1"] is not None
         else "",
     )
+    sets = {"prototypes": labels, **_text_of(console, labels, encoder)}
+    _print_accuracy(console, compare_alone(sets, held_out, device=device), held_out)
+
+
+def _build_probe(console: Console, images: _Images, folder: Path) -> None:
+    examples, encoder = images.examples, images.encoder
+    with ProgressLine("Fitting", unit="fits", console=console) as line:
+        probe, fit = fit_probe(examples.features_ND, examples.taxa, examples.groups, progress=line.stage)
+        labels = probe.write(folder, encoder.identity, {"examples": fit.examples, "probe_fit": asdict(fit)})
+    print_lines(console, f"A probe of {len(labels)} taxa, {fit.described}")
+    with TemporaryDirectory(prefix="bioclip-") as scratch:
+        prototypes = build_prototypes(examples.features_ND, examples.taxa, encoder.identity, Path(scratch) / "set")
+        others = {"prototypes": prototypes, **_text_of(console, labels, encoder)}
+        found = compare_alone({"probe": labels, **others}, images.held_out, device=images.device)
+        del prototypes, others  # their file is mapped
+    _print_accuracy(console, found, images.held_out)
+
+
+def _text_of(console: Console, labels: LabelSet, encoder: Encoder) -> dict[str, LabelSet]:
+    """Return the text labels of the same taxa by their word, to compare with; nothing without a text tower."""
     try:
-        text = text_labels((labels.taxon(row) for row in range(len(labels))), encoder)
+        return {"text": text_labels((labels.taxon(row) for row in range(len(labels))), encoder)}
     except NoTextTower:
-        text = None
         console.print("The model has no text tower, so there are no text labels to compare with.")
-    _print_accuracy(console, compare_alone(labels, text, held_out, device=device), held_out)
+        return {}
 
 
 def _build_joined(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import compute_options, force_option, model_option, options_from, output_option
 from bioclip_plugin.commands.reporting import console_for
 from bioclip_plugin.commands.signals import interruptible
+from bioclip_plugin.commands.training.example_options import example_options
 
 
 @click.group()
@@ -25,31 +23,15 @@ def prototypes() -> None:
 
 
 @prototypes.command("build")
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="CATALOG",
-    help="Catalog of labelled images, made by `catalog build`.",
-)
-@model_option
-@output_option("Folder of the label set.")
-@click.option(
-    "--split", default="train", show_default=True, help="Part of the catalog with the examples; all: every image."
-)
+@example_options
 @click.option(
     "--join",
     metavar="LABELS",
     help="Label set of text to join the prototypes to: its folder, own (the label set of the model), "
     "or text (the names of all taxa of the catalog).",
 )
-@compute_options
-@options_from(PathOptions)
-@force_option
 @click.pass_context
-def build(
-    ctx: click.Context, /, data: Path, model: str, output: Path, split: str, join: str | None, **options: Any
-) -> int:
+def build(ctx: click.Context, /, join: str | None, **options: Any) -> int:
     """Build a label set whose labels are the mean features of example images, one label per taxon.
 
     Nothing is trained: the images are encoded once. Alone, the label set answers with the taxa of the examples and nothing
@@ -61,9 +43,9 @@ def build(
     bioclip-plugin prototypes build --data leaves.parquet --model demo --output leaves_prototypes
     bioclip-plugin prototypes build --data leaves.parquet --model bioclip-2 --join own --output joined
     """
-    from bioclip_plugin.commands.training.prototype_sets import build_set
+    from bioclip_plugin.commands.training.prototype_sets import Request, build_set
 
     console, models = console_for(), plugins_of(ctx).models()
     with interruptible(console, "Nothing was kept; the same command starts again."):
-        failed = build_set(console, models, data=data, model=model, output=output, split=split, join=join, **options)
+        failed = build_set(console, models, Request(**options), join)
     return EXIT_WITH_FAILURES if failed else EXIT_DONE

@@ -97,9 +97,9 @@ def test_prototypes_are_compared_with_text_on_images_of_their_own_taxa(tmp_path:
     encoder = FakeEncoder()
     labels = build_prototypes(features, [GREEN, GREEN, RED, RED], encoder.identity, tmp_path / "set")
     held = Sample("val", np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float16), (GREEN, RED, BLUE))
-    found = compare_alone(labels, text_labels([RED, GREEN], encoder), [held])
+    found = compare_alone({"prototypes": labels, "text": text_labels([RED, GREEN], encoder)}, [held])
     assert [(one.answers, one.images, one.label) for one in found] == [("prototypes", 2, 1.0), ("text", 2, 0.0)]
-    assert compare_alone(labels, None, [held.where([False, False, True])]) == []
+    assert compare_alone({"prototypes": labels}, [held.where([False, False, True])]) == []
 
 
 def test_joined_labels_are_compared_on_old_and_on_new_taxa(tmp_path: Path) -> None:

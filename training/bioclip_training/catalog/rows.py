@@ -377,6 +377,22 @@ def hashed_share(text: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
+def drawn_in_turn(taxon_N: NDArray[np.int64], share_N: NDArray[np.float64], most: int) -> NDArray[np.int64]:
+    """Return at most that many rows, ascending: the first of every taxon by its share, then the second of each, and so on.
+
+    Args:
+        taxon_N: the taxon of each row.
+        share_N: a number that orders the rows of a taxon, such as :func:`hashed_share` of its key.
+        most: largest number of rows.
+    """
+    if len(taxon_N) <= most:
+        return np.arange(len(taxon_N))
+    order = np.lexsort((share_N, taxon_N))
+    starts = np.flatnonzero(np.diff(taxon_N[order], prepend=-1))
+    turn = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
+    return np.sort(order[np.lexsort((share_N[order], turn))[:most]])
+
+
 def _one_piece(column: Any) -> Any:
     """Return a chunked column of pyarrow as one array."""
     import pyarrow as pa

@@ -15,6 +15,7 @@ from bioclip_core.encoder import Encoder
 from bioclip_core.errors import ImageError, SourceError, UsageError
 from bioclip_core.images.decoding import decode_regions
 from bioclip_core.images.memory import image_memory
+from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.images.unexpected import contained
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.catalog.ahead import in_order, threads_for
@@ -51,11 +52,23 @@ class FeatureBook:
         *,
         batch_size: int | None = None,
         workers: int | None = None,
+        encoded: Callable[[int], EncodedRegion] | None = None,
     ) -> None:
+        """Prepare a book without features.
+
+        Args:
+            catalog: the rows.
+            encoder: makes the features.
+            compute: the device that it is on.
+            batch_size: images per batch.
+            workers: number of decoding threads.
+            encoded: gives the bytes of a row, for shards; None reads the files that the catalog lists.
+        """
         self.failures: dict[int, str] = {}
         """Reason why the image of a row could not be used, by row."""
         self._catalog = catalog
         self._encoder = encoder
+        self._encoded = encoded
         self._batch_size = batch_size or (128 if compute.device.startswith("cuda") else 16)
         self._threads = threads_for(workers)
         self._place: dict[int, int] = {}
@@ -69,7 +82,12 @@ class FeatureBook:
         """
         wanted = [row for row in dict.fromkeys(rows_N.tolist()) if row not in self._place and row not in self.failures]
         batch: list[tuple[int, NDArray[np.uint8]]] = []
-        work = partial(decoded_row, self._catalog, preprocessing=self._encoder.preprocessing)
+        preprocessing = self._encoder.preprocessing
+        work = (
+            partial(decoded_row, self._catalog, preprocessing=preprocessing)
+            if self._encoded is None
+            else partial(_decoded_region, self._encoded, preprocessing=preprocessing)
+        )
         inputs = in_order(work, wanted, self._threads, 2 * self._batch_size, name="bioclip-decode")
         progress(stage, 0, len(wanted))
         for done, (row, decoded) in enumerate(zip(wanted, inputs, strict=True), 1):
@@ -123,6 +141,15 @@ def say_first(catalog: Catalog, rows: NDArray[np.int64]) -> None:
     """
     for line in look_first(catalog, rows):
         log.warning(line)
+
+
+def _decoded_region(encoded: Callable[[int], EncodedRegion], row: int, preprocessing: Preprocessing) -> Decoded:
+    """Return a row of shards as the model's input, or the reason why it cannot be read."""
+    try:
+        with contained(), image_memory():
+            return encoded(row).model_input(preprocessing)
+    except ImageError as error:
+        return f"{error.stage}: {error}"
 
 
 def decoded_row(catalog: Catalog, row: int, preprocessing: Preprocessing) -> Decoded:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +13,19 @@ from bioclip_core.captions import captions_for_labels
 from bioclip_core.classify import Classifier
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import SourceError
+from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.labels.joining import matching_rows
 from bioclip_core.labels.label_set import LabelSet, in_memory
 from bioclip_core.labels.manifest import Block
 from bioclip_core.progress import silent
 from bioclip_core.taxonomy import Rank, Taxon
-from bioclip_training.catalog.rows import Catalog, hashed_share
+from bioclip_training.catalog.options import DEV_FRACTION
+from bioclip_training.catalog.rows import Catalog, drawn_in_turn, hashed_share
 from bioclip_training.evaluation.features import FeatureBook, StageProgress
 from bioclip_training.evaluation.scores import numbered
 from bioclip_training.evaluation.truth import EXACT, truths_of
 from bioclip_training.evaluation.zero_shot import score
+from bioclip_training.shards.reading import ShardImages, open_index
 
 HELD_OUT = ("dev", "val")
 """Parts on which accuracy is measured, if a catalog has them and they share no image with the examples."""
@@ -37,6 +41,8 @@ class Sample:
     part: str
     features_ND: NDArray[np.float16]
     taxa: tuple[Taxon, ...]
+    groups: tuple[str, ...] = ()
+    """Group of each image: images of one group are not independent of each other."""
 
     def __len__(self) -> int:
         return len(self.taxa)
@@ -44,7 +50,10 @@ class Sample:
     def where(self, wanted_N: Iterable[bool]) -> Sample:
         """Return some of the images."""
         rows = np.flatnonzero(np.fromiter(wanted_N, dtype=bool, count=len(self)))
-        return replace(self, features_ND=self.features_ND[rows], taxa=tuple(self.taxa[row] for row in rows))
+        return replace(
+            self, features_ND=self.features_ND[rows], taxa=tuple(self.taxa[row] for row in rows),
+            groups=tuple(self.groups[row] for row in rows) if self.groups else (),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ class Accuracy:
     """Share of right best answers."""
 
     answers: str
-    """Labels that answered: ``prototypes``, ``text``, ``stacked`` or ``joined``."""
+    """Labels that answered: ``prototypes``, ``probe``, ``text``, ``stacked`` or ``joined``."""
     part: str
     taxa: str
     """Taxa of the images: ``all``, ``old`` or ``new``."""
@@ -83,24 +92,75 @@ def sample_of(
     if most is not None and len(rows) > most:
         uris = catalog.column("uri")
         rows = np.sort(sorted(rows.tolist(), key=lambda row: (hashed_share(f"held out {uris[row]}"), row))[:most])
+    return _encoded_sample(catalog, part, rows, book, progress)
+
+
+def _encoded_sample(
+    catalog: Catalog, part: str, rows: NDArray[np.int64], book: FeatureBook, progress: StageProgress
+) -> Sample:
     book.encode(rows, f"Encoding {part}", progress)
     rows = rows[book.usable(rows)]
-    return Sample(part, book.of(rows), tuple(catalog.taxon(row) for row in rows.tolist()))
+    return Sample(
+        part,
+        book.of(rows),
+        tuple(catalog.taxon(row) for row in rows.tolist()),
+        tuple(map(catalog.group, rows.tolist())),
+    )
 
 
-def examples_of(catalog: Catalog, split: str, book: FeatureBook, *, progress: StageProgress = silent) -> Sample:
-    """Return the images that prototypes are made from.
+def open_labelled(
+    data: str | Path, *, dev_fraction: float = DEV_FRACTION, replace_prefix: Sequence[str] = ()
+) -> tuple[Catalog, Callable[[int], EncodedRegion] | None]:
+    """Open a catalog, or the index of a folder of shards, and the bytes of its rows as a :class:`FeatureBook` takes them.
+
+    Raises:
+        SourceError: if it cannot be read.
+    """
+    path = Path(data)
+    if not path.is_dir():
+        return Catalog.open(path, dev_fraction=dev_fraction, replace_prefix=replace_prefix), None
+    index = open_index(path)
+    catalog = Catalog.open(index.catalog.file, dev_fraction=dev_fraction)
+    return catalog, ShardImages(index, np.arange(len(catalog))).encoded
+
+
+def examples_of(
+    catalog: Catalog,
+    split: str,
+    book: FeatureBook,
+    *,
+    most_examples: int | None = None,
+    progress: StageProgress = silent,
+) -> Sample:
+    """Return the images that prototypes or a probe are made from.
+
+    Args:
+        catalog: an open catalog.
+        split: as for :meth:`Catalog.rows_of`.
+        book: encodes.
+        most_examples: largest number of images; of more, each taxon gives one in turn, in the order of their hashes.
+        progress: called with the stage, images done and images in all.
 
     Raises:
         SourceError: if the part is without an image with a name, or none could be read.
     """
-    examples = sample_of(catalog, split, book, progress=progress)
+    rows = catalog.rows_of(split)
+    rows = rows[np.array([catalog.taxon(row).rank is not None for row in rows.tolist()], dtype=bool)]
+    if most_examples is not None and len(rows) > most_examples:
+        rows = _drawn_evenly(catalog, rows, most_examples)
+    examples = _encoded_sample(catalog, split, rows, book, progress)
     if not len(examples):
         there = ", ".join(sorted({word for word in catalog.column("split") if word})) or "none"
         raise SourceError(
             f"{catalog.file} has no usable image in {split!r}; its splits are: {there}. Choose one with --split; all takes every image"
         )
     return examples
+
+
+def _drawn_evenly(catalog: Catalog, rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return at most that many rows, of each taxon in turn, drawn by the hash of their keys."""
+    share_R = np.array([hashed_share(f"example {catalog.key(row)}") for row in rows.tolist()])
+    return rows[drawn_in_turn(catalog.taxon_of_N[rows], share_R, most)]
 
 
 def held_out_of(catalog: Catalog, split: str, book: FeatureBook, *, progress: StageProgress = silent) -> list[Sample]:
@@ -135,12 +195,10 @@ def accuracy_of(labels: LabelSet, sample: Sample, answers: str, taxa: str = "all
     return Accuracy(answers, sample.part, taxa, len(sample), float(right_N.mean()), genus)
 
 
-def compare_alone(
-    prototypes: LabelSet, text: LabelSet | None, held_out: Sequence[Sample], *, device: str = "cpu"
-) -> list[Accuracy]:
-    """Compare prototypes with the text labels of the same taxa, on the held-out images of these taxa."""
-    sets = {"prototypes": prototypes, **({"text": text} if text is not None else {})}
-    known = [sample.where(matching_rows(prototypes, sample.taxa) >= 0) for sample in held_out]
+def compare_alone(sets: Mapping[str, LabelSet], held_out: Sequence[Sample], *, device: str = "cpu") -> list[Accuracy]:
+    """Compare label sets of the same taxa, by their word, on the held-out images of the first one's taxa."""
+    first = next(iter(sets.values()))
+    known = [sample.where(matching_rows(first, sample.taxa) >= 0) for sample in held_out]
     return [
         accuracy_of(labels, sample, answers, device=device)
         for sample in known
