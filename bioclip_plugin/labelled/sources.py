@@ -15,7 +15,7 @@ from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import exists, is_folder
 from bioclip_core.files.regular import open_regular
 from bioclip_core.findings import Findings
-from bioclip_core.names import clean_name, parse_name
+from bioclip_core.names import NameKind, clean_name, judge_name, parse_name, verdict_of_word
 from bioclip_core.naming.ranks import rank_by_name
 from bioclip_core.tables.sheets import sheet_of
 from bioclip_core.taxonomy import RANKS
@@ -187,7 +187,10 @@ def taxon_of_folders(names: Sequence[str]) -> dict[str, str]:
     {'verbatimScientificName': 'Quercus robur', 'genus': 'Quercus', 'specificEpithet': 'robur', 'group': 'Quercus_robur/tree 7'}
     """
     cells: dict[str, str] = {}
+    code = ""
     for place, name in enumerate(names):
+        if "specificEpithet" in cells and verdict_of_word(name) in ("blank", "person", "vehicle"):
+            return {**cells, "scientificName": name}  # "Vulpes_vulpes/empty": no image of it
         if name.lower() in _SPLITS and "split" not in cells and "genus" not in cells:
             cells["split"] = name
         elif "specificEpithet" in cells:
@@ -198,6 +201,10 @@ def taxon_of_folders(names: Sequence[str]) -> dict[str, str]:
             cells["specificEpithet"] = found["epithet"].replace("_", " ")
         elif name.lower() not in _NO_TAXA and _WORDS.match(words := clean_name(name)):
             _add_name(cells, words, next_is_epithet=place + 1 < len(names) and bool(_EPITHET.match(names[place + 1])))
+        elif judge_name(name).kind is not NameKind.SCIENTIFIC:
+            code = name
+    if code and not any(rank.value in cells for rank in RANKS) and "specificEpithet" not in cells:
+        cells.setdefault("scientificName", code)  # "OTU_12" is refused by its name
     return cells
 
 
@@ -211,6 +218,11 @@ _EPITHET = re.compile(r"^[^\W\d_A-Z][\w-]*$")
 
 def _add_name(cells: dict[str, str], words: str, *, next_is_epithet: bool) -> None:
     """Add one folder's name: a binomial, an epithet below its genus, or a name whose rank its ending or its place tells."""
+    is_epithet = "genus" in cells and words[0].islower() and " " not in words
+    if not is_epithet and not judge_name(words).is_name:
+        cells["scientificName"] = words  # the catalog refuses it, unless a folder below has a name
+        return
+    cells.pop("scientificName", None)
     genus, epithet = parse_name(words).binomial
     if epithet:
         cells |= {"verbatimScientificName": words, "genus": genus, "specificEpithet": epithet}

@@ -1,4 +1,4 @@
-"""The parser of scientific names: genus, epithets, hybrid marks, doubts and authorship, and the keys for lookups."""
+"""The parser of scientific names (genus, epithets, hybrid marks, doubts, authorship), keys for lookups, and the test of what a name is."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from functools import lru_cache
 from typing import Any
 
 from bioclip_core.naming import words
+from bioclip_core.naming.judging import Judgement, NameKind, judge_name
 from bioclip_core.naming.parts import HYBRID_FORMULA, PLACEHOLDER, WrittenName
 from bioclip_core.naming.reader import read, read_rest
 from bioclip_core.naming.spelling import SIGNS, clean_name, folded, key_of, latin, literal_key
+from bioclip_core.naming.verdict_words import VerdictWord, verdict_of_word
 from bioclip_core.naming.words import PARTICLES
 
 __all__ = [
-    "HYBRID_FORMULA", "PLACEHOLDER", "WrittenName", "clean_name", "folded", "key_of", "literal_key", "parse_name", "parse_species",
-    "same_authorship",
+    "HYBRID_FORMULA", "PLACEHOLDER", "Judgement", "NameKind", "VerdictWord", "WrittenName", "clean_name", "folded", "judge_name", "key_of",
+    "literal_key", "parse_name", "parse_species", "same_authorship", "verdict_of_word",
 ]  # fmt: skip
 
 _REMEMBERED = 16_384

@@ -71,7 +71,7 @@ def opened(text: str) -> Opening:
         return Opening("", doubt, PLACEHOLDER)
     if text[0].isdigit() or text[1:2] in ".):":
         text = _NUMBERING.sub("", text, count=1)
-    return _by_first_word(_scientific_half(text), doubt)
+    return _by_first_word(scientific_half(text), doubt)
 
 
 def _unwrapped(text: str) -> str:
@@ -83,7 +83,7 @@ def _unwrapped(text: str) -> str:
     return text
 
 
-def _scientific_half(text: str) -> str:
+def scientific_half(text: str) -> str:
     """Return the scientific name of a text that has a common name before it: "Holly (Ilex aquifolium)"."""
     if "(" in text or "[" in text:
         found = _NAME_IN_BRACKETS.fullmatch(text) if _BRACKETED.search(text) else None

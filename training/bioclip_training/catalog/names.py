@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bioclip_core.names import clean_name, parse_name
+from bioclip_core.naming.judging import Judgement
+from bioclip_core.naming.row_judging import JudgedCells, judge_cells
 from bioclip_core.naming.words import DOUBT, INFRASPECIFIC, PARTICLES
 from bioclip_core.taxonomy import RANKS, Rank, Taxon, read_row
 
@@ -54,33 +56,51 @@ class Label:
     """True if the source gives no name beside the columns of ranks."""
     unread: str = ""
     """Reason why the name that the source gives is not in the taxon; empty if it is, or if the source gives none."""
+    fault: Judgement | None = None
+    """Judgement of a name that is not a scientific one, so that the row has no label; None for any other row."""
 
 
-def cleaned(cells: Mapping[str, Any]) -> Label:
+def cleaned(cells: Mapping[str, Any], *, is_asserted: bool = False) -> Label:
     """Return the taxon of a row, the name as written, and every change between the two.
+
+    A cell that is not a scientific name ("Blank", "Fox; Badger", "Red fox") is not read as one. The row then has no taxon, unless its
+    other columns state the genus.
 
     Args:
         cells: from :func:`~bioclip_core.cells.plain_cells`.
+        is_asserted: read the name whatever it looks like, since a taxonomy or the user says that it is one.
     """
-    row = read_row(cells)
+    judged = JudgedCells(cells) if is_asserted else judge_cells(cells)
+    row = read_row(judged.cells)
+    if judged.fault is not None and (
+        judged.is_void or not (row.taxon.genus or (judged.may_use_ranks and row.taxon.rank))
+    ):
+        fault = judged.fault
+        common_name = row.taxon.common_name
+        return Label(
+            Taxon(common_name=common_name), _verbatim(cells) or judged.written, (), unread=fault.reason, fault=fault
+        )
     taxon, changes = row.taxon, row.notes
     if taxon.species and not taxon.genus:
         changes.append(f"epithet {taxon.species!r} removed: without its genus it names nothing")
         taxon = Taxon.of(taxon.lineage[:6], taxon.common_name, taxon.source_id)
     verbatim = _verbatim(cells)
     in_doubt = bool(row.doubt) and not taxon.species
+    unread = row.unread or (judged.fault.reason if judged.fault and not taxon.genus else "")
+    if judged.fault and taxon.genus:
+        changes.append(f"name {judged.written!r} left out: {judged.fault.reason}")
     is_cut = any("left out: taxonRank says" in note for note in row.notes)
     changes += _rank_changes(cells, taxon, is_cut=is_cut)
     if not (is_cut or in_doubt):
         changes += _species_changes(cells, taxon)
-    if row.unread:
-        changes.append(f"name {verbatim!r} left out: {row.unread}")
+    if unread:
+        changes.append(f"name {verbatim!r} left out: {unread}")
     elif in_doubt and not any("in doubt" in note for note in row.notes):
         changes.append(f"{verbatim!r} names no species for certain ({row.doubt})")
-    if not (in_doubt or is_cut or row.unread):
+    if not (in_doubt or is_cut or unread or judged.fault):
         changes += _verbatim_changes(verbatim, taxon)
     return Label(
-        taxon, verbatim, tuple(dict.fromkeys(changes)), doubt=row.doubt, doubted=row.doubted, unread=row.unread,
+        taxon, verbatim, tuple(dict.fromkeys(changes)), doubt=row.doubt, doubted=row.doubted, unread=unread,
         is_of_ranks=not any(map(cells.get, VERBATIM_COLUMNS)),
     )  # fmt: skip
 

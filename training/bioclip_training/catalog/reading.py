@@ -11,6 +11,7 @@ from typing import Any
 from bioclip_core.cells import DateOrder, plain_cells
 from bioclip_core.errors import BioclipError, ImageError
 from bioclip_core.files.camera_folders import is_camera_folder
+from bioclip_core.names import NameKind
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.evidence import Evidence, evidence_of
@@ -29,6 +30,8 @@ BURST_GAP_S = 300.0
 NO_NAME = "no name"
 """Kind of a row whose name cannot be used."""
 NO_LABEL = Label(Taxon(), "", ())
+NAME_KINDS = frozenset((NO_NAME, *(kind.value for kind in NameKind)))
+"""Kinds of all rows that are skipped because of their names."""
 _AHEAD = 8  # images per thread
 
 
@@ -117,7 +120,8 @@ def _labelled(
                 if label.verbatim
                 else "no column of a rank and no scientificName has its name"
             )
-            yield SkippedRow(item.uri, item.source, NO_NAME, "; ".join(filter(None, (reason, label.unresolved))))
+            kind = label.fault.kind.value if label.fault else NO_NAME
+            yield SkippedRow(item.uri, item.source, kind, "; ".join(filter(None, (reason, label.unresolved))))
         elif label.unresolved and options.only_resolved:
             yield SkippedRow(item.uri, item.source, "not resolved", label.unresolved, name)
         elif item.path is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bioclip_core.errors import SourceError
-from bioclip_training.catalog.reading import NO_NAME
+from bioclip_training.catalog.reading import NAME_KINDS
 
 
 @dataclass(slots=True)
@@ -28,10 +28,9 @@ class Skipped:
 
     def facts(self) -> dict[str, Any]:
         """Return what is stored with the catalog."""
-        unnamed = self.first.get(NO_NAME, "").rpartition("/")[
-            2
-        ]  # without its folder, so that equal sources give equal bytes
-        return {**self.counts, **({"left_out_first": {NO_NAME: unnamed}} if unnamed else {})}
+        # Without their folders, so that equal sources give equal bytes.
+        unnamed = {kind: text.rpartition("/")[2] for kind, text in sorted(self.first.items()) if kind in NAME_KINDS}
+        return {**self.counts, **({"left_out_first": unnamed} if unnamed else {})}
 
     def nothing_left(self) -> SourceError:
         """Return the error of a collection without a usable row."""
