@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bioclip_core.names import parse_name
 from bioclip_core.naming.judging import Judgement, NameKind, judge_binomial, judge_name
+from bioclip_core.naming.reader import read
 from bioclip_core.naming.spelling import clean_name
 
 _ABOVE = ("kingdom", "phylum", "class", "order", "family")
@@ -49,7 +49,8 @@ def judge_cells(cells: Mapping[str, Any]) -> JudgedCells:
         judgement = judge_name(text)
         if judgement.is_name or (judgement.kind is NameKind.DOUBTFUL and has_ranks):
             return True
-        if judgement.verdict == "unidentifiable" and parse_name(text).unread:  # the parser leaves it out by itself
+        clean = clean_name(text)
+        if judgement.verdict == "unidentifiable" and (not clean or read(clean).unread):  # the parser leaves it out
             return True
         found[column] = judgement, text
         return False
