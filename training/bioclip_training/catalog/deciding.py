@@ -46,8 +46,8 @@ class Subject:
     claims: Sequence[Claim]
     winner: Claim | None
     """None if the strongest contradict each other."""
-    of_boxes: bool = False
-    """True for statements about a whole image whose boxes have the labels, so that none of them is a row."""
+    box: Claim | None = None
+    """For statements about a whole image whose boxes have the labels, so that none of them is a row: one about such a box."""
 
 
 def decide(claims: Sequence[Claim]) -> Claim | None:
@@ -132,13 +132,11 @@ def _with_taxon(whole: Sequence[Claim], said: Claim, regions: Sequence[Sequence[
     labelled = [one for one in own if one.winner is None or not one.winner.verdict]
     if not labelled:  # every box was a false alarm
         return [*own, Subject(_ordered(whole), decide([*whole, *(claim for one in own for claim in one.claims)]))]
-    if any(one.winner is not None and fits(one.winner, said) for one in labelled):
-        joined = [
-            Subject(one.claims, decide([*one.claims, said])) if one.winner and fits(one.winner, said) else one
-            for one in own
-        ]
-        return [*joined, Subject(_ordered(whole), said, of_boxes=True)]
-    claims = [claim for one in labelled for claim in one.claims]
+    fitting = [one.winner for one in labelled if one.winner is not None and fits(one.winner, said)]
+    if fitting:
+        joined = [Subject(one.claims, decide([*one.claims, said])) if one.winner in fitting else one for one in own]
+        return [*joined, Subject(_ordered(whole), said, min(fitting, key=lambda claim: claim.place))]
+    claims = _ordered([claim for one in labelled for claim in one.claims])
     winner = decide([*claims, *whole])
     others = [one for one in own if one not in labelled]
     taxa = [one.winner for one in labelled if one.winner is not None]
@@ -148,9 +146,9 @@ def _with_taxon(whole: Sequence[Claim], said: Claim, regions: Sequence[Sequence[
         return [
             *others,
             *(Subject(one.claims, winner) for one in labelled),
-            Subject(_ordered(whole), winner, of_boxes=True),
+            Subject(_ordered(whole), winner, claims[0]),
         ]
-    return [*own, Subject(_ordered(whole), winner, of_boxes=True)]
+    return [*own, Subject(_ordered(whole), winner, winner)]
 
 
 def _subject(claims: Sequence[Claim]) -> Subject:

@@ -92,9 +92,9 @@ class _Merger:
         elif winner.verdict:
             for claim in rows:
                 self._lose(claim, Fate.WITHDRAWN, winner.row)
-        elif subject.of_boxes:
+        elif subject.box is not None:
             for claim in rows:
-                self._lose(claim, Fate.OF_BOXES if fits(claim, winner) else Fate.OVERRULED, winner.row)
+                self._lose(claim, Fate.OF_BOXES if fits(claim, winner) else Fate.OVERRULED, subject.box.row)
         elif rows:
             self._keep(subject.claims, rows, winner)
 
@@ -148,8 +148,10 @@ class _Merger:
             self.fate_of_N[row], self.by_of_N[row] = Fate.UNDECIDED, rival
 
     def follow(self) -> None:
-        """Leave out the rows that repeat a row which was left out afterwards."""
+        """Name the rows that stay, not others that yield to them, and leave out what repeats a row that was left out afterwards."""
         bound = np.isin(self.fate_of_N, (Fate.REPEATED, Fate.OVERRULED, Fate.OF_BOXES))
+        further = bound & bound[self.by_of_N]
+        self.by_of_N[further] = self.by_of_N[self.by_of_N[further]]
         gone = bound & (self.fate_of_N[self.by_of_N] == Fate.UNDECIDED)
         self.by_of_N[gone] = self.by_of_N[self.by_of_N[gone]]
         self.fate_of_N[gone] = Fate.UNDECIDED
