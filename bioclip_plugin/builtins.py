@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.contracts.manager import BioclipPluginManager
     from bioclip_plugin.contracts.rule import Rule
     from bioclip_plugin.contracts.source import Source
+    from bioclip_training.loop.plan_record import TrainingPlan
     from bioclip_training.loop.recipe import TrainConfig, TrainResult
 
 _CITE_1 = "Stevens et al. 2024, BioCLIP: A Vision Foundation Model for the Tree of Life, CVPR"
@@ -188,3 +189,12 @@ class Builtins:
             from bioclip_training.loop.run import train
 
         return train(config, self._manager.models())
+
+    @hookimpl(trylast=True)
+    def plan_training(self, config: TrainConfig) -> TrainingPlan:
+        from bioclip_core.quiet import importing
+
+        with importing():
+            from bioclip_training.loop.run import plan_training
+
+        return plan_training(config, self._manager.models())

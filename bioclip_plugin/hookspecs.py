@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Run,
         Source,
         TrainConfig,
+        TrainingPlan,
         TrainResult,
         Unlisted,
     )
@@ -53,6 +54,11 @@ def embed_images(items: Sequence[MediaItem | str], request: ClassifyRequest) -> 
 @hookspec(firstresult=True)
 def train_model(config: TrainConfig) -> TrainResult | None:
     """Train a model on a collection, or continue an interrupted training; the result is the folder of a checkpoint."""
+
+
+@hookspec(firstresult=True)
+def plan_training(config: TrainConfig) -> TrainingPlan | None:
+    """Say what ``train_model`` would do with the same config: data, time, memory and disk; nothing is written."""
 
 
 @hookspec

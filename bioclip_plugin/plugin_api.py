@@ -41,6 +41,7 @@ from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.items.verdicts import ReviewVerdict, Verdict
 from bioclip_plugin.store.records import ReviewTarget, Run, StatedReview
+from bioclip_training.loop.plan_record import TrainingPlan
 from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainResult
 
 __all__ = [
@@ -91,6 +92,7 @@ __all__ = [
     "TemporaryFolders",
     "TrainConfig",
     "TrainResult",
+    "TrainingPlan",
     "TrainingProgress",
     "UnknownModel",
     "Unlisted",

@@ -30,6 +30,7 @@ from bioclip_plugin.plugin_api import (
     Rule,
     Ruling,
     Subject,
+    TrainingPlan,
 )
 from bioclip_plugin.running.listing import Listing
 from bioclip_plugin.store import Run, Store
@@ -137,6 +138,25 @@ def test_hook_train_model(pm: BioclipPluginManager, tmp_path: Path) -> None:
         items=[str(tmp_path / "0.png")], request=ClassifyRequest(model=f"local-dir:{result.output}", device="cpu")
     )
     assert {candidate.taxon.genus for candidate in answer.candidates} == {"Rubra", "Caerula"}
+
+
+def test_hook_plan_training(pm: BioclipPluginManager, tmp_path: Path) -> None:
+    """The hook of a host's own trainer is asked before the built-in one; nothing is opened for it."""
+
+    class Remote:
+        @hookimpl
+        def plan_training(self, config: TrainConfig) -> TrainingPlan:
+            return TrainingPlan(
+                output=Path(config.output), state="new", step=0, steps=7, batch_size=config.batch_size, replay_batch_size=0,
+                processes=1, parts=(), taxa=None, replay_images=0, validations=1, save_every=1, device="remote",
+                precision="bf16", compute_reason="a queue elsewhere", threads=1, decoding_threads=1,
+            )  # fmt: skip
+
+    pm.register(Remote())
+    config = TrainConfig(data="none.parquet", start="demo", output=str(tmp_path / "model"))
+    plan = pm.hook.plan_training(config=config)
+    assert plan.steps == 7
+    assert "Device: remote, bf16 (a queue elsewhere); 1 computing thread, 1 decoding thread" in plan.lines()
 
 
 def test_hook_register_models(pm: BioclipPluginManager, request_for_fish: ClassifyRequest) -> None:

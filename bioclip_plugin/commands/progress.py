@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from bioclip_core.progress import TimeLeft
-from bioclip_plugin.commands.reporting import console_for, duration
+from bioclip_core.progress import TimeLeft, duration
+from bioclip_plugin.commands.reporting import console_for
 
 _PLAIN_EVERY_S = 10.0
 
@@ -24,6 +25,7 @@ class ProgressLine:
         console: Console | None = None,
         total: int | None = None,
         resumed: bool = False,
+        beats: bool = False,
     ) -> None:
         """Describe the work.
 
@@ -32,6 +34,7 @@ class ProgressLine:
             unit: plural of the things that are counted.
             console: the console to print on; None: standard error.
             total: the number of things to do, if it is known.
+            beats: in a log file a line is also printed while nothing is reported for long, so that the work does not look dead.
             resumed: the first count that is reported is the work of an earlier call, which is shown but not part of the rate.
         """
         self.console = console or console_for(to_stderr=True)
@@ -41,6 +44,7 @@ class ProgressLine:
         self.earlier_stages = 0
         """Things done in the stages before this one."""
         self._what, self._unit, self._total, self._resumed = what, unit, total, resumed
+        self._beats, self._ended = beats, threading.Event()
         self._bar: Progress | None = None
         self._already = 0
         self._begin_stage()
@@ -56,9 +60,13 @@ class ProgressLine:
             )  # fmt: skip
             self._bar.start()
             self._task = self._bar.add_task(self._what, total=self._total or None, state="")
+        elif self._beats:
+            self._ended.clear()
+            threading.Thread(target=self._beat, name="bioclip-progress", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         if self._bar is not None:
             self._bar.stop()
 
@@ -94,18 +102,31 @@ class ProgressLine:
                 self._task, description=self._what, completed=count, total=self._total or None, state=self._state()
             )
         elif time.monotonic() - self._printed_at >= _PLAIN_EVERY_S:
-            self._printed_at = time.monotonic()
-            self.console.print(f"{self._what}: {self._state()}", markup=False)
+            self._print()
 
-    def stage(self, what: str, count: int, total: int, unit: str = "images") -> None:
-        """Set the count and the total of one of several stages; another name ends the stage before."""
+    def _beat(self) -> None:
+        """Print a line when none was printed for three times as long as usual."""
+        while not self._ended.wait(_PLAIN_EVERY_S):
+            if time.monotonic() - self._printed_at >= 3 * _PLAIN_EVERY_S:
+                self._print()
+
+    def _print(self) -> None:
+        self._printed_at = time.monotonic()
+        state = self._state() or f"{duration(self._printed_at - self._stage_began_at)} so far"
+        self.console.print(f"{self._what}: {state}", markup=False)
+
+    def stage(self, what: str, count: int, total: int, unit: str = "images", *, already: int | None = None) -> None:
+        """Set the count and the total of one of several stages; another name ends the stage before.
+
+        A stage whose total is 0 cannot be counted: only its name is shown.
+        """
         if what != self._what:
             self.earlier_stages += self.count
-            self._what, self._unit, self._already = what, unit, 0
+            self._what, self._unit, self._already, self.note = what, unit, 0, ""
             self._begin_stage()
             if self._bar is not None:
                 self._bar.reset(self._task)
-        self.reach(count, total)
+        self.reach(count, total, already=already)
 
     def _begin_stage(self) -> None:
         self._stage_began_at = time.monotonic()
@@ -115,7 +136,8 @@ class ProgressLine:
         of = f" of {self._total}" if self._total else ""
         left_s = self._time_left.seconds(self._total - self.count) if self._total else None
         left = "" if left_s is None else f"{duration(left_s)} left"
-        return ", ".join(filter(None, (f"{self.count}{of} {self._unit}", _speed(self.rate), left, self.note)))
+        done = f"{self.count}{of} {self._unit}".rstrip() if self.count or of else ""
+        return ", ".join(filter(None, (done, _speed(self.rate), left, self.note)))
 
 
 def _speed(rate: float) -> str:

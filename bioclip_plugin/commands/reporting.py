@@ -73,20 +73,6 @@ def log_lines(console: Console) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def duration(seconds: float) -> str:
-    """Return a length of time in words: "45 s", "3 min 20 s", "5 h 10 min".
-
-    >>> duration(200)
-    '3 min 20 s'
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def size_of(count: int) -> str:
     """Return a number of bytes in words.
 

@@ -37,7 +37,7 @@ KINDS = {
 }
 """Kinds of objects, by the hooks that register them."""
 
-FIRST_RESULT = ("classify_images", "embed_images", "train_model", "expand_media", "open_media")
+FIRST_RESULT = ("classify_images", "embed_images", "train_model", "plan_training", "expand_media", "open_media")
 
 OF_FILES = ("expand_media", "open_media")
 """The hooks that are asked only about files of the plugin's ``media_suffixes``."""
@@ -127,6 +127,11 @@ def checked_result(hook: str, result: Any, given: Mapping[str, Any]) -> Any:
 
         if not isinstance(result, TrainResult):
             raise Garbage(f"train_model returned {shown(result)}; a TrainResult is needed")
+    if hook == "plan_training":
+        from bioclip_training.loop.plan_record import TrainingPlan
+
+        if not isinstance(result, TrainingPlan):
+            raise Garbage(f"plan_training returned {shown(result)}; a TrainingPlan is needed")
     return result
 
 
@@ -184,6 +189,7 @@ _ADAPTERS: Mapping[str, Callable[[str, Call, Owner, dict[str, Any]], Any]] = {
     "classify_images": _checked,
     "embed_images": _checked,
     "train_model": _checked,
+    "plan_training": _checked,
     "media_suffixes": _checked,
     "open_media": _checked,
     "candidate_taxa": _checked,

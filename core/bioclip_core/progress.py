@@ -1,4 +1,4 @@
-"""Callbacks that report progress, and the estimate of the time left."""
+"""Callbacks that report progress, the estimate of the time left, and lengths of time in words."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ def logged(log: logging.Logger, text: str) -> Progress:
             log.info(text, done, total)
 
     return report
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in words: "45 s", "3 min 20 s", "5 h 10 min".
+
+    >>> duration(200)
+    '3 min 20 s'
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 class TimeLeft:

@@ -61,6 +61,7 @@ ARGUMENTS = {
     "classify_images": "items, request",
     "embed_images": "items, request",
     "train_model": "config",
+    "plan_training": "config",
     "register_models": "register",
     "register_sources": "register",
     "register_exporters": "register",

@@ -11,14 +11,22 @@ from typing import Any
 import click
 
 from bioclip_core.errors import UsageError
-from bioclip_plugin.commands.context import EXIT_DONE, EXIT_INTERRUPTED, EXIT_WITH_FAILURES, plugins_of
+from bioclip_core.progress import duration
+from bioclip_plugin.commands.context import (
+    EXIT_COULD_NOT_RUN,
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_WITH_FAILURES,
+    plugins_of,
+)
 from bioclip_plugin.commands.options import filled, json_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, duration, number_of, print_lines, printable
+from bioclip_plugin.commands.reporting import console_for, number_of, print_lines, printable
 from bioclip_plugin.commands.signals import asked_to_stop, interruptible
 from bioclip_plugin.commands.training.next_steps import after_training
 from bioclip_training.evidence.minima import counted
 from bioclip_training.loop.memory_reuse import reused_memory
+from bioclip_training.loop.plan_record import TrainingPlan
 from bioclip_training.loop.recipe import CAPTION_MIX, TrainConfig, TrainingProgress, TrainingStopped, TrainResult
 
 
@@ -32,9 +40,14 @@ from bioclip_training.loop.recipe import CAPTION_MIX, TrainConfig, TrainingProgr
     metavar="NAME=SHARE,...",
     help="Share of each caption: taxonomic, scientific, common, scientific_common, taxonomic_common.",
 )
+@click.option(
+    "--plan",
+    is_flag=True,
+    help="Say what would be done, with time, memory and disk from a few measured steps, and end; the folder stays as it is.",
+)
 @json_option
 @click.pass_context
-def train(ctx: click.Context, /, as_json: bool, captions: str | None, **options: Any) -> int:
+def train(ctx: click.Context, /, plan: bool, as_json: bool, captions: str | None, **options: Any) -> int:
     """Train a model on labelled images; the result is a checkpoint with its label set, ready for classify.
 
     Weights are chosen on a dev part that is cut out of train; val and unseen are never used, they are for evaluate.
@@ -45,33 +58,44 @@ def train(ctx: click.Context, /, as_json: bool, captions: str | None, **options:
     Before it: catalog build; after it: evaluate --split val, and classify.
 
     \b
+    bioclip-plugin train --data collection.parquet --start bioclip-2 --output my_model --plan
     bioclip-plugin train --data collection.parquet --start bioclip-2 --output my_model
     bioclip-plugin train --data collection.parquet --start bioclip-2 --replay old.parquet --output my_model
     """
     console = console_for(to_stderr=as_json)
+    is_first = os.environ.get("RANK", "0") == "0"
+    console.quiet = not is_first  # the first process speaks for all
     mix = caption_mix(captions) if captions else CAPTION_MIX
-    line = ProgressLine("Training", unit="steps", console=console, resumed=True)
+    line = ProgressLine("Opening", unit="steps", console=console, beats=True)
+    outcome = "Nothing was written." if plan else "The same command continues from the last saved state."
     try:
         # reused_memory: the process is ours alone here; a host's allocator must not be touched.
         with (
-            interruptible(console, "The same command continues from the last saved state."),
+            interruptible(console, outcome),
             asked_to_stop() as stop,
             line,
             reused_memory(),
         ):
             config = filled(TrainConfig, options, captions=mix, tell=_shown_on(line), should_stop=stop.is_asked)
-            result = plugins_of(ctx).hook.train_model(config=config)
+            hook = plugins_of(ctx).hook
+            found: TrainingPlan | TrainResult = (
+                hook.plan_training(config=config) if plan else hook.train_model(config=config)
+            )
     except TrainingStopped as stopped:
         console.print(f"Interrupted: {stopped}. The same command continues there.")
         return EXIT_INTERRUPTED
-    if os.environ.get("RANK", "0") != "0":  # the first process speaks for all
+    if not is_first:
         return EXIT_DONE
     if as_json:
-        click.echo(result.as_json())
+        click.echo(found.as_json())
+    elif isinstance(found, TrainingPlan):
+        print_lines(console, *found.lines())
     else:
-        print_lines(console, *_summary(result, config, line.seconds))
-        sys.stdout.flush()
-    return EXIT_WITH_FAILURES if result.quarantined else EXIT_DONE
+        print_lines(console, *_summary(found, config, line.seconds))
+    sys.stdout.flush()
+    if isinstance(found, TrainingPlan):
+        return EXIT_COULD_NOT_RUN if found.problems else EXIT_DONE
+    return EXIT_WITH_FAILURES if found.quarantined else EXIT_DONE
 
 
 def caption_mix(text: str) -> dict[str, float]:
@@ -94,18 +118,27 @@ def caption_mix(text: str) -> dict[str, float]:
 
 def _shown_on(line: ProgressLine) -> Callable[[TrainingProgress], None]:
     """Return a function that shows the progress of a run: messages and validations as lines, steps on the progress line."""
-    dev = ""
+    dev, is_training = "", False
 
     def show(progress: TrainingProgress) -> None:
-        nonlocal dev
+        nonlocal dev, is_training
+        is_training = is_training and progress.step < progress.total
         if progress.dev_top1 is not None:
-            dev = f", dev top-1 {progress.dev_top1:.1%}"
+            of = f" of {progress.dev_images}" if progress.dev_images else ""
+            dev = f", dev top-1 {progress.dev_top1:.1%}{of}"
             line.console.print(f"step {progress.step} of {progress.total}{dev} {progress.message}".rstrip())
         elif progress.message:
             line.console.print(progress.message)
+        elif progress.stage and is_training:  # a validation between two steps
+            line.note = f"{progress.stage.lower()} {progress.stage_done} of {progress.stage_total}{dev}"
+            line.reach(progress.step)
+        elif progress.stage:
+            line.stage(progress.stage, progress.stage_done, progress.stage_total, "")
         else:
             line.note = f"loss {progress.loss:.3f}, {progress.samples_per_s:.1f} samples/s{dev}"
-            line.reach(progress.step, progress.total)
+            already = None if is_training else progress.step - 1
+            line.stage("Training", progress.step, progress.total, "steps", already=already)
+            is_training = progress.step < progress.total
 
     return show
 

@@ -14,12 +14,12 @@ import os
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import ImageError, UsageError
+from bioclip_core.machine import machine_bytes
 from bioclip_core.threads import is_hung, is_wanted, not_counted
 
 VARIABLE = "BIOCLIP_DECODE_MEMORY"
@@ -27,8 +27,6 @@ VARIABLE = "BIOCLIP_DECODE_MEMORY"
 _MB = 1 << 20
 _SHARE_OF_MACHINE = 32
 _LEAST_MB, _MOST_MB = 512, 1024
-_UNKNOWN_MB = 8192  # memory of a machine that does not state it
-_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _LOOK_S = 0.5  # after which a waiting thread looks whether its image is still wanted
 
 _SMALL = 16  # a share of up to this part of the budget passes larger ones that wait
@@ -176,17 +174,6 @@ def _return_freed_memory() -> None:
     """Return freed memory to the system: glibc keeps the blocks of a large image for the thread that decoded it."""
     if (trim := _trim()) is not None:
         trim(0)
-
-
-def machine_bytes() -> int:
-    """Return the memory of the machine, or of the container if that has a limit."""
-    sizes = [_UNKNOWN_MB * _MB]
-    with suppress(AttributeError, OSError, ValueError):
-        sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for name in _CGROUP_LIMITS:
-        with suppress(OSError, ValueError):
-            sizes.append(int(Path(name).read_text()))
-    return min(size for size in sizes if size > 0)
 
 
 def budget_bytes() -> int:

@@ -160,7 +160,7 @@ def test_below_the_minimum_of_groups_nothing_is_chosen_and_every_figure_says_its
         config,
         start=f"local-dir:{config.output}",
         output=str(tmp_path / "small"),
-        tell=lambda step: said.append(step.message),
+        tell=lambda step: said.append(step.message or step.stage),
     )
     result = train(small, {})
     ladder = json.loads((tmp_path / "small" / "ladder.json").read_text("utf-8"))

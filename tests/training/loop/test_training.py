@@ -49,7 +49,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> str:
 def config(catalog: Path, start: str, tmp_path: Path) -> TrainConfig:
     return TrainConfig(
         data=str(catalog), start=start, output=str(tmp_path / "model"), steps=12, batch_size=12, learning_rate=2e-3, warmup=2,
-        validate_every=4, save_every=4, workers=1, device="cpu", precision="fp32",
+        validate_every=4, save_every=4, workers=1, device="cpu", precision="fp32", measure=False,
     )  # fmt: skip
 
 
@@ -200,7 +200,7 @@ def test_a_finished_run_is_left_as_it_is(config: TrainConfig) -> None:
 def test_other_settings_in_the_same_folder_are_refused_by_name(config: TrainConfig) -> None:
     with pytest.raises(TrainingStopped):
         train(replace(config, should_stop=lambda: True), {})
-    with pytest.raises(UsageError, match=r"config\.learning_rate was 0.002 and is now 0\.1"):
+    with pytest.raises(UsageError, match=r"settings: --learning-rate was 0.002 and is now 0\.1\. Cont"):
         train(replace(config, learning_rate=0.1), {})
     train(replace(config, workers=2, cache_mb=10), {})  # these change only the speed
 

@@ -27,6 +27,8 @@ class LabelledImages(Protocol):
     """The distinct lineages of the whole collection, all splits, sorted."""
     numbers_T: NDArray[np.int64] | None
     """For each lineage that the collection writes, its place in ``taxa``; None while they are the same."""
+    catalog: Catalog
+    """The whole collection, with its other parts."""
 
     @property
     def identity(self) -> str:

@@ -16,12 +16,20 @@ class PixelCache:
     """
 
     def __init__(self, budget_bytes: int) -> None:
-        self._left = budget_bytes
+        self._budget = self._left = budget_bytes
         self._arrays: dict[int, NDArray[np.uint8]] = {}
         self._lock = threading.Lock()
 
     def get(self, index: int) -> NDArray[np.uint8] | None:
         return self._arrays.get(index)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the kept arrays."""
+        return self._budget - self._left
+
+    def __len__(self) -> int:
+        return len(self._arrays)
 
     def put(self, index: int, pixels: NDArray[np.uint8]) -> None:
         """Keep an array, unless it is kept already or exceeds the rest of the budget."""

@@ -124,6 +124,14 @@ class TrainingStream:
         finally:
             done.close()
 
+    def cached_bytes(self) -> int:
+        """Return the bytes of the decoded regions in memory."""
+        return self._cache.bytes
+
+    def cached_bytes_each(self) -> float:
+        """Return the mean bytes of a decoded region in memory; 0 while there is none."""
+        return self._cache.bytes / len(self._cache) if len(self._cache) else 0.0
+
     def _positions(self, number: int, start: int) -> range:
         """Return the positions of one job of a batch."""
         begin = number * self.batch_size + self._first_of_share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from bioclip_core.device import Compute
 from bioclip_core.errors import SourceError
 from bioclip_core.next_commands import command
+from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.batches.caption_drawing import all_captions
 from bioclip_training.batches.data import LabelledImages, open_images
@@ -19,15 +21,17 @@ from bioclip_training.batches.together import one_label_each, same_labels
 from bioclip_training.loop.checkpoint import RunFolder
 from bioclip_training.loop.distributed import World
 from bioclip_training.loop.optimizer import Optimizer
-from bioclip_training.loop.recipe import TrainConfig
+from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, stage_of
 from bioclip_training.loop.start import Start
 from bioclip_training.loop.trainer import Source, Trainer
 from bioclip_training.loop.update import Ancestors, Side, log_priors
-from bioclip_training.loop.validation import HeldOut, label_captions
+from bioclip_training.loop.validation import MOST, HeldOut, label_captions
 from bioclip_training.shards.manifest import INDEX_FILE
 from bioclip_training.towers.kernel_book import KernelBook
 from bioclip_training.towers.lora import add_low_rank, freeze_all_but_additions
 from bioclip_training.towers.model import Towers
+
+log = logging.getLogger("bioclip_plugin.training")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,21 @@ class Plan:
     compute: Compute
     world: World
     folder: RunFolder
+    notes: tuple[str, ...] = ()
+    """Remarks on the data, from their opening."""
+    dev_images: int = MOST
+    """Limit of held-out images; a plan needs few."""
+
+    def say(self, *messages: str) -> None:
+        """Log messages and report them to the caller, before there is a trainer."""
+        for message in messages:
+            log.info(message)
+            if self.config.tell is not None:
+                self.config.tell(TrainingProgress(0, self.steps, message=message))
+
+    def stage(self, name: str) -> Progress:
+        """Return a function that reports the progress of long work before the first step."""
+        return stage_of(self.config, name, 0, self.steps)
 
     @property
     def taxa(self) -> list[Taxon]:
@@ -74,6 +93,7 @@ def open_data(config: TrainConfig) -> tuple[LabelledImages, LabelledImages | Non
 def build_trainer(plan: Plan) -> Trainer:
     """Return a trainer that is ready to run or to be restored."""
     config, start, world = plan.config, plan.start, plan.world
+    plan.stage("Preparing the towers and the fastest kernels")(0, 0)
     if config.method == "lora":
         add_low_rank(start.model, config.lora_rank, config.lora_alpha, seed=config.seed)
     towers = _build_towers(plan)
@@ -144,4 +164,6 @@ def _held_out(plan: Plan, address: str | None, trained: LabelledImages | None) -
     except SourceError:
         return None
     same_labels(images, trained)
-    return HeldOut(images, plan.start.preprocessing, plan.config.threads)
+    return HeldOut(
+        images, plan.start.preprocessing, plan.config.threads, most=plan.dev_images, report=plan.stage("Decoding dev")
+    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,25 +19,13 @@ from bioclip_core.files.whole import replacing_file
 from bioclip_core.model_config import CONFIG
 from bioclip_core.models import WEIGHTS
 from bioclip_training.catalog.options import DEV_FRACTION
+from bioclip_training.loop.differences import allowed_differences, refused_differences
 
 if TYPE_CHECKING:
     import torch  # evaluation reads training records without torch
 
 STATE_VERSION = 1
 LADDER = "ladder.json"
-MAY_DIFFER = frozenset(
-    {
-        "config.output",
-        "config.workers",
-        "config.cache_mb",
-        "config.device",
-        "config.replace_prefix",
-        "made_with",
-        "world",
-    }
-)
-"""Settings that may differ in a resumed run: on one device and with as many processes they change its speed only."""
-
 _STATES_KEPT = 2  # if the newest is damaged, the one before it serves
 
 
@@ -65,15 +55,58 @@ class RunFolder:
         Raises:
             DataError: if the folder holds something else, or a run with other settings.
         """
+        if self.check(settings):
+            return
+        try:
+            self.training.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BioclipError(
+                f"--output {self.output} cannot be made: {first_line(error)}; give a folder that you may write to"
+            ) from error
+        write_json(self.settings, settings, sort_keys=True)
+
+    def check(self, settings: Mapping[str, Any]) -> bool:
+        """Return True if the folder holds an earlier part of a run with these settings, False if it is free.
+
+        Raises:
+            DataError: if it holds something else, or a run with other settings.
+        """
         if self.settings.is_file():
             self.check_settings(settings)
-            return
+            return True
         if self.output.exists() and (not self.output.is_dir() or any(self.output.iterdir())):
             raise DataError(
                 f"--output {self.output}: exists and holds no training run; give a new folder, or the folder of a run to continue"
             )
-        self.training.mkdir(parents=True, exist_ok=True)
-        write_json(self.settings, settings, sort_keys=True)
+        return False
+
+    @property
+    def place(self) -> Path:
+        """The output folder, or the folder above it that exists already."""
+        return next((folder for folder in (self.output, *self.output.absolute().parents) if folder.exists()), Path())
+
+    def free_bytes(self) -> int:
+        """Return the free space on the disk of the folder."""
+        return shutil.disk_usage(self.place).free
+
+    def written_bytes(self) -> int:
+        """Return the space that states and weights of an earlier part of the run take: they will be replaced."""
+        files = [*self.states(), *self.training.glob("best-*.safetensors"), self.output / WEIGHTS[0]]
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+    def not_writable(self) -> str:
+        """Return the reason for which the folder cannot be written; empty if nothing is known against it."""
+        place = self.training if self.training.is_dir() else self.place
+        if not place.is_dir():
+            return f"--output {self.output}: {place} is a file, not a folder; give another folder"
+        if not os.access(place, os.W_OK | os.X_OK):
+            return f"--output {self.output}: the folder {place} cannot be written by this user; give another folder"
+        return ""
+
+    def newest_step(self) -> int:
+        """Return the step of the newest saved state that is whole, 0 without one; nothing is changed."""
+        whole = (place for place in self.states() if zipfile.is_zipfile(place))
+        return next((int(place.stem.split("-")[1]) for place in whole), 0)
 
     def recorded_precision(self) -> Precision | None:
         """Return the precision that the run in the folder computes in, None without a run."""
@@ -91,18 +124,17 @@ class RunFolder:
         Raises:
             DataError: if some differ, with their names and values.
         """
-        stored = self._stored_settings()
-        was, now = _flattened({name: stored.get(name) for name in settings}), _flattened(settings)
-        differing = [
-            f"{name} was {was.get(name)!r} and is now {now.get(name)!r}"
-            for name in sorted({*was, *now} - MAY_DIFFER)
-            if was.get(name) != now.get(name) and name.partition(".")[0] not in MAY_DIFFER
-        ]
+        differing = refused_differences(self._stored_settings(), settings)
         if differing:
+            more = f"; and {len(differing) - 4} more" if len(differing) > 4 else ""
             raise DataError(
-                f"--output {self.output} holds a training run with other settings: {'; '.join(differing[:4])}. "
+                f"--output {self.output} holds a training run with other settings: {'; '.join(differing[:4])}{more}. "
                 "Continue with the same settings, or give another folder"
             )
+
+    def differences(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return a line per setting that differs from the earlier part of the run, and may."""
+        return allowed_differences(self._stored_settings(), settings)
 
     def _stored_settings(self) -> dict[str, Any]:
         return read_document(self.settings, dict[str, Any], name="the settings of the training run")
@@ -159,19 +191,6 @@ class RunFolder:
         for place in self.training.glob("best-*.safetensors"):
             if place not in kept:
                 place.unlink(missing_ok=True)
-
-    def check_space(self, bytes_needed: int) -> None:
-        """Check before training that the files of the run will fit on the disk.
-
-        Raises:
-            BioclipError: if they will not.
-        """
-        free = shutil.disk_usage(self.output).free
-        if free < bytes_needed:
-            raise BioclipError(
-                f"{self.output}: {free / 1e9:.1f} GB are free, and this run's states and checkpoint need about "
-                f"{bytes_needed / 1e9:.1f} GB; free some space or give an --output on another disk"
-            )
 
 
 def dev_fraction_of(model: Path | None) -> float:
@@ -286,11 +305,3 @@ def checkpoint_file(path: Path, *, note: str = "") -> Iterator[Path]:
             f"{path} cannot be written: {first_line(error)} ({free / 1e6:.0f} MB are free){note and '; ' + note}. "
             "Free some space and run the same command again"
         ) from error
-
-
-def _flattened(settings: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        inner = _flattened(value) if isinstance(value, Mapping) else None
-        flat.update({name: value} if inner is None else {f"{name}.{key}": entry for key, entry in inner.items()})
-    return flat

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from bioclip_core.captions import Caption
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.options import check_options
+from bioclip_core.progress import Progress
 from bioclip_training.batches.caption_drawing import shares_of
 from bioclip_training.catalog.ahead import threads_for
 from bioclip_training.catalog.options import DEV_FRACTION
@@ -42,7 +43,7 @@ class TrainingStopped(BioclipError):
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """Progress of a training run: reported after each step, after each validation, and with each message."""
+    """Progress of a training run: reported after each step and each validation, with each message, and within long stages."""
 
     step: int
     total: int
@@ -51,6 +52,13 @@ class TrainingProgress:
     samples_per_s: float | None = None
     dev_top1: float | None = None
     message: str = ""
+    dev_images: int | None = None
+    """Number of images that ``dev_top1`` is measured on."""
+    stage: str = ""
+    """Name of long work before the first step, in a validation, or after the last step."""
+    stage_done: int = 0
+    stage_total: int = 0
+    """Size of the stage; 0 if it cannot be counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +173,8 @@ class TrainConfig:
     """Megabytes of decoded images kept in memory."""
     replace_prefix: tuple[str, ...] = field(default=(), metadata={"metavar": "OLD=NEW"})
     r"""Replace the beginning of the images' file names, for moved folders: 'D:\survey=photos'."""
+    measure: bool = True
+    """Measure a few steps before the first one, for the time to the end and the memory; they change nothing."""
     seed: int = field(default=0, metadata={"low": 0, "high": 2**31})
     """Random seed."""
     tell: Callable[[TrainingProgress], None] | None = field(default=None, compare=False, repr=False)
@@ -196,6 +206,14 @@ class TrainConfig:
         """Number of decoding threads: ``workers``, or one per core and at most 16."""
         return threads_for(self.workers)
 
+    def validates_every(self, steps: int) -> int:
+        """Return the number of steps between validations of a run with this number of steps."""
+        return self.validate_every or max(1, steps // 20)
+
+    def saves_every(self, steps: int) -> int:
+        """Return the number of steps between saved states."""
+        return self.save_every or self.validates_every(steps)
+
     def settled(self, *, images: int, text_width: int, random_weights: bool) -> TrainConfig:
         """Return the same run with a number in place of each None that leaves the choice to the software.
 
@@ -218,6 +236,16 @@ class TrainConfig:
         """Return the stored settings as plain JSON values."""
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.compare}
         return {**values, "captions": dict(self.captions), "betas": list(self.betas)}
+
+
+def stage_of(config: TrainConfig, name: str, step: int, total: int) -> Progress:
+    """Return a function that reports the progress of a stage of long work to the caller of a run."""
+
+    def report(done: int, of: int) -> None:
+        if config.tell is not None:
+            config.tell(TrainingProgress(step, total, stage=name, stage_done=done, stage_total=of))
+
+    return report
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 
 from bioclip_core.device import Compute, choose_compute
-from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.models import ModelEntry
-from bioclip_training.batches.data import open_images
-from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.building import Plan, build_trainer, open_data, plain_towers
 from bioclip_training.loop.checkpoint import RunFolder
 from bioclip_training.loop.distributed import World, joined_world
 from bioclip_training.loop.finishing import finish, finished_result
+from bioclip_training.loop.measuring import measure
+from bioclip_training.loop.plan_record import TrainingPlan
+from bioclip_training.loop.planning import measured_plan, opening_plan
 from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainResult
 from bioclip_training.loop.start import Start, open_start, with_pairwise_bias
-from bioclip_training.loop.validation import HeldOut
+from bioclip_training.loop.trainer import Trainer
+from bioclip_training.loop.validation import IMAGES_AT_ONCE
 
 log = logging.getLogger("bioclip_plugin.training")
 
@@ -43,6 +46,27 @@ def train(config: TrainConfig, models: Mapping[str, ModelEntry]) -> TrainResult:
         TrainingStopped: if ``config.should_stop`` asked for it.
         BioclipError: if something cannot be used as given; before training where that can be known before.
     """
+    with _computing(config) as (own, compute, world):
+        return _train(own, models, compute, world)
+
+
+def plan_training(config: TrainConfig, models: Mapping[str, ModelEntry]) -> TrainingPlan:
+    """Return the plan of a run, from a few measured steps of it; nothing is written to its folder.
+
+    Args:
+        config: the recipe.
+        models: the registry of models, by name.
+
+    Raises:
+        BioclipError: for everything that :func:`train` would refuse, except lack of space and memory, which the plan states.
+    """
+    with _computing(config) as (own, compute, world):
+        return _plan(own, models, compute, world)
+
+
+@contextmanager
+def _computing(config: TrainConfig) -> Iterator[tuple[TrainConfig, Compute, World]]:
+    """Give the recipe as this process has it (only the first process speaks), the device, and the processes."""
     recorded = RunFolder(Path(config.output)).recorded_precision()
     compute = choose_compute(config.device, config.precision, recorded, "the run in this folder")
     with joined_world(compute.device) as world:
@@ -51,7 +75,7 @@ def train(config: TrainConfig, models: Mapping[str, ModelEntry]) -> TrainResult:
             compute = replace(compute, device=f"cuda:{world.local_rank % torch.cuda.device_count()}")
             torch.cuda.set_device(compute.device)
         with torch.random.fork_rng(devices=[torch.device(compute.device)] if is_cuda else []):
-            return _train(config, models, compute, world)
+            yield config if world.is_first else replace(config, tell=None), compute, world
 
 
 def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compute, world: World) -> TrainResult:
@@ -60,24 +84,21 @@ def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compu
         folder.check_settings({"config": config.as_dict()})
         message = f"the run in {folder.output} is finished already; nothing was done"
         log.info(message)
-        if world.is_first and config.tell:
+        if config.tell:
             config.tell(TrainingProgress(done.steps, done.steps, message=message))
         return done
-    _check_shares(config, world)
-    images, replay, notes = open_data(config)
-    notes += [line for found in (images, replay) if found is not None for line in found.look_first()]
-    start = _open_start(config, models)
-    text_width = int(start.model_cfg.get("text_cfg", {}).get("width", 512))
-    settled = config.settled(images=len(images), text_width=text_width, random_weights=start.is_random)
-    plan = Plan(settled, start, images, replay, compute, world, folder)
+    plan = _decided(config, models, compute, world)
     settings = _settings(plan, config)
+    opening = opening_plan(plan, folder.newest_step())
     if world.is_first:
+        is_resumed = folder.check(settings)
+        if opening.problems:
+            raise BioclipError(opening.problems[0])
         folder.begin(settings)
-        folder.check_space(_bytes_needed(start))
+        plan.say(*opening.opening_lines(), *opening.remarks, *(folder.differences(settings) if is_resumed else ()))
     world.agreed(None)  # every process waits until the folder exists
     trainer = build_trainer(plan)
-    for line in [*notes, *_opening_lines(plan, trainer.held_out)]:
-        trainer.say(line)
+    _say_measured(plan, opening, trainer)
     state = folder.newest_state(trainer.say)
     if state is not None:
         trainer.restore(state)
@@ -88,6 +109,49 @@ def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compu
     is_merged = config.method == "lora" and world.is_first
     towers = plain_towers(plan, _open_start(config, models)) if is_merged else trainer.towers
     return finish(trainer, towers, plan, settings)
+
+
+def _plan(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compute, world: World) -> TrainingPlan:
+    folder = RunFolder(Path(config.output))
+    done = finished_result(folder)
+    if done is not None:
+        folder.check_settings({"config": config.as_dict()})
+        config = replace(config, steps=done.steps)
+    plan = _decided(config, models, compute, world)
+    opening = opening_plan(plan, done.steps if done else folder.newest_step())
+    if done is not None:
+        return replace(opening, state="finished", validations=0, problems=())
+    is_resumed = folder.check(settings := _settings(plan, config))
+    if is_resumed:
+        opening = replace(opening, remarks=(*opening.remarks, *folder.differences(settings)))
+    with TemporaryDirectory() as scratch:  # unreadable images are listed there
+        trainer = build_trainer(replace(plan, folder=RunFolder(Path(scratch)), dev_images=IMAGES_AT_ONCE))
+        try:
+            found = measure(trainer, plan.stage("Measuring a few steps"))
+        except BioclipError as error:
+            return replace(opening, problems=(*opening.problems, str(error)))
+    return opening if found is None else measured_plan(opening, plan, trainer, found)
+
+
+def _say_measured(plan: Plan, opening: TrainingPlan, trainer: Trainer) -> None:
+    """Measure a few steps, and say what follows from them."""
+    if not plan.config.measure:
+        return
+    found = measure(trainer, plan.stage("Measuring a few steps"))
+    if found is not None and plan.world.is_first:
+        measured = measured_plan(opening, plan, trainer, found)
+        plan.say(*measured.measured_lines(), *measured.remarks[len(opening.remarks) :])
+
+
+def _decided(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compute, world: World) -> Plan:
+    """Open data and start model, and decide everything that the recipe leaves open."""
+    _check_shares(config, world)
+    images, replay, notes = open_data(config)
+    notes += [line for found in (images, replay) if found is not None for line in found.look_first()]
+    start = _open_start(config, models)
+    text_width = int(start.model_cfg.get("text_cfg", {}).get("width", 512))
+    settled = config.settled(images=len(images), text_width=text_width, random_weights=start.is_random)
+    return Plan(settled, start, images, replay, compute, world, RunFolder(Path(config.output)), tuple(notes))
 
 
 def _open_start(config: TrainConfig, models: Mapping[str, ModelEntry]) -> Start:
@@ -136,36 +200,3 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:  # a checkout that is not installed
         return ""
-
-
-def _bytes_needed(start: Start) -> int:
-    """Return the size of three states (weights and two moments, each in fp32) and three copies of the weights."""
-    numbers: int = sum(parameter.numel() for parameter in start.model.parameters())
-    return 4 * numbers * (3 * 3 + 3)
-
-
-def _opening_lines(plan: Plan, held_out: HeldOut | None) -> list[str]:
-    """Describe a run before its first step."""
-    config, counts = plan.config, np.bincount(plan.images.taxon_of_N)
-    lines = [
-        f"{len(plan.images)} images of {int((counts > 0).sum())} taxa; {plan.steps} steps of {config.batch_size}"
-        + (f" and {config.replay_batch_size} replayed" if plan.replay else "")
-        + (f", {plan.world.size} processes" if plan.world.size > 1 else ""),
-        f"on {plan.compute.described()}",
-    ]
-    if single := int((counts == 1).sum()):
-        lines.append(f"{single} taxa have a single example: it is learnt, and takes no part in choosing weights")
-    dev = held_out.evidence if held_out is not None else Evidence.of("dev", ())
-    lines += [dev.shows, dev.rule]
-    if dev.images and not dev.can_choose:
-        lines.append("dev is only measured, and not trained on; --dev-fraction 0 trains on its images too")
-    return [*lines, _val_of(config).shows]
-
-
-def _val_of(config: TrainConfig) -> Evidence:
-    """Count the images that ``evaluate`` will measure the result on."""
-    try:
-        val = open_images(config.data, "val", dev_fraction=config.dev_fraction, replace_prefix=config.replace_prefix)
-    except SourceError:
-        return Evidence.of("val", ())
-    return Evidence.of("val", [val.group(row) for row in range(len(val))])

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from bioclip_core.errors import BioclipError
+from bioclip_core.progress import Progress
 from bioclip_training.batches.caption_drawing import duplicate_share
 from bioclip_training.batches.stream import Batch, TrainingStream
 from bioclip_training.evidence.minima import Evidence
@@ -25,7 +26,7 @@ from bioclip_training.loop.distributed import World
 from bioclip_training.loop.journal import Journal
 from bioclip_training.loop.memory import is_out_of_memory, out_of_memory_message
 from bioclip_training.loop.optimizer import Optimizer, learning_rate
-from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainingStopped
+from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainingStopped, stage_of
 from bioclip_training.loop.update import Loss, Side, back_propagate
 from bioclip_training.loop.validation import HeldOut, Validation
 from bioclip_training.towers.lora import merged
@@ -108,8 +109,7 @@ class Trainer:
         self._bad_in_a_row = 0
         self._times_back = 0
         self._saved_at = -1
-        self._validate_every = config.validate_every or max(1, total // 20)
-        self._save_every = config.save_every or self._validate_every
+        self._validate_every, self._save_every = config.validates_every(total), config.saves_every(total)
 
     def run(self) -> None:
         """Train to the last step.
@@ -121,7 +121,7 @@ class Trainer:
         if self.step == 0 and self._saved_at < 0:
             self._validate()
             self._save()
-        batches = self._batches()
+        batches = self.batches()
         try:
             while self.step < self.total:
                 self._stop_if_asked()
@@ -134,7 +134,7 @@ class Trainer:
                         continue
                     self._go_back(outcome)
                     batches.close()
-                    batches = self._batches()
+                    batches = self.batches()
                     continue
                 self.step += 1
                 self._record(*outcome, batch, replay, time.perf_counter() - began)
@@ -154,7 +154,7 @@ class Trainer:
 
     # -- one step ------------------------------------------------------------------------------------------------------
 
-    def _batches(self) -> Batches:
+    def batches(self) -> Batches:
         """Yield pairs of a batch and a replay batch, from the current position on, without end."""
         data = self.data.stream.batches(self.position)
         replay = self.replay.stream.batches(self.position) if self.replay else None
@@ -254,7 +254,7 @@ class Trainer:
             return
         with self.optimizer.averaged():
             if self.held_out is not None:
-                found = self.held_out.validate(self.towers)
+                found = self.held_out.validate(self.towers, self.stage("Validating"))
                 self._compare(found, self.held_out.evidence)
             elif self.step > 0:  # without images to choose on, the latest weights are kept
                 self.best = Best(self.step, (0.0, 0.0), 0.0)
@@ -270,7 +270,8 @@ class Trainer:
             self.best = Best(self.step, found.score, max(found.top1, self.best.highest if self.best else 0.0))
         self.journal.write("validation", step=self.step, best_so_far=is_best, **found.as_dict())
         self.journal.flush()
-        self._tell(dev_top1=found.top1, message="best trained so far" if is_best and evidence.can_choose else "")
+        message = "best trained so far" if is_best and evidence.can_choose else ""
+        self._tell(dev_top1=found.top1, dev_images=found.images, message=message)
 
     def _save(self) -> None:
         """Save the state of this step, unless it is saved already."""
@@ -301,6 +302,10 @@ class Trainer:
         self._bad_in_a_row = 0
         self.journal.cut_after(self.step)
 
+    def stage(self, name: str) -> Progress:
+        """Return a function that reports the progress of a stage of long work."""
+        return stage_of(self.config, name, self.step, self.total)
+
     # -- reporting -----------------------------------------------------------------------------------------------------
 
     def quarantine(self, bad: Iterable[tuple[str, str]]) -> None:
@@ -320,7 +325,7 @@ class Trainer:
         self._tell(message=message)
 
     def _tell(self, **values: Any) -> None:
-        if self.config.tell is not None and self.world.is_first:
+        if self.config.tell is not None:
             self.config.tell(TrainingProgress(self.step, self.total, **values))
 
 

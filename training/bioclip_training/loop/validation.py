@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from bioclip_core.captions import captions_for_labels
 from bioclip_core.errors import ImageError
 from bioclip_core.preprocessing import Preprocessing
+from bioclip_core.progress import Progress, silent
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.batches.data import LabelledImages
 from bioclip_training.catalog.ahead import in_order
@@ -21,9 +23,10 @@ from bioclip_training.evidence.intervals import Interval, share_interval
 from bioclip_training.evidence.minima import Evidence
 from bioclip_training.towers.model import Towers
 
-_MOST = 4096  # images: they show half a percent of accuracy, and a validation must stay short
-_IMAGES_AT_ONCE = 64
-_CAPTIONS_AT_ONCE = 256
+MOST = 4096
+"""Limit of images: they show half a percent of accuracy, and a validation must stay short."""
+IMAGES_AT_ONCE = 64
+CAPTIONS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +55,30 @@ class Validation:
 class HeldOut:
     """Images of a part, decoded once by the checkpoint's contract, and the labels that they are classified among."""
 
-    def __init__(self, images: LabelledImages, preprocessing: Preprocessing, threads: int) -> None:
+    def __init__(
+        self,
+        images: LabelledImages,
+        preprocessing: Preprocessing,
+        threads: int,
+        *,
+        most: int = MOST,
+        report: Progress = silent,
+    ) -> None:
         def decoded(row: int) -> NDArray[np.uint8] | ImageError:
             try:
                 return images.encoded(row).model_input(preprocessing)
             except ImageError as error:
                 return error
 
-        rows = np.linspace(0, len(images) - 1, min(len(images), _MOST)).round().astype(int).tolist()
+        began = time.perf_counter()
+        rows = np.linspace(0, len(images) - 1, min(len(images), most)).round().astype(int).tolist()
         with closing(in_order(decoded, rows, threads, 4 * threads, name="bioclip-decode")) as found:
-            read = list(zip(rows, found, strict=True))
+            read = []
+            for row, pixels in zip(rows, found, strict=True):
+                read.append((row, pixels))
+                report(len(read), len(rows))
+        self.decode_s = (time.perf_counter() - began) / max(1, len(rows))
+        """Seconds per image that the decoding took."""
         self.bad = [(images.key(row), str(pixels)) for row, pixels in read if isinstance(pixels, ImageError)]
         """Key and reason of each image that cannot be read."""
         self.images = [pixels for _, pixels in read if not isinstance(pixels, ImageError)]
@@ -86,25 +103,29 @@ class HeldOut:
         low, high = share_interval(hits_N, self.group_numbers())
         return (None, None) if np.isnan(low) else (low, high)
 
-    def validate(self, towers: Towers) -> Validation:
+    def validate(self, towers: Towers, report: Progress = silent) -> Validation:
         """Classify all images with the current weights of the towers."""
         captions = label_captions(self.taxa)
-        parts = [captions[start : start + _CAPTIONS_AT_ONCE] for start in range(0, len(captions), _CAPTIONS_AT_ONCE)]
+        parts = [captions[start : start + CAPTIONS_AT_ONCE] for start in range(0, len(captions), CAPTIONS_AT_ONCE)]
         with towers.evaluating():
             texts_CD = torch.cat([towers.text_features(part) for part in parts]).float()
-            images_ND = self._features(towers)
+            images_ND = self._features(towers, report)
             logits_NC = float(towers.log_scale.exp()) * images_ND @ texts_CD.T.to(images_ND.device)
         return self.scored(logits_NC.cpu().numpy())
 
-    def features(self, towers: Towers) -> NDArray[np.float32]:
+    def features(self, towers: Towers, report: Progress = silent) -> NDArray[np.float32]:
         """Return N×D L2-normalised features with the current weights of the towers."""
         with towers.evaluating():
-            features_ND: NDArray[np.float32] = self._features(towers).cpu().numpy()
+            features_ND: NDArray[np.float32] = self._features(towers, report).cpu().numpy()
         return features_ND
 
-    def _features(self, towers: Towers) -> torch.Tensor:
-        parts = [self.images[start : start + _IMAGES_AT_ONCE] for start in range(0, len(self.images), _IMAGES_AT_ONCE)]
-        return torch.cat([towers.image_features(torch.from_numpy(np.stack(part))) for part in parts]).float()
+    def _features(self, towers: Towers, report: Progress) -> torch.Tensor:
+        features = []
+        for start in range(0, len(self.images), IMAGES_AT_ONCE):
+            part = np.stack(self.images[start : start + IMAGES_AT_ONCE])
+            features.append(towers.image_features(torch.from_numpy(part)))
+            report(min(start + IMAGES_AT_ONCE, len(self.images)), len(self.images))
+        return torch.cat(features).float()
 
     def scored(self, logits_NC: NDArray[np.float32]) -> Validation:
         """Return the accuracy of logits over all labels."""

@@ -57,6 +57,7 @@ class ShardImages:
 
     def __init__(self, index: ShardIndex, rows: NDArray[np.int64]) -> None:
         self.index = index
+        self.catalog = index.catalog
         self.rows = rows
         self.taxa: tuple[Taxon, ...] = tuple(index.manifest.taxa)
         self.numbers_T: NDArray[np.int64] | None = None
