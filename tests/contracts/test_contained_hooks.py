@@ -82,7 +82,9 @@ AT_WORK = [
     Case("train_model", raises(FELL), f"train_model failed: {SAID}", TRAIN, 1),
     Case("train_model", gives("done"), "train_model returned 'done'; a TrainResult is needed", TRAIN, 1),
     Case("plan_training", raises(FELL), f"plan_training failed: {SAID}", (*TRAIN, "--plan"), 1),
-    Case("plan_training", gives("soon"), "plan_training returned 'soon'; a TrainingPlan is needed", (*TRAIN, "--plan"), 1),
+    Case(
+        "plan_training", gives("soon"), "plan_training returned 'soon'; a TrainingPlan is needed", (*TRAIN, "--plan"), 1
+    ),
 ]
 
 
