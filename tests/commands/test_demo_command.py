@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pytest
 from command_samples import Bioclip
+from PIL import Image
+from printed_commands import FILL, carry_out, names_of
 
 from bioclip_plugin.commands.demo import prepare_folder
 
 
-def test_the_demo_draws_classifies_shows_and_exports_and_does_nothing_twice(bioclip: Bioclip, precision: str) -> None:
+def test_the_demo_draws_classifies_shows_and_exports_and_does_nothing_twice(
+    bioclip: Bioclip, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = bioclip("demo", "--folder", "look")
     assert f", {precision} (BIOCLIP_PRECISION is set)" in first.out
     with Path("look/results.csv").open(newline="") as file:
@@ -30,6 +35,13 @@ def test_the_demo_draws_classifies_shows_and_exports_and_does_nothing_twice(bioc
     assert second.code == 0
     assert "All 23 were done by an earlier demo" in second.out
     assert "Drawing" not in second.out
+    if precision != "fp32":
+        return
+    Image.new("RGB", (20, 16), (200, 90, 0)).save("one photo.png")
+    # Reached here: "bioclip_plugin/commands/demo.py:demo". The last one asks for a model that is not on this machine.
+    monkeypatch.setitem(FILL, "PATHS", ["one photo.png", "--model", "demo"])
+    done = carry_out(bioclip, second)
+    assert {"runs", "classify"} <= {*names_of(done)}
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(bioclip: Bioclip) -> None:

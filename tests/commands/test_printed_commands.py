@@ -1,0 +1,222 @@
+"""Every command that is printed can be given as it stands: each hint of each command is collected, filled in and carried out.
+
+A place in the source that writes a `Next:` is found by itself: each must be named by one of the walks below, and reached by it.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import pytest
+from command_samples import Bioclip
+from PIL import Image
+from printed_commands import TRAINING, carry_out, names_of
+from pyarrow import parquet
+
+import bioclip_core.next_commands
+from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.commands.training.next_steps import after_training
+from bioclip_training.catalog.rows import CatalogRow, table_from
+
+ROOT = Path(__file__).parent.parent.parent
+ODD = "Müller's photos [2024] & co"
+"""Name of a folder in which every unquoted command fails."""
+
+COLOURS = {"Red": (255, 0, 0), "Green": (0, 255, 0)}
+TINY = {
+    "model_cfg": {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 16, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 1},
+    }
+}
+FAKE = ("--model", "fake")
+_PLACE = re.compile(r"(?:bioclip_plugin|training|core)/[\w/]+\.py:\w+")
+_STEPS = "bioclip_plugin/commands/training/next_steps.py"
+
+_own = bioclip_core.next_commands.next_lines
+_places: set[str] = set()
+
+
+def _noting(*given: Any, **named: Any) -> list[str]:
+    caller = sys._getframe(1)
+    _places.add(f"{Path(caller.f_code.co_filename).relative_to(ROOT)}:{caller.f_code.co_name}")
+    return _own(*given, **named)
+
+
+@pytest.fixture(autouse=True)
+def reached(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Places that wrote the next commands during the test."""
+    _places.clear()
+    for module in list(sys.modules.values()):
+        if vars(module).get("next_lines") is _own:  # a module that is imported later gets it from the helper's own
+            monkeypatch.setattr(module, "next_lines", _noting)
+    return _places
+
+
+@pytest.fixture
+def odd(tmp_path: Path, bioclip: Bioclip, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Working directory whose name must be quoted, with the files that placeholders stand for."""
+    folder = tmp_path / ODD
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    Path("tiny model.json").write_text(json.dumps(TINY))
+    Path("taxa.csv").write_text("kingdom,genus,specificEpithet\nFictia,Red,fictus\nFictia,Green,fictus\n")
+    Image.new("RGB", (20, 16), COLOURS["Red"]).save("one photo.png")
+    Path("names.csv").write_text("image,scientificName,eventID\none photo.png,Red fictus,1\n")
+    return folder
+
+
+def collection(name: str, **counts: int) -> str:
+    """Write a catalog with a number of images per split, whose taxa take turns."""
+    folder, rows = Path(name), []
+    folder.mkdir()
+    for split, count in counts.items():
+        for number in range(count):
+            genus, file = list(COLOURS)[number % 2], folder / f"{split}-{number}.png"
+            Image.new("RGB", (17 + number, 16), COLOURS[genus]).save(file)
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            taxon = Taxon.of(["Fictia", "", "", "", "", genus, "fictus"])
+            rows.append(CatalogRow(file.name, taxon, split=split, group=file.name, sha256=digest))
+    parquet.write_table(table_from(rows), folder / "a catalog.parquet")
+    return f"{name}/a catalog.parquet"
+
+
+def check(reached: set[str], *places: str) -> None:
+    assert set(places) <= reached
+
+
+def test_after_a_catalog_it_is_trained_on_measured_and_used(bioclip: Bioclip, odd: Path, reached: set[str]) -> None:
+    for genus, colour in COLOURS.items():
+        Path(f"a tree/{genus}_fictus").mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (17 + number, 20), colour).save(f"a tree/{genus}_fictus/{genus}{number}.png")
+    said = bioclip("catalog", "build", "a tree", "--output", "a catalog.parquet", "--near-distance", 0, "--val", 0.4)
+    done = carry_out(bioclip, said)
+    assert set(done.values()) == {0}
+    assert names_of(done)[:3] == ["catalog", "train", "evaluate"]
+    assert "classify" in names_of(done)
+    check(
+        reached, f"{_STEPS}:after_catalog", f"{_STEPS}:after_training", "bioclip_plugin/commands/classify.py:_summarise"
+    )
+
+
+@pytest.mark.parametrize("splits", [("unseen",), ("beach",), ("train", "val")])
+def test_a_catalog_that_cannot_be_trained_on_is_evaluated(bioclip: Bioclip, odd: Path, splits: tuple[str, ...]) -> None:
+    """With ``train`` there is a single taxon in it."""
+    rows = ["image,scientificName,split"]
+    for split in splits:
+        for genus, colour in [*COLOURS.items()][: 1 if split == "train" else 2]:
+            Image.new("RGB", (20, 16), colour).save(f"{split}{genus}.png")
+            rows.append(f"{split}{genus}.png,{genus} fictus,{split}")
+    Path("a table.csv").write_text("\n".join(rows))
+    done = carry_out(
+        bioclip, bioclip("catalog", "build", "a table.csv", "--output", "a catalog.parquet", "--near-distance", 0)
+    )
+    assert set(done.values()) == {0}
+    assert "train" not in names_of(done)
+    assert "evaluate" in names_of(done)
+
+
+def test_shards_are_trained_on_and_their_catalog_measured(bioclip: Bioclip, odd: Path, reached: set[str]) -> None:
+    done = carry_out(bioclip, bioclip("shards", "write", collection("here", train=8, val=2), "--output", "my shards"))
+    assert set(done.values()) == {0}
+    assert {"train", "shards", "classify", "evaluate"} <= {*names_of(done)}
+    check(reached, f"{_STEPS}:after_shards")
+
+
+def test_shards_without_train_are_only_checked(bioclip: Bioclip, odd: Path) -> None:
+    done = carry_out(bioclip, bioclip("shards", "write", collection("here", val=4), "--output", "my shards"))
+    assert {*names_of(done)} == {"shards"}
+
+
+def test_images_that_moved_are_found_by_the_commands_after_training_too(bioclip: Bioclip, odd: Path) -> None:
+    catalog = collection("here", train=8, val=2)
+    Path("there & then").mkdir()
+    for file in Path("here").glob("*.png"):
+        file.rename(Path("there & then") / file.name)
+    moved = f"{Path('here').absolute()}={Path('there & then').absolute()}"
+    said = bioclip("train", "--data", catalog, "--start", *TRAINING, "--output", "made", "--replace-prefix", moved)
+    done = carry_out(bioclip, said)
+    assert set(done.values()) == {0}
+    assert any("evaluate" in line and moved.split("=")[1].replace("'", "'\"'\"'") in line for line in done)
+
+
+def test_after_training_without_held_out_images_the_model_is_used(bioclip: Bioclip, odd: Path) -> None:
+    catalog = collection("here", train=4)
+    lines = after_training(Path("made"), catalog)
+    assert lines[0].startswith("No part is held out")
+    assert lines[1:] == ["Next: bioclip-plugin classify PATHS --model local-dir:made"]
+    assert bioclip("shards", "write", catalog, "--output", "my shards").code == 0
+    assert after_training(Path("made"), "my shards") == lines[1:]
+
+
+def test_label_sets_are_used_with_their_own_model(bioclip: Bioclip, odd: Path, reached: set[str]) -> None:
+    done = carry_out(bioclip, bioclip("labels", "build", "taxa.csv", *FAKE, "--output", "my labels"))
+    catalog = collection("here", train=4, val=2)
+    done |= carry_out(bioclip, bioclip("prototypes", "build", *FAKE, "--data", catalog, "--output", "my prototypes"))
+    assert set(done.values()) == {0}
+    assert names_of(done).count("classify") == 2
+    check(
+        reached,
+        "bioclip_plugin/commands/labels.py:_print_next",
+        "bioclip_plugin/commands/training/prototype_sets.py:build_set",
+    )
+
+
+def test_a_taxonomy_is_asked_and_used_for_a_catalog(bioclip: Bioclip, odd: Path, reached: set[str]) -> None:
+    done = carry_out(bioclip, bioclip("taxonomy", "build", "taxa.csv", "--output", "my list.taxonomy"))
+    assert set(done.values()) == {0}
+    assert names_of(done)[:2] == ["taxonomy", "catalog"]
+    check(reached, "bioclip_plugin/commands/training/taxonomy.py:build")
+
+
+def test_runs_and_their_rules_are_exported(bioclip: Bioclip, odd: Path, reached: set[str]) -> None:
+    bioclip("labels", "build", "taxa.csv", *FAKE, "--output", "my labels")
+    asked = ("--labels", "my labels", *FAKE, "--store", "my results.db", "--rule", "unknown:below=0.99")
+    done = carry_out(bioclip, bioclip("classify", "one photo.png", *asked))
+    assert Path("results.csv").is_file()
+    done |= carry_out(bioclip, bioclip("rules", "apply", "--store", "my results.db", "--rule", "unknown:below=0.5"))
+    assert Path("results-2.csv").is_file()
+    with sqlite3.connect("my results.db") as connection:
+        connection.execute("UPDATE bioclip_decisions SET trail = NULL")
+    done |= carry_out(bioclip, bioclip("export", "--store", "my results.db", "--output", "unfinished.csv"))
+    assert {"rules", "export"} <= {*names_of(done)}
+    assert set(done.values()) == {0}
+    check(
+        reached, "bioclip_plugin/commands/rules.py:apply_command", "bioclip_plugin/commands/outputs.py:say_unfinished"
+    )
+
+
+def test_advice_of_empty_stores_can_be_followed(bioclip: Bioclip, odd: Path) -> None:
+    bioclip("classify", "one photo.png", "--model", "demo", "--store", "my results.db")
+    Path("reviews.csv").write_text("uri,review_verdict,reviewer\n" + f"{Path('one photo.png').absolute()},blank,Ann\n")
+    done: dict[str, int] = {}
+    for asked in (("review", "stats"), ("review", "list")):
+        carry_out(bioclip, bioclip(*asked, "--store", "my results.db"), done)
+    assert names_of(done) == ["review"]
+
+
+def _calls_it(node: ast.AST) -> TypeGuard[ast.FunctionDef]:
+    calls = (part for part in ast.walk(node) if isinstance(part, ast.Call) and isinstance(part.func, ast.Name))
+    return isinstance(node, ast.FunctionDef) and any(call.func.id == "next_lines" for call in calls)
+
+
+def test_each_place_that_writes_the_next_commands_is_reached_by_a_walk() -> None:
+    there = set()
+    for package in ("core/bioclip_core", "training/bioclip_training", "bioclip_plugin"):
+        for file in (ROOT / package).rglob("*.py"):
+            if "next_lines(" in (text := file.read_text("utf-8")):
+                name = file.relative_to(ROOT).as_posix()
+                there |= {f"{name}:{function.name}" for function in ast.walk(ast.parse(text)) if _calls_it(function)}
+    walks = (file.read_text("utf-8") for file in Path(__file__).parent.glob("test_*.py"))
+    walked = "".join(walks).replace("{_STEPS}", _STEPS)
+    assert there <= set(_PLACE.findall(walked))
+    assert len(there) > 8
