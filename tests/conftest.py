@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for the whole test session, and addresses of new stores on either database."""
+"""A real PostgreSQL server for the whole test session, addresses of new stores on either database, and a browser without network."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell starts background jobs like this, and the processes that tests interrupt would inherit it.
@@ -138,3 +142,17 @@ def new_store_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
 def store_address(new_store_address: Callable[[], str]) -> str:
     """Address of a store that does not exist yet, on each database in turn."""
     return new_store_address()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Installed Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert found, "no Chromium is installed; leave these tests out with: pytest -m 'not browser'"
+    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # root cannot use the sandbox
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield opened
+        opened.close()

@@ -31,7 +31,7 @@ _ROOT = Path(__file__).parent.parent.parent
 
 def leaves(_size: Size, _seeds: Sequence[int], *, may_train: bool) -> str:  # noqa: ARG001 - one signature for all questions
     """Put question 4 to the mini checkpoint on the leaves. It was trained on ``train`` alone; nothing is trained here."""
-    catalog = _catalog("leaves")
+    catalog = catalog_of("leaves")
     taxa, splits = catalog.taxa, np.array(catalog.column("split"), dtype=object)
     seen = sorted(set(catalog.taxon_of_N[splits == "train"].tolist()))
     unseen = sorted(set(range(len(taxa))) - set(seen))
@@ -55,7 +55,7 @@ def leaves(_size: Size, _seeds: Sequence[int], *, may_train: bool) -> str:  # no
 
 def reef_fish(size: Size, seeds: Sequence[int], *, may_train: bool) -> str:
     """Put question 5 to the reef fish, with one small model per loss and seed, from random weights."""
-    catalog = _catalog("reef_fish")
+    catalog = catalog_of("reef_fish")
     rows_N = np.flatnonzero(np.array(catalog.column("split"), dtype=object) == "val")
     truth_N, tracks_N = (
         catalog.taxon_of_N[rows_N],
@@ -110,7 +110,7 @@ def _trained(
     return found
 
 
-def _catalog(name: str) -> Catalog:
+def catalog_of(name: str) -> Catalog:
     """Open a real set as a catalog; the command builds it once."""
     from bioclip_training.catalog.rows import Catalog
 

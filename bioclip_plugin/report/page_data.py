@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bioclip_core.classify import Candidate
+from bioclip_core.images.thumbnails import mime_type
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.report.decisions import AGREEMENTS, REPORT_VERDICTS, Entry
@@ -13,7 +14,6 @@ from bioclip_plugin.report.gathering import Gathered
 from bioclip_plugin.report.map_picture import east, north
 from bioclip_plugin.report.names import CommonNames
 from bioclip_plugin.report.text import legible, running, without_place
-from bioclip_plugin.report.thumbnails import mime_type
 from bioclip_plugin.store.records import Review
 
 _TRAIL_HEAD = ("rule", "did", "from", "to", "why")

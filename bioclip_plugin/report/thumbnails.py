@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, features
+from PIL import Image
 
 from bioclip_core.errors import BioclipError, ImageError
 from bioclip_core.files.moved import MovedNames
@@ -19,6 +18,7 @@ from bioclip_core.images.boxes import Box
 from bioclip_core.images.crops import WHOLE, upright
 from bioclip_core.images.decoding import decode_regions, orientation_of, prepare, upright_size
 from bioclip_core.images.memory import image_memory
+from bioclip_core.images.thumbnails import encoded, without_padding
 from bioclip_core.images.unexpected import unexpected
 from bioclip_core.preprocessing import preprocessing_of
 from bioclip_plugin.contracts.manager import BioclipPluginManager
@@ -26,7 +26,6 @@ from bioclip_plugin.items.media import MediaItem, path_of, uri_of
 from bioclip_plugin.report.people import People
 from bioclip_plugin.running.reading import bytes_of
 
-QUALITY = 55
 CLOSE_UP_ASPECT = 4 / 3  # aspect of the gallery's cards
 _MARGIN = 1.5  # width of a close-up in widths of its box
 _LEAST_SHARE = 0.08  # smallest share of the image's width or height, so that a tiny box is seen with its surroundings
@@ -155,14 +154,10 @@ def _size_of(source: bytes | Image.Image, frame: int) -> tuple[int, int]:
 
 def _thumbnail(pixels: NDArray[np.uint8], crop: Box, size: tuple[int, int], people: People) -> Thumbnail:
     """Return a decoded square without its padding, with people blurred, as a small file without metadata."""
-    width, height = crop[2] * size[0], crop[3] * size[1]
-    ratio = max(width, height) / len(pixels)
-    across, down = max(1, round(width / ratio)), max(1, round(height / ratio))
-    left, top = (len(pixels) - across) // 2, (len(pixels) - down) // 2
-    picture = Image.fromarray(pixels).crop((left, top, left + across, top + down))
+    picture = without_padding(pixels, crop[2] * size[0], crop[3] * size[1])
     for box, blocks in _blurred(people, crop):
         _pixelate(picture, box, blocks)
-    return Thumbnail(_encoded(picture), across, down, crop)
+    return Thumbnail(encoded(picture), picture.width, picture.height, crop)
 
 
 def _blurred(people: People, crop: Box) -> list[tuple[Box, int]]:
@@ -199,17 +194,3 @@ def _pixelate(picture: Image.Image, box: Box, blocks: int) -> None:
     part = picture.crop((left, top, right, bottom))
     few = (max(1, round(part.width / side)), max(1, round(part.height / side)))
     picture.paste(part.resize(few, Image.Resampling.BOX).resize(part.size, Image.Resampling.BICUBIC), (left, top))
-
-
-def _encoded(picture: Image.Image) -> bytes:
-    out = io.BytesIO()
-    if mime_type() == "image/webp":
-        picture.save(out, "WEBP", quality=QUALITY, method=4)
-    else:
-        picture.save(out, "JPEG", quality=QUALITY, optimize=True)
-    return out.getvalue()
-
-
-def mime_type() -> str:
-    """Return the media type of the thumbnails."""
-    return "image/webp" if features.check("webp") else "image/jpeg"

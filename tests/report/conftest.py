@@ -1,12 +1,8 @@
-"""A store for runs of drawn images, and a browser without network."""
+"""A store for runs of drawn images."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from report_samples import TAXA, House, trapped
@@ -15,9 +11,6 @@ from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.cli import run
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
@@ -50,17 +43,3 @@ def large_report(tmp_path_factory: pytest.TempPathFactory, colour_labels: Path) 
     house = House(tmp_path_factory.mktemp("large"), _manager(), colour_labels)
     house.classify(trapped(house))
     return house.write()[0]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Installed Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    assert found, "no Chromium is installed; leave these tests out with: pytest -m 'not browser'"
-    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # root cannot use the sandbox
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield opened
-        opened.close()

@@ -126,3 +126,6 @@ def _print_comparison(console: Console, comparison: Mapping[str, Any]) -> None:
     if not console.is_terminal:
         console.print(title)
     print_table(console, ["rank", "here", "there", "points", "95% interval", "images", "groups"], rows, title=title)
+    if verdict := comparison.get("verdict"):
+        word = verdict["verdict"]
+        print_lines(console, f"Verdict: {word}. {verdict['sentence']} {verdict['reason']}", *verdict["cautions"])

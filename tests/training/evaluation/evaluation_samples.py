@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from pyarrow import parquet
 
@@ -46,6 +47,16 @@ def entries(scale: float = 10.0, *, text_tower: bool = True) -> dict[str, ModelE
     found: list[ModelEntry] = []
     FakeModel(logit_scale=scale, text_tower=text_tower).register_models(found.append)
     return {entry.name: entry for entry in found}
+
+
+def second_model() -> dict[str, ModelEntry]:
+    """Return a registry with ``fake`` and ``blind``, which sees nothing but red."""
+    found: list[ModelEntry] = []
+    blind = FakeModel("blind", logit_scale=10.0)
+    see = blind.encoder.encode_images
+    blind.encoder.encode_images = lambda images: see(images * np.array([1, 0, 0], np.uint8))  # type: ignore[method-assign]
+    blind.register_models(found.append)
+    return {**entries(), "blind": found[0]}
 
 
 def colour_catalog(folder: Path, listed: Sequence[Listed] = (*TRAIN, *VAL), *, source: str = "invented") -> Path:

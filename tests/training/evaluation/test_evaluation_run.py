@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evaluation_samples import BLUE, GREEN, RED, TRAIN, VAL, colour_catalog, entries
+from evaluation_samples import BLUE, GREEN, RED, TRAIN, VAL, colour_catalog, entries, second_model
 from PIL import Image
 from pyarrow import parquet
 
@@ -22,11 +22,10 @@ from bioclip_core.labels.building import build_label_set
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.writing import write_label_set
-from bioclip_core.models import ModelEntry, find_model
+from bioclip_core.models import find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import silent
 from bioclip_core.taxonomy import RANKS, Taxon, taxon_from_row
-from bioclip_plugin.testing import FakeModel
 from bioclip_training.catalog.rows import Catalog, CatalogRow, table_from
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.features import FeatureBook
@@ -194,16 +193,6 @@ def test_two_evaluations_compare_image_by_image(tmp_path: Path) -> None:
         measured(catalog, tmp_path / "other", compare=str(tmp_path))
 
 
-def second_model() -> dict[str, ModelEntry]:
-    """Return a registry with ``fake`` and ``blind``, which sees nothing but red."""
-    found: list[ModelEntry] = []
-    blind = FakeModel("blind", logit_scale=10.0)
-    see = blind.encoder.encode_images
-    blind.encoder.encode_images = lambda images: see(images * np.array([1, 0, 0], np.uint8))  # type: ignore[method-assign]
-    blind.register_models(found.append)
-    return {**entries(), "blind": found[0]}
-
-
 def compared(catalog: Path, output: Path, **options: Any) -> dict[str, Any]:
     config = EvaluationConfig(data=str(catalog), output=str(output), **options)
     return evaluate(config, second_model())
@@ -321,7 +310,7 @@ def test_an_output_is_replaced_only_if_asked_and_only_by_its_like(tmp_path: Path
     measured(catalog, tmp_path / "out", few_shot=False, splits=("all",), force=True)
     assert len(examples(tmp_path / "out")) == 22
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "examples.parquet", "label_set", "metrics.json", "report.html",
+        "by_taxon.csv", "examples.parquet", "label_set", "metrics.json", "report.html",
     ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from bioclip_training.evaluation.answering import Answered
 from bioclip_training.evaluation.examples import region_text
 from bioclip_training.evaluation.outcome import Answers
 from bioclip_training.evaluation.scores import rank_hits
+from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evidence.intervals import difference_interval
 from bioclip_training.loop.checkpoint import origin_of
 
@@ -73,6 +74,16 @@ def compare_with(other: Other, catalog: Catalog, answers: Answers) -> dict[str, 
         "only_there": len(there) - len({keys[place] for place in common}),
         "by_rank": by_rank,
     }
+
+
+def compared_groups(other: Other, catalog: Catalog, answers: Answers) -> list[int]:
+    """Return the group of each image that both have an answer for."""
+    keys, groups = keys_of(catalog, answers), answers.group_N.tolist()
+    return [
+        group
+        for key, group in zip(keys, groups, strict=True)
+        if key in other.hits and other.hits[key].get(EXACT) is not None
+    ]
 
 
 def keys_of(catalog: Catalog, answers: Answers) -> list[Key]:

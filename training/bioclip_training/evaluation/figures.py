@@ -125,28 +125,6 @@ def confusions(answers: Answers, most: int = 100) -> list[dict[str, Any]]:
     ]
 
 
-def taxa_table(answers: Answers) -> list[dict[str, Any]]:
-    """Return each true taxon's images and accuracy, the worst first."""
-    place_N, truths = answers.scores[EXACT].place_N, answers.question.names
-    every_N = np.ones(len(place_N), dtype=bool)
-    every_T, top1_T, top5_T, seen_T, possible_T = (
-        np.bincount(answers.truth_N[which_N], minlength=len(truths))
-        for which_N in (every_N, rank_hits(place_N, 1), rank_hits(place_N, 5), answers.seen_N, place_N >= 0)
-    )
-    rows = [
-        {
-            "taxon": truths[truth],
-            "images": int(every_T[truth]),
-            "top1": float(top1_T[truth] / every_T[truth]),
-            "top5": float(top5_T[truth] / every_T[truth]),
-            "seen": bool(seen_T[truth] == every_T[truth]),
-            "in_label_set": bool(possible_T[truth] == every_T[truth]),
-        }
-        for truth in np.flatnonzero(every_T).tolist()
-    ]
-    return sorted(rows, key=lambda row: (row["top1"], row["top5"], row["taxon"]))
-
-
 def plain(value: Any) -> Any:
     """Return a value for JSON: NaN, which JSON lacks, becomes null; numbers of numpy become Python's."""
     if isinstance(value, Mapping):

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+_LONG = 20
 _NUMBER = re.compile(r"–|[+-]?[\d.]+%?(–[\d.]+%| to [+-][\d.]+)?")
 
 
-def section(title: str, *parts: str) -> str:
+def section(title: str, *parts: str, anchor: str = "") -> str:
     """Return a heading with the parts below it."""
-    return f"<h2>{escape(title)}</h2>\n{''.join(parts)}"
+    name = f' id="{anchor}"' if anchor else ""
+    return f"<h2{name}>{escape(title)}</h2>\n{''.join(parts)}"
 
 
 def remark(text: str) -> str:
@@ -21,22 +23,35 @@ def remark(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
-def image(png: bytes, described: str) -> str:
-    """Return a picture inside the page."""
-    return f'<p><img alt="{escape(described)}" src="data:image/png;base64,{b64encode(png).decode()}"></p>'
+def image(png: bytes, described: str, *, wide: bool = False) -> str:
+    """Return a plot inside the page; a wide one scrolls by itself on a narrow screen."""
+    kind = "plot map" if wide else "plot"
+    plot = f'<img class="{kind}" alt="{escape(described)}" src="data:image/png;base64,{b64encode(png).decode()}">'
+    return (
+        f'<div class="wide" role="region" tabindex="0" aria-label="{escape(described)}">{plot}</div>'
+        if wide
+        else f"<p>{plot}</p>"
+    )
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a table that scrolls by itself on a narrow screen, with columns of numbers aligned to the right."""
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]], described: str = "table", *, tall: bool = False) -> str:
+    """Return a table that scrolls by itself on a narrow screen, with columns of numbers aligned to the right.
+
+    A long table that is ``tall`` scrolls downwards too, so that the sections below it are found.
+    """
     listed = list(rows)
     numeric = [all(_NUMBER.fullmatch(str(row[column])) for row in listed) for column in range(len(header))]
     kinds = [' class="n"' if of_numbers else "" for of_numbers in numeric]
-    head = "".join(f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, header, strict=True))
+    head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for kind, name in zip(kinds, header, strict=True))
     body = "".join(
         "<tr>" + "".join(f"<td{kind}>{escape(str(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
         for row in listed
     )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    kind = "wide tall" if tall and len(listed) > _LONG else "wide"
+    return (
+        f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(described)}"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def percent(share: float | None) -> str:
@@ -59,8 +74,3 @@ def interval(ends: Sequence[float | None] | None) -> str:
 def number(value: float | None) -> str:
     """Return a number with three digits; a dash without one."""
     return "–" if value is None or value != value else f"{value:.3g}"
-
-
-def yes(value: bool) -> str:
-    """Return "yes" or "no"."""
-    return "yes" if value else "no"

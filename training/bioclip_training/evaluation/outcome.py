@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,3 +54,5 @@ class Outcome:
     failures: Mapping[int, str]
     """Reason why the image of a row could not be used, by row of the catalog."""
     metrics: dict[str, Any]
+    taxa: Sequence[Mapping[str, Any]] = ()
+    """Figures of each true taxon, as ``by_taxon`` gives them."""

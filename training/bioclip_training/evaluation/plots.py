@@ -22,24 +22,51 @@ _LONGEST_NAME = 28
 
 def accuracy_by_level(zero_shot: Mapping[str, Any]) -> bytes:
     """Draw top-1 with its interval and top-5 at every level."""
-    figure, axes = _new(6.4, 3.4)
+    figure, axes = _new(4.6, 3.6)
     levels = list(zero_shot)
     top1 = np.array([zero_shot[level]["top1"] for level in levels])
     low, high = np.array([zero_shot[level]["top1_ci95"] for level in levels], dtype=np.float64).T  # None becomes NaN
     x = np.arange(len(levels))
-    axes.bar(x, top1, 0.6, color=_BLUE, label="top-1, 95% interval")
+    axes.bar(x, top1, 0.6, color=_BLUE, label="right, with 95% interval")
     axes.errorbar(
         x, top1, yerr=np.clip([top1 - low, high - top1], 0, None), fmt="none", ecolor=_INK, capsize=3, linewidth=1
     )
-    axes.plot(x, [zero_shot[level]["top5"] for level in levels], "o", color=_ORANGE, markersize=5, label="top-5")
+    axes.plot(
+        x, [zero_shot[level]["top5"] for level in levels], "o", color=_ORANGE, markersize=5, label="among the best five"
+    )
     axes.set_xticks(x, levels, rotation=30, ha="right")
     axes.set(ylim=(0, 1.02), ylabel="share of images")
     return _png(figure, legend_of=axes)
 
 
+def learning_curve(curve: Mapping[str, Any]) -> bytes:
+    """Draw the steps of a learning curve: each over its own taxa, so neighbouring steps need not meet."""
+    figure, axes = _new(4.6, 3.6)
+    kinds = (
+        ("by_images", _BLUE, "o-", "images of each species"),
+        ("by_share", _ORANGE, "s--", "25, 50, 100% of the labels"),
+    )
+    highest = 0.0
+    for name, colour, style, label in kinds:
+        for place, step in enumerate(curve[name]):
+            x, y = [step["fewer_images"], step["more_images"]], [step["fewer_top1"], step["more_top1"]]
+            axes.plot(x, y, style, color=colour, markersize=4, linewidth=1.2, label="" if place else label)
+            highest = max(highest, *y)
+    axes.set_xscale("log")
+    ticks = sorted({step[end] for step in curve["by_images"] for end in ("fewer", "more")})
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set(
+        ylim=(0, min(1.02, 1.15 * highest + 0.05)),
+        xlabel="labelled images per species",
+        ylabel="share of test images that is right",
+    )
+    return _png(figure, legend_of=axes)
+
+
 def reliability_diagram(found: Reliability) -> bytes:
     """Draw accuracy against probability, one point per bin."""
-    figure, axes = _new(4.4, 4.2)
+    figure, axes = _new(4.6, 4.6)
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="perfect calibration")
     axes.vlines(found.probability_B, found.probability_B, found.accuracy_B, color=_ORANGE, linewidth=1, label="gap")
     axes.plot(
@@ -53,7 +80,7 @@ def reliability_diagram(found: Reliability) -> bytes:
 
 def coverage_curve(points: Sequence[Mapping[str, float]], finest: str, threshold: float) -> bytes:
     """Draw the accuracy of the consensus against the share of images that get one, over thresholds."""
-    figure, axes = _new(6.0, 3.8)
+    figure, axes = _new(4.6, 3.8)
     for name, colour, suffix in (("any rank", _BLUE, ""), (f"at {finest}", _ORANGE, f"_{finest}")):
         rows = [point for point in points if point[f"accuracy{suffix}"] is not None]
         x, y = ([point[f"{what}{suffix}"] for point in rows] for what in ("coverage", "accuracy"))
@@ -100,7 +127,7 @@ def _short(name: str) -> str:
 
 def _png(figure: Figure, *, legend_of: Axes | None = None) -> bytes:
     if legend_of is not None:
-        legend_of.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, fontsize=8)
+        legend_of.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize=9)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
+    figure.savefig(buffer, format="png", dpi=_DPI, transparent=True)
     return buffer.getvalue()

@@ -25,7 +25,15 @@ from bioclip_core.quiet import importing, quiet
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation import figures, retrieval
 from bioclip_training.evaluation.answering import Answered, answer
-from bioclip_training.evaluation.comparison import compare_with, evaluated_here, is_evaluation, read_other
+from bioclip_training.evaluation.by_taxon import by_taxon, worth_labels, write_taxa
+from bioclip_training.evaluation.comparison import (
+    Other,
+    compare_with,
+    compared_groups,
+    evaluated_here,
+    is_evaluation,
+    read_other,
+)
 from bioclip_training.evaluation.config import SHOTS, EvaluationConfig
 from bioclip_training.evaluation.consensus import Consensus, by_rank, consensus_at, curve
 from bioclip_training.evaluation.curve_rows import curve_of
@@ -33,14 +41,16 @@ from bioclip_training.evaluation.examples import write_examples
 from bioclip_training.evaluation.features import FeatureBook, StageProgress, say_first
 from bioclip_training.evaluation.few_shot import few_shot, support_pools
 from bioclip_training.evaluation.outcome import Answers, Outcome
+from bioclip_training.evaluation.pairs import confused_pairs
 from bioclip_training.evaluation.questions import groups_of, query_rows
-from bioclip_training.evaluation.report import report_html
+from bioclip_training.evaluation.report.page import report_html
 from bioclip_training.evaluation.truth import EXACT, RULE
+from bioclip_training.evaluation.verdict import verdict_of
 from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.checkpoint import dev_fraction_of, ladder_of, origin_of
 
 METRICS, REPORT, EXAMPLES, LABEL_SET = "metrics.json", "report.html", "examples.parquet", "label_set"
-COMPARED_LABEL_SET = "compared_label_set"
+COMPARED_LABEL_SET, TAXA = "compared_label_set", "by_taxon.csv"
 FORMAT_VERSION = 1
 
 
@@ -82,6 +92,7 @@ def evaluate(
         outcome = _measured(config, catalog, rows, found, other, draft, progress)
         progress("Writing", 0, 1)
         write_examples(outcome, draft / EXAMPLES, rows)
+        write_taxa(outcome.taxa, draft / TAXA)
         (draft / METRICS).write_text(json.dumps(outcome.metrics, indent=1, allow_nan=False) + "\n", "utf-8")
         with importing():
             import matplotlib.figure  # noqa: F401
@@ -115,9 +126,13 @@ def _measured(
     }
     metrics["evidence"] = Evidence.of(", ".join(config.splits), answers.group_N.tolist()).as_dict()
     second = _answered_too(config, catalog, rows, other, answered, compute, draft, progress) if other else None
+    compared = None
     if config.compare:
         compared = evaluated_here(second, catalog) if second else read_other(Path(config.compare).expanduser())
-        metrics["comparison"] = compare_with(compared, catalog, answers)
+        metrics["comparison"] = _comparison(config, catalog, answered, compared)
+    taxa = by_taxon(answers, catalog, compared)
+    metrics["worth_labels"] = worth_labels(taxa)
+    metrics["confused_pairs"] = confused_pairs(answers)
     if config.learning_curve:
         metrics["learning_curve"] = curve_of(config, catalog, [answered, *([second] if second else [])], progress)
     if second:
@@ -127,7 +142,9 @@ def _measured(
     metrics |= ladder_of(found.folder)
     metrics["seconds"] = {"encoding": round(encoded_s, 1), "all": round(time.monotonic() - started, 1)}
     metrics["provenance"] = _provenance(config, catalog, compute, answered)
-    return Outcome(config, catalog, answers, consensus, dict(book.failures), figures.plain(metrics))
+    return Outcome(
+        config, catalog, answers, consensus, dict(book.failures), figures.plain(metrics), figures.plain(taxa)
+    )
 
 
 def _other_model(config: EvaluationConfig, found: FoundModel, entries: Mapping[str, ModelEntry]) -> FoundModel | None:
@@ -222,6 +239,15 @@ def _few_shot(
             shots, pools, rows, catalog.taxon_of_N, groups_of(catalog), book, draws=config.draws, seed=config.seed
         ).as_dict()
         found |= {f"k{shots}" if name == "top1" else f"k{shots}_{name}": value for name, value in measured.items()}
+    return found
+
+
+def _comparison(config: EvaluationConfig, catalog: Catalog, answered: Answered, other: Other) -> dict[str, Any]:
+    found = compare_with(other, catalog, answered.answers)
+    if EXACT in found["by_rank"]:
+        new = {"name": answered.found.name, **origin_of(answered.found.folder)}
+        groups = compared_groups(other, catalog, answered.answers)
+        found["verdict"] = verdict_of(found, new, config.splits, catalog.identity, groups)
     return found
 
 

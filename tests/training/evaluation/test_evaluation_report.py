@@ -1,0 +1,182 @@
+"""The report of an evaluation: its verdict, its headings, what it lists, and how it looks in Chromium at three widths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from evaluation_samples import BLUE, GREEN, RED, TRAIN, VAL, Listed, colour_catalog, second_model
+
+from bioclip_training.evaluation.by_taxon import worth_labels
+from bioclip_training.evaluation.config import EvaluationConfig
+from bioclip_training.evaluation.model_names import described, short_name
+from bioclip_training.evaluation.run import evaluate
+from bioclip_training.evaluation.truth import EXACT
+from bioclip_training.evaluation.verdict import KEEP_OLD, LABEL_MORE, NONE, USE_NEW, verdict_of
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+def compared(
+    low: float | None, high: float | None, difference: float = 0.0, trained: dict[str, str] | None = None
+) -> dict[str, Any]:
+    row = {
+        "n": 40,
+        "top1": 0.5 + difference,
+        "other_top1": 0.5,
+        "difference": difference,
+        "difference_ci95": [low, high],
+    }
+    return {
+        "other": "before", "other_model": "bioclip-2", "other_trained": trained, "only_here": 0, "only_there": 0, "by_rank": {EXACT: row},
+    }  # fmt: skip
+
+
+NEW = {"name": "local-dir:/data/my_model", "trained": {"start": "bioclip-2", "method": "full", "data_sha256": "a" * 64}}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "difference", "verdict", "reason"),
+    [
+        (0.02, 0.2, 0.11, USE_NEW, "more than chance"),
+        (-0.2, -0.02, -0.11, KEEP_OLD, "more than chance"),
+        (-0.015, 0.015, 0.0, KEEP_OLD, "as good as each other"),
+        (-0.05, 0.2, 0.08, LABEL_MORE, "may be chance. More test images of other groups would decide it. val: 40 images in 40 groups"),
+        (None, None, 0.08, LABEL_MORE, "Keep the old model until then"),
+    ],
+)  # fmt: skip
+def test_the_verdict_follows_the_interval(
+    low: float | None, high: float | None, difference: float, verdict: str, reason: str
+) -> None:
+    found = verdict_of(compared(low, high, difference), NEW, ["val"], "a" * 64, range(40))
+    assert found["verdict"] == verdict
+    assert reason in found["reason"]
+    assert "my_model is right for" in found["sentence"]
+    assert "40 images in 40 groups" in found["sentence"]
+    assert found["cautions"] == []
+
+
+def test_images_that_a_model_was_trained_on_give_no_verdict() -> None:
+    found = verdict_of(compared(0.1, 0.3, 0.2), NEW, ["val", "train"], "a" * 64, range(40))
+    assert (found["verdict"], found["cautions"]) == (
+        NONE, ["my_model was trained or chosen on images of train, so its figures here are too good."],
+    )  # fmt: skip
+    elsewhere = verdict_of(compared(0.1, 0.3, 0.2), NEW, ["val"], "b" * 64, range(40))
+    assert elsewhere["verdict"] == USE_NEW
+    assert "trained on another catalog" in elsewhere["cautions"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "trained", "text"),
+    [
+        ("local-dir:/data/my_model/", {"start": "local-dir:old\\base", "method": "lora"}, "my_model (fine-tuned from base with LoRA)"),
+        ("my_model", {"start": "new:small", "method": "full"}, "my_model (trained from nothing)"),
+        ("hf-hub:imageomics/bioclip-2", None, "imageomics/bioclip-2"),
+        ("bioclip-2", {}, "bioclip-2"),
+        ("local-dir:.", None, "local-dir:."),
+    ],
+)  # fmt: skip
+def test_a_heading_says_what_the_model_is(name: str, trained: dict[str, str] | None, text: str) -> None:
+    assert described(name, trained) == text
+    assert text.startswith(short_name(name))
+
+
+def test_taxa_with_many_mistakes_and_few_labels_are_worth_more_labels_first() -> None:
+    def row(taxon: str, top1: float, images: int, labelled: int) -> dict[str, Any]:
+        return {
+            "taxon": taxon,
+            "top1": top1,
+            "images": images,
+            "labelled": labelled,
+            "groups": images,
+            "few": False,
+            "top1_ci95": [],
+        }
+
+    listed = worth_labels(
+        [row("good", 0.9, 10, 1), row("many", 0.2, 10, 500), row("rare", 0.2, 10, 2), row("once", 0.0, 1, 2)]
+    )
+    assert [one["taxon"] for one in listed] == ["rare", "once", "many"]
+
+
+def colours(folder: Path, **options: Any) -> tuple[dict[str, Any], str]:
+    listed: tuple[Listed, ...] = (
+        *TRAIN, *VAL, ("teal", GREEN, "val", "d"), ("green", BLUE, "val", "e"), *(("red", RED, "val", f"r{n}") for n in range(5)),
+    )  # fmt: skip
+    config = EvaluationConfig(
+        data=str(colour_catalog(folder, listed)), model="fake", output=str(folder / "out"), **options
+    )
+    return evaluate(config, second_model()), (folder / "out" / "report.html").read_text("utf-8")
+
+
+def test_the_first_screen_of_a_comparison_is_its_verdict(tmp_path: Path) -> None:
+    found, page = colours(tmp_path, compare="blind")
+    assert "<h1>Accuracy of fake, compared with blind</h1>" in page
+    verdict = found["comparison"]["verdict"]
+    assert verdict["sentence"] in page
+    assert page.index(verdict["sentence"]) < page.index("<h2")
+    assert "ero-shot" not in page
+    header, *rows = (tmp_path / "out" / "by_taxon.csv").read_text("utf-8").splitlines()
+    assert header.startswith("taxon,images,groups,few,labelled,top1,top1_ci95_low,top1_ci95_high,before,")
+    assert [row.split(",")[0] for row in rows] == ["Blue pictus", "Red fictus", "Green fictus"]
+
+
+def test_confused_pairs_show_the_wrong_answer_beside_the_species_that_was_answered(tmp_path: Path) -> None:
+    found, page = colours(tmp_path)
+    pairs = {(pair["first"], pair["second"]): pair for pair in found["confused_pairs"]}
+    assert set(pairs) == {("Green fictus", "Blue pictus"), ("Green fictus", "Red fictus")}
+    both = pairs["Green fictus", "Blue pictus"]
+    assert (both["wrong"], both["back"], both["first_images"], both["second_images"]) == (1, 1, 3, 2)
+    assert [(one["truth"], one["answer"]) for one in both["examples"]] == [
+        ("Green fictus", "Blue pictus"), ("Blue pictus", "Blue pictus"), ("Blue pictus", "Green fictus"), ("Green fictus", "Green fictus"),
+    ]  # fmt: skip
+    assert page.count("<figure>") == 6
+    assert page.count("data:image/webp;base64,") + page.count("data:image/jpeg;base64,") == 6
+
+
+def test_a_picture_that_is_gone_leaves_its_place_empty(tmp_path: Path) -> None:
+    from bioclip_training.catalog.rows import Catalog
+    from bioclip_training.evaluation.pairs import thumbnail
+
+    catalog = Catalog.open(colour_catalog(tmp_path))
+    (tmp_path / "red-0.png").unlink()
+    (tmp_path / "red-1.png").write_bytes(b"no image")
+    assert thumbnail(catalog, 0) is None
+    assert thumbnail(catalog, 1) is None
+    assert thumbnail(catalog, 2)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_width_makes_the_report_scroll_sideways_and_all_text_can_be_read(
+    tmp_path: Path, browser: Browser, scheme: Any
+) -> None:
+    colours(tmp_path, compare="blind")
+    for width in (390, 1000, 1400):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page = context.new_page()
+        page.goto((tmp_path / "out" / "report.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator(".verdict").bounding_box()["y"] < 900  # type: ignore[index]
+        assert page.locator("img:not([alt])").count() == 0
+        colours_of = page.evaluate(
+            "[...document.querySelectorAll('h1,h2,p,td,th,li,dd,dt,small,strong,figcaption span,a')].map((one) => {"
+            "let under = one; const colour = (of) => getComputedStyle(of).backgroundColor;"
+            "while (under.parentElement && colour(under) === 'rgba(0, 0, 0, 0)') under = under.parentElement;"
+            "return [getComputedStyle(one).color, colour(under)]; })"
+        )
+        assert min(contrast(*pair) for pair in {tuple(pair) for pair in colours_of}) >= 4.5
+        context.close()
+
+
+def contrast(ink: str, ground: str) -> float:
+    """Return the ratio of two CSS colours' luminances, as WCAG 2 defines it."""
+    lights = []
+    for colour in (ink, ground):
+        shares = np.array([float(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]) / 255
+        linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+        lights.append(float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05)
+    return max(lights) / min(lights)

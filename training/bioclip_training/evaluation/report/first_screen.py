@@ -1,0 +1,130 @@
+"""First screen of a report: what was measured, the verdict of a comparison, the main figures, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from bioclip_training.evaluation.markup import interval, percent, points
+from bioclip_training.evaluation.model_names import described
+from bioclip_training.evaluation.outcome import Outcome
+from bioclip_training.evaluation.truth import EXACT
+from bioclip_training.evaluation.verdict import KEEP_OLD, LABEL_MORE, NONE, USE_NEW
+from bioclip_training.evidence.minima import counted
+
+_FEW_TAXA = 5
+_LOOKS = {
+    USE_NEW: ("good", "Use the new model"),
+    KEEP_OLD: ("bad", "Keep the old model"),
+    LABEL_MORE: ("open", "Label more test images"),
+    NONE: ("open", "No verdict"),
+}
+_SECTIONS = (
+    ("species", "Every species"), ("label-more", "Label more of these"), ("pairs", "Confused pairs"), ("curve", "More labels?"),
+    ("ranks", "Accuracy by rank"), ("ladder", "Ways to retrain"), ("calibration", "Are probabilities right?"),
+    ("evaluated", "What was evaluated"),
+)  # fmt: skip
+
+
+def title_of(outcome: Outcome) -> str:
+    """Return what the page is about: the model, what it is, and what it is compared with."""
+    model = outcome.metrics["provenance"]["model"]
+    name = described(model["name"], model.get("trained"))
+    compared = outcome.metrics.get("comparison")
+    if not compared:
+        return f"Accuracy of {name}"
+    return f"Accuracy of {name}, compared with {described(compared['other_model'], compared['other_trained'])}"
+
+
+def first_screen(outcome: Outcome, body: str) -> str:
+    """Return heading, verdict, figures and links; ``body`` are the sections below, of which some may be missing."""
+    config, images = outcome.config, outcome.metrics["images"]
+    on = f"On {', '.join(config.splits)} of {outcome.catalog.file.name}: {counted(images['n'], images['groups'])}, {images['taxa']} taxa."
+    links = [f'<li><a href="#{anchor}">{text}</a></li>' for anchor, text in _SECTIONS if f'id="{anchor}"' in body]
+    return "".join(
+        [
+            f"<h1>{escape(title_of(outcome))}</h1>",
+            f'<p class="note">{escape(on)} A group is one track, specimen or camera: its images are not independent of each other.</p>',
+            _verdict(outcome), _tiles(outcome), _next(outcome), _exceptions(outcome),
+            f'<nav aria-label="Sections"><ul>{"".join(links)}</ul></nav>',
+        ]
+    )  # fmt: skip
+
+
+def _verdict(outcome: Outcome) -> str:
+    found = outcome.metrics.get("comparison", {}).get("verdict")
+    if not found:
+        return ""
+    look, text = _LOOKS[found["verdict"]]
+    cautions = "".join(f"<li>{escape(line)}</li>" for line in found["cautions"])
+    return (
+        f'<div class="verdict {look}"><strong>{text}</strong><p>{escape(found["sentence"])} {escape(found["reason"])}</p>'
+        f"{f'<ul>{cautions}</ul>' if cautions else ''}</div>"
+    )
+
+
+def _tiles(outcome: Outcome) -> str:
+    exact, compared = outcome.metrics["zero_shot"][EXACT], outcome.metrics.get("comparison")
+    row = compared["by_rank"].get(EXACT) if compared else None
+    if row:
+        low, high = row["difference_ci95"]
+        between = f"95% interval {points(low)} to {points(high)}" if low is not None else "no interval: one group"
+        tiles = [
+            ("old model", percent(row["other_top1"]), f"{row['n']} images"),
+            ("new model", percent(row["top1"]), f"{row['n']} images"),
+            ("difference in points", points(row["difference"]), between),
+            ("better / worse", f"{row['gained']} / {row['lost']}", f"of {row['n']} images"),
+        ]
+    else:
+        tiles = [
+            (
+                "right species",
+                percent(exact["top1"]),
+                f"95% interval {interval(exact['top1_ci95'])}; {exact['n']} images",
+            ),
+            ("among the best five", percent(exact["top5"]), f"{exact['n']} images"),
+            ("mean over species", percent(exact["macro"]["top1"]), "each species counts once"),
+        ]
+    cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{text}</small></dd></div>" for name, value, text in tiles)
+    return (
+        f'<dl class="tiles">{cells}</dl><p class="note">An answer is right if the most probable name is exactly the label. The 95% '
+        "interval says how exact a figure is: on other images of the same kind it would nearly always lie in there.</p>"
+    )
+
+
+def _next(outcome: Outcome) -> str:
+    lines = []
+    if recommended := (outcome.metrics.get("ladder") or {}).get("recommendation"):
+        lines.append(f"When it was trained: {_sentence(recommended)}")
+    if curve := outcome.metrics.get("learning_curve"):
+        lines.append(curve["sentence"])
+    if worth := outcome.metrics["worth_labels"][:_FEW_TAXA]:
+        named = "; ".join(
+            f"{row['taxon']} ({row['labelled']} labelled, {percent(row['top1'])} of {row['images']} right)"
+            for row in worth
+        )
+        lines.append(f"Label more of: {named}.")
+    return f"<h2>What to do next</h2><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
+
+
+def _sentence(recommended: str | Mapping[str, Any]) -> str:
+    return recommended if isinstance(recommended, str) else str(recommended.get("sentence", ""))
+
+
+def _exceptions(outcome: Outcome) -> str:
+    images, exact = outcome.metrics["images"], outcome.metrics["zero_shot"][EXACT]
+    lines = [
+        f"The best answer is chosen among {outcome.answers.question.described}.",
+        f"{outcome.metrics['evidence']['shows']}.",
+    ]
+    if exact["unanswerable"]:
+        lines.append(
+            f"{exact['unanswerable']} images are of taxa that are not in the label set, so no answer can be right; of "
+            f"the other {exact['answerable']['n']}, {percent(exact['answerable']['top1'])} are right."
+        )
+    if images["failed"]:
+        lines.append(f"{images['failed']} images could not be used; they are listed below and not part of any figure.")
+    if images["without_name"]:
+        lines.append(f"{images['without_name']} rows lack a name to compare with and are not part of any figure.")
+    return f"<p>{escape(' '.join(lines))}</p>"
