@@ -64,8 +64,10 @@ def test_prototypes_alone_answer_with_the_taxa_of_the_examples(bioclip: Bioclip,
     assert said.code == 0
     lines = said.out.splitlines()
     assert any(line.startswith("Examples: ") and line.endswith("of 2 taxa (part train)") for line in lines)
-    assert "val\tall\tprototypes\t6\t100.0%\t100.0%" in lines
-    assert "val\tall\ttext\t6\t50.0%\t50.0%" in lines  # the text tower cannot tell the two new colours apart
+    assert "val\tall\tprototypes\t6\t100.0%\t100.0%\t6\t54.1% to 100.0%" in lines, "0.025 to the power 1/6"
+    assert (
+        "val\tall\ttext\t6\t50.0%\t50.0%\t6\t11.8% to 88.2%" in lines
+    )  # the text tower cannot tell the two new colours apart
     assert "3 images of val show taxa that no label has; they are not counted." in lines
     labels = LabelSet.open("set")
     assert [labels.taxon(row).scientific_name for row in range(2)] == ["Purple fictus", "Yellow fictus"]

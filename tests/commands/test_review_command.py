@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
 from command_samples import Bioclip
 
 from bioclip_plugin.store import Review, Store
@@ -279,6 +280,8 @@ def test_the_statistics_compare_a_run_with_its_reviews(bioclip: Bioclip, classif
     bioclip("review", "import", table("r.csv", *rows), "--store", classified)
     told = json.loads(bioclip("review", "stats", "--store", classified, "--json").out)
     assert (told["reviewed"], told["totals"]["agree"]["share"], told["totals"]["agree"]["n"]) == (3, 0.5, 2)
+    agree = told["totals"]["agree"]
+    assert (agree["groups"], agree["ci95"]) == (2, pytest.approx([0.0126, 0.9874], abs=1e-4)), "1 of 2, exactly"
     assert {row["name"]: (row["n"], row["agree"]) for row in told["taxa"]} == {
         "Red fictus": (1, 1),
         "Blue pictus": (1, 0),
@@ -287,6 +290,25 @@ def test_the_statistics_compare_a_run_with_its_reviews(bioclip: Bioclip, classif
     said = bioclip("review", "stats", "--store", classified, "--output", "stats.csv")
     assert said.code == 0
     assert "3 reviewed images or boxes, 2 with a taxon" in said.out
+    assert "decided to be the taxon or below it\t50.0%\t1.3% to 98.7%\t2\t2" in said.out
+
+
+def test_reviews_of_a_single_image_have_no_interval(bioclip: Bioclip, classified: str) -> None:
+    bioclip("review", "import", table("r.csv", ("photos/red.png", "", "Red fictus", "Ann")), "--store", classified)
+    told = json.loads(bioclip("review", "stats", "--store", classified, "--json").out)["totals"]["agree"]
+    assert (told["share"], told["n"], told["groups"], told["ci95"]) == (1.0, 1, 1, [None, None])
+    said = bioclip("review", "stats", "--store", classified)
+    assert "decided to be the taxon or below it\t100.0%\t1 event: none\t1\t1" in said.out
+
+
+def test_the_statistics_can_be_written_as_a_table(bioclip: Bioclip, classified: str) -> None:
+    rows = [
+        ("photos/red.png", "", "Red fictus", "Ann"),
+        ("photos/green.png", "", "Blue pictus", "Ann"),
+        ("photos/blue.png", "blank", "", "Ann"),
+    ]
+    bioclip("review", "import", table("r.csv", *rows), "--store", classified)
+    assert bioclip("review", "stats", "--store", classified, "--output", "stats.csv").code == 0
     with Path("stats.csv").open(encoding="utf-8", newline="") as text:
         assert [row["name"] for row in csv.DictReader(text)] == ["Blue pictus", "Red fictus", "blank"]
 

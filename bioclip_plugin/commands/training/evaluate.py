@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, failure_lines, log_lines, print_lines, print_table
+from bioclip_plugin.commands.reporting import console_for, failure_lines, log_lines, number_of, print_lines, print_table
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.items.request import DEFAULT_MODEL
 from bioclip_training.evaluation.config import EvaluationConfig
@@ -65,7 +65,8 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
     images, provenance = metrics["images"], metrics["provenance"]
     print_lines(
         console,
-        f"{counted(images['n'], images['groups'])}, {images['taxa']} taxa, {images['failed']} could not be used; {provenance['device']}; "
+        f"{counted(images['n'], images['groups'])}, {number_of(images['taxa'], 'taxon', 'taxa')}, {images['failed']} could not be used; "
+        f"{provenance['device']}; "
         f"{metrics['seconds']['all']:.1f} s",
         *failure_lines(metrics["failures"]),
         f"Labels: {provenance['labels']['described']}",
@@ -75,7 +76,7 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
     if few := metrics["few_shot"]:
         shown = "; ".join(
             f"{shots} example{'s' if shots > 1 else ''}: {percent(few[f'k{shots}'])} ± {percent(few[f'k{shots}_spread'])} "
-            f"(of {few[f'k{shots}_queries']:.0f} images)"
+            f"(of {number_of(round(few[f'k{shots}_queries']), 'image')})"
             for shots in (1, 5)
         )
         console.print(f"Few-shot over {few['draws']} draws, {few['k1_taxa']} taxa: {shown}")
@@ -85,9 +86,9 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
     temperature = f"temperature {calibration['temperature']:.3g}" if calibration["temperature"] else "no temperature"
     print_lines(
         console,
-        f"Calibration error: {percent(calibration['ece'])} of {images['n']} images ({temperature})",
-        f"Consensus at {consensus['threshold']:g}: for {percent(consensus['coverage'])} of {images['n']} images, right for "
-        f"{percent(consensus['accuracy'])} of these {consensus['images']}",
+        f"Calibration error: {percent(calibration['ece'])} of {number_of(images['n'], 'image')} ({temperature})",
+        f"Consensus at {consensus['threshold']:g}: for {percent(consensus['coverage'])} of {number_of(images['n'], 'image')}, right for "
+        f"{percent(consensus['accuracy'])} of them (n = {consensus['images']})",
     )
     if comparison := metrics.get("comparison"):
         _print_comparison(console, comparison)
@@ -112,13 +113,19 @@ def _print_zero_shot(console: Console, zero_shot: Mapping[str, Any], *, custom: 
         )
 
 
+def _difference_interval(ends: Sequence[float | None]) -> str:
+    from bioclip_training.evaluation.markup import points
+
+    return "1 group: none" if ends[0] is None else f"{points(ends[0])} to {points(ends[1])}"
+
+
 def _print_comparison(console: Console, comparison: Mapping[str, Any]) -> None:
     from bioclip_training.evaluation.markup import percent, points
 
     rows = [
         [
             level, percent(row["top1"]), percent(row["other_top1"]), points(row["difference"]),
-            f"{points(row['difference_ci95'][0])} to {points(row['difference_ci95'][1])}", row["n"], row["groups"],
+            _difference_interval(row["difference_ci95"]), row["n"], row["groups"],
         ]
         for level, row in comparison["by_rank"].items()
     ]  # fmt: skip

@@ -186,12 +186,22 @@ def _build_alone(
     print_lines(
         console,
         f"{len(labels)} prototypes, scale {fit['scale']:.3g}",
-        f"Examples, each left out in turn: {fit['top1']:.1%} of {fit['examples']} named right"
+        f"Examples, each left out in turn: {fit['top1']:.1%} of {fit['examples']} named right{_with_its_group(examples)}"
         if fit["top1"] is not None
         else "",
     )
     sets = {"prototypes": labels, **_text_of(console, labels, encoder)}
     _print_accuracy(console, compare_alone(sets, held_out, device=device), held_out)
+
+
+def _with_its_group(examples: Sample) -> str:
+    """Return the reservation about examples of one group, which resemble each other; empty if each has a group of its own."""
+    groups = len(set(examples.groups))
+    return (
+        f" ({groups} groups, of which the other images stay: too good a figure)"
+        if groups < len(examples.groups)
+        else ""
+    )
 
 
 def _build_probe(console: Console, images: _Images, folder: Path) -> None:
@@ -257,10 +267,12 @@ def _print_accuracy(console: Console, found: Sequence[Accuracy], held_out: Seque
             entry.images,
             f"{entry.label:.1%}",
             "-" if entry.genus is None else f"{entry.genus:.1%}",
+            entry.groups,
+            f"{entry.label_ci95[0]:.1%} to {entry.label_ci95[1]:.1%}" if entry.label_ci95 else "1 group: none",
         )
         for entry in found
     ]
-    columns = ("part", "taxa", "answers", "images", "right", "genus right")
+    columns = ("part", "taxa", "answers", "images", "right", "genus right", "groups", "95% interval of right")
     print_table(console, columns, rows, "Accuracy on held-out images")
     for sample in held_out:
         counted = {entry.taxa: entry.images for entry in found if entry.part == sample.part}

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bioclip_training.evidence.intervals import (
     beta_quantile,
@@ -126,6 +128,41 @@ def test_a_paired_difference_of_many_groups_is_near_that_of_the_normal_distribut
     low, high = difference_interval(change, np.arange(1000))
     # standard error sqrt(0.1 - 0.02²) / sqrt(1000) = 0.00998
     assert (low, high) == pytest.approx((0.02 - 0.0196, 0.02 + 0.0196), abs=1e-3)
+
+
+_ANSWERS = st.lists(st.tuples(st.sampled_from([-1, 0, 1]), st.integers(0, 30)), min_size=1, max_size=120)
+"""For each image: better, the same or worse; and its group."""
+
+
+@given(_ANSWERS, st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_an_interval_holds_its_figure_and_depends_on_neither_order_nor_direction(answers, shuffler) -> None:
+    change, groups = (np.array(column) for column in zip(*answers, strict=True))
+    hits = change > 0
+    for interval_of, values, low_end, mirrored in (
+        (share_interval, hits.astype(float), 0.0, 1.0 - hits),
+        (difference_interval, change.astype(float), -1.0, -change.astype(float)),
+    ):
+        low, high = interval_of(values, groups)
+        if len(set(groups.tolist())) == 1:
+            assert np.isnan([low, high]).all()
+            continue
+        assert low_end <= low <= values.mean() + 1e-9
+        assert values.mean() - 1e-9 <= high <= 1.0
+        assert high - low > 0.01, "at most 31 groups"
+        order = shuffler.sample(range(len(values)), len(values))
+        assert interval_of(values[order], groups[order]) == pytest.approx((low, high), abs=1e-9)
+        flipped = interval_of(mirrored, groups)
+        assert (low_end + 1.0 - flipped[1], low_end + 1.0 - flipped[0]) == pytest.approx((low, high), abs=1e-9)
+
+
+@given(_ANSWERS)
+@settings(max_examples=50, deadline=None)
+def test_the_same_frames_twice_are_no_more_evidence(answers) -> None:
+    change, groups = (np.array(column) for column in zip(*answers, strict=True))
+    for interval_of, values in ((share_interval, change > 0), (difference_interval, change)):
+        once, twice = interval_of(values, groups), interval_of(np.tile(values, 2), np.tile(groups, 2))
+        assert once == pytest.approx(twice, abs=0.02, nan_ok=True)
 
 
 def _sizes(random: np.random.Generator, groups: int, equal: bool) -> np.ndarray:

@@ -25,6 +25,7 @@ from bioclip_training.evaluation.features import FeatureBook, StageProgress
 from bioclip_training.evaluation.scores import numbered
 from bioclip_training.evaluation.truth import EXACT, truths_of
 from bioclip_training.evaluation.zero_shot import score
+from bioclip_training.evidence.intervals import share_interval
 from bioclip_training.shards.reading import ShardImages, open_index
 
 HELD_OUT = ("dev", "val")
@@ -70,6 +71,10 @@ class Accuracy:
     """Share with the right whole name, at whatever rank it is known."""
     genus: float | None = None
     """Share with the right genus, over the images that have one; None without such images."""
+    groups: int = 0
+    """Independent groups of the images."""
+    label_ci95: tuple[float, float] | None = None
+    """95% interval of ``label``, over groups; None for a single one."""
 
 
 def sample_of(
@@ -192,7 +197,12 @@ def accuracy_of(labels: LabelSet, sample: Sample, answers: str, taxa: str = "all
     right_N, genus_right_N = (found[level].place_N == 0 for level in (EXACT, genus_level))
     named_N = found[genus_level].counted(taxon_N)
     genus = float(genus_right_N[named_N].mean()) if named_N.any() else None
-    return Accuracy(answers, sample.part, taxa, len(sample), float(right_N.mean()), genus)
+    group_N = numbered(sample.groups) if sample.groups else np.arange(len(sample))
+    low, high = share_interval(right_N, group_N)
+    return Accuracy(
+        answers, sample.part, taxa, len(sample), float(right_N.mean()), genus, len(np.unique(group_N)),
+        None if np.isnan(low) else (low, high),
+    )  # fmt: skip
 
 
 def compare_alone(sets: Mapping[str, LabelSet], held_out: Sequence[Sample], *, device: str = "cpu") -> list[Accuracy]:

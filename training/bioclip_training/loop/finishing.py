@@ -38,7 +38,8 @@ Open it with `--model local-dir:` and this folder. `training/settings.json` has 
 every step, `leakage.json` the overlap of held-out images with the training data.
 
 The weights: {rule}.
-Accuracy on `dev`, held-out images of `train`{chosen}; `evaluate --split val` says more. {shows}.
+Accuracy on `dev`, held-out images of `train`{chosen}; measure the model with `evaluate`, on
+images outside of `train`. {shows}.
 
 | | right | images | groups |
 |---|---|---|---|
