@@ -49,6 +49,8 @@ class _Guard:
         """True after the first signal."""
         self.has_time = False
         """True while the command saves something, which is waited for."""
+        self.patience_s = 0.0
+        """Time that the work in progress needs until it can stop; it is waited for, if it is longer than usual."""
         self.has_spoken = False
         """True once the outcome was printed."""
         self.stop: threading.Event | None = None
@@ -108,7 +110,8 @@ class _Guard:
         first_at: float | None = None
         while True:
             if first_at is not None and not self.has_time:
-                self._heard.settimeout(max(first_at + GRACE_S - time.monotonic(), 0.01))
+                grace_s = max(GRACE_S, self.patience_s)
+                self._heard.settimeout(max(first_at + grace_s - time.monotonic(), 0.01))
             try:
                 number = self._heard.recv(1)
             except TimeoutError:
@@ -124,6 +127,12 @@ class _Guard:
                 continue
             if first_at is None:
                 first_at = time.monotonic()
+                if self.patience_s > GRACE_S:
+                    click.echo(
+                        f"Pausing: the step in progress takes up to {self.patience_s:.0f} s; then the state is saved. Another "
+                        "Ctrl-C ends at once, without that.",
+                        err=True,
+                    )
             elif number[0] == signal.SIGINT and time.monotonic() - first_at > _SAME_S:
                 os._exit(EXIT_INTERRUPTED)
 
@@ -222,6 +231,11 @@ class Stop:
     def __init__(self) -> None:
         self._event = threading.Event()
 
+    def takes(self, seconds: float) -> None:
+        """State the time that the work needs until it asks the next time: so long it is waited for after a signal."""
+        for guard in _active:
+            guard.patience_s = seconds
+
     def is_asked(self) -> bool:
         """Return True after a signal. The caller then saves its state and ends; it is given the time for that."""
         if self._event.is_set():
@@ -235,7 +249,7 @@ class Stop:
 def asked_to_stop() -> Iterator[Stop]:
     """Give a wish to stop that Ctrl-C and SIGTERM set in place of a KeyboardInterrupt.
 
-    Work that does not ask for it in time (a step that takes longer, or the preparation of the work) is ended without saving.
+    Work that does not ask for it in time (its preparation, or a step that takes longer than it stated) is ended without saving.
     """
     stop = Stop()
     with guarded():
@@ -245,4 +259,4 @@ def asked_to_stop() -> Iterator[Stop]:
             yield stop
         finally:
             for guard in _active:
-                guard.stop = None
+                guard.stop, guard.patience_s = None, 0.0

@@ -70,7 +70,10 @@ class Plugin:
         @cli.command()
         def step():
             with signals.asked_to_stop() as stop:
+                stop.takes(float(os.environ.get("TAKES", 0)))
                 print("begun", flush=True)
+                if "TAKES" in os.environ:  # a step that asks only at its end
+                    time.sleep(1.5)
                 while not stop.is_asked():
                     time.sleep(0.01)
                 time.sleep(float(os.environ["SAVING"]))
@@ -148,6 +151,16 @@ def test_work_that_saves_its_state_is_given_the_time_for_it() -> None:
     process = begin("step", SAVING="1", GRACE="0.2")
     process.send_signal(signal.SIGINT)
     assert end(process) == (0, "saved\n", "")
+
+
+def test_a_step_that_takes_long_is_waited_for_if_it_said_so() -> None:
+    """A batch system sends SIGTERM long before SIGKILL; a slow step that is given up costs all steps since the last state."""
+    process = begin("step", SAVING="0", GRACE="0.2", TAKES="9")
+    process.send_signal(signal.SIGTERM)
+    said = "Pausing: the step in progress takes up to 9 s; then the state is saved."
+    code, out, err = end(process)
+    assert (code, out) == (0, "saved\n")
+    assert err.startswith(said)
 
 
 # -- classify ----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,12 +23,15 @@ from bioclip_plugin.commands.context import (
 from bioclip_plugin.commands.options import filled, json_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, number_of, print_lines, printable
-from bioclip_plugin.commands.signals import asked_to_stop, interruptible
+from bioclip_plugin.commands.signals import Stop, asked_to_stop, interruptible
 from bioclip_plugin.commands.training.next_steps import after_training
 from bioclip_training.evidence.minima import counted
 from bioclip_training.loop.memory_reuse import reused_memory
 from bioclip_training.loop.plan_record import TrainingPlan
 from bioclip_training.loop.recipe import CAPTION_MIX, TrainConfig, TrainingProgress, TrainingStopped, TrainResult
+
+_MOST_PATIENCE_S = 900.0
+"""Limit of the time that a step is waited for after Ctrl-C."""
 
 
 @click.command(
@@ -51,9 +55,9 @@ def train(ctx: click.Context, /, plan: bool, as_json: bool, captions: str | None
     """Train a model on labelled images; the result is a checkpoint with its label set, ready for classify.
 
     Weights are chosen on a dev part that is cut out of train; val and unseen are never used, they are for evaluate.
-    Ctrl-C saves the state, and the same command continues, step for step as if it had not been interrupted. A step that
-    does not end within seconds is not waited for; the command then continues from the last saved state. Samples that cannot
-    be read, or are not those that the catalog recorded, are skipped and listed; the exit code is then 3.
+    Ctrl-C saves the state, and the same command continues, step for step as if it had not been interrupted. The step
+    in progress is waited for; a second Ctrl-C ends at once, and the command then continues from the last saved state. Samples
+    that cannot be read, or are not those that the catalog recorded, are skipped and listed; the exit code is then 3.
 
     Before it: catalog build; after it: evaluate --split val, and classify.
 
@@ -76,7 +80,7 @@ def train(ctx: click.Context, /, plan: bool, as_json: bool, captions: str | None
             line,
             reused_memory(),
         ):
-            config = filled(TrainConfig, options, captions=mix, tell=_shown_on(line), should_stop=stop.is_asked)
+            config = filled(TrainConfig, options, captions=mix, tell=_shown_on(line, stop), should_stop=stop.is_asked)
             hook = plugins_of(ctx).hook
             found: TrainingPlan | TrainResult = (
                 hook.plan_training(config=config) if plan else hook.train_model(config=config)
@@ -116,12 +120,16 @@ def caption_mix(text: str) -> dict[str, float]:
     return mix
 
 
-def _shown_on(line: ProgressLine) -> Callable[[TrainingProgress], None]:
-    """Return a function that shows the progress of a run: messages and validations as lines, steps on the progress line."""
-    dev, is_training = "", False
+def _shown_on(line: ProgressLine, stop: Stop) -> Callable[[TrainingProgress], None]:
+    """Return a function that shows the progress of a run: messages and validations as lines, steps on the progress line.
+
+    It also notes how long the run needs to its next question whether to stop: for a step, with a validation.
+    """
+    dev, is_training, pace = "", False, _Pace()
 
     def show(progress: TrainingProgress) -> None:
         nonlocal dev, is_training
+        stop.takes(pace.longest_s(progress))
         is_training = is_training and progress.step < progress.total
         if progress.dev_top1 is not None:
             of = f" of {progress.dev_images}" if progress.dev_images else ""
@@ -154,6 +162,26 @@ def _quarantined(result: TrainResult) -> list[str]:
         f"Skipped: {number_of(result.quarantined, 'sample')}, listed in {file}; the first is "
         f"{printable(str(first.get('sample', '')))}: {printable(str(first.get('reason', '')))}"
     ]
+
+
+class _Pace:
+    """The longest time between two moments at which a run asks whether to stop, as seen so far."""
+
+    def __init__(self) -> None:
+        self._last_at: float | None = None
+        self._step_s = self._validation_s = 0.0
+
+    def longest_s(self, progress: TrainingProgress) -> float:
+        """Return that time with some reserve, after one more report; 0 while the run is not asking: before and after its steps."""
+        now = time.monotonic()
+        if progress.loss is not None or progress.dev_top1 is not None:
+            if self._last_at is not None and progress.dev_top1 is not None:
+                self._validation_s = max(self._validation_s, now - self._last_at)
+            elif self._last_at is not None:
+                self._step_s = max(self._step_s, now - self._last_at)
+            self._last_at = now
+        is_asking = self._last_at is not None and progress.step < progress.total
+        return min(_MOST_PATIENCE_S, 1.5 * (self._step_s + self._validation_s)) if is_asking else 0.0
 
 
 def _summary(result: TrainResult, config: TrainConfig, seconds: float) -> list[str]:

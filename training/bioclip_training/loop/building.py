@@ -21,6 +21,7 @@ from bioclip_training.batches.together import one_label_each, same_labels
 from bioclip_training.loop.checkpoint import RunFolder
 from bioclip_training.loop.distributed import World
 from bioclip_training.loop.optimizer import Optimizer
+from bioclip_training.loop.plan_record import counted
 from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, stage_of
 from bioclip_training.loop.start import Start
 from bioclip_training.loop.trainer import Source, Trainer
@@ -84,7 +85,7 @@ def open_data(config: TrainConfig) -> tuple[LabelledImages, LabelledImages | Non
     if len(np.unique(images.taxon_of_N)) < 2:
         listed = Path(config.data, INDEX_FILE) if Path(config.data).is_dir() else config.data
         raise SourceError(
-            f"--data {config.data}: its part train has {len(images)} images of a single taxon, and a contrast needs two; "
+            f"--data {config.data}: its part train has {counted(len(images), 'image')} of a single taxon, and a contrast needs two; "
             f"add another, see: {command('catalog show', listed, taxa=True)}"
         )
     return images, replay, notes

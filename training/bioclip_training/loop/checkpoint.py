@@ -83,7 +83,7 @@ class RunFolder:
     @property
     def place(self) -> Path:
         """The output folder, or the folder above it that exists already."""
-        return next((folder for folder in (self.output, *self.output.absolute().parents) if folder.exists()), Path())
+        return next((folder for folder in (self.output, *self.output.parents) if folder.exists()), Path())
 
     def free_bytes(self) -> int:
         """Return the free space on the disk of the folder."""

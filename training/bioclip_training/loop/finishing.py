@@ -17,6 +17,7 @@ from bioclip_core.files.documents import read_document
 from bioclip_core.labels.building import build_label_set
 from bioclip_core.models import find_model
 from bioclip_core.open_clip_encoder import open_encoder
+from bioclip_core.progress import Progress
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.building import Plan
@@ -90,7 +91,8 @@ def _finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str,
     write_model(output, ladder.weights, start.model_cfg, start.preprocess_cfg)
     for file in start.tokenizer_files:
         shutil.copyfile(file, output / file.name)
-    _write_label_set(plan)
+    _write_label_set(plan, trainer.stage("Encoding the labels"))
+    trainer.stage("Writing the record")(0, 0)
     best_step = trainer.best.step if trainer.best else trainer.step
     if ladder.share == 0.0:
         best_step = 0
@@ -117,7 +119,7 @@ def _trained_weights(trainer: Trainer) -> Mapping[str, torch.Tensor]:
         return exported_weights(trainer.towers, trainer.config)
 
 
-def _write_label_set(plan: Plan) -> None:
+def _write_label_set(plan: Plan, report: Progress) -> None:
     """Write the label set with which the checkpoint answers by default: every taxon of its data, seen in training or not."""
     found = find_model(f"local-dir:{plan.folder.output}", {})
     # The source is not the folder's present place, which may change.
@@ -125,7 +127,7 @@ def _write_label_set(plan: Plan) -> None:
     labels = plan.folder.output / "label_set"
     if labels.exists():
         shutil.rmtree(labels)  # of an earlier end of this run, with other weights
-    build_label_set(plan.taxa, encoder, labels)
+    build_label_set(plan.taxa, encoder, labels, progress=report)
 
 
 def _leakage_of(address: str) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def climb(trainer: Trainer, towers: Towers, images: LabelledImages, new: Weights
 
     def measured(name: str, weights: Weights) -> Rung:
         towers.load_export(weights)
-        found = held_out.validate(towers)
+        found = held_out.validate(towers, trainer.stage(f"Measuring {name}"))
         hits[name] = found.hits_N
         return _rung(name, held_out, found, of_replay.validate(towers).top1 if of_replay else None)
 
@@ -158,13 +158,16 @@ def _rung(name: str, held_out: HeldOut, found: Validation, old_top1: float | Non
 
 def _on_frozen_features(trainer: Trainer, towers: Towers, images: LabelledImages, held_out: HeldOut) -> list[Rung]:
     """Return prototypes and a logistic regression on the features of the starting model: the rungs without training."""
-    learnt = HeldOut(images, trainer.data.stream.preprocessing, trainer.config.threads)
+    contract, report = trainer.data.stream.preprocessing, trainer.stage("Decoding the training images")
+    learnt = HeldOut(images, contract, trainer.config.threads, report=report)
     trainer.quarantine(learnt.bad)
-    features_MD, queries_ND = learnt.features(towers), held_out.features(towers)
+    features_MD = learnt.features(towers, trainer.stage("Encoding the training images"))
+    queries_ND = held_out.features(towers)
     rungs = []
     for name, logits_of in (
         ("prototypes of the examples", prototype_logits), ("logistic regression on features", logistic_logits),
     ):  # fmt: skip
+        trainer.stage(f"Fitting {name}")(0, 0)
         try:
             logits_NC = logits_of(features_MD, learnt.taxon_N, queries_ND, len(images.taxa))
         except ImportError:

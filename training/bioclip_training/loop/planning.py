@@ -32,7 +32,7 @@ from bioclip_training.loop.validation import MOST
 _STATES = 3  # two are kept, and a third is written before the oldest is removed
 _COPIES = 3  # of the weights: the best ones, those that replace them, and the checkpoint
 _WRITTEN_PER_S = 3e8  # bytes; a guess for a common disk, a small part of the time
-_RUNGS = 13  # validations at the end: the start, ten interpolations, the trained weights, and the kept ones
+_INTERPOLATIONS = 10  # validations at the end, beside those of the start and of the trained weights
 _TOKENS_PER_TAXON = 50
 _ROOM = 0.9  # share of the available memory that a batch may fill
 
@@ -199,7 +199,9 @@ def _time(opening: TrainingPlan, plan: Plan, trainer: Trainer, found: Measured) 
     ending_s = len(plan.taxa) * found.caption_s  # the label set
     if dev is not None:
         frozen = 0 if plan.start.is_random else min(MOST, len(plan.images))
-        ending_s += _RUNGS * one_s * (2 if plan.replay else 1) + frozen * (decode_s + found.image_s)
+        is_chosen = plan.config.wise_ft and frozen and _evidence(plan, "dev").can_choose
+        rungs = 1 + bool(frozen) + (_INTERPOLATIONS if is_chosen else 0)
+        ending_s += rungs * one_s * (2 if plan.replay else 1) + frozen * (decode_s + found.image_s)
     rest_s = validations_s + ending_s
     slower = min(1.6, max(1.2, max(found.step_s) / found.median_s))
     faster = max(0.7, min(0.9, min(found.step_s) / found.median_s))
