@@ -12,17 +12,20 @@ import click
 
 from bioclip_core.errors import DataError, SourceError, UsageError
 from bioclip_core.files.whole import check_output, folder_beside, whole_file
+from bioclip_core.naming.options import NameOptions
 from bioclip_core.next_commands import command
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, print_lines, printable
+from bioclip_plugin.commands.reporting import console_for, number_of, print_lines, printable
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_checklist
 from bioclip_plugin.commands.training.catalog_views import described, show
 from bioclip_plugin.commands.training.next_steps import after_catalog
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_training.catalog.name_decisions import NameDecisions
+from bioclip_training.catalog.name_map import write_map
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.taxonomy import TaxonomyIndex
 
@@ -59,6 +62,7 @@ catalog.add_command(show)
     metavar="SHARE|FILE",
     help="Keep whole species unseen: a share of them, or those that a file names (one per line, higher taxa too).",
 )
+@options_from(NameOptions)
 @options_from(TableOptions)
 @force_option
 def build(
@@ -68,7 +72,8 @@ def build(
 
     A table (.csv, .tsv, .xlsx, .parquet) has an image column (image, path, file, filepath or uri) and Darwin Core names; rows may be
     labelled at any rank. A folder tree is named by ranks (Fagaceae/Quercus/robur), binomials (Quercus_robur) or like iNat21's.
-    A table's own `split` column is kept. Skipped, removed and unresolved rows are listed in files beside the output.
+    A table's own `split` column is kept. Skipped, removed and unresolved rows are listed in files beside the output; names that are not
+    scientific ones are in OUTPUT.names_to_map.csv, to fill in and give with --map.
 
     \b
     bioclip-plugin catalog build leaves.csv fish.csv --output collection.parquet
@@ -79,7 +84,8 @@ def build(
     from bioclip_training.catalog.build import build_catalog
 
     console = console_for()
-    check_output(output, force=force, reads=[*tables, *filter(None, (taxonomy,))])
+    named = filled(NameOptions, given)
+    check_output(output, force=force, reads=[*tables, *filter(None, (taxonomy, named.name_map))])
     if given["only_resolved"] and taxonomy is None:
         raise UsageError(
             f"--only-resolved needs --taxonomy FILE; make one with: {command('taxonomy build', 'CHECKLIST', output='FILE.taxonomy')}"
@@ -89,6 +95,7 @@ def build(
     sources, folder = labelled_sources(tables, listing), output.resolve().parent
     given["prefer"] = _names(given["prefer"], tables, [source.name for source in sources])
     options = filled(BuildOptions, given, holdout_share=share, holdout_names=names)
+    decisions = NameDecisions(named)
     try:
         with (
             interruptible(console, "Nothing was kept."),
@@ -97,14 +104,34 @@ def build(
             ProgressLine("Reading", unit="rows") as line,
         ):
             built = build_catalog(
-                sources, folder, work, options, resolver=index, started=line.expect, progress=line.advance
+                sources,
+                folder,
+                work,
+                options,
+                resolver=index,
+                names=decisions,
+                started=line.expect,
+                progress=line.advance,
             )
+            if index is not None:
+                decisions.suggest_from(index)
             lists = _keep(built, output, force)
+    except SourceError as error:
+        if not (file := _write_map(decisions, output)):
+            raise
+        raise SourceError(f"{error}; {_to_decide(decisions, file)}") from error
     except OSError as error:
         raise SourceError(
             f"the catalog {output} cannot be written: {error.strerror or error}; nothing was kept"
         ) from error
-    print_lines(console, *map(printable, listing.findings.lines()), *_summary(output, lists))
+    decisions.report(listing.findings)
+    file = _write_map(decisions, output)
+    print_lines(
+        console,
+        *map(printable, listing.findings.lines()),
+        *_summary(output, lists),
+        f"Names to decide: {_to_decide(decisions, file)}" if file else "",
+    )
     failed = any(built.facts["left_out"].get(kind) for kind in _REPAIRABLE)
     return EXIT_WITH_FAILURES if failed else EXIT_DONE
 
@@ -153,6 +180,29 @@ def _keep(built: Built, output: Path, force: bool) -> dict[str, Path]:
     with whole_file(output, force=force) as draft:
         shutil.move(built.catalog, draft)
     return lists
+
+
+def _write_map(decisions: NameDecisions, output: Path) -> Path | None:
+    """Write the names that are not decided as a map to fill in, never over the map that was given; None without such names."""
+    target = output.with_suffix(".names_to_map.csv")
+    given = decisions.options.name_map
+    if given is not None and target.exists() and given.resolve() == target.resolve():
+        target = output.with_suffix(".names_to_map.more.csv")
+    if not decisions.undecided:
+        if target.name.endswith(".more.csv") or given is None:
+            target.unlink(missing_ok=True)  # of an earlier build
+        return None
+    with whole_file(target, force=True) as draft:
+        write_map(draft, decisions.undecided.values())
+    return target
+
+
+def _to_decide(decisions: NameDecisions, file: Path) -> str:
+    rows = sum(one.rows for one in decisions.undecided.values())
+    return (
+        f"{number_of(len(decisions.undecided), 'name')} of {number_of(rows, 'row')} in {file}: fill in map_to and give the file with "
+        "--map, or take the names as words with --plain-labels"
+    )
 
 
 def _summary(output: Path, lists: dict[str, Path]) -> list[str]:

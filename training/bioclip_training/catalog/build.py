@@ -16,6 +16,7 @@ from bioclip_training.catalog.fingerprints import Look, check_library
 from bioclip_training.catalog.finishing import finish
 from bioclip_training.catalog.labelling import Labeller
 from bioclip_training.catalog.ledger import Ledger
+from bioclip_training.catalog.name_decisions import NameDecisions
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.catalog.reading import read
 from bioclip_training.catalog.rows import CatalogRow
@@ -56,6 +57,7 @@ def build_catalog(
     options: BuildOptions,
     *,
     resolver: TaxonomyIndex | None = None,
+    names: NameDecisions | None = None,
     started: Callable[[int], None] = silent,
     progress: Callable[[int], None] = silent,
 ) -> Built:
@@ -69,6 +71,7 @@ def build_catalog(
         folder: the future folder of the catalog, since its uris are relative to it.
         work: an empty folder on the same disk; the files of the result are made in it.
         resolver: an open taxonomy.
+        names: decisions about names that are not scientific ones; it holds the undecided ones at the end, also after an error.
         started: called with the number of rows before the first image is read.
         progress: called with the number of further rows that were read.
 
@@ -79,7 +82,7 @@ def build_catalog(
     if options.near_distance:
         check_library()
     _check_preferred(sources, options)
-    labeller, ledger, uris = Labeller(resolver), Ledger(), RelativeUris(folder)
+    labeller, ledger, uris = Labeller(resolver, names), Ledger(), RelativeUris(folder)
     known = survey(sources, labeller, options)
     started(known.rows)
     rows = (read(source, known, labeller, options, uris) for source in sources)

@@ -10,6 +10,8 @@ from bioclip_core.names import PLACEHOLDER
 from bioclip_training.catalog.names import Label
 
 _KINDS = (
+    (r".*, as --map says \(line ", "decided by --map"),
+    (r".* names several; labelled by what they share", "several names; labelled by the taxon that they share"),
     (r"label .* replaced by ", "label of a source that comes first"),
     (r"completed from other rows", "ranks completed from other rows of the same taxon"),
     (r"common name ", "one common name per taxon"),

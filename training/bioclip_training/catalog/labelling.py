@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from bioclip_core.names import clean_name
+from bioclip_core.names import clean_name, parse_name
 from bioclip_core.taxonomy import RANKS, Taxon
-from bioclip_training.catalog.names import NAME_COLUMNS, Label, cleaned
+from bioclip_training.catalog.likeness import Spellings
+from bioclip_training.catalog.name_decisions import NameDecisions, is_repaired, misspelt
+from bioclip_training.catalog.names import NAME_COLUMNS, Label
 from bioclip_training.catalog.one_taxon import OneTaxon
 from bioclip_training.taxonomy.resolving import TaxonomyIndex
 
@@ -24,8 +26,11 @@ _REMEMBERED = 200_000  # distinct names kept cleaned; about 200 MB at most
 class Labeller:
     """Cleaner and resolver of names, which treats equal names once."""
 
-    def __init__(self, resolver: TaxonomyIndex | None = None) -> None:
+    def __init__(self, resolver: TaxonomyIndex | None = None, names: NameDecisions | None = None) -> None:
         self._resolver = resolver
+        self.names = names or NameDecisions()
+        """Decisions about names that are not scientific ones."""
+        self._meant: dict[str, str] = {}  # suspected misspellings
         self._known: dict[tuple[tuple[str, str], ...], Label] = {}
         self._one_taxon: OneTaxon | None = None
         self.outcomes: Counter[str] = Counter()
@@ -41,7 +46,11 @@ class Labeller:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             known = self._resolved(cells)
-            known = self._known[key] = self._one_taxon.applied(known) if self._one_taxon else known
+            if (meant := self._meant.get(known.taxon.scientific_name)) and not known.is_decided:
+                known = misspelt(known, meant, f"not known, and within two letters of {meant}, which is more frequent")
+            known = self._known[key] = (
+                self._one_taxon.applied(known) if self._one_taxon and not known.is_plain else known
+            )
         if count and known.outcome:
             self.outcomes[known.outcome] += 1
         if count and known.unresolved:
@@ -53,20 +62,37 @@ class Labeller:
         self._one_taxon = taxa
         self._known.clear()
 
+    def suspect(self, spellings: Spellings) -> None:
+        """Leave out names that are probably misspelt, from here on: no other source and no taxonomy knows them."""
+        self._meant = spellings.suspects(self._is_listed)
+        self._known.clear()
+
+    def is_suspect(self, taxon: Taxon) -> bool:
+        """True for a name that is left out as a misspelling."""
+        return taxon.scientific_name in self._meant
+
+    def _is_listed(self, name: str) -> bool:
+        return self._resolver is not None and bool(self._resolver.rows(parse_name(name).key))
+
     def facts(self) -> dict[str, Any]:
-        """Return what is stored with the catalog; empty without a taxonomy."""
+        """Return what is stored with the catalog; empty without a taxonomy and options about names."""
+        decided = self.names.facts()
         if self._resolver is None:
-            return {}
+            return decided
         unresolved = {"names": len(self.unresolved), "rows": self.unresolved.total()}
-        return {"resolved": dict(sorted(self.outcomes.items())), "unresolved": unresolved}
+        return {**decided, "resolved": dict(sorted(self.outcomes.items())), "unresolved": unresolved}
 
     def _resolved(self, cells: Mapping[str, Any]) -> Label:
-        label = cleaned(cells)
+        label = self.names.read(cells, self._resolver)
+        if label.is_plain or label.fault is not None:
+            return label
         label = replace(label, taxon=replace(label.taxon, source_id=""))
         if self._resolver is None or (label.taxon.rank is None and not clean_name(label.verbatim)):
             return label
         found = self._resolver.resolve(label.taxon, label.verbatim)
         label = replace(label, outcome=str(found.outcome))
+        if is_repaired(found) and found.taxon is not None and not label.is_decided:
+            return misspelt(label, found.taxon.scientific_name, found.reason)
         if found.taxon is None:
             return replace(label, unresolved=found.reason or label.outcome, ambiguous=found.ambiguous)
         taxon = replace(found.taxon, common_name=label.taxon.common_name or found.taxon.common_name, source_id="")

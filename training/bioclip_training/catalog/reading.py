@@ -114,7 +114,8 @@ def _labelled(
         cells = plain_cells(item.cells)
         label = labeller.label(cells, count=True)
         name = label.taxon.scientific_name
-        if label.taxon.rank is None:
+        if not label.is_usable:
+            labeller.names.refuse(label, item.uri)
             reason = (
                 f"its name cannot be used ({label.verbatim!r}{f': {label.unread}' if label.unread else ''})"
                 if label.verbatim

@@ -13,6 +13,7 @@ from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.clashes import check_clashes, find_clashes
 from bioclip_training.catalog.evidence import DATE_COLUMN
 from bioclip_training.catalog.labelling import Labeller, first_cell
+from bioclip_training.catalog.likeness import Spellings
 from bioclip_training.catalog.one_taxon import OneTaxon, WrittenTaxa
 from bioclip_training.catalog.options import BURST, FOLDER, HELD_OUT, IMAGE, BuildOptions
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow
@@ -89,7 +90,7 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
     """
     asked = GROUP_COLUMNS if options.group_by is None else (column_name(options.group_by),)
     seen: dict[str, _Seen] = {}
-    written = WrittenTaxa()
+    written, spellings = WrittenTaxa(), Spellings()
     for source in sources:
         own = seen[source.name] = _Seen(source.kind)
         for item in source.items():
@@ -109,6 +110,9 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
             label = labeller.label(cells)
             if not (label.unresolved and options.only_resolved):
                 written.add(label, source.name, item.uri)
+            labeller.names.learn(label)
+            if not label.is_decided:
+                spellings.add(label.taxon.scientific_name, source.name, label.taxon.common_name)
     chosen = {name: _group_columns(own, options) for name, own in seen.items()}
     _check_groups(seen, chosen, options)
     columns = {name: found or (IMAGE,) for name, found in chosen.items()}
@@ -128,7 +132,9 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
     ]
     taxa = written.joined()
     labeller.join(taxa)
-    held = chosen_species(taxa.taxa, options.holdout_share, options.holdout_names)
+    labeller.suspect(spellings)
+    certain = [taxon for taxon in taxa.taxa if not labeller.is_suspect(taxon)]
+    held = chosen_species(certain, options.holdout_share, options.holdout_names)
     given = {source.name: source.date_order for source in sources}
     shown = {name: min(own.orders) if len(own.orders) == 1 else None for name, own in seen.items()}
     undated = [own for own in seen.values() if own.undated]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -106,6 +107,16 @@ class TaxonomyFile:
         """Return the common name of an id, or an empty text."""
         found = self._first("SELECT name FROM vernaculars WHERE id = ?", taxon_id)
         return str(found[0]) if found else ""
+
+    def named_by_common(self, names: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Yield the scientific names of taxa with one of these common names (in lower case), if only one taxon has it."""
+        found: dict[str, set[str]] = {}
+        for taxon_id, name in self._asked("SELECT id, name FROM vernaculars"):
+            if (key := " ".join(name.split()).casefold()) in names:
+                found.setdefault(key, set()).add(taxon_id)
+        for key, ids in found.items():
+            if len(ids) == 1 and (row := self.row(next(iter(ids)))) is not None:
+                yield key, row.name
 
     def words_near(self, word: str, most: int) -> list[tuple[str, int]]:
         """Return the word itself, then first words of names within ``most`` errors of it, each with its distance.

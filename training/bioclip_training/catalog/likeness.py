@@ -1,0 +1,145 @@
+"""Names within two letters of a better known one: suspected misspellings, found through indexes of words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from bioclip_core.names import key_of
+from bioclip_training.taxonomy.spelling import MOST_EDITS, distance, edits_allowed, equal_endings
+
+TIMES_AS_OFTEN, TIMES_ELSEWHERE = 4, 2
+"""A name is taken for the right spelling of another one if it has as many times its rows: in the same source, and in another one."""
+_LARGE = 2_000
+"""Words under one genus (or epithet) from which only one error is looked for, so that the search stays quick."""
+
+
+@dataclass(slots=True)
+class Spelling:
+    """One spelling of a name in the sources of a catalog."""
+
+    name: str
+    rows: int = 0
+    sources: set[str] = field(default_factory=set)
+    common_names: set[str] = field(default_factory=set)
+
+
+class Spellings:
+    """The names of all sources, to be compared with each other."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Spelling] = {}
+
+    def add(self, name: str, source: str, common_name: str = "") -> None:
+        """Count a row with a name of one or two words."""
+        if not name:
+            return
+        found = self._by_key.get(name)
+        if found is None:
+            found = self._by_key[name] = Spelling(name)
+        found.rows += 1
+        found.sources.add(source)
+        if common_name:
+            found.common_names.add(common_name.casefold())
+
+    def suspects(self, known: Callable[[str], bool] = lambda _name: False) -> dict[str, str]:
+        """Return the names that are probably misspelt, each with the name that is meant.
+
+        Args:
+            known: True for a name that a taxonomy has.
+        """
+        if len(self._by_key) < 2:
+            return {}
+        most = max(spelling.rows for spelling in self._by_key.values())
+        rare = [one for one in self._by_key.values() if one.rows * TIMES_ELSEWHERE <= most and len(one.sources) == 1]
+        keys = {one.name: _key(one.name) for one in self._by_key.values()}
+        index = _Index({keys[one.name]: one for one in self._by_key.values() if one.rows >= TIMES_ELSEWHERE})
+        found = {}
+        for one in rare:
+            likes = [like for like in index.near(keys[one.name]) if _is_better(like, one)]
+            if likes and not known(one.name):
+                found[one.name] = max(likes, key=lambda like: (like.rows, like.name)).name
+        return found
+
+
+def _key(name: str) -> tuple[str, str]:
+    """Return the keys of the two words of a clean name."""
+    genus, _, epithet = name.replace("× ", "").partition(" ")
+    return key_of(genus), key_of(epithet)
+
+
+def _is_better(like: Spelling, one: Spelling) -> bool:
+    """True if a name is so much better known than another that this one is its misspelling."""
+    if one.common_names and like.common_names and one.common_names.isdisjoint(like.common_names):
+        return False  # the sources know both
+    return like.rows >= one.rows * (TIMES_ELSEWHERE if like.sources - one.sources else TIMES_AS_OFTEN)
+
+
+class _Index:
+    """Names by genus and by epithet."""
+
+    def __init__(self, names: Mapping[tuple[str, str], Spelling]) -> None:
+        self._names = names
+        self._under: dict[tuple[int, str], dict[str, list[str]]] = {}
+        words: dict[tuple[int, str], set[str]] = defaultdict(set)
+        for genus, epithet in names:
+            words[0, genus].add(epithet)
+            words[1, epithet].add(genus)
+        self._genera = _Words({genus for genus, _ in names})
+        self._words = {place: _Words(own) for place, own in words.items()}
+
+    def near(self, key: tuple[str, str]) -> Iterator[Spelling]:
+        """Yield the names within two letters of a key, without itself."""
+        genus, epithet = key
+        if not epithet:
+            for other, _away in self._genera.near(genus, edits_allowed(genus)):
+                if (found := self._names.get((other, ""))) is not None and other != genus:
+                    yield found
+            return
+        if (under := self._words.get((0, genus))) is not None:
+            others = dict(under.near(epithet, edits_allowed(epithet)))
+            others |= {other: 0 for other in equal_endings(epithet) if other in under}
+            yield from (self._names[genus, other] for other in others if other not in ("", epithet))
+        for other, away in self._genera.near(genus, edits_allowed(genus)):
+            if other == genus:
+                continue
+            left = min(MOST_EDITS - away, edits_allowed(epithet))
+            for word, _ in self._words[0, other].near(epithet, left):
+                if word:
+                    yield self._names[other, word]
+
+
+class _Words:
+    """Words by their spellings with one letter left out, and by first letter and length."""
+
+    def __init__(self, words: set[str]) -> None:
+        self._words = words
+        self._lost: dict[str, list[str]] = defaultdict(list)
+        self._by_shape: dict[tuple[str, int], list[str]] = defaultdict(list)
+        for word in words:
+            self._by_shape[word[:1], len(word)].append(word)
+            for lost in _losses(word):
+                self._lost[lost].append(word)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._words
+
+    def near(self, word: str, most: int) -> list[tuple[str, int]]:
+        """Return the words within some errors, each with their number, the word itself included."""
+        found = {word: 0} if word in self._words else {}
+        if most < 1 or not word:
+            return list(found.items())
+        near = {other for lost in (word, *_losses(word)) for other in self._lost.get(lost, ())}
+        near |= {lost for lost in _losses(word) if lost in self._words}
+        if most > 1 and len(self._words) <= _LARGE:
+            for length in range(len(word) - most, len(word) + most + 1):
+                near.update(self._by_shape.get((word[:1], length), ()))
+        for other in near:
+            if (away := distance(word, other, most)) <= most:
+                found[other] = away
+        return list(found.items())
+
+
+def _losses(word: str) -> Iterator[str]:
+    return (word[:at] + word[at + 1 :] for at in range(len(word)))
