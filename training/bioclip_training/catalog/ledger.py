@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ _BOX_UNIT = 10_000
 _WHOLE = (0, 0, _BOX_UNIT, _BOX_UNIT)
 _KEY = np.dtype([("sha256", "V32"), ("frame", "<i4"), ("box", "<u2", (4,))])
 _EVIDENCE = np.dtype([("standing", "u1"), ("first", "<i8"), ("last", "<i8"), ("by", "<u4"), ("verdict", "u1")])
+_pack_key, _pack_evidence = Struct("<32si4H").pack, Struct("<BqqIB").pack  # the same, many times as quick for one row
 
 
 class Ledger:
@@ -54,11 +56,11 @@ class Ledger:
         self._source.append(self.sources.setdefault(row.source, len(self.sources)))
         self._occurrence.append(_occurrence_number(row.occurrence))
         corners = [min(65_535, max(0, round(value * _BOX_UNIT))) for value in row.box or (0.0, 0.0, 1.0, 1.0)]
-        self._keys += np.array([(bytes.fromhex(row.sha256), row.frame, corners)], dtype=_KEY).tobytes()
+        self._keys += _pack_key(bytes.fromhex(row.sha256), row.frame, *corners)
         said = row.evidence
         by = self._people.setdefault(said.by, len(self._people))
         verdict = self._verdicts.setdefault(said.verdict, len(self._verdicts))
-        self._evidence += np.array([(said.standing, said.first, said.last, by, verdict)], dtype=_EVIDENCE).tobytes()
+        self._evidence += _pack_evidence(said.standing, said.first, said.last, by, verdict)
         self._hashed.append(bool(look.hashed))
         self._hashes += look.hashed or bytes(HASH_BYTES)
         self._colours += look.colours or bytes(COLOUR_BYTES)

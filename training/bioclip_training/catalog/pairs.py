@@ -17,6 +17,7 @@ from bioclip_training.catalog.merging import Merged
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.catalog.writing import DraftReader
 
+_TOGETHER = 50_000
 DUPLICATE_COLUMNS = ("kind", "bits", "uri", "other_uri", "name", "other_name", "split", "other_split", "fate")
 
 
@@ -74,7 +75,7 @@ def list_pairs(
         across: the pairs of which one row was removed, since the other is held out.
         removed_kind: the reason in two words.
     """
-    texts = DraftReader(work / "draft.parquet").texts(np.concatenate([pairs.i, pairs.j]), ("uri", "source"))
+    draft = DraftReader(work / "draft.parquet")
     name_of_N = np.array([taxon.scientific_name for taxon in ledger.taxa], dtype=object)[ledger.taxon_numbers]
     listed: set[int] = set()
     file = work / "duplicates.csv"
@@ -84,7 +85,7 @@ def list_pairs(
     ):
         table, removed = csv.writer(out), csv.writer(more)
         table.writerow(DUPLICATE_COLUMNS)
-        for (i, j, bits), is_across in zip(pairs, across.tolist(), strict=True):
+        for (i, j, bits), is_across, texts in zip(pairs, across.tolist(), _texts(draft, pairs), strict=True):
             fate = {(0, 0): "kept", (1, 0): "first removed", (0, 1): "other removed", (1, 1): "both removed"}[
                 int(gone_N[i]), int(gone_N[j])
             ]
@@ -98,3 +99,12 @@ def list_pairs(
                 reason = f"{likeness} {texts[stays][0]}, which is in {words[stays]!r}"
                 removed.writerow([*texts[gone], removed_kind, reason, name_of_N[gone], words[gone]])
     return file
+
+
+def _texts(draft: DraftReader, pairs: Pairs) -> Iterator[dict[int, tuple[str, ...]]]:
+    """Yield uri and source of the rows of each pair, of many pairs at a time."""
+    for start in range(0, len(pairs.i), _TOGETHER):
+        here = slice(start, start + _TOGETHER)
+        texts = draft.texts(np.concatenate([pairs.i[here], pairs.j[here]]), ("uri", "source"))
+        for _ in range(len(pairs.i[here])):
+            yield texts
