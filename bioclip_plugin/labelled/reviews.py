@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bioclip_core.cells import column_name
 from bioclip_core.errors import DataError
+from bioclip_core.files.moved import MovedNames
 from bioclip_core.findings import Findings
 from bioclip_core.taxonomy import RANKS
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.finding_deployments import Deployments
 from bioclip_plugin.items.media import MediaItem, Region, path_of
@@ -25,7 +29,22 @@ _ANIMALS = frozenset(("", "animal"))
 _SEVERAL = "several taxa at once"
 
 
-def review_items(address: str, source: str, findings: Findings) -> Iterator[LabelledItem | SkippedRow]:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The store as a source, and its images on this machine."""
+
+    source: str
+    deployments: Deployments
+    moved: MovedNames | None
+    contents: dict[MediaName, str] = field(default_factory=dict)
+    """Sha256 of the images' bytes as they were when they were classified."""
+
+    def path_of(self, uri: str) -> Path:
+        new = self.moved.new_name(uri) if self.moved else None
+        return path_of(uri if new is None else new)
+
+
+def review_items(address: str, source: str, options: ListingOptions) -> Iterator[LabelledItem | SkippedRow]:
     """Yield the reviews of a store that are one taxon, and the others as skipped rows that take away the label of their image.
 
     The newest review counts, and one by a named person before one without a name. Reviews of one moment by several people are
@@ -36,13 +55,16 @@ def review_items(address: str, source: str, findings: Findings) -> Iterator[Labe
     Args:
         address: the store.
         source: the name of the source.
-        findings: for a table of deployments that is gone.
+        options: the beginnings of file names to replace, and the findings: of a table of deployments that is gone.
 
     Raises:
         StoreError: if the store cannot be opened.
     """
     with Store.open(address, create=False) as store:
-        deployments = _deployments_of(store, findings)
+        prefixes = options.prefixes
+        place = _Place(
+            source, _deployments_of(store, options.findings), MovedNames(prefixes, Path()) if prefixes else None
+        )
         of_images: dict[MediaName, dict[Any, list[Review]]] = {}
         for review in store.reviews():
             target = review.target
@@ -51,12 +73,13 @@ def review_items(address: str, source: str, findings: Findings) -> Iterator[Labe
                 by_box.setdefault(target.region and target.region.box, []).append(review)
         wanted = {uri for uri, _ in of_images}
         media = {(item.uri, item.frame): item for item in store.media_under() if item.uri in wanted} if wanted else {}
+        place.contents.update(store.contents_of(of_images.keys()))
         for image in sorted(of_images):
             newest = [said for reviews in of_images[image].values() for said in _last_of_each(reviews)]
             for reviews in sorted(newest, key=lambda reviews: reviews[0].id):
-                yield _item(reviews, image, reviews[0].target.region, media.get(image), source, deployments)
+                yield _item(reviews, image, reviews[0].target.region, media.get(image), place)
         of_events = {event: _last_of_each(reviews) for event, reviews in reviews_of_events(store).items()}
-        yield from _event_items(store, of_events, of_images.keys(), source, deployments)
+        yield from _event_items(store, of_events, of_images.keys(), place)
 
 
 def _last_of_each(reviews: Sequence[Review]) -> list[list[Review]]:
@@ -75,43 +98,43 @@ def _event_items(
     store: Store,
     of_events: Mapping[str, list[list[Review]]],
     reviewed: Collection[MediaName],
-    source: str,
-    deployments: Deployments,
+    place: _Place,
 ) -> Iterator[LabelledItem | SkippedRow]:
     images = store.items_of_events(of_events.keys()) if of_events else {}
     for event in sorted(of_events):
         for reviews in of_events[event]:
             if event not in images:
                 reason = _no_label(reviews) or "no image of the store is of this event"
-                yield SkippedRow(f"event {event}", source, "no image", reason)
+                yield SkippedRow(f"event {event}", place.source, "no image", reason)
             elif len(reviews) > 1:
-                yield SkippedRow(f"event {event}", source, "no taxon", _no_label(reviews) or "")
+                yield SkippedRow(f"event {event}", place.source, "no taxon", _no_label(reviews) or "")
             else:
                 listed = [(item, blank) for item, blank in images[event] if (item.uri, item.frame) not in reviewed]
-                yield from _images_of_event(store, reviews, listed, source, deployments)
+                yield from _images_of_event(store, reviews, listed, place)
 
 
 def _images_of_event(
     store: Store,
     reviews: Sequence[Review],
     listed: Sequence[tuple[MediaItem, bool]],
-    source: str,
-    deployments: Deployments,
+    place: _Place,
 ) -> Iterator[LabelledItem | SkippedRow]:
-    known = store.regions_of([(item.uri, item.frame) for item, _ in listed])
+    names = [(item.uri, item.frame) for item, _ in listed]
+    known = store.regions_of(names)
+    place.contents.update(store.contents_of(names))
     for item, blank in listed:
         name = (item.uri, item.frame)
         detected = [box for box in known.get(name, []) if box is not None and box.detector]
         animals = [box for box in detected if box.category in _ANIMALS]
         if reviews[0].verdict != "taxon":
-            yield _item(reviews, name, None, item, source, deployments)
+            yield _item(reviews, name, None, item, place)
         elif blank or (detected and not animals):
             reason = f"the detector found {'nothing' if blank else 'no animal'} in this image of an event"
-            yield SkippedRow(item.uri, source, "no animal", f"{reason} that was reviewed as a whole")
+            yield SkippedRow(item.uri, place.source, "no animal", f"{reason} that was reviewed as a whole")
         else:
             boxes: list[Region | None] = [*animals]
             for box in boxes or [None]:
-                yield _item(reviews, name, box, item, source, deployments)
+                yield _item(reviews, name, box, item, place)
 
 
 def _deployments_of(store: Store, findings: Findings) -> Deployments:
@@ -141,28 +164,30 @@ def _item(
     image: MediaName,
     box: Region | None,
     item: MediaItem | None,
-    source: str,
-    deployments: Deployments,
+    place: _Place,
 ) -> LabelledItem | SkippedRow:
     uri, frame = image
-    place = None if box is None else (box.x, box.y, box.w, box.h)
+    corners = None if box is None else (box.x, box.y, box.w, box.h)
+    path, content = place.path_of(uri), place.contents.get(image, "")
     # Further facts of the review (individualID, eventID, count …) may group images. Names in the catalogue or in the camera's
     # file are left out: a review that corrects a name must not be outvoted by it.
     facts = {key: value for key, value in reviews[0].details.items() if isinstance(value, (str, int, float))}
     known = {**(item.metadata if item is not None else {}), **facts}
     cells: dict[str, Any] = {key: value for key, value in known.items() if column_name(key) not in NAME_COLUMNS}
     if item is not None:
-        member = deployments.of(item)  # a folder alone is not given, since images are grouped by it anyway
+        member = place.deployments.of(item)  # a folder alone is not given, since images are grouped by it anyway
         cells |= {"sequence": item.sequence or "", "deployment": member.deployment if member.is_named else ""}
     if reason := _no_label(reviews):
         verdict = _SEVERAL if len(reviews) > 1 else reviews[0].verdict.replace("_", " ")
-        about = LabelledItem(uri, path_of(uri), cells, source, frame, place, _evidence(reviews[0], verdict))
-        return SkippedRow(uri, source, "no taxon", reason, item=about)
+        about = LabelledItem(uri, path, cells, place.source, frame, corners, _evidence(reviews[0], verdict), content)
+        return SkippedRow(uri, place.source, "no taxon", reason, item=about)
     taxon = reviews[0].taxon
     assert taxon is not None
     ranks = {rank.value: taxon.lineage[rank.depth] for rank in RANKS if taxon.lineage[rank.depth]}
     names = {"verbatimScientificName": taxon.scientific_name, "vernacularName": taxon.common_name}
-    return LabelledItem(uri, path_of(uri), {**ranks, **names, **cells}, source, frame, place, _evidence(reviews[0]))
+    return LabelledItem(
+        uri, path, {**ranks, **names, **cells}, place.source, frame, corners, _evidence(reviews[0]), content
+    )
 
 
 def _evidence(review: Review, verdict: str = "") -> Evidence:

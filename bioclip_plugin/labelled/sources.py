@@ -59,9 +59,7 @@ def labelled_sources(addresses: Sequence[str], options: ListingOptions | None = 
         if kind == "table"
         else LabelledSource(name, "folder", partial(folder_items, address, name), path_of(address), moment_of)
         if kind == "folder"
-        else LabelledSource(
-            name, "reviews", partial(review_items, address, name, options.findings), moment_of=moment_of
-        )
+        else LabelledSource(name, "reviews", partial(review_items, address, name, options), moment_of=moment_of)
         for address, kind, name in zip(
             addresses, [_kind_of(address) for address in addresses], _short_names(addresses), strict=True
         )

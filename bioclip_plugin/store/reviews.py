@@ -182,6 +182,15 @@ def regions_of(connection: Connection, media: Iterable[MediaName]) -> dict[Media
     return found
 
 
+def contents_of(connection: Connection, media: Iterable[MediaName]) -> dict[MediaName, str]:
+    """Return the sha256 of the files of these images as they were last read; images that were not are absent."""
+    wanted = {(stored_uri(uri), frame): (uri, frame) for uri, frame in media}
+    items, contents = schema.media, schema.contents
+    query = select(items.c.uri, items.c.frame, contents.c.sha256).join(contents, contents.c.id == items.c.content)
+    rows = rows_with(connection, query, items.c.uri, {uri for uri, _ in wanted})
+    return {wanted[row.uri, row.frame]: row.sha256 for row in rows if (row.uri, row.frame) in wanted}
+
+
 def items_of_events(connection: Connection, events: Collection[str]) -> dict[str, list[tuple[MediaItem, bool]]]:
     """Return the images of these events (sequences), by number, and whether a detector found nothing in each."""
     media, listed = schema.media, schema.listing.c

@@ -350,6 +350,10 @@ class Store(Upkeep):
         """Return every known region of these images (uri and frame); images that are not stored are absent."""
         return self._database.read(reviews.regions_of, media)
 
+    def contents_of(self, media: Collection[MediaName]) -> dict[MediaName, str]:
+        """Return the sha256 of the files of these images (uri and frame) when they were last read; others are absent."""
+        return self._database.read(reviews.contents_of, media) if media else {}
+
     def items_of_events(self, events: Collection[str]) -> dict[str, list[tuple[MediaItem, bool]]]:
         """Return the images of these events (sequences), and whether a detector found nothing in each."""
         return self._database.read(reviews.items_of_events, events)

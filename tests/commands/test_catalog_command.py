@@ -173,7 +173,9 @@ def test_impossible_requests_are_refused_in_one_line(
 
 @pytest.mark.shared_data
 @pytest.mark.parametrize(("name", "train", "held_out", "equal"), [("leaves", 680, 310, 0), ("reef_fish", 937, 344, 21)])
-def test_real_collections_keep_every_image_once(bioclip: Bioclip, name: str, train: int, held_out: int, equal: int) -> None:
+def test_real_collections_keep_every_image_once(
+    bioclip: Bioclip, name: str, train: int, held_out: int, equal: int
+) -> None:
     table = Path(os.environ["BIOCLIP_DATA"]) / "data" / name / "collection.csv"
     assert bioclip("catalog", "build", table, "--output", "c.parquet").code == 0
     said = json.loads(bioclip("catalog", "show", "c.parquet", "--json").out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -143,3 +144,92 @@ def test_a_catalog_is_built_of_reviews_that_were_imported(store: Store, tmp_path
     ]  # fmt: skip
     groups = {Path(row["uri"]).name: row["group"] for row in rows}
     assert groups["0.png"] == groups["3.png"] != groups["1.png"]
+
+
+def test_two_people_who_review_at_one_moment_are_both_given(store: Store) -> None:
+    listed(store, MediaItem("a.jpg"), MediaItem("b.jpg"))
+    early, late = datetime(2031, 1, 1, tzinfo=UTC), datetime(2031, 1, 2, tzinfo=UTC)
+    for name, taxon, when in (("Ann", FOX, early), ("Bo", FOX, late), ("Ann", LYNX, late)):
+        store.add_review(ReviewTarget("media", "a.jpg"), "taxon", taxon, reviewer=name, reviewed_at=when)
+    store.add_review(ReviewTarget("media", "b.jpg"), "taxon", LYNX, reviewer="Ann", reviewed_at=early)
+    store.add_review(ReviewTarget("media", "b.jpg"), "taxon", FOX, reviewer="unknown", reviewed_at=late)
+    items, _ = read(store)
+    said = [(item.uri, item.cells["genus"], item.evidence and item.evidence.by) for item in items]
+    assert said == [("a.jpg", "Vulpes", "Bo"), ("a.jpg", "Lynx", "Ann"), ("b.jpg", "Lynx", "Ann")]
+
+
+def test_a_blank_event_takes_its_images_out_except_those_that_were_reviewed(store: Store) -> None:
+    listed(
+        store,
+        MediaItem("a.jpg", sequence="night"),
+        MediaItem("b.jpg", sequence="night"),
+        MediaItem("c.jpg", sequence="day"),
+    )
+    store.add_review(ReviewTarget("event", event="night"), "blank", reviewer="Ann")
+    store.add_review(ReviewTarget("media", "b.jpg"), "taxon", LYNX, reviewer="Ann")
+    items, left_out = read(store)
+    assert [item.uri for item in items] == ["b.jpg"]
+    (blank,) = left_out
+    assert blank.item is not None
+    assert blank.item.evidence is not None
+    assert (blank.item.uri, str(blank.item.evidence)[:24], blank.item.evidence.verdict) == (
+        "a.jpg",
+        "review of its event by A",
+        "blank",
+    )
+
+
+@pytest.mark.parametrize("fate", ["moved", "replaced", "gone"])
+def test_a_review_counts_for_the_bytes_that_were_reviewed(store: Store, tmp_path: Path, fate: str) -> None:
+    """The reviewed file is elsewhere, its name has another image, or there is no copy of it."""
+    for n in range(2):
+        Image.effect_noise((64, 64), 90 + n).convert("RGB").save(tmp_path / f"{n}.png")
+    listed(store, *(MediaItem(str(tmp_path / f"{n}.png"), sequence=f"s{n}") for n in range(2)))
+    with store._database._engine.begin() as connection:
+        for n in range(2):
+            sha256 = hashlib.sha256((tmp_path / f"{n}.png").read_bytes()).hexdigest()
+            connection.exec_driver_sql("INSERT INTO bioclip_contents (sha256, frame, size) VALUES (?, 0, 1)", (sha256,))
+            connection.exec_driver_sql("UPDATE bioclip_media SET content = ? WHERE id = ?", (n + 1, n + 1))
+    store.add_review(ReviewTarget("media", str(tmp_path / "0.png")), "taxon", LYNX, reviewer="Ann")
+    store.add_review(ReviewTarget("media", str(tmp_path / "1.png")), "blank", reviewer="Ann")
+    (tmp_path / "new").mkdir()
+    for n in range(2):
+        (tmp_path / f"{n}.png").rename(tmp_path / "new" / f"{n}.png")
+        if fate != "moved":
+            Image.effect_noise((64, 64), 40 + n).convert("RGB").save(
+                tmp_path / f"{n}.png" if fate == "replaced" else tmp_path / "new" / f"{n}.png"
+            )
+    table = tmp_path / "table.csv"
+    table.write_text("image,scientificName\nnew/0.png,Vulpes vulpes\nnew/1.png,Vulpes vulpes\n")
+    output = tmp_path / "catalog.parquet"
+    done = command_line(
+        [
+            "catalog",
+            "build",
+            str(table),
+            str(tmp_path / "results.db"),
+            "--group-by",
+            "image",
+            "--val",
+            "0",
+            "--output",
+            str(output),
+        ]
+    )
+    rows = [(row["uri"], row["genus"]) for row in parquet.read_table(output).to_pylist()]
+    assert (rows, done) == (
+        ([("new/0.png", "Vulpes"), ("new/1.png", "Vulpes")], 3) if fate == "gone" else ([("new/0.png", "Lynx")], 0)
+    )
+    moved = [
+        "catalog",
+        "build",
+        str(tmp_path / "results.db"),
+        "--val",
+        "0",
+        "--replace-prefix",
+        f"{tmp_path}={tmp_path / 'new'}",
+    ]
+    done = command_line([*moved, "--force", "--output", str(output)])
+    if fate != "gone":
+        assert done == 0
+        assert parquet.read_table(output).column("uri").to_pylist() == ["new/0.png"]

@@ -32,6 +32,8 @@ class Claim:
     """Number of a verdict that is not a taxon; 0 for a taxon."""
     taxon: Taxon
     box: Box | None = None
+    is_missing: bool = False
+    """True for an image without a file."""
 
     @property
     def place(self) -> tuple[int, ...]:

@@ -46,6 +46,8 @@ class Fingerprint:
     looks: tuple[Look, ...]
     moment: tuple[str, float] | None = None
     """Camera and time in seconds; None if not asked for or not in the file."""
+    is_missing: bool = False
+    """True for an image that only its sha256 is known of."""
 
 
 def fingerprint(

@@ -19,8 +19,10 @@ from bioclip_training.catalog.rows import CatalogRow
 _BOX_UNIT = 10_000
 _WHOLE = (0, 0, _BOX_UNIT, _BOX_UNIT)
 _KEY = np.dtype([("sha256", "V32"), ("frame", "<i4"), ("box", "<u2", (4,))])
-_EVIDENCE = np.dtype([("standing", "u1"), ("first", "<i8"), ("last", "<i8"), ("by", "<u4"), ("verdict", "u1")])
-_pack_key, _pack_evidence = Struct("<32si4H").pack, Struct("<BqqIB").pack  # the same, many times as quick for one row
+_EVIDENCE = np.dtype(
+    [("standing", "u1"), ("first", "<i8"), ("last", "<i8"), ("by", "<u4"), ("verdict", "u1"), ("missing", "u1")]
+)
+_pack_key, _pack_evidence = Struct("<32si4H").pack, Struct("<BqqIBB").pack  # the same, many times as quick for one row
 
 
 class Ledger:
@@ -60,7 +62,7 @@ class Ledger:
         said = row.evidence
         by = self._people.setdefault(said.by, len(self._people))
         verdict = self._verdicts.setdefault(said.verdict, len(self._verdicts))
-        self._evidence += _pack_evidence(said.standing, said.first, said.last, by, verdict)
+        self._evidence += _pack_evidence(said.standing, said.first, said.last, by, verdict, row.is_missing)
         self._hashed.append(bool(look.hashed))
         self._hashes += look.hashed or bytes(HASH_BYTES)
         self._colours += look.colours or bytes(COLOUR_BYTES)
@@ -92,7 +94,7 @@ class Ledger:
 
     @property
     def said(self) -> NDArray[Any]:
-        """Standing, first and last moment, person and verdict of each row, as numbers."""
+        """Standing, first and last moment, person, verdict and lack of a file of each row, as numbers."""
         return np.frombuffer(self._evidence, dtype=_EVIDENCE)
 
     @property

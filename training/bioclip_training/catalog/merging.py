@@ -33,6 +33,8 @@ class Fate(IntEnum):
     """A review that says so."""
     UNDECIDED = 6
     """Its label contradicts another one, and neither comes before the other."""
+    MISSING = 7
+    """Its file is gone, and no other source has a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +68,27 @@ class _Merger:
         self.trained = [is_training(word) for word in ledger.splits]
         self.words = list(ledger.splits)
         self.split_of_N = ledger.split_numbers
-        self.fate_of_N = np.where(self._said["verdict"] > 0, Fate.VERDICT, Fate.KEPT).astype(np.uint8)
+        self.fate_of_N = np.where(self._said["missing"] > 0, Fate.MISSING, Fate.KEPT).astype(np.uint8)
+        self.fate_of_N[self._said["verdict"] > 0] = Fate.VERDICT
         self.by_of_N, self.label_of_N = np.arange(count), np.arange(count)
 
     def claims(self, rows: NDArray[np.int64], *, boxed: bool) -> list[Claim]:
         said = self._said[rows].tolist()
         boxes = self._ledger.boxes(rows) if boxed else [None] * len(rows)
         return [
-            Claim(row, source, self._preferred[source], standing, first, last, verdict, self._ledger.taxa[taxon], box)
-            for row, source, taxon, (standing, first, last, _, verdict), box in zip(
+            Claim(
+                row,
+                source,
+                self._preferred[source],
+                standing,
+                first,
+                last,
+                verdict,
+                self._ledger.taxa[taxon],
+                box,
+                bool(missing),
+            )
+            for row, source, taxon, (standing, first, last, _, verdict, missing), box in zip(
                 rows.tolist(),
                 self._source_of_N[rows].tolist(),
                 self._taxon_of_N[rows].tolist(),
@@ -95,8 +109,8 @@ class _Merger:
         elif subject.box is not None:
             for claim in rows:
                 self._lose(claim, Fate.OF_BOXES if fits(claim, winner) else Fate.OVERRULED, subject.box.row)
-        elif rows:
-            self._keep(subject.claims, rows, winner)
+        elif there := [claim for claim in rows if not claim.is_missing]:
+            self._keep(subject.claims, there, winner)
 
     def _leave_out(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -104,7 +118,7 @@ class _Merger:
             self._lose(claim, Fate.VERDICT if claim.verdict else Fate.UNDECIDED, other.row)
 
     def _keep(self, claims: Sequence[Claim], rows: Sequence[Claim], winner: Claim) -> None:
-        """Keep the best row of a region, with the label of the winner and the split of all rows."""
+        """Keep the best row of a region, of those with a file, with the label of the winner and the split of all rows."""
         given = {int(self.split_of_N[claim.row]) for claim in rows} - {0}
         split = min(given, key=lambda one: (self.trained[one], self.words[one]), default=0)
         sides = given if self._keep_sides and len(given) > 1 else {split}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -29,6 +30,8 @@ BURST_GAP_S = 300.0
 """Images of one camera and folder that were taken within this time of each other count as one encounter."""
 NO_NAME = "no name"
 """Kind of a row whose name cannot be used."""
+MISSING_IMAGE = "missing image"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 NO_LABEL = Label(Taxon(), "", ())
 NAME_KINDS = frozenset((NO_NAME, *(kind.value for kind in NameKind)))
 """Kinds of all rows that are skipped because of their names."""
@@ -64,12 +67,14 @@ def read(
         if not labelled:
             return [row for row in rows if isinstance(row, SkippedRow)]
         first, boxes = labelled[0], [row.item.box for row in labelled]
+        reviewed = Fingerprint(first.item.content, (Look(),) * len(labelled), is_missing=True)
         try:
-            return labelled, fingerprint(
-                first.path, boxes, first.item.frame, perceptual=perceptual, moment_of=moment_of
-            )
+            found = fingerprint(first.path, boxes, first.item.frame, perceptual=perceptual, moment_of=moment_of)
+            return labelled, reviewed if _has_changed(first, found) else found
         except BioclipError as error:
-            kind = "missing image" if isinstance(error, ImageError) and error.stage == "read" else "broken image"
+            kind = MISSING_IMAGE if isinstance(error, ImageError) and error.stage == "read" else "broken image"
+            if kind == MISSING_IMAGE and _SHA256.fullmatch(first.item.content):
+                return labelled, reviewed
             return [
                 row.otherwise
                 or SkippedRow(row.item.uri, row.item.source, kind, str(error), row.label.taxon.scientific_name)
@@ -87,16 +92,25 @@ def read(
         burst = burst_of(rows[0].item.uri, image)
         for row, look in zip(rows, image.looks, strict=True):
             group = group_of(columns, row.cells, row.item, source.root) or burst or f"image {image.sha256[:16]}"
-            yield _row(row, group, image.sha256, look, uris), look, bool(burst)
+            yield _row(row, group, image, look, uris), look, bool(burst)
 
 
-def _row(row: Labelled, group: str, sha256: str, look: Look, uris: RelativeUris) -> CatalogRow:
+def _has_changed(row: Labelled, found: Fingerprint) -> bool:
+    """Return True if a file is not the one that was reviewed: names such as IMG_0001.JPG are used again.
+
+    The content of formats with several images is known by its pixels, so that it cannot be compared.
+    """
+    known, suffix = row.item.content, row.path.suffix.lower()
+    return bool(_SHA256.fullmatch(known)) and known != found.sha256 and suffix in (".jpg", ".jpeg", ".png")
+
+
+def _row(row: Labelled, group: str, image: Fingerprint, look: Look, uris: RelativeUris) -> CatalogRow:
     return CatalogRow(
         uri=uris.of(row.path), taxon=row.label.taxon, verbatim_name=row.label.verbatim, source=row.item.source,
         source_id=first_cell(row.cells, SOURCE_IDS), taxon_id=row.label.taxon_id, licence=first_cell(row.cells, LICENCES),
-        group=group, split=split_word(row.cells.get("split")), sha256=sha256, phash=look.hashed.hex(),
+        group=group, split=split_word(row.cells.get("split")), sha256=image.sha256, phash=look.hashed.hex(),
         frame=row.item.frame, box=row.item.box, changes=row.label.changes, evidence=row.evidence,
-        occurrence=occurrence_of(row.cells),
+        occurrence=occurrence_of(row.cells), is_missing=image.is_missing,
     )  # fmt: skip
 
 

@@ -61,6 +61,8 @@ class LabelledItem:
     """None is the whole image."""
     evidence: Evidence | None = None
     """Of a review; None: a name of the source's own, whose evidence is in the cells."""
+    content: str = ""
+    """Sha256 of the image's bytes when another program read them: if its file is gone, its label counts for a copy of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class CatalogRow:
     """What the label comes from."""
     occurrence: str = ""
     """The occurrence that the source states."""
+    is_missing: bool = False
+    """True if only the content is known: the label is of use for a copy of the image in another source."""
 
 
 def table_from(rows: Iterable[CatalogRow]) -> Any:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bioclip_training.catalog.evidence import Evidence, Standing
 from bioclip_training.catalog.ledger import Ledger
 from bioclip_training.catalog.merging import Fate, Merged
+from bioclip_training.catalog.reading import MISSING_IMAGE
 from bioclip_training.catalog.writing import DraftReader
 
 MERGED_COLUMNS = (
@@ -23,12 +24,13 @@ MERGED_COLUMNS = (
 MERGED, WITHDRAWN, NO_TAXON, UNDECIDED = "merged", "withdrawn by a review", "no taxon", "undecided"
 KINDS = {
     Fate.REPEATED: MERGED, Fate.OVERRULED: MERGED, Fate.OF_BOXES: MERGED, Fate.WITHDRAWN: WITHDRAWN, Fate.VERDICT: NO_TAXON,
-    Fate.UNDECIDED: UNDECIDED,
+    Fate.UNDECIDED: UNDECIDED, Fate.MISSING: MISSING_IMAGE,
 }  # fmt: skip
 """Reasons by which rows are counted that are not in the catalog."""
 _OUTCOMES = {
     Fate.REPEATED: "same label", Fate.OVERRULED: "replaced", Fate.OF_BOXES: "label of the whole image",
     Fate.WITHDRAWN: "withdrawn", Fate.VERDICT: "replaced", Fate.UNDECIDED: "undecided", Fate.KEPT: "replaced",
+    Fate.MISSING: "no file",
 }  # fmt: skip
 _TOGETHER = 50_000
 
@@ -55,7 +57,7 @@ class Trace:
         self._said, self._people, self._verdicts = ledger.said, ledger.people, ledger.verdicts
 
     def evidence(self, row: int) -> Evidence:
-        standing, first, last, by, verdict = self._said[row].tolist()
+        standing, first, last, by, verdict, _ = self._said[row].tolist()
         return Evidence(Standing(standing), first, last, self._people[by], self._verdicts[verdict])
 
     def label(self, row: int) -> str:
@@ -90,6 +92,11 @@ class Trace:
         return Traced(row, KINDS.get(fate, ""), removed, merged)
 
     def _reason(self, fate: Fate, row: int, stays: int, counts: int, texts: dict[int, tuple[str, ...]]) -> str:
+        if fate is Fate.MISSING:
+            return (
+                "the file that was reviewed does not exist or has other bytes now, and no other source has a copy; "
+                "--replace-prefix OLD=NEW finds files of moved folders, and `classify` reads changed ones again"
+            )
         evidence, other = self.evidence(row), self.evidence(counts)
         said = f"{self.label(counts)!r} in {texts[counts][1]} ({other})"
         if fate is Fate.UNDECIDED:
