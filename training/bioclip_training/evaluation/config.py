@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from bioclip_core.captions import Caption
 from bioclip_core.device import PRECISIONS
@@ -22,6 +23,8 @@ _KEPT_OUT = {
     "train": "the model was trained on train and is more sure of it than of new images",
     "all": "all holds the images that the model was trained on and those that evaluate measures on",
 }
+
+TrainedImages = Literal["refuse", "leave-out", "keep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ class EvaluationConfig:
         default=None, metadata={"metavar": "FOLDER", "automatic": "made for the taxa that the model is asked about"}
     )
     """Label set of the model to compare with."""
+    trained_images: TrainedImages = "refuse"
+    """Images that the model was trained on, though the catalog holds them out: leave-out does not measure them, keep does."""
     force: bool = False
     """Replace the output if it exists."""
 

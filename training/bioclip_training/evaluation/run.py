@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from bioclip_core.progress import silent
 from bioclip_core.quiet import importing, quiet
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation import figures, retrieval
+from bioclip_training.evaluation.already_seen import rows_to_measure
 from bioclip_training.evaluation.answering import Answered, answer
 from bioclip_training.evaluation.by_taxon import by_taxon, worth_labels, write_taxa
 from bioclip_training.evaluation.comparison import (
@@ -48,6 +50,8 @@ from bioclip_training.evaluation.truth import EXACT, RULE
 from bioclip_training.evaluation.verdict import verdict_of
 from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.checkpoint import dev_fraction_of, ladder_of, origin_of
+
+log = logging.getLogger("bioclip_plugin.training")
 
 METRICS, REPORT, EXAMPLES, LABEL_SET = "metrics.json", "report.html", "examples.parquet", "label_set"
 COMPARED_LABEL_SET, TAXA = "compared_label_set", "by_taxon.csv"
@@ -86,10 +90,14 @@ def evaluate(
         config.data, dev_fraction=dev_fraction_of(found.folder), replace_prefix=config.replace_prefix
     )
     rows = query_rows(catalog, config.splits)
-    say_first(catalog, rows)
     other = _other_model(config, found, entries or {})  # what is not a model is found before an hour of encoding
+    rows, seen = rows_to_measure(config, catalog, rows, [found, *([other] if other else [])])
+    for said in seen.lines:
+        log.warning(said)
+    say_first(catalog, rows)
     with whole_folder(output, partial(_check_output, output, force=config.force)) as draft:
         outcome = _measured(config, catalog, rows, found, other, draft, progress)
+        outcome.metrics["trained_images"] = seen.as_dict()
         progress("Writing", 0, 1)
         write_examples(outcome, draft / EXAMPLES, rows)
         write_taxa(outcome.taxa, draft / TAXA)

@@ -15,6 +15,7 @@ from bioclip_core.next_commands import command
 from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.batches.caption_drawing import all_captions
+from bioclip_training.batches.clashing import Collection, without_clashes
 from bioclip_training.batches.data import LabelledImages, open_images
 from bioclip_training.batches.stream import TrainingStream
 from bioclip_training.batches.together import one_label_each, same_labels
@@ -74,14 +75,17 @@ class Plan:
 
 
 def open_data(config: TrainConfig) -> tuple[LabelledImages, LabelledImages | None, list[str]]:
-    """Open the data and the replay, with one label per taxon, and return what is to be said of their taxa.
+    """Open the data and the replay, with one label per taxon, and return what is to be said of them.
 
     Raises:
         SourceError: if one of them cannot be read, or the data have a single taxon.
+        DataError: if one of them holds out what the other one trains on, and no option decides.
     """
     opened = partial(open_images, part="train", dev_fraction=config.dev_fraction, replace_prefix=config.replace_prefix)
-    images, replay = opened(config.data), opened(config.replay) if config.replay else None
-    notes = one_label_each([images, *([replay] if replay else [])])
+    data = Collection(opened(config.data), f"--data {config.data}")
+    old = Collection(opened(config.replay), f"--replay {config.replay}") if config.replay else None
+    images, replay, clashes = without_clashes(data, old, config.clashing_splits, config.dev_fraction)
+    notes = clashes + one_label_each([images, *([replay] if replay else [])])
     if len(np.unique(images.taxon_of_N)) < 2:
         listed = Path(config.data, INDEX_FILE) if Path(config.data).is_dir() else config.data
         raise SourceError(

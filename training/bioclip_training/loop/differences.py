@@ -16,6 +16,7 @@ MAY_DIFFER = frozenset(
         "config.device",
         "config.measure",
         "config.replace_prefix",
+        "config.clashing_splits",
         "made_with",
         "world",
     }

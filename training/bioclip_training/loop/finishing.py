@@ -19,6 +19,7 @@ from bioclip_core.models import find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import Progress
 from bioclip_training.catalog.rows import Catalog
+from bioclip_training.catalog.trained_on import Seen, trained_on
 from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.building import Plan
 from bioclip_training.loop.checkpoint import LADDER, RunFolder, checkpoint_file, write_json, write_model
@@ -102,6 +103,8 @@ def _finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str,
         ladder.evidence.images, ladder.evidence.groups, ladder.rule,
     )  # fmt: skip
     write_json(output / LADDER, ladder.as_dict())
+    parts = [Seen.of(part.catalog, part.rows) for part in (plan.images, plan.replay) if part is not None]
+    Seen.together([*parts, *filter(None, [trained_on(start.folder)])]).write(output)
     write_json(output / "leakage.json", _leakage_of(plan.config.data))
     if not draw_curves(trainer.journal.lines(), output / "curves.png"):
         trainer.say("no curves.png: matplotlib is not installed (extra train)")

@@ -16,7 +16,7 @@ from bioclip_core.options import check_options
 from bioclip_core.progress import Progress
 from bioclip_training.batches.caption_drawing import shares_of
 from bioclip_training.catalog.ahead import threads_for
-from bioclip_training.catalog.options import DEV_FRACTION
+from bioclip_training.catalog.options import DEV_FRACTION, ClashingSplits
 
 Method = Literal["full", "lora"]
 Loss = Literal["taxon", "clip", "siglip"]
@@ -83,6 +83,8 @@ class TrainConfig:
     """Replay images per image of --data."""
     replay_weight: float = field(default=1.0, metadata={"low": 0, "high": 1000})
     """Weight of the replay batch's loss; the loss of --data has 1."""
+    clashing_splits: ClashingSplits = "refuse"
+    """Images of train that the other collection holds out, by content or group: held-out does not train on them, keep does."""
     replay_projection: ReplayProjection = "shared"
     """Visual projection of replay images. shared: the model's own; second: a copy that is dropped at the end, as in BioCLIP 2."""
     method: Method = "full"

@@ -73,6 +73,9 @@ class Start:
     tokenizer_files: Sequence[Path] = ()
     """Files in the start's folder that its tokenizer needs, and that the checkpoint must have too."""
 
+    folder: Path | None = None
+    """Folder of the start; None for random weights and weights without one."""
+
     @property
     def is_random(self) -> bool:
         """True if the weights are random, so that a zero-shot baseline is meaningless."""
@@ -126,7 +129,13 @@ def _existing(name: str, entries: Mapping[str, ModelEntry]) -> Start:
     candidates = [found.folder / file for file in _TOKENIZER_FILES] if found.folder else []
     files = tuple(file for file in candidates if file.is_file())
     return Start(
-        load_model(found), tokenizer_of(found), _model_cfg(found), found.preprocessing, found.identity(), files
+        load_model(found),
+        tokenizer_of(found),
+        _model_cfg(found),
+        found.preprocessing,
+        found.identity(),
+        files,
+        found.folder,
     )
 
 

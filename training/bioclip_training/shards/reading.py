@@ -75,6 +75,13 @@ class ShardImages:
         self.blocks: tuple[Block, ...] = tuple(zip([0, *stops[:-1]], stops, strict=True))
 
     @property
+    def catalog(self) -> Catalog:
+        return self.index.catalog
+
+    def of_rows(self, rows: NDArray[np.int64]) -> ShardImages:
+        return ShardImages(self.index, rows)
+
+    @property
     def identity(self) -> str:
         return file_sha256(self.index.folder / MANIFEST_FILE)
 

@@ -1,0 +1,83 @@
+"""Images of an evaluation that the model was trained on: refused, left out or measured all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.errors import DataError
+from bioclip_core.models import FoundModel
+from bioclip_training.catalog.rows import Catalog
+from bioclip_training.catalog.splits import is_training
+from bioclip_training.catalog.trained_on import Seen, trained_on
+from bioclip_training.evaluation.config import EvaluationConfig
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadySeen:
+    """Images to measure that the training data of a model have, and what became of them."""
+
+    images: int
+    """Images that the model, or the one that it is compared with, was trained on."""
+    of_groups: int
+    """Other images of groups with the name of one that was trained on."""
+    decision: str
+    first: str
+
+    @property
+    def lines(self) -> list[str]:
+        """What is to be said of them."""
+        lines = []
+        if self.images:
+            done = (
+                "left out"
+                if self.decision == "leave-out"
+                else "measured all the same, so that the figures are too good"
+            )
+            lines.append(f"{self.images} images are in the training data of the model (first: {self.first}): {done}")
+        if self.of_groups:
+            lines.append(
+                f"{self.of_groups} images are of groups with the name of one that the model was trained on, so they may look easier"
+            )
+        return lines
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+def rows_to_measure(
+    config: EvaluationConfig, catalog: Catalog, rows: NDArray[np.int64], models: Sequence[FoundModel]
+) -> tuple[NDArray[np.int64], AlreadySeen]:
+    """Return the rows to measure, and how many of them the models have seen in training.
+
+    Rows of the catalog's own ``train`` that were asked for are measured: whoever asks for them knows.
+
+    Raises:
+        DataError: if a model was trained on some, and no option decides.
+    """
+    split_of_N, words = catalog.numbered("split")
+    trained_N = np.array([is_training(word) for word in words], dtype=bool)[split_of_N[rows]]
+    # Their dev part is not trained on, and is a part of its own.
+    is_dev_N = np.isin(rows, catalog.rows_of("dev"))
+    asked_N = ~trained_N | is_dev_N
+    seen = Seen.together(filter(None, (trained_on(found.folder) for found in models)))
+    seen_N = seen.has_regions(catalog, rows) & asked_N
+    of_group_N = seen.has_groups(catalog, rows) & asked_N & ~seen_N
+    first = catalog.key(int(rows[seen_N][0])) if seen_N.any() else ""
+    found = AlreadySeen(int(seen_N.sum()), int(of_group_N.sum()), config.trained_images, first)
+    if not found.images or config.trained_images == "keep":
+        return rows, found
+    named = " and ".join(model.name for model in models)
+    said = f"{found.images} of {len(rows)} images of {', '.join(config.splits)} in {config.data} are in the training data of {named}"
+    if config.trained_images == "refuse":
+        raise DataError(
+            f"{said} (first: {first}), so their accuracy would be memory. Choose with --trained-images leave-out (they are not "
+            "measured) or keep (they are), or give a catalog of other images"
+        )
+    if seen_N.all():
+        raise DataError(f"{said}: nothing is left to measure; give a catalog of other images")
+    return rows[~seen_N], found
