@@ -32,10 +32,6 @@ class LabelledImages(Protocol):
     catalog: Catalog
     """The whole collection, with its other parts."""
 
-    @property
-    def catalog(self) -> Catalog:
-        """The whole collection as a catalog."""
-
     def of_rows(self, rows: NDArray[np.int64]) -> LabelledImages:
         """Return another part of the collection, ascending rows of ``catalog``, with the lineages as the collection writes them."""
 
@@ -74,18 +70,14 @@ class CatalogImages:
     """A part of a catalog, read from the files that it lists."""
 
     def __init__(self, catalog: Catalog, rows: NDArray[np.int64]) -> None:
-        self._catalog, self.rows = catalog, rows
+        self.catalog, self.rows = catalog, rows
         self.taxa = catalog.taxa
         self.numbers_T: NDArray[np.int64] | None = None
         self.taxon_of_N: NDArray[np.int64] = catalog.taxon_of_N[rows]
         self.blocks: tuple[Block, ...] = ((0, len(rows)),)
 
-    @property
-    def catalog(self) -> Catalog:
-        return self._catalog
-
     def of_rows(self, rows: NDArray[np.int64]) -> CatalogImages:
-        return CatalogImages(self._catalog, rows)
+        return CatalogImages(self.catalog, rows)
 
     @property
     def identity(self) -> str:

@@ -16,7 +16,6 @@ MAY_DIFFER = frozenset(
         "config.device",
         "config.measure",
         "config.replace_prefix",
-        "config.clashing_splits",
         "made_with",
         "world",
     }

@@ -184,7 +184,6 @@ def _settings(plan: Plan, asked: TrainConfig) -> dict[str, Any]:
         "trunk_rate": plan.config.trunk_rate,
         "data_sha256": plan.images.identity,
         "replay_sha256": plan.replay.identity if plan.replay else None,
-        **_left_out(plan),
         "start": dict(plan.start.identity) or {"random": asked.start},
         "preprocessing": plan.start.preprocessing.identity(),
         "precision": plan.compute.precision,
@@ -194,14 +193,6 @@ def _settings(plan: Plan, asked: TrainConfig) -> dict[str, Any]:
             "python": platform.python_version(), "device": plan.compute.described(),
         },
     }  # fmt: skip
-
-
-def _left_out(plan: Plan) -> dict[str, int]:
-    """Return the number of images that the other collection holds out; empty without any, as in runs of earlier versions."""
-    share = plan.config.dev_fraction
-    parts = [part for part in (plan.images, plan.replay) if part is not None]
-    count = sum(len(part.catalog.rows_of("train", dev_fraction=share)) - len(part) for part in parts)
-    return {"held_out_elsewhere": count} if count else {}
 
 
 def _version(name: str) -> str:

@@ -74,10 +74,6 @@ class ShardImages:
         stops = [*(np.flatnonzero(np.diff(self._shard_of)) + 1).tolist(), len(rows)]
         self.blocks: tuple[Block, ...] = tuple(zip([0, *stops[:-1]], stops, strict=True))
 
-    @property
-    def catalog(self) -> Catalog:
-        return self.index.catalog
-
     def of_rows(self, rows: NDArray[np.int64]) -> ShardImages:
         return ShardImages(self.index, rows)
 
