@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from collections_of_discs import make_catalog, tiny_config
 from command_samples import Bioclip
+
+PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 
 
 @pytest.fixture
@@ -57,3 +65,41 @@ def test_other_processes_than_the_first_say_nothing(
     monkeypatch.setenv("RANK", "1")  # without WORLD_SIZE it is alone, so that nothing has to be waited for
     done = bioclip("train", *given, "--plan")
     assert (done.code, done.out, done.err) == (0, "", "")
+
+
+# The recipe for Slurm: the script of the page, with a training and a queue of a few lines.
+
+FAKES = {
+    "bioclip-plugin": 'trap "kill %1; echo saved >> log; exit 130" TERM\necho begun >> log\nsleep "$SECONDS_OF_WORK" & wait $!\nexit "$CODE"\n',
+    "scontrol": 'echo "$@" >> log\n',
+}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="Slurm's scripts are for bash")
+@pytest.mark.parametrize(
+    ("work_s", "ended", "code", "log"),
+    [
+        (30, True, 130, "begun\nsaved\nrequeue 7\n"),
+        (0, False, 0, "begun\n"),
+        (0, False, 1, "begun\n"),
+    ],
+)
+def test_the_script_for_slurm_passes_the_signal_on_and_comes_back_only_after_a_pause(
+    work_s: int, ended: bool, code: int, log: str, tmp_path: Path
+) -> None:
+    (script,) = re.findall(r"^```bash\n(#!/bin/bash\n#SBATCH.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
+    (tmp_path / "retrain.sh").write_text(script, "utf-8")
+    for name, text in FAKES.items():
+        (tmp_path / name).write_text("#!/bin/bash\n" + text, "utf-8")
+        (tmp_path / name).chmod(0o755)
+    environment = {
+        **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SECONDS_OF_WORK": str(work_s), "CODE": str(code),
+    }  # fmt: skip
+    job = subprocess.Popen(["bash", "retrain.sh"], cwd=tmp_path, env=environment)
+    if ended:
+        until = time.monotonic() + 60
+        while not (tmp_path / "log").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        job.send_signal(signal.SIGTERM)
+    assert job.wait(timeout=60) == code
+    assert (tmp_path / "log").read_text() == log

@@ -18,6 +18,9 @@ from bioclip_training.towers.probing import probed_kernels
 from bioclip_training.towers.text_tower import TextTower, Tokenizer
 from bioclip_training.towers.vision_tower import VisionTower
 
+_PROBED = (
+    256  # sequences that kernels are measured with at most: more take minutes, and do not change which one is fastest
+)
 SCALARS = frozenset({"logit_scale", "logit_bias"})
 """Parameters of the loss itself: never locked, and their gradients come with the loss, not through the towers."""
 
@@ -217,10 +220,10 @@ class Towers:
         own_forward = Kernels(activations="bf16" if self.compute.precision == "bf16" else "fp32")
         self.vision.kernels = self.text.kernels = own_forward
         if self.vision.blocks:
-            lengths = [self.vision.tokens] * images
+            lengths = [self.vision.tokens] * min(images, _PROBED)
             self.vision.kernels = probed_kernels(self.vision.blocks[0], lengths, self.compute, causal=False)
         if self.text.blocks:
-            lengths = self.text.lengths(list(dict.fromkeys(captions))[:images])
+            lengths = self.text.lengths(list(dict.fromkeys(captions))[: min(images, _PROBED)])
             self.text.kernels = probed_kernels(self.text.blocks[0], lengths or [8], self.compute, causal=True)
 
 
