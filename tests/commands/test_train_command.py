@@ -70,7 +70,12 @@ def test_other_processes_than_the_first_say_nothing(
 # The recipe for Slurm: the script of the page, with a training and a queue of a few lines.
 
 FAKES = {
-    "bioclip-plugin": 'trap "kill %1; echo saved >> log; exit 130" TERM\necho begun >> log\nsleep "$SECONDS_OF_WORK" & wait $!\nexit "$CODE"\n',
+    "bioclip-plugin": """\
+trap "kill %1; echo saved >> log; exit 130" TERM
+echo begun >> log
+sleep "$SECONDS_OF_WORK" & wait $!
+exit "$CODE"
+""",
     "scontrol": 'echo "$@" >> log\n',
 }
 
