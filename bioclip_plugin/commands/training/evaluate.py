@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -113,19 +113,13 @@ def _print_zero_shot(console: Console, zero_shot: Mapping[str, Any], *, custom: 
         )
 
 
-def _difference_interval(ends: Sequence[float | None]) -> str:
-    from bioclip_training.evaluation.markup import points
-
-    return "1 group: none" if ends[0] is None else f"{points(ends[0])} to {points(ends[1])}"
-
-
 def _print_comparison(console: Console, comparison: Mapping[str, Any]) -> None:
-    from bioclip_training.evaluation.markup import percent, points
+    from bioclip_training.evaluation.markup import percent, points, points_interval
 
     rows = [
         [
             level, percent(row["top1"]), percent(row["other_top1"]), points(row["difference"]),
-            _difference_interval(row["difference_ci95"]), row["n"], row["groups"],
+            points_interval(row["difference_ci95"]), row["n"], row["groups"],
         ]
         for level, row in comparison["by_rank"].items()
     ]  # fmt: skip

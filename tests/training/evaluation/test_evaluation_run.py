@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -335,3 +336,29 @@ def test_real_leaves_are_named_as_by_the_main_job(tmp_path: Path) -> None:
         (found[rank.value]["top1"] for rank in RANKS), reverse=True
     )
     assert np.diff(found["label"]["top1_ci95"]).item() == pytest.approx(2 * 1.96 * math.sqrt(0.25 / 170), rel=0.1)
+
+
+@pytest.mark.parametrize("colour", ["red", "blue"], ids=["all right", "all wrong"])
+@pytest.mark.parametrize(("images", "groups"), [(1, 1), (3, 1), (2, 2)])
+def test_few_images_are_reported_with_their_number_and_no_certainty(
+    tmp_path: Path, colour: str, images: int, groups: int
+) -> None:
+    listed = [*TRAIN, *((colour, RED, "val", f"v{number % groups}") for number in range(images))]
+    catalog = colour_catalog(tmp_path, listed)
+    measured(catalog, tmp_path / "one", few_shot=False)
+    found = measured(catalog, tmp_path / "two", few_shot=False, compare=str(tmp_path / "one"))
+    species, difference = found["zero_shot"]["species"], found["comparison"]["by_rank"]["species"]
+    right = float(colour == "red")
+    assert (species["n"], species["groups"], species["top1"]) == (images, groups, right)
+    assert (difference["n"], difference["groups"], difference["difference"]) == (images, groups, 0.0)
+    page = " ".join((tmp_path / "two" / "report.html").read_text("utf-8").split())
+    if groups == 1:
+        assert species["top1_ci95"] == species["macro"]["top1_ci95"] == difference["difference_ci95"] == [None, None]
+        assert "none: 1 group" in page
+        assert "a single observation, without an interval" in page
+    else:
+        edge = math.sqrt(0.025)  # of none in two groups, and its mirror image
+        assert species["top1_ci95"] == pytest.approx([edge, 1.0] if right else [0.0, 1 - edge])
+        assert difference["difference_ci95"][0] == -difference["difference_ci95"][1] < -0.9
+        assert "no difference of two models can be seen, however large" in page
+    assert not re.search(r"\bnan\b", re.sub(r'"data:[^"]*"', "", page), re.IGNORECASE)

@@ -64,6 +64,11 @@ def points(share: float | None, *, sign: bool = True) -> str:
     return "–" if share is None or share != share else f"{100 * share:{'+' if sign else ''}.1f}"
 
 
+def points_interval(ends: Sequence[float | None]) -> str:
+    """Return the ends of an interval of a difference: "-3.2 to +4.1"; of one group, whose ends are None, that it has none."""
+    return "none: 1 group" if ends[0] is None or ends[1] is None else f"{points(ends[0])} to {points(ends[1])}"
+
+
 def interval(ends: Sequence[float | None] | None) -> str:
     """Return the ends of an interval: "41.8–57.1%"."""
     if ends is None or ends[0] is None or ends[1] is None:

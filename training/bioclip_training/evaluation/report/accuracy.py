@@ -7,7 +7,7 @@ from typing import Any
 
 from bioclip_training.evaluation import plots
 from bioclip_training.evaluation.config import SHOTS
-from bioclip_training.evaluation.markup import image, interval, percent, points, remark, section, table
+from bioclip_training.evaluation.markup import image, interval, percent, points, points_interval, remark, section, table
 from bioclip_training.evaluation.outcome import Outcome
 from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evaluation.zero_shot import level_name
@@ -19,14 +19,15 @@ def by_level(outcome: Outcome) -> str:
     named = {level_name(level, custom=custom): figures for level, figures in outcome.metrics["zero_shot"].items()}
     rows = [
         [
-            name, figures["n"], percent(figures["top1"]), interval(figures["top1_ci95"]), percent(figures["top3"]),
+            name, figures["n"], figures["groups"], percent(figures["top1"]), interval(figures["top1_ci95"]), percent(figures["top3"]),
             percent(figures["top5"]), percent(figures["macro"]["top1"]), interval(figures["macro"]["top1_ci95"]), figures["unanswerable"],
             percent(figures["answerable"]["top1"]),
         ]
         for name, figures in named.items()
     ]  # fmt: skip
     header = (
-        "rank", "images", "right", "95%", "in best 3", "in best 5", "mean over taxa", "95%", "not in label set", "right of the others",
+        "rank", "images", "groups", "right", "95%", "in best 3", "in best 5", "mean over taxa", "95%", "not in label set",
+        "right of the others",
     )  # fmt: skip
     return section(
         "Accuracy by rank",
@@ -53,13 +54,13 @@ def parts_table(outcome: Outcome) -> str:
             parts = figures[f"by_{kind}"]
             shares += [(name, f"{kind} {key}", share) for key, share in parts.items() if len(parts) > 1]
     rows = [
-        [name, part, share["n"], percent(share["top1"]), interval(share["top1_ci95"])]
+        [name, part, share["n"], share["groups"], percent(share["top1"]), interval(share["top1_ci95"])]
         for name, part, share in shares
         if share["n"]
     ]
     return section(
         "Accuracy by part of the collection",
-        table(["rank", "part", "images", "right", "95%"], rows, "Accuracy by part"),
+        table(["rank", "part", "images", "groups", "right", "95%"], rows, "Accuracy by part"),
         remark(
             "Seen in train are taxa with images in the catalog's train; the catalog does not say whether this model was trained on it."
         ),
@@ -74,15 +75,15 @@ def comparison(outcome: Outcome) -> str:
     custom = outcome.answers.labels.is_custom
     rows = [
         [
-            level_name(level, custom=custom), row["n"], percent(row["other_top1"]), percent(row["top1"]), points(row["difference"]),
-            f"{points(row['difference_ci95'][0])} to {points(row['difference_ci95'][1])}", row["gained"], row["lost"],
+            level_name(level, custom=custom), row["n"], row["groups"], percent(row["other_top1"]), percent(row["top1"]),
+            points(row["difference"]), points_interval(row["difference_ci95"]), row["gained"], row["lost"],
         ]
         for level, row in compared["by_rank"].items()
     ]  # fmt: skip
     return section(
         "Both models at every rank",
         table(
-            ["rank", "images", "old", "new", "points", "95%", "only new right", "only old right"],
+            ["rank", "images", "groups", "old", "new", "points", "95%", "only new right", "only old right"],
             rows,
             "Both models at every rank",
         ),
@@ -101,19 +102,28 @@ def ladder(outcome: Outcome) -> str:
     if not ladder or not ladder["rungs"]:
         return ""
     rows = [
-        [rung["name"], percent(rung["top1"]), interval(rung["top1_ci95"]), percent(rung["old_top1"]), rung["images"]]
+        [
+            rung["name"], percent(rung["top1"]), interval(rung["top1_ci95"]), percent(rung["old_top1"]), rung["images"],
+            rung.get("groups", "–"),
+        ]
         for rung in ladder["rungs"]
-    ]
+    ]  # fmt: skip
+    # A ladder of an earlier version has no rule, and its weights were always chosen on dev.
+    is_chosen = ladder.get("evidence", {}).get("can_choose", True)
+    chosen = (
+        ", on which steps and mixtures of old and new weights were chosen: good for comparing the ways, too good as a figure of the model"
+        if is_chosen
+        else f". How its weights were decided: {ladder['rule']}"
+    )
     recommended = ladder.get("recommendation") or ""
     advice = recommended if isinstance(recommended, str) else str(recommended.get("sentence", ""))
     return section(
         "Ways to retrain, from the cheapest to the dearest",
         remark(advice) if advice else "",
-        table(["way", "right", "95%", "old taxa", "images"], rows, "Ways to retrain"),
+        table(["way", "right", "95%", "old taxa", "images", "groups"], rows, "Ways to retrain"),
         remark(
             f"Kept: {ladder['kept']}. Measured when this model was trained, on the dev part of its own data (a tenth of train that is not "
-            "learnt from), on which steps and mixtures of old and new weights were chosen: good for comparing the ways, too good as a "
-            "figure of the model. Old taxa are those of the replayed collection (images of what the model knew before), among their own "
+            f"learnt from){chosen}. Old taxa are those of the replayed collection (images of what the model knew before), among their own "
             "labels."
         ),
         anchor="ladder",

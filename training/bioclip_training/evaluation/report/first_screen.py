@@ -71,8 +71,8 @@ def _tiles(outcome: Outcome) -> str:
         low, high = row["difference_ci95"]
         between = f"95% interval {points(low)} to {points(high)}" if low is not None else "no interval: one group"
         tiles = [
-            ("old model", percent(row["other_top1"]), f"{row['n']} images"),
-            ("new model", percent(row["top1"]), f"{row['n']} images"),
+            ("old model", percent(row["other_top1"]), counted(row["n"], row["groups"])),
+            ("new model", percent(row["top1"]), counted(row["n"], row["groups"])),
             ("difference in points", points(row["difference"]), between),
             ("better / worse", f"{row['gained']} / {row['lost']}", f"of {row['n']} images"),
         ]
@@ -81,7 +81,7 @@ def _tiles(outcome: Outcome) -> str:
             (
                 "right species",
                 percent(exact["top1"]),
-                f"95% interval {interval(exact['top1_ci95'])}; {exact['n']} images",
+                f"95% interval {interval(exact['top1_ci95'])}; {counted(exact['n'], exact['groups'])}",
             ),
             ("among the best five", percent(exact["top5"]), f"{exact['n']} images"),
             ("mean over species", percent(exact["macro"]["top1"]), "each species counts once"),
@@ -89,7 +89,8 @@ def _tiles(outcome: Outcome) -> str:
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{text}</small></dd></div>" for name, value, text in tiles)
     return (
         f'<dl class="tiles">{cells}</dl><p class="note">An answer is right if the most probable name is exactly the label. The 95% '
-        "interval says how exact a figure is: on other images of the same kind it would nearly always lie in there.</p>"
+        "interval says how exact a figure is: on other images of the same kind it would nearly always lie in there. "
+        f"{escape(outcome.metrics['evidence']['shows'])}.</p>"
     )
 
 
