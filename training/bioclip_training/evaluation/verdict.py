@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bioclip_core.model_names import short_name
 from bioclip_training.evaluation.markup import percent, points
-from bioclip_training.evaluation.model_names import short_name
 from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evidence.minima import Evidence, counted
 

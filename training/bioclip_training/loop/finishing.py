@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,33 +20,15 @@ from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import Progress
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.trained_on import Seen, trained_on
-from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.building import Plan
 from bioclip_training.loop.checkpoint import LADDER, RunFolder, checkpoint_file, write_json, write_model
 from bioclip_training.loop.curves import draw_curves
-from bioclip_training.loop.ladder import climb
+from bioclip_training.loop.ladder import Ladder, climb
+from bioclip_training.loop.model_card import CardFacts, model_card
 from bioclip_training.loop.recipe import TrainResult
 from bioclip_training.loop.trainer import Trainer, exported_weights
 from bioclip_training.shards.reading import open_index
 from bioclip_training.towers.model import Towers
-
-_CARD = """\
-# A model trained by bioclip-plugin
-
-Started from `{start}`, trained on `{data}`{replay}:
-{steps} steps of {batch_size} images.
-
-Open it with `--model local-dir:` and this folder. `training/settings.json` has every setting, `metrics.jsonl`
-every step, `leakage.json` the overlap of held-out images with the training data.
-
-The weights: {rule}.
-Accuracy on `dev`, held-out images of `train`{chosen}; measure the model with `evaluate`, on
-images outside of `train`. {shows}.
-
-| | right | images | groups |
-|---|---|---|---|
-{rungs}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +84,27 @@ def _finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str,
         output, trainer.step, best_step, ladder.dev_top1, ladder.start_dev_top1, trainer.journal.quarantined_samples,
         ladder.evidence.images, ladder.evidence.groups, ladder.rule,
     )  # fmt: skip
+    leakage = _leakage_of(plan.config.data)
     write_json(output / LADDER, ladder.as_dict())
     parts = [Seen.of(part.catalog, part.rows) for part in (plan.images, plan.replay) if part is not None]
     Seen.together([*parts, *filter(None, [trained_on(start.folder)])]).write(output)
-    write_json(output / "leakage.json", _leakage_of(plan.config.data))
+    write_json(output / "leakage.json", leakage)
     if not draw_curves(trainer.journal.lines(), output / "curves.png"):
         trainer.say("no curves.png: matplotlib is not installed (extra train)")
     with checkpoint_file(output / "README.md") as draft:
-        draft.write_text(_model_card(result, settings["config"], ladder.as_dict(), ladder.evidence), "utf-8")
+        draft.write_text(model_card(_card_facts(plan, settings, trainer.step, ladder, leakage)), "utf-8")
     write_json(folder.result, {**asdict(result), "output": str(output)})
     return result
+
+
+def _card_facts(
+    plan: Plan, settings: Mapping[str, Any], steps: int, ladder: Ladder, leakage: Mapping[str, Any]
+) -> CardFacts:
+    return CardFacts(
+        str(plan.folder.output.absolute()), settings["config"], steps, ladder.as_dict(), ladder.evidence.shows, ladder.evidence.can_choose,
+        leakage, settings["made_with"], plan.images.catalog, plan.replay.catalog if plan.replay else None, plan.start.licence,
+        plan.start.citation, plan.start.identity.get("source", ""),
+    )  # fmt: skip
 
 
 def _trained_weights(trainer: Trainer) -> Mapping[str, torch.Tensor]:
@@ -149,20 +142,3 @@ def _leakage_of(address: str) -> dict[str, Any]:
             "taxa_of_train": sum(taxon in taxa_of_train for taxon in catalog.taxon_of_N[splits == split].tolist()),
         }
     return found
-
-
-def _model_card(result: TrainResult, config: Mapping[str, Any], ladder: Mapping[str, Any], evidence: Evidence) -> str:
-    rungs = "\n".join(
-        f"| {rung['name']} | {rung['top1']:.1%} ({_interval_text(rung['top1_ci95'])}) | {rung['images']} | {rung['groups']} |"
-        for rung in ladder["rungs"]
-    )
-    return _CARD.format(
-        start=config["start"], data=config["data"], steps=result.steps, batch_size=config["batch_size"], rungs=rungs, rule=ladder["rule"],
-        shows=evidence.shows.capitalize(), chosen=", too good a figure since the weights were chosen on it" if evidence.can_choose else "",
-        replay=f" with replay of `{config['replay']}`" if config["replay"] else "",
-    )  # fmt: skip
-
-
-def _interval_text(ends: Sequence[float | None]) -> str:
-    low, high = ends
-    return "no interval" if low is None or high is None else f"{low:.1%} to {high:.1%}"

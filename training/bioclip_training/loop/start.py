@@ -72,9 +72,11 @@ class Start:
     """Identity of the weights; empty if they are random."""
     tokenizer_files: Sequence[Path] = ()
     """Files in the start's folder that its tokenizer needs, and that the checkpoint must have too."""
-
     folder: Path | None = None
     """Folder of the start; None for random weights and weights without one."""
+    licence: str = ""
+    """Licence and citation as the registry states them; empty if unknown."""
+    citation: str = ""
 
     @property
     def is_random(self) -> bool:
@@ -128,6 +130,7 @@ def _existing(name: str, entries: Mapping[str, ModelEntry]) -> Start:
         )
     candidates = [found.folder / file for file in _TOKENIZER_FILES] if found.folder else []
     files = tuple(file for file in candidates if file.is_file())
+    licence, citation = (found.entry.licence, found.entry.citation) if found.entry else ("", "")
     return Start(
         load_model(found),
         tokenizer_of(found),
@@ -136,6 +139,8 @@ def _existing(name: str, entries: Mapping[str, ModelEntry]) -> Start:
         found.identity(),
         files,
         found.folder,
+        licence,
+        citation,
     )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from bioclip_core.model_names import described
 from bioclip_training.evaluation.markup import interval, percent, points
-from bioclip_training.evaluation.model_names import described
 from bioclip_training.evaluation.outcome import Outcome
 from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evaluation.verdict import KEEP_OLD, LABEL_MORE, NONE, USE_NEW
