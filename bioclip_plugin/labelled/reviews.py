@@ -16,7 +16,7 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.finding_deployments import Deployments
 from bioclip_plugin.items.media import MediaItem, Region, path_of
-from bioclip_plugin.reviews.pairing import newest_statements, reviews_of_events
+from bioclip_plugin.reviews.pairing import reviews_of_events
 from bioclip_plugin.store import Review, Store
 from bioclip_plugin.store.records import MediaName
 from bioclip_training.catalog.evidence import Evidence, Standing, reviewed
@@ -90,8 +90,10 @@ def _last_of_each(reviews: Sequence[Review]) -> list[list[Review]]:
     named = [review for review in reviews if _evidence(review).standing is Standing.REVIEW] or list(reviews)
     last = max(review.reviewed_at for review in named)
     at_last = [review for review in named if review.reviewed_at == last]
-    people = dict.fromkeys(review.reviewer for review in at_last)
-    return [newest_statements([review for review in at_last if review.reviewer == person]) for person in people]
+    of_person: dict[str, list[Review]] = {}
+    for review in at_last:
+        of_person.setdefault(" ".join(review.reviewer.casefold().split()), []).append(review)
+    return [list({(one.verdict, one.taxon): one for one in said}.values()) for said in of_person.values()]
 
 
 def _event_items(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -517,3 +518,20 @@ def test_evidence_is_read_from_a_row_and_says_what_it_is() -> None:
     assert str(reviewed(NOON, "Ann", of_event=True)) == "review of its event by Ann of 2031-05-01T12:00:00Z"
     assert reviewed(NOON, " - ").standing is Standing.NAMELESS_REVIEW
     assert Evidence(Standing.NAME).when == ""
+
+
+def test_a_review_whose_name_cannot_be_used_takes_the_label_away_all_the_same(tmp_path: Path) -> None:
+    save(tmp_path, 1, 2)
+    table = source_of(tmp_path, [{"image": f"{n}.png", **LYNX} for n in (1, 2)])
+    catalog, built = build(tmp_path, table, reviews(tmp_path, {"image": "1.png", "scientificName": "Type of Lynx"}))
+    assert catalog.column("uri") == ["2.png"]
+    assert "a name that cannot be used" in listed(built.removed)[0]["reason"]
+    assert built.facts["left_out"] == {"no taxon": 1, "withdrawn by a review": 1}
+
+
+def test_thousands_of_boxes_and_images_of_one_occurrence_take_no_minutes(tmp_path: Path) -> None:
+    grid = [(x / 50, y / 50, 0.019, 0.019) for x in range(50) for y in range(50)]
+    boxes = [Claim(n, n % 2, 9, 1, 0, 0, 0, TAXA[1], box) for n, box in enumerate([*grid, *grid])]
+    began = time.perf_counter()
+    assert len(regions_of(boxes)) == 2500
+    assert time.perf_counter() - began < 20

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from bioclip_core.images.boxes import ABOUT, SAME, Box, overlap
+from bioclip_core.images.boxes import ABOUT, SAME, Box, overlapping
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.evidence import Standing
 from bioclip_training.catalog.ledger import compatible
@@ -174,13 +174,8 @@ def regions_of(claims: Sequence[Claim]) -> list[list[Claim]]:
     if len(by_box) < 2:
         return list(by_box.values())
     regions = [(members, {claim.source for claim in members}) for members in by_box.values()]
-    near = [
-        (-shared, i, j)
-        for (i, one), (j, other) in combinations(enumerate(by_box), 2)
-        if (shared := overlap(one, other)) >= ABOUT
-    ]
     root = list(range(len(regions)))
-    for less, i, j in sorted(near):
+    for less, i, j in sorted((-shared, i, j) for i, j, shared in overlapping(list(by_box), ABOUT)):
         one, other = _root(root, i), _root(root, j)
         if one == other or (-less < SAME and regions[one][1] & regions[other][1]):
             continue

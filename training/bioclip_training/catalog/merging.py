@@ -150,15 +150,20 @@ class _Merger:
         A source that itself gives them contradictory labels uses the id for something else, so that they stay as they are.
         """
         labels = self.claims(np.unique(self.label_of_N[kept]), boxed=False)
-        if any(one.source == other.source and not fits(one, other) for one, other in combinations(labels, 2)):
+        of_source: dict[int, dict[tuple[str, ...], Claim]] = {}
+        for claim in labels:
+            of_source.setdefault(claim.source, {}).setdefault(claim.taxon.lineage, claim)
+        if any(not fits(one, other) for own in of_source.values() for one, other in combinations(own.values(), 2)):
             return
         winner = decide(labels)
+        if winner is not None:
+            self.label_of_N[kept] = winner.row
+            return
+        own_label = {claim.row: claim for claim in labels}
+        distinct = {claim.taxon.lineage: claim for claim in labels}.values()
         for row in kept.tolist():
-            if winner is not None:
-                self.label_of_N[row] = winner.row
-                continue
-            (own,) = self.claims(self.label_of_N[[row]], boxed=False)
-            rival = next((one.row for one in labels if not fits(one, own)), labels[0].row)
+            own = own_label[int(self.label_of_N[row])]
+            rival = next((one.row for one in distinct if not fits(one, own)), labels[0].row)
             self.fate_of_N[row], self.by_of_N[row] = Fate.UNDECIDED, rival
 
     def follow(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -136,14 +136,23 @@ def _labelled(
                 else "no column of a rank and no scientificName has its name"
             )
             kind = label.fault.kind.value if label.fault else NO_NAME
-            yield SkippedRow(item.uri, item.source, kind, "; ".join(filter(None, (reason, label.unresolved))))
+            reason = "; ".join(filter(None, (reason, label.unresolved)))
+            yield _without_label(item, cells, SkippedRow(item.uri, item.source, kind, reason))
         elif label.unresolved and options.only_resolved:
-            yield SkippedRow(item.uri, item.source, "not resolved", label.unresolved, name)
+            yield _without_label(item, cells, SkippedRow(item.uri, item.source, "not resolved", label.unresolved, name))
         elif item.path is None:
             yield SkippedRow(item.uri, item.source, "no file", "its image is not a file on this machine", name)
         else:
             evidence = item.evidence or evidence_of(cells, is_folder=source.kind == "folder", order=order)
             yield Labelled(item, item.path, label, cells, evidence)
+
+
+def _without_label(item: LabelledItem, cells: dict[str, Any], skipped: SkippedRow) -> Labelled | SkippedRow:
+    """Return a row without a usable label: a review takes away the label of its image all the same."""
+    if item.evidence is None or item.path is None:
+        return skipped
+    evidence = replace(item.evidence, verdict=f"a name that cannot be used: {skipped.reason}")
+    return Labelled(item, item.path, NO_LABEL, cells, evidence, skipped)
 
 
 def _image_of(row: Labelled | SkippedRow) -> tuple[Path, int] | None:
