@@ -11,8 +11,10 @@ from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.present import is_file
 from bioclip_core.next_commands import shell_line
 
-_MOST_FOLDERS = 300  # folders in which names are looked for
-_MOST_CHILDREN = 100  # folders of one folder among them
+_MOST_FOLDERS = 1000  # folders in which names are looked for
+_MOST_CHILDREN = 50  # folders of one folder among them
+_MOST_ENTRIES = 10_000  # of one folder, to find these
+_DEEPEST = 2  # folders below those nearby
 
 Fits = Callable[[str, str], bool]
 """Return True if a file may be the missing one: given the missing name and the name of the file."""
@@ -28,7 +30,7 @@ def moved_beginning(
 
     Args:
         missing: absolute names of files, or names of Windows, which do not exist here.
-        near: folders; looked through with the two above each and the folders directly in them.
+        near: folders; looked through with the two above each and the folders up to two below these.
         fits: further test of a file that is found.
     """
     candidates: dict[tuple[str, str], None] = {}
@@ -68,12 +70,19 @@ def _candidates(name: str, near: Iterable[str | os.PathLike[str]], fits: Fits) -
 
 
 def _folders(near: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
-    for given in near:
-        folder = os.path.abspath(given)  # noqa: PTH100
-        for around in (folder, os.path.dirname(folder), os.path.dirname(os.path.dirname(folder))):  # noqa: PTH120
-            yield around
-            try:
-                with os.scandir(around) as entries:
-                    yield from sorted(entry.path for entry in islice(entries, _MOST_CHILDREN) if entry.is_dir())
-            except OSError:
-                continue
+    """Yield folders nearby: those above first, then the folders in them, then the folders in these."""
+    given = [os.path.abspath(folder) for folder in near]  # noqa: PTH100
+    above = [os.path.dirname(folder) for folder in given]  # noqa: PTH120
+    level = list(dict.fromkeys([*given, *above, *map(os.path.dirname, above)]))
+    for _ in range(_DEEPEST + 1):
+        yield from level
+        level = [inside for folder in level for inside in _within(folder)]
+
+
+def _within(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            names = (entry.path for entry in islice(entries, _MOST_ENTRIES) if entry.is_dir())
+            return sorted(islice(names, _MOST_CHILDREN))
+    except OSError:
+        return []
