@@ -41,10 +41,10 @@ COMMANDS = {
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Catalog with a hash for each image; 12 are in train and dev each, 2 in val."""
+    """Catalog with a hash for each image; 12 are in train, 22 in dev, 2 in val."""
     (tmp_path / "tiny.json").write_text(json.dumps(TINY))
     rows = []
-    for split, count in (("train", 12), ("dev", 12), ("val", 2)):
+    for split, count in (("train", 12), ("dev", 22), ("val", 2)):
         for number in range(count):
             colour, file = ("red", "green")[number % 2], tmp_path / f"{split}-{number}.png"
             Image.new("RGB", (18 + number, 16), (255, 0, 0) if colour == "red" else (0, 255, 0)).save(file)
@@ -92,6 +92,29 @@ def test_a_collection_that_was_encoded_again_is_refused_before_anything_is_writt
     assert "are not those that were recorded; the first is" in said.err
     assert "build the catalog again" in said.err
     assert not (images / "out").exists()
+
+
+@pytest.mark.parametrize("some_are_there", [False, True])
+def test_a_catalog_is_built_of_moved_images_with_the_option_that_is_given(
+    bioclip: Bioclip, tmp_path: Path, some_are_there: bool
+) -> None:
+    rows, moved = ["image,scientificName"], tmp_path / "new disk" / "cam 1"
+    moved.mkdir(parents=True)
+    for number in range(4):
+        Image.new("RGB", (20 + number, 16), (number, 90, 0)).save(moved / f"{number}.png")
+        rows.append(f"D:/survey/cam 1/{number}.png,Lynx fictus")
+    if some_are_there:
+        Image.new("RGB", (30, 16)).save("here.png")
+        rows.append("here.png,Lynx fictus")
+    Path("table.csv").write_text("\n".join(rows))
+    asked = ("catalog", "build", "table.csv", "--output", "made.parquet", "--group-by", "image", "--near-distance", 0)
+    said = bioclip(*asked)
+    assert said.code == (3 if some_are_there else 1)
+    text = said.out if some_are_there else said.err
+    assert "4 of 4 missing files are in" in text
+    option = shlex.split(text.split("to use them, give ")[1].splitlines()[0])
+    assert option == ["--replace-prefix", f"D:/survey={tmp_path / 'new disk'}"]
+    assert bioclip(*asked, *option, "--force").code == 0
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -22,6 +22,7 @@ from bioclip_plugin.commands.reporting import console_for, number_of, print_line
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_checklist
 from bioclip_plugin.commands.training.catalog_views import described, show
+from bioclip_plugin.commands.training.moved_images import moved_line, naming_moved_images
 from bioclip_plugin.commands.training.next_steps import after_catalog
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_training.catalog.name_decisions import NameDecisions
@@ -102,6 +103,7 @@ def build(
             folder_beside(output) as work,
             TaxonomyIndex.open(taxonomy) if taxonomy else nullcontext() as index,
             ProgressLine("Reading", unit="rows") as line,
+            naming_moved_images(work, tables),
         ):
             built = build_catalog(
                 sources,
@@ -129,6 +131,7 @@ def build(
     print_lines(
         console,
         *map(printable, listing.findings.lines()),
+        printable(moved_line(lists.get("removed"), tables)),
         *_summary(output, lists),
         f"Names to decide: {_to_decide(decisions, file)}" if file else "",
     )
