@@ -23,9 +23,11 @@ from bioclip_plugin.plugins import create_plugin_manager
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("core/bioclip_core", "training/bioclip_training", "bioclip_plugin")
 HELPER = ROOT / "core" / "bioclip_core" / "next_commands.py"
-_ADVISES = re.compile(r"bioclip-plugin [a-z]|\bNext:|\bthen: [a-z]+ --")
-_NOT_ADVICE = ("bioclip-plugin models export", "bioclip-plugin stores them", "bioclip-plugin Darwin Core")
-"""Beginnings of what follows the name of the program where a file says who wrote it."""
+_COMMANDS = "|".join(command_line(create_plugin_manager(installed=False)).list_commands(click.Context(click.Group())))
+_ADVISES = re.compile(rf"bioclip-plugin (?:{_COMMANDS})\b(?![a-z ]*`)|\bNext:|\bthen: [a-z]+ --")
+"""A command outside of a docstring, unless it is only named, in backticks."""
+_NOT_ADVICE = ("written by bioclip-plugin models export", "by ``bioclip-plugin models export``")
+"""Texts of a file that says who wrote it."""
 
 
 def sources() -> Iterator[tuple[Path, ast.Module]]:

@@ -106,7 +106,7 @@ def fit_probe(
     if features.shape[0] * features.shape[1] * len(labels) > _MOST_PRODUCTS:
         raise DataError(
             f"a probe of {len(labels)} taxa from {len(features)} examples would be fitted for hours; make prototypes "
-            "(bioclip-plugin prototypes build), or give --most-examples a smaller number"
+            "(`prototypes build`), or give --most-examples a smaller number"
         )
     strength, folds, tested = _chosen_strength(features, label_of_N, groups, progress)
     weights_CD, bias_C, mean_D = _fitted(features, label_of_N, strength)
