@@ -17,6 +17,7 @@ from bioclip_training.loop import checkpoint, measuring
 from bioclip_training.loop.plan_record import TrainingPlan
 from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainingStopped
 from bioclip_training.loop.run import plan_training, train
+from bioclip_training.loop.trainer import Trainer
 
 RESNET = {
     "model_cfg": {
@@ -248,6 +249,16 @@ def test_a_resumed_run_says_where_it_goes_on_and_what_differs(
     assert "going on after step 1 of 4" in heard
 
 
+def test_a_collection_that_moved_is_the_same_one_and_another_one_is_not(config: TrainConfig, tmp_path: Path) -> None:
+    """A job of a cluster is begun in one folder and continued in another."""
+    stopped_after(config, 1)
+    moved = shutil.copytree(Path(config.data).parent, tmp_path / "moved") / "catalog.parquet"
+    stopped_after(replace(config, data=str(moved)), 2)
+    other = make_catalog(tmp_path / "other", each=7)
+    with pytest.raises(DataError, match="the content of --data was '"):
+        train(replace(config, data=str(other)), {})
+
+
 def test_a_run_that_older_software_began_goes_on_without_its_newer_options(config: TrainConfig) -> None:
     stopped_after(config, 1)
     settings = Path(config.output) / "training/settings.json"
@@ -327,7 +338,7 @@ def test_a_step_that_the_memory_cannot_hold_is_refused_before_it_is_tried(
     assert plan.memory is not None
     assert plan.memory.at_once == 8
     monkeypatch.setattr(measuring, "used_bytes", lambda: 0)
-    monkeypatch.setattr(measuring, "_kept_per_image", lambda _: GB)
+    monkeypatch.setattr(measuring, "_kept_for_images", lambda _: (0, GB))
     monkeypatch.setattr(measuring, "available_bytes", lambda: 5 * GB)
     monkeypatch.setattr(measuring, "_step", lambda *_: pytest.fail("tried"))
     said = r"a step with 8 images at once needs about 8.0 GB of memory, and 5.0 GB are available; about 4 images at once fit"
@@ -337,6 +348,23 @@ def test_a_step_that_the_memory_cannot_hold_is_refused_before_it_is_tried(
     plan = plan_training(config, {})
     assert plan.problems == (str(refused.value),)
     assert plan.lines()[-1].startswith("Does not work: a step with 8 images")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_memory_of_a_batch_is_that_of_its_images_and_what_is_kept_once(
+    precision: str, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bf16 a pass keeps a copy of the weights, which does not grow with the batch."""
+    found = []
+
+    def look(trainer: Trainer, _: measuring.Measured) -> None:
+        found.append((measuring._kept(trainer, 6), measuring._kept_for_images(trainer)))
+
+    monkeypatch.setattr(measuring, "refuse_too_large", look)
+    plan_training(replace(config, precision=precision), {})  # type: ignore[arg-type]
+    ((kept, (once, per_image)),) = found
+    assert kept == pytest.approx(once + 6 * per_image, rel=0.1)
+    assert per_image > 0
 
 
 def test_the_lines_of_a_plan_need_no_measurement() -> None:

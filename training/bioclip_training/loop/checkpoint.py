@@ -24,6 +24,8 @@ from bioclip_training.loop.differences import allowed_differences, refused_diffe
 if TYPE_CHECKING:
     import torch  # evaluation reads training records without torch
 
+    from bioclip_training.loop.recipe import TrainConfig
+
 STATE_VERSION = 1
 LADDER = "ladder.json"
 _STATES_KEPT = 2  # if the newest is damaged, the one before it serves
@@ -135,6 +137,11 @@ class RunFolder:
     def differences(self, settings: Mapping[str, Any]) -> list[str]:
         """Return a line per setting that differs from the earlier part of the run, and may."""
         return allowed_differences(self._stored_settings(), settings)
+
+    def is_from(self, config: TrainConfig) -> bool:
+        """Return True if the run in the folder read the same addresses."""
+        stored = self._stored_settings().get("config", {})
+        return all(stored.get(name) == getattr(config, name) for name in ("data", "replay", "start"))
 
     def _stored_settings(self) -> dict[str, Any]:
         return read_document(self.settings, dict[str, Any], name="the settings of the training run")

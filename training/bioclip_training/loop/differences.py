@@ -10,6 +10,10 @@ from bioclip_training.loop.recipe import TrainConfig
 
 MAY_DIFFER = frozenset(
     {
+        "config.data",
+        "config.replay",
+        "config.start",
+        "start.source",
         "config.output",
         "config.workers",
         "config.cache_mb",
@@ -20,7 +24,10 @@ MAY_DIFFER = frozenset(
         "world",
     }
 )
-"""Settings that may differ in a resumed run: on one device and with as many processes they change its speed only."""
+"""Settings that may differ in a resumed run: on one device and with as many processes they change its speed only.
+
+``data``, ``replay`` and ``start`` are addresses; their content is compared by its sha256.
+"""
 
 _NAMES = {
     "steps": "the number of steps",
@@ -34,7 +41,15 @@ _NAMES = {
 }
 _DEFAULTS = {item.name: item.default for item in fields(TrainConfig) if item.default is not MISSING and item.compare}
 """Values of options that the software which began the run did not have yet."""
-_SPEED_ONLY = frozenset({"config.workers", "config.cache_mb"})
+_EFFECTS = {
+    "config.workers": "changes the speed only",
+    "config.cache_mb": "changes the speed only",
+    "config.data": "the content is the same",
+    "config.replay": "the content is the same",
+    "config.start": "the weights are the same",
+    "start.source": "the weights are the same",
+    "config.replace_prefix": "the images are found elsewhere",
+}
 _SILENT = frozenset({"config.output", "config.measure"})
 
 
@@ -53,7 +68,7 @@ def allowed_differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     """Return a line per setting that differs and may: with what follows from it."""
     found = _differing(was, now)
     return [
-        f"{text} ({'changes the speed only' if name in _SPEED_ONLY else 'the result may differ in the last bits'})"
+        f"{text} ({_EFFECTS.get(name, 'the result may differ in the last bits')})"
         for name, text in found.items()
         if _may_differ(name) and name not in _SILENT
     ]

@@ -30,7 +30,7 @@ STEPS = 5
 """Steps that are measured, after one that warms up."""
 _ENOUGH_S = 8.0  # with that much measured time, fewer steps do
 _LONG_STEP_S = 10.0  # the warm-up is a small part of such a step, which is then the measurement itself
-_SAMPLES = 2  # images whose activations are counted
+_SAMPLES = 2  # images whose activations are counted, and twice as many
 
 
 @dataclass(slots=True)
@@ -228,8 +228,9 @@ def _measure_memory_of_images(trainer: Trainer, found: Measured) -> None:
     The bytes of an image are counted as torch saves them, which no allocator and no other program disturbs.
     """
     towers, device = trainer.towers, torch.device(trainer.towers.compute.device)
-    if not trainer.config.compile:  # another shape would be compiled for it
-        found.per_image = _kept_per_image(trainer)
+    kept = 0
+    if not trainer.config.compile:  # other shapes would be compiled for it
+        kept, found.per_image = _kept_for_images(trainer)
     trained = sum(item.parameter.numel() * item.parameter.element_size() for item in towers.trainable())
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -239,14 +240,27 @@ def _measure_memory_of_images(trainer: Trainer, found: Measured) -> None:
         used, free_bytes = used_bytes() or 0, available_bytes()
         neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if trainer.world.size > 1 else 1
         found.available = None if free_bytes is None else free_bytes // neighbours + used
-    found.fixed = used + (4 if trainer.config.average else 3) * trained  # a gradient, two moments and the average
+    found.fixed = (
+        used + kept + (4 if trainer.config.average else 3) * trained
+    )  # a gradient, two moments and the average
 
 
-def _kept_per_image(trainer: Trainer) -> int:
-    """Return the bytes that a forward pass keeps for its backward pass, per image with its caption."""
-    towers = trainer.towers
+def _kept_for_images(trainer: Trainer) -> tuple[int, int]:
+    """Return the bytes that a forward pass keeps for its backward pass: once, and per image with its caption.
+
+    Two passes of different size tell one from the other: weights in another precision are kept once.
+    """
+    small, large = (_kept(trainer, images) for images in (_SAMPLES, 2 * _SAMPLES))
+    per_image = max(0, (large - small) // _SAMPLES)
+    return max(0, small - _SAMPLES * per_image), per_image
+
+
+def _kept(trainer: Trainer, images: int) -> int:
+    """Return the bytes that a forward pass of this many images keeps, beside the model's own weights."""
+    towers, stream = trainer.towers, trainer.data.stream
     own = {value.untyped_storage().data_ptr() for value in (*towers.model.parameters(), *towers.model.buffers())}
     seen: dict[int, int] = {}
+    alive: list[torch.Tensor] = []
 
     def keep(value: torch.Tensor) -> torch.Tensor:
         storage = value.untyped_storage()
@@ -255,15 +269,12 @@ def _kept_per_image(trainer: Trainer) -> int:
             alive.append(value)  # so that no other tensor gets its place
         return value
 
-    alive: list[torch.Tensor] = []
-    size = trainer.data.stream.preprocessing.size
-    captions = label_captions(trainer.data.stream.images.taxa[:_SAMPLES])
+    size, captions = stream.preprocessing.size, label_captions(stream.images.taxa[:images])
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
-        features = towers.image_features(torch.zeros(_SAMPLES, size, size, 3, dtype=torch.uint8))
+        features = towers.image_features(torch.zeros(images, size, size, 3, dtype=torch.uint8))
         texts = towers.text_features(captions)
     del features, texts
-    alive.clear()
-    return sum(seen.values()) // _SAMPLES
+    return sum(seen.values())
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from bioclip_training.loop.finishing import finish, finished_result
 from bioclip_training.loop.measuring import measure
 from bioclip_training.loop.plan_record import TrainingPlan
 from bioclip_training.loop.planning import measured_plan, opening_plan
-from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainResult
+from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainResult, stage_of
 from bioclip_training.loop.start import Start, open_start, with_pairwise_bias
 from bioclip_training.loop.trainer import Trainer
 from bioclip_training.loop.validation import IMAGES_AT_ONCE
@@ -81,7 +81,7 @@ def _computing(config: TrainConfig) -> Iterator[tuple[TrainConfig, Compute, Worl
 def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compute, world: World) -> TrainResult:
     folder = RunFolder(Path(config.output))
     if (done := finished_result(folder)) is not None:
-        folder.check_settings({"config": config.as_dict()})
+        _check_finished(folder, config, models)
         message = f"the run in {folder.output} is finished already; nothing was done"
         log.info(message)
         if config.tell:
@@ -115,7 +115,7 @@ def _plan(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Comput
     folder = RunFolder(Path(config.output))
     done = finished_result(folder)
     if done is not None:
-        folder.check_settings({"config": config.as_dict()})
+        _check_finished(folder, config, models)
         config = replace(config, steps=done.steps)
     plan = _decided(config, models, compute, world)
     opening = opening_plan(plan, done.steps if done else folder.newest_step())
@@ -133,6 +133,16 @@ def _plan(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Comput
     return opening if found is None else measured_plan(opening, plan, trainer, found)
 
 
+def _check_finished(folder: RunFolder, config: TrainConfig, models: Mapping[str, ModelEntry]) -> None:
+    """Compare a finished run with the recipe; data and start, which may be gone, are opened only if an address is another one."""
+    given: dict[str, Any] = {"config": config.as_dict()}
+    if not folder.is_from(config):
+        images, replay, _ = open_data(config)
+        start = _identity_of(_open_start(config, models), config)
+        given |= {"data_sha256": images.identity, "replay_sha256": replay.identity if replay else None, "start": start}
+    folder.check_settings(given)
+
+
 def _say_measured(plan: Plan, opening: TrainingPlan, trainer: Trainer) -> None:
     """Measure a few steps, and say what follows from them."""
     if not plan.config.measure:
@@ -146,7 +156,9 @@ def _say_measured(plan: Plan, opening: TrainingPlan, trainer: Trainer) -> None:
 def _decided(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compute, world: World) -> Plan:
     """Open data and start model, and decide everything that the recipe leaves open."""
     _check_shares(config, world)
+    stage_of(config, "Opening the collection", 0, 0)(0, 0)
     images, replay, notes = open_data(config)
+    stage_of(config, "Opening the start model", 0, 0)(0, 0)
     notes += [line for found in (images, replay) if found is not None for line in found.look_first()]
     start = _open_start(config, models)
     text_width = int(start.model_cfg.get("text_cfg", {}).get("width", 512))
@@ -184,7 +196,7 @@ def _settings(plan: Plan, asked: TrainConfig) -> dict[str, Any]:
         "trunk_rate": plan.config.trunk_rate,
         "data_sha256": plan.images.identity,
         "replay_sha256": plan.replay.identity if plan.replay else None,
-        "start": dict(plan.start.identity) or {"random": asked.start},
+        "start": _identity_of(plan.start, asked),
         "preprocessing": plan.start.preprocessing.identity(),
         "precision": plan.compute.precision,
         "world": plan.world.size,
@@ -193,6 +205,10 @@ def _settings(plan: Plan, asked: TrainConfig) -> dict[str, Any]:
             "python": platform.python_version(), "device": plan.compute.described(),
         },
     }  # fmt: skip
+
+
+def _identity_of(start: Start, config: TrainConfig) -> dict[str, str]:
+    return dict(start.identity) or {"random": config.start}
 
 
 def _version(name: str) -> str:
