@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import LabelSetError
-from bioclip_core.labels.label_set import Kind, LabelSet
-from bioclip_core.taxonomy import RANKS, Taxon
+from bioclip_core.labels.label_set import LABEL, Kind, LabelSet
+from bioclip_core.taxonomy import RANKS, Rank, Taxon
 
 if TYPE_CHECKING:
     import torch
@@ -76,9 +76,15 @@ def consensus_of(by_rank: Mapping[str, Sequence[Candidate]], threshold: float) -
     Ranks are tried from the most specific; a candidate that is listed at a rank for lack of a name there does not count.
     """
     best = (
-        next((found for found in by_rank.get(rank, ()) if found.rank == rank), None) for rank in _MOST_SPECIFIC_FIRST
+        next((found for found in by_rank.get(rank, ()) if found.rank == rank or _is_plain_label(found, rank)), None)
+        for rank in _MOST_SPECIFIC_FIRST
     )
     return next((candidate for candidate in best if candidate is not None and candidate.probability >= threshold), None)
+
+
+def _is_plain_label(candidate: Candidate, rank: str) -> bool:
+    """True for words of a label set of plain labels, which stand at the level of species without being one."""
+    return rank == Rank.SPECIES and candidate.rank == LABEL and bool(candidate.taxon.common_name)
 
 
 def product_of(one_N: NDArray[np.float32], other_N: NDArray[np.float32]) -> NDArray[np.float32]:

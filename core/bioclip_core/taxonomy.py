@@ -33,6 +33,8 @@ class Rank(StrEnum):
 
 
 RANKS: tuple[Rank, ...] = tuple(Rank)
+PLAIN_LABEL = "plain label"
+"""Word for a label without a taxonomy, in the place of a rank."""
 _RANK_VALUES = tuple(rank.value for rank in RANKS)
 
 _KINGDOMS = {
@@ -71,6 +73,16 @@ class Taxon:
     def lineage(self) -> tuple[str, str, str, str, str, str, str]:
         """The seven names, kingdom first. The key of a taxon is all of them, since kingdoms share names (hemihomonyms)."""
         return (self.kingdom, self.phylum, self.class_, self.order, self.family, self.genus, self.species)
+
+    @classmethod
+    def plain(cls, words: str) -> Taxon:
+        """Return a plain label: words without a taxonomy, which stand in the place of the epithet and are the common name too."""
+        return cls(species=words, common_name=words)
+
+    @property
+    def is_plain(self) -> bool:
+        """True for a plain label. An epithet without its genus names nothing, so no taxon has this form."""
+        return bool(self.species) and self.species == self.common_name and not any(self.lineage[:-1])
 
     @property
     def rank(self) -> Rank | None:

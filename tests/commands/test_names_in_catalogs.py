@@ -132,3 +132,17 @@ def test_real_species_whose_names_are_alike_stay_if_the_sources_know_both(biocli
         rows.append(f"i/{at}.png," + ("Bos gaurus,gaur" if at == 0 else "Bos taurus,cattle"))
     (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
     assert build(bioclip, tmp_path / "t.csv")[1] == {"Bos gaurus": 1, "Bos taurus": 8}
+
+
+def test_plain_labels_take_the_words_whatever_their_case_and_leave_verdicts_out(bioclip: Bioclip, photos: Path) -> None:
+    (photos / "DEER").mkdir()
+    Image.fromarray(np.random.default_rng(99).integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(photos / "DEER" / "99.png")
+    said, names = build(bioclip, photos, "--plain-labels")
+    assert names == {"DEER": 3, "Meles meles": 4, "OTU 12": 1, "Vulpes vulpes": 8, "Vulpes vulpse": 1}
+    assert "5 taxa (5 plain labels)" in said
+    assert "skipped: 4 word for a verdict" in said
+    assert "skipped: 2 several names" in said
+    catalog = Catalog.open("c.parquet")
+    assert all(taxon.is_plain for taxon in catalog.taxa)
+    Path("map.csv").write_text("written_name,map_to\nBlank,plain\nVulpes vulpse,Vulpes vulpes\n")
+    assert build(bioclip, photos, "--plain-labels", "--map", "map.csv")[1]["Blank"] == 2

@@ -204,7 +204,7 @@ def _to_decide(decisions: NameDecisions, file: Path) -> str:
     rows = sum(one.rows for one in decisions.undecided.values())
     return (
         f"{number_of(len(decisions.undecided), 'name')} of {number_of(rows, 'row')} in {file}: fill in map_to and give the file with "
-        "--map, or take the names as words with --plain-labels"
+        f"--map{'' if decisions.options.plain_labels else ', or take the names as words with --plain-labels'}"
     )
 
 

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from bioclip_core.next_commands import command
-from bioclip_core.taxonomy import Taxon
+from bioclip_core.taxonomy import PLAIN_LABEL, Taxon
 from bioclip_plugin.commands.options import json_option
 from bioclip_plugin.commands.reporting import (
     console_for,
@@ -91,7 +91,10 @@ def described(file: Path, counted: Overview, lists: Mapping[str, Path]) -> list[
     skipped, unresolved, duplicates, apart, merging = (
         facts.get(name, {}) for name in ("left_out", "unresolved", "duplicates", "names_apart", "merging")
     )
-    ranks = ", ".join(f"{count} at {rank}" for rank, count in counted.taxa_by_rank.items())
+    ranks = ", ".join(
+        f"{count} at {rank}" if rank != PLAIN_LABEL else number_of(count, PLAIN_LABEL)
+        for rank, count in counted.taxa_by_rank.items()
+    )
     listed_in = {kind: f", listed in {path}" for kind, path in lists.items()}
     return [
         _first_line(counted),

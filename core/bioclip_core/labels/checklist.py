@@ -203,6 +203,9 @@ def health_of(labels: LabelSet) -> Health:
     examples: dict[str, list[str]] = {}
     if not labels.is_custom:
         named = {rank: labels.named(rank.value) for rank in RANKS}
+        alone_N = named[Rank.SPECIES] & ~np.any([named[rank] for rank in RANKS[:6]], axis=0)
+        for row in np.flatnonzero(alone_N).tolist():
+            named[Rank.SPECIES][row] = not labels.taxon(row).is_plain
         for problem, rows in (
             ("hole in the lineage", _holes(named)),
             ("epithet without genus", np.flatnonzero(named[Rank.SPECIES] & ~named[Rank.GENUS])),

@@ -217,7 +217,10 @@ class LabelSet:
             return Taxon(common_name=self.group(row)), GROUP
         if level == LABEL:
             return self.taxon(row), LABEL
-        taxon = self.taxon(row).truncated(Rank(level))
+        taxon = self.taxon(row)
+        if taxon.is_plain and level == Rank.SPECIES:  # words of the user's own, which have no rank
+            return Taxon(common_name=taxon.common_name), LABEL
+        taxon = taxon.truncated(Rank(level))
         return taxon, str(taxon.rank or LABEL)
 
     @cached_property

@@ -49,7 +49,7 @@ class Labeller:
             if (meant := self._meant.get(known.taxon.scientific_name)) and not known.is_decided:
                 known = misspelt(known, meant, f"not known, and within two letters of {meant}, which is more frequent")
             known = self._known[key] = (
-                self._one_taxon.applied(known) if self._one_taxon and not known.is_plain else known
+                self._one_taxon.applied(known) if self._one_taxon and not known.taxon.is_plain else known
             )
         if count and known.outcome:
             self.outcomes[known.outcome] += 1
@@ -84,7 +84,7 @@ class Labeller:
 
     def _resolved(self, cells: Mapping[str, Any]) -> Label:
         label = self.names.read(cells, self._resolver)
-        if label.is_plain or label.fault is not None:
+        if label.taxon.is_plain or label.fault is not None:
             return label
         label = replace(label, taxon=replace(label.taxon, source_id=""))
         if self._resolver is None or (label.taxon.rank is None and not clean_name(label.verbatim)):

@@ -100,7 +100,7 @@ class NameDecisions:
         """Return a plain label: of spellings that differ in case, the first one counts."""
         word = " ".join(word.replace("_", " ").split())
         word = self._words.setdefault(map_key(word), word)
-        return Label(Taxon(common_name=word), written, (), is_plain=True, is_decided=True)
+        return Label(Taxon.plain(word), written, (), is_decided=True)
 
     # The list of open names
 

@@ -60,15 +60,8 @@ class Label:
     """Judgement of a name that is not a scientific one, so that the row has no label; None for any other row."""
     proposal: str = ""
     """The name that a suspected misspelling stands for."""
-    is_plain: bool = False
-    """True for a plain label: words without a taxonomy, which are the taxon's common name."""
     is_decided: bool = False
     """True if an option decided about the name, so that it is not compared with others."""
-
-    @property
-    def is_usable(self) -> bool:
-        """True for a label that names something: a taxon, or a plain label."""
-        return self.is_plain or self.taxon.rank is not None
 
 
 def cleaned(cells: Mapping[str, Any], *, is_asserted: bool = False) -> Label:

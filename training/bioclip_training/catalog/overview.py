@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bioclip_core.taxonomy import RANKS, Taxon
+from bioclip_core.taxonomy import PLAIN_LABEL, RANKS, Taxon
 from bioclip_training.catalog.changes import kinds_of
 from bioclip_training.catalog.ledger import compatible
 from bioclip_training.catalog.rows import Catalog
@@ -95,7 +95,7 @@ def overview(catalog: Catalog) -> Overview:
     groups_TW = _counts(distinct[0], distinct[1], shape)
     trained = np.array([is_training(word) for word in words], dtype=bool)
     in_train_T, groups_T = counts_TW[:, trained].sum(axis=1), groups_TW[:, trained].sum(axis=1)
-    ranks = Counter(taxon.rank for taxon in taxa)
+    ranks = Counter(PLAIN_LABEL if taxon.is_plain else str(taxon.rank or "") for taxon in taxa)
     sha_of_N, shas = catalog.numbered("sha256")
     return Overview(
         rows=len(catalog),
@@ -109,7 +109,7 @@ def overview(catalog: Catalog) -> Overview:
             )
             for at in sorted(range(len(words)), key=lambda at: _reading_order(words[at]))
         },
-        taxa_by_rank={rank.value: ranks[rank] for rank in RANKS if ranks[rank]},
+        taxa_by_rank={name: ranks[name] for name in (*(rank.value for rank in RANKS), PLAIN_LABEL) if ranks[name]},
         taxa=tuple(
             TaxonCount(taxon, *({word: n for word, n in zip(words, row.tolist(), strict=True) if n} for row in rows))
             for taxon, *rows in zip(taxa, counts_TW, groups_TW, strict=True)

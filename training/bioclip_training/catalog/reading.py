@@ -128,7 +128,7 @@ def _labelled(
         cells = plain_cells(item.cells)
         label = labeller.label(cells, count=True)
         name = label.taxon.scientific_name
-        if not label.is_usable:
+        if label.taxon.rank is None:
             labeller.names.refuse(label, item.uri)
             reason = (
                 f"its name cannot be used ({label.verbatim!r}{f': {label.unread}' if label.unread else ''})"
