@@ -136,7 +136,9 @@ def test_real_species_whose_names_are_alike_stay_if_the_sources_know_both(biocli
 
 def test_plain_labels_take_the_words_whatever_their_case_and_leave_verdicts_out(bioclip: Bioclip, photos: Path) -> None:
     (photos / "DEER").mkdir()
-    Image.fromarray(np.random.default_rng(99).integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(photos / "DEER" / "99.png")
+    Image.fromarray(np.random.default_rng(99).integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(
+        photos / "DEER" / "99.png"
+    )
     said, names = build(bioclip, photos, "--plain-labels")
     assert names == {"DEER": 3, "Meles meles": 4, "OTU 12": 1, "Vulpes vulpes": 8, "Vulpes vulpse": 1}
     assert "5 taxa (5 plain labels)" in said
