@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -144,6 +144,7 @@ class _Importer:
     def __init__(self, store: Store, book: NameBook, options: ImportOptions, folder: Path) -> None:
         self._store, self._book, self._options, self._folder = store, book, options, folder
         self._listing = options.listing()
+        self._began = datetime.now(UTC)
         self._called: dict[int, list[MediaName]] = {}
         """Possible names of the images of the batch, by the id of the entry."""
 
@@ -174,7 +175,7 @@ class _Importer:
                 yield error.kind, _refusal(entry, str(error))
         there = {sense_of(review) for reviews in stored.values() for review in reviews}
         fresh = [review for review in taken if review.reviewed_at is None or sense_of(review) not in there]
-        new = self._store.add_reviews(fresh) if fresh else 0
+        new = self._store.add_reviews(fresh, undated_at=self._began) if fresh else 0
         done.new, done.there = done.new + new, done.there + len(taken) - new
 
     # Statements

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, or_, select
@@ -13,7 +14,7 @@ from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.items.verdicts import REVIEW_VERDICTS
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, insert_new, rows_with
-from bioclip_plugin.store.database.values import clean_text, from_json, moment_of, moment_text, now, stored_uri, to_json
+from bioclip_plugin.store.database.values import clean_text, from_json, moment_of, moment_text, stored_uri, to_json
 from bioclip_plugin.store.listing import NOTHING_FOUND
 from bioclip_plugin.store.media_rows import RegionPlace, item_of_row, region_ids, region_key, region_of_row
 from bioclip_plugin.store.reading import PAGE
@@ -42,8 +43,13 @@ def check_review(review: StatedReview) -> None:
         raise StoreError(f"a review of a {kind} needs the image's uri")
 
 
-def add_all(connection: Connection, reviews: Sequence[StatedReview]) -> tuple[dict[str, int], int]:
+def add_all(
+    connection: Connection, reviews: Sequence[StatedReview], undated_at: datetime
+) -> tuple[dict[str, int], int]:
     """Insert reviews; one whose ``uid`` is stored already is left as it is.
+
+    Args:
+        undated_at: time of reviews without one.
 
     Returns:
         The numbers of all by ``uid``, and the number of new ones.
@@ -76,7 +82,7 @@ def add_all(connection: Connection, reviews: Sequence[StatedReview]) -> tuple[di
             "verdict": review.verdict,
             "taxon": taxa[key_of_taxon(review.taxon)] if review.taxon else None,
             "reviewer": review.reviewer,
-            "reviewed_at": moment_text(review.reviewed_at) if review.reviewed_at else now(),
+            "reviewed_at": moment_text(review.reviewed_at or undated_at),
             "comment": review.comment,
             "details": to_json(review.details) if review.details else None,
         }

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -244,20 +244,24 @@ class Store(Upkeep):
         review = StatedReview(target, verdict, taxon, reviewer, reviewed_at, comment, uid=uuid.uuid4().hex)
         return self._add_reviews([review])[0][review.uid]
 
-    def add_reviews(self, given: Sequence[StatedReview]) -> int:
+    def add_reviews(self, given: Sequence[StatedReview], *, undated_at: datetime | None = None) -> int:
         """Store reviews in one transaction; return the number of new ones, as told by their ``uid``.
+
+        Args:
+            undated_at: time of reviews without one, so that none of a file is newer than the others; None is now.
 
         Raises:
             StoreError: for an image that is not in the store, and a verdict that does not fit; then none is stored.
         """
-        return self._add_reviews([review if review.uid else replace(review, uid=uuid.uuid4().hex) for review in given])[
-            1
-        ]
+        named = [review if review.uid else replace(review, uid=uuid.uuid4().hex) for review in given]
+        return self._add_reviews(named, undated_at)[1]
 
-    def _add_reviews(self, given: Sequence[StatedReview]) -> tuple[dict[str, int], int]:
+    def _add_reviews(
+        self, given: Sequence[StatedReview], undated_at: datetime | None = None
+    ) -> tuple[dict[str, int], int]:
         for review in given:
             reviews.check_review(review)
-        return self._database.write(reviews.add_all, given)
+        return self._database.write(reviews.add_all, given, undated_at or datetime.now(UTC))
 
     def deciding(self, run: Run, *, unclassified: bool = False) -> Deciding:
         """Return a run's regions for a pass of rules.

@@ -315,3 +315,15 @@ def test_the_statistics_can_be_written_as_a_table(bioclip: Bioclip, classified: 
 
 def test_without_reviews_the_statistics_give_advice(bioclip: Bioclip, classified: str) -> None:
     assert "review import FILE" in bioclip("review", "stats", "--store", classified).out
+
+
+def test_undated_rows_of_one_file_are_of_one_moment(bioclip: Bioclip, classified: str) -> None:
+    """None is newer than the others: two people who differ are two opinions, not a correction."""
+    rows = [("photos/red.png", "", "Red fictus", "Ann"), ("photos/red.png", "", "Blue pictus", "Bo")]
+    bioclip("review", "import", table("r.csv", *rows), "--store", classified)
+    first, second = reviews(classified)
+    assert first.reviewed_at == second.reviewed_at
+    built = bioclip("catalog", "build", classified, "--val", 0, "--output", "c.parquet")
+    assert "none of 2 rows can be used (2 undecided)" in built.err
+    bioclip("review", "import", table("r.csv", ("photos/red.png", "", "Red fictus", "Bo")), "--store", classified)
+    assert bioclip("catalog", "build", classified, "--val", 0, "--output", "c.parquet").code == 0
