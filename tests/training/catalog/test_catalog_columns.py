@@ -11,7 +11,8 @@ from pyarrow import parquet
 
 from bioclip_core.errors import SourceError
 from bioclip_core.taxonomy import Taxon
-from bioclip_training.catalog.rows import FACTS, Catalog, CatalogRow, table_from
+from bioclip_training.catalog.rows import Catalog, CatalogRow, table_from
+from bioclip_training.catalog.versions import FACTS
 
 LYNX = Taxon.of(["Animalia", "", "", "", "", "Lynx", "fictus"])
 

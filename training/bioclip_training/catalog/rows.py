@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,15 +32,15 @@ from bioclip_training.catalog.names import TEXT_COLUMNS
 from bioclip_training.catalog.options import DEV_FRACTION
 from bioclip_training.catalog.recorded import is_hash, verified
 from bioclip_training.catalog.uris import file_of
+from bioclip_training.catalog.versions import FACTS, check_version, with_missing_columns
+
+log = logging.getLogger("bioclip_plugin.training")
 
 Box = tuple[float, float, float, float]
 """x, y, width, height as fractions of the upright image, origin top left."""
 
 Block = tuple[int, int]
 """First sample and end (exclusive) of a run of samples that lie together on disk."""
-
-FACTS = b"bioclip_catalog"
-"""Key in the Parquet file's metadata under which ``catalog build`` stores its options and counts as JSON."""
 
 _BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 
@@ -207,12 +208,18 @@ class Catalog:
                 f"make one with: {command('catalog build', 'TABLE', output='FILE.parquet')}"
             ) from error
         missing = [name for name in (*TEXT_COLUMNS, "frame", *_BOX, "changes") if name not in table.column_names]
-        if missing:
+        version = check_version(table, path)
+        older = with_missing_columns(table, missing, version) if missing else table
+        if older is None:
             raise SourceError(
                 f"{path} is a table but not a catalog: it lacks {', '.join(missing[:5])}; "
                 f"make one from it with: {command('catalog build', path, output='FILE.parquet')}"
             )
-        table = _typed(table, path)
+        if missing:
+            log.warning(
+                f"the catalog {path} is of an earlier version (format {version}), which did not have {', '.join(missing)}: read as empty"
+            )
+        table = _typed(older, path)
         prefixes = PathOptions(replace_prefix=tuple(replace_prefix)).prefixes
         moved = MovedNames(prefixes, path.parent) if prefixes else None
         return cls(path, table, dev_fraction=dev_fraction, moved=moved)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_training.catalog.rows import FACTS, CatalogRow, table_from
+from bioclip_training.catalog.rows import CatalogRow, table_from
+from bioclip_training.catalog.versions import CATALOG_VERSION, FACTS
 
 _ROWS_PER_PART = 20_000
 
@@ -95,7 +96,9 @@ def write_final(
     import pyarrow as pa
     from pyarrow import parquet
 
-    metadata = {FACTS: json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()}
+    metadata = {
+        FACTS: json.dumps({"format_version": CATALOG_VERSION, **facts}, sort_keys=True, ensure_ascii=False).encode()
+    }
     schema = parquet.read_schema(draft).with_metadata(metadata)
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for start, batch in parts(draft):
