@@ -67,6 +67,10 @@ def test_images_that_a_model_was_trained_on_give_no_verdict() -> None:
     elsewhere = verdict_of(compared(0.1, 0.3, 0.2), NEW, ["val"], "b" * 64, range(40))
     assert elsewhere["verdict"] == USE_NEW
     assert "trained on another catalog" in elsewhere["cautions"][0]
+    listed = {**NEW, "trained": {**NEW["trained"], "lists_images": True}}  # type: ignore[dict-item]
+    assert verdict_of(compared(0.1, 0.3, 0.2), listed, ["val"], "b" * 64, range(40))["cautions"] == []
+    kept = verdict_of(compared(0.1, 0.3, 0.2), listed, ["val"], "b" * 64, range(40), ["3 images"], measures_seen=True)
+    assert (kept["verdict"], kept["cautions"]) == (NONE, ["3 images."])
 
 
 @pytest.mark.parametrize(

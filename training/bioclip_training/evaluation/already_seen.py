@@ -44,6 +44,11 @@ class AlreadySeen:
             )
         return lines
 
+    @property
+    def is_measured(self) -> bool:
+        """True if images that a model was trained on are part of the figures."""
+        return self.images > 0 and self.decision != "leave-out"
+
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values."""
         return asdict(self)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_training.evidence.intervals import difference_interval
-from bioclip_training.evidence.minima import FEWEST_TO_DIFFER
+from bioclip_training.evidence.minima import FEWEST_TO_DIFFER, counted
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Images per taxon of the points of a curve."""
@@ -257,10 +257,10 @@ def conclusion(by_share: Sequence[Step], by_images: Sequence[Step], counts: dict
 
 def _unknown(counts: dict[str, int]) -> str:
     if counts["taxa"] < 2:
-        return f"No learning curve: train has images of {counts['taxa']} of the species that were asked for; two are needed."
+        return f"No learning curve: beside the evaluated images, train has images of {counts['taxa']} of their species; two are needed."
     if counts["groups"] < FEWEST_TO_DIFFER:
         return (
-            f"Nothing can be said about more labels: {counts['images']} test images in {counts['groups']} groups, and at least "
+            f"Nothing can be said about more labels: the test images are {counted(counts['images'], counts['groups'])}, and at least "
             f"{FEWEST_TO_DIFFER} groups outside of train are needed."
         )
     return (

@@ -25,7 +25,7 @@ from bioclip_core.progress import silent
 from bioclip_core.quiet import importing, quiet
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation import figures, retrieval
-from bioclip_training.evaluation.already_seen import rows_to_measure
+from bioclip_training.evaluation.already_seen import AlreadySeen, rows_to_measure
 from bioclip_training.evaluation.answering import Answered, answer
 from bioclip_training.evaluation.by_taxon import by_taxon, worth_labels, write_taxa
 from bioclip_training.evaluation.comparison import (
@@ -96,8 +96,7 @@ def evaluate(
         log.warning(said)
     say_first(catalog, rows)
     with whole_folder(output, partial(_check_output, output, force=config.force)) as draft:
-        outcome = _measured(config, catalog, rows, found, other, draft, progress)
-        outcome.metrics["trained_images"] = seen.as_dict()
+        outcome = _measured(config, catalog, rows, found, other, seen, draft, progress)
         progress("Writing", 0, 1)
         write_examples(outcome, draft / EXAMPLES, rows)
         write_taxa(outcome.taxa, draft / TAXA)
@@ -117,6 +116,7 @@ def _measured(
     rows: NDArray[np.int64],
     found: FoundModel,
     other: FoundModel | None,
+    seen: AlreadySeen,
     draft: Path,
     progress: StageProgress,
 ) -> Outcome:
@@ -132,12 +132,13 @@ def _measured(
         **_figures(config, answers, consensus, book, answered.temperature, progress),
         "few_shot": _few_shot(config, catalog, answered.named, book, progress),
     }
+    metrics["trained_images"] = seen.as_dict()
     metrics["evidence"] = Evidence.of(", ".join(config.splits), answers.group_N.tolist()).as_dict()
     second = _answered_too(config, catalog, rows, other, answered, compute, draft, progress) if other else None
     compared = None
     if config.compare:
         compared = evaluated_here(second, catalog) if second else read_other(Path(config.compare).expanduser())
-        metrics["comparison"] = _comparison(config, catalog, answered, compared)
+        metrics["comparison"] = _comparison(config, catalog, answered, compared, seen)
     taxa = by_taxon(answers, catalog, compared)
     metrics["worth_labels"] = worth_labels(taxa)
     metrics["confused_pairs"] = confused_pairs(answers)
@@ -250,12 +251,16 @@ def _few_shot(
     return found
 
 
-def _comparison(config: EvaluationConfig, catalog: Catalog, answered: Answered, other: Other) -> dict[str, Any]:
+def _comparison(
+    config: EvaluationConfig, catalog: Catalog, answered: Answered, other: Other, seen: AlreadySeen
+) -> dict[str, Any]:
     found = compare_with(other, catalog, answered.answers)
     if EXACT in found["by_rank"]:
         new = {"name": answered.found.name, **origin_of(answered.found.folder)}
         groups = compared_groups(other, catalog, answered.answers)
-        found["verdict"] = verdict_of(found, new, config.splits, catalog.identity, groups)
+        found["verdict"] = verdict_of(
+            found, new, config.splits, catalog.identity, groups, seen.lines, measures_seen=seen.is_measured
+        )
     return found
 
 

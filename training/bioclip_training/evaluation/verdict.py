@@ -23,6 +23,9 @@ def verdict_of(
     splits: Sequence[str],
     catalog_sha256: str,
     groups: Sequence[int],
+    seen: Sequence[str] = (),
+    *,
+    measures_seen: bool = False,
 ) -> dict[str, Any]:
     """Judge a comparison at the exact taxon.
 
@@ -32,6 +35,8 @@ def verdict_of(
         splits: the evaluated parts of the catalog.
         catalog_sha256: identity of the catalog.
         groups: the group of each compared image.
+        seen: remarks on images that a model was trained on.
+        measures_seen: True if such images are measured all the same.
 
     Returns:
         ``verdict``, one of the four words; ``sentence``, the figures; ``reason``; and ``cautions``.
@@ -48,7 +53,8 @@ def verdict_of(
         + (f"95% interval {points(low)} to {points(high)}; " if sure else "")
         + f"{counted(row['n'], len(set(groups)))})."
     )
-    cautions = _cautions(comparison, new, splits, catalog_sha256)
+    cautions = [{"prevents": measures_seen, "text": f"{text}."} for text in seen]
+    cautions += _cautions(comparison, new, splits, catalog_sha256)
     verdict, reason = _judged(row, sure, Evidence.of(" and ".join(splits), groups))
     if any(caution["prevents"] for caution in cautions):
         verdict, reason = NONE, "Compare on images that neither model has seen: evaluate --split val."
@@ -90,7 +96,7 @@ def _cautions(
         if learnt and is_same:
             text = f"{short_name(name)} was trained or chosen on images of {', '.join(learnt)}, so its figures here are too good."
             found.append({"prevents": True, "text": text})
-        elif not is_same:
+        elif not is_same and not trained.get("lists_images"):
             text = (
                 f"{short_name(name)} was trained on another catalog than this one; make sure that none of these images, and no other "
                 "image of their groups, was in it."

@@ -19,6 +19,7 @@ from bioclip_core.files.whole import replacing_file
 from bioclip_core.model_config import CONFIG
 from bioclip_core.models import WEIGHTS
 from bioclip_training.catalog.options import DEV_FRACTION
+from bioclip_training.catalog.trained_on import trained_on
 from bioclip_training.loop.differences import allowed_differences, refused_differences
 
 if TYPE_CHECKING:
@@ -256,6 +257,8 @@ class _Origin:
 def origin_of(model: Path | None) -> dict[str, Any]:
     """Return ``{"trained": ...}`` with start, method and data of a model that ``train`` made; empty for other models.
 
+    ``lists_images`` is True if the model lists its training images, so that an evaluation finds them.
+
     Raises:
         DataError: if the record is damaged.
     """
@@ -263,7 +266,8 @@ def origin_of(model: Path | None) -> dict[str, Any]:
         return {}
     recorded = read_document(RunFolder(model).settings, _Origin, name="the settings of the training run")
     start = recorded.config.start
-    return {"trained": {"start": start, "method": recorded.config.method, "data_sha256": recorded.data_sha256}}
+    found = {"start": start, "method": recorded.config.method, "data_sha256": recorded.data_sha256}
+    return {"trained": {**found, "lists_images": trained_on(model) is not None}}
 
 
 def write_model(
