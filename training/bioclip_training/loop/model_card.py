@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bioclip_core.model_names import described, short_name
+from bioclip_core.next_commands import command
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evidence.minima import counted
@@ -103,7 +104,7 @@ of its label set ({named}). A probability is no proof: have a person review rare
 taxa. It is not meant for other regions or kinds of images, for identifying people, or for taxa that it does not list: it
 answers with one of its own taxa even if none is right.
 
-    bioclip-plugin classify photos/ --model local-dir:{short_name(facts.name)}
+    {command("classify", "photos/", model=f"local-dir:{short_name(facts.name)}")}
 
 Other programs open the folder with open_clip {OPEN_CLIP} or newer: `open_clip.create_model_from_pretrained("local-dir:FOLDER")`.
 Version 2 does not know `local-dir:`. `label_set/` has the names in taxonomic order with their text features."""
