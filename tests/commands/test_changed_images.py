@@ -94,6 +94,13 @@ def test_a_collection_that_was_encoded_again_is_refused_before_anything_is_writt
     assert not (images / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["evaluate", "prototypes build", "shards write", "train"])
+def test_a_beginning_that_no_image_has_is_reported(bioclip: Bioclip, images: Path, labels: str, command: str) -> None:
+    said = bioclip(*COMMANDS[command], "--replace-prefix", "/nowhere=/elsewhere")
+    assert said.code == 0, said.err
+    assert "--replace-prefix: no image has a name that begins with /nowhere" in said.out
+
+
 @pytest.mark.parametrize("some_are_there", [False, True])
 def test_a_catalog_is_built_of_moved_images_with_the_option_that_is_given(
     bioclip: Bioclip, tmp_path: Path, some_are_there: bool

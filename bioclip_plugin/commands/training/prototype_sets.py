@@ -114,7 +114,7 @@ def _build(
     )
     if encoded is None:
         with log_lines(console):
-            say_first(catalog, catalog.rows_of(request.split))
+            say_first(catalog, catalog.rows_of(request.split), request.replace_prefix)
     compute = choose_compute(request.device, request.precision)
     encoder = open_encoder(found, compute)
     console.print(f"Model {request.model} on {compute.described()}")

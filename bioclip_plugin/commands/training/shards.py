@@ -59,6 +59,7 @@ def write(
     bioclip-plugin shards write catalog.parquet --output my_shards
     bioclip-plugin shards write catalog.parquet --output my_shards --split train --split val --size-mb 500
     """
+    from bioclip_training.catalog.first_look import unused_prefix_lines
     from bioclip_training.catalog.rows import Catalog
     from bioclip_training.shards.writing import write_shards
 
@@ -71,7 +72,8 @@ def write(
     line = ProgressLine("Writing", unit="samples", console=console, resumed=True)
     with interruptible(console, "The same command continues."), line:
         written = write_shards(opened, output, options, force=force, progress=line.reach)
-    print_lines(console, *_summary(written, output, line))
+    unused = unused_prefix_lines([opened], replace_prefix)
+    print_lines(console, *map(printable, unused), *_summary(written, output, line))
     return EXIT_WITH_FAILURES if written.skipped else EXIT_DONE
 
 

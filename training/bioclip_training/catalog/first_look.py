@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import BioclipError, ImageError, SourceError
 from bioclip_core.files.elsewhere import moved_beginning, replacing
-from bioclip_core.files.moved import is_from_windows
+from bioclip_core.files.moved import MovedNames, is_from_windows
 from bioclip_core.files.present import exists
 from bioclip_core.images.decoding import read_bytes
+from bioclip_core.tables.options import PathOptions
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.recorded import VERIFY, is_hash, verified
 from bioclip_training.catalog.rows import Catalog
@@ -84,6 +85,17 @@ def failures_of(read: Callable[[int], object], wanted: list[int]) -> Failures:
     threads = threads_for(None)
     with closing(in_order(tried, wanted, threads, 2 * threads, name="bioclip-look")) as outcomes:
         return {index: error for index, error in zip(wanted, outcomes, strict=True) if error is not None}
+
+
+def unused_prefix_lines(catalogs: Sequence[Catalog], replace_prefix: Sequence[str]) -> list[str]:
+    """Return a line for each old beginning of ``--replace-prefix`` that no image of the catalogs has."""
+    lines = []
+    for old, new in PathOptions(replace_prefix=tuple(replace_prefix)).prefixes.items():
+        moved = MovedNames({old: new}, Path())
+        names = ((uri, os.path.abspath(file_of(uri, one.file.parent))) for one in catalogs for uri in one.column("uri"))  # noqa: PTH100
+        if not any(moved.of(uri) or moved.of(path) for uri, path in names):
+            lines.append(f"--replace-prefix: no image has a name that begins with {old}")
+    return lines
 
 
 def unverified_lines(what: str, unverified: int, images: int) -> list[str]:

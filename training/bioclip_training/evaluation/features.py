@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypedDict
 
@@ -19,7 +19,7 @@ from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.images.unexpected import contained
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.catalog.ahead import in_order, threads_for
-from bioclip_training.catalog.first_look import look_first, read_advice
+from bioclip_training.catalog.first_look import look_first, read_advice, unused_prefix_lines
 from bioclip_training.catalog.rows import Catalog
 
 log = logging.getLogger("bioclip_plugin.training")
@@ -133,13 +133,13 @@ class FeatureBook:
         return np.array([row in self._place for row in rows_N.tolist()], dtype=bool)
 
 
-def say_first(catalog: Catalog, rows: NDArray[np.int64]) -> None:
+def say_first(catalog: Catalog, rows: NDArray[np.int64], replace_prefix: Sequence[str] = ()) -> None:
     """Look at a few images before the model is opened, and log what is to be said of them.
 
     Raises:
         SourceError: if none can be used, or most are not the recorded ones.
     """
-    for line in look_first(catalog, rows):
+    for line in [*look_first(catalog, rows), *unused_prefix_lines([catalog], replace_prefix)]:
         log.warning(line)
 
 

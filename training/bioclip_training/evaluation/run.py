@@ -94,7 +94,7 @@ def evaluate(
     rows, seen = rows_to_measure(config, catalog, rows, [found, *([other] if other else [])])
     for said in seen.lines:
         log.warning(said)
-    say_first(catalog, rows)
+    say_first(catalog, rows, config.replace_prefix)
     with whole_folder(output, partial(_check_output, output, force=config.force)) as draft:
         outcome = _measured(config, catalog, rows, found, other, seen, draft, progress)
         progress("Writing", 0, 1)

@@ -100,7 +100,7 @@ def calibrate(
         config.data, dev_fraction=dev_fraction_of(found.folder), replace_prefix=config.replace_prefix
     )
     rows = query_rows(catalog, [config.split])
-    say_first(catalog, rows)
+    say_first(catalog, rows, config.replace_prefix)
     labels = LabelSet.open(config.labels)
     labels.check_encoder(found.identity())
     right_CK = own_rows(catalog, labels)

@@ -17,6 +17,8 @@ import torch
 from bioclip_core.device import Compute, choose_compute
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.models import ModelEntry
+from bioclip_training.batches.data import CatalogImages
+from bioclip_training.catalog.first_look import unused_prefix_lines
 from bioclip_training.loop.building import Plan, build_trainer, open_data, plain_towers
 from bioclip_training.loop.checkpoint import RunFolder
 from bioclip_training.loop.distributed import World, joined_world
@@ -160,6 +162,8 @@ def _decided(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Com
     images, replay, notes = open_data(config)
     stage_of(config, "Opening the start model", 0, 0)(0, 0)
     notes += [line for found in (images, replay) if found is not None for line in found.look_first()]
+    listed = [found.catalog for found in (images, replay) if isinstance(found, CatalogImages)]
+    notes += unused_prefix_lines(listed, config.replace_prefix)
     start = _open_start(config, models)
     text_width = int(start.model_cfg.get("text_cfg", {}).get("width", 512))
     settled = config.settled(images=len(images), text_width=text_width, random_weights=start.is_random)
