@@ -137,6 +137,23 @@ def test_many_images_of_few_groups_give_no_temperature(bioclip: Bioclip, catalog
     assert "20 of its 20 images, of 2 independent groups, can be used" in said.err
 
 
+@pytest.mark.parametrize(
+    ("truths", "cause"), [(("red", "green"), "are all right"), (("blue", "blue"), "are all wrong")]
+)
+def test_images_that_are_all_right_or_all_wrong_give_no_temperature(
+    bioclip: Bioclip, catalog: str, labels: str, truths: tuple[str, str], cause: str
+) -> None:
+    rows = [
+        CatalogRow(f"{number}.png", Taxon.of(NAMES[truths[number % 2]]), split="tune", group=f"g{number}")
+        for number in range(20)
+    ]
+    parquet.write_table(table_from(rows), "extreme.parquet")
+    said = bioclip("calibrate", "--data", "extreme.parquet", "--model", "fake", "--labels", labels, "--split", "tune")
+    assert said.code == 1
+    assert f"20 images in 20 groups {cause}" in said.err
+    assert not Path("cache", "calibrations").exists()
+
+
 def test_a_part_that_is_missing_is_named(bioclip: Bioclip, catalog: str, labels: str) -> None:
     said = bioclip("calibrate", "--data", catalog, "--model", "fake", "--labels", labels)
     assert "it has tune 20, val 1" in said.err
@@ -281,7 +298,7 @@ def test_the_command_says_why_the_cache_has_the_temperature(bioclip: Bioclip, ca
 )
 def test_a_damaged_file_of_temperatures_is_an_error_and_not_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / "calibration.json").write_text(text)
-    with pytest.raises(ModelError, match=r"calibration\.json cannot be read .* calibrate again"):
+    with pytest.raises(ModelError, match=r"calibration\.json cannot be read .* `calibrate` again"):
         find_calibration(model(tmp_path), "one")
 
 

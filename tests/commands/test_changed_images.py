@@ -41,7 +41,7 @@ COMMANDS = {
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Catalog with a hash for each image; 12 are in train, 22 in dev, 2 in val."""
+    """Catalog with a hash for each image; 12 are in train, 22 in dev (four have the label of the other colour), 2 in val."""
     (tmp_path / "tiny.json").write_text(json.dumps(TINY))
     rows = []
     for split, count in (("train", 12), ("dev", 22), ("val", 2)):
@@ -49,7 +49,8 @@ def images(tmp_path: Path) -> Path:
             colour, file = ("red", "green")[number % 2], tmp_path / f"{split}-{number}.png"
             Image.new("RGB", (18 + number, 16), (255, 0, 0) if colour == "red" else (0, 255, 0)).save(file)
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            rows.append(CatalogRow(file.name, TAXA[colour], split=split, group=file.name, sha256=digest))
+            named = ("green", "red")[number % 2] if split == "dev" and number % 5 == 4 else colour
+            rows.append(CatalogRow(file.name, TAXA[named], split=split, group=file.name, sha256=digest))
     parquet.write_table(table_from(rows), tmp_path / "c.parquet")
     return tmp_path
 

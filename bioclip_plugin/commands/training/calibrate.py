@@ -60,8 +60,5 @@ def calibrate(ctx: click.Context, /, labels: str | None, **options: Any) -> int:
         console,
         f"Temperature {fitted.temperature:.4g}, kept in {fitted.file}",
         fitted.place,
-        "It lies at the end of the range that is tried: the images are too few or too easy to measure the model's certainty."
-        if fitted.at_the_end
-        else "",
     )
     return EXIT_WITH_FAILURES if fitted.failures else EXIT_DONE

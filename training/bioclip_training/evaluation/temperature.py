@@ -31,7 +31,7 @@ from bioclip_training.evaluation.features import Failed, FeatureBook, StageProgr
 from bioclip_training.evaluation.questions import query_rows
 from bioclip_training.evaluation.scores import mean_nll, reliability
 from bioclip_training.evaluation.truth import EXACT, padded, truths_of
-from bioclip_training.evidence.minima import FEWEST_TO_CHOOSE, Evidence
+from bioclip_training.evidence.minima import FEWEST_TO_CHOOSE, Evidence, counted
 from bioclip_training.loop.checkpoint import dev_fraction_of
 
 if TYPE_CHECKING:
@@ -76,11 +76,6 @@ class Fitted:
     failures: list[Failed]
     """Images that could not be used, by reason; they are among ``left_out``."""
 
-    @property
-    def at_the_end(self) -> bool:
-        """True if the best temperature is at an end of the tried ones."""
-        return not TEMPERATURES[1] <= self.temperature <= TEMPERATURES[-2]
-
 
 def calibrate(
     config: CalibrateConfig, entries: Mapping[str, ModelEntry] | None = None, progress: StageProgress = silent
@@ -116,6 +111,7 @@ def calibrate(
     groups = [catalog.group(row) for row in kept.tolist()]
     likelihood = Likelihood(Classifier(labels, compute.device), book.of(kept), right_CK[catalog.taxon_of_N[kept]])
     temperature, top1, before, after, apart = _fit(likelihood, groups)
+    _check_measured(temperature, top1, counted(len(kept), len(set(groups))), config)
     counts = {"images": len(kept), "groups": len(set(groups))}
     record = {
         "catalog_sha256": catalog.identity, "split": config.split, **counts,
@@ -221,6 +217,22 @@ def best_temperature(nll_T: NDArray[np.float64]) -> float:
     bend = left - 2 * middle + right
     shift = 0.5 * (left - right) / bend if bend > 0 else 0.0
     return float(np.exp(np.log(TEMPERATURES[lowest]) + shift * np.log(TEMPERATURES[1] / TEMPERATURES[0])))
+
+
+def _check_measured(temperature: float, top1: float, images: str, config: CalibrateConfig) -> None:
+    """Refuse a temperature at an end of the tried ones: images that are all right are likeliest under endless certainty.
+
+    Raises:
+        DataError: with the share of right images.
+    """
+    if TEMPERATURES[1] <= temperature <= TEMPERATURES[-2]:
+        return
+    cause = "are all right" if top1 == 1 else "are all wrong" if top1 == 0 else f"are right for {top1:.1%}"
+    raise DataError(
+        f"split {config.split!r}: {images} {cause}, and the likeliest temperature lies at an end of the tried range "
+        f"({TEMPERATURES[0]:g} to {TEMPERATURES[-1]:g}): such images do not show how sure the model may be, so none is kept; give a "
+        "part with more images, of which the model names some wrong"
+    )
 
 
 def _check_enough(catalog: Catalog, rows: NDArray[np.int64], asked: int, config: CalibrateConfig) -> None:

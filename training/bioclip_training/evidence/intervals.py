@@ -232,5 +232,8 @@ def _observed(
     counted_N = np.isfinite(values)
     weights = np.ones(len(values)) if weights_N is None else np.asarray(weights_N, dtype=np.float64)
     weights = weights[counted_N]
-    group_N = np.unique(np.asarray(groups_N)[counted_N], return_inverse=True)[1]
+    group_N = np.asarray(groups_N)[counted_N]
+    if len(group_N):  # counting is many times as fast as sorting, for the hundreds of columns of an evaluation
+        is_present_G = np.bincount(group_N) > 0
+        group_N = (np.cumsum(is_present_G) - 1)[group_N]
     return values[counted_N], group_N, weights / max(float(weights.sum()), _TINY)

@@ -66,7 +66,8 @@ def _draw_accuracy(axis: Any, validations: Lines) -> None:
             axis.plot(places, [line["by_rank"].get(rank) for line in validations], linewidth=0.8, label=rank)
     if best := [line["step"] for line in validations if line.get("best_so_far")]:
         axis.axvline(best[-1], linewidth=0.6, linestyle="--", color="grey")
-    axis.set(title="top-1 on dev", xlabel="step", ylim=(0, 1))
+    images = validations[-1]["images"] if validations else 0
+    axis.set(title=f"top-1 on dev ({images} images)", xlabel="step", ylim=(0, 1))
     if validations:
         axis.legend()
 
