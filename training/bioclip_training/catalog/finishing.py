@@ -20,7 +20,7 @@ from bioclip_training.catalog.skipped import Skipped
 from bioclip_training.catalog.splits import Sides, assign, is_training, joined_groups
 from bioclip_training.catalog.survey import Survey
 from bioclip_training.catalog.tracing import KINDS, Trace, write_trace
-from bioclip_training.catalog.writing import write_final
+from bioclip_training.catalog.writing import DraftReader, write_final
 
 REMOVED_KIND = "duplicate across splits"
 
@@ -50,32 +50,64 @@ def finish(
     """
     draft = work / "draft.parquet"
     made = merged(ledger, options)
-    trace = Trace(draft, ledger, made)
+    with DraftReader(draft) as reader:
+        trace = Trace(reader, ledger, made)
+        if not made.kept_N.any():
+            _count_first(trace, made, skipped)
+            raise skipped.nothing_left()
+        pairs = duplicate_pairs(ledger, made, options)
+        sides = _sides(ledger, made, pairs, options, known)
+        done = _remove_across(made, sides, pairs, options)
+        word_of_N = np.array(sides.words, dtype=object)[sides.split_of_N]
+        traced = write_trace(work, trace, word_of_N, done.held_back_N, REMOVED_KIND)
+        listed = list_pairs(work, reader, ledger, pairs, word_of_N, done.gone_N, done.across, REMOVED_KIND)
+        _count(made, done, skipped)
+        facts = {**facts, **_facts(ledger, made, sides, pairs, done, skipped)}
+        names, group_of_N = list(ledger.groups), sides.group_of_N
+        texts = {
+            "split": lambda here: word_of_N[here].tolist(),
+            "group": lambda here: [names[group] for group in group_of_N[here].tolist()],
+        }
+        labels = Relabelling(reader, ledger, made, trace)
+        write_final(draft, work / "catalog.parquet", ~done.gone_N, texts, facts, labels.amended)
+    return Lists(listed, traced), facts
+
+
+@dataclass(frozen=True, slots=True)
+class _Removed:
+    """Rows that leave training for an equal or nearly equal one that is held out."""
+
+    trained_N: NDArray[np.bool_]
+    held_back_N: NDArray[np.bool_]
+    """Rows that were merged with a held-out row of the same image."""
+    removed_N: NDArray[np.bool_]
+    """Kept rows that leave training."""
+    gone_N: NDArray[np.bool_]
+    """All rows that are not in the catalog."""
+    across: NDArray[np.bool_]
+    """The pairs that lie on both sides."""
+
+
+def _remove_across(made: Merged, sides: Sides, pairs: Pairs, options: BuildOptions) -> _Removed:
     kept_N = made.kept_N
-    if not kept_N.any():
-        _count_first(trace, made, skipped)
-        raise skipped.nothing_left()
-    pairs = duplicate_pairs(ledger, made, options)
-    sides = _sides(ledger, made, pairs, options, known)
-    split_of_N, group_of_N = sides.split_of_N, sides.group_of_N
-    trained_N = np.array([is_training(word) for word in sides.words], dtype=bool)[split_of_N]
+    trained_N = np.array([is_training(word) for word in sides.words], dtype=bool)[sides.split_of_N]
     held_back_N = (made.fate_of_N == Fate.REPEATED) & trained_N & kept_N[made.by_of_N] & ~trained_N[made.by_of_N]
     across = (trained_N[pairs.i] != trained_N[pairs.j]) & kept_N[pairs.i] & kept_N[pairs.j]
-    removed_N = np.zeros(len(ledger), dtype=bool)
+    removed_N = np.zeros(len(kept_N), dtype=bool)
     if not options.keep_duplicates:
         removed_N[np.where(trained_N[pairs.i], pairs.i, pairs.j)[across]] = True
-    word_of_N = np.array(sides.words, dtype=object)[split_of_N]
-    traced = write_trace(work, trace, word_of_N, held_back_N, REMOVED_KIND)
-    gone_N = ~kept_N | removed_N
-    duplicates = list_pairs(work, ledger, pairs, word_of_N, gone_N, across, REMOVED_KIND) if len(pairs.i) else None
-    _count(made, held_back_N, removed_N, skipped)
-    names = list(ledger.groups)
-    taxon_of_N = ledger.taxon_numbers[made.label_of_N]
-    trained_kept_N, held_kept_N = trained_N & ~gone_N, ~trained_N & ~gone_N
-    equal_across = (pairs.bits < 0) & (across | (held_back_N[pairs.i] | held_back_N[pairs.j]))
-    facts = {
-        **facts,
-        "kept": int((~gone_N).sum()),
+    return _Removed(trained_N, held_back_N, removed_N, ~kept_N | removed_N, across)
+
+
+def _facts(
+    ledger: Ledger, made: Merged, sides: Sides, pairs: Pairs, done: _Removed, skipped: Skipped
+) -> dict[str, Any]:
+    """Return what is stored with the catalog about its rows."""
+    taxon_of_N, group_of_N = ledger.taxon_numbers[made.label_of_N], sides.group_of_N
+    trained_kept_N, held_kept_N = done.trained_N & ~done.gone_N, ~done.trained_N & ~done.gone_N
+    equal_across = (pairs.bits < 0) & (done.across | done.held_back_N[pairs.i] | done.held_back_N[pairs.j])
+    return {
+        "kept": int((~done.gone_N).sum()),
         "left_out": {kind: count for kind, count in sorted(skipped.kinds.items()) if count},
         "merging": _merging_facts(ledger, made),
         "drawn": sides.drawn,
@@ -86,16 +118,10 @@ def finish(
         "duplicates": {
             "equal_groups": pairs.equal_groups,
             "equal_pairs_across": int(equal_across.sum()),
-            **_near_facts(taxon_of_N, pairs, across),
-            "removed": int((removed_N | held_back_N).sum()),
+            **_near_facts(taxon_of_N, pairs, done.across),
+            "removed": int((done.removed_N | done.held_back_N).sum()),
         },
     }
-    texts = {
-        "split": lambda here: word_of_N[here].tolist(),
-        "group": lambda here: [names[group] for group in group_of_N[here].tolist()],
-    }
-    write_final(draft, work / "catalog.parquet", ~gone_N, texts, facts, Relabelling(draft, ledger, made, trace).amended)
-    return Lists(duplicates, traced), facts
 
 
 def _count_first(trace: Trace, made: Merged, skipped: Skipped) -> None:
@@ -107,19 +133,18 @@ def _count_first(trace: Trace, made: Merged, skipped: Skipped) -> None:
             skipped.kinds[kind] += len(rows) - 1
 
 
-def _count(made: Merged, held_back_N: NDArray[np.bool_], removed_N: NDArray[np.bool_], skipped: Skipped) -> None:
+def _count(made: Merged, done: _Removed, skipped: Skipped) -> None:
     for fate, kind in KINDS.items():
-        skipped.kinds[kind] += int(((made.fate_of_N == fate) & ~held_back_N).sum())
-    skipped.kinds[REMOVED_KIND] += int((removed_N | held_back_N).sum())
+        skipped.kinds[kind] += int(((made.fate_of_N == fate) & ~done.held_back_N).sum())
+    skipped.kinds[REMOVED_KIND] += int((done.removed_N | done.held_back_N).sum())
 
 
 def _merging_facts(ledger: Ledger, made: Merged) -> dict[str, int]:
-    taxon_of_N, image_of_N = ledger.taxon_numbers, ledger.image_numbers()
-    undecided_N = made.fate_of_N == Fate.UNDECIDED
+    taxon_of_N = ledger.taxon_numbers
     replaced_N = (made.fate_of_N == Fate.OVERRULED) | (made.kept_N & (taxon_of_N != taxon_of_N[made.label_of_N]))
     return {
         "replaced_labels": int(replaced_N.sum()),
-        "undecided_images": len(np.unique(image_of_N[undecided_N])),
+        "undecided_images": made.undecided_images,
         "loose_occurrences": made.loose_occurrences,
     }
 

@@ -48,6 +48,8 @@ class Merged:
     """The row whose label a row has."""
     split_of_N: NDArray[np.int64]
     """Place of each row's own split in the ledger's words: a kept row has that of all rows of its region."""
+    undecided_images: int
+    """Images with a row that was left out because of contradictory labels."""
     loose_occurrences: int
     """Occurrence ids of plain numbers in several sources without a common image, which were not taken for the same."""
 
@@ -184,7 +186,8 @@ def merged(ledger: Ledger, options: BuildOptions) -> Merged:
         for subject in subjects_of(merger.claims(rows, boxed=True)):
             merger.settle(subject)
     loose = _settle_occurrences(ledger, merger, image_of_N)
-    return Merged(merger.fate_of_N, merger.by_of_N, merger.label_of_N, merger.split_of_N, loose)
+    undecided = len(np.unique(image_of_N[merger.fate_of_N == Fate.UNDECIDED]))
+    return Merged(merger.fate_of_N, merger.by_of_N, merger.label_of_N, merger.split_of_N, undecided, loose)
 
 
 def _together(number_of_N: NDArray[np.int64], rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

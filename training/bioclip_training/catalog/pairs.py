@@ -61,13 +61,14 @@ def duplicate_pairs(ledger: Ledger, merged: Merged, options: BuildOptions) -> Pa
 
 def list_pairs(
     work: Path,
+    draft: DraftReader,
     ledger: Ledger,
     pairs: Pairs,
     words: NDArray[Any],
     gone_N: NDArray[np.bool_],
     across: NDArray[np.bool_],
     removed_kind: str,
-) -> Path:
+) -> Path | None:
     """List all pairs, and add the near ones of them that were removed to the skipped rows, with the first row that they repeat.
 
     Args:
@@ -75,7 +76,8 @@ def list_pairs(
         across: the pairs of which one row was removed, since the other is held out.
         removed_kind: the reason in two words.
     """
-    draft = DraftReader(work / "draft.parquet")
+    if not len(pairs.i):
+        return None
     name_of_N = np.array([taxon.scientific_name for taxon in ledger.taxa], dtype=object)[ledger.taxon_numbers]
     listed: set[int] = set()
     file = work / "duplicates.csv"

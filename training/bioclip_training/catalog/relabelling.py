@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,8 @@ _EVIDENCE = ("evidence", "identified_by", "date_identified")
 class Relabelling:
     """The labels of rows that have those of other rows."""
 
-    def __init__(self, draft: Path, ledger: Ledger, merged: Merged, trace: Trace) -> None:
-        self._draft, self._merged, self._trace = DraftReader(draft), merged, trace
+    def __init__(self, draft: DraftReader, ledger: Ledger, merged: Merged, trace: Trace) -> None:
+        self._draft, self._merged, self._trace = draft, merged, trace
         self._taxon_of_N = ledger.taxon_numbers
         self._of_other_N = merged.kept_N & (merged.label_of_N != np.arange(len(ledger)))
 

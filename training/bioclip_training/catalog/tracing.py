@@ -51,8 +51,8 @@ class Traced:
 class Trace:
     """Texts about the decisions on rows, read from the draft when they are needed."""
 
-    def __init__(self, draft: Path, ledger: Ledger, merged: Merged) -> None:
-        self._draft, self._merged = DraftReader(draft), merged
+    def __init__(self, draft: DraftReader, ledger: Ledger, merged: Merged) -> None:
+        self._draft, self._merged = draft, merged
         self._taxa, self._taxon_of_N = ledger.taxa, ledger.taxon_numbers
         self._said, self._people, self._verdicts = ledger.said, ledger.people, ledger.verdicts
 

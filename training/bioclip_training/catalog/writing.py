@@ -57,7 +57,7 @@ def parts(file: Path, columns: list[str] | None = None) -> Iterator[tuple[int, A
 
 
 class DraftReader:
-    """Single rows of a draft, read part by part."""
+    """Single rows of a draft, read part by part. Use it in a ``with`` statement."""
 
     def __init__(self, file: Path) -> None:
         from pyarrow import parquet
@@ -65,6 +65,12 @@ class DraftReader:
         self._file = parquet.ParquetFile(file)
         sizes = [self._file.metadata.row_group(at).num_rows for at in range(self._file.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    def __enter__(self) -> DraftReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def texts(self, rows: NDArray[np.int64], columns: Sequence[str]) -> dict[int, tuple[Any, ...]]:
         """Return the values of some columns of some rows, by row."""
