@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,8 @@ MOST = 4096
 """Limit of images: they show half a percent of accuracy, and a validation must stay short."""
 IMAGES_AT_ONCE = 64
 CAPTIONS_AT_ONCE = 256
+_CELLS = 20_000_000
+"""Images × labels that are scored at once: 160 MB for each of a few arrays, whatever the number of labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,8 @@ class HeldOut:
         with towers.evaluating():
             texts_CD = torch.cat([towers.text_features(part) for part in parts]).float()
             images_ND = self._features(towers, report)
-            logits_NC = float(towers.log_scale.exp()) * images_ND @ texts_CD.T.to(images_ND.device)
-        return self.scored(logits_NC.cpu().numpy())
+            scale, texts_DC = float(towers.log_scale.exp()), texts_CD.T.to(images_ND.device)
+            return self._scored((scale * images_ND[rows] @ texts_DC).cpu().numpy() for rows in self._parts())
 
     def features(self, towers: Towers, report: Progress = silent) -> NDArray[np.float32]:
         """Return N×D L2-normalised features with the current weights of the towers."""
@@ -129,20 +131,44 @@ class HeldOut:
 
     def scored(self, logits_NC: NDArray[np.float32]) -> Validation:
         """Return the accuracy of logits over all labels."""
-        logits_NC = logits_NC.astype(np.float64)
-        probability_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
-        probability_NC /= probability_NC.sum(axis=1, keepdims=True)
-        own_N = probability_NC[np.arange(len(logits_NC)), self.taxon_N]
-        by_rank = {}
-        for rank, (number_C, named_C) in self._taxa_at.items():
-            named_N = named_C[self.taxon_N]
-            if named_N.any():
-                summed_NG = np.zeros((len(probability_NC), int(number_C.max()) + 1))
-                np.add.at(summed_NG.T, number_C, probability_NC.T)
-                by_rank[rank] = float((summed_NG.argmax(axis=1) == number_C[self.taxon_N])[named_N].mean())
-        hits_N = probability_NC.argmax(axis=1) == self.taxon_N
-        nll = float(-np.log(np.maximum(own_N, 1e-30)).mean())
-        return Validation(len(logits_NC), float(hits_N.mean()), by_rank, nll, hits_N)
+        return self._scored(logits_NC[rows] for rows in self._parts())
+
+    def _parts(self) -> list[slice]:
+        """Return runs of images of which each has few enough cells with all labels, whatever the number of these."""
+        step = max(1, _CELLS // max(1, len(self.taxa)))
+        return [slice(start, start + step) for start in range(0, len(self), step)]
+
+    def _scored(self, parts: Iterable[NDArray[np.float32]]) -> Validation:
+        """Return the accuracy of logits that come in the runs of ``_parts``."""
+        own, hits = [], []
+        right: dict[str, list[NDArray[np.bool_]]] = {rank: [] for rank in self._taxa_at}
+        for rows, logits_RC in zip(self._parts(), parts, strict=True):
+            taxon_R = self.taxon_N[rows]
+            probability_RC = np.exp(logits_RC.astype(np.float64) - logits_RC.max(axis=1, keepdims=True))
+            probability_RC /= probability_RC.sum(axis=1, keepdims=True)
+            own.append(probability_RC[np.arange(len(taxon_R)), taxon_R])
+            hits.append(probability_RC.argmax(axis=1) == taxon_R)
+            for rank, (number_C, _) in self._taxa_at.items():
+                best_R = _summed(probability_RC, number_C).argmax(axis=1)
+                right[rank].append(best_R == number_C[taxon_R])
+        named = {rank: named_C[self.taxon_N] for rank, (_, named_C) in self._taxa_at.items()}
+        by_rank = {
+            rank: float(np.concatenate(right[rank])[named_N].mean()) for rank, named_N in named.items() if named_N.any()
+        }
+        hits_N = np.concatenate(hits)
+        nll = float(-np.log(np.maximum(np.concatenate(own), 1e-30)).mean())
+        return Validation(len(hits_N), float(hits_N.mean()), by_rank, nll, hits_N)
+
+
+def _summed(probability_RC: NDArray[np.float64], number_C: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the sums of the columns with equal numbers, 0 to G-1: in one pass, since sorted taxa have them side by side."""
+    if (np.diff(number_C) < 0).any():
+        order = np.argsort(number_C, kind="stable")
+        probability_RC, number_C = probability_RC[:, order], number_C[order]
+    summed_RG: NDArray[np.float64] = np.add.reduceat(
+        probability_RC, np.flatnonzero(np.diff(number_C, prepend=-1)), axis=1
+    )
+    return summed_RG
 
 
 def label_captions(taxa: Sequence[Taxon]) -> list[str]:
