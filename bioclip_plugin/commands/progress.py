@@ -112,8 +112,9 @@ class ProgressLine:
 
     def _print(self) -> None:
         self._printed_at = time.monotonic()
-        state = self._state() or f"{duration(self._printed_at - self._stage_began_at)} so far"
-        self.console.print(f"{self._what}: {state}", markup=False)
+        seconds = self._printed_at - self._stage_began_at
+        state = self._state() or (f"{duration(seconds)} so far" if seconds >= 1 else "")
+        self.console.print(f"{self._what}: {state}" if state else self._what, markup=False)
 
     def stage(self, what: str, count: int, total: int, unit: str = "images", *, already: int | None = None) -> None:
         """Set the count and the total of one of several stages; another name ends the stage before.

@@ -13,7 +13,7 @@ import torch
 from collections_of_discs import TAXA, TINY, make_catalog, tiny_config
 
 from bioclip_core.errors import BioclipError, DataError
-from bioclip_training.loop import checkpoint, measuring
+from bioclip_training.loop import checkpoint, measuring, planning
 from bioclip_training.loop.plan_record import TrainingPlan
 from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainingStopped
 from bioclip_training.loop.run import plan_training, train
@@ -348,6 +348,17 @@ def test_a_step_that_the_memory_cannot_hold_is_refused_before_it_is_tried(
     plan = plan_training(config, {})
     assert plan.problems == (str(refused.value),)
     assert plan.lines()[-1].startswith("Does not work: a step with 8 images")
+
+
+def test_a_cache_that_the_memory_cannot_hold_is_remarked_with_one_that_fits(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "_decoded_later", lambda *_: 3 * GB)
+    monkeypatch.setattr(measuring, "available_bytes", lambda: 2 * GB)
+    (remark,) = [text for text in plan_training(replace(config, cache_mb=4000), {}).remarks if "memory" in text]
+    assert remark.startswith("The memory will not last: ")
+    smaller = int(remark.split("--cache-mb ")[1].split()[0])
+    assert 0 <= smaller < 4000
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -201,14 +201,18 @@ class TrainingPlan:
             )
         if self.time is not None:
             yield (
-                f"Time to the end: about {duration(self.time.about_s)} ({duration(self.time.low_s)} to "
-                f"{duration(self.time.high_s)}): steps {duration(self.time.steps_s)}, validations and states "
-                f"{duration(self.time.validations_s)}, comparison at the end {duration(self.time.ending_s)}"
+                f"Time to the end: about {in_words(self.time.about_s)} ({in_words(self.time.low_s)} to "
+                f"{in_words(self.time.high_s)}): steps {in_words(self.time.steps_s)}, validations and states "
+                f"{in_words(self.time.validations_s)}, comparison at the end {in_words(self.time.ending_s)}"
             )
         if self.memory is not None:
             of = f" of {size(self.memory.available)} available" if self.memory.available is not None else ""
             fit = self.memory.at_once_that_fit
-            most = f"; about {fit} images at once fit, this run has {self.memory.at_once}" if fit is not None else ""
+            most = (
+                f"; about {_rounded(fit)} images at once fit, this run has {self.memory.at_once}"
+                if fit is not None
+                else ""
+            )
             yield f"Memory: {self.memory.place} needs about {size(self.memory.needed)}{of}{most}"
 
     def _work(self) -> str:
@@ -222,7 +226,8 @@ class TrainingPlan:
 
     def _saved(self) -> str:
         every = f"saved every {self.save_every} steps" if self.save_every > 1 else "saved after each step"
-        return f"{every}, about every {duration(self.save_every * self.speed.step_s)}" if self.speed else every
+        seconds = self.save_every * self.speed.step_s if self.speed else 0.0
+        return f"{every}, about every {duration(seconds)}" if seconds >= 1 else every
 
 
 _USES = {"train": "trained on", "dev": "held out of training"}
@@ -239,6 +244,20 @@ def _tail(taxa: PlannedTaxa) -> str:
         f"Images per taxon in train: {taxa.with_1} taxa have 1, {taxa.with_2_to_9} have 2 to 9, {taxa.with_10_or_more} have 10 "
         f"or more; half of them have up to {taxa.median:g}, the most frequent has {taxa.most}{skewed}{without}"
     )
+
+
+def in_words(seconds: float) -> str:
+    """Return an estimated length of time in words, not more exact than it is.
+
+    >>> in_words(0.2), in_words(3784), in_words(316)
+    ('under 1 s', '1 h 3 min', '5 min 16 s')
+    """
+    return duration(seconds) if seconds >= 1 else "under 1 s"
+
+
+def _rounded(number: int) -> str:
+    """Return a number with two significant digits."""
+    return f"{int(float(f'{number:.1e}')):,}"
 
 
 def counted(number: int, one: str, many: str = "") -> str:

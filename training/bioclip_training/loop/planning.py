@@ -64,11 +64,9 @@ def measured_plan(opening: TrainingPlan, plan: Plan, trainer: Trainer, found: Me
     speed = PlannedSpeed(
         images / found.median_s, len(found.step_s), found.median_s, min(found.step_s), max(found.step_s), waited
     )
-    memory, problem = _memory(opening, plan, trainer, found)
-    return replace(
-        opening, speed=speed, time=_time(opening, plan, trainer, found), memory=memory,
-        remarks=(*opening.remarks, *_remarks_of_measurement(plan, trainer, found)), problems=(*opening.problems, *problem),
-    )  # fmt: skip
+    memory = _memory(opening, plan, trainer, found)
+    remarks = (*opening.remarks, *_remarks_of_measurement(plan, trainer, found), *_remarks_of_memory(memory, plan))
+    return replace(opening, speed=speed, time=_time(opening, plan, trainer, found), memory=memory, remarks=remarks)
 
 
 def validated_steps(every: int, steps: int, after: int = 0) -> list[int]:
@@ -152,7 +150,7 @@ def _disk(plan: Plan) -> PlannedDisk:
     state = (4 if plan.config.average else 3) * _trained_bytes(plan)  # weights, two moments, and the average
     written = plan.folder.written_bytes()
     needed = max(0, _STATES * state + _COPIES * weights - written)
-    return PlannedDisk(str(plan.folder.place), needed, state, weights, plan.folder.free_bytes())
+    return PlannedDisk(str(plan.folder.place.absolute()), needed, state, weights, plan.folder.free_bytes())
 
 
 def _trained_bytes(plan: Plan) -> int:
@@ -240,23 +238,29 @@ def _remarks_of_measurement(plan: Plan, trainer: Trainer, found: Measured) -> It
 # Memory
 
 
-def _memory(
-    opening: TrainingPlan, plan: Plan, trainer: Trainer, found: Measured
-) -> tuple[PlannedMemory, tuple[str, ...]]:
+def _memory(opening: TrainingPlan, plan: Plan, trainer: Trainer, found: Measured) -> PlannedMemory:
     at_once = images_at_once(trainer)
     in_steps = max(found.peak or 0, found.fixed + at_once * found.per_image)
-    needed, place = in_steps, "this process"
     if plan.compute.device.startswith("cuda"):
-        place = torch.cuda.get_device_name(plan.compute.device)
+        later, place = 0, torch.cuda.get_device_name(plan.compute.device)
     else:
-        needed += _decoded_later(opening, plan, trainer)
-    fixed = in_steps - at_once * found.per_image
+        later, place = _decoded_later(opening, plan, trainer), "this process"
     fit = None
     if found.available is not None and found.per_image:
-        later = needed - in_steps
-        fit = max(0, int((_ROOM * found.available - fixed - later) // found.per_image))
-    memory = PlannedMemory(place, needed, found.available, at_once, fit)
-    return memory, ()
+        room = _ROOM * found.available - later - (in_steps - at_once * found.per_image)
+        fit = max(0, int(room // found.per_image))
+    return PlannedMemory(place, in_steps + later, found.available, at_once, fit)
+
+
+def _remarks_of_memory(memory: PlannedMemory, plan: Plan) -> Iterator[str]:
+    if memory.available is None or memory.needed <= memory.available:
+        return
+    cache = plan.config.cache_mb
+    smaller = max(0, cache - int((memory.needed - _ROOM * memory.available) / 1e6))
+    yield (
+        f"The memory will not last: {size(memory.needed)} are needed when all images are decoded, and {size(memory.available)} are "
+        f"available; use --cache-mb {smaller} (now {cache}), or --accumulate with a larger number (now {plan.config.accumulate})"
+    )
 
 
 def _decoded_later(opening: TrainingPlan, plan: Plan, trainer: Trainer) -> int:
