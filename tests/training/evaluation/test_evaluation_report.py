@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,3 +185,16 @@ def contrast(ink: str, ground: str) -> float:
         linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
         lights.append(float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05)
     return max(lights) / min(lights)
+
+
+def test_the_recommendation_of_the_training_run_is_shown_with_its_commands(tmp_path: Path) -> None:
+    from bioclip_training.evaluation.report.accuracy import ladder
+
+    rung = {"name": "probe", "top1": 0.5, "top1_ci95": [None, None], "old_top1": None, "images": 4, "groups": 1}
+    advice = {"rung": "probe", "sentence": "Use the probe.", "commands": ["bioclip-plugin probe build --data 'a b'"]}
+    found = {"rungs": [rung], "kept": "probe", "recommendation": advice}
+    shown = ladder(SimpleNamespace(metrics={"ladder": found}))  # type: ignore[arg-type]
+    assert "Use the probe." in shown
+    assert '<pre tabindex="0">bioclip-plugin probe build --data &#x27;a b&#x27;</pre>' in shown
+    assert "<pre" not in ladder(SimpleNamespace(metrics={"ladder": {**found, "recommendation": None}}))  # type: ignore[arg-type]
+    assert ladder(SimpleNamespace(metrics={})) == ""  # type: ignore[arg-type]

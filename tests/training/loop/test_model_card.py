@@ -27,7 +27,7 @@ def catalog_of(folder: Path, licences: list[str]) -> Catalog:
 
 def facts(catalog: Catalog, **changes: Any) -> CardFacts:
     rung = {"name": "full, trained", "top1": 0.75, "top1_ci95": [0.5, 0.9], "images": 12, "groups": 6}
-    config = {"start": "bioclip-2", "method": "lora", "batch_size": 32, "loss": "taxon", "seed": 3}
+    config = {"start": "bioclip-2", "method": "lora", "batch_size": 32, "loss": "taxon", "seed": 3, "dev_fraction": 0.0}
     known = CardFacts(
         "/data/my_model", config, 150, {"rungs": [rung], "rule": "the last step is kept"}, "dev: 12 images in 6 groups", True,
         {"data": "x", "val": {"images": 4, "same_file_as_in_train": 1, "same_group_as_in_train": 2, "taxa_of_train": 4}},
@@ -57,6 +57,10 @@ def test_a_card_is_filled_in_with_data_licences_limits_and_figures(tmp_path: Pat
         "open_clip 3.0 or newer",
     ):  # fmt: skip
         assert text in card, text
+    dev = {**facts(catalog_of(tmp_path, ["CC0"])).config, "dev_fraction": 0.3, "start": "local-dir:/home/ada/secret/base"}
+    card_with_dev = model_card(facts(catalog_of(tmp_path, ["CC0"]), config=dev))
+    assert "of them, the part `dev`, were not learnt from" in card_with_dev
+    assert "secret" not in card_with_dev
     assert header(card) | {"tags": []} == {
         "library_name": "open_clip", "pipeline_tag": "zero-shot-image-classification", "license": "mit", "tags": [],
         "base_model": "imageomics/bioclip-2",

@@ -23,6 +23,12 @@ def remark(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
+def commands(lines: Iterable[str]) -> str:
+    """Return commands to copy; empty without any. They scroll by themselves on a narrow screen."""
+    text = "\n".join(lines)
+    return f'<pre tabindex="0">{escape(text)}</pre>' if text else ""
+
+
 def image(png: bytes, described: str, *, wide: bool = False) -> str:
     """Return a plot inside the page; a wide one scrolls by itself on a narrow screen."""
     kind = "plot map" if wide else "plot"

@@ -88,6 +88,9 @@ def _opening(facts: CardFacts) -> str:
     catalog = facts.data
     taxa, images = len(_taxa_of(catalog, ("train", "dev"))), len(_rows_of(catalog, ("train", "dev")))
     replay = " with replay of an earlier collection" if facts.replay is not None else ""
+    dev = len(catalog.rows_of("dev", dev_fraction=facts.config.get("dev_fraction")))
+    if dev:
+        replay += f"; {dev} of them, the part `dev`, were not learnt from but measured on"
     return f"""# {short_name(facts.name)}
 
 {described(facts.name, trained)}: a model that names {taxa} taxa in images, trained with bioclip-plugin on
@@ -202,7 +205,7 @@ give the same weights."""
 
 
 def _licence(facts: CardFacts) -> str:
-    start = f"Started from `{facts.config['start']}`" + (
+    start = f"Started from `{short_name(facts.config['start'])}`" + (
         f", licence {facts.start_licence}" if facts.start_licence else ", whose licence is not recorded here"
     )
     restricting = _restricting(facts)

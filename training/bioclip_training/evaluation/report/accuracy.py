@@ -7,7 +7,17 @@ from typing import Any
 
 from bioclip_training.evaluation import plots
 from bioclip_training.evaluation.config import SHOTS
-from bioclip_training.evaluation.markup import image, interval, percent, points, points_interval, remark, section, table
+from bioclip_training.evaluation.markup import (
+    commands,
+    image,
+    interval,
+    percent,
+    points,
+    points_interval,
+    remark,
+    section,
+    table,
+)
 from bioclip_training.evaluation.outcome import Outcome
 from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evaluation.zero_shot import level_name
@@ -115,11 +125,10 @@ def ladder(outcome: Outcome) -> str:
         if is_chosen
         else f". How its weights were decided: {ladder['rule']}"
     )
-    recommended = ladder.get("recommendation") or ""
-    advice = recommended if isinstance(recommended, str) else str(recommended.get("sentence", ""))
+    advice = ladder.get("recommendation")
     return section(
         "Ways to retrain, from the cheapest to the dearest",
-        remark(advice) if advice else "",
+        remark(advice["sentence"]) + commands(advice["commands"]) if advice else "",
         table(["way", "right", "95%", "old taxa", "images", "groups"], rows, "Ways to retrain"),
         remark(
             f"Kept: {ladder['kept']}. Measured when this model was trained, on the dev part of its own data (a tenth of train that is not "

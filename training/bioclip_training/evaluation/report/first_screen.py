@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 from bioclip_core.model_names import described
 from bioclip_training.evaluation.markup import interval, percent, points
@@ -96,8 +94,8 @@ def _tiles(outcome: Outcome) -> str:
 
 def _next(outcome: Outcome) -> str:
     lines = []
-    if recommended := (outcome.metrics.get("ladder") or {}).get("recommendation"):
-        lines.append(f"When it was trained: {_sentence(recommended)}")
+    if advice := (outcome.metrics.get("ladder") or {}).get("recommendation"):
+        lines.append(f"When it was trained, on its dev images: {advice['sentence']}")
     if curve := outcome.metrics.get("learning_curve"):
         lines.append(curve["sentence"])
     if worth := outcome.metrics["worth_labels"][:_FEW_TAXA]:
@@ -107,10 +105,6 @@ def _next(outcome: Outcome) -> str:
         )
         lines.append(f"Label more of: {named}.")
     return f"<h2>What to do next</h2><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
-
-
-def _sentence(recommended: str | Mapping[str, Any]) -> str:
-    return recommended if isinstance(recommended, str) else str(recommended.get("sentence", ""))
 
 
 def _exceptions(outcome: Outcome) -> str:

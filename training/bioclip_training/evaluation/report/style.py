@@ -34,6 +34,7 @@ th { font-weight: 600; vertical-align: bottom; border-bottom-color: var(--line);
 th { min-width: 4.5rem; } td { overflow-wrap: anywhere; min-width: 7rem; } td:first-child { min-width: 8.5rem; }
 @media (min-width: 50rem) { td:first-child { min-width: 13rem; } }
 td.n, th.n { text-align: right; } td.n { white-space: nowrap; min-width: 0; }
+pre { overflow-x: auto; background: var(--panel); border-radius: 4px; padding: .6rem .8rem; font-size: .85rem; margin: .5rem 0; }
 img { max-width: 100%; height: auto; } img.plot { width: 30rem; display: block; } img.map { width: 46rem; max-width: none; }
 dl { display: grid; grid-template-columns: minmax(6rem, auto) 1fr; gap: .2rem 1rem; margin: .5rem 0; } dt { color: var(--quiet); }
 dd { margin: 0; min-width: 0; }
@@ -49,10 +50,11 @@ figcaption { font-size: .85rem; line-height: 1.35; margin-top: .25rem; } figcapt
   dl:not(.tiles) dd { margin-bottom: .4rem; } .pictures { grid-template-columns: 1fr 1fr; } }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } .wide, .tall { overflow: visible; max-height: none; }
-  .tall th { position: static; }
+  .tall th { position: static; } pre { white-space: pre-wrap; }
   h2, h3 { break-after: avoid; } tr, figure, .verdict, .tiles div { break-inside: avoid; } table { font-size: 8.5pt; }
   .verdict, .tiles div, figure img { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  .pictures { grid-template-columns: repeat(4, 1fr); } th, td, td:first-child { min-width: 0; } img.map { width: 100%; }
+  .pictures { grid-template-columns: repeat(4, 1fr); } th, td { min-width: 0; padding: .12rem .3rem; }
+  td:first-child { min-width: 11em; } img.map { width: 100%; }
   img.plot { width: 12cm; }
 }
 """
