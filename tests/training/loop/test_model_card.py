@@ -57,7 +57,11 @@ def test_a_card_is_filled_in_with_data_licences_limits_and_figures(tmp_path: Pat
         "open_clip 3.0 or newer",
     ):  # fmt: skip
         assert text in card, text
-    dev = {**facts(catalog_of(tmp_path, ["CC0"])).config, "dev_fraction": 0.3, "start": "local-dir:/home/ada/secret/base"}
+    dev = {
+        **facts(catalog_of(tmp_path, ["CC0"])).config,
+        "dev_fraction": 0.3,
+        "start": "local-dir:/home/ada/secret/base",
+    }
     card_with_dev = model_card(facts(catalog_of(tmp_path, ["CC0"]), config=dev))
     assert "of them, the part `dev`, were not learnt from" in card_with_dev
     assert "secret" not in card_with_dev
