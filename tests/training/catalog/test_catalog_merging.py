@@ -294,6 +294,32 @@ def test_a_held_out_copy_keeps_a_corrected_image_out_of_training(tmp_path: Path)
     assert built.facts["left_out"] == {"merged": 2}
 
 
+def test_reviews_without_a_group_of_their_own_change_no_draw_of_a_table(tmp_path: Path) -> None:
+    save(tmp_path, *range(20))
+    rows = [{"image": f"{n}.png", **LYNX, "eventID": f"night {n // 2}"} for n in range(20)]
+    store = reviews(
+        tmp_path, *({"image": f"{n}.png", "box": LEFT if n % 3 else None, **FOX, "sequence": f"a{n}"} for n in range(5))
+    )
+    alone, _ = build(tmp_path, source_of(tmp_path, rows), group_by=None, val=0.4)
+    split_of = dict(zip(alone.column("uri"), alone.column("split"), strict=True))
+    both, _ = build(tmp_path, store, source_of(tmp_path, rows), group_by=None, val=0.4)
+    assert {uri: split_of[uri] for uri in both.column("uri")} == dict(
+        zip(both.column("uri"), both.column("split"), strict=True)
+    )
+    assert {group.split()[0] for group in both.column("group")} == {"night"}
+
+
+def test_a_row_that_stays_keeps_the_licence_and_id_of_the_rows_merged_with_it(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    table = source_of(
+        tmp_path, [{"image": "1.png", **LYNX, "license": "CC BY", "occurrenceID": "lynx:1", "eventID": "night"}]
+    )
+    store = reviews(tmp_path, {"image": "1.png", "box": LEFT, **FOX})
+    catalog, _ = build(tmp_path, store, table, group_by=None)
+    (row,) = catalog.table.to_pylist()
+    assert (row["source"], row["licence"], row["source_id"], row["bboxWidth"]) == ("store.db", "CC BY", "lynx:1", 0.5)
+
+
 def test_a_wrong_label_neither_trains_nor_holds_a_group_back(tmp_path: Path) -> None:
     """The only image of a taxon that its review took away leaves no taxon behind."""
     save(tmp_path, 1, 2)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.taxonomy import Rank
 from bioclip_training.catalog.duplicates import Joined
+from bioclip_training.catalog.evidence import Standing
 from bioclip_training.catalog.ledger import Ledger, compatible
 from bioclip_training.catalog.merging import Fate, Merged, merged
 from bioclip_training.catalog.options import BuildOptions
@@ -161,7 +162,8 @@ def _sides(ledger: Ledger, made: Merged, pairs: Pairs, options: BuildOptions, kn
         apart = made.split_of_N[i] and made.split_of_N[j] and made.split_of_N[i] != made.split_of_N[j]
         if not apart and group_of_N[i] != group_of_N[j]:
             joined.join(int(group_of_N[i]), int(group_of_N[j]))
-    of_G = joined_groups(np.arange(len(groups)), groups, joined)
+    of_table_N = ledger.said["standing"] < Standing.EVENT_REVIEW
+    of_G = joined_groups(groups, joined, np.unique(group_of_N[of_table_N]).tolist())
     held_out = {
         groups[of_G[ledger.groups[name]]]: word for name, word in known.held_out_groups.items() if name in ledger.groups
     }

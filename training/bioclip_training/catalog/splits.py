@@ -74,17 +74,18 @@ class Sides:
     """Rows of training that were in one group with a held-out species."""
 
 
-def joined_groups(group_of_N: NDArray[np.int64], names: Sequence[str], joined: Joined) -> NDArray[np.int64]:
-    """Return the group of each row; joined groups take the first of their names in alphabetical order.
+def joined_groups(names: Sequence[str], joined: Joined, stated: Sequence[int]) -> NDArray[np.int64]:
+    """Return the group that each one is part of: of joined groups the first in alphabetical order.
 
-    Names of groups without a row do not count, so that a merged row does not change the draw of the one that stays.
+    Args:
+        stated: groups of tables and folders, whose names come first, so that a review does not change the draw of its image.
     """
     root_of_G = joined.roots()
     named = np.arange(len(names))
-    present = np.unique(group_of_N).tolist()
-    for group in sorted(present, key=names.__getitem__, reverse=True):  # the first name is written last
-        named[root_of_G[group]] = group
-    return np.asarray(named[root_of_G[group_of_N]])
+    for groups in (range(len(names)), stated):
+        for group in sorted(groups, key=names.__getitem__, reverse=True):  # the first name is written last
+            named[root_of_G[group]] = group
+    return np.asarray(named[root_of_G])
 
 
 def assign(
