@@ -78,10 +78,10 @@ def collection(name: str, **counts: int) -> str:
     """Write a catalog with a number of images per split, whose taxa take turns."""
     folder, rows = Path(name), []
     folder.mkdir()
-    for split, count in counts.items():
+    for place, (split, count) in enumerate(counts.items()):
         for number in range(count):
             genus, file = list(COLOURS)[number % 2], folder / f"{split}-{number}.png"
-            Image.new("RGB", (17 + number, 16), COLOURS[genus]).save(file)
+            Image.new("RGB", (17 + number, 16 + place), COLOURS[genus]).save(file)  # no image twice
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
             taxon = Taxon.of(["Fictia", "", "", "", "", genus, "fictus"])
             rows.append(CatalogRow(file.name, taxon, split=split, group=file.name, sha256=digest))
@@ -167,7 +167,7 @@ def test_label_sets_are_used_with_their_own_model(bioclip: Bioclip, odd: Path, r
     check(
         reached,
         "bioclip_plugin/commands/labels.py:_print_next",
-        "bioclip_plugin/commands/training/prototype_sets.py:build_set",
+        "bioclip_plugin/commands/training/prototype_sets.py:_build",
     )
 
 
