@@ -33,20 +33,37 @@ def after_catalog(catalog: Catalog, file: Path) -> list[str]:
     return [why, *next_lines(_evaluate(file, split or "all", "MODEL", "REPORT"))]
 
 
-def after_training(output: Path, data: str, replace_prefix: Sequence[str] = ()) -> list[str]:
-    """Return what to do with a checkpoint: measure it on a held-out part of its catalog, and use it."""
+def after_training(
+    output: Path, data: str, replace_prefix: Sequence[str] = (), recommended: Sequence[str] = ()
+) -> list[str]:
+    """Return what to do after a training run: what was recommended, and with its checkpoint: measure it, and use it.
+
+    Args:
+        output: folder of the checkpoint.
+        data: the catalog or folder of shards.
+        replace_prefix: as the run had it.
+        recommended: commands of the recommended way, in order.
+    """
     model = f"local-dir:{output}"
     classifying = command("classify", "PATHS", model=model)
-    catalog = _opened(data)
+    measuring, notes = _measuring(output, data, model, replace_prefix)
+    if len(recommended) > 1:  # another way than this checkpoint
+        return [*notes, *next_lines(recommended[0], then=recommended[1:], either=[*measuring, classifying])]
+    if Path(data).is_dir():
+        return [*notes, *next_lines(classifying, then=measuring)]
+    first, *then = [*measuring, classifying]
+    return [*notes, *next_lines(first, then=then)]
+
+
+def _measuring(output: Path, data: str, model: str, replace_prefix: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the command that measures a checkpoint, if a part of its data is held out, and a note if none is."""
+    catalog, report = _opened(data), free_name(f"{output}_report")
+    held_out = _held_out(_splits(catalog)) if catalog else None
     if catalog is None or Path(data).is_dir():  # the images of shards are not those of a catalog
-        held_out = _held_out(_splits(catalog)) if catalog else None
-        then = [_evaluate("CATALOG", held_out, model, free_name(f"{output}_report"))] if held_out else []
-        return next_lines(classifying, then=then)
-    held_out = _held_out(_splits(catalog))
+        return ([_evaluate("CATALOG", held_out, model, report)] if held_out else []), []
     if held_out is None:
-        return [_NO_HELD_OUT, *next_lines(classifying)]
-    measuring = _evaluate(data, held_out, model, free_name(f"{output}_report"), replace_prefix)
-    return next_lines(measuring, then=[classifying])
+        return [], [_NO_HELD_OUT]
+    return [_evaluate(data, held_out, model, report, replace_prefix)], []
 
 
 def after_shards(folder: Path) -> list[str]:

@@ -207,7 +207,7 @@ def _with_its_group(examples: Sample) -> str:
 def _build_probe(console: Console, images: _Images, folder: Path) -> None:
     examples, encoder = images.examples, images.encoder
     with ProgressLine("Fitting", unit="fits", console=console) as line:
-        probe, fit = fit_probe(examples.features_ND, examples.taxa, examples.groups, progress=line.stage)
+        probe, fit, _ = fit_probe(examples.features_ND, examples.taxa, examples.groups, progress=line.stage)
         labels = probe.write(folder, encoder.identity, {"examples": fit.examples, "probe_fit": asdict(fit)})
     print_lines(console, f"A probe of {len(labels)} taxa, {fit.described}")
     with TemporaryDirectory(prefix="bioclip-") as scratch:

@@ -198,5 +198,6 @@ def _summary(result: TrainResult, config: TrainConfig, seconds: float) -> list[s
         result.rule,
         *_quarantined(result),
         f"Checkpoint: {result.output}, with its label set; curves.png, metrics.jsonl and ladder.json beside it",
-        *after_training(result.output, config.data, config.replace_prefix),
+        result.recommendation,
+        *after_training(result.output, config.data, config.replace_prefix, result.commands),
     ]

@@ -46,7 +46,7 @@ def test_the_label_set_has_the_probabilities_of_scikit_learns_model() -> None:
     from sklearn.linear_model import LogisticRegression
 
     rows, names, groups = examples(8, 0.3)
-    probe, fit = fit_probe(rows, names, groups)
+    probe, fit, _ = fit_probe(rows, names, groups)
     centred = rows.astype(np.float64) - rows.astype(np.float32).mean(axis=0)
     centred *= 10 / np.linalg.norm(centred, axis=1, keepdims=True)
     genera = [taxon.genus for taxon in names]
@@ -61,7 +61,7 @@ def test_the_label_set_has_the_probabilities_of_scikit_learns_model() -> None:
 
 def test_the_same_examples_give_the_same_probe_and_its_order_does_not_matter() -> None:
     rows, names, groups = examples(6, 0.5, 2)
-    (one, fit), (again, _) = (fit_probe(rows, names, groups) for _ in range(2))
+    (one, fit, _), (again, _, _) = (fit_probe(rows, names, groups) for _ in range(2))
     assert np.array_equal(one.weights_CD, again.weights_CD)
     order = np.random.default_rng(1).permutation(len(names))
     shuffled = fit_probe(rows[order], [names[row] for row in order], [groups[row] for row in order])
@@ -87,7 +87,7 @@ def test_a_group_is_never_on_both_sides_of_the_cross_validation() -> None:
 def test_one_group_per_taxon_leaves_the_penalty_unchosen_and_says_so() -> None:
     rows, names, _ = examples(4, 0.1)
     for groups in ([taxon.genus for taxon in names], ["one"] * len(names)):
-        _, fit = fit_probe(rows, names, groups)
+        _, fit, _ = fit_probe(rows, names, groups)
         assert (fit.strength, fit.folds, fit.top1, fit.tested) == (UNCHOSEN, 0, None, 0)
         assert "not cross-validated: no taxon has examples in two groups" in fit.described
 
@@ -95,8 +95,9 @@ def test_one_group_per_taxon_leaves_the_penalty_unchosen_and_says_so() -> None:
 def test_a_taxon_with_one_image_is_learnt_and_not_tested() -> None:
     rows, names, groups = examples(6, 0.1)
     kept = [row for row, taxon in enumerate(names) if taxon is not TAXA[3]] + [len(names) - 1]
-    probe, fit = fit_probe(rows[kept], [names[row] for row in kept], [groups[row] for row in kept])
+    probe, fit, tested = fit_probe(rows[kept], [names[row] for row in kept], [groups[row] for row in kept])
     assert (len(probe.taxa), fit.examples, fit.tested) == (4, 19, 18)
+    assert sorted(tested.rows_T.tolist()) == list(range(18))
 
 
 def test_examples_that_teach_nothing_are_refused(tmp_path: Path) -> None:

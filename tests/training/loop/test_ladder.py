@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from collections_of_discs import TAXA, make_catalog, tiny_config
@@ -14,7 +13,7 @@ from safetensors.torch import load_file
 
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.run import evaluate
-from bioclip_training.loop.ladder import Rung, chosen_share, interpolated, logistic_logits, prototype_logits
+from bioclip_training.loop.ladder import Rung, chosen_share, interpolated
 from bioclip_training.loop.recipe import TrainConfig
 from bioclip_training.loop.run import train
 
@@ -27,23 +26,6 @@ def test_interpolation_goes_straight_from_old_to_new_weights() -> None:
     assert interpolated(old, new, 0.25)["w"].tolist() == [0.25, 2.5]
     assert interpolated(old, new, 0.25)["n"].item() == 5  # a counter is not a weight
     assert interpolated(old, new, 0.0)["w"].tolist() == [0.0, 2.0]
-
-
-def test_a_prototype_is_the_mean_of_its_examples_once_the_common_part_is_gone() -> None:
-    examples = np.array([[1, 0, 3], [1, 0, 3], [0, 1, 3]], dtype=np.float32)
-    logits = prototype_logits(examples, np.array([0, 0, 2]), np.array([[1, 0, 3], [0, 1, 3]], dtype=np.float32), 3)
-    assert logits.argmax(axis=1).tolist() == [0, 2]
-    assert (logits[:, 1] < -1000).all()  # a label without examples is never the answer
-
-
-def test_a_logistic_regression_answers_only_with_taxa_that_have_examples() -> None:
-    rng = np.random.default_rng(0)
-    centres = np.eye(4, dtype=np.float32)[:3]
-    taxa = np.array([0, 1, 3]).repeat(8)
-    examples = (centres.repeat(8, axis=0) + rng.normal(0, 0.05, (24, 4))).astype(np.float32)
-    logits = logistic_logits(examples, taxa, centres, 4)
-    assert logits.argmax(axis=1).tolist() == [0, 1, 3]
-    assert (logits[:, 2] < -1000).all()
 
 
 def rung(top1: float, nll: float, old: float | None = None) -> Rung:
@@ -85,8 +67,8 @@ def test_a_fine_tuned_model_is_compared_with_cheaper_rungs_and_with_its_start(tm
     names = [rung["name"] for rung in ladder["rungs"]]
     assert names[:4] == [
         "start model",
-        "prototypes of the examples",
-        "logistic regression on features",
+        "prototypes",
+        "probe",
         "full, trained",
     ]
     assert ladder["rungs"][0]["top1"] == pytest.approx(result.start_dev_top1)
@@ -131,6 +113,24 @@ def test_training_that_harms_is_shown_as_measured_and_the_start_is_kept(
         load_file(Path(folder) / "open_clip_model.safetensors") for folder in (base.start[10:], harmful.output)
     )
     assert all(torch.equal(start[name], kept[name]) for name in start)
+    assert "trained" not in ladder["recommendation"]["rung"]
+    assert result.recommendation == ladder["recommendation"]["sentence"]
+    card = (tmp_path / "harmed" / "README.md").read_text("utf-8")
+    assert result.recommendation in card
+    assert all(text in card for text in result.commands)
+
+
+def test_training_that_helps_is_kept_and_recommended(tmp_path: Path, base: TrainConfig) -> None:
+    ignorant = replace(base, output=str(tmp_path / "ignorant"), start=tiny_config(tmp_path), steps=1)
+    train(ignorant, {})
+    helpful = replace(base, start=f"local-dir:{ignorant.output}", output=str(tmp_path / "helped"), steps=60)
+    result = train(replace(helpful, trunk_rate=1.0), {})
+    ladder = json.loads((tmp_path / "helped" / "ladder.json").read_text("utf-8"))
+    rungs = {rung["name"]: rung for rung in ladder["rungs"]}
+    assert rungs[ladder["kept"]]["top1"] > rungs["start model"]["top1"] + 0.2
+    assert result.dev_top1 == rungs[ladder["kept"]]["top1"]
+    assert rungs["start model"]["commands"][1].startswith("bioclip-plugin classify PATHS --model local-dir:")
+    assert ladder["recommendation"]["rung"] != "start model"
 
 
 def test_the_report_of_an_evaluation_shows_the_ladder_of_the_models_training(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bioclip_core.errors import BioclipError, DataError
 from bioclip_core.labels.label_set import one_label_each
 from bioclip_core.labels.probe import LinearProbe
-from bioclip_core.labels.prototypes import checked_examples, unit_rows
+from bioclip_core.labels.prototypes import checked_examples, log_sum, unit_rows
 from bioclip_core.progress import silent
 from bioclip_core.quiet import importing, quiet
 from bioclip_core.taxonomy import Taxon
@@ -83,7 +83,7 @@ def check_scikit_learn() -> None:
 
 def fit_probe(
     features_ND: NDArray[Any], taxa: Sequence[Taxon], groups: Sequence[str], *, progress: StageProgress = silent
-) -> tuple[LinearProbe, ProbeFit]:
+) -> tuple[LinearProbe, ProbeFit, Tested]:
     """Fit a logistic regression whose loss counts every taxon equally, as one would without frequencies to rely on.
 
     The mean of all features is subtracted from each, and the result is L2-normalised, as for prototypes. The same examples
@@ -94,6 +94,9 @@ def fit_probe(
         taxa: the taxon of each row; lineages that differ only in missing ranks are one taxon.
         groups: the group of each row; a group is never on both sides of the cross-validation.
         progress: called with the stage, fits done and fits in all.
+
+    Returns:
+        The probe, its fit, and the examples as they were answered when they were held out.
 
     Raises:
         LabelSetError: if the examples cannot be used.
@@ -112,28 +115,30 @@ def fit_probe(
     weights_CD, bias_C, mean_D = _fitted(features, label_of_N, strength)
     shown = (float(tested.hits_T.mean()), float(tested.nll_T.mean())) if folds else (None, None)
     fit = ProbeFit(strength, len(features), len(set(groups)), folds, len(tested.hits_T), *shown)
-    return LinearProbe(tuple(labels), weights_CD, bias_C, mean_D), fit
+    return LinearProbe(tuple(labels), weights_CD, bias_C, mean_D), fit, tested
 
 
 @dataclass(frozen=True, slots=True)
-class _Tested:
-    """T held-out images under one strength."""
+class Tested:
+    """T held-out examples under one strength."""
 
+    rows_T: NDArray[np.int64]
+    """Their places among the examples."""
     hits_T: NDArray[np.bool_]
     nll_T: NDArray[np.float64]
 
 
 def _chosen_strength(
     features_ND: NDArray[np.float32], label_of_N: NDArray[np.int64], groups: Sequence[str], progress: StageProgress
-) -> tuple[float, int, _Tested]:
+) -> tuple[float, int, Tested]:
     """Return the strength under which held-out images are likeliest, of equal ones the strongest penalty; and the folds."""
     rows = _some(label_of_N, groups, _CHOICE_PRODUCTS // (features_ND.shape[1] * (int(label_of_N.max()) + 1)))
     label_of_R, fold_of_R = label_of_N[rows], _folds([groups[row] for row in rows.tolist()], label_of_N[rows])
     folds = int(fold_of_R.max()) + 1
-    nothing = _Tested(np.empty(0, dtype=bool), np.empty(0))
+    nothing = Tested(np.empty(0, dtype=np.int64), np.empty(0, dtype=bool), np.empty(0))
     if folds < 2:
         return UNCHOSEN, 0, nothing
-    parts: dict[float, list[_Tested]] = {strength: [] for strength in STRENGTHS}
+    parts: dict[float, list[Tested]] = {strength: [] for strength in STRENGTHS}
     for fold in range(folds):
         is_test_R = fold_of_R == fold
         known = np.unique(label_of_R[~is_test_R])
@@ -144,15 +149,10 @@ def _chosen_strength(
         for done, strength in enumerate(STRENGTHS, fold * len(STRENGTHS)):
             progress("Fitting", done, folds * len(STRENGTHS) + 1)
             fitted = _fitted(features_ND[rows[fold_of_R != fold]], number_R[fold_of_R != fold], strength)
-            parts[strength].append(_tested(*fitted, features_ND[rows[is_test_R]], number_R[is_test_R]))
+            parts[strength].append(_tested(*fitted, features_ND, rows[is_test_R], number_R[is_test_R]))
     if not parts[STRENGTHS[0]]:
         return UNCHOSEN, 0, nothing
-    tested = {
-        strength: _Tested(
-            np.concatenate([part.hits_T for part in found]), np.concatenate([part.nll_T for part in found])
-        )
-        for strength, found in parts.items()
-    }
+    tested = {strength: _joined(found) for strength, found in parts.items()}
     best = min(STRENGTHS, key=lambda strength: (float(tested[strength].nll_T.mean()), strength))
     return best, folds, tested[best]
 
@@ -181,14 +181,18 @@ def _tested(
     weights_CD: NDArray[np.float32],
     bias_C: NDArray[np.float32],
     mean_D: NDArray[np.float32],
-    features_TD: NDArray[np.float32],
+    features_ND: NDArray[np.float32],
+    rows_T: NDArray[np.int64],
     label_of_T: NDArray[np.int64],
-) -> _Tested:
-    logits_TC = (unit_rows(features_TD - mean_D) @ weights_CD.T + bias_C).astype(np.float64)
-    peak_T = logits_TC.max(axis=1)
+) -> Tested:
+    logits_TC = (unit_rows(features_ND[rows_T] - mean_D) @ weights_CD.T + bias_C).astype(np.float64)
     own_T = logits_TC[np.arange(len(label_of_T)), label_of_T]
-    nll_T = peak_T + np.log(np.exp(logits_TC - peak_T[:, None]).sum(axis=1)) - own_T
-    return _Tested(logits_TC.argmax(axis=1) == label_of_T, nll_T)
+    return Tested(rows_T, logits_TC.argmax(axis=1) == label_of_T, log_sum(logits_TC) - own_T)
+
+
+def _joined(parts: Sequence[Tested]) -> Tested:
+    columns = ([getattr(part, item.name) for part in parts] for item in fields(Tested))
+    return Tested(*map(np.concatenate, columns))
 
 
 def _folds(groups: Sequence[str], label_of_R: NDArray[np.int64]) -> NDArray[np.int64]:

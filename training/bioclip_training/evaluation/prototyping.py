@@ -24,7 +24,7 @@ from bioclip_training.catalog.rows import Catalog, drawn_in_turn, hashed_share
 from bioclip_training.evaluation.features import FeatureBook, StageProgress
 from bioclip_training.evaluation.scores import numbered
 from bioclip_training.evaluation.truth import EXACT, truths_of
-from bioclip_training.evaluation.zero_shot import score
+from bioclip_training.evaluation.zero_shot import LevelScores, score
 from bioclip_training.evidence.intervals import share_interval
 from bioclip_training.shards.reading import ShardImages, open_index
 
@@ -190,10 +190,7 @@ def text_labels(taxa: Iterable[Taxon], encoder: Encoder) -> LabelSet:
 
 def accuracy_of(labels: LabelSet, sample: Sample, answers: str, taxa: str = "all", *, device: str = "cpu") -> Accuracy:
     """Measure a label set's best answers to a sample of at least one image."""
-    taxon_N, genus_level = numbered(sample.taxa), Rank.GENUS.value
-    every = truths_of(list(dict.fromkeys(sample.taxa)), labels)
-    truths = {level: every[level] for level in (EXACT, genus_level)}
-    found = score(Classifier(labels, device), sample.features_ND, taxon_N, truths, silent)
+    found, taxon_N, genus_level = scores_of(labels, sample, device=device), numbered(sample.taxa), Rank.GENUS.value
     right_N, genus_right_N = (found[level].place_N == 0 for level in (EXACT, genus_level))
     named_N = found[genus_level].counted(taxon_N)
     genus = float(genus_right_N[named_N].mean()) if named_N.any() else None
@@ -203,6 +200,14 @@ def accuracy_of(labels: LabelSet, sample: Sample, answers: str, taxa: str = "all
         answers, sample.part, taxa, len(sample), float(right_N.mean()), genus, len(np.unique(group_N)),
         None if np.isnan(low) else (low, high),
     )  # fmt: skip
+
+
+def scores_of(labels: LabelSet, sample: Sample, *, device: str = "cpu") -> dict[str, LevelScores]:
+    """Return a label set's answers to a sample of at least one image, for the exact taxon and for the genus."""
+    taxon_N = numbered(sample.taxa)
+    every = truths_of(list(dict.fromkeys(sample.taxa)), labels)
+    truths = {level: every[level] for level in (EXACT, Rank.GENUS.value)}
+    return score(Classifier(labels, device), sample.features_ND, taxon_N, truths, silent)
 
 
 def compare_alone(sets: Mapping[str, LabelSet], held_out: Sequence[Sample], *, device: str = "cpu") -> list[Accuracy]:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from bioclip_core.device import Compute
 from bioclip_core.files.documents import read_document
 from bioclip_core.labels.building import build_label_set
-from bioclip_core.models import find_model
+from bioclip_core.models import ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import Progress
 from bioclip_training.catalog.rows import Catalog
@@ -43,6 +43,8 @@ class _StoredResult:
     dev_images: int = 0
     dev_groups: int = 0
     rule: str = ""
+    recommendation: str = ""
+    commands: tuple[str, ...] = ()
 
 
 def finished_result(folder: RunFolder) -> TrainResult | None:
@@ -53,7 +55,9 @@ def finished_result(folder: RunFolder) -> TrainResult | None:
     return TrainResult(folder.output, **asdict(stored))
 
 
-def finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str, Any]) -> TrainResult:
+def finish(
+    trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str, Any], models: Mapping[str, ModelEntry]
+) -> TrainResult:
     """Write the checkpoint of a run that has taken its last step, in its first process; the others wait.
 
     Args:
@@ -61,16 +65,19 @@ def finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str, 
         towers: towers that take weights as the checkpoint has them.
         plan: the plan of the run.
         settings: the stored settings of the run.
+        models: the registry of models, by name.
     """
-    result = _finish(trainer, towers, plan, settings) if plan.world.is_first else None
+    result = _finish(trainer, towers, plan, settings, models) if plan.world.is_first else None
     made: TrainResult = plan.world.agreed(result)
     return made
 
 
-def _finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str, Any]) -> TrainResult:
+def _finish(
+    trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str, Any], models: Mapping[str, ModelEntry]
+) -> TrainResult:
     folder, output, start = plan.folder, plan.folder.output, plan.start
     new = _trained_weights(trainer)
-    ladder = climb(trainer, towers, plan.images, new)
+    ladder = climb(trainer, towers, plan, new, models)
     write_model(output, ladder.weights, start.model_cfg, start.preprocess_cfg)
     for file in start.tokenizer_files:
         shutil.copyfile(file, output / file.name)
@@ -83,6 +90,7 @@ def _finish(trainer: Trainer, towers: Towers, plan: Plan, settings: Mapping[str,
     result = TrainResult(
         output, trainer.step, best_step, ladder.dev_top1, ladder.start_dev_top1, trainer.journal.quarantined_samples,
         ladder.evidence.images, ladder.evidence.groups, ladder.rule,
+        *((ladder.recommendation.sentence, ladder.recommendation.commands) if ladder.recommendation else ()),
     )  # fmt: skip
     leakage = _leakage_of(plan.config.data)
     write_json(output / LADDER, ladder.as_dict())

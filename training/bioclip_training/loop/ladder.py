@@ -14,18 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bioclip_core.quiet import importing, quiet
-from bioclip_training.batches.data import LabelledImages
+from bioclip_core.models import ModelEntry
 from bioclip_training.evidence.intervals import difference_interval
 from bioclip_training.evidence.minima import Evidence
+from bioclip_training.loop.building import Plan
+from bioclip_training.loop.frozen import Frozen, FrozenRung, frozen_rungs
+from bioclip_training.loop.recommending import START, Measured, Recommendation, commands_of, recommend
 from bioclip_training.loop.trainer import Trainer
 from bioclip_training.loop.validation import HeldOut, Validation
 from bioclip_training.towers.model import Towers
 
 Weights = Mapping[str, torch.Tensor]
-
-START = "start model"
-"""Name of the rung of the unchanged starting weights."""
 
 _SHARES = tuple(tenth / 10 for tenth in range(1, 11))  # 0 is the start, which is measured in any case
 _KEPT = 0.95  # of the accuracy on earlier knowledge; dev is small, and 0.9 on it may be 0.85 on other images
@@ -45,6 +44,8 @@ class Rung:
     """Accuracy on ``dev`` of the replayed collection among its own taxa: the model's earlier knowledge."""
     groups: int = 0
     """Independent groups of the images."""
+    commands: tuple[str, ...] = ()
+    """Commands that lead to it; empty for weights that were not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class Ladder:
     """The held-out images of all rungs."""
     rule: str
     """The way in which the kept weights were decided, as a sentence."""
+    recommendation: Recommendation | None = None
+    """None without held-out images."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without the weights."""
@@ -70,10 +73,11 @@ class Ladder:
         return {
             "part": "dev", "rungs": rungs, "kept": self.kept, "share_of_trained_weights": self.share, "rule": self.rule,
             "evidence": self.evidence.as_dict(),
+            "recommendation": None if self.recommendation is None else asdict(self.recommendation),
         }  # fmt: skip
 
 
-def climb(trainer: Trainer, towers: Towers, images: LabelledImages, new: Weights) -> Ladder:
+def climb(trainer: Trainer, towers: Towers, plan: Plan, new: Weights, models: Mapping[str, ModelEntry]) -> Ladder:
     """Measure every rung on ``dev`` and choose between the start's weights, the trained ones and interpolations of the two.
 
     A rung is measured even if the choice falls on another one. Without held-out images the trained weights are kept, unmeasured;
@@ -82,8 +86,9 @@ def climb(trainer: Trainer, towers: Towers, images: LabelledImages, new: Weights
     Args:
         trainer: the finished trainer.
         towers: towers that take weights as the checkpoint has them; the rungs are measured in them.
-        images: the training images.
+        plan: the plan of the run.
         new: the trained weights of the best step, whether or not they are better than the start's.
+        models: the registry of models, by name.
     """
     held_out, old, method = trainer.held_out, trainer.starting_weights, trainer.config.method
     if held_out is None:
@@ -99,10 +104,14 @@ def climb(trainer: Trainer, towers: Towers, images: LabelledImages, new: Weights
         return _rung(name, held_out, found, of_replay.validate(towers).top1 if of_replay else None)
 
     rungs: list[Rung] = []
+    frozen = Frozen()
     choices: dict[float, tuple[Rung, Weights]] = {}
     if old is not None:
         choices[0.0] = measured(START, old), old
-        rungs = [choices[0.0][0], *_on_frozen_features(trainer, towers, images, held_out)]
+        frozen = frozen_rungs(plan, models, held_out, trainer)
+        trainer.quarantine(frozen.bad)
+        hits |= {rung.name: rung.hits_N for rung in frozen.rungs}
+        rungs = [choices[0.0][0], *(_frozen_rung(rung, held_out) for rung in frozen.rungs)]
     evidence = deciding = held_out.evidence
     if of_replay is not None and evidence.can_choose:
         deciding = replace(of_replay.evidence, part="dev of --replay")
@@ -125,7 +134,15 @@ def climb(trainer: Trainer, towers: Towers, images: LabelledImages, new: Weights
             rule += f"; but it is worse than the start by more than chance ({100 * low:.0f} to {100 * high:.0f} points), which is kept"
     kept, weights = choices[best]
     rungs += [choices[1.0][0]] + ([kept] if 0.0 < best < 1.0 else [])
-    return Ladder(weights, tuple(rungs), kept.name, best, start.top1 if start else None, kept.top1, evidence, rule)
+    commands = commands_of(plan.config, kept.name if best else None, is_capped=frozen.is_capped)
+    rungs = [replace(rung, commands=commands.get(rung.name, ())) for rung in rungs]
+    # Prototypes and a probe do not answer with the taxa of the replay, which the user wants to keep.
+    names = [*([START] if old is not None else []), *(rung.name for rung in frozen.rungs if of_replay is None)]
+    names += [kept.name] if best else []
+    candidates = [Measured(name, hits[name]) for name in names]
+    recommendation = recommend(candidates, evidence, held_out.group_numbers(), commands, frozen.left_out)
+    before = start.top1 if start else None
+    return Ladder(weights, tuple(rungs), kept.name, best, before, kept.top1, evidence, rule, recommendation)
 
 
 def chosen_share(rungs: Mapping[float, Rung], old_before: float | None) -> float:
@@ -156,57 +173,7 @@ def _rung(name: str, held_out: HeldOut, found: Validation, old_top1: float | Non
     )
 
 
-def _on_frozen_features(trainer: Trainer, towers: Towers, images: LabelledImages, held_out: HeldOut) -> list[Rung]:
-    """Return prototypes and a logistic regression on the features of the starting model: the rungs without training."""
-    contract, report = trainer.data.stream.preprocessing, trainer.stage("Decoding the training images")
-    learnt = HeldOut(images, contract, trainer.config.threads, report=report)
-    trainer.quarantine(learnt.bad)
-    features_MD = learnt.features(towers, trainer.stage("Encoding the training images"))
-    queries_ND = held_out.features(towers)
-    rungs = []
-    for name, logits_of in (
-        ("prototypes of the examples", prototype_logits), ("logistic regression on features", logistic_logits),
-    ):  # fmt: skip
-        trainer.stage(f"Fitting {name}")(0, 0)
-        try:
-            logits_NC = logits_of(features_MD, learnt.taxon_N, queries_ND, len(images.taxa))
-        except ImportError:
-            trainer.say(f"no rung {name!r}: scikit-learn is not installed (extra train)")
-            continue
-        rungs.append(_rung(name, held_out, held_out.scored(logits_NC), None))
-        trainer.say(f"{name}: {rungs[-1].top1:.1%} of {held_out.evidence.counted} of dev")
-    return rungs
-
-
-def prototype_logits(
-    features_MD: NDArray[np.float32], taxon_M: NDArray[np.int64], queries_ND: NDArray[np.float32], taxa: int
-) -> NDArray[np.float32]:
-    """Return scaled cosines with the mean of each taxon, after the mean of all is subtracted (SimpleShot, Wang et al. 2019)."""
-    mean_D = features_MD.mean(axis=0)
-    sums_CD = np.zeros((taxa, features_MD.shape[1]), dtype=np.float32)
-    np.add.at(sums_CD, taxon_M, _unit(features_MD - mean_D))
-    logits_NC = (10.0 * _unit(queries_ND - mean_D) @ _unit(sums_CD).T).astype(np.float32)
-    logits_NC[:, np.bincount(taxon_M, minlength=taxa) == 0] = -1e4
-    return logits_NC
-
-
-def logistic_logits(
-    features_MD: NDArray[np.float32], taxon_M: NDArray[np.int64], queries_ND: NDArray[np.float32], taxa: int
-) -> NDArray[np.float32]:
-    """Return the logits of a logistic regression whose loss counts every taxon equally."""
-    with importing():
-        from sklearn.linear_model import LogisticRegression
-
-    mean_D = features_MD.mean(axis=0)
-    # Unit features lie close together; ten times as large, they suit the usual strength of the penalty.
-    learner = LogisticRegression(max_iter=300, class_weight="balanced")
-    logits_NC = np.full((len(queries_ND), taxa), -1e4, dtype=np.float32)
-    with quiet(), np.errstate(all="ignore"):
-        learner.fit(10 * _unit(features_MD - mean_D), taxon_M)
-        logits_NC[:, learner.classes_] = learner.predict_log_proba(10 * _unit(queries_ND - mean_D))
-    return logits_NC
-
-
-def _unit(rows_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-    unit_ND: NDArray[np.float32] = rows_ND / np.maximum(np.linalg.norm(rows_ND, axis=1, keepdims=True), 1e-12)
-    return unit_ND
+def _frozen_rung(rung: FrozenRung, held_out: HeldOut) -> Rung:
+    share = float(rung.hits_N.mean())
+    groups = len(set(held_out.groups))
+    return Rung(rung.name, len(rung.hits_N), share, held_out.interval(rung.hits_N), rung.nll, None, groups)

@@ -271,6 +271,10 @@ class TrainResult:
     """Number of independent groups that these images are of."""
     rule: str = ""
     """The way in which the kept weights were decided, in one sentence."""
+    recommendation: str = ""
+    """The cheapest way that ``dev`` cannot tell from the best, in one sentence; empty without a ``dev``."""
+    commands: tuple[str, ...] = ()
+    """Commands that lead there; the last one classifies."""
 
     def as_json(self) -> str:
         """Return the result as one line of JSON."""

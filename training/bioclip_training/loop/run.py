@@ -110,7 +110,7 @@ def _train(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compu
     # The kept weights have LoRA's additions in their matrices, and are measured in towers without additions.
     is_merged = config.method == "lora" and world.is_first
     towers = plain_towers(plan, _open_start(config, models)) if is_merged else trainer.towers
-    return finish(trainer, towers, plan, settings)
+    return finish(trainer, towers, plan, settings, models)
 
 
 def _plan(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Compute, world: World) -> TrainingPlan:

@@ -1,0 +1,110 @@
+"""The recommendation after training: which rung, in which words, with which commands."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bioclip_training.evidence.minima import Evidence
+from bioclip_training.loop.frozen import LeftOut
+from bioclip_training.loop.recipe import TrainConfig
+from bioclip_training.loop.recommending import Measured, Recommendation, commands_of, recommend
+
+COMMANDS = {name: (f"make {name}", "classify") for name in ("start model", "prototypes", "probe", "full, trained")}
+
+
+def right(count: int, of: int = 60) -> NDArray[np.bool_]:
+    return np.arange(of) < count
+
+
+def recommended(left_out: LeftOut | None = None, of: int = 60, **right_of: int) -> Recommendation:
+    names = {"start": "start model", "full": "full, trained"}
+    rungs = [Measured(names.get(name, name), right(count, of)) for name, count in right_of.items()]
+    groups = [f"track {number}" for number in range(of)]
+    return recommend(rungs, Evidence.of("dev", groups), np.arange(of), COMMANDS, left_out)
+
+
+def test_the_cheapest_rung_that_cannot_be_told_from_the_best_is_used() -> None:
+    found = recommended(start=20, prototypes=35, probe=52, full=54)
+    assert (found.rung, found.commands) == ("probe", COMMANDS["probe"])
+    assert found.sentence == (
+        "Use the probe: 87% right of 60 images in 60 groups of dev, trained model 90%, which these images cannot tell apart."
+    )
+
+
+def test_the_trained_model_is_used_if_it_is_better_by_more_than_chance() -> None:
+    found = recommended(start=20, prototypes=30, probe=35, full=55)
+    assert found.rung == "full, trained"
+    assert found.sentence == (
+        "Use the trained model: 92% right of 60 images in 60 groups of dev; cheaper ways are worse by more than chance (probe 58%)."
+    )
+
+
+def test_the_start_is_used_if_nothing_is_better() -> None:
+    found = recommended(start=50, prototypes=30, probe=45)
+    assert found.rung == "start model"
+    assert found.sentence == (
+        "Use the start model: 83% right of 60 images in 60 groups of dev; it is the cheapest way, and no other is better (probe 75%)."
+    )
+
+
+def test_images_of_one_track_are_one_observation() -> None:
+    rungs = [Measured("start model", right(30)), Measured("probe", right(54))]
+    one_each, six_each = np.arange(60), np.arange(60) // 2
+    evidence = [Evidence.of("dev", group_N.tolist()) for group_N in (one_each, six_each)]
+    assert all(found.can_choose for found in evidence)
+    few = Evidence.of("dev", (np.arange(60) // 12).tolist())
+    assert recommend(rungs, evidence[0], one_each, COMMANDS, None).rung == "probe"
+    assert "too few to choose a rung" in recommend(rungs, few, np.arange(60) // 12, COMMANDS, None).sentence
+
+
+def test_with_a_small_dev_nothing_is_chosen_and_the_start_is_the_safe_default() -> None:
+    found = recommended(of=3, start=0, prototypes=3, probe=3, full=3)
+    assert found.rung == "start model"
+    assert found.sentence == (
+        "3 images in 3 groups of dev are too few to choose a rung; the safe default is the start model, unchanged, which cannot be "
+        "worse than before."
+    )
+
+
+@pytest.mark.parametrize(("start", "rung"), [(10, "probe"), (38, "start model")])
+def test_with_a_small_dev_left_out_images_of_train_decide_on_the_probe(start: int, rung: str) -> None:
+    left_out = LeftOut(right(40, 50), right(start, 50), tuple(f"plant {number}" for number in range(50)))
+    found = recommended(left_out, of=3, start=3, prototypes=3, probe=0, full=3)
+    assert found.rung == rung
+    assert (
+        f"of 50 images in 50 groups of train that neither learnt from the probe names 80% right and the start model {2 * start}%"
+        in (found.sentence)
+    )
+
+
+def test_from_random_weights_the_trained_model_is_the_only_rung() -> None:
+    assert recommended(full=40).rung == "full, trained"
+    assert recommended(of=2, full=1).rung == "full, trained"
+
+
+def test_commands_are_quoted_and_state_what_differs_from_the_defaults(tmp_path: Path) -> None:
+    config = TrainConfig(
+        data="my birds/c.parquet", start="local-dir:old model", output=str(tmp_path / "new model"), dev_fraction=0.2, device="cpu",
+        replace_prefix=("/old disk=photos",),
+    )  # fmt: skip
+    commands = commands_of(config, "full, trained", is_capped=True)
+    probe, classify = (shlex.split(text) for text in commands["probe"])
+    assert probe == [
+        "bioclip-plugin", "probe", "build", "--data", "my birds/c.parquet", "--model", "local-dir:old model", "--output",
+        str(tmp_path / "new model_probe"), "--device", "cpu", "--replace-prefix", "/old disk=photos", "--dev-fraction", "0.2",
+    ]  # fmt: skip
+    assert classify[-4:] == ["--labels", str(tmp_path / "new model_probe"), "--device", "cpu"]
+    assert shlex.split(commands["prototypes"][0])[-2:] == ["--most-examples", "20000"]
+    assert shlex.split(commands["full, trained"][0])[-1] == f"local-dir:{tmp_path / 'new model'}"
+    assert shlex.split(commands["start model"][0])[:4] == ["bioclip-plugin", "labels", "build", "my birds/c.parquet"]
+
+
+def test_an_output_that_exists_gets_another_name(tmp_path: Path) -> None:
+    (tmp_path / "m_probe").mkdir()
+    config = TrainConfig(data="c.parquet", start="demo", output=str(tmp_path / "m"))
+    assert f"{tmp_path / 'm_probe-2'}" in commands_of(config, None, is_capped=False)["probe"][0]
