@@ -25,7 +25,7 @@ from bioclip_core.errors import BioclipError, SourceError, UsageError
 from bioclip_plugin import Session
 from bioclip_training.catalog.options import DEV_FRACTION
 from bioclip_training.catalog.rows import Catalog
-from bioclip_training.loop.checkpoint import dev_fraction_of
+from bioclip_training.catalog.trained_models import dev_fraction_of
 from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainingStopped
 from bioclip_training.loop.run import train
 from bioclip_training.loop.trainer import Best

@@ -8,7 +8,8 @@ import pytest
 
 from bioclip_core.errors import DataError
 from bioclip_training.catalog.options import DEV_FRACTION
-from bioclip_training.loop.checkpoint import RunFolder, dev_fraction_of, ladder_of
+from bioclip_training.catalog.trained_models import dev_fraction_of, ladder_of
+from bioclip_training.loop.checkpoint import RunFolder
 from bioclip_training.loop.finishing import finished_result
 
 

@@ -14,13 +14,13 @@ from bioclip_core.errors import DataError, SourceError, first_line
 from bioclip_core.files.documents import read_document
 from bioclip_core.tables.parquet_limits import check_whole
 from bioclip_training.catalog.rows import Catalog
+from bioclip_training.catalog.trained_models import origin_of
 from bioclip_training.evaluation.answering import Answered
 from bioclip_training.evaluation.examples import region_text
 from bioclip_training.evaluation.outcome import Answers
 from bioclip_training.evaluation.scores import rank_hits
 from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evidence.intervals import difference_interval
-from bioclip_training.loop.checkpoint import origin_of
 
 Key = tuple[str, int, str]
 """Uri, frame and region of an image."""

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_training.catalog.rows import Catalog
+from bioclip_training.catalog.trained_models import origin_of
 from bioclip_training.evaluation.answering import Answered
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.features import FeatureBook, StageProgress
 from bioclip_training.evaluation.learning_curve import Sample, learning_curve
 from bioclip_training.evaluation.questions import groups_of
-from bioclip_training.loop.checkpoint import origin_of
 
 MOST_IMAGES = 3000
 """Images of ``train`` that are encoded; of more, as many of each taxon as fit."""

@@ -24,6 +24,7 @@ from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.progress import silent
 from bioclip_core.quiet import importing, quiet
 from bioclip_training.catalog.rows import Catalog
+from bioclip_training.catalog.trained_models import dev_fraction_of, ladder_of, origin_of
 from bioclip_training.evaluation import figures, retrieval
 from bioclip_training.evaluation.already_seen import AlreadySeen, rows_to_measure
 from bioclip_training.evaluation.answering import Answered, answer
@@ -49,7 +50,6 @@ from bioclip_training.evaluation.report.page import report_html
 from bioclip_training.evaluation.truth import EXACT, RULE
 from bioclip_training.evaluation.verdict import verdict_of
 from bioclip_training.evidence.minima import Evidence
-from bioclip_training.loop.checkpoint import dev_fraction_of, ladder_of, origin_of
 
 log = logging.getLogger("bioclip_plugin.training")
 

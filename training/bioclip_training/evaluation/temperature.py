@@ -26,13 +26,13 @@ from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import silent
 from bioclip_training.catalog.rows import Catalog, hashed_share
+from bioclip_training.catalog.trained_models import dev_fraction_of
 from bioclip_training.evaluation.config import CalibrateConfig
 from bioclip_training.evaluation.features import Failed, FeatureBook, StageProgress, say_first
 from bioclip_training.evaluation.questions import query_rows
 from bioclip_training.evaluation.scores import mean_nll, reliability
 from bioclip_training.evaluation.truth import EXACT, padded, truths_of
 from bioclip_training.evidence.minima import FEWEST_TO_CHOOSE, Evidence, counted
-from bioclip_training.loop.checkpoint import dev_fraction_of
 
 if TYPE_CHECKING:
     import torch

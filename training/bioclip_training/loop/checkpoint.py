@@ -8,7 +8,6 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +17,15 @@ from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import replacing_file
 from bioclip_core.model_config import CONFIG
 from bioclip_core.models import WEIGHTS
-from bioclip_training.catalog.options import DEV_FRACTION
-from bioclip_training.catalog.trained_on import trained_on
+from bioclip_training.catalog.trained_models import settings_of
 from bioclip_training.loop.differences import allowed_differences, refused_differences
 
 if TYPE_CHECKING:
-    import torch  # evaluation reads training records without torch
+    import torch
 
     from bioclip_training.loop.recipe import TrainConfig
 
 STATE_VERSION = 1
-LADDER = "ladder.json"
 _STATES_KEPT = 2  # if the newest is damaged, the one before it serves
 
 
@@ -39,7 +36,7 @@ class RunFolder:
         self.output = output
         self.metrics = output / "metrics.jsonl"
         self.training = output / "training"
-        self.settings = self.training / "settings.json"
+        self.settings = settings_of(output)
         self.quarantine = self.training / "quarantine.csv"
         """Unreadable samples, with the reason."""
         self.result = self.training / "result.json"
@@ -199,75 +196,6 @@ class RunFolder:
         for place in self.training.glob("best-*.safetensors"):
             if place not in kept:
                 place.unlink(missing_ok=True)
-
-
-def dev_fraction_of(model: Path | None) -> float:
-    """Return the share of ``train`` that a trained model's folder records as its ``dev``; the default for other models.
-
-    Raises:
-        DataError: if the record is damaged.
-    """
-    if model is None or not RunFolder(model).settings.is_file():
-        return DEV_FRACTION
-    recorded = read_document(RunFolder(model).settings, _Recorded, name="the settings of the training run")
-    if not 0 <= recorded.config.dev_fraction < 1:
-        raise DataError(
-            f"{RunFolder(model).settings} is damaged: dev_fraction is {recorded.config.dev_fraction}, a share is needed"
-        )
-    return recorded.config.dev_fraction
-
-
-@dataclass(frozen=True, slots=True)
-class _RecordedConfig:
-    dev_fraction: float = DEV_FRACTION
-
-
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    """Part of the settings that an evaluation needs."""
-
-    config: _RecordedConfig = _RecordedConfig()
-
-
-def ladder_of(model: Path | None) -> dict[str, Any]:
-    """Return ``{"ladder": ...}`` with the rungs in a trained model's folder; empty for other models.
-
-    Raises:
-        DataError: if the rungs cannot be read.
-    """
-    if model is None or not (model / LADDER).is_file():
-        return {}
-    return {"ladder": read_document(model / LADDER, dict[str, Any], name="the ladder of the training run")}
-
-
-@dataclass(frozen=True, slots=True)
-class _StartOf:
-    start: str = ""
-    method: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """Part of the settings that says what a trained model is."""
-
-    config: _StartOf = _StartOf()
-    data_sha256: str = ""
-
-
-def origin_of(model: Path | None) -> dict[str, Any]:
-    """Return ``{"trained": ...}`` with start, method and data of a model that ``train`` made; empty for other models.
-
-    ``lists_images`` is True if the model lists its training images, so that an evaluation finds them.
-
-    Raises:
-        DataError: if the record is damaged.
-    """
-    if model is None or not RunFolder(model).settings.is_file():
-        return {}
-    recorded = read_document(RunFolder(model).settings, _Origin, name="the settings of the training run")
-    start = recorded.config.start
-    found = {"start": start, "method": recorded.config.method, "data_sha256": recorded.data_sha256}
-    return {"trained": {**found, "lists_images": trained_on(model) is not None}}
 
 
 def write_model(

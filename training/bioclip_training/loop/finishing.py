@@ -19,9 +19,10 @@ from bioclip_core.models import ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import Progress
 from bioclip_training.catalog.rows import Catalog
+from bioclip_training.catalog.trained_models import LADDER
 from bioclip_training.catalog.trained_on import Seen, trained_on
 from bioclip_training.loop.building import Plan
-from bioclip_training.loop.checkpoint import LADDER, RunFolder, checkpoint_file, write_json, write_model
+from bioclip_training.loop.checkpoint import RunFolder, checkpoint_file, write_json, write_model
 from bioclip_training.loop.curves import draw_curves
 from bioclip_training.loop.ladder import Ladder, climb
 from bioclip_training.loop.model_card import CardFacts, model_card
