@@ -120,7 +120,7 @@ def described(file: Path, counted: Overview, lists: Mapping[str, Path]) -> list[
             for kind, rows, first in counted.changes
         ),
         f"Kept apart: {number_of(apart['names'], 'name')} with contradictory lineages (the first: {printable(apart['first'])})"
-        f"{listed_in.get('apart', '')}; one label each, once the sources agree or --taxonomy FILE decides"
+        f"{listed_in.get('apart', '')}; if they are one taxon, correct the sources or give --taxonomy FILE"
         if apart.get("names")
         else "",
         f"Not resolved: {number_of(unresolved['names'], 'name')} on {number_of(unresolved['rows'], 'row')}"

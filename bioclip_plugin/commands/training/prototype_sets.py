@@ -15,7 +15,7 @@ from bioclip_core.device import choose_compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError, NoTextTower
 from bioclip_core.files.whole import folder_beside
-from bioclip_core.labels.joining import join_prototypes
+from bioclip_core.labels.joining import join_prototypes, named_with_other_ranks
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.manifest import EMBEDDINGS, MANIFEST, TAXA
 from bioclip_core.labels.prototypes import build_prototypes
@@ -23,7 +23,7 @@ from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.next_commands import command, next_lines
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import first_of, log_lines, print_lines, print_table, printable
+from bioclip_plugin.commands.reporting import first_of, log_lines, number_of, print_lines, print_table, printable
 from bioclip_plugin.running.label_choice import label_folder_here
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.features import FeatureBook, say_first
@@ -232,8 +232,13 @@ def _build_joined(
 ) -> None:
     with ProgressLine("Writing", unit="labels", console=console) as line:
         joined, fit = join_prototypes(text, examples.features_ND, examples.taxa, folder, progress=line.reach)
+    others = named_with_other_ranks(text, examples.taxa)
     print_lines(
         console,
+        f"{number_of(len(others), 'taxon', 'taxa')} with other ranks in the label set, taken as its taxon of the same name: "
+        f"{printable(first_of(others, _SHOWN))}"
+        if others
+        else "",
         f"{len(text)} text labels and {fit.added + fit.replaced} prototypes ({fit.added} of new taxa, {fit.replaced} in place "
         f"of a text label): {len(joined)} labels",
         f"Named better by their text label, which stays: {first_of(fit.kept, _SHOWN)}" if fit.kept else "",

@@ -251,6 +251,18 @@ def matching_rows(text: LabelSet, taxa: Sequence[Taxon]) -> NDArray[np.int64]:
     return rows_C
 
 
+def named_with_other_ranks(text: LabelSet, taxa: Sequence[Taxon]) -> list[str]:
+    """Return a text per taxon that matches a row by its name alone, though ranks above it contradict each other."""
+    distinct, _, _ = one_label_each(taxa)
+    rows = zip(distinct, matching_rows(text, distinct).tolist(), strict=True)
+    pairs = [(taxon, text.taxon(row)) for taxon, row in rows if row >= 0]
+    return [
+        f"{taxon.scientific_name} ({taxon.taxonomic_name}; there {other.taxonomic_name})"
+        for taxon, other in pairs
+        if not compatible(taxon.lineage, other.lineage)
+    ]
+
+
 def _named_alike(text: LabelSet, taxon: Taxon, rows: NDArray[np.int64] | None) -> list[int]:
     # A family's name has many rows, one of which may be the family itself.
     others = {row: text.taxon(row) for row in ([] if rows is None else rows[:_MOST_ALIKE].tolist())}

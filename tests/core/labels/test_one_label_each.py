@@ -9,7 +9,7 @@ import pytest
 from core_samples import ENCODER, random_rows
 
 from bioclip_core.labels.building import build_label_set
-from bioclip_core.labels.joining import join_prototypes, matching_rows
+from bioclip_core.labels.joining import join_prototypes, matching_rows, named_with_other_ranks
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.prototypes import build_prototypes
@@ -68,6 +68,14 @@ def test_of_two_rows_of_one_name_the_one_that_contradicts_nothing_is_the_taxon(t
     family = Taxon("", "", "", "", "Scaridae", "Rubra", "red")
     found = matching_rows(text, [family, BARE, BLUE])
     assert [text.taxon(int(row)).family if row >= 0 else None for row in found] == ["Scaridae", None, "Labridae"]
+
+
+def test_a_taxon_that_is_taken_by_its_name_though_its_family_differs_is_named(tmp_path: Path) -> None:
+    text = labels_of(tmp_path, [RED, BLUE])
+    assert named_with_other_ranks(text, [BARE, RED, BLUE]) == []
+    assert named_with_other_ranks(text, [OTHER, OTHER, BLUE]) == [
+        "Rubra red (Animalia Chordata Perciformes Scaridae Rubra red; there Animalia Chordata Perciformes Labridae Rubra red)"
+    ]
 
 
 def labels_of(folder: Path, taxa: list[Taxon]) -> LabelSet:

@@ -88,6 +88,35 @@ def test_species_of_a_bare_genus_are_not_given_the_kingdom_of_another_species(tm
     }
 
 
+def test_a_bacterium_without_its_lineage_is_not_a_stick_insect_of_the_same_genus(tmp_path: Path) -> None:
+    insect = {
+        "kingdom": "Animalia",
+        "order": "Phasmida",
+        "family": "Bacillidae",
+        "genus": "Bacillus",
+        "specificEpithet": "rossius",
+    }
+    catalog, built = build(tmp_path, *sources(tmp_path, [insect], [{"scientificName": "Bacillus halotolerans"}]))
+    assert [taxon.kingdom for taxon in catalog.taxa] == ["", "Animalia"]
+    assert built.facts["taxa_joined"] == 0
+
+
+def test_a_genus_of_which_one_source_has_no_family_is_one_genus(tmp_path: Path) -> None:
+    whole = {
+        "kingdom": "Fungi",
+        "phylum": "Basidiomycota",
+        "order": "Agaricales",
+        "family": "Amanitaceae",
+        "genus": "Amanita",
+    }
+    catalog, built = build(
+        tmp_path,
+        *sources(tmp_path, [whole], [{**lacking(whole, "order", "family"), "scientificName": "Amanita Pers."}]),
+    )
+    assert [taxon.family for taxon in catalog.taxa] == ["Amanitaceae"]
+    assert built.apart is None
+
+
 def test_two_families_of_one_species_stay_apart_until_a_taxonomy_decides(tmp_path: Path) -> None:
     one = {"kingdom": "Animalia", "family": "Scaridae", "genus": "Scarus", "specificEpithet": "ghobban"}
     other = {**one, "family": "Labridae"}
