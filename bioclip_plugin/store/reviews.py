@@ -198,15 +198,24 @@ def contents_of(connection: Connection, media: Iterable[MediaName]) -> dict[Medi
 
 
 def items_of_events(connection: Connection, events: Collection[str]) -> dict[str, list[tuple[MediaItem, bool]]]:
-    """Return the images of these events (sequences), by number, and whether a detector found nothing in each."""
-    media, listed = schema.media, schema.listing.c
-    rows = list(rows_with(connection, select(media).order_by(media.c.id), media.c.sequence, map(clean_text, events)))
-    query = select(listed.media, listed.stated).order_by(listed.run)
+    """Return the images of these events, by number, and whether a detector found nothing in each.
+
+    An event is a sequence of images, or one that a rule of a run made.
+    """
+    names, media, listed = set(map(clean_text, events)), schema.media, schema.listing.c
+    query = select(media.c.id, media.c.sequence.label("event"))
+    of_event = {(row.event, row.id) for row in rows_with(connection, query, media.c.sequence, names)}
+    decisions, regions = schema.decisions, schema.regions
+    made = select(regions.c.media.label("id"), decisions.c.event).join(decisions, decisions.c.region == regions.c.id)
+    of_event |= {(row.event, row.id) for row in rows_with(connection, made.distinct(), decisions.c.event, names)}
+    numbers = {number for _, number in of_event}
+    items = {row.id: item_of_row(row) for row in rows_with(connection, select(media), media.c.id, numbers)}
     # The newest listing of an image counts, since the later rows of a dict overwrite the earlier ones.
-    stated = {row.media: row.stated for row in rows_with(connection, query, listed.media, (row.id for row in rows))}
+    query = select(listed.media, listed.stated).order_by(listed.run)
+    stated = {row.media: row.stated for row in rows_with(connection, query, listed.media, numbers)}
     found: dict[str, list[tuple[MediaItem, bool]]] = {}
-    for row in rows:
-        found.setdefault(row.sequence, []).append((item_of_row(row), stated.get(row.id) == NOTHING_FOUND))
+    for event, number in sorted(of_event):
+        found.setdefault(event, []).append((items[number], stated.get(number) == NOTHING_FOUND))
     return found
 
 

@@ -110,3 +110,32 @@ def test_a_catalog_keeps_its_evidence_when_it_is_a_source_again(bioclip: Bioclip
     again = bioclip("catalog", "build", "old.csv", "c.parquet", "--output", "d.parquet")
     assert again.out.splitlines()[0].endswith("60 merged with these, 0 undecided")
     assert by_image(Catalog.open("d.parquet")) == {f"trap/{n:02}.png": name for n, name in enumerate(collection)}
+
+
+def test_a_review_of_an_event_that_a_rule_made_labels_its_images(bioclip: Bioclip, labels: str) -> None:
+    Path("trap").mkdir()
+    rows = []
+    for n in range(4):
+        noise(n, Path(f"trap/{n}.png"))
+        rows.append(
+            {"image": f"trap/{n}.png", "timestamp": f"2031-05-01T10:0{n // 2 * 5}:0{n}Z", "deployment": "north"}
+        )
+    write("trap.csv", rows)
+    done = bioclip(
+        "classify", "trap.csv", "--model", "fake", "--labels", labels, "--rule", "sequences", "--store", "store.db"
+    )
+    assert "2 events" in done.out
+    bioclip("export", "--store", "store.db", "--format", "csv", "--output", "answers.csv")
+    first, _, third, _ = (row["event"] for row in listed("answers.csv"))
+    reviews = [
+        {"image": "", "event": first, "verdict": "", "scientificName": "Red fictus", "reviewer": "Ann"},
+        {"image": "", "event": third, "verdict": "blank", "scientificName": "", "reviewer": "Ann"},
+    ]
+    assert "2 imported" in bioclip("review", "import", write("r.csv", reviews), "--store", "store.db").out
+    old = [{"image": row["image"], "genus": "Blue", "specificEpithet": "pictus", "eventID": "e"} for row in rows]
+    built = bioclip("catalog", "build", write("old.csv", old), "store.db", "--val", 0, "--output", "c.parquet")
+    assert by_image(Catalog.open("c.parquet")) == {"trap/0.png": "Red fictus", "trap/1.png": "Red fictus"}
+    assert (
+        built.out.splitlines()[0]
+        == "8 rows read: 2 in the catalog (2 distinct images), 4 skipped, 2 merged with these, 0 undecided"
+    )
