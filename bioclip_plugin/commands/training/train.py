@@ -88,6 +88,9 @@ def train(ctx: click.Context, /, plan: bool, as_json: bool, captions: str | None
     except TrainingStopped as stopped:
         console.print(f"Interrupted: {stopped}. The same command continues there.")
         return EXIT_INTERRUPTED
+    if plan and stop.is_asked():  # in the measurement
+        console.print(f"Interrupted. {outcome}")
+        return EXIT_INTERRUPTED
     if not is_first:
         return EXIT_DONE
     if as_json:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bioclip_training.loop.recipe import TrainConfig
 
 STATE_VERSION = 1
+_NAMED = 12  # differing settings in a message
 _STATES_KEPT = 2  # if the newest is damaged, the one before it serves
 
 
@@ -126,9 +127,9 @@ class RunFolder:
         """
         differing = refused_differences(self._stored_settings(), settings)
         if differing:
-            more = f"; and {len(differing) - 4} more" if len(differing) > 4 else ""
+            more = f"; and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
             raise DataError(
-                f"--output {self.output} holds a training run with other settings: {'; '.join(differing[:4])}{more}. "
+                f"--output {self.output} holds a training run with other settings: {'; '.join(differing[:_NAMED])}{more}. "
                 "Continue with the same settings, or give another folder"
             )
 
