@@ -13,6 +13,7 @@ import pytest
 from collections_of_discs import make_catalog, tiny_config
 from command_samples import Bioclip
 
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.loop.checkpoint import write_model
 from bioclip_training.loop.start import open_start
@@ -56,17 +57,24 @@ def share_right(bioclip: Bioclip, commands: list[str], dev: Mapping[str, str], s
     return sum(row["scientific_name"] == dev[row["uri"]] for row in rows) / len(rows)
 
 
+def dev_of(data: Path) -> dict[str, str]:
+    """Return the species of each image of dev, by its path."""
+    catalog = Catalog.open(data)
+    rows = catalog.rows_of("dev", dev_fraction=DEV).tolist()
+    return {str(catalog.path(row)): catalog.taxon(row).scientific_name for row in rows}
+
+
 def test_each_rung_without_training_is_what_its_commands_answer(bioclip: Bioclip, start: str) -> None:
     data = make_catalog(Path(ODD), each=24)
     ladder, said = ladder_of(bioclip, str(data), start, f"{ODD}/new model")
     rungs = {rung["name"]: rung for rung in ladder["rungs"]}
-    catalog = Catalog.open(data)
-    rows = catalog.rows_of("dev", dev_fraction=DEV).tolist()
-    dev = {str(catalog.path(row)): catalog.taxon(row).scientific_name for row in rows}
+    dev = dev_of(data)
     assert len(dev) == rungs["probe"]["images"] >= 20
     for number, name in enumerate(("start model", "prototypes", "probe")):
         found = share_right(bioclip, rungs[name]["commands"], dev, f"{number}.db")
         assert found == pytest.approx(rungs[name]["top1"]), name
+    learnt = len(Catalog.open(data).rows_of("train", dev_fraction=DEV))
+    assert LabelSet.open(f"{ODD}/new model_probe").manifest["examples"] == learnt  # and none of dev
     assert ladder["recommendation"]["sentence"] in " ".join(said.split())
     printed = [line.split(maxsplit=1)[1].strip() for line in said.splitlines() if line.startswith(("Next:", "then:"))]
     assert [text for text in ladder["recommendation"]["commands"] if text not in printed] == []
@@ -77,24 +85,25 @@ def test_a_probe_of_shards_is_the_rung_of_their_training(bioclip: Bioclip, start
     assert bioclip("shards", "write", str(data), "--output", "shards").code == 0
     ladder, _ = ladder_of(bioclip, "shards", start, "new", "--no-wise-ft")
     rungs = {rung["name"]: rung for rung in ladder["rungs"]}
-    catalog = Catalog.open(data)
-    dev = {
-        str(catalog.path(row)): catalog.taxon(row).scientific_name
-        for row in catalog.rows_of("dev", dev_fraction=DEV).tolist()
-    }
+    dev = dev_of(data)
     for number, name in enumerate(("start model", "probe")):
         assert share_right(bioclip, rungs[name]["commands"], dev, f"{number}.db") == pytest.approx(rungs[name]["top1"])
 
 
-def test_a_finished_run_recommends_the_same_again(bioclip: Bioclip, start: str) -> None:
+def test_merged_weights_of_lora_answer_as_the_rung_and_a_finished_run_recommends_the_same(
+    bioclip: Bioclip, start: str
+) -> None:
     data = make_catalog(Path("discs"), each=8)
-    ladder, first = ladder_of(bioclip, str(data), start, "new")
+    ladder, first = ladder_of(bioclip, str(data), start, "new", "--method", "lora")
+    (kept,) = (rung for rung in ladder["rungs"] if rung["name"] == ladder["kept"] == "lora, trained")
+    assert share_right(bioclip, kept["commands"], dev_of(data), "kept.db") == pytest.approx(kept["top1"])
     assert "are too few to choose a rung; the safe default is the " in " ".join(first.split())
-    _, again = ladder_of(bioclip, str(data), start, "new")
+    _, again = ladder_of(bioclip, str(data), start, "new", "--method", "lora")
     assert ladder["recommendation"]["sentence"] in " ".join(again.split())
     as_json = bioclip(
         "train", "--data", str(data), "--start", start, "--output", "new", "--steps", "1", "--batch-size", "16", "--device", "cpu",
         "--precision", "fp32", "--dev-fraction", str(DEV), "--workers", "1", "--json",
+        "--method", "lora",
     )  # fmt: skip
     assert json.loads(as_json.out)["recommendation"] == ladder["recommendation"]["sentence"]
     assert json.loads(as_json.out)["commands"] == ladder["recommendation"]["commands"]

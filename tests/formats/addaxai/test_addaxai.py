@@ -291,11 +291,13 @@ def test_words_of_the_users_own_are_classes_too(tmp_path: Path) -> None:
     assert said["names"] == {"1": "a red thing", "2": "a green thing"}
 
 
-def test_labels_on_several_scales_are_each_on_their_own(tmp_path: Path) -> None:
-    """Rows of a joined set alternate between kinds, and one of the kinds has a mean of features to subtract."""
+@pytest.mark.parametrize("is_probe", [False, True])
+def test_labels_on_several_scales_are_each_on_their_own(tmp_path: Path, is_probe: bool) -> None:
+    """Rows of a joined set alternate between kinds, one of which has a mean to subtract; each row of a probe has its own scale."""
     from bioclip_core.classify import Classifier
     from bioclip_core.labels.label_set import in_memory
     from bioclip_core.labels.manifest import Block
+    from bioclip_core.labels.probe import LinearProbe
 
     engine = Engine(
         ClassifyRequest(model="demo", device="cpu", precision="fp32"), create_plugin_manager(installed=False)
@@ -312,11 +314,15 @@ def test_labels_on_several_scales_are_each_on_their_own(tmp_path: Path) -> None:
     ]
     taxa = [Taxon.of(("K", "P", "C", "O", "F", "G", letter)) for letter in "abcdef"]
     labels = in_memory(taxa, rows / np.linalg.norm(rows, axis=1, keepdims=True), encoder.identity, blocks)
+    if is_probe:
+        probe = LinearProbe(tuple(taxa), 9 * rows, chance.normal(size=6), np.array(mean))
+        labels = probe.in_memory(encoder.identity)
     engine.classifier = Classifier(labels, temperature=1.3)
     made = export_folder(engine.model, engine.encoder, engine.classifier, tmp_path / "JOINED")
     path = scene(tmp_path / "a.png")
     said = inside(made.folder, [(path, [WHOLE])])
-    assert list(said["names"].values()) == ["g a", "g b", "g d", "g e", "g c", "g f"]
+    order = "abcdef" if is_probe else "abdecf"
+    assert list(said["names"].values()) == [f"g {letter}" for letter in order]
     from bioclip_core.images.decoding import decode_regions
 
     (pixels,) = decode_regions(path.read_bytes(), [None], encoder.preprocessing)

@@ -42,10 +42,11 @@ def test_a_probe_tells_the_taxa_of_its_examples_apart(taxa: int) -> None:
     assert answers(rows, names, groups) == [taxon.genus for taxon in names]
 
 
-def test_the_label_set_has_the_probabilities_of_scikit_learns_model() -> None:
+@pytest.mark.parametrize("taxa", [2, 4])
+def test_the_label_set_has_the_probabilities_of_scikit_learns_model(taxa: int) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    rows, names, groups = examples(8, 0.3)
+    rows, names, groups = examples(8, 0.3, taxa)
     probe, fit, _ = fit_probe(rows, names, groups)
     centred = rows.astype(np.float64) - rows.astype(np.float32).mean(axis=0)
     centred *= 10 / np.linalg.norm(centred, axis=1, keepdims=True)
@@ -53,7 +54,7 @@ def test_the_label_set_has_the_probabilities_of_scikit_learns_model() -> None:
     learner = LogisticRegression(C=fit.strength, max_iter=1000, class_weight="balanced").fit(centred, genera)
     expected = learner.predict_proba(centred)
     labels = probe.in_memory(MADE_FOR)
-    own = [str(labels.taxon(row).genus) for row in range(4)]
+    own = [str(labels.taxon(row).genus) for row in range(taxa)]
     assert own == learner.classes_.tolist()
     logits = Classifier(labels).logits(rows).double().softmax(dim=1).numpy()
     np.testing.assert_allclose(logits, expected, atol=2e-3)  # weights and features are in float16
