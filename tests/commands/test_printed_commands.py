@@ -220,3 +220,20 @@ def test_each_place_that_writes_the_next_commands_is_reached_by_a_walk() -> None
     walked = "".join(walks).replace("{_STEPS}", _STEPS)
     assert there <= set(_PLACE.findall(walked))
     assert len(there) > 8
+
+
+def test_a_fine_tuned_model_is_compared_with_its_start_unless_these_are_the_same_weights(
+    bioclip: Bioclip, odd: Path
+) -> None:
+    catalog = collection("here", train=4, val=2)
+    made = Path("made")
+    (made / "training").mkdir(parents=True)
+
+    def advised(start: str, share: float) -> str:
+        (made / "training" / "settings.json").write_text(json.dumps({"config": {"start": start}}))
+        (made / "ladder.json").write_text(json.dumps({"share_of_trained_weights": share}))
+        return after_training(made, catalog)[0]
+
+    assert "--compare demo --output" in advised("demo", 1.0)
+    assert "--compare" not in advised("demo", 0.0)
+    assert "--compare" not in advised("new:small", 1.0)

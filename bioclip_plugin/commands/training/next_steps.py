@@ -36,7 +36,7 @@ def after_catalog(catalog: Catalog, file: Path) -> list[str]:
 def after_training(
     output: Path, data: str, replace_prefix: Sequence[str] = (), recommended: Sequence[str] = ()
 ) -> list[str]:
-    """Return what to do after a training run: what was recommended, and with its checkpoint: measure it, and use it.
+    """Return what to do after a training run: what was recommended, and with its checkpoint: compare it with its start, and use it.
 
     Args:
         output: folder of the checkpoint.
@@ -57,13 +57,13 @@ def after_training(
 
 def _measuring(output: Path, data: str, model: str, replace_prefix: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the command that measures a checkpoint, if a part of its data is held out, and a note if none is."""
-    catalog, report = _opened(data), free_name(f"{output}_report")
+    catalog, report, start = _opened(data), free_name(f"{output}_report"), _start_of(output)
     held_out = _held_out(_splits(catalog)) if catalog else None
     if catalog is None or Path(data).is_dir():  # the images of shards are not those of a catalog
-        return ([_evaluate("CATALOG", held_out, model, report)] if held_out else []), []
+        return ([_evaluate("CATALOG", held_out, model, report, compare=start)] if held_out else []), []
     if held_out is None:
         return [], [_NO_HELD_OUT]
-    return [_evaluate(data, held_out, model, report, replace_prefix)], []
+    return [_evaluate(data, held_out, model, report, replace_prefix, start)], []
 
 
 def after_shards(folder: Path) -> list[str]:
@@ -74,10 +74,26 @@ def after_shards(folder: Path) -> list[str]:
     return next_lines(command("train", data=folder, start="MODEL", output="FOLDER"), either=[checking])
 
 
-def _evaluate(data: str | Path, split: str | None, model: str, report: str, replace_prefix: Sequence[str] = ()) -> str:
+def _evaluate(
+    data: str | Path,
+    split: str | None,
+    model: str,
+    report: str,
+    replace_prefix: Sequence[str] = (),
+    compare: str | None = None,
+) -> str:
     return command(
-        "evaluate", data=data, split=split, model=model, output=report, replace_prefix=replace_prefix
+        "evaluate", data=data, split=split, model=model, compare=compare, output=report, replace_prefix=replace_prefix
     )  # fmt: skip
+
+
+def _start_of(output: Path) -> str | None:
+    """Return the start of a checkpoint, to compare it with; None for random weights, or if the start's weights were kept."""
+    from bioclip_training.catalog.trained_models import ladder_of, origin_of
+
+    start: str = origin_of(output).get("trained", {}).get("start", "new:")
+    is_start = ladder_of(output).get("ladder", {}).get("share_of_trained_weights") == 0
+    return None if is_start or start.startswith("new:") else start
 
 
 def _splits(catalog: Catalog) -> Mapping[str, int]:

@@ -109,10 +109,7 @@ def _next(outcome: Outcome) -> str:
 
 def _exceptions(outcome: Outcome) -> str:
     images, exact = outcome.metrics["images"], outcome.metrics["zero_shot"][EXACT]
-    lines = [
-        f"The best answer is chosen among {outcome.answers.question.described}.",
-        f"{outcome.metrics['evidence']['shows']}.",
-    ]
+    lines = [f"The best answer is chosen among {outcome.answers.question.described}."]
     if exact["unanswerable"]:
         lines.append(
             f"{exact['unanswerable']} images are of taxa that are not in the label set, so no answer can be right; of "

@@ -72,7 +72,8 @@ def _figure(example: Mapping[str, Any], catalog: Catalog) -> str:
         if data
         else '<span class="gone">no picture</span>'
     )
-    return f"<figure>{shown}<figcaption>{text}<small>{escape(catalog.key(row))}</small></figcaption></figure>"
+    file = "/".join(catalog.key(row).replace("\\", "/").split("/")[-2:])
+    return f"<figure>{shown}<figcaption>{text}<small>{escape(file)}</small></figcaption></figure>"
 
 
 def _confusion_map(outcome: Outcome) -> bytes:

@@ -40,7 +40,7 @@ dl { display: grid; grid-template-columns: minmax(6rem, auto) 1fr; gap: .2rem 1r
 dd { margin: 0; min-width: 0; }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 0 2rem; }
 .pair { break-inside: avoid; border-top: 1px solid var(--soft); padding: .8rem 0; } .pair h3 { margin: 0 0 .4rem; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: .7rem; }
+.pictures { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .6rem; }
 figure { margin: 0; min-width: 0; } figure img, figure .gone { display: block; width: 100%; aspect-ratio: 1; object-fit: contain;
   background: var(--panel); border-radius: 4px; } figure .gone { display: grid; place-items: center; color: var(--quiet);
   font-size: .85rem; }
@@ -53,7 +53,7 @@ figcaption { font-size: .85rem; line-height: 1.35; margin-top: .25rem; } figcapt
   .tall th { position: static; } pre { white-space: pre-wrap; }
   h2, h3 { break-after: avoid; } tr, figure, .verdict, .tiles div { break-inside: avoid; } table { font-size: 8.5pt; }
   .verdict, .tiles div, figure img { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  .pictures { grid-template-columns: repeat(4, 1fr); } th, td { min-width: 0; padding: .12rem .3rem; }
+  th, td { min-width: 0; padding: .12rem .3rem; }
   td:first-child { min-width: 11em; } img.map { width: 100%; }
   img.plot { width: 12cm; }
 }
