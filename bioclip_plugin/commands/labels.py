@@ -14,6 +14,7 @@ from bioclip_core.device import choose_compute
 from bioclip_core.errors import LabelSetError
 from bioclip_core.findings import Findings
 from bioclip_core.models import find_model
+from bioclip_core.naming.options import NameOptions
 from bioclip_core.next_commands import command, next_lines
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import plugins_of
@@ -24,6 +25,7 @@ from bioclip_plugin.commands.reporting import console_for, log_lines, print_line
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_taxa
 from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_training.catalog.name_decisions import NameDecisions
 
 if TYPE_CHECKING:
     from bioclip_core.labels.building import Built
@@ -58,6 +60,7 @@ for _view in (show, search, doctor):
     help="Caption that the text tower reads; templates is the mean of 81 prompts and takes 81 times as long.",
 )
 @options_from(ClassifyRequest, only=["device", "precision"], precision="fp32")
+@options_from(NameOptions)
 @taxon_table_options
 @click.pass_context
 def build(
@@ -78,8 +81,9 @@ def build(
     from bioclip_core.open_clip_encoder import open_encoder
 
     console = console_for()
+    names = NameDecisions(filled(NameOptions, reading))
     options, findings = filled(TableOptions, reading), Findings()
-    rows = chain.from_iterable([read_taxa(table, findings, options) for table in tables])
+    rows = chain.from_iterable([read_taxa(table, findings, options, names) for table in tables])
     compute = choose_compute(device, precision)
     encoder = open_encoder(find_model(model, plugins_of(ctx).models()), compute)
     console.print(f"Model {model} on {compute.described()}")
@@ -92,6 +96,7 @@ def build(
             f"label set {output} cannot be written: {error.strerror or error}; the same command continues"
         ) from error
     _summarise(console, built, line)
+    names.report(findings)
     print_lines(console, *map(printable, findings.lines()))
     _print_next(console, built.labels, output, model)
 

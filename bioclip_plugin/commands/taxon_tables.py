@@ -17,7 +17,7 @@ from bioclip_core.tables.rows import Table, TableRow
 from bioclip_core.taxonomy import RANKS, Taxon, read_row
 from bioclip_plugin.commands.reporting import printable
 from bioclip_training.catalog.changes import count_label
-from bioclip_training.catalog.names import cleaned
+from bioclip_training.catalog.name_decisions import NameDecisions
 
 _RANK_COLUMNS = (*(rank.value for rank in RANKS), "specificEpithet", "scientificName")
 _OTHER_COLUMNS = (
@@ -26,36 +26,46 @@ _OTHER_COLUMNS = (
 _NAME_COLUMNS = ("scientificName", "species", "name", "canonicalName", "taxon", "label")
 
 
-def read_taxa(path: Path, findings: Findings | None = None, options: TableOptions | None = None) -> Iterator[Taxon]:
+def read_taxa(
+    path: Path,
+    findings: Findings | None = None,
+    options: TableOptions | None = None,
+    names: NameDecisions | None = None,
+) -> Iterator[Taxon]:
     """Return the taxon of each row; an empty taxon for a row without a name.
 
     Args:
         path: a table in text, a workbook or a Parquet file.
         findings: counts dropped rows and changed names.
         options: options of reading tables.
+        names: decisions about names that are not scientific ones.
 
     Raises:
         SourceError: if the table is missing, cannot be read, or lacks a column of a rank.
         UsageError: for a ``--column`` with an unknown field or heading.
     """
-    table = _opened(path, options, findings, _RANK_COLUMNS)
-    if not _known(table.header, _RANK_COLUMNS):
+    names = names or NameDecisions()
+    needed = (*_RANK_COLUMNS, *_OTHER_COLUMNS[:3], "label") if names.options.plain_labels else _RANK_COLUMNS
+    table = _opened(path, options, findings, needed)
+    if not _known(table.header, needed):
         raise SourceError(
             f"the table {path} lacks a column of a rank: its columns are {_shown(table)}; known are {', '.join(_RANK_COLUMNS)}, "
             f"and beside them {', '.join(_OTHER_COLUMNS)}; --column scientificName=HEADING names one"
         )
-    known = _known(table.header, (*_RANK_COLUMNS, *_OTHER_COLUMNS))
-    return _taxa(path, ((row, {name: row.cells.get(name) for name in known}) for row in _rows(table)), findings)
+    known = _known(table.header, (*_RANK_COLUMNS, *_OTHER_COLUMNS, *needed))
+    return _taxa(path, ((row, {name: row.cells.get(name) for name in known}) for row in _rows(table)), findings, names)
 
 
-def _taxa(path: Path, rows: Iterable[tuple[TableRow, Mapping[str, Any]]], findings: Findings | None) -> Iterator[Taxon]:
+def _taxa(
+    path: Path, rows: Iterable[tuple[TableRow, Mapping[str, Any]]], findings: Findings | None, names: NameDecisions
+) -> Iterator[Taxon]:
     for row, cells in rows:
-        label = cleaned(plain_cells(cells))
-        if label.unread:  # "Unidentified beetle" of the kingdom Animalia is not the label Animalia
-            label = replace(label, taxon=Taxon())
-        if findings is not None:
-            count_label(findings, label, f"row {row.line} of {path.name}")  # the header is row 1
-        yield label.taxon
+        for label in names.read_all(plain_cells(cells)):
+            if label.unread:  # "Unidentified beetle" of the kingdom Animalia is not the label Animalia
+                label = replace(label, taxon=Taxon())
+            if findings is not None:
+                count_label(findings, label, f"row {row.line} of {path.name}")  # the header is row 1
+            yield label.taxon
 
 
 def read_checklist(path: Path, findings: Findings | None = None, options: TableOptions | None = None) -> Iterator[str]:

@@ -231,7 +231,10 @@ class _Importer:
             raise Refused(NO_REVIEWER, "the observation names no reviewer: give --reviewer NAME")
         taxon, details = review.taxon, dict(review.details)
         if review.taxon is not None:
-            taxon = self._book.placed(review.taxon).taxon
+            meaning = self._book.placed(review.taxon)
+            if meaning.taxon is None:
+                raise Refused(NO_NAME, meaning.reason)
+            taxon = meaning.taxon
             if taxon is not None and taxon.scientific_name != review.taxon.scientific_name:
                 details["verbatimName"] = review.taxon.scientific_name
         return replace(review, target=target, taxon=taxon, reviewer=reviewer, details=details)
@@ -257,6 +260,8 @@ class _Importer:
         if not entry.names:
             raise Refused(UNCLEAR, "the verdict taxon needs a name")
         meaning = self._book.meaning(entry.names, scientific=entry.scientific)
+        if meaning.verdict is not None:
+            return meaning.verdict, None, ""
         if meaning.taxon is None:
             raise Refused(NO_NAME, meaning.reason)
         return "taxon", meaning.taxon, entry.named or entry.name

@@ -13,15 +13,19 @@ from bioclip_core.labels.checklist import NameIndex, subset_of
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.manifest import read_manifest
 from bioclip_core.models import ModelEntry, find_model
-from bioclip_core.names import clean_name, parse_name
+from bioclip_core.names import clean_name, judge_name, parse_name
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
+from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.running.label_choice import choose_labels
 from bioclip_plugin.running.places import RunPlaces
 from bioclip_plugin.store import Run, Store
-from bioclip_training.catalog.names import cleaned
+from bioclip_training.catalog.name_decisions import NameDecisions, is_repaired
 from bioclip_training.taxonomy import TaxonomyIndex
 
+_REVIEWED_AS: Mapping[str, ReviewVerdict | None] = {
+    "blank": "blank", "person": "person", "vehicle": "vehicle", "unidentifiable": "unidentifiable", "work": None,
+}  # fmt: skip
 _ROWS_LOOKED_AT = 2_000  # of a label set under one name: a kingdom has all of them, and one lineage tells it
 
 
@@ -33,6 +37,8 @@ class Meaning:
     """None if it is not certain."""
     reason: str
     """A sentence: where it was found, or why it was not."""
+    verdict: ReviewVerdict | None = None
+    """The verdict that the map of names gives to the name."""
 
 
 class StoredNames:
@@ -60,10 +66,13 @@ class NameBook:
         stored: Callable[[Collection[str]], Iterable[Taxon]],
         labels: LabelSet | None = None,
         taxonomy: TaxonomyIndex | None = None,
+        names: NameDecisions | None = None,
     ) -> None:
         """Args:
         stored: returns the store's taxa with one of these names (scientific or common, at any rank).
+        names: decisions about names that are not scientific ones.
         """
+        self._names = names or NameDecisions()
         self._stored, self._labels, self._taxonomy = stored, labels, taxonomy
         self._index = NameIndex(labels) if labels is not None else None
         self._common: dict[str, list[int]] | None = None
@@ -94,11 +103,17 @@ class NameBook:
         if taxon.common_name:
             cells["vernacularName"] = taxon.common_name
         found = self.meaning(cells, scientific=True)
+        if found.taxon is None and not (written := judge_name(cells["scientificName"])).is_name:
+            return Meaning(None, f"the name {cells['scientificName']!r} cannot be used: {written.reason}")
         return found if found.taxon is not None else Meaning(taxon, f"{taxon.scientific_name} as it is written")
 
     def _looked_up(self, cells: Mapping[str, Any], scientific: bool) -> Meaning:
-        named = cleaned(cells)
+        named = self._names.read(cells)
         given = named.taxon
+        if named.fault is not None and self._names.map_says(named):
+            return Meaning(None, named.unread, _REVIEWED_AS[named.fault.verdict or "work"])
+        if named.is_decided:
+            cells = {"scientificname": given.scientific_name}
         written = (
             clean_name(cells.get("scientificname")) or named.verbatim or given.scientific_name or given.common_name
         )
@@ -139,6 +154,11 @@ class NameBook:
         found = self._taxonomy.resolve(given, written) if self._taxonomy is not None else None
         if found is None or found.taxon is None:
             return None
+        if is_repaired(found):
+            return Meaning(
+                None,
+                f"{found.reason}: a suspected misspelling of {found.taxon.scientific_name}; write it so, or decide with --map",
+            )
         accepted = found.taxon.scientific_name
         known = self.of_labels(accepted) or self._of_store(accepted)
         own = _chosen(accepted, known, found.taxon, "label set").taxon if known else None

@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bioclip_core.classify import Candidate
+from bioclip_core.names import verdict_of_word
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 from bioclip_plugin.items.verdicts import Verdict
 
-_LABELS: dict[str, Verdict] = {
-    **dict.fromkeys(("blank", "empty", "nothing", "no animal", "background"), "blank"),
-    **dict.fromkeys(("human", "person", "people", "homo sapiens"), "person"),
-    **dict.fromkeys(("vehicle", "vehicles", "car"), "vehicle"),
-}
 _CATEGORIES: dict[str, Verdict] = {"person": "person", "human": "person", "vehicle": "vehicle"}
 
 
@@ -54,4 +50,11 @@ class Blanks(Rule):
 def _verdict_of(candidate: Candidate | None) -> Verdict | None:
     if candidate is None or candidate.rank not in ("species", "label", "group"):
         return None
-    return _LABELS.get(candidate.name.lower()) or _LABELS.get(candidate.taxon.common_name.lower())
+    return _of_word(candidate.name) or _of_word(candidate.taxon.common_name)
+
+
+def _of_word(word: str) -> Verdict | None:
+    if word.lower() == "homo sapiens":
+        return "person"
+    found = verdict_of_word(word) if word else None
+    return found if found in ("blank", "person", "vehicle") else None

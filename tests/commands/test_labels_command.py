@@ -261,3 +261,19 @@ def test_a_checklist_without_names_is_refused(tmp_path: Path) -> None:
 def test_the_names_that_are_read_are_those_the_check_knows(labels: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("scientificName\nRed fictus (Linnaeus, 1758)\n")
     assert [f.outcome for f in check_names(LabelSet.open(labels), read_checklist(tmp_path / "x.csv"))] == ["named"]
+
+
+def test_names_of_a_list_are_mapped_split_or_taken_as_words(bioclip: Bioclip) -> None:
+    Path("list.csv").write_text("scientificName\nRed fictus\nRed fictus; Green viridis\nBlank\nblue fish\n")
+    Path("map.csv").write_text("written_name,map_to\nblue fish,Blue pictus\n")
+    options = ("list.csv", "--model", "fake", "--output")
+
+    def names(*given: str) -> set[str]:
+        said = bioclip("labels", "build", *options, "".join(given), *given)
+        assert said.code == 0, said.err
+        labels = LabelSet.open("".join(given))
+        return {labels.taxon(row).scientific_name for row in range(len(labels))}
+
+    assert names("--split-names") == {"Red fictus", "Green viridis"}
+    assert names("--map", "map.csv") == {"Red fictus", "Blue pictus"}
+    assert names("--plain-labels") == {"Red fictus", "blue fish"}

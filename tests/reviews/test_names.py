@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from pathlib import Path
 
 import pytest
 
 from bioclip_core.cells import DateOrder
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
+from bioclip_core.naming.options import NameOptions
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.formats.shared.review_rows import (
     BadCellError,
@@ -24,6 +26,7 @@ from bioclip_plugin.formats.timelapse.read_reviews import name_columns
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.reviews.names import NameBook
 from bioclip_plugin.reviews.pairing import overlap, same_box
+from bioclip_training.catalog.name_decisions import NameDecisions
 
 PLANT = Taxon.of(("Plantae", "", "", "", "Lamiaceae", "Prunella", "vulgaris"), "self-heal")
 BIRD = Taxon.of(("Animalia", "Chordata", "Aves", "Passeriformes", "Prunellidae", "Prunella", "modularis"), "dunnock")
@@ -154,3 +157,13 @@ def test_a_timelapse_table_and_its_species_columns() -> None:
     assert name_columns(["File", "Species1", "Species2", "Count"], None) == ("species1", "species2")
     assert name_columns(["File", "Animal"], None) == ("animal",)
     assert name_columns(["File", "Empty"], None) == ()
+
+
+def test_a_map_of_names_gives_taxa_and_verdicts(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text("written_name,map_to\nred fox,Vulpes ficta\nghost cam,blank\n")
+    fox = Taxon("Animalia", genus="Vulpes", species="ficta")
+    names = NameDecisions(NameOptions(name_map=tmp_path / "map.csv"))
+    book = NameBook(lambda asked: [fox] if "Vulpes ficta" in asked else [], names=names)
+    assert book.meaning({"scientificName": "Red fox"}, scientific=False).taxon == fox
+    assert book.meaning({"scientificName": "Ghost cam"}, scientific=False).verdict == "blank"
+    assert "a common name" in book.meaning({"scientificName": "Roe deer"}, scientific=True).reason

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bioclip_core.naming.options import NameOptions
 from bioclip_core.next_commands import command
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import (
@@ -27,6 +28,7 @@ from bioclip_plugin.commands.reviewing.review_stats import stats
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.formats.shared.review_rows import ImportOptions, NotTaken
 from bioclip_plugin.store import open_store
+from bioclip_training.catalog.name_decisions import NameDecisions
 from bioclip_training.taxonomy import TaxonomyIndex
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def review() -> None:
 @store_option
 @run_option
 @options_from(ImportOptions)
+@options_from(NameOptions, only=["name_map"])
 @labels_option
 @taxonomy_option
 @click.option("--rejected", type=click.Path(path_type=Path), help="CSV file to write, with every refused row.")
@@ -83,6 +86,7 @@ def import_(
     from bioclip_plugin.reviews.importing import import_reviews
     from bioclip_plugin.reviews.names import NameBook, StoredNames, labels_of_run
 
+    names = NameDecisions(filled(NameOptions, given))
     options, plugins, console = filled(ImportOptions, given), plugins_of(ctx), console_for(to_stderr=as_json)
     shown: list[NotTaken] = []
     with (
@@ -100,10 +104,11 @@ def import_(
         label_set, note = labels_of_run(of_run, plugins.models(), labels, store=opened.shown_address)
         if note:
             console.print(f"Names: {note}")
-        book = NameBook(StoredNames(opened), label_set, index)
+        book = NameBook(StoredNames(opened), label_set, index, names)
         kept = "The reviews so far are stored; the same command continues, and stores none twice."
         with interruptible(console, kept), ProgressLine("Importing", unit="rows") as line:
             done = import_reviews(file, opened, plugins.sources(), book, options, refused, line.advance)
+    names.report(options.findings)
     if as_json:
         print_json(
             {"kind": done.kind, "rows": done.rows, "imported": done.new, "already_there": done.there,

@@ -13,6 +13,7 @@ from bioclip_core.cells import column_name, is_unknown, json_value, number_of, p
 from bioclip_core.errors import DataError
 from bioclip_core.files.documents import parse_document
 from bioclip_core.findings import Findings
+from bioclip_core.names import verdict_of_word
 from bioclip_core.options import options_of
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.contracts.source import ListingOptions
@@ -42,14 +43,9 @@ _DETAILS = {"individualcount": "count", "count": "count", "sex": "sex", "lifesta
             "behaviour": "behavior", "observationid": "observationID", "eventid": "eventID"}  # fmt: skip
 _WORDS: dict[str, ReviewVerdict] = {
     **dict.fromkeys(("taxon", "animal", "plant", "organism"), "taxon"),
-    **dict.fromkeys(("blank", "empty", "noanimal", "nothing", "misfire", "falsetrigger", "ghost"), "blank"),
-    **dict.fromkeys(("person", "human", "people", "humans", "homosapiens"), "person"),
-    **dict.fromkeys(("vehicle", "vehicles", "car", "cars"), "vehicle"),
-    **dict.fromkeys(
-        ("unidentifiable", "unidentified", "unknown", "indet", "indeterminate", "cannottell", "?"), "unidentifiable"
-    ),
-    "notinlabelset": "not_in_label_set",
+    "homosapiens": "person", "notinlabelset": "not_in_label_set",
 }  # fmt: skip
+"""Words beside those of :mod:`bioclip_core.naming.verdict_words`, which name no organism."""
 DETAIL_COLUMNS = frozenset(_DETAILS)
 """Comparable names of columns that are facts about a review."""
 _AMBIGUOUS = frozenset(("none", "n/a", "na", "null", "unclassified", "-"))
@@ -154,7 +150,10 @@ class BadCellError(ValueError):
 
 def verdict_of(word: str) -> ReviewVerdict | None:
     """Return the verdict that a word stands for; None for other words, such as a taxon's name."""
-    return _WORDS.get(_squeezed(word).rstrip("."))
+    if own := _WORDS.get(_squeezed(word).rstrip(".")):
+        return own
+    common = None if is_ambiguous(word) else verdict_of_word(word)
+    return None if common == "work" else common
 
 
 def is_ambiguous(word: str) -> bool:

@@ -10,6 +10,7 @@ import uuid
 from typing import Literal
 
 from bioclip_core.errors import UsageError
+from bioclip_core.names import verdict_of_word
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 
 Kind = Literal["taxon", "unknown", "blank", "person", "vehicle"]
@@ -20,12 +21,6 @@ HUMAN = "990ae9dd-7a59-4344-afcb-1b7b21368000;mammalia;primates;hominidae;homo;s
 VEHICLE = "e2895ed5-780b-48f6-8a11-9e27cb594511;;;;;;vehicle"
 UNKNOWN = f"f2efdae9-efb8-48fb-8a91-eccf79ab4ffb{';no cv result' * 6}"
 _OF_KIND: dict[Kind, str] = {"blank": BLANK, "person": HUMAN, "vehicle": VEHICLE, "unknown": UNKNOWN}
-
-_WORDS: dict[str, Kind] = {
-    **dict.fromkeys(("blank", "empty"), "blank"),
-    **dict.fromkeys(("human", "person", "people", "homo sapiens"), "person"),
-    "vehicle": "vehicle",
-}  # fmt: skip
 
 ANIMALS = Taxon(kingdom="Animalia")
 PEOPLE = Taxon("Animalia", "", "Mammalia", "Primates", "Hominidae", "Homo", "sapiens", "human")
@@ -82,7 +77,10 @@ def label_of_kind(kind: Kind) -> str:
 
 def kind_of_word(word: str) -> Kind | None:
     """Return the verdict that a custom label means: ``empty`` is a blank, ``Human`` a person; None for other words."""
-    return _WORDS.get(" ".join(word.split()).lower())
+    if " ".join(word.split()).lower() == "homo sapiens":
+        return "person"
+    found = verdict_of_word(word) if word.strip() else None
+    return found if found in ("blank", "person", "vehicle") else None
 
 
 def _common_name(taxon: Taxon) -> str:

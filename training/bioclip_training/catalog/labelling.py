@@ -10,7 +10,7 @@ from typing import Any
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.catalog.likeness import Spellings
-from bioclip_training.catalog.name_decisions import NameDecisions, is_repaired, misspelt
+from bioclip_training.catalog.name_decisions import PLAIN_COLUMNS, NameDecisions, is_repaired, misspelt
 from bioclip_training.catalog.names import NAME_COLUMNS, Label
 from bioclip_training.catalog.one_taxon import OneTaxon
 from bioclip_training.taxonomy.resolving import TaxonomyIndex
@@ -40,7 +40,8 @@ class Labeller:
 
     def label(self, cells: Mapping[str, Any], *, count: bool = False) -> Label:
         """Return the label of a row with cells from :func:`~bioclip_core.cells.plain_cells`; ``count`` counts the row."""
-        key = tuple((name, str(value)) for name, value in cells.items() if name in NAME_COLUMNS)
+        columns = NAME_COLUMNS.union(PLAIN_COLUMNS) if self.names.options.plain_labels else NAME_COLUMNS
+        key = tuple((name, str(value)) for name, value in cells.items() if name in columns)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _REMEMBERED:

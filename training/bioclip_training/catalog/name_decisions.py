@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bioclip_core.findings import Findings
-from bioclip_core.names import Judgement, NameKind, clean_name
+from bioclip_core.names import Judgement, NameKind, clean_name, verdict_of_word
 from bioclip_core.naming.options import NameOptions
 from bioclip_core.naming.verdict_words import MEANINGS
 from bioclip_core.taxonomy import RANKS, Taxon
@@ -17,6 +17,8 @@ from bioclip_training.taxonomy.matching import Outcome
 from bioclip_training.taxonomy.resolving import Resolution, TaxonomyIndex
 
 _WRITTEN = ("scientificname", "species", "specificepithet", "vernacularname", "commonname", "common")
+PLAIN_COLUMNS = ("label", "labels", "category")
+"""Further columns that plain labels are read from."""
 _DECIDED_BY_TAXONOMY = frozenset((NameKind.COMMON, NameKind.DOUBTFUL, NameKind.CODE))
 _SURE = frozenset((Outcome.EXACT, Outcome.SYNONYM, Outcome.DOUBTFUL))
 
@@ -93,7 +95,11 @@ class NameDecisions:
             return label
         written = clean_name(label.verbatim)
         if not written:
-            written = next((text for column in _WRITTEN[3:] if (text := clean_name(cells.get(column)))), "")
+            columns = (*PLAIN_COLUMNS, *_WRITTEN[3:])
+            written = next((text for column in columns if (text := clean_name(cells.get(column)))), "")
+            if (verdict := verdict_of_word(written)) is not None:
+                fault = Judgement(NameKind.VERDICT, f"a word for {MEANINGS[verdict]}, not a name", verdict)
+                return Label(Taxon(), written, (), unread=fault.reason, fault=fault)
         return self._word(written, label.verbatim or written) if written else label
 
     def _word(self, word: str, written: str) -> Label:
@@ -101,6 +107,16 @@ class NameDecisions:
         word = " ".join(word.replace("_", " ").split())
         word = self._words.setdefault(map_key(word), word)
         return Label(Taxon.plain(word), written, (), is_decided=True)
+
+    def read_all(self, cells: Mapping[str, Any]) -> list[Label]:
+        """Return the labels of a row of a list of taxa, of which a cell with several names has several."""
+        written = cleaned(cells)
+        is_several = written.fault is not None and written.fault.kind is NameKind.SEVERAL
+        if not self.options.split_names or not is_several or self._decision(cells, written):
+            return [self.read(cells)]
+        assert written.fault is not None
+        names = {name: cells[name] for name in ("kingdom", "phylum", "class", "order", "family") if cells.get(name)}
+        return [self.read({**names, "scientificname": name}) for name in written.fault.names]
 
     # The list of open names
 
