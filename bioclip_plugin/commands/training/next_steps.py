@@ -22,7 +22,9 @@ def after_catalog(catalog: Catalog, file: Path) -> list[str]:
     held_out = _held_out(splits)
     if splits.get("train") and _taxa_of(catalog, "train") > 1:
         training = command("train", data=file, start="MODEL", output="FOLDER")
-        measuring = _evaluate(file, held_out, "local-dir:FOLDER", "REPORT")
+        measuring = _evaluate(
+            file, held_out, "local-dir:FOLDER", "REPORT", trained_images=_trained_images(catalog, held_out)
+        )
         return [*([] if held_out else [_NO_HELD_OUT]), *next_lines(training, then=[measuring] if held_out else [])]
     why = (
         "Its part `train` has a single taxon, and training needs two: this catalog is for evaluation."
@@ -63,7 +65,8 @@ def _measuring(output: Path, data: str, model: str, replace_prefix: Sequence[str
         return ([_evaluate("CATALOG", held_out, model, report, compare=start)] if held_out else []), []
     if held_out is None:
         return [], [_NO_HELD_OUT]
-    return [_evaluate(data, held_out, model, report, replace_prefix, start)], []
+    decision = _trained_images(catalog, held_out, output)
+    return [_evaluate(data, held_out, model, report, replace_prefix, start, trained_images=decision)], []
 
 
 def after_shards(folder: Path) -> list[str]:
@@ -81,9 +84,11 @@ def _evaluate(
     report: str,
     replace_prefix: Sequence[str] = (),
     compare: str | None = None,
+    trained_images: str | None = None,
 ) -> str:
     return command(
-        "evaluate", data=data, split=split, model=model, compare=compare, output=report, replace_prefix=replace_prefix
+        "evaluate", data=data, split=split, model=model, compare=compare, output=report, replace_prefix=replace_prefix,
+        trained_images=trained_images,
     )  # fmt: skip
 
 
@@ -94,6 +99,21 @@ def _start_of(output: Path) -> str | None:
     start: str = origin_of(output).get("trained", {}).get("start", "new:")
     is_start = ladder_of(output).get("ladder", {}).get("share_of_trained_weights") == 0
     return None if is_start or start.startswith("new:") else start
+
+
+def _trained_images(catalog: Catalog, split: str | None, model: Path | None = None) -> str | None:
+    """Return the decision about held-out images that are trained on too, which whoever made the catalog kept; None without any.
+
+    Args:
+        catalog: the catalog.
+        split: its held-out part.
+        model: a checkpoint that lists its images; without one those of the catalog's ``train`` count.
+    """
+    from bioclip_training.catalog.trained_on import Seen, trained_on
+
+    seen = trained_on(model) if model else Seen.of(catalog, catalog.rows_of("train"))
+    held_out = catalog.rows_of(split or "")
+    return "keep" if seen is not None and seen.has_regions(catalog, held_out).any() else None
 
 
 def _splits(catalog: Catalog) -> Mapping[str, int]:
