@@ -74,6 +74,12 @@ def test_a_fine_tuned_model_is_compared_with_cheaper_rungs_and_with_its_start(tm
     assert ladder["rungs"][0]["top1"] == pytest.approx(result.start_dev_top1)
     assert ladder["kept"] in names
     assert all(low <= rung["top1"] <= high for rung in ladder["rungs"] for low, high in [rung["top1_ci95"]])
+    assert ladder["old_evidence"]["images"] == ladder["old_evidence"]["groups"] > 0, "the number behind old_top1"
+    if ladder["old_evidence"]["groups"] < 20:
+        assert ladder["share_of_trained_weights"] in (0.0, 1.0), (
+            "too few to choose an interpolation that keeps the old taxa"
+        )
+        assert "dev of --replay" in ladder["rule"] or not ladder["evidence"]["can_choose"]
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +151,7 @@ def test_the_report_of_an_evaluation_shows_the_ladder_of_the_models_training(tmp
         )
     )
     assert [rung["name"] for rung in found["ladder"]["rungs"]] == ["full, trained"]
-    assert "The ladder of retraining" in (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert "Ways to retrain, from the cheapest" in (tmp_path / "report" / "report.html").read_text("utf-8")
 
 
 def test_below_the_minimum_of_groups_nothing_is_chosen_and_every_figure_says_its_number(tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ class Ladder:
     """The way in which the kept weights were decided, as a sentence."""
     recommendation: Recommendation | None = None
     """None without held-out images."""
+    old_evidence: Evidence | None = None
+    """The images behind each rung's ``old_top1``; None without a replayed collection."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without the weights."""
@@ -73,6 +75,7 @@ class Ladder:
         return {
             "part": "dev", "rungs": rungs, "kept": self.kept, "share_of_trained_weights": self.share, "rule": self.rule,
             "evidence": self.evidence.as_dict(),
+            "old_evidence": None if self.old_evidence is None else self.old_evidence.as_dict(),
             "recommendation": None if self.recommendation is None else asdict(self.recommendation),
         }  # fmt: skip
 
@@ -113,8 +116,9 @@ def climb(trainer: Trainer, towers: Towers, plan: Plan, new: Weights, models: Ma
         hits |= {rung.name: rung.hits_N for rung in frozen.rungs}
         rungs = [choices[0.0][0], *(_frozen_rung(rung, held_out) for rung in frozen.rungs)]
     evidence = deciding = held_out.evidence
-    if of_replay is not None and evidence.can_choose:
-        deciding = replace(of_replay.evidence, part="dev of --replay")
+    of_old = None if of_replay is None else replace(of_replay.evidence, part="dev of --replay")
+    if of_old is not None and evidence.can_choose:
+        deciding = of_old
     is_chosen = old is not None and deciding.can_choose
     for share in _SHARES if trainer.config.wise_ft and is_chosen else (1.0,):
         weights = new if share == 1.0 or old is None else interpolated(old, new, share)
@@ -142,7 +146,7 @@ def climb(trainer: Trainer, towers: Towers, plan: Plan, new: Weights, models: Ma
     candidates = [Measured(name, hits[name]) for name in names]
     recommendation = recommend(candidates, evidence, held_out.group_numbers(), commands, frozen.left_out)
     before = start.top1 if start else None
-    return Ladder(weights, tuple(rungs), kept.name, best, before, kept.top1, evidence, rule, recommendation)
+    return Ladder(weights, tuple(rungs), kept.name, best, before, kept.top1, evidence, rule, recommendation, of_old)
 
 
 def chosen_share(rungs: Mapping[float, Rung], old_before: float | None) -> float:

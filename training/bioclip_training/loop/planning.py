@@ -101,10 +101,18 @@ def _group_numbers(catalog: Catalog) -> NDArray[np.int64]:
     return group_of_N
 
 
-def _evidence(plan: Plan, part: str) -> Evidence:
-    catalog = plan.images.catalog
-    rows = catalog.rows_of(part, dev_fraction=plan.config.dev_fraction)
-    return Evidence.of(part, _group_numbers(catalog)[rows].tolist())
+def _deciding(plan: Plan) -> Evidence:
+    """Return the images that decide if anything can be chosen: those of the replay, if only they are too few."""
+    dev = _evidence(plan.images, "dev", plan.config.dev_fraction)
+    if plan.replay is not None and dev.can_choose:
+        old = replace(_evidence(plan.replay, "dev", plan.config.dev_fraction), part="dev of --replay")
+        return old if old.images else dev
+    return dev
+
+
+def _evidence(images: LabelledImages, part: str, dev_fraction: float) -> Evidence:
+    rows = images.catalog.rows_of(part, dev_fraction=dev_fraction)
+    return Evidence.of(part, _group_numbers(images.catalog)[rows].tolist())
 
 
 def _tail(images: LabelledImages) -> PlannedTaxa:
@@ -126,8 +134,8 @@ def _remarks(plan: Plan, drafted: TrainingPlan) -> Iterator[str]:
             f"{counted(drafted.taxa.with_1, 'taxon has', 'taxa have')} a single example: it is learnt, and takes no part in "
             "choosing weights"
         )
-    dev = _evidence(plan, "dev")
-    yield dev.rule
+    dev, deciding = _evidence(plan.images, "dev", config.dev_fraction), _deciding(plan)
+    yield dev.rule if deciding.can_choose else deciding.rule
     if dev.images and not dev.can_choose:
         yield "dev is only measured, and not trained on; --dev-fraction 0 trains on its images too"
     if config.batch_size > images:
@@ -197,7 +205,7 @@ def _time(opening: TrainingPlan, plan: Plan, trainer: Trainer, found: Measured) 
     ending_s = len(plan.taxa) * found.caption_s  # the label set
     if dev is not None:
         frozen = 0 if plan.start.is_random else min(MOST, len(plan.images))
-        is_chosen = plan.config.wise_ft and frozen and _evidence(plan, "dev").can_choose
+        is_chosen = plan.config.wise_ft and frozen and _deciding(plan).can_choose
         rungs = 1 + bool(frozen) + (_INTERPOLATIONS if is_chosen else 0)
         ending_s += rungs * one_s * (2 if plan.replay else 1) + frozen * (decode_s + found.image_s)
     rest_s = validations_s + ending_s

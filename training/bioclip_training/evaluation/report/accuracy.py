@@ -21,6 +21,7 @@ from bioclip_training.evaluation.markup import (
 from bioclip_training.evaluation.outcome import Outcome
 from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evaluation.zero_shot import level_name
+from bioclip_training.evidence.minima import counted
 
 
 def by_level(outcome: Outcome) -> str:
@@ -125,7 +126,7 @@ def ladder(outcome: Outcome) -> str:
         if is_chosen
         else f". How its weights were decided: {ladder['rule']}"
     )
-    advice = ladder.get("recommendation")
+    advice, old = ladder.get("recommendation"), ladder.get("old_evidence")
     return section(
         "Ways to retrain, from the cheapest to the dearest",
         remark(advice["sentence"]) + commands(advice["commands"]) if advice else "",
@@ -133,7 +134,7 @@ def ladder(outcome: Outcome) -> str:
         remark(
             f"Kept: {ladder['kept']}. Measured when this model was trained, on the dev part of its own data (a tenth of train that is not "
             f"learnt from){chosen}. Old taxa are those of the replayed collection (images of what the model knew before), among their own "
-            "labels."
+            f"labels{': ' + counted(old['images'], old['groups']) if old else ''}."
         ),
         anchor="ladder",
     )
