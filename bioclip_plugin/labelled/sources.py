@@ -20,12 +20,14 @@ from bioclip_core.naming.ranks import rank_by_name
 from bioclip_core.tables.sheets import sheet_of
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.formats.shared.exported import is_exported
 from bioclip_plugin.formats.shared.table_files import rows_of
 from bioclip_plugin.formats.shared.table_rows import items_of
 from bioclip_plugin.formats.tables.grouping import rows_by_image
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import Unlisted, path_of, uri_of
 from bioclip_plugin.items.metadata import read_metadata
+from bioclip_plugin.labelled.answers import reviewed_answer
 from bioclip_plugin.labelled.reviews import review_items
 from bioclip_plugin.sources.folder import FolderSource
 from bioclip_plugin.store.database.address import parse_address, shown
@@ -151,7 +153,8 @@ def table_items(address: str, source: str, options: ListingOptions) -> Iterator[
                 else:
                     boxes: list[Box] = [(box.x, box.y, box.w, box.h) for box in item.regions[:1]]
                     box = boxes[0] if boxes else None
-                    yield LabelledItem(item.uri, item.path, cells, source, max(0, int(frame)), box)
+                    labelled = LabelledItem(item.uri, item.path, cells, source, max(0, int(frame)), box)
+                    yield reviewed_answer(labelled) if is_exported(part.values.keys()) else labelled
 
 
 # -- folder trees ------------------------------------------------------------------------------------------------------

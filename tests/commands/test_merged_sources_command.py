@@ -139,3 +139,26 @@ def test_a_review_of_an_event_that_a_rule_made_labels_its_images(bioclip: Biocli
         built.out.splitlines()[0]
         == "8 rows read: 2 in the catalog (2 distinct images), 4 skipped, 2 merged with these, 0 undecided"
     )
+
+
+def test_answers_of_a_model_are_no_labels_and_reviews_beside_them_are(bioclip: Bioclip, collection: list[str]) -> None:
+    more = [{"image": "trap/20.png", "verdict": "blank", "reviewer": "Bo", "reviewedAt": "2031-05-02T10:00:00Z"}]
+    bioclip("review", "import", write("more.csv", more), "--store", "store.db")
+    bioclip("export", "--store", "store.db", "--format", "csv", "--output", "answers.csv")
+    alone = bioclip("catalog", "build", "answers.csv", "--group-by", "image", "--output", "a.parquet")
+    assert alone.out.splitlines()[:2] == [
+        "60 rows read: 12 in the catalog (12 distinct images), 48 skipped, 0 undecided", "  skipped: 47 answer of a model",
+    ]  # fmt: skip
+    both = bioclip("catalog", "build", "old.csv", "answers.csv", "--group-by", "individualID", "--output", "b.parquet")
+    assert both.code == 0
+    found = by_image(Catalog.open("b.parquet"))
+    assert found == {f"trap/{n:02}.png": name for n, name in enumerate(collection) if n != 20}
+
+
+def test_a_table_of_reviews_counts_before_an_undated_catalogue(bioclip: Bioclip, collection: list[str]) -> None:
+    """Whoever gives the reviewer's table itself, and not the store, gets the same labels."""
+    bioclip("catalog", "build", "old.csv", "corrected.csv", "--group-by", "image", "--output", "c.parquet")
+    catalog = Catalog.open("c.parquet")
+    assert by_image(catalog) == {f"trap/{n:02}.png": name for n, name in enumerate(collection)}
+    people = dict(zip(catalog.column("uri"), catalog.table.column("identified_by").to_pylist(), strict=True))
+    assert [uri for uri, name in sorted(people.items()) if name == "Ann"] == [f"trap/{n:02}.png" for n in range(12)]

@@ -8,13 +8,14 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
 from typing import Any
 
-from bioclip_core.cells import DateOrder, dated_of
+from bioclip_core.cells import DateOrder, dated_of, is_unknown
 from bioclip_core.names import clean_name
 
-DATE_COLUMN = "dateidentified"
+DATE_COLUMNS = ("dateidentified", "reviewedat")
+"""Columns with the date on which a person identified the image, the first with a value."""
 BASIS_COLUMN = "evidence"
 """Column of our own catalogs with the kind of evidence of each label, so that a catalog can be a source again."""
-IDENTIFIER_COLUMN = "identifiedby"
+_IDENTIFIER_COLUMNS = ("identifiedby", "reviewer", "reviewedby")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMELESS = frozenset(("anonymous", "anonym", "import", "imported", "nobody", "reviewer", "user"))
 
@@ -119,7 +120,8 @@ def evidence_of(cells: Mapping[str, Any], *, is_folder: bool = False, order: Dat
     """
     if is_folder:
         return Evidence(Standing.FOLDER)
-    by, span = clean_name(cells.get(IDENTIFIER_COLUMN)), identified(cells, order)
+    by = next((name for column in _IDENTIFIER_COLUMNS if (name := clean_name(cells.get(column)))), "")
+    span = identified(cells, order)
     own = _STANDINGS.get(str(cells.get(BASIS_COLUMN) or ""))
     if span is None:
         return Evidence(Standing.FOLDER if own is Standing.FOLDER else Standing.NAME, by=by)
@@ -128,8 +130,8 @@ def evidence_of(cells: Mapping[str, Any], *, is_folder: bool = False, order: Dat
 
 def identified(cells: Mapping[str, Any], order: DateOrder | None = None) -> tuple[int, int] | None:
     """Return the first and the last moment of a row's date of identification; None without one that is certain to the year."""
-    written = cells.get(DATE_COLUMN)
-    if written is None or written == "" or (dated := dated_of(written, order)) is None:
+    written = date_cell(cells)
+    if is_unknown(written) or (dated := dated_of(written, order)) is None:
         return None
     if dated.moment is not None:
         at = _microseconds(dated.moment)
@@ -137,6 +139,11 @@ def identified(cells: Mapping[str, Any], order: DateOrder | None = None) -> tupl
     if dated.first is None or dated.last is None:
         return None
     return _microseconds(_begin(dated.first)), _microseconds(_begin(dated.last)) + 86_400_000_000 - 1
+
+
+def date_cell(cells: Mapping[str, Any]) -> Any:
+    """Return the cell with the date of identification; None without one."""
+    return next((cells[name] for name in DATE_COLUMNS if not is_unknown(cells.get(name))), None)
 
 
 def _begin(day: date) -> datetime:

@@ -11,7 +11,7 @@ from bioclip_core.cells import DateOrder, column_name, dated_of, plain_cells
 from bioclip_core.errors import DataError
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.clashes import check_clashes, find_clashes
-from bioclip_training.catalog.evidence import DATE_COLUMN
+from bioclip_training.catalog.evidence import date_cell
 from bioclip_training.catalog.labelling import Labeller, first_cell
 from bioclip_training.catalog.likeness import Spellings
 from bioclip_training.catalog.one_taxon import OneTaxon, WrittenTaxa
@@ -43,14 +43,14 @@ class _Seen:
 
     def add_date(self, cells: Mapping[str, Any], given: DateOrder | None) -> None:
         """Note the date of identification of a row."""
-        if not (written := first_cell(cells, (DATE_COLUMN,))):
+        if (written := date_cell(cells)) is None:
             return
-        dated = dated_of(cells[DATE_COLUMN], given)
+        dated = dated_of(written, given)
         if dated is not None and dated.order is not None:
             self.orders.add(dated.order)
         if dated is None or dated.first is None:
             self.undated += 1
-            self.first_undated = self.first_undated or written
+            self.first_undated = self.first_undated or str(written)
 
 
 @dataclass(frozen=True, slots=True)
