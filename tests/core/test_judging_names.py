@@ -32,7 +32,7 @@ def test_words_for_verdicts_are_no_names_in_several_languages(word: str, verdict
     "name",
     ["Deer", "Fox", "Red fox", "great tit", "European Hedgehog", "White-tailed deer", "Père David's deer", "Longnose sucker", "Rotfuchs",
      "Reh", "Renard roux", "Cabeza de serpiente rojo", "Zorro rojo", "Volpe", "Raposa", "Wilde kat", "Rådjur", "Sika deer", "roe_deer",
-     "Kleiner Fuchs", "Bird of prey", "mammals"],
+     "Kleiner Fuchs", "Bird of prey", "mammals", "gazelleThomsons", "Zebra", "FOX"],
 )  # fmt: skip
 def test_common_names_are_no_names_of_taxa(name: str) -> None:
     assert judge_name(name).kind is NameKind.COMMON
@@ -53,6 +53,7 @@ def test_codes_are_no_names(name: str) -> None:
         ("Vulpes vulpes & Meles meles", ("Vulpes vulpes", "Meles meles")), ("Fuchs und Dachs", ("Fuchs", "Dachs")),
         ("renard et blaireau", ("renard", "blaireau")), ("Vulpes vulpes, Meles meles", ("Vulpes vulpes", "Meles meles")),
         ("Alosa alosa, A. fallax", ("Alosa alosa", "A. fallax")), ("Vulpes vulpes; Human", ("Vulpes vulpes", "Human")),
+        ("Vulpes vulpes\nMeles meles", ("Vulpes vulpes", "Meles meles")),
     ],
 )  # fmt: skip
 def test_several_names_in_one_cell_are_told_apart(cell: str, names: tuple[str, ...]) -> None:
@@ -78,6 +79,7 @@ def test_the_columns_beside_a_name_say_what_it_is() -> None:
         "genus": "Vulpes",
         "species": "vulpes",
     }
+    assert judge_cells({"scientificname": "Vulpes vulpes; Vulpes vulpes"}).cells == {"scientificname": "Vulpes vulpes"}
     assert judge_cells({"genus": "Red", "species": "fictus"}).fault is None  # two columns assert a binomial
     assert judge_cells({"genus": "Red", "species": "fox"}).fault is not None
     assert judge_cells({"scientificname": "Blank", "class": "Mammalia"}).is_void

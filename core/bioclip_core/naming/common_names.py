@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bioclip_core.naming.verdict_words import word_key
-from bioclip_core.naming.vernacular import FIRST_WORDS, LATIN_NOUNS, NOUNS
+from bioclip_core.naming.vernacular import ALONE, FIRST_WORDS, LATIN_NOUNS, NOUNS
 from bioclip_core.naming.words import DOUBT, NOT_PLAIN, UNNAMED_SPECIES
 
 _POSSESSIVE = re.compile(r"(?:[^\W\d_]+ ){0,2}[^\W\d_]{2,}(?:'s|s') [^\W\d_]", re.IGNORECASE)
@@ -36,6 +36,8 @@ _SURNAMES = frozenset(
     "fox wolf swan crane finch bird moss lamb hare martin swift robin wren bass ray kite star heron pike hawk drake lion bee adler hase "
     "fuchs vogel specht fink haas vos mol hirsch hahn habicht linde fisher falcon eagle bunting fish moth king".split()
 )
+_CAMEL = re.compile(r"(?<=[a-z]{3})(?=[A-Z][a-z])")
+"""Joints of words such as "gazelleThomsons"."""
 _ODD_GENERA = frozenset("tenrec caracal zingel radjah mugil muntjak".split())
 _WORD = re.compile(r"[^\W\d_][^\W\d_'’.-]*(?:[-'’][^\W\d_]+)*\.?")
 
@@ -48,7 +50,7 @@ def is_plain_name(text: str) -> bool:
     if not _FEW_PLAIN.fullmatch(text):
         return False
     first, _, second = text.lower().partition(" ")
-    if first in NOUNS or first in FIRST_WORDS or second in NOUNS or second in NOT_PLAIN:
+    if first in NOUNS or first in FIRST_WORDS or first in ALONE or second in NOUNS or second in NOT_PLAIN:
         return False
     if _COMPOUND.fullmatch(first) or _HEAD.fullmatch(first) or (second and _HEAD.fullmatch(second)):
         return False
@@ -62,7 +64,7 @@ def words_of(text: str) -> list[str]:
 
 def is_common_name(text: str) -> bool:
     """True for a text whose words are those of a common name: "Red fox", "Deer", "Renard roux", "Père David's deer"."""
-    written = words_of(text)
+    written = words_of(_CAMEL.sub(" ", text) if " " not in text else text)
     if not written:
         return False
     keys = [word_key(word) for word in written]
@@ -70,7 +72,7 @@ def is_common_name(text: str) -> bool:
     if first in NOUNS or _HEAD.fullmatch(first):
         return True
     if len(keys) == 1:
-        return False
+        return first in ALONE
     if first in FIRST_WORDS and _is_name_of(written[1:]):
         return False
     if first in FIRST_WORDS or _COMPOUND.fullmatch(written[0]) or _POSSESSIVE.match(text.replace("’", "'")):

@@ -15,12 +15,13 @@ from bioclip_core.naming.spelling import clean_name, tidy
 from bioclip_core.naming.verdict_words import MEANINGS, VerdictWord, is_verdict_word, verdict_of_word
 
 _CODE = re.compile(
-    r"""(?:[A-Z]{2,8}|(?i:id|img|dsc|dscf|label|class|cluster|category|group|type|object|specimen|sample|morpho|morphotype|taxon))
+    r"""(?:[A-Z]{2,8}|(?i:id|img|dsc|dscf|label|class|cluster|category|group|type|object|specimen|sample|morpho|morphotype|morphospecies|morphosp|taxon))
         [\s._-]*\#?\d[\w.-]*
         |[A-Za-z]+\d+|\d[\d\s._-]*|[A-Z]{2,5}[:.-]\S*\d\S*|[0-9a-fA-F]{8}-[0-9a-fA-F-]{20,}|\w+://\S+|urn:\S+
         |\S+\.(?i:jpe?g|png|tiff?|cr2|nef|arw|mp4|avi|mov)""",
     re.VERBOSE | re.ASCII,
 )
+_LINES = re.compile(r"\s*[\r\n\t]\s*")
 _SHOUTED = re.compile(r"[A-Z]{1,3}|[^AEIOUY\W\d_]{2,6}")
 _UNNAMED = re.compile(
     r"(?:unidentified|unknown|unident|unbekannt\w*|unbestimmt\w*|inconnue?|onbekende?|desconocid[oa]|sconosciut[oa]) (.+)",
@@ -60,6 +61,7 @@ class Judgement:
 
 
 _IS_NAME = Judgement(NameKind.SCIENTIFIC)
+_IS_CODE = Judgement(NameKind.CODE, "a number or code, not a name")
 _COMMON = Judgement(NameKind.COMMON, "a common name, where a scientific name is due")
 
 
@@ -85,6 +87,7 @@ def judge_binomial(genus: str, epithet: str) -> Judgement:
 def _judged(cell: str) -> Judgement:
     if is_plain_name(cell) and not is_verdict_word(cell):
         return _IS_NAME
+    cell = _LINES.sub("; ", cell.strip())
     text = clean_name(cell)
     if word := verdict_of_word(text or cell):
         return Judgement(NameKind.VERDICT, f"a word for {MEANINGS[word]}, not a name", word)
@@ -93,16 +96,14 @@ def _judged(cell: str) -> Judgement:
     if len(names := names_in(text)) > 1:
         return Judgement(NameKind.SEVERAL, f"several names in one cell: {', '.join(names)}", names=names)
     name = scientific_half(tidy(names[0]))
-    if _is_code(name):
-        return Judgement(NameKind.CODE, "a number or code, not a name")
+    if _CODE.fullmatch(name):
+        return _IS_CODE
     if (unnamed := _UNNAMED.fullmatch(name)) and (is_common_name(unnamed[1]) or unnamed[1][0].islower()):
         return Judgement(NameKind.VERDICT, f"a word for {MEANINGS['unidentifiable']}, not a name", "unidentifiable")
     if is_common_name(name):
         return _COMMON
+    if name.isupper() and _SHOUTED.fullmatch(name):
+        return _IS_CODE
     if is_unlike_latin(name):
         return Judgement(NameKind.DOUBTFUL, "doubtful, since its words are not Latin")
     return _IS_NAME
-
-
-def _is_code(text: str) -> bool:
-    return bool(_CODE.fullmatch(text)) or (text.isupper() and bool(_SHOUTED.fullmatch(text)))

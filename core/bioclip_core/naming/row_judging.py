@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bioclip_core.naming.judging import Judgement, NameKind, judge_binomial, judge_name
 from bioclip_core.naming.reader import read
+from bioclip_core.naming.several import names_in
 from bioclip_core.naming.spelling import clean_name
 
 _ABOVE = ("kingdom", "phylum", "class", "order", "family")
 _EPITHETS = ("specificepithet", "species")
 _OF_NO_ORGANISM = frozenset({"blank", "person", "vehicle", "work"})
+_SEPARATED = re.compile(r"[;|\r\n]")
 _SEVERITY = (NameKind.VERDICT, NameKind.SEVERAL, NameKind.COMMON, NameKind.DOUBTFUL, NameKind.CODE)
 
 
@@ -81,6 +84,8 @@ def judge_cells(cells: Mapping[str, Any]) -> JudgedCells:
         judge("genus", written["genus"])
     if "scientificname" in written:
         judge("scientificname", written["scientificname"])
+    repeated = {column: names[0] for column in written if column not in found and (names := _once(written[column]))}
+    cells = {**cells, **repeated} if repeated else cells
     if not found:
         return JudgedCells(cells)
     fault, text = min(
@@ -89,3 +94,8 @@ def judge_cells(cells: Mapping[str, Any]) -> JudgedCells:
     return JudgedCells(
         {name: value for name, value in cells.items() if name not in found}, fault, " ".join(text.split())
     )
+
+
+def _once(text: str) -> tuple[str, ...]:
+    """Return the name of a cell that has it several times ("Vulpes vulpes; Vulpes vulpes"); empty for any other cell."""
+    return names_in(text) if _SEPARATED.search(text) else ()

@@ -144,6 +144,9 @@ _PLURALS = {noun + ending for noun in _ENGLISH for ending in ("s", "es")} - {"hi
 NOUNS = _ENGLISH | _PLURALS | _OTHERS
 """Nouns for organisms: a cell that is one of them, or ends in one, is a common name."""
 
+ALONE = _set("zebra panda serval dingo ibex quagga kudu onager kiang topi paca agouti coypu nutria vicuna guanaco")
+"""Nouns that are epithets too, so that only a cell that is one of them is a common name."""
+
 LATIN_NOUNS = frozenset(
     "hippopotamus octopus walrus colobus cactus eucalyptus papyrus hibiscus crocus citrus lotus narcissus asparagus iris clematis abacus "
     "platypus rhinoceros cetus lupinus".split()
