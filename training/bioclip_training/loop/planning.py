@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bioclip_training.batches.data import LabelledImages
 from bioclip_training.catalog.rows import Catalog
+from bioclip_training.evaluation.probing import MOST_EXAMPLES
 from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.building import Plan
 from bioclip_training.loop.measuring import Measured, images_at_once
@@ -33,6 +34,9 @@ _STATES = 3  # two are kept, and a third is written before the oldest is removed
 _COPIES = 3  # of the weights: the best ones, those that replace them, and the checkpoint
 _WRITTEN_PER_S = 3e8  # bytes; a guess for a common disk, a small part of the time
 _INTERPOLATIONS = 10  # validations at the end, beside those of the start and of the trained weights
+_OPENING_S = 4.0  # libraries and models that are opened at the end
+_FITS = 35  # of a probe, in its cross-validation
+_PRODUCTS_PER_S = 1.3e8  # images × dimensions × taxa of a fit, on two cores
 _TOKENS_PER_TAXON = 50
 _ROOM = 0.9  # share of the available memory that a batch may fill
 
@@ -145,9 +149,6 @@ def _remarks(plan: Plan, drafted: TrainingPlan) -> Iterator[str]:
         )
     if drafted.epochs < 1:
         yield f"The steps see about {drafted.epochs:.0%} of the images once; more with --epochs 1"
-    rows = min(len(plan.images), MOST)
-    if rows < len(plan.images):
-        yield f"Of train, {rows:,} images are compared with prototypes and a logistic regression at the end"
 
 
 # Space
@@ -202,12 +203,14 @@ def _time(opening: TrainingPlan, plan: Plan, trainer: Trainer, found: Measured) 
     decode_s = dev.decode_s if dev else 0.0
     saved = opening.disk.state * (left // opening.save_every + 1) / _WRITTEN_PER_S if opening.disk else 0.0
     validations_s = opening.validations * one_s * (dev is not None) + max(0, to_decode) * decode_s + saved
-    ending_s = len(plan.taxa) * found.caption_s  # the label set
+    ending_s = _OPENING_S + len(plan.taxa) * found.caption_s  # the label set
     if dev is not None:
-        frozen = 0 if plan.start.is_random else min(MOST, len(plan.images))
+        frozen = 0 if plan.start.is_random else min(MOST_EXAMPLES, len(plan.images))
         is_chosen = plan.config.wise_ft and frozen and _deciding(plan).can_choose
         rungs = 1 + bool(frozen) + (_INTERPOLATIONS if is_chosen else 0)
-        ending_s += rungs * one_s * (2 if plan.replay else 1) + frozen * (decode_s + found.image_s)
+        ending_s += (
+            rungs * one_s * (2 if plan.replay else 1) + frozen * (decode_s + found.image_s) + _fit_s(plan, frozen)
+        )
     rest_s = validations_s + ending_s
     slower = min(1.6, max(1.2, max(found.step_s) / found.median_s))
     faster = max(0.7, min(0.9, min(found.step_s) / found.median_s))
@@ -219,6 +222,12 @@ def _time(opening: TrainingPlan, plan: Plan, trainer: Trainer, found: Measured) 
         validations_s,
         ending_s,
     )
+
+
+def _fit_s(plan: Plan, examples: int) -> float:
+    """Return the seconds that the fits of a probe take: those that choose its penalty are of limited size."""
+    products = examples * int(plan.start.model_cfg.get("embed_dim", 512)) * len(plan.images.taxa)
+    return (_FITS * min(products, 2e8) + min(products, 4e10)) / _PRODUCTS_PER_S
 
 
 def _cached_share(plan: Plan, trainer: Trainer) -> float:
@@ -272,7 +281,7 @@ def _remarks_of_memory(memory: PlannedMemory, plan: Plan) -> Iterator[str]:
 
 
 def _decoded_later(opening: TrainingPlan, plan: Plan, trainer: Trainer) -> int:
-    """Return the bytes of decoded images that are not in memory yet: the cache, ``dev``, and the comparison at the end."""
+    """Return the bytes of decoded images that are not in memory yet: the cache and ``dev``."""
     each = trainer.data.stream.cached_bytes_each()
     cache = min(plan.config.cache_mb * 1_000_000, int(each * len(plan.images))) - trainer.data.stream.cached_bytes()
     pixels = 3 * plan.start.preprocessing.size**2
@@ -280,5 +289,4 @@ def _decoded_later(opening: TrainingPlan, plan: Plan, trainer: Trainer) -> int:
     if trainer.held_out is not None:
         dev = next((part.images for part in opening.parts if part.name == "dev"), 0)
         images = min(MOST, dev) - len(trainer.held_out)
-        images += 0 if plan.start.is_random else min(MOST, len(plan.images))
     return max(0, cache) + pixels * max(0, images)
