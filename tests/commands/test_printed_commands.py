@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import pyarrow as pa
 import pytest
 from command_samples import Bioclip
 from PIL import Image
@@ -89,6 +90,18 @@ def collection(name: str, **counts: int) -> str:
     return f"{name}/a catalog.parquet"
 
 
+def copy_row(catalog: str, one: str, other: str) -> None:
+    """Put a copy of one image of a catalog in the place of another."""
+    folder, table = Path(catalog).parent, parquet.read_table(catalog)
+    data = (folder / one).read_bytes()
+    (folder / other).write_bytes(data)
+    rows = table.to_pylist()
+    for row in rows:
+        if row["uri"] == other:
+            row["sha256"] = hashlib.sha256(data).hexdigest()
+    parquet.write_table(pa.Table.from_pylist(rows, schema=table.schema), catalog)
+
+
 def check(reached: set[str], *places: str) -> None:
     assert set(places) <= reached
 
@@ -138,7 +151,8 @@ def test_shards_without_train_are_only_checked(bioclip: Bioclip, odd: Path) -> N
 
 
 def test_images_that_moved_are_found_by_the_commands_after_training_too(bioclip: Bioclip, odd: Path) -> None:
-    catalog = collection("here", train=8, val=2)
+    catalog = collection("here", train=8, val=3)
+    copy_row(catalog, "train-0.png", "val-2.png")
     Path("there & then").mkdir()
     for file in Path("here").glob("*.png"):
         file.rename(Path("there & then") / file.name)
@@ -146,6 +160,7 @@ def test_images_that_moved_are_found_by_the_commands_after_training_too(bioclip:
     said = bioclip("train", "--data", catalog, "--start", *TRAINING, "--output", "made", "--replace-prefix", moved)
     done = carry_out(bioclip, said)
     assert set(done.values()) == {0}
+    assert any("--split val" in line and "--trained-images leave-out" in line for line in done)  # a copy of train-0.png
     assert any("evaluate" in line and moved.split("=")[1].replace("'", "'\"'\"'") in line for line in done)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bioclip_training.catalog.rows import Catalog
 
 _HELD_OUT = ("val", "test", "unseen")
+_LOCAL = "local-dir:"
 _NO_HELD_OUT = "No part is held out (val, test or unseen), so accuracy on new images cannot be measured."
 
 
@@ -65,7 +66,7 @@ def _measuring(output: Path, data: str, model: str, replace_prefix: Sequence[str
         return ([_evaluate("CATALOG", held_out, model, report, compare=start)] if held_out else []), []
     if held_out is None:
         return [], [_NO_HELD_OUT]
-    decision = _trained_images(catalog, held_out, output)
+    decision = _trained_images(catalog, held_out, output, start)
     return [_evaluate(data, held_out, model, report, replace_prefix, start, trained_images=decision)], []
 
 
@@ -101,19 +102,28 @@ def _start_of(output: Path) -> str | None:
     return None if is_start or start.startswith("new:") else start
 
 
-def _trained_images(catalog: Catalog, split: str | None, model: Path | None = None) -> str | None:
+def _trained_images(
+    catalog: Catalog, split: str | None, model: Path | None = None, start: str | None = None
+) -> str | None:
     """Return the decision about held-out images that are trained on too, which whoever made the catalog kept; None without any.
+
+    They are left out, unless nothing would be left.
 
     Args:
         catalog: the catalog.
         split: its held-out part.
         model: a checkpoint that lists its images; without one those of the catalog's ``train`` count.
+        start: the model that it is compared with, which lists its images too if it was trained here.
     """
     from bioclip_training.catalog.trained_on import Seen, trained_on
 
-    seen = trained_on(model) if model else Seen.of(catalog, catalog.rows_of("train"))
-    held_out = catalog.rows_of(split or "")
-    return "keep" if seen is not None and seen.has_regions(catalog, held_out).any() else None
+    if model is None:
+        seen = Seen.of(catalog, catalog.rows_of("train"))
+    else:
+        folders = [model, *([Path(start.removeprefix(_LOCAL))] if start and start.startswith(_LOCAL) else [])]
+        seen = Seen.together(filter(None, map(trained_on, folders)))
+    seen_N = seen.has_regions(catalog, catalog.rows_of(split or ""))
+    return None if not seen_N.any() else "keep" if seen_N.all() else "leave-out"
 
 
 def _splits(catalog: Catalog) -> Mapping[str, int]:
