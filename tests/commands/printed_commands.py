@@ -21,10 +21,13 @@ FILL: dict[str, list[str]] = {
     "REPORT": ["the report"],
     "PATHS": ["one photo.png"],
     "CATALOG": ["here/a catalog.parquet"],
-    "TABLE": ["names.csv"],
+    "build TABLE": ["names.csv"],
     "CATALOG.parquet": ["again.parquet"],
     "NAME": ["Red fictus"],
     "FILE": ["reviews.csv"],
+    "FILE.parquet": ["another.parquet"],
+    "FILE.taxonomy": ["another.taxonomy"],
+    "CHECKLIST": ["taxa.csv"],
 }
 """Words for placeholders; a placeholder that is not here fails the test."""
 

@@ -18,12 +18,14 @@ import pyarrow as pa
 import pytest
 from command_samples import Bioclip
 from PIL import Image
-from printed_commands import TRAINING, carry_out, names_of
+from printed_commands import TRAINING, carry_out, filled, names_of
 from pyarrow import parquet
 
 import bioclip_core.next_commands
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.commands.training.next_steps import after_training
+from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.testing import FakeModel
 from bioclip_training.catalog.rows import CatalogRow, table_from
 
 ROOT = Path(__file__).parent.parent.parent
@@ -252,3 +254,40 @@ def test_a_fine_tuned_model_is_compared_with_its_start_unless_these_are_the_same
     assert "--compare demo --output" in advised("demo", 1.0)
     assert "--compare" not in advised("demo", 0.0)
     assert "--compare" not in advised("new:small", 1.0)
+
+
+CLASSIFY = ("classify", "one photo.png", "--store", "s.db")
+REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
+    "a missing catalog": (("evaluate", *FAKE, "--data", "no catalog.parquet", "--output", "o"), "catalog build"),
+    "a file that is not Parquet": (("evaluate", *FAKE, "--data", "names.csv", "--output", "o"), "catalog build"),
+    "a table that is not a catalog": (("train", "--data", "a table.parquet", "--start", "fake", "--output", "o"), "catalog build"),
+    "a single taxon": (("train", "--data", "one/a catalog.parquet", "--start", "fake", "--output", "o"), "catalog show"),
+    "no text tower": (("evaluate", "--model", "blind", "--data", "here/a catalog.parquet", "--output", "o"), "prototypes build"),
+    "no label set": (("labels", "show", "my labels"), "labels build"),
+    "no labels of the model": ((*CLASSIFY, *FAKE), "labels build"),
+    "labels of another model": ((*CLASSIFY, "--model", "other", "--labels", "made labels"), "labels build"),
+    "an unknown taxon": ((*CLASSIFY, *FAKE, "--labels", "made labels", "--taxa", "Nothing"), "labels search"),
+    "no shards": (("shards", "check", "my shards"), "shards write"),
+}  # fmt: skip
+"""Commands that are refused, and the command that the message gives."""
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_the_command_in_an_error_can_be_given(
+    bioclip: Bioclip, odd: Path, monkeypatch: pytest.MonkeyPatch, manager: BioclipPluginManager, case: str
+) -> None:
+    manager.register(FakeModel("blind", text_tower=False), name="blind")
+    manager.register(FakeModel("other"), name="other")
+    collection("here", train=4, val=2)
+    collection("one", train=1)
+    parquet.write_table(pa.table({"image": ["one photo.png"], "genus": ["Lynx"], "eventID": ["1"]}), "a table.parquet")
+    assert bioclip("labels", "build", "taxa.csv", *FAKE, "--output", "made labels").code == 0
+    written: list[list[str]] = []
+    own = bioclip_core.next_commands.shell_line
+    monkeypatch.setattr(bioclip_core.next_commands, "shell_line", lambda words: written.append([*words]) or own(words))
+    words, wanted = REFUSED[case]
+    refused = bioclip(*words)
+    assert refused.code == 1, refused.out + refused.err
+    (advised,) = (given for given in written if " ".join(given[1:]).startswith(wanted) and own(given) in refused.err)
+    done = bioclip(*filled(advised[1:]))
+    assert done.code == 0, f"{advised}\n{done.out}{done.err}"
