@@ -16,17 +16,20 @@ from typing import Any, TypeGuard
 
 import pyarrow as pa
 import pytest
-from command_samples import Bioclip
+from command_samples import Bioclip, Outcome
 from PIL import Image
 from printed_commands import TRAINING, carry_out, filled, names_of
 from pyarrow import parquet
 
 import bioclip_core.next_commands
+from bioclip_core.next_commands import next_lines
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.commands.training.next_steps import after_training
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
 from bioclip_training.catalog.rows import CatalogRow, table_from
+from bioclip_training.loop.recipe import TrainConfig
+from bioclip_training.loop.recommending import commands_of
 
 ROOT = Path(__file__).parent.parent.parent
 ODD = "Müller's photos [2024] & co"
@@ -254,6 +257,19 @@ def test_a_fine_tuned_model_is_compared_with_its_start_unless_these_are_the_same
     assert "--compare demo --output" in advised("demo", 1.0)
     assert "--compare" not in advised("demo", 0.0)
     assert "--compare" not in advised("new:small", 1.0)
+
+
+def test_the_commands_of_each_recommendation_can_be_given(bioclip: Bioclip, odd: Path) -> None:
+    data, output = collection("here", train=8, val=2), "my model"
+    moved = f"{Path('here').absolute()}={Path('there').absolute()}"
+    Path("there").mkdir()
+    for file in Path("here").glob("*.png"):
+        file.rename(Path("there") / file.name)
+    config = TrainConfig(data=data, start="fake", output=output, device="cpu", replace_prefix=(moved,))
+    lines = [line for commands in commands_of(config, None, is_capped=True).values() for line in commands]
+    assert {line.split()[1] for line in lines} == {"labels", "prototypes", "probe", "classify"}
+    done = carry_out(bioclip, Outcome(0, "\n".join(next_lines(*lines[:1], then=lines[1:])), ""))
+    assert set(done.values()) == {0}
 
 
 CLASSIFY = ("classify", "one photo.png", "--store", "s.db")
