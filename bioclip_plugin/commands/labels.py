@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from bioclip_core.models import find_model
 from bioclip_core.naming.options import NameOptions
 from bioclip_core.next_commands import command, next_lines
 from bioclip_core.tables.options import TableOptions
+from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.label_views import doctor, search, show
 from bioclip_plugin.commands.options import filled, model_option, options_from, output_option, taxon_table_options
@@ -71,7 +73,8 @@ def build(
 
     Columns are found by their names, in any letter case: kingdom, phylum, class, order, family, genus, species or
     specificEpithet, scientificName; vernacularName or common_name; taxonID. Several tables are joined, and rows of one
-    taxon are one label, also if ranks are missing in some. After an interruption the same command continues.
+    taxon are one label, also if ranks are missing in some. A catalog of `catalog build` gives its taxa as they are. After an
+    interruption the same command continues.
 
     \b
     bioclip-plugin labels build leaves.csv fish.csv --model bioclip-2 --output my_labels
@@ -83,7 +86,7 @@ def build(
     console = console_for()
     names = NameDecisions(filled(NameOptions, reading))
     options, findings = filled(TableOptions, reading), Findings()
-    rows = chain.from_iterable([read_taxa(table, findings, options, names) for table in tables])
+    rows = chain.from_iterable([_taxa_of(table, findings, options, names) for table in tables])
     compute = choose_compute(device, precision)
     encoder = open_encoder(find_model(model, plugins_of(ctx).models()), compute)
     console.print(f"Model {model} on {compute.described()}")
@@ -99,6 +102,15 @@ def build(
     names.report(findings)
     print_lines(console, *map(printable, findings.lines()))
     _print_next(console, built.labels, output, model)
+
+
+def _taxa_of(table: Path, findings: Findings, options: TableOptions, names: NameDecisions) -> Iterable[Taxon]:
+    """Return the taxa of a table; those of a catalog were read when it was built, and words without a genus are among them."""
+    from bioclip_training.catalog.rows import Catalog, is_catalog
+
+    if not options.column and is_catalog(table):
+        return [taxon for taxon in Catalog.open(table).taxa if taxon.rank is not None]
+    return read_taxa(table, findings, options, names)
 
 
 @labels.command("import")

@@ -120,3 +120,17 @@ def test_classifying_by_a_probe_does_not_need_scikit_learn(bioclip: Bioclip, mon
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sklearn", None)  # importing it fails
     assert bioclip("classify", "examples", "--model", "fake", "--labels", "probe", "--store", "n.db").code == 0
+
+
+@pytest.mark.usefixtures("catalog")
+def test_labels_of_a_catalog_are_its_taxa_also_where_they_are_words(bioclip: Bioclip) -> None:
+    words = (Taxon(species="red morph", common_name="red morph"), Taxon(species="pale morph", common_name="pale morph"))
+    parquet.write_table(
+        table_from(CatalogRow(f"{word.species}.png", word, split="train") for word in words), "w.parquet"
+    )
+    said = bioclip("labels", "build", "w.parquet", "--model", "fake", "--output", "words")
+    assert said.code == 0, said.err
+    labels = LabelSet.open("words")
+    assert [labels.taxon(row).lineage for row in range(2)] == [words[1].lineage, words[0].lineage]
+    assert bioclip("labels", "build", "catalog.parquet", "--model", "fake", "--output", "taxa").code == 0
+    assert [LabelSet.open("taxa").taxon(row).genus for row in range(3)] == ["Purple", "Red", "Yellow"]

@@ -126,6 +126,19 @@ def table_from(rows: Iterable[CatalogRow]) -> Any:
     })  # fmt: skip
 
 
+def is_catalog(file: Path) -> bool:
+    """True for a Parquet file with the columns of a catalog, such as the index of shards; no row is read."""
+    from pyarrow import ArrowException, parquet
+
+    if file.suffix.lower() != ".parquet" or not is_file(file):
+        return False
+    try:
+        names = set(parquet.read_schema(file).names)
+    except (OSError, ArrowException):
+        return False
+    return {"uri", "group", "split", "changes", "frame", *_BOX} <= names
+
+
 def _typed(table: Any, path: Path) -> Any:
     """Return a table whose columns have the types of a catalog, whatever program wrote it.
 
