@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from bioclip_core.names import key_of
 from bioclip_training.taxonomy.spelling import MOST_EDITS, distance, edits_allowed, equal_endings
 
 TIMES_AS_OFTEN, TIMES_ELSEWHERE = 4, 2
 """A name is taken for the right spelling of another one if it has as many times its rows: in the same source, and in another one."""
+_FEW = 20
 _LARGE = 2_000
 """Words under one genus (or epithet) from which only one error is looked for, so that the search stays quick."""
 
@@ -77,37 +79,38 @@ def _is_better(like: Spelling, one: Spelling) -> bool:
 
 
 class _Index:
-    """Names by genus and by epithet."""
+    """Names by genus."""
 
     def __init__(self, names: Mapping[tuple[str, str], Spelling]) -> None:
         self._names = names
-        self._under: dict[tuple[int, str], dict[str, list[str]]] = {}
-        words: dict[tuple[int, str], set[str]] = defaultdict(set)
+        self._epithets: dict[str, set[str]] = defaultdict(set)
         for genus, epithet in names:
-            words[0, genus].add(epithet)
-            words[1, epithet].add(genus)
-        self._genera = _Words({genus for genus, _ in names})
-        self._words = {place: _Words(own) for place, own in words.items()}
+            self._epithets[genus].add(epithet)
+        self._genera = _Words(set(self._epithets))
+        self._words = cache(lambda genus: _Words(self._epithets[genus]))
 
     def near(self, key: tuple[str, str]) -> Iterator[Spelling]:
         """Yield the names within two letters of a key, without itself."""
         genus, epithet = key
-        if not epithet:
-            for other, _away in self._genera.near(genus, edits_allowed(genus)):
-                if (found := self._names.get((other, ""))) is not None and other != genus:
-                    yield found
-            return
-        if (under := self._words.get((0, genus))) is not None:
-            others = dict(under.near(epithet, edits_allowed(epithet)))
-            others |= {other: 0 for other in equal_endings(epithet) if other in under}
+        if epithet and (under := self._epithets.get(genus)) is not None:
+            others = self._near_under(genus, epithet, edits_allowed(epithet))
+            others |= {other for other in equal_endings(epithet) if other in under}
             yield from (self._names[genus, other] for other in others if other not in ("", epithet))
         for other, away in self._genera.near(genus, edits_allowed(genus)):
             if other == genus:
                 continue
-            left = min(MOST_EDITS - away, edits_allowed(epithet))
-            for word, _ in self._words[0, other].near(epithet, left):
-                if word:
-                    yield self._names[other, word]
+            if not epithet and "" in self._epithets[other]:
+                yield self._names[other, ""]
+            elif epithet:
+                left = min(MOST_EDITS - away, edits_allowed(epithet))
+                yield from (self._names[other, word] for word in self._near_under(other, epithet, left) if word)
+
+    def _near_under(self, genus: str, epithet: str, most: int) -> set[str]:
+        """Return the epithets of a genus within some errors: a few are compared one by one, many through an index."""
+        under = self._epithets[genus]
+        if len(under) <= _FEW:
+            return {word for word in under if distance(epithet, word, most) <= most}
+        return {word for word, _ in self._words(genus).near(epithet, most)}
 
 
 class _Words:
