@@ -141,6 +141,28 @@ def test_a_review_of_an_event_that_a_rule_made_labels_its_images(bioclip: Biocli
     )
 
 
+def test_what_decides_on_an_undecided_image_is_said(bioclip: Bioclip, tmp_path: Path) -> None:
+    noise(1, tmp_path / "1.png")
+    noise(2, tmp_path / "2.png")
+    rows = [
+        {"image": "1.png", "genus": "Lynx"},
+        {"image": "2.png", "genus": "Lynx"},
+        {"image": "1.png", "genus": "Vulpes"},
+    ]
+    write("one.csv", rows)
+    write("a.csv", rows[:2])
+    write("b.csv", rows[2:])
+    options = ["--group-by", "image", "--val", 0, "--force", "--output", "c.parquet"]
+    told = "  undecided: 1 image with contradictory labels, listed in c.merged.csv; review these images or correct one of the labels"
+    first, second = bioclip("catalog", "build", "one.csv", *options).out.splitlines()[:2]
+    assert (first, second) == ("3 rows read: 1 in the catalog (1 distinct image), 0 skipped, 2 undecided", told)
+    second = bioclip("catalog", "build", "a.csv", "b.csv", *options).out.splitlines()[1]
+    assert second == f"{told}, or say which source counts with --prefer TABLE"
+    decided = bioclip("catalog", "build", "a.csv", tmp_path / "b.csv", "--prefer", tmp_path / "b.csv", *options)
+    assert "1 merged with these, 0 undecided" in decided.out
+    assert by_image(Catalog.open("c.parquet")) == {"1.png": "Vulpes", "2.png": "Lynx"}
+
+
 def test_answers_of_a_model_are_no_labels_and_reviews_beside_them_are(bioclip: Bioclip, collection: list[str]) -> None:
     more = [{"image": "trap/20.png", "verdict": "blank", "reviewer": "Bo", "reviewedAt": "2031-05-02T10:00:00Z"}]
     bioclip("review", "import", write("more.csv", more), "--store", "store.db")

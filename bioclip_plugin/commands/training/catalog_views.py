@@ -107,7 +107,8 @@ def described(file: Path, counted: Overview, lists: Mapping[str, Path]) -> list[
         if merging.get("replaced_labels")
         else "",
         f"  undecided: {number_of(merging['undecided_images'], 'image')} with contradictory labels"
-        f"{listed_in.get('merged', '')}; correct one of them, or say which source counts with --prefer TABLE"
+        f"{listed_in.get('merged', '')}; review these images or correct one of the labels"
+        f"{', or say which source counts with --prefer TABLE' if merging['undecided_between_sources'] else ''}"
         if merging.get("undecided_images")
         else "",
         f"  listed with their reasons in {lists['removed']}" if "removed" in lists else "",

@@ -140,12 +140,13 @@ def _count(made: Merged, done: _Removed, skipped: Skipped) -> None:
     skipped.kinds[REMOVED_KIND] += int((done.removed_N | done.held_back_N).sum())
 
 
-def _merging_facts(ledger: Ledger, made: Merged) -> dict[str, int]:
+def _merging_facts(ledger: Ledger, made: Merged) -> dict[str, int | bool]:
     taxon_of_N = ledger.taxon_numbers
     replaced_N = (made.fate_of_N == Fate.OVERRULED) | (made.kept_N & (taxon_of_N != taxon_of_N[made.label_of_N]))
     return {
         "replaced_labels": int(replaced_N.sum()),
         "undecided_images": made.undecided_images,
+        "undecided_between_sources": made.is_between_sources,
         "loose_occurrences": made.loose_occurrences,
     }
 

@@ -50,6 +50,8 @@ class Merged:
     """Place of each row's own split in the ledger's words: a kept row has that of all rows of its region."""
     undecided_images: int
     """Images with a row that was left out because of contradictory labels."""
+    is_between_sources: bool
+    """True if a preferred source would decide on some of these."""
     loose_occurrences: int
     """Occurrence ids of plain numbers in several sources without a common image, which were not taken for the same."""
 
@@ -73,6 +75,7 @@ class _Merger:
         self.fate_of_N = np.where(self._said["missing"] > 0, Fate.MISSING, Fate.KEPT).astype(np.uint8)
         self.fate_of_N[self._said["verdict"] > 0] = Fate.VERDICT
         self.by_of_N, self.label_of_N = np.arange(count), np.arange(count)
+        self.is_between_sources = False
 
     def claims(self, rows: NDArray[np.int64], *, boxed: bool) -> list[Claim]:
         said = self._said[rows].tolist()
@@ -115,6 +118,8 @@ class _Merger:
             self._keep(subject.claims, there, winner)
 
     def _leave_out(self, claims: Sequence[Claim]) -> None:
+        strongest = max(claim.standing for claim in claims)
+        self.is_between_sources |= len({claim.source for claim in claims if claim.standing == strongest}) > 1
         for claim in claims:
             other = next((one for one in claims if one is not claim and not fits(one, claim)), claim)
             self._lose(claim, Fate.VERDICT if claim.verdict else Fate.UNDECIDED, other.row)
@@ -161,6 +166,7 @@ class _Merger:
         if winner is not None:
             self.label_of_N[kept] = winner.row
             return
+        self.is_between_sources = True
         own_label = {claim.row: claim for claim in labels}
         distinct = {claim.taxon.lineage: claim for claim in labels}.values()
         for row in kept.tolist():
@@ -187,7 +193,9 @@ def merged(ledger: Ledger, options: BuildOptions) -> Merged:
             merger.settle(subject)
     loose = _settle_occurrences(ledger, merger, image_of_N)
     undecided = len(np.unique(image_of_N[merger.fate_of_N == Fate.UNDECIDED]))
-    return Merged(merger.fate_of_N, merger.by_of_N, merger.label_of_N, merger.split_of_N, undecided, loose)
+    return Merged(
+        merger.fate_of_N, merger.by_of_N, merger.label_of_N, merger.split_of_N, undecided, merger.is_between_sources, loose
+    )  # fmt: skip
 
 
 def _together(number_of_N: NDArray[np.int64], rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
