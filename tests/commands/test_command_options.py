@@ -49,7 +49,7 @@ NOT_AN_OPTION = {
     "embed": {"labels", "taxa", "rank", "top", "threshold", "rules", "store", "temporary", "findings"},
     "report": {"selection", "findings", "day_first", "month_first"},
     "review import": {"findings"},
-    "catalog build": {"holdout_share", "holdout_names", "day_first", "month_first"},  # both from --holdout-taxa
+    "catalog build": {"holdout_share", "holdout_names"},  # both from --holdout-taxa
     "shards write": {"shard_bytes"},  # from --size-mb
     "evaluate": {"groups"},
     "train": {"betas", "eps", "tell", "should_stop"},
@@ -79,12 +79,13 @@ OWN_OF_COMMAND = {
     "classify": {"rehash"},
     "export": {"format_name"},
     "models export": {"format_", "name"},
-    "review import": {"labels", "taxonomy", "rejected"},
-    "labels build": {"caption"},
+    "review import": {"labels", "taxonomy", "rejected", "name_map"},
+    "labels build": {"caption", "plain_labels", "split_names", "name_map"},
     "prototypes build": {"data", "split", "dev_fraction", "most_examples", "join"},
     "probe build": {"data", "split", "dev_fraction", "most_examples"},
-    "catalog build": {"taxonomy", "holdout_taxa"},
+    "catalog build": {"taxonomy", "holdout_taxa", "plain_labels", "split_names", "name_map"},
     "shards write": {"size_mb"},
+    "train": {"plan"},
 }
 NEEDED: dict[type, dict[str, str]] = {
     TrainConfig: {"data": "d", "start": "s", "output": "o"},
