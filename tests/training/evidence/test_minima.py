@@ -36,7 +36,7 @@ def test_unequal_groups_show_less() -> None:
     assert effective_groups([]) == 0
     found = Evidence.of("dev", [0] * 30 + list(range(1, 11)))
     assert found.effective == pytest.approx(1600 / 910)
-    assert "40 images in 11 groups, as unequal as 1.8 equal ones" in found.shows
+    assert "40 images in 11 groups, which count as 1.8 equal ones" in found.shows
 
 
 def test_nothing_is_chosen_on_fewer_than_twenty_groups() -> None:

@@ -244,7 +244,7 @@ def _check_enough(catalog: Catalog, rows: NDArray[np.int64], asked: int, config:
     found = Evidence.of(config.split, [catalog.group(row) for row in rows.tolist()])
     if found.can_choose:
         return
-    unequal = f" (as unequal as {found.effective:.1f} equal ones)" if found.is_unequal else ""
+    unequal = f" (which count as {found.effective:.1f} equal ones)" if found.is_unequal else ""
     groups = f"{found.groups} independent group{'' if found.groups == 1 else 's'}"
     raise DataError(
         f"split {config.split!r}: {found.images} of its {asked} images, of {groups}{unequal}, can be used: they can be read and are of a "

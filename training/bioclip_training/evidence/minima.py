@@ -81,7 +81,7 @@ class Evidence:
             return f"{self.part}: no images, so nothing can be measured on it"
         if self.groups == 1:
             return f"{self.part}: {self.counted}: a single observation, without an interval; no difference of two models can be seen"
-        unequal = f", as unequal as {self.effective:.1f} equal ones" if self.is_unequal else ""
+        unequal = f", which count as {self.effective:.1f} equal ones" if self.is_unequal else ""
         smallest = self.smallest_difference
         if smallest is None:
             return (
