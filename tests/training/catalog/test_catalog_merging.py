@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.taxonomy import Taxon
+from bioclip_training.catalog import pairs, tracing, writing
 from bioclip_training.catalog.deciding import Claim, decide, regions_of, subjects_of
 from bioclip_training.catalog.evidence import Evidence, Standing, evidence_of, reviewed
 from bioclip_training.catalog.rows import Catalog, LabelledItem
@@ -555,9 +556,46 @@ def test_a_review_whose_name_cannot_be_used_takes_the_label_away_all_the_same(tm
     assert built.facts["left_out"] == {"no taxon": 1, "withdrawn by a review": 1}
 
 
+def test_hundreds_of_names_that_cannot_be_used_are_no_limit(tmp_path: Path) -> None:
+    save(tmp_path, 1, 2)
+    table = source_of(tmp_path, [{"image": f"{n}.png", **LYNX} for n in (1, 2)])
+    said = [{"image": "1.png", "scientificName": f"Type {n}", "by": f"Ann {n}"} for n in range(300)]
+    assert build(tmp_path, table, reviews(tmp_path, *said))[0].column("uri") == ["2.png"]
+
+
 def test_thousands_of_boxes_and_images_of_one_occurrence_take_no_minutes(tmp_path: Path) -> None:
     grid = [(x / 50, y / 50, 0.019, 0.019) for x in range(50) for y in range(50)]
     boxes = [Claim(n, n % 2, 9, 1, 0, 0, 0, TAXA[1], box) for n, box in enumerate([*grid, *grid])]
     began = time.perf_counter()
     assert len(regions_of(boxes)) == 2500
     assert time.perf_counter() - began < 20
+
+
+def test_rows_of_other_parts_of_the_draft_give_their_labels_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large catalog is written and traced in parts; here each holds two rows."""
+    save(tmp_path, *range(7))
+    table = source_of(tmp_path, [{"image": f"{n}.png", **LYNX, "license": f"licence {n}"} for n in range(7)])
+    store = reviews(
+        tmp_path, *({"image": f"{n}.png", **FOX} for n in (6, 0, 3)), {"image": "5.png", "verdict": "blank"}
+    )
+    whole, built = build(tmp_path, table, store)
+    lists = [listed(built.merged), listed(built.removed), listed(built.duplicates)]
+    monkeypatch.setattr(writing, "_ROWS_PER_PART", 2)
+    for room in (tracing, pairs):
+        monkeypatch.setattr(room, "_TOGETHER", 1)
+    parts, built = build(tmp_path, table, store)
+    assert parts.table.to_pylist() == whole.table.to_pylist()
+    assert [listed(built.merged), listed(built.removed), listed(built.duplicates)] == lists
+    assert [parts.taxon(row).genus for row in range(6)] == ["Vulpes", "Lynx", "Lynx", "Vulpes", "Lynx", "Vulpes"]
+
+
+def test_duplicates_that_are_kept_on_both_sides_have_one_label(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    rows = [{"image": "1.png", **LYNX, "split": split} for split in ("train", "val", "train")]
+    store = reviews(tmp_path, {"image": "1.png", **FOX})
+    catalog, _ = build(tmp_path, source_of(tmp_path, rows), store, keep_duplicates=True)
+    assert list(zip(catalog.column("split"), [catalog.taxon(row).genus for row in range(2)], strict=True)) == [
+        ("train", "Vulpes"), ("val", "Vulpes"),
+    ]  # fmt: skip

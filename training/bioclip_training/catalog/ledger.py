@@ -20,9 +20,9 @@ _BOX_UNIT = 10_000
 _WHOLE = (0, 0, _BOX_UNIT, _BOX_UNIT)
 _KEY = np.dtype([("sha256", "V32"), ("frame", "<i4"), ("box", "<u2", (4,))])
 _EVIDENCE = np.dtype(
-    [("standing", "u1"), ("first", "<i8"), ("last", "<i8"), ("by", "<u4"), ("verdict", "u1"), ("missing", "u1")]
+    [("standing", "u1"), ("first", "<i8"), ("last", "<i8"), ("by", "<u4"), ("verdict", "<u4"), ("missing", "u1")]
 )
-_pack_key, _pack_evidence = Struct("<32si4H").pack, Struct("<BqqIBB").pack  # the same, many times as quick for one row
+_pack_key, _pack_evidence = Struct("<32si4H").pack, Struct("<BqqIIB").pack  # the same, many times as quick for one row
 
 
 class Ledger:
