@@ -13,7 +13,7 @@ from bioclip_core.labels.checklist import NameIndex, subset_of
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.manifest import read_manifest
 from bioclip_core.models import ModelEntry, find_model
-from bioclip_core.names import clean_name, judge_name, parse_name
+from bioclip_core.names import NameKind, clean_name, judge_name, parse_name
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 from bioclip_plugin.items.verdicts import ReviewVerdict
@@ -123,7 +123,8 @@ class NameBook:
             for place, found in (("label set", self.of_labels(name)), ("store", self._of_store(name))):
                 if found:
                     return _chosen(name, found, given, place)
-        if named.unread and not given.genus:
+        is_word = named.fault is not None and named.fault.kind in (NameKind.COMMON, NameKind.DOUBTFUL)
+        if named.unread and not given.genus and not is_word:  # common names are looked up like others
             return Meaning(None, f"the name {written!r} cannot be read: {named.unread}")
         if meaning := self._of_taxonomy(given, named.verbatim or written):
             return meaning
@@ -132,7 +133,7 @@ class NameBook:
         taxonomy = f"the taxonomy {self._taxonomy.label}" if self._taxonomy is not None else ""
         places = list(filter(None, ("the label set" if self._labels is not None else "", "the store", taxonomy)))
         where = f"neither in {' nor in '.join(places)}" if len(places) > 1 else f"not in {places[0]}"
-        return Meaning(None, f"the name {written!r} is {where}")
+        return Meaning(None, f"the name {written!r} is {where}{f' ({named.unread})' if is_word else ''}")
 
     # Places to look
 

@@ -7,7 +7,17 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from bioclip_core.names import HYBRID_FORMULA, PLACEHOLDER, WrittenName, folded, key_of, literal_key, same_authorship
+from bioclip_core.names import (
+    HYBRID_FORMULA,
+    PLACEHOLDER,
+    NameKind,
+    WrittenName,
+    folded,
+    judge_name,
+    key_of,
+    literal_key,
+    same_authorship,
+)
 from bioclip_core.taxonomy import Rank, Taxon, kingdom_named
 from bioclip_training.taxonomy.index import TaxonomyFile
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, MISAPPLIED, PRO_PARTE, NameRow
@@ -74,6 +84,8 @@ def find_candidates(
     """Return every taxon that a name may mean, best first; a single candidate with the outcome "none" if nothing is found."""
     if name.epithet_alone and rank not in (None, Rank.SPECIES):  # the caller knows that it is not an epithet
         name = replace(name, genus=name.text.capitalize(), epithet_alone=False)
+    if judge_name(name.text).kind is NameKind.SEVERAL:
+        return [_nothing(index, name)]
     authorship = authorship or name.authorship
     found = [_candidate(index, name, hit, rank) for hit in _hits(index, name, rank, authorship)]
     if not found:
@@ -285,8 +297,10 @@ def _nothing(index: TaxonomyFile, name: WrittenName) -> NameCandidate:
         reason = "no name was given"
     elif name.epithet_alone:
         reason = f"{name.text} is an epithet without its genus, which names nothing"
-    elif name.unread:
+    elif name.unread == PLACEHOLDER:
         reason = f"{name.text}: {name.unread}"
+    elif reason := judge_name(name.text).reason or name.unread:
+        reason = f"{name.text}: {reason}"
     else:
         reason = f"{name.canonical or 'an empty name'} is not in {index.label}, nor is a name like it"
     return NameCandidate(name.canonical or name.text, "", "", "", None, "", Outcome.NONE, reason)
