@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
+import bioclip_training
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.batches.data import open_images
@@ -182,3 +184,16 @@ def test_a_file_of_the_same_name_with_other_bytes_is_not_proposed(tmp_path: Path
     catalog = Catalog.open(built)
     with pytest.raises(SourceError, match="give --replace-prefix OLD=NEW if the images moved"):
         look_first(catalog, all_rows(catalog))
+
+
+def test_the_images_of_a_catalog_are_read_in_one_place_only() -> None:
+    package = Path(bioclip_training.__path__[0])
+    reads = {
+        file.relative_to(package).as_posix()
+        for file in package.rglob("*.py")
+        if re.search(r"\bread_bytes\(|\.path\(row\).*(?:open|read)", file.read_text("utf-8"))
+    }
+    # The catalog itself, verified; its building, which records; the search for moved files, verified; drawn scenes without a catalog.
+    assert reads <= {
+        "catalog/rows.py", "catalog/fingerprints.py", "catalog/first_look.py", "demo_checkpoint/evaluation.py",
+    }  # fmt: skip

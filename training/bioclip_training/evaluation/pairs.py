@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bioclip_core.errors import ImageError, UsageError
-from bioclip_core.images.decoding import decode_regions, read_bytes, upright_size
+from bioclip_core.images.decoding import decode_regions, upright_size
 from bioclip_core.images.memory import image_memory
 from bioclip_core.images.thumbnails import encoded, without_padding
 from bioclip_core.images.unexpected import contained
@@ -95,11 +95,12 @@ class _Examples:
 
 
 def thumbnail(catalog: Catalog, row: int) -> bytes | None:
-    """Return a small picture of a row's region; None if it cannot be read."""
+    """Return a small picture of a row's region; None if it cannot be read, or is not the recorded one."""
     contract = preprocessing_of(THUMBNAIL, options={"resize_mode": "longest", "interpolation": "bilinear"})
     try:
         with contained(), image_memory():
-            data, frame, box = read_bytes(catalog.path(row)), catalog.frame(row), catalog.box(row)
+            region = catalog.encoded(row)
+            data, frame, box = region.data, region.frame, region.box
             width, height = upright_size(data, frame=frame)
             (pixels,) = decode_regions(data, [box], contract, frame=frame)
             return encoded(without_padding(pixels, width * (box[2] if box else 1), height * (box[3] if box else 1)))
