@@ -556,6 +556,18 @@ def test_a_review_whose_name_cannot_be_used_takes_the_label_away_all_the_same(tm
     assert built.facts["left_out"] == {"no taxon": 1, "withdrawn by a review": 1}
 
 
+def test_a_dated_blank_in_a_table_takes_an_undated_name_away_and_an_undated_one_does_not(tmp_path: Path) -> None:
+    save(tmp_path, 1, 2)
+    table = source_of(tmp_path, [{"image": f"{n}.png", **LYNX} for n in (1, 2)], "old.csv")
+    checked = [
+        {"image": "1.png", "scientificName": "blank", "reviewer": "Ann", "reviewedAt": "2031-05-01"},
+        {"image": "2.png", "scientificName": "blank"},
+    ]
+    catalog, built = build(tmp_path, table, source_of(tmp_path, checked, "checked.csv"))
+    assert catalog.column("uri") == ["2.png"]
+    assert listed(built.merged)[0]["evidence"] == "identification by Ann of 2031-05-01"
+
+
 def test_hundreds_of_names_that_cannot_be_used_are_no_limit(tmp_path: Path) -> None:
     save(tmp_path, 1, 2)
     table = source_of(tmp_path, [{"image": f"{n}.png", **LYNX} for n in (1, 2)])

@@ -137,9 +137,14 @@ def _labelled(
             )
             kind = label.fault.kind.value if label.fault else NO_NAME
             reason = "; ".join(filter(None, (reason, label.unresolved)))
-            yield _without_label(item, cells, SkippedRow(item.uri, item.source, kind, reason))
+            skipped, said = SkippedRow(item.uri, item.source, kind, reason), item.evidence
+            if said is None and kind == NameKind.VERDICT:
+                dated = evidence_of(cells, order=order)
+                said = replace(dated, verdict=label.verbatim) if dated.standing.is_dated else None
+            yield _without_label(item, said, cells, skipped)
         elif label.unresolved and options.only_resolved:
-            yield _without_label(item, cells, SkippedRow(item.uri, item.source, "not resolved", label.unresolved, name))
+            skipped = SkippedRow(item.uri, item.source, "not resolved", label.unresolved, name)
+            yield _without_label(item, item.evidence, cells, skipped)
         elif item.path is None:
             yield SkippedRow(item.uri, item.source, "no file", "its image is not a file on this machine", name)
         else:
@@ -147,11 +152,13 @@ def _labelled(
             yield Labelled(item, item.path, label, cells, evidence)
 
 
-def _without_label(item: LabelledItem, cells: dict[str, Any], skipped: SkippedRow) -> Labelled | SkippedRow:
-    """Return a row without a usable label: a review takes away the label of its image all the same."""
-    if item.evidence is None or item.path is None:
+def _without_label(
+    item: LabelledItem, said: Evidence | None, cells: dict[str, Any], skipped: SkippedRow
+) -> Labelled | SkippedRow:
+    """Return a row without a usable label: a person's review or dated "blank" takes away the label of its image all the same."""
+    if said is None or item.path is None:
         return skipped
-    evidence = replace(item.evidence, verdict=f"a name that cannot be used: {skipped.reason}")
+    evidence = said if said.verdict else replace(said, verdict=f"a name that cannot be used: {skipped.reason}")
     return Labelled(item, item.path, NO_LABEL, cells, evidence, skipped)
 
 
