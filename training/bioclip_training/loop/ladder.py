@@ -108,24 +108,24 @@ def climb(trainer: Trainer, towers: Towers, plan: Plan, new: Weights, models: Ma
 
     rungs: list[Rung] = []
     frozen = Frozen()
-    choices: dict[float, tuple[Rung, Weights]] = {}
+    measured_at: dict[float, Rung] = {}
     if old is not None:
-        choices[0.0] = measured(START, old), old
+        measured_at[0.0] = measured(START, old)
         frozen = frozen_rungs(plan, models, held_out, trainer)
         trainer.quarantine(frozen.bad)
         hits |= {rung.name: rung.hits_N for rung in frozen.rungs}
-        rungs = [choices[0.0][0], *(_frozen_rung(rung, held_out) for rung in frozen.rungs)]
+        rungs = [measured_at[0.0], *(_frozen_rung(rung, held_out) for rung in frozen.rungs)]
     evidence = deciding = held_out.evidence
     of_old = None if of_replay is None else replace(of_replay.evidence, part="dev of --replay")
     if of_old is not None and evidence.can_choose:
         deciding = of_old
     is_chosen = old is not None and deciding.can_choose
     for share in _SHARES if trainer.config.wise_ft and is_chosen else (1.0,):
-        weights = new if share == 1.0 or old is None else interpolated(old, new, share)
         name = f"{method}, trained" if share == 1.0 else f"{method}, {share:.0%} of the way (WiSE-FT)"
-        choices[share] = measured(name, weights), weights
-        trainer.say(f"{name}: {choices[share][0].top1:.1%} of {evidence.counted} of dev")
-    measured_at = {share: rung for share, (rung, _) in choices.items()}
+        measured_at[share] = measured(
+            name, _weights_at(share, old, new)
+        )  # made again if kept: eleven would fill the memory
+        trainer.say(f"{name}: {measured_at[share].top1:.1%} of {evidence.counted} of dev")
     start = measured_at.get(0.0)
     best, rule = 1.0, evidence.rule if deciding.can_choose else deciding.rule
     if is_chosen:
@@ -136,17 +136,25 @@ def climb(trainer: Trainer, towers: Towers, plan: Plan, new: Weights, models: Ma
         if high < 0:
             best = 0.0
             rule += f"; but it is worse than the start by more than chance ({100 * low:.0f} to {100 * high:.0f} points), which is kept"
-    kept, weights = choices[best]
-    rungs += [choices[1.0][0]] + ([kept] if 0.0 < best < 1.0 else [])
+    kept = measured_at[best]
+    rungs += [measured_at[1.0]] + ([kept] if 0.0 < best < 1.0 else [])
     commands = commands_of(plan.config, kept.name if best else None, is_capped=frozen.is_capped)
-    rungs = [replace(rung, commands=commands.get(rung.name, ())) for rung in rungs]
     # Prototypes and a probe do not answer with the taxa of the replay, which the user wants to keep.
-    names = [*([START] if old is not None else []), *(rung.name for rung in frozen.rungs if of_replay is None)]
+    names = [*([START] if start else []), *(rung.name for rung in frozen.rungs if of_replay is None)]
     names += [kept.name] if best else []
     candidates = [Measured(name, hits[name]) for name in names]
-    recommendation = recommend(candidates, evidence, held_out.group_numbers(), commands, frozen.left_out)
-    before = start.top1 if start else None
-    return Ladder(weights, tuple(rungs), kept.name, best, before, kept.top1, evidence, rule, recommendation, of_old)
+    return Ladder(
+        _weights_at(best, old, new), tuple(replace(rung, commands=commands.get(rung.name, ())) for rung in rungs), kept.name, best,
+        start.top1 if start else None, kept.top1, evidence, rule,
+        recommend(candidates, evidence, held_out.group_numbers(), commands, frozen.left_out), of_old,
+    )  # fmt: skip
+
+
+def _weights_at(share: float, old: Weights | None, new: Weights) -> Weights:
+    """Return the weights of a share of the way from the start to the trained ones."""
+    if old is None or share == 1.0:
+        return new
+    return old if share == 0.0 else interpolated(old, new, share)
 
 
 def chosen_share(rungs: Mapping[float, Rung], old_before: float | None) -> float:
