@@ -148,3 +148,18 @@ def test_plain_labels_take_the_words_whatever_their_case_and_leave_verdicts_out(
     assert all(taxon.is_plain for taxon in catalog.taxa)
     Path("map.csv").write_text("written_name,map_to\nBlank,plain\nVulpes vulpse,Vulpes vulpes\n")
     assert build(bioclip, photos, "--plain-labels", "--map", "map.csv")[1]["Blank"] == 2
+
+
+def test_words_of_a_label_column_are_taken_with_plain_labels_only(bioclip: Bioclip, photos: Path) -> None:
+    Path("t.csv").write_text(
+        "image,label\nphotos/Deer/18.png,roe deer\nphotos/Deer/19.png,Roe Deer\nphotos/Blank/13.png,empty\n"
+    )
+    refused = bioclip("catalog", "build", "t.csv", "--group-by", "image", "--output", "c.parquet")
+    assert (refused.code, "--plain-labels takes its words" in refused.err) == (1, True)
+    assert build(bioclip, Path("t.csv"), "--plain-labels")[1] == {"roe deer": 2}
+
+
+def test_options_that_contradict_plain_labels_are_refused(bioclip: Bioclip, photos: Path) -> None:
+    said = bioclip("catalog", "build", photos, "--output", "c.parquet", "--plain-labels", "--split-names")
+    assert said.code != 0
+    assert "--split-names has no effect" in said.err

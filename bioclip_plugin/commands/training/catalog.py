@@ -91,6 +91,11 @@ def build(
         raise UsageError(
             f"--only-resolved needs --taxonomy FILE; make one with: {command('taxonomy build', 'CHECKLIST', output='FILE.taxonomy')}"
         )
+    if named.plain_labels and (taxonomy is not None or named.split_names):
+        other = "--taxonomy" if taxonomy is not None else "--split-names"
+        raise UsageError(
+            f"--plain-labels takes names as words without a taxonomy, so {other} has no effect: give one of the two"
+        )
     share, names = _holdout(holdout_taxa)
     listing = filled(ListingOptions, given)
     sources, folder = labelled_sources(tables, listing), output.resolve().parent

@@ -19,6 +19,8 @@ from bioclip_training.taxonomy.resolving import Resolution, TaxonomyIndex
 _WRITTEN = ("scientificname", "species", "specificepithet", "vernacularname", "commonname", "common")
 PLAIN_COLUMNS = ("label", "labels", "category")
 """Further columns that plain labels are read from."""
+WORD_COLUMNS = (*PLAIN_COLUMNS, "vernacularname", "commonname", "common")
+"""All columns of words."""
 _DECIDED_BY_TAXONOMY = frozenset((NameKind.COMMON, NameKind.DOUBTFUL, NameKind.CODE))
 _SURE = frozenset((Outcome.EXACT, Outcome.SYNONYM, Outcome.DOUBTFUL))
 
@@ -95,8 +97,7 @@ class NameDecisions:
             return label
         written = clean_name(label.verbatim)
         if not written:
-            columns = (*PLAIN_COLUMNS, *_WRITTEN[3:])
-            written = next((text for column in columns if (text := clean_name(cells.get(column)))), "")
+            written = next((text for column in WORD_COLUMNS if (text := clean_name(cells.get(column)))), "")
             if (verdict := verdict_of_word(written)) is not None:
                 fault = Judgement(NameKind.VERDICT, f"a word for {MEANINGS[verdict]}, not a name", verdict)
                 return Label(Taxon(), written, (), unread=fault.reason, fault=fault)

@@ -18,6 +18,7 @@ from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.evidence import Evidence, evidence_of
 from bioclip_training.catalog.fingerprints import Fingerprint, Look, fingerprint
 from bioclip_training.catalog.labelling import LICENCES, SOURCE_IDS, Labeller, first_cell, occurrence_of
+from bioclip_training.catalog.name_decisions import WORD_COLUMNS
 from bioclip_training.catalog.names import Label
 from bioclip_training.catalog.options import FOLDER, IMAGE, BuildOptions
 from bioclip_training.catalog.rows import CatalogRow, LabelledItem
@@ -134,6 +135,7 @@ def _labelled(
                 f"its name cannot be used ({label.verbatim!r}{f': {label.unread}' if label.unread else ''})"
                 if label.verbatim
                 else "no column of a rank and no scientificName has its name"
+                + ("; --plain-labels takes its words" if any(cells.get(name) for name in WORD_COLUMNS) else "")
             )
             kind = label.fault.kind.value if label.fault else NO_NAME
             reason = "; ".join(filter(None, (reason, label.unresolved)))
