@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,14 @@ def test_a_model_compares_with_itself_only_among_other_labels(tmp_path: Path) ->
     labels = _two_species(tmp_path)
     found = compared(catalog, tmp_path / "out", model="fake", compare="fake", compare_labels=labels)["comparison"]
     assert (found["by_rank"]["species"]["gained"], found["by_rank"]["species"]["lost"]) == (1, 1)
+    both = {"labels": labels, "compare_labels": labels}
+    with pytest.raises(UsageError, match="weights of fake itself"):
+        compared(catalog, tmp_path / "none", model="fake", compare="fake", **both)
+    text = compared(catalog, tmp_path / "text", model="fake", labels=labels, compare="fake")["comparison"]
+    assert (text["by_rank"]["species"]["gained"], text["by_rank"]["species"]["lost"]) == (
+        0,
+        0,
+    )  # the same labels, made of text
     with pytest.raises(UsageError, match="--compare MODEL"):
         compared(catalog, tmp_path / "none", model="fake", compare_labels=labels)
 
@@ -234,6 +243,25 @@ def test_a_model_compares_with_itself_only_among_other_labels(tmp_path: Path) ->
 def test_what_is_neither_a_model_nor_an_evaluation_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"compare nothing: it is not an evaluation .*, and not a model: .*nothing"):
         compared(colour_catalog(tmp_path), tmp_path / "out", model="fake", compare="nothing")
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_that_the_compared_model_cannot_answer_with_are_refused_before_anything_is_encoded(
+    tmp_path: Path,
+) -> None:
+    catalog = colour_catalog(tmp_path)
+    with pytest.raises(LabelSetError, match="no such folder"):
+        compared(catalog, tmp_path / "out", model="fake", compare="blind", compare_labels=str(tmp_path / "gone"))
+    with pytest.raises(LabelSetError, match="was made for"):
+        compared(catalog, tmp_path / "out", model="fake", compare="blind", compare_labels=_two_species(tmp_path))
+    compared(catalog, tmp_path / "before", model="blind", few_shot=False)
+    with pytest.raises(UsageError, match="is an earlier evaluation, whose answers are stored"):
+        compared(catalog, tmp_path / "out", model="fake", compare=str(tmp_path / "before"), compare_labels="labels")
+    images_only = {**entries(), "blind": entries(text_tower=False)["fake"]}
+    config = EvaluationConfig(data=str(catalog), output=str(tmp_path / "out"), model="fake", compare="blind")
+    images_only["blind"] = replace(images_only["blind"], source="images only")
+    with pytest.raises(NoTextTower, match=r"give --compare-labels .* prototypes build --data .* --model blind"):
+        evaluate(config, images_only)
     assert not (tmp_path / "out").exists()
 
 

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.device import Compute, choose_compute
-from bioclip_core.errors import BioclipError, DataError, SourceError
+from bioclip_core.errors import BioclipError, DataError, NoTextTower, SourceError
 from bioclip_core.files.whole import whole_folder
+from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import FoundModel, ModelEntry, find_model
+from bioclip_core.next_commands import command, free_name
 from bioclip_core.progress import silent
 from bioclip_core.quiet import importing, quiet
 from bioclip_training.catalog.rows import Catalog
@@ -167,6 +169,11 @@ def _other_model(config: EvaluationConfig, found: FoundModel, entries: Mapping[s
         return None
     folder = Path(config.compare).expanduser()
     if is_evaluation(folder):
+        if config.compare_labels:
+            raise DataError(
+                f"compare-labels: {config.compare} is an earlier evaluation, whose answers are stored; leave --compare-labels out, or "
+                "give --compare a model"
+            )
         read_other(folder)
         return None
     try:
@@ -175,8 +182,10 @@ def _other_model(config: EvaluationConfig, found: FoundModel, entries: Mapping[s
         raise SourceError(
             f"compare {config.compare}: it is not an evaluation (the --output folder of an earlier evaluate), and not a model: {error}"
         ) from error
+    if config.compare_labels:
+        LabelSet.open(config.compare_labels).check_encoder(other.identity())
     same = other.identity()["weights_sha256"] == found.identity()["weights_sha256"]
-    if same and other.preprocessing == found.preprocessing and config.compare_labels in (None, config.labels):
+    if same and other.preprocessing == found.preprocessing and config.compare_labels == config.labels:
         raise DataError(
             f"compare {config.compare}: these are the weights of {config.model} itself, so all answers would be equal; "
             "give another model, or other labels of this one with --compare-labels"
@@ -200,7 +209,13 @@ def _answered_too(
         labels = first.answers.labels
         taxa = list(dict.fromkeys(labels.taxon(row) for row in range(len(labels))))
     own = replace(config, model=config.compare or "", labels=config.compare_labels)
-    return answer(own, catalog, rows, other, compute, draft / COMPARED_LABEL_SET, progress, taxa)
+    try:
+        return answer(own, catalog, rows, other, compute, draft / COMPARED_LABEL_SET, progress, taxa)
+    except NoTextTower as error:
+        raise NoTextTower(
+            f"compare {config.compare}: it cannot make labels of names; give --compare-labels with a label set of example images: "
+            f"{command('prototypes build', data=config.data, model=config.compare, output=free_name('prototypes'))}"
+        ) from error
 
 
 def _figures(
