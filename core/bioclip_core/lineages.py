@@ -60,12 +60,12 @@ class JoinedLineages:
         lines = []
         if completed := sorted({Taxon.of(joined).scientific_name for _, joined in self.joined}):
             lines.append(
-                f"{len(completed)} taxa are written with ranks missing somewhere and are one label each: {_first_of(completed)}"
+                f"taxa that are written with ranks missing somewhere, and are one label each: {len(completed)} ({_first_of(completed)})"
             )
         if apart := [str(found) for found in self.apart if found.is_label]:
             lines.append(
-                f"{len(apart)} names have contradictory lineages and stay several labels, which share the probability: "
-                f"{_first_of(apart)}; {advice}"
+                "names with contradictory lineages, which stay several labels and share the probability: "
+                f"{len(apart)} ({_first_of(apart)}); {advice}"
             )
         return lines
 

@@ -29,7 +29,7 @@ def test_a_list_with_genus_and_epithet_alone_adds_no_second_label(tmp_path: Path
     assert built.labels.taxon(1).common_name == "red fish"
     assert (built.merged, built.empty) == (1, 0)
     assert built.joined.lines("advice") == [
-        "1 taxa are written with ranks missing somewhere and are one label each: Rubra red"
+        "taxa that are written with ranks missing somewhere, and are one label each: 1 (Rubra red)"
     ]
 
 
@@ -37,7 +37,9 @@ def test_two_families_of_one_species_are_two_labels_and_are_named(tmp_path: Path
     built = build_label_set([BARE, RED, OTHER, BLUE], FakeEncoder(), tmp_path / "labels")
     assert len(built.labels) == 4
     (line,) = built.joined.lines("advice")
-    assert line.startswith("1 names have contradictory lineages and stay several labels")
+    assert line.startswith(
+        "names with contradictory lineages, which stay several labels and share the probability: 1 (species Rubra red"
+    )
     assert line.endswith("; advice")
 
 

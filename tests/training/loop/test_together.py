@@ -56,14 +56,14 @@ def test_images_that_the_replay_trains_on_and_the_data_hold_out_are_refused_with
     with pytest.raises(DataError) as refused:
         without_clashes(*collections(data, replay), "refuse", 0.0)
     said = str(refused.value)
-    assert "1 of 2 images that --replay trains on are held out in --data" in said
+    assert "of the 2 images that --replay trains on, --data holds out 1, by their content or their group" in said
     assert "(first: Rubra-parva-3.png, group b3)" in said
     assert "--clashing-splits held-out" in said
     images, left, notes = without_clashes(*collections(data, replay), "held-out", 0.0)
     assert left is not None
     assert (len(images), [left.key(index) for index in range(len(left))]) == (2, ["Rubra-magna-4.png"])
     assert notes == [
-        "1 of 2 images that --replay trains on are held out in --data, or are of a group that is (first: Rubra-parva-3.png, "
+        "of the 2 images that --replay trains on, --data holds out 1, by their content or their group (first: Rubra-parva-3.png, "
         "group b3): not trained on"
     ]
     images, left, notes = without_clashes(*collections(data, replay), "keep", 0.0)
@@ -75,7 +75,7 @@ def test_images_that_the_replay_trains_on_and_the_data_hold_out_are_refused_with
 def test_a_group_in_train_here_and_in_val_there_clashes_too(tmp_path: Path) -> None:
     data = hashed_catalog(tmp_path / "a", [(ONE, 1, "night 1", "train"), (TWO, 2, "a2", "train")])
     replay = hashed_catalog(tmp_path / "b", [(ONE, 4, "night 1", "val"), (TWO, 5, "b5", "train")])
-    with pytest.raises(DataError, match=r"1 of 2 images that --data trains on are held out in --replay.*group night 1"):
+    with pytest.raises(DataError, match=r"of the 2 images that --data trains on, --replay holds out 1.*group night 1"):
         without_clashes(*collections(data, replay), "refuse", 0.0)
     only = hashed_catalog(tmp_path / "c", [(ONE, 1, "night 1", "train")])
     with pytest.raises(SourceError, match="all of its 1 images"):
@@ -110,7 +110,7 @@ def test_images_of_the_other_collections_dev_are_not_trained_on(tmp_path: Path) 
         for name in names_in(open_images(file, "dev", dev_fraction=0.3))
     }
     assert not dev & {*names_in(images), *names_in(left)}
-    assert all("belong to the dev part of" in note for note in notes)
+    assert all("they belong to the dev part of" in note for note in notes)
 
 
 def names_in(images: LabelledImages) -> list[str]:
@@ -149,7 +149,7 @@ def test_a_model_remembers_what_it_and_its_start_were_trained_on(tmp_path: Path)
         model = find_model(f"local-dir:{tmp_path / name}", {})
         config = EvaluationConfig(data=str(there), model=model.name, output="report", splits=("val",))
         with pytest.raises(
-            DataError, match=r"1 of 4 images of val .* are in the training data of .*first: Rubra-parva-0.png"
+            DataError, match=r"val: 1 of its 4 images in the training data of .*first: Rubra-parva-0.png"
         ):
             rows_to_measure(config, catalog, catalog.rows_of("val"), [model])
         left, found = rows_to_measure(
@@ -157,7 +157,7 @@ def test_a_model_remembers_what_it_and_its_start_were_trained_on(tmp_path: Path)
         )
         assert [catalog.key(row) for row in left] == ["Rubra-magna-90.png", "Rubra-parva-91.png", "Rubra-magna-92.png"]
         assert (found.images, found.of_groups) == (1, 1)
-        assert found.lines[0].endswith("left out")
+        assert found.lines[0].endswith(", left out")
         kept, found = rows_to_measure(replace(config, trained_images="keep"), catalog, catalog.rows_of("val"), [model])
         assert (len(kept), found.lines[0].endswith("so that the figures are too good")) == (4, True)
         own = Catalog.open(first)
@@ -179,7 +179,7 @@ def test_two_spellings_of_one_taxon_are_one_label(tmp_path: Path) -> None:
     names = [taxon.scientific_name for taxon in data.taxa]
     before = [names[number] for number in data.taxon_of_N]
     (line,) = one_label_each([data, replay])
-    assert line.startswith("3 taxa are written with ranks missing somewhere and are one label each: Rubra magna")
+    assert line.startswith("taxa that are written with ranks missing somewhere, and are one label each: 3 (Rubra magna")
     assert (
         {taxon.lineage for taxon in data.taxa}
         < {taxon.lineage for taxon in replay.taxa}
@@ -230,4 +230,4 @@ def test_training_with_replay_makes_one_label_per_taxon(partial_is_data: bool, t
     labels = LabelSet.open(tmp_path / "model" / "label_set")
     # The three species of both are complete; the others are as complete as their collection, whose order their family shares.
     assert {labels.taxon(row).lineage for row in range(len(labels))} == {taxon.lineage for taxon in TAXA}
-    assert any("3 taxa are written" in line or "6 taxa are written" in line for line in said)
+    assert any("ranks missing somewhere, and are one label each: " in line for line in said)

@@ -64,8 +64,8 @@ def _without(
     if clashing_N.any():
         first = int(np.flatnonzero(clashing_N)[0])
         said = (
-            f"{int(clashing_N.sum())} of {len(rows)} images that {one.name} trains on are held out in {other.name}, or are of a "
-            f"group that is (first: {catalog.key(int(rows[first]))}, group {one.images.group(first)})"
+            f"of the {len(rows)} images that {one.name} trains on, {other.name} holds out {int(clashing_N.sum())}, by their content or "
+            f"their group (first: {catalog.key(int(rows[first]))}, group {one.images.group(first)})"
         )
         if decision == REFUSE:
             raise DataError(
@@ -76,7 +76,8 @@ def _without(
         gone_N = gone_N | clashing_N if decision == HELD_OUT else gone_N
     if in_dev_N.any():
         notes.append(
-            f"{int(in_dev_N.sum())} of {len(rows)} images of {one.name} belong to the dev part of {other.name}: not trained on"
+            f"of the {len(rows)} images of {one.name}, not trained on since they belong to the dev part of {other.name}: "
+            f"{int(in_dev_N.sum())}"
         )
     if gone_N.all():
         raise SourceError(

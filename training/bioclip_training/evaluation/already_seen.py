@@ -37,10 +37,10 @@ class AlreadySeen:
                 if self.decision == "leave-out"
                 else "measured all the same, so that the figures are too good"
             )
-            lines.append(f"{self.images} images are in the training data of the model (first: {self.first}): {done}")
+            lines.append(f"images in the training data of the model: {self.images} (first: {self.first}), {done}")
         if self.of_groups:
             lines.append(
-                f"{self.of_groups} images are of groups with the name of one that the model was trained on, so they may look easier"
+                f"images of groups with the name of one that the model was trained on, so that they may look easier: {self.of_groups}"
             )
         return lines
 
@@ -77,7 +77,7 @@ def rows_to_measure(
     if not found.images or config.trained_images == "keep":
         return rows, found
     named = " and ".join(model.name for model in models)
-    said = f"{found.images} of {len(rows)} images of {', '.join(config.splits)} in {config.data} are in the training data of {named}"
+    said = f"--data {config.data}, {', '.join(config.splits)}: {found.images} of its {len(rows)} images in the training data of {named}"
     if config.trained_images == "refuse":
         raise DataError(
             f"{said} (first: {first}), so their accuracy would be memory. Choose with --trained-images leave-out (they are not "
