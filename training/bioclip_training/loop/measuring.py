@@ -29,7 +29,7 @@ from bioclip_training.towers.model import Towers
 STEPS = 5
 """Steps that are measured, after one that warms up."""
 _ENOUGH_S = 8.0  # with that much measured time, fewer steps do
-_LONG_STEP_S = 10.0  # the warm-up is a small part of such a step, which is then the measurement itself
+_LONG_STEP_S = 20.0  # the warm-up is a small part of such a step, which is then the measurement itself
 _SAMPLES = 2  # images whose activations are counted, and twice as many
 
 

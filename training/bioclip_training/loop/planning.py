@@ -257,7 +257,7 @@ def _remarks_of_measurement(plan: Plan, trainer: Trainer, found: Measured) -> It
 
 def _memory(opening: TrainingPlan, plan: Plan, trainer: Trainer, found: Measured) -> PlannedMemory:
     at_once = images_at_once(trainer)
-    in_steps = max(found.peak or 0, found.fixed + at_once * found.per_image)
+    in_steps = found.peak or found.fixed + at_once * found.per_image
     if plan.compute.device.startswith("cuda"):
         later, place = 0, torch.cuda.get_device_name(plan.compute.device)
     else:
