@@ -124,7 +124,7 @@ def _build(
     with log_lines(console), ProgressLine("Encoding", console=console) as line:
         examples = examples_of(catalog, request.split, book, most_examples=request.most_examples, progress=line.stage)
         held_out = held_out_of(catalog, request.split, book, progress=line.stage)
-    _print_examples(console, examples, catalog, book)
+    _print_examples(console, examples, catalog, book, request.most_examples)
     with _replacing(output) as folder:
         build(catalog, _Images(encoder, compute.device, examples, held_out), folder)
     failed = f", {len(book.failures)} failed" if book.failures else ""
@@ -247,8 +247,14 @@ def _build_joined(
     _print_accuracy(console, compare_joined(text, joined, held_out, device=device), held_out)
 
 
-def _print_examples(console: Console, examples: Sample, catalog: Catalog, book: FeatureBook) -> None:
-    uris = catalog.column("uri")
+def _print_examples(
+    console: Console, examples: Sample, catalog: Catalog, book: FeatureBook, most_examples: int | None
+) -> None:
+    uris, rows = catalog.column("uri"), catalog.rows_of(examples.part)
+    is_capped = most_examples is not None and len(rows) > most_examples
+    used = {taxon.lineage for taxon in examples.taxa}
+    all_taxa = {taxon for taxon in map(catalog.taxon, rows.tolist()) if taxon.rank is not None} if is_capped else set()
+    unused = sorted(taxon.scientific_name for taxon in all_taxa if taxon.lineage not in used)
     counts = Counter(taxon.lineage for taxon in examples.taxa)
     single = sorted({taxon.scientific_name for taxon in examples.taxa if counts[taxon.lineage] == 1})
     print_lines(
@@ -256,6 +262,10 @@ def _print_examples(console: Console, examples: Sample, catalog: Catalog, book: 
         *(f"Failed: {printable(uris[row])}: {reason}" for row, reason in list(book.failures.items())[:_SHOWN]),
         f"and {len(book.failures) - _SHOWN} more failed" if len(book.failures) > _SHOWN else "",
         f"Examples: {len(examples)} images of {len(counts)} taxa (part {examples.part})",
+        f"{most_examples} of {len(rows)} images are examples (--most-examples)" if is_capped else "",
+        f"{len(unused)} taxa are without an example and never an answer; the first are {first_of(unused, _SHOWN)}"
+        if unused
+        else "",
         f"With a single example, so that its quality cannot be measured: {first_of(single, _SHOWN)}" if single else "",
     )
 
