@@ -100,7 +100,7 @@ def _next(outcome: Outcome) -> str:
         lines.append(curve["sentence"])
     if worth := outcome.metrics["worth_labels"][:_FEW_TAXA]:
         named = "; ".join(
-            f"{row['taxon']} ({row['labelled']} labelled, {percent(row['top1'])} of {row['images']} right)"
+            f"{row['taxon']} ({row['labelled']} labelled; {round(row['top1'] * row['images'])} of {row['images']} right)"
             for row in worth
         )
         lines.append(f"Label more of: {named}.")
