@@ -15,7 +15,7 @@ from bioclip_core.device import choose_compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError, NoTextTower
 from bioclip_core.files.whole import folder_beside
-from bioclip_core.labels.joining import join_prototypes, named_with_other_ranks
+from bioclip_core.labels.joining import check_joinable, join_prototypes, named_with_other_ranks
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.manifest import EMBEDDINGS, MANIFEST, TAXA
 from bioclip_core.labels.prototypes import build_prototypes
@@ -158,6 +158,7 @@ def _label_set_to_join(join: str | None, found: FoundModel) -> LabelSet | None:
         )
     labels = LabelSet.open(folder)
     labels.check_encoder(found.identity())
+    check_joinable(labels)
     return labels
 
 

@@ -134,6 +134,20 @@ class _Side:
     """Cosines with their own prototypes; meaningless for images of old taxa."""
 
 
+def check_joinable(text: LabelSet) -> None:
+    """Refuse a label set that prototypes are not joined to.
+
+    Raises:
+        LabelSetError: if it holds prototypes, a probe or custom labels.
+    """
+    if text.is_custom or len(text.kinds) > 1 or any(block.kind != "text" for block in text.blocks):
+        held = "custom labels" if text.is_custom else "a probe" if text.row_scales else "prototypes"
+        raise LabelSetError(
+            f"label set {text.folder or '(in memory)'} holds {held}; "
+            "prototypes are joined to a label set of text alone: give one from `labels build` or `labels import`"
+        )
+
+
 def join_prototypes(
     text: LabelSet, features_ND: NDArray[Any], taxa: Sequence[Taxon], folder: Path, *, progress: Progress | None = None
 ) -> tuple[LabelSet, JoinFit]:
@@ -158,12 +172,7 @@ def join_prototypes(
     Raises:
         LabelSetError: if the text set holds prototypes or custom labels, the examples cannot be used, or there is only one.
     """
-    if text.is_custom or len(text.kinds) > 1 or any(block.kind != "text" for block in text.blocks):
-        held = "custom labels" if text.is_custom else "a probe" if text.row_scales else "prototypes"
-        raise LabelSetError(
-            f"label set {text.folder or '(in memory)'} holds {held}; "
-            "prototypes are joined to a label set of text alone: give one from `labels build` or `labels import`"
-        )
+    check_joinable(text)
     features = checked_examples(features_ND, taxa, least=1)
     if len(features) < 2:
         raise LabelSetError("prototypes: a single example does not tell how alike images are; give at least two")
