@@ -27,7 +27,7 @@ from bioclip_plugin.commands.reporting import console_for, log_lines, print_line
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_taxa
 from bioclip_plugin.items.request import ClassifyRequest
-from bioclip_training.catalog.name_decisions import NameDecisions
+from bioclip_training.catalog.naming.name_decisions import NameDecisions
 
 if TYPE_CHECKING:
     from bioclip_core.labels.building import Built

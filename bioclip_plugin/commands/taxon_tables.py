@@ -16,8 +16,8 @@ from bioclip_core.tables.reading import is_table_name, lines_of, open_table
 from bioclip_core.tables.rows import Table, TableRow
 from bioclip_core.taxonomy import RANKS, Taxon, read_row
 from bioclip_plugin.commands.reporting import printable
-from bioclip_training.catalog.changes import count_label
-from bioclip_training.catalog.name_decisions import NameDecisions
+from bioclip_training.catalog.naming.changes import count_label
+from bioclip_training.catalog.naming.name_decisions import NameDecisions
 
 _RANK_COLUMNS = (*(rank.value for rank in RANKS), "specificEpithet", "scientificName")
 _OTHER_COLUMNS = (

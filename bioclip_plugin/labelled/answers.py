@@ -10,7 +10,7 @@ from bioclip_core.names import clean_name
 from bioclip_plugin.formats.shared.exported import unguarded
 from bioclip_plugin.formats.shared.review_rows import verdict_of
 from bioclip_training.catalog.evidence import reviewed
-from bioclip_training.catalog.names import NAME_COLUMNS
+from bioclip_training.catalog.naming.names import NAME_COLUMNS
 from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import SkippedRow
 

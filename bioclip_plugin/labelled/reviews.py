@@ -20,7 +20,7 @@ from bioclip_plugin.reviews.pairing import reviews_of_events
 from bioclip_plugin.store import Review, Store
 from bioclip_plugin.store.records import MediaName
 from bioclip_training.catalog.evidence import Evidence, Standing, reviewed
-from bioclip_training.catalog.names import NAME_COLUMNS
+from bioclip_training.catalog.naming.names import NAME_COLUMNS
 from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import SkippedRow
 

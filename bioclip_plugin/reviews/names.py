@@ -20,7 +20,7 @@ from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.running.label_choice import choose_labels
 from bioclip_plugin.running.places import RunPlaces
 from bioclip_plugin.store import Run, Store
-from bioclip_training.catalog.name_decisions import NameDecisions, is_repaired
+from bioclip_training.catalog.naming.name_decisions import NameDecisions, is_repaired
 from bioclip_training.taxonomy import TaxonomyIndex
 
 _REVIEWED_AS: Mapping[str, ReviewVerdict | None] = {

@@ -20,7 +20,7 @@ from bioclip_plugin.reviews.agreement import is_above, is_within
 from bioclip_plugin.reviews.names import NameBook, contradicts, same_at, shared_rank
 from bioclip_plugin.store import Run, Store, StoredItem, StoredRegion
 from bioclip_plugin.store.records import asked_level
-from bioclip_training.catalog.names import Label, cleaned
+from bioclip_training.catalog.naming.names import Label, cleaned
 from bioclip_training.taxonomy import TaxonomyIndex
 
 Judgement = Literal[

@@ -6,7 +6,7 @@ import pytest
 
 from bioclip_core.cells import plain_cells
 from bioclip_plugin.labelled.sources import taxon_of_folders
-from bioclip_training.catalog.names import cleaned
+from bioclip_training.catalog.naming.names import cleaned
 
 
 @pytest.mark.parametrize(

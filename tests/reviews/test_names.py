@@ -26,7 +26,7 @@ from bioclip_plugin.formats.timelapse.read_reviews import name_columns
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.reviews.names import NameBook
 from bioclip_plugin.reviews.pairing import overlap, same_box
-from bioclip_training.catalog.name_decisions import NameDecisions
+from bioclip_training.catalog.naming.name_decisions import NameDecisions
 
 PLANT = Taxon.of(("Plantae", "", "", "", "Lamiaceae", "Prunella", "vulgaris"), "self-heal")
 BIRD = Taxon.of(("Animalia", "Chordata", "Aves", "Passeriformes", "Prunellidae", "Prunella", "modularis"), "dunnock")

@@ -28,7 +28,7 @@ from bioclip_plugin.commands.reviewing.review_stats import stats
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.formats.shared.review_rows import ImportOptions, NotTaken
 from bioclip_plugin.store import open_store
-from bioclip_training.catalog.name_decisions import NameDecisions
+from bioclip_training.catalog.naming.name_decisions import NameDecisions
 from bioclip_training.taxonomy import TaxonomyIndex
 
 if TYPE_CHECKING:

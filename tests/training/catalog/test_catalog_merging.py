@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.taxonomy import Taxon
-from bioclip_training.catalog import pairs, tracing, writing
-from bioclip_training.catalog.deciding import Claim, decide, regions_of, subjects_of
+from bioclip_training.catalog import writing
 from bioclip_training.catalog.evidence import Evidence, Standing, evidence_of, reviewed
+from bioclip_training.catalog.merging import pairs, tracing
+from bioclip_training.catalog.merging.deciding import Claim, decide, regions_of, subjects_of
 from bioclip_training.catalog.rows import Catalog, LabelledItem
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow
 

@@ -8,7 +8,7 @@ import pytest
 
 from bioclip_core.cells import plain_cells
 from bioclip_core.taxonomy import Rank
-from bioclip_training.catalog.names import cleaned
+from bioclip_training.catalog.naming.names import cleaned
 
 
 def said(**cells: Any) -> tuple[str, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_core.taxonomy import RANKS, Taxon, read_row
-from bioclip_training.catalog.labelling import Labeller
+from bioclip_training.catalog.naming.labelling import Labeller
 from bioclip_training.catalog.overview import overview
 from bioclip_training.catalog.sources import LabelledSource
 from bioclip_training.taxonomy import TaxonomyIndex, build_taxonomy
@@ -190,7 +190,7 @@ def test_held_out_species_are_those_of_the_joined_taxa(tmp_path: Path) -> None:
 )
 def test_rows_of_one_species_are_one_label_whatever_ranks_they_lack(rows: list[tuple[str, set[str]]]) -> None:
     """Without contradictions, and with a row that states everything, there is one lineage per species."""
-    from bioclip_training.catalog.one_taxon import WrittenTaxa
+    from bioclip_training.catalog.naming.one_taxon import WrittenTaxa
 
     labeller, written = Labeller(), WrittenTaxa()
     complete = [(epithet, set[str]()) for epithet in EPITHETS[:3]]

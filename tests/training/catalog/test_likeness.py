@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_training.catalog.likeness import Spellings
+from bioclip_training.catalog.naming.likeness import Spellings
 
 
 def spellings(*names: tuple[str, int, str]) -> Spellings:

@@ -14,9 +14,9 @@ from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.progress import silent
 from bioclip_training.catalog.fingerprints import Look, check_library
 from bioclip_training.catalog.finishing import finish
-from bioclip_training.catalog.labelling import Labeller
 from bioclip_training.catalog.ledger import Ledger
-from bioclip_training.catalog.name_decisions import NameDecisions
+from bioclip_training.catalog.naming.labelling import Labeller
+from bioclip_training.catalog.naming.name_decisions import NameDecisions
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.catalog.reading import read
 from bioclip_training.catalog.rows import CatalogRow
@@ -63,7 +63,7 @@ def build_catalog(
 ) -> Built:
     """Build a catalog of labelled sources.
 
-    Each image has one label, whatever sources have it (:mod:`~bioclip_training.catalog.deciding`), and the order of the sources
+    Each image has one label, whatever sources have it (:mod:`~bioclip_training.catalog.merging.deciding`), and the order of the sources
     decides on the order of the rows only. The same sources and options give the same bytes. Memory holds about 150 bytes
     per row, and each distinct name and group once; everything else is streamed.
 

@@ -13,14 +13,14 @@ from bioclip_core.taxonomy import Rank
 from bioclip_training.catalog.duplicates import Joined
 from bioclip_training.catalog.evidence import Standing
 from bioclip_training.catalog.ledger import Ledger, compatible
-from bioclip_training.catalog.merging import Fate, Merged, merged
+from bioclip_training.catalog.merging.merge import Fate, Merged, merged
+from bioclip_training.catalog.merging.pairs import Pairs, duplicate_pairs, list_pairs
+from bioclip_training.catalog.merging.relabelling import Relabelling
+from bioclip_training.catalog.merging.tracing import KINDS, Trace, write_trace
 from bioclip_training.catalog.options import BuildOptions
-from bioclip_training.catalog.pairs import Pairs, duplicate_pairs, list_pairs
-from bioclip_training.catalog.relabelling import Relabelling
 from bioclip_training.catalog.skipped import Skipped
 from bioclip_training.catalog.splits import Sides, assign, is_training, joined_groups
 from bioclip_training.catalog.survey import Survey
-from bioclip_training.catalog.tracing import KINDS, Trace, write_trace
 from bioclip_training.catalog.writing import DraftReader, write_final
 
 REMOVED_KIND = "duplicate across splits"

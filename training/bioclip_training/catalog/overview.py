@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bioclip_core.taxonomy import PLAIN_LABEL, RANKS, Taxon
-from bioclip_training.catalog.changes import kinds_of
 from bioclip_training.catalog.ledger import compatible
+from bioclip_training.catalog.naming.changes import kinds_of
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.splits import is_training
 from bioclip_training.evidence.minima import Evidence

@@ -17,9 +17,9 @@ from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.evidence import Evidence, evidence_of
 from bioclip_training.catalog.fingerprints import Fingerprint, Look, fingerprint
-from bioclip_training.catalog.labelling import LICENCES, SOURCE_IDS, Labeller, first_cell, occurrence_of
-from bioclip_training.catalog.name_decisions import WORD_COLUMNS
-from bioclip_training.catalog.names import Label
+from bioclip_training.catalog.naming.labelling import LICENCES, SOURCE_IDS, Labeller, first_cell, occurrence_of
+from bioclip_training.catalog.naming.name_decisions import WORD_COLUMNS
+from bioclip_training.catalog.naming.names import Label
 from bioclip_training.catalog.options import FOLDER, IMAGE, BuildOptions
 from bioclip_training.catalog.rows import CatalogRow, LabelledItem
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow

@@ -28,7 +28,7 @@ from bioclip_core.tables.options import PathOptions
 from bioclip_core.tables.parquet_limits import ExpandsError, check_whole
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.catalog.evidence import OF_CATALOGUE, WORDS, Evidence
-from bioclip_training.catalog.names import TEXT_COLUMNS
+from bioclip_training.catalog.naming.names import TEXT_COLUMNS
 from bioclip_training.catalog.options import DEV_FRACTION
 from bioclip_training.catalog.recorded import is_hash, verified
 from bioclip_training.catalog.uris import file_of

@@ -15,7 +15,7 @@ from bioclip_core.errors import DataError
 from bioclip_core.files.camera_folders import is_camera_folder
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_training.catalog.duplicates import Joined
-from bioclip_training.catalog.labelling import first_cell
+from bioclip_training.catalog.naming.labelling import first_cell
 from bioclip_training.catalog.options import FOLDER
 from bioclip_training.catalog.rows import LabelledItem, hashed_share, held_out
 

@@ -12,9 +12,9 @@ from bioclip_core.errors import DataError
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.clashes import check_clashes, find_clashes
 from bioclip_training.catalog.evidence import date_cell
-from bioclip_training.catalog.labelling import Labeller, first_cell
-from bioclip_training.catalog.likeness import Spellings
-from bioclip_training.catalog.one_taxon import OneTaxon, WrittenTaxa
+from bioclip_training.catalog.naming.labelling import Labeller, first_cell
+from bioclip_training.catalog.naming.likeness import Spellings
+from bioclip_training.catalog.naming.one_taxon import OneTaxon, WrittenTaxa
 from bioclip_training.catalog.options import BURST, FOLDER, HELD_OUT, IMAGE, BuildOptions
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow
 from bioclip_training.catalog.splits import GROUP_COLUMNS, chosen_species, split_word

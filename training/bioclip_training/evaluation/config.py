@@ -10,7 +10,7 @@ from bioclip_core.device import PRECISIONS
 from bioclip_core.errors import UsageError
 from bioclip_core.options import check_options
 from bioclip_core.taxonomy import RANKS
-from bioclip_training.catalog.names import TEXT_COLUMNS
+from bioclip_training.catalog.naming.names import TEXT_COLUMNS
 
 SHOTS = (1, 5)
 """Support images per taxon in few-shot classification, as in the BioCLIP papers."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bioclip_training.catalog.evidence import Evidence, Standing
 from bioclip_training.catalog.ledger import Ledger
-from bioclip_training.catalog.merging import Fate, Merged
+from bioclip_training.catalog.merging.merge import Fate, Merged
 from bioclip_training.catalog.reading import MISSING_IMAGE
 from bioclip_training.catalog.writing import DraftReader
 

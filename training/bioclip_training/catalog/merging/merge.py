@@ -10,9 +10,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_training.catalog.deciding import Claim, Subject, decide, fits, is_finer, subjects_of
 from bioclip_training.catalog.evidence import Standing
 from bioclip_training.catalog.ledger import Ledger
+from bioclip_training.catalog.merging.deciding import Claim, Subject, decide, fits, is_finer, subjects_of
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.catalog.splits import is_training
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.catalog.ledger import Ledger
-from bioclip_training.catalog.merging import Fate, Merged
-from bioclip_training.catalog.tracing import Trace
+from bioclip_training.catalog.merging.merge import Fate, Merged
+from bioclip_training.catalog.merging.tracing import Trace
 from bioclip_training.catalog.writing import DraftReader
 
 _NAMES = (*(rank.value for rank in RANKS), "common_name", "taxon_id")

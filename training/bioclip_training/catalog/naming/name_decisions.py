@@ -11,8 +11,8 @@ from bioclip_core.names import Judgement, NameKind, clean_name, verdict_of_word
 from bioclip_core.naming.options import NameOptions
 from bioclip_core.naming.verdict_words import MEANINGS
 from bioclip_core.taxonomy import RANKS, Taxon
-from bioclip_training.catalog.name_map import Decision, NameMap, Undecided, map_key
-from bioclip_training.catalog.names import Label, cleaned
+from bioclip_training.catalog.naming.name_map import Decision, NameMap, Undecided, map_key
+from bioclip_training.catalog.naming.names import Label, cleaned
 from bioclip_training.taxonomy.matching import Outcome
 from bioclip_training.taxonomy.resolving import Resolution, TaxonomyIndex
 

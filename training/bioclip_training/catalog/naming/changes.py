@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from bioclip_core.findings import Findings
 from bioclip_core.names import PLACEHOLDER
-from bioclip_training.catalog.names import Label
+from bioclip_training.catalog.naming.names import Label
 
 _KINDS = (
     (r".*, as --map says \(line ", "decided by --map"),
@@ -33,7 +33,7 @@ _OF_TAXONOMY = "resolved by the taxonomy"
 
 
 def kind_of(change: str) -> str:
-    """Return the kind of a change that a :class:`~bioclip_training.catalog.names.Label` records as a sentence.
+    """Return the kind of a change that a :class:`~bioclip_training.catalog.naming.names.Label` records as a sentence.
 
     >>> kind_of("authority 'L.' removed")
     'authority removed'

@@ -9,10 +9,10 @@ from typing import Any
 
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.taxonomy import RANKS, Taxon
-from bioclip_training.catalog.likeness import Spellings
-from bioclip_training.catalog.name_decisions import PLAIN_COLUMNS, NameDecisions, is_repaired, misspelt
-from bioclip_training.catalog.names import NAME_COLUMNS, Label
-from bioclip_training.catalog.one_taxon import OneTaxon
+from bioclip_training.catalog.naming.likeness import Spellings
+from bioclip_training.catalog.naming.name_decisions import PLAIN_COLUMNS, NameDecisions, is_repaired, misspelt
+from bioclip_training.catalog.naming.names import NAME_COLUMNS, Label
+from bioclip_training.catalog.naming.one_taxon import OneTaxon
 from bioclip_training.taxonomy.resolving import TaxonomyIndex
 
 SOURCE_IDS = (

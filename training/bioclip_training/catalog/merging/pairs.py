@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bioclip_training.catalog.duplicates import near_pairs
 from bioclip_training.catalog.ledger import Ledger
-from bioclip_training.catalog.merging import Merged
+from bioclip_training.catalog.merging.merge import Merged
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.catalog.writing import DraftReader
 

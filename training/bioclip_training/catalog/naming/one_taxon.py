@@ -11,7 +11,7 @@ from typing import Any
 
 from bioclip_core.lineages import JoinedLineages, Lineage, added_ranks, join_lineages, with_lineage
 from bioclip_core.taxonomy import RANKS, Taxon
-from bioclip_training.catalog.names import Label
+from bioclip_training.catalog.naming.names import Label
 
 APART_COLUMNS = ("name", "rank", "kind", "differs_at", *(rank.value for rank in RANKS), "rows", "sources", "first")
 """Columns of the list of names that stay several labels."""
