@@ -183,7 +183,7 @@ class Builtins:
 
     @hookimpl(trylast=True)
     def train_model(self, config: TrainConfig) -> TrainResult:
-        from bioclip_core.quiet import importing
+        from bioclip_core.process.quiet import importing
 
         with importing():
             from bioclip_training.loop.run import train
@@ -192,7 +192,7 @@ class Builtins:
 
     @hookimpl(trylast=True)
     def plan_training(self, config: TrainConfig) -> TrainingPlan:
-        from bioclip_core.quiet import importing
+        from bioclip_core.process.quiet import importing
 
         with importing():
             from bioclip_training.loop.run import plan_training

@@ -15,7 +15,7 @@ from bioclip_core import __version__
 from bioclip_core.errors import BioclipError, DataError, UsageError, one_line
 from bioclip_core.hub import progress_bars
 from bioclip_core.next_commands import command
-from bioclip_core.threads import hung_threads
+from bioclip_core.process.threads import hung_threads
 from bioclip_plugin.commands.config import CONFIG_FILE, ConfigFile
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
 from bioclip_plugin.commands.last_resort import explained, leave_output, say, show_traceback_if_wanted

@@ -23,7 +23,7 @@ HOST = r"""
 import csv, decimal, json, locale, logging, os, random, signal, socket, sys, threading, warnings
 import numpy, pandas, rich.style, sqlalchemy, torch
 from PIL import Image, ImageFile
-from bioclip_core.quiet import importing
+from bioclip_core.process.quiet import importing
 from pathlib import Path
 
 environment = dict(os.environ)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import click
 
 from bioclip_core.errors import BioclipError
-from bioclip_core.forks import renew_after_fork
-from bioclip_core.threads import Workers
+from bioclip_core.process.forks import renew_after_fork
+from bioclip_core.process.threads import Workers
 from bioclip_plugin.commands.context import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pluggy
 
 from bioclip_core import errors
 from bioclip_core.errors import BioclipError, ImageError, PluginError
-from bioclip_core.forks import renew_after_fork
+from bioclip_core.process.forks import renew_after_fork
 
 T = TypeVar("T")
 

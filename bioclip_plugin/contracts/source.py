@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from bioclip_core.files.leftovers import temporary_folder
 from bioclip_core.findings import Findings
-from bioclip_core.forks import renew_after_fork
+from bioclip_core.process.forks import renew_after_fork
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.items.time_zones import zone_of

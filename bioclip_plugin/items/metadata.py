@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from bioclip_core.cells import column_name, moment_of, position_of
-from bioclip_core.quiet import quiet
+from bioclip_core.process.quiet import quiet
 from bioclip_plugin.items.media import MediaItem
 
 _OWN_FIELDS = ("captured_at", "latitude", "longitude")  # those that a media item has too

@@ -14,7 +14,7 @@ from PIL import Image
 from bioclip_core.errors import ImageError
 from bioclip_core.files.moved import windows_hint
 from bioclip_core.files.near_names import near_hint
-from bioclip_core.forks import never_freed, renew_after_fork
+from bioclip_core.process.forks import never_freed, renew_after_fork
 from bioclip_plugin.opening.refusals import check_size, reason_of
 from bioclip_plugin.opening.video import opened, video_stream
 

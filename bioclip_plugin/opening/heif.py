@@ -8,7 +8,7 @@ from PIL import Image
 
 from bioclip_core.errors import ImageError
 from bioclip_core.images.decoding import read_bytes
-from bioclip_core.quiet import quiet
+from bioclip_core.process.quiet import quiet
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.opening.refusals import check_size, not_installed, reason_of
 

@@ -12,7 +12,7 @@ from bioclip_core.errors import ImageError
 from bioclip_core.images.budget import MAX_METADATA_BYTES
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.images.tiff_header import directories, value_bytes
-from bioclip_core.quiet import quiet
+from bioclip_core.process.quiet import quiet
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.opening.raw_messages import silence
 from bioclip_plugin.opening.refusals import check_size, not_installed

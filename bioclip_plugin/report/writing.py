@@ -12,7 +12,7 @@ from typing import IO, Any
 from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.present import exists
 from bioclip_core.files.whole import whole_file
-from bioclip_core.threads import Job, Workers
+from bioclip_core.process.threads import Job, Workers
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.items.media import path_of
 from bioclip_plugin.report.gathering import Gathered, Sheet, gather

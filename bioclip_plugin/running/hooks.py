@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from bioclip_core.forks import renew_after_fork
+from bioclip_core.process.forks import renew_after_fork
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.hookspecs import hookimpl
 from bioclip_plugin.items.media import MediaItem

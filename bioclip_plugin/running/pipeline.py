@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import PluginError, UsageError
 from bioclip_core.findings import Findings
-from bioclip_core.threads import FINISHING_S, Job, Workers, WorkersClosed
+from bioclip_core.process.threads import FINISHING_S, Job, Workers, WorkersClosed
 from bioclip_plugin.contracts.contained_models import encode_each
 from bioclip_plugin.items.answers import Answer, Failure
 from bioclip_plugin.items.media import MediaItem, Place, Unlisted, place_of

@@ -18,7 +18,7 @@ from bioclip_core.images.decoding import decode_regions, prepare, right_pixels
 from bioclip_core.images.memory import decoding_budget, image_memory, take_memory
 from bioclip_core.images.readers import content_key
 from bioclip_core.images.unexpected import unexpected
-from bioclip_core.threads import GivenUp, WorkersClosed
+from bioclip_core.process.threads import GivenUp, WorkersClosed
 from bioclip_plugin.contracts.containing import owner_of, reason_of
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of

@@ -14,8 +14,8 @@ from weakref import WeakSet
 
 from bioclip_core.errors import UsageError
 from bioclip_core.findings import Findings
-from bioclip_core.forks import renew_after_fork
 from bioclip_core.identity import settings_id
+from bioclip_core.process.forks import renew_after_fork
 from bioclip_core.progress import Progress, logged
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.source import ListingOptions

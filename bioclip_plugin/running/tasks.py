@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.classify import Classification
-from bioclip_core.threads import GivenUp, Job
+from bioclip_core.process.threads import GivenUp, Job
 from bioclip_plugin.contracts.containing import owner_at_work
 from bioclip_plugin.items.answers import Answer, Failure, RegionAnswer
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Region, Unlisted

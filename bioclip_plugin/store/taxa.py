@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from sqlalchemy import Connection, select
 
 from bioclip_core.classify import Candidate
-from bioclip_core.forks import renew_after_fork
+from bioclip_core.process.forks import renew_after_fork
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import find_or_insert, rows_with

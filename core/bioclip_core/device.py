@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from bioclip_core.errors import UsageError
-from bioclip_core.forks import forked_beside
-from bioclip_core.quiet import importing
+from bioclip_core.process.forks import forked_beside
+from bioclip_core.process.quiet import importing
 
 log = logging.getLogger("bioclip_plugin.device")
 

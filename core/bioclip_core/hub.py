@@ -12,7 +12,7 @@ from typing import Any
 
 from bioclip_core.errors import ModelUnavailable, UnknownModel, first_line
 from bioclip_core.next_commands import command
-from bioclip_core.quiet import quiet
+from bioclip_core.process.quiet import quiet
 
 _PROBE_TIMEOUT_S = 5.0
 _shows_progress: ContextVar[bool] = ContextVar("_shows_progress", default=False)

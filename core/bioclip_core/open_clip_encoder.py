@@ -18,7 +18,7 @@ from bioclip_core.errors import ModelError, UnsafeWeights, first_line, raise_if_
 from bioclip_core.identity import file_sha256
 from bioclip_core.labels.manifest import check_scale
 from bioclip_core.models import FoundModel
-from bioclip_core.quiet import importing, quiet
+from bioclip_core.process.quiet import importing, quiet
 from bioclip_core.weights import check_numbers, check_sizes, check_tokens
 
 if TYPE_CHECKING:

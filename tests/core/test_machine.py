@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bioclip_core import machine
-from bioclip_core.machine import PeakMemory, available_bytes, machine_bytes, used_bytes
+from bioclip_core.process import machine
+from bioclip_core.process.machine import PeakMemory, available_bytes, machine_bytes, used_bytes
 
 GB = 1 << 30
 

@@ -25,7 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from bioclip_core.errors import ImageError
 from bioclip_core.images.decoding import decode_regions, prepare
 from bioclip_core.preprocessing import Preprocessing
-from bioclip_core.quiet import importing, quiet
+from bioclip_core.process.quiet import importing, quiet
 
 SMALL = Preprocessing(size=8, resize_mode="squash")
 _GRADIENT = np.add.outer(np.arange(40) * 5, np.arange(48) * 3)[..., None] * np.array([1, 2, 3]) % 251

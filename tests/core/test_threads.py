@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from bioclip_core import threads
 from bioclip_core.errors import BioclipError, UsageError
-from bioclip_core.threads import GivenUp, Workers, WorkersClosed, hung_threads, not_counted
+from bioclip_core.process import threads
+from bioclip_core.process.threads import GivenUp, Workers, WorkersClosed, hung_threads, not_counted
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_threads_of_forgotten_workers_end() -> None:
 
 AT_EXIT = """
 import sys, threading, time
-from bioclip_core.threads import Workers
+from bioclip_core.process.threads import Workers
 pool, writer = Workers(1, "bioclip-a"), Workers(1, "bioclip-b", must_finish=True)
 begun = threading.Event()
 pool.submit(lambda: (begun.set(), time.sleep(1000)))
@@ -195,7 +195,7 @@ def test_the_interpreter_exits_beside_a_hung_thread_and_finishes_what_must_be_fi
 IN_A_CHILD = """
 import os, sys, threading
 from bioclip_core.errors import UsageError
-from bioclip_core.threads import Workers
+from bioclip_core.process.threads import Workers
 pool = Workers(2, "bioclip-a", must_finish=True)
 hold = threading.Event()
 job = pool.submit(hold.wait)

@@ -20,7 +20,7 @@ from bioclip_core.images.decoding import decode_regions, read_bytes
 from bioclip_core.images.readers import content_key
 from bioclip_core.images.unexpected import contained
 from bioclip_core.preprocessing import Preprocessing
-from bioclip_core.threads import GivenUp, WorkersClosed
+from bioclip_core.process.threads import GivenUp, WorkersClosed
 
 CONTRACT = Preprocessing(size=8, resize_mode="squash", interpolation="bilinear")
 RED = (200, 30, 10)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bioclip_core import threads
 from bioclip_core.errors import BioclipError, UsageError
-from bioclip_core.threads import hung_threads
+from bioclip_core.process import threads
+from bioclip_core.process.threads import hung_threads
 from bioclip_plugin import MediaItem, Session, create_plugin_manager, hookimpl
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.store import Store

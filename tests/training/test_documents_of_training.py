@@ -14,7 +14,7 @@ import pytest
 from bioclip_core.errors import BioclipError, ModelError
 from bioclip_training.catalog.options import DEV_FRACTION
 from bioclip_training.catalog.trained_models import dev_fraction_of, ladder_of
-from bioclip_training.evaluation.comparison import read_other
+from bioclip_training.evaluation.comparing.comparison import read_other
 from bioclip_training.loop.checkpoint import RunFolder
 from bioclip_training.loop.finishing import finished_result
 from bioclip_training.loop.journal import Journal

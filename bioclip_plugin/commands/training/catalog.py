@@ -87,15 +87,7 @@ def build(
     console = console_for()
     named = filled(NameOptions, given)
     check_output(output, force=force, reads=[*tables, *filter(None, (taxonomy, named.name_map))])
-    if given["only_resolved"] and taxonomy is None:
-        raise UsageError(
-            f"--only-resolved needs --taxonomy FILE; make one with: {command('taxonomy build', 'CHECKLIST', output='FILE.taxonomy')}"
-        )
-    if named.plain_labels and (taxonomy is not None or named.split_names):
-        other = "--taxonomy" if taxonomy is not None else "--split-names"
-        raise UsageError(
-            f"--plain-labels takes names as words without a taxonomy, so {other} has no effect: give one of the two"
-        )
+    _check_together(named, taxonomy, only_resolved=given["only_resolved"])
     share, names = _holdout(holdout_taxa)
     listing = filled(ListingOptions, given)
     sources, folder = labelled_sources(tables, listing), output.resolve().parent
@@ -111,15 +103,8 @@ def build(
             naming_moved_images(work, tables),
         ):
             built = build_catalog(
-                sources,
-                folder,
-                work,
-                options,
-                resolver=index,
-                names=decisions,
-                started=line.expect,
-                progress=line.advance,
-            )
+                sources, folder, work, options, resolver=index, names=decisions, started=line.expect, progress=line.advance
+            )  # fmt: skip
             if index is not None:
                 decisions.suggest_from(index)
             lists = _keep(built, output, force)
@@ -142,6 +127,19 @@ def build(
     )
     failed = any(built.facts["left_out"].get(kind) for kind in _REPAIRABLE)
     return EXIT_WITH_FAILURES if failed else EXIT_DONE
+
+
+def _check_together(named: NameOptions, taxonomy: Path | None, *, only_resolved: bool) -> None:
+    """Refuse options that contradict each other."""
+    if only_resolved and taxonomy is None:
+        raise UsageError(
+            f"--only-resolved needs --taxonomy FILE; make one with: {command('taxonomy build', 'CHECKLIST', output='FILE.taxonomy')}"
+        )
+    if named.plain_labels and (taxonomy is not None or named.split_names):
+        other = "--taxonomy" if taxonomy is not None else "--split-names"
+        raise UsageError(
+            f"--plain-labels takes names as words without a taxonomy, so {other} has no effect: give one of the two"
+        )
 
 
 def _names(preferred: Sequence[str], tables: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:

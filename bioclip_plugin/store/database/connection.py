@@ -19,8 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bioclip_core.errors import StoreError
-from bioclip_core.forks import never_freed, renew_after_fork
-from bioclip_core.quiet import quiet
+from bioclip_core.process.forks import never_freed, renew_after_fork
+from bioclip_core.process.quiet import quiet
 from bioclip_plugin.store.database.address import shown
 from bioclip_plugin.store.database.faults import is_about_writing, passes, store_error
 from bioclip_plugin.store.database.holds import holds_of

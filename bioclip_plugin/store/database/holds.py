@@ -14,8 +14,8 @@ from typing import Protocol
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import Engine
 
-from bioclip_core.forks import never_freed, renew_after_fork
-from bioclip_core.quiet import quiet
+from bioclip_core.process.forks import never_freed, renew_after_fork
+from bioclip_core.process.quiet import quiet
 
 logger = logging.getLogger(__name__)
 

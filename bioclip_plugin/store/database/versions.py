@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from bioclip_core.errors import StoreError
 from bioclip_core.next_commands import command
-from bioclip_core.quiet import quiet
+from bioclip_core.process.quiet import quiet
 from bioclip_plugin.store.database.address import shown
 from bioclip_plugin.store.database.connection import Database
 from bioclip_plugin.store.database.schema import PREFIX, VERSION_TABLE

@@ -19,8 +19,8 @@ from functools import cache
 from typing import Any
 
 from bioclip_core.errors import ImageError, UsageError
-from bioclip_core.machine import machine_bytes
-from bioclip_core.threads import is_hung, is_wanted, not_counted
+from bioclip_core.process.machine import machine_bytes
+from bioclip_core.process.threads import is_hung, is_wanted, not_counted
 
 VARIABLE = "BIOCLIP_DECODE_MEMORY"
 """Environment variable with the budget in megabytes (2**20 bytes)."""

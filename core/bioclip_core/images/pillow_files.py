@@ -16,7 +16,7 @@ from bioclip_core.images.budget import check_frame, check_sides
 from bioclip_core.images.jpeg_structure import JpegStructure, jpeg_structure
 from bioclip_core.images.png_chunks import SIGNATURE, sound_png
 from bioclip_core.images.structure import check_structure
-from bioclip_core.quiet import quiet
+from bioclip_core.process.quiet import quiet
 
 # Formats that Pillow decodes itself. Missing on purpose: formats that start another program (EPS), that Pillow only
 # recognises (HDF5, GRIB), and those without a signature. HEIF works if the host has registered a plugin for it.

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from bioclip_core.errors import BioclipError, ImageError
 from bioclip_core.images.unexpected import NO_MEMORY, log
 from bioclip_core.images.unsupported import unsupported_kind
-from bioclip_core.quiet import quiet
+from bioclip_core.process.quiet import quiet
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bioclip_core.errors import BioclipError, ImageError
-from bioclip_core.threads import WorkersClosed
+from bioclip_core.process.threads import WorkersClosed
 
 log = logging.getLogger("bioclip_plugin.images")
 

@@ -18,7 +18,7 @@ from bioclip_core.files.archive_gate import DEFAULT_LIMITS
 from bioclip_core.files.archives import ARCHIVE_FAULTS
 from bioclip_core.files.present import exists
 from bioclip_core.findings import Findings
-from bioclip_core.quiet import quiet
+from bioclip_core.process.quiet import quiet
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.rows import ABOVE, Headings, RowFindings, Table, TableRow
 

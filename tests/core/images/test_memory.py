@@ -21,7 +21,7 @@ from bioclip_core.images.decoding import decode_regions, read_bytes
 from bioclip_core.images.memory import MemoryBudget, Share, budget_bytes, decoding_budget, image_memory
 from bioclip_core.images.needs import decoding_bytes
 from bioclip_core.images.pillow_files import opened
-from bioclip_core.threads import Workers
+from bioclip_core.process.threads import Workers
 
 PATIENCE_S = 20
 

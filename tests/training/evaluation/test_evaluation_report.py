@@ -11,11 +11,11 @@ import pytest
 from evaluation_samples import BLUE, GREEN, RED, TRAIN, VAL, Listed, colour_catalog, second_model
 
 from bioclip_core.model_names import described, short_name
-from bioclip_training.evaluation.by_taxon import worth_labels
+from bioclip_training.evaluation.comparing.by_taxon import worth_labels
+from bioclip_training.evaluation.comparing.verdict import KEEP_OLD, LABEL_MORE, NONE, USE_NEW, verdict_of
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.run import evaluate
 from bioclip_training.evaluation.truth import EXACT
-from bioclip_training.evaluation.verdict import KEEP_OLD, LABEL_MORE, NONE, USE_NEW, verdict_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
-from bioclip_core.threads import Job, Workers
+from bioclip_core.process.threads import Job, Workers
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

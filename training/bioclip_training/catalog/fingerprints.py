@@ -16,7 +16,7 @@ from bioclip_core.images.decoding import decode_regions, read_bytes
 from bioclip_core.images.memory import image_memory
 from bioclip_core.images.unexpected import contained
 from bioclip_core.preprocessing import Preprocessing
-from bioclip_core.quiet import importing
+from bioclip_core.process.quiet import importing
 from bioclip_training.catalog.rows import Box
 
 HASH_SIDE = 12

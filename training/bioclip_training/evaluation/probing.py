@@ -14,8 +14,8 @@ from bioclip_core.errors import BioclipError, DataError
 from bioclip_core.labels.label_set import one_label_each
 from bioclip_core.labels.probe import LinearProbe
 from bioclip_core.labels.prototypes import checked_examples, log_sum, unit_rows
+from bioclip_core.process.quiet import importing, quiet
 from bioclip_core.progress import silent
-from bioclip_core.quiet import importing, quiet
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.rows import drawn_in_turn, hashed_share
 from bioclip_training.evaluation.features import StageProgress

@@ -23,15 +23,15 @@ from bioclip_core.files.whole import whole_folder
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.next_commands import command, free_name
+from bioclip_core.process.quiet import importing, quiet
 from bioclip_core.progress import silent
-from bioclip_core.quiet import importing, quiet
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.trained_models import dev_fraction_of, ladder_of, origin_of
 from bioclip_training.evaluation import figures, retrieval
 from bioclip_training.evaluation.already_seen import AlreadySeen, rows_to_measure
 from bioclip_training.evaluation.answering import Answered, answer
-from bioclip_training.evaluation.by_taxon import by_taxon, worth_labels, write_taxa
-from bioclip_training.evaluation.comparison import (
+from bioclip_training.evaluation.comparing.by_taxon import by_taxon, worth_labels, write_taxa
+from bioclip_training.evaluation.comparing.comparison import (
     Other,
     compare_with,
     compared_groups,
@@ -39,6 +39,7 @@ from bioclip_training.evaluation.comparison import (
     is_evaluation,
     read_other,
 )
+from bioclip_training.evaluation.comparing.verdict import verdict_of
 from bioclip_training.evaluation.config import SHOTS, EvaluationConfig
 from bioclip_training.evaluation.consensus import Consensus, by_rank, consensus_at, curve
 from bioclip_training.evaluation.curve_rows import curve_of
@@ -50,7 +51,6 @@ from bioclip_training.evaluation.pairs import confused_pairs
 from bioclip_training.evaluation.questions import groups_of, query_rows
 from bioclip_training.evaluation.report.page import report_html
 from bioclip_training.evaluation.truth import EXACT, RULE
-from bioclip_training.evaluation.verdict import verdict_of
 from bioclip_training.evidence.minima import Evidence
 
 log = logging.getLogger("bioclip_plugin.training")

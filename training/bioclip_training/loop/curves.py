@@ -7,7 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.quiet import importing, quiet
+from bioclip_core.process.quiet import importing, quiet
 from bioclip_training.loop.checkpoint import checkpoint_file
 
 Lines = Sequence[dict[str, Any]]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 
 from bioclip_core.errors import BioclipError
-from bioclip_core.machine import PeakMemory, available_bytes, used_bytes
+from bioclip_core.process.machine import PeakMemory, available_bytes, used_bytes
 from bioclip_core.progress import Progress, silent
 from bioclip_training.batches.stream import Batch
 from bioclip_training.loop.memory import is_out_of_memory, out_of_memory_message

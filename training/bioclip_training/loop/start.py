@@ -18,7 +18,7 @@ from bioclip_core.model_config import checked_model
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import load_model, tokenizer_of
 from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD, Preprocessing, preprocessing_of
-from bioclip_core.quiet import quiet
+from bioclip_core.process.quiet import quiet
 from bioclip_core.weights import check_tokens
 
 NEW = "new:"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bioclip_core.errors import BioclipError, UsageError
-from bioclip_core.quiet import importing, quiet
+from bioclip_core.process.quiet import importing, quiet
 
 # The MLP of open_clip's blocks, and of timm's with its attention. Not nn.MultiheadAttention: peft 0.21 adds to its output
 # projection twice in the forward pass (measured), so that merged weights would differ from the trained ones.

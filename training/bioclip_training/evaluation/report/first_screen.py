@@ -5,10 +5,10 @@ from __future__ import annotations
 from html import escape
 
 from bioclip_core.model_names import described
+from bioclip_training.evaluation.comparing.verdict import KEEP_OLD, LABEL_MORE, NONE, USE_NEW
 from bioclip_training.evaluation.markup import interval, percent, points
 from bioclip_training.evaluation.outcome import Outcome
 from bioclip_training.evaluation.truth import EXACT
-from bioclip_training.evaluation.verdict import KEEP_OLD, LABEL_MORE, NONE, USE_NEW
 from bioclip_training.evidence.minima import counted
 
 _FEW_TAXA = 5

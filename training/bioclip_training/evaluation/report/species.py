@@ -8,7 +8,7 @@ from typing import Any
 
 from bioclip_core.model_names import short_name
 from bioclip_training.evaluation import plots
-from bioclip_training.evaluation.by_taxon import GOOD
+from bioclip_training.evaluation.comparing.by_taxon import GOOD
 from bioclip_training.evaluation.markup import image, interval, percent, points, remark, section, table
 from bioclip_training.evaluation.outcome import Outcome
 from bioclip_training.evidence.minima import FEWEST_TO_DIFFER

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bioclip_training.catalog.rows import Catalog
-from bioclip_training.evaluation.comparison import Other, keys_of
+from bioclip_training.evaluation.comparing.comparison import Other, keys_of
 from bioclip_training.evaluation.outcome import Answers
 from bioclip_training.evaluation.scores import rank_hits
 from bioclip_training.evaluation.truth import EXACT
