@@ -12,6 +12,7 @@ from bioclip_core.progress import TimeLeft, duration
 from bioclip_plugin.commands.reporting import console_for
 
 _PLAIN_EVERY_S = 10.0
+_SHORT_STAGE_S = 1.0
 
 
 class ProgressLine:
@@ -101,8 +102,15 @@ class ProgressLine:
             self._bar.update(
                 self._task, description=self._what, completed=count, total=self._total or None, state=self._state()
             )
-        elif time.monotonic() - self._printed_at >= _PLAIN_EVERY_S:
+        elif time.monotonic() - self._printed_at >= _PLAIN_EVERY_S and not self._is_short_stage():
             self._print()
+
+    def _is_short_stage(self) -> bool:
+        """True for a counted stage that has only begun, or that ended soon: a line about it would come too late to tell anything."""
+        seconds = time.monotonic() - self._stage_began_at
+        if not self._total:
+            return False
+        return seconds < (_PLAIN_EVERY_S if self.count >= self._total else _SHORT_STAGE_S)
 
     def _beat(self) -> None:
         """Print a line when none was printed for three times as long as usual."""

@@ -149,7 +149,23 @@ def test_nothing_done_is_no_speed(clock: Clock, log: io.StringIO) -> None:
         line.stage("Encoding", 0, 100)
         clock.now += 10
         line.stage("Encoding", 0, 100)
-    assert lines_of(log) == ["Encoding: 0 of 100 images"] * 2
+    assert lines_of(log) == ["Encoding: 0 of 100 images"]
+
+
+def test_a_stage_that_has_only_begun_or_that_ended_soon_has_no_line(clock: Clock, log: io.StringIO) -> None:
+    with ProgressLine("Starting", console=console_on(log)) as line:
+        clock.now += 20
+        line.stage("Labels", 15, 15, "labels")
+        clock.now += 0.5
+        line.stage("Writing", 0, 1, "files")
+        clock.now += 9
+        line.stage("Writing", 1, 1, "files")
+        line.stage("Encoding", 0, 100)
+        clock.now += 0.5
+        line.stage("Encoding", 40, 100)
+        clock.now += 3.5
+        line.stage("Encoding", 60, 100)
+    assert lines_of(log) == ["Encoding: 60 of 100 images, 15.0/s"]
 
 
 @given(

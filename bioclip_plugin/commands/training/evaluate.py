@@ -54,6 +54,8 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
             plugins_of(ctx).models(),
             lambda what, done, total: line.stage(what, done, total, _UNITS.get(what, "images")),
         )
+    if verdict := metrics.get("comparison", {}).get("verdict"):
+        _print_verdict(console, verdict)
     _summarise(console, metrics)
     console.print(f"Report: {Path(config.output) / 'report.html'}")
     return EXIT_WITH_FAILURES if metrics["images"]["failed"] else EXIT_DONE
@@ -81,7 +83,7 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
         )
         console.print(f"Few-shot over {few['draws']} draws, {few['k1_taxa']} taxa: {shown}")
     if curve := metrics.get("learning_curve"):
-        console.print(f"More labels: {curve['sentence']}")
+        print_lines(console, curve["sentence"])
     calibration, consensus = metrics["calibration"], metrics["consensus"]
     temperature = f"temperature {calibration['temperature']:.3g}" if calibration["temperature"] else "no temperature"
     print_lines(
@@ -91,7 +93,7 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
         f"{percent(consensus['accuracy'])} of them (n = {consensus['images']})",
     )
     if comparison := metrics.get("comparison"):
-        _print_comparison(console, comparison)
+        _print_comparison(console, comparison, custom=bool(provenance["options"]["words"]))
 
 
 def _print_zero_shot(console: Console, zero_shot: Mapping[str, Any], *, custom: bool) -> None:
@@ -113,12 +115,19 @@ def _print_zero_shot(console: Console, zero_shot: Mapping[str, Any], *, custom: 
         )
 
 
-def _print_comparison(console: Console, comparison: Mapping[str, Any]) -> None:
+def _print_verdict(console: Console, verdict: Mapping[str, Any]) -> None:
+    print_lines(
+        console, f"Verdict: {verdict['verdict']}. {verdict['sentence']} {verdict['reason']}", *verdict["cautions"]
+    )
+
+
+def _print_comparison(console: Console, comparison: Mapping[str, Any], *, custom: bool) -> None:
     from bioclip_training.evaluation.markup import percent, points, points_interval
+    from bioclip_training.evaluation.zero_shot import level_name
 
     rows = [
         [
-            level, percent(row["top1"]), percent(row["other_top1"]), points(row["difference"]),
+            level_name(level, custom=custom), percent(row["top1"]), percent(row["other_top1"]), points(row["difference"]),
             points_interval(row["difference_ci95"]), row["n"], row["groups"],
         ]
         for level, row in comparison["by_rank"].items()
@@ -127,6 +136,3 @@ def _print_comparison(console: Console, comparison: Mapping[str, Any]) -> None:
     if not console.is_terminal:
         console.print(title)
     print_table(console, ["rank", "here", "there", "points", "95% interval", "images", "groups"], rows, title=title)
-    if verdict := comparison.get("verdict"):
-        word = verdict["verdict"]
-        print_lines(console, f"Verdict: {word}. {verdict['sentence']} {verdict['reason']}", *verdict["cautions"])

@@ -83,6 +83,15 @@ def test_too_few_labels_give_no_verdict(each: list[int]) -> None:
     assert found["sentence"].endswith(".")
 
 
+@pytest.mark.parametrize(("each", "known"), [([0, 0], "those of none"), ([5, 0], "those of only one")])
+def test_a_curve_that_cannot_be_measured_says_what_it_takes(each: list[int], known: str) -> None:
+    found = learning_curve(drawn(each, spread=1, seed=1), drawn([3, 3], spread=1, seed=2, first_group=500))
+    assert found["sentence"] == (
+        "How much more labels would help was not measured: that takes training images of at least two of the evaluated species, and "
+        f"the catalog has {known}."
+    )
+
+
 def test_one_example_each_is_the_nearest_prototype() -> None:
     examples, queries = drawn([1] * 8, spread=1.5, seed=1), drawn([10] * 8, spread=1.5, seed=2)
     expected = nearest_centroid(queries.features_ND, examples.features_ND, examples.taxon_N, 8)

@@ -257,7 +257,11 @@ def conclusion(by_share: Sequence[Step], by_images: Sequence[Step], counts: dict
 
 def _unknown(counts: dict[str, int]) -> str:
     if counts["taxa"] < 2:
-        return f"No learning curve: beside the evaluated images, train has images of {counts['taxa']} of their species; two are needed."
+        known = "none" if not counts["taxa"] else "only one"
+        return (
+            "How much more labels would help was not measured: that takes training images of at least two of the evaluated species, and "
+            f"the catalog has those of {known}."
+        )
     if counts["groups"] < FEWEST_TO_DIFFER:
         return (
             f"Nothing can be said about more labels: the test images are {counted(counts['images'], counts['groups'])}, and at least "

@@ -99,14 +99,25 @@ def _safe_default(
         group_T = numbered(left_out.groups_T)
         images = counted(len(group_T), len(set(left_out.groups_T)))
         is_better = _is_worse(left_out.start_T, left_out.probe_T, group_T)
-        verdict = "by more than chance" if is_better else "not a difference beyond chance in favour of the probe"
-        compared = (
-            f": of {images} of train that neither learnt from the probe names {left_out.probe_T.mean():.0%} right and the start "
-            f"model {left_out.start_T.mean():.0%}, {verdict}"
-        )
+        compared = f" Of {images} of train that neither learnt from, {_said_of(left_out, group_T)}."
     name = PROBE if is_better else START
     reason = "on an unchanged model" if is_better else "unchanged, which cannot be worse than before"
-    return Recommendation(name, f"{said}the safe default is the {name}, {reason}{compared}.", commands[name])
+    return Recommendation(name, f"{said}the safe default is the {name}, {reason}.{compared}", commands[name])
+
+
+def _said_of(left_out: LeftOut, group_T: NDArray[np.int64]) -> str:
+    """Say which of probe and start model is better on left-out images, by how much, and if that is more than chance."""
+    probe, start = float(left_out.probe_T.mean()), float(left_out.start_T.mean())
+    if probe == start:
+        return f"the probe and the start model are both right for {probe:.0%}"
+    better, worse = (left_out.probe_T, left_out.start_T) if probe > start else (left_out.start_T, left_out.probe_T)
+    apart = abs(round(100 * probe) - round(100 * start))  # of the shares as they are shown
+    amount = "less than 1 point" if not apart else f"{apart} point{'s' if apart > 1 else ''}"
+    chance = "more than chance" if _is_worse(worse, better, group_T) else "which may be chance"
+    return (
+        f"the probe is right for {probe:.0%} and the start model for {start:.0%}: the {PROBE if probe > start else START} is better "
+        f"by {amount}, {chance}"
+    )
 
 
 def _is_worse(one_N: NDArray[np.bool_], other_N: NDArray[np.bool_], group_N: NDArray[np.int64]) -> bool:
