@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_core.names import NameKind, judge_name, verdict_of_word
+from bioclip_core.naming.judging import judge_alone, judge_word
 from bioclip_core.naming.row_judging import judge_cells
 
 
@@ -103,3 +104,83 @@ def test_a_hundred_thousand_names_are_judged_in_seconds() -> None:
     started = time.perf_counter()
     assert all(judge_name(name).is_name for name in names)
     assert time.perf_counter() - started < 5  # 0.2 s alone on a core
+
+
+@pytest.mark.parametrize(
+    ("word", "verdict"),
+    [
+        ("ninguno", "blank"), ("aucun", "blank"), ("Nessuno", "blank"), ("negative", "blank"), ("Leeraufnahme", "blank"),
+        ("Fehlbilder", "blank"), ("tyhjä", "blank"), ("TYHJA", "blank"), ("ei eläintä", "blank"),
+        ("ei elainta", "blank"), ("Nichts zu sehen", "blank"), ("空", "blank"),
+        ("пусто", "blank"), ("ciclista", "person"), ("promeneur", "person"), ("человек", "person"), ("Radfahrer", "person"),
+        ("unsure", "unidentifiable"), ("unbestimmbar", "unidentifiable"), ("desconhecido", "unidentifiable"), ("ignoto", "unidentifiable"),
+        ("unidentifiable", "unidentifiable"), ("UNIDENTIFIABLE", "unidentifiable"), ("indéterminé", "unidentifiable"),
+        ("indetermine", "unidentifiable"), ("not in label set", "unidentifiable"), ("неизвестно", "unidentifiable"),
+        ("okant", "unidentifiable"),
+    ],
+)  # fmt: skip
+def test_further_words_for_verdicts_whatever_their_case_and_accents(word: str, verdict: str) -> None:
+    assert verdict_of_word(word) == verdict
+    for column in ("scientificname", "species", "genus"):
+        judged = judge_cells({column: word})
+        assert judged.fault is not None, column
+        assert judged.fault.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "word", ["DCIM", "CAM_A", "check", "todo", "Site", "Site_3", "Forest", "Standort", "Export", "May", "März", "agosto", "Papierkorb",
+             "trash", "Sonstiges", "Rest", "Varia", "Altro", "Autres", "Otros", "Sort", "100EK113", "IMG", "IMG_0001"],
+)  # fmt: skip
+def test_words_for_folders_are_no_genera(word: str) -> None:
+    assert judge_name(word).kind in (NameKind.FOLDER, NameKind.CODE)
+    assert judge_cells({"scientificname": word}).fault is not None
+
+
+@pytest.mark.parametrize("word", ["Hundt", "Zwrk", "pusto", "Wildtierkameraprojekt", "promenade"])
+def test_a_word_alone_that_looks_like_no_genus_is_doubtful_unless_its_column_or_a_rank_says_what_it_is(
+    word: str,
+) -> None:
+    assert not judge_alone(word).is_name
+    assert judge_cells({"scientificname": word}).fault is not None
+    assert judge_cells({"scientificname": word, "taxonrank": "genus"}).fault is None
+    assert judge_cells({"genus": word.capitalize(), "species": "fictus"}).fault is None
+
+
+@pytest.mark.parametrize(
+    "genus", ["Quercus", "Passer", "Larus", "Anas", "Bos", "Alle", "Alces", "Pica", "Rana", "Puma", "Lynx", "Bison", "Acer", "Aloe",
+              "Silene", "Daphne", "Zingel", "Mugil", "Scarus", "Ginkgo", "Rhododendron", "Mustelidae", "Carnivora", "Aves", "quercus",
+              "vulpes"],
+)  # fmt: skip
+def test_a_genus_alone_is_one(genus: str) -> None:
+    assert judge_alone(genus).is_name
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("Meles meIes", "Meles meles"), ("Vu1pes vulpes", "Vulpes vulpes"), ("VuIpes vulpes", "Vulpes vulpes"),
+    ("Acer c0mmune", "Acer commune")],
+)  # fmt: skip
+def test_a_capital_or_a_digit_inside_a_word_is_a_misspelling_not_an_author(written: str, meant: str) -> None:
+    assert judge_name(written).kind is NameKind.MISSPELT
+    assert judge_name(written).names == (meant,)
+
+
+@pytest.mark.parametrize(
+    "name", ["Acer duPont", "Acer deVries, 1950", "McLeaya fictus", "xMahoberberis aquifolia", "Acer rubrum deVries"]
+)
+def test_authors_with_a_capital_inside_are_authors(name: str) -> None:
+    assert judge_name(name).kind is not NameKind.MISSPELT
+
+
+@pytest.mark.parametrize(
+    "cell", ["inconnu", "desconocido", "Unbestimmt", "tyhjä", "空", "indeterminate", "not identifiable", "not in label set",
+             "unclassified", "nichts zu sehen", "Unknown bird", "Quercus robur and petraea", "Felis silvestris or catus", "DCIM", "IMG",
+             "fox or badger"],
+)  # fmt: skip
+def test_what_is_no_plain_label(cell: str) -> None:
+    assert judge_word(cell).kind in (NameKind.VERDICT, NameKind.SEVERAL, NameKind.FOLDER)
+
+
+@pytest.mark.parametrize("cell", ["red fox", "Fuchs", "fox01", "Bird of prey", "adult male", "Vulpes vulpes"])
+def test_other_words_are_plain_labels(cell: str) -> None:
+    assert judge_word(cell).kind not in (NameKind.VERDICT, NameKind.SEVERAL, NameKind.FOLDER)

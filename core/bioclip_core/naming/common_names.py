@@ -36,6 +36,12 @@ _SURNAMES = frozenset(
     "fox wolf swan crane finch bird moss lamb hare martin swift robin wren bass ray kite star heron pike hawk drake lion bee adler hase "
     "fuchs vogel specht fink haas vos mol hirsch hahn habicht linde fisher falcon eagle bunting fish moth king".split()
 )
+_UNLIKE_GENUS = re.compile(r".*(?:[bcdfghjkpqtvwz]|(?<!u)m|[^oe]y|ee|oo|ing)$")
+"""A word alone that is in no column of a rank."""
+_LIKE_GENUS = re.compile(
+    r".{2,}(?:us|um|is|ae|es|as|os|ax|ex|ix|yx|ops|opsis|ea|ia|ella|illa|ula|aria|ena|ina|ora|ura|yra|oidea|optera|on)$"
+)
+"""Endings of a genus or family by which even a word in small letters is one."""
 _CAMEL = re.compile(r"(?<=[a-z]{3})(?=[A-Z][a-z])")
 """Joints of words such as "gazelleThomsons"."""
 _ODD_GENERA = frozenset("tenrec caracal zingel radjah mugil muntjak".split())
@@ -119,3 +125,11 @@ def is_unlike_latin(text: str) -> bool:
     if len(keys) == 1:
         return bool(written[0].isalpha() and _MORE_UNLIKE_LATIN.match(keys[0]))
     return all(word.isalpha() and _UNLIKE_LATIN.match(key) for word, key in zip(written, keys, strict=True))
+
+
+def is_unlike_genus(text: str) -> bool:
+    """True for a single word that does not look like a genus or family: its ending, or small letters without a Latin ending."""
+    key = word_key(text)
+    if key in _ODD_GENERA or not text.isalpha():
+        return False
+    return bool(_UNLIKE_GENUS.match(key)) or (text[0].islower() and not _LIKE_GENUS.match(key))

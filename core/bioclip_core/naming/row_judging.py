@@ -7,16 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bioclip_core.naming.judging import Judgement, NameKind, judge_binomial, judge_name
-from bioclip_core.naming.reader import read
+from bioclip_core.naming.judging import Judgement, NameKind, judge_alone, judge_binomial, judge_name
 from bioclip_core.naming.several import names_in
 from bioclip_core.naming.spelling import clean_name
+from bioclip_core.naming.verdict_words import verdict_of_word
 
 _ABOVE = ("kingdom", "phylum", "class", "order", "family")
 _EPITHETS = ("specificepithet", "species")
 _OF_NO_ORGANISM = frozenset({"blank", "person", "vehicle", "work"})
 _SEPARATED = re.compile(r"[;|\r\n]")
-_SEVERITY = (NameKind.VERDICT, NameKind.SEVERAL, NameKind.COMMON, NameKind.DOUBTFUL, NameKind.CODE)
+_SEVERITY = (
+    NameKind.VERDICT,
+    NameKind.SEVERAL,
+    NameKind.COMMON,
+    NameKind.MISSPELT,
+    NameKind.DOUBTFUL,
+    NameKind.FOLDER,
+    NameKind.CODE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,11 @@ class JudgedCells:
     @property
     def may_use_ranks(self) -> bool:
         """True if the row may be labelled by its columns of higher ranks: its name is a code, or nobody identified it."""
-        return self.fault is None or self.fault.kind is NameKind.CODE or self.fault.verdict == "unidentifiable"
+        return (
+            self.fault is None
+            or self.fault.kind in (NameKind.CODE, NameKind.FOLDER)
+            or self.fault.verdict == "unidentifiable"
+        )
 
 
 def judge_cells(cells: Mapping[str, Any]) -> JudgedCells:
@@ -49,11 +61,12 @@ def judge_cells(cells: Mapping[str, Any]) -> JudgedCells:
     found: dict[str, tuple[Judgement, str]] = {}
 
     def judge(column: str, text: str) -> bool:
-        judgement = judge_name(text)
-        if judgement.is_name or (judgement.kind is NameKind.DOUBTFUL and has_ranks):
+        judgement = judge_name(text) if is_ranked or column == "genus" else judge_alone(text)
+        if judgement.is_name or (is_ranked and judgement.kind in (NameKind.DOUBTFUL, NameKind.FOLDER)):
             return True
         clean = clean_name(text)
-        if judgement.verdict == "unidentifiable" and (not clean or read(clean).unread):  # the parser leaves it out
+        is_phrase = " " in clean and verdict_of_word(clean) is None  # "Unidentified beetle"
+        if judgement.verdict == "unidentifiable" and (not clean or is_phrase):  # the parser leaves it out
             return True
         found[column] = judgement, text
         return False
@@ -61,11 +74,14 @@ def judge_cells(cells: Mapping[str, Any]) -> JudgedCells:
     written = {
         column: str(cells[column]) for column in (*_ABOVE, "genus", *_EPITHETS, "scientificname") if cells.get(column)
     }
-    has_ranks = any(
+    is_ranked = bool(clean_name(cells.get("taxonrank"))) or any(
         judge_name(written[column]).is_name
         for column in ("class", "order", "family")
         if clean_name(written.get(column))
     )
+    if _is_genus_of_species(written):
+        written["scientificname"] = written.pop("species")
+        cells = {**cells, "species": "", "scientificname": written["scientificname"]}
     for column in filter(written.__contains__, _ABOVE):  # the parser empties those that nobody identified
         judgement = judge_name(written[column])
         if judgement.kind is NameKind.SEVERAL or judgement.verdict in _OF_NO_ORGANISM:
@@ -94,6 +110,14 @@ def judge_cells(cells: Mapping[str, Any]) -> JudgedCells:
     return JudgedCells(
         {name: value for name, value in cells.items() if name not in found}, fault, " ".join(text.split())
     )
+
+
+def _is_genus_of_species(written: Mapping[str, str]) -> bool:
+    """True if the column ``species`` has a genus alone ("Passer") and no other column has a genus or an epithet."""
+    if any(clean_name(written.get(column)) for column in ("genus", "specificepithet", "scientificname")):
+        return False
+    text = clean_name(written.get("species"))
+    return text.isalpha() and text[0].isupper() and (text[1:].islower() or len(text) > 3)
 
 
 def _once(text: str) -> tuple[str, ...]:

@@ -11,7 +11,9 @@ from bioclip_core.naming.words import CUT, NOT_PLAIN, REMARKS
 
 _HARD = re.compile(r"\s*[;|\n\t]\s*")
 """Signs that only separate."""
-_SOFT = re.compile(r"\s*(?:[,/&+]|\b(?:and|und|et|och|og|ja|i|y|e|en|ed|with|mit|avec|con|com|sowie|plus)\b)\s*")
+_SOFT = re.compile(
+    r"\s*(?:[,/&+]|\b(?:and|und|et|och|og|ja|i|y|e|en|ed|or|oder|ou|o|eller|tai|with|mit|avec|con|com|sowie|plus)\b)\s*"
+)
 """Signs and words that also stand between authors, or between the words of one name."""
 _OF_REMARKS = CUT | REMARKS | {"remark", "remarks", "note", "notes", "comment", "cf", "aff"}
 _BINOMIAL = re.compile(r"[A-Z][a-z]{2,} (?:x )?[a-z]{3,}(?:-[a-z]+)?")

@@ -76,8 +76,8 @@ VIRUSES = frozenset(
 )
 
 PLACEHOLDERS = frozenset(
-    "unknown null none nan n/a na not_classified unidentified undetermined indet indet. unassigned sp sp. spp spp. ? - ?? ??? -- --- "
-    "n.d. nd tbd #n/a #ref! #name? . .. ... / ---- missing".split()
+    "unknown null none nan n/a na n.a. n.a not_classified unidentified undetermined indet indet. unassigned sp sp. spp spp. ? - ?? ??? -- "
+    "--- n.d. nd tbd #n/a #ref! #name? . .. ... / ---- missing".split()
 )
 """Whole cells that mean "empty", in any column."""
 # First words of a cell that names no taxon. None of them is the name of a genus.

@@ -110,3 +110,21 @@ def test_a_row_without_a_name_has_an_empty_taxon(cells: dict[str, str]) -> None:
 def test_columns_are_found_without_case_underscores_and_prefixes() -> None:
     named = cleaned(plain_cells({"dwc:Genus": "Lynx", "specific_epithet": "fictus", "Common_Name": "invented lynx"}))
     assert (named.taxon.scientific_name, named.taxon.common_name) == ("Lynx fictus", "invented lynx")
+
+
+@pytest.mark.parametrize(
+    ("cells", "changes"),
+    [
+        ({"species": "Lynx lynx"}, ()),
+        ({"scientificName": "LYNX LYNX"}, ("'LYNX' written Lynx", "'LYNX' written lynx")),
+        ({"species": "Lynx lynx (L., 1758)"}, ("authority '(L., 1758)' removed",)),
+        ({"scientificName": "Lynx lynx lynx"}, ("cut below the species: 'lynx' removed",)),
+    ],
+)
+def test_a_tautonym_is_not_cut_below_the_species(cells: dict[str, str], changes: tuple[str, ...]) -> None:
+    assert said(**cells) == ("Lynx lynx", changes)
+
+
+def test_a_genus_alone_in_the_species_column_is_a_genus() -> None:
+    assert said(species="Passer") == ("Passer", ("scientificName 'Passer' taken as a genus",))
+    assert said(species="Rest")[0] == ""

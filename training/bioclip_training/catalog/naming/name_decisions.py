@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from bioclip_core.findings import Findings
-from bioclip_core.names import Judgement, NameKind, clean_name, verdict_of_word
+from bioclip_core.names import Judgement, NameKind, clean_name
+from bioclip_core.naming.judging import judge_word
 from bioclip_core.naming.options import NameOptions
 from bioclip_core.naming.verdict_words import MEANINGS
 from bioclip_core.taxonomy import RANKS, Taxon
@@ -21,7 +22,11 @@ PLAIN_COLUMNS = ("label", "labels", "category")
 """Further columns that plain labels are read from."""
 WORD_COLUMNS = (*PLAIN_COLUMNS, "vernacularname", "commonname", "common")
 """All columns of words."""
-_DECIDED_BY_TAXONOMY = frozenset((NameKind.COMMON, NameKind.DOUBTFUL, NameKind.CODE))
+_DECIDED_BY_TAXONOMY = frozenset(
+    (NameKind.COMMON, NameKind.DOUBTFUL, NameKind.CODE, NameKind.FOLDER, NameKind.MISSPELT)
+)
+_NO_WORDS = frozenset((NameKind.VERDICT, NameKind.SEVERAL, NameKind.FOLDER))
+"""Kinds of cells that are no plain label either."""
 _SURE = frozenset((Outcome.EXACT, Outcome.SYNONYM, Outcome.DOUBTFUL))
 
 
@@ -93,14 +98,14 @@ class NameDecisions:
         return replace(mapped, verbatim=written, changes=(*mapped.changes, change), is_decided=True)
 
     def _plain(self, cells: Mapping[str, Any], label: Label) -> Label:
-        if label.fault is not None and label.fault.kind in (NameKind.VERDICT, NameKind.SEVERAL):
+        if label.fault is not None and label.fault.kind in _NO_WORDS:
             return label
         written = clean_name(label.verbatim)
         if not written:
             written = next((text for column in WORD_COLUMNS if (text := clean_name(cells.get(column)))), "")
-            if (verdict := verdict_of_word(written)) is not None:
-                fault = Judgement(NameKind.VERDICT, f"a word for {MEANINGS[verdict]}, not a name", verdict)
-                return Label(Taxon(), written, (), unread=fault.reason, fault=fault)
+        judgement = judge_word(label.verbatim if clean_name(label.verbatim) else written)
+        if judgement.kind in _NO_WORDS:
+            return Label(Taxon(), label.verbatim or written, (), unread=judgement.reason, fault=judgement)
         return self._word(written, label.verbatim or written) if written else label
 
     def _word(self, word: str, written: str) -> Label:
@@ -145,6 +150,10 @@ class NameDecisions:
         return label.unread.endswith(")") and ", as --map says (line " in label.unread
 
     def _suggestion(self, written: str, fault: Judgement) -> str:
+        if fault.kind is NameKind.FOLDER:
+            return "skip"
+        if fault.kind is NameKind.MISSPELT and fault.names:
+            return fault.names[0]
         if fault.verdict is not None:
             return "skip" if fault.verdict == "work" else fault.verdict
         return self._common.get(map_key(written), "")

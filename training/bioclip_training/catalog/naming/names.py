@@ -133,7 +133,11 @@ def _rank_changes(cells: Mapping[str, Any], taxon: Taxon, *, is_cut: bool) -> It
         if not clean and not is_cut:
             yield f"{rank.value} {written!r} left empty: it is not a name"
         elif clean and rank is Rank.GENUS and written.lower().startswith(f"{clean.lower()} "):
-            yield from _rest(written.split()[len(clean.split()) :], Rank.GENUS)
+            rest = written.split()[len(clean.split()) :]
+            if rest[0].isalpha() and rest[0].lower() in (taxon.species, clean.lower()):
+                yield f"{' '.join(rest)!r} left out: it is a part of a species' name"
+            else:
+                yield from _rest(rest, Rank.GENUS)
         elif clean:
             yield f"{rank.value} {written} became {clean}"
 
@@ -142,10 +146,13 @@ def _species_changes(cells: Mapping[str, Any], taxon: Taxon) -> Iterator[str]:
     for column in ("specificepithet", "species"):
         written = _text(cells.get(column))
         if written and not taxon.species:
+            if clean_name(written) == taxon.genus:
+                continue  # a genus alone
             if not clean_name(written) or taxon.genus:
                 yield f"species {written!r} left empty: it is not an epithet"
         elif written and written != taxon.species:
-            yield from _differences(written, taxon) or [f"species {written!r} became {taxon.species}"]
+            differences = _differences(written, taxon)
+            yield from [f"species {written!r} became {taxon.species}"] if differences is None else differences
 
 
 def _verbatim_changes(verbatim: str, taxon: Taxon) -> Iterator[str]:
@@ -168,7 +175,9 @@ def _differences(written: str, taxon: Taxon) -> list[str] | None:
     changes = ["markup removed"] if _TAG.search(written) else []
     epithet = taxon.species.removeprefix("× ")
     name = epithet or taxon.scientific_name.removeprefix("× ")
-    at = next((place for place, word in enumerate(words) if word.lstrip("×✕").lower() == name.lower()), None)
+    places = [place for place, word in enumerate(words) if word.lstrip("×✕").lower() == name.lower()]
+    is_tautonym = bool(epithet) and len(places) > 1 and places[0] == 0  # "Vulpes vulpes" in one cell
+    at = next(iter(places[is_tautonym:]), None)
     if at is None or (epithet and not _is_genus(words[:at], taxon.genus)):
         return None
     word = words[at].lstrip("×✕")
