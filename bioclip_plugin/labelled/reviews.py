@@ -154,7 +154,7 @@ def _deployments_of(store: Store, findings: Findings) -> Deployments:
 def _no_label(reviews: Sequence[Review]) -> str | None:
     """Return the reason why reviews are not a label; None if they are one taxon."""
     if len(reviews) > 1:
-        names = sorted(review.taxon.scientific_name if review.taxon else review.verdict for review in reviews)
+        names = sorted(review.taxon.name if review.taxon else review.verdict for review in reviews)
         return f"the review names several at once: {', '.join(names)}"
     if reviews[0].verdict != "taxon" or reviews[0].taxon is None:
         return f"the review says {reviews[0].verdict.replace('_', ' ')}"
@@ -186,7 +186,7 @@ def _item(
     taxon = reviews[0].taxon
     assert taxon is not None
     ranks = {rank.value: taxon.lineage[rank.depth] for rank in RANKS if taxon.lineage[rank.depth]}
-    names = {"verbatimScientificName": taxon.scientific_name, "vernacularName": taxon.common_name}
+    names = {"verbatimScientificName": taxon.name, "vernacularName": taxon.common_name}
     return LabelledItem(
         uri, path, {**ranks, **names, **cells}, place.source, frame, corners, _evidence(reviews[0]), content
     )

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_core.labels.label_set import LABEL
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
-from bioclip_plugin.reviews.names import same_at, shared_rank
+from bioclip_plugin.reviews.names import same_at, same_words, shared_rank
 from bioclip_plugin.reviews.pairing import Pair
 from bioclip_training.evaluation.scores import macro_mean, numbered
 from bioclip_training.evidence.intervals import Interval, macro_interval, share_intervals
@@ -41,6 +42,10 @@ class TaxonFigures:
     """Reviewed subjects of any kind that the run decided to be this taxon or below it."""
 
     @property
+    def rank(self) -> str:
+        return LABEL if self.taxon.words else str(self.taxon.rank or "")
+
+    @property
     def precision(self) -> float:
         return _ratio(self.agree, self.answered)
 
@@ -50,7 +55,7 @@ class TaxonFigures:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "name": self.taxon.scientific_name, "rank": self.taxon.rank.value if self.taxon.rank else "", "n": self.n,
+            "name": self.taxon.name, "rank": self.rank, "n": self.n,
             "agree": self.agree, "higher": self.higher, "agree_at_genus": self.genus, "agree_at_family": self.family,
             "top1": self.top1, "top5": self.top5, "answered": self.answered, "precision": _json_number(self.precision),
             "recall": _json_number(self.recall),
@@ -111,7 +116,7 @@ def agreement_of(pairs: Iterable[Pair]) -> Agreement:
         if pair.decided is not None:
             decided[pair.decided.taxon] += 1
         if pair.taxon is not None:
-            name = pair.taxon.scientific_name or pair.taxon.common_name
+            name = pair.taxon.name
             found = measured(pair.taxon, pair)
             _count(figures.setdefault(name, TaxonFigures(pair.taxon)), found)
             hits.append((name, pair.group, found))
@@ -120,7 +125,7 @@ def agreement_of(pairs: Iterable[Pair]) -> Agreement:
         elif pair.decided is not None and pair.verdict in WITHOUT_TAXON:
             confusions[pair.verdict, pair.decided.name] += 1
     _count_answered(figures.values(), decided)
-    ordered = sorted(figures.values(), key=lambda one: (-one.n, one.taxon.scientific_name))
+    ordered = sorted(figures.values(), key=lambda one: (-one.n, one.taxon.name))
     listed = sorted(((*pair, n) for pair, n in confusions.items()), key=lambda row: (-row[2], row[0], row[1]))
     counts = {verdict: dict(sorted(answers.items())) for verdict, answers in sorted(verdicts.items())}
     return Agreement(
@@ -144,7 +149,9 @@ def measured(taxon: Taxon, pair: Pair) -> tuple[float, ...]:
 
 
 def is_within(one: Taxon, other: Taxon) -> bool:
-    """Return True if a taxon is another or below it, as far as names tell."""
+    """Return True if a taxon is another or below it, as far as names tell; a label without a taxonomy is only itself."""
+    if one.words or other.words:
+        return same_words(one, other)
     return other.rank is not None and same_at(other.rank, one, other)
 
 
@@ -170,14 +177,18 @@ def _count(figures: TaxonFigures, found: Sequence[float]) -> None:
 def _count_answered(figures: Iterable[TaxonFigures], decided: Counter[Taxon]) -> None:
     """Count the decisions on each taxon, or one below it."""
     at: dict[tuple[Rank, str], Counter[Taxon]] = {}
+    labels = [taxon for taxon in decided if taxon.words]
     for taxon, n in decided.items():
         for rank in RANKS:
             if taxon.lineage[rank.depth]:
                 at.setdefault((rank, taxon.name_at(rank).lower()), Counter())[taxon] += n
     for one in figures:
-        if (own := one.taxon.rank) is not None:
+        one.answered = sum(
+            decided[taxon] for taxon in (decided if one.taxon.words else labels) if is_within(taxon, one.taxon)
+        )
+        if (own := one.taxon.rank) is not None and not one.taxon.words:
             named = at.get((own, one.taxon.name_at(own).lower()), Counter())
-            one.answered = sum(n for taxon, n in named.items() if same_at(own, taxon, one.taxon))
+            one.answered += sum(n for taxon, n in named.items() if same_at(own, taxon, one.taxon) and not taxon.words)
 
 
 def _totals(names: Sequence[str], groups: Sequence[str], hits: Sequence[tuple[float, ...]]) -> dict[str, Total]:

@@ -192,7 +192,7 @@ class _Importer:
         if not reviewer.strip():
             raise Refused(NO_REVIEWER, "the row names no reviewer: add a column reviewer, or give --reviewer NAME")
         details = dict(entry.details)
-        if taxon is not None and verbatim != taxon.scientific_name:
+        if taxon is not None and verbatim != taxon.name:
             details["verbatimName"] = verbatim
         uid = uid_of(target, verdict, verbatim, reviewer, entry.reviewed_at, entry.comment)
         return StatedReview(target, verdict, taxon, reviewer, entry.reviewed_at, entry.comment, details, uid)
@@ -235,8 +235,8 @@ class _Importer:
             if meaning.taxon is None:
                 raise Refused(NO_NAME, meaning.reason)
             taxon = meaning.taxon
-            if taxon is not None and taxon.scientific_name != review.taxon.scientific_name:
-                details["verbatimName"] = review.taxon.scientific_name
+            if taxon is not None and taxon.name != review.taxon.name:
+                details["verbatimName"] = review.taxon.name
         return replace(review, target=target, taxon=taxon, reviewer=reviewer, details=details)
 
     def _answer(self, entry: Written) -> tuple[ReviewVerdict, Taxon | None, str]:
@@ -345,7 +345,7 @@ def _written_names(entry: Entry) -> Iterator[str]:
     """Yield the names that will be looked up for a row, as far as they are known: together they cost one query."""
     if isinstance(entry, StatedReview):
         if entry.taxon is not None:
-            yield entry.taxon.scientific_name
+            yield entry.taxon.name
     elif isinstance(entry, Written):
         for cell in entry.names.values():
             yield clean_name(cell)
@@ -360,6 +360,6 @@ def _refusal(entry: Written | NotTaken | StatedReview, reason: str) -> NotTaken:
     return NotTaken(
         str(entry.details.get("observationID") or entry.uid),
         entry.target.uri or entry.target.event or "",
-        entry.taxon.scientific_name if entry.taxon else entry.verdict,
+        entry.taxon.name if entry.taxon else entry.verdict,
         reason,
     )

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bioclip_core.cells import plain_cells
 from bioclip_core.errors import BioclipError
 from bioclip_core.labels.checklist import NameIndex, subset_of
-from bioclip_core.labels.label_set import LabelSet
-from bioclip_core.labels.manifest import read_manifest
+from bioclip_core.labels.label_set import LabelSet, in_memory
+from bioclip_core.labels.manifest import Block, read_manifest
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_core.names import NameKind, clean_name, judge_name, parse_name
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
@@ -78,6 +80,11 @@ class NameBook:
         self._common: dict[str, list[int]] | None = None
         self._known: dict[Any, Meaning] = {}
 
+    @property
+    def has_words(self) -> bool:
+        """True if the label set has labels without a taxonomy."""
+        return self._index is not None and self._index.has_words
+
     def expect(self, names: Collection[str]) -> None:
         """Look up names that will be asked for: together they cost the store one query."""
         self._stored(names)
@@ -143,13 +150,13 @@ class NameBook:
             return []
         rows = self._index.rows(name)
         if rows is not None and not self._labels.is_custom:
-            return [_at_name(self._labels.taxon(int(row)), name) for row in rows[:_ROWS_LOOKED_AT]]
+            return [_as_answered(_at_name(self._labels.taxon(int(row)), name)) for row in rows[:_ROWS_LOOKED_AT]]
         if self._common is None:
             self._common = _common_names(self._labels)
-        return [self._labels.taxon(row) for row in self._common.get(name.lower(), ())]
+        return [_as_answered(self._labels.taxon(row)) for row in self._common.get(name.lower(), ())]
 
     def _of_store(self, name: str) -> list[Taxon]:
-        return [_at_name(taxon, name) for taxon in self._stored((name,))]
+        return [_as_answered(_at_name(taxon, name)) for taxon in self._stored((name,))]
 
     def _of_taxonomy(self, given: Taxon, written: str) -> Meaning | None:
         found = self._taxonomy.resolve(given, written) if self._taxonomy is not None else None
@@ -185,7 +192,7 @@ def labels_of_run(
     if run is None:
         return None, "the store has no run, so that names are looked up in the store alone"
     if run.answer_settings.get("words") is not None:
-        return None, "the run had words of the user's own as labels, which are not taxa"
+        return _words_of_run(run), ""
     try:
         found = _folder_of(run, entries, RunPlaces(run, store))
         if read_manifest(found)[1].id != run.answer_settings.get("label_set"):
@@ -194,6 +201,22 @@ def labels_of_run(
         return (subset_of(labels, taxa) if taxa else labels), ""
     except (BioclipError, OSError, ValueError) as error:
         return None, f"the label set of run {run.id} cannot be opened ({error}); give it with --labels"
+
+
+def _words_of_run(run: Run) -> LabelSet:
+    """Return the words that a run had as labels, for their names alone."""
+    words = [str(word) for word in run.answer_settings["words"]]
+    groups = [str(group) for group in run.answer_settings.get("groups") or ()]
+    labels = in_memory(
+        [Taxon(common_name=word) for word in words],
+        np.ones((len(words), 1), dtype=np.float16),
+        {"weights_sha256": "", "source": "", "revision": ""},
+        [Block(0, len(words), "text", 1.0)],
+        groups=groups or None,
+        custom=True,
+    )
+    subset = run.answer_settings.get("subset") or ()
+    return subset_of(labels, map(str, subset)) if subset else labels
 
 
 def _folder_of(run: Run, entries: Mapping[str, ModelEntry], places: RunPlaces) -> Path:
@@ -214,6 +237,11 @@ def _common_names(labels: LabelSet) -> dict[str, list[int]]:
         if dictionary[code]:
             found.setdefault(dictionary[code], []).append(row)
     return found
+
+
+def _as_answered(taxon: Taxon) -> Taxon:
+    """Return a plain label as a run answers with it: words without a rank."""
+    return Taxon(common_name=taxon.words, source_id=taxon.source_id) if taxon.is_plain else taxon
 
 
 def _at_name(taxon: Taxon, name: str) -> Taxon:
@@ -257,6 +285,19 @@ def same_at(rank: Rank, one: Taxon, other: Taxon) -> bool:
 
 def _name_at(rank: Rank, taxon: Taxon) -> str:
     return taxon.name_at(rank).replace("× ", "").lower() if taxon.lineage[rank.depth] else ""
+
+
+def same_words(one: Taxon, other: Taxon) -> bool:
+    """Return True if two names are the same, of which one at least is that of a label without a taxonomy.
+
+    Case, underscores and spaces aside. A label has no ranks, so a taxon is the same if its scientific or common name is the label.
+    """
+    return bool(one.words or other.words) and not _words_of(one).isdisjoint(_words_of(other))
+
+
+def _words_of(taxon: Taxon) -> set[str]:
+    names = (taxon.words,) if taxon.words else (taxon.scientific_name, taxon.common_name)
+    return {" ".join(name.replace("_", " ").casefold().split()) for name in names if name}
 
 
 def shared_rank(one: Taxon, other: Taxon) -> Rank | None:

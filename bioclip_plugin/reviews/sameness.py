@@ -26,7 +26,7 @@ def sense_of(review: Review | StatedReview) -> tuple[Any, ...]:
     box = target.region.box if target.region is not None else None
     if moment is not None and moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    name = review.taxon.scientific_name.lower() if review.taxon else ""
+    name = review.taxon.name.lower() if review.taxon else ""
     return (target.uri, target.frame, target.event, box, review.verdict, name, review.reviewer, moment)
 
 
@@ -39,7 +39,7 @@ def repeats(row: Written, reviewer: str, review: Review) -> bool:
         reviewer: the row's reviewer, or that of rows without one.
     """
     verdict = verdict_of(row.verdict) if row.verdict else verdict_of(row.named) or "taxon"
-    name = (review.taxon.scientific_name or review.taxon.common_name) if review.taxon else ""
+    name = review.taxon.name if review.taxon else ""
     return (
         verdict == review.verdict
         and _plain(row.named).lower() == _plain(name).lower()

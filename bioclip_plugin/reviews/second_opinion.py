@@ -14,7 +14,9 @@ from bioclip_core.cells import column_name, plain_cells
 from bioclip_core.classify import Candidate
 from bioclip_core.errors import DataError, UsageError
 from bioclip_core.files.scratch import Scratch
-from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.labels.label_set import LABEL, LabelSet
+from bioclip_core.names import clean_name
+from bioclip_core.naming.judging import NameKind
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.reviews.agreement import is_above, is_within
 from bioclip_plugin.reviews.names import NameBook, contradicts, same_at, shared_rank
@@ -160,6 +162,8 @@ class SecondOpinion:
 
     def _resolved(self, cells: Mapping[str, Any]) -> Catalogued:
         named = cleaned(cells)
+        if labels := self._labels_of(named, cells):
+            return Catalogued(labels[0].words, labels[0], labels[0], "a label of the run's own", True)
         if named.unread or named.taxon.rank is None:
             reason = (
                 f"{named.verbatim!r} cannot be read: {named.unread}" if named.unread else "the specimen has no name"
@@ -181,12 +185,24 @@ class SecondOpinion:
             _placed(accepted, self._of_labels),
         )
 
+    def _labels_of(self, named: Label, cells: Mapping[str, Any]) -> list[Taxon]:
+        """Return the labels without a taxonomy that have the specimen's name; of words for a verdict none counts."""
+        is_verdict = named.fault is not None and named.fault.kind is NameKind.VERDICT
+        if is_verdict or not self._book.has_words:
+            return []
+        written = filter(
+            None, (named.verbatim, clean_name(cells.get("vernacularname")), clean_name(cells.get("commonname")))
+        )
+        return [taxon for name in written for taxon in self._of_labels(" ".join(name.split())) if taxon.words]
+
     def _find_labels(self, name: str) -> list[Taxon]:
         """Return the distinct lineages of a name in the label set, where a family's name has thousands of rows."""
-        return list({taxon.lineage: taxon for taxon in self._book.of_labels(name)}.values())
+        return list({(taxon.lineage, taxon.words): taxon for taxon in self._book.of_labels(name)}.values())
 
     def accepted(self, taxon: Taxon, verbatim: str = "") -> tuple[Taxon, str]:
         """Return the accepted taxon with the lineage of taxonomy or label set, and how it was found."""
+        if taxon.words:
+            return taxon, ""
         if not verbatim and taxon in self._accepted:
             return self._accepted[taxon]
         resolved, why = taxon, ""
@@ -220,7 +236,7 @@ class SecondOpinion:
         values = (
             stored.item.uri, stored.item.frame, *box, _first(self._cells(stored.item.metadata), _ID_KEYS),
             _first(self._cells(stored.item.metadata), _NUMBER_KEYS), catalogued.verbatim or None, catalogued.doubt or None,
-            catalogued.accepted.scientific_name if catalogued.accepted else None,
+            catalogued.accepted.name if catalogued.accepted else None,
             decided.name if decided else None, decided.rank if decided else None, decided.probability if decided else None,
             best.name if best else None, best.probability if best else None, probability,
             None if probability is None else "stored" if exact else "at most", judgement, agrees_at, in_labels, surprise,
@@ -234,8 +250,10 @@ class SecondOpinion:
         """Return the judgement, the most specific rank at which both agree, and a note on the synonymy of the answer's name."""
         if catalogued.taxon is None or catalogued.accepted is None:
             return ("name not read" if catalogued.verbatim else "no catalogued name"), None, ""
-        if answer is None or answer.rank is None:
+        if answer is None or not answer.name:
             return "no answer", None, ""
+        if answer.words or catalogued.taxon.words:
+            return self._judged_words(answer, catalogued)
         accepted, why = self.accepted(answer)
         note = f"the answer {answer.scientific_name}: {why}" if accepted.lineage[5:] != answer.lineage[5:] else ""
         pairs = [
@@ -267,6 +285,15 @@ class SecondOpinion:
             return "conflict", agrees_at, note
         return ("agree above genus" if at is not None else "no common rank"), agrees_at, note
 
+    def _judged_words(self, answer: Taxon, catalogued: Catalogued) -> tuple[Judgement, str | None, str]:
+        """Return the judgement where a label without a taxonomy is the answer or the catalogued name: only names tell."""
+        names = (catalogued.taxon, catalogued.accepted, *catalogued.placed)
+        if not catalogued.is_open and any(is_within(answer, one) for one in names if one is not None):
+            return "agree", LABEL, ""
+        if catalogued.in_labels is False:
+            return "not in the label set", None, ""
+        return ("conflict" if catalogued.in_labels else "no common rank"), None, ""
+
     def _probability(
         self, candidates: Sequence[Candidate], catalogued: Catalogued, level: str
     ) -> tuple[float | None, bool]:
@@ -275,15 +302,9 @@ class SecondOpinion:
         The best few candidates are stored. A taxon that is not among them has at most the probability of the last of them,
         and at most the rest that all of them leave.
         """
-        if catalogued.taxon is None or catalogued.accepted is None or not candidates or level not in _RANK_OF:
+        if catalogued.taxon is None or catalogued.accepted is None or not candidates:
             return None, False
-        rank = _RANK_OF[level]
-        # A species of an unknown family is not as probable as its whole order.
-        wanted = [
-            taxon.truncated(rank)
-            for taxon in (catalogued.taxon, catalogued.accepted, *catalogued.placed)
-            if taxon.lineage[rank.depth] or not any(taxon.lineage[rank.depth :])
-        ]
+        wanted = _wanted(catalogued, level)
         if not wanted:
             return None, False
         found = [
@@ -315,6 +336,18 @@ class Spool(Scratch):
         """Yield the rows, the highest key first and rows of equal keys in the order in which they were added."""
         for (row,) in self._database.execute("SELECT row FROM rows ORDER BY key DESC, place"):
             yield json.loads(row)
+
+
+def _wanted(catalogued: Catalogued, level: str) -> list[Taxon]:
+    """Return the taxa of a level whose probabilities are those of the catalogued name."""
+    taxa = [taxon for taxon in (catalogued.taxon, catalogued.accepted, *catalogued.placed) if taxon is not None]
+    rank = _RANK_OF.get(level)
+    if rank is None or any(taxon.words for taxon in taxa):
+        return taxa if catalogued.in_labels else []
+    # A species of an unknown family is not as probable as its whole order.
+    return [
+        taxon.truncated(rank) for taxon in taxa if taxon.lineage[rank.depth] or not any(taxon.lineage[rank.depth :])
+    ]
 
 
 def _notes_of(named: Label, taxon: Taxon) -> Iterator[str]:

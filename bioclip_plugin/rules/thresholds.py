@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from bioclip_core.classify import is_plain_label
+from bioclip_core.labels.label_set import LABEL
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
 
@@ -49,11 +51,15 @@ class Thresholds(Rule):
             return None
         for rank, own in self._needed:
             needed = subject.threshold if own is None else own
-            best = next((candidate for candidate in subject.by_rank.get(rank, ()) if candidate.rank == rank), None)
+            best = next(
+                (one for one in subject.by_rank.get(rank, ()) if one.rank == rank or is_plain_label(one, rank)), None
+            )
+            if best is not None and best.rank == LABEL != rank:  # a plain label stands at the level of species
+                needed = subject.threshold if self.settings.label is None else self.settings.label
             if best is not None and best.probability >= needed:
                 if subject.decided.candidate == best:
                     return None
-                return Ruling("taxon", best, "answered at its rank", f"{rank} needs {needed:g}")
+                return Ruling("taxon", best, "answered at its rank", f"{best.rank} needs {needed:g}")
         if subject.decided.verdict == "unknown":
             return None
         return Ruling("unknown", None, "made unknown", "no rank reaches its own threshold")

@@ -49,7 +49,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """The scientific name, or the words of a custom label."""
-        return self.taxon.scientific_name or self.taxon.common_name
+        return self.taxon.name
 
     def as_dict(self) -> dict[str, Any]:
         """Return ``scientific_name``, ``rank``, ``probability``, the seven ranks and ``common_name``."""
@@ -76,13 +76,13 @@ def consensus_of(by_rank: Mapping[str, Sequence[Candidate]], threshold: float) -
     Ranks are tried from the most specific; a candidate that is listed at a rank for lack of a name there does not count.
     """
     best = (
-        next((found for found in by_rank.get(rank, ()) if found.rank == rank or _is_plain_label(found, rank)), None)
+        next((found for found in by_rank.get(rank, ()) if found.rank == rank or is_plain_label(found, rank)), None)
         for rank in _MOST_SPECIFIC_FIRST
     )
     return next((candidate for candidate in best if candidate is not None and candidate.probability >= threshold), None)
 
 
-def _is_plain_label(candidate: Candidate, rank: str) -> bool:
+def is_plain_label(candidate: Candidate, rank: str) -> bool:
     """True for words of a label set of plain labels, which stand at the level of species without being one."""
     return rank == Rank.SPECIES and candidate.rank == LABEL and bool(candidate.taxon.common_name)
 

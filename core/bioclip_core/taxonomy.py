@@ -98,6 +98,16 @@ class Taxon:
         return self.lineage[rank.depth] if rank else ""
 
     @property
+    def words(self) -> str:
+        """The words of a label without a taxonomy, a plain or a custom one; empty for a taxon."""
+        return self.common_name if self.is_plain or self.rank is None else ""
+
+    @property
+    def name(self) -> str:
+        """The scientific name, or the words of a label without a taxonomy."""
+        return self.scientific_name or self.common_name
+
+    @property
     def taxonomic_name(self) -> str:
         """The names of all known ranks, joined by spaces, as in the taxonomic caption."""
         return " ".join(name for name in self.lineage if name)

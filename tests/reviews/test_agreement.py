@@ -197,3 +197,24 @@ def test_a_review_of_an_event_counts_for_its_images_on_request(store: Store) -> 
     store.add_review(ReviewTarget("media", "b.jpg"), "taxon", DEER, reviewer="A")
     pairs, _ = paired(store, run, events=True)
     assert [(one.taxon, one.group) for one in pairs] == [(LYNX, "night"), (DEER, "night")]
+
+
+PLAIN, WORDS = Taxon.plain("arctic fox"), Taxon(common_name="arctic fox")
+
+
+@pytest.mark.parametrize("reviewed", [PLAIN, WORDS, Taxon(common_name="Arctic_fox")])
+@pytest.mark.parametrize("answer", [PLAIN, WORDS])
+def test_a_label_without_a_taxonomy_agrees_with_itself_however_it_is_stored(reviewed: Taxon, answer: Taxon) -> None:
+    other = Taxon(common_name="roe deer")
+    found = agreement_of([pair(reviewed, answer, other, answer), pair(other, answer, answer)])
+    figures = next(one for one in found.taxa if one.taxon == reviewed)
+    assert (figures.n, figures.agree, figures.top1, figures.top5, figures.answered) == (1, 1, 0, 1, 2)
+    assert (figures.as_dict()["name"].lower().replace("_", " "), figures.as_dict()["rank"]) == ("arctic fox", "label")
+    assert found.confusions == [("roe deer", "arctic fox", 1)]
+
+
+def test_a_label_without_a_taxonomy_is_a_taxon_only_by_its_name() -> None:
+    assert is_within(Taxon(common_name="Lynx fictus"), LYNX)
+    assert not is_within(Taxon(common_name="lynx"), LYNX)
+    assert not is_within(LYNX, Taxon())
+    assert not is_within(Taxon(), Taxon())

@@ -239,3 +239,44 @@ def test_a_column_that_no_image_has_is_an_error_that_lists_those_there_are(store
     with pytest.raises(UsageError, match=r"their columns are column 00, column 01, .*, column 19 and 10 more$"):
         opinion(store, {f"column {number:02}": "x" for number in range(30)}, judge=judge)
     assert opinion(store, {"nope": ""}, judge=judge).judgement == "no catalogued name"
+
+
+FOX, DEER = Taxon(common_name="arctic fox"), Taxon(common_name="roe deer")
+
+
+@pytest.mark.parametrize("custom", [False, True])
+@pytest.mark.parametrize(
+    ("metadata", "decided", "judgement", "probability"),
+    [
+        ({"scientificName": "Arctic fox"}, FOX, "agree", 0.7),
+        ({"scientificName": "arctic fox"}, DEER, "conflict", 0.7),
+        ({"vernacularName": "arctic fox"}, FOX, "agree", 0.7),
+        ({"scientificName": "arctic fox"}, None, "no answer", 0.7),
+        ({"scientificName": "lynx of the moor"}, FOX, "name not read", None),
+        ({"scientificName": "Blank"}, FOX, "name not read", None),
+        ({"scientificName": "Quercus robur"}, FOX, "not in the label set", None),
+    ],
+)
+def test_labels_without_a_taxonomy_are_compared_by_their_words(
+    store: Store,
+    custom: bool,
+    metadata: dict[str, Any],
+    decided: Taxon | None,
+    judgement: str,
+    probability: float | None,
+) -> None:
+    identity = {"weights_sha256": "w", "source": "invented", "revision": ""}
+    taxa = [FOX, DEER] if custom else [Taxon.plain("arctic fox"), Taxon.plain("roe deer")]
+    labels = in_memory(taxa, np.eye(2, dtype=np.float16), identity, [Block(0, 2, "text", 1.0)], custom=custom)
+    settings = {"rank": "species", **({"words": ["arctic fox", "roe deer"]} if custom else {})}
+    level = "label" if custom else "species"
+    run = store.begin_run(replace(PLAN, answer_settings=settings))
+    (listed,) = store.list_items(run, [MediaItem("sheet.jpg", metadata=metadata)], [None])
+    candidates = (Candidate(FOX, "label", 0.7), Candidate(DEER, "label", 0.3))
+    best = Candidate(decided, "label", 0.7) if decided else None
+    regions = (RegionRecord(None, None, {level: candidates}, (), best),)
+    store.commit(run, [ItemRecord(listed, listed.item, regions=regions)])
+    (found,) = SecondOpinion(labels).opinions(store, run)
+    assert found.judgement == judgement
+    if judgement != "not in the label set":  # then it is a limit, or unknown
+        assert found.row["catalogued_probability"] == probability

@@ -54,6 +54,16 @@ def test_the_most_specific_rank_that_reaches_its_own_threshold_is_the_answer(
         assert ruling.candidate.name == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [("thresholds:species=0.95", "taxon"), ("thresholds:label=0.85", "taxon"), ("thresholds:label=0.95", "unknown")],
+)
+def test_a_plain_label_needs_the_probability_of_labels(world: World, text: str, verdict: str) -> None:
+    case = subject({"species": (Candidate(Taxon(common_name="arctic fox"), "label", 0.9),)})
+    ruling = rule(world, text).decide(case)
+    assert (ruling or case.decided).verdict == verdict
+
+
 def test_a_candidate_that_fills_a_gap_at_a_rank_is_not_an_answer_at_that_rank(world: World) -> None:
     case = subject({"species": (Candidate(FAMILY, "family", 0.9),), "family": (of(FAMILY, 0.9),)})
     ruling = rule(world, "thresholds:species=0.5,family=0.95").decide(case)

@@ -79,7 +79,7 @@ def _print(console: Console, found: Agreement, run: int, of_verdicts: list[dict[
     totals = [
         (text, _percent(total.share), _interval(total.ci95), total.n, total.groups)
         for name, text in _MEASURES.items()
-        if (total := found.totals.get(name))
+        if (total := found.totals.get(name)) and total.n
     ]
     print_table(console, ("of the reviewed taxa", "share", "95% interval", "n", "events"), totals)
     taxa = [

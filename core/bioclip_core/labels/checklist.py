@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,21 @@ class NameIndex:
                 rows for rank in RANKS[:-1] if word and (rows := self._column(rank.value).rows(word)) is not None
             ]:
                 return np.unique(np.concatenate(found))
-        return None
+        return self._plain.get(" ".join(name.lower().split()))
+
+    @property
+    def has_words(self) -> bool:
+        """True if the label set has labels without a taxonomy: custom or plain ones."""
+        return self._labels.is_custom or bool(self._plain)
+
+    @cached_property
+    def _plain(self) -> dict[str, NDArray[np.int64]]:
+        """Rows of plain labels by their words."""
+        return {
+            self._labels.taxon(row).words.lower(): np.array([row], dtype=np.int64)
+            for row in np.flatnonzero(_without_higher_ranks(self._labels)).tolist()
+            if self._labels.taxon(row).is_plain
+        }
 
     def _binomial_rows(self, genus: str, epithet: str) -> NDArray[np.int64] | None:
         of_genus = self._column("genus").rows(genus)
@@ -197,14 +211,18 @@ class Health:
     examples: dict[str, list[str]]
 
 
+def _without_higher_ranks(labels: LabelSet) -> NDArray[np.bool_]:
+    """Return a mask of the labels that have an epithet and no other rank: plain labels, and epithets without genus."""
+    return np.asarray(labels.named("species") & ~np.any([labels.named(rank.value) for rank in RANKS[:-1]], axis=0))
+
+
 def health_of(labels: LabelSet) -> Health:
     """Find what spoils answers: unusable vectors, names with several parents, gaps in lineages, epithets without genus."""
     counts = {f"masked: {reason}": count for reason, count in labels.manifest.get("masked_by", {}).items() if count}
     examples: dict[str, list[str]] = {}
     if not labels.is_custom:
         named = {rank: labels.named(rank.value) for rank in RANKS}
-        alone_N = named[Rank.SPECIES] & ~np.any([named[rank] for rank in RANKS[:6]], axis=0)
-        for row in np.flatnonzero(alone_N).tolist():
+        for row in np.flatnonzero(_without_higher_ranks(labels)).tolist():
             named[Rank.SPECIES][row] = not labels.taxon(row).is_plain
         for problem, rows in (
             ("hole in the lineage", _holes(named)),
